@@ -33,6 +33,7 @@ from rbp_engine.export.operations import (
     leading_to,
 )
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.tensor_like import TensorLike
@@ -134,6 +135,10 @@ class Wire(TensorLike):
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         wire: Wire = next(iter(all_carriers(args)))
         wire.way.refuse("the product of two activations has no node in NIR")
+
+    @classmethod
+    def nonlinear(cls, x: Any, operation: Nonlinear) -> Any:
+        x.way.refuse(f"{type(operation).__name__} has no node in NIR")
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Any:

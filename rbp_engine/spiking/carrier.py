@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, computed_again
+from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.lif_parameters import LIFParameters
 
@@ -148,7 +149,12 @@ class Carrier:
     @classmethod
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Apply a product of carriers, linear in each of them."""
-        return cls.per_step(function, args, kwargs)
+        return cls.each_step(function, args, kwargs)
+
+    @classmethod
+    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
+        """Apply an operation that is not linear in its input, with no batch norm's statistics."""
+        return cls.per_step(operation, (x,), {})
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:

@@ -8,18 +8,12 @@ from typing import Final
 from torch import nn
 
 _NEURON: Final = "put a neuron there, neuron() or rbp_engine.spiking.LIF()"
-_BATCH_NORM: Final = "use batch norm, whose statistics are known for all timesteps"
 # What to do about the most common operations that have no rule.
 _ADVICE: Final = {
-    "relu": _NEURON,
     "relu_": _NEURON,
-    "gelu": _NEURON,
-    "silu": _NEURON,
-    "sigmoid": "put a neuron there, or leave it out: the mean of a sigmoid is not the sigmoid of the mean",
-    "softmax": "leave it out: the loss takes logits",
+    "prelu": _NEURON,
+    "rrelu": _NEURON,
     "log_softmax": "leave it out: the loss takes logits",
-    "layer_norm": _BATCH_NORM,
-    "group_norm": _BATCH_NORM,
 }
 
 

@@ -7,6 +7,7 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
     moved         entries change place, are repeated or left out, with the batch dimension as well
     max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
     bilinear      a product of two carriers: does not commute, the gradient is that of the product of the means
+    nonlinear     one input, not linear in it: norms, activations, softmax; the mean of the Jacobian's parts
     elementwise   sums of carriers, scalings
     batch_norm    in training, with statistics over timesteps; in evaluation an affine map
 
@@ -30,7 +31,15 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.products import einsum, matmul, mul
+from rbp_engine.spiking.nonlinear_rules import (
+    group_norm,
+    instance_norm,
+    layer_norm,
+    normalize,
+    pointwise,
+    softmax,
+)
+from rbp_engine.spiking.products import einsum, product
 
 # torch's names of the arguments that a carrier can be.
 _INPUTS = ("input", "tensors", "other")
@@ -214,7 +223,7 @@ def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: 
 
 def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     both = all(isinstance(factor, Carrier) for factor in args)
-    return (mul if both else _elementwise)(carrier, function, args, kwargs)
+    return (product if both else _elementwise)(carrier, function, args, kwargs)
 
 
 def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -292,8 +301,8 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "add": _elementwise,
     "sub": _elementwise,
     "mul": _mul,
-    "matmul": matmul,
-    "bmm": matmul,
+    "matmul": product,
+    "bmm": product,
     "einsum": einsum,
     "div": _elementwise,
     "truediv": _elementwise,
@@ -310,4 +319,23 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "numel": _timeless,
     "is_floating_point": _timeless,
     "is_contiguous": _timeless,
+    "group_norm": group_norm,
+    "layer_norm": layer_norm,
+    "instance_norm": instance_norm,
+    "normalize": normalize,
+    "softmax": softmax,
+    "relu": pointwise,
+    "relu6": pointwise,
+    "leaky_relu": pointwise,
+    "elu": pointwise,
+    "gelu": pointwise,
+    "silu": pointwise,
+    "mish": pointwise,
+    "sigmoid": pointwise,
+    "tanh": pointwise,
+    "hardtanh": pointwise,
+    "hardswish": pointwise,
+    "hardsigmoid": pointwise,
+    "clamp": pointwise,
+    "masked_fill": _elementwise,
 }

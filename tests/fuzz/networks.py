@@ -143,6 +143,30 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     },
     "div": {ANY: ["torch.div(x, 1.6)", "x.div(w)"]},
     "truediv": {ANY: ["x / 1.4", "x / w"]},
+    "masked_fill": {ANY: ["x.masked_fill(torch.ones(x.shape[-1]).cumsum(0) % 2 == 0, 0.4)"]},
+    "group_norm": {
+        (2, 3): ["F.group_norm(x, 1, eps=0.1)", "F.group_norm(x, x.shape[1], eps=0.05)"],
+        (1,): ["F.group_norm(x, 1, eps=0.1)"],
+    },
+    "layer_norm": {
+        ANY: ["F.layer_norm(x, x.shape[-1:], eps=0.1)", "F.layer_norm(x, x.shape[1:], w.expand(x.shape[1:]), eps=0.1)"]
+    },
+    "instance_norm": {(2, 3): ["F.instance_norm(x, eps=0.1)"]},
+    "normalize": {ANY: ["F.normalize(x + 0.3, dim=1)"], (2, 3): ["F.normalize(0.2 + x, dim=-1)"]},
+    "softmax": {ANY: ["x.softmax(-1)", "torch.softmax(x, 1)"]},
+    "relu": {ANY: ["F.relu(x)"]},
+    "relu6": {ANY: ["F.relu6(4.0 * x)"]},
+    "leaky_relu": {ANY: ["F.leaky_relu(x, 0.2)"]},
+    "elu": {ANY: ["F.elu(x)"]},
+    "gelu": {ANY: ["F.gelu(x)"]},
+    "silu": {ANY: ["F.silu(x)"]},
+    "mish": {ANY: ["F.mish(x)"]},
+    "sigmoid": {ANY: ["torch.sigmoid(x)", "x.sigmoid()"]},
+    "tanh": {ANY: ["x.tanh()"]},
+    "hardtanh": {ANY: ["F.hardtanh(x, -0.3, 0.6)"]},
+    "hardswish": {ANY: ["F.hardswish(x)"]},
+    "hardsigmoid": {ANY: ["F.hardsigmoid(x)"]},
+    "clamp": {ANY: ["x.clamp(-0.3, 0.6)", "x.clamp(min=0.1)"]},
     "neg": {ANY: ["-x", "torch.neg(x)"]},
     "ones_like": {ANY: ["torch.ones_like(x) - x"]},
     "zeros_like": {ANY: ["x + torch.zeros_like(x)"]},
@@ -239,7 +263,12 @@ OPERATIONS = sorted([*EXPRESSIONS, *LAYERS])
 OFTEN = {FIRE: 14, "moves": 6, "conv1d": 6, "conv2d": 6, "linear": 4, "batch_norm": 6, "add": 3, "getitem": 2, "neg": 2}
 # Drawn more often, because few activations have the rank that these need.
 OFTEN |= dict.fromkeys(["avg_pool1d", "adaptive_avg_pool1d", "max_pool1d", "adaptive_max_pool1d", "dropout1d"], 4)
-OFTEN |= dict.fromkeys(["avg_pool2d", "max_pool2d", "dropout2d", "mul", "matmul", "einsum"], 2) | {"bmm": 6}
+OFTEN |= dict.fromkeys(["avg_pool2d", "dropout2d", "mul", "matmul", "einsum"], 2) | {
+    "bmm": 6,
+    "max_pool2d": 6,
+    "max_pool1d": 6,
+}
+OFTEN |= dict.fromkeys(["group_norm", "layer_norm", "instance_norm", "normalize", "softmax", "relu", "mish"], 2)
 
 
 class Drawing:
@@ -328,7 +357,7 @@ class Drawing:
     def _fits(self, layer: nn.Module, *inputs: int) -> bool:
         try:
             shape = self._shape(layer, *inputs)
-        except RuntimeError:
+        except (RuntimeError, ValueError):
             return False
         return 1 <= len(shape) <= 3 and 1 <= math.prod(shape) <= 250
 

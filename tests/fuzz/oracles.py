@@ -11,6 +11,7 @@ weights. Everything else is applied to each timestep separately. Equations: docs
     rate_s    SingleStep without a graph, then Rates over the means
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,11 @@ from torch.func import functional_call
 from rbp_engine.spiking import LIF
 from tests.fuzz.networks import FIRE, Network
 
+NORMS = ("group_norm", "layer_norm", "instance_norm")
+ACTIVATIONS = (
+    *("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "sigmoid", "tanh"),
+    *("hardtanh", "hardswish", "hardsigmoid", "clamp"),
+)
 Steps = Sequence[Tensor]  # T times [B, …]
 Doubt = Callable[[], bool]  # whether rounding decides the result in one place
 NEAR = 1e-9
@@ -72,6 +78,12 @@ def kind_of(operation: str) -> str:
         return "max_pool"
     if operation in ("mul", "matmul", "bmm", "einsum"):
         return "product"
+    if operation in NORMS:
+        return "norm"
+    if operation in ACTIVATIONS:
+        return "activation"
+    if operation in ("normalize", "softmax"):
+        return operation
     return {FIRE: "neuron", "batch_norm": "batch_norm"}.get(operation, "other")
 
 
@@ -128,7 +140,12 @@ class MultiStep(Walk):
     def other(self, place: int, layer: nn.Module, *inputs: Steps) -> Steps:
         return [layer(*inputs_t) for inputs_t in zip(*inputs, strict=True)]
 
-    weighted = product = other
+    weighted = product = norm = normalize = softmax = other
+
+    def activation(self, place: int, layer: nn.Module, x: Steps) -> Steps:
+        values = torch.stack(list(x)).detach()
+        self.doubts.append(lambda: has_a_corner(layer, values))
+        return self.other(place, layer, x)
 
 
 class SingleStep(Walk):
@@ -156,7 +173,12 @@ class SingleStep(Walk):
     def other(self, place: int, layer: nn.Module, *inputs: Tensor) -> Tensor:
         return layer(*inputs)
 
-    weighted = product = other
+    weighted = product = norm = normalize = softmax = other
+
+    def activation(self, place: int, layer: nn.Module, x: Tensor) -> Tensor:
+        values = x.detach()
+        self.doubts.append(lambda: has_a_corner(layer, values))
+        return self.other(place, layer, x)
 
 
 Pair = tuple[Tensor, Tensor | None]
@@ -208,6 +230,16 @@ class Traced(SingleStep):
             return layer(*values), None
         return self._alike(layer, *inputs)
 
+    def activation(self, place: int, layer: nn.Module, x: Pair) -> Pair:
+        values = x[0].detach()
+        self.doubts.append(lambda: has_a_corner(layer, values))
+        return layer(x[0]), None
+
+    def without_trace(self, place: int, layer: nn.Module, x: Pair) -> Pair:
+        return layer(x[0]), None
+
+    norm = normalize = softmax = without_trace
+
     def _alike(self, function: Callable[..., Tensor], *inputs: Pair) -> Pair:
         values, traces = zip(*inputs, strict=True)
         if any(trace is None for trace in traces):
@@ -258,6 +290,36 @@ class Rates(Walk):
 
     def product(self, place: int, layer: nn.Module, *inputs: Tensor) -> Tensor:
         return with_value(layer(*inputs), mean(self.steps[place]))
+
+    def norm(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
+        """As for batch norm, with μ and 1/√(σ² + ε) of each group of each sample, averaged over the steps."""
+        averages, inverses = zip(*(moments_of_norm(layer, x_t) for x_t in self.of_input(place)), strict=True)
+        average, inverse = mean(averages), mean(inverses)
+        over, shape = groups_of_norm(layer, r), r.shape
+        r = r.reshape(over)
+        variance = with_value(((r - average) ** 2).mean(-1, keepdim=True), inverse**-2)
+        y = ((r - with_value(r.mean(-1, keepdim=True), average)) * variance**-0.5).reshape(shape)
+        y = y * layer.w if layer.w is not None else y
+        return with_value(y, mean(self.steps[place]))
+
+    def normalize(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
+        [dim] = re.findall(r"dim=(-?\d)", layer.expression)
+        shift = float(re.findall(r"0\.\d", layer.expression)[0])
+        inverse = mean([1 / (x_t + shift).norm(dim=int(dim), keepdim=True) for x_t in self.of_input(place)])
+        y = mean(self.steps[place])
+        return with_value(inverse * (r - y * (y * r).sum(int(dim), keepdim=True)), y)
+
+    def softmax(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
+        dim, p = -1 if "-1" in layer.expression else 1, mean(self.steps[place])
+        return with_value(p * (r - (p * r).sum(dim, keepdim=True)), p)
+
+    def activation(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
+        slope = mean([gradient(layer, x_t) for x_t in self.of_input(place)])
+        return with_value(r * slope, mean(self.steps[place]))
+
+    def of_input(self, place: int) -> Steps:
+        """The steps that the first pass had at the node's input."""
+        return self.steps[self.network.nodes[place - 1].inputs[0]]
 
     def dropout(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
         return r * self.mask(place, layer, r)
@@ -318,6 +380,25 @@ def has_two_largest(pool: nn.Module, values: Tensor) -> bool:
     """Whether a tiny change sends the gradient elsewhere."""
     noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(0), dtype=values.dtype)
     return not torch.equal(gradient(pool, values), gradient(pool, values + NEAR * noise))
+
+
+def groups_of_norm(layer: nn.Module, x: Tensor) -> tuple[int, ...]:
+    """The shape in which the last dimension has the numbers that are normalised together."""
+    expression = layer.expression
+    if "instance" in expression or "x.shape[1], eps" in expression:
+        return *x.shape[:2], -1
+    return (*x.shape[:-1], -1) if "x.shape[-1:]" in expression else (len(x), -1)
+
+
+def moments_of_norm(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.reshape(*groups_of_norm(layer, x))
+    [eps] = re.findall(r"eps=([\d.]+)", layer.expression)
+    return x.mean(-1, keepdim=True), 1 / torch.sqrt(x.var(-1, unbiased=False, keepdim=True) + float(eps))
+
+
+def has_a_corner(function: Callable[[Tensor], Tensor], values: Tensor) -> bool:
+    """Whether a tiny change of a value gives another slope there."""
+    return bool(((gradient(function, values + NEAR) - gradient(function, values - NEAR)).abs() > 1e-5).any())
 
 
 def gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from rbp_engine.methods import rate as rate_methods
 from rbp_engine.spiking.autograd import batch_norm, rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.nonlinear import GroupNorm, LayerNorm, Pointwise
 from rbp_engine.spiking.autograd.weighted import WeightInput
 from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, SumOverSteps
 from rbp_engine.spiking.carriers.rate import RateTensor
@@ -162,6 +163,24 @@ def largest_of_the_first_step(patch):
     patch.setattr(RateTensor, "max_pool", classmethod(max_pool))
 
 
+def product_of_the_first_step(patch):
+    def bilinear(cls, function, args, kwargs):
+        values = SequenceTensor.each_step(function, [x.sequence if isinstance(x, cls) else x for x in args], kwargs)
+        first = [WithValue.apply(x.rate(), x.sequence.steps()[0]) if isinstance(x, cls) else x for x in args]
+        return cls(values, function(*first, **kwargs))
+
+    patch.setattr(RateTensor, "bilinear", classmethod(bilinear))
+
+
+def slope_at_the_mean(patch):
+    patch.setattr(Pointwise, "grad_proxy", lambda self, rate, out, parts: self.function(rate))
+
+
+def deviation_of_the_mean(patch):
+    for norm in (GroupNorm, LayerNorm):
+        patch.setattr(norm, "grad_proxy", lambda self, rate, out, parts: self(rate))
+
+
 def sum_that_forgets_its_second_term(patch):
     sound = rate_neuron.grad_proxy
     patch.setattr(rate_neuron, "grad_proxy", lambda terms, means, eligibility: sound(terms[:1], means[:1], eligibility))
@@ -203,6 +222,9 @@ PLANTED = [
     (mean_that_is_stale, "rate_s"),
     (rate_pass_that_counts_as_a_batch, "rate_s"),
     (largest_of_the_first_step, "rate_m"),
+    (product_of_the_first_step, "rate_m"),
+    (slope_at_the_mean, "rate_s"),
+    (deviation_of_the_mean, "rate_m"),
     (sum_that_forgets_its_second_term, "rate_s"),
     (trace_with_another_decay, "ottt"),
     (weights_that_see_spikes, "ottt"),

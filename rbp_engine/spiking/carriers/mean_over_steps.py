@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Repeated
+from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
@@ -129,6 +130,15 @@ class MeanStepTensor(DeferredSum):
         return out
 
     @classmethod
+    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
+        if x.static:
+            return cls.per_step(operation, (x,), {})
+        out, parts = operation.steps(x.values())
+        for each in (out, *parts):
+            _add_up(x.state, each)
+        return cls(out, x.state, static=False)
+
+    @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if not x.static:
             known = norm.statistics(x.values())
@@ -227,6 +237,14 @@ class MeanTensor(DeferredSum):
         if out.static:
             return out
         return cls(_known(out.state.take(SumOverSteps).mean(), out.rate()), out.state, static=False)
+
+    @classmethod
+    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
+        if x.static:
+            return cls.per_step(operation, (x,), {})
+        rate = x.rate()
+        out, *parts = (x.state.take(SumOverSteps).mean() for _ in range(1 + operation.parts))
+        return cls(_known(out, operation.grad_proxy(rate, out, parts)), x.state, static=False)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:

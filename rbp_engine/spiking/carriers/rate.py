@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
@@ -113,19 +114,33 @@ class RateTensor(DeferredSum):
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._at_the_rates(function, args, kwargs)
+        return cls._at_the_rates(SequenceTensor.per_step, function, args, kwargs)
 
     @classmethod
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._at_the_rates(function, args, kwargs)
+        return cls._at_the_rates(SequenceTensor.each_step, function, args, kwargs)
 
     @classmethod
-    def _at_the_rates(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """The mean of what the function gives at each step, with its gradient at the rates."""
+    def _at_the_rates(
+        cls, kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Self:
+        """The mean of what a function gives at each step, with its gradient at the rates."""
         if _all_static(args):
             return cls.per_step(function, args, kwargs)
         at_rates = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
-        return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), at_rates)
+        return cls(_on_sequence(kind, function, args, kwargs), at_rates)
+
+    @classmethod
+    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
+        if x.current.static:
+            return cls.per_step(operation, (x,), {})
+        steps, shape = x.resolve(), (x.timesteps, -1)
+        with torch.no_grad():
+            out, parts = operation.steps(steps.values().flatten(0, 1))
+            sequence = out.unflatten(0, shape)
+            mean, means = sequence.mean(0), [part.unflatten(0, shape).mean(0) for part in parts]
+        proxy = operation.grad_proxy(steps.rate(), mean, means)
+        return cls(SequenceTensor(sequence, x.timesteps), proxy, mean)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.step_state import StepState
@@ -124,6 +125,11 @@ class TraceTensor(StepTensor):
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Without a trace: that of a product is not the product of the traces."""
         return super().per_step(function, args, kwargs)
+
+    @classmethod
+    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
+        """Without a trace, for the same reason."""
+        return super().per_step(operation, (x,), {})
 
     @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:

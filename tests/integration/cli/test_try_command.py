@@ -49,7 +49,7 @@ def test_very_large_limits_are_not_counted(rbp, write):
 
 def test_operations_without_a_rule_are_named_with_a_remedy(rbp, write):
     write("nets.py", NETS)
-    done = rbp(*TRY, "model.args.activation=relu", code=1)
+    done = rbp(*TRY, "model.args.activation=rrelu", code=1)
     assert "the network (Net)" in done.stdout and "put a neuron there" in done.stdout
 
 

@@ -23,17 +23,17 @@ def good(*, num_classes, in_channels, neuron):
     )
 
 
-class Gated(nn.Module):
+class Limited(nn.Module):
     def __init__(self, *, num_classes, in_channels, neuron):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, 8, 3, padding=1)
         self.neuron = neuron()
-        self.norm = nn.GroupNorm(2, 8)
+        self.norm = nn.LocalResponseNorm(2)
         self.head = nn.Linear(8, num_classes)
 
     def forward(self, x):
-        x = F.relu(self.conv(x))
-        x = self.norm(x * torch.sigmoid(x))
+        x = torch.maximum(self.conv(x), x.mean(1, keepdim=True).sum((2, 3), keepdim=True))
+        x = torch.fmod(self.norm(x), torch.ones(()))
         return self.head(self.neuron(x).mean((2, 3)))
 
 
@@ -105,12 +105,11 @@ def test_at_one_timestep_the_rate_gradients_are_those_of_bptt(look: Any) -> None
 
 def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_unchanged(look: Any) -> None:
     before = dict(RULES)
-    found = look("Gated")
+    found = look("Limited")
     assert [(missing["module"], missing["operation"]) for missing in found["missing"]] == [
-        ("the network (Gated)", "relu"),
-        ("the network (Gated)", "sigmoid"),
-        ("the network (Gated)", "mul"),
-        ("norm (GroupNorm)", "group_norm"),
+        ("the network (Limited)", "maximum"),
+        ("norm (LocalResponseNorm)", "local_response_norm"),
+        ("the network (Limited)", "fmod"),
     ]
     assert found["gradients"] is None
     assert before == RULES

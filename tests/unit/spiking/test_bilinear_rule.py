@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 
 T, B = 3, 2
 LEFT, RIGHT = (B, 2, 4, 3), (B, 2, 3, 5)
@@ -25,6 +25,9 @@ PRODUCTS = {
     "bmm": ([(B, 4, 3), (B, 3, 5)], [], torch.bmm),
     "einsum": ([LEFT, RIGHT], [], lambda x, y: torch.einsum("bhij,bhjk->bihk", x, y)),
     "einsum with dots": ([LEFT, RIGHT], [], lambda x, y: torch.einsum("...ij,...jk->...ki", [x, y])),
+    "einsum without an output": ([(B, 4), (B, 5)], [], lambda x, y: torch.einsum("bi,bj", x, y)),
+    "einsum with the batch behind": ([LEFT, LEFT], [], lambda x, y: torch.einsum("bhij,bhij->jb", x, y)),
+    "over all pairs of samples": ([(B, 4), (4, B)], [], torch.matmul),
     "einsum of three": ([LEFT] * 3, [], lambda x, y, z: torch.einsum("bhid,bhjd,bhje->bhie", x, y, z)),
     "einsum with a constant of the batch": (
         [LEFT, RIGHT],
@@ -45,20 +48,6 @@ LINEAR = {
     "einsum with the batch": ([LEFT], [(B, 4)], lambda x, w: torch.einsum("bhij,bi->bhj", x, w)),
     "einsum with dots": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("...j,jk->...k", x, w)),
     "einsum with the batch in dots": ([LEFT], [(B, 2, 3, 5)], lambda x, w: torch.einsum("...ij,...jk->...ik", x, w)),
-}
-REFUSED = {
-    "rows against rows": ([(B, 6), (B, 6)], [], torch.matmul),
-    "rows at the right": ([(B, 6)], [(4, B)], lambda x, w: w @ x),
-    "more dimensions than the activation": ([(B, 4, 3)], [(2, B, 3, 5)], torch.matmul),
-    "different dimensions": ([LEFT, (B, 3, 5)], [], torch.matmul),
-    "another batch": ([LEFT], [(3 * B, 2, 3, 5)], torch.matmul),
-    "gate without its dimensions": ([LEFT, (B, 3)], [], operator.mul),
-    "einsum without an output": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("bhij,jk", x, w)),
-    "einsum that sums over the batch": ([LEFT, LEFT], [], lambda x, y: torch.einsum("bhij,bhij->hij", x, y)),
-    "einsum that moves the batch": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("bhij,jk->hbik", x, w)),
-    "einsum of all pairs of samples": ([(B, 4), (B, 4)], [], lambda x, y: torch.einsum("bi,ci->bc", x, y)),
-    "einsum with the batch of a constant behind": ([LEFT], [(4, B)], lambda x, w: torch.einsum("bhij,ib->bhj", x, w)),
-    "einsum with other dots": ([LEFT, (B, 3, 5)], [], lambda x, y: torch.einsum("...ij,...jk->...ik", x, y)),
 }
 CASES = [pytest.param(*case, id=name) for name, case in [*PRODUCTS.items(), *LINEAR.items()]]
 
@@ -170,17 +159,6 @@ def test_a_static_image_is_multiplied_once(shapes, constant_shapes, product):
         gradients(rate.rate(), *images, *constants), gradients(plain, *images, *constants), strict=True
     ):
         close(found, wanted)
-
-
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_product_that_mixes_samples_is_refused(name, kind):
-    shapes, constant_shapes, product = REFUSED[name]
-    inputs = inputs_of(shapes)
-    sequences = [SequenceTensor(x, T) for x in inputs]
-    carriers = rate_tensors(inputs, [x.mean(0) for x in inputs]) if kind == "rate" else sequences
-    with pytest.raises(UnsupportedOperation, match=r"'(mul|matmul|einsum)'.*(batch|output|against)"):
-        product(*carriers, *constants_of(constant_shapes))
 
 
 class Gated(nn.Module):

@@ -42,13 +42,9 @@ def carrier(kind, timesteps=T):
 
 
 REFUSED = {
-    "relu": (nn.ReLU(), "relu"),
-    "relu in place": (nn.ReLU(inplace=True), "relu_?"),
-    "sigmoid": (nn.Sigmoid(), "sigmoid"),
-    "softmax": (nn.Softmax(1), "softmax"),
-    "group norm": (nn.GroupNorm(2, 4), "group_norm"),
-    "instance norm": (nn.InstanceNorm2d(4), "instance_norm"),
-    "layer norm": (nn.LayerNorm(4), "layer_norm"),
+    "prelu": (nn.PReLU(), "prelu"),
+    "log_softmax": (nn.LogSoftmax(1), "log_softmax"),
+    "local response norm": (nn.LocalResponseNorm(2), "local_response_norm"),
     "transposed convolution": (nn.ConvTranspose2d(4, 4, 3), "conv_transpose2d"),
     "mean of everything": (Apply(lambda x: x.mean()), "mean"),
     "mean over the batch": (Apply(lambda x: x.mean(0)), "mean"),
@@ -148,10 +144,10 @@ def test_carriers_of_different_kinds_do_not_mix(operation):
 
 def test_the_message_says_what_to_do():
     with pytest.raises(UnsupportedOperation, match=r"docs/own-network\.md lists .*rbp_engine\.spiking\.register_rule"):
-        F.relu(carrier("rate"))
+        F.prelu(carrier("rate"), torch.ones(1))
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU(), nn.GELU(), nn.SiLU()])
+@pytest.mark.parametrize("activation", [nn.PReLU(), nn.RReLU()])
 def test_where_an_activation_belongs_the_message_asks_for_a_neuron(activation):
     with pytest.raises(UnsupportedOperation, match="put a neuron there"):
         Network(activation)(carrier("rate"))
@@ -167,13 +163,13 @@ def test_a_neuron_of_spikingjelly_is_named_with_what_to_put_in_its_place(node, s
 
 
 def test_outside_a_module_the_message_says_so():
-    with pytest.raises(UnsupportedOperation, match="outside any module: 'relu'"):
-        F.relu(carrier("sequence"))
+    with pytest.raises(UnsupportedOperation, match="outside any module: 'prelu'"):
+        F.prelu(carrier("sequence"), torch.ones(1))
 
 
 def test_if_the_network_itself_is_the_module_it_is_called_the_network():
-    with pytest.raises(UnsupportedOperation, match=r"the network \(ReLU\): 'relu'"):
-        nn.ReLU()(carrier("rate"))
+    with pytest.raises(UnsupportedOperation, match=r"the network \(PReLU\): 'prelu'"):
+        nn.PReLU()(carrier("rate"))
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])

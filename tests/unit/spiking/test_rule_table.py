@@ -250,6 +250,25 @@ ELSEWHERE = {
     "matmul",  # test_bilinear_rule.py
     "bmm",
     "einsum",
+    "group_norm",  # test_nonlinear_rules.py, all that follow
+    "layer_norm",
+    "instance_norm",
+    "normalize",
+    "softmax",
+    "masked_fill",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "mish",
+    "sigmoid",
+    "tanh",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "clamp",
 }
 
 LINEAR_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in LINEAR for i, case in enumerate(LINEAR[name])]

@@ -179,8 +179,8 @@ def test_the_state_returns_each_operation_its_own_record():
 
 
 REFUSED = {
-    "relu": (nn.ReLU(), "relu"),
-    "group norm": (nn.GroupNorm(2, 4), "group_norm"),
+    "prelu": (nn.PReLU(), "prelu"),
+    "local response norm": (nn.LocalResponseNorm(2), "local_response_norm"),
     "indices of the maximum": (nn.MaxPool2d(2, return_indices=True), "max_pool2d\\w*"),
 }
 

@@ -1,0 +1,207 @@
+"""Operations that are not linear in their input x, [N, …], where N is the batch of one timestep or of several.
+
+The rate methods take mean_t f(x_t) for the value. For the gradient they take the mean over time of the Jacobian, as if
+its parts were independent in time: the parts are averaged over the steps, and used at the mean input r.
+
+    group, layer, instance norm    backward of the norm at r, with mean_t μ_t and mean_t 1/√(σ²_t + ε)
+    F.normalize                    s = mean_t 1/‖x_t‖, y = mean_t y_t        ∂L/∂r = s·(∂L/∂y − y·⟨y, ∂L/∂y⟩)
+    pointwise φ                    ∂L/∂r = ∂L/∂r_out ⊙ mean_t φ'(x_t)
+    softmax                        p = mean_t p_t                           ∂L/∂r = p ⊙ (∂L/∂p − ⟨p, ∂L/∂p⟩)
+
+The other methods use autograd on each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
+
+from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
+
+# torch's types call every autograd.Function method untyped.
+# mypy: disable-error-code="misc, untyped-decorator"
+
+
+class Nonlinear:
+    """An operation of one input. Its gradient needs the time means of the output and of so many `parts`."""
+
+    parts: int
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The operation, with autograd's graph."""
+        raise NotImplementedError
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """The output, and the parts of its Jacobian, all [N, …]; without a graph."""
+        raise NotImplementedError
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        """The gradient proxy of the mean output; all are time means, and only `rate` has a gradient."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class GroupNorm(Nonlinear):
+    """The arguments of `torch.nn.functional.group_norm` after its input; of instance norm with a group per channel."""
+
+    groups: int
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    eps: float = 1e-5
+    parts = 2
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return F.group_norm(values, self.groups, self.weight, self.bias, self.eps)
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        sizes = len(values), values.shape[1], values[0, 0].numel(), self.groups
+        out, *parts = torch.native_group_norm(values.contiguous(), self.weight, self.bias, *sizes, self.eps)
+        return out, parts
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        proxy: Tensor = _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
+        return proxy
+
+    def backward(self, grad: Tensor, rate: Tensor, mean: Tensor, inverse: Tensor, needed: list[bool]) -> Any:
+        sizes = len(rate), rate.shape[1], rate[0, 0].numel(), self.groups
+        arguments = grad.contiguous(), rate.contiguous(), mean, inverse, self.weight
+        return torch.ops.aten.native_group_norm_backward(*arguments, *sizes, needed)
+
+
+@dataclass(frozen=True)
+class LayerNorm(Nonlinear):
+    """The arguments of `torch.nn.functional.layer_norm` after its input."""
+
+    shape: Sequence[int]
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    eps: float = 1e-5
+    parts = 2
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return F.layer_norm(values, list(self.shape), self.weight, self.bias, self.eps)
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        out, *parts = torch.native_layer_norm(values, list(self.shape), self.weight, self.bias, self.eps)
+        return out, parts
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        proxy: Tensor = _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
+        return proxy
+
+    def backward(self, grad: Tensor, rate: Tensor, mean: Tensor, inverse: Tensor, needed: list[bool]) -> Any:
+        arguments = list(self.shape), mean, inverse, self.weight, self.bias
+        return torch.ops.aten.native_layer_norm_backward(grad.contiguous(), rate.contiguous(), *arguments, needed)
+
+
+class _NormGradient(torch.autograd.Function):
+    """Backward of a norm whose mean and 1/√(σ² + ε) are given, at `rate`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rate: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        backward: Callable[..., Any],
+        *parts: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(rate, *parts)
+        ctx.norm_backward = backward
+        return new_grad_proxy(rate)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        needed = list(ctx.needs_input_grad[:3])
+        gradients = ctx.norm_backward(grad, *ctx.saved_tensors, needed)
+        return *(x if is_needed else None for x, is_needed in zip(gradients, needed, strict=True)), None, None, None
+
+
+@dataclass(frozen=True)
+class Normalize(Nonlinear):
+    """`torch.nn.functional.normalize`: y = x/max(‖x‖, ε), the Euclidean norm over `dim`."""
+
+    dim: int
+    eps: float
+    parts = 1
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return F.normalize(values, dim=self.dim, eps=self.eps)
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        inverse = 1 / torch.linalg.vector_norm(values, dim=self.dim, keepdim=True).clamp_min(self.eps)
+        return values * inverse, [inverse]
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        [inverse] = parts
+        # Symmetric, so that its backward is itself.
+        return inverse * (rate - out * (out * rate).sum(self.dim, keepdim=True))
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+@dataclass(frozen=True)
+class Pointwise(Nonlinear):
+    """A function of each number."""
+
+    function: Callable[[Tensor], Tensor]
+    parts = 1
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return self.function(values)
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        # Under activation checkpointing, what this small graph saves is its own, and nothing to compute again.
+        with torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
+            x = values.detach().requires_grad_()
+            out = self.function(x)
+            return out.detach(), torch.autograd.grad(out.sum(), x)
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        [slope] = parts
+        return rate * slope
+
+
+@dataclass(frozen=True)
+class Softmax(Nonlinear):
+    """p over `dim`, in another type if `dtype` says so."""
+
+    dim: int
+    dtype: torch.dtype | None = None
+    parts = 0
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return torch.softmax(values, self.dim, self.dtype)
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        return self(values), ()
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        proxy: Tensor = _SoftmaxGradient.apply(rate, out, self.dim)
+        return proxy
+
+
+class _SoftmaxGradient(torch.autograd.Function):
+    """∂L/∂r = p ⊙ (∂L/∂p − ⟨p, ∂L/∂p⟩); r may be −∞ where an attention is masked."""
+
+    @staticmethod
+    def forward(ctx: Any, rate: Tensor, out: Tensor, dim: int) -> Tensor:
+        ctx.save_for_backward(out)
+        ctx.dim, ctx.dtype = dim, rate.dtype
+        return new_grad_proxy(out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        [out] = ctx.saved_tensors
+        return (out * (grad - (out * grad).sum(ctx.dim, keepdim=True))).to(ctx.dtype), None, None

@@ -1,0 +1,332 @@
+"""Norms, activations and softmax: values step by step, and the gradient of the rate methods, written out in torch.
+
+The expected gradient uses the mean over time of the parts of the Jacobian, each given its value by `with_value`.
+"""
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.carriers.step_state import StepState
+
+T, B, C, EPS = 3, 2, 4, 1e-3
+SHAPE = (B, C, 3, 5)
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.3 + torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def mean(steps):
+    return torch.stack(list(steps)).mean(0)
+
+
+def with_value(graph, value):
+    return value.detach() + graph - graph.detach()
+
+
+def normed(x, r, over):
+    """The normalised r, with the mean of the means and of 1/√(σ² + ε) of the steps x; `over` are its dimensions."""
+    average = mean(x_t.mean(over, keepdim=True) for x_t in x)
+    inverse = mean((x_t.var(over, keepdim=True, unbiased=False) + EPS) ** -0.5 for x_t in x)
+    variance = with_value(((r - average) ** 2).mean(over, keepdim=True), inverse**-2)
+    return (r - with_value(r.mean(over, keepdim=True), average)) * variance**-0.5
+
+
+def in_groups(number):
+    def at_mean(x, r, *parameters):
+        x, r_groups = ([y.reshape(B, number, -1) for y in x], r.reshape(B, number, -1))
+        return per_channel(normed(x, r_groups, 2).reshape(r.shape), *parameters)
+
+    return at_mean
+
+
+def per_channel(y, weight=None, bias=None):
+    return y if weight is None else y * weight.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)
+
+
+def over_last(dims):
+    def at_mean(x, r, weight=None, bias=None):
+        y = normed(x, r, tuple(range(-dims, 0)))
+        return y if weight is None else y * weight + (0 if bias is None else bias)
+
+    return at_mean
+
+
+def unit_vectors(dim):
+    def at_mean(x, r):
+        inverse = mean(1 / torch.linalg.vector_norm(x_t, dim=dim, keepdim=True) for x_t in x)
+        y = mean(x_t / torch.linalg.vector_norm(x_t, dim=dim, keepdim=True) for x_t in x)
+        return inverse * (r - y * (y * r).sum(dim, keepdim=True))
+
+    return at_mean
+
+
+def mean_slope(function):
+    def at_mean(x, r):
+        leaves = [x_t.clone().requires_grad_() for x_t in x]
+        return r * mean(torch.autograd.grad(function(leaf).sum(), leaf)[0] for leaf in leaves)
+
+    return at_mean
+
+
+def probabilities(dim):
+    def at_mean(x, r):
+        p = mean(torch.softmax(x_t, dim) for x_t in x)
+        return p * r - p * (p * r).sum(dim, keepdim=True)
+
+    return at_mean
+
+
+# (the operation of x and parameters, the parameters' shapes, its linear stand-in at the mean input)
+NORMS = {
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b, EPS), [(C,), (C,)], in_groups(2)),
+    "group_norm without weight": (lambda x: F.group_norm(x, 1, eps=EPS), [], in_groups(1)),
+    "instance_norm": (lambda x, w, b: F.instance_norm(x, weight=w, bias=b, eps=EPS), [(C,), (C,)], in_groups(C)),
+    "instance_norm without weight": (lambda x: F.instance_norm(x, eps=EPS), [], in_groups(C)),
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, (5,), w, b, EPS), [(5,), (5,)], over_last(1)),
+    "layer_norm without bias": (lambda x, w: F.layer_norm(x, (5,), w, None, EPS), [(5,)], over_last(1)),
+    "layer_norm of the sample": (lambda x: F.layer_norm(x, (C, 3, 5), eps=EPS), [], over_last(3)),
+    "normalize": (F.normalize, [], unit_vectors(1)),
+    "normalize the last": (lambda x: F.normalize(x, dim=-1), [], unit_vectors(-1)),
+    "softmax": (lambda x: F.softmax(x, -1), [], probabilities(-1)),
+    "softmax by method": (lambda x: x.softmax(dim=1), [], probabilities(1)),
+    "torch.softmax": (lambda x: torch.softmax(x, 2), [], probabilities(2)),
+}
+POINTWISE = {
+    "relu": F.relu,
+    "relu by method": lambda x: x.relu(),
+    "relu6": nn.ReLU6(),
+    "functional relu6": F.relu6,
+    "leaky_relu": nn.LeakyReLU(0.2),
+    "elu": nn.ELU(0.7),
+    "gelu": F.gelu,
+    "gelu by tanh": nn.GELU("tanh"),
+    "silu": F.silu,
+    "mish": F.mish,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hardtanh": nn.Hardtanh(-0.4, 0.8),
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "clamp": lambda x: x.clamp(-0.3, 0.9),
+    "clamp from below": lambda x: torch.clamp(x, min=0.1),
+}
+CASES = [pytest.param(*case, id=name) for name, case in NORMS.items()]
+CASES += [pytest.param(function, [], mean_slope(function), id=name) for name, function in POINTWISE.items()]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+
+
+def parameters_of(shapes):
+    return [random(*shape, seed=20 + i).requires_grad_() for i, shape in enumerate(shapes)]
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-12)
+
+
+def gradients(value, *leaves):
+    """The gradients of a fixed weighted sum of `value`."""
+    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
+
+
+def by_rate_m(operation, x, r, parameters):
+    return operation(RateTensor(SequenceTensor(x, T), r), *parameters).rate()
+
+
+def by_rate_s(operation, x, r, parameters):
+    state = StepState(T)
+    with torch.no_grad():
+        for x_t in x:
+            state.next_pass()
+            operation(MeanStepTensor(x_t, state, static=False), *parameters)
+    state.next_pass()
+    out = operation(MeanTensor(r, state, static=False), *parameters).rate()
+    state.check_complete()
+    return out
+
+
+@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
+@pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
+def test_a_rate_is_the_mean_of_the_steps_with_the_gradient_of_the_jacobians_mean_parts(
+    operation, shapes, at_mean, method
+):
+    x, parameters = random(T, *SHAPE), parameters_of(shapes)
+    r = x.mean(0).requires_grad_()
+    out = method(operation, x, r, parameters)
+    steps = torch.stack([operation(x_t, *parameters) for x_t in x]).detach()
+    close(out, steps.mean(0))
+    assert not torch.allclose(out, operation(r, *parameters)), "the mean of the outputs is not the output of the mean"
+    expected = at_mean(x, r, *parameters)
+    for found, wanted in zip(gradients(out, r, *parameters), gradients(expected, r, *parameters), strict=True):
+        assert wanted.abs().max() > 1e-3
+        close(found, wanted)
+
+
+@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
+@pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
+def test_where_every_step_is_the_same_the_gradient_is_the_operations_own(operation, shapes, at_mean, method):
+    r, parameters = random(*SHAPE).requires_grad_(), parameters_of(shapes)
+    out = method(operation, r.detach().expand(T, *SHAPE), r, parameters)
+    plain = operation(r, *parameters)
+    close(out, plain)
+    for found, wanted in zip(gradients(out, r, *parameters), gradients(plain, r, *parameters), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
+def test_a_sequence_has_the_operations_own_gradient_at_each_step(operation, shapes, at_mean):
+    x, parameters = random(T, *SHAPE).requires_grad_(), parameters_of(shapes)
+    out = operation(SequenceTensor(x, T), *parameters).values()
+    expected = torch.stack([operation(x_t, *parameters) for x_t in x])
+    close(out, expected)
+    for found, wanted in zip(gradients(out, x, *parameters), gradients(expected, x, *parameters), strict=True):
+        close(found, wanted)
+
+
+@pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
+def test_a_static_image_is_computed_once_with_its_own_gradient(operation, shapes, at_mean):
+    image, parameters = random(*SHAPE).requires_grad_(), parameters_of(shapes)
+    sequence = SequenceTensor(image, T, static=True)
+    out, plain = operation(RateTensor(sequence, image), *parameters), operation(image, *parameters)
+    assert out.sequence.static
+    for found, wanted in zip(
+        gradients(out.rate(), image, *parameters), gradients(plain, image, *parameters), strict=True
+    ):
+        close(found, wanted)
+
+
+class Network(nn.Module):
+    """Two layers of neurons with the operation between them."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.into, self.between, self.head = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+        self.first, self.second, self.operation = LIF(threshold=0.3), LIF(threshold=0.3), operation
+
+    def forward(self, x):
+        x = self.operation(self.between(self.first(self.into(x))))
+        return self.head(self.second(x).mean((2, 3)))
+
+
+LAYERS = {
+    "group norm": lambda: nn.GroupNorm(2, 4),
+    "instance norm": lambda: nn.InstanceNorm2d(4, affine=True),
+    "layer norm": lambda: nn.LayerNorm(4),
+    "gelu": nn.GELU,
+    "softmax": lambda: nn.Softmax(1),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_all_methods_have_one_gradient_at_t_1(layer):
+    found = {}
+    for method in METHODS:
+        torch.manual_seed(0)
+        model = Network(LAYERS[layer]()).double()
+        create_method(method, 1).step(model, random(B, 2, 6, 6), torch.tensor([0, 2]))
+        found[method] = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    for method, gradient in found.items():
+        assert gradient.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, found["bptt"], rtol=1e-9, atol=1e-12, msg=lambda m, n=method: n + m)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_it(method, layer, precision):
+    torch.manual_seed(0)
+    model = Network(LAYERS[layer]())
+    images = torch.rand(T, B, 2, 6, 6)
+    create_method(method, T, precision=precision).step(model, images, torch.tensor([0, 2]))
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_an_activation_in_place_changes_its_input_as_in_torch():
+    x = random(T, *SHAPE)
+    carrier = RateTensor(SequenceTensor(x, T), x.mean(0))
+    out = F.relu(carrier, inplace=True)
+    assert out is carrier
+    close((carrier + 0.0).rate(), F.relu(x).mean(0))
+
+
+def test_masked_attention_gives_the_masked_keys_no_gradient():
+    mask = torch.tensor([False, True, False, False, True])
+    x = random(T, *SHAPE)
+    for method in (by_rate_m, by_rate_s):
+        r = x.mean(0).requires_grad_()
+        out = method(lambda y: y.masked_fill(mask, float("-inf")).softmax(-1), x, r, [])
+        close(out, x.masked_fill(mask, float("-inf")).softmax(-1).mean(0))
+        [gradient] = gradients(out, r)
+        assert gradient.isfinite().all()
+        assert not gradient[..., mask].any()
+        assert gradient[..., ~mask].any()
+
+
+def test_masked_fill_commutes_with_the_time_mean():
+    x, mask = random(T, *SHAPE), torch.rand(SHAPE[2:]) < 0.5
+    r = x.mean(0).requires_grad_()
+    out = RateTensor(SequenceTensor(x, T), r).masked_fill(mask, 0.7).rate()
+    close(out, x.masked_fill(mask, 0.7).mean(0))
+    close(gradients(out, r)[0], gradients(r.masked_fill(mask, 0.7), r)[0])
+
+
+REFUSED = {
+    "softmax over the batch": (lambda x: x.softmax(0), "softmax.*batch"),
+    "softmax over nothing named": (lambda x: F.softmax(x), "softmax.*name one dimension"),
+    "layer norm over the batch": (lambda x: F.layer_norm(x, SHAPE), "layer_norm.*batch"),
+    "instance norm that keeps statistics": (
+        nn.InstanceNorm2d(C, track_running_stats=True),
+        "instance_norm.*track_running_stats=False",
+    ),
+    "another norm": (lambda x: F.normalize(x, p=1), "normalize.*p=2"),
+    "normalize over the batch": (lambda x: F.normalize(x, dim=0), "normalize.*batch"),
+    "clamp by tensors": (lambda x: x.clamp(torch.zeros(5), torch.ones(5)), "clamp.*only numbers"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension")
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_computed_by_sample_and_step_is_refused_with_the_remedy(case, kind):
+    operation, message = REFUSED[case]
+    x = random(T, *SHAPE)
+    sequence = SequenceTensor(x, T)
+    with pytest.raises(UnsupportedOperation, match=message):
+        operation(RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence)
+
+
+def test_a_network_with_an_activation_is_warned_of_once():
+    model = Network(nn.Sequential(nn.ReLU(), nn.ReLU()))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            create_method("rate_s", T).step(model, torch.rand(B, 2, 6, 6), torch.tensor([0, 2]))
+    assert [str(warning.message).split()[0] for warning in caught] == ["relu"]
+
+
+def test_activation_checkpointing_computes_the_forward_once_more_and_not_twice():
+    """The slope of an activation takes a gradient of its own inside the forward."""
+
+    class Counted(Network):
+        passes = 0
+
+        def forward(self, x):
+            return self.head(checkpoint(self.middle, self.first(self.into(x)), use_reentrant=False).mean((2, 3)))
+
+        def middle(self, x):
+            self.passes += 1
+            return self.second(self.operation(self.between(x)))
+
+    model = Counted(nn.SiLU())
+    create_method("rate_m", T).step(model, torch.rand(B, 2, 6, 6), torch.tensor([0, 2]))
+    assert model.passes == 2
