@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rbp_engine.spiking.attention import multi_head_attention, scaled_dot_product_attention
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
 from rbp_engine.spiking.carrier import Carrier
@@ -324,6 +325,8 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "instance_norm": instance_norm,
     "normalize": normalize,
     "softmax": softmax,
+    "scaled_dot_product_attention": scaled_dot_product_attention,
+    "multi_head_attention_forward": multi_head_attention,
     "relu": pointwise,
     "relu6": pointwise,
     "leaky_relu": pointwise,

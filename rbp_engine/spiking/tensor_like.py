@@ -67,6 +67,11 @@ class TensorLike(Carrier):
     def is_cuda(self) -> bool:
         return self.batch.is_cuda
 
+    @property
+    def is_nested(self) -> bool:
+        """What torch's attention and transformer layers ask for."""
+        return False
+
     def dim(self) -> int:
         return self.batch.ndim
 

@@ -256,6 +256,8 @@ ELSEWHERE = {
     "normalize",
     "softmax",
     "masked_fill",
+    "scaled_dot_product_attention",  # test_attention_rules.py
+    "multi_head_attention_forward",
     "relu",
     "relu6",
     "leaky_relu",

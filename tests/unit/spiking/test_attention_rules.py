@@ -1,0 +1,196 @@
+"""Attention with softmax: what torch's own layers give step by step, and the rate gradient of the same by hand."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.carriers.step_state import StepState
+
+T, B, N, E, HEADS = 3, 2, 5, 6, 2
+pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-11)
+
+
+KEEP = torch.ones(N, N, dtype=torch.bool).tril()
+DOT_PRODUCTS = {
+    "plain": {},
+    "scaled": {"scale": 0.3},
+    "causal": {"is_causal": True},
+    "masked": {"attn_mask": KEEP},
+    "biased": {"attn_mask": random(N, N, seed=5)},
+}
+
+
+@pytest.mark.parametrize("case", DOT_PRODUCTS)
+def test_scaled_dot_product_attention_of_a_sequence_is_torchs_at_each_step(case):
+    inputs = [random(T, B, HEADS, N, 3, seed=i).requires_grad_() for i in range(3)]
+    out = F.scaled_dot_product_attention(*(SequenceTensor(x, T) for x in inputs), **DOT_PRODUCTS[case]).values()
+    expected = F.scaled_dot_product_attention(*inputs, **DOT_PRODUCTS[case])
+    close(out, expected)
+    for found, wanted in zip(
+        torch.autograd.grad(out, inputs, random(*out.shape)),
+        torch.autograd.grad(expected, inputs, random(*out.shape)),
+        strict=True,
+    ):
+        close(found, wanted)
+
+
+def layer(**settings):
+    torch.manual_seed(1)
+    attention = nn.MultiheadAttention(E, HEADS, **settings).double()
+    if attention.in_proj_bias is not None:
+        nn.init.normal_(attention.in_proj_bias)
+    return attention
+
+
+LAYERS = {
+    "batch first": {"batch_first": True},
+    "batch second": {},
+    "without bias": {"batch_first": True, "bias": False},
+    "keys of their own size": {"batch_first": True, "kdim": E, "vdim": E},
+}
+CALLS = {
+    "plain": {"need_weights": False},
+    "with weights": {},
+    "weights of each head": {"average_attn_weights": False},
+    "masked": {"attn_mask": ~KEEP, "need_weights": False},
+    "padded": {"key_padding_mask": torch.tensor([[False] * N, [False] * (N - 2) + [True] * 2])},
+    "a mask for each head": {"attn_mask": random(B * HEADS, N, N, seed=8)},
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("settings", LAYERS)
+def test_multihead_attention_of_a_sequence_is_torchs_at_each_step(settings, call, training):
+    attention = layer(**LAYERS[settings]).train(training)
+    shape = (B, N, E) if attention.batch_first else (N, B, E)
+    x = random(T, *shape)
+    carrier = SequenceTensor(x, T)
+    out, weights = attention(carrier, carrier, carrier, **CALLS[call])
+    steps = [attention(x_t, x_t, x_t, **CALLS[call]) for x_t in x]
+    close(out.values(), torch.stack([of_step for of_step, _ in steps]))
+    if weights is None:
+        assert all(of_step is None for _, of_step in steps)
+    else:
+        close(weights.values(), torch.stack([of_step for _, of_step in steps]))
+
+
+def by_hand(attention, x, r):
+    """The mean output with the rate gradient: VJPs at the means of each step of the computation."""
+
+    def with_value(graph, value):
+        return value.detach() + graph - graph.detach()
+
+    def heads(y):
+        return y.reshape(*y.shape[:-1], HEADS, -1).transpose(-3, -2)
+
+    def project(y, part):
+        w, b = attention.in_proj_weight.chunk(3)[part], attention.in_proj_bias.chunk(3)[part]
+        return heads(y @ w.T + b)
+
+    q, k, v = (project(x, part) for part in range(3))
+    scores = q @ k.transpose(-1, -2) / math.sqrt(E // HEADS)
+    p = scores.softmax(-1)
+    out = p @ v
+    rq, rk, rv = (project(r, part) for part in range(3))
+    r_scores = with_value(rq @ rk.transpose(-1, -2) / math.sqrt(E // HEADS), scores.mean(0))
+    mean_p = p.mean(0).detach()
+    r_p = with_value(mean_p * r_scores - mean_p * (mean_p * r_scores).sum(-1, keepdim=True), mean_p)
+    r_out = with_value(r_p @ rv, out.mean(0)).transpose(-3, -2).flatten(-2)
+    return r_out @ attention.out_proj.weight.T + attention.out_proj.bias
+
+
+def by_rate_m(attention, x, r):
+    carrier = RateTensor(SequenceTensor(x, T), r)
+    return attention(carrier, carrier, carrier, need_weights=False)[0].rate()
+
+
+def by_rate_s(attention, x, r):
+    state = StepState(T)
+    with torch.no_grad():
+        for x_t in x:
+            state.next_pass()
+            carrier = MeanStepTensor(x_t, state, static=False)
+            attention(carrier, carrier, carrier, need_weights=False)
+    state.next_pass()
+    carrier = MeanTensor(r, state, static=False)
+    out = attention(carrier, carrier, carrier, need_weights=False)[0].rate()
+    state.check_complete()
+    return out
+
+
+@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
+def test_the_rate_gradient_of_multihead_attention_is_that_of_its_rules(method):
+    attention = layer(batch_first=True)
+    x = random(T, B, N, E)
+    r = x.mean(0).requires_grad_()
+    leaves = [r, *attention.parameters()]
+    out, expected = method(attention, x, r), by_hand(attention, x, r)
+    close(out, expected)
+    for found, wanted in zip(
+        torch.autograd.grad(out, leaves, random(B, N, E, seed=3)),
+        torch.autograd.grad(expected, leaves, random(B, N, E, seed=3)),
+        strict=True,
+    ):
+        close(found, wanted)
+
+
+class Tokens(nn.Module):
+    """Torch's own transformer layer between neurons."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.fire, self.head = nn.Linear(4, E), LIF(threshold=0.3), nn.Linear(E, 3)
+        self.block = nn.TransformerEncoderLayer(E, HEADS, 8, dropout=0.0, batch_first=True)
+
+    def forward(self, x):
+        return self.head(self.block(self.fire(self.into(x.flatten(2).transpose(1, 2)))).mean(1))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_torchs_transformer_layer_is_trained_by_every_method_and_evaluated(name):
+    torch.manual_seed(0)
+    model, images = Tokens(), torch.rand(T, B, 4, 2, 3)
+    method = create_method(name, T)
+    method.step(model, images, torch.tensor([0, 2]))
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert method.predict(model, images).isfinite().all()
+
+
+def test_all_methods_have_one_gradient_of_a_transformer_layer_at_t_1():
+    gradients = {}
+    for name in METHODS:
+        torch.manual_seed(0)
+        model = Tokens().double()
+        create_method(name, 1).step(model, random(B, 4, 2, 3), torch.tensor([0, 2]))
+        gradients[name] = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, gradients["bptt"], rtol=1e-8, atol=1e-11, msg=lambda m, n=name: n + m)
+
+
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        (lambda x: layer(add_bias_kv=True)(x, x, x), "bias_k"),
+        (lambda x: layer(add_zero_attn=True)(x, x, x), "add_zero_attn"),
+        (lambda x: F.scaled_dot_product_attention(x, x, x, enable_gqa=True), "enable_gqa"),
+    ],
+)
+def test_what_attention_cannot_do_is_refused_with_the_remedy(attention, message):
+    with pytest.raises(UnsupportedOperation, match=message):
+        attention(SequenceTensor(random(T, N, B, E), T))
