@@ -61,5 +61,5 @@ def test_the_samples_nearest_to_an_epoch_are_chosen_and_json_has_fractions(run: 
 
 
 def test_a_run_without_samples_says_how_to_have_some(run: RunDirectory) -> None:
-    assert "probes.firing_rates = true" in rbp(run)
+    assert "probes.firing_rates=true" in rbp(run)
     assert json.loads(rbp(run, "--json")) == {"run": "one"}
