@@ -78,8 +78,8 @@ OTHERS = {
     "SEW-ResNet AND": (lambda: sew_resnet.sew_resnet18(cnf="AND", **OURS), (3, 32, 32), {"rate_m", "bptt"}),
     "SEW-ResNet IAND": (lambda: sew_resnet.sew_resnet18(cnf="IAND", **OURS), (3, 32, 32), {"rate_m", "bptt"}),
     "OTTT VGG": (lambda: spiking_vggws_ottt.ottt_spiking_vggws(**OURS), (3, 32, 32), {"rate_m", "bptt"}),
-    "PLIF MNIST": (lambda: parametric_lif_net.MNISTNet(4, LIF), (1, 28, 28), set()),
-    "PLIF CIFAR-10": (lambda: parametric_lif_net.CIFAR10Net(4, LIF), (3, 32, 32), set()),
+    "PLIF MNIST": (lambda: parametric_lif_net.MNISTNet(4, LIF), (1, 28, 28), {"rate_m", "bptt"}),
+    "PLIF CIFAR-10": (lambda: parametric_lif_net.CIFAR10Net(4, LIF), (3, 32, 32), {"rate_m", "bptt"}),
     "MA-SNN": (lambda: masnn.masnn_dvs128_gesture(T=5, **OURS), (2, 32, 32), set()),
     "Att-MS-ResNet": (lambda: masnn.att_ms_resnet18(T=T, **OURS), (3, 32, 32), set()),
 }
