@@ -26,10 +26,12 @@ timestep, whatever its dimensions. Where a name alone leaves the shape open it h
     _t      of timestep t, [B, …]
 """
 
+import rbp_engine.spiking.einops_backend  # noqa: F401  # tells einops about carriers
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.neuron import LIF
+from rbp_engine.spiking.rules import register_rule
 
-__all__ = ["LIF", "Carrier", "RateTensor", "SequenceTensor", "UnsupportedOperation"]
+__all__ = ["LIF", "Carrier", "RateTensor", "SequenceTensor", "UnsupportedOperation", "register_rule"]

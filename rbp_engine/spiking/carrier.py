@@ -47,7 +47,7 @@ class Carrier:
 
     @property
     def ndim(self) -> int:
-        return self.batch.ndim
+        return len(self.shape)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -140,6 +140,11 @@ class Carrier:
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         """Apply a convolution or a linear layer."""
         return cls.per_step(function, args, kwargs)
+
+    @classmethod
+    def linear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Apply a function that is linear in its one carrier, with weights among its other arguments."""
+        return cls.each_step(function, args, kwargs)
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

@@ -8,7 +8,8 @@ With ∂L/∂r_out the same at every step this is the time mean of the steps' ow
 f(·, r_b)ᵀ g. It is exact where a or b is the same at every step, and where the two do not vary together in time; what
 is lost is the correlation of one factor with the other's eligibility.
 
-A product with a tensor without time is linear in the one activation, and commutes with the time mean.
+A product with a tensor without time is linear in the one activation, and commutes with the time mean. Where that tensor
+is a weight, OTTT forms its gradient with the trace, as that of a linear layer.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ def product(carrier: Carrier, function: Callable[..., Any], args: tuple[Any, ...
         is_constant = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
         return carrier.cast_weight(value) if is_constant and carrier.dtype.is_floating_point else value
 
+    args = tuple(carrier.fixed(arg) if isinstance(arg, Tensor) else arg for arg in args)
+
     kind = type(carrier)
     several = len(list(all_carriers(args))) > 1
-    return (kind.bilinear if several else kind.each_step)(function, tuple(map(cast, args)), kwargs)
+    return (kind.bilinear if several else kind.linear)(function, tuple(map(cast, args)), kwargs)
 
 
 def einsum(carrier: Carrier, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

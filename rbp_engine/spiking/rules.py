@@ -3,6 +3,7 @@
 An operation belongs to one kind, and each carrier says how that kind acts on it (`spiking/carrier.py`):
 
     weighted      a convolution or linear layer: commutes with the time mean, expensive
+    linear        a product of one carrier and tensors without time: commutes with the time mean
     per_step      acts on each timestep by itself and commutes with the time mean
     moved         entries change place, are repeated or left out, with the batch dimension as well
     max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
@@ -52,7 +53,8 @@ Keywords = dict[str, Any]
 
 def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Apply a torch function; `carriers` are those among its arguments, in order."""
-    rule = RULES.get(function.__name__)
+    name = function.__name__.removesuffix(".default")  # which operations made by torch.library have
+    rule = RULES.get(name, OWN_RULES.get(name))
     if rule is None:
         return _in_place(carriers, function, args, kwargs)
     for carrier in carriers:
@@ -65,6 +67,8 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
         raise ValueError(f"{function.__name__}: sequences of different length meet, T = {sorted(lengths)}")
     named = [name for name in _INPUTS if name in kwargs]
     args = (*args, *(kwargs[name] for name in named))
+    if any(isinstance(kwargs[name], Carrier) for name in kwargs if name not in named):
+        raise UnsupportedOperation(function.__name__, "give it spikes by position, not by keyword")
     return rule(carriers[0], function, args, {name: kwargs[name] for name in kwargs if name not in named})
 
 
@@ -235,22 +239,34 @@ def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
 # By the names of `operator`; torch's own functions of this kind end in "_".
 _IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "imatmul")
 
-RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
+Rule = Callable[[Carrier, Function, Arguments, Keywords], Any]
+
+RULES: dict[str, Rule] = {
     "conv1d": _weighted,
     "conv2d": _weighted,
+    "conv3d": _weighted,
+    "conv_transpose1d": _weighted,
+    "conv_transpose2d": _weighted,
+    "conv_transpose3d": _weighted,
     "linear": _weighted,
+    "interpolate": _per_step,
     "batch_norm": _batch_norm,
     "avg_pool1d": _per_step,
     "avg_pool2d": _per_step,
     "adaptive_avg_pool1d": _per_step,
     "adaptive_avg_pool2d": _per_step,
+    "avg_pool3d": _per_step,
+    "adaptive_avg_pool3d": _per_step,
     "max_pool1d": _max_pool,
     "max_pool2d": _max_pool,
     "adaptive_max_pool1d": _max_pool,
     "adaptive_max_pool2d": _max_pool,
+    "max_pool3d": _max_pool,
+    "adaptive_max_pool3d": _max_pool,
     "dropout": _dropout,
     "dropout1d": _dropout,
     "dropout2d": _dropout,
+    "dropout3d": _dropout,
     "flatten": _flatten,
     "reshape": _reshape,
     "view": _reshape,
@@ -305,6 +321,10 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "matmul": product,
     "bmm": product,
     "einsum": einsum,
+    "mm": product,
+    "tensordot": product,
+    "addmm": product,
+    "baddbmm": product,
     "div": _elementwise,
     "truediv": _elementwise,
     "neg": _elementwise,
@@ -342,3 +362,33 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "clamp": pointwise,
     "masked_fill": _elementwise,
 }
+
+# Those of other people's operations.
+OWN_RULES: dict[str, Rule] = {}
+KINDS: dict[str, Rule] = {
+    "per_step": _per_step,
+    "moved": _moved,
+    "linear": product,
+    "elementwise": _elementwise,
+    "at_mean": _max_pool,
+}
+
+
+def register_rule(name: str, kind: str) -> None:
+    """Give an operation of your own a rule. Provisional: kinds may still get other names.
+
+    `name` is the `__name__` of the function as torch's `__torch_function__` sees it. `kind` is one of
+
+        "per_step"      linear in what it takes, sample by sample; T is folded into the batch, which stays first
+        "moved"         linear, called for each timestep by `torch.vmap`; it may do with the batch what it likes
+        "linear"        the same, with weights: linear in its one activation
+        "elementwise"   sums and scalings that broadcast like torch's
+        "at_mean"       as "per_step" but not linear: the rate methods take its gradient at the mean
+
+    Raises ValueError if there is no such kind, or if rbp has a rule for that name already.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
+    if name in RULES:
+        raise ValueError(f"{name!r} has a rule already, which cannot be replaced; give your function another name")
+    OWN_RULES[name] = KINDS[kind]

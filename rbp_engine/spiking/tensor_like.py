@@ -73,7 +73,7 @@ class TensorLike(Carrier):
         return False
 
     def dim(self) -> int:
-        return self.batch.ndim
+        return self.ndim
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]

@@ -170,6 +170,10 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     "neg": {ANY: ["-x", "torch.neg(x)"]},
     "ones_like": {ANY: ["torch.ones_like(x) - x"]},
     "zeros_like": {ANY: ["x + torch.zeros_like(x)"]},
+    "interpolate": {
+        (2, 3): ["F.interpolate(x, scale_factor=2)"],
+        (3,): ["F.interpolate(x, (3, 5), mode='bilinear')"],
+    },
     # Rules that have no key of their own, several in one expression; some move the batch away and back.
     "moves": {
         ANY: [
@@ -217,6 +221,15 @@ def convolution(random: Random, shape: Shape) -> nn.Module:
     )  # fmt: skip
 
 
+def transposed_convolution(random: Random, shape: Shape) -> nn.Module:
+    channels, dims = shape[0], len(shape) - 1
+    groups = random.choice([1, 1, channels])
+    return (nn.ConvTranspose1d if dims == 1 else nn.ConvTranspose2d)(
+        channels, groups * random.randint(1, 2), 3, stride=2, padding=random.choice([1, 2]),
+        output_padding=random.choice([0, 1]), groups=groups, bias=random.random() < 0.7,
+    )  # fmt: skip
+
+
 def linear(random: Random, shape: Shape) -> nn.Module:
     return nn.Linear(shape[-1], random.randint(2, 5), bias=random.random() < 0.7)
 
@@ -252,6 +265,8 @@ def neuron(random: Random, shape: Shape) -> nn.Module:
 LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Random, Shape], nn.Module]]] = {
     "conv1d": ((2,), convolution),
     "conv2d": ((3,), convolution),
+    "conv_transpose1d": ((2,), transposed_convolution),
+    "conv_transpose2d": ((3,), transposed_convolution),
     "linear": (ANY, linear),
     "batch_norm": (ANY, batch_norm),
     "dropout": (ANY, dropout(nn.Dropout)),
@@ -269,6 +284,7 @@ OFTEN |= dict.fromkeys(["avg_pool2d", "dropout2d", "mul", "matmul", "einsum"], 2
     "max_pool1d": 6,
 }
 OFTEN |= dict.fromkeys(["group_norm", "layer_norm", "instance_norm", "normalize", "softmax", "relu", "mish"], 2)
+OFTEN |= {"conv_transpose1d": 4, "conv_transpose2d": 2, "adaptive_max_pool2d": 3}
 
 
 class Drawing:
@@ -449,7 +465,7 @@ def images(timesteps: int, static: bool, size: int, shape: Shape) -> Tensor:
 
 def fill(layer: nn.Module) -> None:
     """Give the layer weights so large that neurons fire, and statistics that differ from a new layer's."""
-    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)):
         nn.init.normal_(layer.weight, 0.1, 1.5 / math.sqrt(layer.weight[0].numel()))
         if layer.bias is not None:
             nn.init.normal_(layer.bias, 0.2, 0.3)

@@ -70,7 +70,7 @@ class Walk:
 
 
 def kind_of(operation: str) -> str:
-    if operation in ("conv1d", "conv2d", "linear"):
+    if operation.startswith("conv") or operation == "linear":
         return "weighted"
     if operation.startswith("dropout"):
         return "dropout"
@@ -207,9 +207,10 @@ class Traced(SingleStep):
         if trace is None:
             return layer(spikes), None
         weights = dict(layer.named_parameters())
-        at_spikes = functional_call(layer, weights | {"weight": weights["weight"].detach()}, (spikes,))
+        name = "weight" if "weight" in weights else "w"
+        at_spikes = functional_call(layer, weights | {name: weights[name].detach()}, (spikes,))
         fixed = {name: parameter.detach() for name, parameter in weights.items()}
-        at_trace = functional_call(layer, fixed | {"weight": weights["weight"]}, (trace,))
+        at_trace = functional_call(layer, fixed | {name: weights[name]}, (trace,))
         return with_value(at_spikes + at_trace, at_spikes), None
 
     def batch_norm(self, place: int, layer: nn.Module, x: Pair) -> Pair:
@@ -228,6 +229,9 @@ class Traced(SingleStep):
         values = [x for x, _ in inputs]
         if is_product_of_activations(layer, *values):
             return layer(*values), None
+        is_matrix_product = self.network.nodes[place - 1].operation != "mul"
+        if is_matrix_product and getattr(layer, "w", None) is not None and layer.w.requires_grad:
+            return self.weighted(place, layer, *inputs)
         return self._alike(layer, *inputs)
 
     def activation(self, place: int, layer: nn.Module, x: Pair) -> Pair:

@@ -9,7 +9,7 @@ whose backward is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -73,6 +73,17 @@ class LinearGradient(torch.autograd.Function):
         )
 
 
+class Geometry(NamedTuple):
+    """What a convolution does besides multiplying, in the order of `aten::convolution_backward`."""
+
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    transposed: bool
+    output_padding: Sequence[int]
+    groups: int
+
+
 class ConvolutionGradient(torch.autograd.Function):
     """The gradient of a convolution c = W∗x + b whose output `out` [B, C_out, …] is known.
 
@@ -89,12 +100,11 @@ class ConvolutionGradient(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         out: Tensor,
-        geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
-        groups: int,
+        geometry: Geometry,
         late: list[Callable[[], Tensor]] | None,
     ) -> Tensor:
         ctx.save_for_backward(weight_input.stored, weight)
-        ctx.counted, ctx.geometry, ctx.groups, ctx.late = weight_input.counted, geometry, groups, late
+        ctx.counted, ctx.geometry, ctx.late = weight_input.counted, geometry, late
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         return new_grad_proxy(out)
 
@@ -103,17 +113,15 @@ class ConvolutionGradient(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
         # The function below is kept by the graph: were it to keep the graph, neither would ever be freed.
-        weight, counted, bias_sizes, groups = weight.detach(), ctx.counted, ctx.bias_sizes, ctx.groups
-        stride, padding, dilation = ctx.geometry
+        weight, counted, bias_sizes, geometry = weight.detach(), ctx.counted, ctx.bias_sizes, ctx.geometry
         needs_input, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
 
         def gradients(*needed: bool) -> tuple[Tensor, Tensor, Tensor]:
             """Of the input, the weight and the bias."""
             weight_input = WeightInput.load(stored, counted, grad.dtype)
             return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
-                grad, weight_input, weight, bias_sizes, stride, padding, dilation,
-                False, [0] * len(stride), groups, needed,
-            )  # fmt: skip
+                grad, weight_input, weight, bias_sizes, *geometry, needed
+            )
 
         if ctx.late is None:
             grad_input, grad_weight, grad_bias = gradients(needs_input, needs_weight, needs_bias)
@@ -121,7 +129,7 @@ class ConvolutionGradient(torch.autograd.Function):
             grad_input, _, grad_bias = gradients(needs_input, False, needs_bias)
             grad_weight = new_grad_proxy(weight)
             ctx.late.append(lambda: gradients(False, True, False)[1])
-        return grad_input, None, grad_weight, grad_bias, None, None, None, None
+        return grad_input, None, grad_weight, grad_bias, None, None, None
 
 
 def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
@@ -132,7 +140,9 @@ def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any
     layer's input; the weight's gradient is formed with `weight_input` in place of the input, which is the firing rate
     for the rate methods and the trace of the spikes for OTTT. `out` has the shape and the type of the output.
     """
-    return (_linear if operation == "linear" else _convolution)(operation, *args, **kwargs)
+    if operation == "linear":
+        return _linear(operation, *args, **kwargs)
+    return (_transposed if operation.startswith("conv_transpose") else _convolution)(operation, *args, **kwargs)
 
 
 def _linear(_: str, weight: Tensor, bias: Tensor | None = None) -> WeightedGradient:
@@ -157,11 +167,29 @@ def _convolution(
         if any(length % 2 for length in extent):
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
         padding = [length // 2 for length in extent]
-    geometry = (stride, _per_dim(padding, dims), dilation)
+    return _of_geometry(weight, bias, Geometry(stride, _per_dim(padding, dims), dilation, False, [0] * dims, groups))
 
+
+def _transposed(
+    _: str,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> WeightedGradient:
+    stride, padding, output_padding, dilation = (
+        _per_dim(value, weight.ndim - 2) for value in (stride, padding, output_padding, dilation)
+    )
+    return _of_geometry(weight, bias, Geometry(stride, padding, dilation, True, output_padding, groups))
+
+
+def _of_geometry(weight: Tensor, bias: Tensor | None, geometry: Geometry) -> WeightedGradient:
     def gradient(grad_proxy: Tensor | None, weight_input: WeightInput, out: Tensor) -> Tensor:
         wrapped, late = with_late_gradient(weight, out)
-        proxy: Tensor = ConvolutionGradient.apply(grad_proxy, weight_input, wrapped, bias, out, geometry, groups, late)
+        proxy: Tensor = ConvolutionGradient.apply(grad_proxy, weight_input, wrapped, bias, out, geometry, late)
         return proxy
 
     return gradient

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rbp_engine.spiking.carrier import is_plain_sum
@@ -22,6 +23,10 @@ class DeferredSum(TensorLike):
     @property
     def batch(self) -> Tensor:
         return self.current.batch
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.current.shape
 
     @property
     def deferred(self) -> bool:

@@ -140,3 +140,13 @@ class TraceTensor(StepTensor):
             value = function(x.values(), *args[1:], **kwargs)
         grad_proxy = weighted_gradient(function.__name__, args[1:], kwargs)(x.values(), WeightInput(x.trace), value)
         return x.like(WithValue.apply(grad_proxy, value))
+
+    @classmethod
+    def linear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        x: Self = next(iter(all_carriers(args)))
+        if x.trace is None or not any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
+            return cls.per_step(function, args, kwargs)
+        fixed = tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args)
+        at_spikes = function(*replace_carriers(fixed, lambda x: x.values()), **kwargs)
+        at_trace = function(*replace_carriers(args, lambda x: x.trace), **kwargs)
+        return x.like(WithValue.apply(at_spikes + at_trace, at_spikes.detach()))

@@ -72,8 +72,18 @@ class Current:
     @property
     def batch(self) -> Tensor:
         """A tensor of the shape, type and layout of one timestep, [B, …]; its values mean nothing."""
-        steps = next((term.steps for term in self.terms if not isinstance(term.steps, Static)), self.terms[0].steps)
+        steps = self._first
         return torch.empty_like(steps.at(0), dtype=steps.dtype) if isinstance(steps, Spikes) else steps.at(0)
+
+    @property
+    def shape(self) -> torch.Size:
+        """That of one timestep, [B, …]; it makes no tensor."""
+        return self._first.at(0).shape
+
+    @property
+    def _first(self) -> Steps:
+        """The values of the first term that is not the same at every timestep, or of the first."""
+        return next((term.steps for term in self.terms if not isinstance(term.steps, Static)), self.terms[0].steps)
 
     @property
     def requires_grad(self) -> bool:

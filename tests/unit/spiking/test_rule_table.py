@@ -14,6 +14,7 @@ from rbp_engine.spiking.rules import RULES
 T, B = 3, 2
 IMAGE = (B, 4, 6, 6)
 LINE = (B, 4, 9)
+CUBE = (B, 4, 3, 4, 4)
 ROW = (B, 6)
 
 LINEAR = {
@@ -43,6 +44,44 @@ LINEAR = {
         ([(B, 4, 3, 3)], [(8, 4, 3, 3), (8,)], F.conv2d),
         ([(B, 4, 3, 3)], [(8, 2, 3, 3)], lambda x, w: F.conv2d(x, w, groups=2)),
     ],
+    "conv3d": [
+        ([CUBE], [(6, 4, 2, 3, 1), (6,)], F.conv3d),
+        ([CUBE], [(6, 2, 3, 3, 3)], lambda x, w: F.conv3d(x, w, stride=(1, 2, 1), padding=1, groups=2)),
+    ],
+    "conv_transpose1d": [
+        ([LINE], [(4, 3, 3), (3,)], F.conv_transpose1d),
+        ([LINE], [(4, 3, 2)], lambda x, w: F.conv_transpose1d(x, w, None, 2, 1, 1)),
+    ],
+    "conv_transpose2d": [
+        ([IMAGE], [(4, 3, 2, 3), (3,)], F.conv_transpose2d),
+        ([IMAGE], [(4, 3, 3, 3), (6,)], lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 1), 1, (1, 0), 2, 1)),
+        ([IMAGE], [(4, 2, 3, 3)], lambda x, w: F.conv_transpose2d(x, w, dilation=2, padding=1)),
+    ],
+    "conv_transpose3d": [([CUBE], [(4, 2, 2, 2, 2), (2,)], lambda x, w, b: F.conv_transpose3d(x, w, b, stride=2))],
+    "matmul": [
+        ([LINE], [(9, 5)], lambda x, w: x @ w),
+        ([LINE], [(3, 4)], lambda x, w: w @ x),
+        ([LINE], [(9,)], torch.matmul),
+        ([IMAGE], [(B, 1, 6, 5)], lambda x, w: torch.matmul(x, other=w)),
+    ],
+    "mm": [([ROW], [(6, 3)], torch.mm)],
+    "bmm": [([LINE], [(B, 9, 3)], torch.bmm), ([LINE], [(B, 3, 4)], lambda x, w: w.bmm(x))],
+    "einsum": [
+        ([IMAGE], [(6, 5)], lambda x, w: torch.einsum("bchw,wk->kbhc", x, w)),
+        ([LINE], [(3, 4), (9,)], lambda x, v, w: torch.einsum("kc,bcl,l->bk", [v, x, w])),
+        ([LINE], [], lambda x: torch.einsum("bcl->bl", x)),
+    ],
+    "tensordot": [([LINE], [(9, 5)], lambda x, w: torch.tensordot(x, w, 1))],
+    "addmm": [([ROW], [(3,), (6, 3)], lambda x, b, w: torch.addmm(b, x, w))],
+    "baddbmm": [([LINE], [(B, 1, 3), (B, 9, 3)], lambda x, b, w: torch.baddbmm(b, x, w, alpha=0.5))],
+    "interpolate": [
+        ([IMAGE], [], lambda x: F.interpolate(x, scale_factor=2)),
+        ([IMAGE], [], lambda x: F.interpolate(x, (4, 7), mode="bilinear", align_corners=True)),
+        ([LINE], [], lambda x: F.interpolate(x, 5, mode="linear")),
+        ([IMAGE], [], lambda x: F.interpolate(x, (3, 9), mode="area")),
+    ],
+    "avg_pool3d": [([CUBE], [], lambda x: F.avg_pool3d(x, 2))],
+    "adaptive_avg_pool3d": [([CUBE], [], lambda x: F.adaptive_avg_pool3d(x, (1, 2, None)))],
     "linear": [
         ([ROW], [(5, 6), (5,)], F.linear),
         ([ROW], [(5, 6)], F.linear),
@@ -215,6 +254,8 @@ LINEAR = {
 MAX_POOL = {
     "max_pool1d": [(LINE, lambda x: F.max_pool1d(x, 2)), (LINE, lambda x: F.max_pool1d(x, 3, 2, 1))],
     "max_pool2d": [(IMAGE, lambda x: F.max_pool2d(x, 2)), (IMAGE, lambda x: F.max_pool2d(x, 3, stride=2, padding=1))],
+    "max_pool3d": [(CUBE, lambda x: F.max_pool3d(x, 2))],
+    "adaptive_max_pool3d": [(CUBE, lambda x: F.adaptive_max_pool3d(x, 2))],
     "adaptive_max_pool1d": [(LINE, lambda x: F.adaptive_max_pool1d(x, 3))],
     "adaptive_max_pool2d": [(IMAGE, lambda x: F.adaptive_max_pool2d(x, 2))],
 }
@@ -236,6 +277,7 @@ ELSEWHERE = {
     "dropout",  # test_dropout_rule.py
     "dropout1d",
     "dropout2d",
+    "dropout3d",
     "detach",  # test_shape_rules.py
     "clone",
     "to",

@@ -1,0 +1,190 @@
+"""Modules around linear operations: parametrised, weight-normalised and lazy ones; products with traces; einops."""
+
+import copy
+
+import einops
+import pytest
+import torch
+import torch.nn.functional as F
+from einops.layers.torch import Rearrange
+from torch import nn
+from torch.nn.utils import parametrizations, weight_norm
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF
+from tests.unit.methods.test_two_phase_formula import ALPHA, DECAY, Neuron
+
+T, B = 3, 4
+
+
+def stepped(model, name, timesteps=T, low=False):
+    images = torch.randn(timesteps, B, 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    settings = {"precision": "bf16"} if low else {}
+    out = create_method(name, timesteps, **settings).step(model, images, torch.arange(B) % 3)
+    return [out.logits, *(parameter.grad for parameter in model.parameters())]
+
+
+def close(found, expected):
+    for tensor, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(tensor, wanted, rtol=1e-10, atol=1e-12)
+
+
+def cell():
+    return LIF(DECAY, 0.5, surrogate_args={"alpha": ALPHA})
+
+
+def network(layer):
+    """The layer between two neurons; it takes and returns [B, 4, 6, 6]."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), cell(), layer, cell(), nn.Flatten(), nn.Linear(144, 3)).double()
+
+
+class Product(nn.Module):
+    """One layer by three operations; `F.linear` is the one whose gradients other tests prove."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.w = nn.Parameter(torch.randn(6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64))
+
+    def forward(self, x):
+        if self.how == "linear":
+            return F.linear(x, self.w)
+        if self.how == "matmul":
+            return x @ self.w.T
+        if self.how == "einops":
+            return einops.einsum(x, self.w, "b c h w, k w -> b c h k")
+        return torch.einsum("bchw,kw->bchk", x, self.w)
+
+
+@pytest.mark.parametrize("how", ["matmul", "einsum", "einops"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_product_with_a_parameter_is_a_linear_layer(name, how):
+    """For ottt as well, whose weights see traces."""
+    close(stepped(network(Product(how)), name), stepped(network(Product("linear")), name))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_product_with_a_parameter_runs_in_low_precision(name):
+    assert all(tensor.isfinite().all() for tensor in stepped(network(Product("matmul")).float(), name, low=True))
+
+
+class AsConvolution(nn.Module):
+    """A transposed convolution of stride 1 is a convolution with the turned kernel."""
+
+    def __init__(self, transposed):
+        super().__init__()
+        self.weight, self.bias = transposed.weight, transposed.bias
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight.transpose(0, 1).flip(2, 3), self.bias, padding=1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_transposed_convolution_is_a_convolution_with_the_turned_kernel(name):
+    layer = nn.ConvTranspose2d(4, 4, 3, padding=1)
+    same = network(AsConvolution(layer))
+    found = stepped(network(copy.deepcopy(layer)), name)
+    expected = stepped(same, name)
+    close(found, expected)
+
+
+@pytest.mark.parametrize("norm", [weight_norm, parametrizations.weight_norm, parametrizations.orthogonal])
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_a_weight_that_is_computed_has_the_gradient_of_one_that_is_not(name, norm):
+    """∂L/∂(what it is computed from) is that of the weight, passed on."""
+    plain = nn.Linear(6, 6, bias=False).double()
+    normed = norm(copy.deepcopy(plain))
+    with torch.no_grad():
+        plain.weight.copy_(normed.weight)
+    stepped(network(plain), name)
+    stepped(network(normed), name)
+    originals = list(normed.parameters())
+    if norm is weight_norm:
+        normed(torch.zeros(1, 6, dtype=torch.float64))  # computes the weight
+    wanted = torch.autograd.grad(normed.weight, originals, plain.weight.grad)
+    close([parameter.grad for parameter in originals], wanted)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_lazy_modules_are_made_by_the_first_step(name):
+    model = nn.Sequential(
+        nn.LazyConv2d(4, 3, padding=1),
+        nn.LazyBatchNorm2d(),
+        cell(),
+        Rearrange("b c h w -> b (h w c)"),
+        nn.LazyLinear(3),
+    )
+    stepped(model, name)
+    assert [tuple(parameter.shape) for parameter in model.parameters()] == [
+        (4, 2, 3, 3),
+        (4,),
+        (4,),
+        (4,),
+        (3, 144),
+        (3,),
+    ]
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters() if parameter.ndim > 1)
+
+
+class Patches(nn.Module):
+    """A transformer's ends: patches, a token and a position, by einops or by torch."""
+
+    def __init__(self, by_einops):
+        super().__init__()
+        torch.manual_seed(1)
+        self.by_einops = by_einops
+        self.token, self.position = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(1, 10, 8))
+        self.inner, self.fire = nn.Linear(8, 8), cell()
+        self.back = nn.ConvTranspose2d(8, 4, 2, stride=2)
+
+    def forward(self, x):
+        if self.by_einops:
+            x = einops.rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=2, q=2)[..., :8]
+            token = einops.repeat(self.token, "1 1 c -> b 1 c", b=x.shape[0])
+        else:
+            x = x.unflatten(2, (3, 2)).unflatten(4, (3, 2)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)[:, :, :8]
+            token = self.token.expand(x.shape[0], -1, -1)
+        x = torch.cat([token, x], 1) + self.position
+        x = self.fire(self.inner(x))
+        x = x[:, 1:] - x[:, :1]
+        x = einops.rearrange(x, "b (h w) c -> b c h w", h=3) if self.by_einops else x.mT.unflatten(2, (3, 3))
+        return self.back(F.interpolate(x, scale_factor=2, mode="bilinear")[..., ::2, ::2])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_einops_moves_spikes_as_torch_does(name):
+    close(stepped(network(Patches(True)), name), stepped(network(Patches(False)), name))
+
+
+def test_at_one_timestep_all_methods_have_the_gradient_of_bptt():
+    wanted = stepped(network(Patches(True)), "bptt", timesteps=1)
+    assert all(gradient.abs().sum() > 0 for gradient in wanted)
+    for name in METHODS:
+        close(stepped(network(Patches(True)), name, timesteps=1), wanted)
+
+
+def test_the_rate_gradient_through_patches_equals_the_two_pass_formula():
+    """Plain autograd on the means, with the neurons' rates and eligibilities of a first pass."""
+    model = network(Patches(False))
+    found = stepped(model, "rate_m")[1:]
+    images = torch.randn(T, B, 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    reset = {"reset": "soft", "detach_reset": True}
+    fires = [module for module in model.modules() if isinstance(module, LIF)]
+    neurons = {fire: Neuron(reset, 0.5) for fire in fires}
+
+    def run(x, how):
+        for fire in fires:
+            fire.forward = lambda current, fire=fire: how(neurons[fire], current)
+        return model(x)
+
+    def second(neuron, c):
+        g, r = torch.stack(neuron.eligibilities).mean(0), torch.stack(neuron.spikes).mean(0)
+        return r + (c * g) - (c * g).detach()
+
+    with torch.no_grad():
+        for images_t in images:
+            run(images_t, lambda neuron, current: neuron(current))
+    loss = F.cross_entropy(run(images.mean(0), second), torch.arange(B) % 3)
+    close(found, torch.autograd.grad(loss / T, list(model.parameters())))
