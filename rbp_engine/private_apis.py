@@ -38,6 +38,7 @@ TRAINING = (
     PrivateName("torch:_foreach_add", "methods/rate.py", "copies the counters of batch norms at once"),
     PrivateName("torch:_foreach_copy_", "methods/rate.py", "puts the counters of batch norms back at once"),
     PrivateName("torch:_foreach_norm", "train/finite.py", "looks at all gradients with few launches"),
+    PrivateName("torch.nn.modules.batchnorm:_NormBase", "train/optimisation.py", "finds norms of every dimension"),
     PrivateName("torch:_foreach_sub_", "probes/health.py", "subtracts all weights with few launches"),
     PrivateName("torch._compile:_disable_dynamo", "methods/protocol.py", "leaves a step out of a compiled function"),
     PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/protocol.py", "finds batch norms of every dimension"),
