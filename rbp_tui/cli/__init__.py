@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -79,8 +78,6 @@ def root(
         typer.echo(f"rbp {installed('rbp-tui')}")
         raise typer.Exit
     if context.invoked_subcommand is not None:
-        if runs_dir is not None:  # before the command it is what the variable is: the command's own option comes first
-            os.environ["RBP_RUNS"] = str(runs_dir)
         return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         typer.echo(context.get_help())

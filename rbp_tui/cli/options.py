@@ -11,6 +11,12 @@ from rbp_tui.cli import completion
 if TYPE_CHECKING:
     from rbp_engine.run.files.resources import Resources
 
+
+def _of_root(context: typer.Context, value: Path | None) -> Path | None:
+    """`rbp --runs-dir DIR COMMAND` is `rbp COMMAND --runs-dir DIR`."""
+    return context.find_root().params.get("runs_dir") if value is None else value
+
+
 RunsDir = Annotated[
     Path | None,
     typer.Option(
@@ -18,6 +24,7 @@ RunsDir = Annotated[
         metavar="DIR",
         help="Where runs are kept (else $RBP_RUNS, machine.toml, ./runs).",
         show_default=False,
+        callback=_of_root,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
