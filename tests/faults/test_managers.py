@@ -100,14 +100,19 @@ def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_
     job = new_job(2)
     first = rbp(job, "resume", job.run.id)  # the first start of a run that exists already
     job.wait_until(lambda: job.run.events().exists())
-    job.wait_for_start()
+    job.wait_until(lambda: job.summary.status == "running")
+    ranks = job.ranks()
+    for rank in ranks:  # the run is short, and commands start slowly on a busy machine
+        rank.suspend()
     first.kill()
     first.communicate(timeout=60)
     assert judge(job.run).live
 
-    stopper = rbp(job, "stop", job.run.id)  # before the watcher, because the run is short
+    stopper = rbp(job, "stop", job.run.id)
     watcher = rbp(job, "watch", job.run.id)
     job.wait_until(job.run.stop_request.exists)
+    for rank in ranks:
+        rank.resume()
     assert judge(job.run).status in ("stopping", "stopped")
     _, output = stopper.communicate(timeout=120)
     took = time.time() - job.run.stop_request.stat().st_mtime
