@@ -11,13 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.run.files.events import (
+    Body,
     CheckpointSaved,
     ErrorRaised,
     Event,
+    FiringRates,
+    GradientFidelity,
+    Health,
     Metrics,
     Probe,
     RunStart,
     System,
+    Validation,
     WarningRaised,
     superseded,
 )
@@ -31,6 +36,7 @@ from rbp_engine.run.status.samples import (
     HealthHistory,
     OwnBuilder,
     OwnHistory,
+    SampleBuilder,
     fidelity_builder,
     firing_builder,
     health_builder,
@@ -149,6 +155,14 @@ class HistoryBuilder:
         self._accuracy = AccuracyBuilder()
         self._firing, self._fidelity, self._health = firing_builder(), fidelity_builder(), health_builder()
         self._own = OwnBuilder()
+        # Each takes its own kind and the starts of attempts; most events of a run are of none.
+        self._by_kind: dict[type[Body], AccuracyBuilder | SampleBuilder[Any] | OwnBuilder] = {
+            Validation: self._accuracy,
+            FiringRates: self._firing,
+            GradientFidelity: self._fidelity,
+            Health: self._health,
+            Probe: self._own,
+        }
         self._attempts: dict[int, Attempt] = {}
         self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
         self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
@@ -161,7 +175,11 @@ class HistoryBuilder:
         """Add the next events."""
         for event in events:
             body = event.body
-            for part in (self._curves, self._accuracy, self._firing, self._fidelity, self._health, self._own):
+            self._curves.add(event)
+            if isinstance(body, RunStart):
+                for each in self._by_kind.values():
+                    each.add(event)
+            elif part := self._by_kind.get(type(body)):
                 part.add(event)
             if isinstance(body, RunStart) and event.rank == 0:
                 self._begin(event, body)
