@@ -11,6 +11,9 @@ def neuron_layers(model: nn.Module) -> dict[str, LIF]:
 
 
 def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights of convolutions and linear layers, by the names of their modules; biases and batch norm are none."""
+    """The weights of convolutions and linear layers, by the names of their modules; biases and batch norm are none.
+
+    A weight that is not called `weight` has its own name: a module may have several.
+    """
     weights = {name: weight for name, weight in model.named_parameters() if name.endswith("weight") and weight.ndim > 1}
-    return {name.rpartition(".")[0]: weight for name, weight in weights.items()}
+    return {name.removesuffix(".weight"): weight for name, weight in weights.items()}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
+from rbp_engine.probes.layers import weight_layers
 from rbp_engine.spiking import LIF
 
 
@@ -76,3 +77,10 @@ def test_a_weight_without_a_gradient_has_no_angle() -> None:
         model[5].bias.fill_(-50.0)  # type: ignore[union-attr]  # the second neurons never fire, and have no slope
     found = gradient_fidelity(model, create_method("rate_m", 3), *batch())
     assert found.by_weight["9"].cosine is None
+
+
+def test_every_weight_of_a_module_that_has_several_has_an_angle() -> None:
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=4, batch_first=True)
+    assert set(weight_layers(attention)) == {"q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj"}
+    assert list(weight_layers(network())) == ["0", "4", "9"]
