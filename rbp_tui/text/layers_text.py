@@ -111,20 +111,24 @@ def _one(name: str, heading: str, values: "Floats", text: Callable[[float], str]
 
 
 def _of_neurons(name: str, title: str, samples: "ProbeHistory", at: int, figures: list[LayerFigures]) -> LayerSamples:
-    step, epoch = int(samples.step[at]), float(samples.epoch[at])
-    return LayerSamples(name, title, step, epoch, samples.neuron_layers, tuple(figures))
+    return _of_layers(name, title, samples, at, samples.neuron_layers, figures)
 
 
 def _of_weights(name: str, title: str, samples: "ProbeHistory", at: int, figures: list[LayerFigures]) -> LayerSamples:
-    step, epoch = int(samples.step[at]), float(samples.epoch[at])
-    return LayerSamples(name, title, step, epoch, samples.weight_layers, tuple(figures))
+    return _of_layers(name, title, samples, at, samples.weight_layers, figures)
+
+
+def _of_layers(
+    name: str, title: str, samples: "ProbeHistory", at: int, layers: tuple[str, ...], figures: list[LayerFigures]
+) -> LayerSamples:
+    return LayerSamples(name, title, int(samples.step[at]), float(samples.epoch[at]), layers, tuple(figures))
 
 
 def _nearest(samples: "ProbeHistory", epoch: float | None) -> int:
     """The number of the sample nearest to an epoch, or of the newest."""
     if epoch is None or not all(map(math.isfinite, samples.epoch)):
         return -1
-    return min(range(len(samples.epoch)), key=lambda number: abs(samples.epoch[number] - epoch))
+    return int(abs(samples.epoch - epoch).argmin())
 
 
 def _percent(share: float) -> str:
