@@ -11,7 +11,7 @@ norm of the difference by the norm of the left side.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -45,13 +45,12 @@ class AssumptionWatch:
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Within it the network takes the step."""
-        hooks = [uses.module.register_forward_hook(uses.hook, with_kwargs=True) for uses in self._neurons.values()]
-        hooks += [uses.module.register_forward_hook(uses.hook, with_kwargs=True) for uses in self._weighted]
-        try:
+        with ExitStack() as hooks:
+            for neurons in self._neurons.values():
+                hooks.enter_context(neurons.module.register_forward_hook(neurons.hook, with_kwargs=True))
+            for weighted in self._weighted:
+                hooks.enter_context(weighted.module.register_forward_hook(weighted.hook, with_kwargs=True))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def neuron_norms(self) -> dict[str, Tensor]:
         """For each neuron layer the squared norms of the difference and of the left side, [2]; unknown ones left out.

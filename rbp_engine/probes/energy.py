@@ -7,7 +7,7 @@ of spikes: one at 32 bits, and one at ⌈log2(T + 1)⌉ bits, which tell as many
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -90,18 +90,15 @@ def _eager(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _watched(model: nn.Module) -> Iterator[_Seen]:
     """Within it, layers and neurons tell what they receive and put out."""
-    seen, hooks = _Seen(), []
-    for name, module in model.named_modules():
-        if isinstance(module, KNOWN):
-            hooks.append(module.register_forward_pre_hook(partial(_note_input, seen, name)))
-        hooks.append(module.register_forward_pre_hook(partial(_note_static, seen, name)))
-        if isinstance(module, LIF):
-            hooks.append(module.register_forward_hook(partial(_note_output, seen, name)))
-    try:
+    seen = _Seen()
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if isinstance(module, KNOWN):
+                hooks.enter_context(module.register_forward_pre_hook(partial(_note_input, seen, name)))
+            hooks.enter_context(module.register_forward_pre_hook(partial(_note_static, seen, name)))
+            if isinstance(module, LIF):
+                hooks.enter_context(module.register_forward_hook(partial(_note_output, seen, name)))
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _note_static(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:

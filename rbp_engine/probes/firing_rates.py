@@ -5,7 +5,7 @@ one operation more. Nothing waits for the device: the sums stay there until the 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -106,15 +106,10 @@ class SpikeWatch(StepProbe):
     @contextmanager
     def watch(self) -> Iterator[None]:
         seen = self._watched = [_LayerSpikes() for _ in self._layers]
-        hooks = [
-            module.register_forward_hook(partial(_watch, one))
-            for module, one in zip(self._layers.values(), seen, strict=True)
-        ]
-        try:
+        with ExitStack() as hooks:
+            for module, one in zip(self._layers.values(), seen, strict=True):
+                hooks.enter_context(module.register_forward_hook(partial(_watch, one)))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def measure(self, step: int) -> None:
         seen, self._watched = self._watched, []

@@ -7,7 +7,7 @@ the device before the results are fetched.
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -131,15 +131,10 @@ class HealthProbe(StepProbe):
     def watch(self) -> Iterator[None]:
         self._seen = [_LayerNeurons(half_peak) for half_peak in self._half_peaks]
         self._before = [weight.detach().clone() for weight in self._weights]
-        hooks = [
-            module.register_forward_pre_hook(partial(_watch, layer))
-            for module, layer in zip(self._neurons.values(), self._seen, strict=True)
-        ]
-        try:
+        with ExitStack() as hooks:
+            for module, layer in zip(self._neurons.values(), self._seen, strict=True):
+                hooks.enter_context(module.register_forward_pre_hook(partial(_watch, layer)))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     @torch.no_grad()
     def measure(self, step: int) -> None:

@@ -7,7 +7,7 @@ weight, divided beforehand by the size of the pool, once for each of them.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,15 +82,14 @@ class OperationCounter:
     def counting(self) -> Iterator[None]:
         """Within it the network predicts, uncompiled and without gradients."""
         neurons = [module for module in self._model.modules() if isinstance(module, LIF)]
-        hooks = [neuron.register_forward_hook(self._has_fired) for neuron in neurons]
         self._fired = False
         try:
-            with DispatchCounterMode([self._synops, self._acs, self._macs, self._dense]):
+            with ExitStack() as hooks, DispatchCounterMode([self._synops, self._acs, self._macs, self._dense]):
+                for neuron in neurons:
+                    hooks.enter_context(neuron.register_forward_hook(self._has_fired))
                 yield
         finally:
             self._last = None
-            for hook in hooks:
-                hook.remove()
 
     def _spike_counts(self, values: Tensor) -> Tensor | None:
         """As the function; counters ask for the same values one after the other."""
