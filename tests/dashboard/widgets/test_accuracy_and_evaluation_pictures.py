@@ -4,15 +4,11 @@
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from textual.app import App, ComposeResult
-from textual.containers import Container
 from textual.pilot import Pilot
-from textual.screen import Screen
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import ByClass, ClassCounts, Confusion, Evaluation, Mistake, save_evaluation
@@ -21,44 +17,12 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.dashboard import app as dashboard
 from rbp_tui.dashboard.network.accuracy import AccuracyTab
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
-from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight
-from rbp_tui.dashboard.themes import DARK, LIGHT
+from rbp_tui.dashboard.themes import LIGHT
 from tests.damaged_files import evaluation
-
-SIZES = pytest.mark.parametrize("size", [(80, 20), (160, 41)], ids=lambda size: f"{size[0]}x{size[1]}")
-Comparison = Callable[..., bool]
-
-
-class NetworkScreen(Screen[None]):
-    """The tab alone; the screen has the name that the style sheet knows."""
-
-    def __init__(self, tab: NetworkTab) -> None:
-        super().__init__()
-        self.tab = tab
-
-    def compose(self) -> ComposeResult:
-        with Container(id="pages"):
-            yield self.tab
-
-
-class Picture(App[None]):
-    CSS_PATH = Path(dashboard.__file__).parent / "dashboard.tcss"
-
-    def __init__(self, tab: NetworkTab, sight: Sight, *, theme: str = DARK.name) -> None:
-        super().__init__()
-        for known in (DARK, LIGHT):
-            self.register_theme(known)
-        self.theme = theme
-        self.tab = tab
-        self.sight = sight
-
-    async def on_mount(self) -> None:
-        await self.push_screen(NetworkScreen(self.tab))
-        self.tab.show(self.sight, None)
+from tests.dashboard.widgets.tab_picture import SIZES, Comparison, Picture
 
 
 def sight(run: RunDirectory, epochs: int, *, status: str = "completed", step: int = 8, timesteps: int = 6) -> Sight:

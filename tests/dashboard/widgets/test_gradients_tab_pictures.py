@@ -1,48 +1,18 @@
 """Pictures of the tab "Gradients". `pytest --snapshot-update` accepts a change; look at the new pictures first."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App, ComposeResult
-from textual.containers import Container
-from textual.screen import Screen
 
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.dashboard import app as dashboard
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.reading.reader import Sight
-from rbp_tui.dashboard.themes import DARK
-
-SIZES = pytest.mark.parametrize("size", [(80, 20), (160, 41)], ids=lambda size: f"{size[0]}x{size[1]}")
-Comparison = Callable[..., bool]
-
-
-class NetworkScreen(Screen[None]):
-    """The tab alone; the screen has the name that the style sheet knows."""
-
-    def compose(self) -> ComposeResult:
-        with Container(id="pages"):
-            yield GradientsTab()
-
-
-class Picture(App[None]):
-    CSS_PATH = Path(dashboard.__file__).parent / "dashboard.tcss"
-
-    def __init__(self, sight: Sight, step: float | None = None) -> None:
-        super().__init__()
-        self.register_theme(DARK)
-        self.theme = DARK.name
-        self.sight, self.step = sight, step
-
-    async def on_mount(self) -> None:
-        await self.push_screen(NetworkScreen())
-        self.screen.query_one(GradientsTab).show(self.sight, self.step)
+from tests.dashboard.widgets.tab_picture import SIZES, Comparison, Picture
 
 
 def sight(layers: int, samples: int, status: str = "completed") -> Sight:
@@ -66,22 +36,22 @@ def sight(layers: int, samples: int, status: str = "completed") -> Sight:
 
 @SIZES
 def test_nothing_compared(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(sight(5, 0, "running")), terminal_size=size)
+    assert snap_compare(Picture(GradientsTab(), sight(5, 0, "running")), terminal_size=size)
 
 
 @SIZES
 def test_five_layers_with_a_layer_of_weights_selected(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(sight(5, 8)), terminal_size=size, press=["down", "down", "down"])
+    assert snap_compare(Picture(GradientsTab(), sight(5, 8)), terminal_size=size, press=["down", "down", "down"])
 
 
 @SIZES
 def test_sixty_layers_at_an_earlier_step_with_neurons_selected(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(sight(60, 8), step=20.0), terminal_size=size, press=["end"])
+    assert snap_compare(Picture(GradientsTab(), sight(60, 8), step=20.0), terminal_size=size, press=["end"])
 
 
 @pytest.mark.asyncio
 async def test_more_samples_and_another_step_are_drawn_and_the_selection_stays() -> None:
-    app: Any = Picture(sight(5, 8))
+    app: Any = Picture(GradientsTab(), sight(5, 8))
     async with app.run_test(size=(120, 40)) as pilot:
         tab = app.screen.query_one(GradientsTab)
         await pilot.press("down", "down")

@@ -4,52 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.app import App, ComposeResult
-from textual.containers import Container
-from textual.screen import Screen
 
 from rbp_engine.run.files.events import Event, Health, Probe, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.dashboard import app as dashboard
 from rbp_tui.dashboard.network.health import HealthTab
 from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
+from tests.dashboard.widgets.tab_picture import SIZES, Picture
 
-SIZES = pytest.mark.parametrize("size", [(80, 20), (160, 41)], ids=lambda size: f"{size[0]}x{size[1]}")
 SAMPLES = 12
-
-
-class NetworkScreen(Screen[None]):
-    """A tab alone; the screen has the name that the style sheet knows."""
-
-    def __init__(self, tab: NetworkTab) -> None:
-        super().__init__()
-        self.tab = tab
-
-    def compose(self) -> ComposeResult:
-        with Container(id="pages"):
-            yield self.tab
-
-
-class Picture(App[None]):
-    CSS_PATH = Path(dashboard.__file__).parent / "dashboard.tcss"
-
-    def __init__(self, tab: NetworkTab, sight: Sight, theme: str) -> None:
-        super().__init__()
-        for known in (DARK, LIGHT):
-            self.register_theme(known)
-        self.theme = theme
-        self.tab = tab
-        self.sight = sight
-
-    async def on_mount(self) -> None:
-        await self.push_screen(NetworkScreen(self.tab))
-        self.tab.show(self.sight, None)
 
 
 def sight(layers: int) -> Sight:
@@ -81,4 +49,4 @@ def sight(layers: int) -> Sight:
 def test_a_run(
     snap_compare: Callable[..., bool], size: tuple[int, int], tab: type[NetworkTab], layers: int, theme: object
 ) -> None:
-    assert snap_compare(Picture(tab(), sight(layers), theme.name), terminal_size=size)  # type: ignore[attr-defined]
+    assert snap_compare(Picture(tab(), sight(layers), theme=theme.name), terminal_size=size)  # type: ignore[attr-defined]

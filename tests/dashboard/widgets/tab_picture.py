@@ -1,0 +1,47 @@
+"""A tab of Network alone, for pictures: as many rows as it has on screens of 80×24 and 160×45."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+
+from rbp_tui.dashboard import app as dashboard
+from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.themes import DARK, LIGHT
+
+SIZES = pytest.mark.parametrize("size", [(80, 20), (160, 41)], ids=lambda size: f"{size[0]}x{size[1]}")
+Comparison = Callable[..., bool]
+
+
+class NetworkScreen(Screen[None]):
+    """The tab alone; the screen has the name that the style sheet knows."""
+
+    def __init__(self, tab: NetworkTab) -> None:
+        super().__init__()
+        self.tab = tab
+
+    def compose(self) -> ComposeResult:
+        with Container(id="pages"):
+            yield self.tab
+
+
+class Picture(App[None]):
+    """The tab with a run as it was at a step, or is now."""
+
+    CSS_PATH = Path(dashboard.__file__).parent / "dashboard.tcss"
+
+    def __init__(self, tab: NetworkTab, sight: Sight, *, step: float | None = None, theme: str = DARK.name) -> None:
+        super().__init__()
+        for known in (DARK, LIGHT):
+            self.register_theme(known)
+        self.theme = theme
+        self.tab = tab
+        self.sight, self.step = sight, step
+
+    async def on_mount(self) -> None:
+        await self.push_screen(NetworkScreen(self.tab))
+        self.tab.show(self.sight, self.step)
