@@ -31,7 +31,8 @@ from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.make_spiking import make_spiking
 from rbp_engine.spiking.neuron import LIF
 from rbp_engine.spiking.rules import register_rule
 
-__all__ = ["LIF", "Carrier", "RateTensor", "SequenceTensor", "UnsupportedOperation", "register_rule"]
+__all__ = ["LIF", "Carrier", "RateTensor", "SequenceTensor", "UnsupportedOperation", "make_spiking", "register_rule"]

@@ -1,0 +1,100 @@
+"""SpikingJelly's neurons in the words of ours.
+
+SpikingJelly's LIF charges u_t = v_{t-1} − (v_{t-1} − v_reset)/τ + I_t, and with `decay_input` it divides I_t by τ too.
+The first is ours with λ = 1 − 1/τ. The second is ours in membranes that are τ times as large: V_th and v_reset become
+τ·V_th and τ·v_reset, and the surrogate τ times as wide, which for most of them is α/τ.
+"""
+
+from typing import Any, Final
+
+from spikingjelly.activation_based import neuron, surrogate
+from torch import nn
+
+from rbp_engine.spiking.surrogate import SURROGATES, Surrogate
+
+# Their slope σ' at x / τ, divided by τ, is that of the same class with these arguments multiplied or divided by τ.
+_BECOME_SMALLER: Final = ("alpha", "leak", "k", "c")
+_BECOME_LARGER: Final = ("w",)
+_KEEP_THEIR_WIDTH: Final = (surrogate.SuperSpike, surrogate.LogTailedReLU)
+
+# The keywords of their constructors that decide what a neuron computes, and those that do not.
+MEANING: Final = frozenset(["tau", "decay_input", "v_threshold", "surrogate_function"])
+NO_MEANING: Final = frozenset(["step_mode", "backend", "store_v_seq"])
+
+
+def keywords_of_lif(
+    tau: float = 2.0,
+    decay_input: bool = True,
+    v_threshold: float = 1.0,
+    v_reset: float | None = 0.0,
+    surrogate_function: Surrogate | None = None,
+    detach_reset: bool = False,
+) -> dict[str, Any]:
+    """The keywords of our `LIF` for those of SpikingJelly's `LIFNode`, with its defaults.
+
+    Raises ValueError where no LIF of ours is the same neuron.
+    """
+    if not tau >= 1.0:
+        raise ValueError(f"tau must be at least 1, got {tau}")
+    scale = tau if decay_input else 1.0
+    name, arguments = _surrogate(surrogate_function or surrogate.Sigmoid(), scale)
+    keywords: dict[str, Any] = {
+        "decay": 1.0 - 1.0 / tau,
+        "threshold": v_threshold * scale,
+        "reset": "soft" if v_reset is None else "hard",
+        "detach_reset": detach_reset,
+        "surrogate": name,
+        "surrogate_args": arguments,
+    }
+    return keywords if v_reset is None else {**keywords, "v_reset": v_reset * scale}
+
+
+def _surrogate(function: Surrogate, scale: float) -> tuple[str, dict[str, float]]:
+    name = next((name for name, kind in SURROGATES.items() if type(function) is kind), None)
+    if name is None:
+        raise ValueError(f"{type(function).__name__} is none of the surrogates {', '.join(SURROGATES)}")
+    if not function.spiking:
+        raise ValueError("a surrogate with spiking=False gives no spikes")
+    arguments = {argument: float(getattr(function, argument)) for argument in function._sg_param_names}
+    if scale == 1.0:
+        return name, arguments
+    if isinstance(function, _KEEP_THEIR_WIDTH):
+        raise ValueError(f"{type(function).__name__} cannot be made wider, as decay_input=True asks of it")
+    for argument, value in arguments.items():
+        if argument in _BECOME_SMALLER:
+            arguments[argument] = value / scale
+        elif argument in _BECOME_LARGER:
+            arguments[argument] = value * scale
+    return name, arguments
+
+
+def is_spikingjelly_neuron(module: nn.Module) -> bool:
+    """Whether this is a neuron of SpikingJelly, of any kind."""
+    of_theirs = any(kind.__module__.startswith(neuron.__name__ + ".") for kind in type(module).__mro__)
+    return of_theirs or isinstance(module, neuron.BaseNode)
+
+
+def keywords_of(module: nn.Module) -> dict[str, Any]:
+    """The keywords of our `LIF` that is the same neuron as this one of SpikingJelly.
+
+    Raises ValueError where there is none.
+    """
+    if isinstance(module, neuron.ParametricLIFNode):
+        tau = 1.0 / float(module.w.detach().sigmoid())
+    elif isinstance(module, neuron.LIFNode | neuron.SimpleLIFNode) and not isinstance(module, neuron.LIAFNode):
+        tau = module.tau
+    elif isinstance(module, neuron.IFNode | neuron.SimpleIFNode):
+        keywords = keywords_of_lif(decay_input=False, **_common(module))
+        return {**keywords, "decay": 1.0}
+    else:
+        raise ValueError(f"{type(module).__name__} has other equations than LIF")
+    return keywords_of_lif(tau, module.decay_input, **_common(module))
+
+
+def _common(module: Any) -> dict[str, Any]:
+    return {
+        "v_threshold": module.v_threshold,
+        "v_reset": module.v_reset,
+        "surrogate_function": module.surrogate_function,
+        "detach_reset": module.detach_reset,
+    }

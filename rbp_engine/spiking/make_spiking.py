@@ -1,0 +1,100 @@
+"""A spiking network from one that has activations, or SpikingJelly's neurons."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from torch import nn
+
+from rbp_engine.spiking.conversion.activations import class_name, is_activation, is_activation_function, why_kept
+from rbp_engine.spiking.conversion.forward_source import Rewritten, rewrite
+from rbp_engine.spiking.conversion.report import Part, SpikingReport
+from rbp_engine.spiking.conversion.spikingjelly_map import is_spikingjelly_neuron, keywords_of
+from rbp_engine.spiking.neuron import LIF
+
+_LEARNED: Final = "its time constant is fixed at its present value"
+
+
+def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> tuple[nn.Module, SpikingReport]:
+    """Put neurons in the place of activations and of SpikingJelly's neurons; changes the network and returns it.
+
+    Activations are the ReLU family of torch and timm, as modules, as attributes (`self.act = F.relu`) and as functions
+    that a module's methods call (`F.relu(x)`). Names of parameters stay. Gates, softmax and norms of each timestep stay
+    too, and the report lists them: no spiking network has them, but all methods here train them.
+
+    `neuron` is called without arguments for each place. Where it is `LIF` itself, a neuron of SpikingJelly becomes the
+    LIF with its parameters, if there is one.
+
+    A module that is used in several places is replaced by a neuron of its own in each. An activation that one module's
+    forward calls several times becomes one neuron: neurons keep no state on carriers, but such a network cannot be
+    called with plain tensors, one timestep after another.
+    """
+    work = _Conversion(neuron)
+    if is_activation(network) or is_spikingjelly_neuron(network):
+        return work.neuron_for(network, ""), work.report()
+    for path, module in list(network.named_modules()):
+        work.convert(path, module)
+    return network, work.report()
+
+
+class _Conversion:
+    def __init__(self, neuron: Callable[[], nn.Module]) -> None:
+        self._neuron = neuron
+        self._rewritten: dict[type[nn.Module], Rewritten] = {}
+        self._replaced: list[Part] = []
+        self._kept: list[Part] = []
+
+    def report(self) -> SpikingReport:
+        return SpikingReport(tuple(self._replaced), tuple(self._kept))
+
+    def convert(self, path: str, module: nn.Module) -> None:
+        """Replace the children and the functions of one module; its children's own are left to their turn."""
+        why = why_kept(module)
+        if why:
+            self._kept.append(Part(class_name(module), why, path))
+        # Not `named_children()`, which leaves out a module's second name.
+        for name, child in list(module._modules.items()):
+            if child is not None and (is_activation(child) or is_spikingjelly_neuron(child)):
+                setattr(module, name, self.neuron_for(child, _join(path, name)))
+        for name, value in list(vars(module).items()):
+            if is_activation_function(value):
+                self._put(module, name, path, f"{_function_name(value)}()")
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # else torch's fast path computes the activation that it found
+        self._rewrite(path, module)
+
+    def neuron_for(self, module: nn.Module, path: str) -> nn.Module:
+        """The neuron for an activation or one of SpikingJelly's."""
+        note = ""
+        made: nn.Module | None = None
+        if is_spikingjelly_neuron(module) and self._neuron is LIF:
+            try:
+                made = LIF(**keywords_of(module))
+                note = _LEARNED if list(module.parameters()) else "with its parameters"
+            except ValueError as error:
+                note = f"not with its parameters: {error}"
+        self._replaced.append(Part(class_name(module), note, path))
+        return self._neuron() if made is None else made
+
+    def _rewrite(self, path: str, module: nn.Module) -> None:
+        kind = type(module)
+        if kind not in self._rewritten:
+            self._rewritten[kind] = rewrite(kind)
+        found = self._rewritten[kind]
+        if found.problem:
+            self._kept.append(Part(class_name(module), f"calls activations as functions: {found.problem}", path))
+        if found.calls:
+            module.__class__ = found.kind
+        for call in found.calls:
+            self._put(module, call.child, path, f"{call.function}()")
+
+    def _put(self, module: nn.Module, name: str, path: str, kind: str) -> None:
+        setattr(module, name, self._neuron())
+        self._replaced.append(Part(kind, "", _join(path, name)))
+
+
+def _function_name(value: Any) -> str:
+    return str(getattr(value, "func", value).__name__)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
