@@ -7,6 +7,7 @@ from spikingjelly.activation_based import base
 from torch import Tensor
 
 from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.conversion.spikingjelly_map import in_our_words
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.lif_parameters import Kernel, LIFParameters
 from rbp_engine.spiking.surrogate import create_surrogate
@@ -27,6 +28,9 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         detach_reset: whether the gradient ignores the reset.
         surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case.
         kernel: "eager", or "compiled" by torch.compile where that works; for carriers.
+        theirs: `tau`, `decay_input`, `v_threshold` and `surrogate_function` of SpikingJelly's `LIFNode`, with its
+            defaults, in place of decay, threshold, reset and surrogate. It is then the same neuron, in our λ and V_th
+            (`conversion/spikingjelly_map.py`). `step_mode` alone leaves ours; `backend` and `store_v_seq` do nothing.
     """
 
     def __init__(
@@ -39,7 +43,14 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         surrogate: str = "sigmoid",
         surrogate_args: dict[str, float] | None = None,
         kernel: Kernel = "eager",
+        **theirs: Any,
     ) -> None:
+        if theirs:
+            ours: dict[str, Any] = {"decay": decay, "threshold": threshold, "reset": reset, "v_reset": v_reset}
+            ours |= {"detach_reset": detach_reset, "surrogate": surrogate, "surrogate_args": surrogate_args}
+            LIF.__init__(self, **in_our_words(theirs, ours), kernel=kernel)
+            self.step_mode = theirs.get("step_mode", "s")
+            return
         super().__init__()
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"decay is a factor between 0 and 1, got {decay}")

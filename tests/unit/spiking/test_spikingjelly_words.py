@@ -1,0 +1,133 @@
+"""`LIF` in SpikingJelly's words is SpikingJelly's neuron: spikes, membranes and gradients, to rounding."""
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from spikingjelly.activation_based import functional, neuron, surrogate
+from spikingjelly.activation_based.model import sew_resnet
+from torch import Tensor, nn
+
+from rbp_engine.methods import create_method
+from rbp_engine.spiking import LIF, make_spiking
+from rbp_engine.spiking.conversion.spikingjelly_map import keywords_of, keywords_of_lif
+from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
+
+T = 5
+
+
+def spikes_and_gradient(module: Any) -> tuple[Tensor, Tensor]:
+    currents = 3 * torch.rand(T, 4, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
+    currents.requires_grad_()
+    functional.set_step_mode(module, "m")
+    spikes = module(currents)
+    weights = torch.rand(spikes.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    (spikes * weights).sum().backward()
+    assert currents.grad is not None
+    assert spikes.sum() > 0
+    return spikes.detach(), currents.grad
+
+
+WORDS: list[dict[str, Any]] = [
+    {"tau": 2.0},
+    {"tau": 1.7, "decay_input": False, "v_threshold": 0.8},
+    {"tau": 3.0, "v_reset": None, "detach_reset": True},
+    {"tau": 2.5, "v_reset": -0.3, "detach_reset": False, "surrogate_function": surrogate.ATan(alpha=1.5)},
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_the_same_keywords_give_the_same_neuron(words: dict[str, Any]) -> None:
+    words = {"detach_reset": True} | words
+    ours, theirs = LIF(step_mode="m", backend="torch", **words), neuron.LIFNode(step_mode="m", **words)
+    for found, expected in zip(spikes_and_gradient(ours), spikes_and_gradient(theirs), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        neuron.IFNode(v_threshold=1.5),
+        neuron.IFNode(v_reset=None, surrogate_function=surrogate.Erf(alpha=1.5)),
+        neuron.ParametricLIFNode(init_tau=3.0, detach_reset=True),
+        neuron.SimpleLIFNode(2.0, True),
+        neuron.LIFNode(2.5, surrogate_function=surrogate.PiecewiseLeakyReLU(w=0.7, c=0.1)),
+    ],
+    ids=lambda theirs: type(theirs).__name__,
+)
+def test_their_neurons_become_ours_with_their_parameters(theirs: nn.Module) -> None:
+    ours, report = make_spiking(theirs)
+    assert isinstance(ours, LIF)
+    assert [part.kind for part in report.replaced] == [type(theirs).__name__]
+    for found, expected in zip(spikes_and_gradient(ours), spikes_and_gradient(theirs.double()), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)  # ParametricLIFNode has a float32 1 / tau
+
+
+@pytest.mark.parametrize("name", sorted(set(SURROGATES) - {"super_spike", "log_tailed_relu"}))
+def test_a_surrogate_is_as_much_wider_as_the_membrane_is_larger(name: str) -> None:
+    narrow = create_surrogate(name)
+    words = keywords_of_lif(tau=2.5, surrogate_function=narrow)
+    wide = create_surrogate(words["surrogate"], words["surrogate_args"])
+    distance = torch.linspace(-3.01, 3.0, 200, dtype=torch.float64)
+    torch.testing.assert_close(slope(wide, distance), slope(narrow, distance / 2.5) / 2.5)
+
+
+def test_a_surrogate_that_cannot_be_made_wider_is_refused_and_replaced_by_the_default_neuron() -> None:
+    theirs = neuron.LIFNode(2.0, surrogate_function=surrogate.SuperSpike())
+    with pytest.raises(ValueError, match="SuperSpike cannot be made wider"):
+        keywords_of(theirs)
+    ours, report = make_spiking(theirs)
+    assert ours.decay == 0.2
+    assert "SuperSpike cannot be made wider" in str(report)
+    assert (
+        keywords_of(neuron.LIFNode(2.0, decay_input=False, surrogate_function=surrogate.SuperSpike()))["decay"] == 0.5
+    )
+
+
+def test_a_neuron_with_other_equations_is_replaced_and_the_report_says_so() -> None:
+    network, report = make_spiking(nn.Sequential(nn.Linear(3, 3), neuron.QIFNode()))
+    assert isinstance(network.get_submodule("1"), LIF)
+    assert "QIFNode has other equations than LIF" in str(report)
+
+
+def test_step_mode_alone_leaves_our_neuron_as_it_is() -> None:
+    ours = LIF(step_mode="m", store_v_seq=False, decay=0.6)
+    assert (ours.step_mode, ours.decay, ours.v_reset) == ("m", 0.6, None)
+
+
+def test_a_setting_in_both_words_and_an_unknown_one_are_refused() -> None:
+    with pytest.raises(TypeError, match="its own decay or SpikingJelly's tau, not both"):
+        LIF(tau=2.0, decay=0.5)
+    with pytest.raises(TypeError, match="takes no 'tua'"):
+        LIF(tua=2.0)
+    with pytest.raises(ValueError, match="tau must be at least 1"):
+        LIF(tau=0.5)
+
+
+def test_the_words_that_mean_the_same_as_theirs_have_the_defaults_of_our_constructor() -> None:
+    from rbp_engine.spiking.conversion.spikingjelly_map import _DEFAULTS
+
+    given = inspect.signature(LIF.__init__).parameters
+    assert {name: given[name].default for name in _DEFAULTS} == _DEFAULTS
+
+
+def test_a_network_of_theirs_has_the_same_logits_with_our_neuron() -> None:
+    words: dict[str, Any] = {"tau": 2.0, "surrogate_function": surrogate.ATan(), "detach_reset": True}
+    networks = []
+    for kind in (LIF, neuron.LIFNode):
+        torch.manual_seed(0)
+        network = sew_resnet.sew_resnet18(spiking_neuron=kind, cnf="ADD", num_classes=10, **words)
+        networks.append(network.double().eval())
+    ours, theirs = networks
+    images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        functional.set_step_mode(theirs, "m")
+        expected = theirs(images.expand(T, -1, -1, -1, -1))
+        converted, report = make_spiking(theirs)
+    assert len(report.replaced) == 20
+    for network in (ours, converted):
+        functional.set_step_mode(network, "s")
+        found = create_method("bptt", T).predict(network, images)
+        assert found.abs().max() > 0.01
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
