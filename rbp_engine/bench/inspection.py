@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 
 from rbp_engine.bench.measure import stand_in
@@ -25,6 +24,7 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.own_metrics import RunLog, fault_of, load_metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
+from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.rules import RULES
 from rbp_engine.train.build import build_feed, build_model
@@ -34,8 +34,6 @@ from rbp_engine.user_code import load_own, own_frames
 
 # The keywords that a user's own network is called with, besides those in `model.args`.
 KEYWORDS = ("num_classes", "in_channels", "neuron")
-# The largest number of places that a message lists.
-SHOWN = 3
 # Gradients need no large batch.
 BATCH = 16
 # Each method and the BPTT whose batch norm sees the same samples: those of all timesteps, or of one.
@@ -53,7 +51,8 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
     seed_everything(preset.run.seed)
     model = built(run, preset, feed, device).train()
-    _check_neurons(model)
+    if why := why_not_trained(model):
+        raise ValueError(why)
     images, labels = next(iter(feed.train.epoch(0)))
     images, labels = first_images(images, BATCH), labels[:BATCH]
     missing = survey(model, images, preset.method.timesteps)
@@ -109,18 +108,6 @@ def _keywords_refused(run: RunDirectory, preset: Preset) -> str:
             f"{signature}; neuron() makes a layer of neurons. docs/own-network.md has an example"
         )
     return ""
-
-
-def _check_neurons(model: nn.Module) -> None:
-    """Raise ValueError if there are SpikingJelly neurons, which only SpikingJelly's own BPTT can train."""
-    nodes = [(name, type(module).__name__) for name, module in model.named_modules() if isinstance(module, BaseNode)]
-    if nodes:
-        kinds = ", ".join(sorted({kind for _, kind in nodes}))
-        raise ValueError(
-            f"use neuron() or rbp_engine.spiking.LIF in place of spikingjelly's {kinds}, here at "
-            f"{', '.join(name or 'the network itself' for name, _ in nodes[:SHOWN])}"
-            f"{f' and {len(nodes) - SHOWN} more places' if len(nodes) > SHOWN else ''}. spikingjelly's layers can stay"
-        )
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
 from rbp_engine.spiking import Carrier, SequenceTensor
+from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 
 C = TypeVar("C", bound=Carrier)
 P = ParamSpec("P")
@@ -51,7 +52,8 @@ class Method(Protocol):
         `weight`, the part of a larger batch that this one is, and a scale against underflow; the output is not.
         Images are floating point, and are taken to `precision`, or in "fp32" to the type of the network's weights.
         torch.compile of the model and torch.autocast around the step change nothing.
-        Raises ValueError where the input's T is another, and TypeError where images are integers.
+        Raises ValueError where the input's T is another, and TypeError where images are integers or the network has
+        neurons of SpikingJelly.
         """
         ...
 
@@ -89,6 +91,7 @@ class BaseMethod:
     @_never_compiled
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         check_images(images, self.timesteps)
+        check_neurons(model)
         warn_of_silent_hooks(model)
         reset_state(model)
         with uncompiled_without_autocast(images.device):
@@ -108,6 +111,12 @@ def check_timesteps(timesteps: Any) -> None:
         raise TypeError(f"timesteps must be a whole number, got {timesteps!r}")
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, got {timesteps}")
+
+
+def check_neurons(model: nn.Module) -> None:
+    """Raise TypeError if the network has neurons of SpikingJelly."""
+    if why := why_not_trained(model):
+        raise TypeError(why)
 
 
 def check_images(images: Tensor, timesteps: int) -> None:
@@ -247,6 +256,7 @@ def predict(
     """
     check_timesteps(timesteps)
     check_images(images, timesteps)
+    check_neurons(model)
     reset_state(model)
     sequence = as_sequence(converted(images, precision, model), timesteps, carrier)
     modes = [(module, module.training) for module in model.modules()]

@@ -8,6 +8,7 @@ from typing import Final
 from torch import nn
 
 _NEURON: Final = "put a neuron there, neuron() or rbp_engine.spiking.LIF()"
+PUT_OURS: Final = "rbp_engine.spiking.make_spiking(network) puts LIF in their place"
 # What to do about the most common operations that have no rule.
 _ADVICE: Final = {
     "relu_": _NEURON,
@@ -27,7 +28,7 @@ class UnsupportedOperation(TypeError):
         module, self.module = _running_module()
         self.operation, self.why = operation, why or _ADVICE.get(operation, "")
         if _is_neuron_of_spikingjelly(module):
-            self.why = "SpikingJelly's neurons are not trained here, put rbp_engine.spiking.LIF() there"
+            self.why = f"SpikingJelly's neurons are not trained here, {PUT_OURS}"
             super().__init__(f"{self.module}: {self.why}")
             return
         super().__init__(

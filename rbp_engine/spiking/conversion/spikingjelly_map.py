@@ -8,14 +8,16 @@ The first is ours with λ = 1 − 1/τ. The second is ours in membranes that are
 from collections.abc import Mapping
 from typing import Any, Final
 
-from spikingjelly.activation_based import neuron, surrogate
+from spikingjelly.activation_based import base, neuron, surrogate
 from torch import nn
 
+from rbp_engine.spiking.errors import PUT_OURS
 from rbp_engine.spiking.surrogate import SURROGATES, Surrogate
 
 # Their slope σ' at x / τ, divided by τ, is that of the same class with these arguments multiplied or divided by τ.
 _BECOME_SMALLER: Final = ("alpha", "leak", "k", "c")
 _BECOME_LARGER: Final = ("w",)
+_SHOWN: Final = 3  # places that a message names
 _KEEP_THEIR_WIDTH: Final = (surrogate.SuperSpike, surrogate.LogTailedReLU)
 
 # The keywords of their constructors that decide what a neuron computes and are not also ours, and those that do not.
@@ -102,8 +104,24 @@ def _surrogate(function: Surrogate, scale: float) -> tuple[str, dict[str, float]
 
 def is_spikingjelly_neuron(module: nn.Module) -> bool:
     """Whether this is a neuron of SpikingJelly, of any kind."""
-    of_theirs = any(kind.__module__.startswith(neuron.__name__ + ".") for kind in type(module).__mro__)
-    return of_theirs or isinstance(module, neuron.BaseNode)
+    if not isinstance(module, base.StepModule):
+        return False
+    return any(kind.__module__.startswith(f"{neuron.__name__}.") for kind in type(module).__mro__)
+
+
+def why_not_trained(network: nn.Module) -> str:
+    """A sentence about the neurons of SpikingJelly in a network, which no method here trains; "" if it has none."""
+    found = [
+        (path, type(module).__name__) for path, module in network.named_modules() if is_spikingjelly_neuron(module)
+    ]
+    if not found:
+        return ""
+    places = ", ".join(path or "the network itself" for path, _ in found[:_SHOWN])
+    more = f" and {len(found) - _SHOWN} more places" if len(found) > _SHOWN else ""
+    return (
+        f"SpikingJelly's {', '.join(sorted({kind for _, kind in found}))} at {places}{more} are not trained here, "
+        f"{PUT_OURS}. SpikingJelly's layers can stay"
+    )
 
 
 def keywords_of(module: nn.Module) -> dict[str, Any]:

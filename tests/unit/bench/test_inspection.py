@@ -128,8 +128,8 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
         ("number", r"^nets\.py:number gave int, not a torch\.nn\.Module$"),
         (
             "nodes",
-            r"^use neuron\(\) or rbp_engine\.spiking\.LIF in place of spikingjelly's IFNode, LIFNode, here at 1, 3, 4 "
-            r"and 1 more places\. spikingjelly's layers can stay$",
+            r"^SpikingJelly's IFNode, LIFNode at 1, 3, 4 and 1 more places are not trained here, "
+            r"rbp_engine\.spiking\.make_spiking\(network\) puts LIF in their place\. SpikingJelly's layers can stay$",
         ),
     ],
 )

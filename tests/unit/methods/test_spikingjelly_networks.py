@@ -5,15 +5,14 @@ import copy
 import pytest
 import torch
 from spikingjelly.activation_based import functional, layer
+from spikingjelly.activation_based import neuron as theirs
 from spikingjelly.activation_based.model import (
     masnn,
-    maxformer,
     ms_resnet,
     parametric_lif_net,
     qkformer,
     sew_resnet,
     spike_driven_transformer,
-    spikformer,
     spiking_resnet,
     spiking_vgg,
     spiking_vggws_ottt,
@@ -98,20 +97,25 @@ def test_some_of_the_other_networks_train_and_some_do_not(name):
     assert taken == expected
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        ms_resnet.ms_resnet18,
-        ms_resnet.max_resnet18,
-        maxformer.maxformer_cifar,
-        qkformer.qkformer_10_384,
-        spikformer.spikformer_cifar10,
-        spike_driven_transformer.sdt_8_384,
-    ],
-)
-def test_networks_with_a_fixed_step_mode_do_not_accept_our_neurons(make):
-    with pytest.raises(TypeError, match="step_mode"):
-        make(T=T, **OURS)
+@pytest.mark.parametrize("make", [ms_resnet.ms_resnet18, qkformer.qkformer_10_384, spike_driven_transformer.sdt_8_384])
+def test_networks_that_take_the_mean_over_time_themselves_take_our_neurons_and_are_refused(make):
+    model = make(T=T, **OURS)
+    assert all(neuron.step_mode == "m" for neuron in model.modules() if isinstance(neuron, LIF))
+    with pytest.raises(UnsupportedOperation, match=r"'mean' has no rule .* leave out the batch"):
+        create_method("bptt", T).predict(model, torch.rand(1, 3, 32, 32))
+
+
+def test_a_network_with_their_neurons_is_refused_before_it_runs():
+    model = nn.Sequential(nn.Flatten(), layer.Linear(12, 4), theirs.LIFNode())
+    message = (
+        r"^SpikingJelly's LIFNode at 2 are not trained here, rbp_engine\.spiking\.make_spiking\(network\) puts LIF"
+    )
+    for run in (
+        lambda method: method.step(model, torch.rand(2, 12), LABELS[:1]),
+        lambda method: method.predict(model, torch.rand(2, 12)),
+    ):
+        with pytest.raises(TypeError, match=message):
+            run(create_method("rate_m", T))
 
 
 @pytest.mark.parametrize("model", ["sew_resnet18", "spiking_resnet18"])

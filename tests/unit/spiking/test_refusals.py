@@ -157,7 +157,7 @@ def test_where_an_activation_belongs_the_message_asks_for_a_neuron(activation):
 @pytest.mark.parametrize("step_mode", ["s", "m"])
 @pytest.mark.parametrize("node", [IFNode, LIFNode, ParametricLIFNode])
 def test_a_neuron_of_spikingjelly_is_named_with_what_to_put_in_its_place(node, step_mode, kind):
-    message = rf"features\.block\.1 \({node.__name__}\): .* put rbp_engine\.spiking\.LIF\(\) there$"
+    message = rf"features\.block\.1 \({node.__name__}\): .* rbp_engine\.spiking\.make_spiking\(network\) puts LIF"
     with pytest.raises(UnsupportedOperation, match=message):
         Network(node(step_mode=step_mode))(carrier(kind))
 
