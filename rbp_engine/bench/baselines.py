@@ -91,10 +91,11 @@ def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> N
 
 def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
     if isinstance(module, LIF):
+        decay, threshold = _fixed(module)
         node: nn.Module = neuron.LIFNode(
-            tau=_time_constant(module.decay),
+            tau=_time_constant(decay),
             decay_input=False,
-            v_threshold=module.threshold,
+            v_threshold=threshold,
             v_reset=module.v_reset,
             detach_reset=module.detach_reset,
             surrogate_function=module.surrogate,
@@ -103,6 +104,14 @@ def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
     if not list(module.children()) and hasattr(layer, type(module).__name__):
         return _as_class(module, getattr(layer, type(module).__name__))
     return None
+
+
+def _fixed(module: LIF) -> tuple[float, float]:
+    """λ and V_th. Raises ValueError if they are learnt."""
+    decay, threshold = module.decay, module.threshold
+    if isinstance(decay, Tensor) or isinstance(threshold, Tensor):
+        raise ValueError("it has neurons with a fixed decay and threshold: leave out neuron.learn or --against")
+    return decay, threshold
 
 
 def _time_constant(decay: float) -> float:
@@ -185,7 +194,7 @@ def _two_pass_layer(timesteps: int, module: nn.Module) -> nn.Module | None:
                 "two_pass is written for the sigmoid surrogate and the soft, detached reset, not for "
                 f"{type(surrogate).__name__} with {module.extra_repr()}: leave it out of --against"
             )
-        return _TwoPassNeuron(timesteps, module.decay, module.threshold, surrogate.alpha)
+        return _TwoPassNeuron(timesteps, *_fixed(module), surrogate.alpha)
     if isinstance(module, nn.BatchNorm2d):
         norm = _TwoPassBatchNorm(module.num_features, module.eps, module.momentum)
         norm.load_state_dict(module.state_dict())

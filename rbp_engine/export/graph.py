@@ -181,7 +181,7 @@ class _Writer:
 
     def _neurons_node(self, neurons: Neurons) -> nir.NIRNode:
         parameters = neurons.parameters
-        decay, v_reset = parameters.decay, parameters.v_reset
+        decay, v_reset = _each(neurons, parameters.decay), parameters.v_reset
         if v_reset is None and not self._soft_reset_as_metadata:
             raise no_node(
                 neurons.path,
@@ -189,7 +189,7 @@ class _Writer:
                 "network. Train with neuron.reset=hard; or pass --soft-reset-as-metadata, and read the file with a "
                 "program that looks there",
             )
-        if decay == 0.0:
+        if np.any(decay == 0.0):
             raise no_node(
                 neurons.path,
                 "neuron.decay = 0 forgets at once, which no time constant of NIR's neurons does: train with a decay "
@@ -199,15 +199,20 @@ class _Writer:
         rest = self._full(neurons, v_reset or 0.0)
         threshold = self._full(neurons, parameters.threshold)
         threshold = np.nextafter(threshold, self._dtype(-np.inf))
-        if decay == 1.0:
+        if np.all(decay == 1.0):
             return nir.IF(self._full(neurons, 1.0 / self._dt), threshold, rest, **settings)
         r = 1.0 / (1.0 - decay)
-        tau, resistance = self._full(neurons, r * self._dt), self._full(neurons, r)
+        tau, resistance = (r * self._dt).astype(self._dtype), r.astype(self._dtype)
         return nir.LIF(tau, resistance, rest, threshold, rest, **settings)
 
-    def _full(self, neurons: Neurons, value: float) -> Any:
-        return np.full(neurons.shape, value, self._dtype)
+    def _full(self, neurons: Neurons, value: float | Tensor) -> Any:
+        return _each(neurons, value).astype(self._dtype)
 
     def _array(self, values: Tensor | None) -> Any:
         assert values is not None
         return values.detach().cpu().contiguous().numpy().astype(self._dtype)
+
+
+def _each(neurons: Neurons, value: float | Tensor) -> Any:
+    """The number of each neuron in float64: one for all, or what is learnt by channel."""
+    return np.full(neurons.shape, value.detach().cpu() if isinstance(value, Tensor) else value, np.float64)

@@ -110,7 +110,7 @@ class _NeuronUse:
     def _compute(self, current: Current, gradients_by_step: Tensor) -> None:
         """From ∂L/∂s [T, B, …]."""
         together, gradients, eligibility = (lif.at_rest(current.batch, None) for _ in range(3))
-        terms = lif.eligibility_terms(current, self._parameters)
+        terms = lif.eligibility_terms(current, self._parameters.over(current.batch.ndim))
         for gradient_t, term_t in zip(gradients_by_step, terms, strict=True):
             together.addcmul_(gradient_t.to(term_t.dtype), term_t, value=1.0 / self.timesteps)
             gradients.add_(gradient_t, alpha=1.0 / self.timesteps)

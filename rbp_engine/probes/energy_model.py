@@ -121,25 +121,33 @@ def real_valued(module: nn.Module, shape: torch.Size, *, spiking: bool) -> Profi
 
 def neurons(neuron: LIF, shape: torch.Size) -> BySpikes:
     """A neuron layer that puts out this shape for an image and timestep."""
-    far = 1e9 * neuron.threshold
+    far = 1e9 * _number(neuron.threshold)
     current = torch.full((1, *shape), far)
     found = [Profiled(twin_neuron(neuron), sign * current) for sign in (-1, 1)]
     return BySpikes(found[0], found[1], current.numel())
 
 
 def twin_neuron(neuron: LIF) -> IFNode | LIFNode:
-    """SpikingJelly's neuron that fires as this one does, step by step: λ = 1 − 1/τ."""
+    """SpikingJelly's neuron that fires as this one does, step by step: λ = 1 − 1/τ.
+
+    What is learnt by channel has its mean: the operations of a step are the same for all values.
+    """
+    decay = _number(neuron.decay)
     settings = {
-        "v_threshold": neuron.threshold,
+        "v_threshold": _number(neuron.threshold),
         "v_reset": neuron.v_reset,
         "surrogate_function": neuron.surrogate,
         "detach_reset": neuron.detach_reset,
     }
-    if neuron.decay == 1.0:
+    if decay == 1.0:
         return IFNode(**settings)
     twin = LIFNode(tau=2.0, decay_input=False, **settings)
-    twin.tau = 1.0 / (1.0 - neuron.decay)  # here, because the constructor refuses τ = 1, which is λ = 0
+    twin.tau = 1.0 / (1.0 - decay)  # here, because the constructor refuses τ = 1, which is λ = 0
     return twin
+
+
+def _number(value: float | Tensor) -> float:
+    return float(value.mean()) if isinstance(value, Tensor) else value
 
 
 def _filled(module: nn.Module, shape: torch.Size, value: float) -> Tensor:

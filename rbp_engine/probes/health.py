@@ -178,4 +178,4 @@ def _watch(seen: _LayerNeurons, module: LIF, inputs: tuple[Any, ...]) -> None:
     carrier = inputs[0] if inputs else None
     if isinstance(carrier, Carrier) and not computed_again():
         for t, current in carrier.currents_by_step(SAMPLES):
-            seen.add(t, current, carrier.timesteps, module.lif_parameters)
+            seen.add(t, current, carrier.timesteps, module.parameters_for(carrier))

@@ -12,6 +12,7 @@
     c                        mean current mean_t I_t
     ρ_t     rho              ρ_1 = 1, ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t
     ∂v_t/∂u_t                reset_jacobian; ∂u_{t+1}/∂u_t is λ times it
+    e_t, f_t                 traces: ∂u_t/∂λ and ∂u_t/∂V_th, where λ or V_th is learnt
     g       eligibility      mean_t(σ'_t·ρ_t)
     ∂L/∂v_t                  grad_membrane
     γ, β                     weight and bias of a batch norm; μ mean, 1/√(σ² + ε) inverse_deviation
@@ -32,7 +33,17 @@ from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.make_spiking import make_spiking
-from rbp_engine.spiking.neuron import LIF
+from rbp_engine.spiking.neuron import IF, LIF, PLIF
 from rbp_engine.spiking.rules import register_rule
 
-__all__ = ["LIF", "Carrier", "RateTensor", "SequenceTensor", "UnsupportedOperation", "make_spiking", "register_rule"]
+__all__ = [
+    "IF",
+    "LIF",
+    "PLIF",
+    "Carrier",
+    "RateTensor",
+    "SequenceTensor",
+    "UnsupportedOperation",
+    "make_spiking",
+    "register_rule",
+]

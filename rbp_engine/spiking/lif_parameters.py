@@ -1,7 +1,9 @@
 """The parameters of a neuron layer, as carriers and the loops over time take them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from torch import Tensor
 
 from rbp_engine.spiking.surrogate import Surrogate
 
@@ -12,14 +14,39 @@ Kernel = Literal["eager", "compiled"]
 class LIFParameters:
     """The parameters of a layer of leaky integrate-and-fire neurons.
 
-    `decay` is λ and `threshold` V_th. `v_reset` is the resting potential of the hard reset, and None for the soft
-    reset. With `detach_reset` the gradient ignores the reset. `kernel` chooses the loops: "eager" those of
-    `spiking/kernels/lif.py`, "compiled" those of `spiking/kernels/compiled.py`.
+    `decay` is λ and `threshold` V_th: numbers, or tensors with their graph where they are learnt, [] for the layer or
+    by channel. `v_reset` is the resting potential of the hard reset, and None for the soft reset. With `detach_reset`
+    the gradient ignores the reset. `kernel` chooses the loops: "eager" those of `spiking/kernels/lif.py`, "compiled"
+    those of `spiking/kernels/compiled.py`.
     """
 
-    decay: float
-    threshold: float
+    decay: float | Tensor
+    threshold: float | Tensor
     v_reset: float | None
     detach_reset: bool
     surrogate: Surrogate
     kernel: Kernel = "eager"
+
+    @property
+    def learns(self) -> tuple[bool, bool]:
+        """Whether λ and V_th are learnt."""
+        return isinstance(self.decay, Tensor), isinstance(self.threshold, Tensor)
+
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """Those of λ and V_th that are learnt, in this order."""
+        return tuple(value for value in (self.decay, self.threshold) if isinstance(value, Tensor))
+
+    @property
+    def requires_grad(self) -> bool:
+        return any(value.requires_grad for value in self.learnt)
+
+    def over(self, ndim: int) -> "LIFParameters":
+        """The same for inputs [B, C, …] of so many dimensions: what is learnt by channel, [C], becomes [C, 1, …]."""
+        if not any(value.ndim for value in self.learnt):
+            return self
+        return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
+
+
+def _over(value: float | Tensor, ndim: int) -> float | Tensor:
+    return value.view(-1, *[1] * (ndim - 2)) if isinstance(value, Tensor) and value.ndim else value

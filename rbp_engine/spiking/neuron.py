@@ -1,16 +1,22 @@
 """The LIF neuron as a module: for every carrier, and for plain tensors step by step."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from spikingjelly.activation_based import base
-from torch import Tensor
+from torch import Tensor, nn
 
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.conversion.spikingjelly_map import in_our_words
 from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.lif_parameters import Kernel, LIFParameters
 from rbp_engine.spiking.surrogate import create_surrogate
+
+Learnable = Literal["decay", "threshold"]
+LearnBy = Literal["layer", "channel"]
 
 
 class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no types
@@ -28,10 +34,17 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         detach_reset: whether the gradient ignores the reset.
         surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case.
         kernel: "eager", or "compiled" by torch.compile where that works; for carriers.
+        learn: which of "decay" and "threshold" are learnt, starting from the values above. λ = sigmoid(w) of the
+            parameter `decay_logit`, so 0 < λ < 1, and V_th = exp(w) of the parameter `log_threshold`.
+        learn_by: one λ and V_th for the layer, or for each channel, dimension 1 of the input; the parameters then get
+            their shape [C] from the first input or from a state dict, like those of torch's lazy modules.
         theirs: `tau`, `decay_input`, `v_threshold` and `surrogate_function` of SpikingJelly's `LIFNode`, with its
             defaults, in place of decay, threshold, reset and surrogate. It is then the same neuron, in our λ and V_th
             (`conversion/spikingjelly_map.py`). `step_mode` alone leaves ours; `backend` and `store_v_seq` do nothing.
     """
+
+    decay_logit: nn.Parameter | None
+    log_threshold: nn.Parameter | None
 
     def __init__(
         self,
@@ -43,12 +56,14 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         surrogate: str = "sigmoid",
         surrogate_args: dict[str, float] | None = None,
         kernel: Kernel = "eager",
+        learn: Sequence[Learnable] = (),
+        learn_by: LearnBy = "layer",
         **theirs: Any,
     ) -> None:
         if theirs:
             ours: dict[str, Any] = {"decay": decay, "threshold": threshold, "reset": reset, "v_reset": v_reset}
             ours |= {"detach_reset": detach_reset, "surrogate": surrogate, "surrogate_args": surrogate_args}
-            LIF.__init__(self, **in_our_words(theirs, ours), kernel=kernel)
+            LIF.__init__(self, **in_our_words(theirs, ours), kernel=kernel, learn=learn, learn_by=learn_by)
             self.step_mode = theirs.get("step_mode", "s")
             return
         super().__init__()
@@ -62,14 +77,27 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
             raise ValueError(f"v_reset = {v_reset} belongs to the hard reset; the soft reset subtracts the threshold")
         if kernel not in ("eager", "compiled"):
             raise ValueError(f"kernel is 'eager' or 'compiled', got {kernel!r}")
-        self.decay = float(decay)
-        self.threshold = float(threshold)
+        _check_learnt(learn, learn_by, decay)
+        self._decay, self._threshold = float(decay), float(threshold)
+        by_channel = learn_by == "channel"
+        self.decay_logit = _learnt(_logit(decay), by_channel) if "decay" in learn else None
+        self.log_threshold = _learnt(math.log(threshold), by_channel) if "threshold" in learn else None
         self.v_reset = float(v_reset) if reset == "hard" else None
         self.detach_reset = detach_reset
         self.surrogate = create_surrogate(surrogate, surrogate_args)
         self.kernel = kernel
         self.v: Tensor | float
         self.register_memory("v", self.v_reset or 0.0)
+
+    @property
+    def decay(self) -> float | Tensor:
+        """λ; where it is learnt a tensor with its graph, [] or by channel [C], in float32 at least."""
+        return self._decay if self.decay_logit is None else torch.sigmoid(_full(self.decay_logit))
+
+    @property
+    def threshold(self) -> float | Tensor:
+        """V_th, likewise."""
+        return self._threshold if self.log_threshold is None else torch.exp(_full(self.log_threshold))
 
     @property
     def lif_parameters(self) -> LIFParameters:
@@ -81,8 +109,28 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         if isinstance(current, Carrier):
             current.check_checkpointing()
             current.check_unchanged(type(self).__name__)
-            return current.fire(self.lif_parameters)
+            return current.fire(self.parameters_for(current))
         return super().forward(current)
+
+    def parameters_for(self, current: Carrier | Tensor) -> LIFParameters:
+        """The parameters for an input [B, C, …], whose channels give what is learnt by channel its shape."""
+        for parameter in (self.decay_logit, self.log_threshold):
+            self._give_shape(parameter, current.shape[1:2])
+        return self.lif_parameters.over(current.ndim)
+
+    def _give_shape(self, parameter: nn.Parameter | None, shape: torch.Size) -> None:
+        if isinstance(parameter, nn.UninitializedParameter):
+            start = _logit(self._decay) if self.decay_logit is parameter else math.log(self._threshold)
+            with torch.no_grad():
+                parameter.materialize(shape)
+                parameter.fill_(start)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        for name in ("decay_logit", "log_threshold"):
+            parameter, given = getattr(self, name), state_dict.get(prefix + name)
+            if given is not None:
+                self._give_shape(parameter, given.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def single_step_forward(self, current: Tensor) -> Tensor:
         """Spikes [B, …] of one timestep; `v` keeps the membrane for the next.
@@ -97,7 +145,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
                 "before another batch call reset() of the neuron, or spikingjelly's functional.reset_net(model); "
                 "step and predict of a method do so"
             )
-        spikes, self.v = lif.step(self.v, current, self.lif_parameters)
+        spikes, self.v = lif.step(self.v, current, self.parameters_for(current))
         return spikes
 
     def multi_step_forward(self, currents: Tensor) -> Tensor:
@@ -106,4 +154,41 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
 
     def extra_repr(self) -> str:
         reset = "soft" if self.v_reset is None else f"hard to {self.v_reset}"
-        return f"decay={self.decay}, threshold={self.threshold}, reset={reset}, detach_reset={self.detach_reset}"
+        learnt = [name for name, w in (("decay", self.decay_logit), ("threshold", self.log_threshold)) if w is not None]
+        text = f"decay={self._decay}, threshold={self._threshold}, reset={reset}, detach_reset={self.detach_reset}"
+        return f"{text}, learns {' and '.join(learnt)} from there" if learnt else text
+
+
+class PLIF(LIF):
+    """LIF whose λ is learnt (Fang et al., ICCV 2021: parametric LIF), and V_th with `learn=("decay", "threshold")`."""
+
+    def __init__(self, decay: float = 0.2, *, learn: Sequence[Learnable] = ("decay",), **settings: Any) -> None:
+        super().__init__(decay, learn=learn, **settings)
+
+
+class IF(LIF):
+    """Integrate-and-fire neuron: LIF with λ = 1."""
+
+    def __init__(self, threshold: float = 1.0, **settings: Any) -> None:
+        super().__init__(1.0, threshold, **settings)
+
+
+def _check_learnt(learn: Sequence[str], learn_by: str, decay: float) -> None:
+    if isinstance(learn, str) or not {*learn} <= {"decay", "threshold"}:
+        raise ValueError(f"learn has some of 'decay' and 'threshold', got {learn!r}")
+    if "decay" in learn and not 0.0 < decay < 1.0:
+        raise ValueError(f"a decay that is learnt stays between 0 and 1, and must start there, got {decay}")
+    if learn_by not in ("layer", "channel"):
+        raise ValueError(f"learn_by is 'layer' or 'channel', got {learn_by!r}")
+
+
+def _learnt(start: float, by_channel: bool) -> Any:
+    return nn.UninitializedParameter() if by_channel else nn.Parameter(torch.tensor(start))
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1.0 - share))
+
+
+def _full(parameter: Tensor) -> Tensor:
+    return parameter.to(membrane_dtype(parameter.dtype))

@@ -183,7 +183,7 @@ def deviation_of_the_mean(patch):
 
 def sum_that_forgets_its_second_term(patch):
     sound = rate_neuron.grad_proxy
-    patch.setattr(rate_neuron, "grad_proxy", lambda terms, means, eligibility: sound(terms[:1], means[:1], eligibility))
+    patch.setattr(rate_neuron, "grad_proxy", lambda terms, means, *others: sound(terms[:1], means[:1], *others))
 
 
 def trace_with_another_decay(patch):

@@ -21,7 +21,7 @@ from rbp_engine.spiking.lif_parameters import LIFParameters
 
 def fire(current: Current, parameters: LIFParameters) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT."""
-    inputs: list[Tensor | None] = []
+    inputs: list[Tensor | None] = [*parameters.learnt]
     for term in current.terms:
         inputs += [term.steps.values(), *term.parameters]
     spikes: Tensor = FireThroughTime.apply(current, parameters, *inputs)
@@ -29,7 +29,10 @@ def fire(current: Current, parameters: LIFParameters) -> Tensor:
 
 
 class FireThroughTime(torch.autograd.Function):
-    """Spikes of a `Current`; gradients go to the values of its terms, and to the weights of their batch norms."""
+    """Spikes of a `Current`.
+
+    Gradients go to λ and V_th where they are learnt, to the values of its terms, and to their batch norms' weights.
+    """
 
     @staticmethod
     def forward(ctx: Any, current: Current, parameters: LIFParameters, *inputs: Tensor | None) -> Tensor:
@@ -45,10 +48,11 @@ class FireThroughTime(torch.autograd.Function):
             Term(Static(values) if static else Dense(values), known)
             for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
         ]
-        at_current = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, ctx.parameters)
-        gradients: list[Tensor | None] = []
+        at_current, learnt = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, ctx.parameters)
+        gradients: list[Tensor | None] = [*learnt]
         for number, term in enumerate(terms):
-            needed = ctx.needs_input_grad[2 + 3 * number : 5 + 3 * number]
+            first = 2 + len(learnt) + 3 * number
+            needed = ctx.needs_input_grad[first : first + 3]
             gradients += _of_term(term, at_current, needed)
         return None, None, *gradients
 

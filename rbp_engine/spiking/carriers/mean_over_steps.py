@@ -176,10 +176,12 @@ class MeanTensor(DeferredSum):
         return ()  # the same
 
     def fire(self, parameters: LIFParameters) -> MeanTensor:
-        counts, eligibility = self.state.take(lif.RateLoop).finish()
+        loop = self.state.take(lif.RateLoop)
+        counts, eligibility = loop.finish()
         rate = firing_rate(counts, self.timesteps, eligibility.dtype)
         means = [term.steps.time_mean() for term in self.current.terms if term.normalisation]
-        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility)
+        learnt, by_learnt = parameters.learnt, loop.by_learnt()
+        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
         return MeanTensor(_known(rate, grad_proxy, WeightInput(counts, self.timesteps)), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:

@@ -68,8 +68,9 @@ class RateTensor(DeferredSum):
         return ((t, steps.at(t)) for t in range(self.timesteps))
 
     def fire(self, parameters: LIFParameters) -> RateTensor:
-        spikes, counts, eligibility, means = lif.rate(self.current, parameters)
-        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility)
+        spikes, counts, eligibility, means, by_learnt = lif.rate(self.current, parameters)
+        learnt = parameters.learnt
+        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
         steps = Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy)
         return self._of([Term(steps)], self.timesteps)
 

@@ -70,7 +70,7 @@ class SequenceTensor(DeferredSum):
         return enumerate(self.steps().unbind(0))
 
     def fire(self, parameters: LIFParameters) -> Self:
-        with_graph = torch.is_grad_enabled() and self.current.requires_grad
+        with_graph = torch.is_grad_enabled() and (self.current.requires_grad or parameters.requires_grad)
         return self.like((bptt_neuron.fire if with_graph else lif.spikes_only)(self.current, parameters))
 
     @classmethod

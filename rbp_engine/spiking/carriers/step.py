@@ -110,7 +110,8 @@ class TraceTensor(StepTensor):
     def fire(self, parameters: LIFParameters) -> Self:
         spikes, membrane = self.charge_and_fire(parameters)
         fired = spikes.detach()
-        membrane.trace = fired if membrane.trace is None else parameters.decay * membrane.trace + fired
+        decay = parameters.decay.detach() if isinstance(parameters.decay, Tensor) else parameters.decay
+        membrane.trace = fired if membrane.trace is None else decay * membrane.trace + fired
         return type(self)(spikes, self.state, trace=membrane.trace)
 
     @classmethod

@@ -19,6 +19,7 @@ from torch import Tensor
 from rbp_engine import compile_cache, private_apis
 from rbp_engine.spiking.kernels.neuron_input import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps
+from rbp_engine.spiking.kernels.traces import Fired, advanced
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.surrogate import slope_function
 
@@ -45,14 +46,15 @@ class FlatCurrent(NamedTuple):
 class Neuron(NamedTuple):
     """`LIFParameters` as the loops here take them: a number may be given as [C], and the surrogate is its slope.
 
-    `dtype` is the type of membranes and currents. It is a tuple because torch.compile then guards only the values that
-    a loop uses.
+    `learns` says whether λ and V_th are learnt. `dtype` is the type of membranes and currents. It is a tuple because
+    torch.compile then guards only the values that a loop uses.
     """
 
     decay: Tensor | float
     threshold: Tensor | float
     v_reset: float | None
     detach_reset: bool
+    learns: tuple[bool, bool]
     surrogate: Callable[..., Tensor]
     arguments: dict[str, float]
     dtype: torch.dtype
@@ -74,32 +76,39 @@ def problem(device: str) -> str:
 
 def spikes_only(current: Current, parameters: LIFParameters) -> Tensor:
     """See `lif.spikes_only`."""
-    layout = Layout(current)
+    layout = Layout(current, parameters)
     neuron = layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold))
     return layout.back(_jit(_spikes_only)(layout.inputs(current), neuron))
 
 
 def rate(
     current: Current, means_of: Sequence[int], parameters: LIFParameters
-) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
-    """Spikes, counts, eligibility and means, as of `lif.rate`; the means are those of the terms with these numbers."""
-    layout = Layout(current)
-    saved = layout.empty(1 + len(means_of), current.batch)
+) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """The fields of `lif.RatePass`; the means are those of the terms with these numbers."""
+    layout = Layout(current, parameters)
+    saved = layout.empty(1 + len(means_of) + len(parameters.learnt), current.batch)
     divisor = layout.for_each_channel(current.timesteps)
     neuron = layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold))
     spikes, counts = _jit(_rate)(layout.inputs(current), neuron, divisor, means_of, saved)
-    eligibility, *means = map(layout.back, saved)
-    return list(map(layout.back, spikes)), layout.back(counts), eligibility, means
+    eligibility, *others = map(layout.back, saved)
+    means, by_learnt = others[: len(means_of)], others[len(means_of) :]
+    return list(map(layout.back, spikes)), layout.back(counts), eligibility, means, by_learnt
 
 
-def rate_step(current: Current, state: Sequence[Tensor], rho: Tensor | float, parameters: LIFParameters) -> Tensor:
+def rate_step(
+    current: Current,
+    state: Sequence[Tensor],
+    rho: Tensor | float,
+    traces: Sequence[Tensor],
+    parameters: LIFParameters,
+) -> Tensor:
     """Spikes [B, …], as of `lif.RateLoop.step`; `state` changes in place: membrane, counts, sum of σ'·ρ, all [B, …].
 
-    So does ρ [B, …], unless it is one number for all neurons.
+    So do the traces [B, …], and ρ [B, …] unless it is one number for all neurons.
     """
-    layout = Layout(current)
+    layout = Layout(current, parameters)
     # As a number it would make a kernel of its own for every timestep.
-    state = (*state, rho if isinstance(rho, Tensor) else torch.full((), rho, dtype=torch.float64))
+    state = (*state, rho if isinstance(rho, Tensor) else torch.full((), rho, dtype=torch.float64), *traces)
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
     spikes = layout.back(_jit(_rate_step)(layout.inputs(current), layout.neuron(parameters), *flat))
     for tensor, changed in zip(state, flat, strict=True):
@@ -108,26 +117,28 @@ def rate_step(current: Current, state: Sequence[Tensor], rho: Tensor | float, pa
     return spikes
 
 
-def gradient_through_time(current: Current, grad: Tensor, parameters: LIFParameters) -> Tensor:
-    """See `lif.gradient_through_time`."""
-    layout = Layout(current)
+def gradient_through_time(current: Current, grad: Tensor, parameters: LIFParameters) -> tuple[Tensor, list[Tensor]]:
+    """∂L/∂I [T, B, …] as of `lif.gradient_through_time`, and [B, …] each whose sums are those of what is learnt."""
+    layout = Layout(current, parameters)
     decay, threshold = map(layout.for_each_channel, (parameters.decay, parameters.threshold))
     neuron = layout.neuron(parameters)._replace(decay=decay, threshold=threshold)
-    return layout.back(_jit(_gradient_through_time)(layout.inputs(current), neuron, layout.flat(grad)))
+    at_current, learnt = _jit(_gradient_through_time)(layout.inputs(current), neuron, layout.flat(grad))
+    return layout.back(at_current), list(map(layout.back, learnt))
 
 
 class Layout:
     """Views of a layer's tensors with few dimensions, so that one compiled loop serves all layers and batches.
 
     A timestep, [F] for short, is [N, C] where channels come last in memory or nothing follows them, otherwise
-    [B, C, S]; [N] where no batch norm tells channels apart.
+    [B, C, S]; [N] where neither a batch norm nor a neuron's parameters tell channels apart.
     """
 
-    def __init__(self, current: Current) -> None:
+    def __init__(self, current: Current, parameters: LIFParameters) -> None:
         batch = current.batch
         self.shape, self.device = batch.shape, batch.device
         self.dtype = membrane_dtype(batch.dtype)
-        self.by_channel = any(term.normalisation for term in current.terms)
+        by_channel = any(value.ndim for value in parameters.learnt)
+        self.by_channel = by_channel or any(term.normalisation for term in current.terms)
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
 
@@ -146,12 +157,13 @@ class Layout:
         return FlatCurrent(terms, shift if shift is None else self._channels(shift), dtype, current.timesteps)
 
     def neuron(self, parameters: LIFParameters) -> Neuron:
-        """The layer's neurons, with one number for all channels."""
+        """The layer's neurons, with one number for all channels except where numbers are learnt by channel."""
         return Neuron(
-            parameters.decay,
-            parameters.threshold,
+            self._number(parameters.decay),
+            self._number(parameters.threshold),
             parameters.v_reset,
             parameters.detach_reset,
+            parameters.learns,
             *slope_function(parameters.surrogate),
             self.dtype,
         )
@@ -186,15 +198,23 @@ class Layout:
         """
         return batch.new_empty(number, *self.flat(batch).shape).unbind(0)
 
-    def for_each_channel(self, number: float) -> Tensor | float:
-        """The number as [C], where a batch norm tells channels apart.
+    def for_each_channel(self, number: Tensor | float) -> Tensor | float:
+        """The number as [C], where channels are told apart.
 
         inductor fuses loops over the same dimensions only. A loop in which nothing differs between channels would have
         fewer dimensions, and the membrane or the slope of every timestep would go through memory.
         """
         if not self.by_channel:
-            return number
+            return self._number(number)
+        if isinstance(number, Tensor):
+            return self._channels(number.detach().flatten().expand(self.shape[1]))
         return self._channels(torch.full((self.shape[1],), number, dtype=self.dtype, device=self.device))
+
+    def _number(self, number: Tensor | float) -> Tensor | float:
+        """As it is, or [C, 1, …] as [C]; without its graph."""
+        if not isinstance(number, Tensor):
+            return number
+        return self._channels(number.detach().flatten()) if number.ndim else number.detach()
 
     def _channels(self, numbers: Tensor) -> Tensor:
         return numbers if self.channels_end else numbers.unsqueeze(-1)
@@ -250,73 +270,97 @@ def _spikes_only(current: FlatCurrent, neuron: Neuron) -> Tensor:
 def _rate(
     current: FlatCurrent, neuron: Neuron, divisor: Tensor | float, means_of: Sequence[int], saved: Sequence[Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """Spikes, T times [F], and their counts [F]; eligibility and the means of terms, [F] each, go into `saved`.
+    """Spikes, T times [F], and their counts [F]; eligibility, the means of terms and by what is learnt go into `saved`.
 
-    `divisor` is T, by which the sums of both are divided.
+    Those are [F] each. `divisor` is T, by which their sums are divided.
     """
     spikes, membrane_F = [], None
     counts_F: Any = 0.0
     eligibility_F: Any = 0.0
     rho: Any = 1.0
+    traces: Any = [0.0] * (2 * sum(neuron.learns))
     for t in range(current.timesteps):
-        current_F = _current_at(current, neuron.dtype, t)
-        fired_F, slope_F, membrane_F, reset_jacobian = _fire(membrane_F, current_F, neuron)
-        counts_F = counts_F + fired_F
-        eligibility_F = eligibility_F + slope_F * rho
-        rho = 1.0 + rho * reset_jacobian * neuron.decay
-        spikes.append(fired_F.to(torch.uint8))
+        now = _fire(membrane_F, _current_at(current, neuron.dtype, t), neuron)
+        membrane_F = now.membrane
+        counts_F = counts_F + now.spikes
+        eligibility_F = eligibility_F + now.slope * rho
+        rho = 1.0 + rho * now.reset_jacobian * neuron.decay
+        traces = advanced(traces, now, neuron)
+        spikes.append(now.spikes.to(torch.uint8))
     means = (_sum_of_steps(current.terms[number].values, neuron.dtype) for number in means_of)
-    for result_F, total_F in zip(saved, (eligibility_F, *means), strict=True):
+    for result_F, total_F in zip(saved, (eligibility_F, *means, *traces[1::2]), strict=True):
         result_F.copy_(total_F / divisor)
     return spikes, counts_F.to(count_dtype(current.timesteps))
 
 
 def _rate_step(
-    current: FlatCurrent, neuron: Neuron, membrane_F: Tensor, counts_F: Tensor, eligibility_F: Tensor, rho: Tensor
+    current: FlatCurrent,
+    neuron: Neuron,
+    membrane_F: Tensor,
+    counts_F: Tensor,
+    eligibility_F: Tensor,
+    rho: Tensor,
+    *traces: Tensor,
 ) -> Tensor:
     """Spikes [F] of one timestep; the state changes in place. ρ is [F], or one number, which stays as it is."""
-    fired_F, slope_F, after_F, reset_jacobian = _fire(membrane_F, _current_at(current, neuron.dtype, 0), neuron)
-    counts_F.add_(fired_F.to(counts_F.dtype))
-    eligibility_F.add_(slope_F * rho)
-    membrane_F.copy_(after_F)
+    now = _fire(membrane_F, _current_at(current, neuron.dtype, 0), neuron)
+    counts_F.add_(now.spikes.to(counts_F.dtype))
+    eligibility_F.add_(now.slope * rho)
     if rho.ndim:
-        rho.copy_(1.0 + rho * reset_jacobian * neuron.decay)
-    return fired_F.to(current.dtype)
+        rho.copy_(1.0 + rho * now.reset_jacobian * neuron.decay)
+    after = advanced(traces, now, neuron)
+    membrane_F.copy_(now.membrane)
+    for trace_F, after_F in zip(traces, after, strict=True):
+        trace_F.copy_(after_F)
+    return now.spikes.to(current.dtype)
 
 
-def _fire(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """Spikes, slope σ', membrane after the reset, and the reset's Jacobian ∂v/∂u, all [F]."""
+def _fire(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> Fired:
+    """One timestep from the membrane before it."""
     charged_F = _charged(membrane_F, current_F, neuron)
     fired_F = (charged_F >= neuron.threshold).to(charged_F.dtype)
     slope_F = neuron.slope(charged_F - neuron.threshold)
+    reset_jacobian: Any
     if neuron.v_reset is None:
         reset_jacobian = 1.0 if neuron.detach_reset else 1.0 - neuron.threshold * slope_F
     elif neuron.detach_reset:
         reset_jacobian = 1.0 - fired_F
     else:
         reset_jacobian = 1.0 - fired_F - (charged_F - neuron.v_reset) * slope_F
-    return fired_F, slope_F, _after_reset(charged_F, fired_F, neuron), reset_jacobian
+    return Fired(charged_F, fired_F, slope_F, _after_reset(charged_F, fired_F, neuron), reset_jacobian)
 
 
-def _gradient_through_time(current: FlatCurrent, neuron: Neuron, grad_TF: Tensor) -> Tensor:
-    """∂L/∂I [T, F] for ∂L/∂s [T, F]."""
+def _gradient_through_time(current: FlatCurrent, neuron: Neuron, grad_TF: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """∂L/∂I [T, F] for ∂L/∂s [T, F], and [F] each whose sums are ∂L/∂λ and ∂L/∂V_th where they are learnt."""
     threshold, v_reset = neuron.threshold, neuron.v_reset
-    charged, membrane_F = [], None
+    learns_decay, learns_threshold = neuron.learns
+    charged, membranes, membrane_F = [], [], None
     for t in range(current.timesteps):
         charged.append(_charged(membrane_F, _current_at(current, neuron.dtype, t), neuron))
         membrane_F = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), neuron)
+        membranes.append(membrane_F)
     gradients: list[Tensor] = []
     grad_membrane: Any = 0.0
+    by_decay_F, by_threshold_F = torch.zeros_like(charged[0]), torch.zeros_like(charged[0])
     for t in reversed(range(current.timesteps)):
         fired_F, distance_F = (charged[t] >= threshold).to(charged[t].dtype), charged[t] - threshold
         grad_spikes_F = grad_TF[t].to(distance_F.dtype)
         if not neuron.detach_reset:
             grad_spikes_F = grad_spikes_F + grad_membrane * (-threshold if v_reset is None else v_reset - charged[t])
+        by_spikes_F = neuron.slope(distance_F) * grad_spikes_F
+        if learns_threshold:
+            by_threshold_F = by_threshold_F - by_spikes_F
+            if v_reset is None:
+                by_threshold_F = by_threshold_F - grad_membrane * fired_F
         if v_reset is not None:
             grad_membrane = grad_membrane * (1.0 - fired_F)
-        gradients.append(grad_membrane + neuron.slope(distance_F) * grad_spikes_F)
+        gradients.append(grad_membrane + by_spikes_F)
+        if learns_decay and t > 0:
+            from_rest_F = membranes[t - 1] - v_reset if v_reset else membranes[t - 1]
+            by_decay_F = by_decay_F + gradients[-1] * from_rest_F
         grad_membrane = gradients[-1] * neuron.decay
-    return torch.stack([gradient.to(grad_TF.dtype) for gradient in reversed(gradients)])
+    learnt = [total_F for total_F, learns in ((by_decay_F, learns_decay), (by_threshold_F, learns_threshold)) if learns]
+    return torch.stack([gradient.to(grad_TF.dtype) for gradient in reversed(gradients)]), learnt
 
 
 def _sum_of_steps(values: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:

@@ -23,6 +23,7 @@ from torch import Tensor
 from rbp_engine.spiking.kernels import compiled
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
 from rbp_engine.spiking.kernels.steps import empty_steps
+from rbp_engine.spiking.kernels.traces import Fired, advanced
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.surrogate import slope_in_place
 
@@ -64,6 +65,8 @@ class RatePass(NamedTuple):
     """g = mean_t(σ'_t·ρ_t), [B, …]."""
     means: list[Tensor]
     """The time means [B, …] of the terms that a batch norm is applied to, before it: its backward needs them."""
+    by_learnt: list[Tensor]
+    """∂r/∂λ and ∂r/∂V_th, those of them that are learnt, [B, …] each."""
 
 
 @torch.no_grad()
@@ -72,7 +75,7 @@ def rate(current: Tensor | Current, parameters: LIFParameters) -> RatePass:
     current = Current.of(current)
     to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
     if parameters.kernel == "compiled":
-        spikes, counts, eligibility, means = compiled.rate(current, tuple(to_sum), parameters)
+        spikes, counts, eligibility, means, by_learnt = compiled.rate(current, tuple(to_sum), parameters)
     else:
         reader, loop = CurrentReader(current), RateLoop(current.batch, current.timesteps, parameters)
         spikes = [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
@@ -82,11 +85,12 @@ def rate(current: Tensor | Current, parameters: LIFParameters) -> RatePass:
             for number, total in zip(to_sum, sums, strict=True):
                 total.add_(current.terms[number].steps.at(t))
         counts, eligibility = loop.finish()
+        by_learnt = loop.by_learnt()
         means = [total.div_(current.timesteps).to(eligibility.dtype) for total in sums]
     summed = dict(zip(to_sum, means, strict=True))
     normalised = [(n, term.steps) for n, term in enumerate(current.terms) if term.normalisation]
     means = [summed[n] if n in summed else steps.time_mean() for n, steps in normalised]
-    return RatePass(spikes, counts, eligibility, means)
+    return RatePass(spikes, counts, eligibility, means, by_learnt)
 
 
 class RateLoop:
@@ -95,7 +99,8 @@ class RateLoop:
         ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
 
     ρ is how far an input reaches in time: how much of the inputs so far is still in the membrane. The eligibility g
-    multiplies the rate's gradient on its way to the mean input (paper, section 4).
+    multiplies the rate's gradient on its way to the mean input (paper, section 4). Where λ or V_th is learnt there are
+    the traces of `kernels/traces.py` besides.
     """
 
     def __init__(self, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
@@ -106,9 +111,11 @@ class RateLoop:
         self.membrane = membrane = at_rest(current, parameters.v_reset)
         self._counts = torch.zeros_like(membrane, dtype=count_dtype(timesteps))
         self._eligibility = torch.zeros_like(membrane)
+        learns_decay, _ = parameters.learns
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
-        uniform = parameters.v_reset is None and parameters.detach_reset
+        uniform = parameters.v_reset is None and parameters.detach_reset and not learns_decay
         self._rho: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
+        self._traces = [torch.zeros_like(membrane) for _ in range(2 * len(parameters.learnt))]
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
@@ -116,7 +123,7 @@ class RateLoop:
         if self._parameters.kernel == "eager":
             return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), CurrentReader(current).at(0))
         state = self.membrane, self._counts, self._eligibility
-        spikes = compiled.rate_step(current, state, self._rho, self._parameters)
+        spikes = compiled.rate_step(current, state, self._rho, self._traces, self._parameters)
         self._advance()
         return spikes
 
@@ -141,19 +148,32 @@ class RateLoop:
             spikes.copy_(fired)
         slope_t = slope_in_place(parameters.surrogate, membrane - parameters.threshold)
         if isinstance(self._rho, float):
-            self._eligibility.add_(slope_t.mul_(self._rho))
+            self._eligibility.add_(slope_t * self._rho if self._traces else slope_t.mul_(self._rho))
         else:
             self._eligibility.add_(slope_t * self._rho)
-            reset_jacobian = _reset_jacobian(membrane, fired, slope_t, parameters)
-            self._rho.mul_(reset_jacobian).mul_(parameters.decay).add_(1.0)
+            self._rho.mul_(_reset_jacobian(membrane, fired, slope_t, parameters)).mul_(parameters.decay).add_(1.0)
         self._counts.add_(spikes if spikes.dtype == self._counts.dtype else fired.to(self._counts.dtype))
-        _reset(membrane, fired, parameters)
+        if self._traces:
+            self._reset_with_traces(fired, slope_t)
+        else:
+            _reset(membrane, fired, parameters)
         self._advance()
         return spikes
+
+    def _reset_with_traces(self, fired: Tensor, slope_t: Tensor) -> None:
+        charged = self.membrane.clone()
+        reset_jacobian = _reset_jacobian(charged, fired, slope_t, self._parameters)
+        _reset(self.membrane, fired, self._parameters)
+        now = Fired(charged, fired, slope_t, self.membrane, reset_jacobian)
+        self._traces = advanced(self._traces, now, self._parameters)
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """Counts of spikes and eligibility, both [B, …]; it overwrites the sums, so it is called once, at the end."""
         return self._counts, self._eligibility.div_(self._timesteps).to(self._dtype)
+
+    def by_learnt(self) -> list[Tensor]:
+        """∂r/∂λ and ∂r/∂V_th, those of them that are learnt, [B, …] each; at the end, as `finish`."""
+        return [total.div_(self._timesteps).to(self._dtype) for total in self._traces[1::2]]
 
     def _advance(self) -> None:
         if isinstance(self._rho, float):
@@ -179,17 +199,31 @@ def eligibility_terms(current: Current, parameters: LIFParameters) -> Iterator[T
         _reset(membrane, fired, parameters)
 
 
+class GradientThroughTime(NamedTuple):
+    """What BPTT passes on from a layer."""
+
+    current: Tensor
+    """∂L/∂I [T, B, …]."""
+    learnt: list[Tensor]
+    """∂L/∂λ and ∂L/∂V_th, those of them that are learnt, in their shapes."""
+
+
 @torch.no_grad()
-def gradient_through_time(current: Tensor | Current, grad_TBX: Tensor, parameters: LIFParameters) -> Tensor:
-    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad_TBX` [T, B, …]; the membranes are computed again from the currents.
+def gradient_through_time(
+    current: Tensor | Current, grad_TBX: Tensor, parameters: LIFParameters
+) -> GradientThroughTime:
+    """The gradients of BPTT for ∂L/∂s = `grad_TBX` [T, B, …]; the membranes are computed again from the currents.
 
         ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
+        ∂L/∂λ = Σ_t ∂L/∂u_t·(v_{t−1} − v_rest)
+        ∂L/∂V_th = −Σ_t (∂L/∂s_t + ∂L/∂v_t·∂v_t/∂s_t)·σ'_t      with the soft reset also  −Σ_t ∂L/∂v_t·s_t
 
     where the reset's ∂v_t/∂s_t counts only if it is not detached.
     """
     current = Current.of(current)
     if parameters.kernel == "compiled":
-        return compiled.gradient_through_time(current, grad_TBX, parameters)
+        at_current, found = compiled.gradient_through_time(current, grad_TBX, parameters)
+        return GradientThroughTime(at_current, _summed(found, parameters))
     threshold, v_reset = parameters.threshold, parameters.v_reset
     reader, membrane_BX = CurrentReader(current), at_rest(current.batch, v_reset)
     charged_TBX = empty_steps(membrane_BX, current.timesteps)
@@ -198,16 +232,33 @@ def gradient_through_time(current: Tensor | Current, grad_TBX: Tensor, parameter
         charged_t.copy_(membrane_BX)
         _reset(membrane_BX, (membrane_BX >= threshold).to(membrane_BX.dtype), parameters)
     grad_membrane_BX = torch.zeros_like(membrane_BX)
-    for charged_t, grad_t in zip(charged_TBX.unbind(0)[::-1], grad_TBX.unbind(0)[::-1], strict=True):
+    by_decay_BX, by_threshold_BX = (torch.zeros_like(membrane_BX) if each else None for each in parameters.learns)
+    charged = charged_TBX.unbind(0)
+    for t, grad_t in reversed(list(enumerate(grad_TBX.unbind(0)))):
+        charged_t = charged[t]
         slope_t = slope_in_place(parameters.surrogate, charged_t - threshold)
         grad_spikes_t = grad_t
         if not parameters.detach_reset:
             grad_spikes_t = grad_t + grad_membrane_BX * (-threshold if v_reset is None else v_reset - charged_t)
+        by_spikes_t = slope_t.mul_(grad_spikes_t)
+        if by_threshold_BX is not None:
+            by_threshold_BX.sub_(by_spikes_t)
+            if v_reset is None:
+                by_threshold_BX.sub_(grad_membrane_BX * (charged_t >= threshold))
         if v_reset is not None:
             grad_membrane_BX.masked_fill_(charged_t >= threshold, 0.0)
-        charged_t.copy_(grad_membrane_BX.add_(slope_t.mul_(grad_spikes_t)))
+        charged_t.copy_(grad_membrane_BX.add_(by_spikes_t))
+        if by_decay_BX is not None and t > 0:
+            by_decay_BX.add_(grad_membrane_BX * _from_rest(charged[t - 1].clone(), parameters))
         grad_membrane_BX.mul_(parameters.decay)
-    return charged_TBX.to(grad_TBX.dtype)
+    found = [total for total in (by_decay_BX, by_threshold_BX) if total is not None]
+    return GradientThroughTime(charged_TBX.to(grad_TBX.dtype), _summed(found, parameters))
+
+
+def _summed(gradients: list[Tensor], parameters: LIFParameters) -> list[Tensor]:
+    """The gradients [B, …] of what is learnt, each summed to its shape and in its type."""
+    pairs = zip(gradients, parameters.learnt, strict=True)
+    return [gradient.sum_to_size(value.shape).to(value.dtype) for gradient, value in pairs]
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
@@ -224,16 +275,25 @@ def _charge(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> Non
 
 
 def _reset(membrane: Tensor, spikes: Tensor, parameters: LIFParameters) -> None:
-    if parameters.v_reset is None:
-        membrane.sub_(spikes, alpha=parameters.threshold)
+    threshold, v_reset = parameters.threshold, parameters.v_reset
+    if v_reset is not None:
+        membrane.masked_fill_(spikes.bool(), v_reset)
+    elif isinstance(threshold, Tensor):
+        membrane.sub_(threshold * spikes.to(membrane.dtype))
     else:
-        membrane.masked_fill_(spikes.bool(), parameters.v_reset)
+        membrane.sub_(spikes, alpha=threshold)
 
 
-def _reset_jacobian(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor:
+def _from_rest(charged: Tensor, parameters: LIFParameters) -> Tensor:
+    """v_t − v_rest [B, …] of a charged membrane, in its place."""
+    _reset(charged, (charged >= parameters.threshold).to(charged.dtype), parameters)
+    return charged.sub_(parameters.v_reset) if parameters.v_reset else charged
+
+
+def _reset_jacobian(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor | float:
     """∂v_t/∂u_t [B, …]: how much of the charged membrane survives the reset; ∂u_{t+1}/∂u_t is λ times this."""
     if parameters.v_reset is None:
-        return 1.0 - parameters.threshold * slope_t
+        return 1.0 if parameters.detach_reset else 1.0 - parameters.threshold * slope_t
     if parameters.detach_reset:
         return 1.0 - spikes
     return 1.0 - spikes - (charged - parameters.v_reset) * slope_t

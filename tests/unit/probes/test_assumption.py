@@ -238,7 +238,7 @@ def test_gradients_through_time_add_up_to_those_of_the_terms(reset: str, v_reset
     currents, delta = torch.rand((2, 5, 3, 40), generator=draw, dtype=torch.float64) * 2.0
     parameters = LIF(reset=reset, v_reset=v_reset, detach_reset=detach, decay=0.7).lif_parameters  # type: ignore[arg-type]
     terms = torch.stack(list(lif.eligibility_terms(Current.of(currents), parameters)))
-    expected = lif.gradient_through_time(currents, delta, parameters).sum(0)
+    expected = lif.gradient_through_time(currents, delta, parameters).current.sum(0)
     assert torch.allclose((delta * terms).sum(0), expected, rtol=1e-12)
     assert torch.allclose(terms.mean(0), lif.rate(currents, parameters).eligibility, rtol=1e-12)
 

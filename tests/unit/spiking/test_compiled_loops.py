@@ -133,7 +133,7 @@ def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
         lif.rate(current(), neuron["eager"]),
         compile_and_run(lambda: lif.rate(current(), neuron["compiled"]), T + 1),
     ]
-    same(*([*spikes, counts, eligibility, *means] for spikes, counts, eligibility, means in found))
+    same(*([*spikes, counts, eligibility, *means, *learnt] for spikes, counts, eligibility, means, learnt in found))
 
 
 def test_spikes_counts_and_eligibility_step_by_step(case):
@@ -146,7 +146,7 @@ def test_spikes_counts_and_eligibility_step_by_step(case):
         for t in range(T):
             terms = [Term(Dense(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
             spikes.append(loop.step(Current(terms, 1)).clone())
-        results.append([*spikes, *loop.finish()])
+        results.append([*spikes, *loop.finish(), *loop.by_learnt()])
     same(*results)
 
 
@@ -156,7 +156,7 @@ def test_gradient_through_time(case):
     grad = torch.randn(T, *given.batch.shape, generator=torch.Generator().manual_seed(5)).to(given.batch.dtype)
     eager = lif.gradient_through_time(given, grad, neuron["eager"])
     by_compiler = compile_and_run(lambda: lif.gradient_through_time(current(), grad, neuron["compiled"]), 1)
-    same([eager], [by_compiler])
+    same([eager.current, *eager.learnt], [by_compiler.current, *by_compiler.learnt])
 
 
 @pytest.mark.parametrize("dimensions", [(1, 2), (1, 3), (2, 3)])
@@ -168,7 +168,7 @@ def test_currents_of_any_layout_in_memory(dimensions):
     for kernel in ("eager", "compiled"):
         loop = lif.RateLoop(current[0], T, LIF(kernel=kernel).lif_parameters)
         by_step = [loop.step(Current([Term(Dense(current[t : t + 1]))], 1)).clone() for t in range(T)]
-        spikes, counts, eligibility, _ = lif.rate(current, LIF(kernel=kernel).lif_parameters)
+        spikes, counts, eligibility, *_ = lif.rate(current, LIF(kernel=kernel).lif_parameters)
         results.append([*by_step, *loop.finish(), *spikes, counts, eligibility])
     same(*results)
 
