@@ -60,6 +60,8 @@ SURROGATE_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "rect": ("alpha",),
 }
 
+# What a neuron can learn.
+LearntName = Literal["decay", "threshold"]
 LossName = Literal["ce", "tet", "mse"]
 ScheduleName = Literal["cosine", "constant", "multistep", "restarts"]
 

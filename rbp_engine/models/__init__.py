@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.convnet import convnet
@@ -44,9 +45,9 @@ def create_model(
     Convolutions and batch norms run faster in this format, and their inputs need not have it.
 
     `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
-    surrogate, surrogate_args. A name like `nets.py:MyNet` is a user's own: the class or function in that file in the
-    folder `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every neuron layer) and
-    `args`. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
+    surrogate, surrogate_args, learn, learn_by. A name like `nets.py:MyNet` is a user's own: the class or function in
+    that file in the folder `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every
+    neuron layer) and `args`. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
     """
     neuron = partial(LIF, **neuron_settings)
     if is_own(name):
@@ -63,6 +64,6 @@ def create_model(
 def _channels_last(model: nn.Module) -> nn.Module:
     # Not `model.to(memory_format=…)`, which raises for a network that also has a 3-D convolution.
     for parameter in model.parameters():
-        if parameter.ndim == 4:
+        if not is_lazy(parameter) and parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model

@@ -30,6 +30,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_arguments_of_own(sections),
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
+        *_learnt(_table(sections, "neuron")),
         *_loss(_table(sections, "loss"), _table(sections, "method")),
         *_schedule(_table(sections, "optim")),
         *_warmup(_table(sections, "optim"), _table(sections, "train")),
@@ -102,6 +103,19 @@ def _reset_value(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         return []
     message = f'a soft reset subtracts the threshold and uses no v_reset, got {value}. Use 0.0, or reset = "hard"'
     return [(("neuron", "v_reset"), message)]
+
+
+def _learnt(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    learn, decay = neuron.get("learn"), neuron.get("decay")
+    if not isinstance(learn, list):
+        return []
+    found: list[tuple[KeyPath, str]] = []
+    if "decay" in learn and _is_number(decay) and decay in (0, 1):
+        message = f"a decay that is learnt stays between 0 and 1, and must start there, got {decay}"
+        found.append((("neuron", "decay"), message))
+    if not learn and neuron.get("learn_by") == "channel":
+        found.append((("neuron", "learn_by"), "is for neuron.learn, which is empty. Name decay or threshold there"))
+    return found
 
 
 def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

@@ -44,6 +44,7 @@ from rbp_engine.vocabulary import (
     SURROGATE_ARGUMENTS,
     TRAINING_METHODS,
     FramesBy,
+    LearntName,
     LossName,
     Orientation,
     Resize,
@@ -222,6 +223,23 @@ class NeuronSection(Section):
         "",
         "Parameters of the surrogate, as {alpha = 4.0}; those left out keep SpikingJelly's values.",
     )
+    learn: list[LearntName] = field(
+        [],
+        "result",
+        "",
+        "Which of decay and threshold each neuron layer learns, from the values above.",
+        later=True,
+    )
+    learn_by: Literal["layer", "channel"] = field(
+        "layer", "result", "", "Learn one value for a layer, or for each of its channels.", later=True
+    )
+
+    @field_validator("learn")
+    @classmethod
+    def _once_each(cls, value: list[str]) -> list[str]:
+        if len({*value}) < len(value):
+            raise ValueError("names something twice")
+        return sorted(value)
 
 
 class MethodSection(Section):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from spikingjelly.activation_based import base
@@ -14,8 +14,8 @@ from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.lif_parameters import Kernel, LIFParameters
 from rbp_engine.spiking.surrogate import create_surrogate
+from rbp_engine.vocabulary import LearntName
 
-Learnable = Literal["decay", "threshold"]
 LearnBy = Literal["layer", "channel"]
 
 
@@ -56,7 +56,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         surrogate: str = "sigmoid",
         surrogate_args: dict[str, float] | None = None,
         kernel: Kernel = "eager",
-        learn: Sequence[Learnable] = (),
+        learn: Sequence[LearntName] = (),
         learn_by: LearnBy = "layer",
         **theirs: Any,
     ) -> None:
@@ -162,7 +162,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
 class PLIF(LIF):
     """LIF whose λ is learnt (Fang et al., ICCV 2021: parametric LIF), and V_th with `learn=("decay", "threshold")`."""
 
-    def __init__(self, decay: float = 0.2, *, learn: Sequence[Learnable] = ("decay",), **settings: Any) -> None:
+    def __init__(self, decay: float = 0.2, *, learn: Sequence[LearntName] = ("decay",), **settings: Any) -> None:
         super().__init__(decay, learn=learn, **settings)
 
 
@@ -174,7 +174,7 @@ class IF(LIF):
 
 
 def _check_learnt(learn: Sequence[str], learn_by: str, decay: float) -> None:
-    if isinstance(learn, str) or not {*learn} <= {"decay", "threshold"}:
+    if isinstance(learn, str) or not {*learn} <= {*get_args(LearntName)}:
         raise ValueError(f"learn has some of 'decay' and 'threshold', got {learn!r}")
     if "decay" in learn and not 0.0 < decay < 1.0:
         raise ValueError(f"a decay that is learnt stays between 0 and 1, and must start there, got {decay}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
@@ -40,11 +41,18 @@ def build_feed(
 
 
 def build_model(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
-    """The network of a run with newly drawn weights, on the device."""
+    """The network of a run with newly drawn weights, on the device.
+
+    Parameters that get their shape from the first input, as those of neurons by channel, have seen a batch.
+    """
     kernel = choose_kernel(preset, len(feed.train), device)[0]
-    return build_network(
+    model = build_network(
         preset, classes=feed.classes, channels=feed.channels, code=run.code, kernel=kernel, device=device
     )
+    if any(map(is_lazy, model.parameters())):
+        images, _ = next(iter(feed.train.epoch(0)))
+        build_method(preset).predict(model, images)
+    return model
 
 
 def build_network(

@@ -11,10 +11,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from rbp_engine.errors import SettingsError
 from rbp_engine.printable import one_line
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.spiking import LIF
 
 Optimizer = TypeVar("Optimizer", bound=torch.optim.Optimizer)
 # Batch and instance norms, and those over the channels of a sample.
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+NEURONS = (LIF,)
 # The key of a parameter group with its factor of the learning rate; groups without it have the rate itself.
 FACTOR = "lr_factor"
 # The methods that torch wraps to opt out of torch.compile.
@@ -33,6 +35,7 @@ def create_optimizer(
 ) -> torch.optim.Optimizer:
     """SGD, Adam or AdamW; weights of convolutions and linear layers decay, and norms and biases with `decay_norms`.
 
+    What a neuron learns never decays: it would be drawn towards λ = 1/2 and V_th = 1.
     Only SGD uses `momentum`. `lr_factors` multiply the rate of what they name: a module with all inside it, or a
     parameter, by its path in the network; of several the longest path counts. Raises SettingsError for a path of none.
     """
@@ -42,6 +45,7 @@ def create_optimizer(
     for path, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
             decays = decay_norms or not (key == "bias" or isinstance(module, NORMS))
+            decays = decays and not isinstance(module, NEURONS)
             groups.setdefault((factors.of(f"{path}.{key}" if path else key), not decays), []).append(parameter)
     factors.check(model)
     parameters = [

@@ -245,6 +245,9 @@ def load_weights_file(path: Path, name: str, model: nn.Module) -> None:
     """The same for a file of weights that is called `name` in messages."""
     try:
         weights = load_file(path)
+        for key, parameter in model.named_parameters():
+            if isinstance(parameter, nn.UninitializedParameter) and key in weights:
+                parameter.materialize(weights[key].shape)
         problem = _misfit(weights, model.state_dict())
         bad = [key for key, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
         if not problem and not bad:

@@ -101,7 +101,8 @@ OTHER: dict[str, Any] = {
     "data.name": "cifar10", "data.augment_backend": "pil", "data.frames_by": "time", "data.split": "random",
     "data.resize": "legacy_pil", "data.orientation": "stored", "data.args": {"length": 3}, "model.name": "vgg11",
     "model.init": "paper", "model.args": {"width": 3}, "neuron.surrogate": "atan",
-    "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5, "method.name": "bptt",
+    "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5,
+    "neuron.learn": ["decay"], "neuron.learn_by": "channel", "method.name": "bptt",
     "method.loss_scale": "1", "loss.name": "mse", "optim.name": "adam", "optim.schedule": "constant",
     "optim.schedule_by": "step", "optim.milestones": [3], "optim.lr_factors": {"fc": 3.0},
     "train.precision": "bf16",
@@ -115,6 +116,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     **{f"data.{name}": {"data": {"name": "cifar10_dvs"}} for name in ("frames_by", "split", "resize", "orientation")},
     "model.args": {"model": {"name": "nets.py:MyNet"}},
     "neuron.v_reset": {"neuron": {"reset": "hard"}},
+    "neuron.learn_by": {"neuron": {"learn": ["threshold"]}},
     "optim.warmup_steps": {"optim": {"schedule_by": "step"}},
     **{f"optim.{name}": {"optim": {"schedule": "multistep", "milestones": [2]}} for name in ("gamma", "milestones")},
     **{

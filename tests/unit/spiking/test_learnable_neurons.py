@@ -234,8 +234,8 @@ def trained(name, kernel):
     torch.manual_seed(0)
     first, second = (LIF(0.6, 0.7, learn=learn, kernel=kernel, learn_by=by) for learn, by in LEARNT)
     model = nn.Sequential(
-        nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5), first, nn.Conv2d(5, 4, 3), second,
-        nn.Flatten(), nn.Linear(16, 3),
+        nn.Conv2d(2, 16, 3, padding=1), nn.BatchNorm2d(16), first, nn.Conv2d(16, 16, 3), second,
+        nn.Flatten(), nn.Linear(64, 3),
     )  # fmt: skip
     images, labels = batch(3)
     method = create_method(name, 3)
