@@ -32,6 +32,13 @@ NETWORKS: Final[Mapping[str, str]] = {
     "vggsnn_dvs": "VGGSNN",
     "sew_resnet34": "SEW-ResNet-34",
     "preact_resnet34": "PreAct-ResNet-34",
+    "spikformer_digits": "Spikformer-2-64",
+    "spikformer_mnist": "Spikformer-2-64",
+    "spikformer_4_384": "Spikformer-4-384",
+    "spikformer_2_256": "Spikformer-2-256",
+    "spikformer_8_384": "Spikformer-8-384",
+    "spikformer_8_512": "Spikformer-8-512",
+    "spikformer_8_768": "Spikformer-8-768",
 }
 # In the order of the paper.
 TRAINING_METHODS: Final[Mapping[str, str]] = {

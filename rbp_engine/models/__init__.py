@@ -13,6 +13,15 @@ from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
 from rbp_engine.models.resnet import resnet18, resnet19
+from rbp_engine.models.spikformer import (
+    spikformer_2_256,
+    spikformer_4_384,
+    spikformer_8_384,
+    spikformer_8_512,
+    spikformer_8_768,
+    spikformer_digits,
+    spikformer_mnist,
+)
 from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
 from rbp_engine.spiking import LIF
 from rbp_engine.user_code import call_own, is_own
@@ -27,6 +36,13 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vggsnn_dvs": vggsnn_dvs,
     "sew_resnet34": sew_resnet34,
     "preact_resnet34": preact_resnet34,
+    "spikformer_digits": spikformer_digits,
+    "spikformer_mnist": spikformer_mnist,
+    "spikformer_4_384": spikformer_4_384,
+    "spikformer_2_256": spikformer_2_256,
+    "spikformer_8_384": spikformer_8_384,
+    "spikformer_8_512": spikformer_8_512,
+    "spikformer_8_768": spikformer_8_768,
 }
 
 

@@ -31,7 +31,15 @@ from rbp_engine.train.step import OptimizerStep
 
 BATCH, CLASSES = 2, 10
 # Channels and size of the images; 3 and 32 for the other networks.
-IMAGES = {"convnet": (1, 8), "vggsnn_dvs": (2, 48), "sew_resnet34": (3, 32), "preact_resnet34": (3, 32)}
+IMAGES = {
+    "convnet": (1, 8),
+    "vggsnn_dvs": (2, 48),
+    "spikformer_2_256": (2, 48),
+    "spikformer_digits": (1, 8),
+    "spikformer_mnist": (1, 28),
+    "sew_resnet34": (3, 32),
+    "preact_resnet34": (3, 32),
+}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,15 @@ from rbp_engine.train.step import OptimizerStep
 
 T, B, CLASSES = 4, 8, 10
 # Channels and size of the images; 3 and 32 for the other networks.
-IMAGES = {"convnet": (1, 16), "vggsnn_dvs": (2, 48), "sew_resnet34": (3, 64), "preact_resnet34": (3, 64)}
+IMAGES = {
+    "convnet": (1, 16),
+    "vggsnn_dvs": (2, 48),
+    "spikformer_2_256": (2, 48),
+    "spikformer_digits": (1, 8),
+    "spikformer_mnist": (1, 28),
+    "sew_resnet34": (3, 64),
+    "preact_resnet34": (3, 64),
+}
 
 
 def batch(network: str, *, events: bool = False) -> tuple[Tensor, Tensor]:
