@@ -39,6 +39,12 @@ NETWORKS: Final[Mapping[str, str]] = {
     "spikformer_8_384": "Spikformer-8-384",
     "spikformer_8_512": "Spikformer-8-512",
     "spikformer_8_768": "Spikformer-8-768",
+    "qkformer_digits": "QKFormer-2-64",
+    "qkformer_4_384": "QKFormer-4-384",
+    "qkformer_2_256": "QKFormer-2-256",
+    "qkformer_10_384": "QKFormer-10-384",
+    "qkformer_10_512": "QKFormer-10-512",
+    "qkformer_10_768": "QKFormer-10-768",
 }
 # In the order of the paper.
 TRAINING_METHODS: Final[Mapping[str, str]] = {

@@ -12,6 +12,14 @@ from torch.nn.parameter import is_lazy
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
+from rbp_engine.models.qkformer import (
+    qkformer_2_256,
+    qkformer_4_384,
+    qkformer_10_384,
+    qkformer_10_512,
+    qkformer_10_768,
+    qkformer_digits,
+)
 from rbp_engine.models.resnet import resnet18, resnet19
 from rbp_engine.models.spikformer import (
     spikformer_2_256,
@@ -43,6 +51,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "spikformer_8_384": spikformer_8_384,
     "spikformer_8_512": spikformer_8_512,
     "spikformer_8_768": spikformer_8_768,
+    "qkformer_digits": qkformer_digits,
+    "qkformer_4_384": qkformer_4_384,
+    "qkformer_2_256": qkformer_2_256,
+    "qkformer_10_384": qkformer_10_384,
+    "qkformer_10_512": qkformer_10_512,
+    "qkformer_10_768": qkformer_10_768,
 }
 
 

@@ -74,13 +74,13 @@ class SpikingSelfAttention(nn.Module):
 
 
 class TokenMLP(nn.Module):
-    """Twice 1×1 convolution, batch norm and neuron; four times as wide in between."""
+    """Twice 1×1 convolution, batch norm and neuron; `ratio` times as wide in between."""
 
-    def __init__(self, width: int, neuron: Neuron) -> None:
+    def __init__(self, width: int, neuron: Neuron, ratio: int = 4) -> None:
         super().__init__()
-        self.fc1 = pointwise(width, 4 * width)
+        self.fc1 = pointwise(width, ratio * width)
         self.neuron1 = neuron()
-        self.fc2 = pointwise(4 * width, width)
+        self.fc2 = pointwise(ratio * width, width)
         self.neuron2 = neuron()
 
     def forward(self, x: Any) -> Any:
@@ -90,10 +90,10 @@ class TokenMLP(nn.Module):
 class SpikformerBlock(nn.Module):
     """Attention and MLP, each added to its input, as SEW-ResNets add spikes to spikes."""
 
-    def __init__(self, width: int, heads: int, neuron: Neuron) -> None:
+    def __init__(self, attention: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
-        self.attn = SpikingSelfAttention(width, heads, neuron)
-        self.mlp = TokenMLP(width, neuron)
+        self.attn = attention
+        self.mlp = mlp
 
     def forward(self, x: Any) -> Any:
         x = x + self.attn(x)
@@ -108,7 +108,9 @@ class Spikformer(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_embed = PatchSplitting(in_channels, width, patch, neuron)
-        self.blocks = nn.Sequential(*(SpikformerBlock(width, heads, neuron) for _ in range(depth)))
+        self.blocks = nn.Sequential()
+        for _ in range(depth):
+            self.blocks.append(SpikformerBlock(SpikingSelfAttention(width, heads, neuron), TokenMLP(width, neuron)))
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, x: Any) -> Any:

@@ -23,6 +23,8 @@ IMAGES = {
     "spikformer_2_256": (2, 48),
     "spikformer_digits": (1, 8),
     "spikformer_mnist": (1, 28),
+    "qkformer_2_256": (2, 48),
+    "qkformer_digits": (1, 8),
     "sew_resnet34": (3, 64),
     "preact_resnet34": (3, 64),
 }

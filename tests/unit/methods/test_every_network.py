@@ -12,8 +12,14 @@ from rbp_engine.spiking import LIF
 T, B, CLASSES = 2, 2, 10
 LABELS = torch.tensor([3, 7])
 # Of the transformers the smallest size: the others are the same code.
-NETWORKS = [name for name in MODELS if not name.startswith("spikformer") or name == "spikformer_digits"]
-STATIC = {"convnet": (1, 28), "sew_resnet34": (3, 48), "preact_resnet34": (3, 48), "spikformer_digits": (1, 8)}
+NETWORKS = [name for name in MODELS if "former" not in name or name.endswith("_digits")]
+STATIC = {
+    "convnet": (1, 28),
+    "sew_resnet34": (3, 48),
+    "preact_resnet34": (3, 48),
+    "spikformer_digits": (1, 8),
+    "qkformer_digits": (1, 8),
+}
 EVENTS = {"vggsnn_dvs": (2, 48)}
 
 

@@ -44,6 +44,12 @@ PARAMETERS = {
     "spikformer_8_384": (3, 16_416_442),
     "spikformer_8_512": (3, 29_156_938),
     "spikformer_8_768": (3, 65_540_458),
+    "qkformer_digits": (1, 125_882),
+    "qkformer_4_384": (3, 6_699_898),
+    "qkformer_2_256": (2, 1_502_986),
+    "qkformer_10_384": (3, 16_073_530),
+    "qkformer_10_512": (3, 28_546_122),
+    "qkformer_10_768": (3, 64_163_434),
 }
 NEURONS = {
     "convnet": 3,
@@ -64,6 +70,13 @@ NEURONS = {
     "spikformer_8_384": 45,
     "spikformer_8_512": 45,
     "spikformer_8_768": 45,
+    # one in each convolution and shortcut, 5 in a block
+    "qkformer_digits": 16,
+    "qkformer_4_384": 29,
+    "qkformer_2_256": 18,
+    "qkformer_10_384": 60,
+    "qkformer_10_512": 60,
+    "qkformer_10_768": 60,
 }
 # The first size is the network's own.
 SIZES = {
@@ -83,9 +96,15 @@ SIZES = {
     "spikformer_8_384": (33,),
     "spikformer_8_512": (33,),
     "spikformer_8_768": (33,),
+    "qkformer_digits": (8, 9),
+    "qkformer_4_384": (9,),
+    "qkformer_2_256": (33,),
+    "qkformer_10_384": (33,),
+    "qkformer_10_512": (33,),
+    "qkformer_10_768": (33,),
 }
 # Other sizes of a network that is tested whole: only their layers are, since drawing their weights takes seconds.
-OTHER_SIZES = {name for name in MODELS if name.startswith("spikformer") and name != "spikformer_digits"}
+OTHER_SIZES = {name for name in MODELS if "former" in name and not name.endswith("_digits")}
 
 
 def make(name, **settings):
@@ -140,7 +159,40 @@ def spikformer_count(inputs, depth, width):
     return stem + depth * (attention + perceptron) + 10 * width + 10
 
 
+# Widths of a QKFormer's stem; for each stage widths, blocks, what attention projects (q, k, v or q, k), MLP's ratio.
+QKFORMERS = {
+    "qkformer_digits": ([16], [([32], 1, 2, 4), ([64, 64], 1, 3, 4)]),
+    "qkformer_4_384": ([48], [([96], 1, 2, 4), ([192, 192], 1, 2, 4), ([384, 384], 2, 3, 4)]),
+    "qkformer_2_256": ([16, 32], [([64, 128], 1, 2, 1), ([256, 256], 1, 3, 1)]),
+} | {
+    f"qkformer_10_{width}": (
+        [width // 8],
+        [([width // 4] * 2, 1, 2, 4), ([width // 2] * 2, 2, 2, 4), ([width] * 2, 7, 3, 4)],
+    )
+    for width in (384, 512, 768)
+}
+
+
+def qkformer_count(inputs, stem, stages):
+    total = 0
+    for width in stem:
+        total += convolution(inputs, width, 3, bias=False)
+        inputs = width
+    for widths, depth, attended, ratio in stages:
+        last = widths[-1]
+        total += convolution(inputs, last, 1, bias=False)
+        for width in widths:
+            total += convolution(inputs, width, 3, bias=False)
+            inputs = width
+        attention = convolution(last, attended * last, 1, bias=False) + convolution(last, last, 1, bias=False)
+        perceptron = convolution(last, ratio * last, 1, bias=False) + convolution(ratio * last, last, 1, bias=False)
+        total += depth * (attention + perceptron)
+    return total + 10 * inputs + 10
+
+
 def counted_by_hand(name):
+    if name in QKFORMERS:
+        return qkformer_count(PARAMETERS[name][0], *QKFORMERS[name])
     if name.startswith("spikformer"):
         depth, width = (2, 64) if name in ("spikformer_digits", "spikformer_mnist") else map(int, name.split("_")[1:])
         return spikformer_count(PARAMETERS[name][0], depth, width)
