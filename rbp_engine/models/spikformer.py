@@ -146,10 +146,10 @@ def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.unsqueeze(-1) if value.ndim == 3 else value for name, value in renamed.items()}
 
 
-# For CIFAR, and for 8×8 and 28×28 digits.
+# For CIFAR, and for 8×8 and 28×28 digits, of which 16 tokens are left.
 spikformer_4_384 = partial(spikformer, 4, 384, 12, 4)
 spikformer_digits = partial(spikformer, 2, 64, 4, 2)
-spikformer_mnist = partial(spikformer, 2, 64, 4, 4)
+spikformer_mnist = partial(spikformer, 2, 64, 4, 8)
 # For event frames of 128×128.
 spikformer_2_256 = partial(spikformer, 2, 256, 16, 16)
 # For ImageNet.

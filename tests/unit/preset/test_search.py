@@ -12,7 +12,22 @@ OF_THE_PAPER = {
     "imagenet-preact_resnet34",
     "cifar10-dvs-vggsnn",
 }
-BUNDLED = OF_THE_PAPER | {"digits", "mnist5k", "mnist", "fashion-mnist", "moving-digits", "sequential-digits"}
+# Published for BPTT, by preset: method, timesteps, accuracy.
+TRANSFORMERS = {
+    "cifar10-spikformer": ("bptt", 4, 0.9551),
+    "cifar100-spikformer": ("bptt", 4, 0.7821),
+    "cifar10-dvs-spikformer": ("bptt", 16, 0.809),
+    "imagenet-spikformer": ("bptt", 4, 0.7338),
+    "cifar10-qkformer": ("bptt", 4, 0.9618),
+    "cifar100-qkformer": ("bptt", 4, 0.8115),
+    "cifar10-dvs-qkformer": ("bptt", 16, 0.84),
+    "imagenet-qkformer": ("bptt", 4, 0.8422),
+}
+OF_NO_PAPER = {
+    *("digits", "mnist5k", "mnist", "fashion-mnist", "moving-digits", "sequential-digits"),
+    *("digits-spikformer", "mnist5k-spikformer"),
+}
+BUNDLED = OF_THE_PAPER | TRANSFORMERS.keys() | OF_NO_PAPER
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +42,12 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     return folders
 
 
-def test_all_nineteen_bundled_presets_are_valid_and_different_experiments() -> None:
+def test_all_bundled_presets_are_valid_and_different_experiments() -> None:
     files = list(bundled_folder().rglob("*.toml"))
-    assert len(files) == 19
+    assert len(files) == len(BUNDLED)
     loaded = [load_preset(str(path)) for path in files]
     assert {one.name for one in loaded} == BUNDLED
-    assert len({one.experiment for one in loaded}) == 19
+    assert len({one.experiment for one in loaded}) == len(BUNDLED)
     assert all(one.preset.title and one.preset.description for one in loaded)
 
 
@@ -71,8 +86,12 @@ def test_the_papers_figures_equal_its_table_and_all_others_are_not_known() -> No
     }
     for name in BUNDLED:
         paper = load_preset(name).preset.paper
-        assert (paper is not None) == (name in OF_THE_PAPER)
+        assert (paper is None) == (name in OF_NO_PAPER)
         if paper is None:
+            continue
+        if name in TRANSFORMERS:
+            assert [(figure.method, figure.timesteps, figure.top1) for figure in paper.figures] == [TRANSFORMERS[name]]
+            assert paper.cell and paper.note and paper.source.endswith("for BPTT")
             continue
         assert paper.cell and paper.source and paper.note and paper.figures
         for method in {figure.method for figure in paper.figures}:
@@ -81,6 +100,17 @@ def test_the_papers_figures_equal_its_table_and_all_others_are_not_known() -> No
             assert [figure.timesteps for figure in figures] == steps
             expected = table.get(name, {}).get(method, ["not known"] * len(steps))
             assert [figure.top1 for figure in figures] == expected
+
+
+def test_the_presets_of_transformers_have_their_neurons_and_optimizer() -> None:
+    for name in TRANSFORMERS:
+        preset = load_preset(name).preset
+        neuron, optim = preset.neuron, preset.optim
+        assert (neuron.decay, neuron.threshold, neuron.reset, neuron.v_reset) == (0.5, 2.0, "hard", 0.0)
+        assert (neuron.surrogate, neuron.surrogate_args, neuron.detach_reset) == ("sigmoid", {"alpha": 2.0}, True)
+        assert (optim.name, preset.loss.label_smoothing, preset.model.init) == ("adamw", 0.1, "paper")
+        assert (preset.method.name, optim.schedule) == ("rate_m", "cosine")
+        assert (preset.data.split, preset.data.size) == ("last100", 128 if "dvs" in name else 0)
 
 
 @pytest.mark.parametrize("name", sorted(OF_THE_PAPER))
