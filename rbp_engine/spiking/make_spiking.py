@@ -7,6 +7,7 @@ from torch import nn
 
 from rbp_engine.spiking.conversion.activations import class_name, is_activation, is_activation_function, why_kept
 from rbp_engine.spiking.conversion.forward_source import Rewritten, rewrite
+from rbp_engine.spiking.conversion.fused_norms import is_fused, norm_and_neuron
 from rbp_engine.spiking.conversion.report import Part, SpikingReport
 from rbp_engine.spiking.conversion.spikingjelly_map import is_spikingjelly_neuron, keywords_of
 from rbp_engine.spiking.neuron import LIF
@@ -29,7 +30,7 @@ def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> t
     called with plain tensors, one timestep after another.
     """
     work = _Conversion(neuron)
-    if is_activation(network) or is_spikingjelly_neuron(network):
+    if _is_replaced(network):
         return work.neuron_for(network, ""), work.report()
     for path, module in list(network.named_modules()):
         work.convert(path, module)
@@ -53,7 +54,7 @@ class _Conversion:
             self._kept.append(Part(class_name(module), why, path))
         # Not `named_children()`, which leaves out a module's second name.
         for name, child in list(module._modules.items()):
-            if child is not None and (is_activation(child) or is_spikingjelly_neuron(child)):
+            if child is not None and _is_replaced(child):
                 setattr(module, name, self.neuron_for(child, _join(path, name)))
         for name, value in list(vars(module).items()):
             if is_activation_function(value):
@@ -63,10 +64,12 @@ class _Conversion:
         self._rewrite(path, module)
 
     def neuron_for(self, module: nn.Module, path: str) -> nn.Module:
-        """The neuron for an activation or one of SpikingJelly's."""
-        note = ""
+        """The neuron for an activation or one of SpikingJelly's, behind its norm if both are one."""
+        note = "" if not list(module.parameters()) else "its weights are gone"
         made: nn.Module | None = None
-        if is_spikingjelly_neuron(module) and self._neuron is LIF:
+        if is_fused(module):
+            made, note = norm_and_neuron(module, self._neuron)
+        elif is_spikingjelly_neuron(module) and self._neuron is LIF:
             try:
                 made = LIF(**keywords_of(module))
                 note = _LEARNED if list(module.parameters()) else "with its parameters"
@@ -90,6 +93,10 @@ class _Conversion:
     def _put(self, module: nn.Module, name: str, path: str, kind: str) -> None:
         setattr(module, name, self._neuron())
         self._replaced.append(Part(kind, "", _join(path, name)))
+
+
+def _is_replaced(module: nn.Module) -> bool:
+    return is_activation(module) or is_spikingjelly_neuron(module) or is_fused(module)
 
 
 def _function_name(value: Any) -> str:

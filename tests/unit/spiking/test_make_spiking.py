@@ -1,9 +1,11 @@
 """Networks with activations, or with SpikingJelly's neurons, become ours."""
 
 import copy
+import importlib
 from functools import partial
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -96,3 +98,63 @@ def test_a_function_that_cannot_be_replaced_is_reported_with_its_module() -> Non
     assert not report.replaced
     assert report.kept[0].path == "0"
     assert "private to its class" in report.kept[0].note
+
+
+def timm_layers() -> Any:
+    return pytest.importorskip("timm.layers", reason="timm is not installed: pip install 'rbp-tui[timm]'")
+
+
+def test_timms_norms_with_an_activation_as_a_child_keep_their_statistics() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), timm_layers().BatchNormAct2d(8), nn.Flatten(), nn.Linear(8 * 16, 3))
+    state = list(network.state_dict())
+    _, report = make_spiking(network)
+    assert list(neurons(network)) == ["1.act"]
+    assert list(network.state_dict()) == state
+    assert [part.kind for part in report.replaced] == ["ReLU"]
+    create_method("rate_m", timesteps=2).step(network, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
+    assert network.state_dict()["1.num_batches_tracked"] == 1
+
+
+@pytest.mark.parametrize("name", ["EvoNorm2dB0", "EvoNorm2dS0", "EvoNorm2dS1", "FilterResponseNormTlu2d"])
+def test_timms_norms_that_are_an_activation_too_become_a_norm_and_a_neuron(name: str) -> None:
+    fused = getattr(timm_layers(), name)(32)
+    network = nn.Sequential(nn.Conv2d(3, 32, 1), fused, nn.Flatten(), nn.Linear(32 * 16, 3))
+    _, report = make_spiking(network)
+    assert list(neurons(network)) == ["1.act"]
+    assert network.get_parameter("1.weight") is fused.weight
+    assert "norm and a neuron" in report.replaced[0].note
+    create_method("rate_m", timesteps=2).step(network, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
+    assert fused.weight.grad is not None
+
+
+def test_timms_norm_without_its_activation_stays() -> None:
+    norm = timm_layers().EvoNorm2dS0(32, apply_act=False)
+    network, report = make_spiking(nn.Sequential(norm))
+    assert network.get_submodule("0") is norm
+    assert not report.replaced
+
+
+@pytest.mark.parametrize("name", ["Swish", "SwishMe", "HardMishMe", "GELUTanh", "QuickGELU", "PReLU"])
+def test_timms_own_activations_become_neurons(name: str) -> None:
+    timm_layers()
+    module = getattr(importlib.import_module(f"timm.layers.activations{'_me' if name.endswith('Me') else ''}"), name)()
+    network, report = make_spiking(nn.Sequential(module))
+    assert list(neurons(network)) == ["0"]
+    assert report.replaced[0].note == ("its weights are gone" if name == "PReLU" else "")
+
+
+def test_a_scripted_activation_becomes_a_neuron() -> None:
+    network, report = make_spiking(nn.Sequential(torch.jit.script(nn.SiLU())))
+    assert list(neurons(network)) == ["0"]
+    assert report.replaced[0].kind == "SiLU"
+
+
+def test_torchs_transformer_has_no_fast_path_past_its_neuron() -> None:
+    network = nn.TransformerEncoderLayer(8, 2, 16, activation="relu", batch_first=True)
+    make_spiking(network)
+    assert list(neurons(network)) == ["activation"]
+    fired: list[Tensor] = []
+    network.get_submodule("activation").register_forward_hook(lambda module, given, out: fired.append(out))
+    with torch.no_grad():
+        network.eval()(torch.rand(2, 3, 8))
+    assert len(fired) == 1
