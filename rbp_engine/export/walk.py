@@ -34,7 +34,7 @@ from rbp_engine.export.operations import (
 )
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.tensor_like import TensorLike
 
@@ -142,7 +142,6 @@ class Wire(TensorLike):
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Any:
-        check_scaling(function.__name__, args)
         wires = [arg for arg in args if isinstance(arg, Wire)]
         values = function(*replace_carriers(args, lambda x: x.batch), **kwargs)
         if kwargs or any(wire.shape != values.shape for wire in wires):

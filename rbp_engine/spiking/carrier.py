@@ -33,8 +33,12 @@ class Carrier:
     processes: Any = None
     # The carriers that this one is a view of, as torch's in-place operations see it.
     viewed: tuple[weakref.ref[Carrier], ...] = ()
-    # The in-place operation on a view of this carrier that its values do not follow.
+    # The in-place operation on a view of this carrier that its values do not follow; and that view, if it is the only
+    # one.
     changed_by: str | None = None
+    changed_view: weakref.ref[Carrier] | None = None
+    # The carrier that this one is a part of, and the index.
+    part_of: tuple[weakref.ref[Carrier], Any] | None = None
 
     @property
     def batch(self) -> Tensor:
@@ -95,10 +99,17 @@ class Carrier:
 
     def become(self, other: Self, operation: str) -> None:
         """Take over another's value, as an operation in place does. What this is a view of cannot be used then."""
-        self.__dict__.update(vars(other), viewed=self.viewed)
+        self.__dict__.update(vars(other), viewed=self.viewed, part_of=self.part_of)
         for reference in self.viewed:
             if (viewed := reference()) is not None:
+                viewed.changed_view = weakref.ref(self) if viewed.changed_by is None else None
                 viewed.changed_by = operation
+
+    def restore_by(self, part: Carrier, index: Any) -> None:
+        """Before a changed part is assigned to its place, as `x[index] += y` does: then nothing is missing here."""
+        is_its_part = part.part_of is not None and part.part_of[0]() is self and part.part_of[1] is index
+        if is_its_part and self.changed_view is not None and self.changed_view() is part:
+            self.changed_by = self.changed_view = None
 
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""
@@ -191,9 +202,3 @@ def is_plain_sum(function: Callable[..., Any], args: tuple[Any, ...], kwargs: di
         return False
     left, right = args
     return bool(left.shape == right.shape and left.dtype == right.dtype)
-
-
-def check_scaling(operation: str, args: tuple[Any, ...]) -> None:
-    """Refuse quotients by a sequence: the mean of a quotient is not the quotient of the means."""
-    if operation in ("div", "truediv") and isinstance(args[1], Carrier):
-        raise UnsupportedOperation(operation, "the mean of a quotient is not the quotient of the means")

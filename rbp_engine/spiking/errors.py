@@ -10,11 +10,12 @@ from torch import nn
 _NEURON: Final = "put a neuron there, neuron() or rbp_engine.spiking.LIF()"
 PUT_OURS: Final = "rbp_engine.spiking.make_spiking(network) puts LIF in their place"
 # What to do about the most common operations that have no rule.
+_INDICES: Final = "the indices differ from step to step"
+_RECURRENT: Final = "it is no layer of one timestep's spikes; put convolutions, attention or neurons there"
 _ADVICE: Final = {
-    "relu_": _NEURON,
-    "prelu": _NEURON,
     "rrelu": _NEURON,
-    "log_softmax": "leave it out: the loss takes logits",
+    **dict.fromkeys(("argmax", "argmin", "argsort", "sort"), _INDICES),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _RECURRENT),
 }
 
 

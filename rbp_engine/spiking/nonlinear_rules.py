@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.nonlinear import GroupNorm, LayerNorm, Normalize, Pointwise, Softmax
+from rbp_engine.spiking.autograd.nonlinear import GroupNorm, LayerNorm, LogSoftmax, Normalize, RMSNorm, Softmax
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.slope_rules import warn_of_numbers
 
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
 
 
-def pointwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """φ(x_t), with the mean slope."""
-    if any(isinstance(x, Tensor) and x.ndim for x in [*args[1:], *kwargs.values()]):
-        raise UnsupportedOperation(function.__name__, "only numbers can stand beside its input")
-    _warn(function.__name__)
-    settings = {name: kwargs[name] for name in kwargs if name != "inplace"}
-    out = type(carrier).nonlinear(carrier, Pointwise(lambda x: function(x, *args[1:], **settings)))
-    if not kwargs.get("inplace"):
-        return out
-    carrier.become(out, function.__name__)
-    return carrier
-
-
 def softmax(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """p_t over a dimension of each sample."""
+    return type(carrier).nonlinear(carrier, Softmax(*_dim_and_type(carrier, function, args, kwargs)))
+
+
+def log_softmax(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """log p_t over a dimension of each sample."""
+    return type(carrier).nonlinear(carrier, LogSoftmax(*_dim_and_type(carrier, function, args, kwargs)))
+
+
+def _dim_and_type(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> tuple[int, Any]:
     dim: Any = args[1] if len(args) > 1 else kwargs.get("dim")
-    _check_dim(carrier, "softmax", dim)
-    _warn("softmax")
-    dtype = kwargs.get("dtype", args[-1] if len(args) > 2 and not isinstance(args[-1], int) else None)
-    return type(carrier).nonlinear(carrier, Softmax(dim, dtype))
+    _check_dim(carrier, function.__name__, dim)
+    warn_of_numbers(function.__name__)
+    return dim, kwargs.get("dtype", args[-1] if len(args) > 2 and not isinstance(args[-1], int) else None)
 
 
 def group_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -59,6 +54,16 @@ def _layer_norm(
     if len(normalized_shape) >= x.ndim:
         raise UnsupportedOperation("layer_norm", "over the batch dimension: leave it out of normalized_shape")
     return type(x).nonlinear(x, LayerNorm(tuple(normalized_shape), _cast(x, weight), _cast(x, bias), eps))
+
+
+def rms_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    return _rms_norm(carrier, *args[1:], **kwargs)
+
+
+def _rms_norm(x: Carrier, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Any:
+    if len(normalized_shape) >= x.ndim:
+        raise UnsupportedOperation("rms_norm", "over the batch dimension: leave it out of normalized_shape")
+    return type(x).nonlinear(x, RMSNorm(tuple(normalized_shape), _cast(x, weight), eps))
 
 
 def instance_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -103,12 +108,3 @@ def _cast(x: Carrier, weight: Tensor | None) -> Tensor | None:
 def _check_dim(x: Carrier, operation: str, dim: Any) -> None:
     if not isinstance(dim, int) or dim % x.ndim == 0:
         raise UnsupportedOperation(operation, "name one dimension, and not the batch (0)")
-
-
-def _warn(operation: str) -> None:
-    """Python shows a warning of one text and place once."""
-    warnings.warn(
-        f"{operation} gives numbers that no spiking network has: it is computed at every timestep, and trained with an "
-        "approximate gradient by the rate methods. Put a neuron there to have spikes",
-        stacklevel=1,
-    )

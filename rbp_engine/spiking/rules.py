@@ -6,9 +6,9 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
     linear        a product of one carrier and tensors without time: commutes with the time mean
     per_step      acts on each timestep by itself and commutes with the time mean
     moved         entries change place, are repeated or left out, with the batch dimension as well
-    max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
+    max_pool      maxima of each timestep: does not commute, the gradient goes to the largest mean
     bilinear      a product of two carriers: does not commute, the gradient is that of the product of the means
-    nonlinear     one input, not linear in it: norms, activations, softmax; the mean of the Jacobian's parts
+    nonlinear     norms, activations, quotients, softmax; the gradient is that of the mean of the Jacobian's parts
     elementwise   sums of carriers, scalings
     batch_norm    in training, with statistics over timesteps; in evaluation an affine map
 
@@ -28,20 +28,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rbp_engine.spiking.assignment import assign
 from rbp_engine.spiking.attention import multi_head_attention, scaled_dot_product_attention
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.largest import amax, largest, topk
 from rbp_engine.spiking.nonlinear_rules import (
     group_norm,
     instance_norm,
     layer_norm,
+    log_softmax,
     normalize,
-    pointwise,
+    rms_norm,
     softmax,
 )
 from rbp_engine.spiking.products import einsum, product
+from rbp_engine.spiking.slope_rules import POINTWISE, REDUCTIONS, pointwise, prelu, quotient, reduction
 
 # torch's names of the arguments that a carrier can be.
 _INPUTS = ("input", "tensors", "other")
@@ -75,6 +79,8 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
 def _in_place(carriers: Sequence[Carrier], function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """`x += y` and `x.add_(y)`: the carrier on the left becomes the result, under all its names, as a tensor does."""
     name = function.__name__
+    if name.strip("_") == "setitem":
+        return assign(*args)
     if name in _IN_PLACE_OPERATORS:
         plain = getattr(operator, name.removeprefix("i"))
     else:
@@ -107,6 +113,17 @@ def _cast(carrier: Carrier, value: Any) -> Any:
 
 def _per_step(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     return type(carrier).per_step(function, args, kwargs)
+
+
+def _each_step(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    return type(carrier).each_step(function, args, kwargs)
+
+
+def _sampled(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """Values at places that are the same at every step."""
+    if args[0] is not carrier or isinstance(args[1], Carrier):
+        raise UnsupportedOperation(function.__name__, "the places must be the same at every step, not made of spikes")
+    return product(carrier, function, args, kwargs)
 
 
 def _moved(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -188,7 +205,9 @@ def _flatten(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 
 def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """The new shape is the one that a module sees; T stays out of it."""
-    target = torch.empty(carrier.shape, device="meta").reshape(*args[1:], **kwargs).shape
+    like = function.__name__ in ("reshape_as", "view_as")
+    shape = (args[1].shape,) if like else args[1:]
+    target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape
     if not target or target[0] != carrier.shape[0]:
         return _view(carrier, type(carrier).each_step(lambda x: x.reshape(target), (carrier,), {}))
     if len(target) == 2:
@@ -196,12 +215,13 @@ def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     return _view(carrier, type(carrier).per_step(lambda x: x.reshape(x.shape[0], *target[1:]), (carrier,), {}))
 
 
-def _over_space(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+def _over_dims(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     dims = args[1] if len(args) > 1 else kwargs.get("dim")
     dims = (dims,) if isinstance(dims, int) else dims
-    if not dims or any(dim % carrier.ndim == 0 for dim in dims):
-        raise UnsupportedOperation(function.__name__, "name the dimensions, and leave out the batch (0)")
-    return type(carrier).per_step(function, args, kwargs)
+    if not dims:
+        raise UnsupportedOperation(function.__name__, "name the dimensions")
+    over_batch = any(dim % carrier.ndim == 0 for dim in dims)
+    return (type(carrier).each_step if over_batch else type(carrier).per_step)(function, args, kwargs)
 
 
 def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -209,7 +229,9 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
     if args[0] is not carrier or any(isinstance(part, Carrier) for part in index):
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
-    return _view(carrier, type(carrier).each_step(lambda x: x[index], (carrier,), {}))
+    out = _view(carrier, type(carrier).each_step(lambda x: x[index], (carrier,), {}))
+    out.part_of = (weakref.ref(carrier), args[1])
+    return out
 
 
 def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -231,13 +253,30 @@ def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords
     return (product if both else _elementwise)(carrier, function, args, kwargs)
 
 
+def _div(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    return (quotient if isinstance(args[1], Carrier) else _elementwise)(carrier, function, args, kwargs)
+
+
+def _addcmul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    added, left, right = args
+    return added + left * right * kwargs.get("value", 1.0)
+
+
+def _where(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """One of two at each place; which one is the same at every step."""
+    condition = args[0] if function is torch.where else args[1]
+    if isinstance(condition, Carrier) or len(args) != 3:
+        raise UnsupportedOperation(function.__name__, "its condition must be the same at every step")
+    return _elementwise(carrier, function, args, kwargs)
+
+
 def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """A constant or a property, from the shape, type and device that the module sees."""
     return function(carrier.batch.detach(), *args[1:], **kwargs)
 
 
 # By the names of `operator`; torch's own functions of this kind end in "_".
-_IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "imatmul")
+_IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "imatmul", "ipow")
 
 Rule = Callable[[Carrier, Function, Arguments, Keywords], Any]
 
@@ -250,6 +289,8 @@ RULES: dict[str, Rule] = {
     "conv_transpose3d": _weighted,
     "linear": _weighted,
     "interpolate": _per_step,
+    "grid_sample": _sampled,
+    "cumsum": _each_step,
     "batch_norm": _batch_norm,
     "avg_pool1d": _per_step,
     "avg_pool2d": _per_step,
@@ -263,6 +304,11 @@ RULES: dict[str, Rule] = {
     "adaptive_max_pool2d": _max_pool,
     "max_pool3d": _max_pool,
     "adaptive_max_pool3d": _max_pool,
+    "amax": amax,
+    "amin": amax,
+    "max": largest,
+    "min": largest,
+    "topk": topk,
     "dropout": _dropout,
     "dropout1d": _dropout,
     "dropout2d": _dropout,
@@ -270,6 +316,8 @@ RULES: dict[str, Rule] = {
     "flatten": _flatten,
     "reshape": _reshape,
     "view": _reshape,
+    "reshape_as": _reshape,
+    "view_as": _reshape,
     "contiguous": _per_step,
     "permute": _moved,
     "transpose": _moved,
@@ -309,8 +357,8 @@ RULES: dict[str, Rule] = {
     "double": _converted,
     "half": _converted,
     "bfloat16": _converted,
-    "mean": _over_space,
-    "sum": _over_space,
+    "mean": _over_dims,
+    "sum": _over_dims,
     "getitem": _index,
     "cat": _joined,
     "concat": _joined,
@@ -325,8 +373,9 @@ RULES: dict[str, Rule] = {
     "tensordot": product,
     "addmm": product,
     "baddbmm": product,
-    "div": _elementwise,
-    "truediv": _elementwise,
+    "div": _div,
+    "truediv": _div,
+    "addcmul": _addcmul,
     "neg": _elementwise,
     "ones_like": _timeless,
     "zeros_like": _timeless,
@@ -344,23 +393,16 @@ RULES: dict[str, Rule] = {
     "layer_norm": layer_norm,
     "instance_norm": instance_norm,
     "normalize": normalize,
+    "rms_norm": rms_norm,
     "softmax": softmax,
+    "log_softmax": log_softmax,
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "multi_head_attention_forward": multi_head_attention,
-    "relu": pointwise,
-    "relu6": pointwise,
-    "leaky_relu": pointwise,
-    "elu": pointwise,
-    "gelu": pointwise,
-    "silu": pointwise,
-    "mish": pointwise,
-    "sigmoid": pointwise,
-    "tanh": pointwise,
-    "hardtanh": pointwise,
-    "hardswish": pointwise,
-    "hardsigmoid": pointwise,
-    "clamp": pointwise,
+    **dict.fromkeys(POINTWISE, pointwise),
+    **dict.fromkeys(REDUCTIONS, reduction),
+    "prelu": prelu,
     "masked_fill": _elementwise,
+    "where": _where,
 }
 
 # Those of other people's operations.

@@ -5,8 +5,11 @@ its parts were independent in time: the parts are averaged over the steps, and u
 
     group, layer, instance norm    backward of the norm at r, with mean_t μ_t and mean_t 1/√(σ²_t + ε)
     F.normalize                    s = mean_t 1/‖x_t‖, y = mean_t y_t        ∂L/∂r = s·(∂L/∂y − y·⟨y, ∂L/∂y⟩)
+    RMS norm                       backward of the norm at r, with mean_t 1/√(mean x²_t + ε)
     pointwise φ                    ∂L/∂r = ∂L/∂r_out ⊙ mean_t φ'(x_t)
+    one number φ of several        ∂L/∂r_i = ∂L/∂r_out · mean_t ∂φ/∂x_{i,t}
     softmax                        p = mean_t p_t                           ∂L/∂r = p ⊙ (∂L/∂p − ⟨p, ∂L/∂p⟩)
+    log-softmax                    p = mean_t p_t                           ∂L/∂r = ∂L/∂y − p·Σ ∂L/∂y
 
 The other methods use autograd on each step.
 """
@@ -173,6 +176,49 @@ class Pointwise(Nonlinear):
 
 
 @dataclass(frozen=True)
+class Reduction(Pointwise):
+    """A function that makes one number of each row along some dimensions, such as a norm; the others stay as they are.
+
+    So each number of the input counts for one number of the output, and has one slope: ∂φ/∂x_i.
+    """
+
+    dims: tuple[int, ...]
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        [slope] = parts
+        return (rate * slope).sum(self.dims, keepdim=out.ndim == rate.ndim)
+
+
+@dataclass(frozen=True)
+class RMSNorm(Nonlinear):
+    """The arguments of `torch.nn.functional.rms_norm` after its input."""
+
+    shape: Sequence[int]
+    weight: Tensor | None = None
+    eps: float | None = None
+    parts = 1
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return F.rms_norm(values, list(self.shape), self.weight, self.eps)
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        eps = torch.finfo(values.dtype).eps if self.eps is None else self.eps
+        return self(values), [(values.square().mean(self._dims, keepdim=True) + eps).rsqrt()]
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        [inverse] = parts
+        scaled = rate * inverse
+        fixed = scaled.detach()
+        # The value of `scaled`, whose gradient is taken along the sphere of constant mean square.
+        normed = scaled - fixed * (fixed * (scaled - fixed)).mean(self._dims, keepdim=True)
+        return normed if self.weight is None else normed * self.weight
+
+    @property
+    def _dims(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.shape), 0))
+
+
+@dataclass(frozen=True)
 class Softmax(Nonlinear):
     """p over `dim`, in another type if `dtype` says so."""
 
@@ -205,3 +251,24 @@ class _SoftmaxGradient(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         [out] = ctx.saved_tensors
         return (out * (grad - (out * grad).sum(ctx.dim, keepdim=True))).to(ctx.dtype), None, None
+
+
+@dataclass(frozen=True)
+class LogSoftmax(Nonlinear):
+    """log p over `dim`, in another type if `dtype` says so."""
+
+    dim: int
+    dtype: torch.dtype | None = None
+    parts = 1
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return torch.log_softmax(values, self.dim, self.dtype)
+
+    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        out = self(values)
+        return out, [out.exp()]
+
+    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        [p] = parts
+        rate = rate.to(out.dtype)
+        return rate - (p * rate).sum(self.dim, keepdim=True)

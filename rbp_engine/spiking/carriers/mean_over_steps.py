@@ -20,7 +20,7 @@ from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Repeated
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.step_state import Fixed, StepState
 from rbp_engine.spiking.kernels import lif
@@ -204,7 +204,6 @@ class MeanTensor(DeferredSum):
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        check_scaling(function.__name__, args)
         terms = deferred_terms(function, args, kwargs)
         if terms is None:
             return cls.per_step(function, args, kwargs)

@@ -12,7 +12,7 @@ from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels import lif
@@ -92,7 +92,6 @@ class RateTensor(DeferredSum):
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        check_scaling(function.__name__, args)
         terms = deferred_terms(function, args, kwargs)
         if terms is not None:
             return cls._of(terms, _timesteps(args))

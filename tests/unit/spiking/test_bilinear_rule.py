@@ -18,6 +18,7 @@ LEFT, RIGHT = (B, 2, 4, 3), (B, 2, 3, 5)
 PRODUCTS = {
     "mul": ([LEFT, LEFT], [], operator.mul),
     "mul, a gate": ([LEFT, (B, 2, 1, 1)], [], torch.mul),
+    "addcmul": ([LEFT, LEFT, (B, 2, 1, 1)], [], lambda x, y, z: torch.addcmul(x, y, z, value=0.5)),
     "mul, squared": ([LEFT], [], lambda x: x.mul(x)),
     "matmul": ([LEFT, RIGHT], [], torch.matmul),
     "@": ([LEFT, RIGHT], [], operator.matmul),

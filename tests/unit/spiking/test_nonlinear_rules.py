@@ -86,6 +86,36 @@ def probabilities(dim):
     return at_mean
 
 
+def logarithms(dim):
+    def at_mean(x, r):
+        p = mean(torch.softmax(x_t, dim) for x_t in x)
+        return r - (p * r).sum(dim, keepdim=True)
+
+    return at_mean
+
+
+def rms_normed(dims):
+    over = tuple(range(-dims, 0))
+
+    def at_mean(x, r, weight=None):
+        inverse = mean((x_t.square().mean(over, keepdim=True) + EPS) ** -0.5 for x_t in x)
+        square = with_value(r.square().mean(over, keepdim=True), inverse**-2)
+        return r * square**-0.5 * (1 if weight is None else weight)
+
+    return at_mean
+
+
+def slopes(function, dims, keepdim):
+    """Of a function of the numbers along `dims`."""
+
+    def at_mean(x, r):
+        leaves = [x_t.clone().requires_grad_() for x_t in x]
+        slope = mean(torch.autograd.grad(function(leaf).sum(), leaf)[0] for leaf in leaves)
+        return (r * slope).sum(dims, keepdim=keepdim)
+
+    return at_mean
+
+
 # (the operation of x and parameters, the parameters' shapes, its linear stand-in at the mean input)
 NORMS = {
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b, EPS), [(C,), (C,)], in_groups(2)),
@@ -100,7 +130,22 @@ NORMS = {
     "softmax": (lambda x: F.softmax(x, -1), [], probabilities(-1)),
     "softmax by method": (lambda x: x.softmax(dim=1), [], probabilities(1)),
     "torch.softmax": (lambda x: torch.softmax(x, 2), [], probabilities(2)),
+    "log_softmax": (lambda x: F.log_softmax(x, -1), [], logarithms(-1)),
+    "log_softmax by method": (lambda x: x.log_softmax(1), [], logarithms(1)),
+    "rms_norm": (lambda x, w: F.rms_norm(x, (5,), w, EPS), [(5,)], rms_normed(1)),
+    "rms_norm of the sample": (lambda x: F.rms_norm(x, (C, 3, 5), eps=EPS), [], rms_normed(3)),
 }
+REDUCED = {
+    "norm": (lambda x: x.norm(p=2, dim=(2, 3), keepdim=True), (2, 3), True),
+    "norm of one dimension": (lambda x: torch.norm(x, 2, 1), (1,), False),
+    "vector norm": (lambda x: torch.linalg.vector_norm(x, 3, -1), (-1,), False),
+    "variance": (lambda x: x.var((1, 2)), (1, 2), False),
+    "variance, biased": (lambda x: torch.var(x, dim=[2, 3], unbiased=False, keepdim=True), (2, 3), True),
+    "standard deviation": (lambda x: x.std(-1, keepdim=True), (-1,), True),
+    "logsumexp": (lambda x: x.logsumexp(1), (1,), False),
+    "product": (lambda x: x.prod(-1), (-1,), False),
+}
+NORMS |= {name: (function, [], slopes(function, *dims)) for name, (function, *dims) in REDUCED.items()}
 POINTWISE = {
     "relu": F.relu,
     "relu by method": lambda x: x.relu(),
@@ -119,6 +164,29 @@ POINTWISE = {
     "hardsigmoid": F.hardsigmoid,
     "clamp": lambda x: x.clamp(-0.3, 0.9),
     "clamp from below": lambda x: torch.clamp(x, min=0.1),
+    "clamp_min": lambda x: x.clamp_min(0.1),
+    "clamp_max": lambda x: x.clamp_max(0.1),
+    "clip": lambda x: x.clip(-0.1, 0.5),
+    "selu": F.selu,
+    "celu": F.celu,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "logsigmoid": F.logsigmoid,
+    "abs": abs,
+    "exp": torch.exp,
+    "expm1": torch.expm1,
+    "log": lambda x: (x + 9).log(),
+    "log1p": lambda x: (x + 9).log1p(),
+    "sqrt": lambda x: (x + 9).sqrt(),
+    "rsqrt": lambda x: (x + 9).rsqrt(),
+    "square": torch.square,
+    "reciprocal": lambda x: (x + 9).reciprocal(),
+    "number divided by it": lambda x: 2 / (x + 9),
+    "power": lambda x: x**3,
+    "power of a number": lambda x: 1.5**x,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "erf": torch.erf,
 }
 CASES = [pytest.param(*case, id=name) for name, case in NORMS.items()]
 CASES += [pytest.param(function, [], mean_slope(function), id=name) for name, function in POINTWISE.items()]
@@ -290,7 +358,12 @@ REFUSED = {
     ),
     "another norm": (lambda x: F.normalize(x, p=1), "normalize.*p=2"),
     "normalize over the batch": (lambda x: F.normalize(x, dim=0), "normalize.*batch"),
-    "clamp by tensors": (lambda x: x.clamp(torch.zeros(5), torch.ones(5)), "clamp.*only numbers"),
+    "clamp by a named tensor": (lambda x: x.clamp(max=torch.ones(5)), "clamp.*by position"),
+    "log_softmax over the batch": (lambda x: x.log_softmax(0), "log_softmax.*batch"),
+    "RMS norm over the batch": (lambda x: F.rms_norm(x, SHAPE), "rms_norm.*batch"),
+    "norm of everything": (lambda x: x.norm(), "norm.*name the dimensions"),
+    "variance over the batch": (lambda x: x.var((0, 2)), "var.*batch"),
+    "standard deviation of everything": (lambda x: x.std(False), "std.*name the dimensions"),
 }
 
 

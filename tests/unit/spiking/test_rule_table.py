@@ -10,12 +10,14 @@ import torch.nn.functional as F
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.rules import RULES
+from rbp_engine.spiking.slope_rules import POINTWISE, REDUCTIONS
 
 T, B = 3, 2
 IMAGE = (B, 4, 6, 6)
 LINE = (B, 4, 9)
 CUBE = (B, 4, 3, 4, 4)
 ROW = (B, 6)
+HALF = torch.arange(6) % 2 == 0
 
 LINEAR = {
     "conv1d": [
@@ -118,16 +120,33 @@ LINEAR = {
         ([IMAGE], [], lambda x: x.view((x.size(0), 8, 3, 6))),
         ([IMAGE], [], lambda x: x.view(-1, 6)),
     ],
+    "reshape_as": [
+        ([IMAGE], [], lambda x: x.reshape_as(torch.empty(B, 8, 18))),
+    ],
+    "view_as": [([IMAGE], [], lambda x: x.view_as(torch.empty(B, 144)))],
     "contiguous": [([IMAGE], [], lambda x: x.contiguous())],
     "mean": [
         ([IMAGE], [], lambda x: x.mean((2, 3))),
         ([IMAGE], [], lambda x: x.mean(dim=[2, 3], keepdim=True)),
         ([IMAGE], [], lambda x: torch.mean(x, dim=-1)),
         ([IMAGE], [], lambda x: x.mean(1)),
+        ([IMAGE], [], lambda x: x.mean(0)),
+        ([IMAGE], [], lambda x: x.mean((-4, 2), keepdim=True)),
     ],
     "sum": [
         ([IMAGE], [], lambda x: x.sum((-1, -2))),
         ([IMAGE], [], lambda x: torch.sum(x, 1, keepdim=True)),
+        ([IMAGE], [], lambda x: x.sum(0)),
+    ],
+    "cumsum": [([IMAGE], [], lambda x: x.cumsum(2)), ([IMAGE], [], lambda x: torch.cumsum(x, 0))],
+    "grid_sample": [
+        ([IMAGE], [(B, 3, 4, 2)], lambda x, grid: F.grid_sample(x, grid / 3, align_corners=False)),
+        ([IMAGE], [(B, 3, 4, 2)], lambda x, grid: F.grid_sample(x, grid / 3, "bilinear", "border", True)),
+    ],
+    "where": [
+        ([IMAGE, IMAGE], [], lambda x, y: torch.where(HALF, x, y)),
+        ([IMAGE], [(4, 1, 1)], lambda x, w: torch.where(HALF, w, x)),
+        ([IMAGE], [], lambda x: x.where(HALF, 0.3)),
     ],
     "getitem": [
         ([IMAGE], [], lambda x: x[:, :2]),
@@ -300,19 +319,17 @@ ELSEWHERE = {
     "masked_fill",
     "scaled_dot_product_attention",  # test_attention_rules.py
     "multi_head_attention_forward",
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "gelu",
-    "silu",
-    "mish",
-    "sigmoid",
-    "tanh",
-    "hardtanh",
-    "hardswish",
-    "hardsigmoid",
-    "clamp",
+    "rms_norm",
+    "log_softmax",
+    *POINTWISE,
+    *REDUCTIONS,
+    "prelu",  # test_slope_rules.py
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "topk",
+    "addcmul",  # test_bilinear_rule.py
 }
 
 LINEAR_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in LINEAR for i, case in enumerate(LINEAR[name])]

@@ -1,0 +1,289 @@
+"""Functions of several activations, maxima and quotients: values step by step, and the gradient of mean slopes."""
+
+import operator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.carriers.step_state import StepState
+
+T, B, C = 3, 2, 4
+SHAPE = (B, C, 3, 5)
+pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.3 + torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-12)
+
+
+def gradients(value, *leaves):
+    """The gradients of a fixed weighted sum of `value`."""
+    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
+
+
+def prelu_by_channel(x, w):
+    return torch.where(x > 0, x, w.reshape(-1, 1, 1) * x)
+
+
+# (shapes of the activations, shapes of parameters, the operation, the same of plain tensors where it differs)
+SEVERAL = {
+    "quotient": ([SHAPE, SHAPE], [], lambda x, y: x / (y + 9)),
+    "quotient, broadcast": ([SHAPE, (B, C, 1, 1)], [], lambda x, y: torch.div(x, y + 9)),
+    "quotient of a parameter": ([SHAPE], [(C, 1, 1)], lambda x, w: w / (x + 9)),
+    "quotient of a row by its sum": ([SHAPE], [], lambda x: x / (x + 9).sum(-1, keepdim=True)),
+    "maximum": ([SHAPE, SHAPE], [], torch.maximum),
+    "minimum": ([SHAPE, (B, 1, 3, 5)], [], torch.minimum),
+    "larger by method": ([SHAPE, SHAPE], [], lambda x, y: x.max(y)),
+    "maximum with a parameter": ([SHAPE], [(5,)], torch.maximum),
+    "power": ([SHAPE, SHAPE], [], lambda x, y: (x + 9) ** y),
+    "power by a parameter": ([SHAPE], [(C, 1, 1)], lambda x, w: torch.pow(x + 9, w)),
+    "clamp by a parameter": ([SHAPE], [(5,)], lambda x, w: torch.clamp(x, w)),
+    "prelu": ([SHAPE], [(C,)], F.prelu),
+    "prelu of one number": ([SHAPE], [(1,)], F.prelu),
+}
+CASES = [pytest.param(*case, id=name) for name, case in SEVERAL.items()]
+
+
+def tensors(shapes, first=0):
+    return [random(*shape, seed=first + i) for i, shape in enumerate(shapes)]
+
+
+def by_rate_m(operation, inputs, rates, parameters):
+    return operation(*(RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)), *parameters)
+
+
+def by_rate_s(operation, inputs, rates, parameters):
+    state = StepState(T)
+    with torch.no_grad():
+        for t in range(T):
+            state.next_pass()
+            operation(*(MeanStepTensor(x[t], state, static=False) for x in inputs), *parameters)
+    state.next_pass()
+    out = operation(*(MeanTensor(r, state, static=False) for r in rates), *parameters)
+    state.check_complete()
+    return out
+
+
+@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
+@pytest.mark.parametrize(("shapes", "parameter_shapes", "operation"), CASES)
+def test_the_rate_is_the_mean_of_the_steps_with_the_mean_slope_of_each_input(
+    shapes, parameter_shapes, operation, method
+):
+    """The sum of the gradients of the steps' mean is that of an input whose offset is the same at every step."""
+    inputs = tensors([(T, *shape) for shape in shapes])
+    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
+    rates = [x.mean(0).requires_grad_() for x in inputs]
+    out = method(operation, inputs, rates, parameters).rate()
+    offsets = [torch.zeros_like(r).requires_grad_() for r in rates]
+    expected = torch.stack(
+        [operation(*(x[t] + o for x, o in zip(inputs, offsets, strict=True)), *parameters) for t in range(T)]
+    ).mean(0)
+    close(out, expected)
+    if operation is SEVERAL["quotient of a row by its sum"][2]:
+        return  # two rules, one after the other
+    for found, wanted in zip(
+        gradients(out, *rates, *parameters), gradients(expected, *offsets, *parameters), strict=True
+    ):
+        assert wanted.abs().max() > 1e-3
+        close(found, wanted)
+
+
+@pytest.mark.parametrize(("shapes", "parameter_shapes", "operation"), CASES)
+def test_a_sequence_has_the_operations_own_gradient_at_each_step(shapes, parameter_shapes, operation):
+    inputs = [x.requires_grad_() for x in tensors([(T, *shape) for shape in shapes])]
+    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
+    out = operation(*(SequenceTensor(x, T) for x in inputs), *parameters).values()
+    expected = torch.stack([operation(*(x[t] for x in inputs), *parameters) for t in range(T)])
+    close(out, expected)
+    for found, wanted in zip(
+        gradients(out, *inputs, *parameters), gradients(expected, *inputs, *parameters), strict=True
+    ):
+        close(found, wanted)
+
+
+@pytest.mark.parametrize(("shapes", "parameter_shapes", "operation"), CASES)
+def test_a_static_image_is_computed_once_with_its_own_gradient(shapes, parameter_shapes, operation):
+    images = [x.requires_grad_() for x in tensors(shapes)]
+    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
+    out = operation(*(RateTensor(SequenceTensor(x, T, static=True), x) for x in images), *parameters)
+    plain = operation(*images, *parameters)
+    assert out.sequence.static
+    close(out.rate(), plain)
+    for found, wanted in zip(
+        gradients(out.rate(), *images, *parameters), gradients(plain, *images, *parameters), strict=True
+    ):
+        close(found, wanted)
+
+
+MAXIMA = {
+    "amax": lambda x: x.amax((2, 3)),
+    "amin": lambda x: torch.amin(x, dim=-1, keepdim=True),
+    "max": lambda x: x.max(1)[0],
+    "max by name": lambda x: torch.max(x, dim=2, keepdim=True).values,
+    "min": lambda x: x.min(-1).values,
+    "topk": lambda x: x.topk(2, dim=1)[0],
+}
+
+
+@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
+@pytest.mark.parametrize("name", MAXIMA)
+def test_maxima_are_the_mean_of_the_steps_with_the_gradient_to_the_largest_mean(name, method):
+    operation, x = MAXIMA[name], random(T, *SHAPE)
+    r = x.mean(0).requires_grad_()
+    out = method(operation, [x], [r], []).rate()
+    close(out, torch.stack([operation(x_t) for x_t in x]).mean(0))
+    assert not torch.allclose(out, operation(r))
+    close(gradients(out, r)[0], gradients(operation(r), r)[0])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: x.gather(1, x.max(1).indices),
+        lambda x: torch.ones(5)[x.topk(2).indices],
+        lambda x: x[:, x.max(-1)[1]],
+    ],
+)
+def test_the_indices_of_maxima_cannot_be_used(use):
+    x = random(T, *SHAPE)
+    with pytest.raises((UnsupportedOperation, TypeError), match="differ"):
+        use(SequenceTensor(x, T))
+
+
+def part_assigned(x, y):
+    x = x * 1.0
+    x[:, 1:3] = y
+    return x
+
+
+def part_added(x, y):
+    x = x * 1.0
+    x[:, 1:, ::2] += y
+    return x
+
+
+def number_assigned(x):
+    x = x * 1.0
+    x[..., 2] = 0.7
+    return x
+
+
+def parameter_assigned(x, w):
+    x = x * 1.0
+    x[:, torch.tensor([0, 3])] = w
+    return x
+
+
+ASSIGNMENTS = {
+    "part": ([SHAPE, (B, 2, 3, 5)], [], part_assigned),
+    "part, broadcast": ([SHAPE, (B, 1, 3, 1)], [], part_assigned),
+    "part, in place": ([SHAPE, (B, 3, 2, 5)], [], part_added),
+    "number": ([SHAPE], [], number_assigned),
+    "parameter": ([SHAPE], [(5,)], parameter_assigned),
+}
+
+
+@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_assignment_to_a_part_commutes_with_the_time_mean(name, method):
+    shapes, parameter_shapes, operation = ASSIGNMENTS[name]
+    inputs = tensors([(T, *shape) for shape in shapes])
+    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
+    rates = [x.mean(0).requires_grad_() for x in inputs]
+    out = method(operation, inputs, rates, parameters).rate()
+    close(out, torch.stack([operation(*(x[t] for x in inputs), *parameters) for t in range(T)]).mean(0))
+    at_rates = operation(*rates, *parameters)
+    for found, wanted in zip(
+        gradients(out, *rates, *parameters), gradients(at_rates, *rates, *parameters), strict=True
+    ):
+        close(found, wanted)
+
+
+def test_assignment_changes_the_value_under_all_its_names():
+    x = SequenceTensor(random(T, *SHAPE), T)
+    other = x
+    x[:, 0] = 0.0
+    assert not other[:, 0].values().any()
+
+
+def test_a_view_that_was_changed_before_another_part_is_assigned_is_still_missed():
+    x = SequenceTensor(random(T, *SHAPE), T)
+    first, second = x[:, 0], x[:, 1]
+    first += 1.0
+    with pytest.raises(UnsupportedOperation, match="a view of its argument was changed"):
+        x[:, 1] = second
+
+
+def test_assignment_into_a_tensor_without_time_names_what_to_do():
+    with pytest.raises(UnsupportedOperation, match=r"torch\.cat or torch\.stack"):
+        operator.setitem(torch.zeros(SHAPE), 0, SequenceTensor(random(T, *SHAPE), T))
+
+
+REFUSED = {
+    "condition of spikes": (lambda x: torch.where(x, x, 0.0), "where.*condition must be the same at every step"),
+    "places of spikes": (lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1)), "grid_sample.*same at every step"),
+    "quotient rounded down": (lambda x: torch.div(x, x, rounding_mode="floor"), "div.*without rounding_mode"),
+    "maximum of other ranks": (lambda x: torch.maximum(x, x[0]), "maximum.*against"),
+    "indices of the largest": (lambda x: x.argmax(1), "argmax.*indices differ"),
+    "maximum of everything": (lambda x: x.max(), "max.*name the dimensions"),
+    "maximum over the batch": (lambda x: x.amax((0, 1)), "amax.*leave out the batch"),
+    "recurrent layer": (lambda x: nn.LSTM(5, 3).double()(x[:, 0]), "lstm.*no layer of one timestep"),
+}
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_stays_refused_says_what_to_do(case, kind):
+    operation, message = REFUSED[case]
+    x = random(T, *SHAPE)
+    sequence = SequenceTensor(x, T)
+    with pytest.raises(UnsupportedOperation, match=message):
+        operation(RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence)
+
+
+class Normalised(nn.Module):
+    """Linear attention's quotient, global response norm and a part that is changed, between layers of neurons."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.between, self.head = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+        self.first, self.second, self.act = LIF(threshold=0.3), LIF(threshold=0.3), nn.PReLU(4)
+
+    def forward(self, x):
+        x = self.between(self.first(self.into(x)))
+        scale = x.norm(p=2, dim=(2, 3), keepdim=True)
+        x = x + x * (scale / (scale.mean(1, keepdim=True) + 0.1))
+        x[:, 2:] += x[:, :2].amax(1, keepdim=True)
+        return self.head(self.second(self.act(x)).mean((2, 3)))
+
+
+def test_all_methods_have_one_gradient_at_t_1():
+    found = {}
+    for method in METHODS:
+        torch.manual_seed(0)
+        model = Normalised().double()
+        create_method(method, 1).step(model, random(B, 2, 6, 6), torch.tensor([0, 2]))
+        found[method] = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    for method, gradient in found.items():
+        assert gradient.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, found["bptt"], rtol=1e-9, atol=1e-12, msg=lambda m, n=method: n + m)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_it(method, precision):
+    torch.manual_seed(0)
+    model = Normalised()
+    images = torch.rand(T, B, 2, 6, 6)
+    create_method(method, T, precision=precision).step(model, images, torch.tensor([0, 2]))
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
