@@ -109,6 +109,7 @@ class HealthProbe(StepProbe):
     * `eligibility`: quantiles of g = mean_t(σ'_t·ρ_t) (paper, equation 10) of the same neurons. The rate methods
       multiply gradients by it; for the others it is that of their membranes, so that methods can be compared.
     * `gradient_norm`: of each weight, as the optimizer sees it: after clipping, in fp16 without the scale.
+    * `decay`, `threshold`: λ and V_th after the step, the mean over channels, where a layer of the network learns some.
     * `update_ratio`: ‖Δw‖/‖w‖ of the step, weight decay and momentum included; w is the weight before it.
 
     A number is None where there is none: for a layer that receives no carriers, a weight without a gradient, the
@@ -124,7 +125,9 @@ class HealthProbe(StepProbe):
         self._half_peaks = [peak_slope(module.surrogate) / 2.0 for module in neurons.values()]
         self._seen: list[_LayerNeurons] = []
         self._before: list[Tensor] = []
-        # Steps, and their numbers [6·neuron layers + 2·weight layers], which are still on the device.
+        self._learns = any(any(module.lif_parameters.learns) for module in neurons.values())
+        # Steps, and their numbers [6·neuron layers + 2·weight layers + 2·neuron layers that may learn], which are still
+        # on the device.
         self._sampled: list[tuple[int, Tensor]] = []
 
     @contextmanager
@@ -148,7 +151,12 @@ class HealthProbe(StepProbe):
         torch._foreach_sub_(before, [weight.detach() for weight in self._weights])
         norms = [*torch._foreach_norm(gradients, 2), *torch._foreach_norm(before, 2), *sizes]
         gradient, update, size = torch.stack([norm.double() for norm in norms]).view(3, -1)
-        self._sampled.append((step, torch.cat([*neurons, gradient, update / size])))
+        self._sampled.append((step, torch.cat([*neurons, gradient, update / size, *self._learnt(device)])))
+
+    def _learnt(self, device: torch.device) -> list[Tensor]:
+        """λ of each neuron layer, then V_th, [1] each; none if all are fixed."""
+        values = [m.decay for m in self._neurons.values()] + [m.threshold for m in self._neurons.values()]
+        return [_mean(value, device) for value in values] if self._learns else []
 
     def take(self) -> list[tuple[int, Body]]:
         sampled, self._sampled = self._sampled, []
@@ -158,14 +166,25 @@ class HealthProbe(StepProbe):
         count, width = len(self._neurons), 1 + len(ELIGIBILITY_QUANTILES)
         neurons, weights = numbers[: count * width], numbers[count * width :]
         by_layer = [[_short(number) for number in neurons[n * width : (n + 1) * width]] for n in range(count)]
-        gradients, updates = weights[: len(self._weights)], weights[len(self._weights) :]
+        total = len(self._weights)
+        gradients, updates = weights[:total], weights[total : 2 * total]
+        values = [_short(number) for number in weights[2 * total :]]
         skipped = any(gradients) and not any(updates)
         return Health(
             in_window=[layer[0] for layer in by_layer],
             eligibility=[layer[1:] for layer in by_layer],
             gradient_norm=[None if skipped else _short(number) for number in gradients],
             update_ratio=[_short(number) for number in updates],
+            decay=values[:count],
+            threshold=values[count:],
         )
+
+
+def _mean(value: Tensor | float, device: torch.device) -> Tensor:
+    """[1], in float64."""
+    if isinstance(value, Tensor):
+        return value.detach().double().mean().view(1)
+    return torch.full((1,), value, dtype=torch.float64, device=device)
 
 
 def _short(number: float) -> float | None:

@@ -53,6 +53,9 @@ def layer_samples(history: "History", epoch: float | None) -> list[LayerSamples]
         at = _nearest(health, epoch)
         figures = [_one("in_window", "membranes in window %", health.in_window[at], _percent)]
         figures += [_one("eligibility_median", "eligibility g, median", health.eligibility[at, :, MEDIAN], fmt.number)]
+        if not all(map(math.isnan, health.decay[at])):
+            figures += [_one("decay", "λ", health.decay[at], fmt.number)]
+            figures += [_one("threshold", "V_th", health.threshold[at], fmt.number)]
         found.append(_of_neurons("membranes", "membranes and eligibilities", health, at, figures))
         figures = [_one("gradient_norm", "gradient norm", health.gradient_norm[at], _exponent)]
         figures += [_one("update_ratio", "update / weight", health.update_ratio[at], _exponent)]

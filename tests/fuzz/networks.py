@@ -250,15 +250,26 @@ def neuron(random: Random, shape: Shape) -> nn.Module:
     name, factor = random.choice([random.choice(sorted(SURROGATES)), "sigmoid"]), random.uniform(0.6, 1.5)
     default = create_surrogate(name)
     arguments = {argument: factor * getattr(default, argument) for argument in default._sg_param_names}
-    return Neuron(
-        decay=random.choice([0.0, 1.0, 0.2, random.random(), random.random()]),
+    decay = random.choice([0.0, 1.0, 0.2, random.random(), random.random()])
+    made = Neuron(
+        decay=decay,
         threshold=threshold,
         reset="hard" if hard else "soft",
         v_reset=random.choice([0.0, random.uniform(-0.6, 0.15)]) if hard else 0.0,
         detach_reset=random.random() < 0.5,
         surrogate=name,
         surrogate_args=random.choice([None, arguments]),
+        **learnt(Random(f"{decay} {threshold}"), decay),
     )
+    made.parameters_for(torch.zeros(1, *shape))  # what is learnt by channel gets its shape
+    return made
+
+
+def learnt(random: Random, decay: float) -> dict[str, Any]:
+    """What a neuron learns, mostly nothing; not a decay of 0 or 1."""
+    learn = random.choice([(), (), ("decay", "threshold"), ("decay",), ("threshold",)])
+    learn = tuple(name for name in learn if name == "threshold" or 0.0 < decay < 1.0)
+    return {"learn": learn, "learn_by": random.choice(["layer", "channel"])} if learn else {}
 
 
 # For each operation its ranks and a function that makes a layer.

@@ -101,24 +101,41 @@ class Membrane:
     v_t = (1 − s_t)·u_t + s_t·v_reset                hard reset, v_rest = v_reset
     """
 
-    def __init__(self, neuron: LIF, doubts: list[Doubt], through_time: bool = True) -> None:
-        self.neuron, self.doubts, self.through_time = neuron, doubts, through_time
+    def __init__(
+        self, neuron: LIF, doubts: list[Doubt], through_time: bool = True, values: tuple[Any, Any] | None = None
+    ) -> None:
+        """`values` are λ and V_th in place of the neuron's."""
+        self.neuron, self.doubts, self.through_time, self.values = neuron, doubts, through_time, values
         self.rest = neuron.v_reset or 0.0
         self.v: Tensor | None = None
 
     def __call__(self, current: Tensor) -> Tensor:
         before = torch.full_like(current, self.rest) if self.v is None else self.v
         before = before if self.through_time else before.detach()
-        u = self.rest + self.neuron.decay * (before - self.rest) + current
-        s = self.neuron.surrogate(u - self.neuron.threshold)
-        distance = u.detach() - self.neuron.threshold
+        decay, threshold = self.values or decay_and_threshold(self.neuron, current)
+        u = self.rest + decay * (before - self.rest) + current
+        s = self.neuron.surrogate(u - threshold)
+        distance = (u - threshold).detach()
         self.doubts.append(lambda: is_at_a_corner(self.neuron, distance))
         reset = s.detach() if self.neuron.detach_reset else s
         if self.neuron.v_reset is None:
-            self.v = u - self.neuron.threshold * reset
+            self.v = u - threshold * reset
         else:
             self.v = (1 - reset) * u + reset * self.neuron.v_reset
         return s
+
+
+def decay_and_threshold(neuron: LIF, current: Tensor) -> tuple[Any, Any]:
+    """λ and V_th: numbers, or where they are learnt sigmoid(w) and exp(w), as they broadcast with a current."""
+    decay, threshold = neuron.decay_logit, neuron.log_threshold
+
+    def over(w: Tensor) -> Tensor:
+        return channels(w, current) if w.ndim else w
+
+    return (
+        neuron.made_with["decay"] if decay is None else over(torch.sigmoid(decay)),
+        neuron.made_with["threshold"] if threshold is None else over(torch.exp(threshold)),
+    )
 
 
 class MultiStep(Walk):
@@ -198,7 +215,8 @@ class Traced(SingleStep):
     def neuron(self, place: int, layer: LIF, x: Pair) -> Pair:
         s = super().neuron(place, layer, x[0])
         before = self.traces.get(place, torch.zeros_like(s))
-        self.traces[place] = layer.decay * before + s.detach()
+        decay, _ = decay_and_threshold(layer, s)
+        self.traces[place] = (decay * before).detach() + s.detach()
         return s, self.traces[place]
 
     def weighted(self, place: int, layer: nn.Module, x: Pair) -> Pair:
@@ -263,7 +281,8 @@ class Rates(Walk):
     """The second pass of the rate methods, [B, …], on the means over the T steps of a first pass.
 
     Every value is the time mean of the first pass at that node. Gradients are those of the operation at the mean r,
-    except for neurons, where ∂r/∂c = g, and for batch norm, which has the statistics of the first pass.
+    except for neurons, where they are those of each neuron's rate by its mean current, λ and V_th, and for batch norm,
+    which has the statistics of the first pass.
     """
 
     def __init__(self, first: Walk, steps: Sequence[Steps], statistics: Statistics) -> None:
@@ -273,7 +292,9 @@ class Rates(Walk):
 
     def neuron(self, place: int, layer: LIF, c: Tensor) -> Tensor:
         currents = self.steps[self.network.nodes[place - 1].inputs[0]]
-        return with_value(c * eligibility(layer, currents), mean(self.steps[place]))
+        g, by_decay, by_threshold = slopes_of_rate(layer, currents)
+        decay, threshold = decay_and_threshold(layer, c)
+        return with_value(c * g + decay * by_decay + threshold * by_threshold, mean(self.steps[place]))
 
     def batch_norm(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
         if not takes_statistics(layer):
@@ -334,13 +355,15 @@ class Rates(Walk):
     weighted = other
 
 
-def eligibility(neuron: LIF, currents: Steps) -> Tensor:
-    """g = mean_t(σ'_t·ρ_t) [B, …]: ∂(firing rate)/∂(a constant added to the current at every step)."""
+def slopes_of_rate(neuron: LIF, currents: Steps) -> Sequence[Tensor]:
+    """∂r/∂c, ∂r/∂λ and ∂r/∂V_th of each neuron [B, …]; the first is g = mean_t(σ'_t·ρ_t), c added at every step."""
     with torch.enable_grad():
-        added = torch.zeros_like(currents[0]).requires_grad_()
-        membrane = Membrane(neuron, [])
+        start = 0.0, *decay_and_threshold(neuron, currents[0])
+        like = torch.zeros_like(currents[0])
+        added, decay, threshold = ((like + value).detach().requires_grad_() for value in start)
+        membrane = Membrane(neuron, [], values=(decay, threshold))
         rate = mean([membrane(current.detach() + added) for current in currents])
-        return torch.autograd.grad(rate.sum(), added)[0]
+        return torch.autograd.grad(rate.sum(), (added, decay, threshold))
 
 
 def over_all_steps(layer: nn.Module, x: Steps) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, SumOverSteps
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels import lif, traces
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
@@ -200,6 +200,19 @@ def weights_that_see_spikes(patch):
     patch.setattr(TraceTensor, "weighted", StepTensor.weighted)
 
 
+def threshold_that_forgets_the_reset(patch):
+    patch.setattr(traces, "_reset_by_threshold", lambda fired, neuron: 0.0)
+
+
+def traces_of_the_last_step(patch):
+    sound = lif.advanced
+    patch.setattr(lif, "advanced", lambda before, *others: sound([0.0 * trace for trace in before], *others))
+
+
+def decay_that_sees_the_charged_membrane(patch):
+    patch.setattr(lif, "_from_rest", lambda charged, parameters: charged)
+
+
 PLANTED = [
     (rho_that_stays_one, "rate_m"),
     (rho_that_stays_one, "rate_s"),
@@ -228,6 +241,9 @@ PLANTED = [
     (sum_that_forgets_its_second_term, "rate_s"),
     (trace_with_another_decay, "ottt"),
     (weights_that_see_spikes, "ottt"),
+    (threshold_that_forgets_the_reset, "rate_m"),
+    (traces_of_the_last_step, "rate_s"),
+    (decay_that_sees_the_charged_membrane, "bptt"),
 ]
 
 

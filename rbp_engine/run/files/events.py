@@ -8,7 +8,7 @@ a number that is not finite is null. Text is printable: that of a damaged or hos
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, ClassVar, TypeAlias
 
@@ -145,7 +145,8 @@ class Health:
 
     `in_window` is the share of a neuron layer's membranes within the surrogate's window, `eligibility` the quantiles
     ELIGIBILITY_QUANTILES of its g (paper, equation 10). `gradient_norm` is the Euclidean norm of the gradient of each
-    weight layer, `update_ratio` the norm of its update by the norm of the weights.
+    weight layer, `update_ratio` the norm of its update by the norm of the weights. `decay` and `threshold` are the λ
+    and V_th of each neuron layer, the mean over channels, in a network that learns some of them; else empty.
     """
 
     kind: ClassVar[str] = "health"
@@ -153,6 +154,8 @@ class Health:
     eligibility: list[list[float | None]]
     gradient_norm: list[float | None]
     update_ratio: list[float | None]
+    decay: list[float | None] = field(default_factory=list)
+    threshold: list[float | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,17 @@ class FidelityHistory(ProbeHistory):
 
 @dataclass(frozen=True, eq=False)
 class HealthHistory(ProbeHistory):
-    """The fields of `Health`: [N, L], [N, L, 5] for `eligibility`, and [N, W] of the weight layers."""
+    """The fields of `Health`: [N, L], [N, L, 5] for `eligibility`, and [N, W] of the weight layers.
+
+    `decay` and `threshold` are NaN throughout where nothing is learnt.
+    """
 
     in_window: Floats
     eligibility: Floats
     gradient_norm: Floats
     update_ratio: Floats
+    decay: Floats
+    threshold: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +105,18 @@ class SampleBuilder(Generic[S]):
         by_weight_layer: tuple[str, ...] = (),
         whole: tuple[str, ...] = (),
         lists: tuple[str, ...] = (),
+        optional: tuple[str, ...] = (),
     ) -> None:
         """`record` is made of the fields of the events of this kind: one value a layer, or of the `whole` network.
 
-        Those that are `lists` have several values for each layer.
+        Those that are `lists` have several values for each layer; `optional` ones of neuron layers may be empty.
         """
         self._kind = kind
         self._record: type[S] = record
         self._fields = dict.fromkeys(by_neuron_layer, "neuron") | dict.fromkeys(by_weight_layer, "weight")
         self._fields |= dict.fromkeys(whole, "")
         self._lists = lists
+        self._optional = optional
         self._layers: dict[str, tuple[str, ...]] = {"neuron": (), "weight": ()}
         self._steps_per_epoch = 0
         self._kept: list[tuple[int, int, dict[str, Floats]]] = []  # attempt, step, numbers
@@ -139,6 +146,9 @@ class SampleBuilder(Generic[S]):
             numbers = {name: np.array(getattr(event.body, name), dtype=float) for name in self._fields}
         except (ValueError, TypeError, OverflowError):
             return
+        for name in self._optional:
+            if not numbers[name].size:
+                numbers[name] = np.full(len(self._layers["neuron"]), np.nan)
         if self._kept and any(array.shape != self._kept[-1][2][name].shape for name, array in numbers.items()):
             return
         if not self._fit(numbers):
@@ -189,9 +199,10 @@ def health_builder() -> SampleBuilder[HealthHistory]:
     return SampleBuilder(
         Health,
         HealthHistory,
-        by_neuron_layer=("in_window", "eligibility"),
+        by_neuron_layer=("in_window", "eligibility", "decay", "threshold"),
         by_weight_layer=("gradient_norm", "update_ratio"),
         lists=("eligibility",),
+        optional=("decay", "threshold"),
     )
 
 

@@ -31,6 +31,16 @@ def sampled(run: RunDirectory) -> RunDirectory:
     return run
 
 
+def test_learnt_decays_and_thresholds_stand_beside_the_membranes(run: RunDirectory) -> None:
+    events = EventWriter(run.events(), attempt=1)
+    events.write(RunStart(steps_per_epoch=10, neuron_layers=["stem.lif"], weight_layers=["head"]), 0)
+    events.write(Health([0.5], [[0.0, 0.1, 0.2, 0.3, 0.4]], [1e-3], [1e-5], [0.25], [1.125]), 20)
+    events.close()
+    assert "stem.lif 50.0 0.200 0.250 1.125" in [" ".join(line.split()) for line in rbp(run).splitlines()]
+    (layer,) = json.loads(rbp(run, "--json"))["membranes"]["layers"]
+    assert (layer["decay"], layer["threshold"]) == (0.25, 1.125)
+
+
 def rbp(run: RunDirectory, *words: str) -> str:
     done = CliRunner().invoke(app, ["runs", "layers", run.id, *words, "--runs-dir", str(run.path.parent)])
     assert done.exit_code == 0, done.output
