@@ -316,3 +316,11 @@ def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, 
     statuses = [json.loads(path.read_text())["status"] for path in rbp.runs.glob("*/summary.json")]
     assert len(statuses) == 3 and statuses.count("queued") >= 2
     rbp("queue", "rm", "status:queued")
+
+
+def test_the_small_spikformer_learns(rbp):
+    """Rate-based backpropagation through attention, from the command to the accuracy, in 45 steps."""
+    rbp("train", "digits-spikformer", "epochs=1", "T=2", "batch=32", "optim.warmup_epochs=0")
+    found = summary(rbp)
+    assert (found["method"], found["status"]) == ("rate_m", "completed")
+    assert found["last"]["top1"] > 0.5
