@@ -114,7 +114,7 @@ def check_timesteps(timesteps: Any) -> None:
 
 
 def check_neurons(model: nn.Module) -> None:
-    """Raise TypeError if the network has neurons of SpikingJelly."""
+    """Raise TypeError if the network has neurons of SpikingJelly, or is one of its networks with T > 1."""
     if why := why_not_trained(model):
         raise TypeError(why)
 

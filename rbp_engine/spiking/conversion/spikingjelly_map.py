@@ -20,6 +20,10 @@ _BECOME_LARGER: Final = ("w",)
 _SHOWN: Final = 3  # places that a message names
 _KEEP_THEIR_WIDTH: Final = (surrogate.SuperSpike, surrogate.LogTailedReLU)
 
+_NETWORKS: Final = "spikingjelly.activation_based.model."
+# What their networks that repeat an image call the number of times.
+_OWN_TIMESTEPS: Final = ("T", "total_timestep", "_time_step")
+
 # The keywords of their constructors that decide what a neuron computes and are not also ours, and those that do not.
 _DECIDE: Final = ("tau", "decay_input", "v_threshold", "surrogate_function")
 _DO_NOT: Final = ("step_mode", "backend", "store_v_seq")
@@ -110,18 +114,33 @@ def is_spikingjelly_neuron(module: nn.Module) -> bool:
 
 
 def why_not_trained(network: nn.Module) -> str:
-    """A sentence about the neurons of SpikingJelly in a network, which no method here trains; "" if it has none."""
+    """A sentence about what of SpikingJelly in a network no method here trains; "" if there is nothing.
+
+    That is its neurons, and its networks that run several timesteps themselves.
+    """
     found = [
         (path, type(module).__name__) for path, module in network.named_modules() if is_spikingjelly_neuron(module)
     ]
     if not found:
-        return ""
+        return _why_made_for_t_1(network)
     places = ", ".join(path or "the network itself" for path, _ in found[:_SHOWN])
     more = f" and {len(found) - _SHOWN} more places" if len(found) > _SHOWN else ""
     return (
         f"SpikingJelly's {', '.join(sorted({kind for _, kind in found}))} at {places}{more} are not trained here, "
         f"{PUT_OURS}. SpikingJelly's layers can stay"
     )
+
+
+def _why_made_for_t_1(network: nn.Module) -> str:
+    for module in network.modules():
+        if type(module).__module__.startswith(_NETWORKS):
+            timesteps = next((vars(module)[name] for name in _OWN_TIMESTEPS if name in vars(module)), 1)
+            if timesteps != 1:
+                return (
+                    f"SpikingJelly's {type(module).__name__} repeats its input {timesteps} times itself, and a method "
+                    "here runs the timesteps: make the network with T=1"
+                )
+    return ""
 
 
 def keywords_of(module: nn.Module) -> dict[str, Any]:

@@ -7,12 +7,8 @@ import torch
 from spikingjelly.activation_based import functional, layer
 from spikingjelly.activation_based import neuron as theirs
 from spikingjelly.activation_based.model import (
-    masnn,
-    ms_resnet,
     parametric_lif_net,
-    qkformer,
     sew_resnet,
-    spike_driven_transformer,
     spiking_resnet,
     spiking_vgg,
     spiking_vggws_ottt,
@@ -20,7 +16,7 @@ from spikingjelly.activation_based.model import (
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 
 T, B, SIZE = 2, 2, 48
 LABELS = torch.tensor([1, 7])
@@ -72,37 +68,22 @@ def test_a_step_gives_every_parameter_a_finite_gradient(network, name):
 
 
 OURS = {"spiking_neuron": LIF, "num_classes": 10}
-# The rest of the table in docs/own-network.md: the network, [C, H, W] of an image, and which of rate_m and bptt work.
+# [C, H, W] of an image beside the network.
 OTHERS = {
-    "SEW-ResNet AND": (lambda: sew_resnet.sew_resnet18(cnf="AND", **OURS), (3, 32, 32), {"rate_m", "bptt"}),
-    "SEW-ResNet IAND": (lambda: sew_resnet.sew_resnet18(cnf="IAND", **OURS), (3, 32, 32), {"rate_m", "bptt"}),
-    "OTTT VGG": (lambda: spiking_vggws_ottt.ottt_spiking_vggws(**OURS), (3, 32, 32), {"rate_m", "bptt"}),
-    "PLIF MNIST": (lambda: parametric_lif_net.MNISTNet(4, LIF), (1, 28, 28), {"rate_m", "bptt"}),
-    "PLIF CIFAR-10": (lambda: parametric_lif_net.CIFAR10Net(4, LIF), (3, 32, 32), {"rate_m", "bptt"}),
-    "MA-SNN": (lambda: masnn.masnn_dvs128_gesture(T=5, **OURS), (2, 32, 32), set()),
-    "Att-MS-ResNet": (lambda: masnn.att_ms_resnet18(T=T, **OURS), (3, 32, 32), set()),
+    "SEW-ResNet AND": (lambda: sew_resnet.sew_resnet18(cnf="AND", **OURS), (3, 32, 32)),
+    "SEW-ResNet IAND": (lambda: sew_resnet.sew_resnet18(cnf="IAND", **OURS), (3, 32, 32)),
+    "OTTT VGG": (lambda: spiking_vggws_ottt.ottt_spiking_vggws(**OURS), (3, 32, 32)),
+    "PLIF MNIST": (lambda: parametric_lif_net.MNISTNet(4, LIF), (1, 28, 28)),
+    "PLIF CIFAR-10": (lambda: parametric_lif_net.CIFAR10Net(4, LIF), (3, 32, 32)),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_some_of_the_other_networks_train_and_some_do_not(name):
-    make, image, expected = OTHERS[name]
-    model, taken = make(), set()
+def test_other_networks_that_take_our_neuron_train(name):
+    make, image = OTHERS[name]
+    model = make()
     for method in ("rate_m", "bptt"):
-        try:
-            create_method(method, T).step(model, torch.rand(B, *image), LABELS)
-            taken.add(method)
-        except UnsupportedOperation:
-            continue
-    assert taken == expected
-
-
-@pytest.mark.parametrize("make", [ms_resnet.ms_resnet18, qkformer.qkformer_10_384, spike_driven_transformer.sdt_8_384])
-def test_networks_that_take_the_mean_over_time_themselves_take_our_neurons_and_are_refused(make):
-    model = make(T=T, **OURS)
-    assert all(neuron.step_mode == "m" for neuron in model.modules() if isinstance(neuron, LIF))
-    with pytest.raises(UnsupportedOperation, match=r"'mean' has no rule .* leave out the batch"):
-        create_method("bptt", T).predict(model, torch.rand(1, 3, 32, 32))
+        assert create_method(method, T).step(model, torch.rand(B, *image), LABELS).loss.isfinite()
 
 
 def test_a_network_with_their_neurons_is_refused_before_it_runs():
