@@ -45,6 +45,21 @@ NETWORKS: Final[Mapping[str, str]] = {
     "qkformer_10_384": "QKFormer-10-384",
     "qkformer_10_512": "QKFormer-10-512",
     "qkformer_10_768": "QKFormer-10-768",
+    "ms_resnet18_cifar": "MS-ResNet-18",
+    "max_resnet18_cifar": "Max-ResNet-18",
+    "ms_resnet18": "MS-ResNet-18",
+    "ms_resnet34": "MS-ResNet-34",
+    "ms_resnet104": "MS-ResNet-104",
+    "sdt_2_512": "SDT-2-512",
+    "sdt_8_384": "SDT-8-384",
+    "sdt_8_512": "SDT-8-512",
+    "sdt_8_768": "SDT-8-768",
+    "sdt_v2_3_96": "SDT-V2-3-96",
+    "sdt_v2_8_256": "SDT-V2-8-256",
+    "sdt_v2_8_384": "SDT-V2-8-384",
+    "sdt_v2_8_512": "SDT-V2-8-512",
+    "maxformer_4_384": "Max-Former-4-384",
+    "maxformer_10_384": "Max-Former-10-384",
 }
 # In the order of the paper.
 TRAINING_METHODS: Final[Mapping[str, str]] = {

@@ -12,6 +12,14 @@ from torch.nn.parameter import is_lazy
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
+from rbp_engine.models.maxformer import maxformer_4_384, maxformer_10_384
+from rbp_engine.models.ms_resnet import (
+    max_resnet18_cifar,
+    ms_resnet18,
+    ms_resnet18_cifar,
+    ms_resnet34,
+    ms_resnet104,
+)
 from rbp_engine.models.qkformer import (
     qkformer_2_256,
     qkformer_4_384,
@@ -21,6 +29,8 @@ from rbp_engine.models.qkformer import (
     qkformer_digits,
 )
 from rbp_engine.models.resnet import resnet18, resnet19
+from rbp_engine.models.sdt import sdt_2_512, sdt_8_384, sdt_8_512, sdt_8_768
+from rbp_engine.models.sdt_v2 import sdt_v2_3_96, sdt_v2_8_256, sdt_v2_8_384, sdt_v2_8_512
 from rbp_engine.models.spikformer import (
     spikformer_2_256,
     spikformer_4_384,
@@ -57,6 +67,21 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "qkformer_10_384": qkformer_10_384,
     "qkformer_10_512": qkformer_10_512,
     "qkformer_10_768": qkformer_10_768,
+    "ms_resnet18_cifar": ms_resnet18_cifar,
+    "max_resnet18_cifar": max_resnet18_cifar,
+    "ms_resnet18": ms_resnet18,
+    "ms_resnet34": ms_resnet34,
+    "ms_resnet104": ms_resnet104,
+    "sdt_2_512": sdt_2_512,
+    "sdt_8_384": sdt_8_384,
+    "sdt_8_512": sdt_8_512,
+    "sdt_8_768": sdt_8_768,
+    "sdt_v2_3_96": sdt_v2_3_96,
+    "sdt_v2_8_256": sdt_v2_8_256,
+    "sdt_v2_8_384": sdt_v2_8_384,
+    "sdt_v2_8_512": sdt_v2_8_512,
+    "maxformer_4_384": maxformer_4_384,
+    "maxformer_10_384": maxformer_10_384,
 }
 
 

@@ -55,11 +55,11 @@ class PaddedBatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Any) -> Any:
-        out = super().forward(x)
+        out = F.pad(super().forward(x), (1, 1, 1, 1))
         zero = self.weight.new_zeros(1, self.num_features, 1, 1)
         border = F.batch_norm(zero, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps).detach()
-        border = border.to(out.dtype)
-        return F.pad(out - border, (1, 1, 1, 1)) + border
+        inside = F.pad(zero.new_ones(x.shape[-2:]), (1, 1, 1, 1))
+        return out + (border[0] * (1 - inside)).to(out.dtype)
 
 
 def reparameterised(width: int) -> nn.Sequential:

@@ -12,7 +12,11 @@ from rbp_engine.spiking import LIF
 T, B, CLASSES = 2, 2, 10
 LABELS = torch.tensor([3, 7])
 # Of the transformers the smallest size: the others are the same code.
-NETWORKS = [name for name in MODELS if "former" not in name or name.endswith("_digits")]
+NETWORKS = [
+    name
+    for name in MODELS
+    if name.endswith("_digits") or not ("former" in name or name.startswith(("ms_resnet", "max", "sdt")))
+]
 STATIC = {
     "convnet": (1, 28),
     "sew_resnet34": (3, 48),
