@@ -60,6 +60,7 @@ NETWORKS: Final[Mapping[str, str]] = {
     "sdt_v2_8_512": "SDT-V2-8-512",
     "maxformer_4_384": "Max-Former-4-384",
     "maxformer_10_384": "Max-Former-10-384",
+    "maxformer_10_768": "Max-Former-10-768",
 }
 # In the order of the paper.
 TRAINING_METHODS: Final[Mapping[str, str]] = {

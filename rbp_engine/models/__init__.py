@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
-from rbp_engine.models.maxformer import maxformer_4_384, maxformer_10_384
+from rbp_engine.models.maxformer import maxformer_4_384, maxformer_10_384, maxformer_10_768
 from rbp_engine.models.ms_resnet import (
     max_resnet18_cifar,
     ms_resnet18,
@@ -82,6 +82,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "sdt_v2_8_512": sdt_v2_8_512,
     "maxformer_4_384": maxformer_4_384,
     "maxformer_10_384": maxformer_10_384,
+    "maxformer_10_768": maxformer_10_768,
 }
 
 

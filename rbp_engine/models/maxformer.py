@@ -222,3 +222,4 @@ _NAMES = (
 maxformer_4_384 = partial(maxformer, (1, 1, 2), 384, 8, cifar=True)
 # For ImageNet.
 maxformer_10_384 = partial(maxformer, (1, 2, 7), 384, 6)
+maxformer_10_768 = partial(maxformer, (1, 2, 7), 768, 12)

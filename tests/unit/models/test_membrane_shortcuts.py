@@ -35,6 +35,7 @@ PUBLISHED = {
     "sdt_v2_8_512": (1000, 55.4),
     "maxformer_4_384": (10, 6.57),
     "maxformer_10_384": (1000, 16.23),
+    "maxformer_10_768": (1000, 63.99),
 }
 # SpikingJelly's neurons: τ = 2 with `decay_input`; τ = 4/3 without.
 TAU_2 = partial(LIF, decay=0.5, threshold=2.0, reset="hard", surrogate_args={"alpha": 2.0})

@@ -72,8 +72,9 @@ def test_json_has_an_object_for_each_figure() -> None:
     ]
     (bare,) = [row for row in rows if row["preset"] == "bare"]
     assert (bare["method"], bare["timesteps"], bare["top1"]) == ("sltt", 3, None)
-    # Ten cells of CIFAR, two of ImageNet and one of events; eight of transformers; two of mine and a bare one.
-    assert len(rows) == 10 * 9 + 3 * 2 + 8 + 3
+    # Ten cells of CIFAR, two of ImageNet and one of events; eight of transformers, eight with membrane
+    # shortcuts; two of mine and a bare one.
+    assert len(rows) == 10 * 9 + 3 * 2 + 8 + 8 + 3
 
 
 def test_without_any_preset_of_a_paper_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,11 +23,22 @@ TRANSFORMERS = {
     "cifar10-dvs-qkformer": ("bptt", 16, 0.84),
     "imagenet-qkformer": ("bptt", 4, 0.8422),
 }
+MEMBRANE_SHORTCUTS = {
+    "cifar10-sdt": ("bptt", 4, 0.956),
+    "cifar100-sdt": ("bptt", 4, 0.784),
+    "imagenet-sdt": ("bptt", 4, 0.7457),
+    "imagenet-sdt_v2": ("bptt", 4, 0.80),
+    "imagenet-ms_resnet34": ("bptt", 6, 0.6942),
+    "cifar10-max_resnet18": ("bptt", 4, 0.9717),
+    "cifar100-max_resnet18": ("bptt", 4, 0.8306),
+    "imagenet-maxformer": ("bptt", 4, 0.8239),
+}
+PUBLISHED_FOR_BPTT = TRANSFORMERS | MEMBRANE_SHORTCUTS
 OF_NO_PAPER = {
     *("digits", "mnist5k", "mnist", "fashion-mnist", "moving-digits", "sequential-digits"),
     *("digits-spikformer", "mnist5k-spikformer"),
 }
-BUNDLED = OF_THE_PAPER | TRANSFORMERS.keys() | OF_NO_PAPER
+BUNDLED = OF_THE_PAPER | PUBLISHED_FOR_BPTT.keys() | OF_NO_PAPER
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +100,9 @@ def test_the_papers_figures_equal_its_table_and_all_others_are_not_known() -> No
         assert (paper is None) == (name in OF_NO_PAPER)
         if paper is None:
             continue
-        if name in TRANSFORMERS:
-            assert [(figure.method, figure.timesteps, figure.top1) for figure in paper.figures] == [TRANSFORMERS[name]]
+        if name in PUBLISHED_FOR_BPTT:
+            found = [(figure.method, figure.timesteps, figure.top1) for figure in paper.figures]
+            assert found == [PUBLISHED_FOR_BPTT[name]]
             assert paper.cell and paper.note and paper.source.endswith("for BPTT")
             continue
         assert paper.cell and paper.source and paper.note and paper.figures
@@ -111,6 +123,13 @@ def test_the_presets_of_transformers_have_their_neurons_and_optimizer() -> None:
         assert (optim.name, preset.loss.label_smoothing, preset.model.init) == ("adamw", 0.1, "paper")
         assert (preset.method.name, optim.schedule) == ("rate_m", "cosine")
         assert (preset.data.split, preset.data.size) == ("last100", 128 if "dvs" in name else 0)
+
+
+def test_the_presets_of_networks_with_membrane_shortcuts_have_their_neurons() -> None:
+    for name in MEMBRANE_SHORTCUTS:
+        neuron = load_preset(name).preset.neuron
+        expected = (0.25, 0.5, "rect") if "ms_resnet" in name else (0.5, 2.0, "sigmoid")
+        assert (neuron.decay, neuron.threshold, neuron.surrogate, neuron.reset) == (*expected, "hard")
 
 
 @pytest.mark.parametrize("name", sorted(OF_THE_PAPER))
