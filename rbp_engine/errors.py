@@ -21,8 +21,12 @@ class SettingsError(ValueError):
 
 
 class OwnCodeError(ValueError):
-    """The user's own network, data set or metrics are invalid; the message names it and what is wrong."""
+    """The user's own network, neuron, data set or metrics are invalid; the message names it and what is wrong."""
 
 
 class DataError(ValueError):
     """Data cannot be used as they are; the message names the file, what is wrong, and the remedy."""
+
+
+class NeuronError(OwnCodeError):
+    """A neuron of a user's own cannot be trained as it is; the message says why."""

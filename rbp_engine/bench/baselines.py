@@ -19,7 +19,8 @@ from spikingjelly.activation_based import functional, layer, neuron
 from spikingjelly.activation_based.surrogate import Sigmoid
 from torch import Tensor, nn
 
-from rbp_engine.spiking import LIF
+from rbp_engine.probes.layers import NEURON_LAYERS
+from rbp_engine.spiking import LIF, OwnNeuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
 
 Step = Callable[[Tensor, Tensor], None]
@@ -40,7 +41,7 @@ def spikingjelly_step(model: nn.Module, timesteps: int) -> Step:
 
 def ann_step(model: nn.Module, timesteps: int) -> Step:
     """The network with ReLU: T·B images forward without a graph, then a training step of B images."""
-    _replace(model, lambda module: nn.ReLU(inplace=True) if isinstance(module, LIF) else None)
+    _replace(model, lambda module: nn.ReLU(inplace=True) if isinstance(module, NEURON_LAYERS) else None)
 
     def step(images: Tensor, labels: Tensor) -> None:
         with torch.no_grad():
@@ -90,6 +91,7 @@ def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> N
 
 
 def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
+    _check_neuron(module, "spikingjelly")
     if isinstance(module, LIF):
         decay, threshold = _fixed(module)
         node: nn.Module = neuron.LIFNode(
@@ -112,6 +114,12 @@ def _fixed(module: LIF) -> tuple[float, float]:
     if isinstance(decay, Tensor) or isinstance(threshold, Tensor):
         raise ValueError("it has neurons with a fixed decay and threshold: leave out neuron.learn or --against")
     return decay, threshold
+
+
+def _check_neuron(module: nn.Module, baseline: str) -> None:
+    """Raise ValueError for a neuron of a user's own, which the baseline does not have."""
+    if isinstance(module, OwnNeuron):
+        raise ValueError(f"{baseline} has no neuron {type(module).__name__}: leave it out of --against")
 
 
 def _time_constant(decay: float) -> float:
@@ -187,6 +195,7 @@ class _TwoPassBatchNorm(nn.BatchNorm2d):
 
 
 def _two_pass_layer(timesteps: int, module: nn.Module) -> nn.Module | None:
+    _check_neuron(module, "two_pass")
     if isinstance(module, LIF):
         surrogate = module.surrogate
         if not isinstance(surrogate, Sigmoid) or module.v_reset is not None or not module.detach_reset:

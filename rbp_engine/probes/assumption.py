@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.layers import NeuronLayer, neuron_layers, weight_layers
 from rbp_engine.spiking import LIF, SequenceTensor
 from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import all_carriers
 from rbp_engine.spiking.carriers.step import StepTensor
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels import lif, own_loop
 from rbp_engine.spiking.kernels.neuron_input import Current
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Linear
@@ -82,10 +82,10 @@ def squared_norms(*tensors: Tensor) -> Tensor:
 class _NeuronUse:
     """A neuron layer in one place of the network; the squared norms are known after the backward pass."""
 
-    def __init__(self, module: LIF, timesteps: int) -> None:
+    def __init__(self, module: NeuronLayer, timesteps: int) -> None:
         self.timesteps = timesteps
         self.norms: Tensor | None = None
-        self._parameters = module.lif_parameters
+        self._module = module
         self._currents: list[Tensor] = []
         self._gradients: dict[int, Tensor] = {}
 
@@ -110,7 +110,10 @@ class _NeuronUse:
     def _compute(self, current: Current, gradients_by_step: Tensor) -> None:
         """From ∂L/∂s [T, B, …]."""
         together, gradients, eligibility = (lif.at_rest(current.batch, None) for _ in range(3))
-        terms = lif.eligibility_terms(current, self._parameters.over(current.batch.ndim))
+        if isinstance(self._module, LIF):
+            terms = lif.eligibility_terms(current, self._module.lif_parameters.over(current.batch.ndim))
+        else:
+            terms = own_loop.eligibility_terms(current, self._module)
         for gradient_t, term_t in zip(gradients_by_step, terms, strict=True):
             together.addcmul_(gradient_t.to(term_t.dtype), term_t, value=1.0 / self.timesteps)
             gradients.add_(gradient_t, alpha=1.0 / self.timesteps)

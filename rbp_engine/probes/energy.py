@@ -19,10 +19,10 @@ from rbp_engine.methods.protocol import predict
 from rbp_engine.printable import Line, one_line
 from rbp_engine.probes import energy_model
 from rbp_engine.probes.energy_model import FULL, KNOWN, REAL, SPIKING, quantised, quantised_bits
-from rbp_engine.probes.layers import neuron_layers
+from rbp_engine.probes.layers import NEURON_LAYERS, NeuronLayer, neuron_layers
 from rbp_engine.probes.operations import NORMS, OperationCounter, Operations, spike_counts
 from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
-from rbp_engine.spiking import LIF
+from rbp_engine.spiking import LIF, OwnNeuron
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 
 #: Images whose operations are counted; each has thousands of neurons, so that rates are known well enough.
@@ -96,7 +96,7 @@ def _watched(model: nn.Module) -> Iterator[_Seen]:
             if isinstance(module, KNOWN):
                 hooks.enter_context(module.register_forward_pre_hook(partial(_note_input, seen, name)))
             hooks.enter_context(module.register_forward_pre_hook(partial(_note_static, seen, name)))
-            if isinstance(module, LIF):
+            if isinstance(module, NEURON_LAYERS):
                 hooks.enter_context(module.register_forward_hook(partial(_note_output, seen, name)))
         yield seen
 
@@ -206,25 +206,30 @@ def _uncosted(name: str, own: Operations, images: int, steps: int) -> LayerEnerg
     return LayerEnergy(one_line(name), own.synops / images, own.acs / images, own.macs / images, dense)
 
 
-def _neurons(layers: dict[str, LIF], outputs: Flows, images: int, costs: _Costs) -> NeuronEnergy:
-    """All neurons together; adds what they cost to the `costs`."""
+def _neurons(layers: dict[str, NeuronLayer], outputs: Flows, images: int, costs: _Costs) -> NeuronEnergy:
+    """All neurons together; adds what they cost to the `costs`. Those of a user's own are counted, at no cost."""
     fixed, spiking, updates, fired = EnergyCost(), EnergyCost(), 0.0, 0.0
     for name, by_shape in outputs.items():
         for shape, flow in by_shape.items():
-            model, spikes = energy_model.neurons(layers[name], shape), flow.spikes / images
+            neuron, spikes = layers[name], flow.spikes / images
+            updates, fired = updates + flow.values / images, fired + spikes
+            if not isinstance(neuron, LIF):
+                continue
+            model = energy_model.neurons(neuron, shape)
             without, each = model.price(SPIKING, flow.steps, spikes)
             fixed, spiking = fixed + without, spiking + each
             costs.spiking_32 += sum(model.price(FULL, flow.steps, spikes), EnergyCost())
-            updates, fired = updates + flow.values / images, fired + spikes
     costs.spiking += fixed + spiking
     return NeuronEnergy(updates, fired, fixed.total_pj, spiking.total_pj)
 
 
 def _unknown_modules(model: nn.Module) -> list[Line]:
     """The kinds of modules whose energy is left out, with their number."""
+    own = [module for module in model.modules() if isinstance(module, OwnNeuron)]
     leaves = [module for module in model.modules() if not any(module.children())]
-    inside = {child for module in model.modules() if isinstance(module, LIF) for child in module.modules()}
+    inside = {child for module in model.modules() if isinstance(module, NEURON_LAYERS) for child in module.modules()}
     kinds = Counter(
-        type(leaf).__name__ for leaf in leaves if leaf not in inside and not isinstance(leaf, KNOWN + _FREE)
+        type(one).__name__
+        for one in (*own, *(leaf for leaf in leaves if leaf not in inside and not isinstance(leaf, KNOWN + _FREE)))
     )
     return [one_line(f"{kind} × {number}" if number > 1 else kind) for kind, number in kinds.items()]

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.probes.layers import NeuronLayer
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import Body, FiringRates
-from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import Carrier
 
@@ -94,7 +94,7 @@ class SpikeWatch(StepProbe):
     fires at every timestep for every sample. With several processes this is the batch of this process.
     """
 
-    def __init__(self, layers: Mapping[str, LIF], timesteps: int, every: int) -> None:
+    def __init__(self, layers: Mapping[str, NeuronLayer], timesteps: int, every: int) -> None:
         """`layers` by name, as of `neuron_layers`."""
         super().__init__(every)
         self._layers = layers

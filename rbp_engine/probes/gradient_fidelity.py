@@ -19,6 +19,7 @@ from rbp_engine.methods.protocol import is_static
 from rbp_engine.probes.assumption import AssumptionWatch
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.random_numbers import own_random_numbers
+from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.synchronised_batch_norm import use_own_statistics
 
 REFERENCE = {
@@ -126,7 +127,8 @@ def _twin(model: nn.Module) -> nn.Module:
     known = {id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
     twin = copy.deepcopy(model, known | {id(buffer): buffer.clone() for buffer in model.buffers()})
     for neurons in neuron_layers(twin).values():
-        neurons.kernel = "eager"
+        if isinstance(neurons, LIF):
+            neurons.kernel = "eager"
     use_own_statistics(twin)
     return twin.train()
 

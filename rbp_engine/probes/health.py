@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.probes.layers import NeuronLayer
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Body, Health
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.kernels.lif import RateLoop
-from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
+from rbp_engine.spiking.kernels.own_loop import OwnRateLoop
 from rbp_engine.spiking.surrogate import peak_slope, slope
 
 #: Samples whose neurons are run once more, of each micro-batch: a layer has thousands of membranes in each.
@@ -36,9 +38,35 @@ SIGNIFICANT_DIGITS = 6
 class _Use:
     """A pass of some samples through a neuron layer, and the timestep that comes next."""
 
-    loop: RateLoop
+    loop: RateLoop | OwnRateLoop
+    threshold: float | Tensor  # of LIF
     spikes: Tensor
     next: int = 0
+
+    @classmethod
+    def of(cls, module: NeuronLayer, current: Tensor, timesteps: int) -> "_Use":
+        """One for currents [samples, …], from rest."""
+        spikes = torch.empty_like(current, dtype=membrane_dtype(current.dtype))
+        if not isinstance(module, LIF):
+            return cls(OwnRateLoop(current, timesteps, module), 0.0, spikes)
+        parameters = module.parameters_for(current)
+        return cls(RateLoop(current, timesteps, parameters), parameters.threshold, spikes)
+
+    def step(self, current: Tensor) -> Tensor:
+        """The distances of the neurons from their threshold at the next timestep, [samples, …]."""
+        self.next += 1
+        if isinstance(self.loop, OwnRateLoop):
+            self.loop.step_into(self.spikes, current)
+            return self.loop.distance
+        self.loop.charge(current)
+        distance = self.loop.membrane - self.threshold
+        self.loop.fire_into(self.spikes)
+        return distance
+
+    def eligibility(self) -> Tensor:
+        """g [samples, …]; it ends the loop."""
+        found = self.loop.finish()[1]
+        return found[0] if isinstance(found, list) else found
 
 
 @dataclass
@@ -50,27 +78,23 @@ class _LayerNeurons:
     inside: Tensor | None = None
     membranes: int = 0
 
-    def add(self, t: int, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
+    def add(self, t: int, current: Tensor, timesteps: int, module: NeuronLayer) -> None:
         """Run timestep `t` for the currents [samples, …]."""
-        use = self._use(t, current, timesteps, parameters)
+        use = self._use(t, current, timesteps, module)
         if use is None:  # the network branches in time, which the method refuses
             return
-        use.loop.charge(current)
-        membrane = use.loop.membrane
-        inside = torch.count_nonzero(slope(parameters.surrogate, membrane - parameters.threshold) >= self.half_peak)
+        distance = use.step(current)
+        inside = torch.count_nonzero(slope(module.surrogate, distance) >= self.half_peak)
         self.inside = inside if self.inside is None else self.inside + inside
-        self.membranes += membrane.numel()
-        use.loop.fire_into(use.spikes)
-        use.next = t + 1
+        self.membranes += distance.numel()
 
-    def _use(self, t: int, current: Tensor, timesteps: int, parameters: LIFParameters) -> _Use | None:
+    def _use(self, t: int, current: Tensor, timesteps: int, module: NeuronLayer) -> _Use | None:
         """The pass that this timestep belongs to: a module that is used twice has two at each, in the same order.
 
         None if the module was used less often at the timestep before.
         """
         if t == 0:
-            loop = RateLoop(current, timesteps, parameters)
-            self.uses.append(_Use(loop, torch.empty_like(loop.membrane)))
+            self.uses.append(_Use.of(module, current, timesteps))
             return self.uses[-1]
         return next((use for use in self.uses if use.next == t), None)
 
@@ -78,7 +102,7 @@ class _LayerNeurons:
         """The share of membranes inside the window, and quantiles of g, which are NaN for a layer without currents."""
         if self.inside is None:
             return torch.full((1 + len(ELIGIBILITY_QUANTILES),), math.nan, dtype=torch.float64, device=device)
-        eligibility = torch.cat([_evenly(use.loop.finish()[1].flatten(), SORTED) for use in self.uses])
+        eligibility = torch.cat([_evenly(use.eligibility().flatten(), SORTED) for use in self.uses])
         share = self.inside.double() / self.membranes
         return torch.stack([share, *_quantiles(eligibility.double())])
 
@@ -117,7 +141,7 @@ class HealthProbe(StepProbe):
     memory holds a second copy of the weights.
     """
 
-    def __init__(self, neurons: Mapping[str, LIF], weights: Mapping[str, nn.Parameter], every: int) -> None:
+    def __init__(self, neurons: Mapping[str, NeuronLayer], weights: Mapping[str, nn.Parameter], every: int) -> None:
         """Both by name, as of `neuron_layers` and `weight_layers`; there must be weights."""
         super().__init__(every)
         self._neurons = neurons
@@ -192,9 +216,9 @@ def _short(number: float) -> float | None:
 
 
 @torch.no_grad()
-def _watch(seen: _LayerNeurons, module: LIF, inputs: tuple[Any, ...]) -> None:
+def _watch(seen: _LayerNeurons, module: NeuronLayer, inputs: tuple[Any, ...]) -> None:
     """A hook before a neuron layer. Activation checkpointing calls some layers again in the backward pass."""
     carrier = inputs[0] if inputs else None
     if isinstance(carrier, Carrier) and not computed_again():
         for t, current in carrier.currents_by_step(SAMPLES):
-            seen.add(t, current, carrier.timesteps, module.parameters_for(carrier))
+            seen.add(t, current, carrier.timesteps, module)

@@ -1,13 +1,19 @@
 """The layers that probes tell of: those of neurons, and those of weights."""
 
+from typing import Any, Final, TypeAlias
+
 from torch import nn
 
-from rbp_engine.spiking import LIF
+from rbp_engine.spiking import LIF, OwnNeuron
+
+NeuronLayer: TypeAlias = LIF | OwnNeuron[Any]
+#: The same for isinstance.
+NEURON_LAYERS: Final = (LIF, OwnNeuron)
 
 
-def neuron_layers(model: nn.Module) -> dict[str, LIF]:
+def neuron_layers(model: nn.Module) -> dict[str, NeuronLayer]:
     """The neuron layers of a network by the names of their modules, in their order."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, LIF)}
+    return {name: module for name, module in model.named_modules() if isinstance(module, NEURON_LAYERS)}
 
 
 def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -22,7 +22,7 @@ from spikingjelly.activation_based.op_counter import (
 )
 from torch import Tensor, nn
 
-from rbp_engine.spiking import LIF
+from rbp_engine.probes.layers import NEURON_LAYERS
 
 aten = torch.ops.aten
 #: Their scale and shift are folded into the weights before them.
@@ -65,7 +65,7 @@ class OperationCounter:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        left_out = [LIF, *NORMS]
+        left_out = [*NEURON_LAYERS, *NORMS]
         self._synops = SynOpCounter(extra_ignore_modules=left_out)
         self._acs = ACCounter(extra_ignore_modules=left_out)
         self._macs = MACCounter(extra_ignore_modules=left_out)
@@ -81,7 +81,7 @@ class OperationCounter:
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Within it the network predicts, uncompiled and without gradients."""
-        neurons = [module for module in self._model.modules() if isinstance(module, LIF)]
+        neurons = [module for module in self._model.modules() if isinstance(module, NEURON_LAYERS)]
         self._fired = False
         try:
             with ExitStack() as hooks, DispatchCounterMode([self._synops, self._acs, self._macs, self._dense]):

@@ -34,6 +34,7 @@ from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.make_spiking import make_spiking
 from rbp_engine.spiking.neuron import IF, LIF, PLIF
+from rbp_engine.spiking.own_neuron import OwnNeuron
 from rbp_engine.spiking.rules import register_rule
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "LIF",
     "PLIF",
     "Carrier",
+    "OwnNeuron",
     "RateTensor",
     "SequenceTensor",
     "UnsupportedOperation",

@@ -18,6 +18,7 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm, computed_again
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.own_neuron import OwnNeuron
 
 
 class Carrier:
@@ -59,6 +60,10 @@ class Carrier:
 
     def fire(self, parameters: LIFParameters) -> Self:
         """The spikes of a neuron layer that receives this carrier as its input current."""
+        raise NotImplementedError
+
+    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
+        """The same for a layer of neurons of a user's own."""
         raise NotImplementedError
 
     def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:

@@ -1,7 +1,7 @@
 """The LIF neuron as a module: for every carrier, and for plain tensors step by step."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -32,7 +32,8 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         reset: "soft" subtracts the threshold, "hard" returns to `v_reset`.
         v_reset: resting potential of the hard reset.
         detach_reset: whether the gradient ignores the reset.
-        surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case.
+        surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case, or of your own
+            (`create_surrogate`).
         kernel: "eager", or "compiled" by torch.compile where that works; for carriers.
         learn: which of "decay" and "threshold" are learnt, starting from the values above. λ = sigmoid(w) of the
             parameter `decay_logit`, so 0 < λ < 1, and V_th = exp(w) of the parameter `log_threshold`.
@@ -53,7 +54,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         reset: Literal["soft", "hard"] = "soft",
         v_reset: float = 0.0,
         detach_reset: bool = True,
-        surrogate: str = "sigmoid",
+        surrogate: str | Callable[..., Any] = "sigmoid",
         surrogate_args: dict[str, float] | None = None,
         kernel: Kernel = "eager",
         learn: Sequence[LearntName] = (),

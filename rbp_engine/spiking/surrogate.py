@@ -1,11 +1,16 @@
-"""SpikingJelly's surrogate functions by name, and their slope as a plain tensor function."""
+"""Surrogate functions: SpikingJelly's by name, or a user's own; and their slope as a plain tensor function."""
 
+import inspect
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from spikingjelly.activation_based import surrogate as spikingjelly_surrogate
 from torch import Tensor
+
+# torch's types call every autograd.Function method untyped.
+# mypy: disable-error-code="misc, untyped-decorator"
 
 Surrogate: TypeAlias = spikingjelly_surrogate.SurrogateFunctionBase
 
@@ -27,25 +32,82 @@ SURROGATES: dict[str, type[Surrogate]] = {
 }
 
 
-def create_surrogate(name: str, arguments: dict[str, float] | None = None) -> Surrogate:
+class Spike(torch.autograd.Function):
+    """H(distance) [B, …], with the slope of a surrogate as its derivative, backward and forward."""
+
+    @staticmethod
+    def forward(distance: Tensor, surrogate: Surrogate) -> Tensor:
+        return (distance >= 0).to(distance.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        distance, ctx.surrogate = inputs
+        ctx.save_for_backward(distance)
+        ctx.save_for_forward(distance)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return slope(ctx.surrogate, ctx.saved_tensors[0]) * grad, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return slope(ctx.surrogate, ctx.saved_tensors[0]) * tangent
+
+
+class OwnSurrogate(Surrogate):
+    """A surrogate from a user's function distance ↦ σ'(distance), of any shape; `arguments` are its other keywords."""
+
+    def __init__(self, function: Callable[..., Tensor], arguments: dict[str, float]) -> None:
+        super().__init__(**arguments)
+        self.function = function
+        # One object for as long as the surrogate lives: compiled loops are compiled anew for another.
+        self.times_slope: Callable[[Tensor, Tensor], Tensor] = lambda grad, x: grad * function(x, **arguments)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes: Tensor = Spike.apply(x, self)
+        return spikes
+
+
+def create_surrogate(surrogate: str | Callable[..., Any], arguments: dict[str, float] | None = None) -> Surrogate:
     """A new surrogate for one neuron: SpikingJelly's default object is shared by all neurons.
 
-    Arguments left out keep SpikingJelly's defaults (sigmoid: alpha = 4, the paper's).
-    Raises ValueError for an unknown name and TypeError for an argument that the surrogate does not take.
+    `surrogate` is a name; or a function distance ↦ σ'(distance); or a surrogate like SpikingJelly's, as an object or as
+    its class. Arguments left out keep their defaults (sigmoid: alpha = 4, the paper's).
+
+    Raises ValueError for an unknown name, for a function that does not give one finite slope for each distance, and for
+    arguments beside an object; TypeError for an argument that the surrogate does not take.
     """
-    if name not in SURROGATES:
-        raise ValueError(f"unknown surrogate {name!r}: one of {', '.join(sorted(SURROGATES))}")
-    return SURROGATES[name](**(arguments or {}))
+    given = arguments or {}
+    if isinstance(surrogate, str):
+        if surrogate not in SURROGATES:
+            raise ValueError(f"unknown surrogate {surrogate!r}: one of {', '.join(sorted(SURROGATES))}")
+        return SURROGATES[surrogate](**given)
+    if isinstance(surrogate, Surrogate):
+        if given:
+            raise ValueError(f"{type(surrogate).__name__} is made already and takes no surrogate_args, got {given}")
+        return surrogate
+    found = surrogate(**given) if inspect.isclass(surrogate) else OwnSurrogate(surrogate, given)
+    if not isinstance(found, Surrogate):
+        raise ValueError(
+            f"{type(found).__name__} is no surrogate: expected a function of the distance to the threshold that gives "
+            "the slope, or a class that derives from spikingjelly.activation_based.surrogate.SurrogateFunctionBase"
+        )
+    _check_slope(found)
+    return found
 
 
 def slope_function(surrogate: Surrogate) -> tuple[Callable[..., Tensor], dict[str, float]]:
     """A function (grad, distance, **arguments) ↦ grad ⊙ σ'(distance), and its arguments.
 
-    Surrogates of one class share the function.
+    Surrogates of one class share the function, unless they are a user's.
     """
     arguments = {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
+    if isinstance(surrogate, OwnSurrogate):
+        return surrogate.times_slope, {}
     if isinstance(surrogate, spikingjelly_surrogate.LogTailedReLU):
         return _log_tailed_relu, arguments
+    if not hasattr(type(surrogate), "backward"):
+        return lambda grad, distance: _by_autograd(surrogate, grad, distance), {}
     return type(surrogate).backward, arguments
 
 
@@ -56,13 +118,48 @@ def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
 
 
 def peak_slope(surrogate: Surrogate) -> float:
-    """The largest σ' of a surrogate: at the threshold, where some of them step up or down."""
-    return float(slope(surrogate, torch.tensor([-1e-6, 0.0, 1e-6])).max())
+    """The largest σ' of a surrogate: at the threshold, where some of them step up or down; a user's may be anywhere."""
+    near = torch.tensor([-1e-6, 0.0, 1e-6])
+    distances = torch.cat([near, torch.linspace(-3.0, 3.0, 601)]) if isinstance(surrogate, OwnSurrogate) else near
+    return float(slope(surrogate, distances).max())
+
+
+def _by_autograd(surrogate: Surrogate, grad: Tensor, distance: Tensor) -> Tensor:
+    """For the surrogates that have a graph and no static `backward`."""
+    with torch.enable_grad():
+        at = distance.detach().requires_grad_()
+        [found] = torch.autograd.grad(surrogate(at), at, grad)
+    return found
 
 
 def _log_tailed_relu(grad: Tensor, distance: Tensor, alpha: float) -> Tensor:
     """SpikingJelly's version indexes with masks, which torch.compile cannot compile and for which the CPU waits."""
     return grad * torch.where(distance <= 0.0, alpha, torch.where(distance > 1.0, 1.0 / distance, 1.0))
+
+
+@torch.no_grad()
+def _check_slope(surrogate: Surrogate) -> None:
+    """Raise ValueError unless there is a finite slope for each distance, which depends on this distance alone."""
+    if isinstance(surrogate, OwnSurrogate):
+        name = getattr(surrogate.function, "__name__", type(surrogate.function).__name__)
+        function: Callable[[Tensor], Any] = partial(surrogate.function, **surrogate._sg_params)
+    else:
+        name, function = type(surrogate).__name__, partial(slope, surrogate)
+    distance = torch.cat([torch.linspace(-3.0, 3.0, 61), torch.zeros(1)])
+    found = function(distance)
+    if not isinstance(found, Tensor) or found.shape != distance.shape or found.dtype != distance.dtype:
+        shape = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            f"the surrogate {name} gives {shape} for distances {distance.dtype} {list(distance.shape)}: expected a "
+            "slope for each of them"
+        )
+    if not found.isfinite().all():
+        where = float(distance[~found.isfinite()][0])
+        raise ValueError(f"the slope of the surrogate {name} is not finite at the distance {where:g}")
+    if not torch.allclose(function(distance[:30]), found[:30]):
+        raise ValueError(f"the slope of the surrogate {name} at one distance depends on the other distances")
+    if not found.any():
+        raise ValueError(f"the slope of the surrogate {name} is 0 everywhere from -3 to 3: nothing would be learned")
 
 
 def slope_in_place(surrogate: Surrogate, distance: Tensor) -> Tensor:

@@ -53,11 +53,13 @@ class FireThroughTime(torch.autograd.Function):
         for number, term in enumerate(terms):
             first = 2 + len(learnt) + 3 * number
             needed = ctx.needs_input_grad[first : first + 3]
-            gradients += _of_term(term, at_current, needed)
+            gradients += gradients_of_term(term, at_current, needed)
         return None, None, *gradients
 
 
-def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def gradients_of_term(
+    term: Term, grad: Tensor, needed: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of the term's values, and of its batch norm's weight and bias."""
     known, values = term.normalisation, term.steps.values()
     if known is None:

@@ -9,7 +9,7 @@ deferred sum in the same places: the first adds its values up there, the second 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,8 +25,10 @@ from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.step_state import Fixed, StepState
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
+from rbp_engine.spiking.kernels.own_loop import OwnRateLoop
 from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.own_neuron import OwnNeuron
 
 
 class SumOverSteps:
@@ -83,6 +85,11 @@ class MeanStepTensor(DeferredSum):
     def fire(self, parameters: LIFParameters) -> MeanStepTensor:
         current = self.current
         loop = self.state.record(lif.RateLoop, lambda: lif.RateLoop(current.batch, self.timesteps, parameters))
+        return MeanStepTensor(loop.step(current), self.state, static=False)
+
+    def fire_own(self, neuron: OwnNeuron[Any]) -> MeanStepTensor:
+        current = self.current
+        loop = self.state.record(OwnRateLoop, lambda: OwnRateLoop(current.batch, self.timesteps, neuron))
         return MeanStepTensor(loop.step(current), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
@@ -178,9 +185,17 @@ class MeanTensor(DeferredSum):
     def fire(self, parameters: LIFParameters) -> MeanTensor:
         loop = self.state.take(lif.RateLoop)
         counts, eligibility = loop.finish()
+        return self._fired(counts, eligibility, parameters.learnt, loop.by_learnt())
+
+    def fire_own(self, neuron: OwnNeuron[Any]) -> MeanTensor:
+        counts, (eligibility, *by_parameters) = self.state.take(OwnRateLoop).finish()
+        return self._fired(counts, eligibility, tuple(neuron.learnable.values()), by_parameters)
+
+    def _fired(
+        self, counts: Tensor, eligibility: Tensor, learnt: Sequence[Tensor], by_learnt: Sequence[Tensor]
+    ) -> MeanTensor:
         rate = firing_rate(counts, self.timesteps, eligibility.dtype)
         means = [term.steps.time_mean() for term in self.current.terms if term.normalisation]
-        learnt, by_learnt = parameters.learnt, loop.by_learnt()
         grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
         return MeanTensor(_known(rate, grad_proxy, WeightInput(counts, self.timesteps)), self.state, static=False)
 

@@ -15,10 +15,11 @@ from rbp_engine.spiking.autograd.weighted import weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels import lif, own_loop
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.own_neuron import OwnNeuron
 
 
 class RateTensor(DeferredSum):
@@ -73,6 +74,12 @@ class RateTensor(DeferredSum):
         grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
         steps = Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy)
         return self._of([Term(steps)], self.timesteps)
+
+    def fire_own(self, neuron: OwnNeuron[Any]) -> RateTensor:
+        spikes, counts, (eligibility, *by_learnt), means = own_loop.rate(self.current, neuron)
+        learnt = tuple(neuron.learnable.values())
+        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
+        return self._of([Term(Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy))], self.timesteps)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from rbp_engine.errors import NeuronError
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
@@ -22,7 +23,10 @@ from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.own_neuron import OwnNeuron
+from rbp_engine.spiking.own_neuron_check import map_state
 from rbp_engine.spiking.tensor_like import TensorLike
 
 
@@ -31,6 +35,14 @@ class Membrane:
     """What a neuron layer carries to the next timestep: v [B, …]; `trace` [B, …] is OTTT's, a_t = λ·a_{t−1} + s_t."""
 
     v: Tensor
+    trace: Tensor | None = None
+
+
+@dataclass
+class OwnState:
+    """The same for neurons of a user's own, whose state is one tensor [B, …] or a tuple of several."""
+
+    state: Any
     trace: Tensor | None = None
 
 
@@ -75,6 +87,16 @@ class StepTensor(TensorLike):
         spikes, membrane.v = lif.step(before, self._values, parameters)
         return spikes, membrane
 
+    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
+        return self.like(self.fire_own_once(neuron)[0])
+
+    def fire_own_once(self, neuron: OwnNeuron[Any]) -> tuple[Tensor, OwnState]:
+        current = self._values
+        kept = self.state.record(OwnState, lambda: OwnState(neuron.start(current)))
+        before = kept.state if self.through_time else map_state(Tensor.detach, kept.state)
+        spikes, _, kept.state = neuron.timestep(before, current.to(membrane_dtype(current.dtype)))
+        return spikes.to(current.dtype), kept
+
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
 
@@ -113,6 +135,18 @@ class TraceTensor(StepTensor):
         decay = parameters.decay.detach() if isinstance(parameters.decay, Tensor) else parameters.decay
         membrane.trace = fired if membrane.trace is None else decay * membrane.trace + fired
         return type(self)(spikes, self.state, trace=membrane.trace)
+
+    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
+        if neuron.trace_decay is None:
+            raise NeuronError(
+                f"{type(neuron).__name__} has no trace_decay, the λ of the trace a_t = λ·a_{{t−1}} + s_t with which "
+                "OTTT trains the weights behind a neuron: set it to the share of its membrane that a timestep keeps, "
+                "or use another method (rate_m, rate_s, bptt, bptt_s, sltt)"
+            )
+        spikes, kept = self.fire_own_once(neuron)
+        fired = spikes.detach()
+        kept.trace = fired if kept.trace is None else neuron.trace_decay * kept.trace + fired
+        return type(self)(spikes, self.state, trace=kept.trace)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

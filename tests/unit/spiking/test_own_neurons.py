@@ -1,0 +1,328 @@
+"""Neurons of a user's own: LIF's bits, the derivatives of several states and parameters, and what is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rbp_engine.errors import NeuronError
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, OwnNeuron
+from tests.own_neurons import OwnLIF, documented
+
+RATE = ("rate_m", "rate_s")
+RESETS: dict[str, dict[str, Any]] = {
+    "soft": {},
+    "soft, not detached": {"detach_reset": False},
+    "hard": {"reset": "hard"},
+    "hard, not detached": {"reset": "hard", "detach_reset": False},
+    "hard to -0.3": {"reset": "hard", "v_reset": -0.3},
+    "hard to -0.3, not detached": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
+}
+NEURONS: dict[str, Callable[[], OwnNeuron[Any]]] = {
+    "adaptive": lambda: documented().AdaptiveLIF(beta=0.4),
+    "adaptive, not detached": lambda: not_detached(documented().AdaptiveLIF)(beta=0.4),
+    "current": lambda: documented().CurrentLIF(),
+    "current, not detached": lambda: not_detached(documented().CurrentLIF)(),
+    "by channel": lambda: ByChannel(),
+}
+
+
+class ByChannel(OwnNeuron[Tensor]):
+    """A LIF neuron whose decay and threshold are trained, the threshold for each of four channels."""
+
+    trace_decay = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay = nn.Parameter(torch.tensor(0.6))
+        self.threshold = nn.Parameter(torch.tensor([0.5, 0.8, 1.0, 1.2]))
+
+    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+        return self.decay * state + current
+
+    def fire(self, state: Tensor) -> Tensor:
+        return state - self.threshold
+
+    def reset_by(self, state: Tensor, spikes: Tensor) -> Tensor:
+        return state - self.threshold * spikes
+
+
+def not_detached(kind: Any) -> Any:
+    """The neuron with its reset in the gradient."""
+
+    class Attached(kind):  # type: ignore[misc]
+        def reset_by(self, state: Any, spikes: Tensor) -> Any:
+            if hasattr(state, "adaptation"):
+                return type(state)(state.membrane - spikes, self.adaptation_decay * state.adaptation + spikes)
+            return type(state)(state.current, (1.0 - spikes) * state.membrane)
+
+    return Attached
+
+
+def convolutional(neuron: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5), neuron(),
+        nn.Conv2d(5, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), neuron(),
+        nn.AvgPool2d(2), nn.Conv2d(6, 6, 3), neuron(), nn.Flatten(), nn.Linear(6, 4),
+    )  # fmt: skip
+
+
+def stepped(model: nn.Module, method: str, images: Tensor, timesteps: int, **settings: Any) -> tuple[Any, list[Tensor]]:
+    """What a step gives, and the gradients."""
+    labels = torch.arange(images.shape[-2 if images.ndim == 2 else -4]) % 4
+    out = create_method(method, timesteps, **settings).step(model, images, labels)
+    return out, [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_lif_written_as_ones_own_has_the_bits_of_lif(method: str, reset: str) -> None:
+    images = 2 * torch.rand(4, 3, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+    built_in, of_lif = stepped(convolutional(lambda: LIF(**RESETS[reset])), method, images, 4)
+    own, of_own = stepped(convolutional(lambda: OwnLIF(**RESETS[reset])), method, images, 4)
+    assert torch.equal(own.logits, built_in.logits) and torch.equal(own.loss, built_in.loss)
+    # The rate methods multiply (1 − V_th·σ')·ρ in one order for LIF, and in another for the derivatives of functions;
+    # bptt_s has (1 − s)·u + s·v_reset for what is lerp here.
+    rounding = "not" in reset and (method in RATE or (method == "bptt_s" and "-0.3" in reset))
+    for found, expected in zip(of_own, of_lif, strict=True):
+        if rounding:
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+        else:
+            assert torch.equal(found, expected)
+
+
+def linear(neuron: str) -> nn.Sequential:
+    torch.manual_seed(2)
+    layers = nn.Sequential(nn.Linear(6, 4), NEURONS[neuron](), nn.Linear(4, 4), NEURONS[neuron](), nn.Linear(4, 4))
+    with torch.no_grad():
+        for module in layers:
+            if isinstance(module, nn.Linear):
+                module.weight.mul_(3.0)
+    return layers.double()
+
+
+def run_over_time(neuron: Any, currents: list[Tensor], through_time: bool = True) -> list[Tensor]:
+    """The spikes of T timesteps by autograd's own graph."""
+    state, spikes = neuron.at_rest(torch.zeros_like(currents[0])), []
+    for current in currents:
+        if not through_time:
+            state = type(state)(*(x.detach() for x in state)) if isinstance(state, tuple) else state.detach()
+        charged = neuron.charge(state, current)
+        fired = neuron.surrogate(neuron.fire(charged))
+        spikes.append(fired)
+        state = neuron.reset_by(charged, fired)
+    return spikes
+
+
+def two_pass(model: nn.Sequential, images: Tensor, labels: Tensor) -> Tensor:
+    """The loss of the rate methods by reverse mode: a second pass at the means, in which a neuron's rate is a function
+    of its parameters and of a current that is added at every timestep."""
+    steps, rate = list(images), images.mean(0)
+    for module in model:
+        if isinstance(module, OwnNeuron):
+            added = rate - rate.detach()
+            spikes = torch.stack(run_over_time(module, [current.detach() + added for current in steps]))
+            steps, rate = list(spikes.detach()), spikes.mean(0)
+        else:
+            steps, rate = [module(x).detach() for x in steps], module(rate)
+    return F.cross_entropy(rate, labels)
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("method", RATE)
+def test_the_rate_gradient_is_that_of_the_two_pass_formula(neuron: str, method: str) -> None:
+    images = 2 * torch.rand(5, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    labels = torch.arange(7) % 4
+    expected = torch.autograd.grad(two_pass(model := linear(neuron), images, labels), list(model.parameters()))
+    # [T, B, N] would be read as [B, C, L]; a network of 1×1 convolutions is the same on [T, B, N, 1, 1].
+    found = gradients(as_convolutions(model), method, images[..., None, None], labels, loss_scale="1")
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.reshape(other.shape), other, rtol=1e-10, atol=1e-12)
+    assert all(one.abs().max() > 0 for one in found)
+
+
+def as_convolutions(model: nn.Sequential) -> nn.Sequential:
+    """The same network with convolutions 1×1 in place of linear layers; parameters for channels become [C, 1, 1]."""
+    layers: list[nn.Module] = []
+    for module in model:
+        if isinstance(module, nn.Linear):
+            convolution = nn.Conv2d(module.in_features, module.out_features, 1).double()
+            convolution.load_state_dict({"weight": module.weight[..., None, None], "bias": module.bias})
+            layers.append(convolution)
+        else:
+            if isinstance(module, ByChannel):
+                module.threshold = nn.Parameter(module.threshold.detach()[:, None, None])
+            layers.append(module)
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def gradients(model: nn.Module, method: str, images: Tensor, labels: Tensor, **settings: Any) -> list[Tensor]:
+    model.zero_grad()
+    create_method(method, len(images) if images.ndim == 5 else settings.pop("T"), **settings).step(
+        model, images, labels
+    )
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("method", RATE)
+def test_at_one_timestep_the_rate_gradient_is_bptts(neuron: str, method: str) -> None:
+    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
+    model = linear(neuron)
+    found, expected = (gradients(model, name, images, labels, T=1) for name in (method, "bptt"))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("timesteps", [2, 4, 8])
+@pytest.mark.parametrize("method", RATE)
+def test_with_one_layer_and_a_linear_readout_the_rate_gradient_is_bptts(
+    neuron: str, timesteps: int, method: str
+) -> None:
+    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
+    model = nn.Sequential(*(whole := linear(neuron))[:2], whole[4])
+    found = gradients(model, method, images, labels, T=timesteps, loss_scale="1")
+    expected = gradients(model, "bptt", images, labels, T=timesteps)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert all(one.abs().max() > 0 for one in found)
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("method", ["bptt", "bptt_s", "sltt"])
+def test_the_other_methods_are_those_of_autograd(neuron: str, method: str) -> None:
+    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
+    steps = [images] * 4
+    for module in (model := linear(neuron)):
+        is_own = isinstance(module, OwnNeuron)
+        steps = run_over_time(module, steps, method != "sltt") if is_own else [module(x) for x in steps]
+    outputs = torch.stack(steps)
+    loss = F.cross_entropy(outputs.mean(0), labels)
+    if method == "sltt":
+        loss = torch.stack([F.cross_entropy(output, labels) for output in outputs]).mean()
+    expected = torch.autograd.grad(loss, list(model.parameters()))
+    for one, other in zip(gradients(model, method, images, labels, T=4), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_evaluation_and_plain_tensors_give_the_same_spikes() -> None:
+    model = linear("adaptive").eval()
+    images = 2 * torch.rand(3, 6, dtype=torch.float64)
+    logits = create_method("rate_m", 4).predict(model, images)
+    with torch.no_grad():
+        assert torch.equal(torch.stack([model(images) for _ in range(4)]), logits)
+
+
+def test_low_precision_is_for_spikes_and_not_for_the_state() -> None:
+    model = linear("current").float()
+    seen = []
+    model[1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    charge = model[1].charge
+    model[1].charge = lambda state, current: (seen.append(current.dtype), charge(state, current))[1]
+    create_method("rate_m", 2, precision="bf16").step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
+    assert set(seen) == {torch.bfloat16, torch.float32} and seen[-1] is torch.bfloat16
+
+
+def test_ottt_refuses_a_neuron_without_a_trace_and_says_what_to_do() -> None:
+    images, labels = torch.rand(2, 6, dtype=torch.float64), torch.tensor([0, 1])
+    with pytest.raises(NeuronError, match=r"CurrentLIF has no trace_decay, .* or use another method \(rate_m"):
+        gradients(linear("current"), "ottt", images, labels, T=2)
+
+
+class Recurrent(OwnLIF):
+    """Spikes are fed back through weights."""
+
+    def __init__(self) -> None:
+        super().__init__(detach_reset=False)
+        self.back = nn.Linear(4, 4)
+
+    def reset_by(self, state: Tensor, spikes: Tensor) -> Tensor:
+        return super().reset_by(state, spikes) + self.back(spikes)
+
+
+class Inhibited(OwnLIF):
+    """Neurons of a layer inhibit one another."""
+
+    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+        charged = super().charge(state, current)
+        return charged - charged.mean(1, keepdim=True)
+
+
+class OverTheBatch(OwnLIF):
+    def fire(self, state: Tensor) -> Tensor:
+        return state - state.mean(0)
+
+
+class Noisy(OwnLIF):
+    def fire(self, state: Tensor) -> Tensor:
+        return state - torch.rand_like(state)
+
+
+class InPlace(OwnLIF):
+    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+        return state.mul_(self.decay).add_(current)
+
+
+class OneNumber(OwnLIF):
+    def fire(self, state: Tensor) -> Tensor:
+        return (state - 1.0).amax(1)
+
+
+class Grown(OwnLIF):
+    def reset_by(self, state: Tensor, spikes: Tensor) -> Any:
+        return state, spikes
+
+
+class Listed(OwnLIF):
+    def at_rest(self, zeros: Tensor) -> Any:
+        return [zeros]
+
+
+class Doubled(OwnLIF):
+    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+        return super().charge(state, current).double()
+
+
+class TwoNumbers(OwnLIF):
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.Parameter(torch.tensor([0.5, 1.0]))
+
+
+class Unfinished(OwnNeuron[Tensor]):
+    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+        return state + current
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (Recurrent, r"the parameter back\.weight has the shape \[4, 4\], .* recurrent, and is refused"),
+        (Inhibited, r"the current of one neuron changes another neuron\. .* recurrent, and is refused: the gradient"),
+        (OverTheBatch, "the current of one neuron changes another neuron"),
+        (Noisy, "it must not draw random numbers"),
+        (InPlace, "changes its state or its current in place"),
+        (OneNumber, r"fire gives float32 \[2\], expected float32 \[2, 4\]"),
+        (Grown, "reset_by gives tuple of 2, and at rest its state is float32"),
+        (Listed, "its state is list; a state is one tensor"),
+        (Doubled, r"charge gives float64 \[2, 4\], expected float32"),
+        (TwoNumbers, r"the parameter both has the shape \[2\], .* one number \(\[\]\), or one a channel \(\[4\]\)"),
+    ],
+)
+@pytest.mark.parametrize("method", ["rate_m", "bptt_s"])
+def test_what_the_methods_cannot_train_is_refused_with_the_reason(kind: Any, why: str, method: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 4), kind(), nn.Linear(4, 4))
+    with pytest.raises(NeuronError, match=rf"{kind.__name__}: .*({why})"):
+        create_method(method, 2).step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
+
+
+def test_a_function_that_is_missing_is_named() -> None:
+    model = nn.Sequential(nn.Linear(6, 4), Unfinished(), nn.Linear(4, 4))
+    with pytest.raises(NotImplementedError, match=r"Unfinished has no fire\(state\)"):
+        create_method("rate_m", 2).step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
