@@ -86,11 +86,10 @@ def load(
     where = choose_device(device)
     recipe = _recipe(file, run, where, trust=trust)
     preset, code = recipe.preset, Path()
-    if is_own(preset.model.name):
+    if own := [name for name in (preset.model.name, preset.neuron.name, preset.neuron.surrogate) if is_own(name)]:
         if run is None:
             raise CheckpointError(
-                f"{file} is of {preset.model.name}, a network of its author's own, whose code is kept in the run: "
-                "load the folder of the run"
+                f"{file} is of {own[0]}, code of its author's own, which is kept in the run: load the folder of the run"
             )
         _require_code(run, trust=trust)
         code = run.code

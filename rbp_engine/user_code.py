@@ -1,4 +1,4 @@
-"""Load a user's own network, data set or metrics from the copy in a run. This executes the user's code."""
+"""Load a user's own network, neuron, data set or metrics from the copy in a run. This executes the user's code."""
 
 import importlib.machinery
 import importlib.util

@@ -62,6 +62,7 @@ NETWORKS: Final[Mapping[str, str]] = {
     "maxformer_10_384": "Max-Former-10-384",
     "maxformer_10_768": "Max-Former-10-768",
 }
+NEURONS: Final[Mapping[str, str]] = {"lif": "LIF"}
 # In the order of the paper.
 TRAINING_METHODS: Final[Mapping[str, str]] = {
     "bptt": "BPTT",
@@ -105,5 +106,5 @@ Resize = Literal["exact", "legacy_pil"]
 # The same orientation for all layouts, or the one in the files.
 Orientation = Literal["canonical", "stored"]
 
-# A user's own network, data set or metrics, like `nets.py:MyNet`; control characters are in no name that is meant.
+# A user's own network, neuron, data set or metrics, like `nets.py:MyNet`; no name that is meant has control characters.
 OWN_CODE: Final = re.compile(r"(?P<file>[^:\x00-\x1f\x7f]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")

@@ -1,7 +1,6 @@
 """Networks by name: one file per family, one registry. A model knows neither T nor the training method."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from rbp_engine.models.ms_resnet import (
     ms_resnet34,
     ms_resnet104,
 )
+from rbp_engine.models.neurons import neuron_maker
 from rbp_engine.models.qkformer import (
     qkformer_2_256,
     qkformer_4_384,
@@ -41,7 +41,6 @@ from rbp_engine.models.spikformer import (
     spikformer_mnist,
 )
 from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
-from rbp_engine.spiking import LIF
 from rbp_engine.user_code import call_own, is_own
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -94,6 +93,8 @@ def create_model(
     init: str = "kaiming",
     own_code: Path = Path(),
     args: Mapping[str, Any] | None = None,
+    neuron_name: str = "lif",
+    neuron_args: Mapping[str, Any] | None = None,
     **neuron_settings: Any,
 ) -> nn.Module:
     """The network of this name, with newly drawn weights in channels-last memory format.
@@ -101,11 +102,12 @@ def create_model(
     Convolutions and batch norms run faster in this format, and their inputs need not have it.
 
     `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
-    surrogate, surrogate_args, learn, learn_by. A name like `nets.py:MyNet` is a user's own: the class or function in
-    that file in the folder `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every
-    neuron layer) and `args`. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
+    surrogate, surrogate_args, learn, learn_by; another neuron is given by `neuron_name` and `neuron_args`
+    (`models/neurons.py`). A name like `nets.py:MyNet` is a user's own: the class or function in that file in the folder
+    `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every neuron layer) and `args`.
+    Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
     """
-    neuron = partial(LIF, **neuron_settings)
+    neuron = neuron_maker(neuron_name, neuron_args or {}, own_code, neuron_settings)
     if is_own(name):
         given = {"num_classes": num_classes, "in_channels": in_channels, "neuron": neuron}
         own = call_own(name, own_code, **given, **(args or {}))

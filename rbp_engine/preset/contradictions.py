@@ -16,6 +16,16 @@ SCHEDULE_SETTINGS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "restart_epochs": (0, ("restarts",)),
     "restart_mult": (1, ("restarts",)),
 }
+# Those of the built-in neuron, at their defaults.
+LIF_SETTINGS: Mapping[str, Any] = {
+    "decay": 0.2,
+    "threshold": 1.0,
+    "reset": "soft",
+    "v_reset": 0.0,
+    "detach_reset": True,
+    "learn": [],
+    "learn_by": "layer",
+}
 RATE_METHODS = ("rate_m", "rate_s")
 
 
@@ -31,6 +41,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
         *_learnt(_table(sections, "neuron")),
+        *_settings_of_lif(_table(sections, "neuron")),
         *_loss(_table(sections, "loss"), _table(sections, "method")),
         *_schedule(_table(sections, "optim")),
         *_warmup(_table(sections, "optim"), _table(sections, "train")),
@@ -60,7 +71,7 @@ def _surrogate_arguments(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]
 def _arguments_of_own(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     return [
         ((section, "args"), f"only code of your own takes arguments, and {section}.name is '{name}'")
-        for section in ("model", "data")
+        for section in ("model", "neuron", "data")
         if (arguments := _table(sections, section).get("args"))
         and isinstance(arguments, Mapping)
         and isinstance(name := _table(sections, section).get("name"), str)
@@ -116,6 +127,18 @@ def _learnt(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     if not learn and neuron.get("learn_by") == "channel":
         found.append((("neuron", "learn_by"), "is for neuron.learn, which is empty. Name decay or threshold there"))
     return found
+
+
+def _settings_of_lif(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Settings of the built-in neuron that a user's own does not have."""
+    name = neuron.get("name")
+    if not isinstance(name, str) or OWN_CODE.fullmatch(name) is None:
+        return []
+    return [
+        (("neuron", key), f"is for the neuron 'lif', and neuron.name is '{name}'. Use {default}, or neuron.args")
+        for key, default in LIF_SETTINGS.items()
+        if neuron.get(key) != default
+    ]
 
 
 def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

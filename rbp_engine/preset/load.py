@@ -39,9 +39,9 @@ MOST_IN_A_CHAIN = 32
 class LoadedPreset:
     """A checked preset and its origin.
 
-    `label` is its name, with the network or data set that an override has replaced. `sources` maps every dotted key to
-    "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share. `own_code`
-    has the user's own files, by the field that names one.
+    `label` is its name, with the network, neuron or data set that an override has replaced. `sources` maps every dotted
+    key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
+    `own_code` has the user's own files, by the field that names one.
     """
 
     preset: "Preset"
@@ -89,7 +89,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
     except PresetError as error:
         raise _with_own_problems(error, document) from None
     layers = stack([(document, shown(document.path)) for document in documents])
-    own = {section: layers.written((section, "name")) for section in ("model", "data")}
+    own = {section: layers.written((section, "name")) for section in ("model", "neuron", "data")}
     words, problems = parse_overrides(overrides)
     for override in words:
         key = tuple(override.key.split("."))
@@ -108,7 +108,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
 
 
 def _label(name: str, preset: "Preset", own: dict[str, Any]) -> str:
-    """The name, followed by the network and data set if they are not those in the preset's files."""
+    """The name, followed by the network, neuron and data set if they are not those in the preset's files."""
     others = [
         inside_a_run(getattr(preset, section).name)
         for section, written in own.items()

@@ -52,7 +52,7 @@ def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, k
     guess = did_you_mean(given, words) if isinstance(given, str) else ""
     one_of = f"one of {', '.join(words)}" if len(words) > 1 else f"{', '.join(words)}, the only choice"
     if kind == "unknown_choice":
-        one_of += ", or your own as file.py:name"
+        one_of = f"{one_of.removesuffix(', the only choice')}, or your own as file.py:name"
     return f"expected {one_of}, got {describe_value(given)}" + (f".{guess}" if guess else "")
 
 

@@ -1,4 +1,4 @@
-"""A user's own network, data set or metrics: a Python file beside the preset, named like `nets.py:MyNet`.
+"""A user's own network, neuron, surrogate, data set or metrics: a Python file beside the preset, like `nets.py:MyNet`.
 
 The file is copied into every run that uses it, and its hash is part of the experiment's. Nothing is executed here.
 """
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 #: The fields that may name own code.
-FIELDS: Final = (("model", "name"), ("data", "name"), ("probes", "own"))
+FIELDS: Final = (
+    ("model", "name"),
+    ("neuron", "name"),
+    ("neuron", "surrogate"),
+    ("data", "name"),
+    ("probes", "own"),
+)
 OUTSIDE = "a run executes only what is in its own folder of code: expected a file's name without folders"
 # Bytes. Python's parser needs a second for a hostile file of this size, and time by the square of the size.
 _QUICKLY_PARSED: Final = 64 * 1024

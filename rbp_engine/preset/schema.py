@@ -41,6 +41,7 @@ from rbp_engine.settings.lines import dotted
 from rbp_engine.vocabulary import (
     DATA_SETS,
     NETWORKS,
+    NEURONS,
     SURROGATE_ARGUMENTS,
     TRAINING_METHODS,
     FramesBy,
@@ -202,8 +203,17 @@ class ModelSection(Section):
 
 
 class NeuronSection(Section):
-    """The leaky integrate-and-fire neuron."""
+    """The neuron: leaky integrate-and-fire, or a user's own."""
 
+    name: Annotated[str, known_or_own(NEURONS)] = field(
+        "lif",
+        "result",
+        "",
+        "Neuron of every layer; your own as mine.py:MyNeuron, relative to the preset.",
+        NEURONS,
+        later=True,
+    )
+    args: Arguments = field({}, "result", "", "Keyword arguments of a neuron of your own.", later=True)
     decay: float = field(0.2, "result", "", "Share of the membrane that a timestep keeps (lambda).", ge=0, le=1)
     threshold: float = field(1.0, "result", "", "Membrane at which a neuron fires.", gt=0)
     reset: Literal["soft", "hard"] = field(
@@ -214,14 +224,18 @@ class NeuronSection(Section):
     )
     v_reset: float = field(0.0, "result", "", "Membrane after a spike with a hard reset.")
     detach_reset: bool = field(True, "result", "", "Keep the reset out of the gradient.")
-    surrogate: Annotated[str, known(SURROGATE_ARGUMENTS)] = field(
-        "sigmoid", "result", "", "Surrogate gradient of the spike.", SURROGATE_ARGUMENTS
+    surrogate: Annotated[str, known_or_own(SURROGATE_ARGUMENTS)] = field(
+        "sigmoid",
+        "result",
+        "",
+        "Surrogate gradient of the spike; your own as mine.py:slope, relative to the preset.",
+        SURROGATE_ARGUMENTS,
     )
     surrogate_args: dict[str, float] = field(
         {},
         "result",
         "",
-        "Parameters of the surrogate, as {alpha = 4.0}; those left out keep SpikingJelly's values.",
+        "Parameters of the surrogate, as {alpha = 4.0}; those left out keep their defaults.",
     )
     learn: list[LearntName] = field(
         [],

@@ -4,7 +4,7 @@ Using is to execute, resume, stop or change it. What the user has launched or ag
 as a line of the file `trusted` in the user's state directory: the hash of the run's preset and code and of who owns
 them. What would execute somebody else's code is
 
-* the run's `code/`, its author's own network, data set or metrics;
+* the run's `code/`, its author's own network, neuron, data set or metrics;
 * on several nodes, what answers at the run's rendezvous, since torchrun unpickles what it is sent from there.
 
 Weights, optimizer and random states are loaded as plain data, so a run without these needs no trust if its files are

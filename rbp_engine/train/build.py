@@ -59,6 +59,8 @@ def build_network(
     preset: Preset, *, classes: int, channels: int, code: Path, kernel: Kernel, device: torch.device
 ) -> nn.Module:
     """The network of a preset with newly drawn weights, on the device; `code` is the folder of the user's own."""
+    neuron = preset.neuron.model_dump()
+    own_neuron = {f"neuron_{key}": neuron.pop(key) for key in ("name", "args")}
     return create_model(
         preset.model.name,
         num_classes=classes,
@@ -67,7 +69,8 @@ def build_network(
         own_code=code,
         args=preset.model.args,
         kernel=kernel,
-        **preset.neuron.model_dump(),
+        **own_neuron,
+        **neuron,
     ).to(device)
 
 

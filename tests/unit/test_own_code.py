@@ -13,7 +13,8 @@ from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import DataSection
-from rbp_engine.spiking import LIF
+from rbp_engine.spiking import LIF, OwnNeuron
+from rbp_engine.spiking.surrogate import slope
 from rbp_engine.user_code import call_own, is_own, load_own
 
 NETS = """\
@@ -49,6 +50,28 @@ def nothing():
 """
 
 
+MINE = """\
+import torch
+from spikingjelly.activation_based.surrogate import ATan
+from rbp_engine.spiking import OwnNeuron
+
+class N(OwnNeuron):
+    def __init__(self, beta=0.1):
+        super().__init__()
+        self.beta = beta
+    def charge(self, state, current): return self.beta * state + current
+    def fire(self, state): return state - 1.0
+    def reset_by(self, state, spikes): return state - spikes.detach()
+
+class Atan(ATan): ...
+def slope(x, width=1.0): return (1 - abs(x) / width).clip(0) / width if isinstance(x, torch.Tensor) else x
+def nothing(x): return None
+def infinite(x): return 1 / x.abs()
+def flat(x): return 0 * x
+def mixed(x): return x - x.mean()
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "nets.py").write_text(NETS)
@@ -78,6 +101,40 @@ def test_a_class_or_function_makes_the_network_with_the_presets_neurons_and_argu
     (neuron,) = (module for module in model.modules() if isinstance(module, LIF))
     assert (neuron.decay, neuron.threshold) == (0.5, 2.0)
     assert model.get_parameter("0.weight").shape == (6, 1, 3, 3)
+
+
+def test_a_neuron_and_a_surrogate_of_ones_own_are_in_every_layer(folder: Path) -> None:
+    (folder / "mine.py").write_text(MINE)
+    own = {"neuron_name": "mine.py:N", "neuron_args": {"beta": 0.5}, "surrogate": "mine.py:slope"}
+    model = make(folder, "MyNet", **own, surrogate_args={"width": 2.0}, kernel="compiled")
+    (neuron,) = (module for module in model.modules() if isinstance(module, OwnNeuron))
+    assert (neuron.beta, neuron.surrogate.width) == (0.5, 2.0)
+    assert slope(neuron.surrogate, torch.tensor([1.0])).item() == 0.25
+    create_method("rate_m", 3).step(model, torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
+    (lif,) = (module for module in make(folder, "MyNet", surrogate="mine.py:Atan").modules() if isinstance(module, LIF))
+    assert slope(lif.surrogate, torch.zeros(1)).item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (
+            {"neuron_name": "mine.py:slope", "neuron_args": {"x": 1.0}},
+            r"mine\.py:slope gave float, not a neuron derived",
+        ),
+        ({"surrogate": "mine.py:N"}, r"mine\.py:N: N is no surrogate: expected a function of the distance"),
+        ({"surrogate": "mine.py:nothing"}, r"mine\.py:nothing: the surrogate nothing gives NoneType for distances"),
+        ({"surrogate": "mine.py:infinite"}, r"mine\.py:infinite: the slope .* is not finite at the distance 0"),
+        ({"surrogate": "mine.py:flat"}, r"the slope of the surrogate flat is 0 everywhere"),
+        ({"surrogate": "mine.py:mixed"}, r"the slope of the surrogate mixed at one distance depends on the other"),
+        ({"surrogate": "mine.py:slope", "surrogate_args": {"widht": 1.0}}, r"mine\.py:slope: .*'widht'"),
+        ({"neuron_name": "lis"}, "unknown neuron 'lis': expected lif, or your own"),
+    ],
+)
+def test_what_is_no_neuron_or_no_surrogate_is_refused(folder: Path, settings: dict[str, object], why: str) -> None:
+    (folder / "mine.py").write_text(MINE)
+    with pytest.raises(ValueError, match=why):
+        make(folder, "MyNet", **settings)
 
 
 @pytest.mark.parametrize("method", ["bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"])

@@ -155,11 +155,10 @@ def _write(
 
 def _with_own_copies(preset: "Preset") -> "Preset":
     """The preset as the worker reads it: names of the user's own code are those of the copies in the run."""
-    named = {
-        section: getattr(preset, section).model_copy(update={field: inside_a_run(value)})
-        for (section, field), value in names_of_code(preset).items()
-    }
-    return preset.model_copy(update=named)
+    for (section, field), value in names_of_code(preset).items():
+        named = getattr(preset, section).model_copy(update={field: inside_a_run(value)})
+        preset = preset.model_copy(update={section: named})
+    return preset
 
 
 def command(run: RunDirectory, resources: Resources) -> list[str]:

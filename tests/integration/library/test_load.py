@@ -111,9 +111,7 @@ def test_code_that_the_user_has_not_launched_is_executed_only_with_trust(
             rbp_engine.load(source)
     with pytest.raises(RunError, match="trust=True"):
         rbp_engine.load("own", runs_dir=tmp_path / "runs")
-    with pytest.raises(
-        CheckpointError, match=r"own\.py:net, a network of its author's own.*load the folder of the run"
-    ):
+    with pytest.raises(CheckpointError, match=r"own\.py:net, code of its author's own.*load the folder of the run"):
         rbp_engine.load(shutil.copy(stranger.best / "model.safetensors", tmp_path / "x.safetensors"), trust=True)
     assert not (tmp_path / "executed").exists()
     assert rbp_engine.load(stranger.path, trust=True).classes == 2

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset, read_resolved
+from rbp_engine.preset.contradictions import LIF_SETTINGS
 from rbp_engine.preset.schema import Preset
 
 
@@ -422,6 +423,34 @@ def test_the_experiment_depends_on_the_content_of_own_code_not_on_its_path() -> 
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment == first
     Path("sub/nets.py").write_text(f"{NETS}# another\n")
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first
+
+
+def test_a_neuron_and_a_surrogate_of_ones_own_are_read_and_are_part_of_the_experiment() -> None:
+    Path("mine.py").write_text("class N: ...\ndef slope(x): ...\n")
+    text = "[neuron]\nname = 'mine.py:N'\nargs = { beta = 0.5 }\nsurrogate = 'mine.py:slope'\n"
+    loaded = load(text)
+    assert set(loaded.own_code) == {"neuron.name", "neuron.surrogate"}
+    Path("mine.py").write_text("class N: ...\ndef slope(x): return x\n")
+    assert load(text).experiment != loaded.experiment
+    assert load("", "neuron.name=mine.py:N").label.endswith("· mine.py:N")
+    assert "has no class or function called 'slop'. Did you mean 'slope'?" in refusal(
+        "", "neuron.surrogate=mine.py:slop"
+    )
+    assert 'expected lif, or your own as file.py:name, got the string "LIF"' in refusal("", "neuron.name=LIF")
+
+
+@pytest.mark.parametrize("word", ["decay=0.5", "threshold=2.0", "reset=hard", "detach_reset=false"])
+def test_a_setting_of_lif_is_refused_for_a_neuron_of_ones_own(word: str) -> None:
+    Path("mine.py").write_text("class N: ...\n")
+    refused = refusal("", "neuron.name=mine.py:N", f"neuron.{word}")
+    assert f"neuron.{word.partition('=')[0]}" in refused
+    assert "is for the neuron 'lif', and neuron.name is 'mine.py:N'. Use " in refused
+    assert "only code of your own takes arguments, and neuron.name is 'lif'" in refusal("", "neuron.args.beta=1.0")
+
+
+def test_the_defaults_of_lif_are_those_of_the_schema() -> None:
+    settings = load("").preset.neuron.model_dump()
+    assert {key: settings[key] for key in LIF_SETTINGS} == LIF_SETTINGS
 
 
 def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_experiment() -> None:

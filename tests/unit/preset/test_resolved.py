@@ -100,7 +100,8 @@ def test_the_experiment_is_the_same_for_an_integer_and_its_float() -> None:
 OTHER: dict[str, Any] = {
     "data.name": "cifar10", "data.augment_backend": "pil", "data.frames_by": "time", "data.split": "random",
     "data.resize": "legacy_pil", "data.orientation": "stored", "data.args": {"length": 3}, "model.name": "vgg11",
-    "model.init": "paper", "model.args": {"width": 3}, "neuron.surrogate": "atan",
+    "model.init": "paper", "model.args": {"width": 3}, "neuron.name": "mine.py:N",
+    "neuron.args": {"beta": 0.5}, "neuron.surrogate": "atan",
     "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5,
     "neuron.learn": ["decay"], "neuron.learn_by": "channel", "method.name": "bptt",
     "method.loss_scale": "1", "loss.name": "mse", "optim.name": "adam", "optim.schedule": "constant",
@@ -115,6 +116,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "data.roll": {"data": {"name": "moving_digits"}},
     **{f"data.{name}": {"data": {"name": "cifar10_dvs"}} for name in ("frames_by", "split", "resize", "orientation")},
     "model.args": {"model": {"name": "nets.py:MyNet"}},
+    "neuron.args": {"neuron": {"name": "mine.py:N"}},
     "neuron.v_reset": {"neuron": {"reset": "hard"}},
     "neuron.learn_by": {"neuron": {"learn": ["threshold"]}},
     "optim.warmup_steps": {"optim": {"schedule_by": "step"}},

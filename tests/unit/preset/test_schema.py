@@ -21,7 +21,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "data": "name args batch_size crop_padding flip auto_augment augment_backend cutout mixup cutmix size roll "
         "frames_by split resize orientation workers drop_last",
         "model": "name args init",
-        "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args learn learn_by",
+        "neuron": "name args decay threshold reset v_reset detach_reset surrogate surrogate_args learn learn_by",
         "method": "name timesteps loss_scale",
         "loss": "name label_smoothing mse_weight",
         "optim": "name lr momentum weight_decay decay_norms lr_factors schedule schedule_by warmup_epochs "

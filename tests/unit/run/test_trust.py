@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.preset import PresetError, load_preset
+from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.run import start, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
@@ -106,6 +106,20 @@ def test_agreement_holds_for_this_content_and_not_for_another(unpacked: RunDirec
     unpacked.preset_toml.write_text(unpacked.preset_toml.read_text().replace("nets.py:Net", "nets.py:os"))
     with pytest.raises(Untrusted):
         trust.require_launch(unpacked)
+
+
+def test_a_neuron_and_a_surrogate_are_code_that_is_copied_and_asked_for(tmp_path: Path, state: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "mine.py").write_text("class N:\n    pass\ndef slope(x):\n    return x\n")
+    settings = '[neuron]\nname = "cells/mine.py:N"\nsurrogate = "cells/mine.py:slope"\n'
+    (tmp_path / "own.toml").write_text(settings)
+    run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
+    neuron = read_resolved(run.preset_toml).neuron
+    assert (neuron.name, neuron.surrogate) == ("mine.py:N", "mine.py:slope")
+    trust.require_code(run)
+    (state / "trusted").unlink()
+    with pytest.raises(Untrusted, match=r"would execute code/mine\.py"):
+        trust.require_code(run)
 
 
 def test_a_copy_of_a_launched_run_is_known(launched: RunDirectory) -> None:
