@@ -15,15 +15,17 @@ from torch import Tensor, nn
 
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.trial import first_images
+from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
 from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
+from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.probes.own_metrics import RunLog, fault_of, load_metrics
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.spiking import LIF, RateTensor
+from rbp_engine.spiking import OwnNeuron, RateTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.rules import RULES
@@ -55,10 +57,12 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
         raise ValueError(why)
     images, labels = next(iter(feed.train.epoch(0)))
     images, labels = first_images(images, BATCH), labels[:BATCH]
-    missing = survey(model, images, preset.method.timesteps)
+    with shapes_of_inputs(model) as shapes:
+        missing = survey(model, images, preset.method.timesteps)
     result = {
+        "neurons": check_neurons(shapes),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "neuron_layers": sum(isinstance(module, LIF) for module in model.modules()),
+        "neuron_layers": sum(isinstance(module, NEURON_LAYERS) for module in model.modules()),
         "missing": [{"module": where, "operation": name, "why": why} for (where, name), why in missing.items()],
         "gradients": None,
         "metrics": {},
@@ -96,7 +100,10 @@ def built(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -
 def _keywords_refused(run: RunDirectory, preset: Preset) -> str:
     """A message if the user's class or function does not accept the keywords that it is called with, else ""."""
     keywords = dict.fromkeys([*KEYWORDS, *preset.model.args])
-    signature = inspect.signature(load_own(preset.model.name, run.code))
+    own = load_own(preset.model.name, run.code)
+    if inspect.isclass(own) and issubclass(own, OwnNeuron):
+        return f"{preset.model.name} is a neuron and no network: try it with --neuron"
+    signature = inspect.signature(own)
     try:
         signature.bind(**keywords)
     except TypeError as error:

@@ -59,11 +59,13 @@ class MethodCost:
 class Inspection:
     """The results of running the network; `layers` and `overall` are present only if no rule is missing.
 
+    `neurons` are the kinds of neurons of the user's own, which have been checked.
     `metrics` is what the user's own function has logged, by name, if the preset has one.
     """
 
     parameters: int
     neuron_layers: int
+    neurons: tuple[str, ...]
     missing: tuple[MissingRule, ...]
     layers: tuple[Agreement, ...]
     overall: Agreement | None
@@ -100,6 +102,7 @@ def inspect(loaded: LoadedPreset, on_progress: OnProgress = no_progress) -> Insp
     return Inspection(
         answer["parameters"],
         answer["neuron_layers"],
+        tuple(answer["neurons"]),
         tuple(MissingRule(**missing) for missing in answer["missing"]),
         tuple(Agreement(layer, **values) for layer, values in gradients["layers"].items()),
         None if gradients["all"] is None else Agreement("all layers", **gradients["all"]),

@@ -11,12 +11,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from rbp_engine.errors import SettingsError
 from rbp_engine.printable import one_line
 from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.spiking import LIF
+from rbp_engine.spiking import LIF, OwnNeuron
 
 Optimizer = TypeVar("Optimizer", bound=torch.optim.Optimizer)
 # Batch and instance norms, and those over the channels of a sample.
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-NEURONS = (LIF,)
+NEURONS = (LIF, OwnNeuron)
 # The key of a parameter group with its factor of the learning rate; groups without it have the rate itself.
 FACTOR = "lr_factor"
 # The methods that torch wraps to opt out of torch.compile.

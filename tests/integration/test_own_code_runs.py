@@ -193,7 +193,7 @@ def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list
     assert code != 2 or not (mine / "runs").exists()
 
 
-@pytest.mark.parametrize("page", ["own-network.md", "own-data.md"])
+@pytest.mark.parametrize("page", ["own-network.md", "own-neuron.md", "own-data.md"])
 def test_the_how_to_works_as_written(page: str, folder: Path, environment: dict[str, str]) -> None:
     text = (CHECKOUT / "docs" / page).read_text()
     files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
@@ -201,7 +201,7 @@ def test_the_how_to_works_as_written(page: str, folder: Path, environment: dict[
     for name, content in files.items():
         (folder / name).write_text(content)
     commands = "".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
-    assert commands.count("rbp train") == 3 - (page == "own-data.md")
+    assert commands.count("rbp train") == 3 - (page != "own-network.md")
     python = f'"{sys.executable}"'
     script = f"set -e\nrbp() {{ {python} -c 'from rbp_tui.cli import main; main()' \"$@\"; }}\n"
     script += f'python() {{ {python} "$@"; }}\n{commands}'

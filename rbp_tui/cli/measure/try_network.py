@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         "try",
         cls=TryCommand,
         epilog="Examples:  rbp try nets.py:MyNet --input 3,32,32 T=4   ·   rbp try nets.py:MyNet model.args.width=64"
-        "   ·   rbp try --example",
+        "   ·   rbp try mine.py:MyNeuron --neuron   ·   rbp try --example",
     )(try_network)
 
 
@@ -66,6 +66,9 @@ def try_network(
     classes: Annotated[int, typer.Option(min=2, max=100_000, help="Number of classes.")] = 10,
     batch: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
     frames: Annotated[bool, typer.Option("--frames", help="Another image at each timestep, as in event data.")] = False,
+    neuron: Annotated[
+        bool, typer.Option("--neuron", help="NAME is a neuron: check it, and try it in a small network.")
+    ] = False,
     example: Annotated[
         bool, typer.Option("--example", help=f"Only write a small network into {EXAMPLE_FILE}, to begin with.")
     ] = False,
@@ -94,8 +97,9 @@ def try_network(
         raise typer.BadParameter(f"which class or function of {network}? Name it as {network}:MyNet")
 
     def preset(*words: str) -> "LoadedPreset":
-        chosen = [*(overrides or []), *words]
-        return own_network.preset_for(network, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
+        chosen = [*([f"neuron.name={network}"] if neuron else []), *(overrides or []), *words]
+        within = "convnet" if neuron else network
+        return own_network.preset_for(within, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
 
     loaded = preset()
     what = f"running {network} once, then comparing gradients and measuring three methods"
@@ -143,6 +147,8 @@ def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]
         print_rich(_missing_table(found))
         say("[dim]all supported operations: docs/own-network.md[/]")
         return
+    for kind in found.neurons:
+        say("[green]✓[/] {}: keeps to itself, fires, resets; its derivatives are finite, and those of BPTT", kind)
     print_rich(styled("[green]✓[/] every operation has a rule\n"))
     print_rich(_agreement_table(found))
     if loaded.preset.probes.own:
@@ -204,7 +210,8 @@ def _at_most(value: int | None) -> str:
 
 def _preset_text(loaded: "LoadedPreset") -> str:
     preset = loaded.preset
+    neuron = f'[neuron]\nname = "{preset.neuron.name}"\n\n' if preset.neuron.name != "lif" else ""
     return (
-        f'[model]\nname = "{preset.model.name}"\n\n[method]\nname = "rate_m"\n'
+        f'[model]\nname = "{preset.model.name}"\n\n{neuron}[method]\nname = "rate_m"\n'
         f"timesteps = {preset.method.timesteps}\n\n[data]\nbatch_size = {preset.data.batch_size}\n"
     )

@@ -16,7 +16,7 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.schema import NeuronSection, Preset
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -67,13 +67,21 @@ def _settings(preset: "Preset") -> Rows:
         ("network", network(preset.model.name)),
         ("method", fmt.method(preset.method.name)),
         ("T", str(preset.method.timesteps)),
-        ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}"),
-        ("reset", neuron.reset + (", detached" if neuron.detach_reset else "")),
-        ("surrogate", f"{neuron.surrogate}{arguments}"),
+        *_neuron(neuron),
+        ("surrogate", one_line(f"{neuron.surrogate}{arguments}")),
         ("lr", f"{optim.lr:g} {optim.schedule}{warmup}, {optim.name}"),
         ("batch", str(preset.data.batch_size)),
         ("epochs", str(train.epochs)),
         ("precision", train.precision),
+    )
+
+
+def _neuron(neuron: "NeuronSection") -> Rows:
+    if neuron.name != "lif":  # it has none of LIF's settings
+        return (("neuron", one_line(neuron.name)),)
+    return (
+        ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}"),
+        ("reset", neuron.reset + (", detached" if neuron.detach_reset else "")),
     )
 
 

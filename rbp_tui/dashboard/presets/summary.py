@@ -20,7 +20,7 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.schema import NeuronSection, Preset
 
 
 def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord], measure: str) -> Group:
@@ -88,12 +88,18 @@ def _settings(preset: "Preset") -> Table:
     for words in (
         ("network", preset.model.name, "T", str(method.timesteps)),
         ("method", fmt.method(method.name), "loss", loss),
-        ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}", "reset", neuron.reset),
+        _neuron(neuron),
         ("epochs", str(preset.train.epochs), "batch", str(preset.data.batch_size)),
         ("lr", f"{optim.lr:g} {optim.schedule}{warmup}", "optim", optim.name),
     ):
         grid.add_row(*(Text(one_line(word)) for word in words))  # a string would be markup
     return grid
+
+
+def _neuron(neuron: "NeuronSection") -> tuple[str, str, str, str]:
+    if neuron.name != "lif":  # it has none of LIF's settings
+        return "neuron", neuron.name, "surrogate", neuron.surrogate
+    return "λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}", "reset", neuron.reset
 
 
 def _grid(columns: int) -> Table:
