@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.data.preprocess import Frames, Preprocess
+from rbp_engine.data.preprocess import Preprocess
 from rbp_engine.methods import Method
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
@@ -54,10 +54,14 @@ class Loaded:
         batches of the run's size, and each begins from rest. Raises ValueError for anything else.
         """
         samples = self.preprocess.raw(images)
-        batch_dimension = 1 if isinstance(self.preprocess, Frames) else 0
+        batch_dimension = 1 if self.preprocess.has_time else 0
         batches = samples.split(self.preset.data.batch_size, batch_dimension)
-        logits = [self.method.predict(self.model, self.preprocess(batch.to(self.device))).mean(0) for batch in batches]
+        logits = [self._logits(batch) for batch in batches]
         return torch.cat(logits)
+
+    def _logits(self, raw: Tensor) -> Tensor:
+        inputs = self.preprocess(raw.to(self.device))
+        return self.method.predict(self.model, inputs, time=self.preprocess.has_time).mean(0)
 
 
 def load(
@@ -75,7 +79,8 @@ def load(
     checkpoint, or of a file of weights that rbp wrote. A text with a slash is a path, and so is one that ends in
     .safetensors. `weights` says which weights of a run. `device` is "auto", "cpu", "cuda" or "cuda:N".
 
-    Code of a run that you have not launched yourself, as its author's own network, is executed only with `trust`.
+    Code of a run that you have not launched yourself, as its author's own network or loss, is executed only with
+    `trust`.
 
     Raises NoSuchRun, other RunErrors, and PresetError for a run that is not there or cannot be used; CheckpointError if
     there are no weights yet, or they are damaged or of another network; DeviceError.
@@ -85,24 +90,24 @@ def load(
     file, run = _find(source, weights, Path(runs_dir) if runs_dir is not None else None)
     where = choose_device(device)
     recipe = _recipe(file, run, where, trust=trust)
-    preset, code = recipe.preset, Path()
-    if own := [name for name in (preset.model.name, preset.neuron.name, preset.neuron.surrogate) if is_own(name)]:
-        if run is None:
-            raise CheckpointError(
-                f"{file} is of {own[0]}, code of its author's own, which is kept in the run: load the folder of the run"
-            )
+    preset, code = recipe.preset, run.code if run is not None else None
+    own = [name for name in (preset.model.name, preset.neuron.name, preset.neuron.surrogate) if is_own(name)]
+    if run is not None and (own or is_own(preset.loss.name)):
         _require_code(run, trust=trust)
-        code = run.code
+    elif own:
+        raise CheckpointError(
+            f"{file} is of {own[0]}, code of its author's own, which is kept in the run: load the folder of the run"
+        )
     model = build_network(
         preset,
         classes=recipe.classes,
         channels=recipe.preprocess.channels,
-        code=code,
+        code=code or Path(),
         kernel=choose_kernel(preset, 0, where)[0],
         device=where,
     )
     checkpoint.load_weights_file(file, _called(file, run), model)
-    return Loaded(model.eval(), build_method(preset), recipe.preprocess, recipe.classes, preset, where, file, run)
+    return Loaded(model.eval(), build_method(preset, code), recipe.preprocess, recipe.classes, preset, where, file, run)
 
 
 def load_with_data(run: RunDirectory, *, weights: Weights, device: str) -> Loaded:

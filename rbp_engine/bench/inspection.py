@@ -19,7 +19,10 @@ from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
 from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
-from rbp_engine.methods.protocol import as_sequence, carried, check_images
+from rbp_engine.methods.inputs import Input, check_images, is_static
+from rbp_engine.methods.loss import CROSS_ENTROPY
+from rbp_engine.methods.objective import StepLoss
+from rbp_engine.methods.protocol import carried
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.layers import NEURON_LAYERS
@@ -29,10 +32,10 @@ from rbp_engine.spiking import OwnNeuron, RateTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.rules import RULES
-from rbp_engine.train.build import build_feed, build_model
+from rbp_engine.train.build import build_feed, build_loss, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.seeding import seed_everything
-from rbp_engine.user_code import load_own, own_frames
+from rbp_engine.user_code import is_own, load_own, own_frames
 
 # The keywords that a user's own network is called with, besides those in `model.args`.
 KEYWORDS = ("num_classes", "in_channels", "neuron")
@@ -70,7 +73,7 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     if not missing:
         say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
-        result["gradients"] = cosines(model, images, labels, preset)
+        result["gradients"] = cosines(model, images, labels, preset, _loss(preset, run))
     if not missing and preset.probes.own:
         result["metrics"] = _metrics(preset.probes.own, run, model)
     return result
@@ -148,7 +151,7 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
 def _rates(images: Tensor, timesteps: int) -> RateTensor:
     """The input of rate_M, the carrier that demands most of an operation."""
     check_images(images, timesteps)
-    return RateTensor(as_sequence(images, timesteps))
+    return RateTensor(Input(images, timesteps, is_static(images)).sequence())
 
 
 def _rule_or_per_step(rule: Any, found: Missing) -> Callable[..., Any]:
@@ -177,7 +180,14 @@ def _check_logits(model: nn.Module, images: Tensor, timesteps: int, classes: int
         )
 
 
-def cosines(model: nn.Module, images: Tensor, labels: Tensor, preset: Preset) -> dict[str, Any]:
+def _loss(preset: Preset, run: RunDirectory) -> StepLoss:
+    """The loss to compare gradients of: a user's own, else cross entropy, which every method has."""
+    return build_loss(preset, run.code) if is_own(preset.loss.name) else CROSS_ENTROPY
+
+
+def cosines(
+    model: nn.Module, images: Tensor, labels: Tensor, preset: Preset, loss: StepLoss = CROSS_ENTROPY
+) -> dict[str, Any]:
     """By method, the cosine of its gradient with BPTT's, over all weights and for each layer; None if one is 0."""
     timesteps = preset.method.timesteps
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -186,7 +196,7 @@ def cosines(model: nn.Module, images: Tensor, labels: Tensor, preset: Preset) ->
         model.load_state_dict(start)
         model.zero_grad(set_to_none=True)
         seed_everything(preset.run.seed)  # the same dropout masks
-        create_method(method, timesteps).step(model, images, labels)
+        create_method(method, timesteps, loss=loss).step(model, images, labels)
         return {
             name: parameter.grad.double().flatten()
             for name, parameter in model.named_parameters()

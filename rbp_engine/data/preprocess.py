@@ -1,7 +1,7 @@
 """From raw samples, as a data set has them, to the input of a network. Files of weights carry this along."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ class Pixels:
 
     `crop` is the side in pixels of the centre that is cut out of image files, 0 for a set whose images have one size.
     """
+
+    has_time: ClassVar[bool] = False
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -77,6 +79,8 @@ class Pixels:
 @dataclass(frozen=True)
 class Frames:
     """Frames of events or of a sequence, one for each timestep: multiplied by `scale`."""
+
+    has_time: ClassVar[bool] = True
 
     channels: int
     scale: float = 1.0

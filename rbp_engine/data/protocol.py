@@ -68,6 +68,11 @@ class Feed:
     loaders: tuple[BatchLoader, ...] = ()
     class_names: tuple[str, ...] = ()
 
+    @property
+    def has_time(self) -> bool:
+        """Whether images are [T, B, …], one for each timestep, and not [B, …]."""
+        return self.preprocess.has_time
+
     def start(self) -> None:
         """Start all worker processes; call this before torch.distributed starts threads in this process."""
         for loader in self.loaders:

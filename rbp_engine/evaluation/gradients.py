@@ -21,7 +21,9 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int] = ()) -> list[d
     """
     precision = trained.loaded.preset.train.precision
     trained_with = trained.loaded.method.loss
-    loss = Loss(label_smoothing=trained_with.label_smoothing) if trained_with.at_every_step else trained_with
+    loss = trained_with
+    if isinstance(trained_with, Loss) and trained_with.at_every_step:
+        loss = Loss(label_smoothing=trained_with.label_smoothing)
     results = []
     for steps in timesteps or [trained.timesteps]:
         images, labels = first_samples(*next(iter(trained.feed(steps).test)), PROBED)

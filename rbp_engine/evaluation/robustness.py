@@ -12,7 +12,7 @@ from rbp_engine.evaluation.accuracy import Carrier, evaluate_by_step, shuffled
 from rbp_engine.evaluation.plain import PlainPass
 from rbp_engine.evaluation.trained import Trained
 from rbp_engine.evaluation.work import Work
-from rbp_engine.methods.protocol import is_static
+from rbp_engine.methods.inputs import is_static
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import DROPPED, NOISE, SHUFFLED, TIMESTEPS, Disturbed, Robustness
 from rbp_engine.spiking.carriers.sequence import SequenceTensor

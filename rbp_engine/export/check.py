@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from rbp_engine.export.errors import ExportError
 from rbp_engine.export.graph import Written
 from rbp_engine.export.interpreter import execute
-from rbp_engine.methods.protocol import is_static, predict
+from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.protocol import predict
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels.neuron_input import Current
 from rbp_engine.spiking.lif_parameters import LIFParameters

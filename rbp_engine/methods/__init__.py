@@ -19,7 +19,8 @@ __all__ = ["METHODS", "Loss", "Method", "StepOutput", "create_method"]
 def create_method(name: str, timesteps: int, **settings: Any) -> Method:
     """The training method of that name.
 
-    Settings: `precision`; `loss`, a Loss; `loss_scale` of the rate methods. Raises TypeError for a setting that does
+    Settings: `precision`; `loss`, a Loss, or a function of the mean logits [B, C] and the labels that returns a scalar;
+    `loss_scale` of the rate methods. Raises TypeError for a setting that does
     not apply to the method, or a T that is not whole, and ValueError for a value that does not.
     """
     if name not in METHODS:

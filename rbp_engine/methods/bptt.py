@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import full
+from rbp_engine.methods.objective import Objective
 from rbp_engine.methods.protocol import (
     BaseMethod,
     StepOutput,
-    as_sequence,
     backward,
     carried,
-    images_by_step,
 )
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor
@@ -22,11 +22,10 @@ class BPTT(BaseMethod):
 
     name = "bptt"
 
-    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-        sequence = as_sequence(images, self.timesteps)
-        output = carried(model(sequence), SequenceTensor)
-        logits = output.steps() if self.loss.at_every_step else output.time_mean()
-        return backward(model, self.loss, logits, labels, weight)
+    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
+        output = carried(model(shown.sequence()), SequenceTensor)
+        logits = output.steps() if objective.at_every_step else output.time_mean()
+        return backward(model, objective, logits, weight)
 
 
 class BPTTSingleStep(BaseMethod):
@@ -34,12 +33,12 @@ class BPTTSingleStep(BaseMethod):
 
     name = "bptt_s"
 
-    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
         by_step = []
-        for images_t in images_by_step(images, self.timesteps):
+        for images_t in shown.by_step():
             state.next_pass()
             by_step.append(carried(model(StepTensor(images_t, state, through_time=True)), StepTensor).values())
         state.check_complete()
         logits = full(torch.stack(by_step))
-        return backward(model, self.loss, logits if self.loss.at_every_step else logits.mean(0), labels, weight)
+        return backward(model, objective, logits if objective.at_every_step else logits.mean(0), weight)

@@ -15,13 +15,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import full
+from rbp_engine.methods.objective import Objective
 from rbp_engine.methods.protocol import (
     BaseMethod,
     StepOutput,
     carried,
     gradients_stay_local,
-    images_by_step,
 )
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
@@ -33,19 +34,19 @@ class SLTT(BaseMethod):
     name = "sltt"
     carrier: ClassVar[type[StepTensor]] = StepTensor
 
-    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
         by_step = []
-        for step, images_t in enumerate(images_by_step(images, self.timesteps), start=1):
+        for step, images_t in enumerate(shown.by_step(), start=1):
             state.next_pass()
             with gradients_stay_local(model) if step < self.timesteps else nullcontext():
                 out = carried(model(self.carrier(images_t, state, through_time=False)), self.carrier).values()
-                (self.loss(out, labels) * weight / self.timesteps).backward()
+                (objective(out) * weight / self.timesteps).backward()
             by_step.append(full(out.detach()))
         state.check_complete()
         outputs = torch.stack(by_step)
         logits = outputs.mean(0)
-        loss = self.loss.of_steps(outputs, labels) if self.loss.at_every_step else self.loss(logits, labels)
+        loss = objective.of_steps(outputs) if objective.at_every_step else objective(logits)
         return StepOutput(loss, logits)
 
 

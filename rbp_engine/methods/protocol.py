@@ -16,7 +16,10 @@ from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from rbp_engine.methods.inputs import Input, MakeCarrier, check_images, is_static
 from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
+from rbp_engine.methods.objective import Objective, StepLoss
+from rbp_engine.methods.own_loss import LossFunction, OwnLoss
 from rbp_engine.spiking import Carrier, SequenceTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 
@@ -42,14 +45,23 @@ class Method(Protocol):
     name: str
     timesteps: int
     precision: Precision
-    loss: Loss
+    loss: StepLoss
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
+    def step(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        weight: float | Tensor = 1.0,
+        *,
+        time: bool | None = None,
+    ) -> StepOutput:
         """Reset, run forward and backward, and add the gradients to `.grad`; nothing is zeroed, no weight changes.
 
         `images` is [B, C, H, W], or [B, N] for a network without convolutions, shown at every timestep; or
-        [T, B, C, H, W]. `labels` is [B], or [B, C] with the probabilities of classes. The gradients are multiplied by
-        `weight`, the part of a larger batch that this one is, and a scale against underflow; the output is not.
+        [T, B, C, H, W]. `time` says of any shape whether the first dimension is time: [T, B, …] or [B, …]. `labels` is
+        [B], or [B, C] with the probabilities of classes. The gradients are multiplied by `weight`, the part of a larger
+        batch that this one is, and a scale against underflow; the output is not.
         Images are floating point, and are taken to `precision`, or in "fp32" to the type of the network's weights.
         torch.compile of the model and torch.autocast around the step change nothing.
         Raises ValueError where the input's T is another, and TypeError where images are integers or the network has
@@ -57,8 +69,10 @@ class Method(Protocol):
         """
         ...
 
-    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        """Logits at every timestep, [T, B, C], in evaluation mode and without a graph."""
+    def predict(
+        self, model: nn.Module, images: Tensor, timesteps: int | None = None, *, time: bool | None = None
+    ) -> Tensor:
+        """Logits at every timestep, [T, B, C], in evaluation mode and without a graph; `images` as of a step."""
         ...
 
 
@@ -79,30 +93,44 @@ def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
 class BaseMethod:
     """What all methods share: T, the precision, the loss, the checks before a step, and the prediction.
 
-    A method implements `_step`, from images [B, C, H, W] or [T, B, C, H, W] in the right type to the gradients.
+    A method implements `_step`, from an input in the right type to the gradients of the objective.
     """
 
-    def __init__(self, timesteps: int, precision: Precision = "fp32", loss: Loss = CROSS_ENTROPY) -> None:
+    def __init__(
+        self, timesteps: int, precision: Precision = "fp32", loss: StepLoss | LossFunction = CROSS_ENTROPY
+    ) -> None:
         check_timesteps(timesteps)
         self.timesteps = timesteps
         self.precision = precision
-        self.loss = loss
+        self.loss: StepLoss = loss if isinstance(loss, (Loss, OwnLoss)) else OwnLoss(loss)
 
     @_never_compiled
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
-        check_images(images, self.timesteps)
+    def step(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        weight: float | Tensor = 1.0,
+        *,
+        time: bool | None = None,
+    ) -> StepOutput:
+        check_images(images, self.timesteps, time)
         check_neurons(model)
         warn_of_silent_hooks(model)
         reset_state(model)
         with uncompiled_without_autocast(images.device):
-            return self._step(model, converted(images, self.precision, model), labels, weight)
+            shown = Input(converted(images, self.precision, model), self.timesteps, is_static(images, time))
+            return self._step(model, shown, Objective(self.loss, labels), weight)
 
-    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         raise NotImplementedError
 
     @_never_compiled
-    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, self.timesteps if timesteps is None else timesteps, self.precision)
+    def predict(
+        self, model: nn.Module, images: Tensor, timesteps: int | None = None, *, time: bool | None = None
+    ) -> Tensor:
+        steps = self.timesteps if timesteps is None else timesteps
+        return predict(model, images, steps, self.precision, time=time)
 
 
 def check_timesteps(timesteps: Any) -> None:
@@ -119,26 +147,6 @@ def check_neurons(model: nn.Module) -> None:
         raise TypeError(why)
 
 
-def check_images(images: Tensor, timesteps: int) -> None:
-    """Raise TypeError unless `images` is a floating-point tensor.
-
-    Raise ValueError unless it is [B, C, H, W], [B, N], or [T, B, C, H, W] with this T, and holds an image.
-    """
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images must be a tensor, got {type(images).__name__}")
-    if not images.is_floating_point():
-        raise TypeError(f"images must be floating point, got {images.dtype}; divide uint8 by 255: images.float() / 255")
-    if images.ndim not in (2, 4, 5):
-        raise ValueError(f"images are [B, C, H, W], [T, B, C, H, W] or [B, N], got the shape {list(images.shape)}")
-    if images.ndim == 5 and len(images) != timesteps:
-        raise ValueError(
-            f"the input has {len(images)} timesteps, the method {timesteps}: images {list(images.shape)} are read as "
-            "[T, B, C, H, W]"
-        )
-    if not images.numel():
-        raise ValueError(f"the batch is empty: images {list(images.shape)}")
-
-
 def converted(images: Tensor, precision: Precision, model: nn.Module) -> Tensor:
     """The images in the type that convolutions, linear layers and spikes then have.
 
@@ -151,23 +159,6 @@ def converted(images: Tensor, precision: Precision, model: nn.Module) -> Tensor:
     return full(images.to(weights.dtype))
 
 
-def as_sequence(
-    images: Tensor, timesteps: int, carrier: Callable[[Tensor, int, bool], SequenceTensor] = SequenceTensor
-) -> SequenceTensor:
-    """The images as the network's input; [B, C, H, W] stay one image that is the same at every step."""
-    return carrier(images, timesteps, is_static(images))
-
-
-def images_by_step(images: Tensor, timesteps: int) -> list[Tensor]:
-    """The images [B, C, H, W] of each timestep."""
-    return [images] * timesteps if is_static(images) else list(images.unbind(0))
-
-
-def is_static(images: Tensor) -> bool:
-    """Whether images are the same at every timestep: [B, C, H, W] or [B, N], and not [T, B, C, H, W]."""
-    return images.ndim < 5
-
-
 def carried(output: Any, carrier: type[C]) -> C:
     """The network's output; TypeError unless it is the carrier that was fed in."""
     if not isinstance(output, carrier):
@@ -175,16 +166,16 @@ def carried(output: Any, carrier: type[C]) -> C:
     return output
 
 
-def backward(model: nn.Module, loss: Loss, logits: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-    """Add the gradients of the loss, multiplied by `weight`.
+def backward(model: nn.Module, objective: Objective, logits: Tensor, weight: float | Tensor) -> StepOutput:
+    """Add the gradients of the objective, multiplied by `weight`.
 
     `logits` are, with their graph, the time mean [B, C], or for a loss at every step the sequence [T, B, C].
     """
-    value = loss.of_steps(logits, labels) if loss.at_every_step else loss(logits, labels)
+    value = objective.of_steps(logits) if objective.at_every_step else objective(logits)
     with _batches_counted_once(model):
         (value * weight).backward()
     found = full(logits).detach()
-    return StepOutput(value.detach(), found.mean(0) if loss.at_every_step else found)
+    return StepOutput(value.detach(), found.mean(0) if objective.at_every_step else found)
 
 
 @contextmanager
@@ -248,17 +239,18 @@ def predict(
     images: Tensor,
     timesteps: int,
     precision: Precision = "fp32",
-    carrier: Callable[[Tensor, int, bool], SequenceTensor] = SequenceTensor,
+    carrier: MakeCarrier = SequenceTensor,
+    time: bool | None = None,
 ) -> Tensor:
     """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back.
 
-    `carrier` makes the network's input of (images, T, whether they are the same at every step).
+    `carrier` makes the network's input; `time` is as of `is_static`.
     """
     check_timesteps(timesteps)
-    check_images(images, timesteps)
+    check_images(images, timesteps, time)
     check_neurons(model)
     reset_state(model)
-    sequence = as_sequence(converted(images, precision, model), timesteps, carrier)
+    sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence(carrier)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
+from rbp_engine.methods.inputs import Input
+from rbp_engine.methods.loss import CROSS_ENTROPY, full
+from rbp_engine.methods.objective import Objective, StepLoss
+from rbp_engine.methods.own_loss import LossFunction
 from rbp_engine.methods.protocol import (
     BaseMethod,
     Precision,
     StepOutput,
-    as_sequence,
     backward,
     carried,
-    images_by_step,
-    is_static,
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
@@ -42,12 +42,12 @@ class RateMethod(BaseMethod):
         timesteps: int,
         loss_scale: LossScale = "1/T",
         precision: Precision = "fp32",
-        loss: Loss = CROSS_ENTROPY,
+        loss: StepLoss | LossFunction = CROSS_ENTROPY,
     ) -> None:
         super().__init__(timesteps, precision, loss)
-        if loss.at_every_step:
+        if self.loss.at_every_step:
             raise ValueError(
-                f"the loss {loss.name!r} is a mean over timesteps of a loss of each, and the backward pass of "
+                f"the loss {self.loss.name!r} is a mean over timesteps of a loss of each, and the backward pass of "
                 f"{self.name} has the mean output only: use the loss 'ce' or 'mse', or a method that propagates "
                 "every timestep back (bptt, bptt_s, sltt, ottt)"
             )
@@ -61,9 +61,9 @@ class RateM(RateMethod):
 
     name = "rate_m"
 
-    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-        logits = carried(model(RateTensor(as_sequence(images, self.timesteps))), RateTensor).rate()
-        return backward(model, self.loss, logits, labels, self.scale * weight)
+    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
+        logits = carried(model(RateTensor(shown.sequence())), RateTensor).rate()
+        return backward(model, objective, logits, self.scale * weight)
 
 
 class RateS(RateMethod):
@@ -75,29 +75,27 @@ class RateS(RateMethod):
 
     name = "rate_s"
 
-    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         check_spectral_norm(model)
         with parametrize.cached():
             compute_parametrised_weights(model)
-            return self._two_phases(model, images, labels, weight)
+            return self._two_phases(model, shown, objective, weight)
 
-    def _two_phases(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+    def _two_phases(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
-        static = is_static(images)
         total: Tensor | None = None
         with torch.no_grad():
-            for images_t in images_by_step(images, self.timesteps):
+            for images_t in shown.by_step():
                 state.next_pass()
-                logits_t = full(carried(model(MeanStepTensor(images_t, state, static)), MeanStepTensor).values())
+                logits_t = full(carried(model(MeanStepTensor(images_t, state, shown.static)), MeanStepTensor).values())
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
         state.next_pass()
-        mean = images if static else images.mean(0)
         with _batches_uncounted(model):
-            rate = carried(model(MeanTensor(mean, state, static)), MeanTensor).rate()
+            rate = carried(model(MeanTensor(shown.mean(), state, shown.static)), MeanTensor).rate()
         state.check_complete()
         logits = WithValue.apply(full(rate), total / self.timesteps)
-        return backward(model, self.loss, logits, labels, self.scale * weight)
+        return backward(model, objective, logits, self.scale * weight)
 
 
 def check_spectral_norm(model: nn.Module) -> None:

@@ -150,8 +150,12 @@ def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyP
             "'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt"
         )
         found.append((("loss", "name"), message))
-    if name in ("ce", "mse") and _is_number(weight) and weight > 0:
+    own = isinstance(name, str) and OWN_CODE.fullmatch(name) is not None
+    if (name in ("ce", "mse") or own) and _is_number(weight) and weight > 0:
         found.append((("loss", "mse_weight"), f"is for the loss 'tet', and loss.name is '{name}'. Use 0.0"))
+    if own and _is_number(smoothing := loss.get("label_smoothing")) and smoothing > 0:
+        message = f"is for the losses ce, mse and tet, and loss.name is '{name}', which gets plain labels. Use 0.0"
+        found.append((("loss", "label_smoothing"), message))
     return found
 
 

@@ -1,4 +1,4 @@
-"""A user's own network, neuron, surrogate, data set or metrics: a Python file beside the preset, like `nets.py:MyNet`.
+"""A user's own network, neuron, surrogate, data set, loss or metrics: a Python file, named like `nets.py:MyNet`.
 
 The file is copied into every run that uses it, and its hash is part of the experiment's. Nothing is executed here.
 """
@@ -26,6 +26,7 @@ FIELDS: Final = (
     ("neuron", "name"),
     ("neuron", "surrogate"),
     ("data", "name"),
+    ("loss", "name"),
     ("probes", "own"),
 )
 OUTSIDE = "a run executes only what is in its own folder of code: expected a file's name without folders"

@@ -8,7 +8,7 @@ surrogates are in `rbp_engine/vocabulary.py`, so that an unknown one is refused 
 
 import itertools
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -269,11 +269,13 @@ class MethodSection(Section):
 class LossSection(Section):
     """What training minimises."""
 
-    name: LossName = field(
+    name: Annotated[str, known_or_own(get_args(LossName))] = field(
         "ce",
         "result",
         "",
-        "Cross entropy (ce) or squared error (mse) of the mean output, or cross entropy at every timestep (tet).",
+        "Cross entropy (ce) or squared error (mse) of the mean output, or cross entropy at every timestep (tet); your "
+        "own as mine.py:f, relative to the preset.",
+        get_args(LossName),
         later=True,
     )
     label_smoothing: float = field(

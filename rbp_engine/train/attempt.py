@@ -69,10 +69,16 @@ def _run_attempt(
     model = build_model(run, preset, feed, device)
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
-    optimizer, method = build_optimizer(preset, model), build_method(preset)
+    optimizer, method = build_optimizer(preset, model), build_method(preset, run.code)
     schedule = build_schedule(preset, len(feed.train))
     step = OptimizerStep(
-        model, method, optimizer, ranks, accumulate=preset.train.accumulate, clip_norm=preset.optim.clip_norm
+        model,
+        method,
+        optimizer,
+        ranks,
+        accumulate=preset.train.accumulate,
+        clip_norm=preset.optim.clip_norm,
+        time=feed.has_time,
     )
     seed_rank(preset.run.seed, ranks.rank)
 
@@ -138,7 +144,7 @@ def _run_attempt(
     if status == "completed" and feed.test is not feed.validation:
         journal.update(phase=Phase.EVALUATING)
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
-        report_test(model, method, feed.test, recorder, best)
+        report_test(step, feed.test, recorder, best)
     feed.stop()
     return status, ranks
 

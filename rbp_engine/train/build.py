@@ -1,14 +1,17 @@
 """From a run's preset to the objects that train: data, network, method, optimizer."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
+from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import Loss, Method, create_method
+from rbp_engine.methods.own_loss import OwnLoss
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -16,6 +19,8 @@ from rbp_engine.spiking.lif_parameters import Kernel
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.schedule import Schedule
+from rbp_engine.user_code import is_own, load_own
+from rbp_engine.vocabulary import LossName
 
 
 def build_feed(
@@ -51,7 +56,7 @@ def build_model(run: RunDirectory, preset: Preset, feed: Feed, device: torch.dev
     )
     if any(map(is_lazy, model.parameters())):
         images, _ = next(iter(feed.train.epoch(0)))
-        build_method(preset).predict(model, images)
+        build_method(preset, None).predict(model, images, time=feed.has_time)
     return model
 
 
@@ -74,12 +79,35 @@ def build_network(
     ).to(device)
 
 
-def build_method(preset: Preset) -> Method:
-    """The training method of a run."""
+def build_method(preset: Preset, code: Path | None) -> Method:
+    """The training method of a run; `code` is the folder of the user's own code, None if it is not here."""
     scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
-    loss = Loss(**preset.loss.model_dump(), mse_target=preset.neuron.threshold)
     return create_method(
-        preset.method.name, preset.method.timesteps, precision=preset.train.precision, loss=loss, **scale
+        preset.method.name,
+        preset.method.timesteps,
+        precision=preset.train.precision,
+        loss=build_loss(preset, code),
+        **scale,
+    )
+
+
+def build_loss(preset: Preset, code: Path | None) -> Loss | OwnLoss:
+    """The loss of a run; without the `code` that it needs, one that raises OwnCodeError if it is called."""
+    asked = preset.loss
+    if is_own(asked.name):
+        return OwnLoss(load_own(asked.name, code) if code is not None else _loss_elsewhere, asked.name)
+    return Loss(
+        cast(LossName, asked.name),
+        label_smoothing=asked.label_smoothing,
+        mse_weight=asked.mse_weight,
+        mse_target=preset.neuron.threshold,
+    )
+
+
+def _loss_elsewhere(logits: Tensor, labels: Tensor) -> Tensor:
+    raise OwnCodeError(
+        "the loss of this network is its author's own, and its code is kept in the run: load the folder of the run, or "
+        "train with a method of your own (create_method)"
     )
 
 

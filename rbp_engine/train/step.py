@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods import Method, StepOutput
+from rbp_engine.methods.inputs import is_static
 from rbp_engine.methods.protocol import gradients_stay_local
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.optimisation import begin_momenta
@@ -18,7 +19,8 @@ class OptimizerStep:
 
     The share is processed in `accumulate` micro-batches, so that memory holds the graph of only one at a time; batch
     norm sees each micro-batch separately. Whatever the split, the gradient is that of the mean loss over the global
-    batch. `clip_norm` is the largest Euclidean norm of all gradients together, 0 for no limit. If the method computes
+    batch. `time` says whether the first dimension of images is time, None reads it off their number of dimensions.
+    `clip_norm` is the largest Euclidean norm of all gradients together, 0 for no limit. If the method computes
     in fp16, `scaler` keeps small gradients from becoming 0; its state belongs in a checkpoint.
     """
 
@@ -31,6 +33,7 @@ class OptimizerStep:
         *,
         accumulate: int = 1,
         clip_norm: float = 0.0,
+        time: bool | None = None,
     ) -> None:
         self.model = model
         self.method = method
@@ -38,6 +41,7 @@ class OptimizerStep:
         self.ranks = ranks
         self.accumulate = accumulate
         self.clip_norm = clip_norm
+        self.time = time
         self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, enabled=method.precision == "fp16")
         if self.scaler.is_enabled():
             begin_momenta(optimizer)
@@ -45,7 +49,7 @@ class OptimizerStep:
         self._parallel = ranks.parallel(model)
 
     def __call__(self, images: Tensor, labels: Tensor, total: int) -> StepOutput:
-        """Step on this process's images [B, C, H, W] or [T, B, C, H, W] and labels [B] of a batch of `total` samples.
+        """Step on this process's images [B, …] or [T, B, …] and labels [B] of a batch of `total` samples.
 
         The output is that of this process's share. Its loss is NaN if the gradients, the same on all processes, were
         not finite; this step and all later ones then change nothing. In fp16 such a step is skipped, the scale falls,
@@ -54,13 +58,14 @@ class OptimizerStep:
         self.optimizer.zero_grad(set_to_none=True)
         # The same number on every process, even if shares differ by one sample.
         parts = min(self.accumulate, total // self.ranks.size)
-        micro_batches = list(zip(images.tensor_split(parts, images.ndim - 4), labels.tensor_split(parts), strict=True))
+        batch_dimension = 0 if is_static(images, self.time) else 1
+        micro_batches = list(zip(images.tensor_split(parts, batch_dimension), labels.tensor_split(parts), strict=True))
         outputs = []
         for number, (part, part_labels) in enumerate(micro_batches, start=1):
             # Gradients are averaged over processes, so each sample of this one is weighted by `size`.
             weight = self._scaled(len(part_labels) * self.ranks.size / total, labels.device)
             with gradients_stay_local(self._parallel) if number < parts else nullcontext():
-                outputs.append(self.method.step(self._parallel, part, part_labels, weight))
+                outputs.append(self.method.step(self._parallel, part, part_labels, weight, time=self.time))
         if self.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from rbp_engine.data.protocol import EvaluationSource, TrainingSource
-from rbp_engine.methods import Method
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.optimisation import set_learning_rate
@@ -58,7 +56,7 @@ def train(
                     if end:
                         return ENDS[end]
             recorder.end_epoch()
-            result = evaluate(step.model, step.method, validation, stop, recorder)
+            result = evaluate(step, validation, stop, recorder)
             if result is None:
                 checkpointer.save(at)
                 [end] = ranks.largest(stop.level)
@@ -73,21 +71,19 @@ def train(
     return "completed"
 
 
-def report_test(
-    model: nn.Module, method: Method, test: EvaluationSource, recorder: Recorder, best: Checkpoint | None
-) -> None:
+def report_test(step: OptimizerStep, test: EvaluationSource, recorder: Recorder, best: Checkpoint | None) -> None:
     """Evaluate the test set once with the last and once with the best weights, after training with a held-out split."""
-    last = evaluate(model, method, test, None, recorder)
+    last = evaluate(step, test, None, recorder)
     results = {"last": last}
     if best is not None:
-        load_weights(best, model)
-        results["best"] = evaluate(model, method, test, None, recorder)
+        load_weights(best, step.model)
+        results["best"] = evaluate(step, test, None, recorder)
     recorder.test({weights: result for weights, result in results.items() if result is not None})
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, method: Method, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
+    step: OptimizerStep, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
     """Loss, top-1 and top-5 over all batches, from the logits' time mean, and top-1 after each timestep.
 
@@ -95,13 +91,13 @@ def evaluate(
 
     Each rank evaluates its share, with the running statistics of rank 0; all return the same.
     """
-    recorder.ranks.share_buffers(model)
-    scores, left = ScoreSums(method.timesteps), False
+    recorder.ranks.share_buffers(step.model)
+    scores, left = ScoreSums(step.method.timesteps), False
     for images, labels in batches:
         if stop is not None and stop.level:
             left = True
             break
-        scores.add(method.predict(model, images), labels)
+        scores.add(step.method.predict(step.model, images, time=step.time), labels)
         recorder.alive()
     own = [*scores.sums(), scores.samples, left]
     loss_sum, top1, top5, *by_step, count, ranks_left = recorder.ranks.gather(own).sum(0).tolist()

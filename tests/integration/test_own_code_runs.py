@@ -41,6 +41,17 @@ METRICS = """\
 def measure(run, model):
     run.log("epoch", run.epoch)
 """
+LOSSES = """\
+from torch.nn.functional import multi_margin_loss
+
+
+def margin(logits, labels):
+    return multi_margin_loss(logits, labels)
+
+
+def summed(logits, labels):
+    return multi_margin_loss(logits, labels, reduction="none")
+"""
 PRESET = """\
 [data]
 name = "sets.py:halves"
@@ -111,11 +122,13 @@ def summary(folder: Path, name: str) -> dict[str, Any]:
 
 def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: Rbp, mine: Path) -> None:
     (mine / "metrics.py").write_text(METRICS)
-    rbp("train", "mine.toml", "--id", "first", "epochs=4", "probes.own=metrics.py:measure", "probes.health=true")
+    (mine / "losses.py").write_text(LOSSES)
+    probes = "probes.own=metrics.py:measure", "probes.health=true"
+    rbp("train", "mine.toml", "--id", "first", "epochs=4", *probes, "loss.name=losses.py:margin")
     run = mine / "runs" / "first"
     assert summary(mine, "first")["last"]["top1"] > 0.9
     copies = {path.name: path.read_text() for path in (run / "code").glob("*.py")}
-    assert copies == {"nets.py": NETS, "sets.py": SETS, "metrics.py": METRICS}
+    assert copies == {"nets.py": NETS, "sets.py": SETS, "metrics.py": METRICS, "losses.py": LOSSES}
     assert 'name = "nets.py:net"' in (run / "preset.toml").read_text()
     (row,) = json.loads(rbp("report", "--json").stdout)["rows"]
     assert (row["data"], row["network"]) == ("sets.py:halves", "nets.py:net")
@@ -175,12 +188,15 @@ def test_changing_a_file_changes_the_experiment_and_moving_it_does_not(rbp: Rbp,
         (["model.name=nets.py"], 2, 'or your own as file.py:name, got the string "nets.py"'),
         (["model.args.day=2020-01-01"], 2, "'day' takes text, true or false, finite numbers"),
         (["model.name=wrong.py:number"], 1, "wrong.py:number gave int, not a torch.nn.Module"),
+        (["loss.name=losses.py:margin", "loss.label_smoothing=0.1"], 2, "losses.py:margin', which gets plain labels"),
+        (["loss.name=losses.py:summed"], 1, "the loss losses.py:summed returned the shape [20]: it must be one number"),
         (["model.args.widht=1"], 1, "unexpected keyword argument 'widht'"),
         (["data.name=wrong.py:nothing"], 1, "wrong.py:nothing gave NoneType, not rbp_engine.data.splits.DataSplits"),
         (["model.name=wrong.py:prelu"], 1, "'prelu' has no rule for spikes over time"),
     ],
 )
 def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list[str], code: int, message: str) -> None:
+    (mine / "losses.py").write_text(LOSSES)
     (mine / "wrong.py").write_text(
         "from torch import nn\n"
         "def number(**settings): return 3\n"

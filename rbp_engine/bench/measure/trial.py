@@ -57,11 +57,12 @@ class Trial:
     def _step_of(self, preset: Preset) -> OptimizerStep:
         return OptimizerStep(
             self.model,
-            build_method(preset),
+            build_method(preset, self.run.code),
             self.optimizer,
             Ranks(),
             accumulate=preset.train.accumulate,
             clip_norm=preset.optim.clip_norm,
+            time=self.feed.has_time,
         )
 
     def optimizer_bytes(self) -> int:

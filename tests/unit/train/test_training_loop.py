@@ -80,9 +80,9 @@ class Spoiled:
         self.method = method
         self.left = first
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float) -> Any:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float, **how: Any) -> Any:
         self.left -= 1
-        return self.method.step(model, images * float("nan") if self.left <= 0 else images, labels, weight)
+        return self.method.step(model, images * float("nan") if self.left <= 0 else images, labels, weight, **how)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.method, name)
@@ -262,7 +262,7 @@ def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
     )
     attempt.checkpointer.recorder = attempt.recorder
     step = attempt.step.method.step
-    attempt.step.method.step = lambda *given: (seen.append(phase()), step(*given))[1]  # type: ignore[func-returns-value, method-assign]
+    attempt.step.method.step = lambda *given, **how: (seen.append(phase()), step(*given, **how))[1]  # type: ignore[func-returns-value, method-assign]
     assert attempt.go() == "completed"
     assert seen[0] == "compiling"
     assert seen[STEPS] == "evaluating"

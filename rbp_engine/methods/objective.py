@@ -1,0 +1,47 @@
+"""What one training step minimises: a loss with the labels of the batch filled in, as a function of outputs alone."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+class StepLoss(Protocol):
+    """A loss of outputs and labels; `Loss` and `OwnLoss` are."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def at_every_step(self) -> bool:
+        """Whether it is a mean over timesteps, and not a loss of the mean output."""
+        ...
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of outputs [B, C], of the time mean or of one timestep."""
+        ...
+
+    def of_steps(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean over t of the loss of each timestep's outputs, [T, B, C]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a batch."""
+
+    loss: StepLoss
+    labels: Tensor
+
+    @property
+    def at_every_step(self) -> bool:
+        """Whether it needs the outputs of every timestep."""
+        return self.loss.at_every_step
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Of outputs [B, C], of the time mean or of one timestep."""
+        return self.loss(logits, self.labels)
+
+    def of_steps(self, logits: Tensor) -> Tensor:
+        """The mean over t, of the outputs of each timestep [T, B, C]."""
+        return self.loss.of_steps(logits, self.labels)
