@@ -18,7 +18,7 @@ from rbp_engine.run.trust import Untrusted, require_launch
 from rbp_engine.settings.machine import runs_directory
 from rbp_engine.train.build import build_feed, build_method, build_network
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.checkpoints.checkpoint import WEIGHTS
+from rbp_engine.train.checkpoints.checkpoint import AVERAGED, WEIGHTS
 from rbp_engine.train.checkpoints.recipe import Recipe, read_recipe
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.errors import CheckpointError
@@ -68,6 +68,7 @@ def load(
     source: str | Path,
     *,
     weights: Weights = "best",
+    ema: bool = False,
     device: str = "auto",
     trust: bool = False,
     runs_dir: str | Path | None = None,
@@ -77,7 +78,8 @@ def load(
     `source` is a run, named as in commands (an id, a unique prefix, its last four characters, a name, or "last") and
     looked for in `runs_dir`, by default the runs directory of the commands; or the path of a run's folder, of a
     checkpoint, or of a file of weights that rbp wrote. A text with a slash is a path, and so is one that ends in
-    .safetensors. `weights` says which weights of a run. `device` is "auto", "cpu", "cuda" or "cuda:N".
+    .safetensors. `weights` says which weights of a run, and `ema` takes their moving average
+    (train.ema), which is in the same checkpoint. `device` is "auto", "cpu", "cuda" or "cuda:N".
 
     Code of a run that you have not launched yourself, as its author's own network or loss, is executed only with
     `trust`.
@@ -88,6 +90,7 @@ def load(
     if weights not in ("best", "last"):
         raise ValueError(f"weights are 'best' or 'last', got {weights!r}")
     file, run = _find(source, weights, Path(runs_dir) if runs_dir is not None else None)
+    file = _averaged(file) if ema else file
     where = choose_device(device)
     recipe = _recipe(file, run, where, trust=trust)
     preset, code = recipe.preset, run.code if run is not None else None
@@ -110,12 +113,12 @@ def load(
     return Loaded(model.eval(), build_method(preset, code), recipe.preprocess, recipe.classes, preset, where, file, run)
 
 
-def load_with_data(run: RunDirectory, *, weights: Weights, device: str) -> Loaded:
+def load_with_data(run: RunDirectory, *, weights: Weights, device: str, ema: bool = False) -> Loaded:
     """The trained network of a run whose data may be read here: code of its author's own makes data, too.
 
     Raises as `load` does, and Untrusted for code that this user has not launched.
     """
-    loaded = load(run.path, weights=weights, device=device)
+    loaded = load(run.path, weights=weights, device=device, ema=ema)
     if is_own(loaded.preset.data.name):
         require_launch(run)
     return loaded
@@ -157,6 +160,14 @@ def _weights_of(run: RunDirectory, weights: Weights) -> Path:
         why = f": {skipped[0]}" if skipped else " yet"
         raise CheckpointError(f"{run.id} has no checkpoint of its {weights} weights{why}")
     return found.path / WEIGHTS
+
+
+def _averaged(file: Path) -> Path:
+    """The moving average beside a file of weights. Raises CheckpointError if there is none."""
+    average = file.with_name(AVERAGED)
+    if file.name != WEIGHTS or not average.is_file():
+        raise CheckpointError(f"there is no moving average of {file}: it is kept by runs with train.ema above 0")
+    return average
 
 
 def _problem(path: Path) -> str:

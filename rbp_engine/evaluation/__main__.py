@@ -29,7 +29,7 @@ def evaluation(run: RunDirectory, say: Say, asked: argparse.Namespace) -> dict[s
     """
     say("loading the network", 0.0)
     try:
-        trained, work = open_trained(run, asked.weights, asked.device), Work(say)
+        trained, work = open_trained(run, asked.weights, asked.device, ema=asked.ema), Work(say)
     except CheckpointError as error:
         raise RunError(str(error)) from error
     if asked.parts == ["gradients"]:
@@ -66,6 +66,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--parts", nargs="+", choices=("accuracy", "gradients", "classes", "robustness"))
     parser.add_argument("--weights", choices=("last", "best"), default="last")
+    parser.add_argument("--ema", action="store_true")
     parser.add_argument("--timesteps", type=int, nargs="*", default=[])
     parser.add_argument("--shuffle-time", action="store_true")
     parser.add_argument("--figure", type=Path)

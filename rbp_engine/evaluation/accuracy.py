@@ -43,7 +43,7 @@ def evaluate(
 def described(trained: Trained, split: str) -> dict[str, Any]:
     """Which weights of which run a result is of, and which part of the data."""
     checkpoint = trained.loaded.file.parent.name
-    return {"run": trained.run.id, "weights": trained.weights, "checkpoint": checkpoint, "split": split}
+    return {"run": trained.run.id, "weights": trained.called, "checkpoint": checkpoint, "split": split}
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int] = ()) -> list[d
             results.append(
                 {
                     "run": trained.run.id,
-                    "weights": trained.weights,
+                    "weights": trained.called,
                     "samples": len(labels),
                     "timesteps": steps,
                     "method": name,

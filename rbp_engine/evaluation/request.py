@@ -23,11 +23,13 @@ SAVED: tuple[Part, ...] = ("classes", "robustness")
 class EvaluationRequest:
     """What to evaluate: "accuracy" or "gradients" alone, or parts of SAVED.
 
-    `timesteps` are those to test at, the trained one if empty. `figure` and `predictions` are files to write.
+    `ema` takes the moving average of the weights. `timesteps` are those to test at, the trained one if empty. `figure`
+    and `predictions` are files to write.
     """
 
     parts: Sequence[Part]
     weights: str = "last"
+    ema: bool = False
     device: str = "auto"
     timesteps: Sequence[int] = ()
     shuffle_time: bool = False
@@ -45,6 +47,7 @@ class EvaluationRequest:
         """The words for the command line of `rbp_engine.evaluation`."""
         found = ["--parts", *self.parts, "--weights", self.weights, "--device", self.device]
         found += ["--timesteps", *map(str, self.timesteps)] if self.timesteps else []
+        found += ["--ema"] if self.ema else []
         found += ["--shuffle-time"] if self.shuffle_time else []
         found += ["--figure", str(self.figure.absolute())] if self.figure else []
         return found + (["--predictions", str(self.predictions.absolute())] if self.predictions else [])

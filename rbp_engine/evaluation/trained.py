@@ -13,11 +13,17 @@ from rbp_engine.train.build import build_feed
 
 @dataclass(frozen=True)
 class Trained:
-    """A run with its network, which has the `weights` "last" or "best"."""
+    """A run with its network, which has the `weights` "last" or "best", or with `ema` their moving average."""
 
     run: RunDirectory
     weights: Weights
     loaded: Loaded
+    ema: bool = False
+
+    @property
+    def called(self) -> str:
+        """The weights in words."""
+        return f"averaged {self.weights}" if self.ema else self.weights
 
     @property
     def timesteps(self) -> int:
@@ -30,10 +36,10 @@ class Trained:
 
     def evaluated(self, split: str, samples: int, timesteps: int, top1: float) -> EvaluatedWeights:
         """What a result is of, found now."""
-        weights, checkpoint = one_line(self.weights), one_line(self.loaded.file.parent.name)
+        weights, checkpoint = one_line(self.called), one_line(self.loaded.file.parent.name)
         return EvaluatedWeights(weights, checkpoint, one_line(split), samples, timesteps, top1, round(time.time(), 3))
 
 
-def open_trained(run: RunDirectory, weights: Weights, device: str) -> Trained:
+def open_trained(run: RunDirectory, weights: Weights, device: str, *, ema: bool = False) -> Trained:
     """The trained network of a run. Raises as `load_with_data` does."""
-    return Trained(run, weights, load_with_data(run, weights=weights, device=device))
+    return Trained(run, weights, load_with_data(run, weights=weights, device=device, ema=ema), ema)

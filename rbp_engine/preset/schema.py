@@ -381,6 +381,15 @@ class TrainSection(Section):
         "",
         "Take batch norm's statistics, those of firing rates too, over the batches of all processes.",
     )
+    ema: float = field(
+        0.0,
+        "result",
+        "",
+        "Decay of a moving average of the weights, as 0.999, evaluated beside them; 0 is off.",
+        later=True,
+        ge=0,
+        lt=1,
+    )
     log_every: int = field(10, "cost", "steps", "Optimizer steps between two recorded metrics.", ge=1, le=1_000_000)
     checkpoint_every: str = field(
         "1 epoch",

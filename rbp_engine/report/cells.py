@@ -113,6 +113,12 @@ def _cell(entries: list[ReportedRun], label: dict[str, Any]) -> Cell:
 def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable[str]:
     if bests < len(entries):
         yield f"best is known of {bests} of {len(entries)} runs"
+    averaged = spread_of_known(
+        entry.summary.test.ema if entry.held_out else entry.summary.last.ema_top1 for entry in entries
+    )
+    if averaged is not None:
+        runs = f"{averaged.count} run{'s' if averaged.count > 1 else ''}"
+        yield f"the moving average of the last weights has {100 * averaged.mean:.2f} % (mean of {runs})"
     for entry in entries:
         if not entry.completed:
             epochs = f"{entry.summary.epoch} of {entry.summary.epochs} epochs"

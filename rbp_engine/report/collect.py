@@ -139,5 +139,5 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | Exclu
 
 def _is_sound(summary: Summary) -> bool:
     """Whether the accuracies are fractions, which reading a summary does not check."""
-    known = (summary.last.top1, summary.best.top1, summary.test.last, summary.test.best)
+    known = (summary.last.top1, summary.best.top1, summary.last.ema_top1, *summary.test.known.values())
     return all(value is None or 0 <= value <= 1 for value in known)

@@ -22,6 +22,7 @@ MEASURED = (
     "top1",
     "top5",
     "top1_by_step",
+    "ema_top1",
     "lr",
     "samples_per_s",
     "step_ms",

@@ -27,6 +27,7 @@ from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.memory import MemoryGauge
+from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.ranks.distributed import Ranks, join
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
@@ -80,6 +81,7 @@ def _run_attempt(
         clip_norm=preset.optim.clip_norm,
         time=feed.has_time,
     )
+    average = MovingAverage(model, preset.train.ema) if preset.train.ema else None
     seed_rank(preset.run.seed, ranks.rank)
 
     found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
@@ -101,7 +103,7 @@ def _run_attempt(
     )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
-        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)
+        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler, average), at)
         warnings += _repair_best(run, journal) if first else []
     else:
         recorder.reset()
@@ -132,11 +134,13 @@ def _run_attempt(
             experiment=journal.summary.experiment,
             ranks=ranks,
             scaler=step.scaler,
+            average=average,
             metadata=Recipe(preset, feed.classes, feed.preprocess).as_metadata(),
         ),
         stop,
         epochs=preset.train.epochs,
         at=at,
+        average=average,
     )
     if status == "completed" and preset.probes.energy and first:
         journal.update(phase=Phase.EVALUATING)
@@ -144,7 +148,7 @@ def _run_attempt(
     if status == "completed" and feed.test is not feed.validation:
         journal.update(phase=Phase.EVALUATING)
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
-        report_test(step, feed.test, recorder, best)
+        report_test(step, feed.test, recorder, best, average)
     feed.stop()
     return status, ranks
 

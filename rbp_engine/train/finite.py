@@ -27,6 +27,11 @@ class FiniteGuard:
         self._on_device = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
     @property
+    def skipping(self) -> Tensor:
+        """Whether a step has been skipped, and so the last one too; on the device, without waiting for it."""
+        return self._skipped > 0
+
+    @property
     def skipped(self) -> int:
         """How many of the last steps were skipped; waits for the device."""
         return int(self._skipped)

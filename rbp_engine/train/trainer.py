@@ -8,6 +8,7 @@ import torch
 from rbp_engine.data.protocol import EvaluationSource, TrainingSource
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
+from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.signals import ENDS, StopFlag
 from rbp_engine.train.record.recorder import Recorder
@@ -26,9 +27,11 @@ def train(
     *,
     epochs: int,
     at: Progress,
+    average: MovingAverage | None = None,
 ) -> str:
     """Train from `at` to the end: step, record, validate, save, stop. Returns the status to end with.
 
+    The `average` of the weights is evaluated after them; which epoch is the best is decided by the weights.
     All ranks end, save and record at the same step and with the same status. Raises NonFiniteLoss, after saving a
     checkpoint of the last finite step if the gradients show which one that was.
     """
@@ -44,6 +47,8 @@ def train(
                 with recorder.probes.watch(at.step + 1):
                     out = step(images, labels, batches.size(at.position))
                 at = Progress(at.step + 1, at.epoch, at.position + 1)
+                if average is not None:
+                    average.update(at.step, step.guard.skipping)
                 recorder.step(at, out, images, labels, lr)
                 if recorder.probes.measure(at.step):
                     recorder.measured()
@@ -57,12 +62,13 @@ def train(
                         return ENDS[end]
             recorder.end_epoch()
             result = evaluate(step, validation, stop, recorder)
-            if result is None:
+            averaged = evaluate_average(step, average, validation, stop, recorder) if result else None
+            if result is None or (average is not None and averaged is None):
                 checkpointer.save(at)
                 [end] = ranks.largest(stop.level)
                 return ENDS[end]
             at = Progress(at.step, at.epoch + 1)
-            improved = recorder.validation(at, result)
+            improved = recorder.validation(at, result, averaged)
             end, save = ranks.largest(stop.level, checkpointer.due(at))
             if improved or save or end or at.epoch == epochs:
                 checkpointer.save(at, best=improved)
@@ -71,14 +77,37 @@ def train(
     return "completed"
 
 
-def report_test(step: OptimizerStep, test: EvaluationSource, recorder: Recorder, best: Checkpoint | None) -> None:
-    """Evaluate the test set once with the last and once with the best weights, after training with a held-out split."""
-    last = evaluate(step, test, None, recorder)
-    results = {"last": last}
+def report_test(
+    step: OptimizerStep,
+    test: EvaluationSource,
+    recorder: Recorder,
+    best: Checkpoint | None,
+    average: MovingAverage | None = None,
+) -> None:
+    """Evaluate the test set once each with the last weights, their average if there is one, and the best weights, after
+    training with a held-out split."""
+    results = {
+        "last": evaluate(step, test, None, recorder),
+        "ema": evaluate_average(step, average, test, None, recorder),
+    }
     if best is not None:
         load_weights(best, step.model)
         results["best"] = evaluate(step, test, None, recorder)
     recorder.test({weights: result for weights, result in results.items() if result is not None})
+
+
+def evaluate_average(
+    step: OptimizerStep,
+    average: MovingAverage | None,
+    batches: EvaluationSource,
+    stop: StopFlag | None,
+    recorder: Recorder,
+) -> dict[str, Any] | None:
+    """`evaluate` with the moving average in the place of the weights; None without one."""
+    if average is None:
+        return None
+    with average.applied():
+        return evaluate(step, batches, stop, recorder)
 
 
 @torch.no_grad()

@@ -65,9 +65,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Validation:
-    """An evaluation after `epoch` completed epochs, on "test" or "held-out" data, with the "last" or "best" weights.
+    """An evaluation after `epoch` completed epochs, on "test" or "held-out" data, with the "last", "best" or "ema"
+    weights.
 
-    `top1_by_step` is the accuracy of the first t timesteps, t = 1 … T.
+    `top1_by_step` is the accuracy of the first t timesteps, t = 1 … T; `ema_top1` that of the moving average of the
+    weights (train.ema), if the run has one.
     """
 
     kind: ClassVar[str] = "validation"
@@ -79,6 +81,7 @@ class Validation:
     split: Line = TEST
     weights: Line = LAST
     top1_by_step: list[float] | None = None
+    ema_top1: float | None = None
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,16 @@ class _Numbers:
 
 @dataclass(frozen=True)
 class Scores(_Numbers):
-    """Accuracies (fractions) and loss of training or of an evaluation, after `epoch` epochs; None where unknown."""
+    """Accuracies (fractions) and loss of training or of an evaluation, after `epoch` epochs; None where unknown.
+
+    `ema_top1` is the top-1 of the moving average of the weights, if the run has one.
+    """
 
     top1: float | None = None
     top5: float | None = None
     loss: float | None = None
     epoch: int | None = None
+    ema_top1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Top1ByWeights(_Numbers):
 
     last: float | None = None
     best: float | None = None
+    ema: float | None = None
 
 
 @dataclass

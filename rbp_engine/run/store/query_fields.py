@@ -218,6 +218,7 @@ _FIELDS: dict[str, Field] = {
         Field("acc", "accuracy", _of_summary("best", "top1")),
         Field("best", "accuracy", _of_summary("best", "top1")),
         Field("last", "accuracy", _of_summary("last", "top1")),
+        Field("ema", "accuracy", _of_summary("last", "ema_top1")),
         Field("top5", "accuracy", _of_summary("last", "top5")),
         Field("test", "accuracy", _of_summary("test", "last")),
         Field("loss", "number", _of_summary("train", "loss")),

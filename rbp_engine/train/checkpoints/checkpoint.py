@@ -2,6 +2,7 @@
 
     step-00000123/
         model.safetensors     weights and running statistics
+        ema.safetensors       their moving average, if the run has one (train.ema)
         optimizer.pt          optimizer, best values and open sums of the recorder
         rng-rank0.pt          generators of python, numpy, torch and CUDA, by rank
         manifest.json         step, epoch, position in the epoch, size and sha256 of each file; written last
@@ -31,12 +32,14 @@ from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.json_fields import LARGEST
 from rbp_engine.run.files.layout import CHECKPOINT, json_text, read_json
 from rbp_engine.train.errors import CheckpointError
+from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import load_optimizer
 from rbp_engine.untrusted_files import open_untrusted
 
 SCHEMA = 1
 KEPT = 2
 WEIGHTS = "model.safetensors"
+AVERAGED = "ema.safetensors"
 FILES = frozenset({WEIGHTS, "optimizer.pt"})
 COUNTS = ("step", "epoch", "position", "world_size")
 
@@ -71,6 +74,7 @@ def save(
     experiment: str,
     generators: Sequence[dict[str, Any]] = (),
     scaler: torch.amp.GradScaler | None = None,
+    average: MovingAverage | None = None,
     best_epoch: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Checkpoint:
@@ -90,9 +94,10 @@ def save(
         try:
             here.make(temporary)
             with here.folder(temporary) as fresh:
-                weights = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
-                # From bytes, since safetensors and torch would raise their own errors for a full disk.
-                fresh.write(WEIGHTS, safetensors_bytes(weights, dict(metadata or {})))
+                fresh.write(WEIGHTS, _weights_bytes(model, metadata))
+                if average is not None:
+                    with average.applied():
+                        fresh.write(AVERAGED, _weights_bytes(model, metadata))
                 scale = scaler.state_dict() if scaler else {}
                 state = {"optimizer": optimizer.state_dict(), "scaler": scale, "extra": extra}
                 fresh.write("optimizer.pt", _torch_bytes(state))
@@ -210,13 +215,19 @@ def load(
     optimizer: torch.optim.Optimizer,
     rank: int = 0,
     scaler: torch.amp.GradScaler | None = None,
+    average: MovingAverage | None = None,
 ) -> dict[str, Any]:
-    """Restore weights, optimizer, loss scale and the generators of this rank. Returns the saved `extra`.
+    """Restore weights, their moving average, optimizer, loss scale and the generators of this rank.
+
+    Returns the saved `extra`.
 
     A rank that is not in the checkpoint keeps its generators. Raises CheckpointError if the checkpoint is of another
     network or optimizer.
     """
     try:
+        if average is not None:
+            load_weights_file(checkpoint.path / AVERAGED, f"{checkpoint.path.name}/{AVERAGED}", model)
+            average.take()
         load_weights(checkpoint, model)
         state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
         load_optimizer(optimizer, state["optimizer"])
@@ -338,6 +349,12 @@ def _put_in_place(here: Folder, fresh: str, target: str, old: str) -> None:
 def _describe(path: Path) -> dict[str, Any]:
     with open_untrusted(path) as file:
         return {"size": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _weights_bytes(model: nn.Module, metadata: Mapping[str, str] | None) -> bytes:
+    """The file of a network's weights: bytes, since safetensors would raise its own error for a full disk."""
+    weights = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
+    return safetensors_bytes(weights, dict(metadata or {}))
 
 
 def _torch_bytes(value: Any) -> memoryview:

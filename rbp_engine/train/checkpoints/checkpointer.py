@@ -17,6 +17,7 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import NonFiniteLoss
 from rbp_engine.train.finite import FiniteGuard
+from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.record.recorder import Recorder
 
@@ -38,6 +39,7 @@ class Checkpointer:
         experiment: str,
         ranks: Ranks,
         scaler: torch.amp.GradScaler | None = None,
+        average: MovingAverage | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.run = run
@@ -48,6 +50,7 @@ class Checkpointer:
         self.experiment = experiment
         self.ranks = ranks
         self.scaler = scaler
+        self.average = average
         self.metadata = metadata
         self._due_since = time.monotonic()
         self._saved: Progress | None = None
@@ -121,6 +124,7 @@ class Checkpointer:
             experiment=self.experiment,
             generators=generators,
             scaler=self.scaler,
+            average=self.average,
             best_epoch=recorded["best"].get("epoch"),
             metadata=self.metadata,
         )

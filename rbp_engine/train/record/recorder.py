@@ -269,38 +269,46 @@ class Recorder:
             memory = replace(memory, step_ms=times.step_ms, data_ms=times.data_ms)
         self.journal.write(memory)
 
-    def validation(self, progress: Progress, result: dict[str, Any]) -> bool:
-        """Write the evaluation after an epoch, the same on all ranks; returns whether it is the best so far."""
+    def validation(self, progress: Progress, result: dict[str, Any], averaged: dict[str, Any] | None = None) -> bool:
+        """Write the evaluation after an epoch, the same on all ranks; returns whether it is the best so far.
+
+        `averaged` is that of the moving average of the weights, which decides nothing.
+        """
         if not math.isfinite(result["loss"]):
             raise NonFiniteLoss(f"the validation loss is not finite after step {progress.step}")
         summary = self.journal.summary
-        self._write_evaluation(progress.epoch, progress.step, result, "last")
+        ema = averaged["top1"] if averaged else None
+        self._write_evaluation(progress.epoch, progress.step, result, "last", ema)
         best = summary.best.top1
         improved = best is None or result["top1"] > best
-        summary.last = Scores(result["top1"], result["top5"], result["loss"])
+        summary.last = Scores(result["top1"], result["top5"], result["loss"], ema_top1=ema)
         if improved:
-            summary.best = Scores(result["top1"], epoch=progress.epoch)
+            summary.best = Scores(result["top1"], epoch=progress.epoch, ema_top1=ema)
         needed = timesteps_needed(result["top1_by_step"])
         self.journal.update(epoch=progress.epoch, phase=Phase.TRAINING, timesteps_needed=needed)
         return improved
 
     def test(self, results: dict[str, dict[str, Any]]) -> None:
-        """Write the evaluations on the test set after all epochs, by weights: "last" and "best"."""
+        """Write the evaluations on the test set after all epochs, by weights: "last", "ema" and "best"."""
         for weights, result in results.items():
             self._write_evaluation(self.journal.summary.epoch, None, result, weights)
         self.journal.update(test=Top1ByWeights(**{weights: result["top1"] for weights, result in results.items()}))
 
-    def _write_evaluation(self, epoch: int, step: int | None, result: dict[str, Any], weights: str) -> None:
+    def _write_evaluation(
+        self, epoch: int, step: int | None, result: dict[str, Any], weights: str, ema: float | None = None
+    ) -> None:
         """Write an evaluation as an event, and to TensorBoard if a step is given."""
         if self.ranks.rank != 0:
             return
         fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split", "top1_by_step")}
-        self.journal.write(Validation(epoch=epoch, weights=one_line(weights), **fields))
+        self.journal.write(Validation(epoch=epoch, weights=one_line(weights), ema_top1=ema, **fields))
         self.journal.say(
             f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {result['top1']:.4f} ({weights})"
+            + ("" if ema is None else f", {ema:.4f} (ema)")
         )
         if step is not None:
-            self.board.scalars(step, {"validation/loss": result["loss"], "validation/top1": result["top1"]})
+            scalars = {"validation/loss": result["loss"], "validation/top1": result["top1"]}
+            self.board.scalars(step, scalars if ema is None else scalars | {"validation/ema_top1": ema})
 
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint, with which the events after a resume are those of an uninterrupted run.

@@ -36,6 +36,9 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: TrainedRun,
     weights: Annotated[Weights, typer.Option(help="Weights of the last or of the best epoch.")] = Weights.LAST,
+    ema: Annotated[
+        bool, typer.Option("--ema", help="The moving average of these weights, which runs with train.ema keep.")
+    ] = False,
     timesteps: Annotated[
         str, typer.Option(metavar="T,T,…", help="Numbers of timesteps to test at; the trained one if left out.")
     ] = "",
@@ -80,10 +83,10 @@ def evaluate(
     What --robustness and --classes find is kept in the run, and the dashboard shows it.
     """
     robustness, classes = robustness or full, classes or full or figure is not None or predictions is not None
-    if energy and (timesteps or shuffle_time or gradients or robustness or classes):
+    if energy and (ema or timesteps or shuffle_time or gradients or robustness or classes):
         raise typer.BadParameter(
-            "energy is measured alone, at the trained number of timesteps: leave out --timesteps, --shuffle-time, "
-            "--gradients, --robustness, --classes, --full, --figure and --predictions",
+            "energy is measured alone, at the trained number of timesteps: leave out --ema, --timesteps, "
+            "--shuffle-time, --gradients, --robustness, --classes, --full, --figure and --predictions",
             param_hint="--energy",
         )
     _check(gradients=gradients, parts=robustness or classes, shuffle_time=shuffle_time)
@@ -106,13 +109,14 @@ def evaluate(
     request = EvaluationRequest(
         parts or ["gradients" if gradients else "accuracy"],
         weights.value,
-        device,
-        steps,
+        ema=ema,
+        device=device,
+        timesteps=steps,
         shuffle_time=shuffle_time,
         figure=figure,
         predictions=predictions,
     )
-    with progress(f"evaluating the {weights.value} weights of {directory.id}") as report:
+    with progress(f"evaluating the {'averaged ' * ema}{weights.value} weights of {directory.id}") as report:
         answer = evaluate_run(directory, request, on_progress=report)
     if as_json:
         print_json(answer if parts else next(iter(answer.values())))

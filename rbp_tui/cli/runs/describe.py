@@ -76,6 +76,8 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
         ("last", f"{fmt.percent(summary.last.top1)} % top-1, loss {fmt.number(summary.last.loss)}"),
         ("best", f"{fmt.percent(summary.best.top1)} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
     ]
+    if (ema := summary.last.ema_top1) is not None:
+        rows.append(("ema", f"{fmt.percent(ema)} % top-1 with the moving average of the last weights"))
     if summary.timesteps_needed is not None:
         needed = f"{summary.timesteps_needed} of {summary.timesteps} give an accuracy within 0.5 points of that of all"
         rows.append(("timesteps", needed))

@@ -163,7 +163,8 @@ def _loss_text(summary: Summary) -> str:
 def _accuracy_text(summary: Summary) -> str:
     last, best, epoch = summary.last.top1, summary.best.top1, summary.best.epoch
     where = f"@{epoch}" if epoch is not None else ""
-    return f"last {fmt.percent(last)}  best {fmt.percent(best)}{where}"
+    ema = "" if summary.last.ema_top1 is None else f"  ema {fmt.percent(summary.last.ema_top1)}"
+    return f"last {fmt.percent(last)}  best {fmt.percent(best)}{where}{ema}"
 
 
 def _memory_text(system: System | None) -> str:

@@ -142,8 +142,9 @@ def _sentence(event: Event) -> str | None:
         epochs, steps = fmt.counted(body.epochs, "epoch"), fmt.counted(body.steps_per_epoch, "step")
         return f"{verb} on {body.device}{processes}: {epochs} of {steps}"
     if isinstance(body, Validation):
-        what = f"epoch {body.epoch}" if body.weights == "last" else "best weights"
-        return f"{what}: {body.split} loss {fmt.number(body.loss)} top-1 {fmt.percent(body.top1)} %"
+        what = f"epoch {body.epoch}" if body.weights == "last" else f"{body.weights} weights"
+        ema = "" if body.ema_top1 is None else f", of the averaged weights {fmt.percent(body.ema_top1)} %"
+        return f"{what}: {body.split} loss {fmt.number(body.loss)} top-1 {fmt.percent(body.top1)} %{ema}"
     if isinstance(body, WarningRaised):
         return f"warning: {body.message}"
     if isinstance(body, ErrorRaised):

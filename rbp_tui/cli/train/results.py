@@ -110,6 +110,8 @@ def print_result(
             fmt.percent(best),
             summary.best.epoch,
         )
+    if (ema := summary.last.ema_top1) is not None:
+        say("  moving average of the weights: last [bold]{} %[/]", fmt.percent(ema))
     for weights, top1 in summary.test.known.items():
         say("  on the test set, {} weights: {} %", weights, fmt.percent(top1))
     for alarm in read_alarms(run):

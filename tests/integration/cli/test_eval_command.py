@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group("evaluations")  # they share runs
 @pytest.fixture(scope="module")
 def trained(rbp_in, tmp_path_factory):
     rbp = rbp_in(tmp_path_factory.mktemp("trained"))
-    rbp("train", "digits", "T=3", "epochs=2", "batch=128", "--id", "mine")
+    rbp("train", "digits", "T=3", "epochs=2", "batch=128", "train.ema=0.9", "--id", "mine")
     return rbp
 
 
@@ -45,6 +45,16 @@ def test_the_last_weights_give_the_runs_accuracy_and_one_after_every_step(traine
     assert len(result["top1_by_step"]) == 3
     assert result["top1_by_step"][-1] == result["top1"]
     assert result["samples"] == 360
+
+
+def test_the_moving_average_is_evaluated_beside_the_weights_and_afterwards(trained, result):
+    recorded = trained.json("runs", "show", "mine")["summary"]["last"]
+    (averaged,) = trained.json("eval", "mine", "--ema")
+    assert averaged["top1"] == pytest.approx(recorded["ema_top1"])
+    assert averaged["loss"] != result["loss"] and averaged["weights"] == "averaged last"
+    assert f"{100 * recorded['ema_top1']:.2f} % top-1 with the moving average" in trained("runs", "show", "mine").stdout
+    [event] = trained.json("ls", f"ema={100 * recorded['ema_top1']:.2f}%")
+    assert event["id"] == "mine"
 
 
 def test_other_numbers_of_timesteps_begin_with_the_same_steps(others):

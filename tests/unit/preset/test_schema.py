@@ -26,7 +26,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "loss": "name label_smoothing mse_weight",
         "optim": "name lr momentum weight_decay decay_norms lr_factors schedule schedule_by warmup_epochs "
         "warmup_steps lr_min milestones gamma restart_epochs restart_mult clip_norm",
-        "train": "epochs precision kernel accumulate sync_bn log_every checkpoint_every validation_split",
+        "train": "epochs precision kernel accumulate sync_bn ema log_every checkpoint_every validation_split",
         "probes": "firing_rates health own gradients energy",
         "run": "seed device name tags",
     }

@@ -26,6 +26,16 @@ def test_the_seeds_of_an_experiment_are_one_row(finish_run: FinishRun, runs: Pat
     assert (cell.label, cell.paper, cell.difference) == ({}, None, None)
 
 
+def test_the_moving_average_of_weights_is_a_note_and_changes_no_other_number(finish_run: FinishRun, runs: Path) -> None:
+    for seed, ema in ((1, 0.95), (2, 0.97)):
+        run = finish_run("digits", f"seed={seed}", "train.ema=0.9", curve=(0.9,))
+        summary = read_json(run.summary_json)
+        write_json(run.summary_json, summary | {"last": summary["last"] | {"ema_top1": ema}})
+    (cell,) = cells_of(runs)
+    assert cell.last.mean == 0.9 and cell.best is not None and cell.best.mean == 0.9
+    assert "the moving average of the last weights has 96.00 % (mean of 2 runs)" in cell.notes
+
+
 @pytest.mark.parametrize("word", ["lr=0.05", "epochs=3", "batch=32", "neuron.decay=0.5", "data.flip=true"])
 def test_experiments_are_never_averaged_and_rows_name_what_differs(
     finish_run: FinishRun, runs: Path, word: str

@@ -38,6 +38,7 @@ from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
+from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.failures import explain
@@ -102,6 +103,7 @@ class Attempt:
             "spoil": 0,
             "precision": "fp32",
             "gradients": 0,
+            "ema": 0.0,
         } | settings
         self.run = run
         self.spoil_images: float | None = None
@@ -127,6 +129,7 @@ class Attempt:
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
         self.step = OptimizerStep(self.model, method, self.optimizer, ranks)
+        self.average = MovingAverage(self.model, settings["ema"]) if settings["ema"] else None
         self.checkpointer = Checkpointer(
             run,
             self.model,
@@ -136,6 +139,7 @@ class Attempt:
             experiment="e",
             ranks=ranks,
             scaler=self.step.scaler,
+            average=self.average,
         )
 
     def go(self) -> str:
@@ -143,7 +147,7 @@ class Attempt:
         assert skipped == []
         at = found.progress if found else Progress()
         if found:
-            saved = checkpoint.load(found, self.model, self.optimizer, self.ranks.rank, self.step.scaler)
+            saved = checkpoint.load(found, self.model, self.optimizer, self.ranks.rank, self.step.scaler, self.average)
             self.recorder.restore(saved, at)
         else:
             self.recorder.reset()
@@ -162,6 +166,7 @@ class Attempt:
                 self.stop,
                 epochs=self.settings["epochs"],
                 at=at,
+                average=self.average,
             )
         finally:
             self.journal.end("failed", "")  # ends the heartbeat
@@ -444,6 +449,54 @@ def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run: RunDirectory
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(second), weights(whole), strict=True))
 
 
+@pytest.mark.parametrize("step", [STEPS - 1, STEPS, STEPS + 2])
+def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(
+    run: RunDirectory, tmp_path: Path, whole: tuple[list[tuple[Any, ...]], list[Tensor]], step: int
+) -> None:
+    uninterrupted = RunDirectory(tmp_path / "uninterrupted")
+    uninterrupted.control.mkdir(parents=True)
+    expected = Attempt(uninterrupted, 1, ema=0.5)
+    assert expected.go() == "completed"
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(expected), whole[1], strict=True))
+    assert [entry[:5] for entry in story(uninterrupted)] == [entry[:5] for entry in whole[0]]
+
+    first = Attempt(run, 1, ema=0.5)
+    recorded = first.recorder.step
+
+    def stop_at(progress: Progress, *rest: Any) -> None:
+        recorded(progress, *rest)
+        if progress.step == step:
+            first.stop.signal = "SIGTERM"
+
+    first.recorder.step = stop_at  # type: ignore[method-assign]
+    assert first.go() == "preempted"
+    second = Attempt(run, 2, ema=0.5)
+    assert second.go() == "completed"
+    assert story(run) == story(uninterrupted)
+    ours, theirs = (weights_of(folder, 3 * STEPS) for folder in (run, uninterrupted))
+    assert "ema 0.weight" in ours and not torch.equal(ours["ema 0.weight"], ours["0.weight"])
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp_path: Path, two_ranks: Any) -> None:
+    run = RunDirectory(tmp_path / "job")
+    run.control.mkdir(parents=True)
+
+    def work(ranks: Ranks) -> dict[str, Tensor]:
+        attempt = Attempt(run, 1, ranks, ema=0.5)
+        assert attempt.go() == "completed" and attempt.average is not None
+        with attempt.average.applied():
+            ranks.share_buffers(attempt.model)
+            return {name: tensor.clone() for name, tensor in attempt.model.state_dict().items()}
+
+    first, second = two_ranks(work)
+    saved = load_file(run.checkpoints / f"step-{3 * STEPS:08d}" / "ema.safetensors")
+    for name, kept in saved.items():
+        assert torch.equal(first[name], second[name]) and torch.equal(first[name], kept), name
+    [*_, last] = events_of(run, Validation)
+    assert last.body.ema_top1 is not None  # type: ignore[union-attr]
+
+
 def test_a_resume_continues_with_the_same_loss_scale(run: RunDirectory, tmp_path: Path) -> None:
     first = Attempt(run, 1, epochs=1, precision="fp16")
     first.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
@@ -652,7 +705,8 @@ def test_a_non_finite_gradient_on_one_rank_ends_both_and_the_state_before_it_is_
 def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Callable[..., list[Any]]) -> None:
     def spoiled(ranks: Ranks) -> str:
         last = ranks.rank == ranks.size - 1
-        attempt = Attempt(run, 1, ranks, every=("seconds", 3600.0), lr=0.01, spoil=bad if last else 0)
+        settings = {"every": ("seconds", 3600.0), "lr": 0.01, "ema": 0.5}
+        attempt = Attempt(run, 1, ranks, spoil=bad if last else 0, **settings)
         with pytest.raises(NonFiniteLoss) as error:
             attempt.go()
         return str(error.value)
@@ -661,7 +715,7 @@ def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Cal
     whole.control.mkdir(parents=True)
 
     def stopped(ranks: Ranks) -> None:
-        attempt = Attempt(whole, 1, ranks, every=("seconds", 3600.0), lr=0.01)
+        attempt = Attempt(whole, 1, ranks, every=("seconds", 3600.0), lr=0.01, ema=0.5)
         recorded = attempt.recorder.step
 
         def save_before(progress: Progress, *rest: Any) -> None:
@@ -686,11 +740,12 @@ def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Cal
 
 
 def weights_of(run: RunDirectory, step: int) -> dict[str, Tensor]:
-    """Weights, running statistics and momenta in a checkpoint, by name."""
+    """Weights, running statistics, their moving average and momenta in a checkpoint, by name."""
     folder = run.checkpoints / f"step-{step:08d}"
     state = torch.load(folder / "optimizer.pt", weights_only=True)["optimizer"]["state"]
     momenta = {f"{number} {key}": value for number, one in state.items() for key, value in one.items()}
-    return load_file(folder / "model.safetensors") | momenta
+    average = load_file(folder / "ema.safetensors") if (folder / "ema.safetensors").is_file() else {}
+    return load_file(folder / "model.safetensors") | momenta | {f"ema {name}": one for name, one in average.items()}
 
 
 def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run: RunDirectory) -> None:
