@@ -4,6 +4,7 @@ from typing import Any
 
 from rbp_engine import private_apis
 from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
+from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.loss import Loss
 from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput
@@ -13,14 +14,14 @@ private_apis.require(private_apis.TRAINING)
 
 METHODS: dict[str, Any] = {method.name: method for method in (BPTT, BPTTSingleStep, RateM, RateS, SLTT, OTTT)}
 
-__all__ = ["METHODS", "Loss", "Method", "StepOutput", "create_method"]
+__all__ = ["METHODS", "Distillation", "Loss", "Method", "StepOutput", "create_method"]
 
 
 def create_method(name: str, timesteps: int, **settings: Any) -> Method:
     """The training method of that name.
 
     Settings: `precision`; `loss`, a Loss, or a function of the mean logits [B, C] and the labels that returns a scalar;
-    `loss_scale` of the rate methods. Raises TypeError for a setting that does
+    `distill`, a Distillation; `loss_scale` of the rate methods. Raises TypeError for a setting that does
     not apply to the method, or a T that is not whole, and ValueError for a value that does not.
     """
     if name not in METHODS:

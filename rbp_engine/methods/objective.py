@@ -5,6 +5,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from rbp_engine.methods.distillation import Distillation
+
 
 class StepLoss(Protocol):
     """A loss of outputs and labels; `Loss` and `OwnLoss` are."""
@@ -28,10 +30,12 @@ class StepLoss(Protocol):
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a batch."""
+    """The loss of a batch, and the share of a teacher in it, of which `targets` are the log-probabilities [B, C]."""
 
     loss: StepLoss
     labels: Tensor
+    distill: Distillation | None = None
+    targets: Tensor | None = None
 
     @property
     def at_every_step(self) -> bool:
@@ -40,8 +44,14 @@ class Objective:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Of outputs [B, C], of the time mean or of one timestep."""
-        return self.loss(logits, self.labels)
+        return self._with_teacher(self.loss(logits, self.labels), logits, 1)
 
     def of_steps(self, logits: Tensor) -> Tensor:
         """The mean over t, of the outputs of each timestep [T, B, C]."""
-        return self.loss.of_steps(logits, self.labels)
+        loss = self.loss.of_steps(logits, self.labels)
+        return self._with_teacher(loss, logits.flatten(0, 1), len(logits))
+
+    def _with_teacher(self, loss: Tensor, logits: Tensor, repeats: int) -> Tensor:
+        if self.distill is None or self.targets is None:
+            return loss
+        return self.distill.mixed(loss, logits, self.targets.repeat(repeats, 1))

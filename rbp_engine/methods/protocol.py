@@ -16,6 +16,7 @@ from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.inputs import Input, MakeCarrier, check_images, is_static
 from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
 from rbp_engine.methods.objective import Objective, StepLoss
@@ -46,6 +47,7 @@ class Method(Protocol):
     timesteps: int
     precision: Precision
     loss: StepLoss
+    distill: Distillation | None
 
     def step(
         self,
@@ -97,12 +99,17 @@ class BaseMethod:
     """
 
     def __init__(
-        self, timesteps: int, precision: Precision = "fp32", loss: StepLoss | LossFunction = CROSS_ENTROPY
+        self,
+        timesteps: int,
+        precision: Precision = "fp32",
+        loss: StepLoss | LossFunction = CROSS_ENTROPY,
+        distill: Distillation | None = None,
     ) -> None:
         check_timesteps(timesteps)
         self.timesteps = timesteps
         self.precision = precision
         self.loss: StepLoss = loss if isinstance(loss, (Loss, OwnLoss)) else OwnLoss(loss)
+        self.distill = distill
 
     @_never_compiled
     def step(
@@ -116,11 +123,12 @@ class BaseMethod:
     ) -> StepOutput:
         check_images(images, self.timesteps, time)
         check_neurons(model)
+        targets = None if self.distill is None else self.distill.targets(images)
         warn_of_silent_hooks(model)
         reset_state(model)
         with uncompiled_without_autocast(images.device):
             shown = Input(converted(images, self.precision, model), self.timesteps, is_static(images, time))
-            return self._step(model, shown, Objective(self.loss, labels), weight)
+            return self._step(model, shown, Objective(self.loss, labels, self.distill, targets), weight)
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         raise NotImplementedError

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import CROSS_ENTROPY, full
 from rbp_engine.methods.objective import Objective, StepLoss
@@ -43,8 +44,9 @@ class RateMethod(BaseMethod):
         loss_scale: LossScale = "1/T",
         precision: Precision = "fp32",
         loss: StepLoss | LossFunction = CROSS_ENTROPY,
+        distill: Distillation | None = None,
     ) -> None:
-        super().__init__(timesteps, precision, loss)
+        super().__init__(timesteps, precision, loss, distill)
         if self.loss.at_every_step:
             raise ValueError(
                 f"the loss {self.loss.name!r} is a mean over timesteps of a loss of each, and the backward pass of "

@@ -150,6 +150,10 @@ def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyP
             "'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt"
         )
         found.append((("loss", "name"), message))
+    if loss.get("distill") == "":
+        for key, unused in (("distill_weight", 0.5), ("distill_temperature", 4.0)):
+            if _is_number(value := loss.get(key)) and value != unused:
+                found.append((("loss", key), f"is for a teacher, and loss.distill names none. Use {unused}"))
     own = isinstance(name, str) and OWN_CODE.fullmatch(name) is not None
     if (name in ("ce", "mse") or own) and _is_number(weight) and weight > 0:
         found.append((("loss", "mse_weight"), f"is for the loss 'tet', and loss.name is '{name}'. Use 0.0"))

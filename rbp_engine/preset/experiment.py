@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.fields import fields
-from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.preset.own_code import inside_a_run, own_file
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -16,7 +16,8 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
     """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", except the seed.
 
     A field that came later is left out at its default, so that older runs stay in their experiment.
-    `own_code` has the hash of the user's file for each field that names one; that of a probe changes no result.
+    `own_code` has the hash of the user's file for each field that names one; that of a probe changes no result. Of a
+    field that names weights it has theirs, and their name does not matter.
     """
     values = preset.model_dump()
     chosen: dict[str, Any] = {}
@@ -28,7 +29,8 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
                 chosen[info.key] = _canonical(value)
     for key, digest in (own_code or {}).items():
         if key in chosen:
-            chosen[key] = [inside_a_run(chosen[key]), digest]
+            named = chosen[key]
+            chosen[key] = digest if own_file(named) is None else [inside_a_run(named), digest]
     text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -36,12 +36,21 @@ MOST_IN_A_CHAIN = 32
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """The file of weights that a preset distills from, and its SHA-256; `run` is the run whose code it needs."""
+
+    file: Path
+    digest: str
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
 class LoadedPreset:
     """A checked preset and its origin.
 
     `label` is its name, with the network, neuron or data set that an override has replaced. `sources` maps every dotted
     key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
-    `own_code` has the user's own files, by the field that names one.
+    `own_code` has the user's own files, by the field that names one. `teacher` is found by `rbp_engine/run/teacher.py`.
     """
 
     preset: "Preset"
@@ -51,6 +60,7 @@ class LoadedPreset:
     sources: dict[str, str]
     experiment: str
     own_code: dict[str, OwnCode]
+    teacher: Teacher | None = None
 
 
 def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None = None) -> LoadedPreset:

@@ -290,6 +290,19 @@ class LossSection(Section):
         ge=0,
         le=1,
     )
+    distill: FreeText = field(
+        "",
+        "result",
+        "",
+        "Teacher to learn from as well: a run, or the path of a run or of its weights; empty for none.",
+        later=True,
+    )
+    distill_weight: float = field(
+        0.5, "result", "fraction", "Share of the teacher's outputs in the loss.", later=True, gt=0, le=1
+    )
+    distill_temperature: float = field(
+        4.0, "result", "", "Softens the outputs that are compared with the teacher's.", later=True, gt=0, le=1000
+    )
 
 
 class OptimSection(Section):

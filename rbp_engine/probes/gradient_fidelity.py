@@ -96,8 +96,9 @@ def gradient_fidelity(model: nn.Module, method: Method, images: Tensor, labels: 
 def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> ComparedGradients:
     """The same without a wait for the device. No graph and no gradient is left."""
     scale = {"loss_scale": "1"} if method.name.startswith("rate") else {}
-    unscaled = create_method(method.name, method.timesteps, precision=method.precision, loss=method.loss, **scale)
-    reference = create_method(REFERENCE[method.name], method.timesteps, precision=method.precision, loss=method.loss)
+    shared = {"precision": method.precision, "loss": method.loss, "distill": method.distill}
+    unscaled = create_method(method.name, method.timesteps, **shared, **scale)
+    reference = create_method(REFERENCE[method.name], method.timesteps, **shared)
     twin = _twin(model)
     watch = AssumptionWatch(twin, method.timesteps)
     expected = _gradients(twin, reference, images, labels, seed, watch)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields, load_preset
-from rbp_engine.run import trust
+from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
@@ -127,11 +127,13 @@ class LaunchRequest:
         return ["rbp", "train", *self.words, *words]
 
     def require_trust(self, loaded: LoadedPreset) -> None:
-        """Raise Untrusted if a run is to be repeated with code, or at a rendezvous, that this user has not agreed to.
+        """Raise Untrusted if a run is to be repeated with code, or at a rendezvous, that this user has not agreed to,
+        or with the code of a teacher.
 
         Call this before anything of the preset is executed.
         """
         if self.original is None:
+            teacher.require_trust(loaded)
             return
         if loaded.own_code:
             trust.require_code(self.original)
@@ -182,6 +184,7 @@ class LaunchRequest:
         Raises UserError for anything invalid or contradictory.
         """
         loaded = load_preset(self.preset, self.overrides, code=self.code)
+        loaded = teacher.with_teacher(loaded, self.runs, self.original)
         if self.original is not None:
             was = load_summary(self.original)
             loaded = replace(loaded, name=was.preset, label=was.label + loaded.label.removeprefix(loaded.name))

@@ -38,6 +38,7 @@ from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import Board, TensorBoardLog
 from rbp_engine.train.seeding import seed_everything, seed_rank
 from rbp_engine.train.step import OptimizerStep
+from rbp_engine.train.teacher import build_teacher
 from rbp_engine.train.trainer import report_test, train
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def _run_attempt(
     model = build_model(run, preset, feed, device)
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
-    optimizer, method = build_optimizer(preset, model), build_method(preset, run.code)
+    optimizer = build_optimizer(preset, model)
+    method = build_method(preset, run.code, build_teacher(run, preset, feed, device))
     schedule = build_schedule(preset, len(feed.train))
     step = OptimizerStep(
         model,

@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
 from rbp_engine.errors import OwnCodeError
-from rbp_engine.methods import Loss, Method, create_method
+from rbp_engine.methods import Distillation, Loss, Method, create_method
 from rbp_engine.methods.own_loss import OwnLoss
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
@@ -79,14 +79,18 @@ def build_network(
     ).to(device)
 
 
-def build_method(preset: Preset, code: Path | None) -> Method:
-    """The training method of a run; `code` is the folder of the user's own code, None if it is not here."""
+def build_method(preset: Preset, code: Path | None, distill: Distillation | None = None) -> Method:
+    """The training method of a run; `code` is the folder of the user's own code, None if it is not here.
+
+    `distill` is the run's teacher. Without it the method has the rest of the run's loss.
+    """
     scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
     return create_method(
         preset.method.name,
         preset.method.timesteps,
         precision=preset.train.precision,
         loss=build_loss(preset, code),
+        distill=distill,
         **scale,
     )
 

@@ -16,6 +16,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.status import processes
+from rbp_engine.run.teacher import require_trust, with_teacher
+from rbp_engine.settings.machine import runs_directory
 
 LOOK_EVERY_S = 0.2
 
@@ -38,7 +40,11 @@ def temporary_run(loaded: LoadedPreset) -> Iterator[RunDirectory]:
     """A temporary run folder outside any runs directory, with preset and user's code; removed at the end.
 
     Its processes are killed at the end, too. Raises RunError if the folder for temporary files cannot be written.
+    A teacher of the preset is looked for in the user's runs directory.
     """
+    if loaded.preset.loss.distill:
+        loaded = with_teacher(loaded, runs_directory(None))
+        require_trust(loaded)
     with tempfile.TemporaryDirectory(prefix="rbp-", ignore_cleanup_errors=True) as folder:
         run = launch.create(loaded, Path(folder))
         try:

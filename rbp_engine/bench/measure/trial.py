@@ -18,6 +18,7 @@ from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
+from rbp_engine.train.teacher import build_teacher
 
 # The approximate duration of a small step, in seconds.
 SMALL_STEP_S = 2.0
@@ -44,6 +45,7 @@ class Trial:
         self.model = build_model(run, preset, self.feed, device).train()
         self.optimizer = build_optimizer(preset, self.model)
         set_learning_rate(self.optimizer, 0.0)
+        self.teacher = build_teacher(run, preset, self.feed, device)
         self.steps = {preset.method.timesteps: self._step_of(preset)}
 
     def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> StepOutput:
@@ -57,7 +59,7 @@ class Trial:
     def _step_of(self, preset: Preset) -> OptimizerStep:
         return OptimizerStep(
             self.model,
-            build_method(preset, self.run.code),
+            build_method(preset, self.run.code, self.teacher),
             self.optimizer,
             Ranks(),
             accumulate=preset.train.accumulate,

@@ -66,6 +66,11 @@ class RunDirectory:
         """Copies of the user's own networks, data sets and metrics that the preset names; absent if it names none."""
         return self.path / "code"
 
+    @property
+    def teacher(self) -> Path:
+        """A copy of the weights that the run distills from; absent if it has no teacher."""
+        return self.path / "teacher.safetensors"
+
     def events(self, rank: int = 0) -> Path:
         """Events of one rank, one JSON object per line."""
         return self.path / "events" / f"rank{rank}.jsonl"

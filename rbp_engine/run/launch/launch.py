@@ -39,6 +39,7 @@ from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
+from rbp_engine.run.teacher import copy_teacher
 
 if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset
@@ -121,6 +122,8 @@ def _write(
     for own in loaded.own_code.values():
         run.code.mkdir(exist_ok=True)
         write_atomic(run.code / own.path.name, own.source)
+    if loaded.teacher is not None:
+        copy_teacher(loaded.teacher, run)
     write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))
     write_summary(
         run,

@@ -10,10 +10,10 @@ from rbp_engine.data.preprocess import Frames, Pixels, Preprocess
 from rbp_engine.errors import UserError
 from rbp_engine.preset import parse_resolved, resolved_toml
 from rbp_engine.preset.schema import Preset
+from rbp_engine.run.files.weights_header import KEY, read_header
 from rbp_engine.train.errors import CheckpointError
-from rbp_engine.untrusted_files import JSON_LIMIT, described, open_untrusted, parse_json
+from rbp_engine.untrusted_files import described, parse_json
 
-KEY = "rbp"
 MOST_CLASSES = 100_000
 MOST_CHANNELS = 10_000
 
@@ -38,15 +38,11 @@ def read_recipe(path: Path) -> Recipe | None:
     Raises CheckpointError for a file that cannot be read, is not safetensors, or has an invalid recipe.
     """
     try:
-        with open_untrusted(path) as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = parse_json(file.read(min(length, JSON_LIMIT + 1)))
+        text = read_header(path)
     except OSError as error:
         raise CheckpointError(described(error)) from error
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged, or no file of safetensors") from error
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    text = metadata.get(KEY) if isinstance(metadata, dict) else None
     if text is None:
         return None
     try:

@@ -104,8 +104,8 @@ OTHER: dict[str, Any] = {
     "neuron.args": {"beta": 0.5}, "neuron.surrogate": "atan",
     "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5,
     "neuron.learn": ["decay"], "neuron.learn_by": "channel", "method.name": "bptt",
-    "method.loss_scale": "1", "loss.name": "mse", "optim.name": "adam", "optim.schedule": "constant",
-    "optim.schedule_by": "step", "optim.milestones": [3], "optim.lr_factors": {"fc": 3.0},
+    "method.loss_scale": "1", "loss.name": "mse", "loss.distill": "teacher", "optim.name": "adam",
+    "optim.schedule": "constant", "optim.schedule_by": "step", "optim.milestones": [3], "optim.lr_factors": {"fc": 3.0},
     "train.precision": "bf16",
 }  # fmt: skip
 # Fields that only some presets accept, with the other settings that they need.
@@ -124,6 +124,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     **{
         f"optim.restart_{what}": {"optim": {"schedule": "restarts", "restart_epochs": 2}} for what in ("epochs", "mult")
     },
+    **{f"loss.distill_{name}": {"loss": {"distill": "teacher"}} for name in ("weight", "temperature")},
     "loss.mse_weight": {"loss": {"name": "tet"}, "method": {"name": "bptt"}},
 }
 

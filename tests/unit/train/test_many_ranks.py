@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from rbp_engine.data.loading.shares import Share
-from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods import METHODS, Distillation, create_method
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
@@ -41,7 +41,9 @@ def trained(network: nn.Module, method: str, batches: list[Batch], ranks: Ranks,
     if settings.pop("sync_bn", False):
         ranks.synchronise_batch_norm(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    step = OptimizerStep(model, create_method(method, T), optimizer, ranks, **settings)
+    step = OptimizerStep(
+        model, create_method(method, T, distill=settings.pop("distill", None)), optimizer, ranks, **settings
+    )
     for images, labels in batches:
         share = Share.part(len(labels), ranks.rank, ranks.size).places
         step(images[share] if images.ndim == 4 else images[:, share], labels[share], len(labels))
@@ -154,3 +156,15 @@ def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks: Any) -
     )
     alone = work(Ranks())
     assert alone["agree"] == [[1, 4], [10, 4], [100, 4]] and alone["gather"] == [[1.0, 0.5]]
+
+
+def test_a_teacher_looks_at_the_share_of_each_rank(two_ranks: Any) -> None:
+    torch.manual_seed(0)
+    outside = torch.randn(128, CLASSES)
+    distill = Distillation(lambda images: images.flatten(1) @ outside, weight=0.8)
+    network, joined = NETWORKS["convnet"](), [batch(8, static=True, seed=3)]
+    expected = trained(network, "rate_m", joined, Ranks(), distill=distill)
+    plain = trained(network, "rate_m", joined, Ranks())
+    assert not torch.allclose(plain["0.weight"], expected["0.weight"], rtol=1e-2)
+    for found in two_ranks(lambda ranks: trained(network, "rate_m", joined, ranks, distill=distill, sync_bn=True)):
+        check_equal(found, expected)

@@ -1,0 +1,127 @@
+"""The teacher of a run that distills: which file of weights it is, and the run's own copy of it. Without torch.
+
+A run copies its teacher's weights, and the code of a teacher whose network is its author's own, so that a resume needs
+neither, and nothing changes when the teacher is trained further or removed. The hash of both is part of the experiment.
+"""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from rbp_engine.preset import LoadedPreset, experiment_hash, parse_resolved
+from rbp_engine.preset.load import Teacher
+from rbp_engine.preset.own_code import OwnCode, digests, names_of_code, own_file, read_own_code
+from rbp_engine.printable import one_line
+from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.weights_header import read_header
+from rbp_engine.run.store.store import find_run
+from rbp_engine.settings.problems import PresetError
+from rbp_engine.untrusted_files import described, open_untrusted, parse_json
+
+FIELD = "loss.distill"
+WEIGHTS = "model.safetensors"
+_PART = 2**20
+
+
+def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None = None) -> LoadedPreset:
+    """The preset with the teacher that it names, if it names one, in its experiment and among its code.
+
+    A name is that of a run in `runs`, whose best weights are taken. What has a slash or ends in .safetensors is a path
+    to a run, a checkpoint or a file of weights, relative to the preset, or on the command line to the working
+    directory. `original` is a run that is repeated, with its own copy. Raises RunError if there is none to use.
+    """
+    named = loaded.preset.loss.distill
+    if not named or loaded.teacher is not None:
+        return loaded
+    given = loaded.sources.get(FIELD) == "override"
+    if original is not None and not given:
+        file, run = _copy_in(original)
+    else:
+        file, run = _find(named, Path() if given else loaded.path.parent, runs)
+    try:
+        with open_untrusted(file) as weights:
+            digest = hashlib.file_digest(weights, "sha256").hexdigest()
+        own = _own_code(file, run)
+    except OSError as error:
+        raise _unusable(named, described(error)) from error
+    except (KeyError, TypeError, ValueError, PresetError) as error:
+        raise _unusable(named, f"{file} is damaged, or does not say which network it is of") from error
+    for key, other in loaded.own_code.items():
+        for one in own.values():
+            if other.path.name == one.path.name and other.source != one.source:
+                raise _unusable(
+                    named, f"its code is in another {one.path.name} than {key}: rename one of the two files"
+                )
+    contents = " ".join([digest, *(one.digest for one in own.values())])
+    return replace(
+        loaded,
+        teacher=Teacher(file, digest, run.path if run is not None and own else None),
+        experiment=experiment_hash(loaded.preset, digests(loaded.own_code) | {FIELD: contents}),
+        own_code=loaded.own_code | own,
+    )
+
+
+def require_trust(loaded: LoadedPreset) -> None:
+    """Raise Untrusted if the teacher's network is code that this user has not agreed to execute."""
+    if loaded.teacher is not None and loaded.teacher.run is not None:
+        trust.require_code(RunDirectory(loaded.teacher.run))
+
+
+def copy_teacher(teacher: Teacher, run: RunDirectory) -> None:
+    """Copy the weights into a new run. Raises OSError, and RunError if they have changed since they were hashed."""
+    hashed = hashlib.sha256()
+    with open_untrusted(teacher.file) as source, run.teacher.open("xb") as target:
+        while part := source.read(_PART):
+            hashed.update(part)
+            target.write(part)
+        target.flush()
+        os.fsync(target.fileno())
+    if hashed.hexdigest() != teacher.digest:
+        raise RunError(f"the teacher's weights, {teacher.file}, have changed just now: start again")
+
+
+def _copy_in(run: RunDirectory) -> tuple[Path, RunDirectory | None]:
+    return run.teacher, run
+
+
+def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | None]:
+    """The file of weights, and its run if it is in one."""
+    if "/" not in named and not named.endswith(".safetensors"):
+        run = find_run(runs, named)
+        return _best(run, named), run
+    path = folder / os.path.expanduser(named)  # noqa: PTH111  # pathlib raises for an unknown ~user
+    if (path / "run.json").is_file():
+        return _best(RunDirectory(path), named), RunDirectory(path)
+    file = path / WEIGHTS if path.is_dir() else path
+    around = RunDirectory(file.absolute().parent.parent.parent)
+    return file, around if around.run_json.is_file() else None
+
+
+def _best(run: RunDirectory, named: str) -> Path:
+    for folder in (run.best, run.best.with_name("best.old")):
+        if (folder / WEIGHTS).is_file():
+            return folder / WEIGHTS
+    raise _unusable(named, f"{run.id} has no best weights yet")
+
+
+def _own_code(file: Path, run: RunDirectory | None) -> dict[str, OwnCode]:
+    """The code of a teacher's network and neurons that is its author's own, by field."""
+    header = read_header(file)
+    if header is None:
+        raise ValueError("it was saved by an early version of rbp, or by something else")
+    preset = parse_resolved(parse_json(header.encode())["preset"], file)
+    found = {}
+    for (section, field), name in names_of_code(preset).items():
+        if section in ("model", "neuron") and own_file(name) is not None:
+            if run is None:
+                message = f"it needs {one_line(name)}, whose code is kept in the run: name the run"
+                raise FileNotFoundError(0, message, str(file))
+            found[f"{FIELD}: {section}.{field}"] = read_own_code(name, run.code)
+    return found
+
+
+def _unusable(named: str, why: str) -> RunError:
+    return RunError(f"{FIELD} = {one_line(named)} cannot be the teacher: {why}")

@@ -1,0 +1,98 @@
+"""The teacher of a run, from the run's own copy of its weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.data.preprocess import Frames, Pixels
+from rbp_engine.data.protocol import Feed
+from rbp_engine.errors import SettingsError
+from rbp_engine.methods import Method, create_method
+from rbp_engine.methods.distillation import Distillation
+from rbp_engine.preset.schema import Preset
+from rbp_engine.probes.random_numbers import random_numbers_put_back
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.train.build import build_network
+from rbp_engine.train.checkpoints.checkpoint import load_weights_file
+from rbp_engine.train.checkpoints.recipe import Recipe, read_recipe
+from rbp_engine.train.errors import CheckpointError
+from rbp_engine.train.kernel import choose_kernel
+
+
+@dataclass(frozen=True)
+class TrainedTeacher:
+    """Mean logits [B, C] over the teacher's own T timesteps, of inputs that were made for the student.
+
+    `scale` and `shift` [C, 1, 1] undo the student's normalisation of images and apply the teacher's; None if both are
+    the same.
+    """
+
+    model: nn.Module
+    method: Method
+    has_time: bool
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if self.scale is not None and self.shift is not None:
+            images = images * self.scale + self.shift
+        return self.method.predict(self.model, images, time=self.has_time).mean(0)
+
+
+def build_teacher(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> Distillation | None:
+    """The distillation of a run, None if it has none.
+
+    Raises SettingsError for a teacher of other data, and CheckpointError if its weights cannot be used.
+    """
+    if not preset.loss.distill:
+        return None
+    recipe = read_recipe(run.teacher)
+    if recipe is None:
+        raise CheckpointError(f"{run.teacher} does not say which network it is of")
+    _check(recipe, preset, feed)
+    theirs = recipe.preset
+    with random_numbers_put_back():  # the student's dropout does not depend on how its teacher was built
+        model = build_network(
+            theirs,
+            classes=recipe.classes,
+            channels=recipe.preprocess.channels,
+            code=run.code,
+            kernel=choose_kernel(preset, len(feed.train), device)[0],
+            device=device,
+        )
+    load_weights_file(run.teacher, "the teacher", model)
+    method = create_method(theirs.method.name, theirs.method.timesteps, precision=theirs.train.precision)
+    teacher = TrainedTeacher(model.eval(), method, feed.has_time, *_renormalised(recipe, feed, device))
+    return Distillation(teacher, preset.loss.distill_weight, preset.loss.distill_temperature)
+
+
+def _check(recipe: Recipe, preset: Preset, feed: Feed) -> None:
+    there, here = recipe.preprocess, feed.preprocess
+    known = [
+        ("classes", recipe.classes, feed.classes),
+        ("channels", there.channels, here.channels),
+        ("kind of data", "images" if isinstance(there, Pixels) else "frames", "frames" if feed.has_time else "images"),
+    ]
+    if feed.has_time:
+        known.append(("timesteps of frames", recipe.preset.method.timesteps, preset.method.timesteps))
+    for what, theirs, ours in known:
+        if theirs != ours:
+            raise SettingsError(f"the teacher (loss.distill) was trained on other data: {what} {theirs}, here {ours}")
+
+
+def _renormalised(recipe: Recipe, feed: Feed, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    there, here = recipe.preprocess, feed.preprocess
+    if isinstance(there, Frames) and isinstance(here, Frames):
+        if there.scale == here.scale:
+            return None, None
+        scale = torch.tensor(there.scale / here.scale, device=device)
+        return scale, torch.zeros_like(scale)
+    assert isinstance(there, Pixels) and isinstance(here, Pixels)
+    if (there.mean, there.deviation) == (here.mean, here.deviation):
+        return None, None
+    ours, theirs = (
+        [torch.tensor(values, device=device).view(-1, 1, 1) for values in (one.mean, one.deviation)]
+        for one in (here, there)
+    )
+    return ours[1] / theirs[1], (ours[0] - theirs[0]) / theirs[1]

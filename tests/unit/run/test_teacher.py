@@ -1,0 +1,151 @@
+"""Which weights a preset distills from, what the experiment knows of them, and the run's own copy."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rbp_engine.data.open_feed import open_feed
+from rbp_engine.data.preprocess import Pixels
+from rbp_engine.errors import SettingsError
+from rbp_engine.preset import load_preset, read_resolved
+from rbp_engine.preset.load import LoadedPreset
+from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.teacher import with_teacher
+from rbp_engine.train.build import build_network
+from rbp_engine.train.checkpoints.recipe import Recipe
+from rbp_engine.train.teacher import build_teacher
+
+CPU = torch.device("cpu")
+PIXELS = Pixels((0.5,), (0.25,))
+NETS = """\
+from torch import nn
+
+
+def net(*, num_classes, in_channels, neuron):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), neuron(), nn.Linear(8, num_classes))
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    Path("nets.py").write_text(NETS)
+
+
+def trained(name: str, *words: str, seed: int = 0, classes: int = 10) -> RunDirectory:
+    """A run whose best weights are drawn from `seed`."""
+    run = launch.create(load_preset("digits", ["T=2", *words]), Path("runs"), run_id=name)
+    preset = read_resolved(run.preset_toml)
+    torch.manual_seed(seed)
+    model = build_network(preset, classes=classes, channels=1, code=run.code, kernel="eager", device=CPU)
+    run.best.mkdir()
+    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    save_file(weights, run.best / "model.safetensors", Recipe(preset, classes, PIXELS).as_metadata())
+    return run
+
+
+def asked(*words: str) -> LoadedPreset:
+    return LaunchRequest("digits", words, Path("runs")).load()
+
+
+def test_the_experiment_knows_the_teacher_by_its_weights_and_not_by_its_name() -> None:
+    trained("one")
+    trained("other", seed=1)
+    shutil.copy("runs/one/checkpoints/best/model.safetensors", "copy.safetensors")
+    by_name = {name: asked(f"loss.distill={name}").experiment for name in ("one", "runs/one", "copy.safetensors")}
+    assert len(set(by_name.values())) == 1
+    assert asked("loss.distill=runs/one/checkpoints/best").experiment == by_name["one"]
+    assert len({by_name["one"], asked("loss.distill=other").experiment, asked().experiment}) == 3
+    assert asked("loss.distill=one", "loss.distill_weight=0.3").experiment != by_name["one"]
+
+
+def test_a_path_in_a_preset_is_relative_to_the_preset() -> None:
+    Path("sub").mkdir()
+    shutil.copy(trained("one").best / "model.safetensors", "sub/teacher.safetensors")
+    Path("sub/mine.toml").write_text('extends = "digits"\n[loss]\ndistill = "./teacher.safetensors"\n')
+    found = LaunchRequest("sub/mine.toml", (), Path("runs")).load()
+    assert found.experiment == asked("loss.distill=one").experiment
+
+
+def test_a_run_keeps_a_copy_and_is_repeated_with_it_when_the_teacher_is_gone() -> None:
+    teacher = trained("one")
+    loaded = asked("loss.distill=one")
+    run = launch.create(loaded, Path("runs"), run_id="student")
+    assert run.teacher.read_bytes() == (teacher.best / "model.safetensors").read_bytes()
+    shutil.rmtree(teacher.path)
+    assert LaunchRequest.like(run).load().experiment == loaded.experiment
+    preset = read_resolved(run.preset_toml)
+    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
+    distill = build_teacher(run, preset, feed, CPU)
+    assert distill is not None and distill.targets(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+
+
+def test_weights_that_change_while_a_run_is_made_leave_no_run() -> None:
+    loaded = (trained("one"), asked("loss.distill=one"))[1]
+    trained("two", seed=1).best.joinpath("model.safetensors").replace("runs/one/checkpoints/best/model.safetensors")
+    with pytest.raises(RunError, match="have changed just now"):
+        launch.create(loaded, Path("runs"), run_id="student")
+    assert not Path("runs/student").exists()
+
+
+def test_a_teachers_own_network_is_copied_too_and_asks_for_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained("one", "model.name=nets.py:net")
+    loaded = asked("loss.distill=one")
+    run = launch.create(loaded, Path("runs"), run_id="student")
+    assert (run.code / "nets.py").read_text() == NETS
+    assert LaunchRequest.like(run).load().experiment == loaded.experiment
+    LaunchRequest("digits", ("loss.distill=one",), Path("runs")).require_trust(loaded)  # it was launched here
+    monkeypatch.setenv("XDG_STATE_HOME", "elsewhere")
+    with pytest.raises(trust.Untrusted, match=r"one would execute code/nets\.py"):
+        LaunchRequest("digits", ("loss.distill=one",), Path("runs")).require_trust(loaded)
+    preset = read_resolved(run.preset_toml)
+    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
+    assert build_teacher(run, preset, feed, CPU) is not None
+
+
+def test_what_cannot_be_a_teacher_is_said() -> None:
+    run = trained("one", "model.name=nets.py:net")
+    shutil.copy(run.best / "model.safetensors", "alone.safetensors")
+    save_file({"weight": torch.zeros(1)}, "foreign.safetensors")
+    Path("text.safetensors").write_text("no weights")
+    Path("other").mkdir()
+    Path("other/nets.py").write_text(NETS + "# another\n")
+    for words, message in (
+        (["nobody"], "no run"),
+        (["./gone.safetensors"], "No such file"),
+        (["alone.safetensors"], "whose code is kept in the run: name the run"),
+        (["foreign.safetensors"], "does not say which network it is of"),
+        (["text.safetensors"], "is damaged, or does not say"),
+        (["one", "model.name=other/nets.py:net"], r"another nets\.py than model\.name: rename one"),
+    ):
+        with pytest.raises(RunError, match=message):
+            asked(f"loss.distill={words[0]}", *words[1:])
+
+
+def test_a_teacher_of_other_data_is_refused_and_one_of_another_normalisation_sees_its_own() -> None:
+    trained("three", classes=3)
+    trained("ten")
+    preset = load_preset("digits", ["loss.distill=ten"]).preset
+    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
+    run = launch.create(asked("loss.distill=three"), Path("runs"), run_id="wrong")
+    with pytest.raises(SettingsError, match=r"trained on other data: classes 3, here 10"):
+        build_teacher(run, preset, feed, CPU)
+    distill = build_teacher(launch.create(asked("loss.distill=ten"), Path("runs"), run_id="s"), preset, feed, CPU)
+    assert distill is not None and isinstance(feed.preprocess, Pixels) and feed.preprocess.mean != PIXELS.mean
+    raw = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    teacher = distill.teacher
+    expected = teacher.method.predict(teacher.model, PIXELS(raw)).mean(0)  # type: ignore[attr-defined]
+    torch.testing.assert_close(teacher(feed.preprocess(raw)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_teacher_nothing_is_looked_for() -> None:
+    loaded = asked()
+    assert with_teacher(loaded, Path("nowhere")) is loaded
