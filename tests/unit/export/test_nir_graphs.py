@@ -153,6 +153,23 @@ def test_spikingjelly_reads_every_family_and_predicts_the_same(exported, tmp_pat
     assert result.logits.std() > 1e-3
 
 
+@pytest.mark.parametrize("by", ["layer", "channel"])
+def test_learnt_decays_and_thresholds_are_those_of_the_nodes(exported, by):
+    learning = Hard(decay=0.6, learn=["decay", "threshold"], learn_by=by)
+    model = Net(conv=nn.Conv2d(6, 6, 3, padding=1), neuron=learning)
+    learning(torch.zeros(1, 6, 8, 8))
+    learning.reset()
+    with torch.no_grad():
+        for number, parameter in enumerate(learning.parameters(), start=1):
+            parameter.sub_(torch.linspace(0.1 * number, 0.5, parameter.numel()).view(parameter.shape))
+    result = exported(model, (2, 8, 8))
+    assert result.spikes.differ == 0 and result.spikes.spikes > result.spikes.compared / 100
+    node = result.graph.nodes["neuron"]
+    for values, expected in ((1 - 1e-4 / node.tau, learning.decay), (node.v_threshold, learning.threshold)):
+        by_channel = torch.as_tensor(values[:, 0, 0]).float()
+        assert torch.allclose(by_channel, expected.detach().expand(6), atol=1e-6)
+
+
 @pytest.mark.parametrize("decay", [0.5, 0.75, 1.0])
 @pytest.mark.parametrize("v_reset", [0.0, -0.5])
 def test_membranes_that_stand_on_the_threshold_fire_as_they_do_in_the_network(decay, v_reset):
