@@ -149,7 +149,7 @@ class HealthProbe(StepProbe):
         self._half_peaks = [peak_slope(module.surrogate) / 2.0 for module in neurons.values()]
         self._seen: list[_LayerNeurons] = []
         self._before: list[Tensor] = []
-        self._learns = any(any(module.lif_parameters.learns) for module in neurons.values())
+        self._learns = any(isinstance(m, LIF) and any(m.lif_parameters.learns) for m in neurons.values())
         # Steps, and their numbers [6·neuron layers + 2·weight layers + 2·neuron layers that may learn], which are still
         # on the device.
         self._sampled: list[tuple[int, Tensor]] = []
@@ -178,9 +178,11 @@ class HealthProbe(StepProbe):
         self._sampled.append((step, torch.cat([*neurons, gradient, update / size, *self._learnt(device)])))
 
     def _learnt(self, device: torch.device) -> list[Tensor]:
-        """λ of each neuron layer, then V_th, [1] each; none if all are fixed."""
-        values = [m.decay for m in self._neurons.values()] + [m.threshold for m in self._neurons.values()]
-        return [_mean(value, device) for value in values] if self._learns else []
+        """λ of each neuron layer, then V_th, [1] each, NaN for a neuron of a user's own; none if all are fixed."""
+        if not self._learns:
+            return []
+        both = [(m.decay, m.threshold) if isinstance(m, LIF) else (math.nan, math.nan) for m in self._neurons.values()]
+        return [_mean(value, device) for values in zip(*both, strict=True) for value in values]
 
     def take(self) -> list[tuple[int, Body]]:
         sampled, self._sampled = self._sampled, []

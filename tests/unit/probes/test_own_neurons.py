@@ -16,8 +16,8 @@ from rbp_engine.probes.gradient_fidelity import gradient_fidelity
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.run.files.events import Body
-from rbp_engine.spiking import LIF
+from rbp_engine.run.files.events import Body, Health
+from rbp_engine.spiking import LIF, PLIF
 from tests.own_neurons import OwnLIF, documented
 
 T = 3
@@ -63,6 +63,12 @@ def test_neurons_of_several_tensors_and_with_parameters_have_health() -> None:
         assert all(0.0 < rate < 1.0 for layer in rates.rates for rate in layer)
         assert all(0.0 < share < 1.0 for share in health.in_window)
         assert gradient_fidelity(model, create_method("rate_m", T), *batch()).whole.cosine > 0.5
+
+
+def test_beside_a_lif_that_learns_they_have_no_decay_and_threshold() -> None:
+    kinds = iter((PLIF(0.5), OwnLIF(0.5)))
+    _, health = sampled(network(lambda: next(kinds)), "rate_m")
+    assert isinstance(health, Health) and health.decay == [0.5, None] and health.threshold == [1.0, None]
 
 
 def test_energy_counts_them_and_says_that_it_does_not_know_their_cost() -> None:

@@ -1,5 +1,7 @@
 """When the neurons' loops are compiled."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -20,6 +22,16 @@ def test_a_short_run_on_a_cpu_is_not_compiled() -> None:
 
 def test_eager_stays_eager_for_runs_of_any_length() -> None:
     assert chosen("T=4", "train.kernel=eager", steps=10**6) == ("eager", [])
+
+
+def test_neurons_of_ones_own_run_uncompiled_with_a_warning_where_others_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("class N: ...\n")
+    warning = "neurons run uncompiled, for mine.py:N is a neuron of your own"
+    assert chosen("neuron.name=mine.py:N", "train.kernel=compiled") == ("eager", [warning])
+    assert chosen("neuron.name=mine.py:N") == ("eager", [])
 
 
 @pytest.mark.parametrize(
