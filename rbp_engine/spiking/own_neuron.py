@@ -10,7 +10,7 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.own_neuron_check import check_timesteps
+from rbp_engine.spiking.own_neuron_check import check_timesteps, tensors_of
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
 
 State = TypeVar("State")
@@ -102,8 +102,17 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
         return current.fire_own(self)
 
     def single_step_forward(self, current: Tensor) -> Tensor:
-        """Spikes [B, …] of one timestep; `state` is kept for the next, until `reset_net`."""
+        """Spikes [B, …] of one timestep; `state` is kept for the next.
+
+        Raises ValueError if the input's shape is not that of the state which the previous input left.
+        """
         before = self.start(current) if self.state is None else self.state
+        kept = tensors_of(before)[0].shape
+        if kept != current.shape:
+            raise ValueError(
+                f"the state has the shape {list(kept)} of the input before, this one {list(current.shape)}: before "
+                "another batch call spikingjelly's functional.reset_net(model); step and predict of a method do so"
+            )
         spikes, _, self.state = self.timestep(before, current.to(membrane_dtype(current.dtype)))
         return spikes.to(current.dtype)
 

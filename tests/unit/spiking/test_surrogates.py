@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from spikingjelly.activation_based import surrogate as spikingjelly
+from torch import nn
 
+from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
 
@@ -70,3 +73,41 @@ def test_each_neuron_has_its_own_surrogate():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"'sigmoidal'.*atan.*sigmoid"):
         create_surrogate("sigmoidal")
+
+
+def own_sigmoid(x, alpha=4.0):
+    sigma = torch.sigmoid(alpha * x)
+    return (1.0 - sigma) * sigma * alpha
+
+
+def gradients(method, **neuron):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), LIF(**neuron), nn.Linear(5, 5), LIF(**neuron), nn.Linear(5, 3)).double()
+    images = 3.0 * torch.rand(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    create_method(method, 3).step(model, images, torch.tensor([0, 1, 2, 0]))
+    return [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("reset", [{}, {"reset": "hard", "detach_reset": False}])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_function_of_ones_own_is_a_surrogate_in_every_method(method, reset):
+    """SpikingJelly's sigmoid, written down again; and one without a static `backward`."""
+    expected = gradients(method, surrogate_args={"alpha": 2.0}, **reset)
+    for own in (own_sigmoid, spikingjelly.Sigmoid):
+        found = gradients(method, surrogate=own, surrogate_args={"alpha": 2.0}, **reset)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    by_autograd = gradients(method, surrogate=spikingjelly.S2NN(alpha=2.0, beta=1.0), **reset)
+    assert all(gradient.abs().max() > 0 for gradient in by_autograd[:4])
+
+
+@pytest.mark.compiles
+@pytest.mark.xdist_group("compiler")
+@pytest.mark.parametrize("method", ["rate_m", "bptt"])
+def test_a_function_of_ones_own_is_compiled_with_the_loops(method):
+    both = [gradients(method, surrogate=own_sigmoid, kernel=kernel) for kernel in ("eager", "compiled")]
+    torch.testing.assert_close(*both, rtol=1e-12, atol=1e-14)
+
+
+def test_an_object_takes_no_arguments_besides():
+    with pytest.raises(ValueError, match=r"Sigmoid is made already and takes no surrogate_args, got \{'alpha': 2\.0\}"):
+        LIF(surrogate=spikingjelly.Sigmoid(), surrogate_args={"alpha": 2.0})
