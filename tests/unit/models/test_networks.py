@@ -469,8 +469,8 @@ def test_an_unknown_init_is_a_value_error(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_neuron_setting_is_a_type_error(name):
-    with pytest.raises(TypeError, match="tau"):
-        outline(name, tau=2.0)
+    with pytest.raises(TypeError, match="beta"):
+        outline(name, beta=2.0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from rbp_engine.methods import create_method
 from rbp_engine.models.qkformer import Stage, TokenQKAttention, qkformer
 from rbp_engine.models.spikformer import SpikingSelfAttention, spikformer
-from rbp_engine.spiking import LIF
-from tests.fuzz.oracles import Membrane, channels, eligibility, mean, with_value
+from tests.fuzz.networks import Neuron as Cell
+from tests.fuzz.oracles import Membrane, channels, mean, slopes_of_rate, with_value
 
 T, B, CLASSES = 3, 4, 3
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -62,7 +62,7 @@ class Layer(nn.Module):
 
 class Neuron(Layer):
     def of_steps(self, currents):
-        self.eligibility = eligibility(self.layer, [current.detach() for current in currents])
+        self.eligibility = slopes_of_rate(self.layer, [current.detach() for current in currents])[0]
         membrane = Membrane(self.layer, [], self.oracle.through_time)
         return [membrane(current) for current in currents]
 
@@ -100,7 +100,7 @@ class Pool(Layer):
 
 
 def replaced(model, oracle):
-    kinds = {LIF: Neuron, nn.BatchNorm2d: Norm, nn.MaxPool2d: Pool}
+    kinds = {Cell: Neuron, nn.BatchNorm2d: Norm, nn.MaxPool2d: Pool}
     model = copy.deepcopy(model)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -126,7 +126,7 @@ def expected(model, method, images):
 
 
 def cell():
-    return LIF(0.4, 0.6, surrogate="sigmoid", surrogate_args={"alpha": 3.0})
+    return Cell(decay=0.4, threshold=0.6, surrogate="sigmoid", surrogate_args={"alpha": 3.0})
 
 
 def small_spikformer():
