@@ -122,12 +122,12 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("rbp train dig", {"digits"}),
+        ("rbp train dig", {"digits", "digits-spikformer"}),
         ("rbp cost cifar100-r", {"cifar100-resnet18", "cifar100-resnet19"}),
-        ("rbp presets show mnist", {"mnist", "mnist5k"}),
-        ("rbp presets new wide --from dig", {"digits"}),
-        ("rbp bench dig", {"digits"}),
-        ("rbp report --preset dig", {"digits"}),
+        ("rbp presets show mnist", {"mnist", "mnist5k", "mnist5k-spikformer"}),
+        ("rbp presets new wide --from dig", {"digits", "digits-spikformer"}),
+        ("rbp bench dig", {"digits", "digits-spikformer"}),
+        ("rbp report --preset dig", {"digits", "digits-spikformer"}),
         ("rbp train digits method.", {"method.name=", "method.timesteps=", "method.loss_scale="}),
         ("rbp train digits method=", {"bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"}),
         ("rbp train digits T=6 method=ra", {"rate_m", "rate_s"}),
@@ -167,7 +167,8 @@ def test_a_preset_file_of_the_current_directory_is_offered_after_its_first_lette
 ) -> None:
     (tmp_path / "mine.toml").touch()
     (tmp_path / "my own; rm -rf ~.toml").touch()
-    assert set(offered("rbp train m")) == {"mine.toml", "mnist", "mnist5k", "moving-digits"}
+    presets = {"mnist", "mnist5k", "mnist5k-spikformer", "moving-digits"}
+    assert set(offered("rbp train m")) == {"mine.toml", *presets}
     assert "mine.toml" not in offered("rbp train ")
 
 

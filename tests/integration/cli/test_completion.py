@@ -54,7 +54,7 @@ def shell(request: pytest.FixtureRequest, folder: Path, environment: dict[str, s
 @pytest.mark.parametrize(
     ("typed", "bash", "zsh"),
     [
-        ("rbp train dig", "rbp train digits", None),
+        ("rbp train mov", "rbp train moving-digits", None),
         ("rbp train digits T=6 method=ra", "… method=rate_m rate_s", "… method=rate_m method=rate_s"),
         ("rbp watch 3f", "rbp watch 3f2a", None),
         ("rbp runs rm method:b", "rbp runs rm method:bptt", None),
