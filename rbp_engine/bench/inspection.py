@@ -19,10 +19,10 @@ from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
 from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
+from rbp_engine.methods.heads import main_head
 from rbp_engine.methods.inputs import Input, check_images, is_static
 from rbp_engine.methods.loss import CROSS_ENTROPY
 from rbp_engine.methods.objective import StepLoss
-from rbp_engine.methods.protocol import carried
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.layers import NEURON_LAYERS
@@ -172,7 +172,7 @@ def _rule_or_per_step(rule: Any, found: Missing) -> Callable[..., Any]:
 def _check_logits(model: nn.Module, images: Tensor, timesteps: int, classes: int) -> None:
     batch = images.shape[images.ndim - 4]
     with torch.no_grad():
-        shape = list(carried(model(_rates(images, timesteps)), RateTensor).shape)
+        shape = list(main_head(model(_rates(images, timesteps)), RateTensor).shape)
     if shape != [batch, classes]:
         raise ValueError(
             f"for {batch} images the network returns {shape}, not logits [{batch}, {classes}]: it must end in a linear "

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import full
 from rbp_engine.methods.objective import Objective
@@ -10,7 +11,6 @@ from rbp_engine.methods.protocol import (
     BaseMethod,
     StepOutput,
     backward,
-    carried,
 )
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor
@@ -23,7 +23,7 @@ class BPTT(BaseMethod):
     name = "bptt"
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        output = carried(model(shown.sequence()), SequenceTensor)
+        output, objective = with_objective(model(shown.sequence()), SequenceTensor, objective)
         logits = output.steps() if objective.at_every_step else output.time_mean()
         return backward(model, objective, logits, weight)
 
@@ -38,7 +38,9 @@ class BPTTSingleStep(BaseMethod):
         by_step = []
         for images_t in shown.by_step():
             state.next_pass()
-            by_step.append(carried(model(StepTensor(images_t, state, through_time=True)), StepTensor).values())
+            output = model(StepTensor(images_t, state, through_time=True))
+            step, of_heads = with_objective(output, StepTensor, objective)
+            by_step.append(step.values())
         state.check_complete()
         logits = full(torch.stack(by_step))
-        return backward(model, objective, logits if objective.at_every_step else logits.mean(0), weight)
+        return backward(model, of_heads, logits if of_heads.at_every_step else logits.mean(0), weight)

@@ -55,3 +55,7 @@ class Objective:
         if self.distill is None or self.targets is None:
             return loss
         return self.distill.mixed(loss, logits, self.targets.repeat(repeats, 1))
+
+    def main(self, logits: Tensor) -> Tensor:
+        """Of a network's outputs [B, …], the logits [B, C]."""
+        return logits

@@ -15,13 +15,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import full
 from rbp_engine.methods.objective import Objective
 from rbp_engine.methods.protocol import (
     BaseMethod,
     StepOutput,
-    carried,
     gradients_stay_local,
 )
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
@@ -40,14 +40,16 @@ class SLTT(BaseMethod):
         for step, images_t in enumerate(shown.by_step(), start=1):
             state.next_pass()
             with gradients_stay_local(model) if step < self.timesteps else nullcontext():
-                out = carried(model(self.carrier(images_t, state, through_time=False)), self.carrier).values()
-                (objective(out) * weight / self.timesteps).backward()
+                output = model(self.carrier(images_t, state, through_time=False))
+                heads, of_heads = with_objective(output, self.carrier, objective)
+                out = heads.values()
+                (of_heads(out) * weight / self.timesteps).backward()
             by_step.append(full(out.detach()))
         state.check_complete()
         outputs = torch.stack(by_step)
         logits = outputs.mean(0)
-        loss = objective.of_steps(outputs) if objective.at_every_step else objective(logits)
-        return StepOutput(loss, logits)
+        loss = of_heads.of_steps(outputs) if of_heads.at_every_step else of_heads(logits)
+        return StepOutput(loss, of_heads.main(logits))
 
 
 class OTTT(SLTT):

@@ -17,14 +17,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from rbp_engine.methods.distillation import Distillation
+from rbp_engine.methods.heads import main_head
 from rbp_engine.methods.inputs import Input, MakeCarrier, check_images, is_static
 from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
 from rbp_engine.methods.objective import Objective, StepLoss
 from rbp_engine.methods.own_loss import LossFunction, OwnLoss
-from rbp_engine.spiking import Carrier, SequenceTensor
+from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 
-C = TypeVar("C", bound=Carrier)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -167,13 +167,6 @@ def converted(images: Tensor, precision: Precision, model: nn.Module) -> Tensor:
     return full(images.to(weights.dtype))
 
 
-def carried(output: Any, carrier: type[C]) -> C:
-    """The network's output; TypeError unless it is the carrier that was fed in."""
-    if not isinstance(output, carrier):
-        raise TypeError(f"the network returned {type(output).__name__}; it must return the logits of its last layer")
-    return output
-
-
 def backward(model: nn.Module, objective: Objective, logits: Tensor, weight: float | Tensor) -> StepOutput:
     """Add the gradients of the objective, multiplied by `weight`.
 
@@ -182,7 +175,7 @@ def backward(model: nn.Module, objective: Objective, logits: Tensor, weight: flo
     value = objective.of_steps(logits) if objective.at_every_step else objective(logits)
     with _batches_counted_once(model):
         (value * weight).backward()
-    found = full(logits).detach()
+    found = full(objective.main(logits)).detach()
     return StepOutput(value.detach(), found.mean(0) if objective.at_every_step else found)
 
 
@@ -263,7 +256,7 @@ def predict(
     model.eval()
     try:
         with uncompiled_without_autocast(images.device):
-            logits = carried(model(sequence), SequenceTensor).steps()
+            logits = main_head(model(sequence), SequenceTensor).steps()
     finally:
         for module, training in modes:
             module.training = training

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from rbp_engine.methods.distillation import Distillation
+from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import CROSS_ENTROPY, full
 from rbp_engine.methods.objective import Objective, StepLoss
@@ -19,7 +20,6 @@ from rbp_engine.methods.protocol import (
     Precision,
     StepOutput,
     backward,
-    carried,
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
@@ -64,8 +64,8 @@ class RateM(RateMethod):
     name = "rate_m"
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        logits = carried(model(RateTensor(shown.sequence())), RateTensor).rate()
-        return backward(model, objective, logits, self.scale * weight)
+        output, objective = with_objective(model(RateTensor(shown.sequence())), RateTensor, objective)
+        return backward(model, objective, output.rate(), self.scale * weight)
 
 
 class RateS(RateMethod):
@@ -89,12 +89,15 @@ class RateS(RateMethod):
         with torch.no_grad():
             for images_t in shown.by_step():
                 state.next_pass()
-                logits_t = full(carried(model(MeanStepTensor(images_t, state, shown.static)), MeanStepTensor).values())
+                output = model(MeanStepTensor(images_t, state, shown.static))
+                logits_t = full(with_objective(output, MeanStepTensor, objective)[0].values())
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
         state.next_pass()
         with _batches_uncounted(model):
-            rate = carried(model(MeanTensor(shown.mean(), state, shown.static)), MeanTensor).rate()
+            output = model(MeanTensor(shown.mean(), state, shown.static))
+            mean, objective = with_objective(output, MeanTensor, objective)
+        rate = mean.rate()
         state.check_complete()
         logits = WithValue.apply(full(rate), total / self.timesteps)
         return backward(model, objective, logits, self.scale * weight)

@@ -1,0 +1,82 @@
+"""Networks that return more than their logits while training: GoogLeNet and Inception have auxiliary classifiers.
+
+The loss of a step is then L(logits) + w·Σ L(auxiliary logits), with the weight w of the network's paper. In evaluation
+these networks return their logits alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import torch
+from torch import Tensor
+
+from rbp_engine.methods.objective import Objective
+from rbp_engine.spiking import Carrier
+
+C = TypeVar("C", bound=Carrier)
+
+# By the classes of torchvision's outputs. Szegedy et al., CVPR 2015, section 5, and torchvision's own training script,
+# for Inception v3.
+AUXILIARY_WEIGHTS: Final = {"GoogLeNetOutputs": 0.3, "InceptionOutputs": 0.4}
+
+
+@dataclass(frozen=True)
+class HeadsObjective(Objective):
+    """The objective of logits and auxiliary logits side by side, [B, heads·C]."""
+
+    heads: int = 1
+    auxiliary_weight: float = 0.0
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        main, *others = logits.chunk(self.heads, -1)
+        value = super().__call__(main)
+        for other in others:
+            value = value + self.auxiliary_weight * super().__call__(other)
+        return value
+
+    def of_steps(self, logits: Tensor) -> Tensor:
+        main, *others = logits.chunk(self.heads, -1)
+        value = super().of_steps(main)
+        for other in others:
+            value = value + self.auxiliary_weight * super().of_steps(other)
+        return value
+
+    def main(self, logits: Tensor) -> Tensor:
+        return logits.chunk(self.heads, -1)[0]
+
+
+def with_objective(output: Any, carrier: type[C], objective: Objective) -> tuple[C, Objective]:
+    """The network's output in training as one carrier, and the objective for it.
+
+    Raises TypeError unless it is the carrier that was fed in, or the outputs of a network with auxiliary classifiers.
+    """
+    heads = heads_of(output, carrier)
+    if len(heads) == 1:
+        return heads[0], objective
+    weight = AUXILIARY_WEIGHTS[type(output).__name__]
+    joined: C = torch.cat(heads, -1)  # type: ignore[arg-type, assignment]
+    return joined, HeadsObjective(
+        objective.loss, objective.labels, objective.distill, objective.targets, len(heads), weight
+    )
+
+
+def heads_of(output: Any, carrier: type[C]) -> list[C]:
+    """The logits, then the auxiliary ones."""
+    if not isinstance(output, tuple) or type(output).__name__ not in AUXILIARY_WEIGHTS:
+        return [carried(output, carrier)]
+    return [carried(head, carrier) for head in output if head is not None]
+
+
+def main_head(output: Any, carrier: type[C]) -> C:
+    """The logits among the network's outputs."""
+    return heads_of(output, carrier)[0]
+
+
+def carried(output: Any, carrier: type[C]) -> C:
+    """The network's output; TypeError unless it is the carrier that was fed in."""
+    if not isinstance(output, carrier):
+        known = f" ({' and '.join(AUXILIARY_WEIGHTS)} are known)" if isinstance(output, tuple) else ""
+        raise TypeError(
+            f"the network returned {type(output).__name__}; it must return the logits of its last layer alone{known}"
+        )
+    return output
