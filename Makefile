@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check alarms faults fuzz monkey gpu screenshots install install-dev lint clean
+.PHONY: demo test check alarms faults fuzz zoo monkey gpu screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -28,6 +28,10 @@ faults: $(VENV)/.installed-dev
 # files of others: half an hour on two cores. CI takes 60 eager networks and 100 mischiefs.
 fuzz: $(VENV)/.installed-dev
 	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 RBP_FUZZ_HOSTILE=3400 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
+
+# The rate gradient of ten networks of torchvision and timm against two plain passes, in a minute. CI takes two.
+zoo: $(VENV)/.installed-dev
+	RBP_ZOO=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/zoo
 
 # A monkey at the dashboard: 5 × 2000 random keys, clicks, resizes and pastes, in half an hour. CI does 200.
 monkey: $(VENV)/.installed-dev

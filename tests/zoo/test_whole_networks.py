@@ -1,0 +1,82 @@
+"""Whole networks of torchvision and timm: the rate gradient of every weight against two plain passes, in float64.
+
+`make test` takes two of them, `make zoo` all.
+"""
+
+import os
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.convnext import CNBlockConfig
+
+from rbp_engine.methods import create_method
+from rbp_engine.spiking import LIF, make_spiking
+from tests.zoo.two_passes import rate_gradients
+
+T, B, CLASSES = 3, 2, 4
+
+
+def torchvisions(name, **settings):
+    return lambda: torchvision.models.get_model(name, num_classes=CLASSES, **settings)
+
+
+def timms(name, **settings):
+    return lambda: timm.create_model(name, num_classes=CLASSES, **settings)
+
+
+def convnext():
+    blocks = [CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)]
+    return torchvision.models.ConvNeXt(blocks, stochastic_depth_prob=0.0, num_classes=CLASSES)
+
+
+def swin():
+    return torchvision.models.SwinTransformer(
+        [4, 4], 8, [2, 2], [2, 4], [4, 4], stochastic_depth_prob=0.0, num_classes=CLASSES
+    )
+
+
+NETWORKS = {
+    "resnet": torchvisions("resnet18"),
+    "mobilenet_v3": torchvisions("mobilenet_v3_small"),
+    "shufflenet": torchvisions("shufflenet_v2_x0_5"),
+    "regnet_y": torchvisions("regnet_y_400mf"),
+    "convnext": convnext,
+    "swin": swin,
+    "timm vit": timms("test_vit", img_size=32),
+    "timm gmlp": timms("gmlp_ti16_224", img_size=32),
+    "timm convnext v2": timms("test_convnext2"),
+    "timm convit": timms("convit_tiny", img_size=32, depth=2, local_up_to_layer=1),
+}
+CHOSEN = list(NETWORKS) if os.environ.get("RBP_ZOO") else ["convnext", "timm vit"]
+
+
+def made(name):
+    torch.manual_seed(0)
+    network, _ = make_spiking(NETWORKS[name](), lambda: LIF(threshold=0.25))
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "eps", None), float):
+            module.eps = 0.1  # norms of silent neurons divide by √ε, quotients by ε: layers of that leave only rounding
+    return network.double()
+
+
+@pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+@pytest.mark.parametrize("method", ["rate_m", "rate_s"])
+@pytest.mark.parametrize("name", CHOSEN)
+def test_every_weight_has_the_rate_gradient_of_two_plain_passes(name, method):
+    network = made(name)
+    images = torch.rand(B, 3, 32, 32, dtype=torch.float64) * 2 - 0.5
+    labels = torch.tensor([0, 2])
+    expected = rate_gradients(network, images, labels, T, method)
+    create_method(method, T, loss_scale="1").step(network, images, labels)
+    found = {key: parameter.grad for key, parameter in network.named_parameters() if parameter.grad is not None}
+    assert found.keys() == expected.keys()
+    largest = max(gradient.abs().max() for gradient in expected.values())
+    assert largest > 1e-6
+    for key, gradient in expected.items():
+        error = (found[key] - gradient).abs().max()
+        assert error <= 1e-10 * max(gradient.abs().max(), 1e-2 * largest), f"{key}: off by {error:.2g}"
