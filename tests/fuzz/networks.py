@@ -168,11 +168,53 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     "hardsigmoid": {ANY: ["F.hardsigmoid(x)"]},
     "clamp": {ANY: ["x.clamp(-0.3, 0.6)", "x.clamp(min=0.1)"]},
     "neg": {ANY: ["-x", "torch.neg(x)"]},
+    "rms_norm": {ANY: ["F.rms_norm(x, x.shape[-1:], eps=0.1)"]},
+    "log_softmax": {ANY: ["x.log_softmax(1)", "F.log_softmax(x, -1)"]},
     "ones_like": {ANY: ["torch.ones_like(x) - x"]},
     "zeros_like": {ANY: ["x + torch.zeros_like(x)"]},
     "interpolate": {
         (2, 3): ["F.interpolate(x, scale_factor=2)"],
         (3,): ["F.interpolate(x, (3, 5), mode='bilinear')"],
+    },
+    # Functions with the mean slope: of each number, and of the numbers of a row.
+    "smooth": {
+        ANY: [
+            "F.selu(x)",
+            "F.celu(x)",
+            "F.softplus(x)",
+            "F.softsign(x)",
+            "F.logsigmoid(x)",
+            "x.clip(-0.2, 0.5)",
+            "x.clamp_min(0.1).clamp_max(0.6)",
+            "(0.1 * x).exp()",
+            "torch.expm1(0.1 * x)",
+            "x.square()",
+            "0.1 * x**3",
+            "x.sin()",
+            "x.cos()",
+            "torch.erf(x)",
+            "x.abs()",
+            "(x.abs() + 0.3).sqrt()",
+            "(x.abs() + 1.0).rsqrt()",
+            "(x.abs() + 0.5).log()",
+            "x.abs().log1p()",
+            "(x.abs() + 0.5).reciprocal()",
+            "0.5 / (x.abs() + 0.5)",
+        ],
+        (2, 3): ["F.prelu(x, torch.full((x.shape[1],), 0.3, dtype=x.dtype))"],
+    },
+    "rows": {
+        ANY: [
+            "(x + 0.3).norm(2, -1, keepdim=True)",
+            "torch.linalg.vector_norm(x + 0.3, 2, 1, keepdim=True)",
+            "x.var(1, unbiased=False, keepdim=True)",
+            "x.logsumexp(-1, keepdim=True)",
+            "torch.cat([x, x + 1.0], 1).std(1, keepdim=True)",
+            "(0.5 + 0.3 * x).prod(-1, keepdim=True)",
+        ]
+    },
+    "maxima": {
+        (2, 3): ["x.amax(1, keepdim=True)", "x.amin(-1)", "x.max(1)[0]", "x.min(-1).values", "x.topk(1, dim=1)[0]"]
     },
     # Rules that have no key of their own, several in one expression; some move the batch away and back.
     "moves": {
@@ -181,6 +223,8 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "x.reshape(-1).roll(1).view(x.shape)",
             "x.flatten().unflatten(0, tuple(x.shape))",
             "torch.cat([w.expand(x.shape), x], 1)",
+            "torch.where(torch.ones(x.shape[-1]).cumsum(0) % 2 == 0, x.cumsum(1), 0.4)",
+            "torch.addcmul(x.flatten(1).reshape_as(x), x, w.detach().expand(x.shape[1:])).view_as(x)",
             "torch.concat(x.chunk(2, 1)[::-1], 1)",
             "torch.cat([*x.tensor_split(2, 1), y.expand_as(y)], 1)",
             "torch.cat(x.split(1, 1)[1:] + x.split(1, 1)[:1], 1)",
@@ -204,6 +248,7 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2)",
             "F.pixel_unshuffle(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)), 2)",
             "F.fold(F.unfold(x, 2), x.shape[2:], 2)",
+            "F.grid_sample(x, (0.3 * torch.ones(len(x), 2, 2, 2, dtype=x.dtype)).cumsum(2) - 0.9, align_corners=False)",
             "x.select(2, 0).gather(1, torch.zeros(len(x), 2, x.shape[3], dtype=torch.long))",
         ],
     },
@@ -295,6 +340,7 @@ OFTEN |= dict.fromkeys(["avg_pool2d", "dropout2d", "mul", "matmul", "einsum"], 2
     "max_pool1d": 6,
 }
 OFTEN |= dict.fromkeys(["group_norm", "layer_norm", "instance_norm", "normalize", "softmax", "relu", "mish"], 2)
+OFTEN |= {"smooth": 4, "rows": 3, "maxima": 3, "rms_norm": 2, "log_softmax": 2}
 OFTEN |= {"conv_transpose1d": 4, "conv_transpose2d": 2, "adaptive_max_pool2d": 3}
 
 
@@ -314,7 +360,7 @@ class Drawing:
         rank = len(self.shapes[number])
         fitting = [operation for operation in OPERATIONS if rank in ranks(operation)]
         [operation] = self.random.choices(fitting, [OFTEN.get(name, 1) for name in fitting])
-        if "max_pool" in operation and not self._is_spikes(number):
+        if ("max_pool" in operation or operation == "maxima") and not self._is_spikes(number):
             # Among equal values, rounding would decide which is the largest.
             number = self.add("add", self.add_layer(Apply("x + w", self._parameter(self.shapes[number]))), number)
         layer = self._used_before(operation, self.shapes[number]) if self.random.random() < 0.25 else None

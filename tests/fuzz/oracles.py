@@ -74,15 +74,15 @@ def kind_of(operation: str) -> str:
         return "weighted"
     if operation.startswith("dropout"):
         return "dropout"
-    if "max_pool" in operation:
+    if "max_pool" in operation or operation == "maxima":
         return "max_pool"
     if operation in ("mul", "matmul", "bmm", "einsum"):
         return "product"
     if operation in NORMS:
         return "norm"
-    if operation in ACTIVATIONS:
+    if operation in ACTIVATIONS or operation == "smooth":
         return "activation"
-    if operation in ("normalize", "softmax"):
+    if operation in ("normalize", "softmax", "rms_norm", "log_softmax", "rows"):
         return operation
     return {FIRE: "neuron", "batch_norm": "batch_norm"}.get(operation, "other")
 
@@ -157,7 +157,7 @@ class MultiStep(Walk):
     def other(self, place: int, layer: nn.Module, *inputs: Steps) -> Steps:
         return [layer(*inputs_t) for inputs_t in zip(*inputs, strict=True)]
 
-    weighted = product = norm = normalize = softmax = other
+    weighted = product = norm = normalize = softmax = rms_norm = log_softmax = rows = other
 
     def activation(self, place: int, layer: nn.Module, x: Steps) -> Steps:
         values = torch.stack(list(x)).detach()
@@ -190,7 +190,7 @@ class SingleStep(Walk):
     def other(self, place: int, layer: nn.Module, *inputs: Tensor) -> Tensor:
         return layer(*inputs)
 
-    weighted = product = norm = normalize = softmax = other
+    weighted = product = norm = normalize = softmax = rms_norm = log_softmax = rows = other
 
     def activation(self, place: int, layer: nn.Module, x: Tensor) -> Tensor:
         values = x.detach()
@@ -260,7 +260,7 @@ class Traced(SingleStep):
     def without_trace(self, place: int, layer: nn.Module, x: Pair) -> Pair:
         return layer(x[0]), None
 
-    norm = normalize = softmax = without_trace
+    norm = normalize = softmax = rms_norm = log_softmax = rows = without_trace
 
     def _alike(self, function: Callable[..., Tensor], *inputs: Pair) -> Pair:
         values, traces = zip(*inputs, strict=True)
@@ -337,6 +337,20 @@ class Rates(Walk):
     def softmax(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
         dim, p = -1 if "-1" in layer.expression else 1, mean(self.steps[place])
         return with_value(p * (r - (p * r).sum(dim, keepdim=True)), p)
+
+    def log_softmax(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
+        dim, p = -1 if "-1" in layer.expression else 1, mean([layer(x_t).exp() for x_t in self.of_input(place)])
+        return with_value(r - (p * r).sum(dim, keepdim=True), mean(self.steps[place]))
+
+    def rms_norm(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
+        inverse = mean([(x_t.square().mean(-1, keepdim=True) + 0.1) ** -0.5 for x_t in self.of_input(place)])
+        square = with_value(r.square().mean(-1, keepdim=True), inverse**-2)
+        return with_value(r * square**-0.5, mean(self.steps[place]))
+
+    def rows(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
+        y, slope = mean(self.steps[place]), mean([gradient(layer, x_t) for x_t in self.of_input(place)])
+        over = [dim for dim in range(r.ndim) if r.shape[dim] != y.shape[dim]]
+        return with_value((r * slope).sum(over, keepdim=True) if over else r * slope, y)
 
     def activation(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
         slope = mean([gradient(layer, x_t) for x_t in self.of_input(place)])

@@ -192,7 +192,7 @@ def test_changing_a_file_changes_the_experiment_and_moving_it_does_not(rbp: Rbp,
         (["loss.name=losses.py:summed"], 1, "the loss losses.py:summed returned the shape [20]: it must be one number"),
         (["model.args.widht=1"], 1, "unexpected keyword argument 'widht'"),
         (["data.name=wrong.py:nothing"], 1, "wrong.py:nothing gave NoneType, not rbp_engine.data.splits.DataSplits"),
-        (["model.name=wrong.py:prelu"], 1, "'prelu' has no rule for spikes over time"),
+        (["model.name=wrong.py:rrelu"], 1, "'rrelu' has no rule for spikes over time"),
     ],
 )
 def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list[str], code: int, message: str) -> None:
@@ -201,8 +201,8 @@ def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list
         "from torch import nn\n"
         "def number(**settings): return 3\n"
         "def nothing(**settings): return None\n"
-        "def prelu(*, num_classes, in_channels, neuron, width):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.PReLU(), neuron(), nn.Linear(64, num_classes))\n"
+        "def rrelu(*, num_classes, in_channels, neuron, width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.RReLU(), neuron(), nn.Linear(64, num_classes))\n"
     )
     done = rbp("train", "mine.toml", *words, code=code)
     assert message in done.stderr + done.stdout

@@ -179,7 +179,7 @@ def test_the_state_returns_each_operation_its_own_record():
 
 
 REFUSED = {
-    "prelu": (nn.PReLU(), "prelu"),
+    "rrelu": (nn.RReLU(), "rrelu"),
     "local response norm": (nn.LocalResponseNorm(2), "local_response_norm"),
     "indices of the maximum": (nn.MaxPool2d(2, return_indices=True), "max_pool2d\\w*"),
 }
