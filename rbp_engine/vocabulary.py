@@ -106,5 +106,11 @@ Resize = Literal["exact", "legacy_pil"]
 # The same orientation for all layouts, or the one in the files.
 Orientation = Literal["canonical", "stored"]
 
+# A network of a library, like `torchvision:resnet50`; what a library has is known only where the network is built.
+LIBRARIES: Final = ("torchvision", "timm", "spikingjelly")
+LIBRARY_NETWORK: Final = re.compile(rf"(?P<library>{'|'.join(LIBRARIES)}):(?P<name>[A-Za-z_0-9][A-Za-z_0-9.]*)")
+# Keywords with which libraries download weights, or load them in a way that executes code.
+WEIGHT_KEYWORDS: Final = ("weights", "weights_backbone", "pretrained", "pretrained_backbone", "checkpoint_path")
+
 # A user's own network, neuron, data set or metrics, like `nets.py:MyNet`; no name that is meant has control characters.
 OWN_CODE: Final = re.compile(r"(?P<file>[^:\x00-\x1f\x7f]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rbp_engine.bench.inspection import built
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.methods.protocol import as_sequence
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -51,7 +52,8 @@ def layers_of(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
     for name, module in _layers(model):
         names.setdefault(module, name)
     handles = [module.register_forward_hook(note) for module in names]
-    model(images)
+    # Not plain tensors: a neuron that is called twice would take the second input for its next timestep.
+    model(as_sequence(images, 1))
     for handle in handles:
         handle.remove()
     counted: set[nn.Parameter] = set()

@@ -55,7 +55,8 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     device = choose_device(preset.run.device)
     feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
     seed_everything(preset.run.seed)
-    model = built(run, preset, feed, device).train()
+    notes: list[str] = []
+    model = built(run, preset, feed, device, notes.append).train()
     if why := why_not_trained(model):
         raise ValueError(why)
     images, labels = next(iter(feed.train.epoch(0)))
@@ -69,6 +70,7 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
         "missing": [{"module": where, "operation": name, "why": why} for (where, name), why in missing.items()],
         "gradients": None,
         "metrics": {},
+        "notes": notes,
     }
     if not missing:
         say("comparing its gradients with BPTT's", 0.7)
@@ -90,10 +92,19 @@ def _metrics(name: str, run: RunDirectory, model: nn.Module) -> dict[str, float]
         raise ValueError(fault_of(error, name, run.code)) from error
 
 
-def built(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
-    """The network of a run. Raises ValueError if it is the user's own and does not take the keywords it is given."""
+def built(
+    run: RunDirectory,
+    preset: Preset,
+    feed: Feed,
+    device: torch.device,
+    told: Callable[[str], None] = lambda text: None,
+) -> nn.Module:
+    """The network of a run; `told` gets what its user should know of it.
+
+    Raises ValueError if it is the user's own and does not take the keywords it is given.
+    """
     try:
-        return build_model(run, preset, feed, device)
+        return build_model(run, preset, feed, device, told)
     except TypeError as error:
         if own_frames(error, run.code):
             raise

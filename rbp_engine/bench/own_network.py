@@ -60,7 +60,8 @@ class Inspection:
     """The results of running the network; `layers` and `overall` are present only if no rule is missing.
 
     `neurons` are the kinds of neurons of the user's own, which have been checked.
-    `metrics` is what the user's own function has logged, by name, if the preset has one.
+    `metrics` is what the user's own function has logged, by name, if the preset has one. `notes` are texts about the
+    network: what was replaced in a library's, which weights it starts from.
     """
 
     parameters: int
@@ -70,6 +71,7 @@ class Inspection:
     layers: tuple[Agreement, ...]
     overall: Agreement | None
     metrics: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def preset_for(
@@ -107,6 +109,7 @@ def inspect(loaded: LoadedPreset, on_progress: OnProgress = no_progress) -> Insp
         tuple(Agreement(layer, **values) for layer, values in gradients["layers"].items()),
         None if gradients["all"] is None else Agreement("all layers", **gradients["all"]),
         answer["metrics"],
+        tuple(answer["notes"]),
     )
 
 

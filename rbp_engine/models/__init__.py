@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
+from rbp_engine.models.libraries import library_network
 from rbp_engine.models.maxformer import maxformer_4_384, maxformer_10_384, maxformer_10_768
 from rbp_engine.models.ms_resnet import (
     max_resnet18_cifar,
@@ -42,6 +43,7 @@ from rbp_engine.models.spikformer import (
 )
 from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
 from rbp_engine.user_code import call_own, is_own
+from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": convnet,
@@ -95,6 +97,7 @@ def create_model(
     args: Mapping[str, Any] | None = None,
     neuron_name: str = "lif",
     neuron_args: Mapping[str, Any] | None = None,
+    told: Callable[[str], None] = lambda text: None,
     **neuron_settings: Any,
 ) -> nn.Module:
     """The network of this name, with newly drawn weights in channels-last memory format.
@@ -105,7 +108,8 @@ def create_model(
     surrogate, surrogate_args, learn, learn_by; another neuron is given by `neuron_name` and `neuron_args`
     (`models/neurons.py`). A name like `nets.py:MyNet` is a user's own: the class or function in that file in the folder
     `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every neuron layer) and `args`.
-    Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
+    One like `torchvision:resnet50` is a library's, with our neurons in the place of its activations, of which `told`
+    gets the report. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
     """
     neuron = neuron_maker(neuron_name, neuron_args or {}, own_code, neuron_settings)
     if is_own(name):
@@ -114,6 +118,12 @@ def create_model(
         if not isinstance(own, nn.Module):
             raise OwnCodeError(f"{name} gave {type(own).__name__}, not a torch.nn.Module")
         return _channels_last(own)
+    if LIBRARY_NETWORK.fullmatch(name):
+        network, report = library_network(
+            name, num_classes=num_classes, in_channels=in_channels, neuron=neuron, args=args or {}
+        )
+        told(f"{name}: {report}")
+        return _channels_last(network)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")
     return _channels_last(MODELS[name](num_classes=num_classes, in_channels=in_channels, neuron=neuron, init=init))

@@ -5,7 +5,14 @@ from typing import Any, TypeGuard, get_args
 
 from rbp_engine.settings.lines import KeyPath
 from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.vocabulary import EVENT_SETS, OWN_CODE, SURROGATE_ARGUMENTS, ScheduleName
+from rbp_engine.vocabulary import (
+    EVENT_SETS,
+    LIBRARY_NETWORK,
+    OWN_CODE,
+    SURROGATE_ARGUMENTS,
+    WEIGHT_KEYWORDS,
+    ScheduleName,
+)
 
 SEQUENTIAL_TIMESTEPS = 8
 # Each setting of some schedules: its value for the others, and these schedules.
@@ -38,6 +45,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     return [
         *_surrogate_arguments(_table(sections, "neuron")),
         *_arguments_of_own(sections),
+        *_weights_of_library(_table(sections, "model")),
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
         *_learnt(_table(sections, "neuron")),
@@ -70,14 +78,28 @@ def _surrogate_arguments(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]
 
 def _arguments_of_own(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     return [
-        ((section, "args"), f"only code of your own takes arguments, and {section}.name is '{name}'")
-        for section in ("model", "neuron", "data")
+        ((section, "args"), f"only {who} takes arguments, and {section}.name is '{name}'")
+        for section, who in (
+            ("model", "a network of your own or a library's"),
+            ("neuron", "code of your own"),
+            ("data", "code of your own"),
+        )
         if (arguments := _table(sections, section).get("args"))
         and isinstance(arguments, Mapping)
         and isinstance(name := _table(sections, section).get("name"), str)
         and OWN_CODE.fullmatch(name) is None
+        and not (section == "model" and LIBRARY_NETWORK.fullmatch(name))
         and name != "fake"
     ]
+
+
+def _weights_of_library(model: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Keywords that make a library download or unpickle weights."""
+    name, given = model.get("name"), model.get("args")
+    if not isinstance(name, str) or not isinstance(given, Mapping) or LIBRARY_NETWORK.fullmatch(name) is None:
+        return []
+    message = "weights of libraries are never downloaded here. Give a file as model.pretrained, or --pretrained FILE"
+    return [(("model", "args", key), message) for key in given if key in WEIGHT_KEYWORDS]
 
 
 def _augmentation(data: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

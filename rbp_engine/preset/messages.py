@@ -6,7 +6,9 @@ from typing import Any
 from rbp_engine.preset.fields import FieldInfo
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
+from rbp_engine.vocabulary import LIBRARIES
 
+LIBRARY_NAMES = ", ".join(f"{library}:name" for library in LIBRARIES)
 _EXPECTED = {
     "int_type": "an integer",
     "float_type": "a number",
@@ -39,7 +41,7 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         return f"must be {words} {context[bound]}, got {describe_value(given)}"
-    if kind in ("literal_error", "unknown_choice"):
+    if kind in ("literal_error", "unknown_choice", "unknown_network"):
         return _unknown_choice(kind, error["loc"], given, known)
     if kind == "argument":
         return str(error["msg"])
@@ -51,8 +53,9 @@ def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, k
     words = next((info.choices for info in known if info.key == ".".join(map(str, location))), ())
     guess = did_you_mean(given, words) if isinstance(given, str) else ""
     one_of = f"one of {', '.join(words)}" if len(words) > 1 else f"{', '.join(words)}, the only choice"
-    if kind == "unknown_choice":
-        one_of = f"{one_of.removesuffix(', the only choice')}, or your own as file.py:name"
+    if kind != "literal_error":
+        libraries = f", {LIBRARY_NAMES}" if kind == "unknown_network" else ""
+        one_of = f"{one_of.removesuffix(', the only choice')}{libraries}, or your own as file.py:name"
     return f"expected {one_of}, got {describe_value(given)}" + (f".{guess}" if guess else "")
 
 

@@ -40,6 +40,7 @@ from rbp_engine.preset.section import (
 from rbp_engine.settings.lines import dotted
 from rbp_engine.vocabulary import (
     DATA_SETS,
+    LIBRARY_NETWORK,
     NETWORKS,
     NEURONS,
     SURROGATE_ARGUMENTS,
@@ -191,14 +192,14 @@ class DataSection(Section):
 class ModelSection(Section):
     """The network."""
 
-    name: Annotated[str, known_or_own(NETWORKS)] = field(
+    name: Annotated[str, known_or_own(NETWORKS, LIBRARY_NETWORK)] = field(
         "convnet",
         "result",
         "",
-        "Network to train; your own as nets.py:MyNet, relative to the preset.",
+        "Network to train; your own as nets.py:MyNet, relative to the preset, or a library's as torchvision:resnet50.",
         NETWORKS,
     )
-    args: Arguments = field({}, "result", "", "Keyword arguments of a network of your own.")
+    args: Arguments = field({}, "result", "", "Keyword arguments of a network of your own, or of a library's.")
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
 
 

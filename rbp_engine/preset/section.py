@@ -1,6 +1,7 @@
 """What the sections of a preset are made of: fields with their notes, types of values, bounds of numbers."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal
@@ -51,12 +52,16 @@ def known(choices: Collection[str]) -> Any:
     return PlainValidator(check)
 
 
-def known_or_own(choices: Collection[str]) -> Any:
-    """A validator for a string that must be one of the choices, or name a user's own code like `nets.py:MyNet`."""
+def known_or_own(choices: Collection[str], also: re.Pattern[str] | None = None) -> Any:
+    """A validator for a string that must be one of the choices, or name a user's own code like `nets.py:MyNet`.
+
+    `also` are further names, those of libraries' networks.
+    """
 
     def check(value: str) -> str:
-        if value not in choices and OWN_CODE.fullmatch(value) is None:
-            raise PydanticCustomError("unknown_choice", "unknown")
+        elsewhere = also is not None and also.fullmatch(value) is not None
+        if value not in choices and not elsewhere and OWN_CODE.fullmatch(value) is None:
+            raise PydanticCustomError("unknown_choice" if also is None else "unknown_network", "unknown")
         return value
 
     return AfterValidator(check)

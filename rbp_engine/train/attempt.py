@@ -68,7 +68,10 @@ def _run_attempt(
         journal.update(phase=Phase.PROCESSES)
     ranks = join(process, device)
     journal.update(phase=Phase.NETWORK)
-    model = build_model(run, preset, feed, device)
+    first = ranks.rank == 0
+    told = journal.say if first else lambda text: None
+    found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
+    model = build_model(run, preset, feed, device, told)
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
     optimizer = build_optimizer(preset, model)
@@ -86,12 +89,10 @@ def _run_attempt(
     average = MovingAverage(model, preset.train.ema) if preset.train.ema else None
     seed_rank(preset.run.seed, ranks.rank)
 
-    found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
     at = found.progress if found else Progress()
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
     warnings += uncompiled
     warnings += too_many(preset.data.workers, cores_of_a_rank()) if feed.loaders else []
-    first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.callback(board.close)
     steps = len(feed.train) * preset.train.epochs

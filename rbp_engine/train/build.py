@@ -1,5 +1,6 @@
 """From a run's preset to the objects that train: data, network, method, optimizer."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -45,14 +46,20 @@ def build_feed(
     )
 
 
-def build_model(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
-    """The network of a run with newly drawn weights, on the device.
+def build_model(
+    run: RunDirectory,
+    preset: Preset,
+    feed: Feed,
+    device: torch.device,
+    told: Callable[[str], None] = lambda text: None,
+) -> nn.Module:
+    """The network of a run with newly drawn weights, on the device; `told` gets what its user should know of it.
 
     Parameters that get their shape from the first input, as those of neurons by channel, have seen a batch.
     """
     kernel = choose_kernel(preset, len(feed.train), device)[0]
     model = build_network(
-        preset, classes=feed.classes, channels=feed.channels, code=run.code, kernel=kernel, device=device
+        preset, classes=feed.classes, channels=feed.channels, code=run.code, kernel=kernel, device=device, told=told
     )
     if any(map(is_lazy, model.parameters())):
         images, _ = next(iter(feed.train.epoch(0)))
@@ -61,7 +68,14 @@ def build_model(run: RunDirectory, preset: Preset, feed: Feed, device: torch.dev
 
 
 def build_network(
-    preset: Preset, *, classes: int, channels: int, code: Path, kernel: Kernel, device: torch.device
+    preset: Preset,
+    *,
+    classes: int,
+    channels: int,
+    code: Path,
+    kernel: Kernel,
+    device: torch.device,
+    told: Callable[[str], None] = lambda text: None,
 ) -> nn.Module:
     """The network of a preset with newly drawn weights, on the device; `code` is the folder of the user's own."""
     neuron = preset.neuron.model_dump()
@@ -73,6 +87,7 @@ def build_network(
         init=preset.model.init,
         own_code=code,
         args=preset.model.args,
+        told=told,
         kernel=kernel,
         **own_neuron,
         **neuron,

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 
 _SHOWN = 3  # paths of one kind in a line
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Part:
     """A part of a network: `kind` is its class or function, `path` its module, `note` what to know about it."""
 
@@ -32,9 +31,11 @@ class SpikingReport:
 
 
 def _lines(parts: Iterable[Part]) -> list[str]:
+    places: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        places.setdefault((part.kind, part.note), []).append(part.path or "the network")
     lines = []
-    for (kind, note), group in groupby(sorted(parts), key=lambda part: (part.kind, part.note)):
-        paths = [part.path or "the network" for part in group]
+    for (kind, note), paths in places.items():
         more = f", … and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
         lines.append(f"  {len(paths)} × {kind}: {', '.join(paths[:_SHOWN])}{more}{f' ({note})' if note else ''}")
     return lines

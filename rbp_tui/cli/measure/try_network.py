@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
 from rbp_tui.cli.options import Json
@@ -48,8 +49,9 @@ def try_network(
     network: Annotated[
         str | None,
         typer.Argument(
-            metavar="NET.py:NAME",
-            help="A class or function in a Python file; rbp try --example writes one to begin with.",
+            metavar="NET",
+            help="A class or function in a Python file, as nets.py:MyNet (rbp try --example writes one to begin with), "
+            "or a library's network, as torchvision:resnet18.",
             show_default=False,
         ),
     ],
@@ -91,7 +93,8 @@ def try_network(
     assert network is not None  # TryCommand requires it
     end_on_sigterm()
     sizes = _sizes(image)
-    if not (file := Path(network.partition(":")[0])).exists():
+    library = LIBRARY_NETWORK.fullmatch(network)
+    if not library and not (file := Path(network.partition(":")[0])).exists():
         raise typer.BadParameter(f"there is no file {file}; {HOW_TO_BEGIN}")
     if network.endswith(".py"):
         raise typer.BadParameter(f"which class or function of {network}? Name it as {network}:MyNet")
@@ -140,6 +143,8 @@ def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]
     layers = f"{found.neuron_layers} neuron {'layer' if found.neuron_layers == 1 else 'layers'}"
     title = f"{preset.model.name} · {fmt.thousands(found.parameters)} parameters · {layers}"
     print_rich(styled("[bold]{}[/]", title))
+    for note in found.notes:
+        print_rich(styled("[dim]{}[/]", paragraph(note)))
     if not found.neuron_layers:
         say("[yellow]no neuron layers: without neuron() this is not a spiking network[/]")
     if found.missing:

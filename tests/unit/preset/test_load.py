@@ -140,7 +140,16 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "neuron.surrogate_args.beta (line 2)  the surrogate 'sigmoid' takes",
         ),
         ("[neuron]\nsurrogate = 'leaky_k_relu'\nsurrogate_args = {alpha = 1}", "takes no 'alpha', it takes: leak, k."),
-        ("[model]\nargs = { width = 1 }", "model.args (line 2)  only code of your own takes arguments, and model.name"),
+        ("[model]\nargs = { width = 1 }", "model.args (line 2)  only a network of your own or a library's takes argum"),
+        (
+            "[model]\nname = 'torchvison:resnet18'",
+            "torchvision:name, timm:name, spikingjelly:name, or your own as file",
+        ),
+        ("[model]\nname = 'timm:'", "torchvision:name, timm:name, spikingjelly:name, or your own as file"),
+        (
+            "[model]\nname = 'timm:resnet18'\nargs = { pretrained = true }",
+            "model.args.pretrained (line 3)  weights of libraries are never downloaded here. Give a file as model.pret",
+        ),
         ("[data]\nargs = { n = 1 }", "data.args (line 2)  only code of your own takes arguments, and data.name is 'd"),
         ("[data]\nauto_augment = true", "data.auto_augment (line 2)  needs images of 3 channels, and data.name is 'd"),
         ("[data]\nname = 'imagenet'\ncutout = 16", "data.cutout (line 3)  is for images in memory"),

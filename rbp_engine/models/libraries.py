@@ -1,0 +1,178 @@
+"""Networks of torchvision, timm and SpikingJelly by name: built there, then given our neurons. Nothing is loaded."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from torch import nn
+
+from rbp_engine.errors import SettingsError
+from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.spiking.conversion.report import SpikingReport
+from rbp_engine.spiking.make_spiking import make_spiking
+from rbp_engine.vocabulary import LIBRARY_NETWORK
+
+# A network for this many classes and channels, with further keywords.
+Build: TypeAlias = Callable[[int, int, dict[str, Any]], nn.Module]
+
+_INSTALL: Final = {"timm": "pip install 'rbp-tui[timm]'"}
+# How SEW-ResNets join their branches; SpikingJelly has no default, and this is the one of their paper.
+_SEW: Final = {"cnf": "ADD"}
+
+
+def library_network(
+    name: str, *, num_classes: int, in_channels: int, neuron: Callable[[], nn.Module], args: Mapping[str, Any]
+) -> tuple[nn.Module, SpikingReport]:
+    """The network of a name like `torchvision:resnet50` with newly drawn weights and our neurons, and the report.
+
+    `args` are further keywords of its constructor. Raises SettingsError where the library is not installed, has no such
+    network, or cannot build it with these keywords and channels.
+    """
+    match = LIBRARY_NETWORK.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is no name of a library's network, like torchvision:resnet50")
+    library, called = match["library"], match["name"]
+    try:
+        build = _LIBRARIES[library](called)
+    except ModuleNotFoundError as error:
+        if error.name != library:
+            raise
+        raise SettingsError(f"{name} needs {library}: {_INSTALL.get(library, f'pip install {library}')}") from None
+    try:
+        network = build(num_classes, in_channels, dict(args))
+    except (TypeError, ValueError, AssertionError, NotImplementedError) as error:
+        raise SettingsError(f"{name} cannot be built{_with(args)}: {error}") from error
+    return make_spiking(network, neuron)
+
+
+def library_names(library: str) -> list[str]:
+    """The names that a library has; [] if it is not installed."""
+    try:
+        return _NAMES[library]()
+    except ModuleNotFoundError:
+        return []
+
+
+def _torchvision(called: str) -> Build:
+    import torchvision
+
+    _require("torchvision", called)
+
+    def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
+        network = torchvision.models.get_model(called, weights=None, num_classes=num_classes, **args)
+        return _with_channels(network, in_channels)
+
+    return build
+
+
+def _timm(called: str) -> Build:
+    import timm
+
+    _require("timm", called.partition(".")[0])
+
+    def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
+        network: nn.Module = timm.create_model(
+            called, pretrained=False, num_classes=num_classes, in_chans=in_channels, **args
+        )
+        return network
+
+    return build
+
+
+def _spikingjelly(called: str) -> Build:
+    _require("spikingjelly", called)
+    make = _spikingjelly_models()[called]
+    from spikingjelly.activation_based.neuron import LIFNode
+
+    def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
+        taken = inspect.signature(make).parameters
+        given: dict[str, Any] = {"in_channels": in_channels} if "in_channels" in taken else {}
+        given |= _SEW if "cnf" in taken else {}
+        network = make(num_classes=num_classes, spiking_neuron=LIFNode, **{**given, **args})
+        return _with_channels(network, in_channels)
+
+    return build
+
+
+def _torchvision_names() -> list[str]:
+    import torchvision
+
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    return list(timm.list_models())
+
+
+def _spikingjelly_names() -> list[str]:
+    return sorted(_spikingjelly_models())
+
+
+def _spikingjelly_models() -> dict[str, Callable[..., nn.Module]]:
+    """The functions in SpikingJelly's files of models that build a network."""
+    from spikingjelly.activation_based import model
+
+    found: dict[str, Callable[..., nn.Module]] = {}
+    for module in pkgutil.iter_modules(model.__path__, f"{model.__name__}."):
+        there = vars(importlib.import_module(module.name))
+        found |= {
+            name: value
+            for name, value in there.items()
+            if inspect.isfunction(value) and value.__module__ == module.name and not name.startswith("_")
+            if "spiking_neuron" in inspect.signature(value).parameters
+        }
+    return found
+
+
+_LIBRARIES: Final[Mapping[str, Callable[[str], Build]]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "spikingjelly": _spikingjelly,
+}
+_NAMES: Final[Mapping[str, Callable[[], list[str]]]] = {
+    "torchvision": _torchvision_names,
+    "timm": _timm_names,
+    "spikingjelly": _spikingjelly_names,
+}
+
+
+def _require(library: str, called: str) -> None:
+    names: Iterable[str] = _NAMES[library]()
+    if called not in names:
+        raise SettingsError(f"{library} has no network for images called '{called}'.{did_you_mean(called, names)}")
+
+
+def _with(args: Mapping[str, Any]) -> str:
+    return f" with model.args = {{{', '.join(f'{key} = {value}' for key, value in args.items())}}}" if args else ""
+
+
+def _with_channels(network: nn.Module, in_channels: int) -> nn.Module:
+    """The network with a first convolution for images of this many channels; it was built for 3.
+
+    Raises ValueError if no convolution takes 3 channels.
+    """
+    if in_channels == 3:
+        return network
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == in_channels:
+            return network
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
+            parent, _, name = path.rpartition(".")
+            other = type(module)(
+                in_channels,
+                module.out_channels,
+                module.kernel_size,  # type: ignore[arg-type]  # a tuple as long as the dimensions
+                module.stride,  # type: ignore[arg-type]
+                module.padding,  # type: ignore[arg-type]
+                module.dilation,  # type: ignore[arg-type]
+                bias=module.bias is not None,
+            )
+            setattr(network.get_submodule(parent), name, other)
+            return network
+    raise ValueError(
+        f"it takes images of 3 channels, these have {in_channels}, and no convolution of it can be changed"
+    )

@@ -1,0 +1,86 @@
+"""Networks of torchvision, timm and SpikingJelly by name."""
+
+import importlib.util
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.errors import SettingsError
+from rbp_engine.methods import create_method
+from rbp_engine.models import create_model
+from rbp_engine.models.libraries import library_names
+from rbp_engine.spiking import LIF
+
+NEEDS_TIMM = pytest.mark.skipif(
+    importlib.util.find_spec("timm") is None, reason="timm is not installed: pip install 'rbp-tui[timm]'"
+)
+
+
+def made(name: str, in_channels: int = 3, **settings: Any) -> nn.Module:
+    return create_model(name, num_classes=7, in_channels=in_channels, **settings)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torchvision:squeezenet1_1",
+        "torchvision:shufflenet_v2_x0_5",
+        "spikingjelly:sew_resnet18",
+        pytest.param("timm:test_resnet", marks=NEEDS_TIMM),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_librarys_network_takes_the_channels_and_classes_of_the_data_and_trains(name: str, channels: int) -> None:
+    told: list[str] = []
+    network = made(name, channels, decay=0.6, told=told.append)
+    neurons = [module for module in network.modules() if isinstance(module, LIF)]
+    assert {neuron.decay for neuron in neurons} == {0.6}
+    [report] = told
+    assert report.startswith(f"{name}: {len(neurons)} neurons in the place of:\n")
+    out = create_method("rate_m", 2).step(network, torch.rand(2, channels, 32, 32), torch.tensor([0, 6]))
+    assert out.logits.shape == (2, 7)
+
+
+def test_arguments_reach_the_constructor_and_a_wrong_one_is_a_setting() -> None:
+    network = made("torchvision:squeezenet1_1", args={"dropout": 0.25})
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.25]
+    with pytest.raises(SettingsError, match=r"squeezenet1_1 cannot be built with model\.args = \{width = 3\}: .*width"):
+        made("torchvision:squeezenet1_1", args={"width": 3})
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(SettingsError, match=r"'resnet81'\. Did you mean 'resnet18'\?"):
+        made("torchvision:resnet81")
+    with pytest.raises(SettingsError, match=r"'sew_resnet_18'\. Did you mean 'sew_resnet18'\?"):
+        made("spikingjelly:sew_resnet_18")
+    with pytest.raises(SettingsError, match="torchvision has no network for images called 'fasterrcnn_resnet50_fpn'"):
+        made("torchvision:fasterrcnn_resnet50_fpn")
+
+
+def test_without_the_library_the_message_has_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
+    with pytest.raises(SettingsError, match=r"^timm:resnet18 needs timm: pip install 'rbp-tui\[timm\]'$"):
+        made("timm:resnet18")
+    assert library_names("timm") == []
+
+
+def test_the_names_of_a_library_are_its_networks_for_images() -> None:
+    assert {"resnet18", "densenet121", "vit_b_16"} <= {*library_names("torchvision")}
+    assert not {"fcn_resnet50", "r3d_18"} & {*library_names("torchvision")}
+    assert {"sew_resnet18", "spiking_vgg11_bn"} <= {*library_names("spikingjelly")}
+
+
+def test_a_network_of_ones_own_decides_nothing_that_the_preset_decides(tmp_path: Any) -> None:
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "def theirs(*, num_classes, in_channels, neuron):\n"
+        "    return nn.Sequential(nn.Flatten(), neuron(tau=2.0))\n"
+        "def mode(*, num_classes, in_channels, neuron):\n"
+        "    return nn.Sequential(nn.Flatten(), neuron(step_mode='m'))\n"
+    )
+    made("nets.py:mode", own_code=tmp_path)
+    with pytest.raises(TypeError, match=r"settings of \[neuron\], and is given tau: .*make_spiking"):
+        made("nets.py:theirs", own_code=tmp_path)
