@@ -34,6 +34,7 @@ from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.rules import RULES
 from rbp_engine.train.build import build_feed, build_loss, build_model
 from rbp_engine.train.device import choose_device
+from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.user_code import is_own, load_own, own_frames
 
@@ -57,6 +58,8 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     seed_everything(preset.run.seed)
     notes: list[str] = []
     model = built(run, preset, feed, device, notes.append).train()
+    if preset.model.pretrained:
+        notes.append(load_pretrained(preset.model, model))
     if why := why_not_trained(model):
         raise ValueError(why)
     images, labels = next(iter(feed.train.epoch(0)))

@@ -21,6 +21,7 @@ from rbp_engine.preset.own_code import (
     own_file,
     read_own_code,
 )
+from rbp_engine.preset.pretrained import with_weights
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.validate import problems_without_parents, validate
 from rbp_engine.settings.documents import Document, parse_document, read_document
@@ -104,7 +105,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
     for override in words:
         key = tuple(override.key.split("."))
         layers.override(key, override.value, override.word)
-    preset = validate(layers, source, problems)
+    preset = with_weights(validate(layers, source, problems), layers, source)
     own_code = _own_code(preset, layers, source, code)
     return LoadedPreset(
         preset=preset,

@@ -201,6 +201,15 @@ class ModelSection(Section):
     )
     args: Arguments = field({}, "result", "", "Keyword arguments of a network of your own, or of a library's.")
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
+    pretrained: FreeText = field(
+        "",
+        "place",
+        "",
+        "File of weights to start from, of safetensors or torch.save, or folder of a run; relative to the preset.",
+    )
+    pretrained_sha256: str = field(
+        "", "result", "", "Hash of that file, found where it is not given.", later=True, pattern="^([0-9a-f]{64})?$"
+    )
 
 
 class NeuronSection(Section):

@@ -28,6 +28,7 @@ from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage
+from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.ranks.distributed import Ranks, join
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
@@ -72,6 +73,8 @@ def _run_attempt(
     told = journal.say if first else lambda text: None
     found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
     model = build_model(run, preset, feed, device, told)
+    if preset.model.pretrained and not found:
+        told(load_pretrained(preset.model, model))
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
     optimizer = build_optimizer(preset, model)

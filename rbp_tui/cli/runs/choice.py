@@ -50,6 +50,14 @@ def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
     return find_run(runs_directory(runs_dir), reference)
 
 
+def weights_of(reference: str, runs_dir: Path | None) -> Path:
+    """The file or folder with weights that a path or a reference to a run names."""
+    path = Path(reference)
+    if path.exists() or "/" in reference or path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        return path.absolute()
+    return find(reference, runs_dir).path.absolute()
+
+
 def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
     """All runs that match the references and queries."""
     from rbp_engine.run.store.selection import select_runs

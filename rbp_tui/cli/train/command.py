@@ -23,7 +23,7 @@ from rbp_tui.cli.options import (
     given_resources,
 )
 from rbp_tui.cli.output import say
-from rbp_tui.cli.runs.choice import find
+from rbp_tui.cli.runs.choice import find, weights_of
 from rbp_tui.cli.settings_command import OptionalPresetName, Settings, SettingsCommand
 from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
 
@@ -64,6 +64,16 @@ def train(
     resume_or_start: Annotated[
         bool, typer.Option("--resume-or-start", help="With --id: resume that run, or start it.")
     ] = False,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            "--pretrained",
+            metavar="FILE|RUN",
+            help="Start from the weights in a file (safetensors, torch.save), or from a run's best.",
+            show_default=False,
+            autocompletion=completion.trained_runs,
+        ),
+    ] = None,
     seeds: Seeds = None,
     pair: Pair = None,
     gpus: Gpus = None,
@@ -106,6 +116,8 @@ def train(
     from rbp_tui.cli.train.following import follow_started, report_start
 
     words = tuple(overrides or ())
+    if pretrained is not None:
+        words = (*words, f"model.pretrained={weights_of(pretrained, runs_dir)}")
     if pair is not None:
         for given, option in (
             (run_id is not None, "--id names"),

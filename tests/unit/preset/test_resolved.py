@@ -106,7 +106,7 @@ OTHER: dict[str, Any] = {
     "neuron.learn": ["decay"], "neuron.learn_by": "channel", "method.name": "bptt",
     "method.loss_scale": "1", "loss.name": "mse", "loss.distill": "teacher", "optim.name": "adam",
     "optim.schedule": "constant", "optim.schedule_by": "step", "optim.milestones": [3], "optim.lr_factors": {"fc": 3.0},
-    "train.precision": "bf16",
+    "train.precision": "bf16", "model.pretrained_sha256": 64 * "0",
 }  # fmt: skip
 # Fields that only some presets accept, with the other settings that they need.
 NEEDS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
     names: dict[str, str] = {
         "data": "name args batch_size crop_padding flip auto_augment augment_backend cutout mixup cutmix size roll "
         "frames_by split resize orientation workers drop_last",
-        "model": "name args init",
+        "model": "name args init pretrained pretrained_sha256",
         "neuron": "name args decay threshold reset v_reset detach_reset surrogate surrogate_args learn learn_by",
         "method": "name timesteps loss_scale",
         "loss": "name label_smoothing mse_weight distill distill_weight distill_temperature",
@@ -47,7 +47,7 @@ def test_result_fields_are_exactly_those_that_change_the_result() -> None:
     assert others == {
         "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
         "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.energy",
-        "run.device", "run.name", "run.tags",
+        "run.device", "run.name", "run.tags", "model.pretrained",
     }  # fmt: skip
 
 

@@ -1,0 +1,72 @@
+"""The file with the weights that a network starts from: where it is, and the hash of its contents.
+
+The hash is part of the experiment and the path is not: moving the file changes nothing, and another file of the same
+name is another experiment.
+"""
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rbp_engine.preset.layers import Layers, Origin
+from rbp_engine.settings.problems import PresetError, Problem
+from rbp_engine.untrusted_files import described, open_untrusted
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+_FILE: Final = "model.safetensors"
+#: Where a folder has weights: a checkpoint, and a run.
+_WITHIN: Final = (_FILE, f"checkpoints/best/{_FILE}")
+
+
+def weights_file(path: Path) -> Path:
+    """The file of weights that a path leads to: itself, or that of a checkpoint's or a run's folder."""
+    if not path.is_dir():
+        return path
+    return next((path / inner for inner in _WITHIN if (path / inner).is_file()), path / _WITHIN[-1])
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises OSError."""
+    found = path.stat()
+    return _digest(path, found.st_size, found.st_mtime_ns)
+
+
+def with_weights(preset: "Preset", layers: Layers, source: str) -> "Preset":
+    """The preset with the absolute path of its file of weights, and with the file's hash.
+
+    The path is relative to the file that has the field; in an override, to the working directory. Raises PresetError
+    where the file cannot be read, or is another one than the preset or the run to repeat says.
+    """
+    model, path = preset.model, ("model", "pretrained")
+    if not model.pretrained:
+        return _changed(preset, "", "")
+    origin = layers.origin(path) or Origin()
+    folder = Path(origin.file).parent if origin.file else Path()
+    file = weights_file(folder / os.path.expanduser(model.pretrained)).absolute()  # noqa: PTH111  # as in own_code.py
+    hashed = layers.origin(("model", "pretrained_sha256"))
+    expected = "" if origin.word and not (hashed and hashed.word) else model.pretrained_sha256
+    try:
+        found = digest_of(file)
+        problem = "" if expected in ("", found) else f"{file} has other contents than the weights of this experiment"
+    except OSError as error:
+        problem = f"cannot read the weights: {described(error)}"
+    if problem:
+        where = origin.word or (origin.file if origin.file != source else None)
+        raise PresetError(source, [Problem("model.pretrained", problem, origin.line, where)])
+    return _changed(preset, str(file), found)
+
+
+def _changed(preset: "Preset", path: str, sha256: str) -> "Preset":
+    model = preset.model.model_copy(update={"pretrained": path, "pretrained_sha256": sha256})
+    return preset.model_copy(update={"model": model})
+
+
+@lru_cache(maxsize=16)
+def _digest(path: Path, size: int, modified: int) -> str:
+    """The hash of a file of this size and age; forms ask for it with each key that is pressed."""
+    with open_untrusted(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
