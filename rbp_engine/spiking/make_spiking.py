@@ -1,7 +1,7 @@
 """A spiking network from one that has activations, or SpikingJelly's neurons."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 
@@ -11,8 +11,6 @@ from rbp_engine.spiking.conversion.fused_norms import is_fused, norm_and_neuron
 from rbp_engine.spiking.conversion.report import Part, SpikingReport
 from rbp_engine.spiking.conversion.spikingjelly_map import is_spikingjelly_neuron, keywords_of
 from rbp_engine.spiking.neuron import LIF
-
-_LEARNED: Final = "its time constant is fixed at its present value"
 
 
 def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> tuple[nn.Module, SpikingReport]:
@@ -72,7 +70,7 @@ class _Conversion:
         elif is_spikingjelly_neuron(module) and self._neuron is LIF:
             try:
                 made = LIF(**keywords_of(module))
-                note = _LEARNED if list(module.parameters()) else "with its parameters"
+                note = "with its parameters, learnt too" if list(module.parameters()) else "with its parameters"
             except ValueError as error:
                 note = f"not with its parameters: {error}"
         self._replaced.append(Part(class_name(module), note, path))

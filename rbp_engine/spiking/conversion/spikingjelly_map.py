@@ -149,8 +149,10 @@ def keywords_of(module: nn.Module) -> dict[str, Any]:
     Raises ValueError where there is none.
     """
     if isinstance(module, neuron.ParametricLIFNode):
-        tau = 1.0 / float(module.w.detach().sigmoid())
-    elif isinstance(module, neuron.LIFNode | neuron.SimpleLIFNode) and not isinstance(module, neuron.LIAFNode):
+        # It learns 1/τ = sigmoid(w), from where ours learns λ = 1 − 1/τ; V_th and v_reset stay as τ makes them now.
+        tau = 1.0 / float(module.w.detach().double().sigmoid())
+        return {**keywords_of_lif(tau, module.decay_input, **_common(module)), "learn": ("decay",)}
+    if isinstance(module, neuron.LIFNode | neuron.SimpleLIFNode) and not isinstance(module, neuron.LIAFNode):
         tau = module.tau
     elif isinstance(module, neuron.IFNode | neuron.SimpleIFNode):
         keywords = keywords_of_lif(decay_input=False, **_common(module))

@@ -85,6 +85,15 @@ def test_a_surrogate_that_cannot_be_made_wider_is_refused_and_replaced_by_the_de
     )
 
 
+def test_a_time_constant_that_they_learn_is_learnt_here() -> None:
+    ours, report = make_spiking(neuron.ParametricLIFNode(init_tau=3.0))
+    assert isinstance(ours, LIF)
+    assert isinstance(ours.decay, Tensor)
+    assert ours.decay.item() == pytest.approx(1 - 1 / 3)
+    assert [name for name, _ in ours.named_parameters()] == ["decay_logit"]
+    assert report.replaced[0].note == "with its parameters, learnt too"
+
+
 def test_a_neuron_with_other_equations_is_replaced_and_the_report_says_so() -> None:
     network, report = make_spiking(nn.Sequential(nn.Linear(3, 3), neuron.QIFNode()))
     assert isinstance(network.get_submodule("1"), LIF)
