@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -18,8 +19,9 @@ from rbp_engine.vocabulary import LIBRARY_NETWORK
 Build: TypeAlias = Callable[[int, int, dict[str, Any]], nn.Module]
 
 _INSTALL: Final = {"timm": "pip install 'rbp-tui[timm]'"}
-# How SEW-ResNets join their branches; SpikingJelly has no default, and this is the one of their paper.
-_SEW: Final = {"cnf": "ADD"}
+# Keywords of SpikingJelly's constructors. Networks that repeat an image T times are made for T = 1, since a method runs
+# the timesteps. How a SEW-ResNet joins its branches has no default there; this is that of their paper.
+_OF_SPIKINGJELLY: Final[Mapping[str, Any]] = {"T": 1, "cnf": "ADD"}
 
 
 def library_network(
@@ -88,10 +90,14 @@ def _spikingjelly(called: str) -> Build:
 
     def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
         taken = inspect.signature(make).parameters
-        given: dict[str, Any] = {"in_channels": in_channels} if "in_channels" in taken else {}
-        given |= _SEW if "cnf" in taken else {}
-        network = make(num_classes=num_classes, spiking_neuron=LIFNode, **{**given, **args})
-        return _with_channels(network, in_channels)
+        known = {**_OF_SPIKINGJELLY, "in_channels": in_channels}
+        given = {name: value for name, value in known.items() if name in taken} | args
+        if called.startswith("masnn_"):
+            given.setdefault("reduction_t", 1)  # of its attention over T timesteps
+        network = _with_channels(make(num_classes=num_classes, spiking_neuron=LIFNode, **given), in_channels)
+        if called.startswith("spikformer"):  # returns [T, B, classes]
+            return nn.Sequential(OrderedDict(network=network, flatten=nn.Flatten(0, 1)))
+        return network
 
     return build
 

@@ -84,3 +84,9 @@ def test_a_network_of_ones_own_decides_nothing_that_the_preset_decides(tmp_path:
     made("nets.py:mode", own_code=tmp_path)
     with pytest.raises(TypeError, match=r"settings of \[neuron\], and is given tau: .*make_spiking"):
         made("nets.py:theirs", own_code=tmp_path)
+
+
+def test_a_network_that_repeats_its_image_is_made_for_one_timestep() -> None:
+    network = made("spikingjelly:spikformer_cifar10")
+    logits = create_method("bptt", 3).predict(network, torch.rand(2, 3, 32, 32))
+    assert logits.shape == (3, 2, 7)
