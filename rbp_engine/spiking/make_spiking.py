@@ -5,7 +5,13 @@ from typing import Any
 
 from torch import nn
 
-from rbp_engine.spiking.conversion.activations import class_name, is_activation, is_activation_function, why_kept
+from rbp_engine.spiking.conversion.activations import (
+    acts_on_positions,
+    class_name,
+    is_activation,
+    is_activation_function,
+    why_kept,
+)
 from rbp_engine.spiking.conversion.forward_source import Rewritten, rewrite
 from rbp_engine.spiking.conversion.fused_norms import is_fused, norm_and_neuron
 from rbp_engine.spiking.conversion.report import Part, SpikingReport
@@ -30,8 +36,7 @@ def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> t
     work = _Conversion(neuron)
     if _is_replaced(network):
         return work.neuron_for(network, ""), work.report()
-    for path, module in list(network.named_modules()):
-        work.convert(path, module)
+    work.convert_all("", network)
     return network, work.report()
 
 
@@ -39,14 +44,28 @@ class _Conversion:
     def __init__(self, neuron: Callable[[], nn.Module]) -> None:
         self._neuron = neuron
         self._rewritten: dict[type[nn.Module], Rewritten] = {}
+        self._seen = set[nn.Module]()
         self._replaced: list[Part] = []
         self._kept: list[Part] = []
 
     def report(self) -> SpikingReport:
         return SpikingReport(tuple(self._replaced), tuple(self._kept))
 
-    def convert(self, path: str, module: nn.Module) -> None:
-        """Replace the children and the functions of one module; its children's own are left to their turn."""
+    def convert_all(self, path: str, module: nn.Module) -> None:
+        """Replace what is in a module and in its children, each once."""
+        if module in self._seen:
+            return
+        self._seen.add(module)
+        if acts_on_positions(path, module):
+            self._kept.append(Part(class_name(module), "gets positions and no spikes", path))
+            return
+        children = [(name, child) for name, child in module.named_children() if not _is_replaced(child)]
+        self._convert(path, module)
+        for name, child in children:
+            self.convert_all(_join(path, name), child)
+
+    def _convert(self, path: str, module: nn.Module) -> None:
+        """Replace the children and the functions of one module, but not what is in its children."""
         why = why_kept(module)
         if why:
             self._kept.append(Part(class_name(module), why, path))

@@ -32,6 +32,10 @@ ACTIVATION_FUNCTIONS: Final[frozenset[Callable[..., Any]]] = frozenset(
 # As methods of a tensor, which have no other arguments: `x.relu()`.
 ACTIVATION_METHODS: Final = frozenset(["relu", "relu_"])
 
+# What computes weights from positions (Swin V2, timm's relative positions), by name in a network or by class: its input
+# is the same in every timestep and no spikes.
+_POSITIONS: Final = ("cpb_mlp", "RelPosMlp")
+
 _GATE: Final = "a gate; no spiking network has it"
 _NORM: Final = "of each timestep; no spiking network has it"
 _KEPT: Final[tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], str], ...]] = (
@@ -62,6 +66,11 @@ def why_kept(module: nn.Module) -> str:
         if isinstance(module, kinds):
             return why
     return _KEPT_OF_TIMM.get(class_name(module), "") if _is_of_library(type(module)) else ""
+
+
+def acts_on_positions(path: str, module: nn.Module) -> bool:
+    """Whether a part of a network gets positions, and no spikes; its activations are no neurons."""
+    return path.rpartition(".")[2] in _POSITIONS or class_name(module) in _POSITIONS
 
 
 def class_name(module: nn.Module) -> str:

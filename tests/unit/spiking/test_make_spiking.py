@@ -100,6 +100,15 @@ def test_a_function_that_cannot_be_replaced_is_reported_with_its_module() -> Non
     assert "private to its class" in report.kept[0].note
 
 
+def test_what_computes_weights_from_positions_keeps_its_activations() -> None:
+    network = nn.Sequential()
+    network.add_module("cpb_mlp", nn.Sequential(nn.Linear(2, 4), nn.ReLU()))
+    network.add_module("act", nn.ReLU())
+    _, report = make_spiking(network)
+    assert list(neurons(network)) == ["act"]
+    assert [(part.path, part.note) for part in report.kept] == [("cpb_mlp", "gets positions and no spikes")]
+
+
 def timm_layers() -> Any:
     return pytest.importorskip("timm.layers", reason="timm is not installed: pip install 'rbp-tui[timm]'")
 
