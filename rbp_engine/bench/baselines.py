@@ -103,6 +103,9 @@ def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
             surrogate_function=module.surrogate,
         )
         return node
+    if isinstance(module, nn.Dropout):  # theirs does not derive from torch's
+        dropout: nn.Module = layer.Dropout(module.p)
+        return dropout
     if not list(module.children()) and hasattr(layer, type(module).__name__):
         return _as_class(module, getattr(layer, type(module).__name__))
     return None

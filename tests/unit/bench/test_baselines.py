@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from spikingjelly.activation_based import layer
+from torch import nn
 
 from rbp_engine.bench.baselines import BASELINES
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
+from rbp_engine.spiking import LIF
 
 T = 3
 
@@ -60,3 +63,11 @@ def test_a_baseline_without_support_for_the_neuron_says_so(baseline, settings, m
     model = create_model("convnet", num_classes=10, in_channels=2, **settings)
     with pytest.raises(ValueError, match=message):
         BASELINES[baseline](model, T)
+
+
+def test_a_network_with_torchs_dropout_has_spikingjellys_in_its_place():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 6), LIF(decay=0.5), nn.Dropout(0.25), nn.Linear(6, 3))
+    step = BASELINES["spikingjelly"](network, 2)
+    assert (type(network[3]), network[3].p) == (layer.Dropout, 0.25)
+    step(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]))
+    assert network[1].weight.grad is not None
