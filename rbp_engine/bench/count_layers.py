@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from rbp_engine.bench.inspection import built
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.results.answer import Say, answer
-from rbp_engine.methods.protocol import as_sequence
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.train.build import build_feed
 
@@ -32,7 +32,7 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     preset = _small(read_resolved(run.preset_toml))
     feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), CPU)
     images, _ = next(iter(feed.train.epoch(0)))
-    image = images[0, :1] if images.ndim == 5 else images[:1]
+    image = images[0, :1] if feed.has_time else images[:1]
     return {
         "input": list(image.shape[1:]),
         "layers": layers_of(built(run, preset, feed, CPU).eval(), image.float()),
@@ -53,7 +53,7 @@ def layers_of(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
         names.setdefault(module, name)
     handles = [module.register_forward_hook(note) for module in names]
     # Not plain tensors: a neuron that is called twice would take the second input for its next timestep.
-    model(as_sequence(images, 1))
+    model(SequenceTensor(images, 1, static=True))
     for handle in handles:
         handle.remove()
     counted: set[nn.Parameter] = set()
