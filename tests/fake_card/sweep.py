@@ -30,7 +30,12 @@ from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
 # Of the transformers the smallest size: the others are the same code.
-NETWORKS = [network for network in MODELS if "former" not in network or network.endswith("_digits")]
+LARGE = ("ms_resnet", "max", "sdt")
+NETWORKS = [
+    network
+    for network in MODELS
+    if network.endswith(("_digits", "_3_96")) or not ("former" in network or network.startswith(LARGE))
+]
 BATCH, CLASSES = 2, 10
 # Channels and size of the images; 3 and 32 for the other networks.
 IMAGES = {

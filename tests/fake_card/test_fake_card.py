@@ -76,7 +76,12 @@ def sound(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_every_network_and_every_method_takes_a_step_and_predicts(sound: list[dict[str, Any]]) -> None:
     assert [result for result in sound if result["problem"]] == []
-    families = {network for network in MODELS if "former" not in network or network.endswith("_digits")}
+    families = {
+        network
+        for network in MODELS
+        if network.endswith(("_digits", "_3_96"))
+        or not ("former" in network or network.startswith(("ms_resnet", "max", "sdt")))
+    }
     assert {result["network"] for result in sound} == families
     assert {result["method"] for result in sound} == set(METHODS)
 
