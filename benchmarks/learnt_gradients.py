@@ -1,20 +1,23 @@
 """The cosine of a method's ∂L/∂λ and ∂L/∂V_th with BPTT's, on trained networks: one vector over all layers.
 
     rbp train digits 'neuron.learn=["decay","threshold"]' seed=1
-    python benchmarks/learnt_gradients.py RUN … [--images 256] [--timesteps 4]
+    python benchmarks/learnt_gradients.py RUN … [--batches 12] [--timesteps 4] [--fixed-norms]
 
-RUN is the folder of a run, or what a checkpoint's file is called. The reference has the batch statistics of its method:
-multi-step BPTT for rate_M, single-step BPTT for the others. Gradients are of λ and V_th themselves.
+RUN is the folder of a run. Cosines and ratios of norms are means over its first training batches. The reference has the
+batch statistics of its method: multi-step BPTT for rate_M, single-step BPTT for the others. With --fixed-norms all have
+the running statistics. Gradients are of λ and V_th themselves.
 """
 
 import argparse
+import itertools
 from pathlib import Path
+from statistics import mean
 
 import torch
 from torch import Tensor, nn
 
 import rbp_engine
-from rbp_engine.data.protocol import EvaluationSource
+from rbp_engine.loaded import Loaded
 from rbp_engine.methods import create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE
 from rbp_engine.probes.layers import neuron_layers
@@ -42,39 +45,41 @@ def agreement(found: dict[str, Tensor], expected: dict[str, Tensor]) -> tuple[fl
     return float(nn.functional.cosine_similarity(one, other, dim=0)), float(one.norm() / other.norm())
 
 
-def first_images(batches: EvaluationSource, number: int) -> tuple[Tensor, Tensor]:
-    """The first so many images [B, …] or [T, B, …] and labels."""
-    images, labels = zip(*batches, strict=True)
-    dim = images[0].ndim - 4
-    return torch.cat(images, dim).narrow(dim, 0, number).clone(), torch.cat(labels)[:number]
+def compare(loaded: Loaded, method: str, timesteps: int, batches: int, *, fixed_norms: bool) -> list[str]:
+    """The means over batches, of all that is learnt, of λ and of V_th."""
+    assert loaded.run is not None
+    feed = build_feed(loaded.run, loaded.preset, loaded.device, timesteps)
+    model = loaded.model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train(not fixed_norms)
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for images, labels in itertools.islice(feed.train.epoch(0), batches):
+        sides = []
+        for name in (method, REFERENCE[method]):
+            model.load_state_dict(start)
+            sides.append(gradients(model, name, timesteps, images, labels))
+        for kind in ("", "decay", "threshold"):
+            parts = [{name: x for name, x in side.items() if name.endswith(kind)} for side in sides]
+            if parts[0]:
+                found.setdefault(kind, []).append(agreement(*parts))
+    return ["{:.3f}, {:.3f}".format(*map(mean, zip(*each, strict=True))) for each in found.values()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--timesteps", type=int, default=0, help="those of the run if 0")
+    parser.add_argument("--fixed-norms", action="store_true")
     chosen = parser.parse_args()
     print(f"{'run':34} {'method':7} cosine, norm ratio: of both, λ, V_th")
     for path in chosen.runs:
         loaded = rbp_engine.load(path, weights="last")
         timesteps = chosen.timesteps or loaded.preset.method.timesteps
-        feed = build_feed(loaded.run, loaded.preset, loaded.device, timesteps)
-        images, labels = first_images(feed.test, chosen.images)
-        model = loaded.model.train()
-        start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        for method, reference in REFERENCE.items():
-            if method == reference:
-                continue
-            sides = []
-            for name in (method, reference):
-                model.load_state_dict(start)
-                sides.append(gradients(model, name, timesteps, images, labels))
-            texts = []
-            for kind in ("", "decay", "threshold"):
-                parts = [{name: x for name, x in side.items() if name.endswith(kind)} for side in sides]
-                if parts[0]:
-                    texts.append("{:.4f}, {:.3f}".format(*agreement(*parts)))
+        for method in (method for method, reference in REFERENCE.items() if method != reference):
+            texts = compare(loaded, method, timesteps, chosen.batches, fixed_norms=chosen.fixed_norms)
             print(f"{path.name:34} {method:7} {'   '.join(texts)}")
 
 
