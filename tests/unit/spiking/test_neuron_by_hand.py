@@ -155,9 +155,9 @@ def test_a_setting_out_of_range_is_a_value_error_that_names_it(settings, named):
         LIF(**settings)
 
 
-@pytest.mark.parametrize("settings", [{"tau": 2.0}, {"surrogate_args": {"beta": 1.0}}])
+@pytest.mark.parametrize("settings", [{"tua": 2.0}, {"surrogate_args": {"beta": 1.0}}])
 def test_an_unknown_setting_is_a_type_error(settings):
-    with pytest.raises(TypeError, match=r"tau|beta"):
+    with pytest.raises(TypeError, match=r"tua|beta"):
         LIF(**settings)
 
 
