@@ -185,21 +185,21 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "F.softsign(x)",
             "F.logsigmoid(x)",
             "x.clip(-0.2, 0.5)",
-            "x.clamp_min(0.1).clamp_max(0.6)",
+            "x.clamp_min(0.1)",
             "(0.1 * x).exp()",
             "torch.expm1(0.1 * x)",
             "x.square()",
             "0.1 * x**3",
-            "x.sin()",
-            "x.cos()",
+            "x.sin() + x.cos()",
+            "x.clamp_max(0.2)",
             "torch.erf(x)",
             "x.abs()",
-            "(x.abs() + 0.3).sqrt()",
-            "(x.abs() + 1.0).rsqrt()",
-            "(x.abs() + 0.5).log()",
-            "x.abs().log1p()",
-            "(x.abs() + 0.5).reciprocal()",
-            "0.5 / (x.abs() + 0.5)",
+            "(x + 50.0).sqrt()",
+            "(x + 50.0).rsqrt()",
+            "(x + 50.0).log()",
+            "(x + 50.0).log1p()",
+            "50.0 * (x + 50.0).reciprocal()",
+            "50.0 / (x + 50.0)",
         ],
         (2, 3): ["F.prelu(x, torch.full((x.shape[1],), 0.3, dtype=x.dtype))"],
     },
@@ -340,6 +340,8 @@ OFTEN |= dict.fromkeys(["avg_pool2d", "dropout2d", "mul", "matmul", "einsum"], 2
     "max_pool1d": 6,
 }
 OFTEN |= dict.fromkeys(["group_norm", "layer_norm", "instance_norm", "normalize", "softmax", "relu", "mish"], 2)
+OFTEN |= {"interpolate": 3, "adaptive_avg_pool2d": 3, "avg_pool1d": 5, "max_pool1d": 9, "masked_fill": 3, "clamp": 3}
+OFTEN |= {"leaky_relu": 2, "bmm": 8, "adaptive_max_pool1d": 5, "gelu": 4, "cat": 2}
 OFTEN |= {"smooth": 4, "rows": 3, "maxima": 3, "rms_norm": 2, "log_softmax": 2}
 OFTEN |= {"conv_transpose1d": 4, "conv_transpose2d": 2, "adaptive_max_pool2d": 3}
 
