@@ -193,17 +193,6 @@ def test_single_step_carriers_refuse_an_operation_without_a_rule(case, carrier):
         run(nn.Sequential(nn.AvgPool2d(2), layer), random(T, B, 4, 8, 8), carrier)
 
 
-def test_a_quotient_of_spikes_is_refused_in_the_rate_pass():
-    class Quotient(nn.Module):
-        def forward(self, x):
-            return x / x
-
-    x = random(T, B, 5)
-    _, state = run(Quotient(), x, "rate_s")
-    with pytest.raises(UnsupportedOperation, match="mean of a quotient"):
-        second_phase(Quotient(), x.mean(0), state)
-
-
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("layer", [nn.BatchNorm1d(5), nn.BatchNorm1d(5, affine=False)])
 def test_batch_norm_takes_the_statistics_of_its_step(layer, carrier):
