@@ -32,7 +32,7 @@ class Limited(nn.Module):
         self.head = nn.Linear(8, num_classes)
 
     def forward(self, x):
-        x = torch.maximum(self.conv(x), x.mean(1, keepdim=True).sum((2, 3), keepdim=True))
+        x = torch.fmax(self.conv(x), x.mean(1, keepdim=True).sum((2, 3), keepdim=True))
         x = torch.fmod(self.norm(x), torch.ones(()))
         return self.head(self.neuron(x).mean((2, 3)))
 
@@ -107,7 +107,7 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
     before = dict(RULES)
     found = look("Limited")
     assert [(missing["module"], missing["operation"]) for missing in found["missing"]] == [
-        ("the network (Limited)", "maximum"),
+        ("the network (Limited)", "fmax"),
         ("norm (LocalResponseNorm)", "local_response_norm"),
         ("the network (Limited)", "fmod"),
     ]
