@@ -19,7 +19,7 @@ import torch._inductor.config
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from rbp_engine.bench.baselines import ann_step
+from rbp_engine.bench.baselines import ann_baseline
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 
@@ -70,7 +70,7 @@ def step_of(network: str, method: str, timesteps: int, kernel: str, batch: int) 
     images = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
     if method == "ann":
-        ann_step(model, 1)  # replaces the neurons by ReLU
+        ann_baseline(model, 1)  # replaces the neurons by ReLU
 
         def backward() -> object:
             return F.cross_entropy(model(images), labels).backward()

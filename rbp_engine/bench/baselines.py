@@ -1,17 +1,18 @@
-"""Baselines that train the same network in other ways: each turns a model into a step function (images, labels).
+"""Baselines that train the same network in other ways: each turns a model into a network and a step (images, labels).
 
     spikingjelly   SpikingJelly's multi-step BPTT, with its own layers and neuron
     two_pass       rate_M as its paper describes it: T·B without a graph, then the means with one; written plainly
     ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
 
-They convert a network of `rbp_engine.models` with its weights and its neuron, and raise ValueError if they do not
-support that neuron. Images are [B, C, H, W], shown at every timestep, or [T, B, C, H, W].
+They convert a network of `rbp_engine.models` in place, with its weights and its neuron, and raise ValueError if they do
+not support that neuron. Of a Spikformer SpikingJelly has its own, which is new. Images are [B, C, H, W], shown at every
+timestep, or [T, B, C, H, W].
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from spikingjelly.activation_based import functional, layer, neuron
 from spikingjelly.activation_based.surrogate import Sigmoid
 from torch import Tensor, nn
 
+from rbp_engine.bench.spikingjelly_networks import spikingjelly_spikformer
+from rbp_engine.models.spikformer import Spikformer
 from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.spiking import LIF, OwnNeuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
@@ -26,20 +29,33 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
 Step = Callable[[Tensor, Tensor], None]
 
 
-def spikingjelly_step(model: nn.Module, timesteps: int) -> Step:
+class Baseline(NamedTuple):
+    """The network that a baseline trains, and its training step: forward and backward for images and labels."""
+
+    network: nn.Module
+    step: Step
+
+
+def spikingjelly_baseline(model: nn.Module, timesteps: int) -> Baseline:
     """SpikingJelly's multi-step BPTT; the image is repeated T times, as its examples do."""
-    _replace(model, _spikingjelly_layer)
-    functional.set_step_mode(model, "m")
+    if isinstance(model, Spikformer):
+        for module in model.modules():
+            _check_neuron(module, "spikingjelly")
+        network = spikingjelly_spikformer(model, timesteps, _spikingjelly_neuron)
+    else:
+        network = model
+        _replace(network, _spikingjelly_layer)
+    functional.set_step_mode(network, "m")
 
     def step(images: Tensor, labels: Tensor) -> None:
-        functional.reset_net(model)
-        logits = model(by_step(images, timesteps)).mean(0)
+        functional.reset_net(network)
+        logits = network(by_step(images, timesteps)).mean(0)
         F.cross_entropy(logits, labels).backward()
 
-    return step
+    return Baseline(network, step)
 
 
-def ann_step(model: nn.Module, timesteps: int) -> Step:
+def ann_baseline(model: nn.Module, timesteps: int) -> Baseline:
     """The network with ReLU: T·B images forward without a graph, then a training step of B images."""
     _replace(model, lambda module: nn.ReLU(inplace=True) if isinstance(module, NEURON_LAYERS) else None)
 
@@ -48,10 +64,10 @@ def ann_step(model: nn.Module, timesteps: int) -> Step:
             model(by_step(images, timesteps).flatten(0, 1))
         F.cross_entropy(model(mean(images)), labels).backward()
 
-    return step
+    return Baseline(model, step)
 
 
-def two_pass_step(model: nn.Module, timesteps: int) -> Step:
+def two_pass_baseline(model: nn.Module, timesteps: int) -> Baseline:
     """rate_M with two forward passes; gradients are those of the 1/T objective."""
     _replace(model, partial(_two_pass_layer, timesteps))
 
@@ -60,13 +76,13 @@ def two_pass_step(model: nn.Module, timesteps: int) -> Step:
             model(by_step(images, timesteps).flatten(0, 1))
         (F.cross_entropy(model(mean(images)), labels) / timesteps).backward()
 
-    return step
+    return Baseline(model, step)
 
 
-BASELINES: dict[str, Callable[[nn.Module, int], Step]] = {
-    "spikingjelly": spikingjelly_step,
-    "two_pass": two_pass_step,
-    "ann": ann_step,
+BASELINES: dict[str, Callable[[nn.Module, int], Baseline]] = {
+    "spikingjelly": spikingjelly_baseline,
+    "two_pass": two_pass_baseline,
+    "ann": ann_baseline,
 }
 
 
@@ -90,19 +106,23 @@ def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> N
             setattr(model, name, other)
 
 
+def _spikingjelly_neuron(lif: LIF) -> nn.Module:
+    decay, threshold = _fixed(lif)
+    node: nn.Module = neuron.LIFNode(
+        tau=_time_constant(decay),
+        decay_input=False,
+        v_threshold=threshold,
+        v_reset=lif.v_reset,
+        detach_reset=lif.detach_reset,
+        surrogate_function=lif.surrogate,
+    )
+    return node
+
+
 def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
     _check_neuron(module, "spikingjelly")
     if isinstance(module, LIF):
-        decay, threshold = _fixed(module)
-        node: nn.Module = neuron.LIFNode(
-            tau=_time_constant(decay),
-            decay_input=False,
-            v_threshold=threshold,
-            v_reset=module.v_reset,
-            detach_reset=module.detach_reset,
-            surrogate_function=module.surrogate,
-        )
-        return node
+        return _spikingjelly_neuron(module)
     if isinstance(module, nn.Dropout):  # theirs does not derive from torch's
         dropout: nn.Module = layer.Dropout(module.p)
         return dropout

@@ -61,8 +61,8 @@ class Side:
 def _baseline_step(trial: Trial, preset: Preset, name: str) -> Step:
     # Baselines use torch's default memory format, as is usual.
     trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
-    backward = BASELINES[name](trial.model, preset.method.timesteps)
-    # A baseline's layers may have new parameters, so the trial's optimizer with its momenta is replaced.
+    trial.model, backward = BASELINES[name](trial.model, preset.method.timesteps)
+    # A baseline may have new parameters, so the trial's optimizer with its momenta is replaced.
     trial.steps.clear()
     trial.optimizer = optimizer = build_optimizer(preset, trial.model)
 

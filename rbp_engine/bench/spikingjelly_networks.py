@@ -1,0 +1,43 @@
+"""SpikingJelly's own networks where layers alone do not make one: a spiking transformer folds T into its tensors."""
+
+from collections.abc import Callable
+
+from spikingjelly.activation_based.base import MemoryModule
+from spikingjelly.activation_based.model import spikformer
+from torch import nn
+
+from rbp_engine.models.spikformer import Spikformer, from_spikingjelly
+from rbp_engine.spiking import LIF
+
+
+def spikingjelly_spikformer(model: Spikformer, timesteps: int, neuron: Callable[[LIF], nn.Module]) -> nn.Module:
+    """SpikingJelly's Spikformer of the same size, weights and scale of attention; `neuron` makes its neurons of ours.
+
+    Raises ValueError for a size that it does not have.
+    """
+    patch = 2 ** sum(isinstance(module, nn.MaxPool2d) for module in model.modules())
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    attentions = [block.attn for block in model.blocks]
+    try:
+        theirs = spikformer.Spikformer(
+            T=timesteps,
+            in_channels=first.in_channels,
+            patch_size=patch,
+            num_classes=model.head.out_features,
+            embed_dims=model.head.in_features,
+            num_heads=attentions[0].heads,
+            depths=len(model.blocks),
+        )
+    except ValueError as error:
+        raise ValueError(f"SpikingJelly has no Spikformer of this size: {error}") from None
+    own, named = model.state_dict(), theirs.state_dict()
+    theirs.load_state_dict(
+        {name: own[ours].reshape(named[name].shape) for name, ours in zip(named, from_spikingjelly(named), strict=True)}
+    )
+    for block, attention in zip(theirs.blocks, attentions, strict=True):
+        block.attn.scale = attention.scale
+    places = [name for name, module in theirs.named_modules() if isinstance(module, MemoryModule)]
+    neurons = [module for module in model.modules() if isinstance(module, LIF)]
+    for place, ours in zip(places, neurons, strict=True):
+        theirs.set_submodule(place, neuron(ours))
+    return theirs.to(first.weight.device, first.weight.dtype).train(model.training)
