@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from spikingjelly.activation_based.base import MemoryModule
+from spikingjelly.activation_based.layer import attention
 from spikingjelly.activation_based.model import spikformer
 from torch import nn
 
-from rbp_engine.models.spikformer import Spikformer, from_spikingjelly
+from rbp_engine.models.spikformer import Spikformer, SpikingSelfAttention, from_spikingjelly
 from rbp_engine.spiking import LIF
 
 
@@ -17,7 +18,7 @@ def spikingjelly_spikformer(model: Spikformer, timesteps: int, neuron: Callable[
     """
     patch = 2 ** sum(isinstance(module, nn.MaxPool2d) for module in model.modules())
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    attentions = [block.attn for block in model.blocks]
+    attentions = [module for module in model.modules() if isinstance(module, SpikingSelfAttention)]
     try:
         theirs = spikformer.Spikformer(
             T=timesteps,
@@ -34,10 +35,12 @@ def spikingjelly_spikformer(model: Spikformer, timesteps: int, neuron: Callable[
     theirs.load_state_dict(
         {name: own[ours].reshape(named[name].shape) for name, ours in zip(named, from_spikingjelly(named), strict=True)}
     )
-    for block, attention in zip(theirs.blocks, attentions, strict=True):
-        block.attn.scale = attention.scale
+    their_attentions = [module for module in theirs.modules() if isinstance(module, attention.SpikingSelfAttention)]
+    for one, other in zip(their_attentions, attentions, strict=True):
+        one.scale = other.scale
     places = [name for name, module in theirs.named_modules() if isinstance(module, MemoryModule)]
     neurons = [module for module in model.modules() if isinstance(module, LIF)]
     for place, ours in zip(places, neurons, strict=True):
         theirs.set_submodule(place, neuron(ours))
-    return theirs.to(first.weight.device, first.weight.dtype).train(model.training)
+    network: nn.Module = theirs.to(first.weight.device, first.weight.dtype).train(model.training)
+    return network

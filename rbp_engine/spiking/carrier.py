@@ -8,7 +8,7 @@ One table, `spiking/rules.py`, says what each operation does to a carrier. The c
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import torch
@@ -146,6 +146,26 @@ class Carrier:
     def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Apply a function to each timestep [B, …] by itself; it may do with the batch dimension what it likes."""
         return cls.per_step(function, args, kwargs)
+
+    @classmethod
+    def moved(
+        cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], *, whole_samples: bool
+    ) -> Self:
+        """Move the entries of each timestep [B, …]; `whole_samples` if the batch dimension stays first."""
+        return (cls.per_step if whole_samples else cls.each_step)(function, args, kwargs)
+
+    @classmethod
+    def pieces(
+        cls, function: Callable[..., Sequence[Tensor]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Sequence[Self]:
+        """Split each timestep [B, …] into several parts, a carrier for each."""
+        x: Self = args[0]
+        number = len(function(torch.empty(x.shape, device="meta"), *args[1:], **kwargs))
+
+        def piece(x_t: Tensor, which: int) -> Tensor:
+            return function(x_t, *args[1:], **kwargs)[which]
+
+        return [cls.each_step(piece, (x, which), {}) for which in range(number)]
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:

@@ -5,7 +5,7 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
     weighted      a convolution or linear layer: commutes with the time mean, expensive
     linear        a product of one carrier and tensors without time: commutes with the time mean
     per_step      acts on each timestep by itself and commutes with the time mean
-    moved         entries change place, are repeated or left out, with the batch dimension as well
+    moved         entries change place, are repeated or left out, with the batch dimension as well; spikes stay bytes
     max_pool      maxima of each timestep: does not commute, the gradient goes to the largest mean
     bilinear      a product of two carriers: does not commute, the gradient is that of the product of the means
     nonlinear     norms, activations, quotients, softmax; the gradient is that of the mean of the Jacobian's parts
@@ -129,6 +129,11 @@ def _sampled(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 def _moved(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     if function.__name__ == "moveaxis":
         function = torch.movedim  # vmap knows only this name
+    return _view(carrier, type(carrier).moved(function, args, kwargs, whole_samples=False))
+
+
+def _moved_as_values(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """What calculates with the entries that it moves, or may."""
     return _view(carrier, type(carrier).each_step(function, args, kwargs))
 
 
@@ -140,14 +145,7 @@ def _view(carrier: Carrier, out: Carrier) -> Carrier:
 
 def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Several carriers, one for each part."""
-    number = len(function(torch.empty(carrier.shape, device="meta"), *args[1:], **kwargs))
-    # Spikes are stored as bytes: this makes values of them once, and not once for each part.
-    values = type(carrier).each_step(lambda x: x, (carrier,), {})
-
-    def piece(which: int) -> Carrier:
-        return type(carrier).each_step(lambda x: function(x, *args[1:], **kwargs)[which], (values,), {})
-
-    return tuple(_view(carrier, piece(which)) for which in range(number))
+    return tuple(_view(carrier, piece) for piece in type(carrier).pieces(function, args, kwargs))
 
 
 def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -200,7 +198,7 @@ def _flatten(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     start = args[1] if len(args) > 1 else kwargs.get("start_dim", 0)
     if start % carrier.ndim == 0:
         return _moved(carrier, function, args, kwargs)
-    return _view(carrier, type(carrier).per_step(function, args, kwargs))
+    return _view(carrier, type(carrier).moved(function, args, kwargs, whole_samples=True))
 
 
 def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -208,11 +206,12 @@ def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     like = function.__name__ in ("reshape_as", "view_as")
     shape = (args[1].shape,) if like else args[1:]
     target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape
-    if not target or target[0] != carrier.shape[0]:
-        return _view(carrier, type(carrier).each_step(lambda x: x.reshape(target), (carrier,), {}))
-    if len(target) == 2:
-        return _view(carrier, type(carrier).per_step(torch.flatten, (carrier, 1), {}))
-    return _view(carrier, type(carrier).per_step(lambda x: x.reshape(x.shape[0], *target[1:]), (carrier,), {}))
+    whole_samples = bool(target) and target[0] == carrier.shape[0]
+
+    def move(x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], *target[1:]) if whole_samples else x.reshape(target)
+
+    return _view(carrier, type(carrier).moved(move, (carrier,), {}, whole_samples=whole_samples))
 
 
 def _over_dims(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -229,7 +228,7 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
     if args[0] is not carrier or any(isinstance(part, Carrier) for part in index):
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
-    out = _view(carrier, type(carrier).each_step(lambda x: x[index], (carrier,), {}))
+    out = _view(carrier, type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False))
     out.part_of = (weakref.ref(carrier), args[1])
     return out
 
@@ -340,11 +339,11 @@ RULES: dict[str, Rule] = {
     "gather": _moved,
     "roll": _moved,
     "flip": _moved,
-    "pad": _moved,
+    "pad": _moved_as_values,
     "pixel_shuffle": _moved,
     "pixel_unshuffle": _moved,
-    "unfold": _moved,
-    "fold": _moved,
+    "unfold": _moved_as_values,
+    "fold": _moved_as_values,
     "detach": _moved,
     "chunk": _pieces,
     "split": _pieces,
@@ -409,7 +408,7 @@ RULES: dict[str, Rule] = {
 OWN_RULES: dict[str, Rule] = {}
 KINDS: dict[str, Rule] = {
     "per_step": _per_step,
-    "moved": _moved,
+    "moved": _moved_as_values,
     "linear": product,
     "elementwise": _elementwise,
     "at_mean": _max_pool,

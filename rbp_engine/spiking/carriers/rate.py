@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd import rate_neuron
+from rbp_engine.spiking.autograd.at_the_rates import MatrixProductGradient, ProductGradient, max_pool2d_gradient
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.autograd.weighted import weighted_gradient
+from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels import lif, own_loop
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
-from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps
+from rbp_engine.spiking.kernels.steps import Dense, Spikes, Static, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.own_neuron import OwnNeuron
 
@@ -90,6 +91,36 @@ class RateTensor(DeferredSum):
         return cls._commuting(SequenceTensor.each_step, function, args, kwargs)
 
     @classmethod
+    def moved(
+        cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], *, whole_samples: bool
+    ) -> Self:
+        x: Self = args[0]
+        if x.current.static or len(list(all_carriers(args))) > 1:
+            return super().moved(function, args, kwargs, whole_samples=whole_samples)
+
+        def move(tensor: Tensor) -> Tensor:
+            return function(tensor, *args[1:], **kwargs)
+
+        steps = x.resolve()
+        if isinstance(steps, Spikes):
+            return cls._of([Term(steps.moved(move))], x.timesteps)
+        kind = SequenceTensor.per_step if whole_samples else SequenceTensor.each_step
+        proxy = None if steps.grad_proxy is None else move(steps.grad_proxy)
+        mean = move(steps.time_mean()) if steps.mean_is_known else None
+        return cls(_on_sequence(kind, function, args, kwargs), proxy, mean)
+
+    @classmethod
+    def pieces(
+        cls, function: Callable[..., Sequence[Tensor]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Sequence[Self]:
+        x: Self = args[0]
+        steps = x.resolve()
+        if not isinstance(steps, Spikes):
+            return super().pieces(function, (cls._of([Term(steps)], x.timesteps), *args[1:]), kwargs)
+        parts = steps.split(lambda tensor: function(tensor, *args[1:], **kwargs))
+        return [cls._of([Term(part)], x.timesteps) for part in parts]
+
+    @classmethod
     def _commuting(cls, kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Apply a function that commutes with the time mean, to the sequence in the way that `kind` does."""
         rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
@@ -121,21 +152,47 @@ class RateTensor(DeferredSum):
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._at_the_rates(SequenceTensor.per_step, function, args, kwargs)
+        if _all_static(args):
+            return cls.per_step(function, args, kwargs)
+        if function.__name__ != "max_pool2d":
+            at_rates = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
+            return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), at_rates)
+        x, *settings = args
+        # This is several times faster where channels are last; the mean of a sequence loses that layout.
+        terms = [Term(term.steps.with_laid_out_mean(), term.normalisation) for term in x.current.terms]
+        x.current = Current(terms, x.timesteps)
+        rate = x.rate()
+        sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
+        return cls(sequence, max_pool2d_gradient(rate, sequence.batch, *settings, **kwargs))
 
     @classmethod
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._at_the_rates(SequenceTensor.each_step, function, args, kwargs)
-
-    @classmethod
-    def _at_the_rates(
-        cls, kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Self:
-        """The mean of what a function gives at each step, with its gradient at the rates."""
         if _all_static(args):
             return cls.per_step(function, args, kwargs)
-        at_rates = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
-        return cls(_on_sequence(kind, function, args, kwargs), at_rates)
+        if function.__name__ in ("matmul", "bmm") and all(carrier.ndim > 1 for carrier in args):
+            return cls._matrix_product(function, *args)
+        given = [*args, *kwargs.values()]
+        places = [place for place, arg in enumerate(given) if isinstance(arg, (cls, Tensor))]
+        factors = [given[place] for place in places]
+
+        def product(at_the_rates: Sequence[Tensor]) -> Tensor:
+            by_place = dict(zip(places, at_the_rates, strict=True))
+            filled = [by_place.get(place, arg) for place, arg in enumerate(given)]
+            return function(*filled[: len(args)], **dict(zip(kwargs, filled[len(args) :], strict=True)))
+
+        sequence = _on_sequence(SequenceTensor.each_step, function, args, kwargs)
+        means = [x.resolve().weight_input() if isinstance(x, cls) else WeightInput(x.detach()) for x in factors]
+        proxies = [x.resolve().grad_proxy if isinstance(x, cls) else x for x in factors]
+        return cls(sequence, ProductGradient.apply(means, sequence.batch, product, *proxies))
+
+    @classmethod
+    def _matrix_product(cls, function: Callable[..., Tensor], left: Self, right: Self) -> Self:
+        factors = [x.resolve() for x in (left, right)]
+        with torch.no_grad():
+            sequences = [SequenceTensor(x.matrices(), left.timesteps, static=isinstance(x, Static)) for x in factors]
+            sequence = SequenceTensor.each_step(function, tuple(sequences), {})
+        means, proxies = [x.weight_input() for x in factors], [x.grad_proxy for x in factors]
+        return cls(sequence, MatrixProductGradient.apply(means, sequence.batch, *proxies))
 
     @classmethod
     def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:

@@ -6,7 +6,7 @@ All three are frozen. For the rate methods they also hold the gradient proxy of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -14,6 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from rbp_engine.spiking.autograd.at_the_rates import as_matrices
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate
 
@@ -47,6 +48,10 @@ class Steps:
         """All values, [T, B, …]; [B, …] if static."""
         raise NotImplementedError
 
+    def matrices(self) -> Tensor:
+        """All values, [T, B, …, N, M], for products of matrices."""
+        return self.values()
+
     def first(self, samples: int) -> Steps:
         """The values of the first samples of the batch, as a view."""
         raise NotImplementedError
@@ -58,6 +63,10 @@ class Steps:
     def weight_input(self) -> WeightInput:
         """What the gradient of a weight that receives them is formed with: their time mean [B, …]."""
         return WeightInput(self.time_mean())
+
+    def with_laid_out_mean(self) -> Steps:
+        """The same, and the time mean has the layout of a timestep in memory."""
+        return self
 
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
@@ -92,6 +101,12 @@ class Dense(Steps):
 
     def time_mean(self) -> Tensor:
         return self._mean if self.known_mean is None else self.known_mean
+
+    def with_laid_out_mean(self) -> Dense:
+        if self.mean_is_known:
+            return self
+        mean = torch.mean(self.values_TBX, 0, out=torch.empty_like(self.values_TBX[0]))
+        return replace(self, known_mean=mean)
 
     @cached_property
     def _mean(self) -> Tensor:
@@ -151,6 +166,23 @@ class Spikes(Steps):
 
     def first(self, samples: int) -> Spikes:
         return Spikes([spikes_t[:samples] for spikes_t in self.bytes_TBX], self.counts[:samples], self.values_dtype)
+
+    def matrices(self) -> Tensor:
+        return as_matrices(self.bytes_TBX, self.values_dtype)
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Spikes:
+        """The same spikes in other places; `move` acts on one timestep [B, …] and does not calculate with it."""
+        proxy = None if self.grad_proxy is None else move(self.grad_proxy)
+        return Spikes(list(map(move, self.bytes_TBX)), move(self.counts), self.values_dtype, grad_proxy=proxy)
+
+    def split(self, split: Callable[[Tensor], Sequence[Tensor]]) -> list[Spikes]:
+        """The spikes in several parts; `split` acts on one timestep [B, …]."""
+        steps, counts = zip(*map(split, self.bytes_TBX), strict=True), split(self.counts)
+        proxies = [None] * len(counts) if self.grad_proxy is None else split(self.grad_proxy)
+        return [
+            Spikes(bytes_TBX, counted, self.values_dtype, grad_proxy=proxy)
+            for bytes_TBX, counted, proxy in zip(steps, counts, proxies, strict=True)
+        ]
 
     def time_mean(self) -> Tensor:
         """The firing rate r [B, …]."""
