@@ -89,7 +89,7 @@ def step_of(network: str, method: str, timesteps: int, kernel: str, batch: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--networks", default="vgg11,resnet18")
+    parser.add_argument("--networks", default="vgg11,resnet18,spikformer_digits")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--timesteps", default="4,8")
     parser.add_argument("--kernels", default="eager,compiled")
@@ -111,7 +111,7 @@ def main() -> None:
                 print(json.dumps(asdict(counted)), flush=True)
             else:
                 print(
-                    f"{network:10} {method:7} T={timesteps} {kernel:9} {counted.operations:6} operations "
+                    f"{network:17} {method:7} T={timesteps} {kernel:9} {counted.operations:6} operations "
                     f"{counted.allocated / 2**20:8.1f} MiB",
                     flush=True,
                 )
