@@ -198,7 +198,7 @@ def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
     [
         ("optim.lr", ["optim.lr"]),
         ("T", ["method.timesteps"]),
-        ("model", ["model.name", "model.args", "model.init"]),
+        ("model", ["model.name", "model.args", "model.init", "model.pretrained", "model.pretrained_sha256"]),
         ("decay", ["neuron.decay"]),
         ("paper.figures", [f"paper.figures{end}" for end in ("", "[].method", "[].timesteps", "[].top1")]),
     ],
