@@ -207,10 +207,9 @@ def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     shape = (args[1].shape,) if like else args[1:]
     target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape
     whole_samples = bool(target) and target[0] == carrier.shape[0]
-
-    def move(x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], *target[1:]) if whole_samples else x.reshape(target)
-
+    if whole_samples and len(target) == 2:
+        return _view(carrier, type(carrier).moved(torch.flatten, (carrier, 1), {}, whole_samples=True))
+    move = (lambda x: x.reshape(x.shape[0], *target[1:])) if whole_samples else (lambda x: x.reshape(target))
     return _view(carrier, type(carrier).moved(move, (carrier,), {}, whole_samples=whole_samples))
 
 
