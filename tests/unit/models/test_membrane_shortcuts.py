@@ -3,6 +3,7 @@
 Their published sizes, and SpikingJelly's networks as the oracle for the values of all but V2.
 """
 
+import os
 from functools import partial
 
 import pytest
@@ -151,6 +152,8 @@ def test_every_method_trains(name):
 
 
 @pytest.mark.compiles
+@pytest.mark.xdist_group("compiler")
+@pytest.mark.skipif("RBP_EVERY_CASE" not in os.environ, reason="RBP_EVERY_CASE=1")
 def test_compiled_neurons_give_the_gradient_of_eager_ones():
     """Those of the mask, [B, C, 1, 1], are among them."""
     compiled, eager = (gradients("sdt", "rate_m", 2, kernel) for kernel in ("compiled", "eager"))
