@@ -60,7 +60,8 @@ def test_it_succeeds_if_another_process_runs_the_run(run: RunDirectory, monkeypa
 def test_it_succeeds_if_the_run_completes_in_another_process(run: RunDirectory) -> None:
     threading.Timer(0.5, end, (run, "completed")).start()
     done = train(run, "--resume-or-start")
-    assert done.exit_code == 0 and "is complete; there is nothing to resume" in done.stderr
+    # On a busy machine it has completed before the command looks, which then says so in other words.
+    assert done.exit_code == 0 and "is complete" in done.stderr
 
 
 def test_leftovers_of_a_killed_start_of_an_earlier_version_are_replaced(tmp_path: Path) -> None:
