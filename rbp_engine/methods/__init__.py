@@ -3,18 +3,30 @@
 from typing import Any
 
 from rbp_engine import private_apis
+from rbp_engine.methods.attached_heads import WithHeads, with_heads
 from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
 from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.loss import Loss
 from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput
 from rbp_engine.methods.rate import RateM, RateS
+from rbp_engine.methods.self_distillation import SelfDistillation
 
 private_apis.require(private_apis.TRAINING)
 
 METHODS: dict[str, Any] = {method.name: method for method in (BPTT, BPTTSingleStep, RateM, RateS, SLTT, OTTT)}
 
-__all__ = ["METHODS", "Distillation", "Loss", "Method", "StepOutput", "create_method"]
+__all__ = [
+    "METHODS",
+    "Distillation",
+    "Loss",
+    "Method",
+    "SelfDistillation",
+    "StepOutput",
+    "WithHeads",
+    "create_method",
+    "with_heads",
+]
 
 
 def create_method(name: str, timesteps: int, **settings: Any) -> Method:

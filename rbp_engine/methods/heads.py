@@ -1,7 +1,7 @@
-"""Networks that return more than their logits while training: GoogLeNet and Inception have auxiliary classifiers.
+"""Networks that return the logits of several heads while training, and their own alone in evaluation.
 
-The loss of a step is then L(logits) + w·Σ L(auxiliary logits), with the weight w of the network's paper. In evaluation
-these networks return their logits alone.
+GoogLeNet and Inception have auxiliary classifiers: the loss of a step is L(logits) + w·Σ L(auxiliary logits), with the
+weight w of the network's paper. Heads of self-distillation add what `SelfDistillation` says.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.methods.objective import Objective
+from rbp_engine.methods.self_distillation import HeadOutputs, SelfDistillation
 from rbp_engine.spiking import Carrier
 
 C = TypeVar("C", bound=Carrier)
@@ -22,17 +23,23 @@ AUXILIARY_WEIGHTS: Final = {"GoogLeNetOutputs": 0.3, "InceptionOutputs": 0.4}
 
 @dataclass(frozen=True)
 class HeadsObjective(Objective):
-    """The objective of logits and auxiliary logits side by side, [B, heads·C]."""
+    """The objective of several heads side by side, [B, heads·C].
+
+    The network's own logits come first, then the auxiliary ones, and last those of the `distilled` heads.
+    """
 
     heads: int = 1
     auxiliary_weight: float = 0.0
+    distilled: int = 0
+    distillation: SelfDistillation | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
         main, *others = logits.chunk(self.heads, -1)
+        auxiliary, distilled = others[: len(others) - self.distilled], others[len(others) - self.distilled :]
         value = super().__call__(main)
-        for other in others:
+        for other in auxiliary:
             value = value + self.auxiliary_weight * super().__call__(other)
-        return value
+        return value if self.distillation is None else value + self.distillation(distilled, main, self.labels)
 
     def of_steps(self, logits: Tensor) -> Tensor:
         main, *others = logits.chunk(self.heads, -1)
@@ -48,20 +55,38 @@ class HeadsObjective(Objective):
 def with_objective(output: Any, carrier: type[C], objective: Objective) -> tuple[C, Objective]:
     """The network's output in training as one carrier, and the objective for it.
 
-    Raises TypeError unless it is the carrier that was fed in, or the outputs of a network with auxiliary classifiers.
+    Raises TypeError unless it is the carrier that was fed in, or the outputs of a network with several heads, and
+    ValueError for heads of self-distillation with a loss at every step.
     """
-    heads = heads_of(output, carrier)
+    own: Any = output
+    distilled: tuple[Any, ...] = ()
+    distillation = None
+    if isinstance(output, HeadOutputs):
+        own, distilled, distillation = output.network, output.heads, output.distillation
+        if objective.at_every_step:
+            raise ValueError(
+                f"heads learn from firing rates, means over time, and the loss {objective.loss.name!r} is one of each "
+                "timestep: use 'ce', 'mse' or a loss of your own"
+            )
+    heads = [*heads_of(own, carrier), *(carried(head, carrier) for head in distilled)]
     if len(heads) == 1:
         return heads[0], objective
-    weight = AUXILIARY_WEIGHTS[type(output).__name__]
+    weight = AUXILIARY_WEIGHTS.get(type(own).__name__, 0.0)
     joined: C = torch.cat(heads, -1)  # type: ignore[arg-type, assignment]
     return joined, HeadsObjective(
-        objective.loss, objective.labels, objective.distill, objective.targets, len(heads), weight
+        objective.loss,
+        objective.labels,
+        objective.distill,
+        objective.targets,
+        heads=len(heads),
+        auxiliary_weight=weight,
+        distilled=len(distilled),
+        distillation=distillation,
     )
 
 
 def heads_of(output: Any, carrier: type[C]) -> list[C]:
-    """The logits, then the auxiliary ones."""
+    """The network's own logits, then the auxiliary ones."""
     if not isinstance(output, tuple) or type(output).__name__ not in AUXILIARY_WEIGHTS:
         return [carried(output, carrier)]
     return [carried(head, carrier) for head in output if head is not None]

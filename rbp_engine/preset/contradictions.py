@@ -176,12 +176,35 @@ def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyP
         for key, unused in (("distill_weight", 0.5), ("distill_temperature", 4.0)):
             if _is_number(value := loss.get(key)) and value != unused:
                 found.append((("loss", key), f"is for a teacher, and loss.distill names none. Use {unused}"))
+    found += _heads(loss)
     own = isinstance(name, str) and OWN_CODE.fullmatch(name) is not None
     if (name in ("ce", "mse") or own) and _is_number(weight) and weight > 0:
         found.append((("loss", "mse_weight"), f"is for the loss 'tet', and loss.name is '{name}'. Use 0.0"))
     if own and _is_number(smoothing := loss.get("label_smoothing")) and smoothing > 0:
         message = f"is for the losses ce, mse and tet, and loss.name is '{name}', which gets plain labels. Use 0.0"
         found.append((("loss", "label_smoothing"), message))
+    return found
+
+
+def _heads(loss: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Settings of heads without heads, and heads that nothing trains."""
+    heads = loss.get("heads")
+    if not isinstance(heads, list):
+        return []
+    if not heads:
+        return [
+            (("loss", key), f"is for heads, and loss.heads names no module. Use {unused}")
+            for key, unused in (("heads_weight", 0.3), ("heads_distill", 0.3), ("heads_temperature", 4.0))
+            if _is_number(value := loss.get(key)) and value != unused
+        ]
+    found: list[tuple[KeyPath, str]] = []
+    if loss.get("name") == "tet":
+        message = (
+            "heads learn from means over time, and loss.name is 'tet', a loss of every timestep. Use 'ce' or 'mse'"
+        )
+        found.append((("loss", "heads"), message))
+    if loss.get("heads_weight") == 0 == loss.get("heads_distill"):
+        found.append((("loss", "heads_weight"), "is 0, and loss.heads_distill is 0 too: nothing would train the heads"))
     return found
 
 

@@ -78,7 +78,7 @@ class Carrier:
 
     def check_checkpointing(self) -> None:
         """Raise RuntimeError inside activation checkpointing if gradients would be missing or wrong."""
-        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+        if inside_checkpointing():
             self.keep_deferred()
         # Reentrant checkpointing runs inside a torch.autograd.Function, whose forward has forward-mode gradients off.
         if not torch._C._is_fwd_grad_enabled() and not torch.is_inference_mode_enabled():
@@ -206,6 +206,11 @@ class Carrier:
     def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         """Apply a batch norm with its running statistics, an affine map."""
         return cls.per_step(norm, (x,), {})
+
+
+def inside_checkpointing() -> bool:
+    """Whether activation checkpointing, or another hook on saved tensors, may compute what follows again."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
 
 
 def all_carriers(args: Iterable[Any]) -> Iterable[Any]:

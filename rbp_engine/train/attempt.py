@@ -18,7 +18,7 @@ from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.phase import Phase
-from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer, build_schedule
+from rbp_engine.train.build import build_feed, build_heads, build_method, build_model, build_optimizer, build_schedule
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
@@ -75,9 +75,10 @@ def _run_attempt(
     model = build_model(run, preset, feed, device, told)
     if preset.model.pretrained and not found:
         told(load_pretrained(preset.model, model))
+    heads = build_heads(preset, model, feed)
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
-    optimizer = build_optimizer(preset, model)
+    optimizer = build_optimizer(preset, model, heads)
     method = build_method(preset, run.code, build_teacher(run, preset, feed, device))
     schedule = build_schedule(preset, len(feed.train))
     step = OptimizerStep(
@@ -88,6 +89,7 @@ def _run_attempt(
         accumulate=preset.train.accumulate,
         clip_norm=preset.optim.clip_norm,
         time=feed.has_time,
+        heads=heads,
     )
     average = MovingAverage(model, preset.train.ema) if preset.train.ema else None
     seed_rank(preset.run.seed, ranks.rank)
@@ -109,7 +111,7 @@ def _run_attempt(
     )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
-        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler, average), at)
+        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler, average, heads), at)
         warnings += _repair_best(run, journal) if first else []
     else:
         recorder.reset()
@@ -141,6 +143,7 @@ def _run_attempt(
             ranks=ranks,
             scaler=step.scaler,
             average=average,
+            heads=heads,
             metadata=Recipe(preset, feed.classes, feed.preprocess).as_metadata(),
         ),
         stop,

@@ -11,14 +11,14 @@ from torch.nn.parameter import is_lazy
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
 from rbp_engine.errors import OwnCodeError
-from rbp_engine.methods import Distillation, Loss, Method, create_method
+from rbp_engine.methods import Distillation, Loss, Method, SelfDistillation, WithHeads, create_method, with_heads
 from rbp_engine.methods.own_loss import OwnLoss
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.lif_parameters import Kernel
 from rbp_engine.train.kernel import choose_kernel
-from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.optimisation import add_heads, create_optimizer
 from rbp_engine.train.schedule import Schedule
 from rbp_engine.user_code import is_own, load_own
 from rbp_engine.vocabulary import LossName
@@ -65,6 +65,19 @@ def build_model(
         images, _ = next(iter(feed.train.epoch(0)))
         build_method(preset, None).predict(model, images, time=feed.has_time)
     return model
+
+
+def build_heads(preset: Preset, model: nn.Module, feed: Feed) -> WithHeads | None:
+    """The network of a run with its heads of self-distillation, newly drawn; None if it has none.
+
+    Raises SettingsError for a module that can have no head.
+    """
+    asked = preset.loss
+    if not asked.heads:
+        return None
+    distillation = SelfDistillation(asked.heads_weight, asked.heads_distill, asked.heads_temperature)
+    images, _ = next(iter(feed.train.epoch(0)))
+    return with_heads(model, asked.heads, distillation, images, time=feed.has_time)
 
 
 def build_network(
@@ -148,9 +161,9 @@ def build_schedule(preset: Preset, steps_per_epoch: int) -> Schedule:
     )
 
 
-def build_optimizer(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of a run."""
-    return create_optimizer(
+def build_optimizer(preset: Preset, model: nn.Module, heads: WithHeads | None = None) -> torch.optim.Optimizer:
+    """The optimizer of a run, for the network and its heads."""
+    optimizer = create_optimizer(
         model,
         preset.optim.name,
         lr=preset.optim.lr,
@@ -159,3 +172,6 @@ def build_optimizer(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
         decay_norms=preset.optim.decay_norms,
         lr_factors=preset.optim.lr_factors,
     )
+    if heads is not None:
+        add_heads(optimizer, heads.heads, weight_decay=preset.optim.weight_decay, decay_norms=preset.optim.decay_norms)
+    return optimizer

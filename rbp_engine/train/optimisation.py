@@ -64,6 +64,17 @@ def create_optimizer(
     raise ValueError(f"unknown optimizer {name!r}: one of sgd, adam, adamw")
 
 
+def add_heads(
+    optimizer: torch.optim.Optimizer, heads: nn.Module, *, weight_decay: float = 0.0, decay_norms: bool = False
+) -> None:
+    """Train heads by the optimizer of their network, at its learning rate; biases decay with `decay_norms` only."""
+    named = list(heads.named_parameters())
+    weights = [parameter for name, parameter in named if not name.endswith("bias")]
+    biases = [parameter for name, parameter in named if name.endswith("bias")]
+    optimizer.add_param_group({"params": weights, "weight_decay": weight_decay})
+    optimizer.add_param_group({"params": biases, "weight_decay": weight_decay if decay_norms else 0.0})
+
+
 class _Factors:
     """The factors of learning rates by path."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.methods import Method, StepOutput
+from rbp_engine.methods import Method, StepOutput, WithHeads
 from rbp_engine.methods.inputs import is_static
 from rbp_engine.methods.protocol import gradients_stay_local
 from rbp_engine.train.finite import FiniteGuard
@@ -21,7 +21,8 @@ class OptimizerStep:
     norm sees each micro-batch separately. Whatever the split, the gradient is that of the mean loss over the global
     batch. `time` says whether the first dimension of images is time, None reads it off their number of dimensions.
     `clip_norm` is the largest Euclidean norm of all gradients together, 0 for no limit. If the method computes
-    in fp16, `scaler` keeps small gradients from becoming 0; its state belongs in a checkpoint.
+    in fp16, `scaler` keeps small gradients from becoming 0; its state belongs in a checkpoint. `heads` is the same
+    network with heads, to be trained in its place.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class OptimizerStep:
         accumulate: int = 1,
         clip_norm: float = 0.0,
         time: bool | None = None,
+        heads: WithHeads | None = None,
     ) -> None:
         self.model = model
+        self.trained = model if heads is None else heads
         self.method = method
         self.optimizer = optimizer
         self.ranks = ranks
@@ -45,8 +48,8 @@ class OptimizerStep:
         self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, enabled=method.precision == "fp16")
         if self.scaler.is_enabled():
             begin_momenta(optimizer)
-        self.guard = FiniteGuard(model, optimizer)
-        self._parallel = ranks.parallel(model)
+        self.guard = FiniteGuard(self.trained, optimizer)
+        self._parallel = ranks.parallel(self.trained)
 
     def __call__(self, images: Tensor, labels: Tensor, total: int) -> StepOutput:
         """Step on this process's images [B, …] or [T, B, …] and labels [B] of a batch of `total` samples.
@@ -68,7 +71,7 @@ class OptimizerStep:
                 outputs.append(self.method.step(self._parallel, part, part_labels, weight, time=self.time))
         if self.clip_norm:
             self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.clip_norm)
         output = outputs[0] if parts == 1 else _joined(outputs)
         if not self.scaler.is_enabled():
             return replace(output, loss=self.guard.step(output.loss))

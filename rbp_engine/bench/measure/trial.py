@@ -13,7 +13,7 @@ from rbp_engine.data.protocol import Batch, TrainingSource
 from rbp_engine.methods import StepOutput
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
+from rbp_engine.train.build import build_feed, build_heads, build_method, build_model, build_optimizer
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.seeding import seed_everything
@@ -43,7 +43,8 @@ class Trial:
         self.run, self.preset, self.device = run, preset, device
         self.feed = build_feed(run, preset, device)
         self.model = build_model(run, preset, self.feed, device).train()
-        self.optimizer = build_optimizer(preset, self.model)
+        self.heads = build_heads(preset, self.model, self.feed)
+        self.optimizer = build_optimizer(preset, self.model, self.heads)
         set_learning_rate(self.optimizer, 0.0)
         self.teacher = build_teacher(run, preset, self.feed, device)
         self.steps = {preset.method.timesteps: self._step_of(preset)}
@@ -65,6 +66,7 @@ class Trial:
             accumulate=preset.train.accumulate,
             clip_norm=preset.optim.clip_norm,
             time=self.feed.has_time,
+            heads=self.heads,
         )
 
     def optimizer_bytes(self) -> int:

@@ -3,7 +3,7 @@
     step-00000123/
         model.safetensors     weights and running statistics
         ema.safetensors       their moving average, if the run has one (train.ema)
-        optimizer.pt          optimizer, best values and open sums of the recorder
+        optimizer.pt          optimizer, best values and open sums of the recorder, heads (loss.heads)
         rng-rank0.pt          generators of python, numpy, torch and CUDA, by rank
         manifest.json         step, epoch, position in the epoch, size and sha256 of each file; written last
 
@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from rbp_engine.methods import WithHeads
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.json_fields import LARGEST
@@ -75,6 +76,7 @@ def save(
     generators: Sequence[dict[str, Any]] = (),
     scaler: torch.amp.GradScaler | None = None,
     average: MovingAverage | None = None,
+    heads: WithHeads | None = None,
     best_epoch: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Checkpoint:
@@ -100,6 +102,7 @@ def save(
                         fresh.write(AVERAGED, _weights_bytes(model, metadata))
                 scale = scaler.state_dict() if scaler else {}
                 state = {"optimizer": optimizer.state_dict(), "scaler": scale, "extra": extra}
+                state |= {"heads": heads.heads.state_dict()} if heads is not None else {}
                 fresh.write("optimizer.pt", _torch_bytes(state))
                 for rank, generator in enumerate(generators):
                     fresh.write(_generator_file(rank), _torch_bytes(generator))
@@ -216,8 +219,9 @@ def load(
     rank: int = 0,
     scaler: torch.amp.GradScaler | None = None,
     average: MovingAverage | None = None,
+    heads: WithHeads | None = None,
 ) -> dict[str, Any]:
-    """Restore weights, their moving average, optimizer, loss scale and the generators of this rank.
+    """Restore weights, their moving average, heads, optimizer, loss scale and the generators of this rank.
 
     Returns the saved `extra`.
 
@@ -231,6 +235,8 @@ def load(
         load_weights(checkpoint, model)
         state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
         load_optimizer(optimizer, state["optimizer"])
+        if heads is not None:
+            heads.heads.load_state_dict(state["heads"])
         if scaler is not None and state.get("scaler"):
             scaler.load_state_dict(state["scaler"])
         extra: dict[str, Any] = state["extra"]

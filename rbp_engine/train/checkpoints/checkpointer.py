@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rbp_engine.methods import WithHeads
 from rbp_engine.printable import one_line
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import CheckpointSaved
@@ -40,6 +41,7 @@ class Checkpointer:
         ranks: Ranks,
         scaler: torch.amp.GradScaler | None = None,
         average: MovingAverage | None = None,
+        heads: WithHeads | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.run = run
@@ -51,6 +53,7 @@ class Checkpointer:
         self.ranks = ranks
         self.scaler = scaler
         self.average = average
+        self.heads = heads
         self.metadata = metadata
         self._due_since = time.monotonic()
         self._saved: Progress | None = None
@@ -125,6 +128,7 @@ class Checkpointer:
             generators=generators,
             scaler=self.scaler,
             average=self.average,
+            heads=self.heads,
             best_epoch=recorded["best"].get("epoch"),
             metadata=self.metadata,
         )
@@ -136,7 +140,8 @@ class Checkpointer:
 
     def _check_weights(self, at: Progress) -> None:
         # The largest magnitudes, also of running statistics, which can become non-finite before any weight does.
-        tensors = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+        trained = self.model if self.heads is None else self.heads
+        tensors = [tensor for tensor in trained.state_dict().values() if tensor.is_floating_point()]
         norms = torch._foreach_norm(tensors, math.inf)
         bad = not bool(torch.isfinite(torch.stack(norms)).all())
         if any(self.ranks.largest(bad)):

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from rbp_engine.data.loading.shares import Share
-from rbp_engine.methods import METHODS, Distillation, create_method
+from rbp_engine.methods import METHODS, Distillation, SelfDistillation, WithHeads, create_method
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
+from rbp_engine.train.optimisation import add_heads
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
@@ -41,13 +42,18 @@ def trained(network: nn.Module, method: str, batches: list[Batch], ranks: Ranks,
     if settings.pop("sync_bn", False):
         ranks.synchronise_batch_norm(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    step = OptimizerStep(
-        model, create_method(method, T, distill=settings.pop("distill", None)), optimizer, ranks, **settings
-    )
+    distill, features = settings.pop("distill", None), settings.pop("heads", None)
+    heads = None
+    if features is not None:
+        torch.manual_seed(3)
+        heads = WithHeads(model, features, CLASSES, SelfDistillation())
+        add_heads(optimizer, heads.heads)
+    step = OptimizerStep(model, create_method(method, T, distill=distill), optimizer, ranks, heads=heads, **settings)
     for images, labels in batches:
         share = Share.part(len(labels), ranks.rank, ranks.size).places
         step(images[share] if images.ndim == 4 else images[:, share], labels[share], len(labels))
-    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+    named = list(step.trained.named_parameters())
+    found = {name: parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
     return found | {name: buffer.clone() for name, buffer in model.named_buffers()}
 
 
@@ -156,6 +162,37 @@ def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks: Any) -
     )
     alone = work(Ranks())
     assert alone["agree"] == [[1, 4], [10, 4], [100, 4]] and alone["gather"] == [[1.0, 0.5]]
+
+
+def test_gradients_with_heads_are_those_of_the_joined_batch(two_ranks: Any) -> None:
+    """With batch norm over all processes, and in micro-batches without it."""
+    torch.manual_seed(2)
+    resnet, plain = (
+        NETWORKS["resnet"](),
+        nn.Sequential(nn.Conv2d(2, 8, 3), LIF(), nn.Flatten(), nn.Linear(288, CLASSES)),
+    )
+    batches = [batch(7, static=True, seed=seed) for seed in (0, 1)]
+    cases = [
+        (network, method, features, settings)
+        for network, features, settings in (
+            (resnet, {"neuron1": 8, "stages.0": 8}, {"sync_bn": True}),
+            (plain, {"1": 8}, {"accumulate": 3, "clip_norm": 0.01}),
+        )
+        for method in ("rate_m", "rate_s", "sltt")
+    ]
+
+    def work(ranks: Ranks) -> list[dict[str, Tensor]]:
+        return [
+            trained(network, method, batches, ranks, heads=features, **settings)
+            for network, method, features, settings in cases
+        ]
+
+    for (network, method, features, settings), *found in zip(cases, *two_ranks(work), strict=True):
+        kept = {"clip_norm": settings["clip_norm"]} if "clip_norm" in settings else {}
+        expected = trained(network, method, batches, Ranks(), heads=features, **kept)
+        assert expected["heads.0.weight"].abs().max() > 0
+        for rank in found:
+            check_equal(rank, expected)
 
 
 def test_a_teacher_looks_at_the_share_of_each_rank(two_ranks: Any) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
-from rbp_engine.methods import StepOutput, create_method
+from rbp_engine.methods import SelfDistillation, StepOutput, WithHeads, create_method, with_heads
 from rbp_engine.models import create_model
 from rbp_engine.probes.fidelity_probe import FidelityProbe
 from rbp_engine.probes.firing_rates import SpikeWatch
@@ -39,7 +39,7 @@ from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage
-from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.optimisation import add_heads, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.failures import explain
 from rbp_engine.train.ranks.process import Process
@@ -104,6 +104,7 @@ class Attempt:
             "precision": "fp32",
             "gradients": 0,
             "ema": 0.0,
+            "heads": [],
         } | settings
         self.run = run
         self.spoil_images: float | None = None
@@ -117,6 +118,11 @@ class Attempt:
         self.stop = StopFlag(run)
         self.model: nn.Module = create_model("convnet", num_classes=4, in_channels=1)
         self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
+        self.heads: WithHeads | None = None
+        if settings["heads"]:
+            seen = NormalisePixels(data.mean, data.deviation, CPU)(images.pixels[:4])
+            self.heads = with_heads(self.model, settings["heads"], SelfDistillation(), seen)
+            add_heads(self.optimizer, self.heads.heads)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
@@ -128,7 +134,7 @@ class Attempt:
         self.recorder = Recorder(self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, Probes(found))
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
-        self.step = OptimizerStep(self.model, method, self.optimizer, ranks)
+        self.step = OptimizerStep(self.model, method, self.optimizer, ranks, heads=self.heads)
         self.average = MovingAverage(self.model, settings["ema"]) if settings["ema"] else None
         self.checkpointer = Checkpointer(
             run,
@@ -140,6 +146,7 @@ class Attempt:
             ranks=ranks,
             scaler=self.step.scaler,
             average=self.average,
+            heads=self.heads,
         )
 
     def go(self) -> str:
@@ -147,7 +154,8 @@ class Attempt:
         assert skipped == []
         at = found.progress if found else Progress()
         if found:
-            saved = checkpoint.load(found, self.model, self.optimizer, self.ranks.rank, self.step.scaler, self.average)
+            parts = (self.model, self.optimizer, self.ranks.rank, self.step.scaler, self.average, self.heads)
+            saved = checkpoint.load(found, *parts)
             self.recorder.restore(saved, at)
         else:
             self.recorder.reset()
@@ -476,6 +484,36 @@ def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(
     ours, theirs = (weights_of(folder, 3 * STEPS) for folder in (run, uninterrupted))
     assert "ema 0.weight" in ours and not torch.equal(ours["ema 0.weight"], ours["0.weight"])
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("step", [STEPS, STEPS + 2])
+def test_heads_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
+    run: RunDirectory, tmp_path: Path, step: int
+) -> None:
+    uninterrupted = RunDirectory(tmp_path / "uninterrupted")
+    uninterrupted.control.mkdir(parents=True)
+    expected = Attempt(uninterrupted, 1, heads=["2", "6"])
+    drawn = [weight.detach().clone() for weight in expected.heads.heads.parameters()]
+    assert expected.go() == "completed"
+
+    first = Attempt(run, 1, heads=["2", "6"])
+    recorded = first.recorder.step
+
+    def stop_at(progress: Progress, *rest: Any) -> None:
+        recorded(progress, *rest)
+        if progress.step == step:
+            first.stop.signal = "SIGTERM"
+
+    first.recorder.step = stop_at  # type: ignore[method-assign]
+    assert first.go() == "preempted"
+    second = Attempt(run, 2, heads=["2", "6"])
+    assert second.go() == "completed"
+    assert story(run) == story(uninterrupted)
+    ours, theirs = (list(each.heads.parameters()) for each in (second, expected))
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(drawn, expected.heads.heads.parameters(), strict=True))
+    saved = load_file(run.checkpoints / f"step-{3 * STEPS:08d}" / "model.safetensors")
+    assert saved.keys() == create_model("convnet", num_classes=4, in_channels=1).state_dict().keys()
 
 
 def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp_path: Path, two_ranks: Any) -> None:
