@@ -32,7 +32,7 @@ from rbp_engine.spiking import OwnNeuron, RateTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.rules import RULES
-from rbp_engine.train.build import build_feed, build_loss, build_model
+from rbp_engine.train.build import build_feed, build_heads, build_loss, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.seeding import seed_everything
@@ -50,7 +50,10 @@ Missing = dict[tuple[str, str], str]
 
 
 def look(run: RunDirectory, say: Say) -> dict[str, Any]:
-    """The missing rules, or the cosines of the gradients. Raises ValueError for a network that returns no logits."""
+    """The missing rules, or the cosines of the gradients.
+
+    Raises ValueError for a network that returns no logits, or has no place for a head that the preset asks for.
+    """
     say("running the network once", 0.5)
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
@@ -78,6 +81,7 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     if not missing:
         say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
+        build_heads(preset, model, feed)
         result["gradients"] = cosines(model, images, labels, preset, _loss(preset, run))
     if not missing and preset.probes.own:
         result["metrics"] = _metrics(preset.probes.own, run, model)

@@ -1,7 +1,8 @@
 """Networks that return the logits of several heads while training, and their own alone in evaluation.
 
 GoogLeNet and Inception have auxiliary classifiers: the loss of a step is L(logits) + w·Σ L(auxiliary logits), with the
-weight w of the network's paper. Heads of self-distillation add what `SelfDistillation` says.
+weight w of the network's paper. Heads of self-distillation add to it what `SelfDistillation` says; the loss that is
+reported is the one without them, so that it can be compared with that of other runs.
 """
 
 from dataclasses import dataclass
@@ -35,11 +36,16 @@ class HeadsObjective(Objective):
 
     def __call__(self, logits: Tensor) -> Tensor:
         main, *others = logits.chunk(self.heads, -1)
-        auxiliary, distilled = others[: len(others) - self.distilled], others[len(others) - self.distilled :]
         value = super().__call__(main)
-        for other in auxiliary:
+        for other in others[: len(others) - self.distilled]:
             value = value + self.auxiliary_weight * super().__call__(other)
-        return value if self.distillation is None else value + self.distillation(distilled, main, self.labels)
+        return value
+
+    def minimised(self, value: Tensor, logits: Tensor) -> Tensor:
+        if self.distillation is None:
+            return value
+        main, *others = logits.chunk(self.heads, -1)
+        return value + self.distillation(others[len(others) - self.distilled :], main, self.labels)
 
     def of_steps(self, logits: Tensor) -> Tensor:
         main, *others = logits.chunk(self.heads, -1)

@@ -51,6 +51,10 @@ class Objective:
         loss = self.loss.of_steps(logits, self.labels)
         return self._with_teacher(loss, logits.flatten(0, 1), len(logits))
 
+    def minimised(self, value: Tensor, logits: Tensor) -> Tensor:
+        """What the backward pass starts from, of the `value` of these logits, which is the loss that is reported."""
+        return value
+
     def _with_teacher(self, loss: Tensor, logits: Tensor, repeats: int) -> Tensor:
         if self.distill is None or self.targets is None:
             return loss

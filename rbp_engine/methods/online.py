@@ -43,7 +43,7 @@ class SLTT(BaseMethod):
                 output = model(self.carrier(images_t, state, through_time=False))
                 heads, of_heads = with_objective(output, self.carrier, objective)
                 out = heads.values()
-                (of_heads(out) * weight / self.timesteps).backward()
+                (of_heads.minimised(of_heads(out), out) * weight / self.timesteps).backward()
             by_step.append(full(out.detach()))
         state.check_complete()
         outputs = torch.stack(by_step)

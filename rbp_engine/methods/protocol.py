@@ -174,7 +174,7 @@ def backward(model: nn.Module, objective: Objective, logits: Tensor, weight: flo
     """
     value = objective.of_steps(logits) if objective.at_every_step else objective(logits)
     with _batches_counted_once(model):
-        (value * weight).backward()
+        (objective.minimised(value, logits) * weight).backward()
     found = full(objective.main(logits)).detach()
     return StepOutput(value.detach(), found.mean(0) if objective.at_every_step else found)
 

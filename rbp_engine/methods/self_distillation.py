@@ -23,7 +23,7 @@ class SelfDistillation:
     """
 
     weight: float = 0.3
-    distill: float = 0.3
+    distill: float = 0.1
     temperature: float = 4.0
 
     def __post_init__(self) -> None:

@@ -194,7 +194,7 @@ def _heads(loss: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     if not heads:
         return [
             (("loss", key), f"is for heads, and loss.heads names no module. Use {unused}")
-            for key, unused in (("heads_weight", 0.3), ("heads_distill", 0.3), ("heads_temperature", 4.0))
+            for key, unused in (("heads_weight", 0.3), ("heads_distill", 0.1), ("heads_temperature", 4.0))
             if _is_number(value := loss.get(key)) and value != unused
         ]
     found: list[tuple[KeyPath, str]] = []

@@ -324,7 +324,7 @@ class LossSection(Section):
         0.3, "result", "", "Weight of each such head's cross entropy in the loss.", later=True, ge=0, le=1000
     )
     heads_distill: float = field(
-        0.3,
+        0.1,
         "result",
         "",
         "Weight of each head's distance to the network's own outputs, where these are right.",
