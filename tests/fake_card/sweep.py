@@ -17,7 +17,7 @@ from fake_card import CARD, Account, accounted, put_on_card
 from torch import Tensor, distributed, nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods import METHODS, SelfDistillation, WithHeads, create_method
 from rbp_engine.models import MODELS, create_model
 from rbp_engine.probes.fidelity_probe import FidelityProbe
 from rbp_engine.probes.firing_rates import SpikeWatch
@@ -25,7 +25,7 @@ from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
-from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.optimisation import add_heads, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
@@ -63,6 +63,7 @@ class Case:
     clip_norm: float = 0.0
     synchronised: bool = False
     probed: bool = False
+    heads: bool = False
     planted: str = ""
 
 
@@ -78,6 +79,7 @@ def usual() -> Iterator[Case]:
         yield Case("convnet", method, reset="hard", optimizer="adamw", precision="fp16", accumulate=2, clip_norm=1.0)
         yield Case("convnet", method, synchronised=True)
         yield Case("convnet", method, probed=True, precision="fp16")
+        yield Case("convnet", method, heads=True, precision="fp16")
         yield Case("convnet", method, probed=True, synchronised=True)
         yield Case("resnet18", method, timesteps=4)
     others = [network for network in NETWORKS if network not in ("convnet", "resnet18")]
@@ -159,14 +161,27 @@ def _prepared(case: Case, model: nn.Module) -> nn.Module:
 
 
 def _step(case: Case, model: nn.Module) -> OptimizerStep:
+    optimizer = create_optimizer(model, case.optimizer, lr=0.1)
+    heads = _heads(model) if case.heads else None
+    if heads is not None:
+        add_heads(optimizer, heads.heads)
     return OptimizerStep(
         model,
         create_method(case.method, case.timesteps, precision=case.precision),
-        create_optimizer(model, case.optimizer, lr=0.1),
+        optimizer,
         Ranks(),
         accumulate=case.accumulate,
         clip_norm=case.clip_norm,
+        heads=heads,
     )
+
+
+def _heads(model: nn.Module) -> WithHeads:
+    """The small network with heads on its first two neuron layers."""
+    with torch.device("meta"):
+        found = WithHeads(model, {"2": 32, "6": 64}, CLASSES, SelfDistillation())
+    put_on_card(found.heads)
+    return found
 
 
 def _probes(health: HealthProbe, fidelity: FidelityProbe, step: OptimizerStep) -> Probes:
