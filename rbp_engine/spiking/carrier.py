@@ -7,8 +7,8 @@ One table, `spiking/rules.py`, says what each operation does to a carrier. The c
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -19,6 +19,28 @@ from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.own_neuron import OwnNeuron
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of what a view is of, such as some channels, by its index if it has one."""
+
+    index: Any = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """An operation in place, and the part that it changed, within the part of the part of …"""
+
+    operation: str
+    part: tuple[Part, ...]
+
+
+@dataclass(eq=False)
+class Memory:
+    """What was changed in place, in order, in the memory that a tensor would share with its views."""
+
+    changes: list[Change] = field(default_factory=list)
 
 
 class Carrier:
@@ -32,14 +54,10 @@ class Carrier:
     recomputable = False
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
-    # The carriers that this one is a view of, as torch's in-place operations see it.
-    viewed: tuple[weakref.ref[Carrier], ...] = ()
-    # The in-place operation on a view of this carrier that its values do not follow; and that view, if it is the only
-    # one.
-    changed_by: str | None = None
-    changed_view: weakref.ref[Carrier] | None = None
-    # The carrier that this one is a part of, and the index.
-    part_of: tuple[weakref.ref[Carrier], Any] | None = None
+    # Which memory it would have as a tensor, and of the changes there how many it follows; None until it matters.
+    _memory: Memory | None = None
+    _part: tuple[Part, ...] = ()
+    _follows = 0
 
     @property
     def batch(self) -> Tensor:
@@ -93,28 +111,46 @@ class Carrier:
                 "sltt and ottt does not grow with T anyway"
             )
 
+    @property
+    def memory(self) -> Memory:
+        """What a tensor shares with its views."""
+        if self._memory is None:
+            self._memory = Memory()
+        return self._memory
+
+    def make_view(self, out: Self, part: Part | None = None) -> Self:
+        """`out`, which shares the memory of this carrier, or of a part of it."""
+        out._memory, out._follows = self.memory, self._follows
+        out._part = (*self._part, part) if part else self._part
+        return out
+
+    def missed_changes(self) -> list[Change]:
+        """In-place operations on other views of the same memory, which this carrier's values do not follow."""
+        if self._memory is None:
+            return []
+        return [change for change in self._memory.changes[self._follows :] if _overlap(change.part, self._part)]
+
     def check_unchanged(self, operation: str) -> None:
-        """Refuse to be used after a view of this carrier was changed in place."""
-        if self.changed_by is not None:
+        """Refuse to be used after the memory was changed in place by way of another carrier."""
+        for change in self.missed_changes():
             raise UnsupportedOperation(
                 operation,
-                f"a view of its argument was changed by '{self.changed_by}', which does not reach the argument itself; "
-                "make a new value there: x = x + y in place of x += y",
+                f"a view of its argument was changed by '{change.operation}', or what it is a view of, which does not "
+                "reach the argument itself; make a new value there: x = x + y in place of x += y",
             )
 
     def become(self, other: Self, operation: str) -> None:
-        """Take over another's value, as an operation in place does. What this is a view of cannot be used then."""
-        self.__dict__.update(vars(other), viewed=self.viewed, part_of=self.part_of)
-        for reference in self.viewed:
-            if (viewed := reference()) is not None:
-                viewed.changed_view = weakref.ref(self) if viewed.changed_by is None else None
-                viewed.changed_by = operation
+        """Take over another's value, as an operation in place does. Views of the same memory cannot be used then."""
+        memory, part = self.memory, self._part
+        memory.changes.append(Change(operation, part))
+        self.__dict__.update(vars(other), _memory=memory, _part=part, _follows=len(memory.changes))
 
-    def restore_by(self, part: Carrier, index: Any) -> None:
+    def restore_by(self, value: Carrier, index: Any) -> None:
         """Before a changed part is assigned to its place, as `x[index] += y` does: then nothing is missing here."""
-        is_its_part = part.part_of is not None and part.part_of[0]() is self and part.part_of[1] is index
-        if is_its_part and self.changed_view is not None and self.changed_view() is part:
-            self.changed_by = self.changed_view = None
+        part = value._part
+        is_its_part = value.memory is self.memory and part[:-1] == self._part and part and part[-1].index is index
+        if is_its_part and all(change.part[: len(part)] == part for change in self.missed_changes()):
+            self._follows = len(self.memory.changes)
 
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""
@@ -220,6 +256,11 @@ def all_carriers(args: Iterable[Any]) -> Iterable[Any]:
             yield arg
         elif isinstance(arg, (tuple, list)):
             yield from all_carriers(arg)
+
+
+def _overlap(one: tuple[Part, ...], other: tuple[Part, ...]) -> bool:
+    """Whether one part is within the other; two parts of one whole are taken to be apart."""
+    return all(left is right for left, right in zip(one, other, strict=False))
 
 
 def replace_carriers(args: tuple[Any, ...], by: Callable[[Any], Any]) -> tuple[Any, ...]:

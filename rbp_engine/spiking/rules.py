@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import copy
 import operator
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +31,7 @@ from rbp_engine.spiking.assignment import assign
 from rbp_engine.spiking.attention import multi_head_attention, scaled_dot_product_attention
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
-from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.carrier import Carrier, Part
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.largest import amax, largest, topk
 from rbp_engine.spiking.nonlinear_rules import (
@@ -129,23 +128,26 @@ def _sampled(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 def _moved(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     if function.__name__ == "moveaxis":
         function = torch.movedim  # vmap knows only this name
-    return _view(carrier, type(carrier).moved(function, args, kwargs, whole_samples=False))
+    return type(carrier).moved(function, args, kwargs, whole_samples=False)
 
 
-def _moved_as_values(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """What calculates with the entries that it moves, or may."""
-    return _view(carrier, type(carrier).each_step(function, args, kwargs))
+def _view(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """What moves entries without a copy."""
+    return carrier.make_view(_moved(carrier, function, args, kwargs))
 
 
-def _view(carrier: Carrier, out: Carrier) -> Carrier:
-    """The output is a view of the carrier, or may be one."""
-    out.viewed = (*carrier.viewed, weakref.ref(carrier))
-    return out
+def _window(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """What may be a view, and may calculate with the entries that it moves."""
+    return carrier.make_view(type(carrier).each_step(function, args, kwargs))
+
+
+def _contiguous(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    return carrier.make_view(type(carrier).per_step(function, args, kwargs))
 
 
 def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Several carriers, one for each part."""
-    return tuple(_view(carrier, piece) for piece in type(carrier).pieces(function, args, kwargs))
+    return tuple(carrier.make_view(piece, Part()) for piece in type(carrier).pieces(function, args, kwargs))
 
 
 def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -156,7 +158,9 @@ def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     carrier.resolve()
-    return copy.copy(carrier)
+    copied = copy.copy(carrier)
+    copied._memory = None
+    return copied
 
 
 def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -197,8 +201,8 @@ def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 def _flatten(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     start = args[1] if len(args) > 1 else kwargs.get("start_dim", 0)
     if start % carrier.ndim == 0:
-        return _moved(carrier, function, args, kwargs)
-    return _view(carrier, type(carrier).moved(function, args, kwargs, whole_samples=True))
+        return _view(carrier, function, args, kwargs)
+    return carrier.make_view(type(carrier).moved(function, args, kwargs, whole_samples=True))
 
 
 def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -208,9 +212,9 @@ def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape
     whole_samples = bool(target) and target[0] == carrier.shape[0]
     if whole_samples and len(target) == 2:
-        return _view(carrier, type(carrier).moved(torch.flatten, (carrier, 1), {}, whole_samples=True))
+        return carrier.make_view(type(carrier).moved(torch.flatten, (carrier, 1), {}, whole_samples=True))
     move = (lambda x: x.reshape(x.shape[0], *target[1:])) if whole_samples else (lambda x: x.reshape(target))
-    return _view(carrier, type(carrier).moved(move, (carrier,), {}, whole_samples=whole_samples))
+    return carrier.make_view(type(carrier).moved(move, (carrier,), {}, whole_samples=whole_samples))
 
 
 def _over_dims(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -227,9 +231,8 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
     if args[0] is not carrier or any(isinstance(part, Carrier) for part in index):
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
-    out = _view(carrier, type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False))
-    out.part_of = (weakref.ref(carrier), args[1])
-    return out
+    out = type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False)
+    return carrier.make_view(out, Part(args[1]))
 
 
 def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -316,34 +319,34 @@ RULES: dict[str, Rule] = {
     "view": _reshape,
     "reshape_as": _reshape,
     "view_as": _reshape,
-    "contiguous": _per_step,
-    "permute": _moved,
-    "transpose": _moved,
-    "t": _moved,
-    "swapaxes": _moved,
-    "swapdims": _moved,
-    "movedim": _moved,
-    "moveaxis": _moved,
-    "unsqueeze": _moved,
-    "squeeze": _moved,
-    "unflatten": _moved,
-    "expand": _moved,
-    "expand_as": _moved,
+    "contiguous": _contiguous,
+    "permute": _view,
+    "transpose": _view,
+    "t": _view,
+    "swapaxes": _view,
+    "swapdims": _view,
+    "movedim": _view,
+    "moveaxis": _view,
+    "unsqueeze": _view,
+    "squeeze": _view,
+    "unflatten": _view,
+    "expand": _view,
+    "expand_as": _view,
     "repeat": _moved,
     "repeat_interleave": _moved,
     "tile": _moved,
-    "narrow": _moved,
-    "select": _moved,
+    "narrow": _view,
+    "select": _view,
     "index_select": _moved,
     "gather": _moved,
     "roll": _moved,
     "flip": _moved,
-    "pad": _moved_as_values,
+    "pad": _each_step,
     "pixel_shuffle": _moved,
     "pixel_unshuffle": _moved,
-    "unfold": _moved_as_values,
-    "fold": _moved_as_values,
-    "detach": _moved,
+    "unfold": _window,
+    "fold": _each_step,
+    "detach": _view,
     "chunk": _pieces,
     "split": _pieces,
     "tensor_split": _pieces,
@@ -407,7 +410,7 @@ RULES: dict[str, Rule] = {
 OWN_RULES: dict[str, Rule] = {}
 KINDS: dict[str, Rule] = {
     "per_step": _per_step,
-    "moved": _moved_as_values,
+    "moved": _window,
     "linear": product,
     "elementwise": _elementwise,
     "at_mean": _max_pool,

@@ -95,7 +95,7 @@ class RateTensor(DeferredSum):
         cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], *, whole_samples: bool
     ) -> Self:
         x: Self = args[0]
-        if x.current.static or len(list(all_carriers(args))) > 1:
+        if not isinstance(x, cls) or x.current.static or len(list(all_carriers(args))) > 1:
             return super().moved(function, args, kwargs, whole_samples=whole_samples)
 
         def move(tensor: Tensor) -> Tensor:

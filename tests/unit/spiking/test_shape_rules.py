@@ -71,6 +71,63 @@ def test_what_a_view_was_made_of_cannot_be_used_after_the_view_was_changed_in_pl
             use()
 
 
+def part_of_part(x):
+    part = x[:, :3]
+    return part[:, 1:], part
+
+
+VIEWS = {
+    "a view of what was changed": lambda x: (x.flatten(1), x),
+    "a view beside a part that was changed": lambda x: (x.transpose(0, 1), x[:, :2]),
+    "a part of a part that was changed": part_of_part,
+    "a part beside a view that was changed": lambda x: (x[:, :2], x.detach()),
+    "contiguous": lambda x: (x.contiguous(), x),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("case", VIEWS)
+def test_a_view_cannot_be_used_after_its_memory_was_changed_by_another_name(case, kind):
+    x = carrier(kind)
+    view, changed = VIEWS[case](x)
+    changed += 1.0
+    with pytest.raises(UnsupportedOperation, match="changed by 'iadd', or what it is a view of"):
+        view * 2.0
+
+
+@KINDS
+@pytest.mark.parametrize("copy", [lambda x: x.flatten(1).clone(), lambda x: x.flip(1), lambda x: F.pad(x, (1, 0))])
+def test_what_a_copy_was_made_of_can_be_used_after_the_copy_was_changed_in_place(copy, kind):
+    x = carrier(kind)
+    copied = copy(x)
+    copied += 1.0
+    assert torch.equal(values(x), values(carrier(kind)))
+    assert torch.equal(values(x * 2.0), values(carrier(kind)) * 2.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_parameter_as_large_as_the_spikes_is_trained(method):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.fire, self.head = nn.Linear(4, 6), LIF(0.5, 0.5), nn.Linear(6, 2)
+            self.factor = nn.Parameter(torch.ones(6))
+
+        def forward(self, x):
+            x = self.fire(self.first(x))
+            return self.head(self.factor.expand_as(x) * x)
+
+    found = []
+    for network in (Scaled(), Scaled()):
+        network.double().load_state_dict({name: torch.ones_like(p) for name, p in network.state_dict().items()})
+        if found:
+            network.forward = lambda x, net=network: net.head(net.factor * net.fire(net.first(x)))
+        images = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        create_method(method, T).step(network, images, torch.tensor([0, 1, 1]))
+        found.append(network.factor.grad)
+    torch.testing.assert_close(*found)
+
+
 class Changed(nn.Module):
     """Blocks as torchvision and timm write them, in place or not."""
 
