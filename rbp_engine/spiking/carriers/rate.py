@@ -174,11 +174,14 @@ class RateTensor(DeferredSum):
         given = [*args, *kwargs.values()]
         places = [place for place, arg in enumerate(given) if isinstance(arg, (cls, Tensor))]
         factors = [given[place] for place in places]
+        # The graph keeps the product until its backward, and must not keep the sequences with it.
+        others = [None if place in places else arg for place, arg in enumerate(given)]
+        number, names = len(args), tuple(kwargs)
 
         def product(at_the_rates: Sequence[Tensor]) -> Tensor:
             by_place = dict(zip(places, at_the_rates, strict=True))
-            filled = [by_place.get(place, arg) for place, arg in enumerate(given)]
-            return function(*filled[: len(args)], **dict(zip(kwargs, filled[len(args) :], strict=True)))
+            filled = [by_place.get(place, arg) for place, arg in enumerate(others)]
+            return function(*filled[:number], **dict(zip(names, filled[number:], strict=True)))
 
         sequence = _on_sequence(SequenceTensor.each_step, function, args, kwargs)
         means = [x.resolve().weight_input() if isinstance(x, cls) else WeightInput(x.detach()) for x in factors]

@@ -4,6 +4,7 @@ A case is (shapes of the carriers, shapes of tensors without time, product of bo
 """
 
 import operator
+import weakref
 
 import pytest
 import torch
@@ -174,6 +175,18 @@ class Gated(nn.Module):
         x = self.neurons[0](self.into(x))
         gate = self.neurons[1](self.squeeze(x.mean((2, 3))))
         return self.head(self.neurons[2](x * gate.reshape(len(x), 4, 1, 1)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["mul", "matmul", "einsum"])
+def test_until_the_backward_the_graph_of_rate_m_keeps_means_and_no_sequences(name):
+    shapes, _, product = PRODUCTS[name]
+    factors = [random(T, *shape, seed=seed) for seed, shape in enumerate(shapes)]
+    carriers = [RateTensor(SequenceTensor(x, T), x.mean(0).requires_grad_()) for x in factors]
+    sequences = [weakref.ref(carrier.resolve().values()) for carrier in carriers]
+    rate = product(*carriers).rate()
+    del factors, carriers
+    assert [sequence() for sequence in sequences] == [None, None]
+    rate.sum().backward()
 
 
 @pytest.mark.parametrize("method", METHODS)
