@@ -132,7 +132,9 @@ class TraceTensor(StepTensor):
     def fire(self, parameters: LIFParameters) -> Self:
         spikes, membrane = self.charge_and_fire(parameters)
         fired = spikes.detach()
-        decay = parameters.decay.detach() if isinstance(parameters.decay, Tensor) else parameters.decay
+        decay = parameters.decay
+        if isinstance(decay, Tensor):
+            decay = decay.detach().to(fired.dtype)  # by channel it would turn a trace of low precision into float32
         membrane.trace = fired if membrane.trace is None else decay * membrane.trace + fired
         return type(self)(spikes, self.state, trace=membrane.trace)
 
