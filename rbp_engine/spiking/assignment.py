@@ -34,7 +34,7 @@ def _with_part(target: Carrier, index: Any) -> Callable[[Tensor, Any], Tensor]:
     places = torch.arange(target.batch.numel(), device=target.batch.device).reshape(target.shape)[index]
 
     def with_part(x: Tensor, y: Any) -> Tensor:
-        y = y.to(x.dtype) if isinstance(y, Tensor) else x.new_tensor(y)
+        y = y.to(x.dtype) if isinstance(y, Tensor) else x.new_full((), y)  # without waiting for a device
         y = y.expand(places.shape)
         return x.flatten().index_copy(0, places.flatten(), y.flatten()).reshape(x.shape)
 

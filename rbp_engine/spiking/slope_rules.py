@@ -32,7 +32,7 @@ _DIM_AT = {"norm": 2, "linalg_vector_norm": 2}
 def pointwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """φ of each number, or of the numbers of several tensors that broadcast; at least one is a carrier."""
     name = function.__name__
-    if any(isinstance(x, Tensor) and x.ndim for x in kwargs.values()):
+    if any(isinstance(x, Tensor) and (x.ndim or x.requires_grad) for x in kwargs.values()):
         raise UnsupportedOperation(name, "give it tensors by position, not by keyword")
     settings = {key: kwargs[key] for key in kwargs if key != "inplace"}
     places = [place for place, arg in enumerate(args) if isinstance(arg, (Carrier, Tensor))]

@@ -237,6 +237,10 @@ REFUSED = {
     "indices of the largest": (lambda x: x.argmax(1), "argmax.*indices differ"),
     "maximum of everything": (lambda x: x.max(), "max.*name the dimensions"),
     "maximum over the batch": (lambda x: x.amax((0, 1)), "amax.*leave out the batch"),
+    "parameter by keyword": (
+        lambda x: torch.pow(x, exponent=nn.Parameter(torch.tensor(2.0))),
+        "pow.*by position, not by keyword",
+    ),
     "recurrent layer": (lambda x: nn.LSTM(5, 3).double()(x[:, 0]), "lstm.*no layer of one timestep"),
 }
 
