@@ -5,6 +5,8 @@ a child of the module: `F.relu(self.fc(x), inplace=True)` becomes `self.relu_neu
 changes: what depends on `self.training` or on a shape still does, which a trace by torch.fx would fix forever.
 """
 
+import __future__
+
 import ast
 import inspect
 import textwrap
@@ -114,6 +116,10 @@ def _rewrite_method(method: FunctionType, calls: list[FunctionCall]) -> Callable
     if any(isinstance(node, ast.Attribute) and _is_private(node.attr) for node in ast.walk(definition)):
         raise _CannotRewrite("uses names that are private to its class")
     definition.decorator_list = []  # of torch.jit: torchvision and timm have no other ones there
+    # Defaults may stand for names of the class's body; the method has their values.
+    known = definition.args
+    known.defaults = [ast.Constant(None) for _ in known.defaults]
+    known.kw_defaults = [default and ast.Constant(None) for default in known.kw_defaults]
     # In a function whose parameters are the variables of the method's own closure, `__class__` of super() among them.
     names = method.__code__.co_freevars
     module = ast.parse(f"def make({', '.join(names)}): return {definition.name}")
@@ -122,8 +128,10 @@ def _rewrite_method(method: FunctionType, calls: list[FunctionCall]) -> Callable
     maker.body.insert(0, definition)
     ast.fix_missing_locations(module)
     scope: dict[str, Any] = {}
-    exec(compile(module, inspect.getfile(method), "exec"), method.__globals__, scope)
-    made: Callable[..., Any] = scope["make"](*(cell.cell_contents for cell in method.__closure__ or ()))
+    future = method.__code__.co_flags & __future__.annotations.compiler_flag
+    exec(compile(module, inspect.getfile(method), "exec", future, dont_inherit=True), method.__globals__, scope)
+    made: FunctionType = scope["make"](*(cell.cell_contents for cell in method.__closure__ or ()))
+    made.__defaults__, made.__kwdefaults__ = method.__defaults__, method.__kwdefaults__
     calls.extend(rewriter.calls)
     return made
 

@@ -3,6 +3,7 @@
 import copy
 import importlib
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,33 @@ class Private(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.__own(x))
+
+
+SOURCE = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from torch import nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from somewhere import Spikes
+
+class Scaled(nn.Module):
+    SCALE = 2.0
+
+    def forward(self, x: Spikes, scale: float = SCALE, *, shift: float = SCALE) -> Spikes:
+        return F.relu(x) * scale + shift
+"""
+
+
+def test_a_forward_is_rewritten_with_annotations_for_type_checkers_alone_and_with_defaults_of_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scaled_network.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    network, report = make_spiking(importlib.import_module("scaled_network").Scaled())
+    assert [part.path for part in report.replaced] == ["relu_neuron"]
+    assert network(torch.tensor([[0.0, 3.0]])).tolist() == [[2.0, 4.0]]
 
 
 def test_a_function_that_cannot_be_replaced_is_reported_with_its_module() -> None:
