@@ -26,12 +26,18 @@ def assign(target: Any, index: Any, value: Any) -> None:
         target.restore_by(value, index)
         value.check_unchanged("setitem")
     target.check_unchanged("setitem")
-    target.become(type(target).each_step(_with_part(target, index), (target, value), {}), "setitem")
+    places = _places(target, target.all_fixed(parts))
+    out = type(target).each_step(_with_part(places), (target, *target.all_fixed([value])), {})
+    target.become(out, "setitem")
 
 
-def _with_part(target: Carrier, index: Any) -> Callable[[Tensor, Any], Tensor]:
+def _places(target: Carrier, index: tuple[Any, ...]) -> Tensor:
+    """Where the part is in a timestep, as numbers of its entries in the part's shape."""
+    return torch.arange(target.shape.numel(), device=target.batch.device).reshape(target.shape)[index]
+
+
+def _with_part(places: Tensor) -> Callable[[Tensor, Any], Tensor]:
     """The function of x and y; it makes a new tensor, as torch.vmap asks."""
-    places = torch.arange(target.batch.numel(), device=target.batch.device).reshape(target.shape)[index]
 
     def with_part(x: Tensor, y: Any) -> Tensor:
         y = y.to(x.dtype) if isinstance(y, Tensor) else x.new_full((), y)  # without waiting for a device

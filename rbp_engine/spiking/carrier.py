@@ -169,6 +169,10 @@ class Carrier:
         """
         return tensor
 
+    def all_fixed(self, args: Iterable[Any]) -> tuple[Any, ...]:
+        """The same of those among arguments that are such tensors."""
+        return tuple(self.fixed(arg) if isinstance(arg, Tensor) else arg for arg in args)
+
     def cast_weight(self, weight: Tensor) -> Tensor:
         """The weight in the type of this carrier, with its graph."""
         return weight.to(self.dtype)

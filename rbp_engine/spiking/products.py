@@ -29,11 +29,9 @@ def product(carrier: Carrier, function: Callable[..., Any], args: tuple[Any, ...
         is_constant = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
         return carrier.cast_weight(value) if is_constant and carrier.dtype.is_floating_point else value
 
-    args = tuple(carrier.fixed(arg) if isinstance(arg, Tensor) else arg for arg in args)
-
     kind = type(carrier)
     several = len(list(all_carriers(args))) > 1
-    return (kind.bilinear if several else kind.linear)(function, tuple(map(cast, args)), kwargs)
+    return (kind.bilinear if several else kind.linear)(function, tuple(map(cast, carrier.all_fixed(args))), kwargs)
 
 
 def einsum(carrier: Carrier, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -128,7 +128,7 @@ def _sampled(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 def _moved(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     if function.__name__ == "moveaxis":
         function = torch.movedim  # vmap knows only this name
-    return type(carrier).moved(function, args, kwargs, whole_samples=False)
+    return type(carrier).moved(function, carrier.all_fixed(args), kwargs, whole_samples=False)
 
 
 def _view(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -152,7 +152,7 @@ def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Carriers, and tensors without time among them."""
-    parts = tuple(_cast(carrier, part) for part in args[0])
+    parts = tuple(_cast(carrier, part) for part in carrier.all_fixed(args[0]))
     return type(carrier).each_step(lambda *tensors: function(tensors, *args[1:], **kwargs), parts, {})
 
 
@@ -231,6 +231,7 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
     if args[0] is not carrier or any(isinstance(part, Carrier) for part in index):
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
+    index = carrier.all_fixed(index)
     out = type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False)
     return carrier.make_view(out, Part(args[1]))
 
@@ -245,8 +246,7 @@ def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: 
             raise UnsupportedOperation(function.__name__, f"{list(other.shape)} against {list(carrier.shape)}")
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
-    tensors = tuple(carrier.fixed(other) if isinstance(other, Tensor) else other for other in args)
-    return type(carrier).elementwise(function, tensors, **kwargs)
+    return type(carrier).elementwise(function, carrier.all_fixed(args), **kwargs)
 
 
 def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

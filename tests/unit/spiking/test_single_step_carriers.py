@@ -61,6 +61,39 @@ def test_dropout_on_a_static_image_has_one_mask():
     torch.testing.assert_close(second_phase(layer, image, state, static=True), steps[0])
 
 
+def with_random_part(x):
+    x = x * 1.0
+    x[:, torch.randperm(20)[:3]] = torch.rand(1, dtype=torch.float64)
+    return x
+
+
+DRAWN = {
+    "joined": lambda x: torch.cat([x, torch.rand(B, 2, 5, dtype=torch.float64)], 1),
+    "chosen": lambda x: x[:, torch.randperm(20)[:7]],
+    "in another order": lambda x: x.index_select(1, torch.randperm(20)),
+    "assigned": with_random_part,
+}
+
+
+class Drawing(nn.Module):
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+
+    def forward(self, x):
+        return self.operation(x)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_an_operation_draws_at_random_is_the_same_at_all_steps_and_in_the_rate_pass(name, carrier):
+    x = random(B, 20, 5)
+    out, state = run(Drawing(DRAWN[name]), x.expand(T, *x.shape), carrier)
+    assert torch.equal(out, out[:1].expand_as(out))
+    if carrier == "rate_s":
+        torch.testing.assert_close(second_phase(Drawing(DRAWN[name]), x, state), out.mean(0))
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_each_training_step_draws_a_new_mask(carrier):
     x = random(T, B, 20, 5)
