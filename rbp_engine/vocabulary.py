@@ -111,6 +111,18 @@ LIBRARIES: Final = ("torchvision", "timm", "spikingjelly")
 LIBRARY_NETWORK: Final = re.compile(rf"(?P<library>{'|'.join(LIBRARIES)}):(?P<name>[A-Za-z_0-9][A-Za-z_0-9.]*)")
 # Keywords with which libraries download weights, or load them in a way that executes code.
 WEIGHT_KEYWORDS: Final = ("weights", "weights_backbone", "pretrained", "pretrained_backbone", "checkpoint_path")
+# Keywords that rbp gives, from the data; and those of SpikingJelly's neurons, in whose place ours are put.
+DATA_KEYWORDS: Final = ("num_classes", "in_channels", "in_chans")
+NEURON_KEYWORDS: Final = (
+    "spiking_neuron",
+    "tau",
+    "decay_input",
+    "v_threshold",
+    "v_reset",
+    "surrogate_function",
+    "detach_reset",
+    "step_mode",
+)
 
 # A user's own network, neuron, data set or metrics, like `nets.py:MyNet`; no name that is meant has control characters.
 OWN_CODE: Final = re.compile(r"(?P<file>[^:\x00-\x1f\x7f]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")

@@ -6,8 +6,10 @@ from typing import Any, TypeGuard, get_args
 from rbp_engine.settings.lines import KeyPath
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.vocabulary import (
+    DATA_KEYWORDS,
     EVENT_SETS,
     LIBRARY_NETWORK,
+    NEURON_KEYWORDS,
     OWN_CODE,
     SURROGATE_ARGUMENTS,
     WEIGHT_KEYWORDS,
@@ -45,7 +47,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     return [
         *_surrogate_arguments(_table(sections, "neuron")),
         *_arguments_of_own(sections),
-        *_weights_of_library(_table(sections, "model")),
+        *_arguments_of_library(_table(sections, "model")),
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
         *_learnt(_table(sections, "neuron")),
@@ -93,13 +95,18 @@ def _arguments_of_own(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     ]
 
 
-def _weights_of_library(model: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    """Keywords that make a library download or unpickle weights."""
+def _arguments_of_library(model: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Keywords that would make a library download or unpickle weights, and those that the data or [neuron] decide."""
     name, given = model.get("name"), model.get("args")
-    if not isinstance(name, str) or not isinstance(given, Mapping) or LIBRARY_NETWORK.fullmatch(name) is None:
+    if not isinstance(name, str) or not isinstance(given, Mapping) or not (match := LIBRARY_NETWORK.fullmatch(name)):
         return []
-    message = "weights of libraries are never downloaded here. Give a file as model.pretrained, or --pretrained FILE"
-    return [(("model", "args", key), message) for key in given if key in WEIGHT_KEYWORDS]
+    weights = "weights of libraries are never downloaded here. Give a file as model.pretrained, or --pretrained FILE"
+    refused = dict.fromkeys(WEIGHT_KEYWORDS, weights)
+    refused |= dict.fromkeys(DATA_KEYWORDS, "the numbers of classes and channels are those of the data. Leave it out")
+    if match["library"] == "spikingjelly":
+        neurons = "the neurons of this network are those of [neuron]. Set it there"
+        refused |= dict.fromkeys(NEURON_KEYWORDS, neurons)
+    return [(("model", "args", key), refused[key]) for key in given if key in refused]
 
 
 def _augmentation(data: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
 from rbp_engine.user_code import is_from_own_code, is_own
+from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -66,7 +68,12 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
         reason = text
     else:
         reason = f"{name}: {text}" if text else name
-    return Failure(_cause(error, code, world_size), reason)
+    cause = _cause(error, code, world_size)
+    if cause is Cause.ERROR and preset is not None and _is_from_library(error, preset.model.name):
+        unfit = f"{preset.model.name} cannot be trained on {preset.data.name}: {reason}"
+        advice = "" if "has no rule" in text else ". Take other images, another network, or model.args that fit"
+        return Failure(Cause.SETTINGS, unfit.removesuffix(".") + advice)
+    return Failure(cause, reason)
 
 
 def is_about_others(error: BaseException) -> bool:
@@ -99,6 +106,15 @@ def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
         return Cause.ERROR
     # The files that a user's data set reads are not frozen in the run, unlike its code.
     return Cause.DATA if isinstance(error, OSError) else Cause.OWN_CODE
+
+
+def _is_from_library(error: BaseException, network: str) -> bool:
+    """Whether an error was raised while the network that a library has by this name ran; CUDA's faults are its own."""
+    match = LIBRARY_NETWORK.fullmatch(network)
+    if match is None or error_texts.is_of_cuda(str(error)):
+        return False
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any(f"{os.sep}{match['library']}{os.sep}" in file for file in files)
 
 
 def _disk(error: BaseException) -> str:

@@ -214,3 +214,13 @@ def test_an_error_is_about_other_processes_only_if_the_process_itself_has_no_fau
     error: BaseException, about_others: bool
 ) -> None:
     assert is_about_others(error) == about_others
+
+
+def test_a_library_s_network_that_does_not_take_the_images_is_a_settings_error() -> None:
+    network = create_model("torchvision:vgg11", num_classes=2, in_channels=3)
+    error = raised(lambda: network(torch.zeros(1, 3, 8, 8)))
+    failure = explain(error, preset(model={"name": "torchvision:vgg11"}), code=CODE)
+    assert failure.cause is Cause.SETTINGS
+    assert failure.reason.startswith("torchvision:vgg11 cannot be trained on digits: RuntimeError: ")
+    assert failure.reason.endswith(". Take other images, another network, or model.args that fit")
+    assert explain(error, preset(), code=CODE).cause is Cause.ERROR
