@@ -150,7 +150,10 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[model]\nname = 'timm:resnet18'\nargs = { pretrained = true }",
             "model.args.pretrained (line 3)  weights of libraries are never downloaded here. Give a file as model.pret",
         ),
-        ("[model]\nname = 'timm:resnet18'\nargs = { in_chans = 1 }", "model.args.in_chans (line 3)  the numbers of class"),
+        (
+            "[model]\nname = 'timm:resnet18'\nargs = { in_chans = 1 }",
+            "model.args.in_chans (line 3)  the numbers of class",
+        ),
         (
             "[model]\nname = 'spikingjelly:sew_resnet18'\nargs = { tau = 4.0 }",
             "model.args.tau (line 3)  the neurons of this network are those of [neuron]. Set it there",
