@@ -2,7 +2,7 @@
 
 Every family of torchvision's classification models is here, and of timm every module of `timm.models` that has image
 classifiers small enough for a step on a CPU: each by a small member, made shallower where its constructor allows that,
-on images as small as the network as it was takes.
+on images as small as the network as it was takes. SpikingJelly's are in `spikingjelly_networks.py`.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ CLASSES = 4
 
 @dataclass(frozen=True)
 class Network:
-    """A network of a library; it takes images [B, 3, `size`, `size`]."""
+    """A network of a library; `image` is the shape [C, H, W] of what it takes."""
 
     library: str
     family: str
     name: str
-    size: int
+    image: tuple[int, int, int]
     make: Callable[[], nn.Module]
 
 
@@ -31,7 +31,7 @@ def _torchvision(family: str, name: str, size: int = 32, **settings: Any) -> Net
 
         return get_model(name, weights=None, num_classes=CLASSES, **settings)
 
-    return Network("torchvision", family, name, size, make)
+    return Network("torchvision", family, name, (3, size, size), make)
 
 
 def _timm(family: str, name: str, size: int = 32, **settings: Any) -> Network:
@@ -40,7 +40,7 @@ def _timm(family: str, name: str, size: int = 32, **settings: Any) -> Network:
 
         return timm.create_model(name, pretrained=False, num_classes=CLASSES, **settings)
 
-    return Network("timm", family, name, size, make)
+    return Network("timm", family, name, (3, size, size), make)
 
 
 def _maxvit() -> nn.Module:
@@ -77,7 +77,7 @@ TORCHVISION = [
     _torchvision("ViT", "vit_b_32", image_size=32),
     _torchvision("Swin", "swin_t"),
     _torchvision("Swin v2", "swin_v2_t"),
-    Network("torchvision", "MaxViT", "maxvit_t", 64, _maxvit),
+    Network("torchvision", "MaxViT", "maxvit_t", (3, 64, 64), _maxvit),
 ]
 
 TIMM = [
@@ -172,5 +172,3 @@ TIMM = [
     _timm("xception_aligned", "xception41p"),
     _timm("xcit", "xcit_nano_12_p16_224", img_size=32),
 ]
-
-NETWORKS = TORCHVISION + TIMM

@@ -18,12 +18,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from elsewhere_networks import NETWORKS, Network
+from elsewhere_networks import TIMM, TORCHVISION, Network
+from spikingjelly.activation_based import functional
+from spikingjelly_networks import SPIKINGJELLY
 from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, UnsupportedOperation, make_spiking
 
+NETWORKS = [*TORCHVISION, *TIMM, *SPIKINGJELLY]
 DOCS = Path(__file__).parents[1] / "docs" / "networks-from-elsewhere.md"
 SHOWN = ("rate_m", "bptt")
 TIMESTEPS, BATCH = 2, 2
@@ -35,7 +38,8 @@ PAGE = """# Networks from elsewhere
 This page is written by `python benchmarks/networks_from_elsewhere.py --docs`, which tries each of the networks below.
 
 The networks are as their library makes them, with new weights. `make_spiking` puts LIF neurons in the place of the
-activations of the ReLU family. Gates, norms of each timestep and softmax stay, so few of these are purely spiking
+activations of the ReLU family, and of SpikingJelly's neurons; a network of SpikingJelly that repeats the image T times
+itself is made for T = 1. Gates, norms of each timestep and softmax stay, so few of these are purely spiking
 networks; how the rate methods treat what stays is in [methods.md](methods.md#norms-activations-softmax). Each makes
 one training step by each method, with T = {timesteps} and {batch} random images, and one evaluation. It works if all
 numbers are finite, and every parameter has a gradient that a plain pass of the network as it was gives one. That says
@@ -72,7 +76,7 @@ def try_network(network: Network, methods: Sequence[str]) -> Outcome:
     """One step and one evaluation by each method."""
     torch.manual_seed(0)
     made = network.make()
-    images, labels = torch.rand(BATCH, 3, network.size, network.size), torch.arange(BATCH)
+    images, labels = torch.rand(BATCH, *network.image), torch.arange(BATCH)
     expected = reached(made, images)
     spiking, _ = make_spiking(made, partial(LIF, threshold=THRESHOLD))
     return Outcome(network, {method: failure(spiking, method, images, labels, expected) for method in methods})
@@ -83,6 +87,7 @@ def reached(network: nn.Module, images: Tensor) -> set[str]:
     network.train()
     out = network(images)
     torch.autograd.backward([o.sum() for o in (out if isinstance(out, (tuple, list)) else [out])])
+    functional.reset_net(network)
     return {name for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 
