@@ -42,10 +42,15 @@ def create_optimizer(
     factors = _Factors(lr_factors or {})
     # By the factor of the rate and by whether they decay; the decaying ones come first.
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    of_neurons = {weight for module in model.modules() if isinstance(module, NEURONS) for weight in module.parameters()}
+    seen = set[nn.Parameter]()
     for path, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
+            if parameter in seen:  # two modules share it
+                continue
+            seen.add(parameter)
             decays = decay_norms or not (key == "bias" or isinstance(module, NORMS))
-            decays = decays and not isinstance(module, NEURONS)
+            decays = decays and parameter not in of_neurons
             groups.setdefault((factors.of(f"{path}.{key}" if path else key), not decays), []).append(parameter)
     factors.check(model)
     parameters = [

@@ -359,7 +359,14 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _weights_bytes(model: nn.Module, metadata: Mapping[str, str] | None) -> bytes:
     """The file of a network's weights: bytes, since safetensors would raise its own error for a full disk."""
-    weights = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
+    weights: dict[str, Tensor] = {}
+    stored = set[int]()
+    for key, tensor in model.state_dict().items():
+        weights[key] = tensor.detach().contiguous()
+        # Safetensors refuses a weight that two modules share; it is written under both names.
+        if (place := weights[key].untyped_storage().data_ptr()) in stored:
+            weights[key] = weights[key].clone()
+        stored.add(place)
     return safetensors_bytes(weights, dict(metadata or {}))
 
 

@@ -104,6 +104,19 @@ def test_training_from_a_checkpoint_continues_exactly_as_without_it(
         assert torch.equal(tensor, expected[name]), name
 
 
+def test_a_weight_that_two_modules_share_is_saved_and_loaded(tmp_path: Path) -> None:
+    def shared() -> nn.Sequential:
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.PReLU(), nn.PReLU())
+        model[1].weight, model[3] = model[0].weight, model[2]
+        return model
+
+    model, other = shared(), shared()
+    [saved] = save(tmp_path, 1, model=model)
+    checkpoint.load_weights(saved, other)
+    assert all(torch.equal(tensor, weights(model)[name]) for name, tensor in weights(other).items())
+    assert other[1].weight is other[0].weight
+
+
 def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
     save(tmp_path, 5, 10, 15, 100)
     assert names(tmp_path) == ["step-00000015", "step-00000100"]

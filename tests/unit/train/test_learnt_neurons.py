@@ -25,11 +25,13 @@ def test_what_a_neuron_learns_never_decays(name: str, decay_norms: bool) -> None
 
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), LIF(learn=("decay", "threshold")), Own(0.5), OwnNeuron())
     model[4].leak = nn.Parameter(torch.ones(2))
+    model[4].more = nn.ParameterDict({"gain": torch.ones(2)})
     optimizer = create_optimizer(model, name, lr=0.1, weight_decay=0.1, decay_norms=decay_norms)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     found = {path: decay[id(parameter)] for path, parameter in model.named_parameters()}
     assert found["0.weight"] == 0.1 and found["1.weight"] == 0.1 * decay_norms
     assert {found["2.decay_logit"], found["2.log_threshold"], found["3.decay_logit"], found["4.leak"]} == {0.0}
+    assert found["4.more.gain"] == 0.0
 
 
 def test_the_rate_of_what_a_neuron_learns_has_a_factor_of_its_own() -> None:

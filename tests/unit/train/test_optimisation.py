@@ -42,6 +42,15 @@ def test_with_zero_gradients_only_decaying_parameters_change() -> None:
     assert values == {"0.weight": pytest.approx(0.95), "0.bias": 1.0, "1.weight": 1.0, "1.bias": 1.0}
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_weight_that_two_modules_share_makes_one_step(name: str) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    optimizer = create_optimizer(model, name, lr=0.1)
+    stepped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(stepped) == sorted(map(id, model.parameters()))
+
+
 def test_norms_of_all_kinds_do_not_decay_unless_asked_to() -> None:
     norms = nn.Sequential(nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.InstanceNorm1d(4, affine=True), nn.BatchNorm1d(4))
     assert [g["weight_decay"] for g in create_optimizer(norms, "sgd", lr=0.1, weight_decay=0.1).param_groups] == [0.0]
