@@ -159,7 +159,7 @@ def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     carrier.resolve()
     copied = copy.copy(carrier)
-    copied._memory = None
+    copied._memory, copied._part, copied._follows = None, (), 0
     return copied
 
 

@@ -76,12 +76,19 @@ def part_of_part(x):
     return part[:, 1:], part
 
 
+def view_of_copy(x):
+    x += 1.0
+    copied = x.clone()
+    return copied.t(), copied
+
+
 VIEWS = {
     "a view of what was changed": lambda x: (x.flatten(1), x),
     "a view beside a part that was changed": lambda x: (x.transpose(0, 1), x[:, :2]),
     "a part of a part that was changed": part_of_part,
     "a part beside a view that was changed": lambda x: (x[:, :2], x.detach()),
     "contiguous": lambda x: (x.contiguous(), x),
+    "a view of a copy of what was changed before": view_of_copy,
 }
 
 
