@@ -165,7 +165,7 @@ def _too_large(path: str | os.PathLike[str], limit: int) -> TooLarge:
 
 
 def _size(limit: int) -> str:
-    for size, unit in ((MIB, "MiB"), (1024, "KiB")):
+    for size, unit in ((1024 * MIB, "GiB"), (MIB, "MiB"), (1024, "KiB")):
         if limit % size == 0:
             return f"{limit // size} {unit}"
     return f"{limit} bytes"

@@ -149,7 +149,10 @@ _NAMES: Final[Mapping[str, Callable[[], list[str]]]] = {
 def _require(library: str, called: str) -> None:
     names: Iterable[str] = _NAMES[library]()
     if called not in names:
-        raise SettingsError(f"{library} has no network for images called '{called}'.{did_you_mean(called, names)}")
+        raise SettingsError(
+            f"{library} has no network for images called '{called}'."
+            f"{did_you_mean(called, names) or ' docs/networks-from-elsewhere.md has names'}"
+        )
 
 
 def _with(args: Mapping[str, Any]) -> str:

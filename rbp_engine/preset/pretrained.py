@@ -17,6 +17,8 @@ from rbp_engine.untrusted_files import described, open_untrusted
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
+# Larger than the weights of any network; to hash what is not weights would take minutes before anything is said.
+_LIMIT: Final = 64 * 1024**3
 _FILE: Final = "model.safetensors"
 #: Where a folder has weights: a checkpoint, and a run.
 _WITHIN: Final = (_FILE, f"checkpoints/best/{_FILE}")
@@ -68,5 +70,5 @@ def _changed(preset: "Preset", path: str, sha256: str) -> "Preset":
 @lru_cache(maxsize=16)
 def _digest(path: Path, size: int, modified: int) -> str:
     """The hash of a file of this size and age; forms ask for it with each key that is pressed."""
-    with open_untrusted(path) as file:
+    with open_untrusted(path, limit=_LIMIT) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -88,13 +88,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def take(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> Fit:
-    """Put the weights that fit into the network. Raises SettingsError if none does."""
+    """Put the weights that fit into the network. Raises SettingsError if none does, or if one is not finite."""
     own = model.state_dict()
     fitting = {key: weights[key] for key, here in own.items() if key in weights and _fits(weights[key], here)}
     if not any(weights[key].ndim for key in fitting):
         raise SettingsError(
             f"no weight of {name} fits this network: it has {_some(list(weights))}, the network {_some(list(own))}"
         )
+    broken = [key for key, tensor in fitting.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise SettingsError(f"weights of {name} are NaN or infinite ({_some(broken)}): take them from an earlier step")
     model.load_state_dict(fitting, strict=False)
     reshaped = [key for key in own if key in weights and key not in fitting]
     return Fit(

@@ -113,3 +113,17 @@ def test_a_file_that_changed_after_the_launch_is_refused(tmp_path: Path) -> None
     torch.save(network(width=6).state_dict(), tmp_path / "w.pth")
     with pytest.raises(SettingsError, match=r"w\.pth has changed since the run was made"):
         load_pretrained(section, network())
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    weights = network().state_dict()
+    weights["2.bias"][1] = float("nan")
+    with pytest.raises(SettingsError, match=r"weights of w\.pth are NaN or infinite \(2\.bias\)"):
+        take(weights, network(), "w.pth")
+
+
+def test_a_file_too_large_to_be_weights_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "w.pth").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(PresetError, match="larger than 64 GiB"):
+        loaded("w.pth", tmp_path)
