@@ -23,15 +23,16 @@ from rbp_engine.untrusted_files import described, open_untrusted, parse_json
 
 FIELD = "loss.distill"
 WEIGHTS = "model.safetensors"
+_ENDS = (".safetensors", ".pth", ".pt")
 _PART = 2**20
 
 
 def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None = None) -> LoadedPreset:
     """The preset with the teacher that it names, if it names one, in its experiment and among its code.
 
-    A name is that of a run in `runs`, whose best weights are taken. What has a slash or ends in .safetensors is a path
-    to a run, a checkpoint or a file of weights, relative to the preset, or on the command line to the working
-    directory. `original` is a run that is repeated, with its own copy. Raises RunError if there is none to use.
+    A name is that of a run in `runs`, whose best weights are taken. What has a slash, or the ending of a file of
+    weights, is a path to a run, a checkpoint or a file of weights, relative to the preset, or on the command line to
+    the working directory. `original` is a run that is repeated, with its own copy. Raises RunError if there is none to use.
     """
     named = loaded.preset.loss.distill
     if not named or loaded.teacher is not None:
@@ -48,7 +49,8 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     except OSError as error:
         raise _unusable(named, described(error)) from error
     except (KeyError, TypeError, ValueError, PresetError) as error:
-        raise _unusable(named, f"{file} is damaged, or does not say which network it is of") from error
+        message = f"{file} is damaged, or does not say which network it is of. Name a run, or a copy of its {WEIGHTS}"
+        raise _unusable(named, message) from error
     for key, other in loaded.own_code.items():
         for one in own.values():
             if other.path.name == one.path.name and other.source != one.source:
@@ -89,7 +91,7 @@ def _copy_in(run: RunDirectory) -> tuple[Path, RunDirectory | None]:
 
 def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | None]:
     """The file of weights, and its run if it is in one."""
-    if "/" not in named and not named.endswith(".safetensors"):
+    if "/" not in named and not named.endswith(_ENDS):
         run = find_run(runs, named)
         return _best(run, named), run
     path = folder / os.path.expanduser(named)  # noqa: PTH111  # pathlib raises for an unknown ~user

@@ -115,7 +115,8 @@ def test_what_cannot_be_a_teacher_is_said() -> None:
     run = trained("one", "model.name=nets.py:net")
     shutil.copy(run.best / "model.safetensors", "alone.safetensors")
     save_file({"weight": torch.zeros(1)}, "foreign.safetensors")
-    Path("text.safetensors").write_text("no weights")
+    for text in ("text.safetensors", "text.pth"):
+        Path(text).write_text("no weights")
     Path("other").mkdir()
     Path("other/nets.py").write_text(NETS + "# another\n")
     for words, message in (
@@ -124,6 +125,7 @@ def test_what_cannot_be_a_teacher_is_said() -> None:
         (["alone.safetensors"], "whose code is kept in the run: name the run"),
         (["foreign.safetensors"], "does not say which network it is of"),
         (["text.safetensors"], "is damaged, or does not say"),
+        (["text.pth"], r"is damaged, or does not say.*Name a run, or a copy of its model\.safetensors"),
         (["one", "model.name=other/nets.py:net"], r"another nets\.py than model\.name: rename one"),
     ):
         with pytest.raises(RunError, match=message):
