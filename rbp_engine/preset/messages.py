@@ -41,6 +41,8 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         return f"must be {words} {context[bound]}, got {describe_value(given)}"
+    if kind == "literal_error" and isinstance(error["loc"][-1], int):  # an element of an array
+        return f"expected {context['expected']}, got {describe_value(given)}"
     if kind in ("literal_error", "unknown_choice", "unknown_network"):
         return _unknown_choice(kind, error["loc"], given, known)
     if kind == "argument":

@@ -262,7 +262,7 @@ class NeuronSection(Section):
     @classmethod
     def _once_each(cls, value: list[str]) -> list[str]:
         if len({*value}) < len(value):
-            raise ValueError("names something twice")
+            raise PydanticCustomError("argument", "names something twice")
         return sorted(value)
 
 
