@@ -1,5 +1,6 @@
-"""Write a preset as complete TOML, with every field."""
+"""Write a preset, or a part of one, as TOML."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,18 +12,23 @@ def resolved_toml(preset: "Preset") -> str:
 
     `read_resolved` returns an equal preset.
     """
+    return as_toml(preset.model_dump())
+
+
+def as_toml(values: Mapping[str, Any]) -> str:
+    """Fields, and sections as tables, in their order; None is left out."""
     import tomlkit
 
     document = tomlkit.document()
     sections: dict[str, Any] = {}
-    for key, value in preset.model_dump().items():
+    for key, value in values.items():
         if isinstance(value, dict):
             sections[key] = value
         elif value is not None:
             document.add(key, tomlkit.item(value))
-    for name, values in sections.items():
+    for name, section in sections.items():
         table = tomlkit.table()
-        for key, value in values.items():
+        for key, value in section.items():
             table.add(key, toml_item(value))
         document.add(tomlkit.nl())
         document.add(name, table)

@@ -214,9 +214,14 @@ def _at_most(value: int | None) -> str:
 
 
 def _preset_text(loaded: "LoadedPreset") -> str:
+    """The settings that a preset needs to train what was tried, as TOML."""
+    from rbp_engine.preset.resolved import as_toml
+
     preset = loaded.preset
-    neuron = f'[neuron]\nname = "{preset.neuron.name}"\n\n' if preset.neuron.name != "lif" else ""
-    return (
-        f'[model]\nname = "{preset.model.name}"\n\n{neuron}[method]\nname = "rate_m"\n'
-        f"timesteps = {preset.method.timesteps}\n\n[data]\nbatch_size = {preset.data.batch_size}\n"
-    )
+    tried = {
+        section: getattr(preset, section).model_dump(exclude_defaults=True) for section in ("model", "neuron", "loss")
+    }
+    tried["model"] = {"name": preset.model.name} | tried["model"]
+    tried["method"] = {"name": "rate_m", "timesteps": preset.method.timesteps}
+    tried["data"] = {"batch_size": preset.data.batch_size}
+    return as_toml({section: values for section, values in tried.items() if values}).lstrip()
