@@ -14,7 +14,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
-from rbp_engine.user_code import is_from_own_code, is_own
+from rbp_engine.user_code import is_from_own_code, is_own, own_frames
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # its message is already for the user
         reason = text
     else:
-        reason = f"{name}: {text}" if text else name
+        reason = _place(error, code) + (f"{name}: {text}" if text else name)
     cause = _cause(error, code, world_size)
     if cause is Cause.ERROR and preset is not None and _is_from_library(error, preset.model.name):
         unfit = f"{preset.model.name} cannot be trained on {preset.data.name}: {reason}"
@@ -106,6 +106,14 @@ def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
         return Cause.ERROR
     # The files that a user's data set reads are not frozen in the run, unlike its code.
     return Cause.DATA if isinstance(error, OSError) else Cause.OWN_CODE
+
+
+def _place(error: BaseException, code: Path) -> str:
+    """Where in the user's own code an error was raised: `nets.py line 12: `; an operation without a rule names it."""
+    frames = own_frames(error, code)
+    if not frames or type(error).__name__.startswith("Unsupported"):
+        return ""
+    return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: "
 
 
 def _is_from_library(error: BaseException, network: str) -> bool:
