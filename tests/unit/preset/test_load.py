@@ -158,7 +158,10 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[model]\nname = 'spikingjelly:sew_resnet18'\nargs = { tau = 4.0 }",
             "model.args.tau (line 3)  the neurons of this network are those of [neuron]. Set it there",
         ),
-        ("[neuron]\nlearn = ['tau']", "neuron.learn[0] (line 2)  expected 'decay' or 'threshold', got the string \"tau\""),
+        (
+            "[neuron]\nlearn = ['tau']",
+            "neuron.learn[0] (line 2)  expected 'decay' or 'threshold', got the string \"tau\"",
+        ),
         ("[neuron]\nlearn = ['decay', 'decay']", "neuron.learn (line 2)  names something twice"),
         ("[data]\nargs = { n = 1 }", "data.args (line 2)  only code of your own takes arguments, and data.name is 'd"),
         ("[data]\nauto_augment = true", "data.auto_augment (line 2)  needs images of 3 channels, and data.name is 'd"),
