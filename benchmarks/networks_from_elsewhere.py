@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 from elsewhere_networks import TIMM, TORCHVISION, Network
-from spikingjelly.activation_based import functional
 from spikingjelly_networks import SPIKINGJELLY
 from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods.protocol import reset_state
 from rbp_engine.spiking import LIF, UnsupportedOperation, make_spiking
 
 NETWORKS = [*TORCHVISION, *TIMM, *SPIKINGJELLY]
@@ -87,7 +87,7 @@ def reached(network: nn.Module, images: Tensor) -> set[str]:
     network.train()
     out = network(images)
     torch.autograd.backward([o.sum() for o in (out if isinstance(out, (tuple, list)) else [out])])
-    functional.reset_net(network)
+    reset_state(network)
     return {name for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 
