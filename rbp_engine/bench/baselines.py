@@ -21,6 +21,7 @@ from spikingjelly.activation_based.surrogate import Sigmoid
 from torch import Tensor, nn
 
 from rbp_engine.bench.spikingjelly_networks import spikingjelly_spikformer
+from rbp_engine.methods.protocol import reset_state
 from rbp_engine.models.spikformer import Spikformer
 from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.spiking import LIF, OwnNeuron
@@ -48,7 +49,7 @@ def spikingjelly_baseline(model: nn.Module, timesteps: int) -> Baseline:
     functional.set_step_mode(network, "m")
 
     def step(images: Tensor, labels: Tensor) -> None:
-        functional.reset_net(network)
+        reset_state(network)
         logits = network(by_step(images, timesteps)).mean(0)
         F.cross_entropy(logits, labels).backward()
 

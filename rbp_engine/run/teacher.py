@@ -32,7 +32,8 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
 
     A name is that of a run in `runs`, whose best weights are taken. What has a slash, or the ending of a file of
     weights, is a path to a run, a checkpoint or a file of weights, relative to the preset, or on the command line to
-    the working directory. `original` is a run that is repeated, with its own copy. Raises RunError if there is none to use.
+    the working directory. `original` is a run that is repeated, with its own copy. Raises RunError if there is none to
+    use.
     """
     named = loaded.preset.loss.distill
     if not named or loaded.teacher is not None:

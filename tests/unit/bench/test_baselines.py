@@ -106,3 +106,15 @@ def test_a_network_with_torchs_dropout_has_spikingjellys_in_its_place():
     assert (type(network[3]), network[3].p) == (layer.Dropout, 0.25)
     step(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]))
     assert network[1].weight.grad is not None
+
+
+def test_only_neurons_are_reset_and_no_layer_whose_reset_means_something_else():
+    class Head(nn.Linear):
+        def reset(self, num_classes):
+            """timm's heads make a layer for other classes."""
+            raise AssertionError
+
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), LIF(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Head(4, 3))
+    _, step = BASELINES["spikingjelly"](network, T)
+    for images in (torch.rand(2, 2, 8, 8), torch.rand(3, 2, 8, 8)):
+        step(images, torch.zeros(len(images), dtype=torch.long))
