@@ -104,10 +104,11 @@ class RateTensor(DeferredSum):
         steps = x.resolve()
         if isinstance(steps, Spikes):
             return cls._of([Term(steps.moved(move))], x.timesteps)
+        if steps.mean_is_known:
+            return super().moved(function, args, kwargs, whole_samples=whole_samples)
         kind = SequenceTensor.per_step if whole_samples else SequenceTensor.each_step
         proxy = None if steps.grad_proxy is None else move(steps.grad_proxy)
-        mean = move(steps.time_mean()) if steps.mean_is_known else None
-        return cls(_on_sequence(kind, function, args, kwargs), proxy, mean)
+        return cls(_on_sequence(kind, function, args, kwargs), proxy)
 
     @classmethod
     def pieces(
