@@ -52,8 +52,8 @@ def map_state(function: Callable[[Tensor], Tensor], state: Any) -> Any:
 def check_timesteps(neuron: OneTimestep, like: Tensor) -> None:
     """Run some timesteps for two samples of the shape of `like` [B, …].
 
-    Raises NeuronError if shapes or types are wrong, if a tensor is changed in place, if random numbers are drawn, or if
-    a neuron's current changes another neuron.
+    Raises NeuronError if shapes or types are wrong, if a tensor is changed in place, if distances are NaN, if random
+    numbers are drawn, or if a neuron's current changes another neuron.
     """
     try:
         zeros = torch.zeros((2, *like.shape[1:]), dtype=membrane_dtype(like.dtype), device=like.device)
@@ -61,6 +61,10 @@ def check_timesteps(neuron: OneTimestep, like: Tensor) -> None:
         currents = _currents(zeros)
         _check_types(neuron, zeros, currents[0])
         once = _distances(neuron, zeros, currents)
+        if once[:STEPS].isnan().any():
+            raise NeuronError(
+                "its distances are NaN for currents from -1 to 3: look for what divides by 0, or for a log"
+            )
         if not _same(once, _distances(neuron, zeros, currents)).all():
             raise NeuronError("the same currents give other values a second time: it must not draw random numbers")
         for far in (FAR, -FAR):

@@ -146,7 +146,12 @@ def _check_slope(surrogate: Surrogate) -> None:
     else:
         name, function = type(surrogate).__name__, partial(slope, surrogate)
     distance = torch.cat([torch.linspace(-3.0, 3.0, 61), torch.zeros(1)])
+    unchanged = distance.clone()
     found = function(distance)
+    if not distance.equal(unchanged):
+        raise ValueError(
+            f"the surrogate {name} changes its distances in place; return a new tensor: x.abs(), no x.abs_()"
+        )
     if not isinstance(found, Tensor) or found.shape != distance.shape or found.dtype != distance.dtype:
         shape = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(

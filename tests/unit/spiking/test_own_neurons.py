@@ -320,6 +320,11 @@ class TwoNumbers(OwnLIF):
         self.both = nn.Parameter(torch.tensor([0.5, 1.0]))
 
 
+class NotFinite(OwnLIF):
+    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+        return state + current.log()
+
+
 class Unfinished(OwnNeuron[Tensor]):
     def charge(self, state: Tensor, current: Tensor) -> Tensor:
         return state + current
@@ -331,6 +336,7 @@ class Unfinished(OwnNeuron[Tensor]):
         (Recurrent, r"the parameter back\.weight has the shape \[4, 4\], .* recurrent, and is refused"),
         (Inhibited, r"the current of one neuron changes another neuron\. .* recurrent, and is refused: the gradient"),
         (OverTheBatch, "the current of one neuron changes another neuron"),
+        (NotFinite, "its distances are NaN for currents from -1 to 3"),
         (Noisy, "it must not draw random numbers"),
         (InPlace, "changes its state or its current in place"),
         (OneNumber, r"fire gives float32 \[2\], expected float32 \[2, 4\]"),
