@@ -72,7 +72,7 @@ def _torchvision(called: str) -> Build:
 def _timm(called: str) -> Build:
     import timm
 
-    _require("timm", called.partition(".")[0])
+    _require("timm", called)
 
     def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
         network: nn.Module = timm.create_model(
@@ -108,10 +108,10 @@ def _torchvision_names() -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def _timm_names() -> list[str]:
+def _timm_names(tags: bool = False) -> list[str]:
     import timm
 
-    return list(timm.list_models())
+    return list(timm.list_models(pretrained=tags))
 
 
 def _spikingjelly_names() -> list[str]:
@@ -148,6 +148,8 @@ _NAMES: Final[Mapping[str, Callable[[], list[str]]]] = {
 
 def _require(library: str, called: str) -> None:
     names: Iterable[str] = _NAMES[library]()
+    if library == "timm" and "." in called:  # with a tag, which says how weights were trained, and changes settings
+        names = _timm_names(tags=True)
     if called not in names:
         raise SettingsError(
             f"{library} has no network for images called '{called}'."

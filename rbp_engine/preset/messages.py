@@ -8,6 +8,8 @@ from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 from rbp_engine.vocabulary import LIBRARIES
 
+# More are a wall of text, in which nobody finds what was given.
+_MOST_WORDS = 20
 LIBRARY_NAMES = ", ".join(f"{library}:name" for library in LIBRARIES)
 _EXPECTED = {
     "int_type": "an integer",
@@ -54,6 +56,10 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
 def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, known: Sequence[FieldInfo]) -> str:
     words = next((info.choices for info in known if info.key == ".".join(map(str, location))), ())
     guess = did_you_mean(given, words) if isinstance(given, str) else ""
+    if kind == "unknown_network" and str(given).rstrip(":") in LIBRARIES:
+        return f"the name of a network is missing, as in {str(given).rstrip(':')}:resnet18"
+    if len(words) > _MOST_WORDS:
+        words = (*words[: _MOST_WORDS // 2], "… (rbp presets schema has all)")
     one_of = f"one of {', '.join(words)}" if len(words) > 1 else f"{', '.join(words)}, the only choice"
     if kind != "literal_error":
         libraries = f", {LIBRARY_NAMES}" if kind == "unknown_network" else ""

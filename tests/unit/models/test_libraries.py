@@ -60,6 +60,12 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
         made("torchvision:fasterrcnn_resnet50_fpn")
 
 
+@NEEDS_TIMM
+def test_an_unknown_tag_of_timm_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(SettingsError, match=r"'resnet18\.a9_in1k'\. Did you mean 'resnet18\..*in1k'\?"):
+        made("timm:resnet18.a9_in1k")
+
+
 def test_without_the_library_the_message_has_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
     with pytest.raises(SettingsError, match=r"^timm:resnet18 needs timm: pip install 'rbp-tui\[timm\]'$"):

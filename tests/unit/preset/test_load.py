@@ -145,23 +145,18 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[model]\nname = 'torchvison:resnet18'",
             "torchvision:name, timm:name, spikingjelly:name, or your own as file",
         ),
-        ("[model]\nname = 'timm:'", "torchvision:name, timm:name, spikingjelly:name, or your own as file"),
+        ("[model]\nname = 'timm:'", "model.name (line 2)  the name of a network is missing, as in timm:resnet18"),
+        ("[model]\nname = 'resnet_18'", """got the string "resnet_18". Did you mean 'resnet18'?"""),
         (
             "[model]\nname = 'timm:resnet18'\nargs = { pretrained = true }",
             "model.args.pretrained (line 3)  weights of libraries are never downloaded here. Give a file as model.pret",
         ),
-        (
-            "[model]\nname = 'timm:resnet18'\nargs = { in_chans = 1 }",
-            "model.args.in_chans (line 3)  the numbers of class",
-        ),
+        ("[model]\nname = 'timm:resnet18'\nargs = { in_chans = 1 }", "model.args.in_chans (line 3)  the numbers of cl"),
         (
             "[model]\nname = 'spikingjelly:sew_resnet18'\nargs = { tau = 4.0 }",
             "model.args.tau (line 3)  the neurons of this network are those of [neuron]. Set it there",
         ),
-        (
-            "[neuron]\nlearn = ['tau']",
-            "neuron.learn[0] (line 2)  expected 'decay' or 'threshold', got the string \"tau\"",
-        ),
+        ("[neuron]\nlearn = ['tau']", "neuron.learn[0] (line 2)  expected 'decay' or 'threshold', got the string"),
         ("[neuron]\nlearn = ['decay', 'decay']", "neuron.learn (line 2)  names something twice"),
         ("[data]\nargs = { n = 1 }", "data.args (line 2)  only code of your own takes arguments, and data.name is 'd"),
         ("[data]\nauto_augment = true", "data.auto_augment (line 2)  needs images of 3 channels, and data.name is 'd"),
