@@ -7,11 +7,14 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, Final
 
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
+
+# The folders in which libraries have their networks.
+_NETWORKS: Final = ("/torchvision/models/", "/timm/models/", "/spikingjelly/activation_based/model/")
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -76,3 +79,9 @@ def is_from_own_code(error: BaseException, folder: Path) -> bool:
     """Whether an error was raised in the user's own code, or while loading or calling it."""
     called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
     return bool(called or own_frames(error, folder))
+
+
+def is_from_library(error: BaseException) -> bool:
+    """Whether an error was raised while a network of torchvision, timm or SpikingJelly was built or ran."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any(networks in Path(file).as_posix() for file in files for networks in _NETWORKS)

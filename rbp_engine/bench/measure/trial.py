@@ -108,9 +108,13 @@ def endless(source: TrainingSource) -> Generator[Batch]:
 
 
 def small_points(trial: Trial, images: Tensor, labels: Tensor, batch: int) -> list[Point]:
-    """The points that determine a plane: half of the batch, half of T, and all of both."""
+    """The points that determine a plane: half of the batch, half of T, and all of both.
+
+    A batch norm behind which an image is one pixel cannot train on a batch of one, so half of it is two if it can be.
+    """
     timesteps = trial.preset.method.timesteps
-    wanted = [(max(1, batch // 2), timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
+    half = max(2, batch // 2) if batch > 2 else 1
+    wanted = [(half, timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
     return [trial.point(images, labels, *each) for each in dict.fromkeys(wanted)]
 
 

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from rbp_engine.errors import UserError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.user_code import own_frames
+from rbp_engine.user_code import is_from_library, own_frames
 
 #: Says what is measured next, and the share of the whole that is done.
 Say = Callable[[str, float], None]
@@ -26,7 +26,7 @@ Say = Callable[[str, float], None]
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
-def explain(error: Exception, own_code: Path) -> str:
+def explain(error: BaseException, own_code: Path) -> str:
     """The message of an error, with file and line if it comes from the user's own code, in the folder `own_code`."""
     text = str(error).strip() or type(error).__name__
     frames = own_frames(error, own_code)
@@ -34,6 +34,8 @@ def explain(error: Exception, own_code: Path) -> str:
         return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: {type(error).__name__}: {text}"
     if isinstance(error, (UserError, UnsupportedOperation, ValueError, OSError)):
         return text
+    if is_from_library(error):
+        return f"{type(error).__name__}: {text}. Take other images (--input), another network, or model.args that fit"
     traceback.print_exc()
     return f"{type(error).__name__}: {text}"
 
@@ -54,7 +56,7 @@ def answer(run: RunDirectory, measure: Callable[[RunDirectory, Say], dict[str, A
 
         try:
             result = measure(run, say)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             result = {"problem": explain(error, run.code)}
         _print(out, result)
     return 1 if "problem" in result else 0

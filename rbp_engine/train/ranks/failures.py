@@ -3,7 +3,6 @@
 import errno
 import os
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
-from rbp_engine.user_code import is_from_own_code, is_own, own_frames
-from rbp_engine.vocabulary import LIBRARY_NETWORK
+from rbp_engine.user_code import is_from_library, is_from_own_code, is_own, own_frames
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -69,7 +67,7 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     else:
         reason = _place(error, code) + (f"{name}: {text}" if text else name)
     cause = _cause(error, code, world_size)
-    if cause is Cause.ERROR and preset is not None and _is_from_library(error, preset.model.name):
+    if cause is Cause.ERROR and preset is not None and is_from_library(error) and not error_texts.is_of_cuda(text):
         unfit = f"{preset.model.name} cannot be trained on {preset.data.name}: {reason}"
         advice = "" if "has no rule" in text else ". Take other images, another network, or model.args that fit"
         return Failure(Cause.SETTINGS, unfit.removesuffix(".") + advice)
@@ -114,15 +112,6 @@ def _place(error: BaseException, code: Path) -> str:
     if not frames or type(error).__name__.startswith("Unsupported"):
         return ""
     return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: "
-
-
-def _is_from_library(error: BaseException, network: str) -> bool:
-    """Whether an error was raised while the network that a library has by this name ran; CUDA's faults are its own."""
-    match = LIBRARY_NETWORK.fullmatch(network)
-    if match is None or error_texts.is_of_cuda(str(error)):
-        return False
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    return any(f"{os.sep}{match['library']}{os.sep}" in file for file in files)
 
 
 def _disk(error: BaseException) -> str:

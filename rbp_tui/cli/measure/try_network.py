@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
 
 LARGEST_SHOWN = 1000
-HOW_TO_BEGIN = f"rbp try --example writes a small one into {EXAMPLE_FILE}, docs/own-network.md explains it"
+HOW_TO_BEGIN = (
+    f"rbp try --example writes a small one into {EXAMPLE_FILE}, docs/own-network.md explains it; "
+    "networks of libraries are called as torchvision:resnet18"
+)
 
 
 class TryCommand(TyperCommand):
@@ -66,7 +69,7 @@ def try_network(
     ] = None,
     image: Annotated[str, typer.Option("--input", metavar="C,H,W", help="Size of an image.")] = "3,32,32",
     classes: Annotated[int, typer.Option(min=2, max=100_000, help="Number of classes.")] = 10,
-    batch: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
+    batch: Annotated[int, typer.Option(min=3, help="Images per step; half of them are measured as well.")] = 32,
     frames: Annotated[bool, typer.Option("--frames", help="Another image at each timestep, as in event data.")] = False,
     neuron: Annotated[
         bool, typer.Option("--neuron", help="NAME is a neuron: check it, and try it in a small network.")
