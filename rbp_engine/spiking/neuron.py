@@ -114,9 +114,18 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         return super().forward(current)
 
     def parameters_for(self, current: Carrier | Tensor) -> LIFParameters:
-        """The parameters for an input [B, C, …], whose channels give what is learnt by channel its shape."""
+        """The parameters for an input [B, C, …], whose channels give what is learnt by channel its shape.
+
+        Raises ValueError for an input with another number of channels than the first one.
+        """
+        channels = current.shape[1:2]
         for parameter in (self.decay_logit, self.log_threshold):
-            self._give_shape(parameter, current.shape[1:2])
+            self._give_shape(parameter, channels)
+            if parameter is not None and parameter.ndim and parameter.shape != channels:
+                raise ValueError(
+                    f"the neurons learn for {len(parameter)} channels, and get the input {list(current.shape)}: make a "
+                    'neuron layer for each place, or learn_by="layer"'
+                )
         return self.lif_parameters.over(current.ndim)
 
     def _give_shape(self, parameter: nn.Parameter | None, shape: torch.Size) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.step import TraceTensor
+from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.kernels import compiled, lif
 from rbp_engine.spiking.kernels.neuron_input import Current
@@ -206,6 +206,20 @@ def test_the_trace_of_ottt_has_the_learnt_decay_and_no_graph():
         out = neuron(TraceTensor(torch.full((1, 3), 2.0, requires_grad=True), state))
     assert not out.trace.requires_grad
     assert out.trace.tolist() == [[1.5] * 3]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_parameters_by_channel_are_not_broadcast_to_another_number_of_channels(channels):
+    neuron = LIF(0.4, 0.5, learn=("threshold",), learn_by="channel")
+    neuron(StepTensor(torch.rand(2, 3, 4), first_step(), through_time=False))
+    with pytest.raises(ValueError, match=r"learn for 3 channels.*learn_by=.layer"):
+        neuron(StepTensor(torch.rand(2, channels, 4), first_step(), through_time=False))
+
+
+def first_step():
+    state = StepState(2)
+    state.next_pass()
+    return state
 
 
 def test_a_plain_tensor_takes_parameters_by_channel_too():
