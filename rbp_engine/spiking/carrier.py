@@ -22,7 +22,7 @@ from rbp_engine.spiking.own_neuron import OwnNeuron
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Region:
     """A part of what a view is of, such as some channels, by its index if it has one."""
 
     index: Any = None
@@ -33,7 +33,7 @@ class Change:
     """An operation in place, and the part that it changed, within the part of the part of …"""
 
     operation: str
-    part: tuple[Part, ...]
+    part: tuple[Region, ...]
 
 
 @dataclass(eq=False)
@@ -56,7 +56,7 @@ class Carrier:
     processes: Any = None
     # Which memory it would have as a tensor, and of the changes there how many it follows; None until it matters.
     _memory: Memory | None = None
-    _part: tuple[Part, ...] = ()
+    _part: tuple[Region, ...] = ()
     _follows = 0
 
     @property
@@ -118,7 +118,7 @@ class Carrier:
             self._memory = Memory()
         return self._memory
 
-    def make_view(self, out: Self, part: Part | None = None) -> Self:
+    def make_view(self, out: Self, part: Region | None = None) -> Self:
         """`out`, which shares the memory of this carrier, or of a part of it."""
         out._memory, out._follows = self.memory, self._follows
         out._part = (*self._part, part) if part else self._part
@@ -262,7 +262,7 @@ def all_carriers(args: Iterable[Any]) -> Iterable[Any]:
             yield from all_carriers(arg)
 
 
-def _overlap(one: tuple[Part, ...], other: tuple[Part, ...]) -> bool:
+def _overlap(one: tuple[Region, ...], other: tuple[Region, ...]) -> bool:
     """Whether one part is within the other; two parts of one whole are taken to be apart."""
     return all(left is right for left, right in zip(one, other, strict=False))
 

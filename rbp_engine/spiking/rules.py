@@ -31,7 +31,7 @@ from rbp_engine.spiking.assignment import assign
 from rbp_engine.spiking.attention import multi_head_attention, scaled_dot_product_attention
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
-from rbp_engine.spiking.carrier import Carrier, Part
+from rbp_engine.spiking.carrier import Carrier, Region
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.largest import amax, largest, topk
 from rbp_engine.spiking.nonlinear_rules import (
@@ -147,7 +147,7 @@ def _contiguous(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Several carriers, one for each part."""
-    return tuple(carrier.make_view(piece, Part()) for piece in type(carrier).pieces(function, args, kwargs))
+    return tuple(carrier.make_view(piece, Region()) for piece in type(carrier).pieces(function, args, kwargs))
 
 
 def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -233,7 +233,7 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
     index = carrier.all_fixed(index)
     out = type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False)
-    return carrier.make_view(out, Part(args[1]))
+    return carrier.make_view(out, Region(args[1]))
 
 
 def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
