@@ -47,6 +47,14 @@ def build_teacher(run: RunDirectory, preset: Preset, feed: Feed, device: torch.d
     """
     if not preset.loss.distill:
         return None
+    try:
+        return _build(run, preset, feed, device)
+    except CheckpointError as error:
+        remedy = "It is this run's copy of its teacher: put the teacher's best model.safetensors there, or train anew"
+        raise CheckpointError(f"{error}. {remedy}") from error
+
+
+def _build(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> Distillation:
     recipe = read_recipe(run.teacher)
     if recipe is None:
         raise CheckpointError(f"{run.teacher} does not say which network it is of")

@@ -20,6 +20,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.teacher import with_teacher
 from rbp_engine.train.build import build_network
 from rbp_engine.train.checkpoints.recipe import Recipe
+from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.teacher import build_teacher
 
 CPU = torch.device("cpu")
@@ -146,6 +147,16 @@ def test_a_teacher_of_other_data_is_refused_and_one_of_another_normalisation_see
     teacher = distill.teacher
     expected = teacher.method.predict(teacher.model, PIXELS(raw)).mean(0)  # type: ignore[attr-defined]
     torch.testing.assert_close(teacher(feed.preprocess(raw)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_whose_copy_of_the_teacher_is_gone_says_how_it_comes_back() -> None:
+    trained("ten")
+    preset = load_preset("digits", ["loss.distill=ten"]).preset
+    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
+    run = launch.create(asked("loss.distill=ten"), Path("runs"), run_id="student")
+    run.teacher.unlink()
+    with pytest.raises(CheckpointError, match=r"No such file.* put the teacher's best model\.safetensors there"):
+        build_teacher(run, preset, feed, CPU)
 
 
 def test_without_a_teacher_nothing_is_looked_for() -> None:
