@@ -155,3 +155,11 @@ def test_a_best_that_is_unknown_for_some_runs_is_noted(finish_run: FinishRun, ru
     (cell,) = cells_of(runs)
     assert cell.best is not None and cell.best.count == 1
     assert cell.notes == ("best is known of 1 of 2 runs",)
+
+
+def test_an_empty_setting_is_none() -> None:
+    assert label_words({"loss.distill": "", "neuron.learn": [], "optim.lr": 0.1}) == [
+        "loss.distill = none",
+        "neuron.learn = []",
+        "optim.lr = 0.1",
+    ]
