@@ -150,7 +150,7 @@ def _check_slope(surrogate: Surrogate) -> None:
     found = function(distance)
     if not distance.equal(unchanged):
         raise ValueError(
-            f"the surrogate {name} changes its distances in place; return a new tensor: x.abs(), no x.abs_()"
+            f"the surrogate {name} changes its distances in place; return a new tensor: abs(x), not x.abs_()"
         )
     if not isinstance(found, Tensor) or found.shape != distance.shape or found.dtype != distance.dtype:
         shape = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__

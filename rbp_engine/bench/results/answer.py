@@ -35,7 +35,8 @@ def explain(error: BaseException, own_code: Path) -> str:
     if isinstance(error, (UserError, UnsupportedOperation, ValueError, OSError)):
         return text
     if is_from_library(error):
-        return f"{type(error).__name__}: {text}. Take other images (--input), another network, or model.args that fit"
+        advice = "Take other images (--input), another network, or model.args that fit"
+        return f"{type(error).__name__}: {text.rstrip('.!')}. {advice}"
     traceback.print_exc()
     return f"{type(error).__name__}: {text}"
 

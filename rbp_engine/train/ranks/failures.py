@@ -69,8 +69,8 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     cause = _cause(error, code, world_size)
     if cause is Cause.ERROR and preset is not None and is_from_library(error) and not error_texts.is_of_cuda(text):
         unfit = f"{preset.model.name} cannot be trained on {preset.data.name}: {reason}"
-        advice = "" if "has no rule" in text else ". Take other images, another network, or model.args that fit"
-        return Failure(Cause.SETTINGS, unfit.removesuffix(".") + advice)
+        advice = "." if "has no rule" in text else ". Take other images, another network, or model.args that fit"
+        return Failure(Cause.SETTINGS, unfit.rstrip(".!") + advice)
     return Failure(cause, reason)
 
 
