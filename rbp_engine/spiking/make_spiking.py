@@ -14,7 +14,7 @@ from rbp_engine.spiking.conversion.activations import (
 )
 from rbp_engine.spiking.conversion.forward_source import Rewritten, rewrite
 from rbp_engine.spiking.conversion.fused_norms import is_fused, norm_and_neuron
-from rbp_engine.spiking.conversion.report import Part, SpikingReport
+from rbp_engine.spiking.conversion.report import NetworkPart, SpikingReport
 from rbp_engine.spiking.conversion.spikingjelly_map import is_spikingjelly_neuron, keywords_of
 from rbp_engine.spiking.neuron import LIF
 
@@ -45,8 +45,8 @@ class _Conversion:
         self._neuron = neuron
         self._rewritten: dict[type[nn.Module], Rewritten] = {}
         self._seen = set[nn.Module]()
-        self._replaced: list[Part] = []
-        self._kept: list[Part] = []
+        self._replaced: list[NetworkPart] = []
+        self._kept: list[NetworkPart] = []
 
     def report(self) -> SpikingReport:
         return SpikingReport(tuple(self._replaced), tuple(self._kept))
@@ -57,7 +57,7 @@ class _Conversion:
             return
         self._seen.add(module)
         if acts_on_positions(path, module):
-            self._kept.append(Part(class_name(module), "gets positions and no spikes", path))
+            self._kept.append(NetworkPart(class_name(module), "gets positions and no spikes", path))
             return
         children = [(name, child) for name, child in module.named_children() if not _is_replaced(child)]
         self._convert(path, module)
@@ -68,7 +68,7 @@ class _Conversion:
         """Replace the children and the functions of one module, but not what is in its children."""
         why = why_kept(module)
         if why:
-            self._kept.append(Part(class_name(module), why, path))
+            self._kept.append(NetworkPart(class_name(module), why, path))
         # Not `named_children()`, which leaves out a module's second name.
         for name, child in list(module._modules.items()):
             if child is not None and _is_replaced(child):
@@ -92,7 +92,7 @@ class _Conversion:
                 note = "with its parameters, learnt too" if list(module.parameters()) else "with its parameters"
             except ValueError as error:
                 note = f"not with its parameters: {error}"
-        self._replaced.append(Part(class_name(module), note, path))
+        self._replaced.append(NetworkPart(class_name(module), note, path))
         return self._neuron() if made is None else made
 
     def _rewrite(self, path: str, module: nn.Module) -> None:
@@ -101,7 +101,7 @@ class _Conversion:
             self._rewritten[kind] = rewrite(kind)
         found = self._rewritten[kind]
         if found.problem:
-            self._kept.append(Part(class_name(module), f"calls activations as functions: {found.problem}", path))
+            self._kept.append(NetworkPart(class_name(module), f"calls activations as functions: {found.problem}", path))
         if found.calls:
             module.__class__ = found.kind
         for call in found.calls:
@@ -109,7 +109,7 @@ class _Conversion:
 
     def _put(self, module: nn.Module, name: str, path: str, kind: str) -> None:
         setattr(module, name, self._neuron())
-        self._replaced.append(Part(kind, "", _join(path, name)))
+        self._replaced.append(NetworkPart(kind, "", _join(path, name)))
 
 
 def _is_replaced(module: nn.Module) -> bool:

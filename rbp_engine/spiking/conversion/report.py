@@ -7,7 +7,7 @@ _SHOWN = 3  # paths of one kind in a line
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """A part of a network: `kind` is its class or function, `path` its module, `note` what to know about it."""
 
     kind: str
@@ -19,8 +19,8 @@ class Part:
 class SpikingReport:
     """`replaced`: activations and neurons that are now neurons. `kept`: what no spiking network has, and stays."""
 
-    replaced: tuple[Part, ...]
-    kept: tuple[Part, ...]
+    replaced: tuple[NetworkPart, ...]
+    kept: tuple[NetworkPart, ...]
 
     def __str__(self) -> str:
         lines = [f"{len(self.replaced)} neurons in the place of:" if self.replaced else "no activation found"]
@@ -30,7 +30,7 @@ class SpikingReport:
         return "\n".join(lines)
 
 
-def _lines(parts: Iterable[Part]) -> list[str]:
+def _lines(parts: Iterable[NetworkPart]) -> list[str]:
     places: dict[tuple[str, str], list[str]] = {}
     for part in parts:
         places.setdefault((part.kind, part.note), []).append(part.path or "the network")
