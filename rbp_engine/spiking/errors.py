@@ -11,7 +11,7 @@ _NEURON: Final = "put a neuron there, neuron() or rbp_engine.spiking.LIF()"
 PUT_OURS: Final = "rbp_engine.spiking.make_spiking(network) puts LIF in their place"
 # What to do about the most common operations that have no rule.
 _INDICES: Final = "the indices differ from step to step"
-_RECURRENT: Final = "it is no layer of one timestep's spikes; put convolutions, attention or neurons there"
+_RECURRENT: Final = "recurrent layers have no rule; put convolutions, attention or neurons there"
 _ADVICE: Final = {
     "rrelu": _NEURON,
     **dict.fromkeys(("argmax", "argmin", "argsort", "sort"), _INDICES),

@@ -166,7 +166,7 @@ def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run: NewR
 def test_the_reason_of_a_failed_run_is_the_first_processs_error(failed_on_one: RunDirectory, look: Any) -> None:
     """The other process only reports that the first has gone."""
     verdict = look.end(failed_on_one)
-    assert verdict == Verdict("failed", "process 1: ValueError: page 7 is missing", Cause.OWN_CODE)
+    assert verdict == Verdict("failed", "process 1: sets.py line 5: ValueError: page 7 is missing", Cause.OWN_CODE)
     [error] = [event.body for event in read_events(failed_on_one.events(1)) if isinstance(event.body, ErrorRaised)]
     assert "in mine" in error.traceback and not error.about_others
     assert "page 7 is missing" in log_files(failed_on_one)["1"][1].read_text()
