@@ -241,7 +241,7 @@ REFUSED = {
         lambda x: torch.pow(x, exponent=nn.Parameter(torch.tensor(2.0))),
         "pow.*by position, not by keyword",
     ),
-    "recurrent layer": (lambda x: nn.LSTM(5, 3).double()(x[:, 0]), "lstm.*no layer of one timestep"),
+    "recurrent layer": (lambda x: nn.LSTM(5, 3).double()(x[:, 0]), "lstm.*recurrent layers have no rule"),
 }
 
 
