@@ -34,6 +34,11 @@ class FieldInfo:
         """Whether the value is a plain string, which an override takes literally."""
         return self.type in {"string", "choice"}
 
+    @property
+    def takes_several_words(self) -> bool:
+        """Whether the value is a list of strings, which an override takes as words with commas between."""
+        return self.type in {"array of strings", "array of choices"}
+
 
 def fields() -> list[FieldInfo]:
     """Every field of a preset, in the order of preset files."""

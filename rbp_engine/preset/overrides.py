@@ -36,7 +36,8 @@ def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]
     """Parse words `key=value`; of two for the same key the later one wins when they are applied.
 
     The value is TOML if it parses and the field is not a plain string, else the text itself: `T=6` is a number,
-    `method=bptt` needs no quotes. Returns the overrides and a problem for each invalid word.
+    `method=bptt` needs no quotes, and of a list of strings `run.tags=a,b` needs neither quotes nor brackets. Returns
+    the overrides and a problem for each invalid word.
     """
     known = {info.key: info for info in fields()}
     overrides: list[Override] = []
@@ -68,11 +69,20 @@ def _parse(word: str, known: dict[str, FieldInfo]) -> Override | Problem:
     key = SHORT_NAMES.get(written, written)
     info = known.get(key)
     if info is not None:
-        return Override(key, text if info.takes_words else _toml_value(text), word)
+        return Override(key, _value(text, info), word)
     parent, _, argument = key.rpartition(".")
     if argument and parent in known and known[parent].type.startswith("table"):
         return Override(key, _toml_value(text), word)
     return Problem(written, f"unknown key.{_suggestion(written, known)}", source=word)
+
+
+def _value(text: str, info: FieldInfo) -> Any:
+    if info.takes_words:
+        return text
+    value = _toml_value(text)
+    if info.takes_several_words and not isinstance(value, list):
+        return [part.strip() for part in text.split(",")]
+    return value
 
 
 def _toml_value(text: str) -> Any:
