@@ -4,42 +4,61 @@ Autograd would save every membrane, slope and reset of all T steps. This saves w
 backward of a batch norm needs anyway, and computes the membranes again.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels import lif, own_loop
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.steps import Dense, Static
 from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.own_neuron import OwnNeuron
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
+# The loops over time of a kind of neuron: from a current to its spikes [T, B, …], and from the current and ∂L/∂s
+# [T, B, …] to ∂L/∂I [T, B, …] and the gradients of what the neurons learn.
+Forward: TypeAlias = Callable[[Current], Tensor]
+Backward: TypeAlias = Callable[[Current, Tensor], tuple[Tensor, Sequence[Tensor]]]
+
 
 def fire(current: Current, parameters: LIFParameters) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT."""
-    inputs: list[Tensor | None] = [*parameters.learnt]
+    loops = partial(lif.spikes_only, parameters=parameters), partial(lif.gradient_through_time, parameters=parameters)
+    return _through_time(current, parameters.learnt, *loops)
+
+
+def fire_own(current: Current, neuron: OwnNeuron[Any]) -> Tensor:
+    """The same for a layer of neurons of one's own."""
+    loops = partial(own_loop.spikes_only, neuron=neuron), partial(own_loop.gradient_through_time, neuron=neuron)
+    return _through_time(current, tuple(neuron.learnable.values()), *loops)
+
+
+def _through_time(current: Current, learnt: Sequence[Tensor], forward: Forward, backward: Backward) -> Tensor:
+    inputs: list[Tensor | None] = [*learnt]
     for term in current.terms:
         inputs += [term.steps.values(), *term.parameters]
-    spikes: Tensor = FireThroughTime.apply(current, parameters, *inputs)
+    spikes: Tensor = FireThroughTime.apply(current, forward, backward, *inputs)
     return spikes
 
 
 class FireThroughTime(torch.autograd.Function):
     """Spikes of a `Current`.
 
-    Gradients go to λ and V_th where they are learnt, to the values of its terms, and to their batch norms' weights.
+    Gradients go to what the neurons learn, to the values of the current's terms, and to their batch norms' weights.
     """
 
     @staticmethod
-    def forward(ctx: Any, current: Current, parameters: LIFParameters, *inputs: Tensor | None) -> Tensor:
+    def forward(ctx: Any, current: Current, forward: Forward, backward: Backward, *inputs: Tensor | None) -> Tensor:
         ctx.save_for_backward(*(term.steps.values() for term in current.terms))
         ctx.terms = [(isinstance(term.steps, Static), term.normalisation) for term in current.terms]
-        ctx.parameters, ctx.timesteps = parameters, current.timesteps
-        return lif.spikes_only(current, parameters)
+        ctx.loop_backward, ctx.timesteps = backward, current.timesteps
+        return forward(current)
 
     @staticmethod
     @once_differentiable
@@ -48,18 +67,16 @@ class FireThroughTime(torch.autograd.Function):
             Term(Static(values) if static else Dense(values), known)
             for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
         ]
-        at_current, learnt = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, ctx.parameters)
+        at_current, learnt = ctx.loop_backward(Current(terms, ctx.timesteps), grad)
         gradients: list[Tensor | None] = [*learnt]
         for number, term in enumerate(terms):
-            first = 2 + len(learnt) + 3 * number
+            first = 3 + len(learnt) + 3 * number
             needed = ctx.needs_input_grad[first : first + 3]
-            gradients += gradients_of_term(term, at_current, needed)
-        return None, None, *gradients
+            gradients += _of_term(term, at_current, needed)
+        return None, None, None, *gradients
 
 
-def gradients_of_term(
-    term: Term, grad: Tensor, needed: tuple[bool, ...]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of the term's values, and of its batch norm's weight and bias."""
     known, values = term.normalisation, term.steps.values()
     if known is None:

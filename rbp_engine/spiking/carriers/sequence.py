@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd import bptt_neuron, own_neuron
+from rbp_engine.spiking.autograd import bptt_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
@@ -76,7 +76,7 @@ class SequenceTensor(DeferredSum):
 
     def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
         with_graph = torch.is_grad_enabled() and (self.current.requires_grad or bool(neuron.learnable))
-        return self.like((own_neuron.fire if with_graph else own_loop.spikes_only)(self.current, neuron))
+        return self.like((bptt_neuron.fire_own if with_graph else own_loop.spikes_only)(self.current, neuron))
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
