@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
-from rbp_engine.spiking.autograd.weighted import WeightInput
+from rbp_engine.spiking.autograd.weighted import WeightInput, per_dim
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
@@ -130,10 +130,6 @@ def max_pool2d_gradient(
 
     `out` has the shape of the output.
     """
-    pairs = [_pair(size) for size in (kernel_size, stride or kernel_size, padding, dilation)]
+    pairs = [per_dim(size, 2) for size in (kernel_size, stride or kernel_size, padding, dilation)]
     proxy: Tensor = MaxPool2dGradient.apply(rate, out, (*pairs, ceil_mode))
     return proxy
-
-
-def _pair(size: Any) -> list[int]:
-    return [size, size] if isinstance(size, int) else list(size) * (2 if len(size) == 1 else 1)

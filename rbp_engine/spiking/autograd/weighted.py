@@ -159,7 +159,7 @@ def _convolution(
     groups: int = 1,
 ) -> WeightedGradient:
     dims = weight.ndim - 2
-    stride, dilation = _per_dim(stride, dims), _per_dim(dilation, dims)
+    stride, dilation = per_dim(stride, dims), per_dim(dilation, dims)
     if padding == "valid":
         padding = 0
     if padding == "same":
@@ -167,7 +167,7 @@ def _convolution(
         if any(length % 2 for length in extent):
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
         padding = [length // 2 for length in extent]
-    return _of_geometry(weight, bias, Geometry(stride, _per_dim(padding, dims), dilation, False, [0] * dims, groups))
+    return _of_geometry(weight, bias, Geometry(stride, per_dim(padding, dims), dilation, False, [0] * dims, groups))
 
 
 def _transposed(
@@ -181,7 +181,7 @@ def _transposed(
     dilation: Any = 1,
 ) -> WeightedGradient:
     stride, padding, output_padding, dilation = (
-        _per_dim(value, weight.ndim - 2) for value in (stride, padding, output_padding, dilation)
+        per_dim(value, weight.ndim - 2) for value in (stride, padding, output_padding, dilation)
     )
     return _of_geometry(weight, bias, Geometry(stride, padding, dilation, True, output_padding, groups))
 
@@ -195,6 +195,7 @@ def _of_geometry(weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Wei
     return gradient
 
 
-def _per_dim(value: int | Sequence[int], dims: int) -> list[int]:
+def per_dim(value: int | Sequence[int], dims: int) -> list[int]:
+    """One number for each dimension, from one or several, as torch's functions take sizes."""
     values = [value] if isinstance(value, int) else list(value)
     return values * dims if len(values) == 1 else values
