@@ -32,17 +32,13 @@ from rbp_engine.spiking.tensor_like import TensorLike
 
 @dataclass
 class Membrane:
-    """What a neuron layer carries to the next timestep: v [B, …]; `trace` [B, …] is OTTT's, a_t = λ·a_{t−1} + s_t."""
+    """What a neuron layer carries to the next timestep.
 
-    v: Tensor
-    trace: Tensor | None = None
+    `v` [B, …] is the membrane, of a neuron of one's own its whole state: one tensor, or a tuple of several. `trace`
+    [B, …] is OTTT's, a_t = λ·a_{t−1} + s_t.
+    """
 
-
-@dataclass
-class OwnState:
-    """The same for neurons of a user's own, whose state is one tensor [B, …] or a tuple of several."""
-
-    state: Any
+    v: Any
     trace: Tensor | None = None
 
 
@@ -90,12 +86,12 @@ class StepTensor(TensorLike):
     def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
         return self.like(self.fire_own_once(neuron)[0])
 
-    def fire_own_once(self, neuron: OwnNeuron[Any]) -> tuple[Tensor, OwnState]:
+    def fire_own_once(self, neuron: OwnNeuron[Any]) -> tuple[Tensor, Membrane]:
         current = self._values
-        kept = self.state.record(OwnState, lambda: OwnState(neuron.start(current)))
-        before = kept.state if self.through_time else map_state(Tensor.detach, kept.state)
-        spikes, _, kept.state = neuron.timestep(before, current.to(membrane_dtype(current.dtype)))
-        return spikes.to(current.dtype), kept
+        membrane = self.state.record(Membrane, lambda: Membrane(neuron.start(current)))
+        before = membrane.v if self.through_time else map_state(Tensor.detach, membrane.v)
+        spikes, _, membrane.v = neuron.timestep(before, current.to(membrane_dtype(current.dtype)))
+        return spikes.to(current.dtype), membrane
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
@@ -131,12 +127,10 @@ class TraceTensor(StepTensor):
 
     def fire(self, parameters: LIFParameters) -> Self:
         spikes, membrane = self.charge_and_fire(parameters)
-        fired = spikes.detach()
         decay = parameters.decay
         if isinstance(decay, Tensor):
-            decay = decay.detach().to(fired.dtype)  # by channel it would turn a trace of low precision into float32
-        membrane.trace = fired if membrane.trace is None else decay * membrane.trace + fired
-        return type(self)(spikes, self.state, trace=membrane.trace)
+            decay = decay.detach().to(spikes.dtype)  # by channel it would turn a trace of low precision into float32
+        return self._traced(spikes, membrane, decay)
 
     def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
         if neuron.trace_decay is None:
@@ -145,10 +139,12 @@ class TraceTensor(StepTensor):
                 "OTTT trains the weights behind a neuron: set it to the share of its membrane that a timestep keeps, "
                 "or use another method (rate_m, rate_s, bptt, bptt_s, sltt)"
             )
-        spikes, kept = self.fire_own_once(neuron)
+        return self._traced(*self.fire_own_once(neuron), neuron.trace_decay)
+
+    def _traced(self, spikes: Tensor, membrane: Membrane, decay: float | Tensor) -> Self:
         fired = spikes.detach()
-        kept.trace = fired if kept.trace is None else neuron.trace_decay * kept.trace + fired
-        return type(self)(spikes, self.state, trace=kept.trace)
+        membrane.trace = fired if membrane.trace is None else decay * membrane.trace + fired
+        return type(self)(spikes, self.state, trace=membrane.trace)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
