@@ -15,6 +15,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
 from rbp_engine.spiking.carriers.step_state import StepState
+from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient, check_one_gradient_at_t_1
 
 T, B, C, EPS = 3, 2, 4, 1e-3
 SHAPE = (B, C, 3, 5)
@@ -297,15 +298,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_all_methods_have_one_gradient_at_t_1(layer):
-    found = {}
-    for method in METHODS:
-        torch.manual_seed(0)
-        model = Network(LAYERS[layer]()).double()
-        create_method(method, 1).step(model, random(B, 2, 6, 6), torch.tensor([0, 2]))
-        found[method] = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-    for method, gradient in found.items():
-        assert gradient.abs().max() > 1e-3
-        torch.testing.assert_close(gradient, found["bptt"], rtol=1e-9, atol=1e-12, msg=lambda m, n=method: n + m)
+    check_one_gradient_at_t_1(lambda: Network(LAYERS[layer]()), random(B, 2, 6, 6), torch.tensor([0, 2]))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -313,10 +306,8 @@ def test_all_methods_have_one_gradient_at_t_1(layer):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_it(method, layer, precision):
     torch.manual_seed(0)
-    model = Network(LAYERS[layer]())
-    images = torch.rand(T, B, 2, 6, 6)
-    create_method(method, T, precision=precision).step(model, images, torch.tensor([0, 2]))
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+    images, labels = torch.rand(T, B, 2, 6, 6), torch.tensor([0, 2])
+    check_every_parameter_gets_a_finite_gradient(lambda: Network(LAYERS[layer]()), method, images, labels, precision)
 
 
 def test_an_activation_in_place_changes_its_input_as_in_torch():

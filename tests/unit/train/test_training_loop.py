@@ -408,19 +408,24 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(third), whole[1], strict=True))
 
 
+def stop_at(attempt: Attempt, step: int) -> None:
+    """Ask the attempt to stop once it has recorded that step."""
+    recorded = attempt.recorder.step
+
+    def record_and_stop(progress: Progress, *rest: Any) -> None:
+        recorded(progress, *rest)
+        if progress.step == step:
+            attempt.stop.signal = "SIGTERM"
+
+    attempt.recorder.step = record_and_stop  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize("step", range(1, 3 * STEPS))
 def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
     run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], step: int
 ) -> None:
     first = Attempt(run, 1)
-    recorded = first.recorder.step
-
-    def stop_at(progress: Progress, *rest: Any) -> None:
-        recorded(progress, *rest)
-        if progress.step == step:
-            first.stop.signal = "SIGTERM"
-
-    first.recorder.step = stop_at  # type: ignore[method-assign]
+    stop_at(first, step)
     assert first.go() == "preempted"
     second = Attempt(run, 2)
     assert second.go() == "completed"
@@ -469,14 +474,7 @@ def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(
     assert [entry[:5] for entry in story(uninterrupted)] == [entry[:5] for entry in whole[0]]
 
     first = Attempt(run, 1, ema=0.5)
-    recorded = first.recorder.step
-
-    def stop_at(progress: Progress, *rest: Any) -> None:
-        recorded(progress, *rest)
-        if progress.step == step:
-            first.stop.signal = "SIGTERM"
-
-    first.recorder.step = stop_at  # type: ignore[method-assign]
+    stop_at(first, step)
     assert first.go() == "preempted"
     second = Attempt(run, 2, ema=0.5)
     assert second.go() == "completed"
@@ -497,14 +495,7 @@ def test_heads_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
     assert expected.go() == "completed"
 
     first = Attempt(run, 1, heads=["2", "6"])
-    recorded = first.recorder.step
-
-    def stop_at(progress: Progress, *rest: Any) -> None:
-        recorded(progress, *rest)
-        if progress.step == step:
-            first.stop.signal = "SIGTERM"
-
-    first.recorder.step = stop_at  # type: ignore[method-assign]
+    stop_at(first, step)
     assert first.go() == "preempted"
     second = Attempt(run, 2, heads=["2", "6"])
     assert second.go() == "completed"
