@@ -5,7 +5,6 @@ backward of a batch norm needs anyway, and computes the membranes again.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -29,14 +28,22 @@ Backward: TypeAlias = Callable[[Current, Tensor], tuple[Tensor, Sequence[Tensor]
 
 def fire(current: Current, parameters: LIFParameters) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT."""
-    loops = partial(lif.spikes_only, parameters=parameters), partial(lif.gradient_through_time, parameters=parameters)
-    return _through_time(current, parameters.learnt, *loops)
+    return _through_time(
+        current,
+        parameters.learnt,
+        lambda current: lif.spikes_only(current, parameters),
+        lambda current, grad: lif.gradient_through_time(current, grad, parameters),
+    )
 
 
 def fire_own(current: Current, neuron: OwnNeuron[Any]) -> Tensor:
     """The same for a layer of neurons of one's own."""
-    loops = partial(own_loop.spikes_only, neuron=neuron), partial(own_loop.gradient_through_time, neuron=neuron)
-    return _through_time(current, tuple(neuron.learnable.values()), *loops)
+    return _through_time(
+        current,
+        tuple(neuron.learnable.values()),
+        lambda current: own_loop.spikes_only(current, neuron),
+        lambda current, grad: own_loop.gradient_through_time(current, grad, neuron),
+    )
 
 
 def _through_time(current: Current, learnt: Sequence[Tensor], forward: Forward, backward: Backward) -> Tensor:
