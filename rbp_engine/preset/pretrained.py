@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 # Larger than the weights of any network; to hash what is not weights would take minutes before anything is said.
 _LIMIT: Final = 64 * 1024**3
-_FILE: Final = "model.safetensors"
-#: Where a folder has weights: a checkpoint, and a run.
-_WITHIN: Final = (_FILE, f"checkpoints/best/{_FILE}")
+FILE: Final = "model.safetensors"
+#: Where a folder has weights: a checkpoint, and a run. A run killed while it replaced `best` may only have `best.old`.
+_WITHIN: Final = (FILE, f"checkpoints/best/{FILE}", f"checkpoints/best.old/{FILE}")
 
 
 def weights_file(path: Path) -> Path:
     """The file of weights that a path leads to: itself, or that of a checkpoint's or a run's folder."""
     if not path.is_dir():
         return path
-    return next((path / inner for inner in _WITHIN if (path / inner).is_file()), path / _WITHIN[-1])
+    return next((path / inner for inner in _WITHIN if (path / inner).is_file()), path / _WITHIN[1])
 
 
 def digest_of(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from rbp_engine.preset import LoadedPreset, experiment_hash, parse_resolved
 from rbp_engine.preset.load import Teacher
 from rbp_engine.preset.own_code import OwnCode, digests, names_of_code, own_file, read_own_code
+from rbp_engine.preset.pretrained import FILE, weights_file
 from rbp_engine.printable import one_line
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
@@ -22,7 +23,6 @@ from rbp_engine.settings.problems import PresetError
 from rbp_engine.untrusted_files import described, open_untrusted, parse_json
 
 FIELD = "loss.distill"
-WEIGHTS = "model.safetensors"
 _ENDS = (".safetensors", ".pth", ".pt")
 _PART = 2**20
 
@@ -50,7 +50,7 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     except OSError as error:
         raise _unusable(named, described(error)) from error
     except (KeyError, TypeError, ValueError, PresetError) as error:
-        message = f"{file} is damaged, or does not say which network it is of. Name a run, or a copy of its {WEIGHTS}"
+        message = f"{file} is damaged, or does not say which network it is of. Name a run, or a copy of its {FILE}"
         raise _unusable(named, message) from error
     for key, other in loaded.own_code.items():
         for one in own.values():
@@ -98,16 +98,16 @@ def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | No
     path = folder / os.path.expanduser(named)  # noqa: PTH111  # pathlib raises for an unknown ~user
     if (path / "run.json").is_file():
         return _best(RunDirectory(path), named), RunDirectory(path)
-    file = path / WEIGHTS if path.is_dir() else path
+    file = weights_file(path)
     around = RunDirectory(file.absolute().parent.parent.parent)
     return file, around if around.run_json.is_file() else None
 
 
 def _best(run: RunDirectory, named: str) -> Path:
-    for folder in (run.best, run.best.with_name("best.old")):
-        if (folder / WEIGHTS).is_file():
-            return folder / WEIGHTS
-    raise _unusable(named, f"{run.id} has no best weights yet")
+    file = weights_file(run.path)
+    if not file.is_file():
+        raise _unusable(named, f"{run.id} has no best weights yet")
+    return file
 
 
 def _own_code(file: Path, run: RunDirectory | None) -> dict[str, OwnCode]:

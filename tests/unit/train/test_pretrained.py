@@ -48,6 +48,16 @@ def test_what_torch_saved_is_taken_in_the_forms_that_people_save(
     torch.testing.assert_close(here.state_dict(), there.state_dict(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("folder", ["", "checkpoints/best", "checkpoints/best.old"])
+def test_a_folder_is_a_checkpoint_or_a_run_also_one_killed_while_it_replaced_its_best(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "there" / folder).mkdir(parents=True)
+    file = tmp_path / "there" / folder / "model.safetensors"
+    save_file(network().state_dict(), file)
+    assert loaded("there", tmp_path).preset.model.pretrained == str(file)
+
+
 def test_names_that_are_only_here_or_only_there_are_named() -> None:
     weights = network().state_dict()
     weights["extra"] = weights.pop("2.bias")
