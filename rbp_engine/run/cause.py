@@ -10,6 +10,12 @@ class Cause(StrEnum):
     UNKNOWN = ""
     # It was asked for: rbp stop, rbp kill, or a scheduler's signal. A resume continues.
     REQUEST = "request"
+    # A search has stopped it, because others do better. Its result counts as it is; a resume trains it to its end.
+    PRUNED = "pruned"
+    # It has completed before its last epoch, since the score had not improved for as long as its guard says.
+    EARLY_STOP = "early_stop"
+    # Its guard's budget of time or steps is used up. A resume continues with a larger one.
+    BUDGET = "budget"
     # A process was killed from outside, died without a report, or lost its connection to the others. The fault may not
     # return at the next start, which is what retries are for.
     LOST_PROCESS = "lost_process"
@@ -41,6 +47,11 @@ class Cause(StrEnum):
     def is_transient(self) -> bool:
         """Whether the run may be restarted without a user's decision."""
         return self is Cause.LOST_PROCESS
+
+    @property
+    def can_be_asked_for(self) -> bool:
+        """Whether a run ends with this cause if the request to stop it says so."""
+        return self in (Cause.REQUEST, Cause.PRUNED, Cause.BUDGET)
 
     @property
     def wants_new_run(self) -> bool:

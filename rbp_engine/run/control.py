@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import psutil
 
+from rbp_engine.printable import one_line
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
 from rbp_engine.run.files.run_json import last_attempt
+from rbp_engine.run.files.stop_request import StopRequest, write_stop_request
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.queue.transitions import withdraw
@@ -25,18 +27,22 @@ POLL_S = 0.1
 UNRELATED = "another user's or not one of its own"
 
 
-def request_stop(run: RunDirectory) -> None:
+def request_stop(run: RunDirectory, cause: Cause = Cause.REQUEST, reason: str = "") -> None:
     """Ask the worker to save at the next step boundary and end as `stopped`; returns at once.
 
-    A queued run leaves the queue and is then stopped. Raises RunError if the run's folders contain links,
-    Untrusted if it is another user's.
+    It ends with this cause and reason, unless it has been asked before. A queued run leaves the queue and is then
+    stopped. Raises RunError if the run's folders contain links, Untrusted if it is another user's, ValueError if the
+    cause is not one that is asked for.
     """
+    if not cause.can_be_asked_for:
+        raise ValueError(f"nobody asks a run to stop with the cause {cause!r}")
+    request = StopRequest(cause, one_line(reason))
     trust.require_own(run)
     refuse_links(run)
-    if withdraw(run):
+    if withdraw(run, request):
         return
     try:
-        inside.touch(run.stop_request, run.path)
+        write_stop_request(run, request)
     except OSError as error:
         raise RunError(f"cannot write {run.stop_request}: {error.strerror}") from error
 

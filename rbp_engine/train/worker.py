@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.phase import Phase
@@ -57,7 +56,8 @@ def main(folder: str) -> int:
         if status == "completed":
             journal.end(status, "")
         else:
-            journal.end(status, f"{stop.reason(status)}, saved at step {summary.step}", Cause.REQUEST)
+            cause, why = stop.why(status)
+            journal.end(status, f"{why}, saved at step {summary.step}", cause)
     except BaseException as error:
         # torch's handler would raise again while the end is being recorded if a loader process has died.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

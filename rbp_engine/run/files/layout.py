@@ -119,7 +119,7 @@ class RunDirectory:
 
     @property
     def stop_request(self) -> Path:
-        """Its presence asks the worker to save and end."""
+        """Its presence asks the worker to save and end; `stop_request.py` reads why."""
         return self.control / "stop"
 
     @property

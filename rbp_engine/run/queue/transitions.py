@@ -5,6 +5,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.stop_request import PLAIN, StopRequest
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import damaged_entries, entry_of
@@ -23,7 +24,7 @@ def discard(reference: str) -> list[str]:
     return [entry.id for entry in found]
 
 
-def withdraw(run: RunDirectory) -> bool:
+def withdraw(run: RunDirectory, request: StopRequest = PLAIN) -> bool:
     """Take a run out of the queue and mark it `stopped`; False if it is not queued, or has just been started.
 
     Raises RunError if this user may not write that, Untrusted for another user's run.
@@ -35,8 +36,10 @@ def withdraw(run: RunDirectory) -> bool:
         if judge(run).status != "queued":
             return False
         reason = "taken out of the queue" if read_run_json(run).attempt else "never started: taken out of the queue"
+        if request.cause is not Cause.REQUEST:
+            reason = f"{request.sentence}; {reason}"
         try:
-            write_status(run, "stopped", reason, Cause.REQUEST)
+            write_status(run, "stopped", reason, request.cause)
         except PermissionError as error:  # it has become another user's
             drop(run)
             raise RunError(f"took {run.id} out of the queue, but may not write {run.summary_json}") from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import last_attempt
+from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.error_texts import cause_of_older
 from rbp_engine.run.status.post_mortem import diagnose
@@ -81,7 +82,8 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     if summary.status == "running" and idle > stall_patience_s(summary):
         return Verdict("stalled", f"no step for {idle:.0f} s (step {summary.step})")
     if summary.status == "running" and run.stop_request.exists():
-        return Verdict("stopping", "asked to stop: it saves after its step, and ends")
+        request = read_stop_request(run)
+        return Verdict("stopping", f"{request.sentence}: it saves after its step, and ends")
     return Verdict(summary.status, summary.reason)
 
 

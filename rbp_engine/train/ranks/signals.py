@@ -4,7 +4,9 @@ import signal
 import time
 from types import FrameType
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.stop_request import read_stop_request
 
 LOOK_EVERY_S = 0.2
 # In order of priority: of several processes, the largest index decides for all.
@@ -40,8 +42,10 @@ class StopFlag:
             return ENDS.index("stopped")
         return ENDS.index("preempted") if self.signal else 0
 
-    def reason(self, status: str) -> str:
-        """The reason why training ended with this status."""
+    def why(self, status: str) -> tuple[Cause, str]:
+        """The cause and the reason why training ended with this status."""
         if status == "stopped":
-            return "asked to stop"
-        return f"received {self.signal}" if self.signal else "another process of the run received a signal"
+            request = read_stop_request(self.run)
+            return request.cause, request.sentence
+        received = f"received {self.signal}" if self.signal else "another process of the run received a signal"
+        return Cause.REQUEST, received

@@ -106,10 +106,10 @@ def _field(name: str, record: "RunRecord") -> str:
 
 
 def _status(record: "RunRecord") -> str:
-    """The status with its sign; with its reason, unless the run has completed."""
+    """The status with its sign; with its reason, which a run that has completed has only if it ended early."""
     verdict = record.verdict
     sign = SIGNS.get(verdict.status, " ")
-    reason = f": {verdict.reason}" if verdict.reason and verdict.status != "completed" else ""
+    reason = f": {verdict.reason}" if verdict.reason else ""
     return f"{sign} {verdict.status}{reason}"
 
 

@@ -55,7 +55,7 @@ def picture(record: RunRecord, history: "History", hint: str, phase: str, room: 
     ]
     if alert := history.newest_alert:
         below.append(Text(f"! {sentence(alert)}", style="yellow", no_wrap=True, overflow="ellipsis"))
-    if verdict.reason and verdict.status != "completed":
+    if verdict.reason:
         below.append(Text(cell(verdict.reason), style=STYLES.get(verdict.status, ""), overflow="fold"))
     if hint and verdict.live:
         below.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))

@@ -42,6 +42,8 @@ def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Ru
         why = f"{status}, but no sign of life for {fmt.duration(silence)}; lost after {LOST_AFTER_S:.0f}s"
         return RunState("stale", why, _keys(key_of, ("kill", "kills it")))
     doing = str(one_line(sight.summary.phase)) if status in ("starting", "running") else ""
+    if status == "completed":  # one that ended early has a reason, too
+        why = " · ".join(filter(None, (why, _usually(status, sight))))
     return RunState(status, why or _usually(status, sight), _advice(sight, key_of), doing)
 
 

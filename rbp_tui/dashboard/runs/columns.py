@@ -72,7 +72,7 @@ def _eta(record: RunRecord) -> str:
 
 
 def _failure(record: RunRecord) -> str:
-    return "" if record.verdict.status == "completed" else record.verdict.reason
+    return record.verdict.reason
 
 
 def _named(record: RunRecord) -> str:

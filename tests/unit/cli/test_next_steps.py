@@ -111,6 +111,7 @@ def test_after_an_error_in_own_code_the_same_command_with_a_corrected_file_is_ad
             Cause.DATA,
             ["rbp data check digits", "rbp resume here (once the data are in order)", "rbp logs here"],
         ),
+        ("stopped", Cause.PRUNED, ["rbp resume here (to train it to its end after all)", "rbp logs here"]),
         ("running", Cause.UNKNOWN, []),
     ],
 )
@@ -125,4 +126,5 @@ def test_each_cause_has_at_most_one_kind_of_advice():
         Cause.UNKNOWN,
         Cause.REQUEST,
         Cause.LOST_PROCESS,
+        Cause.EARLY_STOP,
     }
