@@ -63,6 +63,8 @@ class Figure(Section):
     top1: float | Literal["not known"] = field(
         "not known", "place", "fraction", 'Top-1 accuracy as a fraction in [0, 1], or "not known".'
     )
+    std: float = field(0.0, "place", "fraction", "Its sample standard deviation over runs; 0: not known.", ge=0, le=1)
+    runs: int = field(0, "place", "", "The number of runs that it is the mean of; 0: not known.", ge=0, le=MOST_STEPS)
 
     @field_validator("top1", mode="wrap")
     @classmethod

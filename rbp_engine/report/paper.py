@@ -9,18 +9,36 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rbp_engine.preset import LoadedPreset, PresetError, list_presets, load_preset
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.settings import differing, settings
+from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.schema import Figure, Preset
 
 #: A top-1 fraction, "not known" if the paper's figure is not available, None if the preset names no such cell.
 Published: TypeAlias = float | Literal["not known"] | None
 
 SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class PaperCell:
+    """A published accuracy: the `preset` with this method and timesteps is to reproduce it, as runs of `experiment`.
+
+    `interval` is half of the 95 % confidence interval of the published mean, None if it is not known.
+    """
+
+    preset: str
+    data: str
+    network: str
+    method: str
+    timesteps: int
+    published: Published
+    interval: float | None
+    experiment: str
 
 
 @dataclass(frozen=True)
@@ -68,8 +86,7 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
 def missing_runs(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[list[MissingRun], list[str]]:
     """Every missing run of the paper's cells in `presets` (default: all); messages on cells that cannot be trained.
 
-    A cell has the method and timesteps of one of the figures in the preset, and otherwise the preset's settings; it
-    is complete with completed runs of the seeds 1 to 3.
+    A cell is complete with completed runs of the seeds 1 to 3.
     """
     done: set[tuple[str, int]] = set()
     live: dict[tuple[str, int], str] = {}
@@ -83,7 +100,22 @@ def missing_runs(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> t
             done.add(key)
         elif verdict.live:
             live[key] = run.id
-    missing: list[MissingRun] = []
+    cells, problems = paper_cells(presets)
+    missing = [
+        MissingRun(cell.preset, cell.method, cell.timesteps, seed, live.get((cell.experiment, seed)), cell.data)
+        for cell in cells
+        for seed in SEEDS
+        if (cell.experiment, seed) not in done
+    ]
+    return missing, problems
+
+
+def paper_cells(presets: Sequence[str] = ()) -> tuple[list[PaperCell], list[str]]:
+    """The cells of the published tables in `presets` (default: all), and messages on those that cannot be trained.
+
+    A cell has the method and timesteps of one of the figures in the preset, and otherwise the preset's settings.
+    """
+    found: list[PaperCell] = []
     problems: list[str] = []
     for entry in list_presets():
         if presets and entry.name not in presets:
@@ -93,16 +125,26 @@ def missing_runs(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> t
         except PresetError as error:
             problems.append(f"preset {entry.name}: {error}")
             continue
-        for (method, timesteps), experiment in cells.items():
+        figures = entry.preset.paper.figures if entry.preset and entry.preset.paper else []
+        for figure in figures:
+            experiment = cells[(figure.method, figure.timesteps)]
             if isinstance(experiment, PresetError):
-                problems.append(f"preset {entry.name}, {method}, T = {timesteps}: {experiment}")
+                problems.append(f"preset {entry.name}, {figure.method}, T = {figure.timesteps}: {experiment}")
                 continue
-            missing += [
-                MissingRun(entry.name, method, timesteps, seed, live.get((experiment, seed)), entry.group)
-                for seed in SEEDS
-                if (experiment, seed) not in done
-            ]
-    return missing, problems
+            assert entry.preset is not None
+            found.append(
+                PaperCell(
+                    preset=entry.name,
+                    data=entry.group,
+                    network=entry.preset.model.name,
+                    method=figure.method,
+                    timesteps=figure.timesteps,
+                    published=figure.top1,
+                    interval=_interval(figure),
+                    experiment=experiment,
+                )
+            )
+    return found, problems
 
 
 def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:
@@ -116,6 +158,12 @@ def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:
         except PresetError as error:
             cells[(figure.method, figure.timesteps)] = error
     return cells
+
+
+def _interval(figure: "Figure") -> float | None:
+    if figure.top1 == "not known" or not figure.std or figure.runs < 2:
+        return None
+    return Spread(figure.top1, figure.std, figure.runs).interval
 
 
 def _words(method: str, timesteps: int) -> list[str]:

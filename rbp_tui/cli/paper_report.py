@@ -1,4 +1,4 @@
-"""`rbp report --missing`: the runs that the published tables lack."""
+"""`rbp report --paper` and `--missing`: published accuracies beside ours, and the runs that would measure them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 import typer
 
 from rbp_engine.printable import visible
-from rbp_tui.cli.output import print_json, print_lines, say
+from rbp_tui.cli.output import cell, print_json, print_lines, print_rich, say
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rbp_engine.report.paper import MissingRun
+    from rbp_engine.report.reproduction import Reproduction
 
 
 def print_missing(
     runs: Path, runs_dir: Path | None, presets: Sequence[str], *, everything: bool, as_json: bool
 ) -> None:
     """Print the commands of missing runs: those whose data is here first, the others only if asked for."""
-    from rbp_engine.preset import list_presets
     from rbp_engine.report.paper import missing_runs
     from rbp_engine.run.store.store import run_directories
-    from rbp_engine.settings.spelling import did_you_mean
 
-    known = [entry.name for entry in list_presets()]
-    if unknown := [name for name in presets if name not in known]:
-        raise typer.BadParameter(f"no preset is called '{unknown[0]}'.{did_you_mean(unknown[0], known)}")
+    require_presets(presets)
     missing, troubles = missing_runs(run_directories(runs), presets)
     if as_json:
         print_json([vars(one) | {"command": one.command(runs_dir)} for one in missing])
@@ -55,12 +55,123 @@ def _absent_data(names: Iterable[str]) -> set[str]:
 def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidden: int) -> str:
     """How many runs are left to train, how many of them lack which data, and how to see what is not shown."""
     without = Counter(one.data for one in to_do if one.data in absent)
-    text = f"{run_count(len(to_do))} to train"
+    text = f"{fmt.counted(len(to_do), 'run')} to train"
     if without:
         names = ", ".join(f"{name} {count}" for name, count in without.most_common())
         text += f", {without.total()} of them without data here: {names} (rbp data list)"
     return f"{text}; --all prints their commands" if hidden else text
 
 
-def run_count(runs: int) -> str:
-    return f"{runs} run{'' if runs == 1 else 's'}"
+def print_reproductions(
+    runs: Path, presets: Sequence[str], *, everything: bool, include_unfinished: bool, as_json: bool
+) -> None:
+    """Print for each published accuracy whether the runs here reproduce it.
+
+    Cells that no source gives a figure for are shown if there are runs of them, or with `everything`.
+    """
+    from rbp_engine.report.collect import collect
+    from rbp_engine.report.paper import paper_cells
+    from rbp_engine.report.reproduction import reproductions
+    from rbp_engine.run.store.store import run_directories
+
+    require_presets(presets)
+    cells, troubles = paper_cells(presets)
+    entries, _ = collect(run_directories(runs), include_unfinished=include_unfinished)
+    found = reproductions(cells, entries)
+    if as_json:
+        print_json([reproduction_plain(one) for one in found])
+    else:
+        shown = [one for one in found if everything or one.last is not None or isinstance(one.cell.published, float)]
+        if shown:
+            print_rich(_reproduction_table(shown))
+        say("[dim]{}[/]", _reproduction_text(found, hidden=len(found) - len(shown)))
+    for trouble in troubles:
+        say("[yellow]left out[/] {}", trouble)
+
+
+def require_presets(names: Sequence[str]) -> None:
+    """Raise BadParameter for a name that no preset has."""
+    from rbp_engine.preset import list_presets
+    from rbp_engine.settings.spelling import did_you_mean
+
+    known = [entry.name for entry in list_presets()]
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"no preset is called '{unknown[0]}'.{did_you_mean(unknown[0], known)}")
+
+
+def reproduction_plain(one: "Reproduction") -> dict[str, object]:
+    """A published accuracy and ours for JSON; accuracies are fractions."""
+    cell = one.cell
+    return {
+        "preset": cell.preset,
+        "data": cell.data,
+        "network": cell.network,
+        "method": cell.method,
+        "timesteps": cell.timesteps,
+        "experiment": cell.experiment,
+        "paper": cell.published,
+        "answer": one.answer,
+        "last": vars(one.last) if one.last else None,
+        "best": vars(one.best) if one.best else None,
+        "difference": one.difference,
+        "interval": one.interval,
+        "missing_seeds": one.missing,
+    }
+
+
+def _reproduction_table(found: "Sequence[Reproduction]") -> "Table":
+    from rich.table import Table
+
+    from rbp_engine.report import names
+    from rbp_engine.report.tables import spread_text
+
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    for head in ("data set", "network", "method"):
+        table.add_column(head, no_wrap=True)
+    for head in ("T", "paper %", "last %"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("reproduced?")
+    for one in found:
+        place = one.cell
+        words = (
+            names.data_set(place.data),
+            names.network(place.network),
+            fmt.method(place.method),
+            str(place.timesteps),
+            fmt.percent(place.published) if isinstance(place.published, float) else "–",
+            spread_text(one.last),
+            _answer_text(one),
+        )
+        table.add_row(*map(cell, words))
+    return table
+
+
+def _answer_text(one: "Reproduction") -> str:
+    """As `yes: −0.11 within ± 1.24`, short enough for 80 columns."""
+    from rbp_engine.report.reproduction import Answer
+
+    if one.answer is Answer.UNDECIDED:
+        return "undecided: one run" if isinstance(one.cell.published, float) else "no published figure"
+    if one.difference is None or one.interval is None:
+        return one.answer
+    found = "yes: {} within ± {}" if one.answer is Answer.REPRODUCED else "no: {} beyond ± {}"
+    return found.format(fmt.points(one.difference), fmt.percent(one.interval))
+
+
+def _reproduction_text(found: "Sequence[Reproduction]", *, hidden: int) -> str:
+    """How many cells have which answer, and what the interval is."""
+    from rbp_engine.report.reproduction import Answer
+
+    counts = Counter(one.answer for one in found)
+    parts = [f"{counts[answer]} {answer}" for answer in Answer if counts[answer]]
+    text = f"{fmt.counted(len(found), 'cell')}: {', '.join(parts)}"
+    if hidden:
+        text += f"; {hidden} of them have no published figure (--all shows them)"
+    if counts[Answer.REPRODUCED] + counts[Answer.NOT_REPRODUCED]:
+        text += (
+            "\nreproduced: the last accuracy differs by no more than half of the 95 % interval of the published mean, "
+            "or of ours where the paper gives none"
+        )
+    if todo := sum(len(one.missing) for one in found if isinstance(one.cell.published, float)):
+        text += f"\n{fmt.counted(todo, 'run')} would complete the published cells: rbp report --missing"
+    return text

@@ -11,7 +11,8 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, print_lines, print_rich, say
-from rbp_tui.cli.paper_report import print_missing, run_count
+from rbp_tui.cli.paper_report import print_missing, print_reproductions
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -88,19 +89,25 @@ def report(
     form: Annotated[
         Format | None, typer.Option("--format", help="The output format; a table if left out.", show_default=False)
     ] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="For each published accuracy: do the runs here reproduce it?")
+    ] = False,
     missing: Annotated[
         bool,
         typer.Option(
             "--missing", help="Print the commands that would fill the paper's empty cells, where the data is here."
         ),
     ] = False,
-    all_commands: Annotated[bool, typer.Option("--all", help="With --missing: those without data here, too.")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="With --missing: those without data here; with --paper: cells without a figure."),
+    ] = False,
     preset: Annotated[
         list[str] | None,
         typer.Option(
             "--preset",
             metavar="P",
-            help="With --missing: only of this preset, all of them.",
+            help="With --missing or --paper: only of this preset, all of them.",
             show_default=False,
             autocompletion=completion.presets,
         ),
@@ -127,16 +134,27 @@ def report(
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
     form = Format.JSON if as_json else form or Format.TABLE
     runs = runs_directory(runs_dir)
-    if missing:
+    if paper and missing:
+        raise typer.BadParameter("--paper and --missing are two questions: leave one of them out")
+    if missing or paper:
         if form not in (Format.TABLE, Format.JSON):
-            raise typer.BadParameter(f"--missing prints commands or JSON, not {form}")
+            raise typer.BadParameter(f"--{'paper' if paper else 'missing'} prints text or JSON, not {form}")
         if query:
-            raise typer.BadParameter("a query chooses runs that are there; with --missing, name a --preset")
-        print_missing(runs, runs_dir, preset or [], everything=all_commands, as_json=form is Format.JSON)
+            raise typer.BadParameter("a query chooses runs that are there; with --paper or --missing, name a --preset")
+        if paper:
+            print_reproductions(
+                runs,
+                preset or [],
+                everything=everything,
+                include_unfinished=include_unfinished,
+                as_json=form is Format.JSON,
+            )
+            return
+        print_missing(runs, runs_dir, preset or [], everything=everything, as_json=form is Format.JSON)
         return
-    if preset or all_commands:
+    if preset or everything:
         raise typer.BadParameter(
-            f"{'--preset' if preset else '--all'} needs --missing; a query chooses runs: 'T=4 digits'"
+            f"{'--preset' if preset else '--all'} needs --missing or --paper; a query chooses runs: 'T=4 digits'"
         )
     chosen = fitting_runs(runs, query) if query else run_directories(runs)
     entries, excluded = collect(chosen, include_unfinished=include_unfinished)
@@ -237,7 +255,7 @@ def _draw(
         ids = sorted(entry.run.id for entry in entries)
         print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})
     else:
-        say("drew {} into {}", run_count(len(entries)), output)
+        say("drew {} into {}", fmt.counted(len(entries), "run"), output)
 
 
 def _print_cells(form: Format, cells: "list[Cell]", excluded: "list[ExcludedRun]", runs: Path) -> None:
@@ -287,6 +305,6 @@ def _letters(labels: Sequence[str]) -> dict[str, str]:
 def _report_excluded(excluded: "list[ExcludedRun]") -> None:
     if not excluded:
         return
-    say("[yellow]left out {}[/]", run_count(len(excluded)))
+    say("[yellow]left out {}[/]", fmt.counted(len(excluded), "run"))
     for run in excluded:
         say("  {}  [dim]{}[/]", run.id, run.reason)

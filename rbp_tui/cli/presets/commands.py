@@ -181,7 +181,7 @@ def _paper_figures(name: str, preset: "Preset") -> list[dict[str, Any]]:
     paper = preset.paper
     assert paper is not None
     figures = [figure.model_dump() for figure in paper.figures]
-    own = {"method": preset.method.name, "timesteps": preset.method.timesteps, "top1": None}
+    own = {"method": preset.method.name, "timesteps": preset.method.timesteps, "top1": None, "std": 0.0, "runs": 0}
     about = {"preset": name, "cell": paper.cell, "source": paper.source, "note": paper.note}
     return [about | figure for figure in figures or [own]]
 

@@ -200,7 +200,10 @@ def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
         ("T", ["method.timesteps"]),
         ("model", ["model.name", "model.args", "model.init", "model.pretrained", "model.pretrained_sha256"]),
         ("decay", ["neuron.decay"]),
-        ("paper.figures", [f"paper.figures{end}" for end in ("", "[].method", "[].timesteps", "[].top1")]),
+        (
+            "paper.figures",
+            [f"paper.figures{end}" for end in ("", "[].method", "[].timesteps", "[].top1", "[].std", "[].runs")],
+        ),
     ],
 )
 def test_the_schema_of_a_field_a_section_or_a_short_name(rbp: Rbp, word: str, keys: list[str]) -> None:

@@ -67,6 +67,8 @@ def test_json_has_an_object_for_each_figure() -> None:
             "method": "bptt",
             "timesteps": timesteps,
             "top1": top1,
+            "std": 0.0,
+            "runs": 0,
         }
         for timesteps, top1 in ((2, 0.5), (4, "not known"))
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.report.paper import MissingRun, missing_runs, published
+from rbp_engine.report.paper import MissingRun, missing_runs, paper_cells, published
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_directories
 
@@ -93,3 +93,11 @@ def test_a_command_survives_the_shell() -> None:
     assert words == [
         "rbp", "train", "my preset", "method=rate_m", "T=4", "seed=1", "--runs-dir", "/some where/runs",
     ]  # fmt: skip
+
+
+def test_a_figure_with_its_deviation_and_number_of_runs_has_an_interval(presets: Path) -> None:
+    figure = '{ method = "bptt", timesteps = 2, top1 = 0.9, std = 0.002, runs = 3 }'
+    (presets / "exact.toml").write_text(f"[method]\ntimesteps = 2\n[paper]\nfigures = [{figure}]\n")
+    ((exact,), _) = paper_cells(["exact"])
+    assert exact.interval == pytest.approx(4.302653 * 0.002 / 3**0.5, rel=1e-5)
+    assert all(one.interval is None for one in paper_cells(["cell"])[0])
