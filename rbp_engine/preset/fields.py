@@ -1,5 +1,6 @@
 """The fields of a preset as plain data, for `rbp presets schema`, editors and error messages."""
 
+import functools
 import types
 import typing
 from dataclasses import dataclass
@@ -42,9 +43,14 @@ class FieldInfo:
 
 def fields() -> list[FieldInfo]:
     """Every field of a preset, in the order of preset files."""
+    return list(_fields())
+
+
+@functools.cache
+def _fields() -> tuple[FieldInfo, ...]:
     from rbp_engine.preset.schema import Preset
 
-    return list(_walk(Preset, ""))
+    return tuple(_walk(Preset, ""))
 
 
 def choices(key: str) -> tuple[str, ...]:
