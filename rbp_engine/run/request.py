@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields, load_preset
+from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import read_dispatch, read_run_json
 from rbp_engine.run.files.summary import load_summary
-from rbp_engine.run.pair import Pair
 from rbp_engine.settings.machine import runs_directory
 
 MOST_RUNS = 1000
@@ -44,7 +44,7 @@ class LaunchRequest:
     inexact: bool = False
     typed: tuple[str, ...] = ()
     original: RunDirectory | None = None
-    pair: Pair | None = None
+    pair: Varied | None = None
 
     @classmethod
     def like(cls, run: RunDirectory) -> "LaunchRequest":
@@ -169,7 +169,7 @@ class LaunchRequest:
         _refuse_same(self.pair, presets)
         return presets
 
-    def _refuse_contradictions(self, pair: Pair) -> None:
+    def _refuse_contradictions(self, pair: Varied) -> None:
         if self.run_id is not None:
             raise RunError("--id names one run, and --pair makes several")
         given = [word for word in self.overrides if pair.key in _names(word)]
@@ -214,7 +214,7 @@ def _names(word: str) -> tuple[str, str]:
     return name, SHORT_NAMES.get(name, name)
 
 
-def _refuse_same(pair: Pair, presets: Sequence[LoadedPreset]) -> None:
+def _refuse_same(pair: Varied, presets: Sequence[LoadedPreset]) -> None:
     """Refuse values that leave the experiment as it is: no comparison could tell their runs apart."""
     first: dict[str, str] = {}
     for word, loaded in zip(pair.words, presets, strict=True):

@@ -14,7 +14,7 @@ from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.run_text import short, status_text, title
 
 if TYPE_CHECKING:
-    from rbp_engine.run.pair import Pair
+    from rbp_engine.preset.sweep.varied import Varied
     from rbp_engine.run.request import LaunchRequest
 
 #: More runs than these are not named one by one in a command.
@@ -64,7 +64,7 @@ def print_results(
         say("  next: rbp ls  ·  rbp report  ·  rbp runs compare {}", " ".join(run.id[-4:] for run in runs[:2]))
 
 
-def _print_differences(pair: "Pair", completed: Sequence[Sequence[Summary]]) -> None:
+def _print_differences(pair: "Varied", completed: Sequence[Sequence[Summary]]) -> None:
     """The mean difference of each value to the first one over the seeds that both have, with its interval."""
     from rbp_engine.report.spread import paired
     from rbp_tui.text.comparison_columns import difference_text

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetError, read_resolved
+from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.pair import Pair, parse_pair
+from rbp_engine.run.pair import parse_pair
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
@@ -35,7 +36,7 @@ def request(text: str, *words: str, **more: object) -> LaunchRequest:
 
 @given(st.sampled_from(["T", "method", "model.args", "neuron.surrogate_args.alpha"]), st.lists(values, min_size=2))
 def test_a_pair_is_read_as_it_is_written_with_lists_as_single_values(name: str, listed: list[str]) -> None:
-    pair = Pair(name, tuple(listed))
+    pair = Varied(name, tuple(listed))
     assert parse_pair(str(pair)) == pair
     assert pair.words == tuple(f"{name}={value}" for value in listed)
 
