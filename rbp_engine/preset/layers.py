@@ -7,6 +7,9 @@ from typing import Any
 from rbp_engine.settings.documents import Document
 from rbp_engine.settings.lines import KeyPath
 
+#: What a preset file says that is no setting.
+APART = frozenset({"extends", "sweep"})
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -90,7 +93,7 @@ class Layers:
         """Put a document, called `name` in messages, over what there is."""
         file = _File(name, document.lines)
         for key, value in document.values.items():
-            if key == "extends" or (inherited and key in {"title", "description", "paper"}):
+            if key in APART or (inherited and key in {"title", "description", "paper"}):
                 continue
             if not isinstance(value, dict) or key == "paper":
                 self.values[key] = value

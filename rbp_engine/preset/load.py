@@ -23,6 +23,8 @@ from rbp_engine.preset.own_code import (
 )
 from rbp_engine.preset.pretrained import with_weights
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
+from rbp_engine.preset.sweep.check import read_sweep
+from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.validate import problems_without_parents, validate
 from rbp_engine.settings.documents import Document, parse_document, read_document
 from rbp_engine.settings.lines import dotted
@@ -52,6 +54,7 @@ class LoadedPreset:
     `label` is its name, with the network, neuron or data set that an override has replaced. `sources` maps every dotted
     key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
     `own_code` has the user's own files, by the field that names one. `teacher` is found by `rbp_engine/run/teacher.py`.
+    `sweep` is what `rbp sweep` varies, None if the preset says nothing of it; no run reads it.
     """
 
     preset: "Preset"
@@ -62,6 +65,7 @@ class LoadedPreset:
     experiment: str
     own_code: dict[str, OwnCode]
     teacher: Teacher | None = None
+    sweep: SweepSection | None = None
 
 
 def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None = None) -> LoadedPreset:
@@ -102,10 +106,11 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
     layers = stack([(document, shown(document.path)) for document in documents])
     own = {section: layers.written((section, "name")) for section in ("model", "neuron", "data")}
     words, problems = parse_overrides(overrides)
+    sweep, its_problems = read_sweep(documents)
     for override in words:
         key = tuple(override.key.split("."))
         layers.override(key, override.value, override.word)
-    preset = with_weights(validate(layers, source, problems), layers, source)
+    preset = with_weights(validate(layers, source, [*problems, *its_problems]), layers, source)
     own_code = _own_code(preset, layers, source, code)
     return LoadedPreset(
         preset=preset,
@@ -115,6 +120,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
         sources=_sources(layers),
         experiment=experiment_hash(preset, digests(own_code)),
         own_code=own_code,
+        sweep=sweep,
     )
 
 
@@ -178,6 +184,9 @@ def parse_resolved(text: str, path: Path) -> "Preset":
 def _resolved(document: Document) -> "Preset":
     source = shown(document.path)
     _refuse_parent(document)
+    if "sweep" in document.values:
+        message = "a resolved preset is of one run, and a sweep of several"
+        raise PresetError(source, [Problem("sweep", message, document.lines.get(("sweep",)))])
     preset = validate(stack([(document, source)]), source)
     outside = [
         Problem(dotted(path), f"{OUTSIDE}, got {describe_value(value)}", document.lines.get(path))

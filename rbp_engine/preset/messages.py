@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbp_engine.preset.fields import FieldInfo
+from rbp_engine.preset.layers import APART
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 from rbp_engine.vocabulary import LIBRARIES
@@ -70,7 +71,7 @@ def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, k
 def _nearest_key(location: tuple[str | int, ...], known: Sequence[FieldInfo]) -> str:
     word, table = str(location[-1]), _pattern(location[:-1])
     beside = [info.key.removeprefix(table) for info in known if info.key.startswith(table)]
-    inside = {key.partition("[")[0].partition(".")[0] for key in beside} | ({"extends"} if not table else set())
+    inside = {key.partition("[")[0].partition(".")[0] for key in beside} | (set() if table else APART)
     elsewhere = [info.key for info in known if info.key.rpartition(".")[2] == word]
     if len(elsewhere) == 1:
         return f" Did you mean '{elsewhere[0]}'?"

@@ -50,6 +50,20 @@ def problems_without_parents(layers: Layers, source: str) -> list[Problem]:
     return []
 
 
+def problems_of_value(key: str, value: Any) -> list[str]:
+    """What is wrong with a value for a field, or for an entry of one that is a table, whatever the others are."""
+    from pydantic import ValidationError
+
+    from rbp_engine.preset.schema import Preset
+
+    section, name, *entry = key.split(".", 2)
+    try:
+        Preset.model_validate({section: {name: {entry[0]: value} if entry else value}})
+    except ValidationError as error:
+        return [message for _, message in _messages(error)]
+    return []
+
+
 def _messages(error: "ValidationError") -> list[tuple[KeyPath, str]]:
     known = fields()
     return [(item["loc"], explain(item, known)) for item in error.errors() if item["type"] != "contradiction"]

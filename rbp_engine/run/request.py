@@ -11,7 +11,7 @@ from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import read_dispatch, read_run_json
+from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.settings.machine import runs_directory
 
@@ -29,7 +29,8 @@ class LaunchRequest:
     its values and each seed. Each takes `resources`. With `seeds`, a `pair` or `gpus` ("auto", "none", or card indices)
     the runs wait in the queue until each can have its own devices.
     `resume_or_start` resumes the run `run_id` if it exists, and `inexact` allows another number of processes. `typed`
-    is the command that the user typed, if it differs from `command`. `original` is the run to repeat.
+    is the command that the user typed, if it differs from `command`. `original` is the run to repeat; `sweep` says to
+    which sweep the runs belong.
     """
 
     preset: str
@@ -45,6 +46,7 @@ class LaunchRequest:
     typed: tuple[str, ...] = ()
     original: RunDirectory | None = None
     pair: Varied | None = None
+    sweep: SweepRecord | None = None
 
     @classmethod
     def like(cls, run: RunDirectory) -> "LaunchRequest":

@@ -132,6 +132,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
                 command=request.typed or request.command,
                 resources=resources,
                 dispatch=dispatch,
+                sweep=request.sweep,
             )
             made.append(run)
         if pool is not None:

@@ -66,10 +66,18 @@ class FaultRecord:
 
 
 @dataclass(frozen=True)
+class SweepRecord:
+    """The sweep that created a run, and the number of its trial, from 1: a combination of settings, over all seeds."""
+
+    name: Line
+    trial: int = 0
+
+
+@dataclass(frozen=True)
 class RunJson:
     """The contents of run.json. Empty values are unknown; `dispatch_problem` says what is wrong with its dispatch.
 
-    `packages` has the versions of VERSIONS_READ, `source` the path of the preset.
+    `packages` has the versions of VERSIONS_READ, `source` the path of the preset; `sweep` is None for a run of none.
     """
 
     id: Line = NO_TEXT
@@ -85,6 +93,7 @@ class RunJson:
     resources: Resources = field(default_factory=Resources)
     dispatch: Dispatch = field(default_factory=Dispatch)
     dispatch_problem: Line = NO_TEXT
+    sweep: SweepRecord | None = None
     attempts: tuple[AttemptRecord, ...] = ()
     faults: tuple[FaultRecord, ...] = ()
 
@@ -218,7 +227,7 @@ def _append(run: RunDirectory, name: str, entry: dict[str, Any], **fields: Any) 
     _memo.forget(run.run_json)
 
 
-_READ_APART = {"git", "packages", "resources", "dispatch", "attempts", "faults"}
+_READ_APART = {"git", "packages", "resources", "dispatch", "sweep", "attempts", "faults"}
 
 
 def _parse(content: bytes) -> RunJson:
@@ -236,6 +245,9 @@ def _parse(content: bytes) -> RunJson:
         known["dispatch"] = Dispatch(**fields_of(Dispatch, value.get("dispatch", {})))
     except ValueError as error:
         known["dispatch_problem"] = one_line(str(error))
+    sweep = value.get("sweep")
+    if isinstance(sweep, dict) and "name" in (fitting := fitting_fields(SweepRecord, sweep)):
+        known["sweep"] = SweepRecord(**fitting)
     known["attempts"] = tuple(_records(AttemptRecord, value.get("attempts")))
     known["faults"] = tuple(_records(FaultRecord, value.get("faults")))
     return RunJson(**known)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,6 +29,7 @@ from rbp_engine.run.files.layout import (
 from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import (
     AttemptRecord,
+    SweepRecord,
     create_run_json,
     leave_to_worker,
     read_run_json,
@@ -59,8 +61,11 @@ def create(
     command: Sequence[str] = (),
     resources: Resources | None = None,
     dispatch: Dispatch | None = None,
+    sweep: SweepRecord | None = None,
 ) -> RunDirectory:
     """Create the folder of a new run: preset, identity and summary. Leaves nothing behind if that fails.
+
+    `sweep` is the one that it belongs to.
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
@@ -68,7 +73,7 @@ def create(
         check_run_id(run_id)
     for _ in range(100):  # draw again if a run of the same second and name has the id
         run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
-        if _make(loaded, run, command, resources or Resources(), dispatch or Dispatch()):
+        if _make(loaded, run, command, resources or Resources(), dispatch or Dispatch(), sweep):
             return run
         if run_id is not None:
             raise RunError(_taken(run))
@@ -85,7 +90,12 @@ def _taken(run: RunDirectory) -> str:
 
 
 def _make(
-    loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], resources: Resources, dispatch: Dispatch
+    loaded: "LoadedPreset",
+    run: RunDirectory,
+    command: Sequence[str],
+    resources: Resources,
+    dispatch: Dispatch,
+    sweep: SweepRecord | None,
 ) -> bool:
     """Create the folder of a run; False if its name is taken. Raises RunError."""
     runs = run.path.parent
@@ -97,7 +107,7 @@ def _make(
     except OSError as error:
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
     try:
-        _write(loaded, RunDirectory(hidden), run.id, command, resources, dispatch)
+        _write(loaded, RunDirectory(hidden), run.id, command, resources, dispatch, sweep)
         return making.publish(hidden, run)
     except OSError as error:
         raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
@@ -112,6 +122,7 @@ def _write(
     command: Sequence[str],
     resources: Resources,
     dispatch: Dispatch,
+    sweep: SweepRecord | None,
 ) -> None:
     """Write preset, identity and summary of the run `run_id` into a folder."""
     from rbp_engine.preset import resolved_toml
@@ -143,6 +154,8 @@ def _write(
     takes: dict[str, Any] = {"resources": resources.as_json()}
     if dispatch != Dispatch():
         takes["dispatch"] = dispatch.as_json()
+    if sweep is not None:
+        takes["sweep"] = asdict(sweep)
     create_run_json(
         run,
         command,

@@ -212,6 +212,10 @@ def _processes(record: RunRecord) -> int:
     return read_run_json(record.run).resources.world_size
 
 
+def _of_sweep(part: str) -> Getter:
+    return lambda record: getattr(read_run_json(record.run).sweep, part, None)
+
+
 _FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
@@ -241,6 +245,8 @@ _FIELDS: dict[str, Field] = {
         Field("tag", "text", lambda record: record.tags),
         Field("tags", "text", lambda record: record.tags),
         Field("note", "text", lambda record: record.annotations.note),
+        Field("sweep", "text", _of_sweep("name")),
+        Field("trial", "number", _of_sweep("trial")),
         Field("host", "text", _host),
         Field("created", "time", _of_summary("created")),
         Field("updated", "time", _of_summary("updated")),
