@@ -1,0 +1,53 @@
+"""The identity of a run in a sweep: all that it resolves to, wherever it is and whatever started it."""
+
+import functools
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.preset import LoadedPreset, PresetError, fields, read_resolved
+from rbp_engine.preset.own_code import inside_a_run, own_file
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+_OWN_PROBES = "probes.own"
+
+
+def identity_of(loaded: LoadedPreset) -> str:
+    """The SHA-256 (hexadecimal) of the experiment, the cost fields and the seed of a preset."""
+    own = loaded.own_code.get(_OWN_PROBES)
+    return _digest(loaded.experiment, loaded.preset, loaded.preset.run.seed, own.source if own else b"")
+
+
+def identity_of_run(run: RunDirectory, summary: Summary) -> str | None:
+    """The identity of a run; None if its preset cannot be read."""
+    try:
+        preset = read_resolved(run.preset_toml)
+        file = own_file(preset.probes.own)
+        code = read_untrusted(run.code / file, TEXT_LIMIT) if file else b""
+    except (PresetError, OSError):
+        return None
+    return _digest(summary.experiment, preset, summary.seed, code)
+
+
+def _digest(experiment: str, preset: "Preset", seed: int, own_probes: bytes) -> str:
+    values = preset.model_dump()
+    chosen: dict[str, Any] = {}
+    for key, later, default in _cost_fields():
+        section, _, name = key.partition(".")
+        value = values[section][name]
+        if not (later and value == default):
+            chosen[key] = inside_a_run(value) if key == _OWN_PROBES else value
+    if own_probes:
+        chosen["code"] = hashlib.sha256(own_probes).hexdigest()
+    text = json.dumps([experiment, seed, chosen], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def _cost_fields() -> tuple[tuple[str, bool, Any], ...]:
+    return tuple((info.key, info.later, info.default) for info in fields() if info.role == "cost")

@@ -1,0 +1,165 @@
+"""The plan of a sweep: every combination of settings and seed that it trains, each once."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset.sweep.section import SweepSection
+from rbp_engine.preset.sweep.varied import key_of
+from rbp_engine.printable import one_line
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.request import MOST_RUNS, LaunchRequest
+from rbp_engine.sweep.identity import identity_of
+from rbp_engine.sweep.words import SweepWords
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One run of a sweep: the overrides that tell its trial from the others, its seed, and all that it resolves to.
+
+    A trial, numbered from 1, is a combination of settings; it has a point for each seed.
+    """
+
+    trial: int
+    overrides: tuple[str, ...]
+    seed: int
+    loaded: LoadedPreset
+    identity: str
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The points of a sweep, those of one seed behind each other. `request` is what all of them share.
+
+    `keys` are the settings that vary, by dotted key.
+    """
+
+    name: str
+    request: LaunchRequest
+    keys: tuple[str, ...]
+    points: tuple[SweepPoint, ...]
+
+    @property
+    def trials(self) -> dict[int, list[SweepPoint]]:
+        """The points of each trial."""
+        found: dict[int, list[SweepPoint]] = {}
+        for point in self.points:
+            found.setdefault(point.trial, []).append(point)
+        return dict(sorted(found.items()))
+
+    def request_of(self, point: SweepPoint) -> LaunchRequest:
+        """The request that creates the run of a point."""
+        return replace(
+            self.request,
+            overrides=(*self.request.overrides, *point.overrides),
+            seeds=(),  # `loaded` has it
+            gpus=self.request.gpus or "auto",
+            sweep=SweepRecord(one_line(self.name), point.trial),
+        )
+
+
+def plan_sweep(
+    request: LaunchRequest, words: SweepWords | None = None, *, trials: int | None = None, name: str = ""
+) -> SweepPlan:
+    """The plan of a sweep: `[sweep]` of the request's preset, and over it what the command line says.
+
+    A setting in `words` takes the place of the preset's own values for it. `trials` is the number of draws. Raises
+    UserError for anything that is invalid or contradictory, in whichever combination: PresetError with every problem,
+    each once.
+    """
+    words = words or SweepWords()
+    request = replace(request, overrides=(*request.overrides, *words.fixed))
+    base = replace(request, seeds=()).load()
+    section = combined(base.sweep or SweepSection(), words, trials=trials)
+    if section.search:
+        raise RunError(f'search = "{section.search}" is not there yet: --random N draws the settings instead')
+    if section.seeds and not request.seeds and base.sources.get("run.seed") != "override":
+        request = replace(request, seeds=section.seeds)
+    combinations = list(combinations_of(section))
+    seeds = request.seeds_of(base)
+    if (count := len(combinations) * len(seeds)) > MOST_RUNS:
+        raise RunError(f"a sweep has at most {MOST_RUNS} runs, and this one would have {count}")
+    loaded = _load_each(request, combinations)
+    kept = _different(combinations, loaded, drawn=bool(section.drawn))
+    points = tuple(
+        point_of(number, combination, with_seed(preset, seed))
+        for seed in seeds
+        for number, (combination, preset) in enumerate(kept, start=1)
+    )
+    keys = dict.fromkeys(key_of(word) for combination in combinations for word in combination)
+    return SweepPlan(name or base.name, request, tuple(keys), points)
+
+
+def point_of(trial: int, overrides: tuple[str, ...], loaded: LoadedPreset) -> SweepPoint:
+    """The point of a trial with these overrides, which `loaded` has, and its seed."""
+    return SweepPoint(trial, overrides, loaded.preset.run.seed, loaded, identity_of(loaded))
+
+
+def combined(section: SweepSection, words: SweepWords, *, trials: int | None) -> SweepSection:
+    """The section of a preset with what the command line says in the place of what it says itself. Raises RunError."""
+    keys = words.keys
+    drawn = (*(one for one in section.drawn if one.key not in keys), *words.drawn)
+    listed = tuple(tuple(word for word in one if key_of(word) not in keys) for one in section.listed)
+    many = trials or section.trials
+    if words.drawn and not many:
+        raise RunError(f"{words.drawn[0].name} has a range: say how many times to draw from it, --random 20")
+    if trials and not drawn:
+        raise RunError(f"--random {trials}: no setting has a range to draw from, as lr=0.01..0.5:log")
+    return replace(
+        section,
+        trials=many,
+        grid=(*(one for one in section.grid if one.key not in keys), *words.varied),
+        listed=tuple(dict.fromkeys(listed)),
+        drawn=drawn,
+    )
+
+
+def combinations_of(section: SweepSection) -> Iterator[tuple[str, ...]]:
+    """The overrides of each trial. All combinations of a draw follow each other, so that they can be compared."""
+    for draw in range(1, section.trials + 1) if section.drawn else (0,):
+        drawn = tuple(one.word(draw) for one in section.drawn)
+        for listed in section.listed or ((),):
+            for combination in itertools.product(*(one.words for one in section.grid)):
+                yield (*listed, *combination, *drawn)
+
+
+def with_seed(loaded: LoadedPreset, seed: int) -> LoadedPreset:
+    """The preset with another seed, which is the same experiment."""
+    run = loaded.preset.run.model_copy(update={"seed": seed})
+    return replace(loaded, preset=loaded.preset.model_copy(update={"run": run}))
+
+
+def _load_each(request: LaunchRequest, combinations: Iterable[tuple[str, ...]]) -> list[LoadedPreset]:
+    """The preset of each combination. Raises PresetError with the problems of all of them, each once."""
+    presets: list[LoadedPreset] = []
+    problems: dict[tuple[str, str], Problem] = {}
+    source = ""
+    for words in combinations:
+        try:
+            presets.append(replace(request, overrides=(*request.overrides, *words)).load())
+        except PresetError as error:
+            source = error.source
+            # What is wrong with one value is the same in each of its combinations.
+            for problem in error.problems:
+                problems.setdefault((problem.key, problem.message), problem)
+    if problems:
+        raise PresetError(source, problems.values())
+    return presets
+
+
+def _different(
+    combinations: Sequence[tuple[str, ...]], presets: Sequence[LoadedPreset], *, drawn: bool
+) -> list[tuple[tuple[str, ...], LoadedPreset]]:
+    """The combinations with their presets, of several that are one and the same only the first.
+
+    Draws may repeat each other. Anything else that does is a mistake: raises RunError.
+    """
+    first: dict[str, tuple[tuple[str, ...], LoadedPreset]] = {}
+    for words, loaded in zip(combinations, presets, strict=True):
+        other, _ = first.setdefault(identity_of(loaded), (words, loaded))
+        if other is not words and not drawn:
+            one, two = (" ".join(each) or "the preset" for each in (other, words))
+            raise RunError(f"{one} and {two} are one and the same: leave one of them out")
+    return list(first.values())

@@ -1,0 +1,73 @@
+"""The words of a sweep on the command line: `method=bptt,rate_m T=2,4,6 lr=0.01..0.5:log epochs=6`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields
+from rbp_engine.preset.overrides import parse_overrides
+from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.preset.sweep.varied import Varied, key_of, split_values
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(rf"(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?P<log>:log)?")
+
+
+@dataclass(frozen=True)
+class SweepWords:
+    """Settings with one value, which all runs share; with several, each of them in the grid; and those that are drawn
+    from a range."""
+
+    fixed: tuple[str, ...] = ()
+    varied: tuple[Varied, ...] = ()
+    drawn: tuple[Drawn, ...] = ()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The dotted keys of all settings in the words."""
+        drawn, varied = (one.key for one in self.drawn), (one.key for one in self.varied)
+        return frozenset([*map(key_of, self.fixed), *varied, *drawn])
+
+
+def parse_words(words: Sequence[str]) -> SweepWords:
+    """Sort the words; of two for one setting the later one counts. Raises PresetError for those that are none, all at
+    once; whether the values fit is not checked.
+
+    A comma in brackets or quotes belongs to its value; so does each one of a list of strings, as `run.tags=a,b`.
+    """
+    _, problems = parse_overrides(words)
+    lists = {info.key for info in fields() if info.takes_several_words}
+    sorted_words: dict[str, str | Varied | Drawn] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        name, key = name.strip(), key_of(word)
+        values = split_values(text)
+        drawn = _RANGE.fullmatch(text.strip())
+        sorted_words.pop(key, None)
+        if drawn is not None:
+            low, high, log = float(drawn["low"]), float(drawn["high"]), bool(drawn["log"])
+            if low >= high or (log and low <= 0):
+                why = "the first number must be less than the second" if low >= high else ":log needs numbers over 0"
+                problems.append(Problem(name, why, source=word))
+            whole = re.fullmatch(r"\d+\.\.\d+(:log)?", text.strip()) is not None and _is_whole(key)
+            sorted_words[key] = Drawn(name, low=low, high=high, log=log, whole=whole)
+        elif len(values) == 1 or (key in lists and not text.lstrip().startswith("[")):
+            sorted_words[key] = word
+        elif "" in values or len(set(values)) < len(values):
+            problems.append(Problem(name, "expected different values, as method=bptt,rate_m", source=word))
+        elif key == "run.seed":
+            problems.append(Problem(name, "several seeds are given with --seeds", source=word))
+        else:
+            sorted_words[key] = Varied(name, values)
+    if problems:
+        raise PresetError("rbp sweep", problems)
+    found = sorted_words.values()
+    return SweepWords(
+        tuple(one for one in found if isinstance(one, str)),
+        tuple(one for one in found if isinstance(one, Varied)),
+        tuple(one for one in found if isinstance(one, Drawn)),
+    )
+
+
+def _is_whole(key: str) -> bool:
+    return any(info.key == SHORT_NAMES.get(key, key) and "number" not in info.type for info in fields())

@@ -1,0 +1,128 @@
+"""The plan of a sweep: which runs it consists of, and what tells them apart."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.preset import PresetError, load_preset
+from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.run_json import SweepRecord, read_run_json
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.store.query import parse_query
+from rbp_engine.run.store.store import record
+from rbp_engine.sweep.identity import identity_of, identity_of_run
+from rbp_engine.sweep.plan import SweepPlan, plan_sweep
+from rbp_engine.sweep.words import parse_words
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+
+
+def planned(*words: str, preset: str = "digits", seeds: tuple[int, ...] = (), trials: int | None = None) -> SweepPlan:
+    return plan_sweep(LaunchRequest(preset, seeds=seeds), parse_words(words), trials=trials)
+
+
+def test_a_grid_has_every_combination_with_every_seed_and_those_of_a_seed_follow_each_other() -> None:
+    plan = planned("method=bptt,rate_m", "T=2,4", "epochs=3", seeds=(1, 2))
+    assert plan.keys == ("method.name", "method.timesteps")
+    assert [(point.trial, " ".join(point.overrides), point.seed) for point in plan.points] == [
+        (trial, f"method={method} T={timesteps}", seed)
+        for seed in (1, 2)
+        for trial, (method, timesteps) in enumerate([("bptt", 2), ("bptt", 4), ("rate_m", 2), ("rate_m", 4)], start=1)
+    ]
+    assert {point.loaded.preset.train.epochs for point in plan.points} == {3}
+    assert len({point.identity for point in plan.points}) == 8
+    assert {len(points) for points in plan.trials.values()} == {2}
+
+
+def test_the_command_line_takes_the_place_of_the_section(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "digits"\n[sweep]\nseeds = [1, 2]\n[sweep.grid]\nT = [2, 4]\nlr = [0.1, 0.2]\n')
+    mine = str(path)
+    assert len(planned(preset=mine).points) == 8
+    assert [point.overrides for point in planned("lr=0.3", preset=mine, seeds=(5,)).points] == [("T=2",), ("T=4",)]
+    assert [point.seed for point in planned("lr=0.3", "T=6", "seed=7", preset=mine).points] == [7]
+    assert len(planned("method=bptt,rate_m", "T=3,5,7", preset=mine).points) == 2 * 2 * 3 * 2
+    path.write_text('extends = "digits"\n[[sweep.list]]\nT = 2\nlr = 0.1\n[[sweep.list]]\nT = 4\nlr = 0.1\n')
+    assert [point.overrides for point in planned(preset=mine).points] == [("T=2", "lr=0.1"), ("T=4", "lr=0.1")]
+    assert [point.overrides for point in planned("T=3", preset=mine).points] == [("lr=0.1",)]
+
+
+def test_the_draws_of_a_trial_stay_as_they_are_when_others_are_added() -> None:
+    few = planned("lr=0.01..0.5:log", trials=3)
+    more = planned("method=bptt,rate_m", "neuron.decay=0..1", "lr=0.01..0.5:log", trials=6)
+    rates = [point.loaded.preset.optim.lr for point in few.points]
+    assert len(set(rates)) == 3
+    drawn = [point.loaded.preset.optim.lr for point in more.points]
+    assert drawn[0:6:2] == drawn[1:6:2] == rates  # each draw with both methods
+    assert few.points[1].identity == planned("lr=0.01..0.5:log", trials=2).points[1].identity
+
+
+@given(st.integers(-50, 50), st.integers(1, 100), st.floats(0, 1, exclude_max=True), st.booleans())
+def test_a_drawn_number_is_within_its_range(low: int, width: int, share: float, whole: bool) -> None:
+    one = Drawn("lr", low=low, high=low + width, whole=whole)
+    assert low <= float(one.word_of(one.at(share)).partition("=")[2]) <= low + width
+    if low > 0:
+        one = replace(one, log=True)
+        assert low <= float(one.word_of(one.at(share)).partition("=")[2]) <= low + width
+
+
+def test_what_is_wrong_is_named_for_all_combinations_at_once() -> None:
+    with pytest.raises(PresetError) as error:
+        planned("method=bptt,rate,rate_x", "T=0,2", "lr=0.1")
+    assert [problem.place for problem in error.value.problems] == ["T=0", "method=rate", "method=rate_x"]
+    with pytest.raises(PresetError, match="unknown key") as error:
+        planned("metod=bptt,rate_m", "lr=0.5..0.1", "T=2,,4", "seed=1,2")
+    assert len(error.value.problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "trials", "message"),
+    [
+        (["lr=0.1,0.10"], None, "lr=0.1 and lr=0.10 are one and the same"),
+        (["lr=0.1..0.5"], None, "say how many times"),
+        (["T=2,4"], 5, "no setting has a range"),
+        (["neuron.decay=0..1"], 2000, "at most 1000 runs"),
+    ],
+)
+def test_contradictions_are_refused(words: list[str], trials: int | None, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        planned(*words, trials=trials)
+
+
+def test_a_comma_in_a_list_of_words_is_one_value_unless_it_is_in_brackets() -> None:
+    assert parse_words(["loss.heads=a,b"]).fixed == ("loss.heads=a,b",)
+    assert parse_words(["loss.heads=[a],[a,b]"]).varied[0].values == ("[a]", "[a,b]")
+
+
+def test_the_identity_of_a_run_is_that_of_its_point_and_depends_on_result_cost_and_seed_only(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text("class Net: pass\n")
+    words = ["arch=nets.py:Net", "data.workers=2"]
+    loaded = load_preset("digits", words)
+    run = launch.create(loaded, tmp_path / "runs", sweep=SweepRecord("mine", 3))  # type: ignore[arg-type]
+    assert identity_of_run(run, load_summary(run)) == identity_of(loaded)
+    assert identity_of(load_preset("digits", [*words, "run.name=x", "run.device=cpu"])) == identity_of(loaded)
+    for other in ("seed=9", "lr=0.3", "data.workers=1", "train.kernel=eager"):
+        assert identity_of(load_preset("digits", [*words, other])) != identity_of(loaded)
+    (tmp_path / "nets.py").write_text("class Net: changed = True\n")
+    assert identity_of(load_preset("digits", words)) != identity_of(loaded)
+
+
+def test_a_run_says_which_sweep_and_trial_created_it_and_queries_ask_for_it(tmp_path: Path) -> None:
+    loaded = load_preset("digits")
+    run = launch.create(loaded, tmp_path / "runs", sweep=SweepRecord("mine", 3))  # type: ignore[arg-type]
+    alone = launch.create(loaded, tmp_path / "runs")
+    assert read_run_json(run).sweep == SweepRecord("mine", 3)  # type: ignore[arg-type]
+    assert read_run_json(alone).sweep is None
+    for query in ("sweep:min", "sweep=mine", "trial=3", "trial>2"):
+        assert parse_query(query)(record(run)) and not parse_query(query)(record(alone))
