@@ -7,7 +7,7 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import ReportedRun
+from rbp_engine.report.collect import EXTENDED, ReportedRun, told_longer
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, published
 from rbp_engine.report.settings import differing
@@ -79,9 +79,11 @@ def distinguish(
     better than another without the reader noticing.
     """
     keys = differing(tables)
+    if EXTENDED not in keys and any(EXTENDED in table for table in tables):
+        keys.append(EXTENDED)  # also if all are: nobody may take them for runs of that length
     places = [[table.get(key) for key in keys] for table in tables]
     return [
-        {key: table.get(key) for key in keys if key not in shown}
+        {key: table.get(key) for key in keys if key not in shown and not (key == EXTENDED and key not in table)}
         # Another version of rbp may have hashed the same settings differently.
         | ({"": experiment[:8]} if places.count(place) > 1 else {})
         for table, place, experiment in zip(tables, places, experiments, strict=True)
@@ -119,6 +121,8 @@ def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable
     if averaged is not None:
         runs = f"{averaged.count} run{'s' if averaged.count > 1 else ''}"
         yield f"the moving average of the last weights has {100 * averaged.mean:.2f} % (mean of {runs})"
+    if told := told_longer(entries[0].summary):
+        yield told
     for entry in entries:
         if not entry.completed:
             epochs = f"{entry.summary.epoch} of {entry.summary.epochs} epochs"

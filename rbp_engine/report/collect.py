@@ -14,6 +14,9 @@ from rbp_engine.run.status.status import Verdict, judge
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
+#: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
+EXTENDED = "extended_from"
+
 AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
 
 
@@ -102,6 +105,16 @@ def precedence(run: RunDirectory, summary: Summary, verdict: Verdict) -> tuple[b
     return verdict.status == "completed", summary.created, run.id
 
 
+def told_longer(summary: Summary) -> str:
+    """A note on a run that was trained longer than it was made for; empty for the others."""
+    if not summary.extended_from:
+        return ""
+    return (
+        f"made for {summary.extended_from} epochs and trained on to {summary.epochs}: its learning rates are of "
+        f"neither schedule, and it is no run of {summary.epochs} epochs"
+    )
+
+
 def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
     """The records of a run, whatever its status; if they cannot be read, the reason."""
     summary = read_summary(run)
@@ -117,7 +130,7 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         summary=summary,
         verdict=judge(run, summary),
         preset=preset,
-        settings=settings(preset),
+        settings=settings(preset) | ({EXTENDED: summary.extended_from} if summary.extended_from else {}),
         origin=read_run_json(run),
         held_out=preset.train.validation_split > 0,
     )

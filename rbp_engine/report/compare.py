@@ -10,7 +10,7 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report.cells import label_words
-from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, read_recorded
+from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, read_recorded, told_longer
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
@@ -184,7 +184,7 @@ def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[
     titles = []
     for members in groups:
         first = members[0].summary
-        words = [one_line(first.label), method(first.method), f"T={first.timesteps}"]
+        words = [one_line(first.described), method(first.method), f"T={first.timesteps}"]
         if len(others) <= TITLE_SETTINGS:
             shown = first.label.split(" · ")
             words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in shown})
@@ -206,6 +206,8 @@ def _notes(members: Sequence[RecordedRun]) -> Iterable[str]:
         if not one.completed:
             summary = one.summary
             yield f"seed {summary.seed} is {one.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
+    if told := told_longer(members[0].summary):
+        yield told
     if members[0].held_out:
         yield "accuracies are those of held-out data"
 

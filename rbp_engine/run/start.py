@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine import os_process
 from rbp_engine.data.catalog import require
-from rbp_engine.run import trust
+from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links
 from rbp_engine.run.files.resources import Dispatch, Resources
@@ -186,7 +186,7 @@ def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
     if summary.experiment != loaded.experiment:
         raise RunError(
-            f"{run.id} is another experiment ({summary.label}, {summary.experiment[:8]} instead of "
+            f"{run.id} is another experiment ({summary.described}, {summary.experiment[:8]} instead of "
             f"{loaded.experiment[:8]}): use another --id"
         )
     if summary.seed != seed:
@@ -201,9 +201,12 @@ def begin(
     retries: int | None = None,
     inexact: bool = False,
     patience_s: float = 0.0,
+    changes: Sequence[str] = (),
 ) -> "subprocess.Popen[bytes] | None":
     """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or `gpus` is
     given, and return None. Resources, `gpus` and `retries` are as last time unless given.
+
+    `changes` are settings that may change when a run goes on, as `epochs=400` (`run/longer.py`).
 
     Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `patience_s` and the other RunErrors are
     those of `launch.start`.
@@ -225,9 +228,12 @@ def begin(
     _wait_until_settled(run)
     if judge(run).status == "queued":
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
-    if dispatch.gpus is not None:
+    pool = None if dispatch.gpus is None else pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
+    longer.finish(run)
+    if changes:
+        longer.extend(run, changes)
+    if pool is not None:
         _refuse_unless_ended(run, patience_s)
-        pool = pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
         dispatch = dataclasses.replace(dispatch, inexact=inexact)
         _update(run, dispatch=dispatch.as_json(), resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch.retries)

@@ -17,6 +17,7 @@ from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.build import build_feed, build_heads, build_method, build_model, build_optimizer, build_schedule
 from rbp_engine.train.checkpoints import checkpoint
@@ -111,6 +112,7 @@ def _run_attempt(
     )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
+        warnings += _tell_of_new_length(found, journal.summary)
         recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler, average, heads), at)
         warnings += _repair_best(run, journal) if first else []
     else:
@@ -198,6 +200,20 @@ def _compare_devices(found: Checkpoint, device: torch.device) -> list[str]:
     ]
 
 
+def _tell_of_new_length(found: Checkpoint, summary: Summary) -> list[str]:
+    """A warning if the run has been given more epochs since the checkpoint."""
+    if _is_same_length(found, summary):
+        return []
+    return [
+        f"trained on from epoch {found.progress.epoch} to {summary.epochs} with the learning rates of "
+        f"{summary.epochs} epochs, after those of a shorter run: it is not what either would have been"
+    ]
+
+
+def _is_same_length(found: Checkpoint, summary: Summary) -> bool:
+    return not summary.extended_from or found.experiment == summary.experiment
+
+
 def _is_same_device(found: Checkpoint, device: torch.device) -> bool:
     return found.device in ("", device.type)
 
@@ -216,7 +232,12 @@ def _write_start(
     journal.write(
         RunStart(
             resumed_from=one_line(found.path.name) if found else None,
-            exact=found is None or (found.world_size == process.world_size and _is_same_device(found, device)),
+            exact=found is None
+            or (
+                found.world_size == process.world_size
+                and _is_same_device(found, device)
+                and _is_same_length(found, journal.summary)
+            ),
             world_size=process.world_size,
             device=one_line(describe_device(device)),
             host=one_line(socket.gethostname()),

@@ -59,6 +59,15 @@ def settings(context: typer.Context, incomplete: str) -> list[str]:
     return [word.removeprefix(name) for word in offered]
 
 
+def settings_of_a_resume(incomplete: str) -> list[str]:
+    """The settings that may change when a run goes on."""
+    from rbp_engine.preset import SHORT_NAMES
+    from rbp_engine.run.longer import CHANGEABLE
+
+    short = {key: name for name, key in SHORT_NAMES.items()}
+    return _fitting([f"{short.get(key, key)}=" for key in CHANGEABLE], incomplete)
+
+
 def pair(incomplete: str) -> list[str]:
     """One setting with a list of values: names, then values."""
     from rbp_tui.text.setting_words import pair_completions

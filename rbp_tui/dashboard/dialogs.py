@@ -53,10 +53,11 @@ class Ask(Dialog[str | None]):
         Binding("escape", "dismiss", "cancel", id="ask.cancel"),
     ]
 
-    def __init__(self, question: str, value: str, *, lines: bool = False) -> None:
+    def __init__(self, question: str, value: str, *, lines: bool = False, verb: str = "save") -> None:
         super().__init__()
         self.question = question
         self.value = value
+        self.verb = verb
         self.lines = lines
 
     def compose(self) -> ComposeResult:
@@ -67,7 +68,8 @@ class Ask(Dialog[str | None]):
             else:
                 yield Input(self.value, compact=True, id="answer")
             key = "ctrl+s" if self.lines else "Enter"
-            yield Static(Content.from_markup("\n[b]$key[/b] save   [b]Esc[/b] cancel", key=key), classes="keys")
+            keys = Content.from_markup("\n[b]$key[/b] $verb   [b]Esc[/b] cancel", key=key, verb=self.verb)
+            yield Static(keys, classes="keys")
 
     @on(Input.Submitted)
     def action_give(self) -> None:

@@ -38,6 +38,23 @@ class RunControlScreen(DashboardScreen):
         self.act_on(runs, start.begin, lambda which: f"resuming {which}")
 
     @work
+    async def train_longer(self, runs: Sequence[RunDirectory]) -> None:
+        """Ask to how many epochs completed runs are to train on, and go on with them."""
+        known = (record for run in runs if (record := self.session.record_of(run.id)) is not None)
+        epochs = max((record.summary.epochs for record in known), default=1)
+        whose = f"{runs[0].id} has" if len(runs) == 1 else f"{count(len(runs))} have"
+        question = (
+            f"{whose} completed {epochs} epochs. To how many shall training go on? The learning rate then follows the "
+            "schedule of that length, so the result is not exactly that of a run of so many epochs."
+        )
+        answer = await self.app.push_screen_wait(Ask(question, str(2 * epochs), verb="go on"))
+        if answer is not None and answer.strip():
+            changes = [f"epochs={answer.strip()}"]
+            self.act_on(
+                runs, lambda run: start.begin(run, changes=changes), lambda which: f"{which} goes on to {changes[0]}"
+            )
+
+    @work
     async def edit_tags(self, run: RunDirectory) -> None:
         """Ask for the tags of a run, as `TagWords.change` understands them."""
         record = self.session.record_of(run.id)

@@ -56,7 +56,7 @@ def title(summary: Summary) -> str:
     """A run in one line: label, method, T, seed and the end of its id."""
     name = f" · {summary.name}" if summary.name else ""
     return (
-        f"{summary.label} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
+        f"{summary.described} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
         f"{name} · {short_id(summary)}"
     )
 

@@ -27,9 +27,9 @@ class RunStart:
     """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later steps are superseded.
 
     `epoch` counts the epochs complete at that step, evaluation included. `exact` is false if the number of processes or
-    the type of device has changed since the checkpoint. `logs` is the folder of this rank's stdout and stderr, relative
-    to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by the names of
-    their modules. `method` trains the network, and `classes` is the number of labels.
+    of epochs, or the type of device, has changed since the checkpoint. `logs` is the folder of this rank's stdout and
+    stderr, relative to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by
+    the names of their modules. `method` trains the network, and `classes` is the number of labels.
     """
 
     kind: ClassVar[str] = "run_start"

@@ -74,6 +74,16 @@ class SweepRecord:
 
 
 @dataclass(frozen=True)
+class ExtensionRecord:
+    """A run that was made for `epochs_before` was given `epochs`, which it trains for from `step` on."""
+
+    epochs_before: int = 0
+    epochs: int = 0
+    step: int = 0
+    t: float | None = None
+
+
+@dataclass(frozen=True)
 class RunJson:
     """The contents of run.json. Empty values are unknown; `dispatch_problem` says what is wrong with its dispatch.
 
@@ -96,6 +106,7 @@ class RunJson:
     sweep: SweepRecord | None = None
     attempts: tuple[AttemptRecord, ...] = ()
     faults: tuple[FaultRecord, ...] = ()
+    extensions: tuple[ExtensionRecord, ...] = ()
 
     @property
     def last_attempt(self) -> AttemptRecord | None:
@@ -158,6 +169,11 @@ def update_run_json(run: RunDirectory, **fields: Any) -> None:
 def add_fault(run: RunDirectory, fault: FaultRecord) -> None:
     """Add the fault after which a run is restarted."""
     _append(run, "faults", asdict(fault))
+
+
+def add_extension(run: RunDirectory, extension: ExtensionRecord) -> None:
+    """Add that a run is trained longer than it was made for."""
+    _append(run, "extensions", asdict(extension))
 
 
 def leave_to_worker(run: RunDirectory, attempt: AttemptRecord, resources: Resources) -> None:
@@ -227,7 +243,7 @@ def _append(run: RunDirectory, name: str, entry: dict[str, Any], **fields: Any) 
     _memo.forget(run.run_json)
 
 
-_READ_APART = {"git", "packages", "resources", "dispatch", "sweep", "attempts", "faults"}
+_READ_APART = {"git", "packages", "resources", "dispatch", "sweep", "attempts", "faults", "extensions"}
 
 
 def _parse(content: bytes) -> RunJson:
@@ -248,16 +264,17 @@ def _parse(content: bytes) -> RunJson:
     sweep = value.get("sweep")
     if isinstance(sweep, dict) and "name" in (fitting := fitting_fields(SweepRecord, sweep)):
         known["sweep"] = SweepRecord(**fitting)
-    known["attempts"] = tuple(_records(AttemptRecord, value.get("attempts")))
-    known["faults"] = tuple(_records(FaultRecord, value.get("faults")))
+    known["attempts"] = tuple(_records(AttemptRecord, value.get("attempts"), "attempt"))
+    known["faults"] = tuple(_records(FaultRecord, value.get("faults"), "attempt"))
+    known["extensions"] = tuple(_records(ExtensionRecord, value.get("extensions"), "epochs"))
     return RunJson(**known)
 
 
-def _records(kind: Any, value: Any) -> list[Any]:
-    """The entries of a list that have a number of an attempt, as records of this kind."""
+def _records(kind: Any, value: Any, needed: str) -> list[Any]:
+    """The entries of a list that have the field `needed`, as records of this kind."""
     entries = value if isinstance(value, list) else []
     fitting = [fitting_fields(kind, entry) for entry in entries if isinstance(entry, dict)]
-    return [kind(**entry) for entry in fitting if "attempt" in entry]
+    return [kind(**entry) for entry in fitting if needed in entry]
 
 
 _memo = FileMemo(_parse)

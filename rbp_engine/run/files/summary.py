@@ -59,7 +59,7 @@ class Summary:
     replaced its own. `timesteps_needed` is the smallest t whose accuracy in the newest evaluation is within half a
     percentage point of that at T; None in older runs. `cause`, a value of `run.cause.Cause`, is why the run has ended.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in
-    older runs.
+    older runs. `extended_from` is the number of epochs that the run was made for, if it was given more since; else 0.
     """
 
     id: str
@@ -77,6 +77,7 @@ class Summary:
     tags: list[str] = field(default_factory=list)
     epoch: int = 0
     epochs: int = 0
+    extended_from: int = 0
     step: int = 0
     steps: int = 0
     last: Scores = field(default_factory=Scores)
@@ -103,7 +104,17 @@ class Summary:
     @property
     def called(self) -> str:
         """The run's name in lists: the one that the user gave it, else its label."""
-        return self.name or self.label
+        return f"{self.name or self.label}{self.longer}"
+
+    @property
+    def described(self) -> str:
+        """The label, with the epochs of a run that was trained longer than it was made for."""
+        return f"{self.label}{self.longer}"
+
+    @property
+    def longer(self) -> str:
+        """What follows the name of a run that was trained longer, as " · 200→400 epochs"; empty for the others."""
+        return f" · {self.extended_from}→{self.epochs} epochs" if self.extended_from else ""
 
 
 def remaining_s(summary: Summary) -> float | None:

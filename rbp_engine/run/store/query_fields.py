@@ -229,6 +229,7 @@ _FIELDS: dict[str, Field] = {
         Field("val_loss", "number", _of_summary("last", "loss")),
         Field("epoch", "number", _of_summary("epoch")),
         Field("epochs", "number", _of_summary("epochs")),
+        Field("extended_from", "number", _of_summary("extended_from")),
         Field("step", "number", _of_summary("step")),
         Field("T", "number", _of_summary("timesteps")),
         Field("T_needed", "number", _of_summary("timesteps_needed")),

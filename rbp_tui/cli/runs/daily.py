@@ -16,6 +16,7 @@ from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, Run
 from rbp_tui.cli.output import console, print_json, print_part, print_rich, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
 from rbp_tui.cli.runs.columns import Columns, named_columns
+from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.trust import Trust, once_trusted
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example:  rbp logs 3f2a --follow")(logs)
     app.command(epilog="Example:  rbp stop last && rbp resume last --detach")(stop)
     app.command(epilog="Example:  rbp kill 3f2a")(kill)
-    app.command(epilog="Example:  rbp resume last")(resume)
+    app.command(cls=SettingsCommand, epilog="Examples:  rbp resume last   ·   rbp resume 3f2a epochs=400 --detach")(
+        resume
+    )
 
 
 def ls(
@@ -169,6 +172,15 @@ def kill(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: 
 
 def resume(
     run: ResumableRun,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="epochs=N",
+            help="Train it longer than it was made for, also a completed one.",
+            show_default=False,
+            autocompletion=completion.settings_of_a_resume,
+        ),
+    ] = None,
     gpus: Gpus = None,
     retries: Retries = None,
     detach: Detach = False,
@@ -182,6 +194,9 @@ def resume(
 
     It uses as many processes as before; a run that came from the queue goes back into it and waits for a device.
     Resume a run on several nodes as you started it, on each of them.
+
+    With epochs=N it trains on to N epochs. The learning rate then follows the schedule of N epochs, so the result is
+    not exactly that of a run of N: it becomes another experiment, and every list says so.
     """
     from rbp_engine.run import start
     from rbp_engine.run.files.run_json import read_run_json
@@ -190,7 +205,10 @@ def resume(
     directory = find(run, runs_dir)
     resources = None if nproc is None else replace(read_run_json(directory).resources, processes=nproc)
     worker = once_trusted(
-        lambda: start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact), trust=trust
+        lambda: start.begin(
+            directory, resources, gpus=gpus, retries=retries, inexact=inexact, changes=tuple(settings or ())
+        ),
+        trust=trust,
     )
     raise typer.Exit(follow_started(start.StartResult([directory], worker), detach=detach, as_json=as_json))
 

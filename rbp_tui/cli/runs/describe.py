@@ -42,6 +42,10 @@ def describe_run(
     for attempt in origin.attempts:
         started = "–" if attempt.t is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.t))
         table.add_row(f"attempt {attempt.attempt}", cell(f"{started} on {attempt.host}, process {attempt.pid}"))
+    for extension in origin.extensions:
+        longer = f"{extension.epochs_before} → {extension.epochs} epochs, from step {extension.step} on"
+        what = f"{longer}: not exactly a run of {extension.epochs} epochs"
+        table.add_row("trained longer", what)
     for fault in origin.faults:
         text = f"{fault.status}: {fault.reason}; started again"
         table.add_row(f"after attempt {fault.attempt}", cell(text))
@@ -69,7 +73,7 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
         *following,
         (
             "what",
-            (f"{summary.label}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
+            (f"{summary.described}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
         ),
         ("experiment", summary.experiment[:16]),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),

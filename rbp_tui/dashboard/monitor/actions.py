@@ -84,7 +84,8 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
             case "kill":
                 return status in LIVE | {"lost"}
             case "resume":
-                return bool(status) and self.seen is not None and self.seen.verdict.resumable
+                resumable = self.seen is not None and self.seen.verdict.resumable
+                return bool(status) and (resumable or status == "completed")
             case "traceback":
                 failure = self.seen.history.failure if self.seen else None
                 return not self.traceback_shown and (status == "failed" or bool(status and failure))
@@ -105,8 +106,11 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
         self.kill_runs([self.run])
 
     def action_resume(self) -> None:
-        """Go on with the run from its newest checkpoint."""
-        self.resume_runs([self.run])
+        """Go on with the run from its newest checkpoint; with a completed one for more epochs."""
+        if self.seen is not None and self.seen.verdict.status == "completed":
+            self.train_longer([self.run])
+        else:
+            self.resume_runs([self.run])
 
     def action_again(self) -> None:
         """Launch another run with its settings, changed."""

@@ -98,9 +98,12 @@ class RunActions(RunControlScreen):
             self.kill_runs(_folders(there))
 
     def action_resume(self) -> None:
-        """Go on with the runs from their newest checkpoints."""
+        """Go on with the runs from their newest checkpoints; with completed ones for more epochs."""
         resumable = [record for record in self.targets if record.verdict.resumable]
-        if self._any(resumable, "resume"):
+        completed = [record for record in self.targets if record.verdict.status == "completed"]
+        if completed and not resumable:
+            self.train_longer(_folders(completed))
+        elif self._any(resumable, "resume"):
             self.resume_runs(_folders(resumable))
 
     def action_again(self) -> None:

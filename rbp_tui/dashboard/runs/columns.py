@@ -203,7 +203,7 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
     first, seeds = group[0].summary, _one_of_each_seed(group)
     counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
     said = {
-        "run": first.label,
+        "run": first.described,
         "preset": first.preset,
         "method": fmt.method(first.method),
         "T": str(first.timesteps),

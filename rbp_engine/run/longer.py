@@ -1,0 +1,159 @@
+"""Train a run longer than it was made for: more epochs, from its newest checkpoint.
+
+The learning rate follows the schedule of the new length from there on. The result is that of neither length, so the run
+becomes another experiment, and `extended_from` in its summary says so wherever it is listed.
+
+The summary is written first, in one piece, and decides: if the process is killed after that, `finish` changes the other
+files before the next start. If it is killed before, nothing has changed.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rbp_engine.preset import SHORT_NAMES, PresetError, fields, parse_resolved, read_resolved, resolved_toml
+from rbp_engine.preset.overrides import Override, parse_overrides
+from rbp_engine.preset.resolved import as_toml
+from rbp_engine.printable import visible
+from rbp_engine.run import trust
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, write_atomic
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import ExtensionRecord, add_extension, read_run_json
+from rbp_engine.run.files.summary import Summary, Top1ByWeights, load_summary, write_summary
+from rbp_engine.run.status.status import judge
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+EPOCHS: Final = "train.epochs"
+#: What may change when a run goes on: its length, and how often it saves.
+CHANGEABLE: Final = (EPOCHS, "train.checkpoint_every")
+
+
+def extend(run: RunDirectory, words: Sequence[str]) -> None:
+    """Change the length of a run that has ended, given as `epochs=400`; the next start goes on to it.
+
+    Raises NothingToStart if it is live, PresetError for invalid words, and RunError for a setting that cannot change, a
+    shorter length, or a run without a checkpoint.
+    """
+    overrides, problems = parse_overrides(words)
+    if problems:
+        raise PresetError(run.id, problems)
+    _refuse_others(run, overrides)
+    with _alone(run):
+        finish(run)
+        if (verdict := judge(run)).live:
+            raise NothingToStart(f"{run.id} is {verdict.status}: stop it first, with rbp stop {run.id}")
+        summary, old = load_summary(run), read_resolved(run.preset_toml)
+        new = _changed(old, overrides, run)
+        if new.train.epochs < old.train.epochs:
+            raise RunError(
+                f"{run.id} is made for {old.train.epochs} epochs, and cannot become shorter: "
+                f"rbp train --like {run.id} epochs={new.train.epochs}"
+            )
+        if new.train.epochs > old.train.epochs:
+            write_summary(run, _longer(run, summary, new.train.epochs))
+        if new != old:
+            _write_preset(run, new)
+        finish(run)
+
+
+def finish(run: RunDirectory) -> None:
+    """Do what a killed `extend` has left: give preset and run.json the length that the summary says."""
+    summary = load_summary(run)
+    if not summary.extended_from:
+        return
+    preset = read_resolved(run.preset_toml)
+    if preset.train.epochs < summary.epochs:
+        _write_preset(run, _with_epochs(preset, summary.epochs))
+    recorded = read_run_json(run).extensions
+    reached = recorded[-1].epochs if recorded else summary.extended_from
+    if reached < summary.epochs:
+        add_extension(run, ExtensionRecord(reached, summary.epochs, step=_newest_step(run), t=time.time()))
+
+
+def _longer(run: RunDirectory, summary: Summary, epochs: int) -> Summary:
+    """The summary of the run once it is to train for `epochs`."""
+    step = _newest_step(run)
+    if not step:
+        raise RunError(f"{run.id} has no checkpoint to go on from: rbp train --like {run.id} epochs={epochs}")
+    history = json.dumps([summary.experiment, summary.epochs, step, epochs])
+    return dataclasses.replace(
+        summary,
+        status="stopped",
+        reason=visible(f"trained for {summary.epoch} of {summary.epochs} epochs, and is to go on to {epochs}"),
+        cause=Cause.REQUEST,
+        experiment=hashlib.sha256(history.encode()).hexdigest(),
+        extended_from=summary.extended_from or summary.epochs,
+        epochs=epochs,
+        steps=summary.steps // summary.epochs * epochs if summary.epochs else 0,
+        test=Top1ByWeights(),
+    )
+
+
+def _newest_step(run: RunDirectory) -> int:
+    """The step of the newest checkpoint; 0 if there is none."""
+    names = [path.name for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name)]
+    return max((int(name.removeprefix("step-")) for name in names), default=0)
+
+
+def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
+    """Raise RunError, with all of the settings that are fixed in a run, and the command of a new one."""
+    others = [override for override in overrides if override.key not in CHANGEABLE]
+    if not others:
+        return
+    roles = {info.key: info.role for info in fields()}
+    of_result = [override for override in others if roles.get(override.key, "result") == "result"]
+    why = "it would be another experiment" if of_result else "a run keeps the settings that it was made with"
+    short = {key: name for name, key in SHORT_NAMES.items()}
+    may = " and ".join(short.get(key, key) for key in CHANGEABLE)
+    command = shlex.join(["rbp", "train", "--like", run.id, *(override.word for override in overrides)])
+    named = ", ".join(override.word for override in others)
+    raise RunError(f"{named} cannot change when a run goes on ({why}), only {may} can: {command}")
+
+
+def _changed(preset: "Preset", overrides: Sequence[Override], run: RunDirectory) -> "Preset":
+    """The preset with the overrides, checked as a whole. Raises PresetError."""
+    values = preset.model_dump()
+    for override in overrides:
+        section, _, name = override.key.partition(".")
+        values[section][name] = override.value
+    return parse_resolved(as_toml(values), run.preset_toml)
+
+
+def _with_epochs(preset: "Preset", epochs: int) -> "Preset":
+    return preset.model_copy(update={"train": preset.train.model_copy(update={"epochs": epochs})})
+
+
+def _write_preset(run: RunDirectory, preset: "Preset") -> None:
+    try:
+        write_atomic(run.preset_toml, resolved_toml(preset))
+    except OSError as error:
+        raise RunError(f"cannot write {run.preset_toml}: {error.strerror}") from error
+    # The user has agreed to this code before; with another preset it would be asked for again.
+    trust.remember(run, Resources())
+
+
+@contextlib.contextmanager
+def _alone(run: RunDirectory) -> Iterator[None]:
+    """Prevent two commands from changing a run at the same time. Raises NothingToStart if another one is doing so."""
+    descriptor = os.open(run.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NothingToStart(f"{run.id} is being changed by another command at this moment") from None
+        except OSError:  # some shared file systems have no such locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
