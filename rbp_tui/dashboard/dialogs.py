@@ -68,8 +68,9 @@ class Ask(Dialog[str | None]):
             else:
                 yield Input(self.value, compact=True, id="answer")
             key = "ctrl+s" if self.lines else "Enter"
-            keys = Content.from_markup("\n[b]$key[/b] $verb   [b]Esc[/b] cancel", key=key, verb=self.verb)
-            yield Static(keys, classes="keys")
+            yield Static(
+                Content.from_markup("\n[b]$key[/b] $verb   [b]Esc[/b] cancel", key=key, verb=self.verb), classes="keys"
+            )
 
     @on(Input.Submitted)
     def action_give(self) -> None:
