@@ -1,7 +1,7 @@
 """One row of the table per experiment, with everything that a reader must know about it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.collect import EXTENDED, ReportedRun, told_longer
 from rbp_engine.report.conditions import conditions
-from rbp_engine.report.paper import Published, departures, published
+from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, spread, spread_of_known
 
@@ -58,6 +58,8 @@ def label_words(label: dict[str, Any]) -> list[str]:
 
 def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     """Group runs by experiment; sorted by data set, network, method and T."""
+    entries = list(entries)
+    figures = figures_by_experiment({entry.settings["data.name"] for entry in entries if not published(entry.preset)})
     places: defaultdict[tuple[Any, ...], dict[tuple[str, str], list[ReportedRun]]] = defaultdict(dict)
     for entry in entries:
         places[entry.settings["data.name"], entry.settings["model.name"]].setdefault(entry.experiment, []).append(entry)
@@ -66,7 +68,7 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
         groups = [sorted(group, key=lambda entry: entry.summary.seed) for group in experiments.values()]
         firsts = [group[0] for group in groups]
         labels = distinguish([one.settings for one in firsts], [one.summary.experiment for one in firsts], shown=SHOWN)
-        cells += [_cell(group, label) for group, label in zip(groups, labels, strict=True)]
+        cells += [_cell(group, label, figures) for group, label in zip(groups, labels, strict=True)]
     return sorted(cells, key=_order)
 
 
@@ -90,11 +92,13 @@ def distinguish(
     ]
 
 
-def _cell(entries: list[ReportedRun], label: dict[str, Any]) -> Cell:
+def _cell(entries: list[ReportedRun], label: dict[str, Any], figures: Mapping[str, Published]) -> Cell:
     first = entries[0]
     data, network, method, timesteps = (first.settings[key] for key in SHOWN)
     bests = [entry.best for entry in entries if entry.best is not None]
     newest = max(entries, key=lambda entry: entry.summary.created)
+    # A preset that repeats a cell under another name, as a sweep does, has no figures of its own.
+    paper = published(newest.preset) or figures.get(newest.summary.experiment)
     return Cell(
         data=data,
         network=network,
@@ -107,8 +111,8 @@ def _cell(entries: list[ReportedRun], label: dict[str, Any]) -> Cell:
         last=spread([entry.last for entry in entries]),
         best=spread(bests) if bests else None,
         timesteps_needed=spread_of_known(entry.summary.timesteps_needed for entry in entries),
-        paper=published(newest.preset),
-        notes=tuple(_notes(entries, len(bests), published(newest.preset))),
+        paper=paper,
+        notes=tuple(_notes(entries, len(bests), paper)),
     )
 
 

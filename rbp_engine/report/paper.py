@@ -1,7 +1,7 @@
 """The paper's accuracies, as given in presets, and the runs needed to reproduce them."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -145,6 +145,12 @@ def paper_cells(presets: Sequence[str] = ()) -> tuple[list[PaperCell], list[str]
                 )
             )
     return found, problems
+
+
+def figures_by_experiment(data_sets: Collection[str]) -> dict[str, Published]:
+    """The published figure of each experiment that is a cell of one of these data sets."""
+    names = [entry.name for entry in list_presets() if entry.group in data_sets and entry.preset and entry.preset.paper]
+    return {cell.experiment: cell.published for cell in paper_cells(names)[0]} if names else {}
 
 
 def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:

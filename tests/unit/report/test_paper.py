@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import load_preset
+from rbp_engine.report.cells import make_cells
+from rbp_engine.report.collect import collect
 from rbp_engine.report.paper import MissingRun, missing_runs, paper_cells, published
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_directories
@@ -101,3 +103,11 @@ def test_a_figure_with_its_deviation_and_number_of_runs_has_an_interval(presets:
     ((exact,), _) = paper_cells(["exact"])
     assert exact.interval == pytest.approx(4.302653 * 0.002 / 3**0.5, rel=1e-5)
     assert all(one.interval is None for one in paper_cells(["cell"])[0])
+
+
+@pytest.mark.parametrize("network", ["resnet18", "vgg11"])
+def test_a_run_of_a_sweep_has_the_figure_of_the_cell_that_it_repeats(finish_run: FinishRun, network: str) -> None:
+    entries, _ = collect([finish_run("paper-cifar10", f"arch={network}", "method=bptt", "T=2")])
+    (cell,) = make_cells(entries)
+    assert cell.paper == {"resnet18": 0.9493, "vgg11": "not known"}[network]
+    assert not any(note.startswith("departs") for note in cell.notes)
