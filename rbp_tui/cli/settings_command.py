@@ -27,6 +27,18 @@ Settings = Annotated[
 ]
 
 
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="RUN",
+        help="Instead of PRESET: the settings, own code and resources of that run.",
+        show_default=False,
+        autocompletion=completion.one_run,
+    ),
+]
+
+
 class SettingsCommand(TyperCommand):
     """A command with KEY=VALUE words. For a setting given as an option raises BadParameter with the right word."""
 
@@ -39,6 +51,15 @@ class SettingsCommand(TyperCommand):
             if option.startswith("--") and option not in own and (key := _setting(option.removeprefix("--"))):
                 value = value or (following if following and not following.startswith("-") else "VALUE")
                 raise typer.BadParameter(f"{option}: settings are words, without dashes: {key}={value}")
+        return super().parse_args(ctx, args)
+
+
+class SettingsOrLikeCommand(SettingsCommand):
+    """A preset is required, unless --like names a run to repeat."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        preset = next(parameter for parameter in self.params if parameter.name == "preset")
+        preset.required = not any(word.partition("=")[0] == "--like" for word in args)
         return super().parse_args(ctx, args)
 
 

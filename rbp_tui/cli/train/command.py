@@ -3,7 +3,7 @@
 import functools
 import sys
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,22 +24,13 @@ from rbp_tui.cli.options import (
 )
 from rbp_tui.cli.output import say
 from rbp_tui.cli.runs.choice import find, weights_of
-from rbp_tui.cli.settings_command import OptionalPresetName, Settings, SettingsCommand
+from rbp_tui.cli.settings_command import Like, OptionalPresetName, Settings, SettingsOrLikeCommand
 from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
-
-
-class TrainCommand(SettingsCommand):
-    """A preset is required, unless --like names a run to repeat."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        preset = next(parameter for parameter in self.params if parameter.name == "preset")
-        preset.required = not any(word.partition("=")[0] == "--like" for word in args)
-        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     app.command(
-        cls=TrainCommand,
+        cls=SettingsOrLikeCommand,
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
         "rbp train mine.toml --seeds 1,2,3 --detach   ·   rbp train digits --pair method=bptt,rate_m --seeds 1,2,3",
     )(train)
@@ -48,16 +39,7 @@ def register(app: typer.Typer) -> None:
 def train(
     preset: OptionalPresetName,
     overrides: Settings = None,
-    like: Annotated[
-        str | None,
-        typer.Option(
-            "--like",
-            metavar="RUN",
-            help="Instead of PRESET: the settings, own code and resources of that run.",
-            show_default=False,
-            autocompletion=completion.one_run,
-        ),
-    ] = None,
+    like: Like = None,
     run_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Choose the id of the run.", show_default=False)
     ] = None,
@@ -133,7 +115,7 @@ def train(
         base = LaunchRequest.like(find(like, runs_dir))
         words = (preset, *words) if preset else words
     else:
-        assert preset is not None  # TrainCommand requires it
+        assert preset is not None  # SettingsOrLikeCommand requires it
         base = LaunchRequest(preset, runs_dir=runs_dir)
     resources = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
     request = replace(
