@@ -17,6 +17,7 @@ from rbp_tui.cli.options import RunsDir
 from rbp_tui.cli.output import fail
 from rbp_tui.cli.presets import commands
 from rbp_tui.cli.runs import daily, group, queue
+from rbp_tui.cli.sweep import command as sweep_command
 from rbp_tui.cli.train import command
 
 
@@ -52,6 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 command.register(app)
+sweep_command.register(app)
 daily.register(app)
 queue.register(app)
 group.register(app)

@@ -79,6 +79,13 @@ def pair(incomplete: str) -> list[str]:
     return offered
 
 
+def varied_settings(context: typer.Context, incomplete: str) -> list[str]:
+    """Settings, each with a list of values: names, then values."""
+    before = [str(word) for word in context.params.get("settings") or ()]
+    name, incomplete = _apart(before, incomplete, _names_of_settings())
+    return [word.removeprefix(name) for word in pair(f"{name}{incomplete}")]
+
+
 def preset_then_settings(context: typer.Context, incomplete: str) -> list[str]:
     """A preset, then its settings."""
     return settings(context, incomplete) if context.params.get("words") else presets(context, incomplete)

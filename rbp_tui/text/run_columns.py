@@ -91,7 +91,7 @@ def setting_column(name: str) -> Column:
             return UNKNOWN
         return " ".join(map(str, value)) if isinstance(value, tuple) else as_text(value)
 
-    heading = _heading(key) if key else field.name
+    heading = setting_heading(key) if key else field.name
     right = field.kind not in ("text", "any")
     least = WIDEST_SETTING if right else LEAST_WORD  # part of a number would be another number
     return Column(
@@ -100,7 +100,7 @@ def setting_column(name: str) -> Column:
     )  # fmt: skip
 
 
-def _heading(key: str) -> str:
+def setting_heading(key: str) -> str:
     """The short name of a setting, or the last part of its key if no other field ends with it."""
     short = {dotted: name for name, dotted in SHORT_NAMES.items()}
     last = key.rpartition(".")[2]

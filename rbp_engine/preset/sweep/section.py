@@ -4,8 +4,9 @@ import hashlib
 import math
 import random
 from dataclasses import dataclass
+from typing import Any
 
-from rbp_engine.preset.overrides import SHORT_NAMES, setting_word
+from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.sweep.varied import Varied
 
 #: The searches that `search` may name.
@@ -49,6 +50,13 @@ class Drawn:
             return min(max(math.exp(low + share * (high - low)), self.low), self.high)
         return self.low + share * (self.high - self.low)
 
+    def as_toml_value(self) -> Any:
+        """The choices, or the range, as TOML holds them."""
+        if self.choices:
+            return [value_in(f"{self.name}={choice}") for choice in self.choices]
+        low, high = (round(end) if self.whole else end for end in (self.low, self.high))
+        return {"from": low, "to": high} | ({"log": True} if self.log else {})
+
     def word_of(self, value: float) -> str:
         """The override of a number in the range, with as many digits as anybody wants to type."""
         if self.whole:
@@ -71,3 +79,21 @@ class SweepSection:
     grid: tuple[Varied, ...] = ()
     listed: tuple[tuple[str, ...], ...] = ()
     drawn: tuple[Drawn, ...] = ()
+
+    def as_toml_values(self) -> dict[str, Any]:
+        """The section as TOML holds it, without what it does not say."""
+        values = {
+            "seeds": list(self.seeds),
+            "trials": self.trials,
+            "search": self.search,
+            "grid": {one.name: [value_in(word) for word in one.words] for one in self.grid},
+            "list": [{word.partition("=")[0]: value_in(word) for word in words} for words in self.listed],
+            "random": {one.name: one.as_toml_value() for one in self.drawn},
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+def value_in(word: str) -> Any:
+    """The value in an override word that is known to be one."""
+    (override,), _ = parse_overrides([word])
+    return override.value

@@ -93,6 +93,7 @@ def show(
             "preset": loaded.preset.model_dump(mode="json"),
             "sources": loaded.sources,
             "experiment": loaded.experiment,
+            "sweep": None if loaded.sweep is None else loaded.sweep.as_toml_values(),
         }
     )
 

@@ -24,6 +24,7 @@ def preset_text(loaded: "LoadedPreset") -> "Text":
     from rich.text import Text
 
     from rbp_engine.preset import resolved_toml
+    from rbp_engine.preset.resolved import as_toml
 
     names = _file_names(loaded)
     text = Text()
@@ -33,6 +34,11 @@ def preset_text(loaded: "LoadedPreset") -> "Text":
     for block in sorted(blocks, key=lambda block: block.startswith("[paper]")):
         text.append("\n")
         _append_block(text, block, loaded, names)
+    if loaded.sweep is not None:
+        text.append(f"\n{as_toml({'sweep': loaded.sweep.as_toml_values()}).strip()}\n")
+        text.append(
+            _comment(f"rbp sweep {loaded.name} trains all of these; rbp train {loaded.name}, what is above"), "dim"
+        )
     text.append("\n")
     text.append(_comment(f"experiment {loaded.experiment[:16]}"), "dim")
     text.append(_comment(_paper_sentence(loaded.preset)), "dim")

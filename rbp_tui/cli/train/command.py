@@ -87,6 +87,7 @@ def train(
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end.
     """
     from rbp_engine.data.catalog import DataMissing
+    from rbp_engine.preset import load_preset
     from rbp_engine.run import start
     from rbp_engine.run.errors import NothingToStart
     from rbp_engine.run.files.layout import RunDirectory
@@ -136,6 +137,8 @@ def train(
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
     if like is None:
         warn_of_shared_presets(request.preset)
+        if load_preset(request.preset, request.overrides).sweep is not None:
+            say("[dim]this trains it once: rbp sweep {} trains all that its {} says[/]", request.preset, "[sweep]")
     if dry_run or slurm:
         presets = request.load_each()
         if cost:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import psutil
@@ -67,10 +68,12 @@ def follow_live(
     owner: bool,
     silent: bool = False,
     words: Mapping[str, str] | None = None,
+    live: Callable[[str], AbstractContextManager[View]] | None = None,
 ) -> list[Verdict]:
     """Follow runs in the way that suits stdout, or in silence; in lines, `words` by id tell several of them apart.
 
-    Their owner decides about them on Ctrl-C and passes signals on.
+    Their owner decides about them on Ctrl-C and passes signals on. `live` makes the view for a terminal, with a hint of
+    what Ctrl-C does, if not the usual one.
     """
     interrupts = Interrupts(runs) if owner else None
     tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
@@ -83,7 +86,7 @@ def follow_live(
     hint = f"Ctrl-C: leave {them} running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"
     while True:
         try:
-            with live_view(hint, several=several) as view:
+            with live_view(hint, several=several) if live is None else live(hint) as view:
                 return follow(runs, view, tick=tick)
         except AskUser:
             if interrupts is not None:

@@ -122,12 +122,12 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("rbp train dig", {"digits", "digits-spikformer"}),
+        ("rbp train dig", {"digits", "digits-spikformer", "digits-sweep"}),
         ("rbp cost cifar100-r", {"cifar100-resnet18", "cifar100-resnet19"}),
         ("rbp presets show mnist", {"mnist", "mnist5k", "mnist5k-spikformer"}),
-        ("rbp presets new wide --from dig", {"digits", "digits-spikformer"}),
-        ("rbp bench dig", {"digits", "digits-spikformer"}),
-        ("rbp report --preset dig", {"digits", "digits-spikformer"}),
+        ("rbp presets new wide --from dig", {"digits", "digits-spikformer", "digits-sweep"}),
+        ("rbp bench dig", {"digits", "digits-spikformer", "digits-sweep"}),
+        ("rbp report --preset dig", {"digits", "digits-spikformer", "digits-sweep"}),
         ("rbp train digits method.", {"method.name=", "method.timesteps=", "method.loss_scale="}),
         ("rbp train digits method=", {"bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"}),
         ("rbp train digits T=6 method=ra", {"rate_m", "rate_s"}),

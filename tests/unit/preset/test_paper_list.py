@@ -53,7 +53,7 @@ def test_the_list_fits_80_columns_without_broken_presets_and_those_without_a_pap
     assert max(map(len, text.splitlines())) <= 80
     words = text.split()
     assert {"mine", "bare", "cifar10-dvs-vggsnn", "imagenet-sew_resnet34"} <= set(words)
-    assert not {"digits", "broken", "mnist5k", "digits-spikformer"} & set(words)
+    assert not {"digits", "broken", "mnist5k", "digits-spikformer", "digits-sweep"} & set(words)
 
 
 def test_json_has_an_object_for_each_figure() -> None:

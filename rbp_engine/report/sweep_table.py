@@ -1,0 +1,84 @@
+"""The table of a sweep: a row for each combination of settings, with what its seeds have reached."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rbp_engine.preset.sweep.varied import key_of
+from rbp_engine.report.spread import Spread, spread_of_known
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.sweep.plan import SweepPlan
+from rbp_engine.sweep.states import PointState, Standing, counts
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """A trial: the values of its settings as texts, by dotted key; its runs; and the spread over those that are done.
+
+    `last` and `best` are top-1 fractions in the evaluations during training, on held-out data where a preset has
+    `train.validation_split`; None if nothing is known.
+    """
+
+    trial: int
+    values: dict[str, str]
+    states: tuple[PointState, ...]
+    last: Spread | None
+    best: Spread | None
+
+    @property
+    def done(self) -> int:
+        """How many of its runs are done."""
+        return counts(self.states)[Standing.DONE]
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """Its runs, as far as there are any."""
+        return [state.record for state in self.states if state.record is not None]
+
+
+def sweep_rows(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
+    """The rows of a sweep, in the order of its trials."""
+    by_trial: dict[int, list[PointState]] = {}
+    for state in states:
+        by_trial.setdefault(state.point.trial, []).append(state)
+    rows = []
+    for trial, mine in sorted(by_trial.items()):
+        values = {key_of(word): word.partition("=")[2] for word in mine[0].point.overrides}
+        done = [one.record.summary for one in mine if one.standing is Standing.DONE and one.record]
+        last = spread_of_known(summary.last.top1 for summary in done)
+        best = spread_of_known(summary.best.top1 for summary in done)
+        rows.append(SweepRow(trial, {key: values.get(key, "") for key in plan.keys}, tuple(mine), last, best))
+    return rows
+
+
+def best_row(rows: Sequence[SweepRow]) -> SweepRow | None:
+    """The row with the largest mean of `last`, of those with the most runs done; None if none is done."""
+    return max(
+        (row for row in rows if row.last), key=lambda row: (row.done, row.last.mean if row.last else 0), default=None
+    )
+
+
+def plain_row(row: SweepRow) -> dict[str, Any]:
+    """A row for JSON."""
+    return {
+        "trial": row.trial,
+        "settings": row.values,
+        "done": row.done,
+        "last": None if row.last is None else vars(row.last),
+        "best": None if row.best is None else vars(row.best),
+        "runs": [_plain_state(state) for state in row.states],
+    }
+
+
+def _plain_state(state: PointState) -> dict[str, Any]:
+    record = state.record
+    return {
+        "seed": state.point.seed,
+        "identity": state.point.identity,
+        "standing": state.standing,
+        "id": None if record is None else record.run.id,
+        "status": None if record is None else record.verdict.status,
+        "reason": None if record is None else record.verdict.reason,
+        "last": None if record is None else record.summary.last.top1,
+        "best": None if record is None else record.summary.best.top1,
+    }

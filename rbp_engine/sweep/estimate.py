@@ -1,0 +1,123 @@
+"""What the rest of a sweep will take: from runs that have completed, or from measurements of the caller's."""
+
+import heapq
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rbp_engine.preset import LoadedPreset
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.sweep.plan import SweepPoint
+from rbp_engine.sweep.states import PointState, Standing
+
+#: Settings that enter a formula and change neither the time of a step nor the memory, and what is not trained at all.
+FREE = frozenset(
+    {
+        *(f"neuron.{name}" for name in ("decay", "threshold", "v_reset")),
+        *(f"loss.{name}" for name in ("label_smoothing", "mse_weight", "distill_weight", "distill_temperature")),
+        *(f"loss.{name}" for name in ("heads_weight", "heads_distill", "heads_temperature")),
+        *(f"optim.{name}" for name in ("lr", "momentum", "weight_decay", "decay_norms", "schedule", "schedule_by")),
+        *(f"optim.{name}" for name in ("warmup_epochs", "warmup_steps", "lr_min", "milestones", "gamma")),
+        *(f"optim.{name}" for name in ("restart_epochs", "restart_mult", "lr_factors")),
+        *("model.init", "run.seed", "run.name", "run.tags", "train.epochs"),
+    }
+)
+_ABOUT = ("title", "description", "paper")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a run takes: seconds for its start and for each epoch, and bytes of memory; `origin` says how that is known.
+
+    `memory` is None if unknown.
+    """
+
+    start_s: float
+    epoch_s: float
+    memory: int | None
+    origin: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the rest of a sweep takes: `seconds` with `slots` runs at a time, `device_s` one after the other.
+
+    `memory` is that of the largest run, None if unknown; `unknown` is the number of runs whose price is not known.
+    """
+
+    seconds: float
+    device_s: float
+    memory: int | None
+    slots: int
+    origins: tuple[str, ...]
+    unknown: int
+
+
+def kind_of(loaded: LoadedPreset) -> str:
+    """What runs have in common that take the same time for an epoch, and the same memory."""
+    values = loaded.preset.model_dump(exclude=set(_ABOUT))
+    kept = {
+        f"{section}.{name}": value
+        for section, fields in values.items()
+        for name, value in fields.items()
+        if f"{section}.{name}" not in FREE
+    }
+    return json.dumps([kept, {key: own.digest for key, own in loaded.own_code.items()}], sort_keys=True, default=str)
+
+
+def known_prices(states: Iterable[PointState]) -> dict[str, Price]:
+    """The prices of the kinds of which a run of the sweep has completed, by kind: the medians over these runs."""
+    found: dict[str, list[tuple[float, int | None]]] = {}
+    for state in states:
+        if state.standing is Standing.DONE and state.record and (seconds := _epoch_s(state.record)) is not None:
+            found.setdefault(kind_of(state.point.loaded), []).append((seconds, state.record.summary.mem_peak))
+    prices = {}
+    for kind, measured in found.items():
+        peaks = [peak for _, peak in measured if peak is not None]
+        count = f"{len(measured)} completed run{'' if len(measured) == 1 else 's'}"
+        prices[kind] = Price(0.0, statistics.median(each for each, _ in measured), max(peaks, default=None), count)
+    return prices
+
+
+def unpriced(states: Iterable[PointState], prices: Mapping[str, Price]) -> dict[str, SweepPoint]:
+    """A point of each kind that is still to be trained and has no price, by kind."""
+    found: dict[str, SweepPoint] = {}
+    for state in states:
+        if state.standing in (Standing.MISSING, Standing.RESUMABLE):
+            kind = kind_of(state.point.loaded)
+            if kind not in prices:
+                found.setdefault(kind, state.point)
+    return found
+
+
+def estimate(states: Sequence[PointState], prices: Mapping[str, Price], slots: int) -> Estimate:
+    """What it takes to train what is not done, with `slots` runs at a time, each started when another has ended."""
+    times, used, unknown = [], [], 0
+    for state in states:
+        if state.standing in (Standing.DONE, Standing.FAILED):
+            continue
+        price = prices.get(kind_of(state.point.loaded))
+        if price is None:
+            unknown += 1
+            continue
+        epochs = state.point.loaded.preset.train.epochs
+        done = state.record.summary.epoch if state.record else 0
+        times.append(price.start_s + max(0, epochs - done) * price.epoch_s)
+        used.append(price)
+    free = [0.0] * max(1, slots)
+    for seconds in times:
+        heapq.heapreplace(free, free[0] + seconds)
+    memory = max((price.memory for price in used if price.memory is not None), default=None)
+    origins = tuple(dict.fromkeys(price.origin for price in used))
+    return Estimate(max(free), sum(times), memory, slots, origins, unknown)
+
+
+def _epoch_s(record: RunRecord) -> float | None:
+    """Seconds by the clock that a run took for an epoch, its start and evaluations included; None if it was resumed."""
+    described, summary = read_run_json(record.run), record.summary
+    first = described.last_attempt
+    if first is None or first.t is None or len(described.attempts) != 1 or not summary.epoch:
+        return None
+    return max(0.0, summary.updated - first.t) / summary.epoch

@@ -1,0 +1,81 @@
+"""Create or resume the runs of a sweep. Two sweeps that do so at once create no run twice.
+
+The id of a run comes from its identity, and a run's folder is created exclusively: of two that create the same run, one
+finds it already there. So nothing has to be locked, recorded or cleaned up, and it works on a shared file system.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rbp_engine.run import start
+from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.sweep.identity import identity_of_run
+from rbp_engine.sweep.plan import SweepPlan, SweepPoint
+from rbp_engine.sweep.states import PointState, Standing
+
+
+def check(plan: SweepPlan) -> None:
+    """Raise UserError if a run of the plan could not be started here: its data or devices are missing, or its code is
+    not trusted."""
+    for points in plan.trials.values():
+        loaded = points[0].loaded
+        plan.request.require_trust(loaded)
+        start.require_data(loaded)
+        start.pool_for(plan.request.takes, plan.request.gpus or "auto", loaded.preset.run.device)
+
+
+def start_points(plan: SweepPlan, states: Sequence[PointState]) -> list[RunDirectory]:
+    """Queue the runs that are missing and those to be resumed; returns them, and those that are live.
+
+    Raises RunError; what was queued before stays so.
+    """
+    runs = []
+    for state in states:
+        if state.standing is Standing.MISSING:
+            runs.append(create(plan, state.point))
+        elif state.standing is Standing.RESUMABLE and state.record is not None:
+            resume(plan, state.record.run)
+            runs.append(state.record.run)
+        elif state.standing is Standing.LIVE and state.record is not None:
+            runs.append(state.record.run)
+    if runs:
+        start.ensure_dispatcher()
+    return runs
+
+
+def create(plan: SweepPlan, point: SweepPoint) -> RunDirectory:
+    """Create the run of a point and queue it, or find the one that another sweep has just created. Raises RunError."""
+    request = plan.request_of(point)
+    for number in itertools.count(1):
+        run = RunDirectory(request.runs / run_id_of(point, number))
+        if not run.path.exists():
+            try:
+                return start.create_runs(replace(request, run_id=run.id), [point.loaded])[0]
+            except RunError:
+                if not run.path.exists():
+                    raise
+        summary = read_summary(run)
+        if summary is not None and identity_of_run(run, summary) == point.identity:
+            return run
+        # It has been changed since, as by training it longer, or is damaged.
+    raise AssertionError("there are always more numbers")
+
+
+def resume(plan: SweepPlan, run: RunDirectory) -> None:
+    """Queue the next attempt of a run, with the resources that it had, unless somebody else has just done so."""
+    try:
+        start.begin(run, gpus=plan.request.gpus or "auto", retries=plan.request.retries)
+    except NothingToStart:
+        return
+
+
+def run_id_of(point: SweepPoint, number: int = 1) -> str:
+    """The id for the run of a point: it ends in four characters to type, as ids do. `number` counts ids that are
+    taken."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", point.loaded.name).strip("-.")[:60] or "run"
+    again = "" if number == 1 else f"-{number}"
+    return f"{name}-{point.loaded.preset.method.name}{again}-{point.identity[:8]}-{point.identity[8:12]}"

@@ -1,0 +1,1 @@
+"""`rbp sweep`: train a preset over combinations of settings and seeds."""

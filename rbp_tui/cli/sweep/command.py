@@ -1,0 +1,230 @@
+"""`rbp sweep`: what is missing of a sweep is created, what has stopped is resumed, and all of it is followed."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbp_tui.cli import completion
+from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_resources
+from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.runs.choice import find
+from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand
+from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.sweep.estimate import Estimate, Price
+    from rbp_engine.sweep.plan import SweepPlan
+    from rbp_engine.sweep.states import PointState
+
+
+# Seconds that each kind of run is measured: its neighbours will disturb a run more than this is wrong by.
+SECONDS = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        cls=SettingsOrLikeCommand,
+        epilog="Examples:  rbp sweep digits method=bptt,rate_m T=2,4,6 --seeds 1,2,3   ·   rbp sweep digits-sweep   "
+        "·   rbp sweep digits lr=0.01..0.5:log --random 20   ·   rbp sweep digits-sweep --status",
+    )(sweep)
+
+
+def sweep(
+    preset: OptionalPresetName,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=A,B",
+            help="Settings with several values, of which every combination is trained; with one value: for all runs.",
+            show_default=False,
+            autocompletion=completion.varied_settings,
+        ),
+    ] = None,
+    like: Like = None,
+    seeds: Seeds = None,
+    random: Annotated[
+        int | None,
+        typer.Option(
+            "--random",
+            metavar="N",
+            min=1,
+            help="Draw N values of each setting with a range, as lr=0.01..0.5:log.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="What queries find its runs by, as sweep=NAME.",
+            show_default=False,
+        ),
+    ] = "",
+    status: Annotated[bool, typer.Option("--status", help="Only show the table of settings and results.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is missing and what it costs.")] = False,
+    no_cost: Annotated[
+        bool,
+        typer.Option("--no-cost", help="Do not measure what is missing, some seconds for each setting."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Resume failed runs, too, which else count as done.")
+    ] = False,
+    gpus: Gpus = None,
+    retries: Retries = None,
+    nproc: Nproc = None,
+    detach: Detach = False,
+    trust: Trust = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train every combination of settings with every seed, and add only what is missing.
+
+    What to vary is typed, or said by [sweep] of the preset. The same command continues after any interruption.
+
+    A run counts if all of its settings, its code and its seed are the same, whatever started it.
+
+    Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
+    """
+    from rbp_engine.run.request import LaunchRequest, parse_seeds
+    from rbp_engine.sweep.plan import plan_sweep
+    from rbp_engine.sweep.start import check
+    from rbp_engine.sweep.states import states_of
+    from rbp_engine.sweep.words import parse_words
+    from rbp_tui.cli.sweep.text import say_plan
+
+    words = tuple(settings or ())
+    if like is not None:
+        if preset is not None and "=" not in preset:
+            raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
+        base = LaunchRequest.like(find(like, runs_dir))
+        words = (preset, *words) if preset else words
+    else:
+        assert preset is not None  # SettingsOrLikeCommand requires it
+        warn_of_shared_presets(preset)
+        base = LaunchRequest(preset, runs_dir=runs_dir)
+    request = replace(
+        base,
+        seeds=() if seeds is None else parse_seeds(seeds),
+        resources=given_resources(nproc, None, None) or base.resources,
+        gpus=base.gpus if gpus is None else gpus,
+        retries=base.retries if retries is None else retries,
+        typed=("rbp", *sys.argv[1:]),
+    )
+    plan = plan_sweep(request, parse_words(words), trials=random, name=name)
+    states = states_of(plan, retry_failed=retry_failed)
+    if status:
+        _show(plan, states, as_json=as_json)
+        return
+    if not dry_run:
+        once_trusted(lambda: check(plan), trust=trust)
+    expected = _estimate(plan, states, measure=not no_cost)
+    if dry_run and as_json:
+        print_json(_document(plan, states, expected))
+        return
+    say_plan(plan, states, expected)
+    if not dry_run:
+        raise typer.Exit(_train(plan, states, retry_failed=retry_failed, detach=detach, as_json=as_json, trust=trust))
+
+
+def _train(
+    plan: "SweepPlan", states: "Sequence[PointState]", *, retry_failed: bool, detach: bool, as_json: bool, trust: bool
+) -> int:
+    """Start what is missing, follow it to the end, and print the table; the exit code."""
+    from rbp_engine.sweep.start import start_points
+    from rbp_engine.sweep.states import states_of
+    from rbp_tui.cli.sweep.following import follow_sweep
+    from rbp_tui.cli.train.following import report_queued
+
+    runs = once_trusted(lambda: start_points(plan, states), trust=trust)
+    if detach:
+        return report_queued(runs, as_json=as_json)
+    follow_sweep(plan, states, runs, as_json=as_json)
+    states = states_of(plan, retry_failed=retry_failed)
+    if not as_json:
+        _show(plan, states, as_json=False)
+    return _exit_code(states)
+
+
+def _exit_code(states: "Sequence[PointState]") -> int:
+    """The worst of the runs: a failure is worse than an end before the end."""
+    from rbp_engine.sweep.states import Standing
+
+    codes = {Standing.DONE: 0, Standing.FAILED: 1}
+    return max((codes.get(state.standing, 4) for state in states), key=(0, 4, 1).index)
+
+
+def _estimate(plan: "SweepPlan", states: "Sequence[PointState]", *, measure: bool) -> "Estimate | None":
+    """What the rest will take; None if nothing is left, or nothing is known of it."""
+    from rbp_engine.run import start
+    from rbp_engine.sweep.estimate import estimate, known_prices, unpriced
+    from rbp_engine.sweep.states import Standing
+
+    if all(state.standing in (Standing.DONE, Standing.FAILED) for state in states):
+        return None
+    prices = known_prices(states)
+    if measure:
+        prices |= _measured({kind: point.loaded for kind, point in unpriced(states, prices).items()})
+    pool = start.pool_for(plan.request.takes, plan.request.gpus or "auto", plan.points[0].loaded.preset.run.device)
+    expected = estimate(states, prices, len(pool.devices) // plan.request.takes.processes)
+    return expected if expected.origins else None
+
+
+def _measured(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
+    """The price of each kind of run, measured by a few steps; of one that cannot be measured there is none."""
+    from rbp_engine.bench.cost import predict_cost
+    from rbp_engine.bench.measure.measurement import MeasurementError
+    from rbp_engine.sweep.estimate import Price
+    from rbp_tui.cli.progress import progress
+    from rbp_tui.cli.train.interrupts import end_on_sigterm
+    from rbp_tui.text.format import counted
+
+    found: dict[str, Price] = {}
+    if not presets:
+        return found
+    end_on_sigterm()
+    count = counted(len(presets), "setting") + (" that differ in cost" if len(presets) > 1 else "")
+    with progress(f"measuring a few steps of {count}; --no-cost leaves this out") as report:
+        for number, (kind, loaded) in enumerate(presets.items()):
+
+            def on_progress(doing: str, share: float, before: int = number) -> None:
+                report(f"{before + 1} of {len(presets)}: {doing}", (before + share) / len(presets))
+
+            try:
+                cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=on_progress)
+            except MeasurementError as error:
+                say("[yellow]the cost of some runs is not known:[/] {}", error)
+                continue
+            start_s = max(0.0, cost.total_s - cost.epochs * cost.epoch_s)
+            found[kind] = Price(start_s, cost.epoch_s, cost.memory, "a measurement now")
+    return found
+
+
+def _show(plan: "SweepPlan", states: "Sequence[PointState]", *, as_json: bool) -> None:
+    from rbp_tui.cli.sweep.text import print_table
+
+    if as_json:
+        print_json(_document(plan, states, None))
+    else:
+        print_table(plan, states)
+
+
+def _document(plan: "SweepPlan", states: "Sequence[PointState]", expected: "Estimate | None") -> dict[str, Any]:
+    from rbp_engine.report.sweep_table import best_row, plain_row, sweep_rows
+    from rbp_engine.sweep.states import counts
+
+    rows = sweep_rows(plan, states)
+    best = best_row(rows)
+    return {
+        "sweep": plan.name,
+        "runs": len(plan.points),
+        "counts": counts(states),
+        "keys": plan.keys,
+        "best_trial": None if best is None else best.trial,
+        "cost": None if expected is None else asdict(expected),
+        "trials": [plain_row(row) for row in rows],
+    }

@@ -1,0 +1,84 @@
+"""Follow the runs of a sweep until all have ended, as a table of settings × result that fills."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rbp_engine.report.sweep_table import sweep_rows
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.sweep.plan import SweepPlan
+from rbp_engine.sweep.start import resume
+from rbp_engine.sweep.states import PointState, Standing, standing_of, states_of
+from rbp_tui.cli.output import console
+from rbp_tui.cli.sweep.text import sweep_table
+from rbp_tui.cli.train.following import follow_live
+from rbp_tui.cli.train.views import View
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+# Above the table are the command and the plan, below it the hint.
+ROOM_FOR_OTHERS = 4
+
+
+def follow_sweep(plan: SweepPlan, states: Sequence[PointState], runs: Sequence[RunDirectory], *, as_json: bool) -> None:
+    """Follow runs to the end of them all.
+
+    A run of somebody else's sweep that was killed before it could queue the run is lost; it is resumed here, once.
+    """
+    begun = {state.record.run for state in states if state.record and state.standing is Standing.RESUMABLE}
+    waiting = list(runs)
+    while waiting:
+        now = states_of(plan)
+        words = {state.record.run.id: " ".join(state.point.overrides) for state in now if state.record is not None}
+        live = functools.partial(_live_table, plan, now)
+        follow_live(waiting, as_json=as_json, owner=True, words=words, live=live)
+        left = [state.record for state in states_of(plan) if state.record and _never_started(state.record)]
+        waiting = [record.run for record in left if record.run not in begun]
+        for run in waiting:
+            resume(plan, run)
+        begun.update(waiting)
+
+
+def _never_started(record: RunRecord) -> bool:
+    return record.verdict.cause is Cause.LOST_PROCESS and not record.run.claimed_attempts()
+
+
+@contextmanager
+def _live_table(plan: SweepPlan, states: Sequence[PointState], hint: str) -> Iterator[View]:
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False, transient=True) as live:
+        yield LiveSweep(live, plan, states, hint)
+
+
+class LiveSweep:
+    """The table of the sweep, redrawn in place; it makes room for the last one, which is printed."""
+
+    def __init__(self, live: "Live", plan: SweepPlan, states: Sequence[PointState], hint: str) -> None:
+        self._live = live
+        self._plan = plan
+        self._states = list(states)
+        self._hint = hint
+
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        """The table is drawn from the summaries."""
+
+    def show(self, records: Sequence[RunRecord]) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        news = {record.run: record for record in records}
+        self._states = [_updated(state, news) for state in self._states]
+        rows = sweep_rows(self._plan, self._states)
+        table = sweep_table(self._plan, rows, most=self._live.console.height - ROOM_FOR_OTHERS)
+        self._live.update(Group(table, Text(self._hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
+
+
+def _updated(state: PointState, news: dict[RunDirectory, RunRecord]) -> PointState:
+    record = news.get(state.record.run) if state.record else None
+    return state if record is None else replace(state, record=record, standing=standing_of(record.verdict))

@@ -1,0 +1,128 @@
+"""A sweep in words and as a table: its plan before it starts, its results, and what to type next."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.sweep.estimate import Estimate
+from rbp_engine.sweep.plan import SweepPlan
+from rbp_engine.sweep.states import PointState, Standing, counts
+from rbp_tui.cli.output import cell, print_rich, say
+from rbp_tui.text import format as fmt
+from rbp_tui.text.comparison_columns import spread_text
+from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.run_text import SIGNS, STYLES, short
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+
+def say_plan(plan: SweepPlan, states: Sequence[PointState], expected: Estimate | None) -> None:
+    """How many runs there are, how they stand, and what the rest takes."""
+    seeds = list(dict.fromkeys(point.seed for point in plan.points))
+    trials = len(plan.trials)
+    keys = ", ".join(map(setting_heading, plan.keys))
+    of = f"{fmt.counted(trials, 'combination')} of {keys}" if keys else "the preset"
+    with_seeds = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    say("[bold]{}[/]: {}: {} × {}", plan.name, fmt.counted(len(plan.points), "run"), of, with_seeds)
+    say("  {}", ", ".join(f"{count} {standing}" for standing, count in counts(states).items() if count))
+    if expected is not None:
+        for line in _cost_lines(expected):
+            say("  {}", line)
+    if failed := [state for state in states if state.standing is Standing.FAILED]:
+        say("  [yellow]{}[/]", f"{fmt.counted(len(failed), 'failed run')}: --retry-failed resumes what can be resumed")
+
+
+def _cost_lines(expected: Estimate) -> Iterable[str]:
+    at_a_time = f"{expected.slots} at a time" if expected.slots > 1 else "one after the other"
+    memory = "" if expected.memory is None else f", at most {fmt.size(expected.memory)} each"
+    yield (
+        f"about {fmt.duration(expected.seconds)} {at_a_time} ({fmt.duration(expected.device_s)} of devices){memory}; "
+        f"known from: {', '.join(expected.origins)}"
+    )
+    if expected.unknown:
+        yield f"not known of {fmt.counted(expected.unknown, 'run')}"
+
+
+def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
+    """The table of settings and results on stdout, and what to type next on stderr."""
+    rows = sweep_rows(plan, states)
+    print_rich(sweep_table(plan, rows))
+    best = best_row(rows)
+    if best is not None and len(rows) > 1:
+        say("  best mean: {}", " ".join(_words(best)) or plan.name)
+    for line in _next(plan, states, best):
+        say("  next: {}", line)
+
+
+def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None = None) -> "RenderableType":
+    """A row for each combination: its settings, its runs by status, and mean ± deviation over the seeds that are done.
+
+    Of more than `most` rows, those with live runs come first, and the rest is counted.
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = list(rows)
+    if most is not None and len(rows) > most:
+        shown = sorted(rows, key=lambda row: not any(record.verdict.live for record in row.records))[: max(1, most - 1)]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("", justify="right", no_wrap=True)
+    for key in plan.keys:
+        table.add_column(cell(setting_heading(key)), overflow="fold", justify="right")
+    table.add_column("runs", no_wrap=True)
+    for heading in ("last %", "best %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    best = best_row(rows)
+    for row in shown:
+        values = [cell(inside_a_run(value)) for value in row.values.values()]
+        style = "bold" if row is best and len(rows) > 1 else ""
+        table.add_row(
+            str(row.trial), *values, _runs_text(row), spread_text(row.last), spread_text(row.best), style=style
+        )
+    if len(shown) == len(rows):
+        return table
+    return Group(table, Text(f"and {len(rows) - len(shown)} more", style="dim"))
+
+
+def _runs_text(row: SweepRow) -> "Text":
+    """The runs of a row by status, each with its sign, as `■2 ▶1 47/100`; without colours the signs are enough."""
+    from rich.text import Text
+
+    statuses = [state.record.verdict.status if state.record else "" for state in row.states]
+    there = [status for status in SIGNS if status in statuses]
+    parts = [Text(f"{SIGNS[status]}{statuses.count(status)}", STYLES[status]) for status in there]
+    text = Text(" ").join(parts)
+    if missing := statuses.count(""):
+        text.append(f"{' ' if parts else ''}·{missing}", "dim")
+    training = [record.summary for record in row.records if record.verdict.status in ("running", "stalled")]
+    if training:
+        text.append(f" {', '.join(f'{one.epoch}/{one.epochs}' for one in training)}", "dim")
+    return text
+
+
+def _words(row: SweepRow) -> list[str]:
+    return [f"{setting_heading(key)}={inside_a_run(value)}" for key, value in row.values.items()]
+
+
+def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) -> Iterable[str]:
+    """Commands that continue the sweep, or look closer at it."""
+    number = counts(states)
+    again = shlex.join(plan.request.typed)
+    for option in (" --status", " --dry-run", " --detach", " --json"):
+        again = again.replace(option, "")
+    if number[Standing.MISSING] or number[Standing.RESUMABLE]:
+        yield f"{again}  (continues)"
+    failed = [state.record for state in states if state.standing is Standing.FAILED and state.record]
+    if failed:
+        yield f"rbp logs {short(failed[0].run.id)}  ·  {again} --retry-failed"
+    if best is not None:
+        newest: RunRecord = best.records[0]
+        place = f" --runs-dir {shlex.quote(str(plan.request.runs_dir))}" if plan.request.runs_dir else ""
+        query = shlex.quote(f'sweep="{plan.name}"' if " " in plan.name else f"sweep={plan.name}")
+        yield f"rbp report {query}{place}  ·  rbp ls {query}{place}  ·  rbp runs show {short(newest.run.id)}{place}"
