@@ -1,0 +1,166 @@
+"""A sweep whose dispatcher, workers and own process are killed: the same command completes it, and nothing twice."""
+
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run import start
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import last_attempt, read_run_json
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import run_directories
+from rbp_engine.sweep.identity import identity_of_run
+
+COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
+WHOLE = ("method=bptt,rate_m", "T=1,2,3", "epochs=3", "batch=64", "--seeds", "1,2")
+SMALL = ("lr=0.05,0.1,0.2", "T=1", "epochs=2", "batch=128")
+WHOLE_KILLS = ("dispatcher",) * 3 + ("worker",) * 2 + ("command",) * 2
+SMALL_KILLS = ("dispatcher", "worker")
+MOST_COMMANDS = 12
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine with two slots and a queue of its own; at the end nothing runs there any more."""
+    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    (tmp_path / "RBP_CONFIG").mkdir()
+    (tmp_path / "RBP_CONFIG" / "machine.toml").write_text("cpu_slots = 2\n")
+    monkeypatch.setenv("RBP_RUNS", str(tmp_path / "runs"))
+    yield tmp_path / "runs"
+    kill_dispatcher()
+    for run in run_directories(tmp_path / "runs"):
+        processes.kill_all(run)
+
+
+def kill_dispatcher() -> bool:
+    pid = start.dispatcher_pid()
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def kill_a_worker(runs: Path, draw: random.Random) -> bool:
+    training = [run for run in run_directories(runs) if judge(run).status == "running"]
+    attempt = last_attempt(draw.choice(training)) if training else None
+    if attempt is None or attempt.pid is None:
+        return False
+    os.kill(attempt.pid, signal.SIGKILL)
+    return True
+
+
+def wait_for(condition: Callable[[], Any], patience_s: float = 300.0) -> Any:
+    deadline = time.monotonic() + patience_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "what was waited for has not come"
+        time.sleep(0.02)
+    return value
+
+
+class Shell:
+    """Terminals in which the same command is typed, again and again."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+        self.live: list[subprocess.Popen[str]] = []
+        self.said: list[str] = []
+        self.typed = 0
+
+    def type(self) -> None:
+        self.typed += 1
+        assert self.typed <= MOST_COMMANDS, self.said
+        self.live.append(
+            subprocess.Popen(
+                [*COMMAND, *self.words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )  # fmt: skip
+
+    def ended(self) -> list[int]:
+        """The exit codes of the commands that have just ended."""
+        ended = [command for command in self.live if command.poll() is not None]
+        self.live = [command for command in self.live if command not in ended]
+        self.said += [command.communicate()[0] for command in ended]
+        return [command.returncode for command in ended]
+
+
+def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
+    machine: Path, trials: int, draw: random.Random
+) -> None:
+    whole = trials >= 50
+    count, kills = (12, [*WHOLE_KILLS]) if whole else (3, [*SMALL_KILLS])
+    shell = Shell(["sweep", "digits", *(WHOLE if whole else SMALL), "--no-cost"])
+
+    def kill(kind: str) -> bool:
+        if kind == "command":
+            draw.choice(shell.live).kill()
+            return True
+        return kill_dispatcher() if kind == "dispatcher" else kill_a_worker(machine, draw)
+
+    draw.shuffle(kills)
+    shell.type()
+    shell.type()  # two people at the same moment
+    codes: list[int] = []
+    while kills or 0 not in codes:
+        if not shell.live:
+            shell.type()
+        if kills and any(judge(run).status == "running" for run in run_directories(machine)):
+            time.sleep(draw.uniform(0.0, 3.0 if whole else 0.3))
+            if kill(kills[-1]):
+                kills.pop()
+        time.sleep(0.05)
+        codes += shell.ended()
+    wait_for(lambda: not (shell.ended() or shell.live))
+
+    runs = list(run_directories(machine))
+    summaries = [load_summary(run) for run in runs]
+    assert [judge(run).status for run in runs] == ["completed"] * count
+    assert len({identity_of_run(run, summary) for run, summary in zip(runs, summaries, strict=True)}) == count
+    for run in runs:
+        begun = Counter(event.attempt for event in read_events(run.events()) if isinstance(event.body, RunStart))
+        assert set(begun.values()) == {1}, (run.id, begun)
+        assert [attempt.attempt for attempt in read_run_json(run).attempts] == run.claimed_attempts()
+    check_tables(shell.words, runs)
+    if whole:
+        attempts = sum(read_run_json(run).attempt for run in runs)
+        starts = (host_directory() / "dispatcher.log").read_text().count("starts on")
+        print(f"\n{count} runs, {attempts} attempts, {starts} starts by dispatchers, {shell.typed} commands")
+
+
+def check_tables(words: list[str], runs: list[RunDirectory]) -> None:
+    """The tables of the sweep and of the report have the means of the runs' own summaries."""
+
+    def said(*command: str) -> Any:
+        return json.loads(
+            subprocess.run([*COMMAND, *command, "--json"], capture_output=True, check=True, text=True).stdout
+        )
+
+    by_experiment: dict[str, list[float]] = {}
+    for run in runs:
+        summary = load_summary(run)
+        assert summary.last.top1 is not None
+        by_experiment.setdefault(summary.experiment, []).append(summary.last.top1)
+    expected = sorted(statistics.mean(values) for values in by_experiment.values())
+    table = said(*words, "--status")
+    assert table["counts"]["done"] == len(runs)
+    assert sorted(row["last"]["mean"] for row in table["trials"]) == pytest.approx(expected)
+    report = said("report", "sweep=digits")
+    assert sorted(row["last"]["mean"] for row in report["rows"]) == pytest.approx(expected)
+    assert sum(row["runs"] for row in report["rows"]) == len(runs)
