@@ -131,6 +131,8 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
         ("rbp train digits method.", {"method.name=", "method.timesteps=", "method.loss_scale="}),
         ("rbp train digits method=", {"bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"}),
         ("rbp train digits T=6 method=ra", {"rate_m", "rate_s"}),
+        ("rbp sweep dig", {"digits", "digits-spikformer", "digits-sweep"}),
+        ("rbp sweep digits T=2,4 method=bptt,ra", {"bptt,rate_m", "bptt,rate_s"}),
         ("rbp train digits --detach method=ra", {"rate_m", "rate_s"}),
         ("rbp bench digits train.kernel=e", {"eager"}),
         ("rbp presets show digits data.flip=", {"true", "false"}),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 pytestmark = pytest.mark.xdist_group("paired runs")  # they share runs
+SWEEP = ("sweep", "digits", "T=2", "epochs=2", "batch=128", "method=bptt,rate_m")
 PAIR = ("digits", "T=2", "epochs=2", "batch=128", "--pair", "method=bptt,rate_m", "--seeds", "1,2")
 
 
@@ -108,3 +109,43 @@ def test_a_run_is_repeated_as_a_pair(paired):
         (0.1, "rate_m"),
         (0.05, "rate_m"),
     ]
+
+
+def test_a_sweep_counts_the_runs_of_the_pair_and_trains_nothing_twice(paired):
+    rbp, made, _ = paired
+    before = sorted(path.name for path in rbp.runs.iterdir())
+    done = rbp(*SWEEP, "--seeds", "1,2")
+    assert "4 done" in done.stderr and "to be" not in done.stderr
+    assert sorted(path.name for path in rbp.runs.iterdir()) == before
+    found = rbp.json(*SWEEP, "--seeds", "1,2,3", "--status")
+    assert found["counts"] == {"done": 4, "live": 0, "to be resumed": 0, "to be created": 2, "failed": 0}
+    for trial, method in zip(found["trials"], ("bptt", "rate_m"), strict=True):
+        assert trial["settings"] == {"method.name": method}
+        ours = [made[seed, method] for seed in (1, 2)]
+        assert [run["id"] for run in trial["runs"]] == [ours[0]["id"], ours[1]["id"], None]
+        assert trial["last"]["mean"] == pytest.approx(sum(one["last"]["top1"] for one in ours) / 2)
+        assert f"{100 * trial['last']['mean']:.2f} ± " in done.stdout
+
+
+def test_what_a_missing_run_takes_is_known_from_completed_ones_of_its_size(paired):
+    rbp, made, _ = paired
+    cost = rbp.json(*SWEEP, "--seeds", "1,2,3", "--dry-run")["cost"]
+    assert cost["unknown"] == 0 and cost["slots"] == 2
+    assert cost["origins"] == ["2 completed runs"]
+    assert 0 < cost["seconds"] < cost["device_s"]
+    assert cost["memory"] == max(one["mem_peak"] for one in made.values())
+
+
+def test_a_preset_with_a_sweep_is_shown_with_it_and_trained_once(rbp_here):
+    shown = rbp_here("presets", "show", "digits-sweep").stdout
+    (rbp_here.folder / "saved.toml").write_text(shown)
+    names = ("presets", "show", "digits-sweep"), ("presets", "show", "saved.toml")
+    first, second = (rbp_here.json(*words) for words in names)
+    assert (
+        first["sweep"] == second["sweep"] == {"seeds": [1, 2], "grid": {"method": ["bptt", "rate_m"], "T": [2, 4, 6]}}
+    )
+    assert first["experiment"] == second["experiment"]
+    assert "rbp sweep digits-sweep trains all" in rbp_here("train", "digits-sweep", "--dry-run").stderr
+    plan = rbp_here.json("sweep", "digits-sweep", "--dry-run", "--no-cost")
+    assert plan["runs"] == 12 and plan["counts"]["to be created"] == 12
+    assert list(rbp_here.runs.glob("*")) == []
