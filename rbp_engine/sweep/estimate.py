@@ -1,4 +1,4 @@
-"""What the rest of a sweep will take: from runs that have completed, or from measurements of the caller's."""
+"""What the rest of a sweep will take: known from runs that it has, or from measurements of the caller's."""
 
 import heapq
 import json
@@ -68,15 +68,15 @@ def kind_of(loaded: LoadedPreset) -> str:
 
 
 def known_prices(states: Iterable[PointState]) -> dict[str, Price]:
-    """The prices of the kinds of which a run of the sweep has completed, by kind: the medians over these runs."""
+    """The prices of the kinds of which a run of the sweep has trained, by kind: the medians over these runs."""
     found: dict[str, list[tuple[float, int | None]]] = {}
     for state in states:
-        if state.standing is Standing.DONE and state.record and (seconds := _epoch_s(state.record)) is not None:
+        if state.record and not state.record.verdict.live and (seconds := _epoch_s(state.record)) is not None:
             found.setdefault(kind_of(state.point.loaded), []).append((seconds, state.record.summary.mem_peak))
     prices = {}
     for kind, measured in found.items():
         peaks = [peak for _, peak in measured if peak is not None]
-        count = f"{len(measured)} completed run{'' if len(measured) == 1 else 's'}"
+        count = f"{len(measured)} run{'' if len(measured) == 1 else 's'} of it"
         prices[kind] = Price(0.0, statistics.median(each for each, _ in measured), max(peaks, default=None), count)
     return prices
 
@@ -115,9 +115,15 @@ def estimate(states: Sequence[PointState], prices: Mapping[str, Price], slots: i
 
 
 def _epoch_s(record: RunRecord) -> float | None:
-    """Seconds by the clock that a run took for an epoch, its start and evaluations included; None if it was resumed."""
+    """Seconds that a run has taken for an epoch; None if it has not trained.
+
+    They are those of the clock, start and evaluations included, or if it was resumed those of its steps.
+    """
     described, summary = read_run_json(record.run), record.summary
-    first = described.last_attempt
-    if first is None or first.t is None or len(described.attempts) != 1 or not summary.epoch:
+    if not summary.steps or not summary.step:
         return None
-    return max(0.0, summary.updated - first.t) / summary.epoch
+    epochs = summary.epochs * summary.step / summary.steps
+    first = described.last_attempt
+    if first is not None and first.t is not None and len(described.attempts) == 1 and summary.updated > first.t:
+        return (summary.updated - first.t) / epochs
+    return summary.trained_s / epochs or None

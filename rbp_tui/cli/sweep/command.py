@@ -95,7 +95,7 @@ def sweep(
     from rbp_engine.sweep.start import check
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
-    from rbp_tui.cli.sweep.text import say_plan
+    from rbp_tui.cli.sweep.text import say_cost, say_plan
 
     words = tuple(settings or ())
     if like is not None:
@@ -122,11 +122,12 @@ def sweep(
         return
     if not dry_run:
         once_trusted(lambda: check(plan), trust=trust)
+    say_plan(plan, states)
     expected = _estimate(plan, states, measure=not no_cost)
+    if expected is not None:
+        say_cost(expected)
     if dry_run and as_json:
         print_json(_document(plan, states, expected))
-        return
-    say_plan(plan, states, expected)
     if not dry_run:
         raise typer.Exit(_train(plan, states, retry_failed=retry_failed, detach=detach, as_json=as_json, trust=trust))
 
@@ -200,7 +201,7 @@ def _measured(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
                 say("[yellow]the cost of some runs is not known:[/] {}", error)
                 continue
             start_s = max(0.0, cost.total_s - cost.epochs * cost.epoch_s)
-            found[kind] = Price(start_s, cost.epoch_s, cost.memory, "a measurement now")
+            found[kind] = Price(start_s, cost.epoch_s, cost.memory, "a measurement")
     return found
 
 

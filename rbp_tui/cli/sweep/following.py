@@ -52,12 +52,12 @@ def _never_started(record: RunRecord) -> bool:
 def _live_table(plan: SweepPlan, states: Sequence[PointState], hint: str) -> Iterator[View]:
     from rich.live import Live
 
-    with Live(console=console(), auto_refresh=False, transient=True) as live:
+    with Live(console=console(), auto_refresh=False) as live:
         yield LiveSweep(live, plan, states, hint)
 
 
 class LiveSweep:
-    """The table of the sweep, redrawn in place; it makes room for the last one, which is printed."""
+    """The table of the sweep, redrawn in place; at the end it makes room for the last one, which is printed."""
 
     def __init__(self, live: "Live", plan: SweepPlan, states: Sequence[PointState], hint: str) -> None:
         self._live = live
@@ -72,6 +72,7 @@ class LiveSweep:
         from rich.console import Group
         from rich.text import Text
 
+        self._live.transient = not any(record.verdict.live for record in records)
         news = {record.run: record for record in records}
         self._states = [_updated(state, news) for state in self._states]
         rows = sweep_rows(self._plan, self._states)

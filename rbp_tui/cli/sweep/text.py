@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def say_plan(plan: SweepPlan, states: Sequence[PointState], expected: Estimate | None) -> None:
-    """How many runs there are, how they stand, and what the rest takes."""
+def say_plan(plan: SweepPlan, states: Sequence[PointState]) -> None:
+    """How many runs there are, and how they stand."""
     seeds = list(dict.fromkeys(point.seed for point in plan.points))
     trials = len(plan.trials)
     keys = ", ".join(map(setting_heading, plan.keys))
@@ -30,22 +30,21 @@ def say_plan(plan: SweepPlan, states: Sequence[PointState], expected: Estimate |
     with_seeds = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
     say("[bold]{}[/]: {}: {} × {}", plan.name, fmt.counted(len(plan.points), "run"), of, with_seeds)
     say("  {}", ", ".join(f"{count} {standing}" for standing, count in counts(states).items() if count))
-    if expected is not None:
-        for line in _cost_lines(expected):
-            say("  {}", line)
     if failed := [state for state in states if state.standing is Standing.FAILED]:
         say("  [yellow]{}[/]", f"{fmt.counted(len(failed), 'failed run')}: --retry-failed resumes what can be resumed")
 
 
-def _cost_lines(expected: Estimate) -> Iterable[str]:
+def say_cost(expected: Estimate) -> None:
+    """What the rest takes, and how that is known."""
     at_a_time = f"{expected.slots} at a time" if expected.slots > 1 else "one after the other"
     memory = "" if expected.memory is None else f", at most {fmt.size(expected.memory)} each"
-    yield (
-        f"about {fmt.duration(expected.seconds)} {at_a_time} ({fmt.duration(expected.device_s)} of devices){memory}; "
-        f"known from: {', '.join(expected.origins)}"
+    say(
+        "  {}",
+        f"about {fmt.duration(expected.seconds)}, {at_a_time} ({fmt.duration(expected.device_s)} of devices){memory}; "
+        f"known from {' and '.join(expected.origins)}",
     )
     if expected.unknown:
-        yield f"not known of {fmt.counted(expected.unknown, 'run')}"
+        say("  {}", f"not known of {fmt.counted(expected.unknown, 'run')}")
 
 
 def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
@@ -85,9 +84,12 @@ def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None =
         table.add_row(
             str(row.trial), *values, _runs_text(row), spread_text(row.last), spread_text(row.best), style=style
         )
-    if len(shown) == len(rows):
-        return table
-    return Group(table, Text(f"and {len(rows) - len(shown)} more", style="dim"))
+    there = {record.verdict.status for row in rows for record in row.records}
+    legend = [f"{sign} {status}" for status, sign in SIGNS.items() if status in there]
+    missing = any(state.record is None for row in rows for state in row.states)
+    more = [f"and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []
+    below = "   ".join([*more, *legend, *(["· not there yet"] if missing else [])])
+    return Group(table, Text(below, style="dim", no_wrap=True, overflow="ellipsis"))
 
 
 def _runs_text(row: SweepRow) -> "Text":

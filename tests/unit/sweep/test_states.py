@@ -99,7 +99,7 @@ def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan: Swe
     states = states_of(plan)
     assert len(unpriced(states, {})) == 2  # by T: seeds cost the same
     now = 1.7e9
-    run = make(plan.points[0].loaded, "completed", epoch=10, mem_peak=1000)
+    run = make(plan.points[0].loaded, "completed", step=50, steps=50, mem_peak=1000)
     record_attempt(run, AttemptRecord(1, t=now), LaunchRequest("digits").takes, 1)
     summary = load_summary(run)
     states = states_of(plan)
