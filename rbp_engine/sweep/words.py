@@ -1,13 +1,14 @@
 """The words of a sweep on the command line: `method=bptt,rate_m T=2,4,6 lr=0.01..0.5:log epochs=6`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields
 from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.preset.sweep.varied import Varied, key_of, split_values
+from rbp_engine.preset.validate import problems_of_value
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?P<log>:log)?")
@@ -30,8 +31,9 @@ class SweepWords:
 
 
 def parse_words(words: Sequence[str]) -> SweepWords:
-    """Sort the words; of two for one setting the later one counts. Raises PresetError for those that are none, all at
-    once; whether the values fit is not checked.
+    """Sort the words; of two for one setting the later one counts.
+
+    Raises PresetError with every problem of a single word or value; whether values fit together is not checked.
 
     A comma in brackets or quotes belongs to its value; so does each one of a list of strings, as `run.tags=a,b`.
     """
@@ -59,6 +61,7 @@ def parse_words(words: Sequence[str]) -> SweepWords:
             problems.append(Problem(name, "several seeds are given with --seeds", source=word))
         else:
             sorted_words[key] = Varied(name, values)
+    problems += [problem for one in sorted_words.values() for problem in _wrong_values(one)]
     if problems:
         raise PresetError("rbp sweep", problems)
     found = sorted_words.values()
@@ -67,6 +70,16 @@ def parse_words(words: Sequence[str]) -> SweepWords:
         tuple(one for one in found if isinstance(one, Varied)),
         tuple(one for one in found if isinstance(one, Drawn)),
     )
+
+
+def _wrong_values(one: str | Varied | Drawn) -> Iterator[Problem]:
+    if isinstance(one, Drawn):
+        words: tuple[str, ...] = (one.word_of(one.low), one.word_of(one.high))
+    else:
+        words = one.words if isinstance(one, Varied) else (one,)
+    for override in parse_overrides(words)[0]:
+        for message in problems_of_value(override.key, override.value):
+            yield Problem(override.key, message, source=override.word)
 
 
 def _is_whole(key: str) -> bool:

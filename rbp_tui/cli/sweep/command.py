@@ -84,7 +84,7 @@ def sweep(
 ) -> None:
     """Train every combination of settings with every seed, and add only what is missing.
 
-    What to vary is typed, or said by [sweep] of the preset. The same command continues after any interruption.
+    What to vary is typed, or is in the section sweep of the preset. The same command continues after any interruption.
 
     A run counts if all of its settings, its code and its seed are the same, whatever started it.
 

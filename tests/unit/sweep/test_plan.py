@@ -79,8 +79,12 @@ def test_a_drawn_number_is_within_its_range(low: int, width: int, share: float, 
 
 def test_what_is_wrong_is_named_for_all_combinations_at_once() -> None:
     with pytest.raises(PresetError) as error:
-        planned("method=bptt,rate,rate_x", "T=0,2", "lr=0.1")
-    assert [problem.place for problem in error.value.problems] == ["T=0", "method=rate", "method=rate_x"]
+        planned("method=bptt,rate,rate_x", "T=0,2", "lr=x", "neuron.decay=0..2")
+    places = ["method=rate", "method=rate_x", "T=0", "lr=x", "neuron.decay=2.0"]
+    assert [problem.place for problem in error.value.problems] == places
+    with pytest.raises(PresetError, match="v_reset") as error:
+        planned("neuron.v_reset=0,0.5", "neuron.threshold=0.5,1")
+    assert len(error.value.problems) == 1  # of two combinations
     with pytest.raises(PresetError, match="unknown key") as error:
         planned("metod=bptt,rate_m", "lr=0.5..0.1", "T=2,,4", "seed=1,2")
     assert len(error.value.problems) == 4
