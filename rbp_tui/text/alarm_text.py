@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from rbp_engine.run.status.history import History
-    from rbp_engine.run.status.rules import Alarm
+    from rbp_engine.run.status.rules.rule import Alarm
 
 NETWORK = "network"
 #: What to do where a rule has nothing to read.
@@ -47,7 +47,7 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
     """All alarms in full, or that there are none; then what is checked, and what is not and why."""
     from rich.text import Text
 
-    from rbp_engine.run.status.rules import RULES, unchecked
+    from rbp_engine.run.status.rules.table import RULES, unchecked
 
     text = Text()
     left_out = unchecked(history)

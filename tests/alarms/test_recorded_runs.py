@@ -11,7 +11,8 @@ import pytest
 
 from rbp_engine.run.files.events import Event, from_json
 from rbp_engine.run.status.history import HistoryBuilder
-from rbp_engine.run.status.rules import RULES, Alarm, alarms, unchecked
+from rbp_engine.run.status.rules.rule import Alarm
+from rbp_engine.run.status.rules.table import RULES, alarms, unchecked
 
 RECORDINGS = Path(__file__).parent / "recordings"
 PRESETS = ("digits", "mnist5k", "moving-digits", "sequential-digits")

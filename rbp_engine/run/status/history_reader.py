@@ -8,7 +8,8 @@ from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import Body, Event
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History, HistoryBuilder
-from rbp_engine.run.status.rules import JUDGED, Alarm, alarms
+from rbp_engine.run.status.rules.rule import Alarm
+from rbp_engine.run.status.rules.table import JUDGED, alarms
 
 
 class HistoryReader:

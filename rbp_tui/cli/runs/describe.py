@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.run_json import RunJson
-    from rbp_engine.run.status.rules import Alarm
+    from rbp_engine.run.status.rules.rule import Alarm
     from rbp_engine.run.store.store import RunRecord
 
 

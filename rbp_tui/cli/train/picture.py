@@ -45,7 +45,7 @@ def picture(record: RunRecord, history: "History", hint: str, phase: str, room: 
     from rich.console import Group
     from rich.text import Text
 
-    from rbp_engine.run.status.rules import alarms
+    from rbp_engine.run.status.rules.table import alarms
 
     summary, verdict = record.summary, record.verdict
     below: list[RenderableType] = []

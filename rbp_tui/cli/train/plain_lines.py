@@ -26,7 +26,7 @@ from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.run_text import short_id
 
 if TYPE_CHECKING:
-    from rbp_engine.run.status.rules import Alarm
+    from rbp_engine.run.status.rules.rule import Alarm
 
 #: No live run is silent for longer.
 EVERY_S = 60.0
@@ -99,7 +99,7 @@ class AlarmWatch:
 
     def add(self, events: Sequence[Event]) -> "list[Alarm]":
         """Add the next events; returns the alarms that were not there before them."""
-        from rbp_engine.run.status.rules import JUDGED, alarms
+        from rbp_engine.run.status.rules.table import JUDGED, alarms
 
         known = [event for event in events if isinstance(event.body, JUDGED)]
         if not known:

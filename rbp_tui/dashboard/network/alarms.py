@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from textual.widget import Widget
 
-from rbp_engine.run.status.rules import alarms
+from rbp_engine.run.status.rules.table import alarms
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight

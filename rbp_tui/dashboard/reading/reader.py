@@ -12,7 +12,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.history_reader import HistoryReader
-from rbp_engine.run.status.rules import Alarm, alarms
+from rbp_engine.run.status.rules.rule import Alarm
+from rbp_engine.run.status.rules.table import alarms
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.run_list import RunListing

@@ -7,7 +7,7 @@ from rbp_engine.run.files.events import from_json
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import HistoryBuilder
-from rbp_engine.run.status.rules import alarms
+from rbp_engine.run.status.rules.table import alarms
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard.network.alarms import AlarmsTab
 from rbp_tui.dashboard.reading.reader import Sight

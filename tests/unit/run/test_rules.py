@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules import RULES, alarms
+from rbp_engine.run.status.rules.table import RULES, alarms
 from rbp_engine.run.status.samples import FiringHistory, Floats
 from rbp_engine.run.status.sustained import SUSTAINED
 

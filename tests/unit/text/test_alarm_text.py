@@ -4,7 +4,7 @@ import pytest
 
 from rbp_engine.run.files.events import Event, Health, RunStart
 from rbp_engine.run.status.history import History, HistoryBuilder
-from rbp_engine.run.status.rules import Alarm
+from rbp_engine.run.status.rules.rule import Alarm
 from rbp_tui.text.alarm_text import NEEDED, alarm_line, alarms_text
 
 
