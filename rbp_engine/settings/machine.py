@@ -1,4 +1,4 @@
-"""The settings of this machine: where runs, data and caches are, and commands to run at a run's end.
+"""The settings of this machine: where runs, data and caches are, and commands to run at a run's end and alerts.
 
 They are not in presets but in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
 """
@@ -22,7 +22,7 @@ from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 
 _KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks")
-_HOOKS: Final = ("on_end", "on_failure")
+_HOOKS: Final = ("on_end", "on_failure", "on_alert")
 # Each slot has a claim file, and a place in lists.
 _MOST_SLOTS: Final = 1024
 
@@ -31,8 +31,8 @@ _MOST_SLOTS: Final = 1024
 class Machine:
     """The settings of this machine; unset ones are None or empty.
 
-    `data` maps the name of a data set to its folder. `on_end` and `on_failure` are shell commands. `cpu_slots` is how
-    many runs share the CPU at a time, at most 1024.
+    `data` maps the name of a data set to its folder. `on_end`, `on_failure` and `on_alert` are shell commands.
+    `cpu_slots` is how many runs share the CPU at a time, at most 1024.
     """
 
     runs: Path | None = None
@@ -41,6 +41,7 @@ class Machine:
     data: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     on_end: str = ""
     on_failure: str = ""
+    on_alert: str = ""
 
 
 class MachineError(UserError):
@@ -139,6 +140,7 @@ def _checked(document: Document) -> Machine:
         data=MappingProxyType({name: folder for name, folder in folders.items() if folder is not None}),
         on_end=check.command(("hooks", "on_end"), hooks.get("on_end", "")),
         on_failure=check.command(("hooks", "on_failure"), hooks.get("on_failure", "")),
+        on_alert=check.command(("hooks", "on_alert"), hooks.get("on_alert", "")),
     )
     if check.problems:
         raise MachineError(document.path, sorted(check.problems, key=lambda problem: problem.line or 0))

@@ -10,6 +10,8 @@ from torch import nn
 
 from rbp_engine.data.loading.workers import cores_of_a_rank, too_many
 from rbp_engine.data.protocol import Feed
+from rbp_engine.guard.alert_rule import parse_alert
+from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import neuron_layers, weight_layers
@@ -27,12 +29,14 @@ from rbp_engine.train.checkpoints.recipe import Recipe
 from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.kernel import choose_kernel
-from rbp_engine.train.memory import MemoryGauge
+from rbp_engine.train.limits import Ending, ending, read_limits
+from rbp_engine.train.memory import MemoryGauge, memory_of
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.ranks.distributed import Ranks, join
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
+from rbp_engine.train.record.alert_watch import AlertWatch
 from rbp_engine.train.record.energy import record_energy
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.lost_events import find_gap
@@ -52,15 +56,15 @@ INEXACT = "RBP_INEXACT"
 
 def run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process
-) -> tuple[str, Ranks]:
-    """Run the attempt. Returns the status that training ended with, and the ranks, which the caller has to leave."""
+) -> tuple[Ending, Ranks]:
+    """Run the attempt. Returns how training ended, and the ranks, which the caller has to leave."""
     with ExitStack() as cleanup:  # also after an exception
         return _run_attempt(run, preset, journal, stop, process, cleanup)
 
 
 def _run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, cleanup: ExitStack
-) -> tuple[str, Ranks]:
+) -> tuple[Ending, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
     journal.update(phase=Phase.DATA)
@@ -107,8 +111,16 @@ def _run_attempt(
     if first:
         per_epoch = len(feed.train)
         probes = create_probes(preset, model, method, feed.validation, steps_per_epoch=per_epoch, code=run.code)
+    early_stop = EarlyStop(preset.guard.early_stop, preset.guard.early_stop_delta)
     recorder = Recorder(
-        journal, MemoryGauge(device), board, preset.train.log_every, ranks, probes, compiles=kernel == "compiled"
+        journal,
+        MemoryGauge(device),
+        board,
+        preset.train.log_every,
+        ranks,
+        probes,
+        compiles=kernel == "compiled",
+        early_stop=early_stop,
     )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
@@ -122,7 +134,10 @@ def _run_attempt(
         warnings.append(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
+    limits = read_limits(run, preset.guard, early_stop, first=first)
     _write_start(run, preset, journal, process, device, found, gap_from, model, feed)
+    if first:
+        journal.alerts = AlertWatch([parse_alert(text) for text in preset.guard.alerts], memory_of(device))
     for warning in warnings if first else ():
         journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
@@ -152,6 +167,7 @@ def _run_attempt(
         epochs=preset.train.epochs,
         at=at,
         average=average,
+        limits=limits,
     )
     if status == "completed" and preset.probes.energy and first:
         journal.update(phase=Phase.EVALUATING)
@@ -161,7 +177,7 @@ def _run_attempt(
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
         report_test(step, feed.test, recorder, best, average)
     feed.stop()
-    return status, ranks
+    return ending(status, journal.summary.epoch, preset.train.epochs, preset.guard, limits, stop), ranks
 
 
 def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]:
@@ -250,6 +266,7 @@ def _write_start(
             weight_layers=list(map(one_line, weight_layers(model))),
             method=one_line(preset.method.name),
             classes=feed.classes,
+            memory=memory_of(device),
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

@@ -4,6 +4,7 @@ import contextlib
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,6 +13,7 @@ import torch
 from rbp_engine.run.files.events import System
 
 READ_EVERY_S = 2.0
+GROUPS = Path("/sys/fs/cgroup")
 
 
 class MemoryGauge:
@@ -46,6 +48,31 @@ class MemoryGauge:
             gpu_util=utilisation,
             power=power,
         )
+
+
+def memory_of(device: torch.device) -> int:
+    """The bytes of memory of the card; without one, what this process may use of the host's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return min([psutil.virtual_memory().total, *limits_of_groups(Path("/proc/self/cgroup"), GROUPS)])
+
+
+def limits_of_groups(own: Path, root: Path) -> list[int]:
+    """The limits of memory of this process's control group and its parents (versions 1 and 2, on Linux)."""
+    limits = []
+    with contextlib.suppress(OSError):
+        for line in own.read_text().splitlines():
+            _, controllers, place = line.split(":", 2)
+            if controllers == "memory":
+                group, name = root / "memory" / place.lstrip("/"), "memory.limit_in_bytes"
+            elif not controllers:
+                group, name = root / place.lstrip("/"), "memory.max"
+            else:
+                continue
+            for each in (group, *group.parents):
+                with contextlib.suppress(OSError, ValueError):  # there is no group, or it has no limit
+                    limits.append(int((each / name).read_text()))
+    return limits
 
 
 def _nvml_handle(device: torch.device) -> Any:

@@ -8,6 +8,7 @@ import torch
 from rbp_engine.data.protocol import EvaluationSource, TrainingSource
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
+from rbp_engine.train.limits import Limits
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.signals import ENDS, StopFlag
@@ -28,16 +29,21 @@ def train(
     epochs: int,
     at: Progress,
     average: MovingAverage | None = None,
+    limits: Limits | None = None,
 ) -> str:
-    """Train from `at` to the end: step, record, validate, save, stop. Returns the status to end with.
+    """Train from `at` to the end: step, record, validate, save, stop. Returns "completed" or one of `ENDS`.
 
-    The `average` of the weights is evaluated after them; which epoch is the best is decided by the weights.
-    All ranks end, save and record at the same step and with the same status. Raises NonFiniteLoss, after saving a
-    checkpoint of the last finite step if the gradients show which one that was.
+    `limits` may end it before the last epoch. The `average` of the weights is evaluated after them; which epoch is the
+    best is decided by the weights. All ranks end, save and record at the same step and with the same status. Raises
+    NonFiniteLoss, after saving a checkpoint of the last finite step if the gradients show which one that was.
     """
-    ranks = step.ranks
+    ranks, limits = step.ranks, limits or Limits()
     with checkpointer.last_finite_saved(step.guard):
-        while at.epoch < epochs:
+        if at.step:  # a resume, maybe of a run whose budget is used up
+            [end] = ranks.largest(max(limits.clock(), limits.steps(at)))
+            if end and at.epoch < epochs and not limits.has_enough(at):
+                return ENDS[end]
+        while at.epoch < epochs and not limits.has_enough(at):
             step.model.train()
             recorder.begin()
             for images, labels in batches.epoch(at.epoch, at.position):
@@ -53,7 +59,9 @@ def train(
                 if recorder.probes.measure(at.step):
                     recorder.measured()
                 if at.position < len(batches):
-                    end, save, drain = ranks.agree(stop.level, checkpointer.due(at), recorder.due())
+                    asked = max(stop.level, limits.clock())
+                    end, save, drain = ranks.agree(asked, checkpointer.due(at), recorder.due())
+                    end = max(end, limits.steps(at))
                     if end or save:
                         checkpointer.save(at)
                     elif drain:
@@ -69,10 +77,12 @@ def train(
                 return ENDS[end]
             at = Progress(at.step, at.epoch + 1)
             improved = recorder.validation(at, result, averaged)
-            end, save = ranks.largest(stop.level, checkpointer.due(at))
-            if improved or save or end or at.epoch == epochs:
+            limits.early_stop.add(at.epoch, result["top1"])
+            end, save = ranks.largest(max(stop.level, limits.clock(), limits.steps(at)), checkpointer.due(at))
+            done = at.epoch == epochs or limits.has_enough(at)
+            if improved or save or end or done:
                 checkpointer.save(at, best=improved)
-            if end and at.epoch < epochs:
+            if end and not done:
                 return ENDS[end]
     return "completed"
 

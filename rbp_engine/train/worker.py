@@ -52,12 +52,10 @@ def main(folder: str) -> int:
 
         gc.freeze()
         gc.enable()
-        status, ranks = run_attempt(run, preset, journal, stop, process)
-        if status == "completed":
-            journal.end(status, "")
-        else:
-            cause, why = stop.why(status)
-            journal.end(status, f"{why}, saved at step {summary.step}", cause)
+        ending, ranks = run_attempt(run, preset, journal, stop, process)
+        status = ending.status
+        saved = "" if status == "completed" else f", saved at step {summary.step}"
+        journal.end(status, f"{ending.reason}{saved}", ending.cause)
     except BaseException as error:
         # torch's handler would raise again while the end is being recorded if a loader process has died.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

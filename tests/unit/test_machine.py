@@ -43,12 +43,12 @@ def test_without_a_file_everything_is_default(tmp_path: Path) -> None:
 def test_all_settings_are_read() -> None:
     write(
         "runs = '/r'\ncache = '~/c'\n[data]\nimagenet = '/d'\n"
-        "[hooks]\non_end = 'notify done'\non_failure = 'notify bad'\n"
+        "[hooks]\non_end = 'notify done'\non_failure = 'notify bad'\non_alert = 'notify now'\n"
     )
     machine = read_machine()
     assert (machine.runs, machine.cache) == (Path("/r"), Path.home() / "c")
     assert dict(machine.data) == {"imagenet": Path("/d")}
-    assert (machine.on_end, machine.on_failure) == ("notify done", "notify bad")
+    assert (machine.on_end, machine.on_failure, machine.on_alert) == ("notify done", "notify bad", "notify now")
     assert cache_directory() == Path.home() / "c"
 
 

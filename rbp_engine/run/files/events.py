@@ -29,7 +29,8 @@ class RunStart:
     `epoch` counts the epochs complete at that step, evaluation included. `exact` is false if the number of processes or
     of epochs, or the type of device, has changed since the checkpoint. `logs` is the folder of this rank's stdout and
     stderr, relative to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by
-    the names of their modules. `method` trains the network, and `classes` is the number of labels.
+    the names of their modules. `method` trains the network, and `classes` is the number of labels. `memory` is that of
+    the card in bytes; without one, what the process may use of the host's.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -47,6 +48,7 @@ class RunStart:
     weight_layers: list[Line] | None = None
     method: Line = NO_TEXT
     classes: int | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,16 @@ class WarningRaised:
 
 
 @dataclass(frozen=True)
+class AlertRaised:
+    """What the `rule` of the run's guard says has happened, with the value that did; once for a rule and attempt."""
+
+    kind: ClassVar[str] = "alert"
+    rule: Line
+    value: float | None
+    message: Lines
+
+
+@dataclass(frozen=True)
 class ErrorRaised:
     """An exception; `cause` is a value of `run.cause.Cause`.
 
@@ -232,6 +244,7 @@ Body: TypeAlias = (
     | Probe
     | CheckpointSaved
     | WarningRaised
+    | AlertRaised
     | ErrorRaised
     | Heartbeat
     | RunEnd
@@ -249,6 +262,7 @@ KINDS: dict[str, type[Body]] = {
         Probe,
         CheckpointSaved,
         WarningRaised,
+        AlertRaised,
         ErrorRaised,
         Heartbeat,
         RunEnd,

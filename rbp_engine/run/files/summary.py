@@ -58,6 +58,7 @@ class Summary:
     evaluation batch was done, `updated` the last sign of life. `label` is the preset, with the network or data set that
     replaced its own. `timesteps_needed` is the smallest t whose accuracy in the newest evaluation is within half a
     percentage point of that at T; None in older runs. `cause`, a value of `run.cause.Cause`, is why the run has ended.
+    `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in
     older runs. `extended_from` is the number of epochs that the run was made for, if it was given more since; else 0.
     """
@@ -72,6 +73,7 @@ class Summary:
     reason: Lines = NO_TEXT
     cause: str = ""
     phase: str = ""
+    alert: Lines = NO_TEXT
     name: str = ""
     label: str = ""
     tags: list[str] = field(default_factory=list)

@@ -1,26 +1,32 @@
-"""Run the commands in machine.toml for the end of a run:
+"""Run the commands in machine.toml for the end of a run, or for an alert while it trains:
 `python -m rbp_engine.run.queue.hooks <run> <attempt> <status> <reason> <cause> <name of a hook>...`
+`python -m rbp_engine.run.queue.hooks <run> <attempt> alert <rule> <message>`
 
 This is a separate process, so that a command that fails or hangs harms neither the run nor the dispatcher.
 """
 
+import contextlib
+import hashlib
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
+from rbp_engine.run.files.events import AlertRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.settings.machine import MachineError, read_machine
 
+MODULE = "rbp_engine.run.queue.hooks"
 PATIENCE_S = 600.0
+ON_ALERT, ALERT = "on_alert", "alert"
 # The folders of a run, and the temporary files that it replaces others by.
 PARTS = ("checkpoints", "code", "control", "events", "ranks", "tensorboard")
 TEMPORARY = re.compile(r"\.(run|summary|annotations)\.json\.\d+-[0-9a-f]+")
@@ -34,9 +40,39 @@ def run_hooks(
     They get the run's id, folder, status, reason and cause as RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
     RBP_CAUSE. Their output goes to control/hook-<attempt>. A hook that takes longer than `patience_s` is killed.
     """
+    about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason, "RBP_CAUSE": verdict.cause}
+    _run_once(run, f"hook-{attempt}", about, names, patience_s)
+
+
+def run_alert_hook(run: RunDirectory, attempt: int, rule: str, message: str, patience_s: float = PATIENCE_S) -> None:
+    """Run the hook for an alert: once for each rule and attempt, however often this is called.
+
+    It gets the same variables as at an end, and the message as RBP_ALERT.
+    """
+    about = {"RBP_STATUS": "running", "RBP_REASON": "", "RBP_CAUSE": "", "RBP_ALERT": message}
+    digest = hashlib.sha256(rule.encode(errors="surrogatepass")).hexdigest()
+    _run_once(run, f"hook-{attempt}-alert-{digest[:8]}", about, [ON_ALERT], patience_s)
+
+
+def start_alert_hook(run: RunDirectory, attempt: int, alert: AlertRaised) -> None:
+    """Have the hook for an alert run, if there is one, in a process that is none of the run's and outlives this one."""
+    with contextlib.suppress(OSError, MachineError):  # training goes on; `rbp doctor` tells of a broken machine.toml
+        if read_machine().on_alert:
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", MODULE, str(run.path), str(attempt), ALERT, alert.rule, alert.message],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                env=dict(os.environ) | {processes.HOOK: ON_ALERT},
+                start_new_session=True,
+            )
+
+
+def _run_once(
+    run: RunDirectory, log_name: str, about: Mapping[str, str], names: Sequence[str], patience_s: float
+) -> None:
     try:
         machine = read_machine()
-        commands = {"on_end": machine.on_end, "on_failure": machine.on_failure}
+        commands = {"on_end": machine.on_end, "on_failure": machine.on_failure, ON_ALERT: machine.on_alert}
         trouble = ""
     except MachineError as error:
         commands, trouble = {}, str(error)
@@ -44,18 +80,19 @@ def run_hooks(
         return
     try:
         made = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        log = os.fdopen(inside.open_file(run.control / f"hook-{attempt}", run.path, made), "wb", buffering=0)
+        log = os.fdopen(inside.open_file(run.control / log_name, run.path, made), "wb", buffering=0)
     except FileExistsError:
         return
     with log:
         log.write(trouble.encode())
         for name in names:
             if command := commands.get(name):
-                _run(run, verdict, name, command, log, patience_s)
+                _run(run, about, name, command, log, patience_s)
 
 
-def _run(run: RunDirectory, verdict: Verdict, name: str, command: str, log: BinaryIO, patience_s: float) -> None:
-    about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason, "RBP_CAUSE": verdict.cause}
+def _run(
+    run: RunDirectory, about: Mapping[str, str], name: str, command: str, log: BinaryIO, patience_s: float
+) -> None:
     log.write(f"{name}: {command}\n".encode(errors="surrogateescape"))
     folder = run.path
     if odd := _read_by_programs(run):
@@ -67,7 +104,7 @@ def _run(run: RunDirectory, verdict: Verdict, name: str, command: str, log: Bina
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env=dict(os.environ) | processes.marker(run) | about | {processes.HOOK: name},
+        env=dict(os.environ) | processes.marker(run) | dict(about) | {processes.HOOK: name},
         start_new_session=True,
     )
     try:
@@ -94,5 +131,10 @@ def _read_by_programs(run: RunDirectory) -> str:
 
 
 if __name__ == "__main__":
-    folder, number, status, reason, cause, *wanted = sys.argv[1:]
-    run_hooks(RunDirectory(Path(folder)), int(number), Verdict(status, reason, Cause(cause)), wanted)
+    folder, number, status, *words = sys.argv[1:]
+    if status == ALERT:
+        rule, message = words
+        run_alert_hook(RunDirectory(Path(folder)), int(number), rule, message)
+    else:
+        reason, cause, *wanted = words
+        run_hooks(RunDirectory(Path(folder)), int(number), Verdict(status, reason, Cause(cause)), wanted)

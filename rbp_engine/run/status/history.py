@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.run.files.events import (
+    AlertRaised,
     Body,
     CheckpointSaved,
     ErrorRaised,
@@ -130,7 +131,7 @@ class History:
 
     @property
     def newest_alert(self) -> Event | None:
-        """The newest warning or error of the newest attempt; None if there is none."""
+        """The newest warning, alert or error of the newest attempt; None if there is none."""
         newest = self.alerts[-1] if self.alerts else None
         return newest if newest and (self.attempt is None or newest.attempt >= self.attempt.number) else None
 
@@ -188,7 +189,7 @@ class HistoryBuilder:
             elif isinstance(body, Probe):
                 if body.name in self._probes or len(self._probes) < METRICS_KEPT:
                     self._probes.setdefault(body.name, deque(maxlen=MEASUREMENTS_KEPT)).append(event)
-            elif isinstance(body, (WarningRaised, ErrorRaised)):
+            elif isinstance(body, (WarningRaised, AlertRaised, ErrorRaised)):
                 self._alerts.append(event)
                 self._fail(event)
             process = self._processes.get(event.rank)

@@ -18,7 +18,7 @@ MARKER = "RBP_RUN_ID"
 FOLDER = "RBP_RUN_DIR"
 # A hook gets the same variables but is not a process of the run: it may resume the run, or train another.
 HOOK = "RBP_HOOK"
-MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON", "RBP_CAUSE")
+MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON", "RBP_CAUSE", "RBP_ALERT")
 
 
 def marker(run: RunDirectory) -> dict[str, str]:

@@ -238,6 +238,7 @@ _FIELDS: dict[str, Field] = {
         Field("status", "text", lambda record: record.verdict.status),
         Field("reason", "text", lambda record: record.verdict.reason),
         Field("cause", "text", lambda record: record.verdict.cause),
+        Field("alert", "text", _of_summary("alert")),
         Field("run", "text", lambda record: record.summary.called),
         Field("preset", "text", _of_summary("preset")),
         Field("name", "text", _of_summary("name")),

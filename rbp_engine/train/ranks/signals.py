@@ -9,8 +9,9 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 
 LOOK_EVERY_S = 0.2
+OUT_OF_BUDGET = "out of budget"
 # In order of priority: of several processes, the largest index decides for all.
-ENDS = ("", "preempted", "stopped")
+ENDS = ("", OUT_OF_BUDGET, "preempted", "stopped")
 
 
 class StopFlag:

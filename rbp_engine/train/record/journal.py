@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from rbp_engine.printable import visible
+from rbp_engine.printable import NO_TEXT, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_writer import EventWriter
@@ -16,9 +16,11 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import record_unless_started
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.phase import Phase
+from rbp_engine.run.queue.hooks import start_alert_hook
 from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.stall import StallWatch
+from rbp_engine.train.record.alert_watch import AlertWatch
 
 # Reserved at the start and released at the end, so that the end of a run can be recorded on a full disk.
 RESERVE_BYTES = 256 * 1024
@@ -36,7 +38,9 @@ class Journal:
         self.summary = summary
         self.attempt = attempt
         self.rank = process.rank
-        summary.attempt = attempt
+        summary.attempt, summary.alert = attempt, NO_TEXT
+        #: What to tell of the events that are written; alerts about them follow.
+        self.alerts: AlertWatch | None = None
         self._events = EventWriter(run.events(self.rank), attempt, self.rank)
         self._watch = StallWatch(process.logs / "stderr.log")
         self._lock = threading.RLock()
@@ -57,8 +61,14 @@ class Journal:
 
     def write(self, body: Body, step: int | None = None) -> None:
         """Append an event, by default at the step in the summary."""
-        self._events.write(body, self.summary.step if step is None else step)
+        step = self.summary.step if step is None else step
+        self._events.write(body, step)
         self._started = self._started or isinstance(body, RunStart)
+        for alert in self.alerts.see(body, self.summary.epoch, step) if self.alerts else ():
+            self._events.write(alert, step)
+            self.say(f"alert: {alert.message}")
+            self.update(alert=alert.message)
+            start_alert_hook(self.run, self.attempt, alert)
 
     def sync(self) -> None:
         """Flush the events so far to the disk."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import StepOutput
 from rbp_engine.printable import one_line
 from rbp_engine.probes.step_probe import Probes
@@ -107,8 +108,9 @@ class Recorder:
         probes: Probes,
         *,
         compiles: bool = False,
+        early_stop: EarlyStop | None = None,
     ) -> None:
-        """`compiles`: the first step compiles the neurons, which takes seconds."""
+        """`compiles`: the first step compiles the neurons, which takes seconds. Checkpoints keep the `early_stop`."""
         self.journal = journal
         self.gauge = gauge
         self.board = board
@@ -122,6 +124,7 @@ class Recorder:
         self._first_bad_step = 0
         self._first_bad_images = Progress()
         self._compiles = compiles
+        self.early_stop = early_stop or EarlyStop()
         self._begun = self._fetching = self._fetched = self._drained = time.perf_counter()
 
     def begin(self) -> None:
@@ -324,6 +327,7 @@ class Recorder:
             "train": summary.train.known,
             "timesteps_needed": summary.timesteps_needed,
             "trained_s": summary.trained_s,
+            "early_stop": self.early_stop.state(),
         }
 
     def forget_open_window(self) -> None:
@@ -341,6 +345,8 @@ class Recorder:
         """Continue from what `state` returned."""
         if self.ranks.rank == 0:  # the sums are over all ranks
             self._window = _Window(*state["sums"].tolist())
+        best = state["best"]  # older checkpoints have no more than that
+        self.early_stop.restore(state.get("early_stop") or {"best": best.get("top1"), "epoch": best.get("epoch")})
         self.journal.update(
             step=progress.step,
             epoch=progress.epoch,

@@ -34,6 +34,8 @@ def describe_run(
     table.add_row("run", Text(cell(run.id), style="bold"))
     for name, text in _state(record):
         table.add_row(name, cell(text) if isinstance(text, str) else text)
+    if record.readable and record.summary.alert:
+        table.add_row("alert", Text(cell(record.summary.alert), style=ATTENTION))
     for alarm in alarms:
         table.add_row("alarm", Text(cell(alarm_line(alarm)), style=ATTENTION))
     table.add_row("folder", cell(run.path))

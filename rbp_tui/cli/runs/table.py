@@ -106,11 +106,12 @@ def _field(name: str, record: "RunRecord") -> str:
 
 
 def _status(record: "RunRecord") -> str:
-    """The status with its sign; with its reason, which a run that has completed has only if it ended early."""
+    """The status with its sign and reason; of a live run with its alert."""
     verdict = record.verdict
     sign = SIGNS.get(verdict.status, " ")
     reason = f": {verdict.reason}" if verdict.reason else ""
-    return f"{sign} {verdict.status}{reason}"
+    alert = f" ! {record.summary.alert}" if verdict.live and record.summary.alert else ""
+    return f"{sign} {verdict.status}{reason}{alert}"
 
 
 COLUMNS = (

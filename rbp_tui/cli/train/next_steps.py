@@ -36,6 +36,8 @@ def next_steps(
         return [logs, f"{_new_run(run, cause, request)} ({WHY_RESUME_FAILS[cause]})"]
     condition = f" ({RESUME_CONDITIONS[cause]})" if cause in RESUME_CONDITIONS else ""
     resume = f"rbp resume {reference}{condition}"
+    if cause is Cause.BUDGET:
+        return [f"rbp resume {reference} {' '.join(_larger_budgets(run))}".rstrip()]
     if cause is Cause.DATA:
         return [*_check_data(run), resume, logs]
     if cause is Cause.UNRESPONSIVE:
@@ -78,6 +80,19 @@ def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None
         pass
     wanted = "a lower lr, or optim.warmup_epochs" if cause is Cause.NON_FINITE else "the settings that the reason names"
     return f"rbp train --like {run.id} with {wanted}"
+
+
+def _larger_budgets(run: "RunDirectory") -> list[str]:
+    """The budgets of a run, twice as large."""
+    from rbp_engine.guard.time_span import twice
+    from rbp_engine.preset import PresetError, read_resolved
+
+    try:
+        guard = read_resolved(run.preset_toml).guard
+    except PresetError:
+        return []
+    time = [f"guard.max_time={twice(guard.max_time)}"] if guard.max_time else []
+    return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
 
 
 def _more_parts(run: "RunDirectory") -> int | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_TEXT, Line, one_line
 from rbp_engine.run.files.events import (
+    AlertRaised,
     CheckpointSaved,
     ErrorRaised,
     Event,
@@ -147,6 +148,8 @@ def _sentence(event: Event) -> str | None:
         return f"{what}: {body.split} loss {fmt.number(body.loss)} top-1 {fmt.percent(body.top1)} %{ema}"
     if isinstance(body, WarningRaised):
         return f"warning: {body.message}"
+    if isinstance(body, AlertRaised):
+        return f"alert: {body.message}"
     if isinstance(body, ErrorRaised):
         return f"error: {body.message}"
     if isinstance(body, CheckpointSaved):

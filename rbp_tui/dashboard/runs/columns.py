@@ -72,7 +72,8 @@ def _eta(record: RunRecord) -> str:
 
 
 def _failure(record: RunRecord) -> str:
-    return record.verdict.reason
+    alert = record.summary.alert if record.verdict.live else ""
+    return " · ".join(filter(None, (record.verdict.reason, alert)))
 
 
 def _named(record: RunRecord) -> str:

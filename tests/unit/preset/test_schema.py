@@ -29,6 +29,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "warmup_steps lr_min milestones gamma restart_epochs restart_mult clip_norm",
         "train": "epochs precision kernel accumulate sync_bn ema log_every checkpoint_every validation_split",
         "probes": "firing_rates health own gradients energy",
+        "guard": "early_stop early_stop_delta max_time max_steps alerts",
         "run": "seed device name tags",
     }
     expected = {f"{section}.{name}" for section, words in names.items() for name in words.split()}
@@ -48,7 +49,7 @@ def test_result_fields_are_exactly_those_that_change_the_result() -> None:
     assert others == {
         "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
         "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.energy",
-        "run.device", "run.name", "run.tags", "model.pretrained",
+        "guard.max_time", "guard.max_steps", "guard.alerts", "run.device", "run.name", "run.tags", "model.pretrained",
     }  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def test_importing_presets_loads_neither_pydantic_nor_torch() -> None:
 
 def test_every_whole_number_has_a_maximum_which_is_told_with_the_field() -> None:
     numbers = [info for info in fields() if info.type == "integer"]
-    assert len(numbers) == 17
+    assert len(numbers) == 19
     for info in numbers:
         assert re.search(r"<= (\d+)$", info.constraints), info.key
 

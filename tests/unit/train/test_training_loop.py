@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import SelfDistillation, StepOutput, WithHeads, create_method, with_heads
 from rbp_engine.models import create_model
 from rbp_engine.probes.fidelity_probe import FidelityProbe
@@ -21,6 +22,7 @@ from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.layers import neuron_layers
 from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     Event,
@@ -37,13 +39,14 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
+from rbp_engine.train.limits import Limits, worked_s
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import add_heads, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.failures import explain
 from rbp_engine.train.ranks.process import Process
-from rbp_engine.train.ranks.signals import StopFlag
+from rbp_engine.train.ranks.signals import OUT_OF_BUDGET, StopFlag
 from rbp_engine.train.record import recorder as recorder_module
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
@@ -105,6 +108,7 @@ class Attempt:
             "gradients": 0,
             "ema": 0.0,
             "heads": [],
+            "limits": None,
         } | settings
         self.run = run
         self.spoil_images: float | None = None
@@ -131,7 +135,16 @@ class Attempt:
             batch = NormalisePixels(data.mean, data.deviation, CPU)(images.pixels[:4]), images.labels[:4]
             found.append(FidelityProbe(self.model, method, batch, settings["gradients"]))
         board = TensorBoardLog(run.tensorboard, 1)
-        self.recorder = Recorder(self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, Probes(found))
+        self.limits: Limits = settings["limits"](ranks) if settings["limits"] else Limits()
+        self.recorder = Recorder(
+            self.journal,
+            MemoryGauge(CPU),
+            board,
+            settings["log_every"],
+            ranks,
+            Probes(found),
+            early_stop=self.limits.early_stop,
+        )
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
         self.step = OptimizerStep(self.model, method, self.optimizer, ranks, heads=self.heads)
@@ -175,6 +188,7 @@ class Attempt:
                 epochs=self.settings["epochs"],
                 at=at,
                 average=self.average,
+                limits=self.limits,
             )
         finally:
             self.journal.end("failed", "")  # ends the heartbeat
@@ -432,6 +446,55 @@ def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
     assert story(run) == whole[0]
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(second), whole[1], strict=True))
     assert [event.step for event in events_of(run, RunStart)] == [0, step]
+
+
+def patient(ranks: Ranks) -> Limits:
+    """The first epoch counts as the best, since no other is 99 points better: training is done after the third."""
+    return Limits(early_stop=EarlyStop(patience=2, delta=0.99))
+
+
+@pytest.mark.parametrize("step", [None, 1, STEPS, 2 * STEPS + 2, 3 * STEPS])
+def test_an_early_stop_comes_after_the_same_epoch_whatever_interrupts_the_run(
+    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], step: int | None
+) -> None:
+    """The run of 3 epochs is `whole`. At its last step the interruption comes before the evaluation."""
+    first = Attempt(run, 1, epochs=9, limits=patient)
+    if step is not None:
+        stop_at(first, step)
+        assert first.go() == "preempted"
+        first = Attempt(run, 2, epochs=9, limits=patient)
+    assert first.go() == "completed"
+    assert story(run) == whole[0]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(first), whole[1], strict=True))
+    again = Attempt(run, 3, epochs=9, limits=patient)  # as after a kill before the end was recorded
+    assert again.go() == "completed"
+    assert story(run) == whole[0]
+
+
+def test_a_budget_of_steps_ends_after_exactly_so_many_and_a_larger_one_gives_the_uninterrupted_run(
+    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]]
+) -> None:
+    for number, budget in enumerate([2, 2, STEPS, STEPS + 1], start=1):
+        assert Attempt(run, number, limits=lambda ranks, budget=budget: Limits(max_steps=budget)).go() == OUT_OF_BUDGET
+        found, _ = checkpoint.find_newest(run.checkpoints)
+        assert found is not None and found.progress.step == budget
+    last = Attempt(run, 9, limits=lambda ranks: Limits(max_steps=3 * STEPS))  # it needs no more
+    assert last.go() == "completed"
+    assert story(run) == whole[0]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(last), whole[1], strict=True))
+
+
+def test_a_budget_of_time_counts_what_earlier_attempts_have_worked(run: RunDirectory) -> None:
+    assert Attempt(run, 1, limits=lambda ranks: Limits(max_time_s=100.0, spent_s=100.0)).go() == OUT_OF_BUDGET
+    assert Attempt(run, 2, limits=lambda ranks: Limits(max_time_s=100.0, spent_s=100.0)).go() == OUT_OF_BUDGET
+    found, _ = checkpoint.find_newest(run.checkpoints)
+    assert found is not None and found.progress.step == 1  # of an attempt without a checkpoint a step is kept
+    writer = EventWriter(run.events(), 3)
+    writer.write(RunStart(), 1)
+    time.sleep(0.2)
+    writer.write(Heartbeat(), 1)
+    writer.close()
+    assert worked_s(run) >= 0.2
 
 
 def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run: RunDirectory, tmp_path: Path) -> None:
@@ -701,6 +764,30 @@ def test_a_signal_to_one_rank_ends_both_at_the_same_step_and_a_resume_equals_no_
             assert events_of(run, RunStart)[1].step == step + (step % STEPS > 0)
     evaluations = events_of(RunDirectory(tmp_path / "0"), Validation)
     assert [event.body.samples for event in evaluations] == [16] * 3  # type: ignore[union-attr]
+
+
+def test_two_ranks_end_at_the_same_step_by_a_budget_that_only_the_first_can_measure(
+    tmp_path: Path, two_ranks: Any
+) -> None:
+    limits = {
+        "time": lambda ranks: Limits(max_time_s=1.0 if ranks.rank == 0 else 0.0, spent_s=1.0),
+        "steps": lambda ranks: Limits(max_steps=STEPS + 1),
+        "early": patient,
+    }
+
+    def work(ranks: Ranks) -> list[Any]:
+        ended = []
+        for name, limit in limits.items():
+            run = RunDirectory(tmp_path / name)
+            run.control.mkdir(parents=True, exist_ok=True)
+            ranks.agree(0, 0, 0)  # as if these ranks had communicated before the attempt
+            attempt = Attempt(run, 1, ranks, epochs=6, limits=limit)
+            ended.append((attempt.go(), attempt.journal.summary.step))
+        return ended
+
+    first, second = two_ranks(work)
+    assert first == second
+    assert first == [(OUT_OF_BUDGET, 2), (OUT_OF_BUDGET, STEPS + 1), ("completed", 3 * STEPS)]
 
 
 def test_a_non_finite_loss_on_one_rank_ends_both_with_the_same_message(tmp_path: Path, two_ranks: Any) -> None:

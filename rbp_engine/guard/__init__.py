@@ -1,0 +1,1 @@
+"""What watches over a run: early stop, budgets and alerts. Pure rules; training applies them."""

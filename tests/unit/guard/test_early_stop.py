@@ -1,0 +1,65 @@
+"""Early stop against its definition, and spans of time."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.guard.early_stop import EarlyStop
+from rbp_engine.guard.time_span import parse_time_span, twice
+
+scores = st.lists(st.integers(0, 100).map(lambda points: points / 100), max_size=40)
+patiences, deltas = st.integers(0, 5), st.integers(0, 10).map(lambda points: points / 100)
+
+
+def ended_after(scores: list[float], patience: int, delta: float) -> int | None:
+    """The epoch after which training ends, by the definition in points."""
+    best, at = None, 0
+    for epoch, score in enumerate(scores, start=1):
+        gained = None if best is None else round(100 * score) - round(100 * best)
+        if gained is None or (gained > 0 and gained >= round(100 * delta)):
+            best, at = score, epoch
+        if patience and epoch - at >= patience:
+            return epoch
+    return None
+
+
+def epochs_until(watch: EarlyStop, scores: list[float], first: int = 1) -> int | None:
+    for epoch, score in enumerate(scores, start=first):
+        watch.add(epoch, score)
+        if watch.is_due(epoch):
+            return epoch
+    return None
+
+
+@given(scores, patiences, deltas)
+def test_it_comes_after_so_many_epochs_without_so_much_gain(scores: list[float], patience: int, delta: float) -> None:
+    assert epochs_until(EarlyStop(patience, delta), scores) == ended_after(scores, patience, delta)
+
+
+@given(scores, patiences, deltas, st.integers(0, 40))
+def test_an_interruption_after_any_epoch_changes_nothing(
+    scores: list[float], patience: int, delta: float, cut: int
+) -> None:
+    first = EarlyStop(patience, delta)
+    ended = epochs_until(first, scores[:cut])
+    second = EarlyStop(patience, delta)
+    second.restore(first.state())
+    rest = epochs_until(second, scores[cut:], first=cut + 1)
+    assert (ended or rest) == ended_after(scores, patience, delta)
+
+
+@given(st.integers(1, 999_999), st.sampled_from([("s", 1), ("min", 60), ("h", 3600), ("d", 86400)]))
+def test_a_span_has_a_number_and_a_unit(number: int, unit: tuple[str, int]) -> None:
+    name, seconds = unit
+    assert parse_time_span(f"{number}{name}") == parse_time_span(f"{number} {name}") == number * seconds
+
+
+def test_twice_a_span_is_a_span() -> None:
+    assert [twice(text) for text in ("4h", "1.5 d", "90 s")] == ["8h", "3d", "180s"]
+    assert parse_time_span(twice("1.5 d")) == 2 * parse_time_span("1.5 d")
+
+
+@pytest.mark.parametrize("text", ["", "4", "h", "0 s", "-1h", "4 hours", "4h30", "1e3 s", "٤h", " 4h", "4h\n"])
+def test_anything_else_is_no_span(text: str) -> None:
+    with pytest.raises(ValueError, match='as "90 s"'):
+        parse_time_span(text)
