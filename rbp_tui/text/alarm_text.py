@@ -19,6 +19,11 @@ NEEDED = {
     "fidelity": "needs probes.gradients=100",
     "health": "needs probes.health=true",
     "curves": "needs a training loss, and a run that is not of an older rbp",
+    "evaluations": "needs an evaluation after an epoch",
+    "timesteps": "needs an evaluation, and more than one timestep",
+    "times": "needs train.log_every steps",
+    "memory": "needs two seconds of training, and a run that is not of an older rbp",
+    "ranks": "needs several processes",
 }
 
 
@@ -38,6 +43,14 @@ def alarm_line(alarm: "Alarm") -> str:
     return f"{layer_text(alarm)}: {alarm.what} since {since_text(alarm)}: {alarm.knob}"
 
 
+def finding_line(alarm: "Alarm") -> str:
+    """What a rule says of a run that has ended, and what to do; of an alarm, since when."""
+    from rbp_engine.run.status.rules.table import RULES
+
+    at_end = any(rule.at_end for rule in RULES if rule.name == alarm.rule)
+    return f"{alarm.what}: {alarm.knob}" if at_end else alarm_line(alarm)
+
+
 def alarm_plain(alarm: "Alarm") -> dict[str, Any]:
     """For JSON."""
     return vars(alarm) | {"epoch": None if math.isnan(alarm.epoch) else alarm.epoch}
@@ -50,8 +63,9 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
     from rbp_engine.run.status.rules.table import RULES, unchecked
 
     text = Text()
-    left_out = unchecked(history)
-    if len(left_out) == len(RULES):
+    rules = [rule for rule in RULES if not rule.at_end]
+    left_out = [rule for rule in unchecked(history) if rule in rules]
+    if len(left_out) == len(rules):
         text.append("Nothing could be checked.\n\n", style="yellow")
     elif not found:
         text.append("Nothing to report.\n\n", style="green")
@@ -62,7 +76,7 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
         text.append("cause  ", style="dim").append(f"{alarm.cause}\n")
         text.append("knob   ", style="dim").append(f"{alarm.knob}\n\n")
     standing = {alarm.rule for alarm in found}
-    checked = [rule for rule in RULES if rule not in left_out]
+    checked = [rule for rule in rules if rule not in left_out]
     if checked:
         text.append("checked at each sample\n", style="dim")
     for rule in checked:

@@ -1,4 +1,4 @@
-"""The alarms of real runs, judged at each sample as it came. `record.py` trained and recorded them."""
+"""What rules say of real runs, at each sample as it came and at the end. `record.py` trained and recorded them."""
 
 import gzip
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.files.events import Event, from_json
-from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import RULES, alarms, unchecked
+from rbp_engine.run.status.rules.table import RULES, alarms, findings, unchecked
 
 RECORDINGS = Path(__file__).parent / "recordings"
 PRESETS = ("digits", "mnist5k", "moving-digits", "sequential-digits")
@@ -34,6 +34,22 @@ FAULTS = {
     "steps-too-small": ("small_steps", ""),
     "surrogate-too-flat": ("gradient", "conv1"),
     "surrogate-too-steep": ("gradient", "conv1"),
+}
+#: The rules about the end that speak of a run; of the others with evaluations none does.
+ENDS = {
+    "lr-high-at-the-end": {"decline"},
+    "wrong-labels": {"overfit"},
+    "stopped-early": {"unfinished"},
+    "too-many-epochs": {"no_progress"},
+    "input-bound": {"input"},
+    "memory-nearly-full": {"memory", "timesteps"},
+    "ranks": {"input"},
+    "ranks-one-paused": {"ranks"},
+    # The digits are learnt in four epochs, and need no more than one or two timesteps.
+    "digits-1": {"no_progress", "timesteps"},
+    "digits-2": {"no_progress", "timesteps"},
+    "digits-3": {"no_progress", "timesteps"},
+    "mnist5k-1": {"timesteps"},
 }
 NAMES = sorted(path.name.removesuffix(".jsonl.gz") for path in RECORDINGS.iterdir())
 #: The others have none.
@@ -89,13 +105,41 @@ def test_there_is_no_alarm_in_a_run_that_is_well(name: str) -> None:
     assert [moment for moment in moments(name) if moment.alarms] == []
 
 
+@cache
+def whole(name: str) -> History:
+    builder = HistoryBuilder()
+    builder.add(events_of(RECORDINGS / f"{name}.jsonl.gz"))
+    return builder.history()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_end_of_a_run_has_its_alarms_and_what_the_rules_about_the_end_say(name: str) -> None:
+    alarming = {FAULTS[name][0]} if name in FAULTS else set()
+    assert {found.rule for found in findings(whole(name))} == ENDS.get(name, set()) | alarming
+
+
+def test_what_is_said_of_an_end_names_the_epoch_and_the_numbers() -> None:
+    said = {name: next(found for found in findings(whole(name)) if found.rule in ENDS[name]) for name in ENDS}
+    assert said["lr-high-at-the-end"].what.startswith("best at epoch 6 with 94 %, at the end 12.2 points lower")
+    assert "after 4 of 20 epochs, with 95 % of" in said["stopped-early"].what
+    assert said["too-many-epochs"].what == "no more progress since epoch 4 of 60"
+    assert "training accuracy is 100 %" in said["wrong-labels"].what
+    assert "at epoch 10 to 1.47" in said["wrong-labels"].what
+    assert said["ranks-one-paused"].what.startswith("process 1 waits ")
+
+
 def test_each_rule_has_a_recorded_run_in_which_it_speaks_and_one_in_which_it_is_quiet() -> None:
-    assert {rule.name for rule in RULES} == {rule for rule, _ in FAULTS.values()}
+    assert {rule.name for rule in RULES if not rule.at_end} == {rule for rule, _ in FAULTS.values()}
+    for rule in (rule for rule in RULES if rule.at_end):
+        spoken = {name for name, rules in ENDS.items() if rule.name in rules}
+        could = {name for name in NAMES if rule not in unchecked(whole(name))}
+        assert spoken and could - spoken, rule.name
     assert {f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS} <= set(WELL)
     builder = HistoryBuilder()
     for name in ("digits-1", "moving-digits-beside-bptt"):
         builder.add(events_of(RECORDINGS / f"{name}.jsonl.gz"))
-        assert {rule.reads for rule in unchecked(builder.history())} <= {"health", "fidelity"}
+        left_out = {rule.reads for rule in unchecked(builder.history()) if not rule.at_end}
+        assert left_out <= {"health", "fidelity"}
 
 
 def test_recordings_are_small() -> None:

@@ -63,7 +63,7 @@ def test_a_log_has_an_alarm_once_when_it_comes(run, capsys) -> None:
 def test_the_end_of_a_followed_run_has_its_alarms(run, capsys) -> None:
     print_result(run, Verdict("completed", ""))
     said = capsys.readouterr()
-    assert f"alarm: {LINE[:40]}" in " ".join((said.out + said.err).split())
+    assert f"why: {LINE[:40]}" in " ".join((said.out + said.err).split())
 
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (160, 45)])
@@ -79,5 +79,5 @@ def test_the_live_picture_has_a_row_for_an_alarm(run, size) -> None:
 def test_monitor_shows_the_alarm_before_older_alerts(run) -> None:
     history, found = read_history(run), read_alarms(run)
     assert LINE[:60] in alert_text(history.alerts, found).plain
-    assert events_text(history, history.alerts, (), found).plain.startswith(f"alarms\n{LINE[:60]}")
+    assert events_text(history, history.alerts, (), found).plain.startswith(f"why\n{LINE[:60]}")
     assert "1 more" in alert_text(history.alerts, found * 2).plain

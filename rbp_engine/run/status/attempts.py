@@ -23,7 +23,7 @@ class Attempt:
     """One attempt, from its events: `start` is when training could begin, `last_seen` the newest sign of life.
 
     `first` and `newest` are its first and newest training metrics, None before there are any. `resumed_from` names a
-    checkpoint.
+    checkpoint. `epochs` are those of the whole run, `memory` the bytes that a process of it may use at most.
     """
 
     number: int
@@ -34,6 +34,8 @@ class Attempt:
     host: str = ""
     processes: int = 1
     steps_per_epoch: int | None = None
+    epochs: int | None = None
+    memory: int | None = None
     first: Mark | None = None
     newest: Mark | None = None
 
@@ -56,6 +58,8 @@ def begin(event: Event, start: RunStart) -> Attempt:
         host=start.host or "",
         processes=start.world_size,
         steps_per_epoch=start.steps_per_epoch,
+        epochs=start.epochs,
+        memory=start.memory,
     )
 
 

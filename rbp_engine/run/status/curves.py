@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 TRAINING = ("train/loss", "train/top1", "lr", "speed", "step_ms", "data_ms")
 VALIDATION = ("validation/loss", "validation/top1")
-MEMORY = ("memory", "mem_reserved", "mem_peak")
+SYSTEM = ("memory", "mem_reserved", "mem_peak", "rank_data_ms")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class CurveBuilder:
 
     Curves by name: "train/loss", "train/top1", "validation/loss", "validation/top1" (of the last weights), "lr" (the
     learning rate), "speed" (samples/s), "step_ms", "data_ms", and in bytes "memory" (allocated on the GPU, resident on
-    a CPU), "mem_reserved", "mem_peak". Of ranks other than 0 only memory is kept, as "memory/1" and so on.
+    a CPU), "mem_reserved", "mem_peak"; "rank_data_ms" is the wait for data a step, at each reading of the memory. Of
+    ranks other than 0 only these are kept, as "memory/1" and so on.
 
     Events of several ranks may come in any order within an attempt, but attempts one after the other.
     """
@@ -66,8 +67,8 @@ class CurveBuilder:
                 values = (body.loss, body.top1, body.lr, body.samples_per_s, body.step_ms, body.data_ms)
                 self._row(TRAINING, event, values)
         elif isinstance(body, System):
-            names = tuple(f"{name}/{event.rank}" for name in MEMORY) if event.rank else MEMORY
-            self._row(names, event, (body.used, body.mem_reserved, body.mem_peak))
+            names = tuple(f"{name}/{event.rank}" for name in SYSTEM) if event.rank else SYSTEM
+            self._row(names, event, (body.used, body.mem_reserved, body.mem_peak, body.data_ms))
         elif isinstance(body, Validation):
             self.split = self.split or body.split
             if body.weights == "last" and body.split == self.split:

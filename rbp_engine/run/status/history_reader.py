@@ -9,7 +9,7 @@ from rbp_engine.run.files.events import Body, Event
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import JUDGED, alarms
+from rbp_engine.run.status.rules.table import JUDGED, JUDGED_AT_END, alarms, findings
 
 
 class HistoryReader:
@@ -90,3 +90,15 @@ def read_alarms(run: RunDirectory) -> tuple[Alarm, ...]:
     reader = HistoryReader(run, first_rank=True, kinds=JUDGED)
     reader.poll()
     return alarms(reader.history())
+
+
+def read_judged(run: RunDirectory) -> History:
+    """The history of a run as far as rules read it, of all its ranks; empty if its events cannot be read."""
+    reader = HistoryReader(run, kinds=JUDGED_AT_END)
+    reader.poll()
+    return reader.history()
+
+
+def read_findings(run: RunDirectory) -> tuple[Alarm, ...]:
+    """What there is to say about a run that has ended; nothing if its events cannot be read."""
+    return findings(read_judged(run))

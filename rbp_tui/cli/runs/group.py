@@ -17,6 +17,7 @@ from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
 from rbp_tui.cli.runs.columns import Columns, named_settings
 from rbp_tui.cli.runs.layers import layers
+from rbp_tui.cli.runs.why import why
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import styled
 
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
         cls=CommandGroup, name="runs", help="Look at runs, compare, annotate and remove them.", no_args_is_help=True
     )
     group.command(epilog="Example:  rbp runs show last")(show)
+    group.command(epilog="Examples:  rbp runs why last   ·   rbp runs why 'age<1d' --json")(why)
     group.command(epilog="Examples:  rbp runs layers last   ·   rbp runs layers 3f2a --epoch 10 --json")(layers)
     group.command(
         epilog="Examples:  rbp runs compare 3f2a 9c01   ·   rbp runs compare 'data=digits T=4' --baseline 9c01"

@@ -10,7 +10,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say
 from rbp_tui.cli.train.next_steps import next_steps
 from rbp_tui.text import format as fmt
-from rbp_tui.text.alarm_text import alarm_line
+from rbp_tui.text.alarm_text import alarm_line, finding_line
 from rbp_tui.text.run_text import short, status_text, title
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def print_result(
     run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None, waited_s: float | None = None
 ) -> None:
     """How it has ended, and what to type next; `waited_s` as for `print_results`."""
-    from rbp_engine.run.status.history_reader import read_alarms  # imports numpy
+    from rbp_engine.run.status.history_reader import read_findings  # imports numpy
 
     summary = read_summary(run)
     if summary is None:
@@ -114,8 +114,8 @@ def print_result(
         say("  moving average of the weights: last [bold]{} %[/]", fmt.percent(ema))
     for weights, top1 in summary.test.known.items():
         say("  on the test set, {} weights: {} %", weights, fmt.percent(top1))
-    for alarm in read_alarms(run):
-        say("  [yellow]alarm: {}[/]", alarm_line(alarm))
+    for alarm in read_findings(run):
+        say("  [yellow]why: {}[/]", finding_line(alarm))
     say("  folder: {}", run.path)
     if steps := next_steps(run, summary, verdict, request):
         say("  next: {}", "  ·  ".join(steps))

@@ -1,4 +1,4 @@
-"""Alarms, alerts and checkpoints of a run, the newest first."""
+"""What rules say of a run, its alerts and its checkpoints, the newest first."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from rich.text import Text
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
+from rbp_engine.run.files.events import AlertRaised, CheckpointSaved, ErrorRaised, Event, WarningRaised
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.rules.rule import Alarm
 from rbp_tui.text import format as fmt
-from rbp_tui.text.alarm_text import alarm_line
+from rbp_tui.text.alarm_text import finding_line
 
 ALERTS_SHOWN = 50
 
@@ -23,11 +23,11 @@ def alerts_beside(history: History, why: str) -> list[Event]:
 def alert_text(alerts: Sequence[Event], alarms: Sequence[Alarm] = ()) -> Text:
     """The newest alert in one row, and how many came before it; empty without any.
 
-    An alarm comes before an alert: it tells of now. The first is the earliest, and may be the cause of the others.
+    What a rule says comes before an alert: it tells of now. The first may be the cause of the others.
     """
     if alarms:
-        others = f"   ({len(alarms) - 1} more on Network)" if len(alarms) > 1 else ""
-        return Text.assemble((f" ! {one_line(alarm_line(alarms[0]))}", "yellow"), (others, "dim"))
+        others = f"   ({len(alarms) - 1} more: rbp runs why)" if len(alarms) > 1 else ""
+        return Text.assemble((f" ! {one_line(finding_line(alarms[0]))}", "yellow"), (others, "dim"))
     if not alerts:
         return Text()
     before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""
@@ -35,15 +35,15 @@ def alert_text(alerts: Sequence[Event], alarms: Sequence[Alarm] = ()) -> Text:
 
 
 def events_text(history: History, alerts: Sequence[Event], kept: Collection[str], alarms: Sequence[Alarm] = ()) -> Text:
-    """The alarms, the alerts, then the checkpoints that are `kept`, by the names of their folders; older ones are gone.
+    """What rules say, the alerts, then the checkpoints that are `kept`, by the names of their folders.
 
-    Of those saved as best only the newest still is, and `best/` keeps it.
+    Older checkpoints are gone. Of those saved as best only the newest still is, and `best/` keeps it.
     """
     text = Text()
     if alarms:
-        text.append("alarms\n", style="dim")
+        text.append("why\n", style="dim")
         for alarm in alarms:
-            text.append(f"{one_line(alarm_line(alarm))}\n", style="yellow")
+            text.append(f"{one_line(finding_line(alarm))}\n", style="yellow")
     if alerts:
         text.append("alerts\n", style="dim")
         for event in reversed(alerts[-ALERTS_SHOWN:]):
@@ -67,7 +67,8 @@ def _alert(event: Event) -> str:
 
 
 def _message(event: Event) -> str:
-    return str(one_line(event.body.message)) if isinstance(event.body, (WarningRaised, ErrorRaised)) else ""
+    body = event.body
+    return str(one_line(body.message)) if isinstance(body, (WarningRaised, AlertRaised, ErrorRaised)) else ""
 
 
 def _clock(event: Event) -> str:

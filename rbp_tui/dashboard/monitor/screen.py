@@ -180,7 +180,7 @@ class MonitorScreen(MonitorActions):
         self.query_one("#probes", Line).show_or_hide(probes)
         listed = self.query_one("#happenings").display
         alerts = () if listed else alerts_beside(history, self.run_state.why)
-        self.query_one("#alert", Line).show_or_hide(alert_text(alerts, () if listed else sight.alarms))
+        self.query_one("#alert", Line).show_or_hide(alert_text(alerts, () if listed else sight.judged))
 
     def _spikes(self, history: History) -> Text:
         """The firing rates by layer, and the key of the screen that tells more; empty before there are any."""
@@ -202,7 +202,7 @@ class MonitorScreen(MonitorActions):
         if several:
             self.query_one("#ranks", TextPanel).show_text(ranks_text(history.processes, rank))
         self.query_one("#happenings", TextPanel).show_text(
-            events_text(history, alerts_beside(history, self.run_state.why), sight.kept, sight.alarms)
+            events_text(history, alerts_beside(history, self.run_state.why), sight.kept, sight.judged)
         )
 
     def _read_card(self) -> None:

@@ -13,7 +13,7 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import alarms
+from rbp_engine.run.status.rules.table import alarms, findings
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.run_list import RunListing
@@ -37,7 +37,8 @@ class Sight:
     """A run that is on screen, as of a moment.
 
     `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
-    `alarms` are those of its newest samples. `energy` is None if it was not measured.
+    `alarms` are those of its newest samples, `findings` these and what rules
+    say of its end, once it has ended. `energy` is None if it was not measured.
     """
 
     run: RunDirectory
@@ -47,7 +48,13 @@ class Sight:
     problem: str = ""
     kept: frozenset[str] = frozenset()
     alarms: tuple[Alarm, ...] = ()
+    findings: tuple[Alarm, ...] = ()
     energy: Energy | None = None
+
+    @property
+    def judged(self) -> tuple[Alarm, ...]:
+        """What rules say of the run as it is now."""
+        return self.alarms if self.verdict.live else self.findings
 
 
 class _Watched:
@@ -89,7 +96,15 @@ class _Watched:
         self._handed_at = now
         history = self._events.history()
         self.handed = Sight(
-            self.run, record.summary, record.verdict, history, self.problem, self._kept(), alarms(history), energy
+            self.run,
+            record.summary,
+            record.verdict,
+            history,
+            self.problem,
+            self._kept(),
+            alarms(history),
+            () if record.verdict.live else findings(history),
+            energy,
         )
         return self.handed
 

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.samples import FiringHistory, ProbeHistory
+
+#: Samples of probes; the training loss; evaluations; several of them by timestep; the times of steps; the memory that
+#: there is; the times of several processes.
+Reads: TypeAlias = Literal[
+    "firing", "fidelity", "health", "curves", "evaluations", "timesteps", "times", "memory", "ranks"
+]
 
 
 @dataclass(frozen=True)
@@ -14,7 +20,7 @@ class Alarm:
     """What a rule has found: `layer` is the name of a module, empty for the network; `step` and `epoch` are since when.
 
     `what` is what was measured, `cause` what usually causes it, `knob` what to change or look at. The epoch is NaN if
-    the run has not said how long one is.
+    the run has not said how long one is. Of a rule about the end of a run, step and epoch are those that it is about.
     """
 
     rule: str
@@ -28,15 +34,17 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Rule:
-    """`checks` says of what there is no alarm while all is well, `reads` the samples in `History` that it needs.
+    """`checks` says of what there is no alarm while all is well, `reads` what of a `History` it needs.
 
-    `blocks`: nothing gets through the layer that it names. `follows` are other rules whose alarms may be its cause.
+    `at_end`: it judges a run that has ended. `blocks`: nothing gets through the layer that it names. `follows` are
+    other rules whose alarms may be its cause.
     """
 
     name: str
     checks: str
     find: Callable[[History], Iterator[Alarm]]
-    reads: Literal["firing", "fidelity", "health", "curves"] = "curves"
+    reads: Reads = "curves"
+    at_end: bool = False
     blocks: bool = False
     follows: tuple[str, ...] = ()
 
