@@ -12,7 +12,6 @@ import dataclasses
 import fcntl
 import hashlib
 import json
-import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from rbp_engine.printable import visible
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, write_atomic
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import ExtensionRecord, add_extension, read_run_json
@@ -146,14 +146,11 @@ def _write_preset(run: RunDirectory, preset: "Preset") -> None:
 @contextlib.contextmanager
 def _alone(run: RunDirectory) -> Iterator[None]:
     """Prevent two commands from changing a run at the same time. Raises NothingToStart if another one is doing so."""
-    descriptor = os.open(run.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with inside.folder(run.path, run.path) as folder:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise NothingToStart(f"{run.id} is being changed by another command at this moment") from None
         except OSError:  # some shared file systems have no such locks
             pass
         yield
-    finally:
-        os.close(descriptor)

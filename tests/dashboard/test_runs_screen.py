@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 from textual.widgets import Input, OptionList, Static
 
+from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import change_tags
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.summary import Scores, read_summary
@@ -264,8 +265,22 @@ async def test_actions_that_do_not_apply_are_explained(home, three, until, write
         await pilot.press("down", "s", "k")
         await until(pilot, lambda: f"nothing to stop: {IDS[2]} is failed" in notices(app))
         await until(pilot, lambda: f"nothing to kill: {IDS[2]} is failed" in notices(app))
+        await pilot.press("up", "r")
+        await until(pilot, lambda: "nothing to resume: live is running" in notices(app))
+
+
+async def test_resume_of_a_completed_run_asks_for_how_many_epochs(home, three, until):
+    (three / IDS[1] / "preset.toml").write_text(resolved_toml(load_preset("digits", ["epochs=20"]).preset))
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
         await pilot.press("down", "r")
-        await until(pilot, lambda: f"nothing to resume: {IDS[1]} is completed" in notices(app))
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        assert f"{IDS[1]} has completed 20 epochs. To how many shall training go on?" in app.screen.question
+        assert app.screen.value == "40"
+        await pilot.press("backspace", "backspace", "5", "enter")
+        refused = f"{IDS[1]} is made for 20 epochs, and cannot become shorter: rbp train --like {IDS[1]} epochs=5"
+        await until(pilot, lambda: refused in notices(app))
 
 
 async def test_several_runs_are_stopped_or_killed_at_once_after_a_question(home, three, until, write_run):

@@ -16,6 +16,7 @@ from rbp_engine import os_process
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.status import processes
+from tests.packed_runs import make_run_to_pack
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -50,6 +51,12 @@ def make_run(tmp_path: Path) -> MakeRun:
         return run
 
     return make
+
+
+@pytest.fixture
+def packed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return make_run_to_pack(tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,171 @@
+"""Pack a run that has ended into one file.
+
+It is a plain tar archive, without compression: weights, which are nearly all of it, do not compress. Of ResNet-18 after
+two checkpoints (179 MB), gzip leaves 93 % in 25 times the time, xz the same in 400 times. The best checkpoint is often
+the newest one, too, and is then written once: that leaves 50 %.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import secrets
+import stat
+import tarfile
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from rbp_engine.disk import sync
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
+from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, may_share, name_problem
+from rbp_engine.run.store.store import refuse_live
+
+WEIGHTS: Final = ("best", "last", "all", "none")
+#: Folders and files that a run can do without: of its processes, and compiled code.
+_LEFT_OUT: Final = ("__pycache__",)
+_PART: Final = 2**20
+
+
+def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
+    """Write a run into the file `output`, which must not exist, with the checkpoints that `weights` says.
+
+    Raises RunError if the run is live or holds what no run makes, or if the file cannot be written; it then leaves no
+    file.
+    """
+    refuse_live(run)
+    if os.path.lexists(output):
+        raise RunError(f"{output} is there already: name another file with -o, or remove it")
+    names = [name for name in _names(run) if _is_wanted(name, weights, _newest(run))]
+    if problems := [f"{name} {problem}" for name in names if (problem := name_problem(name))]:
+        raise RunError(f"{run.id} cannot be packed: {'; '.join(problems[:5])}")
+    if missing := [name for name in NEEDED if name not in names]:
+        raise RunError(f"{run.id} cannot be packed: it has no {', '.join(missing)}")
+    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
+    try:
+        files = tuple(_described(run, names))
+        manifest = Manifest(run.id, _version(), weights, files)
+        with temporary.open("xb") as archive:
+            _write(run, manifest, archive)
+            archive.flush()
+            os.fsync(archive.fileno())
+        _put_in_place(temporary, output)
+    except FileExistsError:
+        raise RunError(f"{output} is there already: name another file with -o, or remove it") from None
+    except OSError as error:
+        raise RunError(f"cannot pack {run.id}: {error.filename or output}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return manifest
+
+
+def _put_in_place(temporary: Path, output: Path) -> None:
+    """Give the file its name, never over one that has come meanwhile, as far as the file system can tell."""
+    try:
+        os.link(temporary, output)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        temporary.rename(output)
+    sync(output.parent)
+
+
+def _names(run: RunDirectory) -> Iterator[str]:
+    """The files of a run in order, by their paths in its folder. Raises RunError for links and special files."""
+    for folder, folders, files in os.walk(run.path):
+        folders[:] = sorted(name for name in folders if not _is_passing(name))
+        for name in sorted([*folders, *files]):
+            path = Path(folder, name)
+            relative = str(path.relative_to(run.path))
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
+                raise RunError(f"{run.id}: {relative} is {what}, which no run makes: remove it first")
+            if stat.S_ISREG(mode) and not _is_passing(name) and not _is_of_a_process(relative):
+                yield relative
+
+
+def _is_passing(name: str) -> bool:
+    """Whether a file or folder is only there while something is written, or can be made again."""
+    return name.startswith(".") or name.endswith((".tmp", ".old")) or name in _LEFT_OUT
+
+
+def _is_of_a_process(name: str) -> bool:
+    """Whether a file is for the run's processes, as a request to stop."""
+    return name.startswith("control/") and name_problem(name) != ""
+
+
+def _newest(run: RunDirectory) -> str:
+    return max((path.name for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name)), default="")
+
+
+def _is_wanted(name: str, weights: str, newest: str) -> bool:
+    """Whether a file is packed, if it is one of a checkpoint."""
+    if not name.startswith("checkpoints/"):
+        return True
+    folder = name.split("/")[1]
+    return {"all": True, "none": False, "best": folder == "best", "last": folder == newest}[weights]
+
+
+def _described(run: RunDirectory, names: list[str]) -> Iterator[PackedFile]:
+    known: dict[tuple[str, int, str], str] = {}
+    for name in names:
+        with _opened(run, name) as file:
+            digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+        key = (name.rpartition("/")[2], size, digest)
+        yield PackedFile(name, size, digest, known.get(key, "") if may_share(name) else "")
+        if may_share(name):
+            known.setdefault(key, name)
+
+
+@contextlib.contextmanager
+def _opened(run: RunDirectory, name: str) -> Iterator[BufferedReader]:
+    with os.fdopen(inside.open_file(run.path / name, run.path, os.O_RDONLY), "rb") as file:
+        yield file
+
+
+def _write(run: RunDirectory, manifest: Manifest, archive: BinaryIO) -> None:
+    content = manifest.as_json()
+    archive.write(header(f"{run.id}/{NAME}", len(content)))
+    archive.write(content + padding(len(content)))
+    for file in manifest.stored:
+        archive.write(header(f"{run.id}/{file.name}", file.size))
+        with _opened(run, file.name) as source:
+            _copy(source, archive, file)
+        archive.write(padding(file.size))
+    archive.write(bytes(2 * tarfile.BLOCKSIZE))
+
+
+def _copy(source: BinaryIO, archive: BinaryIO, file: PackedFile) -> None:
+    digest, left = hashlib.sha256(), file.size
+    while left and (part := source.read(min(_PART, left))):
+        digest.update(part)
+        archive.write(part)
+        left -= len(part)
+    if left or source.read(1) or digest.hexdigest() != file.sha256:
+        raise RunError(f"{file.name} is being changed: pack the run when nothing writes into it")
+
+
+def header(name: str, size: int) -> bytes:
+    """The header of a member. Raises RunError for a name or a size for which it has no room."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    try:
+        return member.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+    except ValueError as error:
+        raise RunError(f"{name} cannot be packed: {error}") from None
+
+
+def padding(size: int) -> bytes:
+    """What follows the contents of a member up to the next one."""
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("rbp-tui")
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,205 @@
+"""Unpack a run that somebody else may have packed: all of it, or nothing.
+
+The archive must be what `packing.py` writes: its manifest, and then exactly the files of the manifest. All headers are
+checked before a byte is written; there is no other member, so that no link, device, sparse file or extended header is
+ever looked into. The files go into a hidden folder with their hashes checked, and it becomes the run at the end.
+Nothing is executed.
+"""
+
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
+from rbp_engine.run.files.layout import RunDirectory, check_run_id, read_json, write_json
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.launch import making
+from rbp_engine.run.pack.manifest import NAME, Manifest, PackedFile, parse_manifest
+from rbp_engine.run.pack.weights_files import weights_problem
+from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted
+
+_BLOCK: Final = tarfile.BLOCKSIZE
+_PART: Final = 2**20
+#: Left free, so that what runs meanwhile can still write.
+_SPARE: Final = 64 * 2**20
+#: tar fills its last record with zeros.
+_LARGEST_END: Final = 64 * 2**10
+_COMPRESSED: Final = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"(\xb5": "unzstd", b"PK": "unzip"}
+
+
+def unpack(file: Path, runs: Path, run_id: str | None = None) -> tuple[RunDirectory, Manifest]:
+    """Make the run that is packed in `file`, in the directory `runs`, with its own id or `run_id`.
+
+    Raises RunError, and leaves nothing behind, if the file is not what it says or not a packed run, if a run of that id
+    exists, or if there is no room; Untrusted for a runs directory of another user's.
+    """
+    if run_id is not None:
+        check_run_id(run_id)
+    trust.require_place(runs)
+    try:
+        with open_untrusted(file) as archive:
+            manifest = _read_manifest(archive)
+            run = RunDirectory(runs / (run_id or manifest.id))
+            if os.path.lexists(run.path):
+                raise RunError(_taken(run))
+            places = _check_members(archive, manifest)
+            _check_room(runs, manifest)
+            _unpack(archive, manifest, places, run)
+    except RunError as error:
+        raise RunError(f"cannot unpack {file}: {error}") from None
+    except OSError as error:
+        raise RunError(f"cannot unpack {file}: {error.filename or runs}: {error.strerror}") from error
+    return run, manifest
+
+
+def _taken(run: RunDirectory) -> str:
+    return f"a run {run.id} exists already in {run.path.parent}: give it another id with --as"
+
+
+def _read_manifest(archive: BinaryIO) -> Manifest:
+    block = archive.read(_BLOCK)
+    for begin, command in _COMPRESSED.items():
+        if block.startswith(begin):
+            raise RunError(f"it is compressed, and packed runs are not: use {command} first")
+    member = _member(block)
+    run_id, _, name = member.name.partition("/")
+    if name != NAME or member.type != tarfile.REGTYPE:
+        raise RunError("it is no packed run: it does not begin with a manifest (rbp runs pack makes one)")
+    if not 0 <= member.size <= JSON_LIMIT:
+        raise RunError(f"its manifest has {member.size} bytes, and at most {JSON_LIMIT} are read")
+    content = archive.read(member.size)
+    if len(content) < member.size:
+        raise RunError("it is truncated, in its manifest")
+    manifest = parse_manifest(content)
+    if manifest.id != run_id:
+        raise RunError("its manifest is of another run")
+    archive.seek(-member.size % _BLOCK, os.SEEK_CUR)
+    return manifest
+
+
+def _check_members(archive: BinaryIO, manifest: Manifest) -> dict[str, int]:
+    """Where the contents of each file begin. Raises RunError unless the members are exactly those of the manifest."""
+    size, places = os.fstat(archive.fileno()).st_size, {}
+    for file in manifest.stored:
+        member = _member(archive.read(_BLOCK))
+        if member.type != tarfile.REGTYPE:
+            raise RunError(f"in the place of {file.name} it has {_kind(member)}, and a run has only files")
+        if (member.name, member.size) != (f"{manifest.id}/{file.name}", file.size):
+            raise RunError(f"in the place of {file.name} it has another file than its manifest says")
+        _filter(member)
+        places[file.name] = archive.tell()
+        archive.seek(file.size + -file.size % _BLOCK, os.SEEK_CUR)
+        if archive.tell() > size:
+            raise RunError(f"it is truncated, in {file.name}")
+    end = archive.read(_LARGEST_END + 1)
+    if len(end) < 2 * _BLOCK:
+        raise RunError("it is truncated, at its end")
+    if any(end) or len(end) > _LARGEST_END:
+        raise RunError("it has more in it than its manifest says")
+    return places
+
+
+def _member(block: bytes) -> tarfile.TarInfo:
+    """The member in a header. Extended headers, which describe the next one, are members of their own here."""
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        raise RunError("it is no tar archive, or damaged, or truncated") from None
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    kinds = {
+        tarfile.SYMTYPE: "a symbolic link",
+        tarfile.LNKTYPE: "a hard link",
+        tarfile.DIRTYPE: "a folder",
+        tarfile.CHRTYPE: "a device",
+        tarfile.BLKTYPE: "a device",
+        tarfile.FIFOTYPE: "a named pipe",
+        tarfile.GNUTYPE_SPARSE: "a sparse file",
+    }
+    return kinds.get(member.type, "an extended header")
+
+
+def _filter(member: tarfile.TarInfo) -> None:
+    """Python's own check of a member, on top of ours."""
+    data_filter = getattr(tarfile, "data_filter", None)  # since 3.11.4
+    if data_filter is None:
+        return
+    try:
+        data_filter(member, os.devnull)
+    except tarfile.TarError as error:
+        raise RunError(str(error)) from None
+
+
+def _check_room(runs: Path, manifest: Manifest) -> None:
+    there = next(path for path in (runs, *runs.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if manifest.total + _SPARE > free:
+        raise RunError(f"it needs {manifest.total} bytes, and {there} has {free} free")
+
+
+def _unpack(archive: BinaryIO, manifest: Manifest, places: dict[str, int], run: RunDirectory) -> None:
+    hidden = RunDirectory(making.make_hidden(run.path.parent))
+    try:
+        for folder in (hidden.control, hidden.checkpoints, hidden.events().parent, hidden.stdout().parent):
+            folder.mkdir(parents=True)
+        for file in manifest.files:
+            if file.same_as:
+                _link(hidden, file)
+            else:
+                archive.seek(places[file.name])
+                _write(archive, hidden, file)
+            if problem := weights_problem(file.name, hidden.path / file.name):
+                raise RunError(f"{file.name} {problem}")
+        _check_run(hidden, manifest, run.id)
+        if not making.publish(hidden.path, run):
+            raise RunError(_taken(run))
+    finally:
+        shutil.rmtree(hidden.path, ignore_errors=True)
+
+
+def _write(archive: BinaryIO, hidden: RunDirectory, file: PackedFile) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    descriptor = inside.open_file(hidden.path / file.name, hidden.path, flags, make=True)
+    digest = hashlib.sha256()
+    with os.fdopen(descriptor, "wb") as target:
+        for part in _parts(archive, file.size):
+            digest.update(part)
+            target.write(part)
+        target.flush()
+        os.fsync(target.fileno())
+    if digest.hexdigest() != file.sha256:
+        raise RunError(f"{file.name} has other contents than its manifest says: the file is damaged")
+
+
+def _parts(archive: BinaryIO, size: int) -> Iterator[bytes]:
+    while size and (part := archive.read(min(_PART, size))):
+        size -= len(part)
+        yield part
+
+
+def _link(hidden: RunDirectory, file: PackedFile) -> None:
+    """Make a file of the contents of an earlier one, as a run does with its best checkpoint."""
+    source, target = (hidden.path / name for name in (file.same_as, file.name))
+    with (
+        inside.folder(source.parent, hidden.path) as first,
+        inside.folder(target.parent, hidden.path, make=True) as other,
+    ):
+        first.link(target.name, other)
+
+
+def _check_run(hidden: RunDirectory, manifest: Manifest, run_id: str) -> None:
+    """Raise RunError if the files are of no run; give it the id that it is to have."""
+    summary = load_summary(hidden)
+    if read_run_json(hidden).id not in ("", manifest.id) or summary.id != manifest.id:
+        raise RunError("its files are of another run than its manifest says")
+    if run_id != manifest.id:
+        for path in (hidden.summary_json, hidden.run_json):
+            write_json(path, read_json(path) | {"id": run_id})

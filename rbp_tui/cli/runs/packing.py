@@ -1,0 +1,102 @@
+"""`rbp runs pack` and `rbp runs unpack`: a run as one file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.runs.choice import Runs, select
+from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text import format as fmt
+
+if TYPE_CHECKING:
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.pack.manifest import Manifest
+
+
+class Checkpoints(StrEnum):
+    """Which checkpoints a packed run has."""
+
+    ALL = "all"
+    BEST = "best"
+    LAST = "last"
+    NONE = "none"
+
+
+def pack(
+    runs: Runs,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The file, or a folder for several runs (else ./ID.tar).",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Checkpoints, typer.Option(help="Which checkpoints go into it; without the last, it cannot be resumed.")
+    ] = Checkpoints.ALL,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Pack runs that have ended, each into one tar file with a list of what is in it.
+
+    It holds all that the run's folder does: also the command, the host's name, the diff of your repository and your
+    code.
+    """  # fmt: skip
+    from rbp_engine.run.pack.packing import pack as write
+
+    directories = select(runs, runs_dir)
+    into = output if output is not None and output.is_dir() else None
+    if len(directories) > 1 and output is not None and into is None:
+        raise typer.BadParameter(f"-o {output} is one file, and there are {len(directories)} runs: name a folder")
+    packed = []
+    for directory in directories:
+        file = output if output is not None and into is None else (into or Path()) / f"{directory.id}.tar"
+        manifest = write(directory, file, weights.value)
+        size = file.stat().st_size
+        if not as_json:
+            say("packed {}: {} files, {}: {}", directory.id, len(manifest.files), fmt.size(size), file)
+        packed.append(_plain(directory, manifest) | {"file": str(file), "size": size})
+    if as_json:
+        print_json(packed)
+
+
+def unpack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What rbp runs pack has written.", show_default=False)],
+    run_id: Annotated[
+        str | None, typer.Option("--as", metavar="ID", help="Another id than its own.", show_default=False)
+    ] = None,
+    trust: Trust = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Make a run of a packed one. All of it is checked first; nothing of it is executed.
+
+    With --trust its code may be executed later; without, it is asked for when it is needed.
+    """
+    from rbp_engine.run import trust as trusted
+    from rbp_engine.run.files.resources import Resources
+    from rbp_engine.run.pack.unpacking import unpack as make
+    from rbp_engine.settings.machine import runs_directory
+
+    directory, manifest = once_trusted(lambda: make(file, runs_directory(runs_dir), run_id), trust=trust)
+    if trust:
+        trusted.remember(directory, Resources())
+    if as_json:
+        print_json(_plain(directory, manifest) | {"path": str(directory.path)})
+        return
+    say("unpacked {}: {} files, {}", directory.id, len(manifest.files), fmt.size(manifest.total))
+    try:
+        trusted.require_code(directory)
+    except trusted.Untrusted as untrusted:
+        say("[dim]{}; --trust allows it[/]", untrusted.why)
+
+
+def _plain(directory: "RunDirectory", manifest: "Manifest") -> dict[str, Any]:
+    return {"id": directory.id, "files": len(manifest.files), "bytes": manifest.total, "weights": manifest.weights}

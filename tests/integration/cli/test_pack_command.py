@@ -1,0 +1,54 @@
+"""`rbp runs pack` and `rbp runs unpack` on a run that was trained."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def there(finished, rbp_here):
+    """`rbp` in the folder of a finished run."""
+    return type(rbp_here)(finished[0].folder)
+
+
+def test_a_trained_run_passes_all_checks_of_an_archive_of_anybodys(there, rbp_here, tmp_path):
+    done = there("runs", "pack", "mine", "-o", str(tmp_path / "mine.tar"))
+    assert f"files, 2 MiB: {tmp_path}/mine.tar" in " ".join(done.stderr.split())
+    said = rbp_here("runs", "unpack", "mine.tar", "--as", "theirs").stderr
+    assert "unpacked theirs: " in said and "--trust" not in said
+    summary = json.loads((there.runs / "mine" / "summary.json").read_text())
+    (listed,) = rbp_here.json("ls")
+    assert (listed["id"], listed["last"]) == ("theirs", summary["last"])
+    for name in ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json"):
+        packed, unpacked = (
+            runs / "checkpoints" / "best" / name for runs in (there.runs / "mine", rbp_here.runs / "theirs")
+        )
+        assert packed.read_bytes() == unpacked.read_bytes()
+
+
+def test_several_runs_go_into_a_folder_and_one_that_is_there_is_not_replaced(there, tmp_path):
+    (found,) = there.json("runs", "pack", "mine", "-o", str(tmp_path), "--weights", "none")
+    assert (found["id"], found["weights"], found["file"]) == ("mine", "none", str(tmp_path / "mine.tar"))
+    assert found["size"] == (tmp_path / "mine.tar").stat().st_size
+    assert "is there already" in there("runs", "pack", "mine", "-o", str(tmp_path), code=2).stderr
+    refused = there("runs", "unpack", str(tmp_path / "mine.tar"), code=2).stderr
+    assert "a run mine exists already" in refused and "--as" in refused
+
+
+def test_with_trust_the_code_of_an_unpacked_run_is_not_asked_for_again(rbp_here, tmp_path, monkeypatch):
+    from rbp_engine.preset import load_preset
+    from rbp_engine.run.files.summary import write_status
+    from rbp_engine.run.launch import launch
+    from rbp_engine.run.pack.packing import pack
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
+    (tmp_path / "nets.py").write_text("class Net:\n    pass\n")
+    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
+    run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "theirs", run_id="own")
+    write_status(run, "completed")
+    pack(run, tmp_path / "own.tar")
+    refused = "would execute code/nets.py, which you have not launched here"
+    assert refused in rbp_here("runs", "unpack", "own.tar").stderr
+    assert refused in rbp_here("resume", "own", "epochs=20", code=2).stderr
+    assert refused not in rbp_here("runs", "unpack", "own.tar", "--as", "trusted", "--trust").stderr
+    assert "has no checkpoint to go on from" in rbp_here("resume", "trusted", "epochs=50", code=2).stderr

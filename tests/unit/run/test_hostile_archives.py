@@ -1,0 +1,273 @@
+"""Files that claim to be a packed run: each is refused with one message, and nothing is written."""
+
+import os
+import pickle
+import shutil
+import tarfile
+import unicodedata
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import load_summary, write_status
+from rbp_engine.run.launch import launch
+from rbp_engine.run.pack.manifest import NEEDED, Manifest, PackedFile, name_problem, parse_manifest
+from rbp_engine.run.pack.packing import header, pack
+from rbp_engine.run.pack.unpacking import unpack
+from tests.packed_runs import Archive, make_run_to_pack, torch_file
+
+
+class Explodes:
+    """A pickle of this makes a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("/tmp/rbp-pickle-was-executed",)
+
+
+def _sparse(archive: Archive) -> None:
+    block = tarfile.TarInfo("own/preset.toml")
+    block.type, block.size = tarfile.GNUTYPE_SPARSE, 512
+    place = [file["name"] for file in archive.listed].index("preset.toml")
+    archive.members[place] = (block.tobuf(tarfile.GNU_FORMAT), bytes(512))
+
+
+def _same_file_twice(archive: Archive) -> None:
+    archive.list("preset.toml")
+
+
+def _lies_about_size(archive: Archive) -> None:
+    archive.listed[0]["size"] += 512
+
+
+def _lies_about_contents(archive: Archive) -> None:
+    archive.listed[0]["sha256"] = "0" * 64
+
+
+def _zeros(archive: Archive) -> None:
+    """10 GB of zeros, of which the file holds none: it is a hole."""
+    archive.list("zeros.bin")
+    archive.listed[-1] |= {"size": 10 * 2**30, "sha256": "0" * 64}
+
+
+MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
+    "parent": (lambda a: a.list("../evil"), "leads out of the run"),
+    "parent inside": (lambda a: a.list("code/../../evil"), "leads out of the run"),
+    "absolute": (lambda a: a.list("/tmp/evil"), "leads out of the run"),
+    "empty part": (lambda a: a.list("code//evil.py"), "leads out of the run"),
+    "hidden": (lambda a: a.list(".bashrc"), "a name that no run gives to a file"),
+    "backslash": (lambda a: a.list("..\\evil"), "a name that no run gives to a file"),
+    "drive": (lambda a: a.list("C:evil"), "a name that no run gives to a file"),
+    "trailing dot": (lambda a: a.list("code/nets.py."), "a name that no run gives to a file"),
+    "new line": (lambda a: a.list("code/a\nb.py"), "has a character that cannot be shown"),
+    "reversed": (lambda a: a.list("code/\u202egpj.py"), "has a character that cannot be shown"),
+    "half a character": (lambda a: a.list("code/\udc80.py"), "has a character that cannot be shown"),
+    "5 kB of name": (lambda a: a.list("n" * 5000), "is longer than 200 bytes"),
+    "deep": (lambda a: a.list("a/" * 20 + "b"), "is more than 6 folders deep"),
+    "twice": (_same_file_twice, "are one name"),
+    "case": (lambda a: a.list("Preset.toml"), "are one name"),
+    "case of a folder": (lambda a: a.list("Code/other.py"), "are one name"),
+    "composed": (lambda a: (a.list("code/caf\u00e9.py"), a.list("code/cafe\u0301.py")), "systems write in another way"),
+    "ligature": (lambda a: (a.list("code/fi.py"), a.list("code/\ufb01.py")), "are one name"),
+    "file and folder": (lambda a: a.list("run.json/evil"), "is a file and a folder"),
+    "a request to stop": (lambda a: a.list("control/stop"), "a process that is no longer there"),
+    "a second manifest": (lambda a: a.list("manifest.json"), "is the name of the manifest"),
+    "symbolic link": (lambda a: a.member(tarfile.SYMTYPE, linkname="/etc/passwd"), "has a symbolic link"),
+    "hard link": (lambda a: a.member(tarfile.LNKTYPE, linkname="/etc/passwd"), "has a hard link"),
+    "device": (lambda a: a.member(tarfile.CHRTYPE, devmajor=1, devminor=3), "has a device"),
+    "disk": (lambda a: a.member(tarfile.BLKTYPE), "has a device"),
+    "pipe": (lambda a: a.member(tarfile.FIFOTYPE), "has a named pipe"),
+    "folder": (lambda a: a.member(tarfile.DIRTYPE), "has a folder"),
+    "sparse": (_sparse, "has a sparse file"),
+    "pax header": (lambda a: a.member(tarfile.XHDTYPE, text=b"25 path=../../tmp/evil\n\n"), "has an extended header"),
+    "huge pax header": (lambda a: a.member(tarfile.XGLTYPE, size=2**62), "has an extended header"),
+    "long name": (lambda a: a.member(tarfile.GNUTYPE_LONGNAME, text=b"../" * 99), "has an extended header"),
+    "negative size": (lambda a: a.member(tarfile.REGTYPE, size=-512), "another file than its manifest says"),
+    "another member": (lambda a: a.member(tarfile.REGTYPE, "own/../../evil"), "another file than its manifest says"),
+    "size": (_lies_about_size, "another file than its manifest says"),
+    "contents": (_lies_about_contents, "has other contents than its manifest says"),
+    "more members": (lambda a: setattr(a, "end", header("own/evil", 0) + bytes(1024)), "more in it than its manifest"),
+    "endless end": (lambda a: setattr(a, "end", bytes(2**20)), "more in it than its manifest says"),
+    "no end": (lambda a: setattr(a, "end", b""), "it is truncated"),
+    "10 GB of zeros": (_zeros, "another file than its manifest says|it needs 1"),
+    "a petabyte": (lambda a: a.listed[0].update(size=2**50), "no run has more than"),
+    "negative bytes": (lambda a: a.listed[0].update(size=-1), "no possible size or SHA-256"),
+    "no hash": (lambda a: a.listed[0].update(sha256="x"), "no possible size or SHA-256"),
+    "a million files": (lambda a: a.listed.extend([a.listed[0]] * 30_000), "no run has more than 20000"),
+    "same as nothing": (lambda a: a.listed[-1].update(same_as="checkpoints/none"), "is not the same as"),
+    "same as itself": (lambda a: a.listed[-1].update(same_as=a.listed[-1]["name"]), "is not the same as"),
+    "same outside": (lambda a: a.list("code/b.py", a.contents["code/nets.py"], same_as="code/nets.py"), "the same as"),
+    "another schema": (lambda a: a.head.update(schema=2), "of schema 2, and this rbp reads 1"),
+    "id": (lambda a: a.head.update(id="../own"), "cannot be the id of a run"),
+    "another id": (lambda a: a.head.update(id="other"), "manifest is of another run"),
+    "no JSON": (lambda a: setattr(a, "manifest", b"["), "its manifest cannot be used"),
+    "deep JSON": (lambda a: setattr(a, "manifest", b"[" * 10_000), "nested more than"),
+    "a list": (lambda a: setattr(a, "manifest", b"[]"), "it is not an object"),
+    "huge manifest": (lambda a: setattr(a, "manifest", bytes(9 * 2**20)), "at most 8388608 are read"),
+    "no run": (lambda a: (a.listed.clear(), a.members.clear()), "it has no run.json"),
+    "pickled weights": (
+        lambda a: a.put("checkpoints/best/model.safetensors", pickle.dumps(Explodes())), "holds no weights"
+    ),
+    "pickle in torch's file": (
+        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file(pickle.dumps(Explodes(), 2))),
+        "is a pickle that would execute something",
+    ),
+    "newer pickle": (
+        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file(pickle.dumps(Explodes()))),
+        "is a pickle that would execute something",
+    ),
+    "bare pickle": (lambda a: a.put("checkpoints/best/optimizer.pt", pickle.dumps(Explodes())), "is damaged"),
+    "bomb in torch's file": (
+        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file(bytes(10**6), zipfile.ZIP_DEFLATED)),
+        "is compressed",
+    ),
+    "program in a checkpoint": (lambda a: a.list("checkpoints/best/evil.py"), "is no file of a checkpoint"),
+    "summary": (lambda a: a.put("summary.json", b"{}"), "summary.json is damaged"),
+    "another run": (
+        lambda a: a.put("summary.json", a.contents["summary.json"].replace(b'"own"', b'"abc"', 1)), "of another run"
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def packed_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The run of which the archives are; no test changes it."""
+    folder = tmp_path_factory.mktemp("packed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        return make_run_to_pack(folder)
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+def test_a_malicious_archive_is_refused_with_one_message_and_nothing_is_written(
+    packed_run: RunDirectory, tmp_path: Path, mischief: str
+) -> None:
+    change, message = MISCHIEF[mischief]
+    archive = Archive(packed_run)
+    change(archive)
+    there = tmp_path / "there"
+    there.mkdir()
+    file = archive.write(tmp_path / "evil.tar")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match=message) as refused:
+        unpack(file, there)
+    assert str(refused.value).startswith(f"cannot unpack {file}: ")
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 500
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not Path("/tmp/rbp-pickle-was-executed").exists()
+
+
+def test_the_archive_that_the_mischief_is_done_to_is_a_good_one(packed_run: RunDirectory, tmp_path: Path) -> None:
+    there, _ = unpack(Archive(packed_run).write(tmp_path / "good.tar"), tmp_path / "there")
+    assert load_summary(there).id == "own"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "no tar archive"), (b"\x1f\x8b" + bytes(600), "use gunzip first"), (bytes(10240), "no tar archive"),
+     (b"x" * 10240, "no tar archive"), (b"PK\x03\x04" + bytes(600), "use unzip first")],
+)  # fmt: skip
+def test_what_is_no_tar_archive_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(RunError, match=message):
+        unpack(tmp_path / "file", tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_truncated_archive_is_refused_wherever_it_ends(packed_run: RunDirectory, tmp_path: Path) -> None:
+    whole = Archive(packed_run).write(tmp_path / "whole.tar").read_bytes()
+    for end in range(0, len(whole), 512):
+        (tmp_path / "cut.tar").write_bytes(whole[: end + 100])
+        with pytest.raises(RunError, match="truncated"):
+            unpack(tmp_path / "cut.tar", tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_pipe_a_folder_and_a_missing_file_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", ".", "missing"):
+        with pytest.raises(RunError, match="cannot unpack"):
+            unpack(tmp_path / name, tmp_path / "there")
+
+
+def test_without_room_on_the_disk_it_is_refused(
+    packed_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(packed_run, tmp_path / "own.tar")
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(RunError, match=r"it needs \d+ bytes, and .* has 1000 free"):
+        unpack(tmp_path / "own.tar", tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+NAMES = st.lists(
+    st.one_of(
+        st.sampled_from(["", ".", "..", "a", "A", "code", "control", "run.json", "é", "e\u0301", "~", "-rf", "nul "]),
+        st.text(max_size=8),
+    ),
+    min_size=1, max_size=8,
+).map("/".join)  # fmt: skip
+
+
+@settings(max_examples=50)
+@given(NAMES)
+def test_a_name_that_is_allowed_stays_in_the_run_and_can_be_shown(name: str) -> None:
+    if name_problem(name):
+        return
+    run = Path("/runs/run")
+    assert Path(os.path.normpath(run / name)) == run / name
+    assert (run / name).is_relative_to(run) and run / name != run
+    assert name.isprintable() and name == unicodedata.normalize("NFC", name)
+    assert not any(part.startswith((".", " ")) for part in name.split("/"))
+    assert len(name.encode()) <= 200
+
+
+@settings(max_examples=50)
+@given(st.lists(NAMES, max_size=6))
+def test_the_names_of_a_manifest_stay_different_where_case_is_not_known(names: list[str]) -> None:
+    files = tuple(PackedFile(name, 1, "0" * 64) for name in (*NEEDED, *names))
+    manifest = Manifest("run", "1", "all", files)
+    try:
+        read = parse_manifest(manifest.as_json())
+    except RunError:
+        return
+    assert read == manifest
+    folded = [unicodedata.normalize("NFKC", file.name).casefold() for file in read.files]
+    assert len(set(folded)) == len(folded)
+    folders = {name[:place] for name in folded for place, character in enumerate(name) if character == "/"}
+    assert folders.isdisjoint(folded)
+
+
+@pytest.fixture(scope="module")
+def packed_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A folder, and a packed run."""
+    folder = tmp_path_factory.mktemp("random")
+    run = launch.create(load_preset("digits"), folder / "runs", run_id="own")
+    write_status(run, "completed")
+    pack(run, folder / "own.tar")
+    return folder, (folder / "own.tar").read_bytes()
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=3000), st.integers(0, 6000))
+def test_whatever_a_file_holds_it_is_refused_or_the_run_that_was_packed(
+    packed_once: tuple[Path, bytes], content: bytes, at: int
+) -> None:
+    folder, whole = packed_once
+    (folder / "file.tar").write_bytes(whole[:at] + content + whole[at + len(content) :])
+    try:
+        run, _ = unpack(folder / "file.tar", folder / "there")
+    except RunError as error:
+        assert "cannot unpack" in str(error)
+    else:
+        assert run.id == "own"
+        shutil.rmtree(run.path)
+    assert not (folder / "there").exists() or not list((folder / "there").iterdir())

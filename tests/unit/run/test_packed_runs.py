@@ -1,0 +1,116 @@
+"""A run as one file, packed and unpacked."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import load_summary, write_status
+from rbp_engine.run.pack.manifest import NEEDED
+from rbp_engine.run.pack.packing import pack
+from rbp_engine.run.pack.unpacking import unpack
+from tests.packed_runs import files_of
+
+
+def test_an_unpacked_run_has_the_files_of_the_packed_one_and_none_of_its_processes(
+    packed_run: RunDirectory, tmp_path: Path
+) -> None:
+    pack(packed_run, tmp_path / "own.tar")
+    there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
+    gone = {
+        "control/stop",
+        "control/reserve",
+        "code/__pycache__/nets.pyc",
+        "checkpoints/step-00000015.tmp/model.safetensors",
+    }
+    assert files_of(there) == {name: text for name, text in files_of(packed_run).items() if name not in gone}
+    assert there.path == tmp_path / "there" / "own"
+    assert not list((tmp_path / "there").glob(".*"))
+    best, newest = (there.checkpoints / name / "model.safetensors" for name in ("best", "step-00000010"))
+    assert best.samefile(newest)  # written once in the archive, and on the disk
+
+
+def test_any_tar_program_can_open_it(packed_run: RunDirectory, tmp_path: Path) -> None:
+    pack(packed_run, tmp_path / "own.tar")
+    with tarfile.open(tmp_path / "own.tar") as archive:
+        assert archive.getnames()[0] == "own/manifest.json"
+        listed = json.load(archive.extractfile("own/manifest.json"))["files"]
+        for file in listed:
+            if "same_as" not in file:
+                content = archive.extractfile(f"own/{file['name']}").read()
+                assert hashlib.sha256(content).hexdigest() == file["sha256"]
+    assert set(NEEDED) < {file["name"] for file in listed}
+
+
+@pytest.mark.parametrize(
+    ("weights", "folders"),
+    [
+        ("all", {"best", "step-00000005", "step-00000010"}),
+        ("best", {"best"}),
+        ("last", {"step-00000010"}),
+        ("none", set()),
+    ],
+)
+def test_the_checkpoints_can_be_chosen(
+    packed_run: RunDirectory, tmp_path: Path, weights: str, folders: set[str]
+) -> None:
+    pack(packed_run, tmp_path / "own.tar", weights)
+    there, manifest = unpack(tmp_path / "own.tar", tmp_path / "there")
+    assert {path.name for path in there.checkpoints.iterdir()} == folders
+    assert manifest.weights == weights
+
+
+def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run: RunDirectory, tmp_path: Path) -> None:
+    pack(packed_run, tmp_path / "own.tar")
+    with pytest.raises(RunError, match=r"a run own exists already in .*: give it another id with --as"):
+        unpack(tmp_path / "own.tar", packed_run.path.parent)
+    there, _ = unpack(tmp_path / "own.tar", packed_run.path.parent, "theirs")
+    assert load_summary(there).id == json.loads(there.run_json.read_text())["id"] == "theirs"
+    assert load_summary(packed_run).id == "own"
+    with pytest.raises(RunError, match="cannot be the id of a run"):
+        unpack(tmp_path / "own.tar", packed_run.path.parent, "../theirs")
+
+
+def test_its_code_is_not_trusted_where_it_was_not_launched(
+    packed_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(packed_run, tmp_path / "own.tar")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
+    there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
+    with pytest.raises(trust.Untrusted, match=r"would execute code/nets.py"):
+        trust.require_code(there)
+
+
+def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(
+    packed_run: RunDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "there.tar").write_text("mine")
+    with pytest.raises(RunError, match=r"there\.tar is there already"):
+        pack(packed_run, tmp_path / "there.tar")
+    (packed_run.path / "more").symlink_to("/etc/passwd")
+    with pytest.raises(RunError, match="more is a link, which no run makes"):
+        pack(packed_run, tmp_path / "own.tar")
+    (packed_run.path / "more").unlink()
+    write_status(packed_run, "queued")
+    with pytest.raises(RunError, match="own is queued: stop or kill it first"):
+        pack(packed_run, tmp_path / "own.tar")
+    with pytest.raises(RunError, match=r"cannot pack|no folder|No such file"):
+        write_status(packed_run, "completed")
+        pack(packed_run, tmp_path / "missing" / "own.tar")
+    assert {path.name for path in tmp_path.iterdir()} == {"there.tar", "runs", "state", "nets.py", "own.toml"}
+    assert (tmp_path / "there.tar").read_text() == "mine"
+
+
+def test_a_file_that_changes_meanwhile_fails_and_leaves_no_archive(packed_run: RunDirectory, tmp_path: Path) -> None:
+    from rbp_engine.run.pack import packing
+
+    described = list(packing._described(packed_run, ["preset.toml"]))
+    with pytest.raises(RunError, match="is being changed"):
+        packing._copy(io.BytesIO(b"short"), io.BytesIO(), dataclasses.replace(described[0], size=9))
