@@ -40,7 +40,8 @@ class GitState:
 class AttemptRecord:
     """The start of an attempt: its process (the launcher of several), on which host, and when (`t`, epoch seconds).
 
-    `stderr_from` is where its part of stderr begins, in bytes.
+    `stderr_from` is where its part of stderr begins, in bytes. `environment` has the variables of its worker on which
+    its last bits may depend; empty in older runs.
     """
 
     attempt: int
@@ -52,6 +53,7 @@ class AttemptRecord:
     nodes: int = 1
     stderr_from: int = 0
     command: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

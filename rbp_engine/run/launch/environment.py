@@ -15,6 +15,15 @@ _NEVER_TRIM = str(2**40)
 # claim of a run and `cuda:1` would be different cards.
 CARD_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
+# A result may depend on these to the last bit: sums in another order round differently.
+TO_THE_LAST_BIT = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
+)
+
 
 def module_command(module: str, *words: str) -> list[str]:
     """The command line that runs a module of the engine.

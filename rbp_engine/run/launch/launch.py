@@ -37,7 +37,7 @@ from rbp_engine.run.files.run_json import (
 )
 from rbp_engine.run.files.summary import Summary, write_status, write_summary
 from rbp_engine.run.launch import making, multinode
-from rbp_engine.run.launch.environment import module_command, worker_defaults
+from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, module_command, worker_defaults
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
@@ -340,6 +340,7 @@ def _remaining_processes(run: RunDirectory) -> list[Any]:
 
 
 def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: int) -> AttemptRecord:
+    known = environment(run, resources, attempt)
     return AttemptRecord(
         attempt,
         host=socket.gethostname(),
@@ -348,4 +349,5 @@ def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: 
         nodes=resources.nodes,
         stderr_from=stderr_from,
         command=command(run, resources),
+        environment={name: known[name] for name in TO_THE_LAST_BIT if name in known},
     )

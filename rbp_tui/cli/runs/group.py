@@ -18,6 +18,7 @@ from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
 from rbp_tui.cli.runs.columns import Columns, named_settings
 from rbp_tui.cli.runs.layers import layers
 from rbp_tui.cli.runs.packing import pack, unpack
+from rbp_tui.cli.runs.rerun import rerun
 from rbp_tui.cli.runs.why import why
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import styled
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog='Example:  rbp runs note last "the first with cutout"')(note)
     group.command(epilog="Examples:  rbp runs rm 3f2a 9c01   ·   rbp runs rm 'status:failed age>7d'")(rm)
     group.command(epilog="Example:  rbp runs restore 3f2a")(restore)
+    group.command(epilog="Example:  rbp runs rerun 3f2a")(rerun)
     group.command(epilog="Examples:  rbp runs pack 3f2a   ·   rbp runs pack last --weights best -o run.tar")(pack)
     group.command(epilog="Examples:  rbp runs unpack run.tar   ·   rbp runs unpack run.tar --as theirs")(unpack)
     group.command(epilog="Example:  rbp runs trash --empty")(trash)

@@ -1,0 +1,196 @@
+"""Whether two runs of the same settings are the same to the last bit, where they part, and what may be why."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Final
+
+from rbp_engine.printable import NO_TEXT, Line, one_line
+from rbp_engine.report.collect import RecordedRun, read_recorded
+from rbp_engine.report.conditions import conditions
+from rbp_engine.report.settings import differing
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, supersede
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, read_json
+from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted, parse_json
+
+#: Durations, which are never the same.
+_TIMES: Final = frozenset({"samples_per_s", "step_ms", "data_ms"})
+_FILES: Final = ("model.safetensors", "ema.safetensors")
+_PART: Final = 2**20
+#: What a run's folder or name differs in, though it learns the same.
+_NO_REASON: Final = frozenset({"preset"})
+
+
+@dataclass(frozen=True)
+class WeightsCompared:
+    """The weights of one checkpoint in both runs: `first` is the first tensor that differs, "" if they are the same.
+
+    `there` is false if one of the runs no longer has them; they are then not compared.
+    """
+
+    name: str
+    there: bool = True
+    first: Line = NO_TEXT
+
+    @property
+    def same(self) -> bool:
+        return self.there and not self.first
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first metric that differs: after which step, of which kind of event, which field, and its two values."""
+
+    step: int
+    kind: str
+    field: str
+    original: Any
+    again: Any
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A recorded condition that was not the same."""
+
+    name: str
+    original: str
+    again: str
+
+
+@dataclass(frozen=True)
+class Sameness:
+    """How two runs compare. `measured` is the number of metrics and evaluations that were compared."""
+
+    weights: tuple[WeightsCompared, ...]
+    measured: int
+    parting: Parting | None
+    conditions: tuple[Condition, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether everything that could be compared is the same to the last bit, and there was something."""
+        known = [one for one in self.weights if one.there]
+        return self.parting is None and all(one.same for one in known) and bool(known or self.measured)
+
+
+def compare_results(original: RunDirectory, again: RunDirectory) -> Sameness:
+    """Compare the weights of the last checkpoint and of the best, and all metrics. Raises RunError if a run is damaged.
+
+    Reads weights in parts, and needs no torch.
+    """
+    count, parting = _first_difference(original, again)
+    pairs = (("last", _newest(original), _newest(again)), ("best", original.best, again.best))
+    weights = [
+        _compare(name if file == _FILES[0] else f"{name}, moving average", one / file, other / file)
+        for name, one, other in pairs
+        for file in _FILES
+        if file == _FILES[0] or (one / file).exists() or (other / file).exists()
+    ]
+    return Sameness(tuple(weights), count, parting, tuple(_conditions(original, again)))
+
+
+def _newest(run: RunDirectory) -> Path:
+    names = sorted(path.name for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
+    return run.checkpoints / (names[-1] if names else "none")
+
+
+def _compare(name: str, one: Path, other: Path) -> WeightsCompared:
+    """Compare two files of weights, but not what their headers say about them."""
+    try:
+        with open_untrusted(one) as first, open_untrusted(other) as second:
+            here, there = _header(first), _header(second)
+            if here != there:
+                keys = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+                return WeightsCompared(name, first=one_line(keys[0]))
+            at = 0
+            while (part := first.read(_PART)) or second.peek(1):
+                if part != (theirs := second.read(_PART)):
+                    place = next((i for i, (a, b) in enumerate(zip(part, theirs, strict=False)) if a != b), 0)
+                    return WeightsCompared(name, first=one_line(_tensor_at(here, at + place)))
+                at += len(part)
+    except FileNotFoundError:
+        return WeightsCompared(name, there=False)
+    except (OSError, ValueError) as error:
+        raise RunError(f"the weights cannot be compared: {error}") from error
+    return WeightsCompared(name)
+
+
+def _header(file: Any) -> dict[str, Any]:
+    """The tensors in a file of safetensors: their types, shapes and places. Raises ValueError if it is none."""
+    length = int.from_bytes(file.read(8), "little")
+    if length > JSON_LIMIT:
+        raise ValueError(f"{file.name} is no file of weights")
+    header = parse_json(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError(f"{file.name} is no file of weights")
+    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+
+
+def _tensor_at(header: dict[str, Any], place: int) -> str:
+    """The name of the tensor whose bytes are there."""
+    for name, tensor in header.items():
+        offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
+        if isinstance(offsets, list) and len(offsets) == 2 and offsets[0] <= place < offsets[1]:
+            return name
+    return "a tensor"
+
+
+def _first_difference(original: RunDirectory, again: RunDirectory) -> tuple[int, Parting | None]:
+    """The number of metrics and evaluations in both, and the first field in which they differ."""
+    count = 0
+    for one, other in zip_longest(_measured(original), _measured(again)):
+        if one is None or other is None:
+            left: Event = one or other
+            there = f"{left.body.kind} of step {left.step}"
+            return count, Parting(left.step, left.body.kind, "event", *((there, None) if one else (None, there)))
+        here, theirs = _fields(one), _fields(other)
+        if here != theirs:
+            key = next(key for key in here if here[key] != theirs.get(key))
+            return count, Parting(min(one.step, other.step), one.body.kind, key, here[key], theirs.get(key))
+        count += 1
+    return count, None
+
+
+def _measured(run: RunDirectory) -> Iterator[Any]:
+    for event in supersede(read_events(run.events())):
+        if isinstance(event.body, (Metrics, Validation)):
+            yield event
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    """What an event says that does not depend on the clock; its step and kind first."""
+    known = {key: value for key, value in vars(event.body).items() if key not in _TIMES}
+    return {"step": event.step, "kind": event.body.kind} | known
+
+
+def _conditions(original: RunDirectory, again: RunDirectory) -> Iterator[Condition]:
+    tables = [_known(run) for run in (original, again)]
+    for name in differing(tables):
+        if name not in _NO_REASON:
+            yield Condition(name, *(table.get(name, "not recorded") for table in tables))
+
+
+def _known(run: RunDirectory) -> dict[str, str]:
+    """The recorded conditions of a run on which its last bits may depend."""
+    recorded = read_recorded(run)
+    if not isinstance(recorded, RecordedRun):
+        raise RunError(f"{run.id}: {recorded.reason}")
+    attempt = recorded.origin.last_attempt
+    starts = [event.body for event in read_events(run.events()) if isinstance(event.body, RunStart)]
+    resumes = sum(not start.exact for start in starts)
+    git = read_json(run.run_json).get("git")
+    diff = git.get("diff") if isinstance(git, dict) else None
+    known = conditions(recorded) | dict(sorted((attempt.environment if attempt else {}).items()))
+    known["uncommitted changes"] = _short_hash(diff) if diff else "none"
+    if resumes:
+        known["resumes that were not exact"] = str(resumes)
+    return {name: str(one_line(value, 80)) for name, value in known.items()}
+
+
+def _short_hash(text: Any) -> str:
+    return hashlib.sha256(json.dumps(text).encode()).hexdigest()[:8]

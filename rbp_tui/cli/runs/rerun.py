@@ -1,0 +1,118 @@
+"""`rbp runs rerun`: train a run once more, and say whether the result is the same to the last bit."""
+
+import functools
+import os
+import re
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.runs.choice import Run, find
+from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text import format as fmt
+
+if TYPE_CHECKING:
+    from rbp_engine.report.sameness import Sameness
+    from rbp_engine.run.files.layout import RunDirectory
+
+THREADS = "OMP_NUM_THREADS"
+NOT_THE_SAME = 1
+
+
+def rerun(run: Run, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+    """Train a completed run again, as a new run: the same settings, own code, seed, processes and threads.
+
+    Then compare the weights of the last and the best checkpoint and all metrics, bit by bit. If they are not the same,
+    it names the first step where they part, and the recorded conditions that differ.
+
+    Exit codes: 0 the same, 1 not the same or failed, 4 stopped before the end.
+    """
+    from rbp_engine.report.sameness import compare_results
+    from rbp_engine.run import start
+    from rbp_tui.cli.train.following import exit_code, follow_live
+    from rbp_tui.cli.train.results import print_result
+
+    original = find(run, runs_dir)
+    request = replace(_request(original, runs_dir), typed=("rbp", *sys.argv[1:]))
+    _use_as_many_threads(original)
+    started = once_trusted(functools.partial(start.start_runs, request), trust=trust)
+    (again,) = started.runs
+    (verdict,) = follow_live([again], as_json=False, owner=True, silent=as_json)
+    if started.worker is not None:
+        started.worker.wait()
+    if verdict.status != "completed":
+        if as_json:
+            print_json({"original": original.id, "again": again.id, "status": verdict.status, "same": None})
+        else:
+            print_result(again, verdict)
+        raise typer.Exit(exit_code(verdict))
+    found = compare_results(original, again)
+    if as_json:
+        print_json({"original": original.id, "again": again.id, "status": verdict.status, **_plain(found)})
+    else:
+        _print(found, original, again)
+    raise typer.Exit(0 if found.same else NOT_THE_SAME)
+
+
+def _request(original: "RunDirectory", runs_dir: Path | None) -> Any:
+    """The request to train it again. Raises RunError for a run that no other can repeat."""
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.files.summary import load_summary
+    from rbp_engine.run.request import LaunchRequest
+    from rbp_engine.run.status.status import judge
+
+    summary, status = load_summary(original), judge(original).status
+    if status != "completed":
+        raise RunError(f"{original.id} is {status}: only a completed run has a result to repeat")
+    if summary.extended_from:
+        raise RunError(
+            f"{original.id} was made for {summary.extended_from} epochs and trained on to {summary.epochs}: no run "
+            f"from the start repeats that. A new run of {summary.epochs} epochs: rbp train --like {original.id}"
+        )
+    return LaunchRequest.like(original)
+
+
+def _use_as_many_threads(original: "RunDirectory") -> None:
+    """Have as many threads as the run had, unless the user says how many: sums in another order round differently."""
+    from rbp_engine.run.files.run_json import last_attempt
+
+    attempt = last_attempt(original)
+    threads = attempt.environment.get(THREADS, "") if attempt else ""
+    if re.fullmatch(r"[1-9][0-9]{0,3}", threads):
+        os.environ.setdefault(THREADS, threads)
+
+
+def _print(found: "Sameness", original: "RunDirectory", again: "RunDirectory") -> None:
+    if found.same:
+        say("[bold green]the same[/] to the last bit: {} and {}", original.id, again.id)
+    else:
+        say("[bold red]not the same[/]: {} and {}", original.id, again.id)
+    parting = found.parting
+    if parting is None:
+        say("  {} metrics and evaluations: the same", found.measured)
+    else:
+        values = f"{_value(parting.original)} there, {_value(parting.again)} now"
+        say("  they part at step {}: {} of {}: {}", parting.step, parting.field, parting.kind, values)
+    for one in found.weights:
+        result = "the same" if one.same else f"differ, first in {one.first}" if one.there else "not there to compare"
+        say("  weights, {}: {}", one.name, result)
+    if found.same:
+        return
+    for condition in found.conditions:
+        say("  may be why: {}: {} there, {} now", condition.name, condition.original, condition.again)
+    if not found.conditions:
+        say("  no recorded condition differs; on a GPU, some kernels add in another order each time")
+
+
+def _value(value: Any) -> str:
+    return fmt.number(value, 9) if isinstance(value, float) else str(value)
+
+
+def _plain(found: "Sameness") -> dict[str, Any]:
+    weights = [asdict(one) | {"same": one.same if one.there else None} for one in found.weights]
+    return {"same": found.same} | asdict(found) | {"weights": weights}

@@ -1,0 +1,89 @@
+"""`rbp runs rerun`: a run is trained again, and the two are compared bit by bit."""
+
+import json
+import shutil
+
+import pytest
+
+from rbp_engine.report.sameness import compare_results
+from rbp_engine.run.files.layout import RunDirectory
+
+HEADER = 8
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory, rbp_in, finished):
+    """A folder with a run, the run that repeats it, and what `rerun` printed."""
+    rbp = rbp_in(tmp_path_factory.mktemp("again"))
+    shutil.copytree(finished[0].runs / "mine", rbp.runs / "mine")
+    done = rbp("runs", "rerun", "mine")
+    (other,) = [path for path in rbp.runs.iterdir() if path.name != "mine"]
+    return rbp, RunDirectory(rbp.runs / "mine"), RunDirectory(other), done
+
+
+@pytest.fixture
+def changed(again, tmp_path):
+    """The repeated run, as a copy that a test may change."""
+    shutil.copytree(again[2].path, tmp_path / "changed")
+    return RunDirectory(tmp_path / "changed")
+
+
+def test_on_the_same_cpu_it_is_the_same_to_the_last_bit(again):
+    _, original, other, done = again
+    said = " ".join(done.stderr.split())
+    assert f"the same to the last bit: mine and {other.id}" in said
+    assert "metrics and evaluations: the same" in said
+    assert "weights, last: the same" in said and "weights, best: the same" in said
+    found = compare_results(original, other)
+    assert found.same and found.measured >= 3 and [one.name for one in found.weights] == ["last", "best"]
+
+
+def test_the_first_metric_that_differs_is_named_with_its_step(again, changed):
+    events = changed.events()
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    line = next(line for line in lines if line["kind"] == "metrics")
+    line["loss"] += 2**-30
+    events.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = compare_results(again[1], changed)
+    assert not found.same
+    assert (found.parting.step, found.parting.kind, found.parting.field) == (line["step"], "metrics", "loss")
+    assert found.parting.again == line["loss"]
+    events.write_text("".join(f"{json.dumps(line)}\n" for line in lines if line["kind"] != "validation"))
+    assert compare_results(changed, again[1]).parting.step <= line["step"]
+
+
+def test_one_bit_of_a_weight_is_found_and_the_tensor_named(again, changed):
+    file = changed.best / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    length = int.from_bytes(content[:HEADER], "little")
+    tensors = json.loads(content[HEADER : HEADER + length])
+    name = list(tensors)[-1]
+    content[HEADER + length + tensors[name]["data_offsets"][0]] ^= 1
+    file.unlink()  # it is one with that of another checkpoint
+    file.write_bytes(content)
+    last, best = compare_results(again[1], changed).weights
+    assert last.same and not best.same and best.first == name
+
+
+def test_without_weights_the_metrics_decide(again, changed):
+    shutil.rmtree(changed.checkpoints)
+    found = compare_results(again[1], changed)
+    assert found.same and not any(one.there for one in found.weights)
+
+
+def test_what_was_different_is_named(again, changed):
+    origin = json.loads(changed.run_json.read_text())
+    origin["packages"]["torch"] = "1.0"
+    origin["attempts"][-1]["environment"]["OMP_NUM_THREADS"] = "8"
+    changed.run_json.write_text(json.dumps(origin))
+    found = {one.name: (one.original, one.again) for one in compare_results(again[1], changed).conditions}
+    assert found["OMP_NUM_THREADS"] == ("1", "8")
+    assert found["torch"][1] == "1.0"
+
+
+def test_a_run_without_a_result_and_one_that_was_trained_longer_are_refused(rbp_here, write_run):
+    write_run(rbp_here.runs, "stopped", status="stopped")
+    write_run(rbp_here.runs, "longer", extended_from=10)
+    assert "only a completed run has a result to repeat" in rbp_here("runs", "rerun", "stopped", code=2).stderr
+    refused = rbp_here("runs", "rerun", "longer", code=2).stderr
+    assert "made for 10 epochs and trained on to 20: no run from the start repeats that" in refused
