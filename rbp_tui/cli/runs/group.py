@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         cls=CommandGroup, name="runs", help="Look at runs, compare, annotate and remove them.", no_args_is_help=True
     )
-    group.command(epilog="Example:  rbp runs show last")(show)
+    group.command(epilog="Examples:  rbp runs show last   ·   rbp runs show 3f2a --reproduce > again.sh")(show)
     group.command(epilog="Examples:  rbp runs why last   ·   rbp runs why 'age<1d' --json")(why)
     group.command(epilog="Examples:  rbp runs layers last   ·   rbp runs layers 3f2a --epoch 10 --json")(layers)
     group.command(
@@ -57,7 +57,15 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+def show(
+    run: Run,
+    reproduce: Annotated[
+        bool, typer.Option("--reproduce", help="Print a shell script that trains it again elsewhere.")
+    ] = False,
+    trust: Trust = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
     """Everything about a run: status and why, progress, last and best, alarms, attempts, where it came from."""
     from rbp_engine.run.files.layout import read_json
     from rbp_engine.run.files.run_json import read_run_json
@@ -67,6 +75,9 @@ def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     from rbp_tui.text.alarm_text import alarm_plain
 
     directory = find(run, runs_dir)
+    if reproduce:
+        _print_script(directory, trust=trust, as_json=as_json)
+        return
     found, alarms = record(directory), read_alarms(directory)
     if as_json:
         summary = as_plain(found) if found.readable else None
@@ -74,6 +85,16 @@ def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
         print_json(shown | {"alarms": [alarm_plain(alarm) for alarm in alarms]})
         return
     print_rich(describe_run(directory, found, read_run_json(directory), alarms))
+
+
+def _print_script(run: "RunDirectory", *, trust: bool, as_json: bool) -> None:
+    from rbp_engine.run.reproduce import reproduction
+
+    script = once_trusted(lambda: reproduction(run), trust=trust)
+    if as_json:
+        print_json({"id": run.id, "script": script})
+    else:
+        print_lines(script)
 
 
 def compare(
