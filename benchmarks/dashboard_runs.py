@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rbp_engine.preset import load_preset, resolved_toml
+from many_runs import event, make_runs
+
 from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, System, Validation, to_json
-from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import Scores, Summary, write_summary
+from rbp_engine.run.files.events import Body, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.run.store import run_settings
 from rbp_engine.run.store.store import RunRecord
@@ -39,40 +39,9 @@ PATIENCE_S = 60.0
 SIZE = (120, 40)
 
 
-def make_run(runs: Path, number: int, preset: str) -> RunDirectory:
-    """A run that has ended, with a few validations: of three seeds of each of ten learning rates and many slopes."""
-    run = RunDirectory(runs / f"20260101-{number:06}-digits-rate_m-{number:04x}")
-    run.events().parent.mkdir(parents=True)
-    epochs, created = 20, 1.7e9 + number
-    lines = [event(k, created + k, k, Validation(k, 0.5, k / 25, None, 360)) for k in range(1, epochs + 1)]
-    run.events().write_text("".join(lines))
-    write_summary(
-        run,
-        Summary(run.id, "digits", f"{number // 3}", "rate_m", 4, number % 3 + 1, "completed", epoch=epochs,
-                epochs=epochs, last=Scores(top1=0.8, loss=0.5), best=Scores(top1=0.8, epoch=epochs),
-                train=Scores(loss=0.4), samples_per_s=4812.0, mem_peak=2**30, trained_s=60.0, created=created),
-    )  # fmt: skip
-    write_json(run.run_json, {"id": run.id, "host": "here", "attempts": []})
-    lr, alpha = number // 3 % 10 / 100, number // 30
-    settings = {
-        "lr = 0.1": f"lr = {lr}",
-        "seed = 1": f"seed = {number % 3 + 1}",
-        "surrogate_args = {}": f"surrogate_args = {{alpha = {alpha}}}",
-    }
-    for before, after in settings.items():
-        assert before in preset
-        preset = preset.replace(before, after)
-    run.preset_toml.write_text(preset)
-    return run
-
-
 def differences(records: Sequence[RunRecord]) -> None:
     run_settings.forget()
     assert run_settings.differing_settings(records) == ["optim.lr", "run.seed", "neuron.surrogate_args.alpha"]
-
-
-def event(seq: int, t: float, step: int, body: Body) -> str:
-    return to_json(Event(seq, t, 1, 0, step, body)) + "\n"
 
 
 def write_long_events(run: RunDirectory) -> None:
@@ -167,8 +136,7 @@ def main() -> None:
         os.environ["XDG_STATE_HOME"] = os.environ["RBP_CONFIG"] = f"{folder}/own"
         runs = Path(folder) / "runs"
         print("making runs …")
-        preset = resolved_toml(load_preset("digits").preset)
-        made = [make_run(runs, number, preset) for number in range(RUNS)]
+        made = make_runs(runs, RUNS)
         write_long_events(made[-1])
         print(f"{'medians of milliseconds':44} {'clock':>8} {'CPU':>8}")
         timed(f"first listing of {RUNS} runs", "budget 1000", lambda: RunListing(runs).all())

@@ -1,0 +1,56 @@
+"""Many runs that have ended, as `rbp train` and its worker leave them, made in seconds."""
+
+import tempfile
+from pathlib import Path
+
+from rbp_engine.preset import load_preset, resolved_toml
+from rbp_engine.run.files.annotations import change_tags, set_note
+from rbp_engine.run.files.events import Body, Event, Validation, to_json
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.summary import Scores, Summary, write_summary
+from rbp_engine.run.launch import launch
+
+
+def make_runs(runs: Path, count: int) -> list[RunDirectory]:
+    """Runs of three seeds of each of ten learning rates and many slopes; every fifth has a tag and a note."""
+    loaded = load_preset("digits")
+    preset = resolved_toml(loaded.preset)
+    with tempfile.TemporaryDirectory() as folder:
+        described = read_json(launch.create(loaded, Path(folder)).run_json)  # with its packages and commit
+    return [_make_run(runs, number, preset, described) for number in range(count)]
+
+
+def event(seq: int, t: float, step: int, body: Body) -> str:
+    """A line of an event log."""
+    return to_json(Event(seq, t, 1, 0, step, body)) + "\n"
+
+
+def _make_run(runs: Path, number: int, preset: str, described: dict[str, object]) -> RunDirectory:
+    run = RunDirectory(runs / f"20260101-{number:06}-digits-rate_m-{number:04x}")
+    run.events().parent.mkdir(parents=True)
+    epochs, created = 20, 1.7e9 + number
+    lines = [event(k, created + k, k, Validation(k, 0.5, k / 25, None, 360)) for k in range(1, epochs + 1)]
+    run.events().write_text("".join(lines))
+    top1 = number % 101 / 101
+    write_summary(
+        run,
+        Summary(run.id, "digits", f"{number // 3}", "rate_m", 4, number % 3 + 1, "completed", epoch=epochs,
+                epochs=epochs, last=Scores(top1=top1, loss=0.5), best=Scores(top1=top1, epoch=epochs),
+                train=Scores(loss=0.4), samples_per_s=4812.0, mem_peak=2**30, trained_s=60.0, created=created,
+                host="here"),
+    )  # fmt: skip
+    write_json(run.run_json, described | {"id": run.id, "host": "here", "attempts": [{"attempt": 1, "host": "here"}]})
+    if number % 5 == 0:
+        change_tags(run, [f"group{number % 7}"])
+        set_note(run, f"tried with slope {number // 30}, compare with the one before")
+    lr, alpha = number // 3 % 10 / 100, number // 30
+    settings = {
+        "lr = 0.1": f"lr = {lr}",
+        "seed = 1": f"seed = {number % 3 + 1}",
+        "surrogate_args = {}": f"surrogate_args = {{alpha = {alpha}}}",
+    }
+    for before, after in settings.items():
+        assert before in preset
+        preset = preset.replace(before, after)
+    run.preset_toml.write_text(preset)
+    return run
