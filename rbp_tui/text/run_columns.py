@@ -128,11 +128,12 @@ def settings_worth_a_column(records: Iterable[RunRecord]) -> list[str]:
 
 def longest_texts(columns: Iterable[Column], records: Sequence[RunRecord]) -> dict[str, int]:
     """The width of the widest text of each column that has no fixed width."""
-    return {
-        column.name: max((cell_len(column.text(record)) for record in records), default=0)
-        for column in columns
-        if column.least is not None
-    }
+    return {column.name: longest_text(column, records) for column in columns if column.least is not None}
+
+
+def longest_text(column: Column, records: Sequence[RunRecord]) -> int:
+    """The width of the widest text of a column."""
+    return max((cell_len(column.text(record)) for record in records), default=0)
 
 
 def place(
@@ -141,21 +142,25 @@ def place(
     """The columns that fit, in their order; a narrow screen keeps those of the first tiers, and of a tier the first.
 
     `longest` has the widths of `longest_texts`; columns that are empty for all runs are left out. The texts of a tier
-    are shown in full before columns of the next one; of a flowing column, which may need any room, enough.
+    are shown in full before columns of the next one; of a flowing column, which may need any room, enough. Of columns
+    that come too late for any room, `longest` is not asked.
     """
     by_name = {column.name: column for column in columns}
     taken: dict[str, int] = {}
     free = width
     for tier in tiers:
-        wanted = [name for name in dict.fromkeys(tier) if name not in taken and longest.get(name, 1)]
-        for name in wanted:
+        full = False
+        for name in dict.fromkeys(tier):
+            if name in taken or not longest.get(name, 1):
+                continue
             least = _least_width(by_name[name], longest)
-            if least + GAP > free:
+            full = least + GAP > free
+            if full:
                 break  # a narrower but less important column leaves its room to the others
             taken[name] = least
             free -= least + GAP
         free = _grow(taken, columns, longest, free, ENOUGH)
-        if not taken.keys() >= set(wanted):
+        if full:
             break
     _grow(taken, columns, longest, free)
     return tuple(PlacedColumn(column, taken[column.name]) for column in columns if column.name in taken)

@@ -3,6 +3,7 @@
 Parts of a command may then each ask for the same file, and loops that ask every second read only what is new.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
@@ -23,20 +24,21 @@ class FileMemo(Generic[T]):
 
     def __init__(self, parse: Callable[[bytes], T]) -> None:
         self._parse = parse
-        self._known: dict[Path, tuple[Stamp, T]] = {}
+        self._known: dict[str, tuple[Stamp, T]] = {}
 
     def read(self, path: Path) -> T:
         """The value of a file. Raises OSError if it cannot be read, and what `parse` raises."""
-        found = path.stat()  # before the read: the contents are then at least as new, and no change is missed
+        name = os.fspath(path)  # lists read thousands of files, and a Path makes its text anew each time
+        found = os.stat(name)  # noqa: PTH116  # before the read: the contents are then at least as new, and no change is missed
         stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-        known = self._known.get(path)
+        known = self._known.get(name)
         if known is None or known[0] != stamp:
-            known = (stamp, self._parse(read_untrusted(path, JSON_LIMIT)))
+            known = (stamp, self._parse(read_untrusted(name, JSON_LIMIT)))
             if len(self._known) >= FILES_KEPT:
                 self._known.clear()
-            self._known[path] = known
+            self._known[name] = known
         return known[1]
 
     def forget(self, path: Path) -> None:
         """Read the file anew next time: this process has just written it, perhaps within one tick of its clock."""
-        self._known.pop(path, None)
+        self._known.pop(os.fspath(path), None)

@@ -41,7 +41,9 @@ def fields_of(kind: type[Any], value: Any, *, verbatim: bool = False) -> dict[st
             item = item if -LARGEST < item < LARGEST else None
         if types is not None and type(item) not in types:
             raise ValueError(f"{name} is {_short(value[name])}")
-        found[name] = item if verbatim or type(item) not in _HOLDING_TEXT else printable(item, lines=lines)
+        # Most texts are printable, and lists of runs read tens of thousands.
+        kept = type(item) not in _HOLDING_TEXT or (type(item) is str and item.isprintable()) or verbatim
+        found[name] = item if kept else printable(item, lines=lines)
     return found
 
 

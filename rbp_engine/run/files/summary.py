@@ -61,6 +61,7 @@ class Summary:
     `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in
     older runs. `extended_from` is the number of epochs that the run was made for, if it was given more since; else 0.
+    `host` is where the newest attempt was started, or the run was made; empty in older runs.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Summary:
     mem_peak: int | None = None
     trained_s: float = 0.0
     attempt: int = 1
+    host: str = ""
     created: float = field(default_factory=time.time)
     progressed: float = field(default_factory=time.time)
     updated: float = field(default_factory=time.time)

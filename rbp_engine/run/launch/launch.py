@@ -149,6 +149,7 @@ def _write(
             epochs=preset.train.epochs,
             name=preset.run.name,
             tags=list(preset.run.tags),
+            host=socket.gethostname(),
         ),
     )
     takes: dict[str, Any] = {"resources": resources.as_json()}
@@ -289,7 +290,7 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     """Remove old requests, and write to the summary that the attempt is starting."""
     inside.unlink(run.stop_request, run.path)
     inside.unlink(run.kill_request, run.path)
-    write_status(run, "starting", attempt=attempt, progressed=time.time())
+    write_status(run, "starting", attempt=attempt, host=socket.gethostname(), progressed=time.time())
 
 
 def _claim_attempt(run: RunDirectory) -> int:

@@ -193,6 +193,8 @@ def _eta(record: RunRecord) -> Any:
 
 
 def _host(record: RunRecord) -> Any:
+    if record.summary.host:
+        return record.summary.host
     described = read_run_json(record.run)
     attempt = described.last_attempt
     return attempt.host if attempt and attempt.host else described.host

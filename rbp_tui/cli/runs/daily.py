@@ -49,13 +49,25 @@ def ls(
         ),
     ] = None,
     sort: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="FIELD",
             help="Sort by a field, as best, last, loss, created; -FIELD reverses the order.",
+            show_default="created",
             autocompletion=completion.run_fields,
         ),
-    ] = "created",
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--limit",
+            metavar="N",
+            min=1,
+            help="Only the N newest of them, or with --sort the first N.",
+            show_default=False,
+        ),
+    ] = None,
     columns: Columns = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -83,9 +95,10 @@ def ls(
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
     try:
-        records = sort_runs([record for record in known if fits(record)], sort)
+        fitting = sort_runs([record for record in known if fits(record)], sort or "created")
     except ValueError as error:
         raise typer.BadParameter(one_line(str(error)), param_hint="--sort") from error
+    records = fitting if limit is None else fitting[:limit] if sort else fitting[-limit:]
     if as_json:
         settings = settings_plain(records, wanted)
         print_json([as_plain(record) | {"settings": settings[record.run.id]} for record in records])

@@ -1,7 +1,7 @@
 """The table of `rbp ls`: what fits into 80 columns, and more on a wider terminal."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.run.store.query_fields import find_field
@@ -14,7 +14,7 @@ from rbp_tui.text.run_columns import (
     Column,
     PlacedColumn,
     fitted_row,
-    longest_texts,
+    longest_text,
     place,
     setting_column,
     settings_worth_a_column,
@@ -55,11 +55,33 @@ def placed_columns(
     columns = (*COLUMNS[:before], *settings, *differing, *COLUMNS[before:])
     first, others = differing[:SETTINGS_FIRST], differing[SETTINGS_FIRST:]
     tiers = ((*NAMING, *_names(wanted), *USUAL, *_names(first)), ON_WIDE_TERMINALS, _names(others))
-    longest = longest_texts(columns, records)
-    processes = BY_NAME["processes"]
-    if processes not in wanted and len({processes.text(record) for record in records if record.readable}) <= 1:
-        longest[processes.name] = 0  # worth its room only if runs differ in it
-    return place(columns, tiers, longest, width + GAP)
+    return place(columns, tiers, _Longest(columns, records, wanted), width + GAP)
+
+
+class _Longest(Mapping[str, int]):
+    """The widths of the longest texts, each found when it is asked for: some columns read a file of every run."""
+
+    def __init__(self, columns: Iterable[Column], records: "Sequence[RunRecord]", wanted: Sequence[Column]) -> None:
+        self._columns = {column.name: column for column in columns if column.least is not None}
+        self._records = records
+        self._wanted = wanted
+        self._known: dict[str, int] = {}
+
+    def __getitem__(self, name: str) -> int:
+        if name not in self._known:
+            column = self._columns[name]
+            worth_it = name != "processes" or column in self._wanted or self._differ(column)
+            self._known[name] = longest_text(column, self._records) if worth_it else 0
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def _differ(self, column: Column) -> bool:
+        return len({column.text(record) for record in self._records if record.readable}) > 1
 
 
 def column_of(name: str) -> Column:
