@@ -47,6 +47,7 @@ class Run:
     created: float
     trained_s: float
     tags: tuple[str, ...]
+    archived: bool
     folder: Path
 
     @cached_property
@@ -88,6 +89,7 @@ class Runs(list[Run]):
 
 def runs(query: str = "", *, runs_dir: str | Path | None = None) -> Runs:
     """The runs that fit a query, as `rbp ls` takes it ("method:rate T=4 acc>0.9"), oldest first; all by default.
+    Those in the archive are among them, unless the query says "not:archived".
 
     They are those of `runs_dir`, by default the runs directory of the commands. Raises RunError for an invalid query or
     a directory that cannot be read. Neither imports torch nor executes anything of a run.
@@ -119,5 +121,6 @@ def _run(record: RunRecord) -> Run:
         created=summary.created,
         trained_s=summary.trained_s,
         tags=record.tags,
+        archived=record.annotations.archived,
         folder=record.run.path,
     )

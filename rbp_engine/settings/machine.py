@@ -1,10 +1,11 @@
-"""The settings of this machine: where runs, data and caches are, and commands to run at a run's end and alerts.
+"""The settings of this machine: where runs, data and caches are, commands to run at a run's end, saved queries.
 
 They are not in presets but in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
 """
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,10 @@ from rbp_engine.settings.problems import Problem, describe_problems
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 
-_KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks")
+_KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks", "queries")
 _HOOKS: Final = ("on_end", "on_failure", "on_alert")
+QUERY_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,59}", re.ASCII)
+QUERY_NAMES: Final = "the name of a query is a word of letters, digits, _ and -, which begins with a letter"
 # Each slot has a claim file, and a place in lists.
 _MOST_SLOTS: Final = 1024
 
@@ -32,7 +35,8 @@ class Machine:
     """The settings of this machine; unset ones are None or empty.
 
     `data` maps the name of a data set to its folder. `on_end`, `on_failure` and `on_alert` are shell commands.
-    `cpu_slots` is how many runs share the CPU at a time, at most 1024.
+    `cpu_slots` is how many runs share the CPU at a time, at most 1024. `queries` are those that the user has saved, by
+    name.
     """
 
     runs: Path | None = None
@@ -42,6 +46,7 @@ class Machine:
     on_end: str = ""
     on_failure: str = ""
     on_alert: str = ""
+    queries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class MachineError(UserError):
@@ -106,23 +111,40 @@ def add_data_root(name: str, path: Path) -> Path:
     Returns the written file. Raises `MachineError` if the folder does not exist or the file is broken, and then writes
     nothing.
     """
+    root = path.absolute()
+    if not root.is_dir():
+        raise MachineError(machine_file(), [Problem(f"data.{name}", f"no such folder: {root}")])
+    return _put("data", name, str(root))
+
+
+def save_query(name: str, query: str) -> Path:
+    """Save a query in `machine.toml`, in the place of one of that name; keeps comments and everything else.
+
+    Returns the written file. Raises `MachineError` for an impossible name or a broken file, and then writes nothing.
+    """
+    if QUERY_NAME.fullmatch(name) is None:
+        raise MachineError(machine_file(), [Problem(f"queries.{name}", QUERY_NAMES)])
+    return _put("queries", name, query)
+
+
+def _put(section: str, name: str, value: str) -> Path:
+    """Set one value of a table in `machine.toml`, and return the file."""
     import tomlkit
 
     read_machine()
-    target, root = machine_file(), path.absolute()
-    if not root.is_dir():
-        raise MachineError(target, [Problem(f"data.{name}", f"no such folder: {root}")])
+    target, problem = machine_file(), Problem(f"{section}.{name}", "could not be added here; add it by hand")
     old = read_text(target) if os.path.lexists(target) else ""
     if isinstance(old, Problem):
         raise MachineError(target, [old])
     content = tomlkit.parse(old)
-    if "data" not in content:
-        content.add("data", tomlkit.table())
-    content["data"][name] = str(root)
+    if section not in content:
+        content.add(section, tomlkit.table())
+    content[section][name] = value
     text = tomlkit.dumps(content)
     written = parse_document(text, target)
-    if isinstance(written, Problem) or _checked(written).data.get(name) != root:
-        raise MachineError(target, [Problem(f"data.{name}", "could not be added here; add it by hand")])
+    if isinstance(written, Problem) or written.values.get(section, {}).get(name) != value:
+        raise MachineError(target, [problem])
+    _checked(written)
     write_settings(target, text.encode())
     return target
 
@@ -141,6 +163,7 @@ def _checked(document: Document) -> Machine:
         on_end=check.command(("hooks", "on_end"), hooks.get("on_end", "")),
         on_failure=check.command(("hooks", "on_failure"), hooks.get("on_failure", "")),
         on_alert=check.command(("hooks", "on_alert"), hooks.get("on_alert", "")),
+        queries=MappingProxyType({name: check.query(name, value) for name, value in check.table("queries").items()}),
     )
     if check.problems:
         raise MachineError(document.path, sorted(check.problems, key=lambda problem: problem.line or 0))
@@ -191,6 +214,14 @@ class _Check:
             return value
         self.refuse(path, f"expected a whole number from 1 to {_MOST_SLOTS}, got {describe_value(value)}")
         return None
+
+    def query(self, name: str, value: object) -> str:
+        if QUERY_NAME.fullmatch(name) is None:
+            self.refuse(("queries", name), QUERY_NAMES)
+        if isinstance(value, str) and value.isprintable():
+            return value
+        self.refuse(("queries", name), f"expected a query as a string of one line, got {describe_value(value)}")
+        return ""
 
     def command(self, path: KeyPath, value: object) -> str:
         if isinstance(value, str) and "\0" not in value:

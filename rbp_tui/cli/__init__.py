@@ -16,7 +16,7 @@ from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
 from rbp_tui.cli.output import fail
 from rbp_tui.cli.presets import commands
-from rbp_tui.cli.runs import daily, group, queue
+from rbp_tui.cli.runs import daily, group, ls, queue
 from rbp_tui.cli.sweep import command as sweep_command
 from rbp_tui.cli.train import command
 
@@ -54,6 +54,7 @@ app = typer.Typer(
 )
 command.register(app)
 sweep_command.register(app)
+ls.register(app)
 daily.register(app)
 queue.register(app)
 group.register(app)

@@ -156,7 +156,7 @@ def report(
         raise typer.BadParameter(
             f"{'--preset' if preset else '--all'} needs --missing or --paper; a query chooses runs: 'T=4 digits'"
         )
-    chosen = fitting_runs(runs, query) if query else run_directories(runs)
+    chosen = fitting_runs(runs, query, archived=True) if query else run_directories(runs)
     entries, excluded = collect(chosen, include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:

@@ -1,4 +1,4 @@
-"""Tags and a note that users add to a run after its creation, in a file that no worker touches."""
+"""Tags, a note and a place in the archive that users give a run later, in a file that no worker touches."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,11 +15,15 @@ SIGNS = ("", "+", "-")  # no tag begins with a sign, and no tag is empty
 
 @dataclass(frozen=True)
 class Annotations:
-    """Tags `added` to and `removed` from those of the preset, and a note of any number of lines."""
+    """Tags `added` to and `removed` from those of the preset, and a note of any number of lines.
+
+    `archived`: the run is kept, but out of the way.
+    """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     note: Lines = NO_TEXT
+    archived: bool = False
 
     def tags(self, summary: Summary) -> tuple[str, ...]:
         """The tags of the run, each once, those of its preset first."""
@@ -30,7 +34,8 @@ class Annotations:
 def read_annotations(run: RunDirectory) -> Annotations:
     """The annotations of a run, printable; empty if the file is missing or damaged."""
     value = read_json(run.annotations_json)
-    return Annotations(_words(value.get("added")), _words(value.get("removed")), visible(_note(value)))
+    archived = value.get("archived") is True
+    return Annotations(_words(value.get("added")), _words(value.get("removed")), visible(_note(value)), archived)
 
 
 def note_as_written(run: RunDirectory) -> str:
@@ -91,10 +96,16 @@ def set_note(run: RunDirectory, note: str) -> Annotations:
     return _write(run, note=note.strip())
 
 
+def set_archived(run: RunDirectory, *, archived: bool) -> Annotations:
+    """Put a run into the archive, or take it out."""
+    return _write(run, archived=archived)
+
+
 def _write(run: RunDirectory, **changes: Any) -> Annotations:
     """Change the file; what is not changed stays as it was written."""
     value = read_json(run.annotations_json)
     known = {"added": value.get("added") or [], "removed": value.get("removed") or [], "note": _note(value)}
+    known |= {"archived": True} if value.get("archived") is True else {}
     try:
         write_json(run.annotations_json, known | changes)
     except OSError as error:

@@ -4,22 +4,29 @@ All terms side by side must hold; `or` separates alternatives. A term is
 
 * `FIELD OP VALUE` with one of = != < <= > >=, as `acc>90%`, `lr=0.1`, `age<3h`, `neuron.decay!=0.2`;
 * `FIELD:WORD`, where the word is a part of the text, ignoring case, as `method:rate`;
-* a bare word, which is a part of the id, preset, name, method or a tag;
+* a bare word, which is a part of the id, preset, name, method, a tag or the note; `archived` is in the archive;
+* `@NAME`, the query that was saved under this name in machine.toml;
 
 and a `not:`, `not` or `-` before a term negates it. Quote words with spaces or signs. An unknown value fits no
 comparison; a negated term fits exactly the runs that the term does not.
 """
 
 import re
+from dataclasses import dataclass
 
+from rbp_engine.errors import UserError
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.store.query_fields import Test, find_field, word_fits
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.settings.machine import read_machine
+from rbp_engine.settings.spelling import did_you_mean
 
 _WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
 _NEGATION = re.compile(r"-|not(?::\s*|\s+|$)", re.IGNORECASE)
 _OR = re.compile(r"or(?=\s|$)", re.IGNORECASE)
 _COMPARISON = re.compile(rf"(?P<field>[^\W\d][\w.-]*)(?P<sign>:|\s*(?:!=|<=|>=|=|<|>)\s*)(?P<value>{_WORD})?")
 _BARE = re.compile(_WORD)
+ARCHIVED = "archived"
 
 
 class QueryError(RunError):
@@ -31,58 +38,104 @@ class QueryError(RunError):
         super().__init__(f"query, at character {position + 1}: {f'{term!r}: ' if term else ''}{message}")
 
 
-def parse_query(text: str) -> Test:
-    """The test whether a run fits a query; the empty one fits every run. Raises QueryError and no other exception."""
-    alternatives: list[list[Test]] = [[]]
-    position = _skip_space(text, 0)
-    while position < len(text):
-        separator = _OR.match(text, position)
-        if separator is None:
-            test, position = _term(text, position)
-            alternatives[-1].append(test)
-        else:
-            if not alternatives[-1]:
-                raise QueryError("or", position, "there is nothing before it")
-            alternatives.append([])
-            if not text[separator.end() :].strip():
-                raise QueryError("or", position, "there is nothing behind it")
-            position = separator.end()
-        position = _skip_space(text, position)
-    return lambda record: any(all(test(record) for test in tests) for tests in alternatives)
+@dataclass(frozen=True)
+class Query:
+    """Tests of runs. `about_archived`: it asks whether runs are in the archive."""
+
+    alternatives: tuple[tuple[Test, ...], ...]
+    about_archived: bool
+
+    def __call__(self, record: RunRecord) -> bool:
+        """Whether a run fits."""
+        return any(all(test(record) for test in tests) for tests in self.alternatives)
+
+    def lists(self, record: RunRecord) -> bool:
+        """Whether lists show a run: it fits, and is not out of their way in the archive, if that is not asked for."""
+        return (self.about_archived or not record.hidden) and self(record)
 
 
-def _term(text: str, start: int) -> tuple[Test, int]:
-    """Parse the term that begins at `start`; returns its test and its end."""
-    position, negated = start, False
-    while negation := _NEGATION.match(text, position):
-        position, negated = negation.end(), not negated
-    if position >= len(text) or text[position].isspace() or (position > start and _OR.match(text, position)):
-        raise QueryError(text[start:position].strip(), start, "there is nothing behind it to turn round")
-    comparison = _COMPARISON.match(text, position)
-    word = comparison or _BARE.match(text, position)
-    if word is None:
-        raise QueryError(text[start:], start, "a quote is not closed")
-    term, end = text[start : word.end()], word.end()
-    if end < len(text) and text[end] in "\"'":
-        raise QueryError(text[start:], start, "a quote stands in the middle of a word, or is not closed")
-    try:
-        test = _contained(word[0]) if comparison is None else _compared(comparison)
-    except ValueError as error:
-        raise QueryError(term, start, str(error)) from None
-    return _negated(test) if negated else test, end
+def is_query(word: str) -> bool:
+    """Whether a word that may name a run is a query: it has a sign, or is `@NAME`."""
+    return word.startswith("@") or any(sign in word for sign in ":=<>")
 
 
-def _contained(word: str) -> Test:
-    if word[0] not in "\"'" and (word[0] == ":" or any(sign in word for sign in "=<>")):
-        raise ValueError("a comparison begins with the name of a field, as acc>0.9")
-    return word_fits(_unquoted(word))
+def parse_query(text: str) -> Query:
+    """The query; the empty one fits every run. Raises QueryError and no other exception."""
+    return _Parser(()).parse(text)
 
 
-def _compared(comparison: re.Match[str]) -> Test:
-    if comparison["value"] is None:
-        raise ValueError(f"there is nothing behind the {comparison['sign'].strip()}")
-    field = find_field(comparison["field"])
-    return field.test(comparison["sign"].strip(), _unquoted(comparison["value"]))
+class _Parser:
+    """Parses a query. `within` are the names of the saved queries that led to it."""
+
+    def __init__(self, within: tuple[str, ...]) -> None:
+        self.within = within
+        self.about_archived = False
+
+    def parse(self, text: str) -> Query:
+        alternatives: list[list[Test]] = [[]]
+        position = _skip_space(text, 0)
+        while position < len(text):
+            separator = _OR.match(text, position)
+            if separator is None:
+                test, position = self._term(text, position)
+                alternatives[-1].append(test)
+            else:
+                if not alternatives[-1]:
+                    raise QueryError("or", position, "there is nothing before it")
+                alternatives.append([])
+                if not text[separator.end() :].strip():
+                    raise QueryError("or", position, "there is nothing behind it")
+                position = separator.end()
+            position = _skip_space(text, position)
+        return Query(tuple(map(tuple, alternatives)), self.about_archived)
+
+    def _term(self, text: str, start: int) -> tuple[Test, int]:
+        """Parse the term that begins at `start`; returns its test and its end."""
+        position, negated = start, False
+        while negation := _NEGATION.match(text, position):
+            position, negated = negation.end(), not negated
+        if position >= len(text) or text[position].isspace() or (position > start and _OR.match(text, position)):
+            raise QueryError(text[start:position].strip(), start, "there is nothing behind it to turn round")
+        comparison = _COMPARISON.match(text, position)
+        word = comparison or _BARE.match(text, position)
+        if word is None:
+            raise QueryError(text[start:], start, "a quote is not closed")
+        term, end = text[start : word.end()], word.end()
+        if end < len(text) and text[end] in "\"'":
+            raise QueryError(text[start:], start, "a quote stands in the middle of a word, or is not closed")
+        try:
+            test = self._contained(word[0]) if comparison is None else self._compared(comparison)
+        except (ValueError, UserError) as error:  # machine.toml may be damaged, too
+            raise QueryError(term, start, str(error)) from None
+        return _negated(test) if negated else test, end
+
+    def _contained(self, word: str) -> Test:
+        if word[0] == "@":
+            return self._saved(word[1:])
+        if word[0] not in "\"'" and (word[0] == ":" or any(sign in word for sign in "=<>")):
+            raise ValueError("a comparison begins with the name of a field, as acc>0.9")
+        if word.lower() == ARCHIVED:
+            self.about_archived = True
+            return find_field(ARCHIVED).test("=", "true")
+        return word_fits(_unquoted(word))
+
+    def _saved(self, name: str) -> Test:
+        known = read_machine().queries
+        if name not in known:
+            guess = did_you_mean(name, known) or f" Saved: {', '.join(f'@{one}' for one in known) or 'none yet'}"
+            raise ValueError(f"no query is saved under this name.{guess}")
+        if name in self.within:
+            raise ValueError(f"it leads back to itself: {' '.join(f'@{one}' for one in (*self.within, name))}")
+        inner = _Parser((*self.within, name)).parse(known[name])
+        self.about_archived |= inner.about_archived
+        return inner
+
+    def _compared(self, comparison: re.Match[str]) -> Test:
+        if comparison["value"] is None:
+            raise ValueError(f"there is nothing behind the {comparison['sign'].strip()}")
+        field = find_field(comparison["field"])
+        self.about_archived |= field.name == ARCHIVED
+        return field.test(comparison["sign"].strip(), _unquoted(comparison["value"]))
 
 
 def _negated(test: Test) -> Test:

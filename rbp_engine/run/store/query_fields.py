@@ -1,16 +1,18 @@
 """The fields of a query: where each one is in a run, and how it is compared."""
 
+import functools
 import operator
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, is_dataclass
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.files.summary import remaining_s
+from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.store import query_values as values
+from rbp_engine.run.store.disk_use import known_disk_use
 from rbp_engine.run.store.run_settings import dotted_key, field_types, settings_of
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.spelling import did_you_mean, nearest
@@ -48,11 +50,11 @@ class Field:
 
 
 def find_field(name: str) -> Field:
-    """A field by name, short name or dotted key of a preset. Raises ValueError, and names the nearest one."""
+    """A field by name, short name, or dotted key of a preset or summary. Raises ValueError, and names the nearest."""
     found = _FIELDS.get(name) or next(
         (field for known, field in _FIELDS.items() if known.lower() == name.lower()), None
     )
-    found = found or _preset_field(name)
+    found = found or _summary_fields().get(name) or _preset_field(name)
     if found is None:
         listed = f" Fields: {', '.join(field_names())}, and keys of presets, as optim.lr"
         raise ValueError(f"there is no field '{name}'.{_guess(name) or listed}")
@@ -62,25 +64,26 @@ def find_field(name: str) -> Field:
 def _guess(name: str) -> str:
     """A question whether another field was meant; many remember only the last part of a key."""
     if "." in name:
-        return did_you_mean(name, [*_FIELDS, *field_types()])
-    keys = {key.rpartition(".")[2]: key for key in field_types()} | {field: field for field in _FIELDS}
+        return did_you_mean(name, [*_FIELDS, *_summary_fields(), *field_types()])
+    keys = {key.rpartition(".")[2]: key for key in field_types()}
+    keys |= {field: field for field in (*_FIELDS, *_summary_fields()) if "." not in field}
     meant = nearest(name, keys)
     return "" if meant is None else f" Did you mean '{keys[meant]}'?"
 
 
 def field_names() -> list[str]:
     """Every field but the dotted keys of presets, for completion and help."""
-    return list(_FIELDS)
+    return list(dict.fromkeys([*_FIELDS, *_summary_fields()]))
 
 
 def word_fits(word: str) -> Test:
-    """The test of a bare word: part of the id, label, name, method or a tag, ignoring case."""
+    """The test of a bare word: part of the id, label, name, method, a tag or the note, ignoring case."""
     wanted = word.lower()
 
     def test(record: RunRecord) -> bool:
         summary = record.summary
-        texts = (summary.id, summary.label, summary.name, summary.method, *record.tags)
-        return any(wanted in str(text).lower() for text in texts)
+        texts = (summary.id, summary.label, summary.name, summary.method, *record.tags, record.annotations.note)
+        return any(wanted in text.lower() for text in texts)
 
     return test
 
@@ -183,6 +186,33 @@ def _of_preset(key: str) -> Getter:
     return lambda record: settings_of(record).get(key)
 
 
+@functools.cache
+def _summary_fields() -> dict[str, Field]:
+    """Every field of the summary by its own name, as `phase`, and of its scores, as `best.epoch`."""
+    found: dict[str, tuple[str, Getter]] = {}
+    for name, hint in get_type_hints(Summary).items():
+        if is_dataclass(hint):
+            parts = get_type_hints(hint).items()
+            found |= {f"{name}.{part}": (_kind(part, inner), _of_summary(name, part)) for part, inner in parts}
+        else:
+            found[name] = (_kind(name, hint), _of_summary(name))
+    return {name: Field(name, kind, get) for name, (kind, get) in found.items()}
+
+
+def _kind(name: str, hint: Any) -> str:
+    """How a field of a summary is compared: by its meaning if it has one, else by its type."""
+    kind = _MEANINGS.get(name)
+    return kind or ("number" if {int, float} & {hint, *get_args(hint)} else "text")
+
+
+_MEANINGS = {
+    **dict.fromkeys(("top1", "top5", "ema_top1", "last", "best", "ema"), "accuracy"),
+    **dict.fromkeys(("created", "progressed", "updated"), "time"),
+    "trained_s": "span",
+    "mem_peak": "size",
+}
+
+
 def _age(record: RunRecord) -> Any:
     created = record.summary.created
     return time.time() - created if _is_number(created) else None
@@ -251,6 +281,8 @@ _FIELDS: dict[str, Field] = {
         Field("note", "text", lambda record: record.annotations.note),
         Field("sweep", "text", _of_sweep("name")),
         Field("trial", "number", _of_sweep("trial")),
+        Field("archived", "text", lambda record: record.annotations.archived),
+        Field("attempts", "number", _of_summary("attempt")),
         Field("host", "text", _host),
         Field("created", "time", _of_summary("created")),
         Field("updated", "time", _of_summary("updated")),
@@ -258,6 +290,7 @@ _FIELDS: dict[str, Field] = {
         Field("eta", "span", _eta),
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),
+        Field("size", "size", lambda record: known_disk_use(record.run).total),
         Field("mem", "size", _of_summary("mem_peak")),
         Field("energy_uj", "number", _energy_uj),
         Field("synops", "number", _synops),

@@ -38,7 +38,7 @@ def size(text: str) -> float:
     """Bytes from `8GiB`, `8G`, `500 MB` or a plain number; K, M and G alone are binary, as in lists."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(f"expected an amount of memory, as 8GiB, got '{text}'")
+        raise ValueError(f"expected a size, as 8GiB, got '{text}'")
     decimal = match["unit"] and not match["binary"] and text[-1] in "bB"
     return number(match["number"]) * (1000.0 if decimal else 1024.0) ** " kmgt".index(match["unit"].lower() or " ")
 

@@ -5,19 +5,20 @@ from pathlib import Path
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.store.query import parse_query
+from rbp_engine.run.store.query import is_query, parse_query
 from rbp_engine.run.store.store import find_run, list_runs
 
 
-def select_runs(runs: Path, words: Sequence[str]) -> list[RunDirectory]:
-    """The selected runs, each once: a word with one of `:=<>` is a query, any other word names one run.
+def select_runs(runs: Path, words: Sequence[str], *, archived: bool = False) -> list[RunDirectory]:
+    """The selected runs, each once: a word with one of `:=<>`, or with @ in front, is a query, any other names one run.
 
+    A query finds runs in the archive only if it asks for them, or with `archived`.
     Raises RunError for a reference that fits no run or several, and for a query that is invalid or fits none.
     """
     chosen: dict[RunDirectory, None] = {}
     for word in words:
-        if any(sign in word for sign in ":=<>"):
-            found = fitting_runs(runs, word)
+        if is_query(word):
+            found = fitting_runs(runs, word, archived=archived)
             if not found:
                 raise RunError(f"no run in {runs} fits {word!r}")
         else:
@@ -26,7 +27,8 @@ def select_runs(runs: Path, words: Sequence[str]) -> list[RunDirectory]:
     return list(chosen)
 
 
-def fitting_runs(runs: Path, query: str) -> list[RunDirectory]:
-    """The runs that fit a query, oldest first. Raises QueryError."""
-    fits = parse_query(query)
+def fitting_runs(runs: Path, query: str, *, archived: bool = False) -> list[RunDirectory]:
+    """The runs that fit a query, oldest first; those in the archive as for `select_runs`. Raises QueryError."""
+    asked = parse_query(query)
+    fits = asked if archived else asked.lists
     return [record.run for record in list_runs(runs) if fits(record)]

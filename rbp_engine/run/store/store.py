@@ -35,6 +35,11 @@ class RunRecord:
         return self.annotations.tags(self.summary)
 
     @property
+    def hidden(self) -> bool:
+        """Whether lists leave it out: it is in the archive, and nothing happens to it."""
+        return self.annotations.archived and not self.verdict.live
+
+    @property
     def readable(self) -> bool:
         """Whether more than the id and the verdict of the run is known."""
         return self.verdict.status != UNREADABLE
@@ -110,7 +115,7 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
     command that lists runs.
     """
     if reference == "last":
-        records = [entry for entry in list_runs(runs) if entry.readable]
+        records = [entry for entry in list_runs(runs) if entry.readable and not entry.hidden]
         newest = next((entry.run for entry in reversed(records) if trust.is_own(entry.run)), None)
         if newest is None:
             raise RunError(f"there are no runs{' of yours' if records else ''} in {runs}")

@@ -25,10 +25,10 @@ def _one(offers: Callable[..., object]) -> Any:
 
 
 def _several(offers: Callable[..., object]) -> Any:
-    """The argument of a command on several runs."""
+    """The argument of a command on several runs, or on all if there is none."""
     return typer.Argument(
         metavar="RUN",
-        help="Runs (rbp ls shows them), or queries as 'status:failed age>7d'.",
+        help="Runs (rbp ls shows them), or queries as 'status:failed age>7d' and @NAME.",
         show_default=False,
         autocompletion=offers,
     )
@@ -39,7 +39,11 @@ TrainedRun = Annotated[str, _one(completion.trained_runs)]
 LiveRun = Annotated[str, _one(completion.live_runs)]
 ResumableRun = Annotated[str, _one(completion.resumable_runs)]
 Runs = Annotated[list[str], _several(completion.runs_or_query)]
+SomeRuns = Annotated[list[str] | None, _several(completion.runs_or_query)]
+ArchivedRuns = Annotated[list[str], _several(completion.archived_runs)]
 QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
@@ -58,15 +62,16 @@ def weights_of(reference: str, runs_dir: Path | None) -> Path:
     return find(reference, runs_dir).path.absolute()
 
 
-def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
-    """All runs that match the references and queries."""
+def select(words: list[str], runs_dir: Path | None, *, archived: bool = False) -> "list[RunDirectory]":
+    """All runs that match the references and queries; `archived`: those in the archive, too."""
     from rbp_engine.run.store.selection import select_runs
     from rbp_engine.settings.machine import runs_directory
 
-    return select_runs(runs_directory(runs_dir), words)
+    return select_runs(runs_directory(runs_dir), words, archived=archived)
 
 
 def as_plain(record: "RunRecord") -> dict[str, Any]:
-    """The summary with the current status, all tags, and the note, for JSON."""
-    now = asdict(record.verdict)
-    return record.summary.as_json() | now | {"tags": list(record.tags), "note": record.annotations.note}
+    """The summary with the current status, all tags, the note, and whether it is in the archive, for JSON."""
+    notes = record.annotations
+    added = {"tags": list(record.tags), "note": notes.note, "archived": notes.archived}
+    return record.summary.as_json() | asdict(record.verdict) | added

@@ -1,4 +1,4 @@
-"""The daily commands on runs: ls, watch, logs, stop, kill, resume."""
+"""The daily commands on a run: watch, logs, stop, kill, resume."""
 
 import codecs
 import os
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_engine.printable import keep_colours, one_line, unfinished
+from rbp_engine.printable import keep_colours, unfinished
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
-from rbp_tui.cli.output import console, print_json, print_part, print_rich, say
-from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
-from rbp_tui.cli.runs.columns import Columns, named_columns
+from rbp_tui.cli.output import print_json, print_part, say
+from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, find
 from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.trust import Trust, once_trusted
 
@@ -28,7 +27,6 @@ MOST_AT_ONCE = 4 * 2**20  # bytes of a log
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls digits --columns lr,optim.momentum")(ls)
     app.command(epilog="Example:  rbp watch last")(watch)
     app.command(epilog="Example:  rbp logs 3f2a --follow")(logs)
     app.command(epilog="Example:  rbp stop last && rbp resume last --detach")(stop)
@@ -36,83 +34,6 @@ def register(app: typer.Typer) -> None:
     app.command(cls=SettingsCommand, epilog="Examples:  rbp resume last   ·   rbp resume 3f2a epochs=400 --detach")(
         resume
     )
-
-
-def ls(
-    query: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="QUERY",
-            help="Which runs, in one quoted string: 'acc>0.9 T=4 status:running method:rate_m tag:x not:digits'.",
-            show_default=False,
-            autocompletion=completion.query,
-        ),
-    ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD",
-            help="Sort by a field, as best, last, loss, created; -FIELD reverses the order.",
-            show_default="created",
-            autocompletion=completion.run_fields,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "-n",
-            "--limit",
-            metavar="N",
-            min=1,
-            help="Only the N newest of them, or with --sort the first N.",
-            show_default=False,
-        ),
-    ] = None,
-    columns: Columns = None,
-    runs_dir: RunsDir = None,
-    as_json: Json = False,
-) -> None:
-    """List the runs, the newest last; sorted by an accuracy, the best first. A wide terminal shows more columns.
-
-    Settings in which the runs differ are columns; --columns chooses others. With --json they stand under "settings".
-
-    Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
-    arch, data, method, status, cause, preset, name, tag, note, host, age, created,
-    speed, mem, precision, processes, and keys of presets, as optim.lr.
-
-    A single word is searched in id, preset, name, method and tags.
-    created>2d means younger than two days; "or" separates alternatives.
-    """
-    from rbp_engine.run.store.ordering import sort_runs
-    from rbp_engine.run.store.query import parse_query
-    from rbp_engine.run.store.store import list_runs
-    from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.runs.columns import settings_plain
-    from rbp_tui.cli.runs.table import column_of, placed_columns, runs_table
-
-    wanted = named_columns(columns, column_of)
-    fits = parse_query(query or "")
-    runs = runs_directory(runs_dir)
-    known = list_runs(runs)
-    try:
-        fitting = sort_runs([record for record in known if fits(record)], sort or "created")
-    except ValueError as error:
-        raise typer.BadParameter(one_line(str(error)), param_hint="--sort") from error
-    records = fitting if limit is None else fitting[:limit] if sort else fitting[-limit:]
-    if as_json:
-        settings = settings_plain(records, wanted)
-        print_json([as_plain(record) | {"settings": settings[record.run.id]} for record in records])
-    elif not known:
-        say("no runs in {} yet; begin with: rbp train digits", runs)
-    else:
-        if records:
-            placed = placed_columns(records, console().width, wanted)
-            print_rich(runs_table(records, placed))
-            shown = {place.column.name for place in placed}
-            if missing := [column.title for column in wanted if column.name not in shown]:
-                say("[dim]no room for {}; a wider terminal shows more[/]", ", ".join(missing))
-        if len(records) < len(known):
-            say("[dim]{} of {} runs[/]", len(records), len(known))
 
 
 def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:

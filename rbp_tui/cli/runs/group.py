@@ -14,10 +14,13 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
-from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
+from rbp_tui.cli.runs.archive import archive, unarchive
+from rbp_tui.cli.runs.choice import Run, Runs, Yes, as_plain, find, select
 from rbp_tui.cli.runs.columns import Columns, named_settings
+from rbp_tui.cli.runs.disk import disk
 from rbp_tui.cli.runs.layers import layers
 from rbp_tui.cli.runs.packing import pack, unpack
+from rbp_tui.cli.runs.prune import prune
 from rbp_tui.cli.runs.rerun import rerun
 from rbp_tui.cli.runs.why import why
 from rbp_tui.cli.trust import Trust, once_trusted
@@ -25,8 +28,6 @@ from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +46,13 @@ def register(app: typer.Typer) -> None:
         context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
     )(tag)
     group.command(epilog='Example:  rbp runs note last "the first with cutout"')(note)
+    group.command(epilog="Examples:  rbp runs archive 3f2a 9c01   ·   rbp runs archive 'tag:paper age>30d'")(archive)
+    group.command(epilog="Examples:  rbp runs unarchive 3f2a   ·   rbp runs unarchive archived:true")(unarchive)
+    group.command(epilog="Examples:  rbp runs disk -n 20   ·   rbp runs disk 'age>30d' --json")(disk)
+    group.command(
+        epilog="Examples:  rbp runs prune 'status:completed age>30d' --keep best   ·   "
+        "rbp runs prune 'size>1GiB acc<0.5' --whole --dry-run"
+    )(prune)
     group.command(epilog="Examples:  rbp runs rm 3f2a 9c01   ·   rbp runs rm 'status:failed age>7d'")(rm)
     group.command(epilog="Example:  rbp runs restore 3f2a")(restore)
     group.command(epilog="Example:  rbp runs rerun 3f2a")(rerun)
@@ -123,7 +131,9 @@ def compare(
     from rbp_tui.text.comparison_text import comparison_plain, comparison_text
     from rbp_tui.text.equal_cost_text import equal_cost_plain, equal_cost_text
 
-    found = compared(select(runs, runs_dir), find(baseline, runs_dir) if baseline else None, each_run=each_run)
+    found = compared(
+        select(runs, runs_dir, archived=True), find(baseline, runs_dir) if baseline else None, each_run=each_run
+    )
     directories = {one.run.id: one.run for group in found.groups for one in group.runs}
     curves = {run_id: read_top1(run) for run_id, run in directories.items()} if len(found.groups) > 1 else {}
     equal = equal_cost(found, curves.get)

@@ -1,17 +1,16 @@
 """What runs use on the disk: looked up a little at a time, and again only for runs that have changed."""
 
-import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbp_engine.run.store.disk_use import Stamp, folder_size, stamp
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import trash_directory
 
 # A live run changes all the time.
 LOOK_AGAIN_AFTER_S = 30.0
-MOST_FILES, DEEPEST = 20_000, 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class RunSizes:
 
 @dataclass(frozen=True)
 class _Known:
-    stamp: tuple[int, ...]
+    stamp: Stamp
     looked: float
     size: int
 
@@ -60,39 +59,11 @@ class RunSizer:
         """The bytes of a folder, as they were last time if it looks the same; None if there is no time to look."""
         known, now = before.get(folder), time.monotonic()
         if known is None or now - known.looked >= LOOK_AGAIN_AFTER_S:
-            stamp = _stamp(folder)
-            if known is not None and known.stamp == stamp:
-                known = _Known(stamp, now, known.size)
+            seen = stamp(folder)
+            if known is not None and known.stamp == seen:
+                known = _Known(seen, now, known.size)
             elif now < until:
-                known = _Known(stamp, now, sum(_sizes(folder, DEEPEST, [MOST_FILES])))
+                known = _Known(seen, now, folder_size(folder))
         if known is not None:
             self._known[folder] = known
         return None if known is None else known.size
-
-
-def _stamp(folder: Path) -> tuple[int, ...]:
-    """What changes when files of a run are added, removed or replaced, or its events grow."""
-    stamps = []
-    for path in (folder, folder / "summary.json", folder / "checkpoints", folder / "events", folder / "ranks"):
-        try:
-            stamps.append(path.lstat().st_mtime_ns)
-        except OSError:
-            stamps.append(-1)
-    return tuple(stamps)
-
-
-def _sizes(folder: Path, deep: int, left: list[int]) -> Iterator[int]:
-    """The bytes on the disk of each file below a folder, without following links; at most `left[0]` entries."""
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                left[0] -= 1
-                if left[0] < 0:
-                    return
-                if entry.is_dir(follow_symlinks=False):
-                    if deep:
-                        yield from _sizes(Path(entry.path), deep - 1, left)
-                else:
-                    yield entry.stat(follow_symlinks=False).st_blocks * 512
-    except OSError:  # it has gone, or may not be looked into
-        return

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rbp_engine.run.store.ordering import sort_runs
-from rbp_engine.run.store.query import QueryError, parse_query
-from rbp_engine.run.store.query_fields import Test
+from rbp_engine.run.store.query import Query, QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import NO_TREND, Trend, common_scales
 from rbp_tui.dashboard.runs.columns import (
@@ -71,7 +70,7 @@ class RowMaker:
     ) -> Rows:
         """The rows of all runs, given oldest first."""
         query, problem = self._parse_query(view.query)
-        shown = _sorted([record for record in reversed(records) if query(record)], view.sort)
+        shown = _sorted([record for record in reversed(records) if query.lists(record)], view.sort)
         placed = self._place(records, shown, view)
         if placed != self._placed:
             self._placed, self._runs, self._groups = placed, {}, {}
@@ -118,7 +117,7 @@ class RowMaker:
             self._settings_of = asked
         return self._settings
 
-    def _parse_query(self, text: str) -> tuple[Test, str]:
+    def _parse_query(self, text: str) -> tuple[Query, str]:
         try:
             self._query = parse_query(text)
         except QueryError as error:

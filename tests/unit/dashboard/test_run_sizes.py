@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store import disk_use
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import move_to_trash
 from rbp_tui.dashboard.reading import run_sizes
@@ -68,5 +69,5 @@ def test_at_most_so_many_files_are_looked_at(
     run = write_run(tmp_path, "one")
     for number in range(20):
         (run.checkpoints / f"{number}").write_bytes(bytes(MIB // 4))
-    monkeypatch.setattr(run_sizes, "MOST_FILES", 10)
+    monkeypatch.setattr(disk_use, "MOST_FILES", 10)
     assert RunSizer(tmp_path).read(list_runs(tmp_path), 5.0).sizes["one"] < 10 * MIB // 4

@@ -1,0 +1,124 @@
+"""Checkpoints that are no longer needed: which ones a rule would remove, how much that frees, and their removal."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import RunRecord, refuse_live
+
+# As many as training keeps: a resume uses the one before the newest if that is damaged.
+FOR_A_RESUME = 2
+_BEST, _BEST_BEFORE, _LEFTOVER = "best", "best.old", ".tmp"
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What a rule would do to a run: remove these folders of `checkpoints/`, and free so many bytes.
+
+    `why_more` says why more stays than the rule says, if it does.
+    """
+
+    run: RunDirectory
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    frees: int = 0
+    why_more: str = ""
+
+
+def plan_pruning(record: RunRecord, *, keep_best: bool, keep_last: bool) -> Pruning:
+    """What would be removed from a run, of which the best checkpoint, the last, both or none are to stay.
+
+    Nothing goes while it is live, and unless it has completed, nothing that a resume of it needs.
+    """
+    run = record.run
+    if record.verdict.live or not record.readable:
+        return Pruning(run, why_more=f"it is {record.verdict.status}")
+    names = _folders(run.checkpoints)
+    steps = [name for name in names if CHECKPOINT.fullmatch(name) and _is_whole(run.checkpoints / name)]
+    best = [name for name in (_BEST, _BEST_BEFORE) if name in names and _is_whole(run.checkpoints / name)][:1]
+    why_more = ""
+    if record.verdict.status != "completed":
+        kept = {*best, *steps[-FOR_A_RESUME:]}
+        # Parts of a save that was killed: the next attempt may put the checkpoint before it in its place again.
+        removable = [name for name in names if CHECKPOINT.fullmatch(name)] if steps else []
+        if not (keep_best and keep_last):
+            why_more = f"it is {record.verdict.status}, and a resume needs them"
+    else:
+        kept = {*(best if keep_best else ()), *(steps[-1:] if keep_last else ())}
+        if (keep_best or keep_last) and not kept:
+            kept = {*best, *steps[-1:]}
+            why_more = f"it has no other whole checkpoint than {' and '.join(sorted(kept))}" if kept else ""
+        removable = [name for name in names if _is_ours(name)]
+    removed = tuple(name for name in removable if name not in kept)
+    frees = freed_by(run.checkpoints / name for name in removed)
+    return Pruning(run, removed, tuple(sorted(kept)), frees, why_more)
+
+
+def prune(pruning: Pruning) -> None:
+    """Remove what the plan says, for good.
+
+    Raises RunError if the run has been started since, or something cannot be removed; Untrusted if it is another
+    user's.
+    """
+    run = pruning.run
+    trust.require_place(run.path.parent)
+    trust.require_own(run)
+    refuse_live(run)
+    if judge(run).status != "completed" and not any(CHECKPOINT.fullmatch(name) for name in pruning.kept):
+        raise RunError(f"{run.id} is no longer completed: nothing was removed")
+    try:
+        with inside.folder(run.checkpoints, run.path) as here:
+            for name in pruning.removed:
+                leftover = name if name.endswith(_LEFTOVER) else f"{name}.pruned{_LEFTOVER}"
+                if leftover != name:
+                    here.rename(name, leftover)  # a half-removed folder must not look like a checkpoint
+                here.remove(leftover)
+    except FileNotFoundError:
+        return  # somebody else has removed it
+    except OSError as error:
+        raise RunError(f"{run.id}: cannot remove checkpoints: {error}") from error
+
+
+def freed_by(folders: Iterable[Path]) -> int:
+    """The bytes that the removal of folders of files frees: those of files that have no other name."""
+    names, size, links = Counter[tuple[int, int]](), {}, {}
+    for folder in folders:
+        for root, _, files in os.walk(folder):
+            for name in files:
+                try:
+                    found = os.lstat(os.path.join(root, name))  # noqa: PTH118  # as os.walk gives them
+                except OSError:
+                    continue
+                key = found.st_dev, found.st_ino
+                names[key] += 1
+                size[key], links[key] = found.st_blocks * _BLOCK, found.st_nlink
+    return sum(size[key] for key, count in names.items() if count >= links[key])
+
+
+def _folders(checkpoints: Path) -> list[str]:
+    """The folders in the folder of checkpoints, in order; none if it is a link."""
+    try:
+        if not stat.S_ISDIR(checkpoints.lstat().st_mode):
+            return []
+        with os.scandir(checkpoints) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a folder was written to its end; its manifest is the last file."""
+    return (checkpoint / "manifest.json").is_file()
+
+
+def _is_ours(name: str) -> bool:
+    return bool(CHECKPOINT.fullmatch(name)) or name in (_BEST, _BEST_BEFORE) or name.endswith(_LEFTOVER)

@@ -1,0 +1,138 @@
+"""`rbp ls`: the runs that fit a query."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbp_engine.printable import one_line
+from rbp_tui.cli import completion
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import console, print_json, print_rich, say
+from rbp_tui.cli.runs.choice import as_plain
+from rbp_tui.cli.runs.columns import Columns, named_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rbp_engine.run.store.store import RunRecord
+    from rbp_tui.text.run_columns import Column
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls digits --columns lr,optim.momentum   ·   "
+        "rbp ls 'acc>0.9 tag:night' --save night   ·   rbp ls @night --sort best -n 5"
+    )(ls)
+
+
+def ls(
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="QUERY",
+            help="Which runs, in one quoted string: 'acc>0.9 T=4 status:running method:rate_m tag:x not:digits'.",
+            show_default=False,
+            autocompletion=completion.query,
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Sort by a field, as best, last, loss, created; -FIELD reverses the order.",
+            show_default="created",
+            autocompletion=completion.run_fields,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--limit",
+            metavar="N",
+            min=1,
+            help="Only the N newest of them; with --sort, the first N.",
+            show_default=False,
+        ),
+    ] = None,
+    archived_too: Annotated[bool, typer.Option("--all", "-a", help="Runs in the archive, too.")] = False,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Save the query: from then on, @NAME stands for it wherever a query does.",
+            show_default=False,
+            autocompletion=completion.saved_queries,
+        ),
+    ] = None,
+    columns: Columns = None,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs, the newest last; sorted by an accuracy, the best first. A wide terminal shows more columns.
+
+    Settings in which the runs differ are columns; --columns chooses others. With --json they stand under "settings".
+
+    Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
+    arch, data, method, status, cause, preset, name, tag, note, host, age, created,
+    speed, mem, size (on the disk), processes, attempts, archived, all others
+    of summary.json, as best.epoch, and keys of presets, as optim.lr.
+
+    A single word is searched in id, preset, name, method, tags and note.
+    created>2d means younger than two days; "or" separates alternatives; @NAME is a saved query.
+    """
+    from rbp_engine.run.store.ordering import sort_runs
+    from rbp_engine.run.store.query import parse_query
+    from rbp_engine.run.store.store import list_runs
+    from rbp_engine.settings.machine import runs_directory
+    from rbp_tui.cli.runs.columns import settings_plain
+    from rbp_tui.cli.runs.table import column_of
+
+    wanted = named_columns(columns, column_of)
+    asked = parse_query(query or "")
+    if save is not None:
+        _save(save, query)
+    fits = asked if archived_too else asked.lists
+    runs = runs_directory(runs_dir)
+    known = list_runs(runs)
+    try:
+        fitting = sort_runs([record for record in known if fits(record)], sort or "created")
+    except ValueError as error:
+        raise typer.BadParameter(one_line(str(error)), param_hint="--sort") from error
+    records = fitting if limit is None else fitting[:limit] if sort else fitting[-limit:]
+    if as_json:
+        settings = settings_plain(records, wanted)
+        print_json([as_plain(record) | {"settings": settings[record.run.id]} for record in records])
+    elif not known:
+        say("no runs in {} yet; begin with: rbp train digits", runs)
+    else:
+        if records:
+            _print_table(records, wanted)
+        if len(records) < len(known):
+            hidden = 0 if asked.about_archived or archived_too else sum(record.hidden for record in known)
+            archived = f"; {hidden} in the archive: rbp ls archived" if hidden else ""
+            of = f"{len(fitting)} that fit, of " if len(records) < len(fitting) < len(known) else ""
+            say("[dim]{} of {}{} runs{}[/]", len(records), of, len(known), archived)
+
+
+def _save(name: str, query: str | None) -> None:
+    from rbp_engine.settings.machine import read_machine, save_query
+
+    if not (query or "").strip():
+        raise typer.BadParameter("there is no query to save: rbp ls 'acc>0.9' --save NAME", param_hint="--save")
+    if f"@{name}" in (query or "").split():
+        raise typer.BadParameter(f"the query would lead back to itself: it has @{name} in it", param_hint="--save")
+    before = read_machine().queries.get(name)
+    path = save_query(name, (query or "").strip())
+    replaced = f", in the place of {before!r}" if before not in (None, query) else ""
+    say("saved in {}{}: rbp ls @{}", path, replaced, name)
+
+
+def _print_table(records: "Sequence[RunRecord]", wanted: "Sequence[Column]") -> None:
+    from rbp_tui.cli.runs.table import placed_columns, runs_table
+
+    placed = placed_columns(records, console().width, wanted)
+    print_rich(runs_table(records, placed))
+    shown = {place.column.name for place in placed}
+    if missing := [column.title for column in wanted if column.name not in shown]:
+        say("[dim]no room for {}; a wider terminal shows more[/]", ", ".join(missing))
