@@ -254,6 +254,22 @@ async def test_runs_go_to_the_trash_and_come_back(home, three, until):
         await until(pilot, lambda: any("nothing to undo" in notice for notice in notices(app)))
 
 
+async def test_archived_runs_are_out_of_the_table_until_the_filter_asks_for_them(home, three, until):
+    app = Dashboard(home / "runs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("A")
+        await until_order(app, pilot, until, IDS[1], IDS[0])
+        await until(pilot, lambda: line(app, "#counts") == "2 of 3, 1 archived")
+        assert "the filter archived shows" in notices(app)[0]
+        await write(app, pilot, until, "archived")
+        await until_order(app, pilot, until, IDS[2])
+        await pilot.press("A")
+        await until(pilot, lambda: "No run fits" in str(app.screen.query_one("#empty", Static).content))
+        await pilot.press("escape")
+        await until_order(app, pilot, until, *reversed(IDS))
+
+
 async def test_actions_that_do_not_apply_are_explained(home, three, until, write_run):
     write_run(three, "live", status="running")
     app = Dashboard(three)

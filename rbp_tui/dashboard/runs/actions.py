@@ -1,4 +1,4 @@
-"""Actions on several runs at once: mark, stop, kill, resume, compare, tag, move to the trash and back."""
+"""Actions on several runs at once: mark, stop, kill, resume, compare, tag, archive, move to the trash and back."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 
-from rbp_engine.run.files.annotations import change_tags, tag_words
+from rbp_engine.run.files.annotations import change_tags, set_archived, tag_words
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
@@ -32,6 +32,7 @@ class RunActions(RunControlScreen):
         Binding("P", "preset", "make a preset of it", id="runs.preset", show=False),
         Binding("t", "tag", "tag", id="runs.tag"),
         Binding("n", "note", "note", id="runs.note", show=False),
+        Binding("A", "archive", "archive, or bring back", id="runs.archive", show=False),
         Binding("x", "trash", "trash", id="runs.trash"),
         Binding("u", "undo", "undo trash", id="runs.undo", show=False),
     ]
@@ -139,6 +140,22 @@ class RunActions(RunControlScreen):
         """Write a note on the run."""
         if self.targets:
             self.edit_note(self.targets[0].run)
+
+    def action_archive(self) -> None:
+        """Keep the runs out of the way; if all of them are in the archive, bring them back."""
+        there = [record for record in self.targets if not record.annotations.archived]
+        if there:
+            self.act_on(
+                _folders(there),
+                lambda run: set_archived(run, archived=True),
+                lambda which: f"archived {which}; the filter archived shows what is there, and A brings it back",
+            )
+        elif self.targets:
+            self.act_on(
+                _folders(self.targets),
+                lambda run: set_archived(run, archived=False),
+                lambda which: f"{which} back from the archive",
+            )
 
     def action_trash(self) -> None:
         """Move the runs to the trash."""

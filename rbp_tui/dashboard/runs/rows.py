@@ -43,7 +43,8 @@ class TableView:
 class Rows:
     """`cells` by row, in order; a row is a run by its id or a group by `experiment:…`, of which `groups` has the runs.
 
-    `problem` describes an error in the query; the rows are then those of the last valid one.
+    `problem` describes an error in the query; the rows are then those of the last valid one. `about_archived`: it asks
+    which runs are in the archive.
     """
 
     placed: tuple[PlacedColumn, ...] = ()
@@ -51,6 +52,7 @@ class Rows:
     records: tuple[RunRecord, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     problem: str = ""
+    about_archived: bool = False
 
 
 class RowMaker:
@@ -93,7 +95,7 @@ class RowMaker:
         if not view.grouped:
             cells = {record.run.id: row(record) for record in shown}
         ids = {name: tuple(record.run.id for record in group) for name, group in groups.items() if name in cells}
-        return Rows(placed, cells, tuple(shown), ids, problem)
+        return Rows(placed, cells, tuple(shown), ids, problem, query.about_archived)
 
     def _place(
         self, records: Sequence[RunRecord], shown: Sequence[RunRecord], view: TableView

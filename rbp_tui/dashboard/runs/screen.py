@@ -40,6 +40,7 @@ OF_ROWS = frozenset(
         "resume",
         "tag",
         "note",
+        "archive",
         "trash",
         "mark",
         "mark_all",
@@ -164,6 +165,8 @@ class RunsScreen(RunActions):
         session = self.session
         if not session.listed:
             return f"reading {session.runs} …"
+        if session.records and not session.state.query.strip():
+            return "All runs are in the archive.\n\nThe filter archived shows them: / archived"
         if session.records:
             return "No run fits the filter.\n\n/ changes it, Esc takes it away."
         how = "1 shows the presets; Enter launches one. Or in a shell: rbp train digits"
@@ -171,7 +174,9 @@ class RunsScreen(RunActions):
 
     def _show_counts(self) -> None:
         shown, known = len(self.rows.records), len(self.session.records)
-        text = Text(count(known) if shown == known else f"{shown} of {known}", style="dim")
+        hidden = sum(record.hidden for record in self.session.records) if shown < known else 0
+        archived = f", {hidden} archived" if hidden and not self.rows.about_archived else ""
+        text = Text(count(known) if shown == known else f"{shown} of {known}{archived}", style="dim")
         if self.marked:
             hidden = len(self.marked) - len(self.marked_shown)
             text.append(f"  {len(self.marked)} marked{f' ({hidden} hidden)' if hidden else ''}", style="bold yellow")

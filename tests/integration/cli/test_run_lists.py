@@ -240,3 +240,61 @@ def test_csv_goes_to_stdout_or_into_a_file(rbp, runs, tmp_path):
     assert rbp("runs", "csv", "rate-1", "-o", "out.csv").stdout == ""
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
     assert "cannot write" in rbp("runs", "csv", "rate-1", "-o", "no/where.csv", code=2).stderr
+
+
+def test_the_newest_or_the_first_of_an_order_are_listed(rbp, runs):
+    order = ids(rbp)
+    assert ids(rbp, "-n", "2") == order[-2:]
+    assert ids(rbp, "-n", "2", "--sort", "best") == ids(rbp, "--sort", "best")[:2] == ["bptt-2", "bptt-1"]
+    assert "2 of 4 that fit, of 5 runs" in rbp("ls", "status:completed", "-n", "2").stderr
+    rbp("ls", "-n", "0", code=2)
+
+
+def test_a_query_is_saved_and_used_by_its_name(rbp, runs):
+    rbp.environment["RBP_CONFIG"] = str(rbp.folder / "config")
+    assert "rbp ls @good" in rbp("ls", "acc>0.925 tag:paper", "--save", "good").stderr
+    assert ids(rbp, "@good") == ["rate-2"] and ids(rbp, "@good or seed=1 bptt") == ["bptt-1", "rate-2"]
+    assert "rate_M" in (reported := rbp("report", "@good").stdout) and "BPTT" not in reported
+    assert "in the place of 'acc>0.925 tag:paper'" in rbp("ls", "T=6", "--save", "good").stderr
+    assert rbp.json("runs", "tag", "@good") == [{"id": "20260101-120000-digits-rate_m-0a1b", "tags": []}]
+    for words in (["--save", "x"], ["T=4", "--save", "two words"], ["T=4 @y", "--save", "y"], ["zz=1", "--save", "z"]):
+        rbp("ls", *words, code=2)
+
+
+def test_archived_runs_are_out_of_the_way_and_count_in_reports(rbp, runs):
+    reported = rbp("report", "--json").stdout
+    assert "rbp runs unarchive bptt-1" in rbp("runs", "archive", "bptt-1", "method:bptt").stderr
+    assert "in the archive already" in rbp("runs", "archive", "bptt-1").stderr
+    assert "bptt-1" not in ids(rbp) and ids(rbp, "archived") == ids(rbp, "--all", "bptt") == ["bptt-1", "bptt-2"]
+    assert "3 of 5 runs; 2 in the archive: rbp ls archived" in rbp("ls").stderr
+    assert rbp.json("ls", "archived")[0]["archived"] is True
+    assert rbp("report", "--json").stdout == reported
+    assert len(rbp.json("runs", "compare", "T=4")["groups"]) == 2
+    rbp("runs", "tag", "method:bptt", "+x", code=2)
+    assert "bptt-1 is listed again" in rbp("runs", "unarchive", "archived=true").stderr
+    assert "not in the archive" in rbp("runs", "unarchive", "bptt-1").stderr
+    assert len(ids(rbp)) == 5
+
+
+def test_disk_use_is_listed_and_checkpoints_go_by_a_rule(rbp, runs):
+    for step in (1, 2):
+        folder = runs / "rate-1" / "checkpoints" / f"step-{step:08d}"
+        folder.mkdir()
+        (folder / "manifest.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(bytes([step]) * 2**20)
+    assert ids(rbp, "size>2MiB") == ["rate-1"] and "MiB" in rbp("ls", "--columns", "size").stdout
+    largest, *others = rbp.json("runs", "disk")
+    assert (largest["id"], largest["checkpoints"] // 2**20, len(others)) == ("rate-1", 2, 4)
+    assert "all 5 runs" in rbp("runs", "disk", "-n", "1").stdout
+    shown = rbp("runs", "prune", "T=4", "--dry-run")
+    assert "step-00000001" in shown.stdout and "1 MiB in 1 run" in shown.stderr
+    assert "--yes" in rbp("runs", "prune", "T=4", code=2).stderr
+    assert sorted(path.name for path in (runs / "rate-1" / "checkpoints").iterdir()) == [
+        "step-00000001",
+        "step-00000002",
+    ]
+    assert "removed" in rbp("runs", "prune", "T=4", "--yes").stderr
+    assert [path.name for path in (runs / "rate-1" / "checkpoints").iterdir()] == ["step-00000002"]
+    assert "nothing to remove of 4 runs" in rbp("runs", "prune", "T=4", "--yes").stderr
+    (plan,) = rbp.json("runs", "prune", "rate-1", "--whole", "-y")
+    assert plan["frees"] > 2**20 and "rate-1" not in ids(rbp) and rbp.json("runs", "trash")[0]["id"] == "rate-1"
