@@ -146,9 +146,9 @@ def baselines(incomplete: str) -> list[str]:
 
 def run_fields(incomplete: str) -> list[str]:
     """Fields of runs to sort by."""
-    from rbp_engine.run.store.query_fields import field_names
+    from rbp_engine.run.store.query_fields import field_names, score_names
 
-    return _fitting([*field_names(), *_preset_keys()], incomplete)
+    return _fitting([*field_names(), *(score_names() if "." in incomplete else ()), *_preset_keys()], incomplete)
 
 
 def query(context: typer.Context, incomplete: str) -> list[str]:
@@ -265,14 +265,16 @@ def _fitting(words: Iterable[str], incomplete: str) -> list[str]:
 
 def _terms(context: typer.Context, term: str) -> list[str]:
     """What a term of a query may become: a field with its sign, ":" for text and "=" for numbers; then its values."""
-    from rbp_engine.run.store.query_fields import field_names, find_field
+    from rbp_engine.run.store.query_fields import field_names, find_field, score_names
 
     if term.startswith("@"):
         return [f"@{name}" for name in saved_queries(term[1:])]
     name, sign, _ = _SIGN.match(term).groups()  # type: ignore[union-attr]  # it matches any text
     if not sign:
         signs = {"text": ":", "number": "=", "any": "="}
-        fields = [find_field(known) for known in [*field_names(), *(_preset_keys() if "." in term else ())]]
+        fields = [
+            find_field(known) for known in [*field_names(), *([*score_names(), *_preset_keys()] if "." in term else ())]
+        ]
         named = _fitting([f"{field.name}{signs[field.kind]}" for field in fields if field.kind in signs], term)
         return (_terms(context, named[0]) or named) if len(named) == 1 else named
     try:
