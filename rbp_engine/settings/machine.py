@@ -22,7 +22,7 @@ from rbp_engine.settings.problems import Problem, describe_problems
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 
-_KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks", "queries")
+_KEYS: Final = ("runs", "cache", "cpu_slots", "share_devices", "data", "hooks", "queries")
 _HOOKS: Final = ("on_end", "on_failure", "on_alert")
 QUERY_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,59}", re.ASCII)
 QUERY_NAMES: Final = "the name of a query is a word of letters, digits, _ and -, which begins with a letter"
@@ -35,13 +35,15 @@ class Machine:
     """The settings of this machine; unset ones are None or empty.
 
     `data` maps the name of a data set to its folder. `on_end`, `on_failure` and `on_alert` are shell commands.
-    `cpu_slots` is how many runs share the CPU at a time, at most 1024. `queries` are those that the user has saved, by
-    name.
+    `cpu_slots` is how many runs share the CPU at a time, at most 1024. With `share_devices`, the queue waits for
+    devices that runs of other users have, and theirs for those of this user. `queries` are those that the user has
+    saved, by name.
     """
 
     runs: Path | None = None
     cache: Path | None = None
     cpu_slots: int | None = None
+    share_devices: bool = True
     data: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     on_end: str = ""
     on_failure: str = ""
@@ -159,6 +161,7 @@ def _checked(document: Document) -> Machine:
         runs=check.folder(("runs",), document.values.get("runs")),
         cache=check.folder(("cache",), document.values.get("cache")),
         cpu_slots=check.count(("cpu_slots",), document.values.get("cpu_slots")),
+        share_devices=check.flag(("share_devices",), document.values.get("share_devices", True)),
         data=MappingProxyType({name: folder for name, folder in folders.items() if folder is not None}),
         on_end=check.command(("hooks", "on_end"), hooks.get("on_end", "")),
         on_failure=check.command(("hooks", "on_failure"), hooks.get("on_failure", "")),
@@ -222,6 +225,12 @@ class _Check:
             return value
         self.refuse(("queries", name), f"expected a query as a string of one line, got {describe_value(value)}")
         return ""
+
+    def flag(self, path: KeyPath, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        self.refuse(path, f"expected true or false, got {describe_value(value)}")
+        return True
 
     def command(self, path: KeyPath, value: object) -> str:
         if isinstance(value, str) and "\0" not in value:

@@ -192,13 +192,19 @@ def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexac
 
 
 def start(
-    run: RunDirectory, resources: Resources | None = None, *, inexact: bool = False, patience_s: float = 0.0
+    run: RunDirectory,
+    resources: Resources | None = None,
+    *,
+    inexact: bool = False,
+    patience_s: float = 0.0,
+    inherits: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
     It has the same resources as last time unless `resources` is given. Of several nodes, the first to call this starts
     the attempt and the others join it. `inexact` allows another number of processes than saved the checkpoint.
-    `patience_s` is how long to wait if the run seems to be live: its node may have died without a report.
+    `patience_s` is how long to wait if the run seems to be live: its node may have died without a report. The process
+    `inherits` these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started, its folders contain links, or it is not trusted.
@@ -232,6 +238,7 @@ def start(
                 stderr=stderr,
                 env=environment(run, resources, attempt, inexact=inexact) | extra,
                 start_new_session=True,
+                pass_fds=inherits,
             )
         if resources.nodes > 1:
             multinode.write_seat(run, attempt, node, worker.pid)

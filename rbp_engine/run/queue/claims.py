@@ -6,14 +6,13 @@ and two that do so at once must not take the device from each other.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
 from rbp_engine.owners import make_private
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
@@ -23,28 +22,19 @@ def claims_directory() -> Path:
     return make_private(host_directory() / "claims")
 
 
-def take(run: RunDirectory, devices: Iterable[Device], count: int) -> list[str]:
-    """Claim `count` of the devices for a run and return their keys; claims none if fewer are free.
-
-    A run that has claims keeps them: the process that made them may just be starting it.
-    """
-    if mine := claimed_by(run):
-        return mine
-    taken: list[str] = []
-    for device in devices:
-        if len(taken) == count:
-            break
-        if _claim(run, claims_directory() / device.key):
-            taken.append(device.key)
-    if len(taken) < count:
-        release(run)
-        return []
-    return taken
+def take(run: RunDirectory, keys: Collection[str]) -> bool:
+    """Claim exactly these devices for a run; False if another run has one of them, and then the run has none."""
+    for key in set(claimed_by(run)) - set(keys):
+        (claims_directory() / key).unlink(missing_ok=True)
+    if all(_claim(run, claims_directory() / key) for key in keys):
+        return True
+    release(run)
+    return False
 
 
 def claimed_by(run: RunDirectory) -> list[str]:
     """The keys of the devices that a run has claimed."""
-    return [key for key, claim in all_claims().items() if claim.get("run") == _name(run)]
+    return [key for key, folder in holders().items() if folder == _name(run)]
 
 
 def release(run: RunDirectory) -> None:
@@ -58,6 +48,16 @@ def all_claims() -> dict[str, dict[str, Any]]:
     if not host_directory(make=False).is_dir():
         return {}
     return {path.name: read_json(path) for path in sorted(claims_directory().iterdir())}
+
+
+def holders() -> dict[str, str]:
+    """The folder of the run that claimed each device, by the key of the device; damaged claims are left out."""
+    return {key: claim["run"] for key, claim in all_claims().items() if isinstance(claim.get("run"), str)}
+
+
+def live_claims() -> dict[str, str]:
+    """The same, without stale claims."""
+    return {key: claim["run"] for key, claim in all_claims().items() if not is_stale(claim)}
 
 
 def is_stale(claim: dict[str, Any]) -> bool:
@@ -83,13 +83,16 @@ def stale_claims() -> list[str]:
 
 
 def _claim(run: RunDirectory, path: Path) -> bool:
-    if path.exists() and is_stale(read_json(path)):
+    """Claim a device, also one that the run has already: the process that claimed it may have died."""
+    if path.exists():
+        claim = read_json(path)
+        if claim.get("run") != _name(run) and not is_stale(claim):
+            return False
         path.unlink()
     me = os.getpid()
-    claim = {"run": _name(run), "pid": me, "pid_started": os_process.start_time(me)}
     try:
         with path.open("x") as file:
-            json.dump(claim, file)
+            json.dump({"run": _name(run), "pid": me, "pid_started": os_process.start_time(me)}, file)
     except FileExistsError:
         return False
     return True

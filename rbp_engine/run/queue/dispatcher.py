@@ -1,14 +1,17 @@
 """The dispatcher: `python -m rbp_engine.run.queue.dispatcher`. One process per user and host, as long as it has work.
 
 It starts queued runs in order when devices are free. When a run ends, it releases the devices and runs the hooks, or
-restarts the run after a fault if retries are left. All its state is in files (`run/queue/entries.py`,
-`run/queue/claims.py`, and the runs themselves), so that a killed dispatcher can be replaced at any moment.
+restarts the run after a fault if retries are left. What it does next is decided in `run/queue/schedule.py`; here it
+looks, and takes the steps. All its state is in files (`run/queue/entries.py`, `run/queue/claims.py`, and the runs
+themselves), so that a killed dispatcher can be replaced at any moment.
 """
 
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rbp_engine import os_process
@@ -16,23 +19,28 @@ from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.run_json import FaultRecord, add_fault, read_run_json
-from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import DamagedEntry, Entry, entries, read_queue, write_entry
-from rbp_engine.run.queue.gpus import read_cards
+from rbp_engine.run.queue.entries import Entry, entries, read_queue, reread, write_entry
+from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
-from rbp_engine.run.queue.transitions import WAITS, drop, mark_failed, mark_queued
-from rbp_engine.run.status import processes
-from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.queue.observe import Memory, busy_cards, job_of, keys_of, others_on, world
+from rbp_engine.run.queue.schedule import (
+    RETRY_AFTER_S,
+    Action,
+    Finish,
+    Forget,
+    Job,
+    Requeue,
+    Restart,
+    Start,
+    Step,
+    decide,
+    steps,
+)
+from rbp_engine.run.queue.transitions import WAITS, mark_failed, mark_queued
+from rbp_engine.run.status.status import judge
 
 POLL_S = 0.5
-# A fault of the machine gets a moment to pass.
-RETRY_AFTER_S = 5.0
-# A run whose starter failed (a full disk, say) gets another one after this time.
-START_AGAIN_S = 30.0
-# A missing runs directory may be on a disk that is mounted again.
-GONE_FOR_GOOD_S = 60.0
 READ_CARDS_EVERY_S = 2.0
 LARGEST_LOG = 2**20
 
@@ -41,127 +49,159 @@ class Dispatcher:
     """Its attributes are only caches: a new dispatcher works without them."""
 
     def __init__(self) -> None:
-        self._starters: dict[Path, subprocess.Popen[bytes]] = {}
+        self._memory = Memory()
+        self._holds = Holds()
         self._hooks: list[subprocess.Popen[bytes]] = []
-        self._tried: dict[Path, float] = {}
-        self._missing: dict[Path, float] = {}
-        self._logged: dict[Path, str] = {}
+        self._logged: dict[str, str] = {}
         self._cards_read = -READ_CARDS_EVERY_S
-        self._busy_cards: set[str] = set()
+        self._busy_cards: dict[str, str] = {}
 
     def look(self) -> None:
-        """Handle every entry once, in order."""
+        """Look at everything once, and do what is to be done now."""
         self._reap()
-        # No overtaking: a later run may not take a device that an earlier one waits for.
-        waited_for: set[str] = set()
-        for entry in read_queue():
-            if isinstance(entry, DamagedEntry):
-                self._log(entry.path, entry.id, f"is passed over, its entry is damaged: {entry.why}")
-                continue
+        known, damaged = read_queue()
+        for one in damaged:
+            self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
+        claimed = claims.holders()
+        jobs = [job for entry in known if (job := self._look_at(entry, claimed)) is not None]
+        by_name = {entry.name: entry for entry in known}
+        for action in decide(world(jobs, others_on(keys_of(known), self._cards(known)))):
+            entry = by_name[action.job.name]
             try:
-                self._handle(entry, waited_for)
+                self._do(action, entry)
             except (OSError, RunError) as error:
-                self._log(entry.path, entry.run.id, f"trouble: {error}")
+                self._log(entry.name, entry.run.id, f"trouble: {error}")
+        self._holds.keep_only(claims.holders().keys())
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
         self._hooks = [hook for hook in self._hooks if hook.poll() is None]
-        self._starters = {path: starter for path, starter in self._starters.items() if starter.poll() is None}
+        for name in [name for name, starter in self._memory.starters.items() if starter.poll() is not None]:
+            del self._memory.starters[name]
 
-    def _handle(self, entry: Entry, waited_for: set[str]) -> None:
-        run = entry.run
-        if read_summary(run) is None:
-            removed = run.path.parent.is_dir() and not run.path.exists()
-            since = self._missing.setdefault(entry.path, time.monotonic())
-            if (removed or time.monotonic() - since > GONE_FOR_GOOD_S) and not processes.processes_of(run):
-                self._drop(entry, "its folder is gone")
-            return
-        self._missing.pop(entry.path, None)
-        verdict = judge(run)
-        if verdict.status == "queued":
-            self._start(entry, waited_for)
-        elif verdict.live or processes.processes_of(run):
-            return
-        elif entry.started:
-            self._handle_end(entry, verdict)
-        elif verdict.status == "lost":  # the process that was starting it has died
-            with locked():
-                if judge(run) == verdict:
-                    mark_queued(run, WAITS)
-            self._tried.pop(entry.path, None)
-        else:
-            self._drop(entry, f"is not started: {verdict.status} {verdict.reason}")
-
-    def _start(self, entry: Entry, waited_for: set[str]) -> None:
-        """Claim devices for a queued run and launch its starter, unless one is already running."""
-        keys = {device.key for device in entry.devices}
-        if entry.path in self._starters or time.time() < entry.not_before:
-            return
-        if time.monotonic() - self._tried.get(entry.path, -START_AGAIN_S) < START_AGAIN_S:
-            return
-        busy = waited_for | self._busy(entry)
-        with locked():
-            if not entry.path.exists() or judge(entry.run).status != "queued":
-                return
-            taken = claims.take(entry.run, [device for device in entry.devices if device.key not in busy], entry.takes)
-        if len(taken) < entry.takes:
-            waited_for |= keys
-            return
-        self._log(entry.path, entry.run.id, f"starts on {', '.join(taken) or 'whatever it sees'}")
-        self._tried[entry.path] = time.monotonic()
+    def _look_at(self, entry: Entry, claimed: dict[str, str]) -> Job | None:
+        """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
         try:
-            self._starters[entry.path] = _helper(entry, "rbp_engine.run.queue.start_queued")
-        except OSError as error:  # its Python environment may have been removed
-            with locked():
-                mark_failed(entry.run, f"it could not be started: {error}")
+            return job_of(entry, self._memory, claimed)
+        except (OSError, RunError) as error:
+            self._log(entry.name, entry.run.id, f"trouble: {error}")
+            return None
 
-    def _busy(self, entry: Entry) -> set[str]:
-        """The cards on which other processes compute, read at most every READ_CARDS_EVERY_S."""
-        if not any(device.name is not None for device in entry.devices):
-            return set()
-        if time.monotonic() - self._cards_read > READ_CARDS_EVERY_S:
-            self._busy_cards = {card.uuid for card in read_cards() if not card.is_free}
+    def _cards(self, known: Sequence[Entry]) -> dict[str, str]:
+        """Who computes on which card, read at most every READ_CARDS_EVERY_S, and only if a run may get one."""
+        cards = {device.key for entry in known for device in entry.devices if device.name is not None}
+        if cards and time.monotonic() - self._cards_read > READ_CARDS_EVERY_S:
+            try:
+                self._busy_cards = busy_cards()
+            except RunError as error:
+                self._busy_cards = dict.fromkeys(cards, "nobody knows who")
+                self._log("", "cards", f"trouble: {error}")
             self._cards_read = time.monotonic()
-        return self._busy_cards
+        return self._busy_cards if cards else {}
 
-    def _handle_end(self, entry: Entry, verdict: Verdict) -> None:
-        """Restart a run after a fault of the infrastructure; otherwise run its hooks and release its devices."""
-        run = entry.run
-        if entry.retried < entry.retries and is_infrastructure_fault(run, verdict):
-            attempt, why = read_run_json(run).attempt, visible(verdict.reason)
-            fault = FaultRecord(attempt, verdict.status, verdict.cause, why, time.time())
-            with locked():
-                if not entry.path.exists() or judge(run) != verdict:
-                    return
-                add_fault(run, fault)
-                mark_queued(run, f"starts again, {entry.retried + 1} of {entry.retries}, after: {verdict.reason}")
-                write_entry(entry.for_retry(RETRY_AFTER_S))
-            self._tried.pop(entry.path, None)
-            self._log(entry.path, run.id, f"starts again: {verdict.status}, {verdict.reason}")
+    def _do(self, action: Action, entry: Entry) -> None:
+        """Take the steps of an action, unless the entry or its run has changed since it was looked at."""
+        if not steps(action):
             return
-        names = ["on_end", "on_failure"] if has_failed(run, verdict) else ["on_end"]
+        with locked():
+            now = reread(entry)
+            if now is None or job_of(now, self._memory) != action.job:
+                return
+            for step in steps(action):
+                if not self._take(step, action, now):
+                    return
+        self._log(entry.name, entry.run.id, _about(action, now))
+
+    def _take(self, step: Step, action: Action, entry: Entry) -> bool:
+        """Take one step; False if the rest of the action must not follow."""
+        run = entry.run
+        match step:
+            case Step.CLAIM if isinstance(action, Start):
+                return self._claim(action, entry)
+            case Step.LAUNCH:
+                self._launch(entry)
+            case Step.RECORD_FAULT:
+                verdict, known = judge(run), read_run_json(run)
+                if all(fault.attempt != known.attempt for fault in known.faults):
+                    why = visible(verdict.reason)
+                    add_fault(run, FaultRecord(known.attempt, verdict.status, verdict.cause, why, time.time()))
+            case Step.COUNT_RETRY:
+                write_entry(entry.for_retry(RETRY_AFTER_S))
+            case Step.MARK_QUEUED:
+                mark_queued(run, _why_queued(action, entry))
+                self._memory.tried.pop(entry.name, None)
+            case Step.RUN_HOOKS:
+                self._run_hooks(action, entry)
+            case Step.RELEASE:
+                claims.release(run)
+                self._memory.tried.pop(entry.name, None)
+            case Step.REMOVE_ENTRY:
+                entry.path.unlink(missing_ok=True)
+        return True
+
+    def _claim(self, action: Start, entry: Entry) -> bool:
+        if who := self._holds.take(action.devices):
+            self._log(entry.name, entry.run.id, f"waits for {who}, who was first")
+            return False
+        return claims.take(entry.run, action.devices)
+
+    def _launch(self, entry: Entry) -> None:
+        self._memory.tried[entry.name] = time.monotonic()
+        held = self._holds.descriptors(claims.claimed_by(entry.run))
+        known = {INHERITED: " ".join(map(str, held))} if held else {}
+        starter = replace(entry, environment=entry.environment | known)
         try:
-            words = [str(read_run_json(run).attempt), verdict.status, verdict.reason, verdict.cause, *names]
+            self._memory.starters[entry.name] = _helper(starter, "rbp_engine.run.queue.start_queued", held=held)
+        except OSError as error:  # its Python environment may have been removed
+            mark_failed(entry.run, f"it could not be started: {error}")
+
+    def _run_hooks(self, action: Action, entry: Entry) -> None:
+        verdict = judge(entry.run)
+        names = ["on_end", "on_failure"] if action.job.failed else ["on_end"]
+        words = [str(action.job.attempt), verdict.status, verdict.reason, verdict.cause, *names]
+        try:
             self._hooks.append(_helper(entry, "rbp_engine.run.queue.hooks", *words))
         except OSError as error:
-            self._log(entry.path, run.id, f"trouble with its hooks: {error}")
-        self._drop(entry, f"{verdict.status} {verdict.reason}".rstrip())
+            self._log(entry.name, entry.run.id, f"trouble with its hooks: {error}")
 
-    def _drop(self, entry: Entry, why: str) -> None:
-        self._log(entry.path, entry.run.id, why)
-        with locked():
-            drop(entry.run)
-
-    def _log(self, path: Path, run_id: str, text: str) -> None:
-        """Log a line about a run, unless it is the same as the last one about that run."""
-        if self._logged.get(path) != text:
-            self._logged[path] = text
-            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(f'{run_id}: {text}')}\n")
+    def _log(self, name: str, about: str, text: str) -> None:
+        """Log a line about a run, unless it is the same as the last one about its entry."""
+        if self._logged.get(name) != text:
+            self._logged[name] = text
+            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(f'{about}: {text}')}\n")
             sys.stdout.flush()
 
 
-def _helper(entry: Entry, module: str, *words: str) -> "subprocess.Popen[bytes]":
-    """Run a module on a run as the user who queued it would, in a process that outlives this one."""
+def _why_queued(action: Action, entry: Entry) -> str:
+    """The reason of a run that waits; `entry` is that of before the action."""
+    count = entry.retried + isinstance(action, Restart)
+    faults = read_run_json(entry.run).faults
+    if not count or not faults:
+        return WAITS
+    return f"starts again, {count} of {entry.retries}, after: {faults[-1].reason}"
+
+
+def _about(action: Action, entry: Entry) -> str:
+    """What was done, for the log."""
+    verdict = judge(entry.run)
+    match action:
+        case Start(devices=devices):
+            return f"starts on {', '.join(devices) or 'whatever it sees'}"
+        case Restart() | Requeue():
+            return verdict.reason
+        case Finish():
+            return f"{verdict.status} {verdict.reason}".rstrip()
+        case Forget(why=why):
+            return f"{why} {verdict.reason}".rstrip()
+        case _:
+            return "gives its devices back while it is paused"
+
+
+def _helper(entry: Entry, module: str, *words: str, held: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+    """Run a module on a run as the user who queued it would, in a process that outlives this one.
+
+    It inherits the descriptors `held`.
+    """
     # Status and reason may come from a file that rbp did not write; some characters cannot be passed to a process.
     code = sys.getfilesystemencoding()
     passed = [word.replace("\0", "").encode(code, "backslashreplace").decode(code) for word in words]
@@ -171,6 +211,7 @@ def _helper(entry: Entry, module: str, *words: str) -> "subprocess.Popen[bytes]"
         env=entry.environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        pass_fds=held,
     )
 
 

@@ -27,6 +27,9 @@ class Entry:
     The run `takes` this many of the `devices`, 0 if there are none, and `threads` CPU threads with each. `after` is the
     newest attempt before this entry: the dispatcher starts the next one. `retried` of `retries` are used up; the next
     start is not before the time `not_before` (seconds since the epoch). `name` is that of its file.
+
+    Entries of a higher `priority` come first, then those of a lower `place`, a time in nanoseconds; 0 stands for the
+    time in the name. A `paused` entry is passed over.
     """
 
     name: str
@@ -41,15 +44,19 @@ class Entry:
     python: str = sys.executable
     directory: str = "/"
     environment: dict[str, str] = field(default_factory=dict)
+    priority: int = 0
+    place: int = 0
+    paused: bool = False
 
     @property
     def path(self) -> Path:
         return host_directory(make=False) / QUEUE / self.name
 
     @property
-    def started(self) -> bool:
-        """Whether the requested attempt has begun."""
-        return read_run_json(self.run).attempt > self.after
+    def order(self) -> tuple[int, int, str]:
+        """Sorts entries: the first is the first to start."""
+        stamp = self.name.partition("-")[0]
+        return -self.priority, self.place or (int(stamp) if stamp.isdecimal() else 0), self.name
 
     def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
@@ -71,8 +78,10 @@ def queue_directory() -> Path:
     return make_private(host_directory() / QUEUE)
 
 
-def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0) -> Entry:
-    """An entry at the end of the queue, with the interpreter, working directory and environment of this process."""
+def new_entry(
+    run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0, priority: int = 0
+) -> Entry:
+    """An entry behind all of its priority, with the interpreter, working directory and environment of this process."""
     return Entry(
         name=f"{time.time_ns():020d}-{run.id}.json",
         run=RunDirectory(run.path.resolve()),
@@ -83,6 +92,7 @@ def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None 
         retries=retries,
         directory=str(Path.cwd()),
         environment=processes.without_marks(os.environ),
+        priority=priority,
     )
 
 
@@ -93,28 +103,35 @@ def write_entry(entry: Entry) -> None:
     write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
 
 
-def read_queue() -> list[Entry | DamagedEntry]:
-    """All entries, the first to start first."""
+def read_queue() -> tuple[list[Entry], list[DamagedEntry]]:
+    """The valid entries, the first to start first, and the others: their runs are not started, nor waited for."""
     if not host_directory(make=False).is_dir():
-        return []
-    found = (_read(path) for path in sorted(queue_directory().glob("*.json")))
-    return [entry for entry in found if entry is not None]
+        return [], []
+    found = [_read(path) for path in sorted(queue_directory().glob("*.json"))]
+    valid = [entry for entry in found if isinstance(entry, Entry)]
+    return sorted(valid, key=lambda entry: entry.order), [one for one in found if isinstance(one, DamagedEntry)]
 
 
 def entries() -> list[Entry]:
     """The valid entries, the first to start first."""
-    return [entry for entry in read_queue() if isinstance(entry, Entry)]
+    return read_queue()[0]
 
 
 def damaged_entries() -> list[DamagedEntry]:
-    """The invalid entries: their runs are not started, and no other run waits for them."""
-    return [entry for entry in read_queue() if isinstance(entry, DamagedEntry)]
+    """The invalid entries."""
+    return read_queue()[1]
 
 
 def entry_of(run: RunDirectory) -> Entry | None:
     """The entry of a run, None if it has none."""
     path = run.path.resolve()
     return next((entry for entry in entries() if entry.run.path == path), None)
+
+
+def reread(entry: Entry) -> Entry | None:
+    """An entry as it is now; None if it has been removed, or damaged."""
+    found = _read(entry.path)
+    return found if isinstance(found, Entry) else None
 
 
 def _read(path: Path) -> Entry | DamagedEntry | None:

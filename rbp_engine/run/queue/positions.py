@@ -1,12 +1,16 @@
-"""The queue as shown to users: the position of each run, and what it waits for."""
+"""The queue as shown to users: the place of each run and what it waits for, and who has which device."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import entries
-from rbp_engine.run.queue.gpus import read_cards
+from rbp_engine.run.queue.devices import Device, pool_of_this_machine
+from rbp_engine.run.queue.entries import Entry, entries
+from rbp_engine.run.queue.observe import Memory, busy_cards, job_of, keys_of, others_on, pause_file, world
+from rbp_engine.run.queue.schedule import Action, Wait, Waits, decide
 from rbp_engine.run.status.status import Verdict, judge
 
 
@@ -15,8 +19,9 @@ class QueuedRun:
     """A run in the queue of this host.
 
     `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
-    claimed. It `takes` this many of the `pool` devices that it may use. `behind` names the runs ahead of a waiting one,
-    `held` the holder of each taken device of its pool.
+    claimed. It `takes` this many of the `pool` devices that it may use. `behind` names the runs ahead of a waiting one
+    that wait for the same devices, `held` the holder of each taken device of its pool. `paused`: it is held back,
+    itself or by a pause of the whole queue.
     """
 
     run: RunDirectory
@@ -27,35 +32,94 @@ class QueuedRun:
     pool: int = 0
     behind: list[str] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=dict)
+    priority: int = 0
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class DeviceUse:
+    """A device and who has it: the id of this user's `run`, or `others` in words; both are empty if it is free."""
+
+    key: str
+    name: str
+    run: str = ""
+    others: str = ""
+
+    @property
+    def free(self) -> bool:
+        return not (self.run or self.others)
 
 
 def queued_runs() -> list[QueuedRun]:
-    """Every run that is waiting or monitored on this host, in queue order."""
+    """Every run that is waiting or monitored on this host, in queue order, as the dispatcher would decide now."""
     known = entries()
-    cards = any(device.name is not None for entry in known for device in entry.devices)
-    busy = _busy_cards() if cards else {}
+    busy = others_on(keys_of(known), _cards(_devices_of(known)))
+    claimed = claims.holders()
+    memory = Memory()
+    actions = decide(world([job_of(entry, memory, claimed) for entry in known], busy))
+    everything = pause_file().exists()
     found: list[QueuedRun] = []
-    first: dict[str, str] = {}
     position = 0
-    for entry in known:
-        verdict, claimed = judge(entry.run), claims.claimed_by(entry.run)
-        devices = [str(device) for device in entry.devices if device.key in claimed]
-        if verdict.status != "queued":
-            found.append(QueuedRun(entry.run, verdict, 0, devices, entry.takes, len(entry.devices)))
-            continue
-        position += 1
-        behind = sorted({first[device.key] for device in entry.devices if device.key in first})
-        holders = {str(device): claims.holder(device.key) or busy.get(device.key, "") for device in entry.devices}
-        held = {device: holder for device, holder in holders.items() if holder}
-        found.append(QueuedRun(entry.run, verdict, position, devices, entry.takes, len(entry.devices), behind, held))
-        for device in entry.devices:
-            first.setdefault(device.key, entry.run.id)
+    for entry, action in zip(known, actions, strict=True):
+        verdict = judge(entry.run)
+        waits = verdict.status == "queued"
+        position += waits
+        holders = {str(one): _holder(claimed, one.key) or busy.get(one.key, "") for one in entry.devices}
+        found.append(
+            QueuedRun(
+                entry.run,
+                verdict,
+                position if waits else 0,
+                [str(device) for device in entry.devices if device.key in action.job.claimed],
+                entry.takes,
+                len(entry.devices),
+                _behind(action) if waits else [],
+                {device: holder for device, holder in holders.items() if holder} if waits else {},
+                entry.priority,
+                waits and (everything or entry.paused),
+            )
+        )
     return found
 
 
-def _busy_cards() -> dict[str, str]:
-    """Cards on which other processes compute."""
+def device_uses() -> list[DeviceUse]:
+    """The devices of this machine, those that runs of the queue may get, and who has them.
+
+    Cards are left out if the driver does not answer.
+    """
     try:
-        return {card.uuid: "somebody else" for card in read_cards() if not card.is_free}
+        here = pool_of_this_machine("auto", "auto").devices
+    except RunError:
+        here = ()
+    devices = dict.fromkeys([*here, *_devices_of(entries())])
+    claimed = claims.live_claims()
+    busy = others_on({device.key for device in devices}, _cards(devices))
+    return [
+        DeviceUse(one.key, str(one), _holder(claimed, one.key), "" if one.key in claimed else busy.get(one.key, ""))
+        for one in devices
+    ]
+
+
+def _devices_of(known: Iterable[Entry]) -> list[Device]:
+    return [device for entry in known for device in entry.devices]
+
+
+def _holder(claimed: dict[str, str], key: str) -> str:
+    """The id of the run that has a device, "" if none has."""
+    return Path(claimed[key]).name if key in claimed else ""
+
+
+def _behind(action: Action) -> list[str]:
+    if not isinstance(action, Wait) or action.why is not Waits.DEVICES:
+        return []
+    return [Path(job.run).name for job in action.behind]
+
+
+def _cards(devices: Iterable[Device]) -> dict[str, str]:
+    """Cards on which other processes compute, if one is among the devices."""
+    if all(device.name is None for device in devices):
+        return {}
+    try:
+        return busy_cards()
     except RunError:
         return {}

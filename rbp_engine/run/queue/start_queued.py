@@ -14,24 +14,29 @@ from rbp_engine.run.files.run_json import read_dispatch, read_run_json, update_r
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
+from rbp_engine.run.queue.holds import inherited
 from rbp_engine.run.queue.host_lock import locked
+from rbp_engine.run.queue.observe import pause_file
 from rbp_engine.run.queue.transitions import drop, mark_failed
 from rbp_engine.run.status.status import judge
 
 
 def start_queued(run: RunDirectory) -> bool:
-    """Start the run on its claimed devices; False if it is no longer queued, has no devices, or cannot be started.
+    """Start the run on its claimed devices; False if it no longer waits, has no devices, or cannot be started.
 
     A run that cannot be started is marked `failed`, with the reason, or leaves the queue if that cannot be written.
     """
+    held = inherited()
     with locked():
         entry = entry_of(run)
         claimed = claims.claimed_by(run)
         if entry is None or len(claimed) < entry.takes or judge(run).status != "queued":
             return False
+        if entry.paused or pause_file().exists():
+            return False
         _show_only(run, entry, claimed)
         try:
-            launch.start(run, inexact=read_dispatch(run).inexact)
+            launch.start(run, inexact=read_dispatch(run).inexact, inherits=held)
         except UserError as error:
             try:
                 mark_failed(run, f"it could not be started: {error}")

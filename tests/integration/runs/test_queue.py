@@ -26,7 +26,6 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.queue import claims, transitions
-from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import host_directory, locked
@@ -61,7 +60,7 @@ def occupant(tmp_path: Path) -> RunDirectory:
     """A run that occupies the only slot of this machine."""
     other = RunDirectory(tmp_path / "runs" / "other")
     with locked():
-        assert claims.take(other, [Device("cpu-0")], 1) == ["cpu-0"]
+        assert claims.take(other, ["cpu-0"])
     return other
 
 

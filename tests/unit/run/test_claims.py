@@ -38,8 +38,13 @@ def gone(make_run: MakeRun, ended_pid: int) -> Iterator[Callable[[str], RunDirec
 
 
 def take(run: RunDirectory, count: int = 1, devices: list[Device] = DEVICES) -> list[str]:
+    """Claim as many of the devices as a run needs if they are free, as a dispatcher does."""
     with locked():
-        return claims.take(run, devices, count)
+        taken = {key for key, folder in claims.live_claims().items() if folder != str(run.path.resolve())}
+        free = [device.key for device in devices if device.key not in taken]
+        mine = claims.claimed_by(run)
+        chosen = sorted(free, key=lambda key: key not in mine)[:count]
+        return chosen if len(chosen) == count and claims.take(run, chosen) else []
 
 
 def claim_and_die(run: RunDirectory, count: int = 1) -> None:
@@ -79,6 +84,16 @@ def test_a_run_takes_the_devices_that_it_needs_and_releases_them(make_run: MakeR
 def test_a_run_that_asks_again_gets_the_same_devices(make_run: MakeRun) -> None:
     run = make_run("first")
     assert take(run, 2) == take(run, 2) == ["cpu-0", "cpu-1"]
+
+
+def test_a_run_claims_all_of_its_devices_or_none(make_run: MakeRun) -> None:
+    first, second = make_run("first"), make_run("second")
+    with locked():
+        assert claims.take(first, ["cpu-1"])
+        assert not claims.take(second, ["cpu-0", "cpu-1"])
+        assert claims.claimed_by(second) == []
+        assert claims.take(first, ["cpu-0", "cpu-2"])  # instead of what it had, as after a dispatcher that has died
+    assert claims.holders() == dict.fromkeys(["cpu-0", "cpu-2"], str(first.path.resolve()))
 
 
 def test_a_claim_outlives_its_maker_as_long_as_the_run_lives(make_run: MakeRun, sleeper: Any) -> None:

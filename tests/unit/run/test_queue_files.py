@@ -52,13 +52,13 @@ def test_an_entry_is_read_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> Non
     first, second = put(), put("other")
     second = replace(second, not_before=1.5)
     write_entry(second)
-    assert read_queue() == entries() == [first, second]
+    assert read_queue() == (entries(), []) == ([first, second], [])
     assert first.environment["NAME_IN_ANOTHER_ENCODING"] == os.fsdecode(b"\xe4")
 
 
 DAMAGES: dict[str, Any] = {
     "retries": "lots", "takes": 4, "devices": [{"key": 1}], "after": None, "retried": 1.5, "not_before": "soon",
-    "python": ["python"], "threads": True,
+    "python": ["python"], "threads": True, "priority": "high", "place": 1.5, "paused": "yes",
     "directory": "/x\0y", "environment": {"A": 1}, "run": 7,
 }  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_an_entry_with_a_value_of_a_wrong_type_is_set_aside_and_can_be_removed(f
     assert (found.path, found.id) == (damaged.path, "20260101-120000-digits-rate_m-0a1b")
     assert transitions.discard("another") == []
     assert transitions.discard("0a1b") == [found.id]
-    assert read_queue() == [good]
+    assert read_queue() == ([good], [])
 
 
 TEXTS = st.sampled_from(["", "lots", "/runs", "a\0b", "\ud800", "=", "key"])
@@ -84,6 +84,7 @@ ANYTHING = st.recursive(
 STORED = {
     "run": "/runs/job", "takes": 1, "devices": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
     "retried": 0, "not_before": 0.0, "python": "/usr/bin/python", "directory": "/", "environment": {"A": "b"},
+    "priority": 0, "place": 0, "paused": False,
 }  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_dama
 ) -> None:
     path = queue_directory() / "00000000001790000000-job.json"
     path.write_text(json.dumps(STORED | changes)[:cut])
-    (found,) = read_queue()
+    (found,) = [one for kind in read_queue() for one in kind]
     if isinstance(found, DamagedEntry):
         assert found.id == "job" and found.why
         return
@@ -126,7 +127,7 @@ def test_a_run_with_damaged_dispatch_settings_is_not_queued(
     write_json(run.run_json, read_json(run.run_json) | {"dispatch": dispatch})
     with pytest.raises(RunError, match=rf'job cannot be started as it was: "dispatch" in .* is damaged \({what}\)'):
         start.begin(run)
-    assert read_queue() == [] and judge(run).status == "failed"
+    assert read_queue() == ([], []) and judge(run).status == "failed"
 
 
 def test_dispatch_settings_are_read_back_unchanged(make_run: MakeRun) -> None:

@@ -1,0 +1,101 @@
+"""The picture of the world that the schedule decides on, read from the files of the queue, the claims and the runs."""
+
+import subprocess
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.queue import claims
+from rbp_engine.run.queue.entries import Entry
+from rbp_engine.run.queue.gpus import read_cards
+from rbp_engine.run.queue.holds import held_by_others
+from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.queue.schedule import Job, World
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
+from rbp_engine.run.status.status import judge
+
+
+@dataclass
+class Memory:
+    """What a dispatcher knows of its jobs, by the names of their entries, and another one need not know.
+
+    `tried`: when it last tried to start the run; `missing`: since when the run cannot be read. Both on the monotonic
+    clock.
+    """
+
+    starters: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    tried: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, float] = field(default_factory=dict)
+
+
+def pause_file() -> Path:
+    """Its presence says that nothing in the queue of this host is started."""
+    return host_directory(make=False) / "paused"
+
+
+def world(jobs: Iterable[Job], busy: Mapping[str, str]) -> World:
+    """The picture of these jobs, the claims of this user's runs, and who else is `busy` on a device."""
+    return World(
+        now=time.time(),
+        clock=time.monotonic(),
+        jobs=tuple(jobs),
+        claims=claims.live_claims(),
+        busy=busy,
+        paused=pause_file().exists(),
+    )
+
+
+def job_of(entry: Entry, memory: Memory, claimed: Mapping[str, str] | None = None) -> Job:
+    """An entry and its run as they are now; `claimed` has the runs by device, if it has just been read."""
+    run = entry.run
+    folder = str(run.path.resolve())
+    had = claims.holders() if claimed is None else claimed
+    readable = read_summary(run) is not None
+    if readable:
+        memory.missing.pop(entry.name, None)
+    else:
+        memory.missing.setdefault(entry.name, time.monotonic())
+    verdict = judge(run)
+    ended = not verdict.live
+    return Job(
+        name=entry.name,
+        run=folder,
+        devices=tuple(device.key for device in entry.devices),
+        takes=entry.takes,
+        claimed=tuple(device.key for device in entry.devices if had.get(device.key) == folder),
+        paused=entry.paused,
+        not_before=entry.not_before,
+        retried=entry.retried,
+        retries=entry.retries,
+        attempt=read_run_json(run).attempt,
+        after=entry.after,
+        status=verdict.status,
+        live=verdict.live,
+        processes=ended and bool(processes.processes_of(run)),
+        fault=ended and is_infrastructure_fault(run, verdict),
+        failed=ended and has_failed(run, verdict),
+        readable=readable,
+        removed=not readable and run.path.parent.is_dir() and not run.path.exists(),
+        starter=entry.name in memory.starters,
+        tried=memory.tried.get(entry.name),
+        missing=memory.missing.get(entry.name),
+    )
+
+
+def busy_cards() -> dict[str, str]:
+    """The cards on which somebody computes. Raises RunError if the driver does not answer."""
+    return {card.uuid: "somebody else" for card in read_cards() if not card.is_free}
+
+
+def others_on(keys: Collection[str], cards: Mapping[str, str]) -> dict[str, str]:
+    """Who else uses each of the devices, in words: those on `cards`, and other users."""
+    return {key: who for key, who in cards.items() if key in keys} | held_by_others(keys)
+
+
+def keys_of(entries: Iterable[Entry]) -> set[str]:
+    """The keys of the devices that the runs of the entries may get."""
+    return {device.key for entry in entries for device in entry.devices}
