@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check alarms faults fuzz zoo monkey gpu screenshots install install-dev lint clean
+.PHONY: demo test check alarms faults races fuzz zoo monkey gpu screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -23,6 +23,11 @@ check: $(VENV)/.installed-dev lint
 # The fault harness with as many trials as docs/many-processes.md tells of; CI does a tenth of them.
 faults: $(VENV)/.installed-dev
 	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults
+
+# The queue under 10 000 simulated schedules with crashes, and 8 real processes that race for 200 jobs: ten minutes. CI
+# does 300 schedules and 12 jobs.
+races: $(VENV)/.installed-dev
+	RBP_SCHEDULES=10000 RBP_RACING_JOBS=200 $(BIN)/python -m pytest tests/races
 
 # Random networks against independent oracles, also compiled, checkpointed and under autocast, and random mischief in the
 # files of others: half an hour on two cores. CI takes 60 eager networks and 100 mischiefs.

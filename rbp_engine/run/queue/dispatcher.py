@@ -23,7 +23,7 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entries, read_queue, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
-from rbp_engine.run.queue.observe import Memory, busy_cards, job_of, keys_of, others_on, world
+from rbp_engine.run.queue.observe import Recollection, busy_cards, job_of, keys_of, others_on, world
 from rbp_engine.run.queue.schedule import (
     RETRY_AFTER_S,
     Action,
@@ -49,7 +49,7 @@ class Dispatcher:
     """Its attributes are only caches: a new dispatcher works without them."""
 
     def __init__(self) -> None:
-        self._memory = Memory()
+        self._memory = Recollection()
         self._holds = Holds()
         self._hooks: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}
@@ -194,7 +194,7 @@ def _about(action: Action, entry: Entry) -> str:
         case Forget(why=why):
             return f"{why} {verdict.reason}".rstrip()
         case _:
-            return "gives its devices back while it is paused"
+            return "gives its devices back while it waits"
 
 
 def _helper(entry: Entry, module: str, *words: str, held: Sequence[int] = ()) -> "subprocess.Popen[bytes]":

@@ -20,7 +20,7 @@ from rbp_engine.run.status.status import judge
 
 
 @dataclass
-class Memory:
+class Recollection:
     """What a dispatcher knows of its jobs, by the names of their entries, and another one need not know.
 
     `tried`: when it last tried to start the run; `missing`: since when the run cannot be read. Both on the monotonic
@@ -49,7 +49,7 @@ def world(jobs: Iterable[Job], busy: Mapping[str, str]) -> World:
     )
 
 
-def job_of(entry: Entry, memory: Memory, claimed: Mapping[str, str] | None = None) -> Job:
+def job_of(entry: Entry, memory: Recollection, claimed: Mapping[str, str] | None = None) -> Job:
     """An entry and its run as they are now; `claimed` has the runs by device, if it has just been read."""
     run = entry.run
     folder = str(run.path.resolve())

@@ -105,7 +105,7 @@ class Start:
 
 @dataclass(frozen=True)
 class GiveBack:
-    """Release the devices of a paused run, which kept them for a restart."""
+    """Release the devices of a waiting run that cannot start now: it is paused, or has only some of those it needs."""
 
     job: Job
 
@@ -185,11 +185,17 @@ def decide(world: World) -> list[Action]:
         action = _queued(job, world, given, ahead) if job.readable and job.status == "queued" else _other(job, world)
         if isinstance(action, Start):
             given.update(action.devices)
-        elif isinstance(action, Wait) and action.why is Waits.DEVICES:
+        elif _needs_devices(action, world):
             for key in job.devices:
                 ahead.setdefault(key, job)
         actions.append(action)
     return actions
+
+
+def _needs_devices(action: Action, world: World) -> bool:
+    if isinstance(action, GiveBack):
+        return not (world.paused or action.job.paused)
+    return isinstance(action, Wait) and action.why is Waits.DEVICES
 
 
 def _queued(job: Job, world: World, given: set[str], ahead: Mapping[str, Job]) -> Action:
@@ -205,10 +211,12 @@ def _queued(job: Job, world: World, given: set[str], ahead: Mapping[str, Job]) -
     there = [key for key in job.devices if key not in world.busy]
     # Its own come first, also if a dispatcher died before it had claimed them all.
     mine = [key for key in there if key in job.claimed]
-    free = [key for key in there if not (key in world.claims or key in given or key in ahead)]
+    free = [key for key in there if not (key in mine or key in world.claims or key in given or key in ahead)]
     got = [*mine, *free][: job.takes]
     if len(got) == job.takes:
         return Start(job, tuple(got))
+    if job.claimed:  # one that is ahead may need what this one cannot use yet
+        return GiveBack(job)
     first = {one.name: one for key in job.devices if (one := ahead.get(key)) is not None}
     return Wait(job, Waits.DEVICES, tuple(first.values()))
 

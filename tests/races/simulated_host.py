@@ -1,0 +1,460 @@
+"""A host in memory: its files, its locks, its clocks, and the processes around the queue, which may die at any point.
+
+The dispatcher's decisions and the order of its steps are the real ones (`run/queue/schedule.py`). What a step does to
+the files, and what the other processes do, is written here once more, in terms of whole files: each `yield` is a point
+where the process may be killed, or another may go on. A seed decides who goes on, who dies, and what a user does.
+"""
+
+import random
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+
+from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, Job, Start, Step, World, decide, steps
+
+LOST_AFTER_S = 30.0
+POLL_S = 0.5
+Process = Iterator[None]
+
+
+class Broken(AssertionError):
+    """A promise of the queue does not hold."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Faults that the simulation must find: locks that do not lock, claims that several can make, other decisions."""
+
+    no_dispatcher_lock: bool = False
+    no_host_lock: bool = False
+    shared_attempts: bool = False
+    shared_devices: bool = False
+    steps_of: Callable[[Action], tuple[Step, ...]] = steps
+    decided: Callable[[World], list[Action]] = decide
+
+
+@dataclass
+class Run:
+    """The files of a run, and what really happened to it."""
+
+    status: str = "starting"
+    attempt: int = 0  # that of the summary
+    updated: float = 0.0
+    recorded: dict[int, int] = field(default_factory=dict)  # attempt to pid, as in run.json
+    claimed: dict[int, int] = field(default_factory=dict)  # attempt to the pid of its starter
+    faults: list[int] = field(default_factory=list)
+    hooks: list[int] = field(default_factory=list)
+    requested: bool = False
+    ended: int = 0
+    completed: int = 0
+    queued: bool = False  # its submission came to its end
+    resumed: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class SimulatedEntry:
+    run: str
+    name: str
+    takes: int
+    devices: tuple[str, ...]
+    after: int = 0
+    retries: int = 0
+    retried: int = 0
+    not_before: float = 0.0
+    priority: int = 0
+    place: int = 0
+    paused: bool = False
+
+
+class SimulatedHost:
+    """One machine with some devices, and everything that happens on it."""
+
+    def __init__(self, seed: int, planted: Planted) -> None:
+        self.random = random.Random(seed)
+        self.planted = planted
+        self.log: list[str] = []
+        self.clock = 0.0
+        self.wall = 1.7e9
+        self.devices = tuple(f"cpu-{number}" for number in range(self.random.randint(1, 3)))
+        self.runs: dict[str, Run] = {}
+        self.entries: dict[str, SimulatedEntry] = {}
+        self.claims: dict[str, tuple[str, int]] = {}
+        self.paused = False
+        self.lock: int | None = None
+        self.dispatcher_lock: int | None = None
+        self.dispatchers: set[int] = set()
+        self.processes: dict[int, Process] = {}
+        self.workers: dict[int, tuple[str, tuple[str, ...]]] = {}
+        self.asleep: dict[int, float] = {}
+        self.users: list[int] = []
+        # Quiet schedules go deep, deadly ones meet the moments between two steps.
+        self.deadly = self.random.choice([0.0, 0.01, 0.05, 0.15])
+        self.eager = self.random.choice([0.1, 0.5, 1.0])  # how often a dispatcher is started beside another
+        self.deadly_to_workers = self.random.choice([0.0, 0.1, 0.5])
+        self.pids = 0
+
+    # What happens
+
+    def spawn(self, process: Callable[[int], Process]) -> int:
+        self.pids += 1
+        self.processes[self.pids] = process(self.pids)
+        return self.pids
+
+    def kill(self, pid: int) -> None:
+        """The end of a process, however it ends: the kernel releases its locks."""
+        self.processes.pop(pid, None)
+        self.workers.pop(pid, None)
+        self.asleep.pop(pid, None)
+        self.dispatchers.discard(pid)
+        self.lock = None if self.lock == pid else self.lock
+        self.dispatcher_lock = None if self.dispatcher_lock == pid else self.dispatcher_lock
+
+    def step(self) -> None:
+        """One process goes on by one point, or dies there; time passes."""
+        awake = [pid for pid in self.processes if self.asleep.get(pid, 0.0) <= self.clock]
+        passed = self.random.uniform(0.0, 0.05)
+        if not awake:
+            passed = min(self.asleep.values(), default=self.clock + 1.0) - self.clock
+        self.clock += passed
+        self.wall += passed
+        if not awake:
+            return
+        pid = self.random.choice(awake)
+        if self.random.random() < (self.deadly_to_workers if pid in self.workers else self.deadly):
+            self.log.append(f"{pid} is killed")
+            self.kill(pid)
+            return
+        try:
+            next(self.processes[pid])
+        except StopIteration:
+            self.kill(pid)
+        self.check()
+
+    def check(self) -> None:
+        """What must hold at every moment."""
+        working = [run for run, _ in self.workers.values()]
+        if len(working) > len(set(working)):
+            raise Broken("a run has two workers")
+        in_use = [key for _, keys in self.workers.values() for key in keys]
+        if len(in_use) > len(set(in_use)):
+            raise Broken("two runs have one device")
+        for name, run in self.runs.items():
+            if run.completed > 1:
+                raise Broken(f"{name} has been trained twice")
+            if len(run.faults) > len(set(run.faults)):
+                raise Broken(f"a fault of {name} is listed twice")
+            if len(run.faults) > run.retries * (1 + run.resumed):
+                raise Broken(f"{name} has been restarted more often than it may")
+
+    def unfinished(self) -> list[str]:
+        """What is left undone where everything should be done."""
+        found = [f"{name} is in the queue" for name in self.entries]
+        for name, run in self.runs.items():
+            if run.queued and run.status not in ("completed", "failed", "stopped") and self.judge(run) != "lost":
+                found.append(f"{name} is {self.judge(run)}")
+            if run.queued and run.recorded and run.status != "stopped" and max(run.recorded) not in run.hooks:
+                found.append(f"the hooks of {name} have not run")
+            if run.queued and self.judge(run) == "lost" and not run.recorded:
+                found.append(f"{name} was never started")
+        return found + [f"{key} belongs to {run}" for key, (run, _) in self.claims.items() if run in self.entries_of()]
+
+    def entries_of(self) -> set[str]:
+        return {entry.run for entry in self.entries.values()}
+
+    # What the files mean, as in run/status
+
+    def judge(self, run: Run) -> str:
+        if run.status in ("completed", "failed", "stopped", "queued"):
+            return run.status
+        if run.attempt in run.recorded:
+            return "running" if run.recorded[run.attempt] in self.processes else "lost"
+        silence = self.wall - run.updated
+        return "lost" if abs(silence) > LOST_AFTER_S else "starting"
+
+    def working(self, name: str) -> bool:
+        return any(run == name for run, _ in self.workers.values())
+
+    def is_stale(self, key: str) -> bool:
+        run, maker = self.claims[key]
+        if maker in self.processes:
+            return False
+        return self.judge(self.runs[run]) in ("queued", "completed", "failed", "stopped", "lost") and not self.working(
+            run
+        )
+
+    def write(self, run: Run, status: str, attempt: int | None = None) -> None:
+        run.status, run.updated = status, self.wall
+        run.attempt = run.attempt if attempt is None else attempt
+
+    # Processes
+
+    def locked(self, pid: int) -> Process:
+        """Wait for the lock of the host."""
+        while not self.planted.no_host_lock and self.lock is not None:
+            yield
+        self.lock = pid
+
+    def unlock(self, pid: int) -> None:
+        self.lock = None if self.lock == pid else self.lock
+
+    def submit(self, pid: int, name: str, entry: SimulatedEntry) -> Process:
+        """`rbp train`: create a run and queue it."""
+        self.runs[name] = Run(updated=self.wall, retries=entry.retries)
+        yield
+        yield from self.locked(pid)
+        self.entries[entry.name] = replace(entry, place=int(self.wall * 1e9))
+        yield
+        self.write(self.runs[name], "queued")
+        self.runs[name].queued = True
+        self.unlock(pid)
+        yield
+        self.ensure()
+
+    def ensure(self) -> None:
+        """`ensure_dispatcher`: nobody knows whether the one that was just started has the lock yet."""
+        if self.entries and not (self.dispatchers and self.random.random() > self.eager):
+            self.spawn(self.dispatch)
+
+    def job(self, entry: SimulatedEntry, starters: dict[str, int], tried: dict[str, float]) -> Job:
+        run = self.runs[entry.run]
+        status = self.judge(run)
+        live = status in ("queued", "starting", "running")
+        lost = status == "lost"
+        return Job(
+            name=entry.name, run=entry.run, devices=entry.devices, takes=entry.takes,
+            claimed=tuple(key for key in entry.devices if self.claims.get(key, ("",))[0] == entry.run),
+            paused=entry.paused, not_before=entry.not_before, retried=entry.retried, retries=entry.retries,
+            attempt=max(run.recorded, default=0), after=entry.after, status=status, live=live,
+            processes=not live and self.working(entry.run), fault=lost and not run.requested,
+            failed=status == "failed" or (lost and not run.requested),
+            starter=starters.get(entry.name) in self.processes, tried=tried.get(entry.name),
+        )  # fmt: skip
+
+    def dispatch(self, pid: int) -> Process:
+        """The dispatcher, as in run/queue/dispatcher.py."""
+        yield
+        if not self.planted.no_dispatcher_lock:
+            if self.dispatcher_lock is not None:
+                return
+            self.dispatcher_lock = pid
+        self.dispatchers.add(pid)
+        starters: dict[str, int] = {}
+        tried: dict[str, float] = {}
+        while True:
+            jobs = []
+            order = sorted(self.entries.values(), key=lambda entry: (-entry.priority, entry.place, entry.name))
+            for entry in order:
+                jobs.append(self.job(entry, starters, tried))
+                yield
+            held = {key: run for key, (run, _) in self.claims.items() if not self.is_stale(key)}
+            yield
+            for action in self.planted.decided(World(self.wall, self.clock, tuple(jobs), held, {}, self.paused)):
+                yield from self.act(pid, action, starters, tried)
+            yield from self.locked(pid)
+            if not self.entries:
+                return
+            self.unlock(pid)
+            self.asleep[pid] = self.clock + POLL_S
+            yield
+
+    def act(self, pid: int, action: Action, starters: dict[str, int], tried: dict[str, float]) -> Process:
+        taken = self.planted.steps_of(action)
+        if not taken:
+            return
+        yield from self.locked(pid)
+        entry = self.entries.get(action.job.name)
+        if entry is not None and self.job(entry, starters, tried) == action.job:
+            self.log.append(f"{pid}: {type(action).__name__} {entry.run}")
+            for step in taken:
+                yield
+                if step is Step.CLAIM and isinstance(action, Start):
+                    for key in [key for key in self.claims if self.claims[key][0] == entry.run]:
+                        if key not in action.devices:
+                            del self.claims[key]
+                            yield
+                    if not (yield from self.claim(pid, entry.run, action.devices)):
+                        break
+                else:
+                    self.take(step, entry, starters, tried)
+        self.unlock(pid)
+
+    def claim(self, pid: int, run: str, keys: tuple[str, ...]) -> Generator[None, None, bool]:
+        """Claim these devices; whether it has them all."""
+        for key in keys:
+            there = key in self.claims and self.claims[key][0] != run and not self.is_stale(key)
+            yield
+            if there and not self.planted.shared_devices:
+                self.release(run)
+                return False
+            self.claims[key] = (run, pid)
+        return True
+
+    def release(self, run: str) -> None:
+        self.claims = {key: claim for key, claim in self.claims.items() if claim[0] != run}
+
+    def take(self, step: Step, entry: SimulatedEntry, starters: dict[str, int], tried: dict[str, float]) -> None:
+        run = self.runs[entry.run]
+        newest = max(run.recorded, default=0)
+        if step is Step.LAUNCH:
+            tried[entry.name] = self.clock
+            starters[entry.name] = self.spawn(lambda pid: self.start(pid, entry.name))
+        elif step is Step.RECORD_FAULT and newest not in run.faults:
+            run.faults.append(newest)
+        elif step is Step.COUNT_RETRY:
+            self.entries[entry.name] = replace(
+                entry, after=newest, retried=entry.retried + 1, not_before=self.wall + RETRY_AFTER_S
+            )
+        elif step is Step.MARK_QUEUED:
+            self.write(run, "queued")
+            tried.pop(entry.name, None)
+        elif step is Step.RUN_HOOKS and newest not in run.hooks:
+            run.hooks.append(newest)
+        elif step is Step.RELEASE:
+            self.release(entry.run)
+            tried.pop(entry.name, None)
+        elif step is Step.REMOVE_ENTRY:
+            self.entries.pop(entry.name, None)
+
+    def start(self, pid: int, name: str) -> Process:
+        """The starter, as in run/queue/start_queued.py and run/launch/launch.py."""
+        yield
+        yield from self.locked(pid)
+        entry = self.entries.get(name)
+        run = None if entry is None else self.runs[entry.run]
+        mine = () if entry is None else tuple(key for key in self.claims if self.claims[key][0] == entry.run)
+        fits = entry is not None and len(mine) >= entry.takes and not (entry.paused or self.paused)
+        if entry is None or run is None or not fits or self.judge(run) != "queued":
+            self.unlock(pid)
+            return
+        attempt = max(run.claimed, default=0) + 1
+        newest = attempt - 1
+        if newest and newest not in run.recorded and run.claimed[newest] in self.processes:
+            self.unlock(pid)
+            return
+        yield
+        if attempt in run.claimed and not self.planted.shared_attempts:
+            self.unlock(pid)
+            return
+        run.claimed[attempt] = pid
+        yield
+        run.requested = False
+        self.write(run, "starting", attempt)
+        yield
+        worker = self.spawn(lambda me: self.work(me, entry.run, attempt, mine))
+        yield
+        run.recorded[attempt] = worker
+        self.unlock(pid)
+
+    def work(self, pid: int, name: str, attempt: int, keys: tuple[str, ...]) -> Process:
+        """The worker: it trains, if its attempt is on record, which it sees to itself if its starter has died."""
+        run = self.runs[name]
+        self.workers[pid] = (name, keys)
+        yield
+        while attempt not in run.recorded:
+            if run.claimed[attempt] not in self.processes:
+                run.recorded[attempt] = pid
+            yield
+        self.write(run, "running")
+        for _ in range(self.random.randint(1, 12)):
+            self.asleep[pid] = self.clock + self.random.uniform(0.0, 3.0)
+            yield
+            if run.requested:
+                self.write(run, "stopped")
+                return
+        run.ended += 1
+        end = self.random.choice(["completed", "completed", "completed", "failed"])
+        run.completed += end == "completed"
+        self.write(run, end)
+        yield
+
+    def use(self, pid: int) -> Process:
+        """A user at the shell does one thing."""
+        yield
+        yield from self.locked(pid)
+        verb = self.random.choice(["remove", "pause", "go", "pause one", "first", "priority", "stop", "resume"])
+        name = self.random.choice(sorted(self.entries) or [""])
+        entry, run = self.entries.get(name), None
+        self.log.append(f"{pid}: a user does {verb} {name}")
+        if verb in ("pause", "go"):
+            self.paused = verb == "pause"
+        elif verb == "resume":
+            yield from self.resume()
+        elif entry is not None:
+            run = self.runs[entry.run]
+            if verb == "remove" and self.judge(run) == "queued":
+                self.write(run, "stopped")
+                yield
+                self.release(entry.run)
+                yield
+                self.entries.pop(name, None)
+            elif verb == "stop" and self.judge(run) == "running":
+                run.requested = True
+            elif verb in ("pause one", "go"):
+                self.entries[name] = replace(entry, paused=not entry.paused)
+            elif verb == "first":
+                self.entries[name] = replace(entry, place=min(one.place for one in self.entries.values()) - 10**9)
+            elif verb == "priority":
+                self.entries[name] = replace(entry, priority=self.random.randint(-1, 1))
+        self.unlock(pid)
+        self.ensure()
+
+    def go_on(self, pid: int) -> Process:
+        """`rbp queue go`, for everything."""
+        yield from self.locked(pid)
+        self.paused = False
+        self.entries = {name: replace(entry, paused=False) for name, entry in self.entries.items()}
+        self.unlock(pid)
+
+    def resume(self) -> Process:
+        """`rbp resume` or `rbp queue retry` of a run that has ended and left the queue."""
+        waiting = self.entries_of()
+        ended = [name for name, run in self.runs.items() if self.judge(run) in ("failed", "stopped", "lost")]
+        for name in ended:
+            run = self.runs[name]
+            if name in waiting or self.working(name):
+                continue
+            run.resumed += 1
+            stamp = f"{len(self.log)}-{name}"
+            made = SimulatedEntry(name, stamp, 1, self.devices, max(run.recorded, default=0), run.retries)
+            self.entries[stamp] = replace(made, place=int(self.wall * 1e9))
+            yield
+            self.write(run, "queued")
+            run.queued = True
+            return
+
+
+def simulate(seed: int, planted: Planted | None = None, most_steps: int = 20_000) -> SimulatedHost:
+    """One schedule: some runs are submitted, users act, and processes die; then nobody dies any more, and all is done.
+
+    Raises Broken.
+    """
+    host = SimulatedHost(seed, planted or Planted())
+    draw = host.random
+    for number in range(draw.randint(2, 5)):
+        entry = SimulatedEntry(
+            f"run-{number}", f"{number}-run", draw.randint(1, len(host.devices)), host.devices,
+            retries=draw.randint(0, 2), priority=draw.choice([0, 0, 0, 1]),
+        )  # fmt: skip
+        host.spawn(lambda pid, entry=entry: host.submit(pid, entry.run, entry))  # type: ignore[misc]
+    busy = draw.choice([0.005, 0.03, 0.08])
+    for _ in range(draw.randint(50, 400)):
+        host.step()
+        if draw.random() < busy:
+            host.users.append(host.spawn(host.use))
+        if draw.random() < busy:
+            host.ensure()
+        if draw.random() < 0.003:
+            host.wall += draw.choice([-3600.0, 3600.0])
+    host.deadly = host.deadly_to_workers = 0.0
+    for pid in host.users:
+        host.kill(pid)
+    host.spawn(host.go_on)
+    for _ in range(most_steps):
+        if not host.entries and not host.processes:
+            break
+        if not host.processes:
+            host.ensure()
+        host.step()
+    if left := host.unfinished():
+        raise Broken("; ".join(left))
+    return host
