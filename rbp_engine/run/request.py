@@ -27,7 +27,7 @@ class LaunchRequest:
 
     There is one run per seed in `seeds`, or one with the preset's seed if it is empty; with a `pair`, one for each of
     its values and each seed. Each takes `resources`. With `seeds`, a `pair` or `gpus` ("auto", "none", or card indices)
-    the runs wait in the queue until each can have its own devices.
+    the runs wait in the queue until each can have its own devices, those of a higher `priority` first.
     `resume_or_start` resumes the run `run_id` if it exists, and `inexact` allows another number of processes. `typed`
     is the command that the user typed, if it differs from `command`. `original` is the run to repeat; `sweep` says to
     which sweep the runs belong.
@@ -40,6 +40,7 @@ class LaunchRequest:
     resources: Resources | None = None
     gpus: str | None = None
     retries: int | None = None
+    priority: int | None = None
     run_id: str | None = None
     resume_or_start: bool = False
     inexact: bool = False
@@ -61,6 +62,7 @@ class LaunchRequest:
             resources=resources,
             gpus=dispatch.gpus,
             retries=dispatch.retries,
+            priority=dispatch.priority or None,
             original=run,
         )
 
@@ -121,6 +123,7 @@ class LaunchRequest:
             "--pair": self.pair,
             "--seeds": ",".join(map(str, self.seeds)),
             "--gpus": self.gpus,
+            "--priority": self.priority,
             "--nproc": self.takes.processes if self.takes.processes > 1 else None,
             "--id": self.run_id,
             "--runs-dir": self.runs_dir,

@@ -26,6 +26,7 @@ from rbp_engine.run.files.run_json import read_dispatch, read_run_json, update_r
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.launch.environment import module_command
+from rbp_engine.run.queue.arrange import check_priority
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
@@ -113,13 +114,18 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
     resources, dispatch = request.takes, Dispatch(retries=request.retries or 0)
     pool: Pool | None = None
     _refuse_counts(resources, dispatch)
+    check_priority(request.priority or 0)
+    if request.priority and not request.queued:
+        raise RunError("--priority is for runs that wait in the queue: add --gpus auto")
     if request.queued:
         if resources.nodes > 1:
             raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
         if request.gpus == "none" and presets[0].preset.run.device == "auto":
             presets = [_changed(loaded, device="cpu") for loaded in presets]
         gpus = request.gpus or "auto"
-        dispatch = dataclasses.replace(dispatch, gpus=gpus, device=presets[0].preset.run.device)
+        dispatch = dataclasses.replace(
+            dispatch, gpus=gpus, device=presets[0].preset.run.device, priority=request.priority or 0
+        )
         pool = pool_for(resources, gpus, dispatch.device)
         host_directory()  # fail on an unwritable state directory before anything is created
     made: list[RunDirectory] = []
@@ -136,7 +142,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
             )
             made.append(run)
         if pool is not None:
-            _enqueue(made, pool, resources.processes, dispatch.retries)
+            _enqueue(made, pool, resources.processes, dispatch)
     except BaseException:
         if pool is not None:
             with locked():
@@ -236,12 +242,17 @@ def begin(
         _refuse_unless_ended(run, patience_s)
         dispatch = dataclasses.replace(dispatch, inexact=inexact)
         _update(run, dispatch=dispatch.as_json(), resources=resources.as_json())
-        _enqueue([run], pool, resources.processes, dispatch.retries)
+        _enqueue([run], pool, resources.processes, dispatch)
         ensure_dispatcher()
         return None
     if dispatch != last:
         _update(run, dispatch=dispatch.as_json())
     return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
+
+
+def requeue(run: RunDirectory) -> None:
+    """Put a run that has ended back into the queue, also one that did not come from it. Raises RunError."""
+    begin(run, gpus=read_dispatch(run).gpus or "auto")
 
 
 def _update(run: RunDirectory, **fields: Any) -> None:
@@ -309,12 +320,21 @@ def dispatcher_pid() -> int | None:
     return record["pid"] if os_process.is_alive(record.get("pid"), record.get("pid_started")) else None
 
 
-def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int) -> None:
+def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dispatch) -> None:
     with locked():
         for run in runs:
             if entry_of(run) is not None:
                 raise NothingToStart(f"{run.id} is queued already: rbp queue")
-            write_entry(new_entry(run, after=read_run_json(run).attempt, retries=retries, pool=pool, takes=takes))
+            write_entry(
+                new_entry(
+                    run,
+                    after=read_run_json(run).attempt,
+                    retries=dispatch.retries,
+                    pool=pool,
+                    takes=takes,
+                    priority=dispatch.priority,
+                )
+            )
             mark_queued(run, WAITS)
 
 

@@ -63,6 +63,12 @@ Retries = Annotated[
         show_default=False,
     ),
 ]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        "--priority", metavar="N", help="In the queue, before all runs of a lower one (default 0).", show_default=False
+    ),
+]
 Nproc = Annotated[
     int | None,
     typer.Option("--nproc", metavar="N", min=1, help="Processes per node; they share every batch.", show_default=False),

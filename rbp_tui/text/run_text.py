@@ -1,5 +1,6 @@
 """Names and status signs of runs, shared by commands, live view and dashboard."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_NAME, one_line
@@ -9,6 +10,10 @@ from rbp_tui.text import format as fmt
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from rbp_engine.run.queue.positions import DeviceUse, QueuedRun
+
+# Of the devices that somebody has, this many are named.
+MOST_HOLDERS = 8
 # Style words by meaning, as in docs/design-language.md.
 LIVE, DONE, ATTENTION, FAILED, UNAVAILABLE = "cyan", "green", "yellow", "red", "dim"
 STYLES = {
@@ -69,3 +74,29 @@ def short_id(summary: Summary) -> str:
 def short(run_id: str) -> str:
     """`short_id` of an id."""
     return run_id[-4:] if run_id[-5:-4] == "-" else run_id
+
+
+def where_queued(queued: "QueuedRun") -> str:
+    """Where a run of the queue runs; of a waiting one its priority, if it has one, and what it waits for."""
+    if not queued.position:
+        return f"on {', '.join(queued.devices)}" if queued.devices else ""
+    return f"priority {queued.priority} · {_waits_for(queued)}" if queued.priority else _waits_for(queued)
+
+
+def _waits_for(queued: "QueuedRun") -> str:
+    if queued.paused:
+        return "paused"
+    if queued.starts:
+        return queued.verdict.reason if queued.restarted else "starts in a moment"
+    if queued.behind:
+        return f"behind {', '.join(map(short, queued.behind))}"
+    held = ", ".join(f"{short(run)} has {device}" for device, run in queued.held.items())
+    return held if queued.takes == 1 else f"needs {queued.takes}; {held}"
+
+
+def device_counts(uses: "Sequence[DeviceUse]") -> str:
+    """How many devices are free, and who has the others."""
+    taken = [f"{short(use.run) or use.others} has {use.name}" for use in uses if not use.free]
+    more = f", and {len(taken) - MOST_HOLDERS} more" if len(taken) > MOST_HOLDERS else ""
+    count = f"{len(uses) - len(taken)} of {len(uses)} devices free"
+    return f"{count}: {', '.join(taken[:MOST_HOLDERS])}{more}" if taken else count

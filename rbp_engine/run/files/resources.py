@@ -46,13 +46,14 @@ class Dispatch:
     """How a run is started: from the queue, on the devices that `gpus` selects, or at once if that is None.
 
     It is restarted up to `retries` times. `device` is that of its preset, empty if unknown, and `inexact` allows
-    another number of processes than saved the checkpoint.
+    another number of processes than saved the checkpoint. Runs of a higher `priority` start first.
     """
 
     gpus: str | None = None
     retries: int = 0
     device: str = ""
     inexact: bool = False
+    priority: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}

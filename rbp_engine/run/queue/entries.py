@@ -53,10 +53,15 @@ class Entry:
         return host_directory(make=False) / QUEUE / self.name
 
     @property
+    def stamp(self) -> int:
+        """Its place, in nanoseconds since the epoch."""
+        stamp = self.name.partition("-")[0]
+        return self.place or (int(stamp) if stamp.isdecimal() and stamp.isascii() else 0)
+
+    @property
     def order(self) -> tuple[int, int, str]:
         """Sorts entries: the first is the first to start."""
-        stamp = self.name.partition("-")[0]
-        return -self.priority, self.place or (int(stamp) if stamp.isdecimal() else 0), self.name
+        return -self.priority, self.stamp, self.name
 
     def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""

@@ -10,7 +10,7 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.devices import Device, pool_of_this_machine
 from rbp_engine.run.queue.entries import Entry, entries
 from rbp_engine.run.queue.observe import Recollection, busy_cards, job_of, keys_of, others_on, pause_file, world
-from rbp_engine.run.queue.schedule import Action, Wait, Waits, decide
+from rbp_engine.run.queue.schedule import Action, Start, Wait, Waits, decide
 from rbp_engine.run.status.status import Verdict, judge
 
 
@@ -21,7 +21,7 @@ class QueuedRun:
     `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
     claimed. It `takes` this many of the `pool` devices that it may use. `behind` names the runs ahead of a waiting one
     that wait for the same devices, `held` the holder of each taken device of its pool. `paused`: it is held back,
-    itself or by a pause of the whole queue.
+    itself or by a pause of the whole queue. `starts`: it has what it needs. `restarted`: that is after a fault.
     """
 
     run: RunDirectory
@@ -34,6 +34,8 @@ class QueuedRun:
     held: dict[str, str] = field(default_factory=dict)
     priority: int = 0
     paused: bool = False
+    starts: bool = False
+    restarted: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,24 @@ class DeviceUse:
 
 
 def queued_runs() -> list[QueuedRun]:
-    """Every run that is waiting or monitored on this host, in queue order, as the dispatcher would decide now."""
+    """Every run that is monitored or waits on this host, as the dispatcher would decide now: the waiting ones last, the
+    first to start first."""
     known = entries()
     busy = others_on(keys_of(known), _cards(_devices_of(known)))
     claimed = claims.holders()
     memory = Recollection()
     actions = decide(world([job_of(entry, memory, claimed) for entry in known], busy))
     everything = pause_file().exists()
+    given = {key: one.job.run for one in actions if isinstance(one, Start) for key in one.devices}
     found: list[QueuedRun] = []
     position = 0
     for entry, action in zip(known, actions, strict=True):
         verdict = judge(entry.run)
         waits = verdict.status == "queued"
         position += waits
-        holders = {str(one): _holder(claimed, one.key) or busy.get(one.key, "") for one in entry.devices}
+        taken = given | claimed
+        holders = {str(one): _holder(taken, one.key) or busy.get(one.key, "") for one in entry.devices}
+        claims_all = 0 < entry.takes == len(action.job.claimed)
         found.append(
             QueuedRun(
                 entry.run,
@@ -77,9 +83,11 @@ def queued_runs() -> list[QueuedRun]:
                 {device: holder for device, holder in holders.items() if holder} if waits else {},
                 entry.priority,
                 waits and (everything or entry.paused),
+                waits and (isinstance(action, Start) or claims_all),
+                entry.retried > 0,
             )
         )
-    return found
+    return sorted(found, key=lambda queued: queued.position)
 
 
 def device_uses() -> list[DeviceUse]:

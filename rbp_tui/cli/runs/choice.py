@@ -41,6 +41,7 @@ ResumableRun = Annotated[str, _one(completion.resumable_runs)]
 Runs = Annotated[list[str], _several(completion.runs_or_query)]
 SomeRuns = Annotated[list[str] | None, _several(completion.runs_or_query)]
 ArchivedRuns = Annotated[list[str], _several(completion.archived_runs)]
+ResumableRuns = Annotated[list[str], _several(completion.resumable_runs)]
 QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

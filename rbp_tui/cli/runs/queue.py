@@ -1,56 +1,186 @@
-"""`rbp queue`: runs that wait for a device of this host."""
+"""`rbp queue`: runs that wait for a device of this host, their order, and the devices."""
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import cell, print_json, print_rich, say
-from rbp_tui.cli.runs.choice import QueuedRuns, select
+from rbp_tui.cli.output import print_json, print_rich, say
+from rbp_tui.cli.runs.choice import QueuedRuns, ResumableRuns, select
 from rbp_tui.cli.trust import Trust, once_trusted
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from pathlib import Path
 
-    from rbp_engine.run.queue.entries import DamagedEntry
-    from rbp_engine.run.queue.positions import QueuedRun
+    from rbp_engine.run.files.layout import RunDirectory
+
+SomeQueuedRuns = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Waiting runs, or queries; without one, the whole queue.",
+        show_default=False,
+        autocompletion=completion.queued_runs,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="queue",
         cls=CommandGroup,
-        help="Show which runs wait for a device of this host, and remove runs.",
-        epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue   ·   rbp queue rm 3f2a",
+        help="Show which runs wait for a device of this host, and change their order.",
+        epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue --follow   ·   "
+        "rbp queue move 3f2a --first   ·   rbp queue pause",
         invoke_without_command=True,
     )
     group.callback()(queue)
+    group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move 3f2a 9c01 --before 77aa")(move)
+    group.command(
+        epilog="Examples:  rbp queue priority 3f2a 5   ·   rbp queue priority data:cifar10 -1",
+        context_settings={"ignore_unknown_options": True},
+    )(priority)
+    group.command(epilog="Examples:  rbp queue pause   ·   rbp queue pause 3f2a")(pause)
+    group.command(epilog="Examples:  rbp queue go   ·   rbp queue go 3f2a")(go)
+    group.command(epilog="Examples:  rbp queue retry 3f2a   ·   rbp queue retry 'status:failed age<1d'")(retry)
     group.command(epilog="Examples:  rbp queue rm 3f2a   ·   rbp queue rm 'status:queued data:cifar10'")(rm)
+    group.command(epilog="Examples:  rbp queue devices   ·   rbp queue devices --json")(devices)
     app.add_typer(group)
 
 
-def queue(context: typer.Context, as_json: Json = False) -> None:
-    """Show which runs wait for a device of this host and why, and which run on one."""
+def queue(
+    context: typer.Context,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on showing it until nothing waits or runs; in lines if piped.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show which runs wait for a device of this host and why, which run on one, and which devices are free."""
     if context.invoked_subcommand is not None:
         return
-    from rbp_engine.run.queue.entries import damaged_entries
+    from rbp_engine.run.start import ensure_dispatcher
+    from rbp_tui.cli.runs.queue_view import Look, follow_queue, queue_table
+
+    if follow:
+        follow_queue(as_json=as_json)
+        return
+    ensure_dispatcher()
+    look = Look.now()
+    if as_json:
+        print_json(look.as_plain())
+    elif look.runs or look.damaged:
+        print_rich(queue_table(look))
+    else:
+        say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
+        if look.paused:
+            say("it is [bold]paused[/]: what is added does not start before rbp queue go")
+
+
+def devices(as_json: Json = False) -> None:
+    """Show the devices that runs of this host can get: which are free, and who has the others."""
+    from rbp_engine.run.queue.positions import device_uses
+    from rbp_tui.cli.runs.queue_view import device_as_plain, device_table
+
+    uses = device_uses()
+    if as_json:
+        free = sum(use.free for use in uses)
+        print_json({"free": free, "taken": len(uses) - free, "devices": [device_as_plain(use) for use in uses]})
+    else:
+        print_rich(device_table(uses))
+
+
+def move(
+    runs: QueuedRuns,
+    first: Annotated[bool, typer.Option("--first", help="Before all others.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="Behind all others.")] = False,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            "--before", metavar="OTHER", help="Directly before this waiting run.", autocompletion=completion.queued_runs
+        ),
+    ] = None,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Move waiting runs in the queue; where they go they get the priority of that place."""
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.queue import arrange
+
+    if first + last + (before is not None) != 1:
+        raise typer.BadParameter("say where: --first, --last, or --before OTHER")
+    chosen = _waiting(runs, runs_dir)
+    if before is not None:
+        others = _waiting([before], runs_dir)
+        if len(others) > 1:
+            raise RunError(f"--before {before} names {len(others)} runs: name one")
+        arrange.move_before(chosen, others[0])
+        say("moved {} before {}", _named(chosen), others[0].id)
+        return
+    (arrange.move_first if first else arrange.move_last)(chosen)
+    say("moved {} to the {}", _named(chosen), "front" if first else "end")
+
+
+def priority(
+    runs: QueuedRuns,
+    number: Annotated[
+        int,
+        typer.Argument(metavar="N", help="Higher starts first; 0 is the default, below 0 behind.", show_default=False),
+    ],
+    runs_dir: RunsDir = None,
+) -> None:
+    """Set the priority of waiting runs: those of a higher one start first."""
+    from rbp_engine.run.queue import arrange
+
+    chosen = _waiting(runs, runs_dir)
+    arrange.set_priority(chosen, number)
+    say("{}: priority {}", _named(chosen), number)
+
+
+def pause(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
+    """Start nothing more, or pass some runs over, until rbp queue go. Runs that have started go on."""
+    from rbp_engine.run.queue import arrange
+
+    if runs:
+        chosen = _waiting(runs, runs_dir)
+        arrange.pause(chosen)
+        say("paused {}; rbp queue go {} ends it", _named(chosen), " ".join(run.id[-4:] for run in chosen))
+        return
+    already = "" if arrange.pause_all() else " already"
+    say("the queue of this host is paused{}; what runs goes on, and rbp queue go ends it", already)
+
+
+def go(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
+    """End a pause: of the whole queue, or of these runs."""
+    from rbp_engine.run.queue import arrange
     from rbp_engine.run.queue.positions import queued_runs
     from rbp_engine.run.start import ensure_dispatcher
 
-    ensure_dispatcher()
-    runs, damaged = queued_runs(), damaged_entries()
-    if as_json:
-        print_json([as_plain(run) for run in runs] + [damaged_as_plain(entry) for entry in damaged])
-    elif runs or damaged:
-        print_rich(queue_table(runs, damaged))
+    if runs:
+        chosen = _waiting(runs, runs_dir)
+        arrange.go_on(chosen)
+        say("{} may start", _named(chosen))
+        if arrange.is_paused():
+            say("but the whole queue is paused: rbp queue go")
     else:
-        say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
+        say("the queue goes on" if arrange.go_on_all() else "the queue of this host is not paused")
+        if left := sum(run.paused for run in queued_runs()):
+            say("{} of its runs are paused themselves: rbp queue", left)
+    ensure_dispatcher()
+
+
+def retry(runs: ResumableRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None:
+    """Put runs that failed, or ended before their end, back into the queue; they go on from their checkpoints."""
+    from rbp_engine.run.start import requeue
+
+    for run in select(runs, runs_dir):
+        once_trusted(functools.partial(requeue, run), trust=trust)
+        say("{} is in the queue again", run.id)
 
 
 def rm(runs: QueuedRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None:
-    """Remove waiting runs and damaged entries from the queue; rbp resume puts runs back."""
+    """Remove waiting runs and damaged entries from the queue; rbp queue retry puts runs back."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue.transitions import discard, withdraw
     from rbp_engine.run.status.status import judge
@@ -60,7 +190,7 @@ def rm(runs: QueuedRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None
         for run_id in discarded:
             say("removed the damaged entry of {} from the queue", run_id)
         try:
-            chosen = select([word], runs_dir)
+            chosen = _waiting([word], runs_dir)
         except RunError:
             if not discarded:
                 raise
@@ -72,67 +202,17 @@ def rm(runs: QueuedRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None
                 raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
 
 
-def as_plain(queued: "QueuedRun") -> dict[str, object]:
-    """A run of the queue for JSON."""
-    return {
-        "id": queued.run.id,
-        "path": str(queued.run.path),
-        "position": queued.position or None,
-        "status": queued.verdict.status,
-        "devices": queued.devices,
-        "takes": queued.takes,
-        "behind": queued.behind,
-        "held": queued.held,
-    }
+def _waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":
+    """The runs that references and queries name: those of the queue first, whatever runs directory they are in."""
+    from rbp_engine.run.queue.entries import entries
+
+    known = [entry.run for entry in entries()]
+    found: dict[RunDirectory, None] = {}
+    for word in words:
+        here = [run for run in known if word in (run.id, run.id[-4:])]
+        found |= dict.fromkeys(here if len(here) == 1 else select([word], runs_dir))
+    return list(found)
 
 
-def damaged_as_plain(entry: "DamagedEntry") -> dict[str, object]:
-    """A damaged entry for JSON; the other values of its run are unknown."""
-    return {
-        "id": entry.id,
-        "path": str(entry.path),
-        "position": None,
-        "status": "damaged",
-        "reason": entry.why,
-        "devices": [],
-        "takes": 0,
-        "behind": [],
-        "held": {},
-    }
-
-
-def queue_table(runs: "list[QueuedRun]", damaged: "list[DamagedEntry]") -> "Table":
-    """One row per run: its position, or where it runs; and per damaged entry: what is wrong with it."""
-    from rich.table import Table
-
-    from rbp_engine.run.files.summary import read_summary
-    from rbp_tui.text.run_text import status_text, title
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("", justify="right")
-    table.add_column("run", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for queued in runs:
-        summary = read_summary(queued.run)
-        named = title(summary) if summary else queued.run.id
-        table.add_row(str(queued.position or ""), cell(named), status_text(queued.verdict.status), cell(_where(queued)))
-    for entry in damaged:
-        table.add_row("", cell(entry.id), status_text("damaged"), cell(f"{entry.why}: rbp queue rm {entry.id}"))
-    return table
-
-
-def _where(queued: "QueuedRun") -> str:
-    """Where it runs, or what it waits for."""
-    from rbp_tui.text.run_text import short
-
-    if not queued.position:
-        return f"on {', '.join(queued.devices)}" if queued.devices else ""
-    if queued.devices:
-        return queued.verdict.reason  # it keeps them until it starts again
-    if queued.behind:
-        return f"behind {', '.join(map(short, queued.behind))}"
-    if queued.pool - len(queued.held) >= queued.takes:
-        return "starts in a moment"
-    held = ", ".join(f"{short(run)} has {device}" for device, run in queued.held.items())
-    return held if queued.takes == 1 else f"needs {queued.takes}; {held}"
+def _named(runs: "list[RunDirectory]") -> str:
+    return runs[0].id if len(runs) == 1 else f"{len(runs)} runs"

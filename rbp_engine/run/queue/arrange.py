@@ -1,0 +1,145 @@
+"""What a user changes in the queue: the order of waiting runs, their priority, and pauses."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue.entries import Entry, entries, write_entry
+from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.queue.observe import pause_file
+from rbp_engine.run.status.status import judge
+
+MOST_PRIORITY = 1000
+_SECOND = 10**9
+# Between runs whose places leave no room between them.
+_APART = 10**6
+
+
+def check_priority(priority: int) -> None:
+    """Raise RunError for a priority beyond MOST_PRIORITY, in either direction."""
+    if abs(priority) > MOST_PRIORITY:
+        raise RunError(f"priority {priority}: expected a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}")
+
+
+def is_paused() -> bool:
+    """Whether the whole queue is paused."""
+    return pause_file().exists()
+
+
+def pause_all() -> bool:
+    """Start nothing more until `go_on_all`; runs that have started go on. False if the queue was paused already."""
+    host_directory()
+    try:
+        pause_file().touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def go_on_all() -> bool:
+    """End the pause of the whole queue; False if there was none. Runs that are paused themselves stay so."""
+    try:
+        pause_file().unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def pause(runs: Sequence[RunDirectory]) -> None:
+    """Pass these waiting runs over until `go_on`. Raises RunError, and changes nothing, if one is not waiting."""
+    _change(runs, lambda entry: replace(entry, paused=True))
+
+
+def go_on(runs: Sequence[RunDirectory]) -> None:
+    """End the pause of these runs. Raises RunError, and changes nothing, if one is not waiting."""
+    _change(runs, lambda entry: replace(entry, paused=False))
+
+
+def set_priority(runs: Sequence[RunDirectory], priority: int) -> None:
+    """Put these waiting runs before all of a lower priority.
+
+    Raises RunError, and changes nothing, if one is not waiting.
+    """
+    check_priority(priority)
+    _change(runs, lambda entry: replace(entry, priority=priority))
+
+
+def move_first(runs: Sequence[RunDirectory]) -> None:
+    """Put waiting runs before all others, in this order; they get the highest priority that one has.
+
+    Raises RunError, and changes nothing, if one is not waiting.
+    """
+    with locked():
+        moved, others = _apart(runs)
+        for entry in reversed(moved):
+            level = max((one.priority for one in (*moved, *others)), default=0)
+            least = min((one.stamp for one in others if one.priority == level), default=time.time_ns())
+            others.append(_put(entry, level, least - _SECOND))
+
+
+def move_last(runs: Sequence[RunDirectory]) -> None:
+    """Put waiting runs behind all others, in this order; they get the lowest priority that one has.
+
+    Raises RunError, and changes nothing, if one is not waiting.
+    """
+    with locked():
+        moved, others = _apart(runs)
+        for entry in moved:
+            level = min((one.priority for one in (*moved, *others)), default=0)
+            most = max((one.stamp for one in others if one.priority == level), default=0)
+            others.append(_put(entry, level, max(most + 1, time.time_ns())))
+
+
+def move_before(runs: Sequence[RunDirectory], other: RunDirectory) -> None:
+    """Put waiting runs directly before another one, in this order; they get its priority.
+
+    Raises RunError, and changes nothing, if one of all these is not waiting.
+    """
+    if other in runs:
+        raise RunError(f"{other.id} cannot be moved before itself")
+    with locked():
+        moved, others = _apart(runs)
+        target = next((entry for entry in others if entry.run.path == other.path.resolve()), None)
+        if target is None:
+            raise _not_waiting(other)
+        level = [entry for entry in others if entry.priority == target.priority]
+        place = level.index(target)
+        order = [*level[:place], *moved, *level[place:]]
+        before = level[place - 1].stamp if place else target.stamp - _SECOND
+        step = (target.stamp - before) // (len(moved) + 1)
+        if step:
+            for number, entry in enumerate(moved, start=1):
+                _put(entry, target.priority, before + number * step)
+            return
+        for number, entry in enumerate(reversed(order)):
+            _put(entry, target.priority, level[-1].stamp - number * _APART)
+
+
+def _change(runs: Sequence[RunDirectory], changed: Callable[[Entry], Entry]) -> None:
+    with locked():
+        for entry in _apart(runs)[0]:
+            write_entry(changed(entry))
+
+
+def _apart(runs: Sequence[RunDirectory]) -> tuple[list[Entry], list[Entry]]:
+    """The entries of these runs, in their order, and those of all other waiting runs, in that of the queue."""
+    waiting = {entry.run.path: entry for entry in entries() if judge(entry.run).status == "queued"}
+    moved: list[Entry] = []
+    for run in runs:
+        entry = waiting.pop(run.path.resolve(), None)
+        if entry is None:
+            raise _not_waiting(run)
+        moved.append(entry)
+    return moved, list(waiting.values())
+
+
+def _put(entry: Entry, priority: int, place: int) -> Entry:
+    put = replace(entry, priority=priority, place=place)
+    write_entry(put)
+    return put
+
+
+def _not_waiting(run: RunDirectory) -> RunError:
+    return RunError(f"{run.id} does not wait in the queue of this host, it is {judge(run).status}: rbp queue")

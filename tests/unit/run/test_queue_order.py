@@ -1,0 +1,170 @@
+"""The order of the queue: priorities, moves and pauses, and that nobody overtakes within a priority."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.queue import arrange
+from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.entries import entries, new_entry, write_entry
+from rbp_engine.run.queue.positions import device_uses, queued_runs
+from rbp_engine.run.queue.schedule import GiveBack, Job, Start, Wait, Waits, World, decide
+
+MakeRun = Callable[..., RunDirectory]
+POOL = Pool((Device("cpu-0"), Device("cpu-1")), 1)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def waiting(make_run: MakeRun) -> Callable[..., list[RunDirectory]]:
+    """Queue runs of these names, with priorities if given."""
+
+    def queue(*names: str, **priorities: int) -> list[RunDirectory]:
+        runs = [make_run(name, status="queued") for name in names]
+        for run in runs:
+            write_entry(
+                new_entry(run, after=0, retries=0, pool=POOL, takes=1, priority=priorities.get(run.path.name, 0))
+            )
+        return runs
+
+    return queue
+
+
+def order() -> str:
+    return "".join(entry.run.id for entry in entries())
+
+
+def test_a_higher_priority_comes_first_and_a_later_run_behind_all_of_its_own(waiting: Callable[..., object]) -> None:
+    waiting("a", "b", "c", "d", b=1, d=-1)
+    assert order() == "bacd"
+    waiting("e", e=1)
+    assert order() == "beacd"
+
+
+def test_an_entry_of_an_earlier_version_has_the_place_of_its_name(waiting: Callable[..., object]) -> None:
+    waiting("a", "b", "c")
+    for entry in entries():
+        older = read_json(entry.path)
+        for field in ("priority", "place", "paused"):
+            del older[field]
+        write_json(entry.path, older)
+    assert order() == "abc"
+    assert [entry.priority for entry in entries()] == [0, 0, 0]
+
+
+def test_runs_are_moved_to_the_front_the_end_and_before_others(waiting: Callable[..., list[RunDirectory]]) -> None:
+    a, b, c, d = waiting("a", "b", "c", "d")
+    arrange.move_first([c, d])
+    assert order() == "cdab"
+    arrange.move_last([c])
+    assert order() == "dabc"
+    arrange.move_before([c, d], b)
+    assert order() == "acdb"
+    arrange.set_priority([b], 3)
+    assert order() == "bacd"
+    arrange.move_before([d], b)  # and it gets its priority, or it would not stand there
+    assert order() == "dbac"
+    arrange.move_first([a])
+    assert order() == "adbc"
+    arrange.move_last([a])
+    assert order() == "dbca"
+    waiting("e")
+    assert order() == "dbcae"
+
+
+def test_a_run_stands_directly_before_another_however_many_moves_there_were(
+    waiting: Callable[..., list[RunDirectory]],
+) -> None:
+    runs = {run.id: run for run in waiting("a", "b", "c", "d")}
+    draw = random.Random(5)
+    for _ in range(60):
+        one, other = draw.sample("abcd", 2)
+        expected = order().replace(one, "").replace(other, one + other)
+        arrange.move_before([runs[one]], runs[other])
+        assert order() == expected
+
+
+def test_places_without_room_between_them_are_made_anew(waiting: Callable[..., list[RunDirectory]]) -> None:
+    a, b, _, d = waiting("a", "b", "c", "d")
+    for turn in range(40):  # each halves the room before d
+        arrange.move_before([(a, b)[turn % 2]], d)
+        assert order() == ("bcad" if turn == 0 else "cbad" if turn % 2 == 0 else "cabd")
+
+
+def test_a_run_that_does_not_wait_is_not_moved_and_nothing_else_is(
+    waiting: Callable[..., list[RunDirectory]], make_run: MakeRun
+) -> None:
+    a, b = waiting("a", "b")
+    ended = make_run("ended", status="completed")
+    for change in (
+        lambda: arrange.move_first([b, ended]),
+        lambda: arrange.move_before([b], ended),
+        lambda: arrange.set_priority([b, ended], 1),
+        lambda: arrange.pause([b, ended]),
+    ):
+        with pytest.raises(RunError, match="ended does not wait in the queue of this host, it is completed"):
+            change()
+    with pytest.raises(RunError, match="before itself"):
+        arrange.move_before([a, b], b)
+    with pytest.raises(RunError, match="from -1000 to 1000"):
+        arrange.set_priority([b], 1001)
+    assert order() == "ab" and not any(entry.paused for entry in entries())
+
+
+def test_pauses_are_shown_and_end(waiting: Callable[..., list[RunDirectory]]) -> None:
+    a = waiting("a", "b", "c")[0]
+    arrange.pause([a])
+    assert [(one.run.id, one.paused, one.starts) for one in queued_runs()] == [
+        ("a", True, False),
+        ("b", False, True),
+        ("c", False, True),
+    ]
+    assert arrange.pause_all() and not arrange.pause_all()
+    assert [one.paused for one in queued_runs()] == [True] * 3
+    assert arrange.go_on_all() and not arrange.go_on_all()
+    arrange.go_on([a])
+    assert [one.starts for one in queued_runs()] == [True, True, False]
+    assert queued_runs()[2].held == {"cpu 0": "a", "cpu 1": "b"}
+    assert {use.name for use in device_uses() if use.free} >= {"cpu 0", "cpu 1"}
+
+
+JOBS = st.builds(
+    Job,
+    name=st.just(""),
+    run=st.just(""),
+    devices=st.lists(st.sampled_from("abc"), min_size=1, unique=True).map(tuple),
+    takes=st.integers(1, 3),
+    paused=st.booleans(),
+    starter=st.booleans(),
+    tried=st.sampled_from([None, 0.0, 99.0]),
+)
+
+
+@given(jobs=st.lists(JOBS, max_size=6), busy=st.frozensets(st.sampled_from("abc")), paused=st.booleans())
+def test_no_job_gets_a_device_that_one_before_it_waits_for(jobs: list[Job], busy: frozenset[str], paused: bool) -> None:
+    jobs = [Job(**(vars(job) | {"name": str(number), "run": str(number)})) for number, job in enumerate(jobs)]
+    actions = decide(World(1e9, 100.0, tuple(jobs), {}, dict.fromkeys(busy, "bob"), paused))
+    assert [action.job for action in actions] == jobs
+    given_out: list[str] = []
+    waited_for: set[str] = set()
+    for action in actions:
+        if isinstance(action, Start):
+            assert len(set(action.devices)) == action.job.takes and not action.job.paused and not paused
+            assert not waited_for & set(action.devices)
+            given_out += action.devices
+        elif isinstance(action, Wait) and action.why is Waits.DEVICES:
+            waited_for |= set(action.job.devices)
+        else:
+            assert isinstance(action, (Wait, GiveBack))
+    assert len(given_out) == len(set(given_out)) and not set(given_out) & busy
