@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
-from rbp_engine.report.settings import settings
+from rbp_engine.printable import one_line
+from rbp_engine.report.settings import SEED, settings
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.store.run_settings import read_settings
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -25,13 +27,14 @@ class RecordedRun:
     """A run with everything in its folder that describes it.
 
     `held_out`: the best epoch was chosen on held-out data, not on the test set. `settings` are the result fields of its
-    preset except the seed, by dotted key; `origin` is its `run.json`.
+    preset except the seed, by dotted key; `origin` is its `run.json`. `preset` is None of a run that another program
+    trains without one, and `settings` are those that it was given.
     """
 
     run: RunDirectory
     summary: Summary
     verdict: Verdict
-    preset: "Preset"
+    preset: "Preset | None"
     settings: dict[str, Any]
     origin: RunJson
     held_out: bool
@@ -54,6 +57,7 @@ class RecordedRun:
 class ReportedRun(RecordedRun):
     """A run that counts in a report. `last` and `best` are top-1 fractions, measured on the test set."""
 
+    preset: "Preset"
     last: float
     best: float | None
 
@@ -120,6 +124,8 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
     summary = read_summary(run)
     if summary is None or not _is_sound(summary):
         return ExcludedRun(run.id, "summary.json is missing or damaged")
+    if summary.program and not summary.preset:
+        return _of_another_program(run, summary)
     try:
         preset = read_resolved(run.preset_toml)
     except PresetError as error:
@@ -136,11 +142,19 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
     )
 
 
+def _of_another_program(run: RunDirectory, summary: Summary) -> RecordedRun:
+    """The records of a run that was given settings of any kind; those whose names presets have keep them."""
+    known = {key: value for section in read_settings(run).sections for key, value in section.items() if key != SEED}
+    return RecordedRun(run, summary, judge(run, summary), None, known, read_run_json(run), held_out=False)
+
+
 def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | ExcludedRun:
     recorded = read_recorded(run)
     if isinstance(recorded, ExcludedRun):
         return recorded
     summary, verdict = recorded.summary, recorded.verdict
+    if summary.program or recorded.preset is None:
+        return ExcludedRun(run.id, f"trained by another program, {one_line(summary.program)}: no result of rbp")
     if verdict.status != "completed" and not include_unfinished:
         return ExcludedRun(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.

@@ -162,7 +162,7 @@ def _epoch_s(one: RecordedRun) -> float | None:
 
 
 def _samples_per_s(one: RecordedRun) -> float | None:
-    if not (one.summary.step and one.summary.trained_s):
+    if not (one.summary.step and one.summary.trained_s) or one.preset is None:
         return one.summary.samples_per_s
     return one.preset.data.batch_size * one.summary.step / one.summary.trained_s
 
@@ -179,12 +179,12 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
 
 def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[str]:
     """Label, method and T of each experiment, and other differing settings if they are few."""
-    tables = [members[0].settings for members in groups]
-    others = [key for key in differing(tables) if key not in IN_TITLE] if tables else []
+    others = [key for key in _differing_settings(groups) if key not in IN_TITLE]
     titles = []
     for members in groups:
         first = members[0].summary
-        words = [one_line(first.described), method(first.method), f"T={first.timesteps}"]
+        words = [one_line(first.described), *([method(first.method)] if first.method else [])]
+        words += [f"T={first.timesteps}"] if first.timesteps else []
         if len(others) <= TITLE_SETTINGS:
             shown = first.label.split(" · ")
             words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in shown})
@@ -214,10 +214,23 @@ def _notes(members: Sequence[RecordedRun]) -> Iterable[str]:
 
 def _differences(groups: Sequence[Sequence[RecordedRun]]) -> Iterable[Difference]:
     settings = [members[0].settings for members in groups]
-    yield from (_difference(key, "result", settings) for key in differing(settings)) if settings else ()
+    yield from (_difference(key, "result", settings) for key in _differing_settings(groups))
     merged = [_merged([conditions(one) for one in members]) for members in groups]
     for key in differing(merged) if merged else ():
         yield _difference(key, "cost" if "." in key else "conditions", merged)
+
+
+def _differing_settings(groups: Sequence[Sequence[RecordedRun]]) -> list[str]:
+    """The settings in which experiments differ. What another program was not given may be as in the others or not."""
+    if not groups:
+        return []
+    tables = [members[0].settings for members in groups]
+    given = [table for table, members in zip(tables, groups, strict=True) if members[0].preset is None]
+    return [
+        key
+        for key in differing(tables)
+        if any(key in table for table in given) or all(key in table for table in tables)
+    ]
 
 
 def _difference(key: str, role: str, tables: Sequence[dict[str, Any]]) -> Difference:

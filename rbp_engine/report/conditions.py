@@ -32,7 +32,8 @@ def conditions(entry: RecordedRun) -> dict[str, str]:
         "python": origin.python or None,
     }
     known |= {name: origin.packages.get(name) for name in PACKAGES}
-    known |= settings(entry.preset, "cost")
+    if entry.preset is not None:
+        known |= settings(entry.preset, "cost")
     return {name: one_line(str(value)) for name, value in known.items() if value is not None}
 
 

@@ -9,6 +9,8 @@ from rbp_engine.preset import fields
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
+SEED = "run.seed"
+
 
 def settings(preset: "Preset", role: str = "result") -> dict[str, Any]:
     """The fields of one role by dotted key, without the seed; a field that is a table stays one value."""
@@ -24,7 +26,7 @@ def differing(tables: Sequence[dict[str, Any]]) -> list[str]:
 
 @functools.cache
 def _keys(role: str) -> tuple[str, ...]:
-    return tuple(info.key for info in fields() if info.role == role and info.key != "run.seed" and "[]" not in info.key)
+    return tuple(info.key for info in fields() if info.role == role and info.key != SEED and "[]" not in info.key)
 
 
 def _at(values: dict[str, Any], key: str) -> Any:

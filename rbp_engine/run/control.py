@@ -16,7 +16,7 @@ from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
 from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.stop_request import StopRequest, write_stop_request
-from rbp_engine.run.files.summary import write_status
+from rbp_engine.run.files.summary import read_summary, write_status
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status import processes
@@ -82,6 +82,12 @@ def kill(run: RunDirectory) -> Verdict:
     if withdraw(run):
         return judge(run)
     verdict = judge(run)
+    summary, attempt = read_summary(run), last_attempt(run)
+    if verdict.live and summary is not None and summary.program and attempt is not None:
+        raise RunError(
+            f"{run.id} is trained by {summary.program}, which rbp has not started and does not kill: rbp stop {run.id} "
+            f"asks it to end, and on {attempt.host} it is process {attempt.pid}"
+        )
     if verdict.status not in ("lost",) and not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
     hosts = [one.host for one in multinode.launchers(run) if one.host]

@@ -12,7 +12,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json
-from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.files.summary import load_summary, read_summary
 from rbp_engine.settings.machine import runs_directory
 
 MOST_RUNS = 1000
@@ -53,8 +53,13 @@ class LaunchRequest:
     def like(cls, run: RunDirectory) -> "LaunchRequest":
         """A request to repeat a run, with the settings and the user's code saved in it, and the same resources.
 
-        Raises RunError if run.json is damaged.
+        Raises RunError if run.json is damaged, or if the settings of another program's run are no preset.
         """
+        summary = read_summary(run)
+        if summary is not None and summary.program and not summary.preset:
+            raise RunError(
+                f"{run.id} was trained by another program, {summary.program}, and its settings are no preset"
+            )
         dispatch, resources = read_dispatch(run), replace(read_run_json(run).resources, devices=())
         return cls(
             str(run.preset_toml),

@@ -217,6 +217,7 @@ def begin(
     Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `patience_s` and the other RunErrors are
     those of `launch.start`.
     """
+    refuse_other_program(run)
     trust.require_place(run.path.parent)
     if resources is None:
         resources = read_run_json(run).resources
@@ -253,6 +254,15 @@ def begin(
 def requeue(run: RunDirectory) -> None:
     """Put a run that has ended back into the queue, also one that did not come from it. Raises RunError."""
     begin(run, gpus=read_dispatch(run).gpus or "auto")
+
+
+def refuse_other_program(run: RunDirectory) -> None:
+    """Raise RunError for a run that another program trains, which rbp cannot start."""
+    summary = read_summary(run)
+    if summary is not None and summary.program:
+        raise RunError(
+            f"{run.id} was trained by another program, {summary.program}, which rbp cannot start: start it again"
+        )
 
 
 def _update(run: RunDirectory, **fields: Any) -> None:

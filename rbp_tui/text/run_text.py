@@ -59,11 +59,24 @@ def status_text(status: str) -> "Text":
 
 def title(summary: Summary) -> str:
     """A run in one line: label, method, T, seed and the end of its id."""
-    name = f" · {summary.name}" if summary.name else ""
-    return (
-        f"{summary.described} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
-        f"{name} · {short_id(summary)}"
-    )
+    return " · ".join([*what(summary), *([summary.name] if summary.name else []), short_id(summary)])
+
+
+def what(summary: Summary) -> list[str]:
+    """Label, method, T and seed in words; method and T are not known of everything that other programs train."""
+    method = [fmt.method(summary.method)] if summary.method else []
+    timesteps = [f"T={summary.timesteps}"] if summary.timesteps else []
+    return [summary.described, *method, *timesteps, f"seed {summary.seed}"]
+
+
+def timesteps_text(summary: Summary) -> str:
+    """T; a dash if it is not known."""
+    return str(summary.timesteps or "–")
+
+
+def epochs_text(summary: Summary) -> str:
+    """The epochs that are done, of how many; of another program's run that may not be known."""
+    return f"{summary.epoch}/{summary.epochs or '?'}"
 
 
 def short_id(summary: Summary) -> str:

@@ -53,13 +53,16 @@ class RunStart:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Training over the last `train.log_every` steps; `step_ms` contains `data_ms`, both per step."""
+    """Training over the last `train.log_every` steps; `step_ms` contains `data_ms`, both per step.
+
+    `lr` is None where another program trains and has not said it.
+    """
 
     kind: ClassVar[str] = "metrics"
     epoch: int
     loss: float | None
     top1: float | None
-    lr: float
+    lr: float | None
     samples_per_s: float | None = None
     step_ms: float | None = None
     data_ms: float | None = None

@@ -59,6 +59,7 @@ class Summary:
     replaced its own. `timesteps_needed` is the smallest t whose accuracy in the newest evaluation is within half a
     percentage point of that at T; None in older runs. `cause`, a value of `run.cause.Cause`, is why the run has ended.
     `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
+    `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset`.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in
     older runs. `extended_from` is the number of epochs that the run was made for, if it was given more since; else 0.
     `host` is where the newest attempt was started, or the run was made; empty in older runs.
@@ -77,6 +78,7 @@ class Summary:
     alert: Lines = NO_TEXT
     name: str = ""
     label: str = ""
+    program: str = ""
     tags: list[str] = field(default_factory=list)
     epoch: int = 0
     epochs: int = 0

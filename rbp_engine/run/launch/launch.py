@@ -62,10 +62,11 @@ def create(
     resources: Resources | None = None,
     dispatch: Dispatch | None = None,
     sweep: SweepRecord | None = None,
+    program: str = "",
 ) -> RunDirectory:
     """Create the folder of a new run: preset, identity and summary. Leaves nothing behind if that fails.
 
-    `sweep` is the one that it belongs to.
+    `sweep` is the one that it belongs to, `program` the one that trains it, if that is not rbp.
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
@@ -73,7 +74,7 @@ def create(
         check_run_id(run_id)
     for _ in range(100):  # draw again if a run of the same second and name has the id
         run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
-        if _make(loaded, run, command, resources or Resources(), dispatch or Dispatch(), sweep):
+        if _make(loaded, run, command, resources or Resources(), dispatch or Dispatch(), sweep, program):
             return run
         if run_id is not None:
             raise RunError(_taken(run))
@@ -96,6 +97,7 @@ def _make(
     resources: Resources,
     dispatch: Dispatch,
     sweep: SweepRecord | None,
+    program: str,
 ) -> bool:
     """Create the folder of a run; False if its name is taken. Raises RunError."""
     runs = run.path.parent
@@ -107,7 +109,7 @@ def _make(
     except OSError as error:
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
     try:
-        _write(loaded, RunDirectory(hidden), run.id, command, resources, dispatch, sweep)
+        _write(loaded, RunDirectory(hidden), run.id, command, resources, dispatch, sweep, program)
         return making.publish(hidden, run)
     except OSError as error:
         raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
@@ -123,6 +125,7 @@ def _write(
     resources: Resources,
     dispatch: Dispatch,
     sweep: SweepRecord | None,
+    program: str,
 ) -> None:
     """Write preset, identity and summary of the run `run_id` into a folder."""
     from rbp_engine.preset import resolved_toml
@@ -150,6 +153,7 @@ def _write(
             name=preset.run.name,
             tags=list(preset.run.tags),
             host=socket.gethostname(),
+            program=program,
         ),
     )
     takes: dict[str, Any] = {"resources": resources.as_json()}

@@ -279,6 +279,7 @@ _FIELDS: dict[str, Field] = {
         Field("run", "text", lambda record: record.summary.called),
         Field("preset", "text", _of_summary("preset")),
         Field("name", "text", _of_summary("name")),
+        Field("program", "text", _of_summary("program")),
         Field("id", "text", lambda record: record.run.id),
         Field("experiment", "text", _of_summary("experiment")),
         Field("tag", "text", lambda record: record.tags),

@@ -16,6 +16,8 @@ Section: TypeAlias = Mapping[str, Any]
 
 _RUNS_KEPT, _SECTIONS_KEPT = 8192, 4096
 _DATA = "data.name"
+#: Settings of a run that another program trains, which presets do not have.
+OF_OTHER_PROGRAMS = "settings."
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def dotted_key(name: str) -> str | None:
     key = SHORT_NAMES.get(name, name)
     kinds = field_types()
     table, _, entry = key.rpartition(".")
+    if key.startswith(OF_OTHER_PROGRAMS):
+        return key
     known = key in kinds or key in _fields_in_lists() or (entry and kinds.get(table, "").startswith("table"))
     return key if known else None
 
@@ -106,9 +110,13 @@ def differing_settings(records: Iterable[RunRecord]) -> list[str]:
 
     def rank(key: str) -> tuple[bool, bool, int, str]:
         field = key if key in roles else key.rpartition(".")[0]
-        return roles[field] != "result", key not in short, order[field], key
+        return roles.get(field) != "result", key not in short, order.get(field, len(order)), key
 
-    known = [key for key in found if roles.get(key, roles.get(key.rpartition(".")[0])) in ("result", "cost")]
+    known = [
+        key
+        for key in found
+        if roles.get(key, roles.get(key.rpartition(".")[0])) in ("result", "cost") or key.startswith(OF_OTHER_PROGRAMS)
+    ]
     return sorted(known, key=rank)
 
 

@@ -61,10 +61,14 @@ def logs(
     """Print what the processes of a run have written: stdout, then stderr; of long ones the last 4 MiB."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.files.log_files import log_files, named_folders
+    from rbp_engine.run.files.summary import read_summary
     from rbp_engine.run.status.status import judge
 
     directory = find(run, runs_dir)
     there = log_files(directory, named_folders(directory))
+    summary = read_summary(directory)
+    if not there and summary is not None and summary.program:
+        raise RunError(f"{directory.id} is trained by {summary.program}, whose output goes where it was started")
     if rank not in there:
         raise RunError(f"{directory.id} has no log of rank {rank}; there is {', '.join(there) or 'none'}")
     parts = [_LogPrinter(path) for path in there[rank]]

@@ -57,7 +57,7 @@ def describe_run(
 
 def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
     from rbp_tui.cli.train.next_steps import next_steps
-    from rbp_tui.text.run_text import status_text
+    from rbp_tui.text.run_text import status_text, what
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {verdict.reason}" if verdict.reason else ""
@@ -73,12 +73,13 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
         status,
         *cause,
         *following,
-        (
-            "what",
-            (f"{summary.described}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
-        ),
+        ("what", ", ".join(what(summary))),
+        *([("program", f"{summary.program} trains it, not rbp")] if summary.program else []),
         ("experiment", summary.experiment[:16]),
-        ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
+        (
+            "progress",
+            f"epoch {summary.epoch} of {summary.epochs or '?'}, step {summary.step} of {summary.steps or '?'}",
+        ),
         ("last", f"{fmt.percent(summary.last.top1)} % top-1, loss {fmt.number(summary.last.loss)}"),
         ("best", f"{fmt.percent(summary.best.top1)} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
     ]

@@ -20,7 +20,7 @@ from rbp_tui.text.run_columns import (
     settings_worth_a_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, short_id, status_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short_id, status_text, timesteps_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -104,7 +104,7 @@ def trash_table(entries: "Sequence[TrashedRun]") -> "Table":
         summary = entry.summary
         known = ("–", "–", "–", "–", "–") if summary is None else (
             fmt.method(summary.method),
-            str(summary.timesteps),
+            timesteps_text(summary),
             str(summary.seed),
             status_text(summary.status),
             fmt.percent(summary.best.top1),
@@ -140,7 +140,7 @@ COLUMNS = (
     Column("run", "", 40, lambda record: record.summary.called, "run", least=18, named=True),
     Column("id", "", 40, lambda record: short_id(record.summary), "id", least=6, always=True),
     Column("method", "", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
-    Column("T", "", 5, lambda record: str(record.summary.timesteps), "T", least=5, right=True),
+    Column("T", "", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
     Column("T needed", "", 8, timesteps_needed_text, "T_needed", right=True),
     Column("seed", "", 8, lambda record: str(record.summary.seed), "seed", least=8, right=True),
     Column("processes", "", 9, lambda record: _field("processes", record), "processes", least=9, right=True),
@@ -148,7 +148,7 @@ COLUMNS = (
     Column("memory", "", 7, lambda record: fmt.gib(record.summary.mem_peak), "mem", right=True, heading="mem GiB"),
     Column("age", "", 6, lambda record: fmt.duration(time.time() - record.summary.created), "age", right=True),
     Column("tags", "", 30, lambda record: " ".join(record.tags), "tags", least=12),
-    Column("epoch", "", 11, lambda record: f"{record.summary.epoch}/{record.summary.epochs}", "epoch", least=11,
+    Column("epoch", "", 11, lambda record: epochs_text(record.summary), "epoch", least=11,
            right=True),
     Column("loss", "", 10, lambda record: fmt.number(record.summary.train.loss), "loss", least=10, right=True),
     Column("last %", "", 6, lambda record: fmt.percent(record.summary.last.top1), "last", right=True),

@@ -26,6 +26,8 @@ def next_steps(
     from rbp_tui.text.run_text import short_id
 
     reference, cause = short_id(summary), verdict.cause
+    if summary.program:  # which rbp can neither start again nor change
+        return [] if verdict.live else ["rbp ls", f"rbp runs show {reference}"]
     if verdict.status == "completed":
         other = "rate_m" if summary.method == "bptt" else "bptt"
         return ["rbp ls", f"rbp runs show {reference}", *_comparison(request, other)]

@@ -11,7 +11,7 @@ from rbp_tui.cli.train.plain_lines import sentence
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.firing_text import firing_text
-from rbp_tui.text.run_text import STYLES, status_text, title
+from rbp_tui.text.run_text import STYLES, epochs_text, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -100,7 +100,7 @@ def _progress(record: RunRecord, phase: str) -> "RenderableType":
     if eta is not None:
         figures.append(f"ETA {fmt.duration(eta)}")
     bar.add_row(
-        Text.assemble(f"epoch {summary.epoch}/{summary.epochs}", (f"  {phase}" if live and phase else "", "cyan")),
+        Text.assemble(f"epoch {epochs_text(summary)}", (f"  {phase}" if live and phase else "", "cyan")),
         ProgressBar(total=1.0, completed=done),
         "  ".join(figures),
     )

@@ -140,8 +140,12 @@ def _sentence(event: Event) -> str | None:
     if isinstance(body, RunStart):
         verb = f"resumed from {body.resumed_from}" if body.resumed_from else "started"
         processes = f", {body.world_size} processes" if body.world_size > 1 else ""
-        epochs, steps = fmt.counted(body.epochs, "epoch"), fmt.counted(body.steps_per_epoch, "step")
-        return f"{verb} on {body.device}{processes}: {epochs} of {steps}"
+        planned = [
+            fmt.counted(count, what)
+            for count, what in ((body.epochs, "epoch"), (body.steps_per_epoch, "step"))
+            if count is not None
+        ]
+        return f"{verb} on {body.device}{processes}{': ' if planned else ''}{' of '.join(planned)}"
     if isinstance(body, Validation):
         what = f"epoch {body.epoch}" if body.weights == "last" else f"{body.weights} weights"
         ema = "" if body.ema_top1 is None else f", of the averaged weights {fmt.percent(body.ema_top1)} %"

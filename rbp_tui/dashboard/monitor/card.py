@@ -13,6 +13,7 @@ from rbp_engine.run.files.annotations import read_annotations
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.store.run_settings import read_settings
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ class CardFacts:
 
 def read_facts(run: RunDirectory, baseline: RunDirectory | None) -> CardFacts:
     """Read the contents of the card, in a thread, since presets are slow to check. Reports what cannot be read."""
-    origin = read_run_json(run)
+    origin, summary = read_run_json(run), read_summary(run)
+    if summary is not None and summary.program and not summary.preset:
+        return CardFacts((("program", one_line(summary.program)), *_given(run), *_origin(run, origin)))
     try:
         preset = read_resolved(run.preset_toml)
     except PresetError as error:
@@ -82,6 +85,15 @@ def _neuron(neuron: "NeuronSection") -> Rows:
     return (
         ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}"),
         ("reset", neuron.reset + (", detached" if neuron.detach_reset else "")),
+    )
+
+
+def _given(run: RunDirectory) -> Rows:
+    """The settings that another program was given."""
+    return tuple(
+        (one_line(key.removeprefix("settings.")), value_text(value))
+        for section in read_settings(run).sections
+        for key, value in section.items()
     )
 
 

@@ -13,7 +13,7 @@ from rbp_tui.dashboard.opened.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import SIGNS, STYLES, title
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, title
 
 SHORTEST_BAR, LONGEST_BAR = 6, 60
 SHORTEST_PLACE = 6
@@ -49,7 +49,7 @@ class Head(Vertical):
 def title_text(sight: Sight, state: RunState, width: int) -> Text:
     """The title of the run, cut if space is short, and on the right its status, device and host."""
     status = f"{SIGNS.get(state.status, ' ')} {state.status.upper()}"
-    left = Text.assemble((f" {one_line(title(sight.summary) if sight.summary.preset else sight.run.id)}", "bold"))
+    left = Text.assemble((f" {one_line(title(sight.summary) if sight.summary.label else sight.run.id)}", "bold"))
     left.truncate(max(1, width - len(status) - 3), overflow="ellipsis")
     right = Text.assemble((status, f"bold {STYLES.get(state.status, '')}".strip()))
     if state.doing and state.doing != Phase.TRAINING:
@@ -76,13 +76,13 @@ def progress_text(sight: Sight, state: RunState, now: float, width: int) -> Text
     summary, attempts = sight.summary, sight.history.attempts
     live = sight.verdict.live and state.status != "gone"
     done = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
-    left = Text(f" epoch {summary.epoch}/{summary.epochs} ")
+    left = Text(f" epoch {epochs_text(summary)} ")
     right = Text(f" {100 * done:.0f} %   elapsed {fmt.duration(elapsed_s(attempts, now if live else None))}")
     parts = []
     if live and state.status not in ("stale", "stalled"):
         remaining = attempt_remaining_s(attempts, summary)
         parts.append(f"ETA {fmt.duration(remaining)}{f' → {_clock(now + remaining, now)}' if remaining else ''}")
-        if (metrics := sight.history.metrics) is not None:
+        if (metrics := sight.history.metrics) is not None and metrics.lr is not None:
             parts.append(f"lr {metrics.lr:.3g}")
     if sight.history.checkpoints:
         age = now - sight.history.checkpoints[-1].t

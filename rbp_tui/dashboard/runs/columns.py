@@ -30,7 +30,7 @@ from rbp_tui.text.run_columns import (
     setting_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, short_id
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short_id, timesteps_text
 
 CURVE_WIDTH = 12
 CURVE = "curve"
@@ -100,13 +100,13 @@ COLUMNS = (
     Column("preset", "the preset it was made from", 24, lambda record: record.summary.preset, "preset", least=8),
     Column("name", "the name it was given", 24, lambda record: record.summary.name, "name", least=8),
     Column("method", "how gradients are computed", 6, lambda record: fmt.method(record.summary.method), "method"),
-    Column("T", "timesteps", 3, lambda record: str(record.summary.timesteps), "T", least=3, right=True),
+    Column("T", "timesteps", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
     Column("T needed", "the smallest t whose accuracy is within 0.5 points of that at T", 8, timesteps_needed_text,
            "T_needed", right=True),
     Column("seed", "the seed", 6, lambda record: str(record.summary.seed), "seed", least=6, right=True),
     Column("status", "its status in a word", 10, lambda record: record.verdict.status, "status", always=True),
     Column("epoch", "epochs done, and how many there are to be", 9,
-           lambda record: f"{record.summary.epoch}/{record.summary.epochs}", "-epoch", least=9, right=True),
+           lambda record: epochs_text(record.summary), "-epoch", least=9, right=True),
     Column("loss", "training loss", 8, lambda record: fmt.number(record.summary.train.loss), "loss",
            least=8, right=True),
     Column("last %", "newest accuracy on the test set, or on held-out data", 6,

@@ -1,0 +1,228 @@
+"""`rbp_engine.run.track`: another program's training loop as a run, with the files that every run has."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from rbp_engine.printable import one_line
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.events import RunStart
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.tracking.creation import Creation, create_tracked
+from rbp_engine.run.tracking.numbers import Part, sort_numbers
+from rbp_engine.run.tracking.recorder import Logged, Recorder
+from rbp_engine.settings.machine import runs_directory
+
+log = logging.getLogger("rbp")
+
+
+class TrackedRun:
+    """A run that this program trains. It takes numbers also where nothing is recorded: other processes, no disk.
+
+    `id` and `folder` are those of the run; empty and None if it is not recorded here.
+    """
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self.id = recorder.run.id if recorder else ""
+        self.folder: Path | None = recorder.run.path if recorder else None
+        self._recorder = recorder
+        self._process = os.getpid()
+        self._step = 0
+        self._heeds_stop = False
+
+    def log(
+        self,
+        values: Mapping[Any, Any] | None = None,
+        /,
+        *,
+        step: int | None = None,
+        epoch: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Record numbers by name: `log(loss=0.3)`, `log({"val/loss": 0.4, "val/top1": 0.9}, epoch=3)`.
+
+        `step` counts optimizer steps; without it, every call with a number of training counts as one. `epoch` counts
+        complete epochs. Accuracies are fractions from 0 to 1. A tensor of one number is fetched once. Never raises for
+        what it is given, nor if it cannot be written, and does nothing in a process that was forked.
+        """
+        recorder = self._recorder
+        if recorder is None or os.getpid() != self._process:
+            return
+        try:
+            sorted_ = sort_numbers({**(values or {}), **more})
+            for name, why in sorted_.refused.items():
+                recorder.warn(f"log({name}): {why}")
+            if not sorted_.parts:
+                return
+            if step is None:
+                self._step += Part.TRAINING in sorted_.parts
+            else:
+                self._step = max(self._step, int(step))
+            recorder.put(Logged(time.time(), self._step, None if epoch is None else int(epoch), sorted_.parts))
+        except Exception as error:  # a logger does not end what it logs
+            recorder.warn(f"log: {type(error).__name__}: {error}")
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether `rbp stop`, or the dashboard, has asked the run to end; noticed within half a second.
+
+        A loop that looks at it saves what it wants to and breaks.
+        """
+        self._heeds_stop = self._recorder is not None and self._recorder.stop_requested
+        return self._heeds_stop
+
+
+class _Terminated(SystemExit):
+    """SIGTERM has come to a program that does not handle it itself."""
+
+
+@contextlib.contextmanager
+def track(
+    settings: str | Path | Mapping[Any, Any] = "",
+    *,
+    overrides: Sequence[str] = (),
+    name: str = "",
+    tags: Sequence[str] = (),
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+    steps: int | None = None,
+    run_id: str | None = None,
+    runs_dir: str | Path | None = None,
+) -> Iterator[TrackedRun]:
+    """Record this program's training as a run: `with rbp_engine.run.track({"lr": 0.1}, epochs=10) as run:`.
+
+    `settings` is a preset, by name or path, that this program implements, with `overrides` as `lr=0.05`; or a
+    dictionary of any settings. `epochs`, `steps_per_epoch` and `steps` (in all) are what is planned, as far as it is
+    known: from them come the progress and the time left. The run is in `runs_dir`, by default the runs directory of the
+    commands, under `run_id` or a new id.
+
+    Its end is that of the block: `completed`, `stopped` after a stop request that the loop has seen or Ctrl-C,
+    `preempted` after SIGTERM, `failed` after an exception, which goes on as without rbp. In a job of several processes
+    (RANK, or SLURM_PROCID, is not 0) only the first records.
+
+    Raises PresetError for a preset that cannot be loaded and RunError for what cannot be a run. If nothing can be
+    written, now or later, a warning says so once, and training goes on.
+    """
+    given: str | Path | Mapping[Any, Any] = settings or {}
+    planned = epochs, steps_per_epoch, steps
+    wanted = Creation(
+        settings=given,
+        overrides=overrides,
+        name=one_line(name),
+        tags=tuple(tags),
+        runs=runs_directory(None if runs_dir is None else Path(runs_dir)),
+        run_id=run_id,
+        program=one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
+        command=[sys.executable, *sys.argv],
+    )
+    run = TrackedRun(_recorder(wanted, planned) if _is_first() else None)
+    recorder = run._recorder
+    if recorder is None:
+        yield run
+        return
+    before = _raise_at_sigterm()
+    try:
+        yield run
+    except BaseException as error:
+        _end(run, recorder, error)
+        raise
+    else:
+        _end(run, recorder, None)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _recorder(wanted: Creation, planned: tuple[int | None, int | None, int | None]) -> Recorder | None:
+    """The recorder of a new run; None, with a warning, if it cannot be written."""
+    try:
+        run, batch = create_tracked(wanted)
+        summary = load_summary(run)
+        epochs, steps_per_epoch, steps = planned
+        summary.epochs = epochs or summary.epochs
+        if steps is None and steps_per_epoch and summary.epochs:
+            steps = steps_per_epoch * summary.epochs
+        if steps_per_epoch is None and steps and summary.epochs:
+            steps_per_epoch = max(1, steps // summary.epochs)
+        start = RunStart(
+            device=_device(),
+            host=one_line(socket.gethostname()),
+            steps_per_epoch=steps_per_epoch,
+            epochs=summary.epochs or None,
+            method=one_line(summary.method),
+        )
+        return Recorder(run, summary, start, batch=batch, steps=steps)
+    except (RunError, OSError) as error:
+        if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
+            raise
+        log.warning("rbp: this run is not recorded: %s", error)
+        return None
+
+
+def _is_first() -> bool:
+    """Whether this is the process of a job that records: the only one, or rank 0."""
+    for rank, several in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        if os.environ.get(several, "1") not in ("", "1"):
+            return os.environ.get(rank, "0") == "0"
+    return True
+
+
+def _device() -> Any:
+    torch = sys.modules.get("torch")
+    with contextlib.suppress(Exception):
+        if torch is not None and torch.cuda.is_initialized():
+            return one_line(torch.cuda.get_device_name())
+    return one_line("cpu")
+
+
+def _raise_at_sigterm() -> Any:
+    """Let SIGTERM unwind the block, if the program does not handle it; the handler before, None if none is set."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return None
+    return signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+    raise _Terminated(128 + number)
+
+
+def _end(run: TrackedRun, recorder: Recorder, error: BaseException | None) -> None:
+    """Record how the block has ended, in the process that began it."""
+    if os.getpid() != run._process:
+        return
+    run._recorder = None
+    try:
+        recorder.end(*_how(run, error))
+    except Exception as fault:  # a logger does not end what it logs
+        log.warning("rbp: the end of %s is not recorded: %s: %s", run.id, type(fault).__name__, fault)
+
+
+def _how(run: TrackedRun, error: BaseException | None) -> tuple[str, str, Cause, str | None]:
+    """Status, reason, cause, and the traceback of an error."""
+    if error is None:
+        return (
+            ("stopped", "asked to stop", Cause.REQUEST, None) if run._heeds_stop else ("completed", "", Cause(""), None)
+        )
+    if isinstance(error, _Terminated):
+        return "preempted", "received SIGTERM", Cause.REQUEST, None
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", "interrupted by Ctrl-C", Cause.REQUEST, None
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return "completed", "", Cause(""), None
+    name, text = type(error).__name__, str(error).strip()
+    trace = "".join(traceback.format_exception(error))
+    return "failed", f"{name}: {text}" if text else name, Cause.ERROR, trace

@@ -1,0 +1,258 @@
+"""`rbp_engine.run.track` in this process: what is recorded, how runs end, and what never disturbs the loop."""
+
+import json
+import math
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbp_engine.preset import PresetError
+from rbp_engine.report.collect import collect
+from rbp_engine.report.compare import compare
+from rbp_engine.run import control, start, track
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import ErrorRaised, Metrics, Probe, RunEnd, RunStart, Validation, WarningRaised
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.query import parse_query
+from rbp_engine.run.store.run_settings import read_settings
+from rbp_engine.run.store.store import list_runs
+from rbp_engine.run.tracking.given_settings import given_settings
+from rbp_engine.run.tracking.numbers import Part, place_of, sort_numbers
+from rbp_engine.run.tracking.track import TrackedRun
+from rbp_engine.untrusted_files import parse_toml
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def bodies(run: TrackedRun, kind: Any) -> list[Any]:
+    assert run.folder is not None
+    return [event.body for event in read_events(RunDirectory(run.folder).events()) if isinstance(event.body, kind)]
+
+
+def test_a_loop_becomes_a_run_with_the_files_that_every_run_has(tmp_path: Path) -> None:
+    given = {"lr": 0.1, "batch": 16, "seed": 3, "model": {"name": "mine", "depth": 4}, "dropout": 0.2}
+    with track(given, name="foreign", tags=["x"], epochs=2, steps_per_epoch=3, runs_dir=tmp_path) as run:
+        for epoch in (1, 2):
+            for _ in range(3):
+                run.log({"train/loss": 1.0 / epoch, "acc": 0.5, "grad_norm": 2.0}, lr=0.1)
+            run.log(epoch=epoch, val={"loss": 0.4, "top1": 0.6 + epoch / 10})
+    assert run.folder is not None and run.id
+    summary = load_summary(RunDirectory(run.folder))
+    assert (summary.status, summary.step, summary.steps, summary.epoch, summary.epochs) == ("completed", 6, 6, 2, 2)
+    assert (summary.last.top1, summary.best.epoch, summary.train.loss) == (0.8, 2, 0.5)
+    assert (summary.seed, summary.name, summary.tags) == (3, "foreign", ["x"]) and summary.program
+    assert [one.epoch for one in bodies(run, Validation)] == [1, 2]
+    metrics = bodies(run, Metrics)
+    assert len(metrics) == 6 and metrics[1].step_ms is not None and metrics[1].samples_per_s is not None
+    assert [one.values for one in bodies(run, Probe)] == [2.0] * 6
+    assert len(bodies(run, RunStart)) == len(bodies(run, RunEnd)) == 1
+    (record,) = list_runs(tmp_path)
+    for query in ("lr=0.1", "arch=mine", "settings.dropout<0.3", "settings.model.depth=4", "batch=16", "best=80"):
+        assert parse_query(query)(record), query
+
+
+@given(st.dictionaries(st.text(max_size=8) | st.integers(), ANYTHING, max_size=6))
+@settings(max_examples=30)
+def test_any_dictionary_can_be_kept_and_its_seed_is_no_part_of_the_experiment(given_: dict[Any, Any]) -> None:
+    found = given_settings(given_)
+    assert isinstance(parse_toml(found.toml()), dict)
+    with_seeds = [given_settings({**given_, "seed": seed}).experiment for seed in (1, 2)]
+    assert with_seeds[0] == with_seeds[1]
+    assert given_settings({**given_, "lr": 0.123}).experiment != given_settings({**given_, "lr": 0.1}).experiment
+
+
+def test_more_settings_than_anybody_reads_are_refused_before_anything_is_created(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunError, match="more than 500 settings"),
+        track({f"k{n}": n for n in range(501)}, runs_dir=tmp_path),
+    ):
+        pytest.fail("it has begun")
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.dictionaries(st.text(max_size=8) | st.integers(), ANYTHING, max_size=6))
+@settings(max_examples=30)
+def test_whatever_is_logged_becomes_finite_numbers_or_is_refused_by_name(given_: dict[Any, Any]) -> None:
+    found = sort_numbers(given_)
+    json.dumps([found.parts, found.refused], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("loss", (Part.TRAINING, "loss")),
+        ("train/acc", (Part.TRAINING, "top1")),
+        ("learning_rate", (Part.TRAINING, "lr")),
+        ("val_loss", (Part.HELD_OUT, "loss")),
+        ("Val.Accuracy", (Part.HELD_OUT, "top1")),
+        ("test/top5", (Part.TEST, "top5")),
+        ("val/lr", (Part.OWN, "val/lr")),
+        ("validity", (Part.OWN, "validity")),
+        ("layer/1/loss", (Part.OWN, "layer/1/loss")),
+    ],
+)
+def test_names_are_those_that_people_write(name: str, place: tuple[Part, str]) -> None:
+    assert place_of(name) == place
+
+
+class Fetched:
+    """A number on a device."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def item(self) -> float:
+        self.count += 1
+        return 0.25
+
+
+def test_odd_values_neither_raise_nor_are_they_lost_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetched = Fetched()
+    with track({}, runs_dir=tmp_path) as run:
+        run.log(loss=math.nan, x=torch.tensor([2.0]), y=fetched)
+        run.log(loss=torch.tensor(0.5), many=torch.zeros(3), text="hello", top1=93.1)
+        run.log(loss=object(), step="seven")  # type: ignore[arg-type]
+        run.log([1, 2])  # type: ignore[arg-type]
+        run.log(many=torch.zeros(3))
+    assert fetched.count == 1
+    assert [one.loss for one in bodies(run, Metrics)] == [None, 0.5]
+    assert {one.name: one.values for one in bodies(run, Probe)} == {"x": 2.0, "y": 0.25, "top1": 93.1}
+    said = [str(one.message) for one in bodies(run, WarningRaised)]
+    assert len([one for one in said if "log(many)" in one]) == 1  # once, however often
+    for part in ("log(text): str, no number", "log(top1): 93.1, while accuracies are from 0 to 1", "log: TypeError"):
+        assert any(part in one for one in said), said
+        assert part in caplog.text
+    run.log(loss=1.0)  # after its end
+
+
+def test_the_reason_of_an_exception_is_recorded_and_the_exception_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), track({}, runs_dir=tmp_path) as run:
+        run.log(loss=1.0)
+        raise ValueError("broken")
+    assert run.folder is not None
+    verdict = judge(RunDirectory(run.folder))
+    assert (verdict.status, verdict.reason) == ("failed", "ValueError: broken")
+    (error,) = bodies(run, ErrorRaised)
+    assert "test_tracking.py" in str(error.traceback)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), "stopped"), (SystemExit(0), "completed"), (SystemExit(3), "failed")]
+)
+def test_how_the_block_is_left_is_the_end_of_the_run(tmp_path: Path, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)), track({}, runs_dir=tmp_path) as run:
+        raise error
+    assert run.folder is not None and judge(RunDirectory(run.folder)).status == status
+
+
+def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path: Path) -> None:
+    with track({}, runs_dir=tmp_path) as run:
+        assert not run.stop_requested and run.folder is not None
+        directory = RunDirectory(run.folder)
+        control.request_stop(directory)
+        until = time.monotonic() + 20
+        while not run.stop_requested and time.monotonic() < until:
+            time.sleep(0.05)
+        assert judge(directory).status == "stopping"
+        with pytest.raises(RunError, match="does not kill"):
+            control.kill(directory)
+    verdict = judge(directory)
+    assert (verdict.status, verdict.reason) == ("stopped", "asked to stop")
+    with pytest.raises(RunError, match="which rbp cannot start"):
+        start.begin(directory)
+    with pytest.raises(RunError, match="its settings are no preset"):
+        LaunchRequest.like(directory)
+
+
+def test_a_process_that_was_forked_neither_logs_nor_ends_the_run(tmp_path: Path) -> None:
+    with track({}, runs_dir=tmp_path) as run:
+        run.log(loss=1.0)
+        child = os.fork()
+        if not child:
+            try:
+                run.log(loss=2.0)
+                with track({}, runs_dir=tmp_path / "of-the-child") as own:
+                    own.log(loss=3.0)
+            finally:
+                os._exit(0 if own.id else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        run.log(loss=4.0)
+    assert [one.loss for one in bodies(run, Metrics)] == [1.0, 4.0]
+
+
+def test_two_runs_in_each_other_are_two_runs_and_the_handler_of_signals_is_put_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with track({"n": 1}, runs_dir=tmp_path) as outer, track({"n": 2}, runs_dir=tmp_path) as inner:
+        outer.log(loss=1.0)
+        inner.log(loss=2.0)
+    assert [bodies(run, Metrics)[0].loss for run in (outer, inner)] == [1.0, 2.0]
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(RunError, match="exists already"), track({}, run_id=outer.id, runs_dir=tmp_path):
+        pytest.fail("it has begun")
+
+
+def test_without_a_place_to_write_the_loop_runs_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "runs").write_text("a file, where a folder should be")
+    for given_ in ({}, "digits"):
+        with track(given_, runs_dir=tmp_path / "runs") as run:
+            run.log(loss=1.0)
+            assert not run.stop_requested
+        assert (run.id, run.folder) == ("", None)
+    assert caplog.text.count("this run is not recorded") == 2
+    with pytest.raises(PresetError), track("no-such-preset", runs_dir=tmp_path):
+        pytest.fail("it has begun")
+
+
+def test_a_folder_that_vanishes_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with track({}, runs_dir=tmp_path) as run:
+        assert run.folder is not None
+        run.folder.rename(tmp_path / "elsewhere")
+        run.log(loss=1.0)
+    assert "cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "variables", [{"RANK": "1", "WORLD_SIZE": "2"}, {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}]
+)
+def test_of_several_processes_only_the_first_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with track({}, runs_dir=tmp_path / "runs") as run:
+        run.log(loss=1.0)
+    assert not run.id and not (tmp_path / "runs").exists()
+
+
+def test_what_another_program_trains_is_compared_but_is_no_result_of_ours(tmp_path: Path, write_run: Any) -> None:
+    for given_ in ("digits", {"lr": 0.2}):
+        with track(given_, overrides=["T=2"] if given_ == "digits" else [], runs_dir=tmp_path) as run:
+            run.log(loss=1.0, test_top1=0.9)
+    runs = [record.run for record in list_runs(tmp_path)]
+    counting, excluded = collect(runs)
+    assert not counting and all("trained by another program" in one.reason for one in excluded)
+    found = compare(runs)
+    assert not found.excluded and len(found.groups) == 2
+    # What the dictionary does not say may be as in the preset.
+    assert [one.key for one in found.differences if one.role == "result"] == ["optim.lr"]
+    of_preset = runs[0]
+    assert read_settings(of_preset).get("method.timesteps") == 2
+    assert load_summary(of_preset).experiment != LaunchRequest("digits", ("T=2",)).load().experiment
+    assert LaunchRequest.like(of_preset).load().preset.method.timesteps == 2
