@@ -32,16 +32,16 @@ _PARTS = {
 
 
 @dataclass
-class Numbers:
+class SortedNumbers:
     """The numbers of one call by part and name; `refused` says what was not kept as it was given, by name."""
 
     parts: dict[Part, dict[str, float | None]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def sort_numbers(given: Mapping[Any, Any]) -> Numbers:
+def sort_numbers(given: Mapping[Any, Any]) -> SortedNumbers:
     """Take each value once, and put it where it belongs. A number that is not finite becomes None."""
-    sorted_ = Numbers()
+    sorted_ = SortedNumbers()
     for name, value in _flat(given):
         try:
             number = _number(value)

@@ -60,7 +60,7 @@ class Logged:
     parts: dict[Part, dict[str, float | None]]
 
 
-class Recorder:
+class ForeignRecorder:
     """The files of one attempt, of which this process is the only writer."""
 
     def __init__(

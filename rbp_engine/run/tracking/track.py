@@ -21,7 +21,7 @@ from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.tracking.creation import Creation, create_tracked
 from rbp_engine.run.tracking.numbers import Part, sort_numbers
-from rbp_engine.run.tracking.recorder import Logged, Recorder
+from rbp_engine.run.tracking.recorder import ForeignRecorder, Logged
 from rbp_engine.settings.machine import runs_directory
 
 log = logging.getLogger("rbp")
@@ -33,7 +33,7 @@ class TrackedRun:
     `id` and `folder` are those of the run; empty and None if it is not recorded here.
     """
 
-    def __init__(self, recorder: Recorder | None) -> None:
+    def __init__(self, recorder: ForeignRecorder | None) -> None:
         self.id = recorder.run.id if recorder else ""
         self.folder: Path | None = recorder.run.path if recorder else None
         self._recorder = recorder
@@ -144,7 +144,7 @@ def track(
             signal.signal(signal.SIGTERM, before)
 
 
-def _recorder(wanted: Creation, planned: tuple[int | None, int | None, int | None]) -> Recorder | None:
+def _recorder(wanted: Creation, planned: tuple[int | None, int | None, int | None]) -> ForeignRecorder | None:
     """The recorder of a new run; None, with a warning, if it cannot be written."""
     try:
         run, batch = create_tracked(wanted)
@@ -162,7 +162,7 @@ def _recorder(wanted: Creation, planned: tuple[int | None, int | None, int | Non
             epochs=summary.epochs or None,
             method=one_line(summary.method),
         )
-        return Recorder(run, summary, start, batch=batch, steps=steps)
+        return ForeignRecorder(run, summary, start, batch=batch, steps=steps)
     except (RunError, OSError) as error:
         if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
             raise
@@ -200,7 +200,7 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     raise _Terminated(128 + number)
 
 
-def _end(run: TrackedRun, recorder: Recorder, error: BaseException | None) -> None:
+def _end(run: TrackedRun, recorder: ForeignRecorder, error: BaseException | None) -> None:
     """Record how the block has ended, in the process that began it."""
     if os.getpid() != run._process:
         return

@@ -1,6 +1,7 @@
 """`rbp_engine.runs`: runs as records and as a data frame; and the page that explains the library."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,6 @@ def test_the_page_works_as_written(trained: Path, capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     assert said.startswith(f"{100 * recorded:.2f} %\nfirst"[:8]) and "loss" in said and "count" in said
     assert len(blocks) > 6
+    (tracked,) = rbp_engine.runs("name=linear settings.note:spikes lr=0.1")
+    shutil.rmtree(tracked.folder)  # the other tests know of three runs
+    assert (tracked.status, tracked.epoch) == ("completed", 3) and tracked.best is not None and tracked.best > 0.5
