@@ -1,4 +1,4 @@
-"""The settings of this machine: where runs, data and caches are, commands to run at a run's end, saved queries.
+"""The settings of this machine: where runs and data are, commands for a run's end, other hosts, saved queries.
 
 They are not in presets but in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
 """
@@ -22,12 +22,28 @@ from rbp_engine.settings.problems import Problem, describe_problems
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 
-_KEYS: Final = ("runs", "cache", "cpu_slots", "share_devices", "data", "hooks", "queries")
+_KEYS: Final = ("runs", "cache", "cpu_slots", "share_devices", "data", "hooks", "hosts", "queries")
 _HOOKS: Final = ("on_end", "on_failure", "on_alert")
 QUERY_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,59}", re.ASCII)
 QUERY_NAMES: Final = "the name of a query is a word of letters, digits, _ and -, which begins with a letter"
+_HOST: Final = ("ssh", "rbp", "runs")
+# ssh takes a word that begins with - for an option.
+_DESTINATION: Final = re.compile(r"[^-\s\x00-\x1f\x7f][^\s\x00-\x1f\x7f]{0,254}")
 # Each slot has a claim file, and a place in lists.
 _MOST_SLOTS: Final = 1024
+
+
+@dataclass(frozen=True)
+class Host:
+    """Another machine with rbp, reached by ssh: the destination, its rbp, and its runs directory there ("": its own).
+
+    `rbp` and `runs` are words for its shell; they may begin with ~/.
+    """
+
+    name: str
+    ssh: str
+    rbp: str = "rbp"
+    runs: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,8 +52,8 @@ class Machine:
 
     `data` maps the name of a data set to its folder. `on_end`, `on_failure` and `on_alert` are shell commands.
     `cpu_slots` is how many runs share the CPU at a time, at most 1024. With `share_devices`, the queue waits for
-    devices that runs of other users have, and theirs for those of this user. `queries` are those that the user has
-    saved, by name.
+    devices that runs of other users have, and theirs for those of this user. `hosts` are other machines, and `queries`
+    those that the user has saved, both by name.
     """
 
     runs: Path | None = None
@@ -49,6 +65,7 @@ class Machine:
     on_failure: str = ""
     on_alert: str = ""
     queries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    hosts: Mapping[str, Host] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class MachineError(UserError):
@@ -85,6 +102,14 @@ def runs_directory(explicit: Path | None = None) -> Path:
         return explicit.absolute()
     chosen = os.environ.get("RBP_RUNS")
     return Path(chosen).absolute() if chosen else read_machine().runs or Path("runs").absolute()
+
+
+def find_host(name: str) -> Host:
+    """The host of this name in `machine.toml`, else a destination of ssh. Raises UserError if it can be neither."""
+    host = read_machine().hosts.get(name) or Host(name, name)
+    if not _DESTINATION.fullmatch(host.ssh):
+        raise UserError(f"no host can be called {describe_value(name)}: a name of machine.toml, or what ssh takes")
+    return host
 
 
 def cache_directory() -> Path:
@@ -167,6 +192,7 @@ def _checked(document: Document) -> Machine:
         on_failure=check.command(("hooks", "on_failure"), hooks.get("on_failure", "")),
         on_alert=check.command(("hooks", "on_alert"), hooks.get("on_alert", "")),
         queries=MappingProxyType({name: check.query(name, value) for name, value in check.table("queries").items()}),
+        hosts=MappingProxyType({name: check.host(name, value) for name, value in check.table("hosts").items()}),
     )
     if check.problems:
         raise MachineError(document.path, sorted(check.problems, key=lambda problem: problem.line or 0))
@@ -195,6 +221,23 @@ class _Check:
             return value
         self.refuse((key,), f"expected a table, got {describe_value(value)}")
         return {}
+
+    def host(self, name: str, value: object) -> Host:
+        path: KeyPath = ("hosts", name)
+        if not isinstance(value, dict):
+            self.refuse(path, f'expected a table, as [hosts.{name}] with ssh = "…", got {describe_value(value)}')
+            return Host(name, name)
+        self.known_keys(path, value, _HOST)
+        ssh = value.get("ssh", name)
+        if not isinstance(ssh, str) or not _DESTINATION.fullmatch(ssh):
+            self.refuse((*path, "ssh"), f"expected what ssh takes, as user@host, got {describe_value(ssh)}")
+        known = {}
+        for key, example in (("rbp", "~/venv/bin/rbp"), ("runs", "/data/runs")):
+            word = value.get(key, "")
+            if not isinstance(word, str) or not word.isprintable() or word.startswith("-"):
+                self.refuse((*path, key), f"expected a path there, as {example}, got {describe_value(word)}")
+            known[key] = word if isinstance(word, str) else ""
+        return Host(name, str(ssh), known["rbp"] or "rbp", known["runs"])
 
     def folder(self, path: KeyPath, value: object) -> Path | None:
         if value is None:

@@ -4,13 +4,13 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, visible
-from rbp_tui.cli import data, doctor, export, report
+from rbp_tui.cli import completion, data, doctor, export, report
 from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
@@ -27,6 +27,15 @@ class Commands(CommandGroup):
     def make_context(self, *words: Any, **options: Any) -> Any:
         with _printable_usage():
             return super().make_context(*words, **options)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command; with --host it is not looked for here, but run there."""
+        if ctx.params.get("host") and not ctx.resilient_parsing:
+            from rbp_tui.cli.remote import run_there
+
+            runs = ctx.params.get("runs_dir")
+            raise typer.Exit(run_there(ctx.params["host"], args, str(runs or "")))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with _printable_usage():
@@ -73,6 +82,15 @@ doctor.register(app)
 def root(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST",
+            help="Have the rbp of another machine do it, through ssh: rbp --host box ls.",
+            show_default=False,
+            autocompletion=completion.hosts,
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
     if version:
@@ -82,6 +100,10 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is not None:
         return
+    if host:
+        raise typer.BadParameter(
+            "say what to do there, as rbp --host HOST ls; the dashboard has the hosts of machine.toml in Runs"
+        )
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         typer.echo(context.get_help())
         raise typer.Exit

@@ -228,6 +228,15 @@ def removed_runs(context: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
+def hosts(incomplete: str) -> list[str]:
+    """The hosts of machine.toml."""
+    from rbp_engine.settings.machine import read_machine
+
+    with suppress(UserError):
+        return _fitting(read_machine().hosts, incomplete)
+    return []
+
+
 def _references(
     context: typer.Context, incomplete: str, fits: "Callable[[RunRecord], bool]", *, last: bool = False
 ) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ passed a filter (`Line`, `Lines`), and the console filters what it is given once
 """
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 #: An error may list many problems, each with its place.
 LONGEST_ERROR = 10 * LONGEST_TEXT
+#: The colours that a pipe takes, by Rich's names: it leads to the terminal of `rbp --host`.
+COLOURS = "RBP_COLOURS"
+KNOWN_COLOURS = ("standard", "256", "truecolor")
 
 
 def fail(message: str, code: int) -> int:
@@ -41,7 +45,8 @@ def console(*, stderr: bool = False) -> "Console":
     """A Rich console on stdout or stderr that knows no markup and prints no control character but its own."""
     from rbp_tui.cli.safe_console import SafeConsole
 
-    return SafeConsole(stderr=stderr)
+    colours = os.environ.get(COLOURS)
+    return SafeConsole(stderr=stderr, **({"color_system": colours} if colours in KNOWN_COLOURS else {}))
 
 
 def cell(value: object) -> Line:
@@ -66,10 +71,11 @@ if TYPE_CHECKING:
         print_lines(text)  # type: ignore[arg-type]
 
 
-def print_part(text: Lines) -> None:
-    """Print a part of a log on stdout, as far as it goes."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def print_part(text: Lines, *, stderr: bool = False) -> None:
+    """Print a part of a log on stdout, or on stderr, as far as it goes."""
+    stream = sys.stderr if stderr else sys.stdout
+    stream.write(text)
+    stream.flush()
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +9,20 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbp_engine.errors import UserError
 from rbp_engine.settings.machine import (
+    Host,
     Machine,
     MachineError,
     add_data_root,
     cache_directory,
+    find_host,
     machine_file,
     read_machine,
     runs_directory,
     save_query,
 )
+from rbp_tui.hosts.ssh import remote_command
 
 
 @pytest.fixture(autouse=True)
@@ -206,3 +211,39 @@ def test_the_queries_in_the_file_are_checked_with_the_rest() -> None:
     with pytest.raises(MachineError) as caught:
         read_machine()
     assert [problem.key for problem in caught.value.problems] == ["cpu_slots", "queries.'no good'", "queries.list"]
+
+
+def test_hosts_are_read_and_any_other_name_is_a_destination_of_ssh() -> None:
+    write("[hosts.box]\nssh = 'me@box.example.org'\nrbp = '~/venv/bin/rbp'\nruns = '/data/runs'\n[hosts.plain]\n")
+    assert dict(read_machine().hosts) == {
+        "box": Host("box", "me@box.example.org", "~/venv/bin/rbp", "/data/runs"),
+        "plain": Host("plain", "plain", "rbp", ""),
+    }
+    assert find_host("box").ssh == "me@box.example.org"
+    assert find_host("other@somewhere") == Host("other@somewhere", "other@somewhere")
+    for name in ("-oProxyCommand=id", "two words", "", "a\nb"):
+        with pytest.raises(UserError, match="no host can be called"):
+            find_host(name)
+
+
+def test_every_problem_of_hosts_is_reported_with_its_line() -> None:
+    write("hosts.a = 'box'\n[hosts.b]\nshh = 'x'\nssh = '-oProxyCommand=id'\n[hosts.c]\nrbp = 7\nruns = \"/r\\n\"\n")
+    with pytest.raises(MachineError) as caught:
+        read_machine()
+    found = {(problem.key, problem.line) for problem in caught.value.problems}
+    assert found == {("hosts.a", 1), ("hosts.b.shh", 3), ("hosts.b.ssh", 4), ("hosts.c.rbp", 6), ("hosts.c.runs", 7)}
+    assert "Did you mean 'ssh'?" in str(caught.value)
+
+
+@given(st.lists(st.text(max_size=12).filter(lambda word: "\0" not in word), max_size=4), st.text(max_size=6))
+@settings(max_examples=20)
+def test_a_shell_gives_the_other_rbp_the_words_as_they_are(words: list[str], value: str) -> None:
+    words = [word.encode(errors="replace").decode() for word in words]
+    value = value.replace("\0", "").encode(errors="replace").decode()
+    host = Host("box", "box", rbp="printf", runs="")
+    line = remote_command(host, ["%s|", *words, "end"], {"A": value})
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True)
+    assert done.stdout.decode() == "".join(f"{word}|" for word in [*words, "end"])
+    assert remote_command(Host("b", "b", rbp="~/my venv/rbp", runs="~/r"), ["ls", "~/x"], {}) == (
+        "~/'my venv/rbp' --runs-dir ~/r ls '~/x'"
+    )

@@ -176,12 +176,12 @@ def _parse(content: bytes) -> Summary:
     except ValueError:
         raise RunError("summary.json is damaged: it is not JSON") from None
     try:
-        return _summary_in(value)
+        return summary_in(value)
     except ValueError as error:
         raise RunError(f"summary.json is damaged, or of another version of rbp: {error}") from error
 
 
-def _summary_in(value: Any) -> Summary:
+def summary_in(value: Any) -> Summary:
     """The summary in a JSON value. Raises ValueError with what is missing or invalid."""
     if not isinstance(value, dict):
         raise ValueError("it is not an object")

@@ -1,6 +1,5 @@
 """The daily commands on a run: watch, logs, stop, kill, resume."""
 
-import codecs
 import os
 import sys
 import time
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_engine.printable import keep_colours, unfinished
+from rbp_engine.printable import keep_colours
 from rbp_tui.cli import completion
+from rbp_tui.cli.log_text import LogText
 from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
 from rbp_tui.cli.output import print_json, print_part, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, find
@@ -36,14 +36,24 @@ def register(app: typer.Typer) -> None:
     )
 
 
-def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+def watch(
+    run: Run,
+    skip: Annotated[int, typer.Option(metavar="N", min=0, help="With --json, leave out the first N events.")] = 0,
+    state: Annotated[bool, typer.Option(hidden=True)] = False,  # with --json, for rbp --host: the run's as it changes
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
     """Follow a run, live or from its beginning; Ctrl-C only stops watching. The exit code is the run's."""
-    from rbp_tui.cli.train.following import exit_code, follow_live
+    from rbp_tui.cli.train.following import exit_code, follow, follow_live
     from rbp_tui.cli.train.results import print_result
+    from rbp_tui.cli.train.views import JsonLines, StateJson
 
     directory = find(run, runs_dir)
     try:
-        (verdict,) = follow_live([directory], as_json=as_json, owner=False)
+        if as_json and (skip or state):
+            (verdict,) = follow([directory], StateJson(skip) if state else JsonLines(skip))
+        else:
+            (verdict,) = follow_live([directory], as_json=as_json, owner=False)
     except KeyboardInterrupt:
         say("stopped watching; the run goes on")
         raise typer.Exit(0) from None
@@ -170,8 +180,7 @@ class _LogPrinter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._rest = ""  # the beginning of a colour or of a line break
+        self._text = LogText()
 
     def print_new(self) -> None:
         from rbp_engine.untrusted_files import NotAFile, open_untrusted
@@ -185,18 +194,13 @@ class _LogPrinter:
                     self._offset += passed_over
                 file.seek(self._offset)
                 while chunk := file.read(1 << 20):
-                    self._print(self._decoder.decode(chunk))
+                    print_part(self._text.feed(chunk))
                 self._offset = file.tell()
         except (FileNotFoundError, NotAFile):
             return
 
     def end(self) -> None:
         """Print what is left, and go back to the colours of the terminal."""
-        reset = "\x1b[0m" if sys.stdout.isatty() else ""
-        self._print(self._decoder.decode(b"", final=True) + reset, final=True)
-
-    def _print(self, text: str, *, final: bool = False) -> None:
-        text = self._rest + text
-        kept = len(text) if final else len(text) - unfinished(text)
-        self._rest = text[kept:]
-        print_part(keep_colours(text[:kept]))
+        print_part(self._text.end())
+        if sys.stdout.isatty():
+            print_part(keep_colours("\x1b[0m"))

@@ -1,0 +1,36 @@
+"""What another host's rbp says of its runs, as records: from its JSON, checked like a file of somebody else's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.printable import visible
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.annotations import Annotations
+from rbp_engine.run.files.layout import ID, RunDirectory
+from rbp_engine.run.files.summary import summary_in
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.store import RunRecord
+
+#: No folder of this machine: whatever looks for a file of such a run finds none.
+NOWHERE = Path("/dev/null")
+
+
+def record_of(value: Any) -> RunRecord:
+    """The record of a run from `rbp ls --json`, or from a watch. Raises ValueError if it is none."""
+    summary = summary_in(value)
+    if not ID.fullmatch(summary.id):
+        raise ValueError("it has no id")
+    note = value.get("note")
+    annotations = Annotations(note=visible(note if isinstance(note, str) else ""))
+    verdict = Verdict(summary.status, summary.reason, Cause(summary.cause))
+    return RunRecord(RunDirectory(NOWHERE / summary.id), summary, verdict, annotations)
+
+
+def records_of(value: Any) -> Iterator[RunRecord]:
+    """The records in the answer of `rbp ls --json`, without what is none."""
+    for item in value if isinstance(value, list) else ():
+        try:
+            yield record_of(item)
+        except ValueError:
+            continue

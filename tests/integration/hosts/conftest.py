@@ -1,0 +1,129 @@
+"""Another host: an sshd on loopback with keys of its own, whose rbp has a home and a runs directory of its own."""
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SSHD, SSH, KEYGEN = shutil.which("sshd") or "/usr/sbin/sshd", shutil.which("ssh"), shutil.which("ssh-keygen")
+
+
+@dataclass
+class Box:
+    """The other host. `environment` is that of a user here, whose `ssh` knows it as "box" and a dead one as "dead"."""
+
+    folder: Path
+    port: int
+    environment: dict[str, str]
+    daemon: "subprocess.Popen[bytes]"
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "there" / "runs"
+
+    def cut(self) -> int:
+        """Kill the processes of sshd that serve connections, not what they have started; how many there were."""
+        every = psutil.Process(self.daemon.pid).children(recursive=True)
+        serving = [process for process in every if process.name().startswith("sshd")]
+        for process in serving:
+            process.kill()
+        return len(serving)
+
+    def say_evil(self, text: str) -> None:
+        """Let the rbp of the host "evil" answer every command with hostile text in all places."""
+        summary = dict.fromkeys(("preset", "experiment", "method", "reason", "cause", "name", "label"), text)
+        state = summary | {"id": "evil", "status": "failed", "timesteps": 4, "seed": 1, "tags": [text], "note": text}
+        envelope = {"v": 1, "t": 1.7e9, "attempt": 1, "rank": 0, "step": 3, "seq": 0}
+        events = (
+            {"kind": "run_start", "device": text, "host": text, "epochs": 2},
+            {"kind": "warning", "message": text},
+            {"kind": "error", "message": text, "traceback": text},
+        )
+        lines = [
+            json.dumps({"state": state}, ensure_ascii=False),
+            *(json.dumps(envelope | event, ensure_ascii=False) for event in events),
+            '{"state": ' + "[" * 100_000,
+            '{"state": {"id": "../../etc"}}',
+            text,
+        ]
+        (self.folder / "evil.txt").write_bytes("\n".join([*lines, ""]).encode(errors="surrogatepass"))
+
+    def rbp(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(self.command(*words), env=self.environment, capture_output=True, text=True, timeout=120)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words]
+
+
+@pytest.fixture(scope="session")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    if not (Path(SSHD).exists() and SSH and KEYGEN):
+        pytest.skip("there is no OpenSSH server and client here")
+    folder = tmp_path_factory.mktemp("hosts")
+    for name in ("host_key", "user_key"):
+        subprocess.run([KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    (folder / "authorized").write_text((folder / "user_key.pub").read_text())
+    here, there = folder / "here", folder / "there"
+    for home in (here / "bin", here / "config", there):
+        home.mkdir(parents=True)
+    port, dead = _free_port(), _free_port()
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\nStrictModes no\n"
+        f"AuthorizedKeysFile {folder}/authorized\nPasswordAuthentication no\nPermitRootLogin yes\n"
+    )
+    common = f"HostName 127.0.0.1\nUser {getpass.getuser()}\nIdentityFile {folder}/user_key\nIdentitiesOnly yes\n"
+    common += f"StrictHostKeyChecking no\nUserKnownHostsFile {folder}/known\nLogLevel ERROR\n"
+    (folder / "ssh_config").write_text(f"Host box\nPort {port}\n{common}Host dead\nPort {dead}\n{common}")
+    _script(here / "bin" / "ssh", f'exec {SSH} -F {folder}/ssh_config "$@"')
+    python = f"exec {sys.executable} -c 'from rbp_tui.cli import main; main()' \"$@\""
+    _script(there / "rbp", f"export HOME={there} PYTHONPATH={ROOT} OMP_NUM_THREADS=1 XDG_STATE_HOME={there}\n{python}")
+    _script(there / "evil", f"cat {folder}/evil.txt; cat {folder}/evil.txt >&2; exit 1")
+    _script(there / "echo", "printf '%s|' \"$@\"; echo to stderr >&2; exit 7")
+    (here / "config" / "machine.toml").write_text(
+        f'[hosts.box]\nrbp = "{there}/rbp"\nruns = "{there}/runs"\n[hosts.dead]\n[hosts.bare]\nssh = "box"\n'
+        f'[hosts.evil]\nssh = "box"\nrbp = "{there}/evil"\n[hosts.echo]\nssh = "box"\nrbp = "{there}/echo"\n'
+    )
+    Path("/run/sshd").mkdir(exist_ok=True) if os.geteuid() == 0 else None
+    log = (folder / "sshd.log").open("wb")
+    daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+    environment = {
+        "PATH": f"{here}/bin:{os.environ['PATH']}",
+        "HOME": str(here),
+        "XDG_STATE_HOME": str(here),
+        "RBP_CONFIG": str(here / "config"),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    found = Box(folder, port, environment, daemon)
+    until = time.monotonic() + 20
+    while subprocess.run([str(here / "bin" / "ssh"), "box", "true"], env=environment).returncode:
+        if daemon.poll() is not None or time.monotonic() > until:
+            daemon.kill()
+            pytest.skip(f"sshd does not serve here: {(folder / 'sshd.log').read_text()[-300:]}")
+        time.sleep(0.1)
+    yield found
+    found.cut()
+    daemon.terminate()
+    daemon.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def _script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
