@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check alarms faults races fuzz zoo monkey gpu screenshots install install-dev lint clean
+.PHONY: demo test check alarms faults races fuzz zoo hosts monkey gpu screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -37,6 +37,10 @@ fuzz: $(VENV)/.installed-dev
 # The rate gradient of ten networks of torchvision and timm against two plain passes, in a minute. CI takes two.
 zoo: $(VENV)/.installed-dev
 	RBP_ZOO=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/zoo
+
+# Runs on another host, which is this one behind an sshd on loopback, in a minute. CI does the half that trains nothing.
+hosts: $(VENV)/.installed-dev
+	RBP_HOSTS=1 $(BIN)/python -m pytest tests/integration/hosts
 
 # A monkey at the dashboard: 5 × 2000 random keys, clicks, resizes and pastes, in half an hour. CI does 200.
 monkey: $(VENV)/.installed-dev

@@ -38,6 +38,7 @@ from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.messages import (
     CompareRuns,
+    HostSeen,
     LaunchPreset,
     OpenRun,
     PresetFromRun,
@@ -197,6 +198,12 @@ class Dashboard(App[None]):
         self.session.trends |= message.trends
         if (screen := self._shown) is not None:
             screen.trends_changed()
+
+    @on(HostSeen)
+    def _host_seen(self, message: HostSeen) -> None:
+        self.session.hosts[message.sight.name] = message.sight
+        if (screen := self._shown) is not None:
+            screen.hosts_changed()
 
     @on(ProblemMet)
     def _problem_met(self, message: ProblemMet) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from textual.message import Message
 
 from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.reading.hosts import HostSight
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.reading.sparklines import Trend
 
@@ -36,6 +37,13 @@ class TrendsRead(Message):
     """New validations of those runs in the list that have some."""
 
     trends: dict[str, Trend]
+
+
+@dataclass
+class HostSeen(Message):
+    """Another host has answered, or has not."""
+
+    sight: HostSight
 
 
 @dataclass

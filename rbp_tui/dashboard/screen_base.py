@@ -54,6 +54,9 @@ class DashboardScreen(Screen[None]):
     def sight_changed(self) -> None:
         """A run that is being watched has new events."""
 
+    def hosts_changed(self) -> None:
+        """Another host has answered, or has not."""
+
     def trends_changed(self) -> None:
         """A run in the list has new validations."""
 

@@ -7,7 +7,8 @@ from textual.message import Message
 
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
-from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
+from rbp_tui.dashboard.messages import HostSeen, ProblemMet, RunSeen, RunsListed, TrendsRead
+from rbp_tui.dashboard.reading.hosts import HostSight, HostsReader
 from rbp_tui.dashboard.reading.machine_watch import MachineWatch
 from rbp_tui.dashboard.reading.reader import RunsReader, Sight
 from rbp_tui.dashboard.reading.sparklines import Trend
@@ -21,7 +22,7 @@ class Session:
     its id. `opened` is the run of the Monitor, `compared` are those of the Compare screen, `baseline` is the pinned
     one, each by id. `step` is the optimizer step of the opened run where the cursor is, None without one. `since` is
     the message about the time since the last visit. `colours` has the colour of each series on every screen, by
-    experiment, or by run id where each run is a series.
+    experiment, or by run id where each run is a series. `hosts` are the other ones of machine.toml, as seen last.
     """
 
     def __init__(self, runs: Path, post: Callable[[Message], None]) -> None:
@@ -46,11 +47,17 @@ class Session:
             lambda problem: post(ProblemMet(problem)),
         )
         self.machine = MachineWatch(runs)
+        self.hosts: dict[str, HostSight] = {}
+        self._hosts = HostsReader(
+            lambda sight: post(HostSeen(sight)),
+            lambda problem: post(ProblemMet(problem)),
+        )
 
     def start(self) -> None:
-        """Start reading the runs and the machine."""
+        """Start reading the runs, the machine and the other hosts."""
         self.reader.start()
         self.machine.start()
+        self._hosts.start()
 
     def take_records(self, records: tuple[RunRecord, ...]) -> None:
         """Replace the list of runs, and forget what was read of those that are gone."""
@@ -66,6 +73,11 @@ class Session:
     def sight_of(self, run_id: str | None) -> Sight | None:
         """The data of a run that is being read; None if it is not, or not yet."""
         return self.sights.get(run_id or "")
+
+    @property
+    def elsewhere(self) -> tuple[RunRecord, ...]:
+        """The recent runs of other hosts."""
+        return tuple(record for sight in self.hosts.values() for record in sight.records)
 
     @property
     def step(self) -> float | None:
@@ -89,6 +101,7 @@ class Session:
         """Stop reading and save the view state for the next visit; `theme` is empty for the default."""
         self.reader.stop()
         self.machine.stop()
+        self._hosts.stop()
         self.state.compared, self.state.baseline = self.compared, self.baseline or ""
         self.state.left_live = [record.run.id for record in self.live]
         self.state.theme = theme

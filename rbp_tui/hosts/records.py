@@ -1,6 +1,8 @@
 """What another host's rbp says of its runs, as records: from its JSON, checked like a file of somebody else's."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,15 @@ def record_of(value: Any) -> RunRecord:
     return RunRecord(RunDirectory(NOWHERE / summary.id), summary, verdict, annotations)
 
 
-def records_of(value: Any) -> Iterator[RunRecord]:
-    """The records in the answer of `rbp ls --json`, without what is none."""
+def records_of(value: Any, host: str) -> Iterator[RunRecord]:
+    """The records in the answer of `rbp ls --json`, without what is none; their ids begin with the name of the host."""
     for item in value if isinstance(value, list) else ():
-        try:
-            yield record_of(item)
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            record = record_of(item)
+            yield replace(record, run=RunDirectory(NOWHERE / host / f"{host}:{record.summary.id}"))
+
+
+def host_of(record: RunRecord) -> str:
+    """The name of the host in whose list a record was; empty for a run of this machine's runs directory."""
+    folder = record.run.path.parent
+    return folder.name if folder.parent == NOWHERE else ""

@@ -13,9 +13,11 @@ from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain
 from rbp_tui.dashboard.run_control import RunControlScreen, count, named
+from rbp_tui.dashboard.runs.elsewhere import only_there
 from rbp_tui.dashboard.runs.rows import Rows
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.session import Session
+from rbp_tui.hosts.records import host_of
 
 
 class RunActions(RunControlScreen):
@@ -65,18 +67,32 @@ class RunActions(RunControlScreen):
 
     @property
     def targets(self) -> list[RunRecord]:
-        """The runs that an action applies to; never a hidden one."""
+        """The runs that an action applies to; never a hidden one, nor one of another host."""
         here = self.under_cursor
-        return self.marked_shown or [record for record in self.shown if record.run.id in here]
+        return self.marked_shown or [record for record in self.local if record.run.id in here]
+
+    @property
+    def local(self) -> list[RunRecord]:
+        """The runs in the table that are in the runs directory of this dashboard."""
+        return [record for record in self.shown if not host_of(record)]
+
+    def refuses_elsewhere(self) -> bool:
+        """Whether the run under the cursor is another host's, where nothing can be done with it; says so."""
+        here = self.under_cursor
+        why = only_there(record for record in self.shown if record.run.id in here)
+        if why:
+            self.notify(why, severity="warning", timeout=8, markup=False)
+        return bool(why)
 
     def action_mark(self) -> None:
         """Mark the run, for what is then done to all that are marked."""
-        self._toggle_marks(self.under_cursor)
+        if not self.refuses_elsewhere():
+            self._toggle_marks(self.under_cursor)
         self.query_one(RunTable).action_cursor_down()
 
     def action_mark_all(self) -> None:
         """Mark all runs that are shown, or none of them."""
-        self._toggle_marks({record.run.id for record in self.shown})
+        self._toggle_marks({record.run.id for record in self.local})
 
     def _toggle_marks(self, runs: set[str]) -> None:
         self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
@@ -84,6 +100,8 @@ class RunActions(RunControlScreen):
 
     def action_compare(self) -> None:
         """Compare the runs."""
+        if not self.marked_shown and self.refuses_elsewhere():
+            return
         self.post_message(CompareRuns([record.run.id for record in self.targets]))
 
     def action_stop(self) -> None:
@@ -119,6 +137,8 @@ class RunActions(RunControlScreen):
 
     def _one_under_cursor(self) -> list[str]:
         """The run under the cursor, of a group its first; none in an empty table."""
+        if self.refuses_elsewhere():
+            return []
         here = self.under_cursor
         return [record.run.id for record in self.shown if record.run.id in here][:1]
 
@@ -126,6 +146,8 @@ class RunActions(RunControlScreen):
     async def action_tag(self) -> None:
         """Change the tags of the runs."""
         runs = _folders(self.targets)
+        if not runs:
+            self.refuses_elsewhere()
         if len(runs) == 1:
             self.edit_tags(runs[0])
         elif runs:
@@ -140,6 +162,8 @@ class RunActions(RunControlScreen):
         """Write a note on the run."""
         if self.targets:
             self.edit_note(self.targets[0].run)
+        else:
+            self.refuses_elsewhere()
 
     def action_archive(self) -> None:
         """Keep the runs out of the way; if all of them are in the archive, bring them back."""
@@ -183,6 +207,8 @@ class RunActions(RunControlScreen):
     def _any(self, fitting: Sequence[RunRecord], verb: str) -> bool:
         """Whether there is anything to do; if not, notify the user why."""
         targets = self.targets
+        if not targets:
+            self.refuses_elsewhere()
         if not fitting and targets:
             are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"
             statuses = ", ".join(sorted({record.verdict.status for record in targets}))

@@ -16,6 +16,7 @@ from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Scale, Trend, sparkline
+from rbp_tui.hosts.records import host_of
 from rbp_tui.text import format as fmt
 from rbp_tui.text.energy_text import joules
 from rbp_tui.text.run_columns import (
@@ -77,7 +78,8 @@ def _failure(record: RunRecord) -> str:
 
 
 def _named(record: RunRecord) -> str:
-    return record.summary.called if record.readable else record.run.id
+    there = f"{host}: " if (host := host_of(record)) else ""
+    return f"{there}{record.summary.called}" if record.readable else record.run.id
 
 
 def _energy(record: RunRecord) -> str:
@@ -86,7 +88,7 @@ def _energy(record: RunRecord) -> str:
 
 
 def _host(record: RunRecord) -> str:
-    return str(find_field("host").get(record) or "")
+    return host_of(record) or str(find_field("host").get(record) or "")
 
 
 def _moment(t: float) -> str:

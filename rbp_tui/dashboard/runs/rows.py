@@ -21,6 +21,7 @@ from rbp_tui.dashboard.runs.columns import (
     lengths,
     run_cells,
 )
+from rbp_tui.hosts.records import host_of
 from rbp_tui.text.run_columns import PlacedColumn, longest_texts, setting_column, settings_worth_a_column
 
 Cells: TypeAlias = tuple[TableCell, ...]
@@ -85,7 +86,9 @@ class RowMaker:
 
         groups: dict[str, list[RunRecord]] = {}
         for record in shown if view.grouped else ():
-            groups.setdefault(f"experiment:{record.summary.experiment}", []).append(record)
+            # Nothing can be done with runs of other hosts together.
+            alone = f"elsewhere:{record.run.id}" if host_of(record) else ""
+            groups.setdefault(alone or f"experiment:{record.summary.experiment}", []).append(record)
         cells: dict[str, Cells] = {}
         for name, group in groups.items():
             several = len(group) > 1

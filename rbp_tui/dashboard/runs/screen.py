@@ -1,6 +1,7 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
 import asyncio
+import time
 from typing import ClassVar
 
 from rich.text import Text
@@ -18,6 +19,7 @@ from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.columns import CURVE, column_named
+from rbp_tui.dashboard.runs.elsewhere import hosts_text
 from rbp_tui.dashboard.runs.query_input import QueryInput
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.dashboard.runs.table import RunTable
@@ -27,6 +29,7 @@ from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.run_columns import Column, settings_worth_a_column
 from rbp_tui.text.run_text import STYLES
 
+HOSTS_SHOWN_EVERY_S = 1.0
 # Sign, mark and scroll bar beside the columns.
 EDGE = 3
 #: Actions that do nothing without rows, or while the query is being typed.
@@ -82,6 +85,7 @@ class RunsScreen(RunActions):
                 self.session.state.queries, "/ filter, as  acc>0.9 T=4 status:running method:rate_m", "query"
             )
             yield Line(id="counts", wraps=True)
+        yield Line(id="hosts")
         yield Line(id="problem", wraps=True)
         yield RunTable()
         yield Static(id="empty", markup=False)
@@ -91,10 +95,12 @@ class RunsScreen(RunActions):
     def on_mount(self) -> None:
         self.query_one("#query", Input).value = self.session.state.query
         self.query_one(RunTable).display = False
+        self.set_interval(HOSTS_SHOWN_EVERY_S, self._show_hosts)
 
     def on_screen_resume(self) -> None:  # Textual also calls the base class's
         if self.session.opened != self._opened:
             self._opened = self._row_to_select = self.session.opened
+        self._show_hosts()
 
     def on_screen_suspend(self) -> None:
         self._row_to_select = None
@@ -116,6 +122,15 @@ class RunsScreen(RunActions):
         self.marked &= {record.run.id for record in self.session.records}
         self.make_rows()
 
+    def hosts_changed(self) -> None:
+        self._show_hosts()
+        self.make_rows()
+
+    def _show_hosts(self) -> None:
+        """How old what is shown of other hosts is."""
+        if self.session.hosts and self.is_current:
+            self.query_one("#hosts", Line).show_or_hide(hosts_text(self.session.hosts.values(), time.time()))
+
     def trends_changed(self) -> None:
         self.make_rows()
 
@@ -131,7 +146,7 @@ class RunsScreen(RunActions):
         session, state, before = self.session, self.session.state, self.rows
         view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
         self.rows = await asyncio.to_thread(
-            self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends)
+            self._maker.rows, (*session.records, *session.elsewhere), view, frozenset(self.marked), dict(session.trends)
         )
         self._making = False
         table = self.query_one(RunTable)
@@ -165,15 +180,15 @@ class RunsScreen(RunActions):
         session = self.session
         if not session.listed:
             return f"reading {session.runs} …"
-        if session.records and not session.state.query.strip():
+        if session.records and not session.elsewhere and not session.state.query.strip():
             return "All runs are in the archive.\n\nThe filter archived shows them: / archived"
-        if session.records:
+        if session.records or session.elsewhere:
             return "No run fits the filter.\n\n/ changes it, Esc takes it away."
         how = "1 shows the presets; Enter launches one. Or in a shell: rbp train digits"
         return f"No runs in {session.runs} yet.\n\n{how}"
 
     def _show_counts(self) -> None:
-        shown, known = len(self.rows.records), len(self.session.records)
+        shown, known = len(self.rows.records), len(self.session.records) + len(self.session.elsewhere)
         hidden = sum(record.hidden for record in self.session.records) if shown < known else 0
         archived = f", {hidden} archived" if hidden and not self.rows.about_archived else ""
         text = Text(count(known) if shown == known else f"{shown} of {known}{archived}", style="dim")
@@ -186,7 +201,7 @@ class RunsScreen(RunActions):
     def _show_detail(self) -> None:
         """Show what the row of the run under the cursor leaves out."""
         key = self.query_one(RunTable).current
-        record = self.session.record_of(key)
+        record = next((shown for shown in self.shown if shown.run.id == key), None)
         text = Text(no_wrap=True, overflow="ellipsis")
         if record is not None:
             verdict = record.verdict
@@ -202,11 +217,14 @@ class RunsScreen(RunActions):
         """Have the validations of the visible runs read, if the table shows them."""
         curves = any(place.column.name == CURVE for place in self.rows.placed)
         visible = self.query_one(RunTable).visible_keys if curves and self.is_current else []
-        self.session.reader.follow_trends(key for key in visible if key not in self.rows.groups)
+        here = {record.run.id for record in self.session.records}
+        self.session.reader.follow_trends(key for key in visible if key in here)
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
         key = self.query_one(RunTable).current
+        if self.refuses_elsewhere():
+            return
         if key is not None and key in self.rows.groups:
             self.post_message(CompareRuns(list(self.rows.groups[key])))
         elif key is not None:

@@ -1,0 +1,124 @@
+"""The runs of other hosts, asked for through ssh by a thread each: one that is down or slow holds up nothing.
+
+Nobody can answer a question of ssh here: a host that asks for a password counts as down.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rbp_engine.errors import UserError
+from rbp_engine.printable import LONGEST_NAME, NO_TEXT, Line, one_line, visible
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.settings.machine import Host, read_machine
+from rbp_engine.untrusted_files import parse_json
+from rbp_tui.hosts.records import records_of
+from rbp_tui.hosts.ssh import Connection, command_line, problem
+
+#: Live runs are among them: they write something every five seconds.
+RECENT = "updated>7d"
+FIRST_AFTER_S = 1.0  # the first frame comes before
+EVERY_S, PATIENCE_S = 10.0, 20.0
+PAUSES_S = (30.0, 60.0, 120.0, 300.0)
+LARGEST = 2**24
+
+
+@dataclass(frozen=True)
+class HostSight:
+    """A host as it was seen last: its recent runs, and when that was, in seconds since the epoch; 0 for never.
+
+    `problem` says why it is down, and `down_since` since when; it is empty while the host answers.
+    """
+
+    name: str
+    records: tuple[RunRecord, ...] = ()
+    seen: float = 0.0
+    problem: Line = NO_TEXT
+    down_since: float = 0.0
+
+
+class HostsReader:
+    """Asks each host of machine.toml again and again, and hands over what has come of it."""
+
+    def __init__(self, on_sight: Callable[[HostSight], None], on_problem: Callable[[str], None]) -> None:
+        self._on_sight = on_sight
+        self._on_problem = on_problem
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: set[Connection] = set()
+
+    def start(self) -> None:
+        threading.Thread(target=self._begin, name="hosts", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask nobody any more, and end what is being asked."""
+        self._ended.set()
+        with self._lock:
+            for connection in self._connections:
+                connection.process.kill()
+
+    def _begin(self) -> None:
+        if self._ended.wait(FIRST_AFTER_S):
+            return
+        try:
+            hosts = read_machine().hosts
+        except UserError as error:
+            self._on_problem(str(error))
+            return
+        for host in hosts.values():
+            threading.Thread(target=self._ask_often, args=(host,), name=f"host {host.name}", daemon=True).start()
+
+    def _ask_often(self, host: Host) -> None:
+        sight, failures, pause = HostSight(host.name), 0, 0.0
+        while not self._ended.wait(pause):
+            try:
+                records, why = self._ask(host)
+            except Exception as error:  # a thread that has died would show the host as it was, in silence
+                records, why = (), f"{type(error).__name__}: {error}"
+            now = time.time()
+            if why:
+                down_since = sight.down_since or now
+                known = tuple(_as_it_was(record, host) for record in sight.records)
+                sight = replace(sight, records=known, problem=one_line(why, LONGEST_NAME), down_since=down_since)
+                pause = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
+                failures += 1
+            else:
+                sight, failures, pause = HostSight(host.name, records, now), 0, EVERY_S
+            if not self._ended.is_set():
+                self._on_sight(sight)
+
+    def _ask(self, host: Host) -> tuple[tuple[RunRecord, ...], str]:
+        """The recent runs of a host, and why they could not be had."""
+        begun = time.monotonic()
+        connection = Connection(host, command_line(host, ["ls", RECENT, "--json"], ask=False), session=True)
+        late = threading.Timer(PATIENCE_S, connection.process.kill)
+        late.daemon = True
+        late.start()
+        with self._lock:
+            self._connections.add(connection)
+        content = b""
+        try:
+            content = connection.stdout.read(LARGEST + 1)
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            late.cancel()
+            code = connection.close(1.0 if len(content) <= LARGEST else 0.0)
+        if time.monotonic() - begun >= PATIENCE_S:
+            return (), f"{host.name} has not answered within {PATIENCE_S:.0f} s"
+        if code:
+            return (), problem(host, code, connection.said())
+        try:
+            return tuple(records_of(parse_json(content or b"[]", LARGEST), host.name)), ""
+        except ValueError as error:
+            return (), f"{host.name} sends what is no list of runs: {error}"
+
+
+def _as_it_was(record: RunRecord, host: Host) -> RunRecord:
+    """A run of a host that is down: whether it is still live is not known."""
+    if not record.verdict.live:
+        return record
+    why = f"it was {record.verdict.status} when {host.name} was last heard"
+    return replace(record, verdict=Verdict("stale", visible(why)))
