@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rbp_engine import compile_cache
+from rbp_engine.cores import cores_here
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.errors import UserError
 from rbp_engine.preset import list_presets
@@ -260,7 +261,7 @@ def shared_memory(folder: Path) -> Finding:
 
 def threads() -> Finding:
     """Do the user's own settings slow training down?"""
-    cores = len(os.sched_getaffinity(0))
+    cores = cores_here()
     chosen = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ}
     text = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "none set, rbp chooses"
     text = f"{_count(cores, 'core')} for this process; {text}"

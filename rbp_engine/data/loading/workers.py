@@ -4,13 +4,15 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
+from rbp_engine.cores import cores_here
+
 #: More than this many processes seldom read faster than one network trains.
 MOST_FOR_AUTO = 8
 
 
 def cores_of_a_rank(environment: Mapping[str, str] = os.environ) -> int:
     """The cores of this machine that one of the run's processes on it has, at least 1."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, int(environment.get("LOCAL_WORLD_SIZE", "1"))))
+    return max(1, cores_here(environment) // max(1, int(environment.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def reading_processes(wanted: int | Literal["auto"], cores: int) -> int:

@@ -3,10 +3,10 @@
 Every worker gets these variables unless the user has set them.
 """
 
-import os
 import sys
 
 from rbp_engine import compile_cache
+from rbp_engine.cores import cores_here
 
 # Larger than any heap: no memory is returned to the system before the process ends.
 _NEVER_TRIM = str(2**40)
@@ -43,7 +43,7 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
     the peak by 3 to 5 %. Threads are not bound to cores: that saves no processor time with one worker, and has not been
     measured with several.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    threads = max(1, cores_here() // processes)
     return {
         **CARD_ORDER,
         **compile_cache.variables(),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rbp_engine.cores import cores_here
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.queue.gpus import Card, read_cards
 from rbp_engine.settings.machine import read_machine
@@ -33,7 +34,7 @@ class Pool:
 
 def pool_of_this_machine(gpus: str, device: str) -> Pool:
     """The pool for `--gpus` and `run.device`, with the CUDA_VISIBLE_DEVICES of this process. Raises RunError."""
-    cores = len(os.sched_getaffinity(0))
+    cores = cores_here()
     cards = [] if gpus == "none" or device == "cpu" else read_cards()
     return choose_pool(gpus, device, cards, os.environ.get("CUDA_VISIBLE_DEVICES"), cpu_slots(cores), cores)
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
+from rbp_engine.cores import cores_here
 from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.workers import MOST_FOR_AUTO, cores_of_a_rank, reading_processes, too_many
 from rbp_engine.data.open_feed import open_feed
@@ -43,6 +44,13 @@ def test_the_processes_of_a_run_share_the_cores_of_a_machine() -> None:
     assert cores_of_a_rank({}) == cores
     assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(cores)}) == 1
     assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(1000 * cores)}) == 1
+
+
+def test_a_slurm_job_that_is_not_bound_to_cores_uses_no_more_than_it_asked_for() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert cores_here({"SLURM_CPUS_PER_TASK": "1"}) == cores_of_a_rank({"SLURM_CPUS_PER_TASK": "1"}) == 1
+    assert cores_here({"SLURM_CPUS_PER_TASK": str(cores + 1)}) == cores, "bound to fewer than it asked for"
+    assert cores_here({"SLURM_CPUS_PER_TASK": "(null)"}) == cores
 
 
 def test_torch_does_not_repeat_the_warning_of_too_many() -> None:
