@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 def cores_here(environment: Mapping[str, str] = os.environ) -> int:
-    """The cores that this process may use: those that it is bound to, and in a Slurm job no more than its task asked for.
+    """The cores that this process may use: those that it is bound to, but in a Slurm job no more than asked for.
 
     Clusters that do not bind tasks to cores (`TaskPlugin=task/none`) still count what a job has asked for.
     """

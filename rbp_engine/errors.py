@@ -2,6 +2,9 @@
 
 from typing import ClassVar
 
+# Exit code of a command that has followed a run which a scheduler's signal has ended, after a save: start it again.
+PREEMPTED_CODE = 5
+
 
 class UserError(Exception):
     """A request cannot be fulfilled; the message says what failed, where, and what to do.

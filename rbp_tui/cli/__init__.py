@@ -116,7 +116,8 @@ def root(
 def main() -> None:
     """Run a command. Errors that the user can fix end with one message and an exit code; only bugs show a traceback.
 
-    Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing or damaged, 4 stopped before the end.
+    Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing or damaged, 4 stopped before the end,
+    5 preempted: start it again.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

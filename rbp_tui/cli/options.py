@@ -88,17 +88,20 @@ Inexact = Annotated[
 ]
 
 
-def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None) -> "Resources | None":
-    """The resources that the options request; None if they request none. Raises BadParameter."""
+def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, meet: str = "") -> "Resources | None":
+    """The resources that the options request; None if they request none. Raises BadParameter.
+
+    Several nodes meet at `meet`, if that is known without `rdzv`.
+    """
     from rbp_engine.run.files.resources import Resources
 
     if nproc is None and nnodes is None and rdzv is None:
         return None
     nodes = nnodes or 1
-    if nodes > 1 and rdzv is None:
+    if nodes > 1 and rdzv is None and not meet:
         raise typer.BadParameter("--nnodes needs --rdzv HOST:PORT, where the nodes meet")
     if nodes == 1 and rdzv is not None:
         raise typer.BadParameter("--rdzv is for several nodes: say how many with --nnodes")
     if rdzv is not None and re.fullmatch(r"[^:\s]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", rdzv) is None:
         raise typer.BadParameter(f"--rdzv {rdzv}: expected HOST:PORT, as node1:29400")
-    return Resources(processes=nproc or 1, nodes=nodes, rendezvous=rdzv or "")
+    return Resources(processes=nproc or 1, nodes=nodes, rendezvous=rdzv or (meet if nodes > 1 else ""))

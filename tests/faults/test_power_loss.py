@@ -176,7 +176,7 @@ def record_run(
         request = {"words": train_words(settings, run.path.parent), "without": without}
         events = EventReader(run.events())
         while (code := record_attempt(recording, warm, request, run, events)) != 0:
-            assert code == 4, "preempted, as asked"
+            assert code == 5, "preempted, as asked"
         recording.length = disk.server.ask("length", name)
         recording.events, recording.weights = story(run), weights(run)
     return recording

@@ -1,45 +1,137 @@
-"""A Slurm job file that trains a run and resumes it after every requeue."""
+"""Slurm job files: what a run asks the cluster for, and a script that continues it after a preemption or a time limit.
+
+Slurm signals all processes of the job's steps, `rbp train`, its worker and theirs, and not the shell of the job file:
+USR1 before the time limit, and SIGTERM at a preemption, a requeue or `scancel`. At SIGTERM the shell ends at once, and
+Slurm itself requeues the job unless it was cancelled. So the shell requeues a job only after a warning.
+"""
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.errors import PREEMPTED_CODE
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 
-# Slurm warns the job this many seconds before its time limit: a step and a save must fit in.
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.preset.schema import Preset
+    from rbp_engine.run.request import LaunchRequest
+
+# Slurm warns the job this many seconds before its time limit, or up to a minute earlier: a step and a save must fit in.
 WARNING_S = 300
-# The rendezvous of the job's nodes: the shell substitutes the first node.
-RENDEZVOUS = "$head:29400"
+# The rendezvous of the job's nodes: the shell substitutes the first node, and a port that other jobs do not share.
+RENDEZVOUS = "$head:$port"
+_FIND_RENDEZVOUS = (
+    'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+    "port=$((15000 + SLURM_JOB_ID % 15000))",
+)
+# Besides the processes that read images: one core computes, or feeds the card, and one does the rest.
+CORES = 2
+# With data.workers = auto, which reads with all cores but one.
+CORES_FOR_AUTO = 4
 
 
-def job_file(words: Sequence[str], run: RunDirectory, resources: Resources, *, gpus: bool) -> str:
-    """The text of a job file for a run; `words` are a preset and its overrides as on the command line.
+@dataclass(frozen=True)
+class Job:
+    """What a job asks for: `cards` and `cores` on each of its nodes. `array` numbers its tasks, as "0-11%4"."""
 
-    `gpus` asks for one GPU for each process of a node. Time, memory and partition are for the user to fill in.
+    name: str
+    nodes: int
+    cards: int
+    cores: int
+    array: str = ""
+
+
+def wants_cards(preset: "Preset", gpus: str | None) -> bool:
+    """Whether a run of this preset is to have a card for each process; `gpus` is `--gpus`, None if it is not given.
+
+    Without it, `run.device` decides, and with "auto" the data: those that come in a Python package are small enough for
+    the CPU. Raises RunError if `gpus` names cards, which Slurm chooses, or contradicts `run.device`.
     """
-    runs = shlex.join(["--runs-dir", str(run.path.parent.resolve())])
-    several = resources.nodes > 1
+    device = preset.run.device
+    if gpus not in (None, "auto", "none"):
+        raise RunError(f"--gpus {gpus} chooses cards of this machine, and in a job Slurm does: give auto or none")
+    if gpus == "none" and device.startswith("cuda"):
+        raise RunError(f"run.device={device} asks for a card, and --gpus none for none: leave one of them out")
+    if device != "auto" or gpus == "none":
+        return device.startswith("cuda")
+    return gpus == "auto" or _has_files(preset.data.name)
+
+
+def _has_files(data: str) -> bool:
+    return data not in CATALOG or bool(CATALOG[data].folder)
+
+
+def job_of(preset: "Preset", name: str, resources: Resources, gpus: str | None, array: str = "") -> Job:
+    """The job for a run, with as many cores as its threads and the processes that read images use. Raises RunError."""
+    workers = preset.data.workers
+    cores = CORES_FOR_AUTO if workers == "auto" else CORES + workers
+    cards = resources.processes if wants_cards(preset, gpus) else 0
+    return Job(name, resources.nodes, cards, resources.processes * cores, array)
+
+
+def train_file(request: "LaunchRequest", loaded: "LoadedPreset", run: RunDirectory, rbp: Sequence[str]) -> str:
+    """The text of a job file that trains the run of a request; `rbp` is the command line of this `rbp`.
+
+    Partition and memory are for the user to fill in. Raises RunError for cards that a job cannot ask for.
+    """
+    takes = request.takes
+    job = job_of(loaded.preset, run.id, takes, request.gpus)
+    words = shlex.join([*rbp, "train", *request.words, *device_words(loaded.preset, job)])
+    options = ["--id", run.id, "--resume-or-start", "--runs-dir", str(run.path.parent.resolve())]
+    if takes.processes > 1:
+        options = ["--nproc", str(takes.processes), *options]
+    if request.retries:
+        options += ["--retries", str(request.retries)]
+    if request.inexact:
+        options.append("--inexact")
+    several = f'--nnodes {takes.nodes} --rdzv "{RENDEZVOUS}" ' if takes.nodes > 1 else ""
+    return script(job, f"{words} \\\n    {several}{shlex.join(options)}")
+
+
+def device_words(preset: "Preset", job: Job) -> list[str]:
+    """The override that keeps a job without cards from computing on those of others, which it may see."""
+    return ["run.device=cpu"] if not job.cards and preset.run.device == "auto" else []
+
+
+def script(job: Job, command: str) -> str:
+    """A job file around a command, quoted for the shell, that ends with `PREEMPTED_CODE` if it is to be continued."""
+    if job.cards:
+        cards = [
+            "# A card for each process. To train without: remove this line, and add run.device=cpu to the command.",
+            f"#SBATCH --gpus-per-node={job.cards}",
+        ]
+    else:
+        cards = ["# No card. For one: add #SBATCH --gpus-per-node=1, and have run.device=cuda in the command."]
     lines = [
         "#!/bin/bash",
-        f"#SBATCH --job-name={run.id}",
-        f"#SBATCH --nodes={resources.nodes}",
+        "# To fill in: partition, memory and time, as #SBATCH lines.",
+        f"#SBATCH --job-name={job.name}",
+        *([f"#SBATCH --array={job.array}"] if job.array else []),
+        f"#SBATCH --nodes={job.nodes}",
         "#SBATCH --ntasks-per-node=1",
-        *([f"#SBATCH --gpus-per-node={resources.processes}"] if gpus else []),
-        f"#SBATCH --cpus-per-task={4 * resources.processes}",
+        *cards,
+        "# The run uses as many threads, and with data.workers = auto as many readers, as there are cores.",
+        f"#SBATCH --cpus-per-task={job.cores}",
         "#SBATCH --time=24:00:00",
+        "# The warning before the end of that time, in which a step and a save must fit.",
         f"#SBATCH --signal=USR1@{WARNING_S}",
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
-        f"#SBATCH --output={run.id}-%j.log",
+        f"#SBATCH --output={job.name}-{'%A_%a' if job.array else '%j'}.log",
         "",
-        *(['head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'] if several else []),
-        f"srun rbp train {shlex.join(words)} \\",
-        f"    --nproc {resources.processes} "
-        + (f'--nnodes {resources.nodes} --rdzv "{RENDEZVOUS}" ' if several else "")
-        + f"--id {run.id} --resume-or-start {runs}",
+        f"cd {shlex.quote(str(Path.cwd()))} || exit",
+        *(_FIND_RENDEZVOUS if job.nodes > 1 else ()),
+        # From 22.05 to 23.11, srun does not take over what the job has asked for.
+        f'srun --cpus-per-task="$SLURM_CPUS_PER_TASK" {command}',
         "code=$?",
-        "# Out of time, or preempted: the run has saved a checkpoint, and continues when the job is scheduled again.",
-        f'if rbp runs show {run.id} {runs} --json | grep -q \'"status": "preempted"\'; then',
+        f"# {PREEMPTED_CODE}: warned of the time limit, it has saved a checkpoint; the next start continues there.",
+        f"if [ $code -eq {PREEMPTED_CODE} ]; then",
         '    scontrol requeue "$SLURM_JOB_ID"',
         "fi",
         "exit $code",

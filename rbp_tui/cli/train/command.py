@@ -86,7 +86,8 @@ def train(
 
     With --seeds, --pair or --gpus, runs wait in a queue until each has its own device (rbp queue).
 
-    Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end.
+    Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end,
+    5 preempted: start it again.
     """
     from rbp_engine.data.catalog import DataMissing
     from rbp_engine.preset import load_preset
@@ -112,6 +113,8 @@ def train(
         ):
             if given:
                 raise typer.BadParameter(f"{option} one run, and --pair makes several")
+    if slurm and seeds is not None:
+        raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")
     if like is not None:
         if preset is not None and "=" not in preset:
             raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
@@ -120,7 +123,7 @@ def train(
     else:
         assert preset is not None  # SettingsOrLikeCommand requires it
         base = LaunchRequest(preset, runs_dir=runs_dir)
-    resources = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
+    resources = given_resources(nproc, nnodes, rdzv, meet=RENDEZVOUS if slurm else "")
     request = replace(
         base,
         overrides=words,

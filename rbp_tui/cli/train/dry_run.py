@@ -42,7 +42,8 @@ def print_dry_run(
 
 def _output(request: "LaunchRequest", loaded: "LoadedPreset", *, slurm: bool) -> dict[str, Any]:
     from rbp_engine.run import start
-    from rbp_engine.run.launch.slurm import job_file
+    from rbp_engine.run.launch.environment import module_command
+    from rbp_engine.run.launch.slurm import train_file
 
     run = start.directory_of(request, loaded)
     output: dict[str, Any] = {
@@ -50,7 +51,7 @@ def _output(request: "LaunchRequest", loaded: "LoadedPreset", *, slurm: bool) ->
         "command": start.worker_command(request, run),
     }
     if slurm:
-        output["job_file"] = job_file(request.words, run, request.takes, gpus=loaded.preset.run.device != "cpu")
+        output["job_file"] = train_file(request, loaded, run, module_command("rbp_tui"))
     return output
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from rbp_engine.errors import PREEMPTED_CODE
 from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.event_reader import EventReader
@@ -26,7 +27,7 @@ from rbp_tui.cli.train.views import Silence, View, lines_view
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
 
-EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
+EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": PREEMPTED_CODE}
 DATA_CODE = 3  # as where they are found missing before a run is created
 POLL_S = 0.2
 # The files of a folder that is being removed go one by one, and the folder last.
@@ -53,7 +54,7 @@ def follow_started(started: StartResult, *, detach: bool, as_json: bool, request
     if first and (gone or not as_json):  # of one that is gone no event says how it ended
         print_results(runs, verdicts, request, waited_s=time.time() - psutil.Process().create_time())
     # A failure is worse than an end before the end.
-    return max(map(exit_code, verdicts), key=(0, 4, 3, 1).index)
+    return max(map(exit_code, verdicts), key=(0, 4, PREEMPTED_CODE, 3, 1).index)
 
 
 def exit_code(verdict: Verdict) -> int:

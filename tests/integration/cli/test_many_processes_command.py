@@ -22,11 +22,11 @@ def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(
     done = rbp_here("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, capture_output=True).stderr == ""
     assert f"--id night --resume-or-start --runs-dir {rbp_here.runs}" in done.stdout
-    assert "srun rbp train digits seed=3 " in done.stdout
+    assert '-m rbp_tui train digits seed=3 run.device=cpu \\\n    --nnodes 2 --rdzv "$head:$port"' in done.stdout
     assert "torch.distributed.run --nnodes 2 --nproc-per-node 4" in done.stderr
     assert rbp_here.json("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")["job_file"] == done.stdout
-    assert rbp_here("train", "digits", "--slurm", "--id", "night").stdout.startswith("#!/bin/bash\n#SBATCH")
-    assert '--nnodes 2 --rdzv "$head:29400"' in rbp_here("train", "digits", "--slurm", "--nnodes", "2").stdout
+    assert rbp_here("train", "digits", "--slurm", "--id", "night").stdout.startswith("#!/bin/bash\n# To fill in")
+    assert '--nnodes 2 --rdzv "$head:$port"' in rbp_here("train", "digits", "--slurm", "--nnodes", "2").stdout
     assert not rbp_here.runs.exists()
 
 
@@ -38,6 +38,8 @@ def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(
         (("--rdzv", "node1:29400"), "--nnodes"),
         (("--nnodes", "2", "--rdzv", "node1", "--id", "x"), "expected HOST:PORT"),
         (("--nproc", "0"), "--nproc"),
+        (("--slurm", "--seeds", "1,2"), "--slurm writes the job file of one run"),
+        (("--slurm", "--gpus", "0"), "give auto or none"),
     ],
 )
 def test_options_that_do_not_go_together_are_usage_errors(rbp_here, words, message):

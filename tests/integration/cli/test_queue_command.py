@@ -105,7 +105,7 @@ def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp,
     wait_for(lambda: len(summaries(rbp)) == 2 and summaries(rbp)[1]["step"] > 0)
     process.send_signal(signal.SIGTERM)
     out, talk = process.communicate(timeout=90)
-    assert process.returncode == 4
+    assert process.returncode == 5
     assert [summaries(rbp)[seed]["status"] for seed in (1, 2)] == ["preempted", "stopped"]
     assert f"{summaries(rbp)[1]['id'][-4:]} seed 1: started on cpu" in out
     assert "preempted" in talk and "never started" in talk

@@ -235,7 +235,7 @@ def test_sigterm_to_rbp_train_preempts_the_run_with_a_checkpoint(rbp):
     process = rbp.start("train", *LONG)
     wait_for(lambda: is_running(rbp))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 4
+    assert process.wait(60) == 5
     assert summary(rbp)["status"] == "preempted"
     assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
 

@@ -9,7 +9,6 @@ import pytest
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch import launch
-from rbp_engine.run.launch.slurm import job_file
 from rbp_engine.run.launch.torchrun import torchrun_environment
 
 RUN = RunDirectory(Path("/runs/job"))
@@ -55,14 +54,3 @@ def test_the_processes_share_the_cores_unless_the_user_sets_threads(monkeypatch:
     assert launch.environment(RUN, Resources(2 * cores), 1)["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert launch.environment(RUN, Resources(2), 1)["OMP_NUM_THREADS"] == "7"
-
-
-@pytest.mark.parametrize(("resources", "gpus"), [(Resources(2), False), (Resources(8, 4, "x:1"), True)])
-def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resources, gpus: bool) -> None:
-    text = job_file(["mine.toml", "run.name=two words"], RUN, resources, gpus=gpus)
-    assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
-    assert f"#SBATCH --nodes={resources.nodes}\n" in text and "#SBATCH --signal=USR1@300\n" in text
-    assert ("#SBATCH --gpus-per-node=8" in text) == gpus
-    assert "srun rbp train mine.toml 'run.name=two words' \\\n    --nproc" in text
-    assert "--id job --resume-or-start --runs-dir /runs\n" in text
-    assert ('--nnodes 4 --rdzv "$head:29400"' in text) == (resources.nodes > 1) == ("scontrol show hostnames" in text)
