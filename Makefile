@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check alarms faults races fuzz zoo hosts monkey gpu screenshots install install-dev lint clean
+.PHONY: demo test check alarms faults races hosts slurm fuzz zoo monkey gpu screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -28,6 +28,11 @@ faults: $(VENV)/.installed-dev
 # does 300 schedules and 12 jobs.
 races: $(VENV)/.installed-dev
 	RBP_SCHEDULES=10000 RBP_RACING_JOBS=200 $(BIN)/python -m pytest tests/races
+
+# Job files submitted to a real Slurm, with what it has done as a transcript: root and Debian's slurm-wlm and munge, in five
+# minutes. CI skips these.
+slurm: $(VENV)/.installed-dev
+	RBP_SLURM=1 $(BIN)/python -m pytest -v -s tests/slurm
 
 # Random networks against independent oracles, also compiled, checkpointed and under autocast, and random mischief in the
 # files of others: half an hour on two cores. CI takes 60 eager networks and 100 mischiefs.
