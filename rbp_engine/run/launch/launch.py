@@ -1,5 +1,6 @@
 """Create a run and start it: a worker, or a launcher of several, in its own session, so that it outlives its parent."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ from rbp_engine.run.files.run_json import (
 from rbp_engine.run.files.summary import Summary, write_status, write_summary
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, module_command, worker_defaults
+from rbp_engine.run.launch.held_signals import signals_held
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
@@ -235,15 +237,17 @@ def start(
             record = _record(run, resources, attempt, os.fstat(stderr.fileno()).st_size)
             if resources.nodes == 1:
                 leave_to_worker(run, record, resources)
-            worker = subprocess.Popen(
-                command(run, resources),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=environment(run, resources, attempt, inexact=inexact) | extra,
-                start_new_session=True,
-                pass_fds=inherits,
-            )
+            # A launcher of several would not release them, and ignore them for good.
+            with signals_held() if resources.world_size == 1 else contextlib.nullcontext():
+                worker = subprocess.Popen(
+                    command(run, resources),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=environment(run, resources, attempt, inexact=inexact) | extra,
+                    start_new_session=True,
+                    pass_fds=inherits,
+                )
         if resources.nodes > 1:
             multinode.write_seat(run, attempt, node, worker.pid)
         if node == 0:

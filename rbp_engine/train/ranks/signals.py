@@ -7,6 +7,7 @@ from types import FrameType
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
+from rbp_engine.run.launch.held_signals import release_signals
 
 LOOK_EVERY_S = 0.2
 OUT_OF_BUDGET = "out of budget"
@@ -28,6 +29,7 @@ class StopFlag:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        release_signals()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name

@@ -89,6 +89,15 @@ def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(
     assert worker.wait(60) == 4
 
 
+def test_a_signal_before_the_worker_can_handle_it_preempts_the_run_too(new_run: NewRun, look: Any) -> None:
+    run = new_run(*LONG)
+    worker = launch.start(run)
+    os.kill(worker.pid, signal.SIGUSR1)
+    assert "received SIGUSR1" in look.end(run).reason and judge(run).status == "preempted"
+    assert worker.wait(60) == 4
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "held back from the worker only"
+
+
 def test_a_run_killed_from_outside_is_lost_and_can_be_resumed(new_run: NewRun, look: Any) -> None:
     run = new_run(*LONG)
     worker = launch.start(run)
