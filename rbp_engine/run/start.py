@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 DISPATCHER = "rbp_engine.run.queue.dispatcher"
 # How long a restart waits for the dispatcher to finish with the attempt that has ended.
 SETTLE_S = 15.0
-# On top of the half minute after which a run without a heartbeat is lost.
-MARGIN_S = 5.0
+# How long to wait for a run that seems to be live: one without a heartbeat is lost after half a minute.
+PATIENCE_S = LOST_AFTER_S + 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def start_runs(request: LaunchRequest) -> StartResult:
         require_data(loaded)
     may_be_there = request.pair is None and (request.resume_or_start or request.takes.nodes > 1)
     runs, new = find_or_create(request, presets[0]) if may_be_there else (create_runs(request, presets), True)
-    patience_s = LOST_AFTER_S + MARGIN_S if may_be_there else 0.0
+    patience_s = PATIENCE_S if may_be_there else 0.0
     if new:
         return StartResult(
             runs,
@@ -208,9 +208,11 @@ def begin(
     inexact: bool = False,
     patience_s: float = 0.0,
     changes: Sequence[str] = (),
+    at_once: bool = False,
 ) -> "subprocess.Popen[bytes] | None":
     """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or `gpus` is
-    given, and return None. Resources, `gpus` and `retries` are as last time unless given.
+    given, and return None. Resources, `gpus` and `retries` are as last time unless given; with `at_once`, no queue and
+    no devices: a scheduler has given this process its own.
 
     `changes` are settings that may change when a run goes on, as `epochs=400` (`run/longer.py`).
 
@@ -226,6 +228,8 @@ def begin(
         trust.require_launch(run)
     refuse_links(run)
     last = read_dispatch(run)
+    if at_once:
+        last, resources = dataclasses.replace(last, gpus=None), dataclasses.replace(resources, devices=())
     dispatch = dataclasses.replace(
         last,
         gpus=last.gpus if gpus is None else gpus,
@@ -246,7 +250,7 @@ def begin(
         _enqueue([run], pool, resources.processes, dispatch)
         ensure_dispatcher()
         return None
-    if dispatch != last:
+    if dispatch != read_dispatch(run):
         _update(run, dispatch=dispatch.as_json())
     return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
 

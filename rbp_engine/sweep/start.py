@@ -47,9 +47,11 @@ def start_points(plan: SweepPlan, states: Sequence[PointState]) -> list[RunDirec
     return runs
 
 
-def create(plan: SweepPlan, point: SweepPoint) -> RunDirectory:
+def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDirectory:
     """Create the run of a point and queue it, or find the one that another sweep has just created. Raises RunError."""
     request = plan.request_of(point)
+    if not queued:
+        request = replace(request, gpus=None)
     for number in itertools.count(1):
         run = RunDirectory(request.runs / run_id_of(point, number))
         if not run.path.exists():

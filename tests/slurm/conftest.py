@@ -85,23 +85,27 @@ class Cluster:
         print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
 
     def __call__(self, *command: str, code: int | None = 0) -> str:
-        """The output of a command, without the space around it."""
+        """The output of a command, or what it says of its failure, without the space around it."""
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert code is None or done.returncode == code, (command, done.returncode, done.stdout, done.stderr)
-        return done.stdout.strip()
+        return (done.stdout if done.returncode == 0 else done.stderr).strip()
 
-    def rbp(self, *words: str) -> str:
+    def rbp(self, *words: str, code: int = 0) -> str:
+        """What `rbp` prints: on stderr if it is to end with an error."""
         self.tell(f"$ rbp {' '.join(words).replace(str(NET), 'net.py')}")
-        return self(sys.executable, "-m", "rbp_tui", *words)
+        return self(sys.executable, "-m", "rbp_tui", *words, code=code)
 
     def submit(self, *words: str, options: tuple[str, ...] = ()) -> str:
         """Submit the job file that `rbp` prints for these words; the id of the job."""
-        file = self.folder / "job.sh"
-        file.write_text(self.rbp(*words, "--slurm") + "\n")
-        job = self("sbatch", "--parsable", *options, file.name)
-        self.tell(f"$ sbatch {' '.join((*options, file.name))}: job {job}")
+        (self.folder / "job.sh").write_text(self.rbp(*words, "--slurm") + "\n")
+        return self.submit_again(options)
+
+    def submit_again(self, options: tuple[str, ...]) -> str:
+        """Submit the newest job file once more."""
+        job = self("sbatch", "--parsable", *options, "job.sh")
+        self.tell(f"$ sbatch {' '.join((*options, 'job.sh'))}: job {job}")
         return job
 
     def told(self, job: str) -> dict[str, str]:
@@ -122,7 +126,13 @@ class Cluster:
         """Take away the two minutes that Slurm waits before it starts a requeued job."""
         self.wait_for_state(job, "PENDING", restarts=1)
         self.tell(f"$ scontrol update JobId={job} StartTime=now")
-        self("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+        def started() -> bool:
+            # Once more while the node is still cleaning up: the two minutes begin after that.
+            self("scontrol", "update", f"JobId={job}", "StartTime=now", code=None)
+            return self.told(job)["JobState"] != "PENDING"
+
+        self.wait_until(started, f"job {job} again")
 
     def wait_until(self, condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + patience_s

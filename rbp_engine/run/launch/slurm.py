@@ -91,7 +91,7 @@ def train_file(request: "LaunchRequest", loaded: "LoadedPreset", run: RunDirecto
     if request.inexact:
         options.append("--inexact")
     several = f'--nnodes {takes.nodes} --rdzv "{RENDEZVOUS}" ' if takes.nodes > 1 else ""
-    return script(job, f"{words} \\\n    {several}{shlex.join(options)}")
+    return script(job, f"{words} \\\n    {several}{shlex.join(options)}", _FIND_RENDEZVOUS if takes.nodes > 1 else ())
 
 
 def device_words(preset: "Preset", job: Job) -> list[str]:
@@ -99,8 +99,11 @@ def device_words(preset: "Preset", job: Job) -> list[str]:
     return ["run.device=cpu"] if not job.cards and preset.run.device == "auto" else []
 
 
-def script(job: Job, command: str) -> str:
-    """A job file around a command, quoted for the shell, that ends with `PREEMPTED_CODE` if it is to be continued."""
+def script(job: Job, command: str, before: Sequence[str] = ()) -> str:
+    """A job file around a command, quoted for the shell, that ends with `PREEMPTED_CODE` if it is to be continued.
+
+    `before` are lines that set what the shell substitutes in the command.
+    """
     if job.cards:
         cards = [
             "# A card for each process. To train without: remove this line, and add run.device=cpu to the command.",
@@ -126,13 +129,14 @@ def script(job: Job, command: str) -> str:
         f"#SBATCH --output={job.name}-{'%A_%a' if job.array else '%j'}.log",
         "",
         f"cd {shlex.quote(str(Path.cwd()))} || exit",
-        *(_FIND_RENDEZVOUS if job.nodes > 1 else ()),
+        *before,
         # From 22.05 to 23.11, srun does not take over what the job has asked for.
         f'srun --cpus-per-task="$SLURM_CPUS_PER_TASK" {command}',
         "code=$?",
         f"# {PREEMPTED_CODE}: warned of the time limit, it has saved a checkpoint; the next start continues there.",
         f"if [ $code -eq {PREEMPTED_CODE} ]; then",
-        '    scontrol requeue "$SLURM_JOB_ID"',
+        # The last task of an array has the id of the array, by which all of them would be requeued.
+        f'    scontrol requeue "{"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if job.array else "$SLURM_JOB_ID"}"',
         "fi",
         "exit $code",
     ]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_resources
-from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.output import print_json, print_lines, say
 from rbp_tui.cli.runs.choice import find
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand
 from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
@@ -74,6 +75,18 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Resume failed runs, too, which else count as done.")
     ] = False,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Print a Slurm job file: an array with a task for each run that is left.")
+    ] = False,
+    point: Annotated[
+        str | None,
+        typer.Option(
+            "--point",
+            metavar="ID",
+            help="Train one run at once, without the queue; the tasks of a job array do this.",
+            show_default=False,
+        ),
+    ] = None,
     gpus: Gpus = None,
     retries: Retries = None,
     nproc: Nproc = None,
@@ -91,6 +104,7 @@ def sweep(
     Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
     """
     from rbp_engine.run.request import LaunchRequest, parse_seeds
+    from rbp_engine.sweep.array import point_named
     from rbp_engine.sweep.plan import plan_sweep
     from rbp_engine.sweep.start import check
     from rbp_engine.sweep.states import states_of
@@ -116,9 +130,20 @@ def sweep(
         typed=("rbp", *sys.argv[1:]),
     )
     plan = plan_sweep(request, parse_words(words), trials=random, name=name)
+    if point is not None:
+        plan = point_named(plan, point)
     states = states_of(plan, retry_failed=retry_failed)
     if status:
         _show(plan, states, as_json=as_json)
+        return
+    if point is not None:
+        raise typer.Exit(_train_point(plan, states[0], as_json=as_json, trust=trust))
+    if slurm:
+        options: dict[str, object] = {"--seeds": seeds, "--random": random, "--name": name, "--nproc": nproc}
+        options |= {"--retries": retries}
+        given = [word for option, value in options.items() if value for word in (option, str(value))]
+        typed = [*(["--like", like] if like else [request.preset]), *words, *given]
+        _print_array(plan, states, [*typed, *(["--retry-failed"] if retry_failed else [])])
         return
     if not dry_run:
         once_trusted(lambda: check(plan), trust=trust)
@@ -130,6 +155,44 @@ def sweep(
         print_json(_document(plan, states, expected))
     if not dry_run:
         raise typer.Exit(_train(plan, states, retry_failed=retry_failed, detach=detach, as_json=as_json, trust=trust))
+
+
+def _print_array(plan: "SweepPlan", states: "Sequence[PointState]", words: "Sequence[str]") -> None:
+    from rbp_engine.data.catalog import DataMissing
+    from rbp_engine.run import start
+    from rbp_engine.run.launch.environment import module_command
+    from rbp_engine.sweep.array import array_file
+    from rbp_tui.cli.sweep.text import say_plan
+
+    print_lines(visible(array_file(plan, states, words, module_command("rbp_tui"))))
+    say_plan(plan, states, None)
+    try:
+        for points in plan.trials.values():
+            start.require_data(points[0].loaded)
+    except DataMissing as missing:
+        say("[yellow]here it would not run:[/] {}", missing)
+
+
+def _train_point(plan: "SweepPlan", state: "PointState", *, as_json: bool, trust: bool) -> int:
+    """Train the run of a point, unless there is nothing to do; the exit code is the run's."""
+    from rbp_engine.run import start
+    from rbp_engine.run.errors import NothingToStart
+    from rbp_engine.sweep.array import start_point
+    from rbp_engine.sweep.states import Standing
+    from rbp_tui.cli.train.following import exit_code, follow_started
+
+    if state.record is not None and state.standing in (Standing.DONE, Standing.FAILED):
+        verdict = state.record.verdict
+        say("{} is {}: {}", state.record.run.id, state.standing, verdict.reason or verdict.status)
+        return exit_code(verdict) if state.standing is Standing.FAILED else 0
+    start.require_data(state.point.loaded)
+    once_trusted(lambda: plan.request.require_trust(state.point.loaded), trust=trust)
+    try:
+        started = once_trusted(lambda: start_point(plan, state), trust=trust)
+    except NothingToStart as why:
+        say("{}", why)  # another process was first and is running it
+        return 0
+    return follow_started(started, detach=False, as_json=as_json, request=plan.request_of(state.point))
 
 
 def _train(

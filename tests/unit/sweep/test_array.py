@@ -1,0 +1,81 @@
+"""A sweep as a job array: its tasks, what they ask for, and how each finds its point."""
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.sweep.array import array_file, point_named
+from rbp_engine.sweep.plan import SweepPlan, plan_sweep
+from rbp_engine.sweep.states import PointState, Standing, states_of
+from rbp_engine.sweep.words import parse_words
+
+WORDS = ("digits", "T=1,2", "data.workers=0,3")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+
+
+def planned(name: str = "") -> SweepPlan:
+    return plan_sweep(LaunchRequest(WORDS[0]), parse_words(WORDS[1:]), name=name)
+
+
+def file(plan: SweepPlan, states: list[PointState] | None = None) -> str:
+    return array_file(plan, states or states_of(plan), WORDS, ["/my envs/python", "-m", "rbp_tui"])
+
+
+def points_in(text: str) -> list[str]:
+    found = re.search(r"^points=\((.*)\)$", text, re.MULTILINE)
+    assert found is not None
+    return found[1].split()
+
+
+def test_an_array_has_a_task_for_each_run_that_is_left_and_asks_for_the_most_that_one_needs() -> None:
+    plan = planned("name of $(this) sweep")
+    text = file(plan)
+    assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
+    assert "#SBATCH --job-name=name-of-this-sweep\n" in text and "#SBATCH --array=0-3%" in text
+    assert "#SBATCH --cpus-per-task=5\n" in text, "that of three readers"
+    assert [point_named(plan, point).points for point in points_in(text)] == [(point,) for point in plan.points]
+
+    launch.create(plan.points[1].loaded, plan.request.runs)
+    states = [
+        replace(state, standing=Standing.DONE) if state.record is not None else state for state in states_of(plan)
+    ]
+    assert points_in(file(plan, states)) == [point for point in points_in(text) if point != points_in(text)[1]]
+
+
+def test_a_task_trains_the_point_of_its_number() -> None:
+    plan = planned()
+    text = file(plan)
+    command = text[text.index("points=") : text.index("code=$?")]
+    stub = 'srun() { printf "%s\\n" "$@"; }\nSLURM_ARRAY_TASK_ID=2\n'
+    words = subprocess.run(["bash", "-c", stub + command], text=True, capture_output=True, check=True).stdout.split(
+        "\n"
+    )
+    assert words[1:-1] == [
+        *("/my envs/python", "-m", "rbp_tui", "sweep", *WORDS, "run.device=cpu"),
+        *("--runs-dir", str(plan.request.runs), "--point", plan.points[2].identity[:12]),
+    ]
+    assert 'scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' in text, "not the whole array"
+
+
+def test_a_sweep_with_nothing_left_has_no_array() -> None:
+    plan = planned()
+    with pytest.raises(RunError, match="nothing is left to do of digits"):
+        file(plan, [replace(state, standing=Standing.DONE) for state in states_of(plan)])
+
+
+@pytest.mark.parametrize("name", ["", "0" * 12, "f"])
+def test_a_point_that_the_sweep_no_longer_has_is_an_error(name: str) -> None:
+    with pytest.raises(RunError, match="print it again with --slurm"):
+        point_named(planned(), name)
