@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_resources
-from rbp_tui.cli.output import print_json, print_lines, say
+from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.runs.choice import find
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand
 from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
@@ -109,6 +108,7 @@ def sweep(
     from rbp_engine.sweep.start import check
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
+    from rbp_tui.cli.sweep.array import print_array, train_point
     from rbp_tui.cli.sweep.text import say_cost, say_plan
 
     words = tuple(settings or ())
@@ -137,13 +137,12 @@ def sweep(
         _show(plan, states, as_json=as_json)
         return
     if point is not None:
-        raise typer.Exit(_train_point(plan, states[0], as_json=as_json, trust=trust))
+        raise typer.Exit(train_point(plan, states[0], as_json=as_json, trust=trust))
     if slurm:
-        options: dict[str, object] = {"--seeds": seeds, "--random": random, "--name": name, "--nproc": nproc}
-        options |= {"--retries": retries}
+        options = {"--seeds": seeds, "--random": random, "--name": name, "--nproc": nproc, "--retries": retries}
         given = [word for option, value in options.items() if value for word in (option, str(value))]
         typed = [*(["--like", like] if like else [request.preset]), *words, *given]
-        _print_array(plan, states, [*typed, *(["--retry-failed"] if retry_failed else [])])
+        print_array(plan, states, [*typed, *(["--retry-failed"] if retry_failed else [])])
         return
     if not dry_run:
         once_trusted(lambda: check(plan), trust=trust)
@@ -155,44 +154,6 @@ def sweep(
         print_json(_document(plan, states, expected))
     if not dry_run:
         raise typer.Exit(_train(plan, states, retry_failed=retry_failed, detach=detach, as_json=as_json, trust=trust))
-
-
-def _print_array(plan: "SweepPlan", states: "Sequence[PointState]", words: "Sequence[str]") -> None:
-    from rbp_engine.data.catalog import DataMissing
-    from rbp_engine.run import start
-    from rbp_engine.run.launch.environment import module_command
-    from rbp_engine.sweep.array import array_file
-    from rbp_tui.cli.sweep.text import say_plan
-
-    print_lines(visible(array_file(plan, states, words, module_command("rbp_tui"))))
-    say_plan(plan, states, None)
-    try:
-        for points in plan.trials.values():
-            start.require_data(points[0].loaded)
-    except DataMissing as missing:
-        say("[yellow]here it would not run:[/] {}", missing)
-
-
-def _train_point(plan: "SweepPlan", state: "PointState", *, as_json: bool, trust: bool) -> int:
-    """Train the run of a point, unless there is nothing to do; the exit code is the run's."""
-    from rbp_engine.run import start
-    from rbp_engine.run.errors import NothingToStart
-    from rbp_engine.sweep.array import start_point
-    from rbp_engine.sweep.states import Standing
-    from rbp_tui.cli.train.following import exit_code, follow_started
-
-    if state.record is not None and state.standing in (Standing.DONE, Standing.FAILED):
-        verdict = state.record.verdict
-        say("{} is {}: {}", state.record.run.id, state.standing, verdict.reason or verdict.status)
-        return exit_code(verdict) if state.standing is Standing.FAILED else 0
-    start.require_data(state.point.loaded)
-    once_trusted(lambda: plan.request.require_trust(state.point.loaded), trust=trust)
-    try:
-        started = once_trusted(lambda: start_point(plan, state), trust=trust)
-    except NothingToStart as why:
-        say("{}", why)  # another process was first and is running it
-        return 0
-    return follow_started(started, detach=False, as_json=as_json, request=plan.request_of(state.point))
 
 
 def _train(

@@ -1,0 +1,46 @@
+"""A sweep as a job array: the file for Slurm, and what each of its tasks does."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rbp_engine.data.catalog import DataMissing
+from rbp_engine.printable import visible
+from rbp_engine.run import start
+from rbp_engine.run.errors import NothingToStart
+from rbp_engine.run.launch.environment import module_command
+from rbp_engine.sweep.array import array_file, start_point
+from rbp_engine.sweep.states import PointState, Standing
+from rbp_tui.cli.output import print_lines, say
+from rbp_tui.cli.sweep.text import say_plan
+from rbp_tui.cli.train.following import exit_code, follow_started
+from rbp_tui.cli.trust import once_trusted
+
+if TYPE_CHECKING:
+    from rbp_engine.sweep.plan import SweepPlan
+
+
+def print_array(plan: "SweepPlan", states: Sequence[PointState], words: Sequence[str]) -> None:
+    """Print the job file on stdout, and the plan on stderr; `words` are those of `rbp sweep`."""
+    print_lines(visible(array_file(plan, states, words, module_command("rbp_tui"))))
+    say_plan(plan, states, None)
+    try:
+        for points in plan.trials.values():
+            start.require_data(points[0].loaded)
+    except DataMissing as missing:
+        say("[yellow]here it would not run:[/] {}", missing)
+
+
+def train_point(plan: "SweepPlan", state: PointState, *, as_json: bool, trust: bool) -> int:
+    """Train the run of a point, unless there is nothing to do; the exit code is the run's."""
+    if state.record is not None and state.standing in (Standing.DONE, Standing.FAILED):
+        verdict = state.record.verdict
+        say("{} is {}: {}", state.record.run.id, state.standing, verdict.reason or verdict.status)
+        return 0 if state.standing is Standing.DONE else exit_code(verdict)
+    start.require_data(state.point.loaded)
+    once_trusted(lambda: plan.request.require_trust(state.point.loaded), trust=trust)
+    try:
+        started = once_trusted(lambda: start_point(plan, state), trust=trust)
+    except NothingToStart as why:
+        say("{}", why)  # another process was first and is running it
+        return 0
+    return follow_started(started, detach=False, as_json=as_json, request=plan.request_of(state.point))
