@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,7 @@ SBIN = "/usr/sbin:/sbin"
 CORES = 2  # of each node
 KILL_WAIT_S = 10
 PATIENCE_S = 120.0
+SOON_S = 4
 # A second node, and cards, that do not exist: jobs only have to be placed on them.
 CONFIGURATION = """
 ClusterName=rbp
@@ -52,12 +54,15 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
 KillWait={kill_wait}
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cores} RealMemory=4000
 NodeName={nodes[1]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cores} RealMemory=4000 Gres=gpu:2
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2
 """
 
 
@@ -122,15 +127,25 @@ class Cluster:
         self.tell(f"job {job}: {state}, exit code {told['ExitCode']}, restarts {told['Restarts']}")
         return told
 
-    def start_again_now(self, job: str) -> None:
-        """Take away the two minutes that Slurm waits before it starts a requeued job."""
+    def check_requeued(self, job: str, run: str) -> Summary:
+        """Wait until a job waits to be started again, and check that its run was saved."""
         self.wait_for_state(job, "PENDING", restarts=1)
-        self.tell(f"$ scontrol update JobId={job} StartTime=now")
+        return self.check(run, "preempted", attempts=1)
+
+    def start_again_soon(self, job: str) -> None:
+        """Shorten the two minutes that Slurm waits before it starts a requeued job.
+
+        They begin when the node has cleaned up, and for some seconds from then on it refuses the job as revoked.
+        """
+        self.tell(f"$ scontrol update JobId={job} StartTime=now+{SOON_S}")
 
         def started() -> bool:
-            # Once more while the node is still cleaning up: the two minutes begin after that.
-            self("scontrol", "update", f"JobId={job}", "StartTime=now", code=None)
-            return self.told(job)["JobState"] != "PENDING"
+            told = self.told(job)
+            if told["JobState"] != "PENDING":
+                return True
+            if datetime.fromisoformat(told["StartTime"]).timestamp() > time.time() + 2 * SOON_S:
+                self("scontrol", "update", f"JobId={job}", f"StartTime=now+{SOON_S}", code=None)
+            return False
 
         self.wait_until(started, f"job {job} again")
 
@@ -220,7 +235,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
                 if command is munged:
                     wait_for((folder / "munge.socket").exists)
-            wait_for(lambda: ask("sinfo", "--noheader", "--format=%T").split() == ["idle"])
+            wait_for(lambda: ask("sinfo", "--noheader", "--format=%T").split() == ["idle", "idle"])
             print(f"\n{ask('sinfo', '--version')}{ask('sinfo')}", flush=True)
             yield folder
             ask("scancel", "--user=root")

@@ -28,12 +28,13 @@ def test_a_preempted_job_is_requeued_and_ends_with_the_weights_of_an_undisturbed
     cluster.slow.touch()
     job = cluster.submit("train", *cluster.preset, "--id", "preempted", options=ONE_CORE)
     cluster.wait_for_step("preempted")
-    cluster.tell(f"$ scontrol requeue {job}")
-    cluster("scontrol", "requeue", job)
-    cluster.start_again_now(job)
-    summary = cluster.check("preempted", "preempted", attempts=1)
+    urgent = ("--partition=urgent", "--nodes=2", "--exclusive", "--wrap=sleep 5")
+    cluster.tell(f"$ sbatch {' '.join(urgent)}")
+    cluster("sbatch", *urgent)
+    summary = cluster.check_requeued(job, "preempted")
     assert 2 <= summary.step < cluster.steps and "SIGTERM" in summary.reason
     cluster.slow.unlink()
+    cluster.start_again_soon(job)
     assert cluster.wait_for_state(job, "COMPLETED")["Restarts"] == "1"
     cluster.check("preempted", "completed", attempts=2)
     cluster.check_same_weights("preempted", undisturbed)
@@ -46,9 +47,9 @@ def test_a_job_that_is_warned_of_its_time_limit_saves_requeues_itself_and_contin
     cluster.wait_for_step("limited")
     cluster.tell(f"$ scontrol update JobId={job} TimeLimit=6")
     cluster("scontrol", "update", f"JobId={job}", "TimeLimit=6")
-    cluster.start_again_now(job)
-    assert "SIGUSR1" in cluster.check("limited", "preempted", attempts=1).reason
+    assert "SIGUSR1" in cluster.check_requeued(job, "limited").reason
     cluster.slow.unlink()
+    cluster.start_again_soon(job)
     assert cluster.wait_for_state(job, "COMPLETED")["Restarts"] == "1"
     cluster.check("limited", "completed", attempts=2)
     cluster.check_same_weights("limited", undisturbed)
@@ -93,9 +94,9 @@ def test_two_tasks_or_processes_are_one_run_that_survives_a_requeue(
     cluster.wait_for_step(run)
     cluster.tell(f"$ scontrol requeue {job}")
     cluster("scontrol", "requeue", job)
-    cluster.start_again_now(job)
-    cluster.check(run, "preempted", attempts=1)
+    cluster.check_requeued(job, run)
     cluster.slow.unlink()
+    cluster.start_again_soon(job)
     cluster.wait_for_state(job, "COMPLETED")
     cluster.check(run, "completed", attempts=2)
     if run == "on-two-nodes":
