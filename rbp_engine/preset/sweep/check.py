@@ -11,7 +11,7 @@ from rbp_engine.preset.fields import FieldInfo, fields
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
 from rbp_engine.preset.search import shown
-from rbp_engine.preset.sweep.section import SEARCHES, Drawn, SweepSection
+from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, Drawn, SweepSection
 from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.preset.validate import problems_of_value
 from rbp_engine.settings.documents import Document
@@ -24,7 +24,7 @@ SECTION = "sweep"
 MOST_SEEDS = 1000
 MOST_TRIALS = 1000
 MOST_VALUES = 1000
-KEYS = ("seeds", "trials", "search", "grid", "list", "random")
+KEYS = ("seeds", "trials", "search", "prune", "objective", "grid", "list", "random")
 OF_A_RANGE = ("from", "to", "log")
 WEIGHTS, TEACHER = "model.pretrained", "loss.distill"
 #: Fields that may name a file, which a preset names relative to itself and a command relative to where it is typed.
@@ -64,31 +64,48 @@ class _Reader:
         section = SweepSection(
             seeds=self._seeds(written.get("seeds", [])),
             trials=self._trials(written.get("trials", 0)),
-            search=self._search(written.get("search", "")),
+            search=self._choice("search", SEARCHES),
+            prune=self._choice("prune", PRUNERS),
+            objective=self._choice("objective", OBJECTIVES),
             grid=tuple(self._grid(written.get("grid", {}))),
             listed=tuple(self._listed(written.get("list", []))),
             drawn=tuple(self._drawn(written.get("random", {}))),
         )
-        self._contradictions(written)
+        self._contradictions(written, section)
         if self.values > MOST_VALUES:
             self._problem((SECTION,), f"at most {MOST_VALUES} values, got {self.values}")
         return section
 
-    def _contradictions(self, written: dict[str, Any]) -> None:
+    def _contradictions(self, written: dict[str, Any], section: SweepSection) -> None:
         if "grid" in written and "list" in written:
             self._problem((SECTION, "list"), "takes the place of [sweep.grid]: leave one of them out")
-        if "random" in written and "trials" not in written:
-            self._problem((SECTION, "random"), "how many times to draw is missing: trials = 20 in [sweep]")
-        if "trials" in written and "random" not in written:
-            self._problem((SECTION, "trials"), "there is nothing to draw: [sweep.random] is missing")
-        if "search" in written and "random" not in written:
-            self._problem((SECTION, "search"), "there is nothing to search: [sweep.random], its space, is missing")
+        if section.search:
+            self._contradictions_of_search(written)
+        else:
+            self._contradictions_without_search(written)
         places: dict[str, KeyPath] = {}
         for kind in ("grid", "random"):
             for path, key, _ in self._settings(written.get(kind), (SECTION, kind), enter_tables=True, silent=True):
                 if key in places:
                     self._problem(path, f"is the same setting as {dotted(places[key])}: leave one of them out")
                 places.setdefault(key, path)
+
+    def _contradictions_of_search(self, written: dict[str, Any]) -> None:
+        if "random" not in written and "grid" not in written:
+            self._problem((SECTION, "search"), "there is nothing to search: [sweep.random], its space, is missing")
+        if "list" in written:
+            self._problem((SECTION, "list"), "a search varies each setting by itself: leave one of them out")
+        if "prune" in written and isinstance(seeds := written.get("seeds"), list) and len(seeds) > 1:
+            self._problem((SECTION, "prune"), "judges a trial by one run: leave it out, or all seeds but one")
+
+    def _contradictions_without_search(self, written: dict[str, Any]) -> None:
+        if "random" in written and "trials" not in written:
+            self._problem((SECTION, "random"), "how many times to draw is missing: trials = 20 in [sweep]")
+        if "trials" in written and "random" not in written:
+            self._problem((SECTION, "trials"), "there is nothing to draw: [sweep.random] is missing")
+        for key in ("prune", "objective"):
+            if key in written and "search" not in written:
+                self._problem((SECTION, key), f'belongs to a search: search = "{SEARCHES[0]}" is missing')
 
     def _seeds(self, written: Any) -> tuple[int, ...]:
         path = (SECTION, "seeds")
@@ -117,14 +134,16 @@ class _Reader:
             return 0
         return int(written)
 
-    def _search(self, written: Any) -> str:
-        if "search" in self.document.values[SECTION] and written not in SEARCHES:
-            guess = did_you_mean(written, SEARCHES) if isinstance(written, str) else ""
-            self._problem(
-                (SECTION, "search"), f"expected one of {', '.join(SEARCHES)}, got {describe_value(written)}.{guess}"
-            )
+    def _choice(self, key: str, choices: Sequence[str]) -> str:
+        written = self.document.values[SECTION].get(key)
+        if written is None:
             return ""
-        return str(written)
+        if not isinstance(written, str) or written not in choices:
+            guess = did_you_mean(written, choices) if isinstance(written, str) else ""
+            expected = f"expected one of {', '.join(choices)}, got {describe_value(written)}."
+            self._problem((SECTION, key), f"{expected}{guess}")
+            return ""
+        return written
 
     def _grid(self, written: Any) -> Iterator[Varied]:
         for path, key, values in self._settings(written, (SECTION, "grid"), enter_tables=True):

@@ -11,6 +11,9 @@ from rbp_engine.preset.sweep.varied import Varied
 
 #: The searches that `search` may name.
 SEARCHES = ("tpe",)
+#: How a search judges trials before their end, and which score it looks for.
+PRUNERS = ("median", "hyperband")
+OBJECTIVES = ("last", "best")
 DIGITS = 4
 
 
@@ -69,13 +72,16 @@ class SweepSection:
     """What `[sweep]` says; empty where it says nothing.
 
     The combinations of settings are those of the `grid`, or are spelled out as `listed`, each as override words. With
-    `trials`, each combination is trained with so many draws of the settings in `drawn`; these are also the space of a
-    `search`. Values that are paths lead to the same files from the working directory.
+    `trials`, each combination is trained with so many draws of the settings in `drawn`. A `search` chooses values of
+    `grid` and `drawn` by itself; `prune`, of PRUNERS, and `objective`, of OBJECTIVES, belong to it. Values that are
+    paths lead to the same files from the working directory.
     """
 
     seeds: tuple[int, ...] = ()
     trials: int = 0
     search: str = ""
+    prune: str = ""
+    objective: str = ""
     grid: tuple[Varied, ...] = ()
     listed: tuple[tuple[str, ...], ...] = ()
     drawn: tuple[Drawn, ...] = ()

@@ -1,0 +1,212 @@
+"""The trials of a search as a study of Optuna, which is rebuilt whenever it is asked, and never stored.
+
+What a trial is given depends on the search, on its number and on the trials before it, and on nothing else: a search
+that is started again goes on as if nothing had happened.
+"""
+
+import hashlib
+import importlib.util
+import itertools
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.run.errors import RunError
+
+if TYPE_CHECKING:
+    import optuna
+
+#: With fewer completed trials, an importance says more about chance than about a setting.
+FEWEST_FOR_IMPORTANCE = 10
+MOST_DRAWS = 1000
+Value = str | int | float
+
+
+class TrialState(StrEnum):
+    """What is known of a trial: one that has DIVERGED counts as worse than any other, one that has FAILED not at all.
+
+    A LIVE trial has not ended, or is to be resumed.
+    """
+
+    LIVE = "live"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial of a search, numbered from 1: its settings by dotted key, its score once it has completed, and its scores
+    by epoch.
+
+    The value of a setting is a number, or the text of one of its choices. Scores are fractions.
+    """
+
+    number: int
+    values: dict[str, Value]
+    state: TrialState = TrialState.LIVE
+    score: float | None = None
+    scores: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a search varies, and how it judges trials before their end: `pruner`, of
+    PRUNERS, or "" to train all of them
+    for all of their `epochs`. Its `name` seeds the sampler."""
+
+    name: str
+    settings: tuple[Drawn, ...]
+    pruner: str = ""
+    epochs: int = 1
+
+
+def require_optuna() -> None:
+    """Raise RunError if Optuna is not installed."""
+    if importlib.util.find_spec("optuna") is None:
+        raise RunError("a search needs the package optuna: pip install 'rbp-tui[sweep]'")
+
+
+def propose(
+    space: SearchSpace, trials: Sequence[Trial], number: int, refused: Sequence[dict[str, Value]] = ()
+) -> dict[str, Value] | None:
+    """The settings of a trial, which none before it has; None if (nearly) all combinations there are have been tried.
+
+    Of `trials` it sees those with a smaller number. `refused` are combinations that cannot be trained.
+    """
+    optuna = _optuna()
+    earlier = [trial for trial in trials if trial.number < number]
+    study, _ = _rebuilt(space, earlier, count=number - 1)
+    # What other releases of Optuna have as another default is spelled out.
+    study.sampler = optuna.samplers.TPESampler(seed=_seed(space, number), multivariate=True, constant_liar=True)
+    asked = study.ask({one.key: _distribution(one) for one in space.settings}).params
+    tried = {_identity(values) for values in (*(trial.values for trial in earlier), *refused)}
+    draws = random.Random(_seed(space, number))
+    for values in itertools.chain([asked], (_drawn(space, draws) for _ in range(MOST_DRAWS))):
+        rounded = {one.key: _rounded(one, values[one.key]) for one in space.settings}
+        if _identity(rounded) not in tried:
+            return rounded
+    return None
+
+
+def pruned_after(space: SearchSpace, trials: Sequence[Trial], number: int, judged: int = 0) -> int | None:
+    """The epoch after which a trial is to be stopped, None if it goes on; the first `judged` epochs decide nothing.
+
+    Nor does the last: a trial that has been trained for all of its epochs has completed.
+    """
+    if not space.pruner:
+        return None
+    record = next(trial for trial in trials if trial.number == number)
+    _, asked = _rebuilt(space, trials, left_out=number)
+    for epoch, score in sorted(record.scores.items()):
+        asked[number].report(score, epoch)
+        if asked[number].should_prune() and judged < epoch < space.epochs:
+            return epoch
+    return None
+
+
+def importance(space: SearchSpace, trials: Sequence[Trial]) -> dict[str, float]:
+    """The share of each setting in what distinguishes the best tenth of the trials from all (PED-ANOVA), largest first.
+
+    Empty with fewer than FEWEST_FOR_IMPORTANCE completed trials.
+    """
+    if sum(trial.state is TrialState.COMPLETED for trial in trials) < FEWEST_FOR_IMPORTANCE:
+        return {}
+    optuna = _optuna()
+    study, _ = _rebuilt(space, trials)
+    found = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    return {key: float(share) for key, share in found.items()}
+
+
+def _optuna() -> Any:
+    """The package, imported where it is needed: without a search nobody has to have it. Raises RunError."""
+    require_optuna()
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return optuna
+
+
+def _rebuilt(
+    space: SearchSpace, trials: Sequence[Trial], *, count: int = 0, left_out: int | None = None
+) -> "tuple[optuna.Study, dict[int, optuna.Trial]]":
+    """The study of these trials, with at least `count` of them, and the trials in it by number.
+
+    A number that is missing is that of a trial that has failed. One trial may be left without its scores.
+    """
+    optuna = _optuna()
+    pruner = {
+        "": optuna.pruners.NopPruner,
+        "median": optuna.pruners.MedianPruner,
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=space.epochs),
+    }[space.pruner]()
+    study = optuna.create_study(
+        study_name=space.name, direction="maximize", sampler=optuna.samplers.RandomSampler(), pruner=pruner
+    )
+    records = {trial.number: trial for trial in trials}
+    distributions = {one.key: _distribution(one) for one in space.settings}
+    asked = {}
+    for number in range(1, max([count, *records]) + 1):
+        if number in records:
+            study.enqueue_trial(records[number].values)
+            asked[number] = study.ask(distributions)
+        else:
+            study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    for number, trial in asked.items():
+        if number != left_out:
+            _tell(study, trial, records[number], remembers=space.pruner == "hyperband")
+    return study, asked
+
+
+def _tell(study: "optuna.Study", trial: "optuna.Trial", record: Trial, *, remembers: bool) -> None:
+    """Tell a study what is known of a trial. A pruner that `remembers` has to see each of its scores again."""
+    states = {
+        TrialState.COMPLETED: _optuna().trial.TrialState.COMPLETE,
+        TrialState.PRUNED: _optuna().trial.TrialState.PRUNED,
+        TrialState.DIVERGED: _optuna().trial.TrialState.PRUNED,  # one without a score is the worst
+        TrialState.FAILED: _optuna().trial.TrialState.FAIL,
+    }
+    pruned = record.state is TrialState.PRUNED
+    for epoch, score in sorted(record.scores.items()) if record.state is not TrialState.DIVERGED else ():
+        trial.report(score, epoch)
+        # A stop takes a moment: what came after the epoch that decided depends on the clock, and does not count.
+        if (pruned or remembers) and trial.should_prune() and pruned:
+            break
+    if record.state in states:
+        study.tell(trial, record.score if record.state is TrialState.COMPLETED else None, state=states[record.state])
+
+
+def _distribution(setting: Drawn) -> "optuna.distributions.BaseDistribution":
+    import optuna
+
+    if setting.choices:
+        return optuna.distributions.CategoricalDistribution(setting.choices)
+    if setting.whole:
+        return optuna.distributions.IntDistribution(int(setting.low), int(setting.high), log=setting.log)
+    return optuna.distributions.FloatDistribution(setting.low, setting.high, log=setting.log)
+
+
+def _drawn(space: SearchSpace, draws: random.Random) -> dict[str, Value]:
+    return {one.key: draws.choice(one.choices) if one.choices else one.at(draws.random()) for one in space.settings}
+
+
+def _rounded(setting: Drawn, value: Value) -> Value:
+    """The value as a run is given it."""
+    if setting.choices:
+        return value
+    text = setting.word_of(float(value)).partition("=")[2]
+    return int(text) if setting.whole else float(text)
+
+
+def _identity(values: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    return tuple(sorted(values.items()))
+
+
+def _seed(space: SearchSpace, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{space.name} {number}".encode()).digest()[:4])
