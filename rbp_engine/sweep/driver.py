@@ -1,0 +1,199 @@
+"""The process that drives a search: `python -m rbp_engine.sweep.driver REQUEST`.
+
+It creates the runs of a trial when there is a device for them, stops those that are pruned, and resumes those that were
+interrupted. All that it knows is in the files of the runs, so that it can be killed and started again at any moment.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+from rbp_engine.errors import UserError
+from rbp_engine.preset import PresetError
+from rbp_engine.run import control, start
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.queue.host_lock import try_lock
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.sweep.driving import files_of, request_in, write_record
+from rbp_engine.sweep.search import Search, plan_search
+from rbp_engine.sweep.study import Trial, TrialState, Value, propose, pruned_after
+from rbp_engine.sweep.trials import TrialReader, TrialRuns, has_result, is_pruned
+
+POLL_S = 0.5
+CALL_DISPATCHER_EVERY_S = 5.0
+# A run whose process is lost again and again is left to its user.
+MOST_RESUMES = 3
+# After so many trials in a row that have failed, their settings are not what is wrong.
+MOST_FAILURES = 5
+# Of combinations that contradict each other.
+MOST_REFUSED = 100
+
+
+class SearchDriver:
+    """Its attributes are only caches, and what it has done for runs that were interrupted."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.reader = TrialReader(search)
+        pool = start.pool_for(search.request.takes, search.request.gpus or "auto", search.base.preset.run.device)
+        runs_at_once = max(1, len(pool.devices) // search.request.takes.processes)
+        self.trials_at_once = max(1, runs_at_once // len(search.seeds))
+        self._resumes: dict[RunDirectory, int] = {}
+        self._judged: dict[int, int] = {}
+        self._first_look = True
+        self._exhausted = False
+
+    def look(self) -> str:
+        """Do what there is to do; returns how the search has ended, "" if it goes on. Raises UserError if it cannot."""
+        trials = {one.trial.number: one for one in self.reader.read()}
+        if self._first_look:
+            self._refuse_others(trials.values())
+        self._prune(trials)
+        busy, left = self._resume(trials)
+        self._first_look = False
+        if not left:
+            self._refuse_failures([one.trial for one in trials.values() if one.trial.number not in busy])
+            busy |= self._create(trials, busy)
+        if busy:
+            return ""
+        if left:
+            raise RunError(f"{left[0].id} was stopped, and the search with it: the same command goes on")
+        ended = f"{len(trials)} of {self.search.trials} trials have ended"
+        return f"{ended}, and no other combination is left" if self._exhausted else ended
+
+    def _refuse_others(self, trials: Iterable[TrialRuns]) -> None:
+        """Refuse runs of this name from before the preset was changed."""
+        for one in trials:
+            for seed, run in one.runs.items():
+                summary = read_summary(run)
+                wanted = self.search.request_of(one.trial.number, seed, one.trial.values).load().experiment
+                if summary is not None and summary.experiment != wanted:
+                    raise RunError(
+                        f"{run.id} is another experiment than trial {one.trial.number} would be now: "
+                        "give the search another --name"
+                    )
+
+    def _prune(self, trials: Mapping[int, TrialRuns]) -> None:
+        """Ask the runs to stop whose scores are too low, by what the other trials had at the same epoch."""
+        pruner = self.search.space.pruner
+        for number, one in trials.items() if pruner else ():
+            (run,), (verdict,) = one.runs.values(), one.verdicts.values()
+            newest = max(one.trial.scores, default=0)
+            # One that has ended since the last look is judged, too, so that it does not matter when that was.
+            judged = self._judged.get(number)
+            if newest == judged or not (verdict.live or (judged is not None and has_result(verdict))):
+                continue
+            self._judged[number] = newest
+            if is_pruned(run, verdict):
+                continue
+            epoch = pruned_after(self.search.space, [other.trial for other in trials.values()], number, judged or 0)
+            if epoch is not None:
+                score = one.trial.scores[epoch]
+                reason = f"pruned ({pruner}): top-1 {100 * score:.2f} % after epoch {epoch}"
+                control.request_stop(run, Cause.PRUNED, reason)
+
+    def _resume(self, trials: Mapping[int, TrialRuns]) -> tuple[set[int], list[RunDirectory]]:
+        """Resume what was interrupted; returns the numbers of the trials that go on, and the runs that a user has
+        stopped since this driver started, or whose process is lost each time."""
+        busy: set[int] = set()
+        left = []
+        for number, one in trials.items():
+            for seed, run in one.runs.items():
+                verdict = one.verdicts[seed]
+                if verdict.live or (self._is_interrupted(run, verdict) and self._resumed(run, verdict)):
+                    busy.add(number)
+                elif self._is_interrupted(run, verdict) and verdict.status != "failed":
+                    left.append(run)
+        return busy, left
+
+    def _is_interrupted(self, run: RunDirectory, verdict: Verdict) -> bool:
+        if verdict.status == "failed":
+            return self.search.retry_failed and self._first_look
+        return not (has_result(verdict) or is_pruned(run, verdict))
+
+    def _resumed(self, run: RunDirectory, verdict: Verdict) -> bool:
+        """Resume a run, unless a user has stopped it since this driver started."""
+        count = self._resumes.get(run, 0)
+        if not self._first_look and not (verdict.cause.is_transient and count < MOST_RESUMES):
+            return False
+        self._resumes[run] = count + 1
+        with contextlib.suppress(NothingToStart):  # somebody else has just resumed it
+            start.begin(run)
+        return True
+
+    def _refuse_failures(self, trials: Sequence[Trial]) -> None:
+        newest = trials[-MOST_FAILURES:]
+        if len(newest) == MOST_FAILURES and all(trial.state is TrialState.FAILED for trial in newest):
+            raise RunError(
+                f"the last {MOST_FAILURES} trials have failed: rbp ls 'sweep:{self.search.name} status:failed'; "
+                "--retry-failed resumes them"
+            )
+
+    def _create(self, trials: dict[int, TrialRuns], busy: Set[int]) -> set[int]:
+        """Create the runs of as many trials as can be trained now, and those that are missing; their numbers."""
+        created: set[int] = set()
+        for number in range(1, self.search.trials + 1):
+            known = trials.get(number)
+            missing = [seed for seed in self.search.seeds if known is None or seed not in known.runs]
+            if not missing:
+                continue
+            if known is None and (self._exhausted or len(busy | created) >= self.trials_at_once):
+                break
+            values = known.trial.values if known else self._proposal([one.trial for one in trials.values()], number)
+            if values is None:
+                self._exhausted = True
+                break
+            for seed in missing:
+                request = self.search.request_of(number, seed, values)
+                start.create_runs(request, start.check(request))
+            trials.setdefault(number, TrialRuns(Trial(number, values), {}, {}))
+            created.add(number)
+        return created
+
+    def _proposal(self, trials: Sequence[Trial], number: int) -> dict[str, Value] | None:
+        """The settings of a trial; combinations that contradict each other are passed over, the same ones each time.
+
+        Raises PresetError if there are too many of them.
+        """
+        refused: list[dict[str, Value]] = []
+        while (values := propose(self.search.space, trials, number, refused)) is not None:
+            try:
+                self.search.request_of(number, self.search.seeds[0], values).load()
+                return values
+            except PresetError:
+                refused.append(values)
+                if len(refused) > MOST_REFUSED:
+                    raise
+        return None
+
+
+def drive(search: Search) -> str:
+    """Drive a search to its end; returns how it has ended. Raises UserError if it cannot go on."""
+    driver = SearchDriver(search)
+    called = -CALL_DISPATCHER_EVERY_S
+    while not (ended := driver.look()):
+        if time.monotonic() - called > CALL_DISPATCHER_EVERY_S:
+            called = time.monotonic()
+            start.ensure_dispatcher()
+        time.sleep(POLL_S)
+    return ended
+
+
+def main(text: str) -> None:
+    """Drive the search that a request as JSON asks for; ends at once if another process does."""
+    search = plan_search(request_in(text))
+    if try_lock(files_of(search).with_suffix(".lock")) is None:
+        return
+    write_record(search)
+    try:
+        write_record(search, drive(search))
+    except UserError as error:
+        write_record(search, str(error), failed=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,125 @@
+"""The processes that drive searches: one for a search, on the host where it was started, in a session of its own."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rbp_engine import os_process
+from rbp_engine.owners import make_private
+from rbp_engine.printable import NO_TEXT, Lines, visible
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.json_fields import fields_of
+from rbp_engine.run.files.layout import read_json, write_json
+from rbp_engine.run.launch.environment import module_command
+from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.status import processes
+from rbp_engine.sweep.search import Search, SearchRequest
+
+DRIVER = "rbp_engine.sweep.driver"
+FOLDER = "searches"
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class DriverRecord:
+    """A process that drives or has driven the search `name` in a runs directory; `ended` is how it has ended, empty if
+    it has not, or was killed. `failed`: the search cannot go on as it is."""
+
+    name: str
+    runs: str
+    pid: int
+    pid_started: float | None = None
+    trials: int = 0
+    ended: Lines = NO_TEXT
+    failed: bool = False
+
+    @property
+    def alive(self) -> bool:
+        return os_process.is_alive(self.pid, self.pid_started)
+
+
+def files_of(search: Search) -> Path:
+    """The record of the driver of a search; its lock and its log are beside it."""
+    folder = make_private(host_directory() / FOLDER)
+    place = hashlib.sha256(os.fsencode(search.request.runs.resolve())).hexdigest()[:8]
+    return folder / f"{search.name}-{place}.json"
+
+
+def write_record(search: Search, ended: str = "", *, failed: bool = False) -> None:
+    """Write that this process drives the search, or how that has ended."""
+    me = os.getpid()
+    runs = str(search.request.runs)
+    record = DriverRecord(search.name, runs, me, os_process.start_time(me), search.trials, visible(ended), failed)
+    write_json(files_of(search), asdict(record))
+
+
+def driver_of(search: Search) -> DriverRecord | None:
+    """The newest driver of a search on this host, dead or alive; None if there was none."""
+    return _read(files_of(search))
+
+
+def drivers() -> list[DriverRecord]:
+    """The drivers that live on this host."""
+    if not (folder := host_directory(make=False) / FOLDER).is_dir():
+        return []
+    found = map(_read, sorted(folder.glob("*.json")))
+    return [record for record in found if record is not None and record.alive]
+
+
+def start_driver(request: SearchRequest, search: Search) -> bool:
+    """Start the driver of a search; False if there is one already. Raises RunError if it ends at once."""
+    if (record := driver_of(search)) is not None and record.alive:
+        return False
+    log = files_of(search).with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            module_command(DRIVER, json.dumps(asdict(request))),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=processes.without_marks(os.environ),
+            start_new_session=True,
+        )
+    while process.poll() is None:
+        if (record := driver_of(search)) is not None and record.pid == process.pid:
+            return True
+        time.sleep(POLL_S)
+    record = driver_of(search)
+    if record is not None and record.pid == process.pid:
+        return True  # there was little to do
+    if record is not None and record.alive:
+        return False
+    raise RunError(f"the process that drives {search.name} has ended at once: {log}")
+
+
+def request_in(text: str) -> SearchRequest:
+    """The request that `start_driver` has passed on."""
+    value: dict[str, Any] = json.loads(text)
+    fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
+    return SearchRequest(**fields)
+
+
+def stop_driver(search: Search) -> None:
+    """End the driver of a search, if one lives; its runs go on."""
+    record = driver_of(search)
+    if record is None or not record.alive:
+        return
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(record.pid)
+        process.send_signal(signal.SIGTERM)
+        psutil.wait_procs([process], timeout=10)
+
+
+def _read(path: Path) -> DriverRecord | None:
+    with contextlib.suppress(ValueError):
+        return DriverRecord(**fields_of(DriverRecord, read_json(path)))
+    return None

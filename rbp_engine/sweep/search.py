@@ -1,0 +1,187 @@
+"""A search: which settings it varies, how often, and how it scores them."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset.sweep.section import SEARCHES, Drawn, SweepSection
+from rbp_engine.printable import one_line
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, check_run_id
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.request import MOST_RUNS, LaunchRequest
+from rbp_engine.sweep.identity import identity_of
+from rbp_engine.sweep.plan import combined
+from rbp_engine.sweep.study import SearchSpace, Value, require_optuna
+from rbp_engine.sweep.words import parse_words
+
+DEFAULT_TRIALS = 20
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What a user says about a search; what is empty is as `[sweep]` of the preset says, or the default.
+
+    `words` are settings: with one value all trials share it, with several or a range the search varies it. `like` is
+    the folder of a run that takes the place of the preset.
+    """
+
+    preset: str = ""
+    like: str = ""
+    words: tuple[str, ...] = ()
+    runs_dir: str | None = None
+    search: str = ""
+    trials: int | None = None
+    pruner: str = ""
+    objective: str = ""
+    name: str = ""
+    seeds: tuple[int, ...] = ()
+    gpus: str | None = None
+    processes: int | None = None
+    retries: int | None = None
+    retry_failed: bool = False
+    typed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that can be started: `trials` combinations of settings, each trained with every one of the `seeds`.
+
+    `request` is what all of its runs share, `base` the preset that it loads. `objective` is the top-1 of the last epoch
+    or of the best one; the score of a trial is its mean over the seeds.
+    """
+
+    request: LaunchRequest
+    base: LoadedPreset
+    space: SearchSpace
+    trials: int
+    seeds: tuple[int, ...]
+    objective: str
+    retry_failed: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.space.name
+
+    @property
+    def held_out(self) -> bool:
+        """Whether scores are of held-out data, so that the test set has no part in the choice."""
+        return self.base.preset.train.validation_split > 0
+
+    def run_of(self, trial: int, seed: int) -> RunDirectory:
+        """The folder of a run of a trial, which may not exist. No other run of the search can have it."""
+        digits = hashlib.sha256(f"{self.name} {trial} {seed}".encode()).hexdigest()[:4]
+        return RunDirectory(self.request.runs / f"{self.name}-{trial:03d}-{digits}")
+
+    def request_of(self, trial: int, seed: int, values: Mapping[str, Value]) -> LaunchRequest:
+        """The request that creates the run of a trial with these settings."""
+        return replace(
+            self.request,
+            overrides=(*self.request.overrides, *words_of(self.space, values)),
+            seeds=(seed,),
+            run_id=self.run_of(trial, seed).id,
+            sweep=SweepRecord(one_line(self.name), trial),
+        )
+
+
+def plan_search(request: SearchRequest) -> Search:
+    """The search that is asked for. Raises UserError for anything that is invalid or contradictory."""
+    require_optuna()
+    words = parse_words(request.words)
+    launch = _launch_request(request, words.fixed)
+    base = launch.load()
+    written = base.sweep or SweepSection()
+    trials = request.trials or written.trials or DEFAULT_TRIALS
+    section = combined(written, words, trials=trials if written.drawn or words.drawn else None)
+    if section.listed:
+        raise RunError("a search varies each setting by itself: [[sweep.list]] is for a sweep without one")
+    settings = (*(Drawn(axis.name, axis.values) for axis in section.grid), *section.drawn)
+    seeds = request.seeds or section.seeds or (base.preset.run.seed,)
+    if (request.seeds or section.seeds) and base.sources.get("run.seed") == "override":
+        raise RunError("both --seeds and seed= are given: leave one of them out")
+    pruner, objective = request.pruner or section.prune, request.objective or section.objective or "last"
+    _refuse_contradictions(settings, seeds, trials, pruner)
+    _check_ends(launch, settings)
+    kind = request.search or section.search or SEARCHES[0]
+    digest = _digest(base, settings, seeds, pruner, objective)
+    name = request.name or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', base.name)[:60]}-{kind}-{digest[:4]}"
+    if len(name) > LONGEST_NAME:
+        raise RunError(f"--name: at most {LONGEST_NAME} characters, got {len(name)}")
+    check_run_id(name)
+    space = SearchSpace(name, settings, pruner, base.preset.train.epochs)
+    return Search(launch, base, space, trials, seeds, objective, request.retry_failed)
+
+
+def _launch_request(request: SearchRequest, fixed: tuple[str, ...]) -> LaunchRequest:
+    """What the runs of all trials share."""
+    launch = LaunchRequest.like(RunDirectory(Path(request.like))) if request.like else LaunchRequest(request.preset)
+    return replace(
+        launch,
+        overrides=fixed,
+        runs_dir=launch.runs_dir if request.runs_dir is None else Path(request.runs_dir),
+        resources=launch.resources if request.processes is None else Resources(processes=request.processes),
+        gpus=request.gpus or launch.gpus or "auto",
+        retries=launch.retries if request.retries is None else request.retries,
+        typed=request.typed,
+    )
+
+
+def words_of(space: SearchSpace, values: Mapping[str, Value]) -> tuple[str, ...]:
+    """The settings of a trial as override words."""
+    return tuple(
+        f"{one.name}={values[one.key]}" if one.choices else one.word_of(float(values[one.key]))
+        for one in space.settings
+    )
+
+
+def _refuse_contradictions(settings: tuple[Drawn, ...], seeds: tuple[int, ...], trials: int, pruner: str) -> None:
+    if not settings:
+        raise RunError("there is nothing to search: give a setting a range, as lr=0.01..0.5:log, or several values")
+    if trials * len(seeds) > MOST_RUNS:
+        raise RunError(f"a search has at most {MOST_RUNS} runs, and this one would have {trials * len(seeds)}")
+    if pruner and len(seeds) > 1:
+        raise RunError(
+            f"--prune {pruner} judges a trial by one run, epoch by epoch, and there are {len(seeds)} seeds: "
+            "leave --prune out, or search with one seed and train the best settings with others"
+        )
+    if pruner and any(one.key == "train.epochs" for one in settings):
+        raise RunError(f"--prune {pruner} compares trials epoch by epoch: leave epochs out of what is searched")
+
+
+def _check_ends(launch: LaunchRequest, settings: tuple[Drawn, ...]) -> None:
+    """Load the preset with both ends of each range and each choice. Raises PresetError with all problems."""
+    problems: dict[tuple[str, str], Problem] = {}
+    source = ""
+    for words in _ends(settings):
+        try:
+            replace(launch, overrides=(*launch.overrides, *words)).load()
+        except PresetError as error:
+            source = error.source
+            for problem in error.problems:
+                problems.setdefault((problem.key, problem.message), problem)
+    if problems:
+        raise PresetError(source, problems.values())
+
+
+def _ends(settings: tuple[Drawn, ...]) -> Iterator[tuple[str, ...]]:
+    """Combinations that contain both ends of each range and each choice, as words."""
+    ends = [
+        [f"{one.name}={choice}" for choice in one.choices] or [one.word_of(one.low), one.word_of(one.high)]
+        for one in settings
+    ]
+    for number in range(max(map(len, ends))):
+        yield tuple(words[min(number, len(words) - 1)] for words in ends)
+
+
+def _digest(
+    base: LoadedPreset, settings: tuple[Drawn, ...], seeds: tuple[int, ...], pruner: str, objective: str
+) -> str:
+    """What makes it another search, with trials of its own; that there are to be more of them does not."""
+    text = json.dumps([identity_of(base), [asdict(one) for one in settings], seeds, pruner, objective])
+    return hashlib.sha256(text.encode()).hexdigest()

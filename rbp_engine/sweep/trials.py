@@ -1,0 +1,143 @@
+"""The trials of a search as the files of their runs tell of them: there is no other record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rbp_engine.preset import read_resolved
+from rbp_engine.preset.overrides import parse_overrides
+from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.event_reader import EventReader
+from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, supersede
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.stop_request import read_stop_request
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.sweep.search import Search
+from rbp_engine.sweep.study import Trial, TrialState, Value
+
+
+@dataclass(frozen=True)
+class TrialRuns:
+    """A trial, and its runs by seed with their verdicts; a seed may be missing if their making was interrupted."""
+
+    trial: Trial
+    runs: dict[int, RunDirectory]
+    verdicts: dict[int, Verdict]
+
+
+class TrialReader:
+    """Reads the trials of a search, again and again. It only remembers what it has read of events that are complete."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self._values: dict[int, dict[str, Value]] = {}
+        self._events: dict[RunDirectory, _Events] = {}
+
+    def read(self) -> list[TrialRuns]:
+        """The trials that have been started, in order. Raises RunError for a run that is no trial of the search."""
+        found = (self._trial(number) for number in range(1, self.search.trials + 1))
+        return [one for one in found if one is not None]
+
+    def _trial(self, number: int) -> TrialRuns | None:
+        runs = {seed: self.search.run_of(number, seed) for seed in self.search.seeds}
+        runs = {seed: run for seed, run in runs.items() if run.run_json.is_file()}
+        if not runs:
+            return None
+        first = next(iter(runs.values()))
+        if number not in self._values:
+            for run in runs.values():
+                record = read_run_json(run).sweep
+                if record is None or (record.name, record.trial) != (self.search.name, number):
+                    raise RunError(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
+            self._values[number] = values_of(self.search, first)
+        verdicts = {seed: judge(run) for seed, run in runs.items()}
+        state = state_of(self.search, runs, verdicts)
+        score = None
+        if state is TrialState.COMPLETED:
+            score = self._score(runs)
+            state = TrialState.FAILED if score is None else state
+        scores = self._scores(first) if self.search.space.pruner else {}
+        return TrialRuns(Trial(number, self._values[number], state, score, scores), runs, verdicts)
+
+    def _score(self, runs: Mapping[int, RunDirectory]) -> float | None:
+        """The mean over the seeds; None if a run has no accuracy."""
+        scores: list[float] = []
+        for run in runs.values():
+            summary = read_summary(run)
+            top1 = None if summary is None else getattr(summary, self.search.objective).top1
+            if top1 is None:
+                return None
+            scores.append(top1)
+        return sum(scores) / len(scores)
+
+    def _scores(self, run: RunDirectory) -> dict[int, float]:
+        return self._events.setdefault(run, _Events(EventReader(run.events(), (RunStart, Validation)))).scores()
+
+
+@dataclass
+class _Events:
+    """The validations of a run as far as they have been read."""
+
+    reader: EventReader
+    events: list[Event] = field(default_factory=list)
+
+    def scores(self) -> dict[int, float]:
+        """Top-1 of the last weights by epoch, on the data that epochs are validated on."""
+        self.events = supersede([*self.events, *self.reader.poll()])
+        bodies = [event.body for event in self.events if isinstance(event.body, Validation)]
+        split = bodies[0].split if bodies else ""
+        chosen = (body for body in bodies if body.weights == LAST and body.split == split)
+        return {body.epoch: body.top1 for body in chosen if body.top1 is not None}
+
+
+def state_of(search: Search, runs: Mapping[int, RunDirectory], verdicts: Mapping[int, Verdict]) -> TrialState:
+    """The state of a trial, from those of its runs."""
+    found = verdicts.values()
+    if any(one.live for one in found):
+        return TrialState.LIVE
+    if failed := [one for one in found if one.status == "failed"]:
+        return TrialState.DIVERGED if any(one.cause is Cause.NON_FINITE for one in failed) else TrialState.FAILED
+    if len(runs) < len(search.seeds):
+        return TrialState.LIVE
+    if any(is_pruned(runs[seed], verdict) for seed, verdict in verdicts.items()):
+        return TrialState.PRUNED
+    return TrialState.COMPLETED if all(map(has_result, found)) else TrialState.LIVE
+
+
+def is_pruned(run: RunDirectory, verdict: Verdict) -> bool:
+    """Whether a run that has ended was pruned, even if it ended for another reason before it heard of it."""
+    return verdict.cause is Cause.PRUNED or read_stop_request(run).cause is Cause.PRUNED
+
+
+def has_result(verdict: Verdict) -> bool:
+    """Whether a run has all that it will ever have: it has completed, or has used up its budget."""
+    return verdict.status == "completed" or (verdict.status == "stopped" and verdict.cause is Cause.BUDGET)
+
+
+def values_of(search: Search, run: RunDirectory) -> dict[str, Value]:
+    """The settings that a search has given a run, from its preset. Raises UserError if they are not in its space."""
+    values = read_resolved(run.preset_toml).model_dump()
+    return {one.key: _value_of(one, _found(values, one.key), run) for one in search.space.settings}
+
+
+def _found(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+def _value_of(setting: Drawn, value: Any, run: RunDirectory) -> Value:
+    for choice in setting.choices:
+        written = parse_overrides([f"{setting.name}={choice}"])[0][0].value
+        if value == (inside_a_run(written) if isinstance(written, str) else written):
+            return choice
+    if not setting.choices and type(value) in (int, float) and setting.low <= value <= setting.high:
+        return int(value) if setting.whole else float(value)
+    raise RunError(
+        f"{run.id} has {setting.name} = {value!r:.60}, which is not in the space of this search: give it another --name"
+    )

@@ -1,0 +1,165 @@
+"""A search whose processes are killed goes on when it is started again: no trial is lost, and none is there twice.
+
+`make faults` takes 20 trials; fewer are enough to kill each kind of process once.
+"""
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rbp_engine.run import control, start
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import list_runs
+from rbp_engine.sweep.driving import driver_of, start_driver, stop_driver
+from rbp_engine.sweep.search import Search, SearchRequest, plan_search
+from rbp_engine.sweep.study import Trial, TrialState, propose
+from rbp_engine.sweep.trials import TrialReader
+
+PATIENCE_S = 600.0
+WORDS = ("lr=0.01..1:log", "T=2..4", "epochs=1", "batch=256")
+
+
+class Searching:
+    """A search in a runs directory and a state of its own."""
+
+    def __init__(self, folder: Path, slots: int, trials: int, patch: pytest.MonkeyPatch) -> None:
+        (folder / "config").mkdir(parents=True)
+        (folder / "config" / "machine.toml").write_text(f"cpu_slots = {slots}\n")
+        self.environment = {"RBP_CONFIG": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
+        self._patch = patch
+        self._enter()
+        self.request = SearchRequest("digits", words=WORDS, runs_dir=str(folder / "runs"), trials=trials, gpus="none")
+        self.search: Search = plan_search(self.request)
+        self.kills: list[str] = []
+
+    def _enter(self) -> None:
+        for name, value in self.environment.items():
+            self._patch.setenv(name, value)
+
+    def start(self) -> None:
+        start_driver(self.request, self.search)
+
+    def trials(self) -> list[Trial]:
+        return [one.trial for one in TrialReader(self.search).read()]
+
+    def ended(self) -> int:
+        return sum(trial.state is not TrialState.LIVE for trial in self.trials())
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, (driver_of(self.search), self.trials())
+            time.sleep(0.05)
+
+    def kill(self, what: str, draw: random.Random) -> None:
+        """SIGKILL a process of this kind, if there is one at this moment."""
+        found: list[int] = []
+        if what == "driver":
+            record = driver_of(self.search)
+            found = [record.pid] if record is not None and record.alive else []
+        elif what == "dispatcher":
+            pid = start.dispatcher_pid()
+            found = [] if pid is None else [pid]
+        else:
+            runs = [record.run for record in list_runs(self.search.request.runs) if record.verdict.status == "running"]
+            found = [process.pid for run in runs for process in processes.processes_of(run)]
+        with contextlib.suppress(IndexError, psutil.Error):
+            psutil.Process(draw.choice(found)).kill()
+            self.kills.append(what)
+
+    def finish(self) -> None:
+        """Start the search as often as a user would who finds it ended too early."""
+        for _ in range(10):
+            self.wait_until(lambda: not self.driver_lives())
+            record = driver_of(self.search)
+            if record is not None and record.ended and not record.failed:
+                return
+            self.start()
+        raise AssertionError(driver_of(self.search))
+
+    def driver_lives(self) -> bool:
+        record = driver_of(self.search)
+        return record is not None and record.alive
+
+    def check_each_trial_once(self) -> None:
+        """All trials have completed, and each run is one of theirs, with a trial of its own."""
+        records = list_runs(self.search.request.runs)
+        assert [record.verdict.status for record in records] == ["completed"] * self.search.trials
+        sweeps = [read_run_json(record.run).sweep for record in records]
+        assert {sweep.name for sweep in sweeps if sweep} == {self.search.name}
+        assert sorted(sweep.trial for sweep in sweeps if sweep) == list(range(1, self.search.trials + 1))
+        identities = {(trial.values["optim.lr"], trial.values["method.timesteps"]) for trial in self.trials()}
+        assert len(identities) == self.search.trials
+
+    def end(self) -> None:
+        self._enter()
+        stop_driver(self.search)
+        for record in list_runs(self.search.request.runs):
+            if judge(record.run).live:
+                control.kill(record.run)
+
+
+@pytest.fixture
+def new_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int) -> Iterator[Callable[..., Searching]]:
+    made: list[Searching] = []
+
+    def make(name: str, slots: int) -> Searching:
+        made.append(Searching(tmp_path / name, slots, max(3, min(20, 20 * trials // 50)), monkeypatch))
+        return made[-1]
+
+    yield make
+    for searching in made:
+        searching.end()
+
+
+def test_with_one_slot_a_search_that_is_killed_has_the_same_trials_as_one_that_is_not(
+    new_search: Callable[..., Searching], draw: random.Random
+) -> None:
+    killed = new_search("killed", 1)
+    half = killed.search.trials // 2
+    killed.start()
+    killed.wait_until(lambda: killed.ended() >= half)
+    time.sleep(draw.uniform(0, 1))
+    killed.wait_until(lambda: start.dispatcher_pid() is not None)
+    killed.kill("driver", draw)
+    killed.kill("dispatcher", draw)
+    assert "driver" in killed.kills
+    killed.wait_until(lambda: not killed.driver_lives())
+    killed.finish()
+    killed.check_each_trial_once()
+    trials = killed.trials()
+    for trial in trials:  # as a search would that has all the time in the world
+        assert propose(killed.search.space, trials[: trial.number - 1], trial.number) == trial.values
+    if killed.search.trials == 20:
+        whole = new_search("whole", 1)
+        whole.start()
+        whole.finish()
+        assert whole.trials() == trials
+        print(f"{len(trials)} trials, killed after {half}: the same settings and scores as without")
+
+
+def test_with_two_slots_and_all_kinds_of_processes_killed_no_trial_is_lost_and_none_doubled(
+    new_search: Callable[..., Searching], draw: random.Random, trials: int
+) -> None:
+    if trials < 50:
+        pytest.skip("minutes: make faults")
+    searching = new_search("two", 2)
+    searching.start()
+    kills = ["driver", "dispatcher", "worker"] * max(1, searching.search.trials // 7)
+    for number, what in enumerate(kills):
+        ended = 1 + number * (searching.search.trials - 2) // len(kills)
+        searching.wait_until(lambda ended=ended: searching.ended() >= ended or not searching.driver_lives())
+        time.sleep(draw.uniform(0, 1.5))
+        searching.kill(what, draw)
+        if not searching.driver_lives():
+            searching.start()
+    searching.finish()
+    searching.check_each_trial_once()
+    print(f"{searching.search.trials} trials with two slots, killed: {', '.join(searching.kills)}: each trained once")

@@ -1,0 +1,185 @@
+"""What a search consists of, and its trials as the files of their runs tell of them."""
+
+import itertools
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.errors import UserError
+from rbp_engine.preset import PresetError
+from rbp_engine.printable import one_line
+from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import RunStart, Validation
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.summary import Scores, write_status
+from rbp_engine.run.launch import launch
+from rbp_engine.sweep.search import Search, SearchRequest, plan_search
+from rbp_engine.sweep.study import Trial, TrialState, Value
+from rbp_engine.sweep.trials import TrialReader
+
+SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
+VALUES: dict[str, Value] = {"optim.lr": 0.05, "method.timesteps": 3, "method.name": "bptt"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("RBP_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+
+
+def planned(*words: str, preset: str = "digits", **changes: object) -> Search:
+    return plan_search(replace(SearchRequest(preset, words=words or SPACE), **changes))  # type: ignore[arg-type]
+
+
+def created(search: Search, number: int, values: dict[str, Value], seed: int = 1) -> RunDirectory:
+    """A run of a trial that nobody has started."""
+    request = search.request_of(number, seed, values)
+    return launch.create(request.load(), request.runs, run_id=request.run_id, sweep=request.sweep)
+
+
+def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -> None:
+    search = planned(*SPACE, "epochs=3")
+    assert [setting.key for setting in search.space.settings] == ["method.name", "optim.lr", "method.timesteps"]
+    assert (search.trials, search.seeds, search.objective, search.space.epochs) == (20, (1,), "last", 3)
+    loaded = search.request_of(7, 1, VALUES).load()
+    assert (loaded.preset.method.timesteps, loaded.preset.method.name, loaded.preset.optim.lr) == (3, "bptt", 0.05)
+    assert not search.held_out
+    assert planned(*SPACE, "train.validation_split=0.1").held_out
+
+
+def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the_number_of_trials(
+    tmp_path: Path,
+) -> None:
+    search = planned()
+    assert planned(trials=40, retries=3).name == search.name
+    others = [
+        planned(*SPACE, "epochs=3"),
+        planned("lr=0.01..0.6:log", *SPACE[1:]),
+        planned(seeds=(1, 2)),
+        planned(objective="best"),
+        planned(pruner="median"),
+    ]
+    assert len({search.name, *(other.name for other in others)}) == 6
+    assert planned(name="mine").name == "mine"
+    path = tmp_path / "other.toml"
+    path.write_text(
+        'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 7\nseeds = [1, 2]\n[sweep.random]\nT = [2, 3]\n'
+    )
+    written = planned("epochs=2", preset=str(path))
+    assert (written.trials, written.seeds) == (7, (1, 2))
+    assert written.name.startswith("other-tpe-")
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "message"),
+    [
+        (("epochs=3",), {}, "there is nothing to search"),
+        (("lr=0.1..0.5", "seed=3"), {"seeds": (1, 2)}, "both --seeds and seed="),
+        (("lr=0.1..0.5",), {"seeds": (1, 2), "pruner": "median"}, "--prune median judges a trial by one run"),
+        (("lr=0.1..0.5", "epochs=2..5"), {"pruner": "median"}, "leave epochs out"),
+        (("lr=0.1..0.5",), {"trials": 600, "seeds": (1, 2)}, "at most 1000 runs"),
+        (("lr=0.1..0.5",), {"name": "../x"}, "cannot be the id"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(words: tuple[str, ...], changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        planned(*words, **changes)
+
+
+def test_both_ends_of_a_range_and_every_choice_are_checked_before_anything_starts() -> None:
+    with pytest.raises(PresetError) as error:
+        planned("lr=-1..0.5", "T=0..6", "method=bptt,rate")
+    assert {problem.key for problem in error.value.problems} == {"optim.lr", "method.timesteps", "method.name"}
+
+
+def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text("def A(): ...\ndef B(): ...\n")
+    search = planned("lr=0.01..0.5:log", "T=2..6", "arch=nets.py:A,nets.py:B", "neuron.surrogate_args.alpha=1..8")
+    values: dict[str, Value] = {
+        "optim.lr": 0.01234,
+        "method.timesteps": 6,
+        "model.name": "nets.py:B",
+        "neuron.surrogate_args.alpha": 2.5,
+    }
+    created(search, 1, values)
+    (found,) = TrialReader(search).read()
+    assert found.trial == Trial(1, values, TrialState.LIVE)
+    with pytest.raises(UserError, match="not in the space of this search"):
+        TrialReader(planned("lr=0.1..0.5", name=search.name)).read()
+
+
+def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it() -> None:
+    search = planned()
+    request = search.request_of(1, 1, VALUES)
+    launch.create(request.load(), request.runs, run_id=request.run_id, sweep=SweepRecord(one_line("other"), 1))
+    with pytest.raises(RunError, match="is in the way"):
+        TrialReader(search).read()
+
+
+ENDS = {
+    TrialState.COMPLETED: ("completed", Cause.UNKNOWN),
+    TrialState.PRUNED: ("stopped", Cause.PRUNED),
+    TrialState.DIVERGED: ("failed", Cause.NON_FINITE),
+    TrialState.FAILED: ("failed", Cause.ERROR),
+    TrialState.LIVE: ("stopped", Cause.REQUEST),
+}
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_the_end_of_a_run_is_that_of_its_trial(state: TrialState) -> None:
+    search = planned()
+    status, cause = ENDS[state]
+    write_status(created(search, 1, VALUES), status, "", cause, last=Scores(top1=0.75), best=Scores(top1=0.8))
+    (found,) = TrialReader(search).read()
+    assert (found.trial.state, found.trial.score) == (state, 0.75 if state is TrialState.COMPLETED else None)
+
+
+def test_the_score_is_the_mean_over_all_seeds_of_the_objective() -> None:
+    search = planned(seeds=(1, 2), objective="best")
+    reader = TrialReader(search)
+    for seed, top1 in ((1, 0.75), (2, 0.25)):
+        assert all(one.trial.score is None for one in reader.read())
+        write_status(created(search, 1, VALUES, seed), "completed", last=Scores(top1=0.1), best=Scores(top1=top1))
+    (found,) = reader.read()
+    assert (found.trial.state, found.trial.score) == (TrialState.COMPLETED, 0.5)
+    assert len({run.id for run in found.runs.values()}) == 2
+
+
+def test_scores_by_epoch_are_those_of_the_last_weights_on_the_data_of_every_epoch() -> None:
+    search = planned(pruner="median")
+    run = created(search, 1, VALUES)
+    reader = TrialReader(search)
+    assert reader.read()[0].trial.scores == {}
+    held_out = one_line("held-out")
+    with closing(EventWriter(run.events(), attempt=1)) as writer:
+        writer.write(RunStart(), 0)
+        for epoch, top1 in enumerate((0.5, None, 0.7), start=1):
+            writer.write(Validation(epoch, 0.1, top1, None, 10, split=held_out), epoch * 10)
+        writer.write(Validation(3, 0.1, 0.9, None, 10, split=held_out, weights=one_line("ema")), 30)
+    assert reader.read()[0].trial.scores == {1: 0.5, 3: 0.7}
+    with closing(EventWriter(run.events(), attempt=2)) as writer:
+        writer.write(RunStart(epoch=1), 10)
+        writer.write(Validation(2, 0.1, 0.6, None, 10, split=held_out), 20)
+    assert reader.read()[0].trial.scores == {1: 0.5, 2: 0.6}
+
+
+def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pruned() -> None:
+    search = planned(pruner="median")
+    run = created(search, 1, VALUES)
+    write_status(run, "completed", last=Scores(top1=0.75))
+    control.request_stop(run, Cause.PRUNED, "pruned")
+    assert TrialReader(search).read()[0].trial.state is TrialState.PRUNED
+
+
+def test_every_run_of_a_search_has_an_id_of_its_own() -> None:
+    search = planned(seeds=tuple(range(5)))
+    ids = [search.run_of(trial, seed).id for trial, seed in itertools.product(range(1, 201), search.seeds)]
+    assert len(set(ids)) == 1000
