@@ -20,7 +20,7 @@ from rbp_engine.run.queue.host_lock import try_lock
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.sweep.driving import files_of, request_in, write_record
 from rbp_engine.sweep.search import Search, plan_search
-from rbp_engine.sweep.study import Trial, TrialState, Value, propose, pruned_after
+from rbp_engine.sweep.study import SearchTrial, TrialState, Value, propose, pruned_after
 from rbp_engine.sweep.trials import TrialReader, TrialRuns, has_result, is_pruned
 
 POLL_S = 0.5
@@ -125,7 +125,7 @@ class SearchDriver:
             start.begin(run)
         return True
 
-    def _refuse_failures(self, trials: Sequence[Trial]) -> None:
+    def _refuse_failures(self, trials: Sequence[SearchTrial]) -> None:
         newest = trials[-MOST_FAILURES:]
         if len(newest) == MOST_FAILURES and all(trial.state is TrialState.FAILED for trial in newest):
             raise RunError(
@@ -150,11 +150,11 @@ class SearchDriver:
             for seed in missing:
                 request = self.search.request_of(number, seed, values)
                 start.create_runs(request, start.check(request))
-            trials.setdefault(number, TrialRuns(Trial(number, values), {}, {}))
+            trials.setdefault(number, TrialRuns(SearchTrial(number, values), {}, {}))
             created.add(number)
         return created
 
-    def _proposal(self, trials: Sequence[Trial], number: int) -> dict[str, Value] | None:
+    def _proposal(self, trials: Sequence[SearchTrial], number: int) -> dict[str, Value] | None:
         """The settings of a trial; combinations that contradict each other are passed over, the same ones each time.
 
         Raises PresetError if there are too many of them.

@@ -40,7 +40,7 @@ class TrialState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Trial:
+class SearchTrial:
     """A trial of a search, numbered from 1: its settings by dotted key, its score once it has completed, and its scores
     by epoch.
 
@@ -73,7 +73,7 @@ def require_optuna() -> None:
 
 
 def propose(
-    space: SearchSpace, trials: Sequence[Trial], number: int, refused: Sequence[dict[str, Value]] = ()
+    space: SearchSpace, trials: Sequence[SearchTrial], number: int, refused: Sequence[dict[str, Value]] = ()
 ) -> dict[str, Value] | None:
     """The settings of a trial, which none before it has; None if (nearly) all combinations there are have been tried.
 
@@ -94,7 +94,7 @@ def propose(
     return None
 
 
-def pruned_after(space: SearchSpace, trials: Sequence[Trial], number: int, judged: int = 0) -> int | None:
+def pruned_after(space: SearchSpace, trials: Sequence[SearchTrial], number: int, judged: int = 0) -> int | None:
     """The epoch after which a trial is to be stopped, None if it goes on; the first `judged` epochs decide nothing.
 
     Nor does the last: a trial that has been trained for all of its epochs has completed.
@@ -110,7 +110,7 @@ def pruned_after(space: SearchSpace, trials: Sequence[Trial], number: int, judge
     return None
 
 
-def importance(space: SearchSpace, trials: Sequence[Trial]) -> dict[str, float]:
+def importance(space: SearchSpace, trials: Sequence[SearchTrial]) -> dict[str, float]:
     """The share of each setting in what distinguishes the best tenth of the trials from all (PED-ANOVA), largest first.
 
     Empty with fewer than FEWEST_FOR_IMPORTANCE completed trials.
@@ -134,7 +134,7 @@ def _optuna() -> Any:
 
 
 def _rebuilt(
-    space: SearchSpace, trials: Sequence[Trial], *, count: int = 0, left_out: int | None = None
+    space: SearchSpace, trials: Sequence[SearchTrial], *, count: int = 0, left_out: int | None = None
 ) -> "tuple[optuna.Study, dict[int, optuna.Trial]]":
     """The study of these trials, with at least `count` of them, and the trials in it by number.
 
@@ -164,7 +164,7 @@ def _rebuilt(
     return study, asked
 
 
-def _tell(study: "optuna.Study", trial: "optuna.Trial", record: Trial, *, remembers: bool) -> None:
+def _tell(study: "optuna.Study", trial: "optuna.Trial", record: SearchTrial, *, remembers: bool) -> None:
     """Tell a study what is known of a trial. A pruner that `remembers` has to see each of its scores again."""
     states = {
         TrialState.COMPLETED: _optuna().trial.TrialState.COMPLETE,

@@ -18,14 +18,14 @@ from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.sweep.search import Search
-from rbp_engine.sweep.study import Trial, TrialState, Value
+from rbp_engine.sweep.study import SearchTrial, TrialState, Value
 
 
 @dataclass(frozen=True)
 class TrialRuns:
     """A trial, and its runs by seed with their verdicts; a seed may be missing if their making was interrupted."""
 
-    trial: Trial
+    trial: SearchTrial
     runs: dict[int, RunDirectory]
     verdicts: dict[int, Verdict]
 
@@ -62,7 +62,7 @@ class TrialReader:
             score = self._score(runs)
             state = TrialState.FAILED if score is None else state
         scores = self._scores(first) if self.search.space.pruner else {}
-        return TrialRuns(Trial(number, self._values[number], state, score, scores), runs, verdicts)
+        return TrialRuns(SearchTrial(number, self._values[number], state, score, scores), runs, verdicts)
 
     def _score(self, runs: Mapping[int, RunDirectory]) -> float | None:
         """The mean over the seeds; None if a run has no accuracy."""

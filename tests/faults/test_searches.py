@@ -19,7 +19,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.sweep.driving import driver_of, start_driver, stop_driver
 from rbp_engine.sweep.search import Search, SearchRequest, plan_search
-from rbp_engine.sweep.study import Trial, TrialState, propose
+from rbp_engine.sweep.study import SearchTrial, TrialState, propose
 from rbp_engine.sweep.trials import TrialReader
 
 PATIENCE_S = 600.0
@@ -46,7 +46,7 @@ class Searching:
     def start(self) -> None:
         start_driver(self.request, self.search)
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[SearchTrial]:
         return [one.trial for one in TrialReader(self.search).read()]
 
     def ended(self) -> int:

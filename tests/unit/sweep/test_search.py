@@ -20,7 +20,7 @@ from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.sweep.search import Search, SearchRequest, plan_search
-from rbp_engine.sweep.study import Trial, TrialState, Value
+from rbp_engine.sweep.study import SearchTrial, TrialState, Value
 from rbp_engine.sweep.trials import TrialReader
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
@@ -111,7 +111,7 @@ def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path: Path) -> N
     }
     created(search, 1, values)
     (found,) = TrialReader(search).read()
-    assert found.trial == Trial(1, values, TrialState.LIVE)
+    assert found.trial == SearchTrial(1, values, TrialState.LIVE)
     with pytest.raises(UserError, match="not in the space of this search"):
         TrialReader(planned("lr=0.1..0.5", name=search.name)).read()
 

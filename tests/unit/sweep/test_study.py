@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.run.errors import RunError
-from rbp_engine.sweep.study import SearchSpace, Trial, TrialState, Value, importance, propose, pruned_after
+from rbp_engine.sweep.study import SearchSpace, SearchTrial, TrialState, Value, importance, propose, pruned_after
 
 LR = Drawn("lr", low=0.001, high=1.0, log=True)
 STEPS = Drawn("T", low=2, high=8, whole=True)
@@ -29,24 +29,24 @@ def curve(values: dict[str, Value]) -> dict[int, float]:
     return {epoch: top1(values) * epoch / (epoch + 1) for epoch in range(1, EPOCHS + 1)}
 
 
-def searched(space: SearchSpace, count: int, known: list[Trial] | None = None) -> list[Trial]:
+def searched(space: SearchSpace, count: int, known: list[SearchTrial] | None = None) -> list[SearchTrial]:
     """The trials of a search with one slot, which goes on from those that are known."""
     trials = list(known or [])
     for number in range(len(trials) + 1, count + 1):
         values = propose(space, trials, number)
         if values is None:
             break
-        live = Trial(number, values, scores=curve(values))
+        live = SearchTrial(number, values, scores=curve(values))
         epoch = pruned_after(space, [*trials, live], number)
         state = TrialState.COMPLETED if epoch is None else TrialState.PRUNED
         # A stop comes a few epochs late.
         scores = {at: score for at, score in live.scores.items() if epoch is None or at <= epoch + number % 3}
-        trials.append(Trial(number, values, state, top1(values) if epoch is None else None, scores))
+        trials.append(SearchTrial(number, values, state, top1(values) if epoch is None else None, scores))
     return trials
 
 
 @pytest.fixture(scope="module")
-def whole() -> dict[str, list[Trial]]:
+def whole() -> dict[str, list[SearchTrial]]:
     """Twenty-four trials of a search that nobody interrupts, for each pruner."""
     return {pruner: searched(SearchSpace("s", SPACE.settings, pruner, EPOCHS), 24) for pruner in PRUNING}
 
@@ -57,26 +57,26 @@ PRUNING = ("", "median", "hyperband")
 @settings(max_examples=12, deadline=None)
 @given(cut=st.integers(0, 23), pruner=st.sampled_from(PRUNING))
 def test_a_search_that_goes_on_from_the_trials_there_are_proposes_what_it_would_have(
-    cut: int, pruner: str, whole: dict[str, list[Trial]]
+    cut: int, pruner: str, whole: dict[str, list[SearchTrial]]
 ) -> None:
     space = SearchSpace("s", SPACE.settings, pruner, EPOCHS)
     assert searched(space, cut + 1, whole[pruner][:cut]) == whole[pruner][: cut + 1]
 
 
-def test_later_trials_and_their_order_make_no_difference(whole: dict[str, list[Trial]]) -> None:
+def test_later_trials_and_their_order_make_no_difference(whole: dict[str, list[SearchTrial]]) -> None:
     trials = whole[""]
     space = SearchSpace("s", SPACE.settings, "", EPOCHS)
     assert propose(space, trials[::-1], 15) == trials[14].values
 
 
-def test_it_finds_better_settings_than_its_first_ten_random_ones(whole: dict[str, list[Trial]]) -> None:
+def test_it_finds_better_settings_than_its_first_ten_random_ones(whole: dict[str, list[SearchTrial]]) -> None:
     scores = [trial.score or 0.0 for trial in whole[""]]
     assert sum(scores[10:]) / 14 > sum(scores[:10]) / 10 + 0.05
     assert next(iter(importance(SPACE, whole[""]))) == "optim.lr"
     assert importance(SPACE, whole[""][:9]) == {}
 
 
-def test_numbers_are_rounded_to_what_can_be_typed_and_stay_in_their_range(whole: dict[str, list[Trial]]) -> None:
+def test_numbers_are_rounded_to_what_can_be_typed_and_stay_in_their_range(whole: dict[str, list[SearchTrial]]) -> None:
     for trial in whole[""]:
         rate, steps = trial.values["optim.lr"], trial.values["method.timesteps"]
         assert isinstance(rate, float) and 0.001 <= rate <= 1.0 and rate == float(f"{rate:.4g}")
@@ -85,9 +85,9 @@ def test_numbers_are_rounded_to_what_can_be_typed_and_stay_in_their_range(whole:
 
 def test_no_combination_is_trained_twice_and_the_search_ends_with_the_last_one() -> None:
     small = SearchSpace("small", (Drawn("T", low=2, high=4, whole=True), METHOD))
-    trials: list[Trial] = []
+    trials: list[SearchTrial] = []
     while (values := propose(small, trials, len(trials) + 1)) is not None:
-        trials.append(Trial(len(trials) + 1, values, TrialState.COMPLETED, 0.5))
+        trials.append(SearchTrial(len(trials) + 1, values, TrialState.COMPLETED, 0.5))
     found = [tuple(trial.values.values()) for trial in trials]
     assert sorted(found, key=str) == sorted(itertools.product((2, 3, 4), METHOD.choices), key=str)
 
@@ -100,16 +100,16 @@ def test_a_combination_that_is_refused_is_not_proposed() -> None:
     assert propose(SPACE, [], 1, [first]) == second
 
 
-def test_live_trials_are_seen_so_that_two_at_a_time_are_not_alike(whole: dict[str, list[Trial]]) -> None:
+def test_live_trials_are_seen_so_that_two_at_a_time_are_not_alike(whole: dict[str, list[SearchTrial]]) -> None:
     trials = whole[""][:12]
-    live = [*trials, Trial(13, whole[""][12].values)]
+    live = [*trials, SearchTrial(13, whole[""][12].values)]
     second = propose(SearchSpace("s", SPACE.settings), live, 14)
     assert second is not None and second != whole[""][12].values
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(
-    pruner: str, whole: dict[str, list[Trial]]
+    pruner: str, whole: dict[str, list[SearchTrial]]
 ) -> None:
     judge = {
         "median": optuna.pruners.MedianPruner(),
@@ -139,11 +139,11 @@ def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_what_a_run_did_after_it_was_pruned_does_not_count(pruner: str, whole: dict[str, list[Trial]]) -> None:
+def test_what_a_run_did_after_it_was_pruned_does_not_count(pruner: str, whole: dict[str, list[SearchTrial]]) -> None:
     space = SearchSpace("s", SPACE.settings, pruner, EPOCHS)
     trials = whole[pruner]
     longer = [
-        Trial(trial.number, trial.values, trial.state, trial.score, curve(trial.values))
+        SearchTrial(trial.number, trial.values, trial.state, trial.score, curve(trial.values))
         if trial.state is TrialState.PRUNED
         else trial
         for trial in trials
@@ -154,12 +154,12 @@ def test_what_a_run_did_after_it_was_pruned_does_not_count(pruner: str, whole: d
 
 
 def test_a_trial_that_diverged_counts_as_the_worst_and_one_that_failed_not_at_all(
-    whole: dict[str, list[Trial]],
+    whole: dict[str, list[SearchTrial]],
 ) -> None:
     space = SearchSpace("s", SPACE.settings)
-    failed = [Trial(one.number, one.values, TrialState.FAILED) for one in whole[""][:12]]
+    failed = [SearchTrial(one.number, one.values, TrialState.FAILED) for one in whole[""][:12]]
     diverged = [
-        Trial(one.number, one.values, TrialState.DIVERGED) if float(one.values["optim.lr"]) > 0.01 else one
+        SearchTrial(one.number, one.values, TrialState.DIVERGED) if float(one.values["optim.lr"]) > 0.01 else one
         for one in whole[""][:12]
     ]
     nothing_known = [propose(space, failed[:count], 13) for count in (0, 12)]
