@@ -54,6 +54,11 @@ def files_of(search: Search) -> Path:
     return folder / f"{search.name}-{place}.json"
 
 
+def log_of(search: Search) -> Path:
+    """What the driver of a search has written, if it has ended with an error that nobody expected."""
+    return files_of(search).with_suffix(".log")
+
+
 def write_record(search: Search, ended: str = "", *, failed: bool = False) -> None:
     """Write that this process drives the search, or how that has ended."""
     me = os.getpid()
@@ -79,7 +84,7 @@ def start_driver(request: SearchRequest, search: Search) -> bool:
     """Start the driver of a search; False if there is one already. Raises RunError if it ends at once."""
     if (record := driver_of(search)) is not None and record.alive:
         return False
-    log = files_of(search).with_suffix(".log")
+    log = log_of(search)
     with log.open("wb") as output:
         process = subprocess.Popen(
             module_command(DRIVER, json.dumps(asdict(request))),

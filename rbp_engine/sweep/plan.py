@@ -73,8 +73,8 @@ def plan_sweep(
     request = replace(request, overrides=(*request.overrides, *words.fixed))
     base = replace(request, seeds=()).load()
     section = combined(base.sweep or SweepSection(), words, trials=trials)
-    if section.search:
-        raise RunError(f'search = "{section.search}" is not there yet: --random N draws the settings instead')
+    if section.search and trials is None:
+        raise RunError(f'search = "{section.search}" chooses settings as it goes: there is no plan of all of them')
     if section.seeds and not request.seeds and base.sources.get("run.seed") != "override":
         request = replace(request, seeds=section.seeds)
     combinations = list(combinations_of(section))

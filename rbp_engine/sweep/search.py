@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rbp_engine.preset import LoadedPreset, PresetError, Problem
-from rbp_engine.preset.sweep.section import SEARCHES, Drawn, SweepSection
+from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, Drawn, SweepSection
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest
+from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.sweep.identity import identity_of
 from rbp_engine.sweep.plan import combined
 from rbp_engine.sweep.study import SearchSpace, Value, require_optuna
@@ -93,6 +94,13 @@ class Search:
 def plan_search(request: SearchRequest) -> Search:
     """The search that is asked for. Raises UserError for anything that is invalid or contradictory."""
     require_optuna()
+    for option, value, known in (
+        ("--search", request.search, SEARCHES),
+        ("--prune", request.pruner, PRUNERS),
+        ("--objective", request.objective, OBJECTIVES),
+    ):
+        if value and value not in known:
+            raise RunError(f"{option} {value}: expected {' or '.join(known)}.{did_you_mean(value, known)}")
     words = parse_words(request.words)
     launch = _launch_request(request, words.fixed)
     base = launch.load()

@@ -122,6 +122,27 @@ def gpus(incomplete: str) -> list[str]:
     return [*_fitting(words, incomplete), *_in_list(_cards(), incomplete)]
 
 
+def searches(incomplete: str) -> list[str]:
+    """Searches of `rbp sweep`."""
+    from rbp_engine.preset.sweep.section import SEARCHES
+
+    return _fitting(SEARCHES, incomplete)
+
+
+def pruners(incomplete: str) -> list[str]:
+    """How a search stops trials early."""
+    from rbp_engine.preset.sweep.section import PRUNERS
+
+    return _fitting(PRUNERS, incomplete)
+
+
+def objectives(incomplete: str) -> list[str]:
+    """What a search looks for."""
+    from rbp_engine.preset.sweep.section import OBJECTIVES
+
+    return _fitting(OBJECTIVES, incomplete)
+
+
 def methods(incomplete: str) -> list[str]:
     """A list of training methods."""
     return _choices("method.name", incomplete)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def print_array(plan: "SweepPlan", states: Sequence[PointState], words: Sequence[str]) -> None:
     """Print the job file on stdout, and the plan on stderr; `words` are those of `rbp sweep`."""
     print_lines(visible(array_file(plan, states, words, module_command("rbp_tui"))))
-    say_plan(plan, states, None)
+    say_plan(plan, states)
     try:
         for points in plan.trials.values():
             start.require_data(points[0].loaded)

@@ -1,5 +1,6 @@
 """`rbp sweep`: what is missing of a sweep is created, what has stopped is resumed, and all of it is followed."""
 
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
+    from rbp_engine.run.request import LaunchRequest
     from rbp_engine.sweep.estimate import Estimate, Price
     from rbp_engine.sweep.plan import SweepPlan
     from rbp_engine.sweep.states import PointState
@@ -54,6 +56,42 @@ def sweep(
             min=1,
             help="Draw N values of each setting with a range, as lr=0.01..0.5:log.",
             show_default=False,
+        ),
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="tpe",
+            help="Choose the values one trial after the other, by what earlier ones have reached (Optuna).",
+            show_default=False,
+            autocompletion=completion.searches,
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials", metavar="N", min=1, help="With --search: how many trials; else 20.", show_default=False
+        ),
+    ] = None,
+    prune: Annotated[
+        str | None,
+        typer.Option(
+            "--prune",
+            metavar="median|hyperband",
+            help="With --search: stop trials that do worse than others at the same epoch.",
+            show_default=False,
+            autocompletion=completion.pruners,
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            metavar="last|best",
+            help="With --search: look for the top-1 of the last epoch, or of the best; else the last.",
+            show_default=False,
+            autocompletion=completion.objectives,
         ),
     ] = None,
     name: Annotated[
@@ -105,10 +143,12 @@ def sweep(
     from rbp_engine.run.request import LaunchRequest, parse_seeds
     from rbp_engine.sweep.array import point_named
     from rbp_engine.sweep.plan import plan_sweep
+    from rbp_engine.sweep.search import SearchRequest
     from rbp_engine.sweep.start import check
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
     from rbp_tui.cli.sweep.array import print_array, train_point
+    from rbp_tui.cli.sweep.search import run_search
     from rbp_tui.cli.sweep.text import say_cost, say_plan
 
     words = tuple(settings or ())
@@ -129,6 +169,32 @@ def sweep(
         retries=base.retries if retries is None else retries,
         typed=("rbp", *sys.argv[1:]),
     )
+    if search is not None or (random is None and _has_search(request, words)):
+        if random is not None:
+            raise typer.BadParameter("--random draws all values beforehand, and --search chooses them: leave one out")
+        asked = SearchRequest(
+            preset=base.preset,
+            like="" if base.original is None else str(base.original.path),
+            words=words,
+            runs_dir=None if base.runs_dir is None else str(base.runs_dir),
+            search=search or "",
+            trials=trials,
+            pruner=prune or "",
+            objective=objective or "",
+            name=name,
+            seeds=request.seeds,
+            gpus=request.gpus,
+            processes=nproc,
+            retries=retries,
+            retry_failed=retry_failed,
+            typed=request.typed,
+        )
+        estimates = functools.partial(_estimate, measure=not no_cost)
+        ends = run_search(asked, estimates, status=status, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
+        raise typer.Exit(ends)
+    for option, value in (("--trials", trials), ("--prune", prune), ("--objective", objective)):
+        if value is not None:
+            raise typer.BadParameter(f"{option} belongs to --search tpe")
     plan = plan_sweep(request, parse_words(words), trials=random, name=name)
     if point is not None:
         plan = point_named(plan, point)
@@ -154,6 +220,14 @@ def sweep(
         print_json(_document(plan, states, expected))
     if not dry_run:
         raise typer.Exit(_train(plan, states, retry_failed=retry_failed, detach=detach, as_json=as_json, trust=trust))
+
+
+def _has_search(request: "LaunchRequest", words: Sequence[str]) -> bool:
+    """Whether [sweep] of the preset is a search. Raises UserError if the preset is invalid."""
+    from rbp_engine.sweep.words import parse_words
+
+    section = replace(request, overrides=parse_words(words).fixed, seeds=()).load().sweep
+    return section is not None and bool(section.search)
 
 
 def _train(

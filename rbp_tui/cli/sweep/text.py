@@ -34,13 +34,13 @@ def say_plan(plan: SweepPlan, states: Sequence[PointState]) -> None:
         say("  [yellow]{}[/]", f"{fmt.counted(len(failed), 'failed run')}: --retry-failed resumes what can be resumed")
 
 
-def say_cost(expected: Estimate) -> None:
-    """What the rest takes, and how that is known."""
+def say_cost(expected: Estimate, *, at_most: bool = False) -> None:
+    """What the rest takes, and how that is known; `at_most` if runs may be pruned."""
     at_a_time = f"{expected.slots} at a time" if expected.slots > 1 else "one after the other"
     memory = "" if expected.memory is None else f", at most {fmt.size(expected.memory)} each"
     say(
         "  {}",
-        f"about {fmt.duration(expected.seconds)}, {at_a_time} ({fmt.duration(expected.device_s)} of devices){memory}; "
+        f"{'at most' if at_most else 'about'} {fmt.duration(expected.seconds)}, {at_a_time} ({fmt.duration(expected.device_s)} of devices){memory}; "
         f"known from {' and '.join(expected.origins)}",
     )
     if expected.unknown:

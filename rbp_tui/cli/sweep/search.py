@@ -1,0 +1,111 @@
+"""`rbp sweep --search`: start a search or find the one that goes on, and follow it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rbp_engine.printable import one_line
+from rbp_engine.run import start
+from rbp_engine.sweep.driving import driver_of, log_of, start_driver
+from rbp_engine.sweep.estimate import Estimate
+from rbp_engine.sweep.outcome import SearchTable, best_of, counts_of, expected_states
+from rbp_engine.sweep.plan import SweepPlan
+from rbp_engine.sweep.search import Search, SearchRequest, plan_search
+from rbp_engine.sweep.states import PointState
+from rbp_engine.sweep.study import TrialState, importance
+from rbp_engine.sweep.trials import TrialReader, TrialRuns
+from rbp_tui.cli.output import print_json, print_line, say
+from rbp_tui.cli.sweep.search_following import follow_search
+from rbp_tui.cli.sweep.search_text import plain_trial, print_search, say_search
+from rbp_tui.cli.trust import once_trusted
+
+Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
+
+
+def run_search(
+    request: SearchRequest,
+    estimate: Estimates,
+    *,
+    status: bool,
+    dry_run: bool,
+    detach: bool,
+    trust: bool,
+    as_json: bool,
+) -> int:
+    """Start a search, or go on with it, and follow it to its end; the exit code."""
+    search = plan_search(request)
+    reader, table = TrialReader(search), SearchTable(search)
+    trials = reader.read()
+    if status:
+        _show(search, trials, table, as_json=as_json)
+        return 0
+    if not dry_run:
+        once_trusted(lambda: _check(search), trust=trust)
+    states = expected_states(search, table.states(trials))
+    expected = estimate(table.plan(states), states)
+    if dry_run and as_json:
+        print_json(_document(search, trials) | {"cost": None if expected is None else asdict(expected)})
+        return 0
+    say_search(search, trials, expected)
+    if dry_run:
+        return 0
+    if not start_driver(request, search) and (record := driver_of(search)) is not None:
+        say("  it goes on already, in process {}", record.pid)
+    if detach:
+        return _report(search, as_json=as_json)
+    record = follow_search(search, reader, table, as_json=as_json)
+    trials = reader.read()
+    if not as_json:
+        _show(search, trials, table, as_json=False)
+    if record is None or not record.ended:
+        say(
+            "[bold red]the process that drives it was killed[/]; the same command goes on  (its log: {})",
+            log_of(search),
+        )
+        return 4
+    say("[yellow]{}[/]" if record.failed else "  {}", record.ended)
+    if any(one.trial.state is TrialState.LIVE for one in trials):
+        return 4
+    return 1 if record.failed or any(one.trial.state is TrialState.FAILED for one in trials) else 0
+
+
+def _check(search: Search) -> None:
+    """Raise UserError if a trial could not be started here."""
+    search.request.require_trust(search.base)
+    start.require_data(search.base)
+    start.pool_for(search.request.takes, search.request.gpus or "auto", search.base.preset.run.device)
+
+
+def _report(search: Search, *, as_json: bool) -> int:
+    record = driver_of(search)
+    if as_json:
+        print_json({"sweep": search.name, "pid": None if record is None else record.pid})
+    else:
+        print_line(one_line(search.name))
+        say("[dim]it goes on by itself; the same command with --status shows how far it is[/]")
+    return 0
+
+
+def _show(search: Search, trials: Sequence[TrialRuns], table: SearchTable, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_document(search, trials))
+    else:
+        states = table.states(trials)
+        print_search(search, trials, table.plan(states), states)
+
+
+def _document(search: Search, trials: Sequence[TrialRuns]) -> dict[str, Any]:
+    record, best = driver_of(search), best_of(trials)
+    return {
+        "sweep": search.name,
+        "trials_wanted": search.trials,
+        "counts": counts_of(trials),
+        "keys": [one.key for one in search.space.settings],
+        "objective": search.objective,
+        "held_out": search.held_out,
+        "prune": search.space.pruner or None,
+        "best_trial": None if best is None else best.trial.number,
+        "importance": importance(search.space, [one.trial for one in trials]),
+        "pid": record.pid if record is not None and record.alive else None,
+        "trials": [plain_trial(one) for one in trials],
+    }

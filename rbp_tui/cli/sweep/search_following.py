@@ -1,0 +1,108 @@
+"""Follow a search to the end of the process that drives it."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from rbp_engine.printable import in_json, one_line
+from rbp_engine.report.sweep_table import sweep_rows
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.sweep.driving import DriverRecord, driver_of, stop_driver
+from rbp_engine.sweep.outcome import SearchTable
+from rbp_engine.sweep.search import Search
+from rbp_engine.sweep.study import TrialState
+from rbp_engine.sweep.trials import TrialReader, TrialRuns
+from rbp_tui.cli.output import console, print_line
+from rbp_tui.cli.sweep.search_text import plain_trial, trial_line
+from rbp_tui.cli.sweep.text import sweep_table
+from rbp_tui.cli.train.interrupts import AskUser, Interrupts
+
+POLL_S = 0.5
+# Above the table are the command and the plan, below it the hint.
+ROOM_FOR_OTHERS = 10
+HINT = "Ctrl-C: leave the search running, stop and save, or kill"
+Show = Callable[[list[TrialRuns]], None]
+
+
+class SearchInterrupts(Interrupts):
+    """Signals to a command that follows a search: to stop its runs means to stop the search."""
+
+    def __init__(self, search: Search, reader: TrialReader) -> None:
+        super().__init__([])
+        self.search = search
+        self.reader = reader
+
+    def _live(self) -> list[RunDirectory]:
+        stop_driver(self.search)  # first, or it would replace the runs by others
+        self.runs = [run for one in self.reader.read() for run in one.runs.values()]
+        return super()._live()
+
+    def _forward_signal(self, number: int, frame: FrameType | None) -> None:
+        self._live()
+        super()._forward_signal(number, frame)
+
+
+def follow_search(search: Search, reader: TrialReader, table: SearchTable, *, as_json: bool) -> DriverRecord | None:
+    """Show the trials until nobody drives the search any more; the driver's record.
+
+    On a terminal this is the table that fills, else a line for each trial that has ended.
+    """
+    interrupts = SearchInterrupts(search, reader)
+    while True:
+        try:
+            if as_json or not sys.stdout.isatty():
+                return _follow(search, reader, interrupts, _lines(search, as_json=as_json))
+            with _live_table(table) as show:
+                return _follow(search, reader, interrupts, show)
+        except AskUser:
+            interrupts.ask()
+
+
+def _follow(search: Search, reader: TrialReader, interrupts: Interrupts, show: Show) -> DriverRecord | None:
+    while True:
+        # Looked for before the trials are read: what it did before its end is then shown.
+        record = driver_of(search)
+        trials = reader.read()
+        show(trials)
+        if (record is None or not record.alive) and not any(
+            verdict.live for one in trials for verdict in one.verdicts.values()
+        ):
+            return record
+        interrupts.tick()
+        time.sleep(POLL_S)
+
+
+def _lines(search: Search, *, as_json: bool) -> Show:
+    shown: set[int] = set()
+
+    def show(trials: list[TrialRuns]) -> None:
+        for one in trials:
+            if one.trial.state is not TrialState.LIVE and one.trial.number not in shown:
+                shown.add(one.trial.number)
+                text = in_json(json.dumps(plain_trial(one))) if as_json else trial_line(one, search)
+                print_line(one_line(text))
+        sys.stdout.flush()
+
+    return show
+
+
+@contextlib.contextmanager
+def _live_table(table: SearchTable) -> Iterator[Show]:
+    """The table, redrawn in place; it makes room for the last one, which is printed."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console(), auto_refresh=False, transient=True) as live:
+
+        def show(trials: list[TrialRuns]) -> None:
+            states = table.states(trials)
+            plan = table.plan(states)
+            drawn = sweep_table(plan, sweep_rows(plan, states), most=live.console.height - ROOM_FOR_OTHERS)
+            hint = Text(HINT, style="dim", no_wrap=True, overflow="ellipsis")
+            live.update(Group(drawn, hint), refresh=True)
+
+        yield show

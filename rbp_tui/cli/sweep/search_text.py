@@ -1,0 +1,102 @@
+"""A search in words and as a table: its space before it starts, what it has found, and what to type next."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.printable import one_line
+from rbp_engine.report.sweep_table import sweep_rows
+from rbp_engine.sweep.estimate import Estimate
+from rbp_engine.sweep.outcome import best_of, counts_of
+from rbp_engine.sweep.plan import SweepPlan
+from rbp_engine.sweep.search import Search, words_of
+from rbp_engine.sweep.states import PointState
+from rbp_engine.sweep.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
+from rbp_engine.sweep.trials import TrialRuns
+from rbp_tui.cli.output import print_rich, say
+from rbp_tui.cli.sweep.text import say_cost, sweep_table
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.run_text import short
+
+
+def say_search(search: Search, trials: Sequence[TrialRuns], expected: Estimate | None) -> None:
+    """What is searched and what it takes; and a warning if the test set decides."""
+    seeds = f"{'seed' if len(search.seeds) == 1 else 'seeds'} {', '.join(map(str, search.seeds))}"
+    pruner = f", pruned by {search.space.pruner}" if search.space.pruner else ""
+    say("[bold]{}[/]: {} with {}{}", search.name, fmt.counted(search.trials, "trial"), seeds, pruner)
+    for setting in search.space.settings:
+        say("  {}", _setting_text(setting))
+    where = "held-out data" if search.held_out else "the test set"
+    say("  looks for the best top-1 of the {} epoch on {}", search.objective, where)
+    if not search.held_out:
+        say(
+            "  [yellow]there is no held-out split: the search chooses by the test set, so its best result there is too "
+            "good to be reported; train.validation_split=0.1 holds data out[/]"
+        )
+    if trials:
+        say("  {}", ", ".join(f"{count} {state}" for state, count in counts_of(trials).items()))
+    if expected is not None:
+        say_cost(expected, at_most=bool(search.space.pruner))
+
+
+def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, states: Sequence[PointState]) -> None:
+    """The table of trials on stdout, and what they show and what to type next on stderr."""
+    if not trials:
+        say("no trial of {} has been started", search.name)
+        return
+    print_rich(sweep_table(plan, sweep_rows(plan, states)))
+    completed = counts_of(trials).get(TrialState.COMPLETED, 0)
+    best = best_of(trials)
+    if best is not None:
+        words = [inside_a_run(word) for word in words_of(search.space, best.trial.values)]
+        say("  best of {}: trial {}, {}", completed, best.trial.number, one_line(shlex.join(words)))
+        say("  its {} top-1 on {}: {} %", search.objective, _where(search), fmt.percent(best.trial.score))
+    shares = importance(search.space, [one.trial for one in trials])
+    if shares:
+        say("  importance: {} (PED-ANOVA over {} completed trials)", _importance_text(shares), completed)
+    elif len(search.space.settings) > 1:
+        say("[dim]  importance: from {} completed trials on[/]", FEWEST_FOR_IMPORTANCE)
+    if best is not None:
+        query, run = f"sweep={search.name}", next(iter(best.runs.values()))
+        place = f" --runs-dir {shlex.quote(str(search.request.runs_dir))}" if search.request.runs_dir else ""
+        say("  next: rbp ls {}{}  ·  rbp runs show {}{}", query, place, short(run.id), place)
+
+
+def plain_trial(one: TrialRuns) -> dict[str, Any]:
+    """A trial for JSON."""
+    return {
+        "trial": one.trial.number,
+        "settings": one.trial.values,
+        "state": one.trial.state,
+        "score": one.trial.score,
+        "runs": {seed: run.id for seed, run in one.runs.items()},
+    }
+
+
+def trial_line(one: TrialRuns, search: Search) -> str:
+    """How a trial has ended, in a line."""
+    words = " ".join(words_of(search.space, one.trial.values))
+    if one.trial.score is not None:
+        return f"trial {one.trial.number}: {words}: {search.objective} top-1 {fmt.percent(one.trial.score)} %"
+    reasons = {verdict.reason for verdict in one.verdicts.values() if verdict.reason}
+    return f"trial {one.trial.number}: {words}: {one.trial.state} {'; '.join(sorted(reasons))}".rstrip()
+
+
+def _where(search: Search) -> str:
+    return "held-out data" if search.held_out else "the test set"
+
+
+def _importance_text(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{setting_heading(key)} {100 * share:.0f} %" for key, share in shares.items())
+
+
+def _setting_text(setting: Drawn) -> str:
+    """As `lr: 0.01 to 0.5, by its logarithm`."""
+    name = setting_heading(setting.key)
+    if setting.choices:
+        return f"{name}: {', '.join(map(inside_a_run, setting.choices))}"
+    low, high = (setting.word_of(end).partition("=")[2] for end in (setting.low, setting.high))
+    return f"{name}: {low} to {high}{', whole numbers' if setting.whole else ''}{', by its logarithm' * setting.log}"
