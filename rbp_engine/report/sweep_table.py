@@ -6,6 +6,7 @@ from typing import Any
 
 from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.report.spread import Spread, spread_of_known
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.plan import SweepPlan
 from rbp_engine.sweep.states import PointState, Standing, counts
@@ -44,7 +45,9 @@ def sweep_rows(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
     rows = []
     for trial, mine in sorted(by_trial.items()):
         values = {key_of(word): word.partition("=")[2] for word in mine[0].point.overrides}
-        done = [one.record.summary for one in mine if one.standing is Standing.DONE and one.record]
+        records = [one.record for one in mine if one.standing is Standing.DONE and one.record]
+        # A pruned run has no result to compare with those that were trained to the end.
+        done = [record.summary for record in records if record.verdict.cause is not Cause.PRUNED]
         last = spread_of_known(summary.last.top1 for summary in done)
         best = spread_of_known(summary.best.top1 for summary in done)
         rows.append(SweepRow(trial, {key: values.get(key, "") for key in plan.keys}, tuple(mine), last, best))

@@ -93,7 +93,7 @@ class SearchDriver:
             epoch = pruned_after(self.search.space, [other.trial for other in trials.values()], number, judged or 0)
             if epoch is not None:
                 score = one.trial.scores[epoch]
-                reason = f"pruned ({pruner}): top-1 {100 * score:.2f} % after epoch {epoch}"
+                reason = f"{pruner} pruner: top-1 {100 * score:.2f} % after epoch {epoch}"
                 control.request_stop(run, Cause.PRUNED, reason)
 
     def _resume(self, trials: Mapping[int, TrialRuns]) -> tuple[set[int], list[RunDirectory]]:

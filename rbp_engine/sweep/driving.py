@@ -15,7 +15,7 @@ import psutil
 
 from rbp_engine import os_process
 from rbp_engine.owners import make_private
-from rbp_engine.printable import NO_TEXT, Lines, visible
+from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import read_json, write_json
@@ -34,8 +34,8 @@ class DriverRecord:
     """A process that drives or has driven the search `name` in a runs directory; `ended` is how it has ended, empty if
     it has not, or was killed. `failed`: the search cannot go on as it is."""
 
-    name: str
-    runs: str
+    name: Line
+    runs: Line
     pid: int
     pid_started: float | None = None
     trials: int = 0
@@ -62,8 +62,8 @@ def log_of(search: Search) -> Path:
 def write_record(search: Search, ended: str = "", *, failed: bool = False) -> None:
     """Write that this process drives the search, or how that has ended."""
     me = os.getpid()
-    runs = str(search.request.runs)
-    record = DriverRecord(search.name, runs, me, os_process.start_time(me), search.trials, visible(ended), failed)
+    name, runs = one_line(search.name), one_line(str(search.request.runs))
+    record = DriverRecord(name, runs, me, os_process.start_time(me), search.trials, visible(ended), failed)
     write_json(files_of(search), asdict(record))
 
 

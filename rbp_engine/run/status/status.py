@@ -43,6 +43,11 @@ class Verdict:
         return self.status in LIVE
 
     @property
+    def word(self) -> str:
+        """The status as it is shown: a run that a search has pruned is done, and none that somebody has stopped."""
+        return "pruned" if self.status == "stopped" and self.cause is Cause.PRUNED else self.status
+
+    @property
     def resumable(self) -> bool:
         return self.status in {"stopped", "preempted", "failed", "killed", "lost"}
 

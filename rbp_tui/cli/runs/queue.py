@@ -62,6 +62,7 @@ def queue(
     if context.invoked_subcommand is not None:
         return
     from rbp_engine.run.start import ensure_dispatcher
+    from rbp_engine.sweep.driving import drivers
     from rbp_tui.cli.runs.queue_view import Look, follow_queue, queue_table
 
     if follow:
@@ -77,6 +78,8 @@ def queue(
         say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
         if look.paused:
             say("it is [bold]paused[/]: what is added does not start before rbp queue go")
+    for search in () if as_json else drivers():
+        say("[dim]the search {} goes on in {}, in process {}[/]", search.name, search.runs, search.pid)
 
 
 def devices(as_json: Json = False) -> None:

@@ -143,12 +143,11 @@ def sweep(
     from rbp_engine.run.request import LaunchRequest, parse_seeds
     from rbp_engine.sweep.array import point_named
     from rbp_engine.sweep.plan import plan_sweep
-    from rbp_engine.sweep.search import SearchRequest
     from rbp_engine.sweep.start import check
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
     from rbp_tui.cli.sweep.array import print_array, train_point
-    from rbp_tui.cli.sweep.search import run_search
+    from rbp_tui.cli.sweep.search import run_search, search_request
     from rbp_tui.cli.sweep.text import say_cost, say_plan
 
     words = tuple(settings or ())
@@ -172,29 +171,23 @@ def sweep(
     if search is not None or (random is None and _has_search(request, words)):
         if random is not None:
             raise typer.BadParameter("--random draws all values beforehand, and --search chooses them: leave one out")
-        asked = SearchRequest(
-            preset=base.preset,
-            like="" if base.original is None else str(base.original.path),
-            words=words,
-            runs_dir=None if base.runs_dir is None else str(base.runs_dir),
+        asked = search_request(
+            request,
+            words,
             search=search or "",
             trials=trials,
             pruner=prune or "",
             objective=objective or "",
             name=name,
-            seeds=request.seeds,
-            gpus=request.gpus,
-            processes=nproc,
-            retries=retries,
             retry_failed=retry_failed,
-            typed=request.typed,
         )
         estimates = functools.partial(_estimate, measure=not no_cost)
-        ends = run_search(asked, estimates, status=status, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
-        raise typer.Exit(ends)
+        raise typer.Exit(
+            run_search(asked, estimates, status=status, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
+        )
     for option, value in (("--trials", trials), ("--prune", prune), ("--objective", objective)):
         if value is not None:
-            raise typer.BadParameter(f"{option} belongs to --search tpe")
+            raise typer.BadParameter(f"{option} belongs to a search: --search tpe")
     plan = plan_sweep(request, parse_words(words), trials=random, name=name)
     if point is not None:
         plan = point_named(plan, point)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.run import start
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.sweep.driving import driver_of, log_of, start_driver
 from rbp_engine.sweep.estimate import Estimate
 from rbp_engine.sweep.outcome import SearchTable, best_of, counts_of, expected_states
@@ -20,6 +21,37 @@ from rbp_tui.cli.sweep.search_text import plain_trial, print_search, say_search
 from rbp_tui.cli.trust import once_trusted
 
 Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
+
+
+def search_request(
+    request: LaunchRequest,
+    words: tuple[str, ...],
+    *,
+    search: str,
+    trials: int | None,
+    pruner: str,
+    objective: str,
+    name: str,
+    retry_failed: bool,
+) -> SearchRequest:
+    """The request for a search whose runs are to be as `request` says, with these settings."""
+    return SearchRequest(
+        preset=request.preset,
+        like="" if request.original is None else str(request.original.path),
+        words=words,
+        runs_dir=None if request.runs_dir is None else str(request.runs_dir),
+        search=search,
+        trials=trials,
+        pruner=pruner,
+        objective=objective,
+        name=name,
+        seeds=request.seeds,
+        gpus=request.gpus,
+        processes=None if request.resources is None else request.resources.processes,
+        retries=request.retries,
+        retry_failed=retry_failed,
+        typed=request.typed,
+    )
 
 
 def run_search(

@@ -8,6 +8,7 @@ from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import sweep_rows
+from rbp_engine.sweep.driving import driver_of
 from rbp_engine.sweep.estimate import Estimate
 from rbp_engine.sweep.outcome import best_of, counts_of
 from rbp_engine.sweep.plan import SweepPlan
@@ -44,6 +45,9 @@ def say_search(search: Search, trials: Sequence[TrialRuns], expected: Estimate |
 
 def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, states: Sequence[PointState]) -> None:
     """The table of trials on stdout, and what they show and what to type next on stderr."""
+    record = driver_of(search)
+    if record is not None and record.alive:
+        say("  it goes on, in process {}", record.pid)
     if not trials:
         say("no trial of {} has been started", search.name)
         return
@@ -82,7 +86,8 @@ def trial_line(one: TrialRuns, search: Search) -> str:
     if one.trial.score is not None:
         return f"trial {one.trial.number}: {words}: {search.objective} top-1 {fmt.percent(one.trial.score)} %"
     reasons = {verdict.reason for verdict in one.verdicts.values() if verdict.reason}
-    return f"trial {one.trial.number}: {words}: {one.trial.state} {'; '.join(sorted(reasons))}".rstrip()
+    why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
+    return f"trial {one.trial.number}: {words}: {one.trial.state}{why}"
 
 
 def _where(search: Search) -> str:

@@ -96,7 +96,7 @@ def _runs_text(row: SweepRow) -> "Text":
     """The runs of a row by status, each with its sign, as `■2 ▶1 47/100`; without colours the signs are enough."""
     from rich.text import Text
 
-    statuses = [state.record.verdict.status if state.record else "" for state in row.states]
+    statuses = [state.record.verdict.word if state.record else "" for state in row.states]
     there = [status for status in SIGNS if status in statuses]
     parts = [Text(f"{SIGNS[status]}{statuses.count(status)}", STYLES[status]) for status in there]
     text = Text(" ").join(parts)

@@ -205,7 +205,7 @@ class RunsScreen(RunActions):
         text = Text(no_wrap=True, overflow="ellipsis")
         if record is not None:
             verdict = record.verdict
-            text.append(f"{record.run.id}  ").append(verdict.status, style=STYLES.get(verdict.status, ""))
+            text.append(f"{record.run.id}  ").append(verdict.word, style=STYLES.get(verdict.word, ""))
             for part in (verdict.reason, " ".join(record.tags), record.annotations.note):
                 text.append(f" · {one_line(part)}" if part else "")
         elif key is not None and key in self.rows.groups:

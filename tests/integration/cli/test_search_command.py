@@ -1,0 +1,92 @@
+"""`rbp sweep --search` as far as it needs no training: what it shows and refuses before anything starts."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from rbp_engine.errors import UserError
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.summary import Scores, write_status
+from rbp_engine.run.launch import launch
+from rbp_engine.sweep.search import SearchRequest, plan_search
+from rbp_tui.cli import app
+
+SPACE = ("lr=0.01..0.5:log", "method=bptt,rate_m")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("RBP_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+
+
+def rbp(*words: str) -> Result:
+    return CliRunner().invoke(app, [*words], env={"COLUMNS": "120"})
+
+
+def test_a_dry_run_shows_the_space_and_warns_that_the_test_set_decides() -> None:
+    done = rbp("sweep", "digits", *SPACE, "--search", "tpe", "--trials", "7", "--dry-run", "--no-cost")
+    assert done.exit_code == 0, done.output
+    assert "7 trials with seed 1" in done.stderr and "lr: 0.01 to 0.5, by its logarithm" in done.stderr
+    assert "method: bptt, rate_m" in done.stderr and "there is no held-out split" in done.stderr
+    split = rbp("sweep", "digits", *SPACE, "train.validation_split=0.1", "--search", "tpe", "--dry-run", "--no-cost")
+    assert "on held-out data" in split.stderr and "no held-out split" not in split.stderr
+    assert not Path("runs").exists()
+
+
+def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() -> None:
+    search = plan_search(SearchRequest("digits", words=SPACE, pruner="median"))
+    ends = [("completed", Cause.UNKNOWN, 0.5), ("stopped", Cause.PRUNED, 0.9), ("completed", Cause.UNKNOWN, 0.75)]
+    for number, (status, cause, top1) in enumerate(ends, start=1):
+        request = search.request_of(number, 1, {"optim.lr": number / 10, "method.name": "bptt"})
+        run = launch.create(request.load(), request.runs, run_id=request.run_id, sweep=request.sweep)
+        write_status(run, status, "median pruner" * (cause is Cause.PRUNED), cause, last=Scores(top1=top1))
+    words = ("sweep", "digits", *SPACE, "--search", "tpe", "--prune", "median", "--status")
+    shown = rbp(*words)
+    assert shown.exit_code == 0, shown.output
+    assert [line.split() for line in shown.stdout.splitlines()[1:]] == [
+        ["1", "bptt", "0.1", "■1", "50.00", "–"],
+        ["2", "bptt", "0.2", "▽1", "–", "–"],
+        ["3", "bptt", "0.3", "■1", "75.00", "–"],
+    ]
+    assert "best of 2: trial 3, method=bptt lr=0.3" in shown.stderr
+    document = json.loads(rbp(*words, "--json").stdout)
+    assert document["counts"] == {"completed": 2, "pruned": 1} and document["best_trial"] == 3
+    assert [trial["state"] for trial in document["trials"]] == ["completed", "pruned", "completed"]
+    assert document["importance"] == {} and document["held_out"] is False
+    assert "▽ pruned" in rbp("runs", "show", search.run_of(2, 1).id).stdout
+    assert "pruned: median pruner" in rbp("ls").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*SPACE, "--search", "tpa"), "--search tpa: expected tpe"),
+        ((*SPACE, "--search", "tpe", "--prune", "medium"), "Did you mean 'median'?"),
+        ((*SPACE, "--search", "tpe", "--random", "3"), "leave one out"),
+        (("method=bptt,rate_m", "--trials", "3"), "--trials belongs to a search"),
+        (("epochs=3", "--search", "tpe"), "there is nothing to search"),
+    ],
+)
+def test_what_makes_no_search_is_refused(words: tuple[str, ...], message: str) -> None:
+    done = rbp("sweep", "digits", *words)
+    assert done.exit_code != 0
+    assert message in (str(done.exception) if isinstance(done.exception, UserError) else done.output)
+
+
+def test_a_preset_can_be_a_search_and_without_optuna_one_message_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 3\n[sweep.random]\nlr = {from = 0.1, to = 0.5}\n'
+    )
+    assert "mine-tpe-" in rbp("sweep", "mine.toml", "--dry-run", "--no-cost").stderr
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = rbp("sweep", "mine.toml", "--dry-run")
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == "a search needs the package optuna: pip install 'rbp-tui[sweep]'"
