@@ -5,9 +5,11 @@ interrupted. All that it knows is in the files of the runs, so that it can be ki
 """
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
+from types import FrameType
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetError
@@ -61,7 +63,7 @@ class SearchDriver:
         if busy:
             return ""
         if left:
-            raise RunError(f"{left[0].id} was stopped, and the search with it: the same command goes on")
+            raise RunError(f"{left[0].id} was stopped, and the search with it; the same command goes on")
         ended = f"{len(trials)} of {self.search.trials} trials have ended"
         return f"{ended}, and no other combination is left" if self._exhausted else ended
 
@@ -189,10 +191,15 @@ def main(text: str) -> None:
     if try_lock(files_of(search).with_suffix(".lock")) is None:
         return
     write_record(search)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         write_record(search, drive(search))
     except UserError as error:
         write_record(search, str(error), failed=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise RunError("the search was stopped; the same command goes on")
 
 
 if __name__ == "__main__":

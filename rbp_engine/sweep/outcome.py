@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rbp_engine.preset import LoadedPreset, read_resolved
+from rbp_engine.preset import LoadedPreset, PresetError, read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import record
 from rbp_engine.sweep.identity import identity_of
@@ -13,6 +13,9 @@ from rbp_engine.sweep.search import Search, words_of
 from rbp_engine.sweep.states import PointState, Standing, standing_of
 from rbp_engine.sweep.study import TrialState
 from rbp_engine.sweep.trials import TrialRuns
+
+# A preset takes some milliseconds to load.
+MOST_DRAWN = 40
 
 
 class SearchTable:
@@ -63,20 +66,21 @@ def expected_states(search: Search, states: Sequence[PointState]) -> list[PointS
     Nobody knows its settings yet, so they are drawn at random; if they contradict each other, there is none.
     """
     known = {(state.point.trial, state.point.seed) for state in states}
+    drawn: dict[int, LoadedPreset | None] = {}
     found = list(states)
     for trial in range(1, search.trials + 1):
         missing = [seed for seed in search.seeds if (trial, seed) not in known]
-        words = tuple(one.word(trial) for one in search.space.settings)
-        loaded = _loaded(search, words) if missing else None
-        if loaded is not None:
+        draw = trial % MOST_DRAWN
+        words = tuple(one.word(draw) for one in search.space.settings)
+        if missing and draw not in drawn:
+            drawn[draw] = _loaded(search, words)
+        if missing and (loaded := drawn[draw]) is not None:
             points = (point_of(trial, words, with_seed(loaded, seed)) for seed in missing)
             found += [PointState(point, Standing.MISSING) for point in points]
     return found
 
 
 def _loaded(search: Search, words: tuple[str, ...]) -> LoadedPreset | None:
-    from rbp_engine.preset import PresetError
-
     request = search.request
     try:
         return replace(request, overrides=(*request.overrides, *words)).load()

@@ -29,10 +29,10 @@ Value = str | int | float
 class TrialState(StrEnum):
     """What is known of a trial: one that has DIVERGED counts as worse than any other, one that has FAILED not at all.
 
-    A LIVE trial has not ended, or is to be resumed.
+    An OPEN trial is live, or is to be resumed.
     """
 
-    LIVE = "live"
+    OPEN = "unfinished"
     COMPLETED = "completed"
     PRUNED = "pruned"
     DIVERGED = "diverged"
@@ -49,7 +49,7 @@ class SearchTrial:
 
     number: int
     values: dict[str, Value]
-    state: TrialState = TrialState.LIVE
+    state: TrialState = TrialState.OPEN
     score: float | None = None
     scores: dict[int, float] = field(default_factory=dict)
 

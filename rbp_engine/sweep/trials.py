@@ -99,14 +99,14 @@ def state_of(search: Search, runs: Mapping[int, RunDirectory], verdicts: Mapping
     """The state of a trial, from those of its runs."""
     found = verdicts.values()
     if any(one.live for one in found):
-        return TrialState.LIVE
+        return TrialState.OPEN
     if failed := [one for one in found if one.status == "failed"]:
         return TrialState.DIVERGED if any(one.cause is Cause.NON_FINITE for one in failed) else TrialState.FAILED
     if len(runs) < len(search.seeds):
-        return TrialState.LIVE
+        return TrialState.OPEN
     if any(is_pruned(runs[seed], verdict) for seed, verdict in verdicts.items()):
         return TrialState.PRUNED
-    return TrialState.COMPLETED if all(map(has_result, found)) else TrialState.LIVE
+    return TrialState.COMPLETED if all(map(has_result, found)) else TrialState.OPEN
 
 
 def is_pruned(run: RunDirectory, verdict: Verdict) -> bool:

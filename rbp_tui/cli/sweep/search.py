@@ -85,7 +85,7 @@ def run_search(
         say("  it goes on already, in process {}", record.pid)
     if detach:
         return _report(search, as_json=as_json)
-    record = follow_search(search, reader, table, as_json=as_json)
+    record = follow_search(request, search, reader, table, as_json=as_json)
     trials = reader.read()
     if not as_json:
         _show(search, trials, table, as_json=False)
@@ -96,7 +96,7 @@ def run_search(
         )
         return 4
     say("[yellow]{}[/]" if record.failed else "  {}", record.ended)
-    if any(one.trial.state is TrialState.LIVE for one in trials):
+    if any(one.trial.state is TrialState.OPEN for one in trials):
         return 4
     return 1 if record.failed or any(one.trial.state is TrialState.FAILED for one in trials) else 0
 

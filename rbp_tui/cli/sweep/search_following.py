@@ -10,9 +10,9 @@ from types import FrameType
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.sweep.driving import DriverRecord, driver_of, stop_driver
+from rbp_engine.sweep.driving import DriverRecord, driver_of, start_driver, stop_driver
 from rbp_engine.sweep.outcome import SearchTable
-from rbp_engine.sweep.search import Search
+from rbp_engine.sweep.search import Search, SearchRequest
 from rbp_engine.sweep.study import TrialState
 from rbp_engine.sweep.trials import TrialReader, TrialRuns
 from rbp_tui.cli.output import console, print_line
@@ -21,6 +21,7 @@ from rbp_tui.cli.sweep.text import sweep_table
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 
 POLL_S = 0.5
+MOST_REPLACED = 3
 # Above the table are the command and the plan, below it the hint.
 ROOM_FOR_OTHERS = 10
 HINT = "Ctrl-C: leave the search running, stop and save, or kill"
@@ -30,12 +31,24 @@ Show = Callable[[list[TrialRuns]], None]
 class SearchInterrupts(Interrupts):
     """Signals to a command that follows a search: to stop its runs means to stop the search."""
 
-    def __init__(self, search: Search, reader: TrialReader) -> None:
+    def __init__(self, request: SearchRequest, search: Search, reader: TrialReader) -> None:
         super().__init__([])
+        self.request = request
         self.search = search
         self.reader = reader
+        self.replaced = 0
+        self.stopping = False
+
+    def replace_driver(self) -> bool:
+        """Replace a driver that was killed, a few times at most; False if it is to stay dead."""
+        if self.stopping or self.replaced >= MOST_REPLACED:
+            return False
+        self.replaced += 1
+        start_driver(self.request, self.search)
+        return True
 
     def _live(self) -> list[RunDirectory]:
+        self.stopping = True
         stop_driver(self.search)  # first, or it would replace the runs by others
         self.runs = [run for one in self.reader.read() for run in one.runs.values()]
         return super()._live()
@@ -45,12 +58,14 @@ class SearchInterrupts(Interrupts):
         super()._forward_signal(number, frame)
 
 
-def follow_search(search: Search, reader: TrialReader, table: SearchTable, *, as_json: bool) -> DriverRecord | None:
-    """Show the trials until nobody drives the search any more; the driver's record.
+def follow_search(
+    request: SearchRequest, search: Search, reader: TrialReader, table: SearchTable, *, as_json: bool
+) -> DriverRecord | None:
+    """Show the trials until the search has ended; the record of its last driver. One that is killed is replaced.
 
     On a terminal this is the table that fills, else a line for each trial that has ended.
     """
-    interrupts = SearchInterrupts(search, reader)
+    interrupts = SearchInterrupts(request, search, reader)
     while True:
         try:
             if as_json or not sys.stdout.isatty():
@@ -61,16 +76,17 @@ def follow_search(search: Search, reader: TrialReader, table: SearchTable, *, as
             interrupts.ask()
 
 
-def _follow(search: Search, reader: TrialReader, interrupts: Interrupts, show: Show) -> DriverRecord | None:
+def _follow(search: Search, reader: TrialReader, interrupts: SearchInterrupts, show: Show) -> DriverRecord | None:
     while True:
         # Looked for before the trials are read: what it did before its end is then shown.
         record = driver_of(search)
         trials = reader.read()
         show(trials)
-        if (record is None or not record.alive) and not any(
-            verdict.live for one in trials for verdict in one.verdicts.values()
-        ):
-            return record
+        if record is None or not record.alive:
+            killed = record is None or not record.ended
+            live = any(verdict.live for one in trials for verdict in one.verdicts.values())
+            if not (killed and interrupts.replace_driver()) and not live:
+                return record
         interrupts.tick()
         time.sleep(POLL_S)
 
@@ -80,7 +96,7 @@ def _lines(search: Search, *, as_json: bool) -> Show:
 
     def show(trials: list[TrialRuns]) -> None:
         for one in trials:
-            if one.trial.state is not TrialState.LIVE and one.trial.number not in shown:
+            if one.trial.state is not TrialState.OPEN and one.trial.number not in shown:
                 shown.add(one.trial.number)
                 text = in_json(json.dumps(plain_trial(one))) if as_json else trial_line(one, search)
                 print_line(one_line(text))

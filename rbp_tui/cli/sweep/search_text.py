@@ -31,7 +31,7 @@ def say_search(search: Search, trials: Sequence[TrialRuns], expected: Estimate |
     for setting in search.space.settings:
         say("  {}", _setting_text(setting))
     where = "held-out data" if search.held_out else "the test set"
-    say("  looks for the best top-1 of the {} epoch on {}", search.objective, where)
+    say("  looks for the highest top-1 of the {} epoch, on {}", search.objective, where)
     if not search.held_out:
         say(
             "  [yellow]there is no held-out split: the search chooses by the test set, so its best result there is too "

@@ -111,7 +111,7 @@ def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path: Path) -> N
     }
     created(search, 1, values)
     (found,) = TrialReader(search).read()
-    assert found.trial == SearchTrial(1, values, TrialState.LIVE)
+    assert found.trial == SearchTrial(1, values, TrialState.OPEN)
     with pytest.raises(UserError, match="not in the space of this search"):
         TrialReader(planned("lr=0.1..0.5", name=search.name)).read()
 
@@ -129,7 +129,7 @@ ENDS = {
     TrialState.PRUNED: ("stopped", Cause.PRUNED),
     TrialState.DIVERGED: ("failed", Cause.NON_FINITE),
     TrialState.FAILED: ("failed", Cause.ERROR),
-    TrialState.LIVE: ("stopped", Cause.REQUEST),
+    TrialState.OPEN: ("stopped", Cause.REQUEST),
 }
 
 
