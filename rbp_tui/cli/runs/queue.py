@@ -63,13 +63,13 @@ def queue(
         return
     from rbp_engine.run.start import ensure_dispatcher
     from rbp_engine.sweep.driving import drivers
-    from rbp_tui.cli.runs.queue_view import Look, follow_queue, queue_table
+    from rbp_tui.cli.runs.queue_view import QueueState, follow_queue, queue_table
 
     if follow:
         follow_queue(as_json=as_json)
         return
     ensure_dispatcher()
-    look = Look.now()
+    look = QueueState.now()
     if as_json:
         print_json(look.as_plain())
     elif look.runs or look.damaged:

@@ -25,7 +25,7 @@ LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
-class Look:
+class QueueState:
     """The queue at one moment."""
 
     runs: list[QueuedRun]
@@ -34,7 +34,7 @@ class Look:
     paused: bool
 
     @classmethod
-    def now(cls) -> "Look":
+    def now(cls) -> "QueueState":
         """The queue as it is."""
         return cls(queued_runs(), damaged_entries(), device_uses(), is_paused())
 
@@ -81,7 +81,7 @@ def device_as_plain(use: DeviceUse) -> dict[str, object]:
     return {"device": use.name, "free": use.free, "run": use.run or None, "others": use.others or None}
 
 
-def queue_table(look: Look) -> "Group":
+def queue_table(look: QueueState) -> "Group":
     """One row per run: its position, or where it runs; and per damaged entry: what is wrong with it.
 
     Below it, whether the queue is paused, and how many devices are free.
@@ -144,11 +144,11 @@ def follow_queue(*, as_json: bool) -> None:
             live.update(Group(queue_table(look), hint if look.runs else empty), refresh=True)
 
 
-def _looks() -> Iterator[Look]:
+def _looks() -> Iterator[QueueState]:
     """The queue again and again, the last time when it is empty; a damaged entry is not waited for."""
     while True:
         ensure_dispatcher()
-        look = Look.now()
+        look = QueueState.now()
         yield look
         if not look.runs:
             return

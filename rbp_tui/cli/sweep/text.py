@@ -40,7 +40,8 @@ def say_cost(expected: Estimate, *, at_most: bool = False) -> None:
     memory = "" if expected.memory is None else f", at most {fmt.size(expected.memory)} each"
     say(
         "  {}",
-        f"{'at most' if at_most else 'about'} {fmt.duration(expected.seconds)}, {at_a_time} ({fmt.duration(expected.device_s)} of devices){memory}; "
+        f"{'at most' if at_most else 'about'} {fmt.duration(expected.seconds)}, {at_a_time} "
+        f"({fmt.duration(expected.device_s)} of devices){memory}; "
         f"known from {' and '.join(expected.origins)}",
     )
     if expected.unknown:
