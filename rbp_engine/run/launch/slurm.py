@@ -37,7 +37,7 @@ CORES_FOR_AUTO = 4
 
 
 @dataclass(frozen=True)
-class Job:
+class SlurmJob:
     """What a job asks for: `cards` and `cores` on each of its nodes. `array` numbers its tasks, as "0-11%4"."""
 
     name: str
@@ -67,12 +67,12 @@ def _has_files(data: str) -> bool:
     return data not in CATALOG or bool(CATALOG[data].folder)
 
 
-def job_of(preset: "Preset", name: str, resources: Resources, gpus: str | None, array: str = "") -> Job:
+def job_of(preset: "Preset", name: str, resources: Resources, gpus: str | None, array: str = "") -> SlurmJob:
     """The job for a run, with as many cores as its threads and the processes that read images use. Raises RunError."""
     workers = preset.data.workers
     cores = CORES_FOR_AUTO if workers == "auto" else CORES + workers
     cards = resources.processes if wants_cards(preset, gpus) else 0
-    return Job(name, resources.nodes, cards, resources.processes * cores, array)
+    return SlurmJob(name, resources.nodes, cards, resources.processes * cores, array)
 
 
 def train_file(request: "LaunchRequest", loaded: "LoadedPreset", run: RunDirectory, rbp: Sequence[str]) -> str:
@@ -94,12 +94,12 @@ def train_file(request: "LaunchRequest", loaded: "LoadedPreset", run: RunDirecto
     return script(job, f"{words} \\\n    {several}{shlex.join(options)}", _FIND_RENDEZVOUS if takes.nodes > 1 else ())
 
 
-def device_words(preset: "Preset", job: Job) -> list[str]:
+def device_words(preset: "Preset", job: SlurmJob) -> list[str]:
     """The override that keeps a job without cards from computing on those of others, which it may see."""
     return ["run.device=cpu"] if not job.cards and preset.run.device == "auto" else []
 
 
-def script(job: Job, command: str, before: Sequence[str] = ()) -> str:
+def script(job: SlurmJob, command: str, before: Sequence[str] = ()) -> str:
     """A job file around a command, quoted for the shell, that ends with `PREEMPTED_CODE` if it is to be continued.
 
     `before` are lines that set what the shell substitutes in the command.
