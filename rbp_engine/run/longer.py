@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 EPOCHS: Final = "train.epochs"
-#: What may change when a run goes on: its length, and how often it saves.
-CHANGEABLE: Final = (EPOCHS, "train.checkpoint_every")
+#: What may change when a run goes on: its length, its budgets, what it tells of, and how often it saves.
+CHANGEABLE: Final = (EPOCHS, "train.checkpoint_every", "guard.max_time", "guard.max_steps", "guard.alerts")
 
 
 def extend(run: RunDirectory, words: Sequence[str]) -> None:
@@ -115,7 +115,8 @@ def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
     of_result = [override for override in others if roles.get(override.key, "result") == "result"]
     why = "it would be another experiment" if of_result else "a run keeps the settings that it was made with"
     short = {key: name for name, key in SHORT_NAMES.items()}
-    may = " and ".join(short.get(key, key) for key in CHANGEABLE)
+    *first, last = (short.get(key, key) for key in CHANGEABLE)
+    may = f"{', '.join(first)} and {last}"
     command = shlex.join(["rbp", "train", "--like", run.id, *(override.word for override in overrides)])
     named = ", ".join(override.word for override in others)
     raise RunError(f"{named} cannot change when a run goes on ({why}), only {may} can: {command}")

@@ -192,7 +192,10 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--epochs", type=int)
     given = parser.parse_args(words)
     for name in given.names or [*RUNS, *(f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS)]:
-        record(name, given.epochs)
+        try:
+            record(name, given.epochs)
+        except PermissionError as error:
+            print(f"{name}: left as it is, since it takes root to limit its memory: {error}")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def test_the_same_change_of_two_seeds_gives_one_experiment(completed: RunDirecto
     [
         (["epochs=5"], RunError, "made for 10 epochs, and cannot become shorter: rbp train --like own epochs=5"),
         (["epochs=20", "lr=0.3", "T=2"], RunError, "lr=0.3, T=2 cannot change when a run goes on (it would be another "
-         "experiment), only epochs and train.checkpoint_every can: rbp train --like own epochs=20 lr=0.3 T=2"),
+         "experiment), only epochs, train.checkpoint_every, guard.max_time, guard.max_steps and guard.alerts can: "
+         "rbp train --like own epochs=20 lr=0.3 T=2"),
         (["train.kernel=reference"], RunError, "keeps the settings that it was made with"),
         (["epochs=many"], PresetError, 'expected an integer, got the string "many"'),
         (["epochs=20", "train.checkpoint_every=often"], PresetError, "train.checkpoint_every"),
