@@ -12,7 +12,7 @@ WHY_RESUME_FAILS = {
 #: What must be true before a resume can continue.
 RESUME_CONDITIONS = {
     Cause.PRUNED: "to train it to its end after all",
-    Cause.BUDGET: "with a larger guard.max_time or guard.max_steps",
+    Cause.BUDGET: "once its budget is larger: rbp resume RUN guard.max_time=8h",
     Cause.DATA: "once the data are in order",
     Cause.DISK: "once its disk is writable",
     Cause.CHECKPOINT: "once you have done what the reason says",

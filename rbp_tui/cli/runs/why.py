@@ -56,9 +56,9 @@ def _print(record: "RunRecord", history: "History", judged: "tuple[Alarm, ...]")
     checked = [rule.checks for rule in rules if rule not in left_out]
     if not judged and checked:
         say("  nothing to report; checked: {}", ", ".join(checked))
-    for reads in dict.fromkeys(rule.reads for rule in left_out):
-        names = ", ".join(rule.checks for rule in left_out if rule.reads == reads)
-        say("  [dim]not checked ({}): {}[/]", NEEDED[reads], names)
+    if left_out:
+        needed = dict.fromkeys(NEEDED[rule.reads] for rule in left_out)
+        say("  [dim]not checked: {} of {} rules; one {}[/]", len(left_out), len(rules), ", one ".join(needed))
 
 
 def _plain(record: "RunRecord", history: "History", judged: "tuple[Alarm, ...]") -> dict[str, Any]:

@@ -119,6 +119,13 @@ def test_a_resume_is_advised_with_its_precondition(advised, status, cause, comma
     assert advised(status, cause) == commands
 
 
+def test_a_run_whose_budget_is_used_up_goes_on_with_twice_as_much(tmp_path):
+    overrides = ["guard.max_time=1.5 h", "guard.max_steps=40"]
+    run = launch.create(load_preset("digits", overrides), tmp_path, run_id="here")
+    commands = next_steps(run, read_summary(run), Verdict("stopped", "used up", Cause.BUDGET))
+    assert commands == ["rbp resume here guard.max_time=3h guard.max_steps=80"]
+
+
 def test_each_cause_has_at_most_one_kind_of_advice():
     assert set(WHY_RESUME_FAILS) == {cause for cause in Cause if cause.wants_new_run}
     assert not set(WHY_RESUME_FAILS) & set(RESUME_CONDITIONS)

@@ -486,6 +486,8 @@ def test_the_text_of_an_event_is_printable(kind: type, name: str, hostile_text: 
         "message": "m",
         "status": "s",
         "name": "n",
+        "rule": "r",
+        "value": 1.0,
     }
     event = from_json(json.dumps(GOOD | values | {"kind": kind.kind, name: hostile_text}))  # type: ignore[attr-defined]
     assert event is not None
