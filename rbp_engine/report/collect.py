@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.printable import one_line
 from rbp_engine.report.settings import SEED, settings
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
@@ -117,6 +118,15 @@ def told_longer(summary: Summary) -> str:
         f"made for {summary.extended_from} epochs and trained on to {summary.epochs}: its learning rates are of "
         f"neither schedule, and it is no run of {summary.epochs} epochs"
     )
+
+
+def told_early(summaries: Iterable[Summary]) -> str:
+    """A note on runs of one experiment that have ended before their last epoch by their guard; empty without any."""
+    early = [one for one in summaries if one.status == "completed" and one.cause == Cause.EARLY_STOP]
+    if not early:
+        return ""
+    ends = ", ".join(f"seed {one.seed} after epoch {one.epoch}" for one in early)
+    return f"early stop: {ends}, of {early[0].epochs}"
 
 
 def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report.cells import label_words
-from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, read_recorded, told_longer
+from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, read_recorded, told_early, told_longer
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
@@ -206,8 +206,9 @@ def _notes(members: Sequence[RecordedRun]) -> Iterable[str]:
         if not one.completed:
             summary = one.summary
             yield f"seed {summary.seed} is {one.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
-    if told := told_longer(members[0].summary):
-        yield told
+    for told in (told_longer(members[0].summary), told_early(one.summary for one in members)):
+        if told:
+            yield told
     if members[0].held_out:
         yield "accuracies are those of held-out data"
 

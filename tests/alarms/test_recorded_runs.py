@@ -50,6 +50,7 @@ ENDS = {
     "digits-2": {"no_progress", "timesteps"},
     "digits-3": {"no_progress", "timesteps"},
     "mnist5k-1": {"timesteps"},
+    "mnist5k-2": {"timesteps"},
 }
 NAMES = sorted(path.name.removesuffix(".jsonl.gz") for path in RECORDINGS.iterdir())
 #: The others have none.

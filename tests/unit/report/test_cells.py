@@ -36,6 +36,16 @@ def test_the_moving_average_of_weights_is_a_note_and_changes_no_other_number(fin
     assert "the moving average of the last weights has 96.00 % (mean of 2 runs)" in cell.notes
 
 
+def test_runs_that_ended_early_count_and_are_named_with_their_epochs(finish_run: FinishRun, runs: Path) -> None:
+    for seed, epoch in ((1, 7), (2, 9)):
+        run = finish_run("digits", f"seed={seed}", "epochs=12", "guard.early_stop=2", curve=(0.9,))
+        summary = read_json(run.summary_json)
+        write_json(run.summary_json, summary | {"cause": "early_stop", "epoch": epoch, "reason": "early stop"})
+    (cell,) = cells_of(runs)
+    assert cell.last.count == 2
+    assert "early stop: seed 1 after epoch 7, seed 2 after epoch 9, of 12" in cell.notes
+
+
 @pytest.mark.parametrize("word", ["lr=0.05", "epochs=3", "batch=32", "neuron.decay=0.5", "data.flip=true"])
 def test_experiments_are_never_averaged_and_rows_name_what_differs(
     finish_run: FinishRun, runs: Path, word: str
