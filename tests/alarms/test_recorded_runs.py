@@ -51,6 +51,7 @@ ENDS = {
     "digits-3": {"no_progress", "timesteps"},
     "mnist5k-1": {"timesteps"},
     "mnist5k-2": {"timesteps"},
+    "mnist5k-3": {"timesteps"},
 }
 NAMES = sorted(path.name.removesuffix(".jsonl.gz") for path in RECORDINGS.iterdir())
 #: The others have none.

@@ -43,9 +43,9 @@ def test_the_line_of_an_alarm_says_which_layer_what_since_when_and_what_to_do(ru
 
 
 def test_runs_show_prints_alarms_and_has_them_in_its_json(run, capsys) -> None:
-    show(run.id, run.path.parent)
+    show(run.id, runs_dir=run.path.parent)
     assert LINE[:60] in " ".join(capsys.readouterr().out.split())
-    show(run.id, run.path.parent, as_json=True)
+    show(run.id, runs_dir=run.path.parent, as_json=True)
     (alarm,) = json.loads(capsys.readouterr().out)["alarms"]
     assert (alarm["rule"], alarm["layer"], alarm["step"]) == ("silent", "neuron3", 50)
     assert alarm["cause"] and alarm["knob"] and alarm["epoch"] == pytest.approx(50 / 23)
