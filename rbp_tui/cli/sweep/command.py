@@ -233,7 +233,7 @@ def _train(
     from rbp_tui.cli.train.following import report_queued
 
     runs = once_trusted(lambda: start_points(plan, states), trust=trust)
-    if detach:
+    if detach and (runs or as_json):
         return report_queued(runs, as_json=as_json)
     follow_sweep(plan, states, runs, as_json=as_json)
     states = states_of(plan, retry_failed=retry_failed)

@@ -1,0 +1,65 @@
+"""The runs of a sweep are created once, whoever else does so at the same time, and resumed where there are some."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import control, start
+from rbp_engine.run.files.run_json import SweepRecord, read_run_json
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import run_directories
+from rbp_engine.sweep.identity import identity_of_run
+from rbp_engine.sweep.plan import SweepPlan, plan_sweep
+from rbp_engine.sweep.start import create, run_id_of, start_points
+from rbp_engine.sweep.states import Standing, counts, states_of
+from rbp_engine.sweep.words import parse_words
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPlan:
+    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
+    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", seeds=(1, 2), retries=3)
+    return plan_sweep(request, parse_words(["T=1,2", "run.device=cpu"]), name="mine")
+
+
+def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_one(plan: SweepPlan) -> None:
+    states = states_of(plan)
+    with ThreadPoolExecutor(3) as pool:
+        found = [one.result() for one in [pool.submit(start_points, plan, states) for _ in range(3)]]
+    runs = list(run_directories(plan.request.runs))
+    assert {identity_of_run(run, load_summary(run)) for run in runs} == {point.identity for point in plan.points}
+    assert len(runs) == len(plan.points) == 4
+    assert all({run.id for run in one} == {run.id for run in runs} for one in found)
+    assert sorted(entry.run.id for entry in entries()) == sorted(run.id for run in runs)
+    assert {entry.retries for entry in entries()} == {3}
+    assert {read_run_json(run).sweep for run in runs} == {SweepRecord("mine", trial) for trial in (1, 2)}  # type: ignore[arg-type]
+    assert counts(states_of(plan))[Standing.LIVE] == 4
+
+
+def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan: SweepPlan) -> None:
+    start_points(plan, states_of(plan))
+    stopped, *others = run_directories(plan.request.runs)
+    control.stop(stopped)
+    assert [entry.run.id for entry in entries()].count(stopped.id) == 0
+    assert counts(states_of(plan))[Standing.RESUMABLE] == 1
+    assert len(start_points(plan, states_of(plan))) == 4
+    assert judge(stopped).status == "queued"
+    assert len(entries()) == len(list(run_directories(plan.request.runs))) == len(others) + 1
+
+
+def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> None:
+    point = plan.points[0]
+    changed = launch.create(load_preset("digits", ["T=7"]), plan.request.runs, run_id=run_id_of(point))
+    (plan.request.runs / run_id_of(point, 2)).mkdir()  # and another is no run at all
+    run = create(plan, point)
+    assert run.id == run_id_of(point, 3) and run.id[-4:] == changed.id[-4:]
+    assert create(plan, point) == run
+    assert identity_of_run(run, load_summary(run)) == point.identity
