@@ -16,6 +16,9 @@ from rbp_tui.text.comparison_columns import spread_text
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import SIGNS, STYLES, short
 
+#: Options of a command that do not belong to the one that continues.
+ONLY_LOOKS = ("--status", "--dry-run", "--json")
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
@@ -116,9 +119,7 @@ def _words(row: SweepRow) -> list[str]:
 def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) -> Iterable[str]:
     """Commands that continue the sweep, or look closer at it."""
     number = counts(states)
-    again = shlex.join(plan.request.typed)
-    for option in (" --status", " --dry-run", " --detach", " --json"):
-        again = again.replace(option, "")
+    again = shlex.join(word for word in plan.request.typed if word not in ONLY_LOOKS)
     if number[Standing.MISSING] or number[Standing.RESUMABLE]:
         yield f"{again}  (continues)"
     failed = [state.record for state in states if state.standing is Standing.FAILED and state.record]

@@ -99,6 +99,7 @@ def follow(runs: Sequence[RunDirectory], view: View, *, tick: Callable[[], None]
     readers = {run: EventReader(run.events()) for run in runs}
     while True:
         # Judged before the events are read: what was written before the end is then shown before it.
+        began = time.monotonic()
         records = [record(run) for run in runs]
         for found in records:
             view.lines(found, readers[found.run].poll_lines())
@@ -108,7 +109,7 @@ def follow(runs: Sequence[RunDirectory], view: View, *, tick: Callable[[], None]
             if not any(verdict.live for verdict in verdicts):
                 return verdicts
         tick()
-        time.sleep(POLL_S)
+        time.sleep(max(POLL_S, 10.0 * (time.monotonic() - began)))  # with hundreds of runs, still leave them the cores
 
 
 def _judge_after_removal(run: RunDirectory) -> Verdict:

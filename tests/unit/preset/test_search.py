@@ -36,11 +36,11 @@ MEMBRANE_SHORTCUTS = {
 PUBLISHED_FOR_BPTT = TRANSFORMERS | MEMBRANE_SHORTCUTS
 OF_NO_PAPER = {
     *("digits", "mnist5k", "mnist", "fashion-mnist", "moving-digits", "sequential-digits"),
-    *("digits-spikformer", "digits-sweep", "mnist5k-spikformer"),
+    *("digits-spikformer", "mnist5k-spikformer"),
 }
 SWEEPS = {
     *("paper-cifar10", "paper-cifar100", "paper-imagenet", "paper-cifar10-dvs", "paper-gradients", "paper-timesteps"),
-    *("paper-firing-rates", "paper-shuffled-time", "paper-seconds"),
+    *("paper-firing-rates", "paper-shuffled-time", "paper-seconds", "digits-sweep"),
 }
 BUNDLED = OF_THE_PAPER | PUBLISHED_FOR_BPTT.keys() | OF_NO_PAPER | SWEEPS
 
