@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from idle import IDLE
 
 from rbp_engine.run import start
 from rbp_engine.run.files.event_reader import read_events
@@ -29,7 +30,8 @@ from rbp_engine.sweep.identity import identity_of_run
 
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 WHOLE = ("method=bptt,rate_m", "T=1,2,3", "epochs=3", "batch=64", "--seeds", "1,2")
-SMALL = ("lr=0.05,0.1,0.2", "T=1", "epochs=2", "batch=128")
+# Two runs that sleep: they are long enough to be killed, and leave the cores to other tests.
+SMALL = ("lr=0.1,0.2", "T=1", "epochs=6", "batch=256", *IDLE)
 WHOLE_KILLS = ("dispatcher",) * 3 + ("worker",) * 2 + ("command",) * 2
 SMALL_KILLS = ("dispatcher", "worker")
 MOST_COMMANDS = 12
@@ -102,10 +104,10 @@ class Shell:
 
 
 def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
-    machine: Path, trials: int, draw: random.Random
+    machine: Path, trials: int, draw: random.Random, rbp: Callable[..., Any]
 ) -> None:
     whole = trials >= 50
-    count, kills = (12, [*WHOLE_KILLS]) if whole else (3, [*SMALL_KILLS])
+    count, kills = (12, [*WHOLE_KILLS]) if whole else (2, [*SMALL_KILLS])
     shell = Shell(["sweep", "digits", *(WHOLE if whole else SMALL), "--no-cost"])
 
     def kill(kind: str) -> bool:
@@ -137,21 +139,15 @@ def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
         begun = Counter(event.attempt for event in read_events(run.events()) if isinstance(event.body, RunStart))
         assert set(begun.values()) == {1}, (run.id, begun)
         assert [attempt.attempt for attempt in read_run_json(run).attempts] == run.claimed_attempts()
-    check_tables(shell.words, runs)
+    check_tables(lambda *words: json.loads(rbp(machine, *words, "--json").stdout), shell.words, runs)
     if whole:
         attempts = sum(read_run_json(run).attempt for run in runs)
         starts = (host_directory() / "dispatcher.log").read_text().count("starts on")
         print(f"\n{count} runs, {attempts} attempts, {starts} starts by dispatchers, {shell.typed} commands")
 
 
-def check_tables(words: list[str], runs: list[RunDirectory]) -> None:
+def check_tables(said: Callable[..., Any], words: list[str], runs: list[RunDirectory]) -> None:
     """The tables of the sweep and of the report have the means of the runs' own summaries."""
-
-    def said(*command: str) -> Any:
-        return json.loads(
-            subprocess.run([*COMMAND, *command, "--json"], capture_output=True, check=True, text=True).stdout
-        )
-
     by_experiment: dict[str, list[float]] = {}
     for run in runs:
         summary = load_summary(run)
