@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,21 +10,16 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_resources
-from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.output import print_json
 from rbp_tui.cli.runs.choice import find
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand
 from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
 
 if TYPE_CHECKING:
-    from rbp_engine.preset import LoadedPreset
     from rbp_engine.run.request import LaunchRequest
-    from rbp_engine.sweep.estimate import Estimate, Price
+    from rbp_engine.sweep.estimate import Estimate
     from rbp_engine.sweep.plan import SweepPlan
     from rbp_engine.sweep.states import PointState
-
-
-# Seconds that each kind of run is measured: its neighbours will disturb a run more than this is wrong by.
-SECONDS = 1.0
 
 
 def register(app: typer.Typer) -> None:
@@ -147,6 +142,7 @@ def sweep(
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
     from rbp_tui.cli.sweep.array import print_array, train_point
+    from rbp_tui.cli.sweep.cost import estimate_rest
     from rbp_tui.cli.sweep.search import run_search, search_request
     from rbp_tui.cli.sweep.text import say_cost, say_plan
 
@@ -181,7 +177,7 @@ def sweep(
             name=name,
             retry_failed=retry_failed,
         )
-        estimates = functools.partial(_estimate, measure=not no_cost)
+        estimates = functools.partial(estimate_rest, measure=not no_cost)
         raise typer.Exit(
             run_search(asked, estimates, status=status, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
         )
@@ -206,7 +202,7 @@ def sweep(
     if not dry_run:
         once_trusted(lambda: check(plan), trust=trust)
     say_plan(plan, states)
-    expected = _estimate(plan, states, measure=not no_cost)
+    expected = estimate_rest(plan, states, measure=not no_cost)
     if expected is not None:
         say_cost(expected)
     if dry_run and as_json:
@@ -248,52 +244,6 @@ def _exit_code(states: "Sequence[PointState]") -> int:
 
     codes = {Standing.DONE: 0, Standing.FAILED: 1}
     return max((codes.get(state.standing, 4) for state in states), key=(0, 4, 1).index)
-
-
-def _estimate(plan: "SweepPlan", states: "Sequence[PointState]", *, measure: bool) -> "Estimate | None":
-    """What the rest will take; None if nothing is left, or nothing is known of it."""
-    from rbp_engine.run import start
-    from rbp_engine.sweep.estimate import estimate, known_prices, unpriced
-    from rbp_engine.sweep.states import Standing
-
-    if all(state.standing in (Standing.DONE, Standing.FAILED) for state in states):
-        return None
-    prices = known_prices(states)
-    if measure:
-        prices |= _measured({kind: point.loaded for kind, point in unpriced(states, prices).items()})
-    pool = start.pool_for(plan.request.takes, plan.request.gpus or "auto", plan.points[0].loaded.preset.run.device)
-    expected = estimate(states, prices, len(pool.devices) // plan.request.takes.processes)
-    return expected if expected.origins else None
-
-
-def _measured(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
-    """The price of each kind of run, measured by a few steps; of one that cannot be measured there is none."""
-    from rbp_engine.bench.cost import predict_cost
-    from rbp_engine.bench.measure.measurement import MeasurementError
-    from rbp_engine.sweep.estimate import Price
-    from rbp_tui.cli.progress import progress
-    from rbp_tui.cli.train.interrupts import end_on_sigterm
-    from rbp_tui.text.format import counted
-
-    found: dict[str, Price] = {}
-    if not presets:
-        return found
-    end_on_sigterm()
-    count = counted(len(presets), "setting") + (" that differ in cost" if len(presets) > 1 else "")
-    with progress(f"measuring a few steps of {count}; --no-cost leaves this out") as report:
-        for number, (kind, loaded) in enumerate(presets.items()):
-
-            def on_progress(doing: str, share: float, before: int = number) -> None:
-                report(f"{before + 1} of {len(presets)}: {doing}", (before + share) / len(presets))
-
-            try:
-                cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=on_progress)
-            except MeasurementError as error:
-                say("[yellow]the cost of some runs is not known:[/] {}", error)
-                continue
-            start_s = max(0.0, cost.total_s - cost.epochs * cost.epoch_s)
-            found[kind] = Price(start_s, cost.epoch_s, cost.memory, "a measurement")
-    return found
 
 
 def _show(plan: "SweepPlan", states: "Sequence[PointState]", *, as_json: bool) -> None:
