@@ -96,7 +96,7 @@ def setting_names(incomplete: str) -> list[str]:
     from rbp_engine.preset import SHORT_NAMES, fields
 
     keys = [info.key for info in fields()]
-    return _fitting([*SHORT_NAMES, *(key.partition(".")[0] for key in keys), *keys], incomplete)
+    return _fitting([*SHORT_NAMES, *(key.partition(".")[0] for key in keys), "sweep", *keys], incomplete)
 
 
 def columns(incomplete: str) -> list[str]:

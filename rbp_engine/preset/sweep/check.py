@@ -24,7 +24,17 @@ SECTION = "sweep"
 MOST_SEEDS = 1000
 MOST_TRIALS = 1000
 MOST_VALUES = 1000
-KEYS = ("seeds", "trials", "search", "prune", "objective", "grid", "list", "random")
+#: What the section may say, and what it means.
+KEYS = {
+    "seeds": "Array of integers: every combination is trained with each; the preset's own seed if left out.",
+    "trials": "Integer: how many times [sweep.random] is drawn.",
+    "search": 'Choice: "tpe" chooses the values of each trial by what earlier ones have reached.',
+    "prune": "Choice: how a search stops trials that do worse than others at the same epoch.",
+    "objective": 'Choice: a search looks for the top-1 of the "last" epoch or of the "best".',
+    "grid": "Table, as T = [2, 4]: settings with their values, of which every combination is trained.",
+    "list": "Array of tables, as T = 4, instead of a grid: the combinations, spelled out.",
+    "random": "Table, as lr = {from = 0.01, to = 0.5, log = true}: settings that are drawn; the space of a search.",
+}
 OF_A_RANGE = ("from", "to", "log")
 WEIGHTS, TEACHER = "model.pretrained", "loss.distill"
 #: Fields that may name a file, which a preset names relative to itself and a command relative to where it is typed.

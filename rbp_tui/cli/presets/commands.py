@@ -154,6 +154,9 @@ def schema(
     from rbp_engine.preset import fields
     from rbp_tui.text.field_text import short_name
 
+    if key == "sweep":  # no field of a run
+        _print_sweep_keys(as_json=as_json)
+        return
     chosen = fields() if key is None else _fields_called(key)
     if not chosen:
         raise typer.Exit(fail(f"no field or section of a preset is called '{key}'.{_nearest_field(str(key))}", 2))
@@ -161,6 +164,20 @@ def schema(
         print_json([asdict(info) | {"short": short_name(info)} for info in chosen])
     else:
         print_rich(_schema_table(chosen))
+
+
+def _print_sweep_keys(*, as_json: bool) -> None:
+    from rich.table import Table
+
+    from rbp_engine.preset.sweep.check import KEYS
+
+    if as_json:
+        print_json([{"key": f"sweep.{key}", "text": text} for key, text in KEYS.items()])
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for key, text in KEYS.items():
+        table.add_row(styled("[bold]sweep.{}[/]", key), cell(text))
+    print_rich(table)
 
 
 def _list_paper(*, as_json: bool) -> None:

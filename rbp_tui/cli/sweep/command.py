@@ -208,7 +208,7 @@ def sweep(
     if dry_run and as_json:
         print_json(_document(plan, states, expected))
     if not dry_run:
-        raise typer.Exit(_train(plan, states, retry_failed=retry_failed, detach=detach, as_json=as_json, trust=trust))
+        raise typer.Exit(_train(plan, states, detach=detach, as_json=as_json, trust=trust))
 
 
 def _has_search(request: "LaunchRequest", words: Sequence[str]) -> bool:
@@ -219,9 +219,7 @@ def _has_search(request: "LaunchRequest", words: Sequence[str]) -> bool:
     return section is not None and bool(section.search)
 
 
-def _train(
-    plan: "SweepPlan", states: "Sequence[PointState]", *, retry_failed: bool, detach: bool, as_json: bool, trust: bool
-) -> int:
+def _train(plan: "SweepPlan", states: "Sequence[PointState]", *, detach: bool, as_json: bool, trust: bool) -> int:
     """Start what is missing, follow it to the end, and print the table; the exit code."""
     from rbp_engine.sweep.start import start_points
     from rbp_engine.sweep.states import states_of
@@ -232,7 +230,7 @@ def _train(
     if detach and (runs or as_json):
         return report_queued(runs, as_json=as_json)
     follow_sweep(plan, states, runs, as_json=as_json)
-    states = states_of(plan, retry_failed=retry_failed)
+    states = states_of(plan)
     if not as_json:
         _show(plan, states, as_json=False)
     return _exit_code(states)

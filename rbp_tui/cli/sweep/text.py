@@ -18,6 +18,7 @@ from rbp_tui.text.run_text import SIGNS, STYLES, short
 
 #: Options of a command that do not belong to the one that continues.
 ONLY_LOOKS = ("--status", "--dry-run", "--json")
+RETRY = "--retry-failed"
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -119,12 +120,12 @@ def _words(row: SweepRow) -> list[str]:
 def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) -> Iterable[str]:
     """Commands that continue the sweep, or look closer at it."""
     number = counts(states)
-    again = shlex.join(word for word in plan.request.typed if word not in ONLY_LOOKS)
+    again = shlex.join(word for word in plan.request.typed if word not in (*ONLY_LOOKS, RETRY))
     if number[Standing.MISSING] or number[Standing.RESUMABLE]:
         yield f"{again}  (continues)"
     failed = [state.record for state in states if state.standing is Standing.FAILED and state.record]
     if failed:
-        yield f"rbp logs {short(failed[0].run.id)}  ·  {again} --retry-failed"
+        yield f"rbp logs {short(failed[0].run.id)}  ·  {again} {RETRY}"
     if best is not None:
         newest: RunRecord = best.records[0]
         place = f" --runs-dir {shlex.quote(str(plan.request.runs_dir))}" if plan.request.runs_dir else ""

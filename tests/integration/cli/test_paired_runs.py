@@ -146,6 +146,8 @@ def test_a_preset_with_a_sweep_is_shown_with_it_and_trained_once(rbp_here):
     )
     assert first["experiment"] == second["experiment"]
     assert "rbp sweep digits-sweep trains all" in rbp_here("train", "digits-sweep", "--dry-run").stderr
+    explained = {one["key"] for one in rbp_here.json("presets", "schema", "sweep")}
+    assert {"sweep.seeds", "sweep.grid", "sweep.list", "sweep.random"} <= explained
     plan = rbp_here.json("sweep", "digits-sweep", "--dry-run", "--no-cost")
     assert plan["runs"] == 12 and plan["counts"]["to be created"] == 12
     assert list(rbp_here.runs.glob("*")) == []
