@@ -4,11 +4,14 @@ Created with the run; each start adds an attempt. The file may be damaged or com
 that do not fit are left out when it is read, text becomes printable, and both stay in it when it is written again.
 """
 
+import contextlib
+import functools
 import importlib.metadata
 import platform
 import shlex
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -209,9 +212,20 @@ def record_unless_started(run: RunDirectory, number: int, pid: int) -> bool:
 
 def packages() -> dict[str, str]:
     """Name and version of every installed package."""
-    return dict(
-        sorted((dist.name, dist.version) for dist in importlib.metadata.distributions() if dist.name is not None)
-    )
+    changed = []
+    for folder in map(Path, sys.path):
+        with contextlib.suppress(OSError):
+            changed.append((str(folder), folder.stat().st_mtime_ns))
+    return dict(_packages(tuple(changed)))
+
+
+@functools.lru_cache(maxsize=1)
+def _packages(_changed: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """Read once, until a package is installed or removed: it takes longer than all else in the creation of a run."""
+    # Each use of `metadata` parses the file.
+    found = (dist.metadata for dist in importlib.metadata.distributions())
+    known = [(about["Name"], about["Version"]) for about in found]
+    return dict(sorted((name, version) for name, version in known if name is not None))
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
