@@ -1,7 +1,7 @@
 """`rbp report --paper` and `--missing`: published accuracies beside ours, and the runs that would measure them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,11 +63,12 @@ def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidde
 
 
 def print_reproductions(
-    runs: Path, presets: Sequence[str], *, everything: bool, include_unfinished: bool, as_json: bool
+    runs: Path, presets: Sequence[str], *, everything: bool, include_unfinished: bool, costs: bool, as_json: bool
 ) -> None:
     """Print for each published accuracy whether the runs here reproduce it.
 
-    Cells that no source gives a figure for are shown if there are runs of them, or with `everything`.
+    Cells that no source gives a figure for are shown if there are runs of them, or with `everything`. With `costs` what
+    the missing runs of the shown cells would take here is measured.
     """
     from rbp_engine.report.collect import collect
     from rbp_engine.report.paper import paper_cells
@@ -78,13 +79,22 @@ def print_reproductions(
     cells, troubles = paper_cells(presets)
     entries, _ = collect(run_directories(runs), include_unfinished=include_unfinished)
     found = reproductions(cells, entries)
+    shown = [one for one in found if everything or one.last is not None or isinstance(one.cell.published, float)]
+    run_s = _seconds_of_runs(shown) if costs else {}
     if as_json:
-        print_json([reproduction_plain(one) for one in found])
+        print_json([reproduction_plain(one, run_s.get(one.cell.experiment)) for one in found])
     else:
-        shown = [one for one in found if everything or one.last is not None or isinstance(one.cell.published, float)]
         if shown:
-            print_rich(_reproduction_table(shown))
-        say("[dim]{}[/]", _reproduction_text(found, hidden=len(found) - len(shown)))
+            print_rich(_reproduction_table(shown, run_s))
+        for line in _reproduction_lines(found, hidden=len(found) - len(shown)):
+            say("[dim]{}[/]", line)
+        if run_s:
+            seconds = sum(
+                run_s[one.cell.experiment] * len(one.missing) for one in shown if one.cell.experiment in run_s
+            )
+            say(
+                "[dim]the missing runs of these cells would take {} here, one after the other[/]", fmt.duration(seconds)
+            )
     for trouble in troubles:
         say("[yellow]left out[/] {}", trouble)
 
@@ -99,8 +109,29 @@ def require_presets(names: Sequence[str]) -> None:
         raise typer.BadParameter(f"no preset is called '{unknown[0]}'.{did_you_mean(unknown[0], known)}")
 
 
-def reproduction_plain(one: "Reproduction") -> dict[str, object]:
-    """A published accuracy and ours for JSON; accuracies are fractions."""
+def _seconds_of_runs(found: "Sequence[Reproduction]") -> dict[str, float]:
+    """What a run of each cell with missing runs would take here, by its experiment; those of the same cost are measured
+    once."""
+    from rbp_engine.preset import load_preset
+    from rbp_engine.sweep.estimate import kind_of
+    from rbp_tui.cli.sweep.cost import measured_prices
+
+    todo = {
+        one.cell.experiment: load_preset(one.cell.preset, [f"method={one.cell.method}", f"T={one.cell.timesteps}"])
+        for one in found
+        if one.missing
+    }
+    kinds = {experiment: kind_of(loaded) for experiment, loaded in todo.items()}
+    prices = measured_prices({kinds[experiment]: loaded for experiment, loaded in todo.items()})
+    return {
+        experiment: prices[kind].start_s + todo[experiment].preset.train.epochs * prices[kind].epoch_s
+        for experiment, kind in kinds.items()
+        if kind in prices
+    }
+
+
+def reproduction_plain(one: "Reproduction", run_s: float | None) -> dict[str, object]:
+    """A published accuracy and ours for JSON; accuracies are fractions, `run_s` the seconds of a run, if measured."""
     cell = one.cell
     return {
         "preset": cell.preset,
@@ -116,10 +147,11 @@ def reproduction_plain(one: "Reproduction") -> dict[str, object]:
         "difference": one.difference,
         "interval": one.interval,
         "missing_seeds": one.missing,
+        "run_s": run_s,
     }
 
 
-def _reproduction_table(found: "Sequence[Reproduction]") -> "Table":
+def _reproduction_table(found: "Sequence[Reproduction]", run_s: Mapping[str, float]) -> "Table":
     from rich.table import Table
 
     from rbp_engine.report import names
@@ -140,16 +172,18 @@ def _reproduction_table(found: "Sequence[Reproduction]") -> "Table":
             str(place.timesteps),
             fmt.percent(place.published) if isinstance(place.published, float) else "–",
             spread_text(one.last),
-            _answer_text(one),
+            _answer_text(one, run_s.get(place.experiment)),
         )
         table.add_row(*map(cell, words))
     return table
 
 
-def _answer_text(one: "Reproduction") -> str:
-    """As `yes: −0.11 within ± 1.24`, short enough for 80 columns."""
+def _answer_text(one: "Reproduction", run_s: float | None) -> str:
+    """As `yes: −0.11 within ± 1.24`, or `not measured: 3 × 4h20`, short enough for 80 columns."""
     from rbp_engine.report.reproduction import Answer
 
+    if one.answer is Answer.NOT_MEASURED and run_s is not None:
+        return f"{one.answer}: {len(one.missing)} × {fmt.duration(run_s)}"
     if one.answer is Answer.UNDECIDED:
         return "undecided: one run" if isinstance(one.cell.published, float) else "no published figure"
     if one.difference is None or one.interval is None:
@@ -158,20 +192,20 @@ def _answer_text(one: "Reproduction") -> str:
     return found.format(fmt.points(one.difference), fmt.percent(one.interval))
 
 
-def _reproduction_text(found: "Sequence[Reproduction]", *, hidden: int) -> str:
+def _reproduction_lines(found: "Sequence[Reproduction]", *, hidden: int) -> Iterator[str]:
     """How many cells have which answer, and what the interval is."""
     from rbp_engine.report.reproduction import Answer
 
     counts = Counter(one.answer for one in found)
-    parts = [f"{counts[answer]} {answer}" for answer in Answer if counts[answer]]
-    text = f"{fmt.counted(len(found), 'cell')}: {', '.join(parts)}"
-    if hidden:
-        text += f"; {hidden} of them have no published figure (--all shows them)"
+    parts = ", ".join(f"{counts[answer]} {answer}" for answer in Answer if counts[answer])
+    yield (
+        f"{fmt.counted(len(found), 'cell')}: {parts}"
+        + (f"; {hidden} of them have no published figure (--all shows them)" if hidden else "")
+    )
     if counts[Answer.REPRODUCED] + counts[Answer.NOT_REPRODUCED]:
-        text += (
-            "\nreproduced: the last accuracy differs by no more than half of the 95 % interval of the published mean, "
+        yield (
+            "reproduced: the last accuracy differs by no more than half of the 95 % interval of the published mean, "
             "or of ours where the paper gives none"
         )
     if todo := sum(len(one.missing) for one in found if isinstance(one.cell.published, float)):
-        text += f"\n{fmt.counted(todo, 'run')} would complete the published cells: rbp report --missing"
-    return text
+        yield f"{fmt.counted(todo, 'run')} would complete the published cells: rbp report --missing"

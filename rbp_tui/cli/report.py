@@ -92,6 +92,9 @@ def report(
     paper: Annotated[
         bool, typer.Option("--paper", help="For each published accuracy: do the runs here reproduce it?")
     ] = False,
+    costs: Annotated[
+        bool, typer.Option("--cost", help="With --paper: also measure what the missing runs would take here.")
+    ] = False,
     missing: Annotated[
         bool,
         typer.Option(
@@ -136,6 +139,8 @@ def report(
     runs = runs_directory(runs_dir)
     if paper and missing:
         raise typer.BadParameter("--paper and --missing are two questions: leave one of them out")
+    if costs and not paper:
+        raise typer.BadParameter("--cost needs --paper; rbp cost PRESET measures a preset, and rbp sweep a sweep")
     if missing or paper:
         if form not in (Format.TABLE, Format.JSON):
             raise typer.BadParameter(f"--{'paper' if paper else 'missing'} prints text or JSON, not {form}")
@@ -147,6 +152,7 @@ def report(
                 preset or [],
                 everything=everything,
                 include_unfinished=include_unfinished,
+                costs=costs,
                 as_json=form is Format.JSON,
             )
             return

@@ -1,4 +1,4 @@
-"""What the rest of a sweep takes, measured where its runs do not tell."""
+"""What runs take that are still to be trained, measured where others do not tell."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -27,14 +27,15 @@ def estimate_rest(plan: "SweepPlan", states: "Sequence[PointState]", *, measure:
     if all(state.standing in (Standing.DONE, Standing.FAILED) for state in states):
         return None
     prices = known_prices(states)
-    if measure:
-        prices |= _measured({kind: point.loaded for kind, point in unpriced(states, prices).items()})
+    if measure and (unknown := unpriced(states, prices)):
+        say("[dim]--no-cost leaves out what is measured now[/]")
+        prices |= measured_prices({kind: point.loaded for kind, point in unknown.items()})
     pool = start.pool_for(plan.request.takes, plan.request.gpus or "auto", plan.points[0].loaded.preset.run.device)
     expected = estimate(states, prices, len(pool.devices) // plan.request.takes.processes)
     return expected if expected.origins else None
 
 
-def _measured(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
+def measured_prices(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
     """The price of each kind of run, measured by a few steps; of one that cannot be measured there is none."""
     from rbp_engine.bench.cost import predict_cost
     from rbp_engine.bench.measure.measurement import MeasurementError
@@ -45,7 +46,7 @@ def _measured(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
         return found
     end_on_sigterm()
     count = counted(len(presets), "setting") + (" that differ in cost" if len(presets) > 1 else "")
-    with progress(f"measuring a few steps of {count}; --no-cost leaves this out") as report:
+    with progress(f"measuring a few steps of {count}") as report:
         for number, (kind, loaded) in enumerate(presets.items()):
 
             def on_progress(doing: str, share: float, before: int = number) -> None:

@@ -157,6 +157,17 @@ def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp: R
         ("rate_s", 4): "undecided",
     }  # fmt: skip
     assert "two questions" in rbp("report", "--paper", "--missing").stderr
+    assert "--cost needs --paper" in rbp("report", "--missing", "--cost").stderr
+
+
+def test_paper_measures_what_the_missing_runs_would_take(rbp: Rbp, rbp_here: Any) -> None:
+    (rbp_here.folder / "presets").mkdir(exist_ok=True)
+    (rbp_here.folder / "presets/one.toml").write_text(
+        'extends = "digits"\n[train]\nepochs = 1\n'
+        '[paper]\nfigures = [{ method = "rate_m", timesteps = 1, top1 = 0.5 }]\n'
+    )
+    done = rbp("report", "--paper", "--cost", "--preset", "one")
+    assert "not measured: 3 × " in done.stdout and "the missing runs of these cells would take" in done.stderr
 
 
 @pytest.mark.usefixtures("stopped")
