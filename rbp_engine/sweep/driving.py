@@ -27,6 +27,8 @@ from rbp_engine.sweep.search import Search, SearchRequest
 DRIVER = "rbp_engine.sweep.driver"
 FOLDER = "searches"
 POLL_S = 0.05
+# It imports Optuna, on a machine that may be busy.
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def start_driver(request: SearchRequest, search: Search) -> bool:
     if (record := driver_of(search)) is not None and record.alive:
         return False
     log = log_of(search)
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             module_command(DRIVER, json.dumps(asdict(request))),
             stdin=subprocess.DEVNULL,
@@ -94,16 +96,16 @@ def start_driver(request: SearchRequest, search: Search) -> bool:
             env=processes.without_marks(os.environ),
             start_new_session=True,
         )
-    while process.poll() is None:
-        if (record := driver_of(search)) is not None and record.pid == process.pid:
+    deadline = time.monotonic() + PATIENCE_S
+    while not process.poll() and time.monotonic() < deadline:
+        record = driver_of(search)
+        if record is not None and record.pid == process.pid:
             return True
+        # It ends without an error if another has just been started, which may not have written its record yet.
+        if process.poll() == 0 and record is not None and record.alive:
+            return False
         time.sleep(POLL_S)
-    record = driver_of(search)
-    if record is not None and record.pid == process.pid:
-        return True  # there was little to do
-    if record is not None and record.alive:
-        return False
-    raise RunError(f"the process that drives {search.name} has ended at once: {log}")
+    raise RunError(f"the process that drives {search.name} has not started: {log}")
 
 
 def request_in(text: str) -> SearchRequest:

@@ -7,6 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -124,7 +125,9 @@ def test_with_one_slot_a_search_that_is_killed_has_the_same_trials_as_one_that_i
 ) -> None:
     killed = new_search("killed", 1)
     half = killed.search.trials // 2
-    killed.start()
+    with ThreadPoolExecutor() as pool:  # two commands at once, of which one starts the driver
+        started = list(pool.map(start_driver, [killed.request] * 2, [killed.search] * 2))
+    assert sorted(started) == [False, True]
     killed.wait_until(lambda: len(killed.trials()) >= half)
     time.sleep(draw.uniform(0, 1))
     killed.wait_until(lambda: start.dispatcher_pid() is not None)

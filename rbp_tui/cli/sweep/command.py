@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsOrLikeCommand,
         epilog="Examples:  rbp sweep digits method=bptt,rate_m T=2,4,6 --seeds 1,2,3   ·   rbp sweep digits-sweep   "
-        "·   rbp sweep digits lr=0.01..0.5:log --random 20   ·   rbp sweep digits-sweep --status",
+        "·   rbp sweep digits lr=0.01..0.5:log --random 20   ·   rbp sweep digits lr=0.01..0.5:log T=2..6 --search tpe",
     )(sweep)
 
 
