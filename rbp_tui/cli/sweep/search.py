@@ -18,6 +18,7 @@ from rbp_engine.sweep.trials import TrialReader, TrialRuns
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.sweep.search_following import follow_search
 from rbp_tui.cli.sweep.search_text import plain_trial, print_search, say_search
+from rbp_tui.cli.sweep.text import say_cost
 from rbp_tui.cli.trust import once_trusted
 
 Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
@@ -73,13 +74,14 @@ def run_search(
         return 0
     if not dry_run:
         once_trusted(lambda: _check(search), trust=trust)
+    say_search(search, trials)
     states = expected_states(search, table.states(trials))
     expected = estimate(table.plan(states), states)
-    if dry_run and as_json:
-        print_json(_document(search, trials) | {"cost": None if expected is None else asdict(expected)})
-        return 0
-    say_search(search, trials, expected)
+    if expected is not None:
+        say_cost(expected, at_most=bool(search.space.pruner))
     if dry_run:
+        if as_json:
+            print_json(_document(search, trials) | {"cost": None if expected is None else asdict(expected)})
         return 0
     if not start_driver(request, search) and (record := driver_of(search)) is not None:
         say("  it goes on already, in process {}", record.pid)

@@ -9,7 +9,6 @@ from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.sweep.driving import driver_of
-from rbp_engine.sweep.estimate import Estimate
 from rbp_engine.sweep.outcome import best_of, counts_of
 from rbp_engine.sweep.plan import SweepPlan
 from rbp_engine.sweep.search import Search, words_of
@@ -17,14 +16,14 @@ from rbp_engine.sweep.states import PointState
 from rbp_engine.sweep.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
 from rbp_engine.sweep.trials import TrialRuns
 from rbp_tui.cli.output import print_rich, say
-from rbp_tui.cli.sweep.text import say_cost, sweep_table
+from rbp_tui.cli.sweep.text import sweep_table
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
 
 
-def say_search(search: Search, trials: Sequence[TrialRuns], expected: Estimate | None) -> None:
-    """What is searched and what it takes; and a warning if the test set decides."""
+def say_search(search: Search, trials: Sequence[TrialRuns]) -> None:
+    """What is searched, with a warning if the test set decides, and how it stands."""
     seeds = f"{'seed' if len(search.seeds) == 1 else 'seeds'} {', '.join(map(str, search.seeds))}"
     pruner = f", pruned by {search.space.pruner}" if search.space.pruner else ""
     say("[bold]{}[/]: {} with {}{}", search.name, fmt.counted(search.trials, "trial"), seeds, pruner)
@@ -39,8 +38,6 @@ def say_search(search: Search, trials: Sequence[TrialRuns], expected: Estimate |
         )
     if trials:
         say("  {}", ", ".join(f"{count} {state}" for state, count in counts_of(trials).items()))
-    if expected is not None:
-        say_cost(expected, at_most=bool(search.space.pruner))
 
 
 def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, states: Sequence[PointState]) -> None:

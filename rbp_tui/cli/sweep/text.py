@@ -89,7 +89,7 @@ def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None =
         table.add_row(
             str(row.trial), *values, _runs_text(row), spread_text(row.last), spread_text(row.best), style=style
         )
-    there = {record.verdict.status for row in rows for record in row.records}
+    there = {record.verdict.word for row in rows for record in row.records}
     legend = [f"{sign} {status}" for status, sign in SIGNS.items() if status in there]
     missing = any(state.record is None for row in rows for state in row.states)
     more = [f"and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []

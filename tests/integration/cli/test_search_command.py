@@ -49,7 +49,9 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     words = ("sweep", "digits", *SPACE, "--search", "tpe", "--prune", "median", "--status")
     shown = rbp(*words)
     assert shown.exit_code == 0, shown.output
-    assert [line.split() for line in shown.stdout.splitlines()[1:]] == [
+    *table, legend = shown.stdout.splitlines()
+    assert "▽ pruned" in legend
+    assert [line.split() for line in table[1:]] == [
         ["1", "bptt", "0.1", "■1", "50.00", "–"],
         ["2", "bptt", "0.2", "▽1", "–", "–"],
         ["3", "bptt", "0.3", "■1", "75.00", "–"],
