@@ -54,6 +54,8 @@ class SearchDriver:
         trials = {one.trial.number: one for one in self.reader.read()}
         if self._first_look:
             self._refuse_others(trials.values())
+            if trials and self.trials_at_once == 1:  # it may have ended while there was no driver
+                self._judged[max(trials)] = 0
         self._prune(trials)
         busy, left = self._resume(trials)
         self._first_look = False

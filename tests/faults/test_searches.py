@@ -30,17 +30,22 @@ WORDS = ("lr=0.01..1:log", "T=2..4", "epochs=1", "batch=256")
 class Searching:
     """A search in a runs directory and a state of its own."""
 
-    def __init__(self, folder: Path, slots: int, trials: int, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, slots: int, trials: int, patch: pytest.MonkeyPatch, words: tuple[str, ...], pruner: str
+    ) -> None:
         (folder / "config").mkdir(parents=True)
         (folder / "config" / "machine.toml").write_text(f"cpu_slots = {slots}\n")
         self.environment = {"RBP_CONFIG": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
         self._patch = patch
-        self._enter()
-        self.request = SearchRequest("digits", words=WORDS, runs_dir=str(folder / "runs"), trials=trials, gpus="none")
+        self.enter()
+        self.request = SearchRequest(
+            "digits", words=words, runs_dir=str(folder / "runs"), trials=trials, gpus="none", pruner=pruner
+        )
         self.search: Search = plan_search(self.request)
         self.kills: list[str] = []
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
+        """Let this process use its settings and its state."""
         for name, value in self.environment.items():
             self._patch.setenv(name, value)
 
@@ -100,7 +105,7 @@ class Searching:
         assert len(identities) == self.search.trials
 
     def end(self) -> None:
-        self._enter()
+        self.enter()
         stop_driver(self.search)
         for record in list_runs(self.search.request.runs):
             if judge(record.run).live:
@@ -111,8 +116,9 @@ class Searching:
 def new_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int) -> Iterator[Callable[..., Searching]]:
     made: list[Searching] = []
 
-    def make(name: str, slots: int) -> Searching:
-        made.append(Searching(tmp_path / name, slots, max(2, min(20, 20 * trials // 50)), monkeypatch))
+    def make(name: str, slots: int, words: tuple[str, ...] = WORDS, pruner: str = "") -> Searching:
+        count = max(2, min(20, 20 * trials // 50))
+        made.append(Searching(tmp_path / name, slots, count, monkeypatch, words, pruner))
         return made[-1]
 
     yield make
@@ -146,6 +152,33 @@ def test_with_one_slot_a_search_that_is_killed_has_the_same_trials_as_one_that_i
         whole.finish()
         assert whole.trials() == trials
         print(f"{len(trials)} trials, killed after {half}: the same settings and scores as without")
+
+
+def test_with_one_slot_it_prunes_the_same_trials_however_often_it_is_killed(
+    new_search: Callable[..., Searching], draw: random.Random, trials: int
+) -> None:
+    if trials < 50:
+        pytest.skip("minutes: make faults")
+    words = ("lr=0.0001..1:log", "T=2", "epochs=5", "batch=256")
+    killed, whole = (new_search(name, 1, words, "median") for name in ("killed", "whole"))
+    killed.enter()
+    killed.start()
+    for ended in range(5, 19, 3):
+        killed.wait_until(lambda ended=ended: killed.ended() >= ended or not killed.driver_lives())
+        time.sleep(draw.uniform(0, 6))
+        killed.kill("driver", draw)
+        killed.wait_until(lambda: not killed.driver_lives())
+        time.sleep(draw.uniform(0, 6))
+        killed.start()
+    killed.finish()
+    whole.enter()
+    whole.start()
+    whole.finish()
+    found, expected = ([(one.values, one.state, one.score) for one in each.trials()] for each in (killed, whole))
+    assert found == expected
+    count = sum(state is TrialState.PRUNED for _, state, _ in found)
+    assert count
+    print(f"{len(found)} trials, {count} pruned, the driver killed {len(killed.kills)} times: the same as without")
 
 
 def test_with_two_slots_and_all_kinds_of_processes_killed_no_trial_is_lost_and_none_doubled(
