@@ -120,7 +120,8 @@ def importance(space: SearchSpace, trials: Sequence[SearchTrial]) -> dict[str, f
     optuna = _optuna()
     study, _ = _rebuilt(space, trials)
     found = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
-    return {key: float(share) for key, share in found.items()}
+    keys = sorted((one.key for one in space.settings), key=lambda key: -found.get(key, 0.0))
+    return {key: float(found.get(key, 0.0)) for key in keys}
 
 
 def _optuna() -> Any:
@@ -129,7 +130,8 @@ def _optuna() -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # It warns of what is experimental in its earlier releases, and of trials that do not differ.
+    warnings.filterwarnings("ignore", module=r"optuna\.")
     return optuna
 
 
