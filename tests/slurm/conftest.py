@@ -235,7 +235,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
                 if command is munged:
                     wait_for((folder / "munge.socket").exists)
-            wait_for(lambda: ask("sinfo", "--noheader", "--format=%T").split() == ["idle", "idle"])
+            wait_for(lambda: ask("sinfo", "--noheader", "--format=%T").split() == ["idle"])
             print(f"\n{ask('sinfo', '--version')}{ask('sinfo')}", flush=True)
             yield folder
             ask("scancel", "--user=root")
