@@ -167,6 +167,8 @@ def sweep(
     if search is not None or (random is None and _has_search(request, words)):
         if random is not None:
             raise typer.BadParameter("--random draws all values beforehand, and --search chooses them: leave one out")
+        if slurm or point is not None:
+            raise typer.BadParameter("a search chooses its runs one by one, and a job array needs them beforehand")
         asked = search_request(
             request,
             words,

@@ -72,6 +72,7 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
         ((*SPACE, "--search", "tpe", "--prune", "medium"), "Did you mean 'median'?"),
         ((*SPACE, "--search", "tpe", "--random", "3"), "leave one out"),
         (("method=bptt,rate_m", "--trials", "3"), "--trials belongs to a search"),
+        (("lr=0.1..0.5", "--search", "tpe", "--slurm"), "a search chooses its runs one by one"),
         (("epochs=3", "--search", "tpe"), "there is nothing to search"),
     ],
 )
