@@ -143,7 +143,8 @@ class Cluster:
             told = self.told(job)
             if told["JobState"] != "PENDING":
                 return True
-            if datetime.fromisoformat(told["StartTime"]).timestamp() > time.time() + 2 * SOON_S:
+            at = told["StartTime"]
+            if at != "Unknown" and datetime.fromisoformat(at).timestamp() > time.time() + 2 * SOON_S:
                 self("scontrol", "update", f"JobId={job}", f"StartTime=now+{SOON_S}", code=None)
             return False
 

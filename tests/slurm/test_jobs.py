@@ -81,10 +81,9 @@ def test_a_cancelled_job_saves_its_run_and_is_not_requeued(cluster) -> None:
     ("many", "options"),
     [
         (("--nnodes", "2"), ("--cpus-per-task=1",)),
-        (("--nnodes", "2"), ("--cpus-per-task=1", "--nodes=1", "--ntasks-per-node=2")),
         (("--nproc", "2"), ("--cpus-per-task=2",)),
     ],
-    ids=["on-two-nodes", "on-one-node", "of-one-task"],
+    ids=["two-tasks", "one-task"],
 )
 def test_two_tasks_or_processes_are_one_run_that_survives_a_requeue(
     cluster, many: tuple[str, ...], options: tuple[str, ...], request: pytest.FixtureRequest
@@ -99,7 +98,7 @@ def test_two_tasks_or_processes_are_one_run_that_survives_a_requeue(
     cluster.start_again_soon(job)
     cluster.wait_for_state(job, "COMPLETED")
     cluster.check(run, "completed", attempts=2)
-    if run == "on-two-nodes":
+    if run == "two-tasks":
         job = cluster.submit("train", *cluster.preset, *many, "--id", "undisturbed-2", options=options)
         cluster.wait_for_state(job, "COMPLETED")
     cluster.check_same_weights(run, "undisturbed-2")

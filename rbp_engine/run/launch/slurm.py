@@ -130,7 +130,7 @@ def script(job: SlurmJob, command: str, before: Sequence[str] = ()) -> str:
         "",
         f"cd {shlex.quote(str(Path.cwd()))} || exit",
         *before,
-        # From 22.05 to 23.11, srun does not take over what the job has asked for.
+        # Some versions of srun, from 22.05 on, do not take over what the job has asked for.
         f'srun --cpus-per-task="$SLURM_CPUS_PER_TASK" {command}',
         "code=$?",
         f"# {PREEMPTED_CODE}: warned of the time limit, it has saved a checkpoint; the next start continues there.",
