@@ -10,13 +10,13 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.launch.slurm import Job, job_of, script, train_file
+from rbp_engine.run.launch.slurm import SlurmJob, job_of, script, train_file
 from rbp_engine.run.request import LaunchRequest
 
 FILES = "cifar10-resnet18"  # a set of files; digits come in a package
 
 
-def job(*words: str, gpus: str | None = None, processes: int = 1) -> Job:
+def job(*words: str, gpus: str | None = None, processes: int = 1) -> SlurmJob:
     return job_of(load_preset(words[0], words[1:]).preset, "job", Resources(processes), gpus)
 
 
@@ -83,6 +83,9 @@ def test_only_a_run_that_a_signal_has_ended_is_requeued_and_the_exit_code_is_kep
         f'srun() {{ return {code}; }}\nscontrol() {{ echo "scontrol $*"; }}\nSLURM_JOB_ID=17 SLURM_CPUS_PER_TASK=1\n'
     )
     done = subprocess.run(
-        ["bash", "-c", stubs + script(Job("job", 1, 0, 1), "rbp train")], text=True, capture_output=True, check=False
+        ["bash", "-c", stubs + script(SlurmJob("job", 1, 0, 1), "rbp train")],
+        text=True,
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (code, requeued)
