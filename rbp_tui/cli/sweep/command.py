@@ -133,7 +133,8 @@ def sweep(
 
     A run counts if all of its settings, its code and its seed are the same, whatever started it.
 
-    Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
+    Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end;
+    with --point, 5 preempted: start it again.
     """
     from rbp_engine.run.request import LaunchRequest, parse_seeds
     from rbp_engine.sweep.array import point_named
