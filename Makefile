@@ -29,7 +29,7 @@ faults: $(VENV)/.installed-dev
 races: $(VENV)/.installed-dev
 	RBP_SCHEDULES=10000 RBP_RACING_JOBS=200 $(BIN)/python -m pytest tests/races
 
-# Job files submitted to a real Slurm, with what it has done as a transcript: root and Debian's slurm-wlm and munge, in five
+# Job files submitted to a real Slurm, with what it has done as a transcript: root and Debian's slurm-wlm and munge, in some
 # minutes. CI skips these.
 slurm: $(VENV)/.installed-dev
 	RBP_SLURM=1 $(BIN)/python -m pytest -v -s tests/slurm
