@@ -202,7 +202,7 @@ def test_each_command_is_offered_the_runs_that_it_applies_to(
 
 
 def test_the_last_term_of_a_query_is_completed_with_fields_and_the_values_that_runs_have(
-    offered: Callable[[str], list[str]], write_run: Callable[..., Any], tmp_path: Path
+    offered: Callable[[str], list[str]], rbp_here: Rbp, write_run: Callable[..., Any], tmp_path: Path
 ) -> None:
     write_run(tmp_path / "runs", "first", method="bptt", tags=["base", "rm -rf"])
     write_run(tmp_path / "runs", "other").preset_toml.write_text("[optim]\nmomentum = 0.3\n")
@@ -213,6 +213,12 @@ def test_the_last_term_of_a_query_is_completed_with_fields_and_the_values_that_r
     assert set(offered("rbp ls optim.lr")) == {"optim.lr=", "optim.lr_min=", "optim.lr_factors="}
     assert offered("rbp ls nothing:") == offered("rbp ls '$(touch x) status:'") == []
     assert offered("rbp runs rm method : b") == ["bptt"]  # as bash splits it
+    assert set(offered("rbp ls best.")) == {"best.loss=", "best.epoch="}
+    assert offered("rbp ls @") == [] and offered("rbp runs unarchive ") == []
+    rbp_here("ls", "T=4", "--save", "night")
+    rbp_here("runs", "archive", "first")
+    assert offered("rbp ls @n") == ["@night"] and offered("rbp ls --save n") == ["night"]
+    assert offered("rbp runs unarchive ") == ["first"]
     assert offered("rbp runs rm stat") == ["status:completed"]
 
 

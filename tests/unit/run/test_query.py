@@ -188,7 +188,7 @@ VALUE = st.one_of(
 TERM = st.one_of(
     st.builds(lambda field, sign, value: f"{field}{sign}{value}", FIELD,
               st.sampled_from([":", "=", "!=", "<", ">", "<=", ">="]), VALUE),
-    st.sampled_from(["good", "'the good one'", "digits", "xyz"]),
+    st.sampled_from(["good", "'the good one'", "digits", "xyz", "archived", "@night", "@"]),
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Queries that users have saved, and runs in the archive, which queries leave out unless they ask."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.annotations import change_tags, read_annotations, set_archived, set_note
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.selection import fitting_runs, select_runs
 from rbp_engine.run.store.store import find_run, list_runs
@@ -82,6 +84,20 @@ def test_the_archive_is_left_out_unless_a_query_asks_for_it(runs: Path) -> None:
     assert [run.id for run in select_runs(runs, ["two"])] == ["two"]  # a run that is named is meant
     set_archived(two, archived=False)
     assert ids(runs, "status:completed") == ["two", "three"] and read_annotations(two).note == "later"
+
+
+def test_a_run_copied_in_by_hand_is_found_and_so_is_every_change(runs: Path) -> None:
+    assert ids(runs, "note:slope or T=6") == ["three"]
+    shutil.copytree(runs / "three", runs / "copy")
+    assert ids(runs, "T=6") == ["copy", "three"]
+    set_note(RunDirectory(runs / "one"), "another slope")
+    assert ids(runs, "slope") == ["one"]
+    (runs / "one" / "annotations.json").write_text('{"note": "other"}')
+    assert ids(runs, "slope") == [] and ids(runs, "note:other") == ["one"]
+    write_status(RunDirectory(runs / "two"), "failed", "out of room")
+    assert ids(runs, "reason:room") == ["two"]
+    shutil.rmtree(runs / "three")
+    assert ids(runs, "T=6") == ["copy"]
 
 
 def test_last_is_no_run_in_the_archive_and_a_live_run_is_never_out_of_the_way(runs: Path, make_run: MakeRun) -> None:
