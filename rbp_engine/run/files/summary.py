@@ -2,7 +2,6 @@
 
 import sys
 import time
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -163,9 +162,12 @@ def read_summary(run: RunDirectory) -> Summary | None:
 def load_summary(run: RunDirectory) -> Summary:
     """The summary. Raises RunError with the reason if it is missing or invalid."""
     try:
-        return copy(_memo.read(run.summary_json))
+        known = _memo.read(run.summary_json)
     except OSError as error:
         raise RunError(f"cannot read summary.json: {error.strerror}") from error
+    own = object.__new__(Summary)  # a copy, since callers may change it; `copy` takes five times as long
+    vars(own).update(vars(known))
+    return own
 
 
 def _parse(content: bytes) -> Summary:

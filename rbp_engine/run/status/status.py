@@ -15,7 +15,6 @@ from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.error_texts import cause_of_older
-from rbp_engine.run.status.post_mortem import diagnose
 from rbp_engine.run.status.processes import is_alive_of
 
 ENDED = frozenset({"completed", "stopped", "preempted", "failed", "killed"})
@@ -70,6 +69,8 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         attempt = None  # a new attempt is being started, and its process is not recorded yet
     silence = max(0.0, now - summary.updated)
     if attempt and here and not is_alive_of(run, attempt.pid, attempt.pid_started):
+        from rbp_engine.run.status.post_mortem import diagnose  # lists of runs that have ended need none of it
+
         verdict = Verdict(*diagnose(run, attempt))
         if verdict.status in ("lost", "killed") and run.kill_request.exists():
             return Verdict("killed", "killed by rbp kill", Cause.REQUEST)  # which is about to write that itself

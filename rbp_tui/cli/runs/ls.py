@@ -39,8 +39,8 @@ def ls(
         str | None,
         typer.Option(
             metavar="FIELD",
-            help="Sort by a field, as best, last, loss, created; -FIELD reverses the order.",
-            show_default="created",
+            help="Sort by a field, as best, last, loss, created (if nothing is said); -FIELD reverses the order.",
+            show_default=False,
             autocompletion=completion.run_fields,
         ),
     ] = None,
@@ -74,9 +74,10 @@ def ls(
     Settings in which the runs differ are columns; --columns chooses others. With --json they stand under "settings".
 
     Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
-    arch, data, method, status, cause, preset, name, tag, note, host, age, created,
-    speed, mem, size (on the disk), processes, attempts, archived, all others
-    of summary.json, as best.epoch, and keys of presets, as optim.lr.
+    arch, data, method, status, cause, preset, name, tag, note, host, age,
+    created, speed, mem, size (on the disk), sweep, trial, processes, attempts,
+    archived, all others of summary.json, as best.epoch, and keys of presets,
+    as optim.lr.
 
     A single word is searched in id, preset, name, method, tags and note.
     created>2d means younger than two days; "or" separates alternatives; @NAME is a saved query.
