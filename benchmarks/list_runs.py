@@ -24,6 +24,8 @@ QUERIES = [
     "tag:group3",
     "note:slope",
     "host:here",
+    "sweep:night",
+    "size>1MiB",
     "slope 12",
     "lr=0.05 acc>0.9 note:compare",
 ]
