@@ -1,0 +1,120 @@
+"""Eight processes that all want to be the dispatcher of one folder of jobs, and are killed now and then: each job is
+started once.
+
+Dispatchers, locks, claims and starters are real; the worker that a starter starts only writes down that it was started.
+`make races` does it with 200 jobs.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.launch import launch
+from rbp_engine.run.queue import claims, dispatcher
+from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.entries import entries, new_entry, write_entry
+from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
+from rbp_engine.run.queue.transitions import WAITS, mark_queued
+from rbp_engine.run.start import dispatcher_pid
+from rbp_engine.run.status.status import judge
+
+JOBS = int(os.environ.get("RBP_RACING_JOBS", "12"))
+RACERS, SLOTS = 8, 6
+FORK = multiprocessing.get_context("fork")
+#: An interpreter that runs the module of a starter as it is, but as if it were itself the one that Python runs in: the
+#: worker that is then started with it writes a line, and is gone after a moment.
+PYTHON = """#!/bin/sh
+case "$3" in
+*start_queued) exec {python} -P -c '
+import sys
+from pathlib import Path
+sys.executable = sys.argv[1]
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue.start_queued import start_queued
+start_queued(RunDirectory(Path(sys.argv[2])))' "$0" "$4" ;;
+*) echo "$3 $4" >> {started}; exec sleep 0.2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
+    """Queue the jobs; how often each run has been started."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    python, lines = tmp_path / "python", tmp_path / "started"
+    python.write_text(PYTHON.format(python=sys.executable, started=lines))
+    python.chmod(0o755)
+    lines.touch()
+    pool = Pool(tuple(Device(f"cpu-{number}") for number in range(SLOTS)), 1)
+    preset = load_preset("digits")
+    for number in range(JOBS):
+        run = launch.create(preset, tmp_path / "runs", run_id=f"job-{number}")
+        with locked():
+            entry = new_entry(run, after=0, retries=0, pool=pool, takes=1 + (number % 5 == 0))
+            write_entry(replace(entry, python=str(python)))
+            mark_queued(run, WAITS)
+    return lambda: Counter(line.rpartition("/")[2] for line in lines.read_text().splitlines())
+
+
+def race() -> None:
+    """Be the dispatcher as soon as there is none, as long as there are jobs."""
+    sys.stdout = open(host_directory() / f"log-{os.getpid()}", "w")  # noqa: SIM115, PTH123
+    while entries():
+        dispatcher.main()
+        time.sleep(random.uniform(0.0, 0.02))
+
+
+def start_racer() -> BaseProcess:
+    racer = FORK.Process(target=race, daemon=True)
+    racer.start()
+    return racer
+
+
+def test_of_eight_racing_processes_each_job_is_started_once(started: Callable[[], Counter[str]]) -> None:
+    racers = [start_racer() for _ in range(RACERS)]
+    moments, killed = random.Random(3), 0
+    deadline = time.monotonic() + 60 + 10 * JOBS
+    while entries():
+        assert time.monotonic() < deadline, f"{len(entries())} jobs are left"
+        time.sleep(moments.uniform(0.2, 1.5))
+        pid = dispatcher_pid()
+        if pid is not None and killed < JOBS / 8:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+            racers.append(start_racer())
+    for racer in racers:
+        racer.join(60)
+    jobs = {f"job-{number}" for number in range(JOBS)}
+    assert started() == Counter(jobs)
+    runs = [path for path in sorted((host_directory().parents[3] / "runs").iterdir()) if path.name in jobs]
+    assert len(runs) == JOBS
+    for path in runs:
+        run = launch.RunDirectory(path)
+        assert [one.attempt for one in read_run_json(run).attempts] == [1]
+        assert judge(run).status == "lost"  # its worker was gone without a word, and nobody has restarted it
+    assert claims.live_claims() == {}
+    assert killed
+    print(f"{JOBS} jobs, {RACERS} processes, {killed} dispatchers killed")
+
+
+def test_a_second_dispatcher_leaves_at_once(started: Callable[[], Counter[str]]) -> None:
+    lock = try_lock(host_directory() / "dispatcher.lock")
+    assert lock is not None
+    second = FORK.Process(target=dispatcher.main, daemon=True)
+    second.start()
+    second.join(60)
+    assert second.exitcode == 0 and started() == Counter()
+    os.close(lock)
