@@ -10,6 +10,7 @@ from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.messages import HostSeen, ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reading.hosts import HostSight, HostsReader
 from rbp_tui.dashboard.reading.machine_watch import MachineWatch
+from rbp_tui.dashboard.reading.queue_watch import QueueWatch
 from rbp_tui.dashboard.reading.reader import RunsReader, Sight
 from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.dashboard.view_state import ViewState, load_state, save_state
@@ -39,12 +40,14 @@ class Session:
         self.baseline: str | None = self.state.baseline or None
         self.colours = SeriesColours()
         self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
+        self.queue = QueueWatch()
         self.reader = RunsReader(
             runs,
             lambda records: post(RunsListed(records)),
             lambda sight: post(RunSeen(sight)),
             lambda trends: post(TrendsRead(trends)),
             lambda problem: post(ProblemMet(problem)),
+            self.queue.told,
         )
         self.machine = MachineWatch(runs)
         self.hosts: dict[str, HostSight] = {}
@@ -54,9 +57,10 @@ class Session:
         )
 
     def start(self) -> None:
-        """Start reading the runs, the machine and the other hosts."""
+        """Start reading the runs, the queue, the machine and the other hosts."""
         self.reader.start()
         self.machine.start()
+        self.queue.start()
         self._hosts.start()
 
     def take_records(self, records: tuple[RunRecord, ...]) -> None:
@@ -101,6 +105,7 @@ class Session:
         """Stop reading and save the view state for the next visit; `theme` is empty for the default."""
         self.reader.stop()
         self.machine.stop()
+        self.queue.stop()
         self._hosts.stop()
         self.state.compared, self.state.baseline = self.compared, self.baseline or ""
         self.state.left_live = [record.run.id for record in self.live]

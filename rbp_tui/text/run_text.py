@@ -111,7 +111,16 @@ def _waits_for(queued: "QueuedRun") -> str:
 
 def device_counts(uses: "Sequence[DeviceUse]") -> str:
     """How many devices are free, and who has the others."""
-    taken = [f"{short(use.run) or use.others} has {use.name}" for use in uses if not use.free]
+    taken = device_holders(uses)
     more = f", and {len(taken) - MOST_HOLDERS} more" if len(taken) > MOST_HOLDERS else ""
-    count = f"{len(uses) - len(taken)} of {len(uses)} devices free"
-    return f"{count}: {', '.join(taken[:MOST_HOLDERS])}{more}" if taken else count
+    return ": ".join(part for part in (free_devices(uses), ", ".join(taken[:MOST_HOLDERS]) + more) if part)
+
+
+def free_devices(uses: "Sequence[DeviceUse]") -> str:
+    """How many devices are free."""
+    return f"{sum(use.free for use in uses)} of {len(uses)} devices free"
+
+
+def device_holders(uses: "Sequence[DeviceUse]") -> list[str]:
+    """Who has each device that is not free."""
+    return [f"{short(use.run) or use.others} has {use.name}" for use in uses if not use.free]

@@ -30,7 +30,7 @@ from rbp_engine.run.queue.transitions import WAITS, mark_queued
 from rbp_engine.run.start import dispatcher_pid
 from rbp_engine.run.status.status import judge
 
-JOBS = int(os.environ.get("RBP_RACING_JOBS", "12"))
+JOBS = int(os.environ.get("RBP_RACING_JOBS", "10"))
 RACERS, SLOTS = 8, 6
 FORK = multiprocessing.get_context("fork")
 #: An interpreter that runs the module of a starter as it is, but as if it were itself the one that Python runs in: the
@@ -51,7 +51,7 @@ esac
 
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
-    """Queue the jobs; how often each run has been started."""
+    """Queue the jobs; how often the worker of each run has been started."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     python, lines = tmp_path / "python", tmp_path / "started"
@@ -66,7 +66,8 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cou
             entry = new_entry(run, after=0, retries=0, pool=pool, takes=1 + (number % 5 == 0))
             write_entry(replace(entry, python=str(python)))
             mark_queued(run, WAITS)
-    return lambda: Counter(line.rpartition("/")[2] for line in lines.read_text().splitlines())
+    mark = "rbp_engine.train.worker "
+    return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(mark))
 
 
 def race() -> None:
@@ -74,7 +75,7 @@ def race() -> None:
     sys.stdout = open(host_directory() / f"log-{os.getpid()}", "w")  # noqa: SIM115, PTH123
     while entries():
         dispatcher.main()
-        time.sleep(random.uniform(0.0, 0.02))
+        time.sleep(random.uniform(0.0, 0.5))
 
 
 def start_racer() -> BaseProcess:
@@ -86,10 +87,10 @@ def start_racer() -> BaseProcess:
 def test_of_eight_racing_processes_each_job_is_started_once(started: Callable[[], Counter[str]]) -> None:
     racers = [start_racer() for _ in range(RACERS)]
     moments, killed = random.Random(3), 0
-    deadline = time.monotonic() + 60 + 10 * JOBS
+    deadline = time.monotonic() + 120 + 10 * JOBS
     while entries():
         assert time.monotonic() < deadline, f"{len(entries())} jobs are left"
-        time.sleep(moments.uniform(0.2, 1.5))
+        time.sleep(moments.uniform(0.2, 2.0))
         pid = dispatcher_pid()
         if pid is not None and killed < JOBS / 8:
             os.kill(pid, signal.SIGKILL)

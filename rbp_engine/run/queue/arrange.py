@@ -117,6 +117,21 @@ def move_before(runs: Sequence[RunDirectory], other: RunDirectory) -> None:
             _put(entry, target.priority, level[-1].stamp - number * _APART)
 
 
+def move_by_one(run: RunDirectory, *, later: bool) -> None:
+    """Let a waiting run and the one before it, or behind it if `later`, change places; at an end it stays.
+
+    Raises RunError if it is not waiting.
+    """
+    waiting = [entry.run for entry in entries() if judge(entry.run).status == "queued"]
+    place = next((place for place, one in enumerate(waiting) if one.path == run.path.resolve()), None)
+    if place is None:
+        raise _not_waiting(run)
+    if later and place + 1 < len(waiting):
+        move_before([waiting[place + 1]], run)
+    elif not later and place:
+        move_before([run], waiting[place - 1])
+
+
 def _change(runs: Sequence[RunDirectory], changed: Callable[[Entry], Entry]) -> None:
     with locked():
         for entry in _apart(runs)[0]:

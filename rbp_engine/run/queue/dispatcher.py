@@ -23,7 +23,7 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entries, read_queue, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
-from rbp_engine.run.queue.observe import Recollection, busy_cards, job_of, keys_of, others_on, world
+from rbp_engine.run.queue.observe import ProcessScan, Recollection, busy_cards, job_of, keys_of, others_on, world
 from rbp_engine.run.queue.schedule import (
     RETRY_AFTER_S,
     Action,
@@ -62,8 +62,8 @@ class Dispatcher:
         known, damaged = read_queue()
         for one in damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
-        claimed = claims.holders()
-        jobs = [job for entry in known if (job := self._look_at(entry, claimed)) is not None]
+        claimed, scan = claims.holders(), ProcessScan()
+        jobs = [job for entry in known if (job := self._look_at(entry, claimed, scan)) is not None]
         by_name = {entry.name: entry for entry in known}
         for action in decide(world(jobs, others_on(keys_of(known), self._cards(known)))):
             entry = by_name[action.job.name]
@@ -79,10 +79,10 @@ class Dispatcher:
         for name in [name for name, starter in self._memory.starters.items() if starter.poll() is not None]:
             del self._memory.starters[name]
 
-    def _look_at(self, entry: Entry, claimed: dict[str, str]) -> Job | None:
+    def _look_at(self, entry: Entry, claimed: dict[str, str], scan: ProcessScan) -> Job | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
         try:
-            return job_of(entry, self._memory, claimed)
+            return job_of(entry, self._memory, claimed, scan)
         except (OSError, RunError) as error:
             self._log(entry.name, entry.run.id, f"trouble: {error}")
             return None
@@ -229,9 +229,9 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names and reasons may contain anything
     dispatcher = Dispatcher()
     while True:
-        began = time.monotonic()
+        began = time.process_time()
         dispatcher.look()
-        took = time.monotonic() - began
+        took = time.process_time() - began
         with locked():
             if not entries():
                 (home / "dispatcher.json").unlink()

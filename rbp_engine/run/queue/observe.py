@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue import claims
@@ -49,8 +50,28 @@ def world(jobs: Iterable[Job], busy: Mapping[str, str]) -> World:
     )
 
 
-def job_of(entry: Entry, memory: Recollection, claimed: Mapping[str, str] | None = None) -> Job:
-    """An entry and its run as they are now; `claimed` has the runs by device, if it has just been read."""
+class ProcessScan:
+    """Which runs have processes on this host: all are looked at once, when somebody asks first."""
+
+    def __init__(self) -> None:
+        self._found: frozenset[Path] | None = None
+
+    def has(self, run: RunDirectory) -> bool:
+        if self._found is None:
+            self._found = frozenset(one.path for one in processes.processes_by_run())
+        return run.path.resolve() in self._found
+
+
+def job_of(
+    entry: Entry,
+    memory: Recollection,
+    claimed: Mapping[str, str] | None = None,
+    scan: ProcessScan | None = None,
+) -> Job:
+    """An entry and its run as they are now.
+
+    `claimed` has the runs by device, if it has just been read, and `scan` may be shared by jobs looked at together.
+    """
     run = entry.run
     folder = str(run.path.resolve())
     had = claims.holders() if claimed is None else claimed
@@ -75,7 +96,7 @@ def job_of(entry: Entry, memory: Recollection, claimed: Mapping[str, str] | None
         after=entry.after,
         status=verdict.status,
         live=verdict.live,
-        processes=ended and bool(processes.processes_of(run)),
+        processes=ended and (scan or ProcessScan()).has(run),
         fault=ended and is_infrastructure_fault(run, verdict),
         failed=ended and has_failed(run, verdict),
         readable=readable,

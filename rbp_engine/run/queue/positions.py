@@ -9,7 +9,16 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.devices import Device, pool_of_this_machine
 from rbp_engine.run.queue.entries import Entry, entries
-from rbp_engine.run.queue.observe import Recollection, busy_cards, job_of, keys_of, others_on, pause_file, world
+from rbp_engine.run.queue.observe import (
+    ProcessScan,
+    Recollection,
+    busy_cards,
+    job_of,
+    keys_of,
+    others_on,
+    pause_file,
+    world,
+)
 from rbp_engine.run.queue.schedule import Action, Start, Wait, Waits, decide
 from rbp_engine.run.status.status import Verdict, judge
 
@@ -58,8 +67,8 @@ def queued_runs() -> list[QueuedRun]:
     known = entries()
     busy = others_on(keys_of(known), _cards(_devices_of(known)))
     claimed = claims.holders()
-    memory = Recollection()
-    actions = decide(world([job_of(entry, memory, claimed) for entry in known], busy))
+    memory, scan = Recollection(), ProcessScan()
+    actions = decide(world([job_of(entry, memory, claimed, scan) for entry in known], busy))
     everything = pause_file().exists()
     given = {key: one.job.run for one in actions if isinstance(one, Start) for key in one.devices}
     found: list[QueuedRun] = []

@@ -12,15 +12,16 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain
-from rbp_tui.dashboard.run_control import RunControlScreen, count, named
+from rbp_tui.dashboard.run_control import count, named
 from rbp_tui.dashboard.runs.elsewhere import only_there
+from rbp_tui.dashboard.runs.queue_actions import QueueActions
 from rbp_tui.dashboard.runs.rows import Rows
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.session import Session
 from rbp_tui.hosts.records import host_of
 
 
-class RunActions(RunControlScreen):
+class RunActions(QueueActions):
     """The keys of the Runs screen that act on the marked runs, or on those under the cursor if none is marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -107,13 +108,13 @@ class RunActions(RunControlScreen):
     def action_stop(self) -> None:
         """Let the runs save and end."""
         live = [record for record in self.targets if record.verdict.live]
-        if self._any(live, "stop"):
+        if self.any_of(live, "stop"):
             self.stop_runs(_folders(live))
 
     def action_kill(self) -> None:
         """End the runs at once."""
         there = [record for record in self.targets if record.verdict.live or record.verdict.status == "lost"]
-        if self._any(there, "kill"):
+        if self.any_of(there, "kill"):
             self.kill_runs(_folders(there))
 
     def action_resume(self) -> None:
@@ -122,7 +123,7 @@ class RunActions(RunControlScreen):
         completed = [record for record in self.targets if record.verdict.status == "completed"]
         if completed and not resumable:
             self.train_longer(_folders(completed))
-        elif self._any(resumable, "resume"):
+        elif self.any_of(resumable, "resume"):
             self.resume_runs(_folders(resumable))
 
     def action_again(self) -> None:
@@ -185,7 +186,7 @@ class RunActions(RunControlScreen):
         """Move the runs to the trash."""
         targets = self.targets
         ended = [record for record in targets if not record.verdict.live]
-        if self._any(ended, "move to the trash"):
+        if self.any_of(ended, "move to the trash"):
             self._trashed = []
             live = len(targets) - len(ended)
             stays = f"; {count(live)} still going, stop or kill first" if live else ""
@@ -204,7 +205,7 @@ class RunActions(RunControlScreen):
     def _move_to_trash(self, run: RunDirectory) -> None:
         self._trashed.append(move_to_trash(run).run)
 
-    def _any(self, fitting: Sequence[RunRecord], verb: str) -> bool:
+    def any_of(self, fitting: Sequence[RunRecord], verb: str) -> bool:
         """Whether there is anything to do; if not, notify the user why."""
         targets = self.targets
         if not targets:

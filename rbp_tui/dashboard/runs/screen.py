@@ -47,6 +47,13 @@ OF_ROWS = frozenset(
         "trash",
         "mark",
         "mark_all",
+        "pause",
+        "priority",
+        "earlier",
+        "later",
+        "to_front",
+        "to_end",
+        "retry",
         "turn",
         "sort_by_next",
     }

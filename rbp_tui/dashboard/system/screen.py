@@ -20,6 +20,7 @@ from rbp_tui.dashboard.reading.machine_watch import MachineSight
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.system.disk_text import disk_lines
+from rbp_tui.dashboard.system.queue_lines import queue_lines
 from rbp_tui.dashboard.system.timeline import timeline_lines
 from rbp_tui.dashboard.system.tracks import cores_line, device_lines, grid_for
 from rbp_tui.dashboard.system.use_table import UseTable
@@ -85,6 +86,7 @@ class SystemScreen(DashboardScreen):
 
     def on_screen_suspend(self) -> None:
         self.session.machine.look_closely(None)
+        self.session.queue.look_closely(False)
         if self._clock is not None:
             self._clock.pause()
 
@@ -95,6 +97,7 @@ class SystemScreen(DashboardScreen):
     def runs_changed(self) -> None:
         super().runs_changed()
         self.session.machine.look_closely(self.session.records)
+        self.session.queue.look_closely(True)
         self._show()
 
     def action_span(self) -> None:
@@ -137,6 +140,7 @@ class SystemScreen(DashboardScreen):
         grid = grid_for(len(machine.cores), width, self.size.height // 2 - OTHER_LINES)
         tracks = self.session.machine.history.tracks(self._span, grid.parts)
         lines = [cores_line(machine, self._span), *device_lines(machine, tracks, names, grid)]
+        lines += queue_lines(self.session.queue.devices, width)
         line.show_text(_cut(lines, width))
 
     def _show_uses(self, sight: MachineSight) -> None:

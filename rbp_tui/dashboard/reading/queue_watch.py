@@ -1,0 +1,70 @@
+"""One thread that looks at the queue of this host while runs wait or somebody looks at the devices.
+
+The driver of the cards is asked, and may take its time: nothing else waits for it.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+
+from rbp_engine.run.queue.positions import DeviceUse, device_uses, queued_runs
+from rbp_engine.run.store.store import RunRecord
+from rbp_tui.text.run_text import where_queued
+
+LOOK_EVERY_S = 1.0
+
+
+class QueueWatch:
+    """`places` says of each waiting run, by its folder, which it is in the queue and what it waits for.
+
+    `devices` are those of this machine with who has them, None until somebody has looked at them (`look_closely`).
+    """
+
+    def __init__(self) -> None:
+        self.places: Mapping[str, str] = {}
+        self.devices: tuple[DeviceUse, ...] | None = None
+        self._waiting = self._closely = self._ended = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    def look_closely(self, closely: bool) -> None:
+        """Whether somebody looks at the devices."""
+        if closely and not self._closely:
+            self._wake.set()
+        self._closely = closely
+
+    def told(self, records: tuple[RunRecord, ...]) -> tuple[RunRecord, ...]:
+        """The records, those of waiting runs with their place in the queue as their reason."""
+        waiting = any(record.verdict.status == "queued" for record in records)
+        if waiting and not self._waiting:
+            self._wake.set()
+        self._waiting = waiting
+        return tuple(map(self._told, records)) if waiting else records
+
+    def _told(self, record: RunRecord) -> RunRecord:
+        place = self.places.get(str(record.run.path.resolve())) if record.verdict.status == "queued" else None
+        return record if place is None else replace(record, verdict=replace(record.verdict, reason=place))
+
+    def _run(self) -> None:
+        while not self._ended:
+            try:
+                if self._waiting:
+                    self.places = _places()
+                if self._closely:
+                    self.devices = tuple(device_uses())
+            except Exception:  # a file of the queue that cannot be read; what waits is still listed, with its own words
+                self.places, self.devices = {}, None
+            self._wake.wait(LOOK_EVERY_S)
+            self._wake.clear()
+
+
+def _places() -> dict[str, str]:
+    waiting = [queued for queued in queued_runs() if queued.position]
+    return {str(queued.run.path): f"{queued.position} in the queue · {where_queued(queued)}" for queued in waiting}
