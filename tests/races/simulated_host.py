@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 
-from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, Job, Start, Step, World, decide, steps
+from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, QueuedJob, Start, Step, World, decide, steps
 
 LOST_AFTER_S = 30.0
 POLL_S = 0.5
@@ -215,12 +215,12 @@ class SimulatedHost:
         if self.entries and not (self.dispatchers and self.random.random() > self.eager):
             self.spawn(self.dispatch)
 
-    def job(self, entry: SimulatedEntry, starters: dict[str, int], tried: dict[str, float]) -> Job:
+    def job(self, entry: SimulatedEntry, starters: dict[str, int], tried: dict[str, float]) -> QueuedJob:
         run = self.runs[entry.run]
         status = self.judge(run)
         live = status in ("queued", "starting", "running")
         lost = status == "lost"
-        return Job(
+        return QueuedJob(
             name=entry.name, run=entry.run, devices=entry.devices, takes=entry.takes,
             claimed=tuple(key for key in entry.devices if self.claims.get(key, ("",))[0] == entry.run),
             paused=entry.paused, not_before=entry.not_before, retried=entry.retried, retries=entry.retries,

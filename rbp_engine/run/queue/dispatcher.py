@@ -29,7 +29,7 @@ from rbp_engine.run.queue.schedule import (
     Action,
     Finish,
     Forget,
-    Job,
+    QueuedJob,
     Requeue,
     Restart,
     Start,
@@ -79,7 +79,7 @@ class Dispatcher:
         for name in [name for name, starter in self._memory.starters.items() if starter.poll() is not None]:
             del self._memory.starters[name]
 
-    def _look_at(self, entry: Entry, claimed: dict[str, str], scan: ProcessScan) -> Job | None:
+    def _look_at(self, entry: Entry, claimed: dict[str, str], scan: ProcessScan) -> QueuedJob | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
         try:
             return job_of(entry, self._memory, claimed, scan)

@@ -14,7 +14,7 @@ from rbp_engine.run.queue.entries import Entry
 from rbp_engine.run.queue.gpus import read_cards
 from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory
-from rbp_engine.run.queue.schedule import Job, World
+from rbp_engine.run.queue.schedule import QueuedJob, World
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.status import judge
@@ -38,7 +38,7 @@ def pause_file() -> Path:
     return host_directory(make=False) / "paused"
 
 
-def world(jobs: Iterable[Job], busy: Mapping[str, str]) -> World:
+def world(jobs: Iterable[QueuedJob], busy: Mapping[str, str]) -> World:
     """The picture of these jobs, the claims of this user's runs, and who else is `busy` on a device."""
     return World(
         now=time.time(),
@@ -67,7 +67,7 @@ def job_of(
     memory: Recollection,
     claimed: Mapping[str, str] | None = None,
     scan: ProcessScan | None = None,
-) -> Job:
+) -> QueuedJob:
     """An entry and its run as they are now.
 
     `claimed` has the runs by device, if it has just been read, and `scan` may be shared by jobs looked at together.
@@ -82,7 +82,7 @@ def job_of(
         memory.missing.setdefault(entry.name, time.monotonic())
     verdict = judge(run)
     ended = not verdict.live
-    return Job(
+    return QueuedJob(
         name=entry.name,
         run=folder,
         devices=tuple(device.key for device in entry.devices),

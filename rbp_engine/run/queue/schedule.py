@@ -17,7 +17,7 @@ GONE_FOR_GOOD_S = 60.0
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedJob:
     """An entry of the queue and its run, as seen at one moment.
 
     `run` is the run's folder. The run `takes` this many of `devices` and has `claimed` some of them, all by their keys.
@@ -70,7 +70,7 @@ class World:
 
     now: float
     clock: float
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[QueuedJob, ...] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
     busy: Mapping[str, str] = field(default_factory=dict)
     paused: bool = False
@@ -90,16 +90,16 @@ class Waits(Enum):
 class Wait:
     """Do nothing; `behind` are the jobs that wait for the same devices before this one."""
 
-    job: Job
+    job: QueuedJob
     why: Waits
-    behind: tuple[Job, ...] = ()
+    behind: tuple[QueuedJob, ...] = ()
 
 
 @dataclass(frozen=True)
 class Start:
     """Claim these devices for a waiting run, and start it."""
 
-    job: Job
+    job: QueuedJob
     devices: tuple[str, ...]
 
 
@@ -107,35 +107,35 @@ class Start:
 class GiveBack:
     """Release the devices of a waiting run that cannot start now: it is paused, or has only some of those it needs."""
 
-    job: Job
+    job: QueuedJob
 
 
 @dataclass(frozen=True)
 class Requeue:
     """Mark a run as waiting: the process that was to start it has died, or the one that was to mark it."""
 
-    job: Job
+    job: QueuedJob
 
 
 @dataclass(frozen=True)
 class Restart:
     """Have a run wait for its next attempt after a fault of the machine; it keeps its devices."""
 
-    job: Job
+    job: QueuedJob
 
 
 @dataclass(frozen=True)
 class Finish:
     """Run the hooks of a run that has ended, release its devices, and forget it."""
 
-    job: Job
+    job: QueuedJob
 
 
 @dataclass(frozen=True)
 class Forget:
     """Release the devices of a run that is not started, and take it out of the queue."""
 
-    job: Job
+    job: QueuedJob
     why: str
 
 
@@ -179,7 +179,7 @@ def decide(world: World) -> list[Action]:
     No job overtakes another: while one waits, none behind it gets a device that it could have.
     """
     given: set[str] = set()
-    ahead: dict[str, Job] = {}
+    ahead: dict[str, QueuedJob] = {}
     actions: list[Action] = []
     for job in world.jobs:
         action = _queued(job, world, given, ahead) if job.readable and job.status == "queued" else _other(job, world)
@@ -198,7 +198,7 @@ def _needs_devices(action: Action, world: World) -> bool:
     return isinstance(action, Wait) and action.why is Waits.DEVICES
 
 
-def _queued(job: Job, world: World, given: set[str], ahead: Mapping[str, Job]) -> Action:
+def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:
     if job.starter:
         return Wait(job, Waits.STARTS)
     if world.paused or job.paused:
@@ -221,7 +221,7 @@ def _queued(job: Job, world: World, given: set[str], ahead: Mapping[str, Job]) -
     return Wait(job, Waits.DEVICES, tuple(first.values()))
 
 
-def _other(job: Job, world: World) -> Action:
+def _other(job: QueuedJob, world: World) -> Action:
     if not job.readable:
         gone = job.removed or (job.missing is not None and world.clock - job.missing > GONE_FOR_GOOD_S)
         return Forget(job, "its folder is gone") if gone and not job.processes else Wait(job, Waits.MISSING)

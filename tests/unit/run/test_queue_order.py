@@ -14,7 +14,7 @@ from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.positions import device_uses, queued_runs
-from rbp_engine.run.queue.schedule import GiveBack, Job, Start, Wait, Waits, World, decide
+from rbp_engine.run.queue.schedule import GiveBack, QueuedJob, Start, Wait, Waits, World, decide
 
 MakeRun = Callable[..., RunDirectory]
 POOL = Pool((Device("cpu-0"), Device("cpu-1")), 1)
@@ -140,7 +140,7 @@ def test_pauses_are_shown_and_end(waiting: Callable[..., list[RunDirectory]]) ->
 
 
 JOBS = st.builds(
-    Job,
+    QueuedJob,
     name=st.just(""),
     run=st.just(""),
     devices=st.lists(st.sampled_from("abc"), min_size=1, unique=True).map(tuple),
@@ -152,8 +152,10 @@ JOBS = st.builds(
 
 
 @given(jobs=st.lists(JOBS, max_size=6), busy=st.frozensets(st.sampled_from("abc")), paused=st.booleans())
-def test_no_job_gets_a_device_that_one_before_it_waits_for(jobs: list[Job], busy: frozenset[str], paused: bool) -> None:
-    jobs = [Job(**(vars(job) | {"name": str(number), "run": str(number)})) for number, job in enumerate(jobs)]
+def test_no_job_gets_a_device_that_one_before_it_waits_for(
+    jobs: list[QueuedJob], busy: frozenset[str], paused: bool
+) -> None:
+    jobs = [QueuedJob(**(vars(job) | {"name": str(number), "run": str(number)})) for number, job in enumerate(jobs)]
     actions = decide(World(1e9, 100.0, tuple(jobs), {}, dict.fromkeys(busy, "bob"), paused))
     assert [action.job for action in actions] == jobs
     given_out: list[str] = []
