@@ -25,7 +25,7 @@ faults: $(VENV)/.installed-dev
 	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults
 
 # The queue under 10 000 simulated schedules with crashes, and 8 real processes that race for 200 jobs: ten minutes. CI
-# does 300 schedules and 10 jobs.
+# does 200 schedules and 6 jobs.
 races: $(VENV)/.installed-dev
 	RBP_SCHEDULES=10000 RBP_RACING_JOBS=200 $(BIN)/python -m pytest tests/races
 

@@ -30,7 +30,7 @@ from rbp_engine.run.queue.transitions import WAITS, mark_queued
 from rbp_engine.run.start import dispatcher_pid
 from rbp_engine.run.status.status import judge
 
-JOBS = int(os.environ.get("RBP_RACING_JOBS", "10"))
+JOBS = int(os.environ.get("RBP_RACING_JOBS", "6"))
 RACERS, SLOTS = 8, 6
 FORK = multiprocessing.get_context("fork")
 #: An interpreter that runs the module of a starter as it is, but as if it were itself the one that Python runs in: the

@@ -11,7 +11,7 @@ import pytest
 from rbp_engine.run.queue.schedule import Action, Finish, Start, Step, Wait, Waits, World, decide, steps
 from tests.races.simulated_host import Broken, Planted, simulate
 
-SCHEDULES = int(os.environ.get("RBP_SCHEDULES", "300"))
+SCHEDULES = int(os.environ.get("RBP_SCHEDULES", "200"))
 
 
 def test_no_run_is_lost_doubled_or_stuck_whoever_dies_when() -> None:

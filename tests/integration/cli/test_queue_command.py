@@ -94,9 +94,61 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
 
     rbp("resume", third, "--detach")
     assert rbp.json("ls", "status:queued")[0]["id"] == third
+    followed = rbp.start("queue", "--follow", "--json")
+    begun = json.loads(followed.stdout.readline())
+    assert (begun["id"], begun["status"], begun["where"]) == (first, "running", "on cpu 0")
     rbp("kill", third)
     assert rbp.json("stop", first)["status"] == "stopped"
-    wait_for(lambda: rbp.json("queue") == [])
+    lines = [json.loads(line) for line in followed.stdout]  # it ends with the queue
+    assert followed.wait(90) == 0
+    assert {(line["id"], line["status"]) for line in lines} >= {
+        (third, "queued"),
+        (third, "stopped"),
+        (first, "stopped"),
+    }
+    assert rbp.json("queue") == []
+
+
+def places(rbp):
+    """Seed, priority and pause of the waiting runs, in their order."""
+    seeds = {summary["id"]: seed for seed, summary in summaries(rbp).items()}
+    return [(seeds[run["id"]], run["priority"], run["paused"]) for run in rbp.json("queue")]
+
+
+def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
+    rbp = rbp_here
+    assert "not paused" in rbp("queue", "go").stderr
+    assert "is paused;" in rbp("queue", "pause").stderr
+    assert "is paused already;" in rbp("queue", "pause").stderr
+    first, second, third = rbp("train", *QUICK, "--seeds", "1,2,3", "--gpus", "none", "--detach").stdout.split()
+    (urgent,) = rbp("train", *QUICK, "--seeds", "4", "--gpus", "none", "--priority", "2", "--detach").stdout.split()
+    assert places(rbp) == [(4, 2, True), (1, 0, True), (2, 0, True), (3, 0, True)]
+    rbp("queue", "priority", urgent[-4:], "-1")
+    rbp("queue", "move", third, "--first")
+    rbp("queue", "move", second, third, "--before", first)
+    assert places(rbp) == [(2, 0, True), (3, 0, True), (1, 0, True), (4, -1, True)]
+    rbp("queue", "pause", second)
+    shown = rbp("queue").stdout
+    assert "priority -1 · paused" in shown and "paused: nothing starts before rbp queue go" in shown
+    found = rbp.json("queue", "devices")
+    assert found["free"] + found["taken"] == len(found["devices"])
+    assert {"device": "cpu 0", "free": True, "run": None, "others": None} in found["devices"]
+    assert "cpu 0" in rbp("queue", "devices").stdout
+
+    assert "say where" in rbp("queue", "move", first, code=2).stderr
+    assert "before itself" in rbp("queue", "move", first, "--before", first, code=2).stderr
+    assert "from -1000 to 1000" in rbp("queue", "priority", first, "9999", code=2).stderr
+    assert "add --gpus auto" in rbp("train", *QUICK, "--priority", "1", code=2).stderr
+
+    rbp("queue", "rm", first, third, urgent)
+    assert "does not wait in the queue" in rbp("queue", "pause", first, code=2).stderr
+    assert places(rbp) == [(2, 0, True)]
+    rbp("queue", "retry", first)
+    assert places(rbp) == [(2, 0, True), (1, 0, True)]
+    assert [json.loads(path.read_text())["attempts"] for path in rbp.runs.glob("*/run.json")] == [[]] * 4
+    rbp("queue", "rm", "status:queued")
+    assert "1 of its runs" not in rbp("queue", "go").stderr
+    assert rbp("queue", "--follow", "--json").stdout == ""  # nothing to wait for
 
 
 def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp, slots):

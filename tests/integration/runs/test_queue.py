@@ -108,6 +108,13 @@ def kill_dispatcher() -> None:
         wait_for(lambda: start.dispatcher_pid() is None)
 
 
+def holds_of(pid: int) -> list[str]:
+    """The holds that a process has open, without their random ends."""
+    links = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines() if "@rbp-device" in line]
+    return [row[7].rpartition("/")[0] for row in rows if f"socket:[{row[6]}]" in links]
+
+
 def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(
     submit: Submit, occupant: RunDirectory
 ) -> None:
@@ -289,6 +296,8 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     wait_for(lambda: read_run_json(run).attempt == 1)
     look.first(run, CheckpointSaved)
     kill_dispatcher()  # the next dispatcher finds the run, and that it has to be started again
+    # Against other users, the worker itself holds its device.
+    assert holds_of(read_json(run.run_json)["attempts"][-1]["pid"]) == [f"@rbp-device/cpu-0/{os.geteuid()}"]
     os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
     start.ensure_dispatcher()
     wait_for(lambda: judge(run).status == "queued")

@@ -1,0 +1,76 @@
+"""Waiting runs in the dashboard: their place and what they wait for, keys that arrange them, and the devices."""
+
+import pytest
+
+from rbp_engine.run.queue import arrange
+from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.entries import entries, new_entry, write_entry
+from rbp_engine.run.queue.positions import DeviceUse
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.dialogs import Ask
+from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.system.queue_lines import queue_lines
+
+
+@pytest.fixture
+def waiting(home, write_run):
+    """Three runs that wait in a paused queue, a the first."""
+    arrange.pause_all()
+    for name in "abc":
+        run = write_run(home / "runs", name, status="queued", created=1.7e9 + ord(name))
+        write_entry(new_entry(run, after=1, retries=0, pool=Pool((Device("cpu-0"),), 1), takes=1))
+    yield home / "runs"
+    for entry in entries():
+        entry.path.unlink()
+
+
+def order():
+    return [(entry.run.id, entry.priority, entry.paused) for entry in entries()]
+
+
+@pytest.mark.asyncio
+async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, until):
+    app = Dashboard(waiting)
+
+    def reasons():
+        return {record.run.id: str(record.verdict.reason) for record in app.session.records}
+
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.query_one(RunTable).row_count == 3)
+        await until(pilot, lambda: reasons().get("c") == "3 in the queue · paused")
+        table = app.screen.query_one(RunTable)
+        table.move_cursor(row=0)
+        await until(pilot, lambda: table.current == "c")
+        await pilot.press("shift+up")
+        await until(pilot, lambda: [run for run, _, _ in order()] == ["a", "c", "b"])
+        await pilot.press("shift+home")
+        await until(pilot, lambda: [run for run, _, _ in order()] == ["c", "a", "b"])
+        await until(pilot, lambda: reasons()["c"] == "1 in the queue · paused")
+        await pilot.press("p")
+        await until(pilot, lambda: order()[0] == ("c", 0, True))
+        await pilot.press("p")
+        await until(pilot, lambda: order()[0] == ("c", 0, False))
+        await pilot.press("shift+end")
+        await until(pilot, lambda: order()[2][0] == "c")
+        await pilot.press("+")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        await pilot.press("backspace", "5", "enter")
+        await until(pilot, lambda: order()[0] == ("c", 5, False))
+        await until(pilot, lambda: reasons()["c"] == "1 in the queue · priority 5 · paused")
+        assert arrange.is_paused()
+        for entry in entries():
+            entry.path.unlink()
+        await pilot.press("Q")
+        await until(pilot, lambda: not arrange.is_paused())
+
+
+def test_devices_are_counted_and_their_holders_named_on_lines_that_fit():
+    assert queue_lines(None, 40) == []
+    free = [DeviceUse("cpu-0", "cpu 0")]
+    assert [line.plain for line in queue_lines(free, 40)] == ["queue   1 of 1 devices free"]
+    taken = [DeviceUse(f"cpu-{n}", f"cpu {n}", run=f"20260101-120000-digits-bptt-aaa{n}") for n in range(3)]
+    lines = [line.plain for line in queue_lines([*taken, *free, DeviceUse("x", "card 1", others="user bob")], 40)]
+    assert lines[0] == "queue   1 of 5 devices free"
+    assert max(map(len, lines)) <= 40
+    assert " ".join("".join(lines[1:]).split()) == "aaa0 has cpu 0, aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"
