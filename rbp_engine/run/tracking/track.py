@@ -18,6 +18,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart
+from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.tracking.creation import Creation, create_tracked
 from rbp_engine.run.tracking.numbers import Part, sort_numbers
@@ -206,23 +207,24 @@ def _end(run: TrackedRun, recorder: ForeignRecorder, error: BaseException | None
         return
     run._recorder = None
     try:
-        recorder.end(*_how(run, error))
+        recorder.end(*_how(run, recorder, error))
     except Exception as fault:  # a logger does not end what it logs
         log.warning("rbp: the end of %s is not recorded: %s: %s", run.id, type(fault).__name__, fault)
 
 
-def _how(run: TrackedRun, error: BaseException | None) -> tuple[str, str, Cause, str | None]:
+def _how(run: TrackedRun, recorder: ForeignRecorder, error: BaseException | None) -> tuple[str, str, Cause, str | None]:
     """Status, reason, cause, and the traceback of an error."""
+    if error is None and run._heeds_stop:
+        request = read_stop_request(recorder.run)
+        return "stopped", request.sentence, request.cause, None
     if error is None:
-        return (
-            ("stopped", "asked to stop", Cause.REQUEST, None) if run._heeds_stop else ("completed", "", Cause(""), None)
-        )
+        return "completed", "", Cause.UNKNOWN, None
     if isinstance(error, _Terminated):
         return "preempted", "received SIGTERM", Cause.REQUEST, None
     if isinstance(error, KeyboardInterrupt):
         return "stopped", "interrupted by Ctrl-C", Cause.REQUEST, None
     if isinstance(error, SystemExit) and error.code in (None, 0):
-        return "completed", "", Cause(""), None
+        return "completed", "", Cause.UNKNOWN, None
     name, text = type(error).__name__, str(error).strip()
     trace = "".join(traceback.format_exception(error))
     return "failed", f"{name}: {text}" if text else name, Cause.ERROR, trace

@@ -17,6 +17,7 @@ from rbp_engine.preset import PresetError
 from rbp_engine.report.collect import collect
 from rbp_engine.report.compare import compare
 from rbp_engine.run import control, start, track
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import ErrorRaised, Metrics, Probe, RunEnd, RunStart, Validation, WarningRaised
@@ -166,7 +167,7 @@ def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path:
     with track({}, runs_dir=tmp_path) as run:
         assert not run.stop_requested and run.folder is not None
         directory = RunDirectory(run.folder)
-        control.request_stop(directory)
+        control.request_stop(directory, Cause.PRUNED, "the worst of five")
         until = time.monotonic() + 20
         while not run.stop_requested and time.monotonic() < until:
             time.sleep(0.05)
@@ -174,7 +175,7 @@ def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path:
         with pytest.raises(RunError, match="does not kill"):
             control.kill(directory)
     verdict = judge(directory)
-    assert (verdict.status, verdict.reason) == ("stopped", "asked to stop")
+    assert (verdict.status, verdict.reason, verdict.cause) == ("stopped", "the worst of five", Cause.PRUNED)
     with pytest.raises(RunError, match="which rbp cannot start"):
         start.begin(directory)
     with pytest.raises(RunError, match="its settings are no preset"):
