@@ -18,14 +18,17 @@ PRINTING = frozenset(
     {
         "ls", "logs", "stop", "kill", "queue", "report", "doctor", "cost",
         "runs show", "runs layers", "runs compare", "runs why", "runs tag", "runs note", "runs rm", "runs restore",
-        "runs trash", "runs csv",
+        "runs trash", "runs csv", "runs archive", "runs unarchive", "runs disk", "runs prune",
+        "runs pack", "runs unpack",
         "presets list", "presets show", "presets check", "presets schema", "presets diff",
         "data list", "data check",
     }
 )  # fmt: skip
 FOLLOWING = frozenset({"watch", "train", "resume"})
+#: Started there as with --detach, and not followed.
+STARTING = frozenset({"sweep"})
 _GROUPS = frozenset({"runs", "presets", "data"})
-#: With these, `train` and `resume` print and end.
+#: With these, `train`, `resume` and `sweep` print and end.
 _ENDING = frozenset({"--detach", "--dry-run", "--slurm", "--help", "-h"})
 
 
@@ -33,10 +36,13 @@ def run_there(name: str, words: Sequence[str], runs: str = "") -> int:
     """Run a command of the rbp of another host; the exit code is that of the command, 255 if it is not reached."""
     host = find_host(name)
     command = " ".join(words[:2] if words[0] in _GROUPS else words[:1])
-    if command not in PRINTING | FOLLOWING and not {"-h", "--help"} & {*words}:
+    known = PRINTING | FOLLOWING | STARTING
+    if command not in known and not {"-h", "--help"} & {*words}:
         there = shlex.join(["ssh", "-t", host.ssh, shlex.join([host.rbp, *words])])
-        listed = ", ".join(sorted(PRINTING | FOLLOWING))
+        listed = ", ".join(sorted(known))
         raise UserError(f"rbp --host does not do `rbp {command}`, but {listed}; there itself: {there}")
+    if command in STARTING and not {*words} & _ENDING:
+        words = [*words, "--detach"]
     if command not in FOLLOWING or {*words} & _ENDING - ({"--detach"} if command == "watch" else set()):
         return Printing(host, words, runs).run()
     from rbp_tui.cli.train.remote import follow_there

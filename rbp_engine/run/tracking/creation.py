@@ -102,6 +102,7 @@ def _write(run: RunDirectory, run_id: str, wanted: Creation, settings: GivenSett
         name=wanted.name,
         tags=[*wanted.tags],
         program=wanted.program,
+        host=socket.gethostname(),
     )
     write_summary(run, summary)
     create_run_json(run, wanted.command, id=run_id, experiment=settings.experiment, created=time.time())

@@ -69,6 +69,8 @@ def _request(original: "RunDirectory", runs_dir: Path | None) -> Any:
     summary, status = load_summary(original), judge(original).status
     if status != "completed":
         raise RunError(f"{original.id} is {status}: only a completed run has a result to repeat")
+    if summary.program:
+        raise RunError(f"{original.id} was trained by {summary.program}, not by rbp: start that program again")
     if summary.extended_from:
         raise RunError(
             f"{original.id} was made for {summary.extended_from} epochs and trained on to {summary.epochs}: no run "
