@@ -168,6 +168,9 @@ class RunActions(QueueActions):
 
     def action_archive(self) -> None:
         """Keep the runs out of the way; if all of them are in the archive, bring them back."""
+        if not self.targets:
+            self.refuses_elsewhere()
+            return
         there = [record for record in self.targets if not record.annotations.archived]
         if there:
             self.act_on(
