@@ -10,7 +10,15 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report.cells import label_words
-from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, read_recorded, told_early, told_longer
+from rbp_engine.report.collect import (
+    EXTENDED,
+    ExcludedRun,
+    RecordedRun,
+    newest_by_seed,
+    read_recorded,
+    told_early,
+    told_longer,
+)
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
@@ -179,7 +187,8 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
 
 def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[str]:
     """Label, method and T of each experiment, and other differing settings if they are few."""
-    others = [key for key in _differing_settings(groups) if key not in IN_TITLE]
+    # The label of a run that was trained longer says so already.
+    others = [key for key in _differing_settings(groups) if key not in (*IN_TITLE, EXTENDED)]
     titles = []
     for members in groups:
         first = members[0].summary

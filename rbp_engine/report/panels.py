@@ -97,7 +97,8 @@ def _differences(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         method, timesteps = names.method(cell.method), f"T = {cell.timesteps}"
         words = [method] * several_methods + [timesteps] * several_t + label_words(cell.label)
-        titles.append(", ".join(words or [method, timesteps]))
+        alone = [method, timesteps, *label_words(cell.label)] if len(cells) == 1 else []
+        titles.append(", ".join(alone or words or [method, timesteps]))
     return titles
 
 

@@ -79,7 +79,9 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
     if status == "stalled":
         return _keys(key_of, ("stop", "stops it after its step"), ("kill", "kills it"))
     if status == "completed":
-        return _keys(key_of, ("again", "runs it again, changed"), ("compare", "compares"))
+        return _keys(
+            key_of, ("again", "runs it again, changed"), ("resume", "trains it longer"), ("compare", "compares")
+        )
     return ""
 
 
