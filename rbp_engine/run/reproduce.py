@@ -34,10 +34,16 @@ _MISSING: Final = 3
 
 
 def reproduction(run: RunDirectory) -> Lines:
-    """The script. Raises RunError for a damaged run, and Untrusted for one with code that this user has not launched:
-    the script executes it, as the user's own."""
+    """The script.
+
+    Raises RunError for a damaged run or one of another program, and Untrusted for one with code that this user has not
+    launched: the script executes it, as the user's own.
+    """
+    summary, origin = load_summary(run), read_run_json(run)
+    if summary.program:
+        raise RunError(f"{run.id} was trained by another program, {summary.program}: rbp does not know how to start it")
     trust.require_code(run)
-    summary, origin, preset = load_summary(run), read_run_json(run), read_resolved(run.preset_toml)
+    preset = read_resolved(run.preset_toml)
     parts = [
         *_head(run, summary, origin),
         *_repository(run, origin),

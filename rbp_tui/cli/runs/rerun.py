@@ -67,6 +67,8 @@ def _request(original: "RunDirectory", runs_dir: Path | None) -> Any:
     from rbp_engine.run.status.status import judge
 
     summary, status = load_summary(original), judge(original).status
+    if summary.program:
+        raise RunError(f"{original.id} was trained by another program, {summary.program}, which rbp cannot start")
     if status != "completed":
         raise RunError(f"{original.id} is {status}: only a completed run has a result to repeat")
     if summary.program:

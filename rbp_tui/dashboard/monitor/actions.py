@@ -84,8 +84,10 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
             case "kill":
                 return status in LIVE | {"lost"}
             case "resume":
-                resumable = self.seen is not None and self.seen.verdict.resumable
-                return bool(status) and (resumable or status == "completed")
+                if self.seen is None or not status:
+                    return False
+                longer = status == "completed" and not self.seen.summary.program
+                return self.seen.verdict.resumable or longer
             case "traceback":
                 failure = self.seen.history.failure if self.seen else None
                 return not self.traceback_shown and (status == "failed" or bool(status and failure))

@@ -120,7 +120,8 @@ class RunActions(QueueActions):
     def action_resume(self) -> None:
         """Go on with the runs from their newest checkpoints; with completed ones for more epochs."""
         resumable = [record for record in self.targets if record.verdict.resumable]
-        completed = [record for record in self.targets if record.verdict.status == "completed"]
+        ours = [record for record in self.targets if not record.summary.program]
+        completed = [record for record in ours if record.verdict.status == "completed"]
         if completed and not resumable:
             self.train_longer(_folders(completed))
         elif self.any_of(resumable, "resume"):
