@@ -239,7 +239,7 @@ def _differing_settings(groups: Sequence[Sequence[RecordedRun]]) -> list[str]:
     return [
         key
         for key in differing(tables)
-        if any(key in table for table in given) or all(key in table for table in tables)
+        if key == EXTENDED or any(key in table for table in given) or all(key in table for table in tables)
     ]
 
 
