@@ -1,9 +1,11 @@
 """`rbp queue`: runs that wait for a device of this host, their order, and the devices."""
 
 import functools
-from typing import TYPE_CHECKING, Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup
@@ -28,6 +30,15 @@ SomeQueuedRuns = Annotated[
 ]
 
 
+class PriorityCommand(TyperCommand):
+    """Its last argument may be a negative number, which is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and re.fullmatch("-[0-9]+", args[-1]):
+            args = [*args[:-1], "--", args[-1]]
+        return super().parse_args(ctx, args)
+
+
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="queue",
@@ -41,7 +52,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move 3f2a 9c01 --before 77aa")(move)
     group.command(
         epilog="Examples:  rbp queue priority 3f2a 5   ·   rbp queue priority data:cifar10 -1",
-        context_settings={"ignore_unknown_options": True},
+        cls=PriorityCommand,
     )(priority)
     group.command(epilog="Examples:  rbp queue pause   ·   rbp queue pause 3f2a")(pause)
     group.command(epilog="Examples:  rbp queue go   ·   rbp queue go 3f2a")(go)
@@ -111,9 +122,9 @@ def move(
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue import arrange
 
+    chosen = _waiting(runs, runs_dir)
     if first + last + (before is not None) != 1:
         raise typer.BadParameter("say where: --first, --last, or --before OTHER")
-    chosen = _waiting(runs, runs_dir)
     if before is not None:
         others = _waiting([before], runs_dir)
         if len(others) > 1:
