@@ -19,7 +19,6 @@ from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import find_or_create
-from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_tui.cli import app
 
 
@@ -49,7 +48,7 @@ def train(run: RunDirectory, *words: str) -> Result:
 
 
 def test_it_succeeds_if_another_process_runs_the_run(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rbp_engine.run.start.MARGIN_S", -LOST_AFTER_S)  # so that it does not wait
+    monkeypatch.setattr("rbp_engine.run.start.PATIENCE_S", 0.0)  # so that it does not wait
     done = train(run, "--resume-or-start")
     assert done.exit_code == 0 and "night is running already" in done.stderr and done.stdout == ""
     detached = train(run, "--resume-or-start", "--detach")
