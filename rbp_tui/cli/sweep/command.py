@@ -143,7 +143,7 @@ def sweep(
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
     from rbp_tui.cli.sweep.array import print_array, train_point
-    from rbp_tui.cli.sweep.cost import estimate_rest
+    from rbp_tui.cli.sweep.cost import estimate_of
     from rbp_tui.cli.sweep.search import run_search, search_request
     from rbp_tui.cli.sweep.text import say_cost, say_plan
 
@@ -180,7 +180,7 @@ def sweep(
             name=name,
             retry_failed=retry_failed,
         )
-        estimates = functools.partial(estimate_rest, measure=not no_cost)
+        estimates = functools.partial(estimate_of, measure=not no_cost)
         raise typer.Exit(
             run_search(asked, estimates, status=status, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
         )
@@ -205,7 +205,7 @@ def sweep(
     if not dry_run:
         once_trusted(lambda: check(plan), trust=trust)
     say_plan(plan, states)
-    expected = estimate_rest(plan, states, measure=not no_cost)
+    expected = estimate_of(plan, states, measure=not no_cost)
     if expected is not None:
         say_cost(expected)
     if dry_run and as_json:

@@ -1,4 +1,4 @@
-"""What runs take that are still to be trained, measured where others do not tell."""
+"""What runs take that are still to be trained, measured with progress on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,49 +14,30 @@ if TYPE_CHECKING:
     from rbp_engine.sweep.plan import SweepPlan
     from rbp_engine.sweep.states import PointState
 
-# Seconds that each kind of run is measured: its neighbours will disturb a run more than this is wrong by.
-SECONDS = 1.0
 
-
-def estimate_rest(plan: "SweepPlan", states: "Sequence[PointState]", *, measure: bool) -> "Estimate | None":
+def estimate_of(plan: "SweepPlan", states: "Sequence[PointState]", *, measure: bool) -> "Estimate | None":
     """What the rest will take; None if nothing is left, or nothing is known of it."""
-    from rbp_engine.run import start
-    from rbp_engine.sweep.estimate import estimate, known_prices, unpriced
-    from rbp_engine.sweep.states import Standing
+    from rbp_engine.bench.sweep_cost import estimate_rest
 
-    if all(state.standing in (Standing.DONE, Standing.FAILED) for state in states):
-        return None
-    prices = known_prices(states)
-    if measure and (unknown := unpriced(states, prices)):
-        say("[dim]--no-cost leaves out what is measured now[/]")
-        prices |= measured_prices({kind: point.loaded for kind, point in unknown.items()})
-    pool = start.pool_for(plan.request.takes, plan.request.gpus or "auto", plan.points[0].loaded.preset.run.device)
-    expected = estimate(states, prices, len(pool.devices) // plan.request.takes.processes)
-    return expected if expected.origins else None
+    return estimate_rest(plan, states, _measured if measure else None)
+
+
+def _measured(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
+    say("[dim]--no-cost leaves out what is measured now[/]")
+    return measured_prices(presets)
 
 
 def measured_prices(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]":
     """The price of each kind of run, measured by a few steps; of one that cannot be measured there is none."""
-    from rbp_engine.bench.cost import predict_cost
-    from rbp_engine.bench.measure.measurement import MeasurementError
-    from rbp_engine.sweep.estimate import Price
+    from rbp_engine.bench.sweep_cost import measure_prices
 
-    found: dict[str, Price] = {}
     if not presets:
-        return found
+        return {}
     end_on_sigterm()
     count = counted(len(presets), "setting") + (" that differ in cost" if len(presets) > 1 else "")
     with progress(f"measuring a few steps of {count}") as report:
-        for number, (kind, loaded) in enumerate(presets.items()):
-
-            def on_progress(doing: str, share: float, before: int = number) -> None:
-                report(f"{before + 1} of {len(presets)}: {doing}", (before + share) / len(presets))
-
-            try:
-                cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=on_progress)
-            except MeasurementError as error:
-                say("[yellow]the cost of some runs is not known:[/] {}", error)
-                continue
-            start_s = max(0.0, cost.total_s - cost.epochs * cost.epoch_s)
-            found[kind] = Price(start_s, cost.epoch_s, cost.memory, "a measurement")
-    return found
+        return measure_prices(
+            presets,
+            on_progress=report,
+            on_problem=lambda problem: say("[yellow]the cost of some runs is not known:[/] {}", problem),
+        )

@@ -14,7 +14,9 @@ from rbp_tui.cli.output import cell, print_rich, say
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import spread_text
 from rbp_tui.text.run_columns import setting_heading
-from rbp_tui.text.run_text import SIGNS, STYLES, short
+from rbp_tui.text.run_text import short
+from rbp_tui.text.sweep.plan import cost_text_of, failed_count, plan_text, standings_text
+from rbp_tui.text.sweep.table import legend, row_words, runs_text
 
 #: Options of a command that do not belong to the one that continues.
 ONLY_LOOKS = ("--status", "--dry-run", "--json")
@@ -22,34 +24,20 @@ RETRY = "--retry-failed"
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.text import Text
 
 
 def say_plan(plan: SweepPlan, states: Sequence[PointState]) -> None:
     """How many runs there are, and how they stand."""
-    seeds = list(dict.fromkeys(point.seed for point in plan.points))
-    trials = len(plan.trials)
-    keys = ", ".join(map(setting_heading, plan.keys))
-    of = f"{fmt.counted(trials, 'combination')} of {keys}" if keys else "the preset"
-    with_seeds = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
-    say("[bold]{}[/]: {}: {} × {}", plan.name, fmt.counted(len(plan.points), "run"), of, with_seeds)
-    say("  {}", ", ".join(f"{count} {standing}" for standing, count in counts(states).items() if count))
-    if failed := [state for state in states if state.standing is Standing.FAILED]:
-        say("  [yellow]{}[/]", f"{fmt.counted(len(failed), 'failed run')}: --retry-failed resumes what can be resumed")
+    say("[bold]{}[/]: {}", plan.name, plan_text(plan))
+    say("  {}", standings_text(states))
+    if failed := failed_count(states):
+        say("  [yellow]{}[/]", f"{fmt.counted(failed, 'failed run')}: --retry-failed resumes what can be resumed")
 
 
 def say_cost(expected: Estimate, *, at_most: bool = False) -> None:
     """What the rest takes, and how that is known; `at_most` if runs may be pruned."""
-    at_a_time = f"{expected.slots} at a time" if expected.slots > 1 else "one after the other"
-    memory = "" if expected.memory is None else f", at most {fmt.size(expected.memory)} each"
-    say(
-        "  {}",
-        f"{'at most' if at_most else 'about'} {fmt.duration(expected.seconds)}, {at_a_time} "
-        f"({fmt.duration(expected.device_s)} of devices){memory}; "
-        f"known from {' and '.join(expected.origins)}",
-    )
-    if expected.unknown:
-        say("  {}", f"not known of {fmt.counted(expected.unknown, 'run')}")
+    for line in cost_text_of(expected, at_most=at_most):
+        say("  {}", line)
 
 
 def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
@@ -58,7 +46,7 @@ def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
     print_rich(sweep_table(plan, rows))
     best = best_row(rows)
     if best is not None and len(rows) > 1:
-        say("  best mean: {}", " ".join(_words(best)) or plan.name)
+        say("  best mean: {}", " ".join(row_words(best)) or plan.name)
     for line in _next(plan, states, best):
         say("  next: {}", line)
 
@@ -87,34 +75,11 @@ def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None =
         values = [cell(inside_a_run(value)) for value in row.values.values()]
         style = "bold" if row is best and len(rows) > 1 else ""
         table.add_row(
-            str(row.trial), *values, _runs_text(row), spread_text(row.last), spread_text(row.best), style=style
+            str(row.trial), *values, runs_text(row), spread_text(row.last), spread_text(row.best), style=style
         )
-    there = {record.verdict.word for row in rows for record in row.records}
-    legend = [f"{sign} {status}" for status, sign in SIGNS.items() if status in there]
-    missing = any(state.record is None for row in rows for state in row.states)
     more = [f"and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []
-    below = "   ".join([*more, *legend, *(["· not there yet"] if missing else [])])
+    below = "   ".join([*more, *legend(rows)])
     return Group(table, Text(below, style="dim", no_wrap=True, overflow="ellipsis"))
-
-
-def _runs_text(row: SweepRow) -> "Text":
-    """The runs of a row by status, each with its sign, as `■2 ▶1 47/100`; without colours the signs are enough."""
-    from rich.text import Text
-
-    statuses = [state.record.verdict.word if state.record else "" for state in row.states]
-    there = [status for status in SIGNS if status in statuses]
-    parts = [Text(f"{SIGNS[status]}{statuses.count(status)}", STYLES[status]) for status in there]
-    text = Text(" ").join(parts)
-    if missing := statuses.count(""):
-        text.append(f"{' ' if parts else ''}·{missing}", "dim")
-    training = [record.summary for record in row.records if record.verdict.status in ("running", "stalled")]
-    if training:
-        text.append(f" {', '.join(f'{one.epoch}/{one.epochs}' for one in training)}", "dim")
-    return text
-
-
-def _words(row: SweepRow) -> list[str]:
-    return [f"{setting_heading(key)}={inside_a_run(value)}" for key, value in row.values.items()]
 
 
 def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) -> Iterable[str]:

@@ -1,0 +1,62 @@
+"""What runs take that are still to be trained, measured where others do not tell."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rbp_engine.bench.cost import predict_cost
+from rbp_engine.bench.measure.measurement import MeasurementError
+from rbp_engine.preset import LoadedPreset
+from rbp_engine.run import start
+from rbp_engine.sweep.estimate import Estimate, Price, estimate, known_prices, unpriced
+from rbp_engine.sweep.plan import SweepPlan
+from rbp_engine.sweep.states import PointState, Standing
+
+#: Seconds that each kind of run is measured: its neighbours will disturb a run more than this is wrong by.
+SECONDS = 1.0
+#: Measures the price of each kind of run, by kind; of one that cannot be measured there is none.
+Measure = Callable[[Mapping[str, LoadedPreset]], Mapping[str, Price]]
+
+
+def estimate_rest(plan: SweepPlan, states: Sequence[PointState], measure: Measure | None) -> Estimate | None:
+    """What the rest will take; None if nothing is left, or nothing is known of it.
+
+    `measure` is only asked for kinds of runs of which none has been trained; without it they stay unknown. Raises
+    UserError if the devices are not there.
+    """
+    if all(state.standing in (Standing.DONE, Standing.FAILED) for state in states):
+        return None
+    prices = known_prices(states)
+    if measure is not None and (unknown := unpriced(states, prices)):
+        prices |= measure({kind: point.loaded for kind, point in unknown.items()})
+    pool = start.pool_for(plan.request.takes, plan.request.gpus or "auto", plan.points[0].loaded.preset.run.device)
+    expected = estimate(states, prices, len(pool.devices) // plan.request.takes.processes)
+    return expected if expected.origins else None
+
+
+def measure_prices(
+    presets: Mapping[str, LoadedPreset],
+    *,
+    on_progress: Callable[[str, float], None] = lambda doing, share: None,
+    on_problem: Callable[[str], None] = lambda problem: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> dict[str, Price]:
+    """The price of each kind of run, measured by a few steps, one after the other.
+
+    `on_progress` is told what is being done and the share of all that is done, `on_problem` why a kind cannot be
+    measured. `cancelled` is polled for whether to give up.
+    """
+    found: dict[str, Price] = {}
+    for number, (kind, loaded) in enumerate(presets.items()):
+        if cancelled():
+            break
+
+        def report(doing: str, share: float, before: int = number) -> None:
+            on_progress(f"{before + 1} of {len(presets)}: {doing}", (before + share) / len(presets))
+
+        try:
+            cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=report, cancelled=cancelled)
+        except MeasurementError as error:
+            on_problem(str(error))
+            continue
+        start_s = max(0.0, cost.total_s - cost.epochs * cost.epoch_s)
+        found[kind] = Price(start_s, cost.epoch_s, cost.memory, "a measurement")
+    return found

@@ -1,0 +1,1 @@
+"""Sweeps in words, for commands and the dashboard."""
