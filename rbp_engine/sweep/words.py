@@ -30,6 +30,14 @@ class SweepWords:
         return frozenset([*map(key_of, self.fixed), *varied, *drawn])
 
 
+def varies(word: str) -> bool:
+    """Whether a word makes a sweep of what it is for: it gives its setting several values, or a range."""
+    text = word.partition("=")[2]
+    if _RANGE.fullmatch(text.strip()):
+        return True
+    return len(split_values(text)) > 1 and not _is_list(key_of(word), text)
+
+
 def parse_words(words: Sequence[str]) -> SweepWords:
     """Sort the words; of two for one setting the later one counts.
 
@@ -38,7 +46,6 @@ def parse_words(words: Sequence[str]) -> SweepWords:
     A comma in brackets or quotes belongs to its value; so does each one of a list of strings, as `run.tags=a,b`.
     """
     _, problems = parse_overrides(words)
-    lists = {info.key for info in fields() if info.takes_several_words}
     sorted_words: dict[str, str | Varied | Drawn] = {}
     for word in words:
         name, _, text = word.partition("=")
@@ -53,7 +60,7 @@ def parse_words(words: Sequence[str]) -> SweepWords:
                 problems.append(Problem(name, why, source=word))
             whole = re.fullmatch(r"\d+\.\.\d+(:log)?", text.strip()) is not None and _is_whole(key)
             sorted_words[key] = Drawn(name, low=low, high=high, log=log, whole=whole)
-        elif len(values) == 1 or (key in lists and not text.lstrip().startswith("[")):
+        elif len(values) == 1 or _is_list(key, text):
             sorted_words[key] = word
         elif "" in values or len(set(values)) < len(values):
             problems.append(Problem(name, "expected different values, as method=bptt,rate_m", source=word))
@@ -80,6 +87,11 @@ def _wrong_values(one: str | Varied | Drawn) -> Iterator[Problem]:
     for override in parse_overrides(words)[0]:
         for message in problems_of_value(override.key, override.value):
             yield Problem(override.key, message, source=override.word)
+
+
+def _is_list(key: str, text: str) -> bool:
+    """Whether commas in a text belong to its value, as in `run.tags=a,b`."""
+    return not text.lstrip().startswith("[") and any(info.takes_several_words for info in fields() if info.key == key)
 
 
 def _is_whole(key: str) -> bool:
