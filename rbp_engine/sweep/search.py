@@ -10,6 +10,7 @@ from pathlib import Path
 from rbp_engine.preset import LoadedPreset, PresetError, Problem
 from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, Drawn, SweepSection
 from rbp_engine.printable import one_line
+from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
@@ -89,6 +90,44 @@ class Search:
             run_id=self.run_of(trial, seed).id,
             sweep=SweepRecord(one_line(self.name), trial),
         )
+
+
+def search_request(
+    request: LaunchRequest,
+    words: tuple[str, ...],
+    *,
+    search: str = "",
+    trials: int | None = None,
+    pruner: str = "",
+    objective: str = "",
+    name: str = "",
+    retry_failed: bool = False,
+) -> SearchRequest:
+    """The request for a search whose runs are to be as `request` says, with these settings."""
+    return SearchRequest(
+        preset=request.preset,
+        like="" if request.original is None else str(request.original.path),
+        words=words,
+        runs_dir=None if request.runs_dir is None else str(request.runs_dir),
+        search=search,
+        trials=trials,
+        pruner=pruner,
+        objective=objective,
+        name=name,
+        seeds=request.seeds,
+        gpus=request.gpus,
+        processes=None if request.resources is None else request.resources.processes,
+        retries=request.retries,
+        retry_failed=retry_failed,
+        typed=request.typed,
+    )
+
+
+def check_search(search: Search) -> None:
+    """Raise UserError if a trial could not be started here."""
+    search.request.require_trust(search.base)
+    start.require_data(search.base)
+    start.pool_for(search.request.takes, search.request.gpus or "auto", search.base.preset.run.device)
 
 
 def plan_search(request: SearchRequest) -> Search:

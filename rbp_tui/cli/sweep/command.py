@@ -139,12 +139,13 @@ def sweep(
     from rbp_engine.run.request import LaunchRequest, parse_seeds
     from rbp_engine.sweep.array import point_named
     from rbp_engine.sweep.plan import plan_sweep
+    from rbp_engine.sweep.search import search_request
     from rbp_engine.sweep.start import check
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
     from rbp_tui.cli.sweep.array import print_array, train_point
     from rbp_tui.cli.sweep.cost import estimate_of
-    from rbp_tui.cli.sweep.search import run_search, search_request
+    from rbp_tui.cli.sweep.search import run_search
     from rbp_tui.cli.sweep.text import say_cost, say_plan
 
     words = tuple(settings or ())

@@ -5,13 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from rbp_engine.printable import one_line
-from rbp_engine.run import start
-from rbp_engine.run.request import LaunchRequest
 from rbp_engine.sweep.driving import driver_of, log_of, start_driver
 from rbp_engine.sweep.estimate import Estimate
 from rbp_engine.sweep.outcome import SearchTable, best_of, counts_of, expected_states
 from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.search import Search, SearchRequest, plan_search
+from rbp_engine.sweep.search import Search, SearchRequest, check_search, plan_search
 from rbp_engine.sweep.states import PointState
 from rbp_engine.sweep.study import TrialState, importance
 from rbp_engine.sweep.trials import TrialReader, TrialRuns
@@ -22,37 +20,6 @@ from rbp_tui.cli.sweep.text import say_cost
 from rbp_tui.cli.trust import once_trusted
 
 Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
-
-
-def search_request(
-    request: LaunchRequest,
-    words: tuple[str, ...],
-    *,
-    search: str,
-    trials: int | None,
-    pruner: str,
-    objective: str,
-    name: str,
-    retry_failed: bool,
-) -> SearchRequest:
-    """The request for a search whose runs are to be as `request` says, with these settings."""
-    return SearchRequest(
-        preset=request.preset,
-        like="" if request.original is None else str(request.original.path),
-        words=words,
-        runs_dir=None if request.runs_dir is None else str(request.runs_dir),
-        search=search,
-        trials=trials,
-        pruner=pruner,
-        objective=objective,
-        name=name,
-        seeds=request.seeds,
-        gpus=request.gpus,
-        processes=None if request.resources is None else request.resources.processes,
-        retries=request.retries,
-        retry_failed=retry_failed,
-        typed=request.typed,
-    )
 
 
 def run_search(
@@ -73,7 +40,7 @@ def run_search(
         _show(search, trials, table, as_json=as_json)
         return 0
     if not dry_run:
-        once_trusted(lambda: _check(search), trust=trust)
+        once_trusted(lambda: check_search(search), trust=trust)
     say_search(search, trials)
     states = expected_states(search, table.states(trials))
     expected = estimate(table.plan(states), states)
@@ -101,13 +68,6 @@ def run_search(
     if any(one.trial.state is TrialState.OPEN for one in trials):
         return 4
     return 1 if record.failed or any(one.trial.state is TrialState.FAILED for one in trials) else 0
-
-
-def _check(search: Search) -> None:
-    """Raise UserError if a trial could not be started here."""
-    search.request.require_trust(search.base)
-    start.require_data(search.base)
-    start.pool_for(search.request.takes, search.request.gpus or "auto", search.base.preset.run.device)
 
 
 def _report(search: Search, *, as_json: bool) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.sweep.driving import driver_of
@@ -20,22 +19,17 @@ from rbp_tui.cli.sweep.text import sweep_table
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
+from rbp_tui.text.sweep.search import NOT_HELD_OUT, chosen_by, objective_text, range_text, search_text
 
 
 def say_search(search: Search, trials: Sequence[TrialRuns]) -> None:
     """What is searched, with a warning if the test set decides, and how it stands."""
-    seeds = f"{'seed' if len(search.seeds) == 1 else 'seeds'} {', '.join(map(str, search.seeds))}"
-    pruner = f", pruned by {search.space.pruner}" if search.space.pruner else ""
-    say("[bold]{}[/]: {} with {}{}", search.name, fmt.counted(search.trials, "trial"), seeds, pruner)
+    say("[bold]{}[/]: {}", search.name, search_text(search))
     for setting in search.space.settings:
-        say("  {}", _setting_text(setting))
-    where = "held-out data" if search.held_out else "the test set"
-    say("  looks for the highest top-1 of the {} epoch, on {}", search.objective, where)
+        say("  {}", range_text(setting))
+    say("  {}", objective_text(search))
     if not search.held_out:
-        say(
-            "  [yellow]there is no held-out split: the search chooses by the test set, so its best result there is too "
-            "good to be reported; train.validation_split=0.1 holds data out[/]"
-        )
+        say("  [yellow]{}[/]", NOT_HELD_OUT)
     if trials:
         say("  {}", ", ".join(f"{count} {state}" for state, count in counts_of(trials).items()))
 
@@ -54,7 +48,7 @@ def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, s
     if best is not None:
         words = [inside_a_run(word) for word in words_of(search.space, best.trial.values)]
         say("  best of {}: trial {}, {}", completed, best.trial.number, one_line(shlex.join(words)))
-        say("  its {} top-1 on {}: {} %", search.objective, _where(search), fmt.percent(best.trial.score))
+        say("  its {} top-1 on {}: {} %", search.objective, chosen_by(search), fmt.percent(best.trial.score))
     shares = importance(search.space, [one.trial for one in trials])
     if shares:
         say("  importance: {} (PED-ANOVA over {} completed trials)", _importance_text(shares), completed)
@@ -87,18 +81,5 @@ def trial_line(one: TrialRuns, search: Search) -> str:
     return f"trial {one.trial.number}: {words}: {one.trial.state}{why}"
 
 
-def _where(search: Search) -> str:
-    return "held-out data" if search.held_out else "the test set"
-
-
 def _importance_text(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{setting_heading(key)} {100 * share:.0f} %" for key, share in shares.items())
-
-
-def _setting_text(setting: Drawn) -> str:
-    """As `lr: 0.01 to 0.5, by its logarithm`."""
-    name = setting_heading(setting.key)
-    if setting.choices:
-        return f"{name}: {', '.join(map(inside_a_run, setting.choices))}"
-    low, high = (setting.word_of(end).partition("=")[2] for end in (setting.low, setting.high))
-    return f"{name}: {low} to {high}{', whole numbers' if setting.whole else ''}{', by its logarithm' * setting.log}"
