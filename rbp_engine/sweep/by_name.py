@@ -48,7 +48,7 @@ class SweepRuns:
         number to several trials, all are numbered anew.
         """
         members = [one for one in map(self._member, self._named(name, records)) if one is not None]
-        keys = differing_settings(one.record for one in members)
+        keys = [key for key in differing_settings(one.record for one in members) if key != "run.seed"]
         groups: dict[tuple[int, str, tuple[str, ...]], list[_Member]] = {}
         for one in members:
             words = tuple(_word(key, settings_of(one.record).get(key)) for key in keys)

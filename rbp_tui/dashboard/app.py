@@ -7,7 +7,7 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -36,6 +36,7 @@ from rbp_tui.dashboard.jump import Jump, places
 from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
+from rbp_tui.dashboard.launch.sweep import TypedSweep, typed_sweep
 from rbp_tui.dashboard.messages import (
     CompareRuns,
     HostSeen,
@@ -46,6 +47,8 @@ from rbp_tui.dashboard.messages import (
     RunAgain,
     RunSeen,
     RunsListed,
+    SweepOfPreset,
+    SweepOfRun,
     TrendsRead,
 )
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
@@ -57,6 +60,8 @@ from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.since_last_visit import since_you_left
 from rbp_tui.dashboard.screen_base import ChartScreen, DashboardScreen
 from rbp_tui.dashboard.session import Session
+from rbp_tui.dashboard.sweep.board import SweepSource
+from rbp_tui.dashboard.sweep.screen import SweepScreen
 from rbp_tui.dashboard.system.screen import SystemScreen
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
 
@@ -256,12 +261,66 @@ class Dashboard(App[None]):
     async def _launch(self, form: LaunchForm) -> None:
         if any(isinstance(screen, LaunchForm) for screen in self.screen_stack):  # two quick Enters
             return
-        if run_ids := await self.push_screen_wait(form):
-            self.open_run(run_ids[0])
-            if len(run_ids) > 1:
-                self.notify(
-                    f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5, markup=False
-                )
+        launched = await self.push_screen_wait(form)
+        if launched is None:
+            return
+        if launched.sweep is not None:
+            await self._show_typed_sweep(launched.sweep)
+            if launched.sweep.plan is not None:
+                count = len(launched.runs)
+                self.notify(f"{count} runs train or wait for devices" if count else "nothing is missing", timeout=5)
+            return
+        self.open_run(launched.runs[0])
+        if len(launched.runs) > 1:
+            self.notify(
+                f"{len(launched.runs)} runs, one for each seed; they wait for free devices", timeout=5, markup=False
+            )
+
+    async def _show_typed_sweep(self, sweep: TypedSweep) -> None:
+        await self.show_sweep(
+            SweepSource(sweep.name, sweep.plan, sweep.search), partial(self._launch_sweep, sweep.typed)
+        )
+
+    async def show_sweep(self, source: SweepSource, launch: Callable[[], object] | None = None) -> None:
+        """Show the table of a sweep, over that of the runs."""
+        await self.switch_mode("runs")
+        while isinstance(self.screen, SweepScreen):
+            await self.pop_screen()
+        await self.push_screen(SweepScreen(self.session, source, launch))
+
+    @work
+    async def _launch_sweep(self, typed: TypedRequest) -> None:
+        await self._launch(LaunchForm(typed, self.session))
+
+    @on(SweepOfRun)
+    @work(exclusive=True, group="sweep")
+    async def _sweep_of_run(self, message: SweepOfRun) -> None:
+        record = self.session.record_of(message.run_id)
+        sweep = None if record is None else await asyncio.to_thread(self.session.sweeps.sweep_of, record)
+        if sweep is None:
+            self.notify(
+                f"{message.run_id} belongs to no sweep. In the launch form T=2,4,6 makes one.", timeout=6, markup=False
+            )
+        else:
+            await self.show_sweep(SweepSource(sweep.name))
+
+    @on(SweepOfPreset)
+    @work(exclusive=True, group="sweep")
+    async def _sweep_of_preset(self, message: SweepOfPreset) -> None:
+        typed = TypedRequest(message.path, message.name, self.session.runs, sweep="yes")
+        try:
+            sweep = await asyncio.to_thread(typed_sweep, typed)
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=10, markup=False)
+        else:
+            await self._show_typed_sweep(sweep)
+
+    async def action_switch_mode(self, mode: str) -> None:
+        """Show a screen; if the table of a sweep lies over it, the screen itself."""
+        if mode == self.current_mode and isinstance(self.screen, SweepScreen):
+            self.screen.dismiss()
+        else:
+            await super().action_switch_mode(mode)
 
     def action_command_palette(self) -> None:
         """Find an action, a run or a preset by name."""

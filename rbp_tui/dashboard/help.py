@@ -22,6 +22,7 @@ TASKS: dict[str, tuple[str, ...]] = {
         *("network.tab", "network.tab_back", "network.zoom"),
         *("compare.hide", "compare.each_run", "compare.curve", "compare.axis", "compare.zoom", "compare.pin"),
         "compare.equal_cost",
+        *("sweep.sort_next", "sweep.sort_back", "sweep.turn", "sweep.back"),
         *("presets.diff", "presets.toml", "presets.network", "presets.runs", "presets.filter", "presets.clear"),
     ),
     "Charts": ("chart.",),
@@ -30,7 +31,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "Move": (
         *("runs.first", "runs.last", "compare.previous", "compare.next", "compare.page_up", "compare.page_down"),
         *("monitor.seed", "monitor.seed_back", "monitor.previous", "monitor.next"),
-        *("network.previous", "network.next"),
+        *("network.previous", "network.next", "sweep.first", "sweep.last"),
         "jump",
     ),
     "Everywhere": ("screen.", "export", "help", "help.", "leave"),
@@ -40,6 +41,7 @@ HERE = {
     "runs": "Runs: those that are marked, or the one under the cursor",
     "monitor": "This run",
     "compare": "The chosen row",
+    "sweep": "The rows that are marked, or the one under the cursor",
     "presets": "The preset under the cursor",
     "system": "The run under the cursor",
     "network": "Replay",
@@ -70,6 +72,10 @@ TIPS: dict[str, tuple[str, str]] = {
     "presets": (
         "Enter opens the launch form; nothing is started before you confirm it there.",
         "Presets that come with rbp are not changed: e edits a copy under a name of your own.",
+    ),
+    "sweep": (
+        "A result is the mean ± deviation over the seeds that are done; rows with more of them come first.",
+        "The same sweep goes on after any interruption: it trains only what is missing.",
     ),
     "system": (
         "The list has every process of a run on this machine, also of other runs directories.",
@@ -165,6 +171,7 @@ def pane_name(pane: Widget, keys: Iterable[ActiveBinding]) -> str:
         "log": "Log",
         "runs": "Table of runs",
         "presets": "List of presets",
+        "sweep": "Table of a sweep",
         "layers": "Table of layers",
     }
     if first in kinds:

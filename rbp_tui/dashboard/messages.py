@@ -82,6 +82,21 @@ class PresetFromRun(Message):
 
 
 @dataclass
+class SweepOfRun(Message):
+    """Show the table of the sweep that a run belongs to."""
+
+    run_id: str
+
+
+@dataclass
+class SweepOfPreset(Message):
+    """Show the table of the sweep that a preset has."""
+
+    path: Path
+    name: str
+
+
+@dataclass
 class LaunchPreset(Message):
     """Open the launch form for a preset; nothing is created before it is confirmed. `measure`: its cost at once."""
 

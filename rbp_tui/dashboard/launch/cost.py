@@ -13,6 +13,7 @@ from rbp_engine.bench.cost import Cost, predict_cost
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset
 from rbp_tui.dashboard.launch.request import TypedRequest
+from rbp_tui.dashboard.launch.sweep import is_sweep, sweep_cost
 from rbp_tui.text import format as fmt
 from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, one_process_note, what_fits
 
@@ -57,6 +58,8 @@ def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
     """The cost of a launch in words, or the reason why there is none; `given_up` is polled while it is measured."""
     try:
         # The data need not be here, and other runs do not matter: only the settings must be valid.
+        if is_sweep(typed):
+            return sweep_cost(typed, given_up)
         request = typed.request()
         presets = request.load_each()
         for loaded in presets:

@@ -22,13 +22,22 @@ from rbp_engine.preset.search import shared_presets_problem
 from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
+from rbp_engine.sweep.states import Identities
 from rbp_tui.dashboard.answered import Dialog
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.request import TypedRequest, warnings
+from rbp_tui.dashboard.launch.sweep import (
+    TypedSweep,
+    is_sweep,
+    offer_of,
+    start_sweep,
+    sweep_verdict,
+    typed_sweep,
+)
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.setting_words import complete, complete_pair, completions, help_on_word, last_word
+from rbp_tui.text.setting_words import complete, complete_pair, completions, help_on_word, last_word, pair_completions
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -88,9 +97,12 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     """The fields below the settings; `usual` is the preset or run without changes."""
     run = usual.preset.run if usual else None
     seed, device = (run.seed, run.device) if run else (1, "auto")
+    own = usual.sweep.seeds if usual and usual.sweep else ()
+    also = f"its sweep: {','.join(map(str, own))}" if own else ""
     return (
-        FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; a run for each"),
+        FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; {also or 'a run for each'}"),
         FormField("pair", "pair", "T=2,4", "a run for each value and seed"),
+        FormField("sweep", "sweep", "20", offer_of(usual.sweep if usual else None)),
         FormField("device", "device", "cpu", f"{device} when empty"),
         FormField("processes", "processes", "2", "1 when empty; they share each batch"),
         FormField("gpus", "gpus", "0,1", "waits for a free one; or auto, none"),
@@ -100,8 +112,10 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     )
 
 
-def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
+def verdict_text(typed: TypedRequest, records: Sequence[RunRecord], identities: Identities) -> Text:
     """The exact command with warnings, or all errors."""
+    if is_sweep(typed):
+        return sweep_verdict(typed, records, identities)
     text = Text()
     try:
         request = typed.request()
@@ -118,8 +132,23 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     return text
 
 
-class LaunchForm(Dialog[list[str]]):
-    """Enter launches and returns the ids of the runs; nothing is created before. Escape returns none."""
+@dataclass(frozen=True)
+class Launched:
+    """What a form has started: the ids of the runs that are live, and the sweep that they belong to, if any."""
+
+    runs: list[str]
+    sweep: TypedSweep | None = None
+
+
+def _start(typed: TypedRequest) -> Launched:
+    if is_sweep(typed):
+        found, runs = start_sweep(typed)
+        return Launched(runs, found)
+    return Launched([run.id for run in start.start_runs(typed.request()).runs])
+
+
+class LaunchForm(Dialog[Launched]):
+    """Enter launches and returns what was started; nothing is created before. Escape returns none."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -145,7 +174,9 @@ class LaunchForm(Dialog[list[str]]):
                 yield Static(Text(f"{verb} {one_line(self.start.name)}\n", style="bold"))
                 with Horizontal(classes="row first"):
                     yield Label("settings", classes="name")
-                    yield CompletingInput(self.start.overrides, "overrides", "T=6 lr=0.05", self._completed)
+                    yield CompletingInput(
+                        self.start.overrides, "overrides", "T=6 lr=0.05; a sweep: T=2,4,6", self._completed
+                    )
                 yield Static(id="verdict")
                 yield Static(id="offered")
                 for field in fields_of_form(usual):
@@ -174,6 +205,9 @@ class LaunchForm(Dialog[list[str]]):
         )
 
     def _completed(self, words: str) -> str:
+        word = last_word(words)
+        if "," in word:
+            return words.removesuffix(word) + complete_pair(word)
         return complete(words, self._preset)
 
     def _usual(self) -> LoadedPreset | None:
@@ -211,16 +245,16 @@ class LaunchForm(Dialog[list[str]]):
         typed, verdict = self.typed, self.query_one("#verdict", Static)  # afterwards the form may be closing
         await asyncio.sleep(pause_s)
         # In a thread, since reading presets and querying the GPU driver takes time.
-        verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records))
+        verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records, self.session.identities))
 
-    @on(Input.Changed, "#overrides, #pair, #device, #processes")
+    @on(Input.Changed, "#overrides, #seeds, #pair, #sweep, #device, #processes")
     def _forget_cost(self) -> None:
         self.query_one(LaunchCost).forget()
 
     def _offer(self) -> None:
         """Show completions and the meaning of the word being typed."""
         word = last_word(self.query_one("#overrides", Input).value)
-        found = completions(word, self._preset) if word else []
+        found = [] if not word else pair_completions(word) if "," in word else completions(word, self._preset)
         lines = [Text("  ".join(found[:SHOWN_COMPLETIONS]), no_wrap=True, overflow="ellipsis")] if found else []
         lines.append(Text(help_on_word(word)))
         self.query_one("#offered", Static).update(Group(*lines))
@@ -235,13 +269,15 @@ class LaunchForm(Dialog[list[str]]):
 
     @work
     async def _launch(self, typed: TypedRequest) -> None:
+        if is_sweep(typed):
+            self.query_one("#verdict", Static).update(Text("starting the sweep…", style="dim"))
         try:
-            started = await asyncio.to_thread(lambda: start.start_runs(typed.request()))
+            launched = await asyncio.to_thread(_start, typed)
         except UserError as error:
             self.launching = False
             self.query_one("#verdict", Static).update(Text(str(error), style="red"))
         else:
-            self.dismiss([run.id for run in started.runs])  # not awaited: it ends the screen that this runs for
+            self.dismiss(launched)  # not awaited: it ends the screen that this runs for
 
     def action_cost(self) -> None:
         """Measure what one process with these settings takes, in memory and time."""
@@ -250,7 +286,8 @@ class LaunchForm(Dialog[list[str]]):
     def action_copy(self) -> None:
         """Copy the command to the clipboard."""
         try:
-            command = shlex.join(self.typed.request().typed)
+            typed = self.typed
+            command = shlex.join(typed_sweep(typed).command if is_sweep(typed) else typed.request().typed)
         except UserError as error:
             self.notify(str(error), severity="error", markup=False)
             return

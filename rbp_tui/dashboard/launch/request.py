@@ -35,6 +35,7 @@ class TypedRequest:
     overrides: str = ""
     seeds: str = ""
     pair: str = ""
+    sweep: str = ""
     device: str = ""
     processes: str = ""
     gpus: str = ""

@@ -8,7 +8,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain
+from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
@@ -16,7 +16,7 @@ from rbp_tui.dashboard.run_control import RunControlScreen
 from rbp_tui.dashboard.session import Session
 
 AXES = ("epoch", "step", "time")
-NEED_A_RUN = ("again", "preset", "find", "compare", "pin", "tag", "note", "axis")
+NEED_A_RUN = ("again", "sweep", "preset", "find", "compare", "pin", "tag", "note", "axis")
 
 
 class MonitorActions(RunControlScreen, OpenedRunScreen):
@@ -28,6 +28,7 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
         Binding("r", "resume", "resume", id="monitor.resume"),
         Binding("C", "again", "run again, changed", id="monitor.again", show=False),
         Binding("P", "preset", "make a preset of it", id="monitor.preset", show=False),
+        Binding("w", "sweep", "sweep", id="monitor.sweep", tooltip="the table of the sweep it belongs to", show=False),
         Binding("T", "traceback", "traceback", id="monitor.traceback"),
         Binding("slash", "find", "find", id="monitor.find", key_display="/"),
         Binding("m", "rank(1)", "rank", id="monitor.rank"),
@@ -117,6 +118,10 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
     def action_again(self) -> None:
         """Launch another run with its settings, changed."""
         self.post_message(RunAgain(self.run.id))
+
+    def action_sweep(self) -> None:
+        """Show the table of the sweep that the run belongs to."""
+        self.post_message(SweepOfRun(self.run.id))
 
     def action_preset(self) -> None:
         """Write its settings as a preset, and edit that."""

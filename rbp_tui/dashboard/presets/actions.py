@@ -19,7 +19,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.dialogs import Choice
-from rbp_tui.dashboard.messages import LaunchPreset
+from rbp_tui.dashboard.messages import LaunchPreset, SweepOfPreset
 from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
 from rbp_tui.dashboard.presets.editor import EditorScreen
@@ -40,6 +40,7 @@ class PresetActions(DashboardScreen):
         Binding("E", "outside", "edit in $EDITOR", id="presets.outside", show=False),
         Binding("n", "new", "new", id="presets.new"),
         Binding("c", "clone", "clone", id="presets.clone"),
+        Binding("w", "sweep", "sweep", id="presets.sweep", tooltip="the table of its sweep", show=False),
         Binding("b", "measure", "measure the cost", id="presets.measure", show=False),
         Binding("y", "copy", "copy the command", id="presets.copy", show=False),
     ]
@@ -76,6 +77,14 @@ class PresetActions(DashboardScreen):
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
             self.post_message(LaunchPreset(entry.path, entry.name, measure))
+
+    def action_sweep(self) -> None:
+        """Show the table of the sweep that the preset has."""
+        entry = self.current
+        if entry is not None and entry.problem_count:
+            self._warn(f"{entry.name} cannot be trained as it is; e edits it")
+        elif entry is not None:
+            self.post_message(SweepOfPreset(entry.path, entry.name))
 
     def action_copy(self) -> None:
         """Copy the command that trains the preset."""

@@ -11,7 +11,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask
-from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain
+from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
 from rbp_tui.dashboard.run_control import count, named
 from rbp_tui.dashboard.runs.elsewhere import only_there
 from rbp_tui.dashboard.runs.queue_actions import QueueActions
@@ -28,6 +28,7 @@ class RunActions(QueueActions):
         Binding("space", "mark", "mark", id="runs.mark"),
         Binding("a", "mark_all", "mark all", id="runs.mark_all", show=False),
         Binding("c", "compare", "compare", id="runs.compare"),
+        Binding("w", "sweep", "sweep", id="runs.sweep", tooltip="the table of the sweep it belongs to", show=False),
         Binding("s", "stop", "stop", id="runs.stop"),
         Binding("k", "kill", "kill", id="runs.kill", show=False),
         Binding("r", "resume", "resume", id="runs.resume"),
@@ -131,6 +132,11 @@ class RunActions(QueueActions):
         """Launch another run with the settings of the one under the cursor, changed."""
         for run_id in self._one_under_cursor():
             self.post_message(RunAgain(run_id))
+
+    def action_sweep(self) -> None:
+        """Show the table of the sweep that the run under the cursor belongs to."""
+        for run_id in self._one_under_cursor():
+            self.post_message(SweepOfRun(run_id))
 
     def action_preset(self) -> None:
         """Write the settings of the run under the cursor as a preset, and edit that."""

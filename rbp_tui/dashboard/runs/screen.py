@@ -36,6 +36,7 @@ EDGE = 3
 OF_ROWS = frozenset(
     {
         "compare",
+        "sweep",
         "again",
         "preset",
         "stop",

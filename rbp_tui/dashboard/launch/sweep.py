@@ -1,0 +1,231 @@
+"""The launch form's fields as a sweep: several values of settings, a range, or what the preset itself varies."""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from rich.text import Text
+
+from rbp_engine.bench.sweep_cost import estimate_rest, measure_prices
+from rbp_engine.data.catalog import DataMissing
+from rbp_engine.errors import UserError
+from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
+from rbp_engine.preset.sweep.varied import key_of
+from rbp_engine.run.request import LaunchRequest, parse_seeds
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.sweep.driving import start_driver
+from rbp_engine.sweep.outcome import SearchTable, expected_states
+from rbp_engine.sweep.plan import SweepPlan, plan_sweep
+from rbp_engine.sweep.search import Search, SearchRequest, check_search, plan_search, search_request
+from rbp_engine.sweep.start import check, start_points
+from rbp_engine.sweep.states import Identities, states_among, states_of
+from rbp_engine.sweep.trials import TrialReader
+from rbp_engine.sweep.words import parse_words, varies
+from rbp_tui.dashboard.launch.request import TypedRequest
+from rbp_tui.text import format as fmt
+from rbp_tui.text.presence_text import presence_text
+from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.sweep.plan import cost_text_of, failed_count, plan_text, standings_text
+from rbp_tui.text.sweep.search import NOT_HELD_OUT, objective_text, range_text, search_text
+
+#: In the field: the sweep of the preset, or of the settings.
+YES = "yes"
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True)
+class SweepField:
+    """What the field `sweep` says: to draw so many times from the ranges, or to search with so many trials."""
+
+    search: str = ""
+    trials: int | None = None
+
+
+@dataclass(frozen=True)
+class TypedSweep:
+    """A sweep that can be started: a plan of all its runs, or a search, which chooses them as it goes."""
+
+    typed: TypedRequest
+    command: tuple[str, ...]
+    plan: SweepPlan | None = None
+    search: Search | None = None
+    search_request: SearchRequest | None = None
+
+    @property
+    def name(self) -> str:
+        """What its runs are found by."""
+        return self.search.name if self.search else self.plan.name if self.plan else ""
+
+
+def parse_sweep_field(text: str) -> SweepField:
+    """The field as typed: `yes`, `20`, `tpe` or `tpe 20`. Raises UserError."""
+    words = text.split()
+    search = words.pop(0) if words and words[0] in SEARCHES else ""
+    if words == [YES] and not search:
+        words = []
+    if len(words) > 1 or not all(re.fullmatch("[1-9][0-9]{0,3}", word) for word in words):
+        raise UserError(
+            f"sweep: expected {YES}, a number of draws as 20, or a search as {SEARCHES[0]} 20; got '{text.strip()}'"
+        )
+    return SweepField(search, int(words[0]) if words else None)
+
+
+def is_sweep(typed: TypedRequest) -> bool:
+    """Whether the fields ask for a sweep, right or wrong."""
+    try:
+        words = shlex.split(typed.overrides)
+    except ValueError:
+        words = []
+    return bool(typed.sweep.strip()) or any(map(varies, words))
+
+
+def typed_sweep(typed: TypedRequest) -> TypedSweep:
+    """Parse the fields as a sweep. Raises UserError with all that is wrong with them."""
+    problems: list[str] = []
+
+    def tried(parse: Callable[[], Parsed]) -> Parsed | None:
+        try:
+            return parse()
+        except UserError as error:
+            problems.append(str(error))
+            return None
+
+    if typed.pair.strip():
+        problems.append("pair: a sweep has none; type its setting among the settings, as T=2,4")
+    if typed.run_id.strip():
+        problems.append("run id: it names one run, and a sweep makes several")
+    seeds = tried(lambda: parse_seeds(typed.seeds)) if typed.seeds.strip() else ()
+    field = tried(lambda: parse_sweep_field(typed.sweep))
+    base = tried(replace(typed, pair="", run_id="", sweep="", seeds="").request)
+    found = None
+    if base is not None and field is not None and seeds is not None:
+        found = tried(lambda: _sweep_of(typed, base, field, seeds))
+    elif base is not None:
+        tried(lambda: parse_words(base.overrides))
+    if problems or found is None:
+        raise UserError("\n".join(problems))
+    return found
+
+
+def _sweep_of(typed: TypedRequest, base: LaunchRequest, field: SweepField, seeds: tuple[int, ...]) -> TypedSweep:
+    words = parse_words(base.overrides)
+    request = replace(base, overrides=(), seeds=seeds)
+    section = replace(request, overrides=words.fixed, seeds=()).load().sweep or SweepSection()
+    searches = bool(field.search or (section.search and field.trials is None))
+    if not searches and words.drawn and not (field.trials or section.trials):
+        name = words.drawn[0].name
+        raise UserError(f"sweep: {name} has a range; say how often to draw from it, as 20, or {SEARCHES[0]} to search")
+    if not searches and field.trials and not (words.drawn or section.drawn):
+        raise UserError(f"sweep: {field.trials} draws, but no setting has a range to draw from, as lr=0.01..0.5:log")
+    if not (searches or words.varied or words.drawn or section != SweepSection()):
+        raise UserError("sweep: nothing varies; give a setting several values, as T=2,4, or a range, as lr=0.01..0.5")
+    options = {
+        "--seeds": ",".join(map(str, seeds)),
+        "--search": field.search,
+        ("--trials" if searches else "--random"): field.trials,
+    }
+    command = _command(request, base.overrides, [str(word) for item in options.items() if item[1] for word in item])
+    request = replace(request, typed=command)
+    if not searches:
+        return TypedSweep(typed, command, plan=plan_sweep(request, words, trials=field.trials))
+    asked = search_request(request, base.overrides, search=field.search, trials=field.trials)
+    return TypedSweep(typed, command, search=plan_search(asked), search_request=asked)
+
+
+def _command(request: LaunchRequest, words: Sequence[str], options: Sequence[str]) -> tuple[str, ...]:
+    """The command in a shell that starts the same sweep."""
+    bare = replace(request, seeds=(), overrides=(), priority=None)
+    rest = bare.command[2 + len(bare.words) :]
+    return ("rbp", "sweep", *bare.words, *words, *options, *rest, "--detach")
+
+
+def start_sweep(typed: TypedRequest) -> tuple[TypedSweep, list[str]]:
+    """Start what is missing of a sweep, and resume what was stopped; returns it, and the ids of its runs that are live.
+
+    A search goes on by itself, so that it returns none. Raises UserError.
+    """
+    found = typed_sweep(typed)
+    if found.search is not None and found.search_request is not None:
+        check_search(found.search)
+        start_driver(found.search_request, found.search)
+        return found, []
+    assert found.plan is not None
+    check(found.plan)
+    return found, [run.id for run in start_points(found.plan, states_of(found.plan))]
+
+
+def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord], identities: Identities) -> Text:
+    """How many runs a sweep has, how many of them are done, and the exact command; or all errors."""
+    text = Text()
+    try:
+        found = typed_sweep(typed)
+        if found.search is not None:
+            check_search(found.search)
+            _describe_search(text, found.search, records)
+        elif found.plan is not None:
+            check(found.plan)
+            states = states_among(found.plan, records, identities)
+            text.append(f"{plan_text(found.plan)}\n{standings_text(states)}\n")
+            if failed := failed_count(states):
+                text.append(f"⚠ {fmt.counted(failed, 'failed run')}: they are not started again\n", style="yellow")
+        text.append(shlex.join(found.command), style="bold")
+    except DataMissing as error:
+        text.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
+    except UserError as error:
+        text.append(str(error), style="red")
+    return text
+
+
+def _describe_search(text: Text, search: Search, records: Sequence[RunRecord]) -> None:
+    there = {record.run.id for record in records}
+    begun = sum(
+        any(search.run_of(trial, seed).id in there for seed in search.seeds) for trial in range(1, search.trials + 1)
+    )
+    text.append(f"{search_text(search)}{f', {begun} begun' if begun else ''}\n")
+    text.append(f"{'; '.join(map(range_text, search.space.settings))}; {objective_text(search)}\n")
+    if not search.held_out:
+        text.append(f"⚠ {NOT_HELD_OUT}\n", style="yellow")
+
+
+def sweep_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
+    """What the rest of a sweep takes; it is measured where no run tells. Raises UserError."""
+    found = typed_sweep(typed)
+    problems: list[str] = []
+    if found.search is not None:
+        table = SearchTable(found.search)
+        states = expected_states(found.search, table.states(TrialReader(found.search).read()))
+        plan, pruned = table.plan(states), bool(found.search.space.pruner)
+        found.search.request.require_trust(found.search.base)
+    else:
+        assert found.plan is not None
+        plan, states, pruned = found.plan, states_of(found.plan), False
+        for points in plan.trials.values():
+            plan.request.require_trust(points[0].loaded)
+    measure = partial(measure_prices, on_problem=problems.append, cancelled=given_up)
+    expected = estimate_rest(plan, states, measure)
+    text = Text(f"{found.name}: what is left of {fmt.counted(len(states), 'run')}", style="bold")
+    if expected is not None:
+        text.append("\n" + "\n".join(cost_text_of(expected, at_most=pruned)), "not bold")
+    elif not problems:
+        text.append("\nnothing is left to train", "not bold")
+    for problem in dict.fromkeys(problems):
+        text.append("\n✗ ", style="red").append(problem, style="not bold")
+    return text
+
+
+def offer_of(section: SweepSection | None) -> str:
+    """What the field `sweep` does for a preset, in a few words."""
+    if section is None:
+        return f"draws of ranges, or {SEARCHES[0]} 20 to search"
+    if section.search:
+        return f"{YES}: its own search by {section.search}"
+    return f"{YES}: the preset's own, of {', '.join(map(setting_heading, _varied_by(section)))}"
+
+
+def _varied_by(section: SweepSection) -> list[str]:
+    listed = (key_of(word) for words in section.listed for word in words)
+    grid, drawn = (one.key for one in section.grid), (one.key for one in section.drawn)
+    return list(dict.fromkeys([*grid, *listed, *drawn]))

@@ -1,0 +1,107 @@
+"""What the table of a sweep shows, made from the records that the dashboard has anyway."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rbp_engine.errors import UserError
+from rbp_engine.printable import one_line
+from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.sweep.by_name import SweepRuns
+from rbp_engine.sweep.driving import driver_of
+from rbp_engine.sweep.plan import SweepPlan
+from rbp_engine.sweep.search import Search
+from rbp_engine.sweep.states import Identities, PointState, Standing, states_among
+from rbp_tui.text.sweep.plan import plan_text, standings_text
+from rbp_tui.text.sweep.search import search_text
+
+
+@dataclass(frozen=True)
+class SweepSource:
+    """What is known of a sweep: its plan, or its search, or only the name that its runs carry."""
+
+    name: str
+    plan: SweepPlan | None = None
+    search: Search | None = None
+
+
+@dataclass(frozen=True)
+class SweepBoard:
+    """A sweep as of a moment: its rows by trial, what it is, and how it stands.
+
+    `driver` says what the process that drives a search does, or how that has ended; `problem` why nothing can be shown.
+    """
+
+    rows: Mapping[int, SweepRow] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    best: int | None = None
+    about: str = ""
+    standings: str = ""
+    driver: str = ""
+    problem: str = ""
+
+
+def read_board(
+    source: SweepSource, runs: Path, records: Sequence[RunRecord], sweeps: SweepRuns, identities: Identities
+) -> SweepBoard:
+    """The sweep among the records of all runs. Of their files it reads what it has not read before."""
+    try:
+        if source.plan is not None:
+            plan, states = source.plan, states_among(source.plan, records, identities)
+        else:
+            plan, states = sweeps.read(source.name, runs, records)
+    except UserError as error:
+        return SweepBoard(problem=str(error))
+    rows = _in_words(plan, states)
+    driver = "" if source.search is None else _driver_text(source.search)
+    if not rows:
+        about = "" if source.search is None else search_text(source.search)
+        return SweepBoard(about=about, driver=driver)
+    found = _best(rows, source.search)
+    best = None if found is None else found.trial
+    by_trial = {row.trial: row for row in rows}
+    about = plan_text(plan) if source.search is None else f"{len(rows)} of {search_text(source.search)}"
+    return SweepBoard(by_trial, plan.keys, best, about, standings_text(states), driver)
+
+
+def _in_words(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
+    """The rows; values may be anybody's text."""
+    rows = sweep_rows(plan, states)
+    return [replace(row, values={key: one_line(value) for key, value in row.values.items()}) for row in rows]
+
+
+def _best(rows: Sequence[SweepRow], search: Search | None) -> SweepRow | None:
+    """The best row: of a search by what that looks for."""
+    if search is None or search.objective == "last":
+        return best_row(rows)
+    done = [row for row in rows if row.best]
+    return max(done, key=lambda row: (row.done, row.best.mean if row.best else 0.0), default=None)
+
+
+def _driver_text(search: Search) -> str:
+    record = driver_of(search)
+    if record is None:
+        return ""
+    if record.alive:
+        return f"it goes on, in process {record.pid}"
+    return str(record.ended) or "the process that drives it was killed"
+
+
+def live_of(row: SweepRow) -> list[RunRecord]:
+    """The live runs of a row."""
+    return [record for record in row.records if record.verdict.live]
+
+
+def resumable_of(row: SweepRow) -> list[RunRecord]:
+    """The runs of a row that can go on."""
+    return [
+        state.record
+        for state in row.states
+        if state.record is not None
+        and (state.standing is Standing.RESUMABLE or (state.standing is Standing.FAILED and _resumable(state.record)))
+    ]
+
+
+def _resumable(record: RunRecord) -> bool:
+    return record.verdict.resumable

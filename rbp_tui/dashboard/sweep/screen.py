@@ -1,0 +1,271 @@
+"""The sweep screen: what a sweep is, the table that fills while it runs, and the runs of the row under the cursor."""
+
+import asyncio
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import DataTable, Static
+
+from rbp_engine.printable import one_line
+from rbp_engine.report.sweep_table import SweepRow
+from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.key_bar import KeyBar
+from rbp_tui.dashboard.messages import CompareRuns, OpenRun
+from rbp_tui.dashboard.run_control import RunControlScreen
+from rbp_tui.dashboard.screen_base import TopBar
+from rbp_tui.dashboard.session import Session
+from rbp_tui.dashboard.sweep.board import SweepBoard, SweepSource, live_of, read_board, resumable_of
+from rbp_tui.dashboard.sweep.table import SweepOrder, SweepTable
+from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.run_text import SIGNS, STYLES
+from rbp_tui.text.sweep.table import legend
+
+# What the process that drives a search does is in a file that no run changes.
+LOOK_AT_DRIVER_EVERY_S = 2.0
+OF_ROWS = frozenset({"mark", "compare", "sort_by_next", "turn"})
+
+
+class SweepScreen(RunControlScreen):
+    """Follows a sweep. It lies over the table of runs, to which Escape goes back."""
+
+    NAME = "sweep"
+    AUTO_FOCUS = "SweepTable"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "mark", id="sweep.mark"),
+        Binding("c", "compare", "compare", id="sweep.compare", tooltip="compare the marked rows, or all of them"),
+        Binding("l", "launch", "launch", id="sweep.launch", tooltip="launch what is missing, after the form"),
+        Binding("s", "stop", "stop", id="sweep.stop"),
+        Binding("r", "resume", "resume", id="sweep.resume"),
+        Binding("greater_than_sign", "sort_by_next(1)", "sort by the next column", id="sweep.sort_next", show=False),
+        Binding("less_than_sign", "sort_by_next(-1)", "sort by the column before", id="sweep.sort_back", show=False),
+        Binding("o", "turn", "reverse the order", id="sweep.turn", show=False),
+        Binding("escape", "back", "back", id="sweep.back", tooltip="take the marks away, then go back"),
+    ]
+
+    def __init__(self, session: Session, source: SweepSource, launch: Callable[[], object] | None = None) -> None:
+        """`launch` opens the form for what is missing, None if the sweep is known only by its runs."""
+        super().__init__(session)
+        self.source = source
+        self.launch = launch
+        self.board = SweepBoard()
+        self.order = SweepOrder()
+        self.marked: set[int] = set()
+        self._read = self._reading = self._stale = False
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Line(id="about")
+        yield Line(id="standings")
+        yield SweepTable()
+        yield Static(id="empty", markup=False)
+        yield Line(id="detail", wraps=True)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one(SweepTable).display = False
+        self.show_board()
+        if self.source.search is not None:
+            self.set_interval(LOOK_AT_DRIVER_EVERY_S, self.read_again)
+
+    def on_resize(self) -> None:
+        self.show_board()
+
+    def runs_changed(self) -> None:
+        for bar in self.query(TopBar):
+            bar.show("runs", len(self.session.live))
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Read the sweep again, in a thread: of runs that are new it reads files."""
+        self._stale = self._reading
+        if not self._reading and self.session.listed:
+            self._reading = True
+            self._read_board()
+
+    @work(group="board")
+    async def _read_board(self) -> None:
+        session = self.session
+        self.board = await asyncio.to_thread(
+            read_board, self.source, session.runs, session.records, session.sweeps, session.identities
+        )
+        self._reading, self._read = False, True
+        self.marked &= set(self.board.rows)
+        self.show_board()
+        self.refresh_bindings()
+        if self._stale:
+            self.read_again()
+
+    def show_board(self) -> None:
+        """Draw everything from the board."""
+        board, table = self.board, self.query_one(SweepTable)
+        table.display = bool(board.rows)
+        if board.rows:
+            table.show(board, self.order, self.marked, self.size.width)
+        empty = self.query_one("#empty", Static)
+        empty.display = not board.rows
+        if empty.display:
+            empty.update(self._why_empty())
+            if self.focused is table:
+                self.set_focus(None)
+        elif self.focused is None:
+            table.focus()
+        about = Text.assemble((one_line(self.source.name), "bold"), f"  {board.about}", overflow="ellipsis")
+        self.query_one("#about", Line).show_text(about)
+        self.query_one("#standings", Line).show_text(self._standings())
+        self._show_detail()
+
+    def _standings(self) -> Text:
+        board = self.board
+        parts = [part for part in (board.standings, one_line(board.driver)) if part]
+        if self.order.column:
+            name = self.order.column
+            heading = setting_heading(name) if name in board.keys else name
+            parts.append(f"sorted by {heading}{', reversed' if self.order.turned else ''}")
+        text = Text(" · ".join(parts), overflow="ellipsis")
+        if self.marked:
+            text.append(f"  {len(self.marked)} marked", "bold yellow")
+        return text
+
+    def _why_empty(self) -> str:
+        if self.board.problem:
+            return self.board.problem
+        if not self._read:
+            return f"reading {self.session.runs} …"
+        if self.source.search is not None:
+            how = f"\n\n{self.board.driver}" if self.board.driver else "\n\nl launches it"
+            return f"No trial of this search has been started yet.{how}"
+        return f"No run of {one_line(self.source.name)} is here any more.\n\nEsc goes back to the runs."
+
+    @on(DataTable.RowHighlighted)
+    def _show_detail(self) -> None:
+        """The runs of the row under the cursor, and what its columns leave out."""
+        row, table = self.row, self.query_one(SweepTable)
+        text = Text(overflow="ellipsis")
+        if row is not None:
+            parts = [f"{setting_heading(key)}={row.values[key]}" for key in table.left_out if row.values.get(key)]
+            text.append("  ".join(parts), "dim")
+            for number, state in enumerate(row.states):
+                text.append(" · " if number or parts else "").append(f"seed {state.point.seed} ", "dim")
+                text.append_text(_run_text(state.record))
+        signs = "   ".join(legend(list(self.board.rows.values())))
+        if signs:
+            text.append(f"\n{signs}", "dim")
+        self.query_one("#detail", Line).show_or_hide(text)
+
+    @property
+    def row(self) -> SweepRow | None:
+        """The row under the cursor."""
+        current = self.query_one(SweepTable).current
+        return self.board.rows.get(current) if current is not None else None
+
+    @property
+    def targets(self) -> list[SweepRow]:
+        """The rows that an action applies to: those that are marked, or the one under the cursor."""
+        marked = [row for trial, row in self.board.rows.items() if trial in self.marked]
+        return marked or ([self.row] if self.row else [])
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a key only if it does something."""
+        match action:
+            case "launch":
+                return self.launch is not None
+            case "stop":
+                return any(live_of(row) for row in self.board.rows.values())
+            case "resume":
+                return any(resumable_of(row) for row in self.board.rows.values())
+        return action not in OF_ROWS or bool(self.board.rows)
+
+    @on(DataTable.RowSelected)
+    def _open(self) -> None:
+        row = self.row
+        if row is None:
+            return
+        records = live_of(row) or row.records
+        if records:
+            self.post_message(OpenRun(records[0].run.id))
+        else:
+            self.notify("no run of this row is there yet" + ("; l launches it" if self.launch else ""), timeout=4)
+
+    def action_mark(self) -> None:
+        """Mark the row, for what is then done to all that are marked."""
+        if self.row is not None:
+            self.marked ^= {self.row.trial}
+            self.show_board()
+            self.query_one(SweepTable).action_cursor_down()
+
+    def action_compare(self) -> None:
+        """Compare the runs of the marked rows, or of all of them."""
+        rows = self.targets if self.marked else self.board.rows.values()
+        ids = [record.run.id for row in rows for record in row.records]
+        if ids:
+            self.post_message(CompareRuns(ids))
+        else:
+            self.notify("there is no run to compare yet", timeout=4)
+
+    def action_launch(self) -> None:
+        """Open the form, which says what is missing; nothing is created before it is confirmed."""
+        if self.launch is not None:
+            self.launch()
+
+    def action_stop(self) -> None:
+        """Let the live runs of the rows save and end."""
+        self._act([record for row in self.targets for record in live_of(row)], self.stop_runs, "live")
+
+    def action_resume(self) -> None:
+        """Go on with the runs of the rows that can go on."""
+        self._act([record for row in self.targets for record in resumable_of(row)], self.resume_runs, "to be resumed")
+
+    def _act(self, records: list[RunRecord], act: Callable[..., object], what: str) -> None:
+        if records:
+            act([record.run for record in records])
+        else:
+            self.notify(f"no run of {fmt.counted(len(self.targets), 'row')} is {what}", severity="warning", timeout=4)
+
+    def action_sort_by_next(self, by: int) -> None:
+        """Sort by the column beside the one that the table is sorted by; after the last, by the result."""
+        names = ["", *self.query_one(SweepTable).shown_columns]
+        at = names.index(self.order.column) if self.order.column in names else 0
+        self._sort(SweepOrder(names[(at + by) % len(names)]))
+
+    def action_turn(self) -> None:
+        """Sort the other way round."""
+        self._sort(SweepOrder(self.order.column, not self.order.turned))
+
+    @on(DataTable.HeaderSelected)
+    def _heading_clicked(self, event: DataTable.HeaderSelected) -> None:
+        name = event.column_key.value
+        if name:
+            self._sort(SweepOrder(name, name == self.order.column and not self.order.turned))
+
+    def _sort(self, order: SweepOrder) -> None:
+        self.order = order
+        self.show_board()
+
+    def action_back(self) -> None:
+        """Take away the marks, or go back."""
+        if self.marked:
+            self.marked.clear()
+            self.show_board()
+        elif self.is_current:
+            self.dismiss()
+
+
+def _run_text(record: RunRecord | None) -> Text:
+    """A run in a few words: its status, and what it has reached or why it has ended."""
+    if record is None:
+        return Text("not there yet", "dim")
+    verdict, summary = record.verdict, record.summary
+    text = Text(f"{SIGNS.get(verdict.word, ' ')} {verdict.word}", STYLES.get(verdict.word, ""))
+    if verdict.live and summary.epochs:
+        text.append(f" {summary.epoch}/{summary.epochs}", "not dim")
+    if summary.last.top1 is not None:
+        text.append(f" {fmt.percent(summary.last.top1)} %", "none")
+    if verdict.reason and verdict.status != "completed":
+        text.append(f" {one_line(verdict.reason)}", "none")
+    return text

@@ -1,0 +1,194 @@
+"""The table of settings × result: a row for each trial, in the order of what they have reached."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widgets import DataTable
+
+from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.report.spread import Spread
+from rbp_engine.report.sweep_table import SweepRow
+from rbp_tui.dashboard.sweep.board import SweepBoard
+from rbp_tui.text.comparison_columns import spread_text
+from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.sweep.table import runs_text
+
+WIDEST_VALUE, GAP = 24, 2
+MARK, BEST = "●", "✓"
+TRIAL, RUNS, LAST_TOP1, BEST_TOP1 = "#", "runs", "last %", "best %"
+#: Beside the columns: the mark and the scroll bar.
+EDGE = 3
+_NONE = float("-inf")
+
+#: The columns by name, each with its width and the gap before it.
+Columns: TypeAlias = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class SweepOrder:
+    """The column that a table is sorted by, and whether the other way round; without one, by the result."""
+
+    column: str = ""
+    turned: bool = False
+
+
+def ordered(board: SweepBoard, order: SweepOrder) -> list[SweepRow]:
+    """The rows in an order: settings and trials from the first, results from the best.
+
+    By the result, the best row comes first, then those with the most runs done, then the best of them.
+    """
+    rows = sorted(board.rows.values(), key=lambda row: row.trial)
+    if order.column in board.keys or order.column == TRIAL:
+        return sorted(rows, key=lambda row: _value(_text_of(row, order.column)), reverse=order.turned)
+
+    def rank(row: SweepRow) -> tuple[float, ...]:
+        if order.column == RUNS:
+            return row.done, sum(record.summary.epoch for record in row.records)
+        if order.column:
+            return (_mean(row.last if order.column == LAST_TOP1 else row.best),)
+        return row.trial == board.best, row.done if row.last else 0, _mean(row.last)
+
+    return sorted(rows, key=rank, reverse=not order.turned)
+
+
+def _mean(spread: Spread | None) -> float:
+    return spread.mean if spread else _NONE
+
+
+def _value(text: str) -> tuple[bool, float, str]:
+    """Numbers by size, before words."""
+    try:
+        return False, float(text), ""
+    except ValueError:
+        return True, 0.0, text
+
+
+class SweepTable(DataTable[Text]):
+    """Shows a `SweepBoard`; the cursor stays on its row."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "open", id="sweep.open"),
+        Binding("home", "scroll_top", "first row", id="sweep.first", show=False),
+        Binding("end", "scroll_bottom", "last row", id="sweep.last", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(cursor_type="row", cell_padding=0)
+        self._columns: Columns = ()
+        self._cells: dict[str, tuple[Text, ...]] = {}
+        self._headed: tuple[str, ...] = ()
+        #: Settings without room for a column.
+        self.left_out: tuple[str, ...] = ()
+
+    @property
+    def current(self) -> int | None:
+        """The trial under the cursor."""
+        keys = list(self._cells)
+        return int(keys[self.cursor_row]) if 0 <= self.cursor_row < len(keys) else None
+
+    @property
+    def shown_columns(self) -> list[str]:
+        """The names of the columns that can be sorted by."""
+        return [name for name, _ in self._columns if name]
+
+    def show(self, board: SweepBoard, order: SweepOrder, marked: Collection[int], width: int) -> None:
+        """Show the rows of a sweep in a width."""
+        rows, held = ordered(board, order), self.current
+        columns, self.left_out = _placed(rows, board.keys, width)
+        cells = {str(row.trial): _cells(row, columns, board, marked) for row in rows}
+        headed = tuple(_heading(name, board, order) for name, _ in columns)
+        if (columns, headed) != (self._columns, self._headed):
+            self.clear(columns=True)
+            self._columns, self._headed, self._cells = columns, headed, {}
+            for (name, wide), heading in zip(columns, headed, strict=True):
+                sorts = bool(name) and name == order.column
+                text = f"{' ' * GAP}{heading}" if name == RUNS else heading.rjust(wide)
+                self.add_column(Text(text, "bold" if sorts else ""), width=wide, key=name)
+        if list(cells) != list(self._cells):
+            self.clear()
+            for key, row_cells in cells.items():
+                self.add_row(*row_cells, key=key)
+        else:
+            self._update(cells)
+        self._cells = cells
+        if held is not None and str(held) in cells and held != self._at(cells):
+            self.move_cursor(row=list(cells).index(str(held)))
+
+    def _at(self, cells: Mapping[str, object]) -> int | None:
+        keys = list(cells)
+        return int(keys[self.cursor_row]) if 0 <= self.cursor_row < len(keys) else None
+
+    def _update(self, cells: Mapping[str, tuple[Text, ...]]) -> None:
+        for key, row_cells in cells.items():
+            for (name, _), before, after in zip(self._columns, self._cells[key], row_cells, strict=True):
+                if before != after:
+                    self.update_cell(key, name, after)
+
+
+def _title(name: str) -> str:
+    return name if name in ("", TRIAL, RUNS, LAST_TOP1, BEST_TOP1) else setting_heading(name)
+
+
+def _heading(name: str, board: SweepBoard, order: SweepOrder) -> str:
+    """The title of a column; if the table is sorted by it, an arrow beside it shows the direction."""
+    if not name or name != order.column:
+        return _title(name)
+    rises = (name == TRIAL or name in board.keys) != order.turned
+    return f"{'↑' if rises else '↓'}{_title(name)}"
+
+
+def _placed(rows: Sequence[SweepRow], keys: Sequence[str], width: int) -> tuple[Columns, tuple[str, ...]]:
+    """The columns with their widths, and the settings for which there is no room: the last ones."""
+    widths = {
+        TRIAL: max((len(str(row.trial)) for row in rows), default=1) + 1,
+        RUNS: max([len(RUNS), *(runs_text(row).cell_len for row in rows)]),
+        LAST_TOP1: max([len(LAST_TOP1), *(len(spread_text(row.last)) for row in rows)]) + 1,
+        BEST_TOP1: max([len(BEST_TOP1), *(len(spread_text(row.best)) for row in rows)]) + 1,
+    }
+    free = width - EDGE - sum(wide + GAP for wide in widths.values())
+    settings: dict[str, int] = {}
+    for key in keys:
+        values = (cell_len(_shown(row.values.get(key, ""))) for row in rows)
+        wide = max([cell_len(_title(key)) + 1, *values])
+        if wide + GAP > free:
+            break
+        settings[key] = wide
+        free -= wide + GAP
+    left_out = tuple(key for key in keys if key not in settings)
+    widths = {TRIAL: widths[TRIAL], **settings, **{name: widths[name] for name in (LAST_TOP1, BEST_TOP1, RUNS)}}
+    return (("", 2), *((name, wide + (GAP if name != TRIAL else 0)) for name, wide in widths.items())), left_out
+
+
+def _shown(value: str) -> str:
+    text = inside_a_run(value)
+    return text if len(text) <= WIDEST_VALUE else f"{text[: WIDEST_VALUE - 1]}…"
+
+
+def _cells(row: SweepRow, columns: Columns, board: SweepBoard, marked: Collection[int]) -> tuple[Text, ...]:
+    is_best = row.trial == board.best and len(board.rows) > 1
+    found = []
+    for name, wide in columns:
+        if not name:
+            mark, best = MARK if row.trial in marked else " ", BEST if is_best else " "
+            cell = Text.assemble((mark, "bold yellow"), (best, "green"))
+        elif name == RUNS:
+            cell = Text.assemble(" " * GAP, runs_text(row))
+        else:
+            text = _text_of(row, name)
+            style = "dim" if name == TRIAL else "bold" if is_best else ""
+            cell = Text.assemble(" " * max(0, wide - cell_len(text)), (text, style))
+        cell.no_wrap = True
+        found.append(cell)
+    return tuple(found)
+
+
+def _text_of(row: SweepRow, name: str) -> str:
+    if name == TRIAL:
+        return str(row.trial)
+    if name in (LAST_TOP1, BEST_TOP1):
+        return spread_text(row.last if name == LAST_TOP1 else row.best)
+    return _shown(row.values.get(name, "")) or "–"
