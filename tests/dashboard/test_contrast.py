@@ -4,6 +4,7 @@ import pytest
 from rich.color import Color
 from textual.screen import ModalScreen
 
+from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.charts.palette import contrast
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -23,7 +24,8 @@ PICTURES = {
     "runs": "escape 2",
     "a marked run": "space",
     "columns": "o",
-    "a tag": "escape t",
+    "a sweep": "escape w space",
+    "a tag": "escape escape t",
     "trash": "escape x",
     "a query with an error": "escape slash l r = =",
     "compare": "escape escape 2 a c",
@@ -51,7 +53,8 @@ def runs(home, end_run, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.chdir(home)
     for seed in (1, 2):
-        end_run(home / "runs", f"digits-{seed}", f"seed={seed}", curve=[0.7, 0.8 + seed / 100, 0.95], layers=8)
+        run = end_run(home / "runs", f"digits-{seed}", f"seed={seed}", curve=[0.7, 0.8 + seed / 100, 0.95], layers=8)
+        write_json(run.run_json, read_json(run.run_json) | {"sweep": {"name": "trial", "trial": seed}})
     return home / "runs"
 
 

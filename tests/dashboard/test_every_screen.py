@@ -17,6 +17,7 @@ from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
 from rbp_tui.dashboard.reading.run_sizes import RunSizer, RunSizes
 from rbp_tui.dashboard.reading.stays import Stay, StayReader
+from rbp_tui.dashboard.sweep.screen import SweepScreen
 
 NOW = 1_700_000_000.0
 SIZES = [(80, 24), (160, 45)]
@@ -75,7 +76,8 @@ def app(home, end_run, monkeypatch):
             home / "runs", f"{method}-{seed}", f"seed={seed}", f"method={method}", curve=[0.7, 0.9 + seed / 100, 0.95]
         )
         run.stdout().write_text("12:00:00 epoch 1: top-1 0.70\n12:00:01 epoch 2: top-1 0.91\n")
-        write_json(run.run_json, read_json(run.run_json) | {"host": "gpu2", "git": None})
+        sweep = {"name": "methods", "trial": 1 + (method == "bptt")}
+        write_json(run.run_json, read_json(run.run_json) | {"host": "gpu2", "git": None, "sweep": sweep})
         write_json(run.summary_json, read_json(run.summary_json) | {"created": NOW - 60})
     yield Dashboard(Path("runs"))
     time.tzset()
@@ -110,6 +112,17 @@ def test_presets(app, settled, snap_compare, size):
 @sizes
 def test_runs(app, settled, snap_compare, size):
     assert snap_compare(app, terminal_size=size, run_before=settled("2"))
+
+
+@sizes
+def test_sweep(app, settled, until, snap_compare, size):
+    async def settle(pilot):
+        await settled("2", lambda app: app.screen.rows.cells)(pilot)
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.board.rows)
+        await pilot.pause(0.5)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
 
 
 @sizes

@@ -51,6 +51,9 @@ class World:
             bodies = (*CURVE, ErrorRaised("x", "Traceback …")) if status == "failed" else CURVE
             write_run(self.runs, f"20260101-00000{number}-digits-rate_m-{number:04x}", bodies=bodies, status=status,
                       experiment=f"e{number // 3}", seed=number % 3 + 1, reason="out of memory")  # fmt: skip
+        for path in self.runs.glob("20260101-*"):
+            run_json = path / "run.json"
+            write_json(run_json, read_json(run_json) | {"sweep": {"name": "[b]sweep", "trial": draw.randrange(4)}})
         for name in ("completed", "stopped"):
             shutil.copytree(GOLDEN / name, self.runs / f"20260102-000000-golden-{name}")
         for number in range(4):

@@ -247,9 +247,14 @@ class LaunchForm(Dialog[Launched]):
         # In a thread, since reading presets and querying the GPU driver takes time.
         verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records, self.session.identities))
 
-    @on(Input.Changed, "#overrides, #seeds, #pair, #sweep, #device, #processes")
+    @on(Input.Changed, "#overrides, #pair, #sweep, #device, #processes")
     def _forget_cost(self) -> None:
         self.query_one(LaunchCost).forget()
+
+    @on(Input.Changed, "#seeds")
+    def _forget_cost_of_sweep(self) -> None:
+        if is_sweep(self.typed):
+            self._forget_cost()
 
     def _offer(self) -> None:
         """Show completions and the meaning of the word being typed."""
