@@ -40,15 +40,16 @@ class SweepRuns:
                 self._sweeps[key] = None
         return self._sweeps[key]
 
-    def read(self, name: str, runs: Path, records: Iterable[RunRecord]) -> tuple[SweepPlan, list[PointState]]:
-        """The plan that the runs of a sweep amount to, and the state of each point; runs that cannot be read are left
-        out.
+    def read(
+        self, name: str, runs: Path, records: Iterable[RunRecord], keys: Sequence[str] = ()
+    ) -> tuple[SweepPlan, list[PointState]]:
+        """The plan that the runs of a sweep amount to, and the state of each point; without runs that cannot be read.
 
-        What varies are the settings in which the runs differ. Several sweeps may have had one name: if they gave one
-        number to several trials, all are numbered anew.
+        What varies are `keys`, or without any the settings in which the runs differ. Several sweeps may have had one
+        name: if they gave one number to several trials, all are numbered anew.
         """
         members = [one for one in map(self._member, self._named(name, records)) if one is not None]
-        keys = [key for key in differing_settings(one.record for one in members) if key != "run.seed"]
+        keys = keys or [key for key in differing_settings(one.record for one in members) if key != "run.seed"]
         groups: dict[tuple[int, str, tuple[str, ...]], list[_Member]] = {}
         for one in members:
             words = tuple(_word(key, settings_of(one.record).get(key)) for key in keys)

@@ -219,7 +219,7 @@ def sweep_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
 def offer_of(section: SweepSection | None) -> str:
     """What the field `sweep` does for a preset, in a few words."""
     if section is None:
-        return f"draws of ranges, or {SEARCHES[0]} 20 to search"
+        return f"draws of a range, or {SEARCHES[0]} 20"
     if section.search:
         return f"{YES}: its own search by {section.search}"
     return f"{YES}: the preset's own, of {', '.join(map(setting_heading, _varied_by(section)))}"

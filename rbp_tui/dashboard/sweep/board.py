@@ -50,7 +50,8 @@ def read_board(
         if source.plan is not None:
             plan, states = source.plan, states_among(source.plan, records, identities)
         else:
-            plan, states = sweeps.read(source.name, runs, records)
+            keys = [one.key for one in source.search.space.settings] if source.search else []
+            plan, states = sweeps.read(source.name, runs, records, keys)
     except UserError as error:
         return SweepBoard(problem=str(error))
     rows = _in_words(plan, states)
