@@ -74,8 +74,10 @@ class SearchDriver:
         for one in trials:
             for seed, run in one.runs.items():
                 summary = read_summary(run)
+                if summary is None or summary.extended_from:  # trained longer since, which makes it another experiment
+                    continue
                 wanted = self.search.request_of(one.trial.number, seed, one.trial.values).load().experiment
-                if summary is not None and summary.experiment != wanted:
+                if summary.experiment != wanted:
                     raise RunError(
                         f"{run.id} is another experiment than trial {one.trial.number} would be now: "
                         "give the search another --name"

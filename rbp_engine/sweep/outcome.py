@@ -33,6 +33,8 @@ class SearchTable:
                 if run not in self._points:
                     self._points[run] = self._point(one, seed, run)
                 now = record(run)
+                if (earlier := one.before.get(seed)) is not None:
+                    now = replace(now, summary=earlier, verdict=one.verdicts[seed])
                 standing = standing_of(now.verdict, retry_failed=self.search.retry_failed)
                 found.append(PointState(self._points[run], standing, now))
         return found

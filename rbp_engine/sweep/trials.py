@@ -1,7 +1,7 @@
 """The trials of a search as the files of their runs tell of them: there is no other record."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.preset import read_resolved
@@ -15,7 +15,7 @@ from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, super
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import read_stop_request
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.summary import Scores, Summary, read_summary
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.sweep.search import Search
 from rbp_engine.sweep.study import SearchTrial, TrialState, Value
@@ -23,11 +23,15 @@ from rbp_engine.sweep.study import SearchTrial, TrialState, Value
 
 @dataclass(frozen=True)
 class TrialRuns:
-    """A trial, and its runs by seed with their verdicts; a seed may be missing if their making was interrupted."""
+    """A trial, and its runs by seed with their verdicts; a seed may be missing if their making was interrupted.
+
+    `before` has the summaries of runs that were trained longer since, as they were when they ended for the search.
+    """
 
     trial: SearchTrial
     runs: dict[int, RunDirectory]
     verdicts: dict[int, Verdict]
+    before: dict[int, Summary] = field(default_factory=dict)
 
 
 class TrialReader:
@@ -55,20 +59,46 @@ class TrialReader:
                 if record is None or (record.name, record.trial) != (self.search.name, number):
                     raise RunError(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
             self._values[number] = values_of(self.search, first)
-        verdicts = {seed: judge(run) for seed, run in runs.items()}
+        summaries = {seed: read_summary(run) for seed, run in runs.items()}
+        before = {
+            seed: earlier
+            for seed, summary in summaries.items()
+            if summary is not None and (earlier := self._before(runs[seed], summary)) is not None
+        }
+        verdicts = {seed: Verdict("completed", "") if seed in before else judge(run) for seed, run in runs.items()}
         state = state_of(self.search, runs, verdicts)
         score = None
         if state is TrialState.COMPLETED:
-            score = self._score(runs)
+            score = self._score((summaries | before).values())
             state = TrialState.FAILED if score is None else state
         scores = self._scores(first) if self.search.space.pruner else {}
-        return TrialRuns(SearchTrial(number, self._values[number], state, score, scores), runs, verdicts)
+        if (earlier := before.get(next(iter(runs)))) is not None:
+            scores = {epoch: top1 for epoch, top1 in scores.items() if epoch <= earlier.epochs}
+        return TrialRuns(SearchTrial(number, self._values[number], state, score, scores), runs, verdicts, before)
 
-    def _score(self, runs: Mapping[int, RunDirectory]) -> float | None:
+    def _before(self, run: RunDirectory, summary: Summary) -> Summary | None:
+        """The summary of a run that was trained longer since, as it was after the epochs that it was made for; None
+        for any other run, and for one that has not come so far."""
+        epochs = summary.extended_from
+        if not epochs:
+            return None
+        scores = {epoch: top1 for epoch, top1 in self._scores(run).items() if epoch <= epochs}
+        if epochs not in scores:
+            return None
+        best = max(scores, key=lambda epoch: scores[epoch])
+        return replace(
+            summary,
+            epoch=epochs,
+            epochs=epochs,
+            extended_from=0,
+            last=Scores(top1=scores[epochs], epoch=epochs),
+            best=Scores(top1=scores[best], epoch=best),
+        )
+
+    def _score(self, summaries: Iterable[Summary | None]) -> float | None:
         """The mean over the seeds; None if a run has no accuracy."""
         scores: list[float] = []
-        for run in runs.values():
-            summary = read_summary(run)
+        for summary in summaries:
             top1 = None if summary is None else getattr(summary, self.search.objective).top1
             if top1 is None:
                 return None
@@ -121,7 +151,10 @@ def has_result(verdict: Verdict) -> bool:
 
 def values_of(search: Search, run: RunDirectory) -> dict[str, Value]:
     """The settings that a search has given a run, from its preset. Raises UserError if they are not in its space."""
-    values = read_resolved(run.preset_toml).model_dump()
+    preset, summary = read_resolved(run.preset_toml), read_summary(run)
+    values = preset.model_dump()
+    if summary is not None and summary.extended_from:
+        values["train"]["epochs"] = summary.extended_from
     return {one.key: _value_of(one, _found(values, one.key), run) for one in search.space.settings}
 
 
