@@ -43,7 +43,7 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
     """Change the length of a run that has ended, given as `epochs=400`; the next start goes on to it.
 
     Raises NothingToStart if it is live, PresetError for invalid words, and RunError for a setting that cannot change, a
-    shorter length, or a run without a checkpoint.
+    shorter length, a run without a checkpoint, or one that would stop early again.
     """
     overrides, problems = parse_overrides(words)
     if problems:
@@ -61,6 +61,11 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
                 f"rbp train --like {run.id} epochs={new.train.epochs}"
             )
         if new.train.epochs > old.train.epochs:
+            if verdict.cause is Cause.EARLY_STOP:
+                raise RunError(
+                    f"{run.id} has ended by its early stop, which would end it again at once: "
+                    f"rbp train --like {run.id} epochs={new.train.epochs} guard.early_stop=0"
+                )
             write_summary(run, _longer(run, summary, new.train.epochs))
         if new != old:
             _write_preset(run, new)

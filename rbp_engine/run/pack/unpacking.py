@@ -26,9 +26,10 @@ from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted
 
 _BLOCK: Final = tarfile.BLOCKSIZE
-_PART: Final = 2**20
+_MIB: Final = 2**20
+_PART: Final = _MIB
 #: Left free, so that what runs meanwhile can still write.
-_SPARE: Final = 64 * 2**20
+_SPARE: Final = 64 * _MIB
 #: tar fills its last record with zeros.
 _LARGEST_END: Final = 64 * 2**10
 _COMPRESSED: Final = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"(\xb5": "unzstd", b"PK": "unzip"}
@@ -141,8 +142,11 @@ def _filter(member: tarfile.TarInfo) -> None:
 def _check_room(runs: Path, manifest: Manifest) -> None:
     there = next(path for path in (runs, *runs.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
-    if manifest.total + _SPARE > free:
-        raise RunError(f"it needs {manifest.total} bytes, and {there} has {free} free")
+    if (needed := manifest.total + _SPARE) > free:
+        raise RunError(
+            f"it needs {needed / _MIB:.0f} MiB, {_SPARE // _MIB} of them to spare, and {there} has "
+            f"{free / _MIB:.0f} MiB free"
+        )
 
 
 def _unpack(archive: BinaryIO, manifest: Manifest, places: dict[str, int], run: RunDirectory) -> None:

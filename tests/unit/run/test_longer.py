@@ -9,6 +9,7 @@ import pytest
 
 from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.run import trust
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import RunDirectory
@@ -105,6 +106,15 @@ def test_a_live_run_and_one_without_a_checkpoint_are_refused(completed: RunDirec
     (completed.checkpoints / "step-00000080").mkdir()
     write_status(completed, "queued")
     with pytest.raises(NothingToStart, match="is queued: stop it first"):
+        extend(completed, ["epochs=20"])
+    assert state(completed) == (10, 10, 10, 0)
+
+
+def test_a_run_that_has_stopped_early_is_not_made_another_experiment_only_to_stop_again(
+    completed: RunDirectory,
+) -> None:
+    write_status(completed, "completed", "early stop after epoch 7 of 10", Cause.EARLY_STOP)
+    with pytest.raises(RunError, match=r"by its early stop.* --like own epochs=20 guard.early_stop=0"):
         extend(completed, ["epochs=20"])
     assert state(completed) == (10, 10, 10, 0)
 
