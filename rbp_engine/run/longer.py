@@ -49,7 +49,7 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
     if problems:
         raise PresetError(run.id, problems)
     _refuse_others(run, overrides)
-    with _alone(run):
+    with _alone(run), _writing(run):
         finish(run)
         if (verdict := judge(run)).live:
             raise NothingToStart(f"{run.id} is {verdict.status}: stop it first, with rbp stop {run.id}")
@@ -78,12 +78,13 @@ def finish(run: RunDirectory) -> None:
     if not summary.extended_from:
         return
     preset = read_resolved(run.preset_toml)
-    if preset.train.epochs < summary.epochs:
-        _write_preset(run, _with_epochs(preset, summary.epochs))
     recorded = read_run_json(run).extensions
     reached = recorded[-1].epochs if recorded else summary.extended_from
-    if reached < summary.epochs:
-        add_extension(run, ExtensionRecord(reached, summary.epochs, step=_newest_step(run), t=time.time()))
+    with _writing(run):
+        if preset.train.epochs < summary.epochs:
+            _write_preset(run, _with_epochs(preset, summary.epochs))
+        if reached < summary.epochs:
+            add_extension(run, ExtensionRecord(reached, summary.epochs, step=_newest_step(run), t=time.time()))
 
 
 def _longer(run: RunDirectory, summary: Summary, epochs: int) -> Summary:
@@ -141,12 +142,18 @@ def _with_epochs(preset: "Preset", epochs: int) -> "Preset":
 
 
 def _write_preset(run: RunDirectory, preset: "Preset") -> None:
-    try:
-        write_atomic(run.preset_toml, resolved_toml(preset))
-    except OSError as error:
-        raise RunError(f"cannot write {run.preset_toml}: {error.strerror}") from error
+    write_atomic(run.preset_toml, resolved_toml(preset))
     # The user has agreed to this code before; with another preset it would be asked for again.
     trust.remember(run, Resources())
+
+
+@contextlib.contextmanager
+def _writing(run: RunDirectory) -> Iterator[None]:
+    """Raise RunError where a file of the run cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write {error.filename or run.path}: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A run that is given more epochs than it was made for, up to its next start."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -115,6 +116,18 @@ def test_a_run_that_has_stopped_early_is_not_made_another_experiment_only_to_sto
 ) -> None:
     write_status(completed, "completed", "early stop after epoch 7 of 10", Cause.EARLY_STOP)
     with pytest.raises(RunError, match=r"by its early stop.* --like own epochs=20 guard.early_stop=0"):
+        extend(completed, ["epochs=20"])
+    assert state(completed) == (10, 10, 10, 0)
+
+
+def test_a_run_that_cannot_be_written_is_one_message_and_stays_as_it_was(
+    completed: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Folder, name: str, contents: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(completed.path / name))
+
+    monkeypatch.setattr(Folder, "write", full)
+    with pytest.raises(RunError, match=r"cannot write .*summary\.json.*: No space left on device"):
         extend(completed, ["epochs=20"])
     assert state(completed) == (10, 10, 10, 0)
 
