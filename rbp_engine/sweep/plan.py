@@ -69,6 +69,8 @@ def plan_sweep(
     UserError for anything that is invalid or contradictory, in whichever combination: PresetError with every problem,
     each once.
     """
+    if not name.isprintable() or {"'", '"'} & set(name):
+        raise RunError(f"--name {name}: no query could ask for it: leave quotes and invisible characters out")
     words = words or SweepWords()
     request = replace(request, overrides=(*request.overrides, *words.fixed))
     base = replace(request, seeds=()).load()

@@ -86,7 +86,7 @@ class Search:
         return replace(
             self.request,
             overrides=(*self.request.overrides, *words_of(self.space, values)),
-            seeds=(seed,),
+            seeds=() if self.base.sources.get("run.seed") == "override" else (seed,),  # never both
             run_id=self.run_of(trial, seed).id,
             sweep=SweepRecord(one_line(self.name), trial),
         )

@@ -104,6 +104,12 @@ def test_contradictions_are_refused(words: list[str], trials: int | None, messag
         planned(*words, trials=trials)
 
 
+@pytest.mark.parametrize("name", ['my "sweep"', "it's", "a\nb"])
+def test_a_name_that_no_query_could_ask_for_is_refused(name: str) -> None:
+    with pytest.raises(RunError, match="no query could ask for it"):
+        plan_sweep(LaunchRequest("digits"), name=name)
+
+
 def test_a_comma_in_a_list_of_words_is_one_value_unless_it_is_in_brackets() -> None:
     assert parse_words(["loss.heads=a,b"]).fixed == ("loss.heads=a,b",)
     assert parse_words(["loss.heads=[a],[a,b]"]).varied[0].values == ("[a]", "[a,b]")

@@ -58,6 +58,12 @@ def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -
     assert planned(*SPACE, "train.validation_split=0.1").held_out
 
 
+def test_a_seed_among_the_settings_is_that_of_every_trial() -> None:
+    search = planned(*SPACE, "seed=3")
+    request = search.request_of(1, *search.seeds, VALUES)
+    assert search.seeds == request.seeds_of(request.load()) == (3,)
+
+
 def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the_number_of_trials(
     tmp_path: Path,
 ) -> None:
