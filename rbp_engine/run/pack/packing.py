@@ -22,6 +22,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, may_share, name_problem
+from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
 
 WEIGHTS: Final = ("best", "last", "all", "none")
@@ -40,7 +41,9 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
     if os.path.lexists(output):
         raise RunError(f"{output} is there already: name another file with -o, or remove it")
     names = [name for name in _names(run) if _is_wanted(name, weights, _newest(run))]
-    if problems := [f"{name} {problem}" for name in names if (problem := name_problem(name))]:
+    # What unpack would refuse must not be in a backup.
+    judged = ((name, name_problem(name) or weights_problem(name, run.path / name)) for name in names)
+    if problems := [f"{name} {problem}" for name, problem in judged if problem]:
         raise RunError(f"{run.id} cannot be packed: {'; '.join(problems[:5])}")
     if missing := [name for name in NEEDED if name not in names]:
         raise RunError(f"{run.id} cannot be packed: it has no {', '.join(missing)}")

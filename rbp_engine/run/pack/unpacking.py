@@ -162,7 +162,7 @@ def _unpack(archive: BinaryIO, manifest: Manifest, places: dict[str, int], run: 
                 _write(archive, hidden, file)
             if problem := weights_problem(file.name, hidden.path / file.name):
                 raise RunError(f"{file.name} {problem}")
-        _check_run(hidden, manifest, run.id)
+        _check_run(hidden, run.id)
         if not making.publish(hidden.path, run):
             raise RunError(_taken(run))
     finally:
@@ -199,11 +199,14 @@ def _link(hidden: RunDirectory, file: PackedFile) -> None:
         first.link(target.name, other)
 
 
-def _check_run(hidden: RunDirectory, manifest: Manifest, run_id: str) -> None:
-    """Raise RunError if the files are of no run; give it the id that it is to have."""
+def _check_run(hidden: RunDirectory, run_id: str) -> None:
+    """Raise RunError if the files are of no run, or of two; give it the id that it is to have.
+
+    The folder of a run may have been copied or renamed before it was packed, so that its files have an earlier id.
+    """
     summary = load_summary(hidden)
-    if read_run_json(hidden).id not in ("", manifest.id) or summary.id != manifest.id:
-        raise RunError("its files are of another run than its manifest says")
-    if run_id != manifest.id:
+    if read_run_json(hidden).id not in ("", summary.id):
+        raise RunError("its summary.json is of another run than its run.json")
+    if run_id != summary.id:
         for path in (hidden.summary_json, hidden.run_json):
             write_json(path, read_json(path) | {"id": run_id})

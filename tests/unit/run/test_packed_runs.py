@@ -12,6 +12,7 @@ import pytest
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.pack.manifest import NEEDED
 from rbp_engine.run.pack.packing import pack
@@ -65,6 +66,20 @@ def test_the_checkpoints_can_be_chosen(
     there, manifest = unpack(tmp_path / "own.tar", tmp_path / "there")
     assert {path.name for path in there.checkpoints.iterdir()} == folders
     assert manifest.weights == weights
+
+
+def test_a_run_whose_folder_was_renamed_comes_back_from_its_archive(packed_run: RunDirectory, tmp_path: Path) -> None:
+    renamed = RunDirectory(packed_run.path.rename(packed_run.path.with_name("mine")))
+    pack(renamed, tmp_path / "mine.tar")
+    there, _ = unpack(tmp_path / "mine.tar", tmp_path / "there")
+    assert there.id == load_summary(there).id == read_run_json(there).id == "mine"
+
+
+def test_what_unpack_would_refuse_is_not_packed(packed_run: RunDirectory, tmp_path: Path) -> None:
+    (packed_run.checkpoints / "best" / "notes.txt").write_text("the good one")
+    with pytest.raises(RunError, match=r"checkpoints/best/notes.txt is no file of a checkpoint"):
+        pack(packed_run, tmp_path / "own.tar")
+    assert not list(tmp_path.glob("*.tar"))
 
 
 def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run: RunDirectory, tmp_path: Path) -> None:
