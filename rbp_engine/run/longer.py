@@ -43,7 +43,7 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
     """Change the length of a run that has ended, given as `epochs=400`; the next start goes on to it.
 
     Raises NothingToStart if it is live, PresetError for invalid words, and RunError for a setting that cannot change, a
-    shorter length, a run without a checkpoint, or one that would stop early again.
+    shorter length, a run without a checkpoint, or one that would end again at once.
     """
     overrides, problems = parse_overrides(words)
     if problems:
@@ -65,6 +65,11 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
                 raise RunError(
                     f"{run.id} has ended by its early stop, which would end it again at once: "
                     f"rbp train --like {run.id} epochs={new.train.epochs} guard.early_stop=0"
+                )
+            if verdict.cause is Cause.BUDGET and new.guard == old.guard:
+                raise RunError(
+                    f"the budget of {run.id} is used up, which would end it again at once: give it a larger one with "
+                    "the epochs, as guard.max_time=8h or guard.max_steps=0"
                 )
             write_summary(run, _longer(run, summary, new.train.epochs))
         if new != old:

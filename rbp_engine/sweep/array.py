@@ -9,6 +9,7 @@ from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.launch.slurm import device_words, job_of, script
 from rbp_engine.run.start import StartResult
+from rbp_engine.sweep.budget import larger_budget
 from rbp_engine.sweep.plan import SweepPlan
 from rbp_engine.sweep.start import create
 from rbp_engine.sweep.states import PointState, Standing
@@ -45,7 +46,12 @@ def start_point(plan: SweepPlan, state: PointState) -> StartResult:
     needs. Raises NothingToStart if it is live, which is known only after half a minute, and other RunErrors."""
     run = create(plan, state.point, queued=False) if state.record is None else state.record.run
     worker = start.begin(
-        run, plan.request.resources, retries=plan.request.retries, at_once=True, patience_s=start.PATIENCE_S
+        run,
+        plan.request.resources,
+        retries=plan.request.retries,
+        at_once=True,
+        patience_s=start.PATIENCE_S,
+        changes=larger_budget(state.point.loaded.preset, run),
     )
     return StartResult([run], worker)
 

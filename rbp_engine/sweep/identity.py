@@ -9,6 +9,7 @@ from rbp_engine.preset import LoadedPreset, PresetError, fields, read_resolved
 from rbp_engine.preset.own_code import inside_a_run, own_file
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
+from rbp_engine.sweep.budget import WITHOUT_EFFECT
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ _OWN_PROBES = "probes.own"
 
 
 def identity_of(loaded: LoadedPreset) -> str:
-    """The SHA-256 (hexadecimal) of the experiment, the cost fields and the seed of a preset."""
+    """The SHA-256 (hexadecimal) of the experiment, the cost fields and the seed of a preset.
+
+    Budgets and alerts are not part of it: they change while a run goes on, and not what it is.
+    """
     own = loaded.own_code.get(_OWN_PROBES)
     return _digest(loaded.experiment, loaded.preset, loaded.preset.run.seed, own.source if own else b"")
 
@@ -50,4 +54,8 @@ def _digest(experiment: str, preset: "Preset", seed: int, own_probes: bytes) -> 
 
 @functools.cache
 def _cost_fields() -> tuple[tuple[str, bool, Any], ...]:
-    return tuple((info.key, info.later, info.default) for info in fields() if info.role == "cost")
+    return tuple(
+        (info.key, info.later, info.default)
+        for info in fields()
+        if info.role == "cost" and info.key not in WITHOUT_EFFECT
+    )

@@ -13,6 +13,7 @@ from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.sweep.budget import larger_budget
 from rbp_engine.sweep.identity import identity_of_run
 from rbp_engine.sweep.plan import SweepPlan, SweepPoint
 from rbp_engine.sweep.states import PointState, Standing
@@ -38,7 +39,7 @@ def start_points(plan: SweepPlan, states: Sequence[PointState]) -> list[RunDirec
         if state.standing is Standing.MISSING:
             runs.append(create(plan, state.point))
         elif state.standing is Standing.RESUMABLE and state.record is not None:
-            resume(plan, state.record.run)
+            resume(plan, state.record.run, changes=larger_budget(state.point.loaded.preset, state.record.run))
             runs.append(state.record.run)
         elif state.standing is Standing.LIVE and state.record is not None:
             runs.append(state.record.run)
@@ -67,10 +68,13 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
     raise AssertionError("there are always more numbers")
 
 
-def resume(plan: SweepPlan, run: RunDirectory) -> None:
-    """Queue the next attempt of a run, with the resources that it had, unless somebody else has just done so."""
+def resume(plan: SweepPlan, run: RunDirectory, changes: Sequence[str] = ()) -> None:
+    """Queue the next attempt of a run, with the resources that it had, unless somebody else has just done so.
+
+    `changes` are the budgets that it is to go on with.
+    """
     try:
-        start.begin(run, gpus=plan.request.gpus or "auto", retries=plan.request.retries)
+        start.begin(run, gpus=plan.request.gpus or "auto", retries=plan.request.retries, changes=changes)
     except NothingToStart:
         return
 

@@ -8,6 +8,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, list_runs
+from rbp_engine.sweep.budget import larger_budget
 from rbp_engine.sweep.identity import identity_of_run
 from rbp_engine.sweep.plan import SweepPlan, SweepPoint
 
@@ -62,7 +63,7 @@ def states_among(
     found = []
     for point in plan.points:
         standing = {
-            record.run: standing_of(record.verdict, retry_failed=retry_failed) for record in records[point.identity]
+            record.run: _standing(point, record, retry_failed=retry_failed) for record in records[point.identity]
         }
         mine = sorted(records[point.identity], key=lambda record: record.summary.created, reverse=True)
         best = min(mine, key=lambda record: _ORDER.index(standing[record.run]), default=None)
@@ -86,6 +87,12 @@ def counts(states: Iterable[PointState]) -> dict[Standing, int]:
     """How many points stand where, in the order of `Standing`."""
     standings: Sequence[Standing] = [state.standing for state in states]
     return {standing: standings.count(standing) for standing in Standing}
+
+
+def _standing(point: SweepPoint, record: RunRecord, *, retry_failed: bool) -> Standing:
+    if record.verdict.cause is Cause.BUDGET and larger_budget(point.loaded.preset, record.run):
+        return Standing.RESUMABLE
+    return standing_of(record.verdict, retry_failed=retry_failed)
 
 
 def standing_of(verdict: Verdict, *, retry_failed: bool = False) -> Standing:

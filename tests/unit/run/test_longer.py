@@ -120,6 +120,16 @@ def test_a_run_that_has_stopped_early_is_not_made_another_experiment_only_to_sto
     assert state(completed) == (10, 10, 10, 0)
 
 
+def test_a_run_whose_budget_is_used_up_is_given_more_of_it_with_its_epochs(completed: RunDirectory) -> None:
+    extend(completed, ["guard.max_steps=80"])
+    write_status(completed, "stopped", "", Cause.BUDGET)
+    with pytest.raises(RunError, match=r"the budget of own is used up"):
+        extend(completed, ["epochs=20"])
+    assert state(completed) == (10, 10, 10, 0)
+    extend(completed, ["epochs=20", "guard.max_steps=0"])
+    assert state(completed) == (20, 20, 20, 1)
+
+
 def test_a_run_that_cannot_be_written_is_one_message_and_stays_as_it_was(
     completed: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

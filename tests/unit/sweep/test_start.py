@@ -1,14 +1,16 @@
 """The runs of a sweep are created once, whoever else does so at the same time, and resumed where there are some."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rbp_engine.preset import load_preset
+from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run import control, start
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
-from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.request import LaunchRequest
@@ -53,6 +55,26 @@ def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan: Swee
     assert len(start_points(plan, states_of(plan))) == 4
     assert judge(stopped).status == "queued"
     assert len(entries()) == len(list(run_directories(plan.request.runs))) == len(others) + 1
+
+
+def test_runs_that_are_out_of_their_budget_go_on_with_a_larger_one_and_the_others_stay_done(plan: SweepPlan) -> None:
+    def with_budget(*words: str) -> SweepPlan:
+        return plan_sweep(replace(plan.request, overrides=("run.device=cpu", *words)), parse_words(["T=1,2"]))
+
+    small = with_budget("guard.max_time=4h", "guard.alerts=memory > 90 %")
+    spent, *others = start_points(small, states_of(small))
+    for run in (spent, *others):
+        control.stop(run)
+        write_status(run, "completed")
+    write_status(spent, "stopped", "", Cause.BUDGET)
+    for same in (small, with_budget("guard.max_time=3h"), with_budget("guard.max_time=4h", "guard.max_steps=5")):
+        assert counts(states_of(same))[Standing.DONE] == 4
+    for larger, limit in ((with_budget("guard.max_time=8h"), "8h"), (with_budget(), "")):
+        assert start_points(larger, states_of(larger)) == [spent]
+        assert read_resolved(spent.preset_toml).guard.max_time == limit
+        assert counts(states_of(larger))[Standing.LIVE] == 1
+        control.stop(spent)
+        write_status(spent, "stopped", "", Cause.BUDGET)
 
 
 def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> None:
