@@ -106,7 +106,7 @@ def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | No
 def _best(run: RunDirectory, named: str) -> Path:
     file = weights_file(run.path)
     if not file.is_file():
-        raise _unusable(named, f"{run.id} has no best weights yet")
+        raise _unusable(named, f"{run.id} has no best weights: it has saved none yet, or they were pruned")
     return file
 
 

@@ -138,7 +138,7 @@ def _status(record: "RunRecord") -> str:
 
 COLUMNS = (
     Column("run", "", 40, lambda record: record.summary.called, "run", least=18, named=True),
-    Column("id", "", 40, lambda record: short_id(record.summary), "id", least=6, always=True),
+    Column("id", "", 40, lambda record: short_id(record.summary), "id", least=16, always=True),
     Column("method", "", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
     Column("T", "", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
     Column("T needed", "", 8, timesteps_needed_text, "T_needed", right=True),

@@ -160,6 +160,13 @@ def test_columns_of_any_field_are_chosen_by_the_names_of_queries(rbp, sweep):
         assert f"'{name}'. Did you mean '{meant}'" in said
 
 
+def test_an_id_is_shown_whole_however_many_columns_are_asked_for(rbp, sweep):
+    (rbp.runs / "lr-9").rename(rbp.runs / "nightoflrnine")
+    summary = rbp.runs / "nightoflrnine" / "summary.json"
+    summary.write_text(summary.read_text().replace('"lr-9"', '"nightoflrnine"'))
+    assert "nightoflrnine" in rbp("ls", "--columns", "lr,batch,train.log_every,optim.weight_decay").stdout
+
+
 def test_settings_stand_in_json_and_csv_by_their_dotted_names(rbp, sweep):
     assert [entry["settings"] for entry in rbp.json("ls")] == [{"optim.lr": lr} for lr in (0.01, 0.05, 0.3, 9)]
     (entry,) = rbp.json("ls", "lr=0.05", "--columns", "T,optim.momentum,best,data.args.path")

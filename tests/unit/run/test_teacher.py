@@ -57,6 +57,12 @@ def asked(*words: str) -> LoadedPreset:
     return LaunchRequest("digits", words, Path("runs")).load()
 
 
+def test_a_teacher_whose_weights_were_pruned_is_named_as_such() -> None:
+    shutil.rmtree(trained("big").best)
+    with pytest.raises(RunError, match="big has no best weights: it has saved none yet, or they were pruned"):
+        asked("loss.distill=big")
+
+
 def test_the_experiment_knows_the_teacher_by_its_weights_and_not_by_its_name() -> None:
     trained("one")
     trained("other", seed=1)
