@@ -166,7 +166,7 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | Exclu
     if summary.program or recorded.preset is None:
         return ExcludedRun(run.id, f"trained by another program, {one_line(summary.program)}: no result of rbp")
     if verdict.status != "completed" and not include_unfinished:
-        return ExcludedRun(run.id, f"{verdict.word}{f': {verdict.reason}' if verdict.reason else ''}")
+        return ExcludedRun(run.id, f"{verdict.shown_status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
     last, best = (summary.test.last, summary.test.best) if recorded.held_out else (summary.last.top1, summary.best.top1)
     if last is None:

@@ -123,7 +123,7 @@ def _epoch_s(record: RunRecord) -> float | None:
     if not summary.steps or not summary.step:
         return None
     epochs = summary.epochs * summary.step / summary.steps
-    first = described.last_attempt
-    if first is not None and first.t is not None and len(described.attempts) == 1 and summary.updated > first.t:
-        return (summary.updated - first.t) / epochs
+    started = described.attempts[0].t if len(described.attempts) == 1 else None
+    if started is not None and summary.updated > started:
+        return (summary.updated - started) / epochs
     return summary.trained_s / epochs or None

@@ -56,9 +56,10 @@ class SearchTrial:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What a search varies, and how it judges trials before their end: `pruner`, of
-    PRUNERS, or "" to train all of them
-    for all of their `epochs`. Its `name` seeds the sampler."""
+    """What a search varies, and how it judges trials before their end.
+
+    `pruner` is one of PRUNERS, or "" to train every trial for all of its `epochs`. The `name` seeds the sampler.
+    """
 
     name: str
     settings: tuple[Drawn, ...]

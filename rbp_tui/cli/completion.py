@@ -273,7 +273,7 @@ def _references(
     fitting = list(filter(fits, _records(context)))
     found = [("last", "your newest run")] if last and fitting and "last".startswith(incomplete) else []
     for record in fitting:
-        about = f"{title(record.summary)} · {record.verdict.word}" if record.readable else record.verdict.status
+        about = f"{title(record.summary)} · {record.verdict.shown_status}" if record.readable else record.verdict.status
         # zsh evaluates descriptions as a part of its own command, and Typer's quoting leaves a way out: `\$(…)`.
         about = escape(EVALUATED.sub("", cell(about)))  # Typer reads it as markup
         found += [(word, about) for word in _fitting(_words_for(record), incomplete)[:1]]

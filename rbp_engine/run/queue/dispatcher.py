@@ -22,6 +22,7 @@ from rbp_engine.run.files.run_json import FaultRecord, add_fault, read_run_json
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entries, read_queue, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
+from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
 from rbp_engine.run.queue.observe import ProcessScan, Recollection, busy_cards, job_of, keys_of, others_on, world
 from rbp_engine.run.queue.schedule import (
@@ -160,7 +161,7 @@ class Dispatcher:
         names = ["on_end", "on_failure"] if action.job.failed else ["on_end"]
         words = [str(action.job.attempt), verdict.status, verdict.reason, verdict.cause, *names]
         try:
-            self._hooks.append(_helper(entry, "rbp_engine.run.queue.hooks", *words))
+            self._hooks.append(_helper(entry, HOOKS, *words))
         except OSError as error:
             self._log(entry.name, entry.run.id, f"trouble with its hooks: {error}")
 

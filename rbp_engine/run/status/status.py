@@ -42,8 +42,8 @@ class Verdict:
         return self.status in LIVE
 
     @property
-    def word(self) -> str:
-        """The status as it is shown: a run that a search has pruned is done, and none that somebody has stopped."""
+    def shown_status(self) -> str:
+        """The status in lists and messages: a run that a search has pruned is done, not one that a user has stopped."""
         return "pruned" if self.status == "stopped" and self.cause is Cause.PRUNED else self.status
 
     @property

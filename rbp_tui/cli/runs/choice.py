@@ -25,7 +25,7 @@ def _one(offers: Callable[..., object]) -> Any:
 
 
 def _several(offers: Callable[..., object]) -> Any:
-    """The argument of a command on several runs, or on all if there is none."""
+    """The argument of a command on several runs."""
     return typer.Argument(
         metavar="RUN",
         help="Runs (rbp ls shows them), or queries as 'status:failed age>7d' and @NAME.",

@@ -168,7 +168,7 @@ def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
         print_json({"id": run.id} | asdict(verdict))
     else:
         reason = f": {verdict.reason}" if verdict.reason else ""
-        say("{} {}{}", status_text(verdict.word), run.id, reason)
+        say("{} {}{}", status_text(verdict.shown_status), run.id, reason)
 
 
 class _LogPrinter:

@@ -61,7 +61,7 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {verdict.reason}" if verdict.reason else ""
-    status: tuple[str, str | Text] = ("status", styled("{}{}", status_text(verdict.word), reason))
+    status: tuple[str, str | Text] = ("status", styled("{}{}", status_text(verdict.shown_status), reason))
     cause = [("cause", verdict.cause)] if verdict.cause else []
     if not record.readable:
         return [status]

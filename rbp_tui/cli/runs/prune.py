@@ -110,7 +110,7 @@ def _table(going: "Sequence[Pruning]", records: "dict[str, RunRecord]", *, whole
     for plan in going:
         record = records[plan.run.id]
         what = ("the whole run", "") if whole else (", ".join(plan.removed), ", ".join(plan.kept))
-        named, status = cell(record.summary.called), status_text(record.verdict.word)
+        named, status = cell(record.summary.called), status_text(record.verdict.shown_status)
         table.add_row(named, cell(short(plan.run.id)), status, *map(cell, what), fmt.size(plan.frees))
     return table
 

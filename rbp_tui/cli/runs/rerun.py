@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,6 +18,7 @@ from rbp_tui.text import format as fmt
 if TYPE_CHECKING:
     from rbp_engine.report.sameness import Sameness
     from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.request import LaunchRequest
 
 THREADS = "OMP_NUM_THREADS"
 NOT_THE_SAME = 1
@@ -30,7 +30,8 @@ def rerun(run: Run, trust: Trust = False, runs_dir: RunsDir = None, as_json: Jso
     Then compare the weights of the last and the best checkpoint and all metrics, bit by bit. If they are not the same,
     it names the first step where they part, and the recorded conditions that differ.
 
-    Exit codes: 0 the same, 1 not the same or failed, 4 stopped before the end.
+    Exit codes: 0 the same, 1 not the same or failed, 3 data missing or damaged, 4 stopped before the end,
+    5 preempted: start it again.
     """
     from rbp_engine.report.sameness import compare_results
     from rbp_engine.run import start
@@ -38,7 +39,7 @@ def rerun(run: Run, trust: Trust = False, runs_dir: RunsDir = None, as_json: Jso
     from rbp_tui.cli.train.results import print_result
 
     original = find(run, runs_dir)
-    request = replace(_request(original, runs_dir), typed=("rbp", *sys.argv[1:]))
+    request = replace(_request(original), typed=("rbp", *sys.argv[1:]))
     _use_as_many_threads(original)
     started = once_trusted(functools.partial(start.start_runs, request), trust=trust)
     (again,) = started.runs
@@ -59,20 +60,18 @@ def rerun(run: Run, trust: Trust = False, runs_dir: RunsDir = None, as_json: Jso
     raise typer.Exit(0 if found.same else NOT_THE_SAME)
 
 
-def _request(original: "RunDirectory", runs_dir: Path | None) -> Any:
+def _request(original: "RunDirectory") -> "LaunchRequest":
     """The request to train it again. Raises RunError for a run that no other can repeat."""
+    from rbp_engine.run import start
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.files.summary import load_summary
     from rbp_engine.run.request import LaunchRequest
     from rbp_engine.run.status.status import judge
 
     summary, status = load_summary(original), judge(original).status
-    if summary.program:
-        raise RunError(f"{original.id} was trained by another program, {summary.program}, which rbp cannot start")
+    start.refuse_other_program(original)
     if status != "completed":
         raise RunError(f"{original.id} is {status}: only a completed run has a result to repeat")
-    if summary.program:
-        raise RunError(f"{original.id} was trained by {summary.program}, not by rbp: start that program again")
     if summary.extended_from:
         raise RunError(
             f"{original.id} was made for {summary.extended_from} epochs and trained on to {summary.epochs}: no run "

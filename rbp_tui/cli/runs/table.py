@@ -37,7 +37,7 @@ def runs_table(records: "Sequence[RunRecord]", placed: Sequence[PlacedColumn]) -
     lines = [Text("".join(fitted_row([place.column.title for place in placed], placed))[GAP:], "dim")]
     for record in records:
         row = fitted_row([place.column.text(record) for place in placed], placed)
-        style = STYLES.get(record.verdict.word, "")
+        style = STYLES.get(record.verdict.shown_status, "")
         cells = [(text, style if place.column.flowing else "") for text, place in zip(row, placed, strict=True)]
         lines.append(Text.assemble(*cells)[GAP:])
     for line in lines:
@@ -130,10 +130,10 @@ def _field(name: str, record: "RunRecord") -> str:
 def _status(record: "RunRecord") -> str:
     """The status with its sign and reason; of a live run with its alert."""
     verdict = record.verdict
-    sign = SIGNS.get(verdict.word, " ")
+    sign = SIGNS.get(verdict.shown_status, " ")
     reason = f": {verdict.reason}" if verdict.reason else ""
     alert = f" ! {record.summary.alert}" if verdict.live and record.summary.alert else ""
-    return f"{sign} {verdict.word}{reason}{alert}"
+    return f"{sign} {verdict.shown_status}{reason}{alert}"
 
 
 COLUMNS = (

@@ -43,7 +43,7 @@ def _print(record: "RunRecord", history: "History", judged: "tuple[Alarm, ...]")
 
     verdict = record.verdict
     named = title(record.summary) if record.readable else record.run.id
-    say("{} {}", status_text(verdict.word), named)
+    say("{} {}", status_text(verdict.shown_status), named)
     if verdict.reason:
         say("  {}", verdict.reason)
     if verdict.resumable and record.readable:

@@ -56,7 +56,7 @@ def picture(record: RunRecord, history: "History", hint: str, phase: str, room: 
     if alert := history.newest_alert:
         below.append(Text(f"! {sentence(alert)}", style="yellow", no_wrap=True, overflow="ellipsis"))
     if verdict.reason:
-        below.append(Text(cell(verdict.reason), style=STYLES.get(verdict.word, ""), overflow="fold"))
+        below.append(Text(cell(verdict.reason), style=STYLES.get(verdict.shown_status, ""), overflow="fold"))
     if hint and verdict.live:
         below.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
     above = [_head(record), _progress(record, phase)]
@@ -79,7 +79,7 @@ def _head(record: RunRecord) -> "RenderableType":
     head = Table.grid(expand=True)
     head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     head.add_column(justify="right", no_wrap=True)
-    head.add_row(Text(cell(title(record.summary)), style="bold"), status_text(record.verdict.word))
+    head.add_row(Text(cell(title(record.summary)), style="bold"), status_text(record.verdict.shown_status))
     return head
 
 

@@ -210,7 +210,7 @@ def _state_in(line: bytes) -> RunRecord | None:
 def _say_end(host: Host, record: RunRecord) -> None:
     summary, verdict = record.summary, record.verdict
     reason = f": {verdict.reason}" if verdict.reason else ""
-    say("{} {} on {}{}", status_text(verdict.word), title(summary), host.name, reason)
+    say("{} {} on {}{}", status_text(verdict.shown_status), title(summary), host.name, reason)
     if summary.last.top1 is not None:
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         say("  top-1 accuracy: last [bold]{} %[/], best {} % (epoch {})", last, best, summary.best.epoch)

@@ -47,7 +47,7 @@ def print_results(
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
         word = words[number % len(words)]
-        say("{} {}{}{}", status_text(verdict.word), title(summary), f" · {word}" if word else "", reason)
+        say("{} {}{}{}", status_text(verdict.shown_status), title(summary), f" · {word}" if word else "", reason)
         for alarm in read_alarms(run):
             say("  [yellow]alarm: {}[/]", alarm_line(alarm))
     for word, summaries in zip(words, completed, strict=True):
@@ -97,9 +97,9 @@ def print_result(
 
     summary = read_summary(run)
     if summary is None:
-        say("{} {}: {}", status_text(verdict.word), run.id, verdict.reason)
+        say("{} {}: {}", status_text(verdict.shown_status), run.id, verdict.reason)
         return
-    say("{} {}, {}", status_text(verdict.word), title(summary), _times(summary, waited_s))
+    say("{} {}, {}", status_text(verdict.shown_status), title(summary), _times(summary, waited_s))
     if verdict.reason:
         say("  {}", verdict.reason)
     last, best = summary.last.top1, summary.best.top1

@@ -26,7 +26,7 @@ def chips_text(records: Sequence[RunRecord], shown: str, keys: str) -> Text:
         return text
     text.append(" seeds ", style="dim")
     for record in records:
-        status = record.verdict.word
+        status = record.verdict.shown_status
         state = status if status == "queued" else SIGNS.get(status, status)
         style = Style.parse(STYLES.get(status, "")) + Style(
             reverse=record.run.id == shown, meta={"@click": f"screen.show_run('{record.run.id}')"}

@@ -44,7 +44,7 @@ def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Ru
     doing = str(one_line(sight.summary.phase)) if status in ("starting", "running") else ""
     if status == "completed":  # one that ended early has a reason, too
         why = " · ".join(filter(None, (why, _usually(status, sight))))
-    return RunState(sight.verdict.word, why or _usually(status, sight), _advice(sight, key_of), doing)
+    return RunState(sight.verdict.shown_status, why or _usually(status, sight), _advice(sight, key_of), doing)
 
 
 def _reason(sight: Sight) -> str:

@@ -31,7 +31,7 @@ def fill_runs(table: DataTable[Text], runs: Sequence[RunRecord], loaded: LoadedP
     table.clear(columns=True)
     table.add_columns(*(Text(name, justify="right" if name in NUMBERS else "left") for name in COLUMNS))
     for record in runs:
-        summary, status = record.summary, record.verdict.status
+        summary, status = record.summary, record.verdict.shown_status
         cells = (
             Text(SIGNS.get(status, " "), style=STYLES.get(status, "")),
             Text(short_id(summary)),

@@ -37,8 +37,8 @@ class Sight:
     """A run that is on screen, as of a moment.
 
     `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
-    `alarms` are those of its newest samples, `findings` these and what rules
-    say of its end, once it has ended. `energy` is None if it was not measured.
+    `alarms` are those of its newest samples; once it has ended, `findings` are these and what rules say of its end.
+    `energy` is None if it was not measured.
     """
 
     run: RunDirectory

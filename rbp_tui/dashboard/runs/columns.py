@@ -106,7 +106,7 @@ COLUMNS = (
     Column("T needed", "the smallest t whose accuracy is within 0.5 points of that at T", 8, timesteps_needed_text,
            "T_needed", right=True),
     Column("seed", "the seed", 6, lambda record: str(record.summary.seed), "seed", least=6, right=True),
-    Column("status", "its status in a word", 10, lambda record: record.verdict.word, "status", always=True),
+    Column("status", "its status in a word", 10, lambda record: record.verdict.shown_status, "status", always=True),
     Column("epoch", "epochs done, and how many there are to be", 9,
            lambda record: epochs_text(record.summary), "-epoch", least=9, right=True),
     Column("loss", "training loss", 8, lambda record: fmt.number(record.summary.train.loss), "loss",
@@ -184,7 +184,7 @@ def column_named(name: str) -> Column:
 
 def run_cells(record: RunRecord, view: RunView, placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:
     """One row of the table: mark, sign, then each column with the gap before it."""
-    status = record.verdict.word
+    status = record.verdict.shown_status
     mark = TableCell("●" if view.marked else " ", "bold yellow")
     sign = TableCell(SIGNS.get(status, "✗"), STYLES.get(status, ""))
     texts = fitted_row([_text(place.column, record, view) for place in placed], placed)

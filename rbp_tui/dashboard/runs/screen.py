@@ -213,7 +213,7 @@ class RunsScreen(RunActions):
         text = Text(no_wrap=True, overflow="ellipsis")
         if record is not None:
             verdict = record.verdict
-            text.append(f"{record.run.id}  ").append(verdict.word, style=STYLES.get(verdict.word, ""))
+            text.append(f"{record.run.id}  ").append(verdict.shown_status, style=STYLES.get(verdict.shown_status, ""))
             for part in (verdict.reason, " ".join(record.tags), record.annotations.note):
                 text.append(f" · {one_line(part)}" if part else "")
         elif key is not None and key in self.rows.groups:

@@ -261,7 +261,7 @@ def _run_text(record: RunRecord | None) -> Text:
     if record is None:
         return Text("not there yet", "dim")
     verdict, summary = record.verdict, record.summary
-    text = Text(f"{SIGNS.get(verdict.word, ' ')} {verdict.word}", STYLES.get(verdict.word, ""))
+    text = Text(f"{SIGNS.get(verdict.shown_status, ' ')} {verdict.shown_status}", STYLES.get(verdict.shown_status, ""))
     if verdict.live and summary.epochs:
         text.append(f" {summary.epoch}/{summary.epochs}", "not dim")
     if summary.last.top1 is not None:

@@ -93,7 +93,7 @@ class _Axis:
 def _run_line(
     stays: Sequence[Stay], record: RunRecord | None, at: _Axis, name: int, left_at: float, *, wide: bool
 ) -> Text:
-    status = record.verdict.word if record is not None else ""
+    status = record.verdict.shown_status if record is not None else ""
     called = one_line(record.summary.called) if record is not None else stays[0].run_id
     short = short_id(record.summary) if record is not None else stays[0].run_id[-ID:]
     shown = called if cell_len(called) <= name else f"{set_cell_size(called, name - 1)}…"

@@ -16,7 +16,7 @@ def runs_text(row: SweepRow) -> "Text":
     """The runs of a row by status, each with its sign, as `■2 ▶1 47/100`; without colours the signs are enough."""
     from rich.text import Text
 
-    statuses = [state.record.verdict.word if state.record else "" for state in row.states]
+    statuses = [state.record.verdict.shown_status if state.record else "" for state in row.states]
     there = [status for status in SIGNS if status in statuses]
     parts = [Text(f"{SIGNS[status]}{statuses.count(status)}", STYLES[status]) for status in there]
     text = Text(" ").join(parts)
@@ -35,7 +35,7 @@ def row_words(row: SweepRow) -> list[str]:
 
 def legend(rows: Sequence[SweepRow]) -> list[str]:
     """The signs in the column of runs, each with what it means."""
-    there = {record.verdict.word for row in rows for record in row.records}
+    there = {record.verdict.shown_status for row in rows for record in row.records}
     signs = [f"{sign} {status}" for status, sign in SIGNS.items() if status in there]
     missing = any(state.record is None for row in rows for state in row.states)
     return [*signs, *(["· not there yet"] if missing else [])]
