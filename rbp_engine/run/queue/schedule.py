@@ -1,7 +1,7 @@
 """What the dispatcher does next: from a picture of the world to actions, and from an action to its steps.
 
 Nothing here reads or writes anything. A dispatcher may be killed between any two steps, so each action can be begun
-again: what the next dispatcher sees then leads to the same end; `tests/races/test_simulated_schedules.py` has that.
+again: what the next dispatcher sees then leads to the same end, as `tests/races/test_simulated_schedules.py` simulates.
 """
 
 from collections.abc import Mapping
