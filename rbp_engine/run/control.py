@@ -130,15 +130,18 @@ def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
         )
 
 
-def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
-    """Send one signal to each training process of a run on this host.
+def signal_ranks(run: RunDirectory, number: signal.Signals) -> bool:
+    """Send one signal to each training process of a run on this host; False if there is none.
 
     They save and end together, and their launcher after them. The launcher itself is not signalled: it would kill
     processes that do not end in time, and at a second signal kill them at once.
     """
     attempt = last_attempt(run)
     several = attempt is not None and attempt.world_size > 1
+    signalled = False
     for started in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
             for process in started.children() if several else [started]:
                 processes.send_signal(run, process, number)
+                signalled = True
+    return signalled

@@ -46,7 +46,8 @@ class Interrupts:
     def __init__(self, runs: "Sequence[RunDirectory]") -> None:
         self.runs = runs
         self.count = 0
-        self.leaving = False
+        self.signalled: set[RunDirectory] = set()
+        self.leaving: signal.Signals | None = None
         self.dispatcher_called_at = 0.0
         self.asking = False
         signal.signal(signal.SIGINT, self._on_interrupt)
@@ -59,9 +60,11 @@ class Interrupts:
         from rbp_engine.run import start
         from rbp_engine.run.queue.transitions import withdraw
 
-        if self.leaving:
+        if self.leaving is not None:
             for run in self.runs:
-                withdraw(run)
+                # One that has just been started, on the device of another that has saved and ended, saves and ends too.
+                if not withdraw(run):
+                    self._signal(run, self.leaving)
         if time.monotonic() - self.dispatcher_called_at > CALL_DISPATCHER_EVERY_S:
             self.dispatcher_called_at = time.monotonic()
             with contextlib.suppress(UserError):
@@ -124,11 +127,17 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _forward_signal(self, number: int, frame: FrameType | None) -> None:
+        self.leaving = signal.Signals(number)
+        self.signalled.clear()
+        for run in self.runs:
+            self._signal(run, self.leaving)
+
+    def _signal(self, run: "RunDirectory", number: signal.Signals) -> None:
+        """Forward a signal to the worker of a run, once."""
         from rbp_engine.run.control import signal_ranks
 
-        for run in self.runs:
-            signal_ranks(run, signal.Signals(number))
-        self.leaving = True
+        if run not in self.signalled and signal_ranks(run, number):
+            self.signalled.add(run)
 
 
 def _ask_about(them: str) -> None:

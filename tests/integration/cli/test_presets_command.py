@@ -122,7 +122,7 @@ def test_show_dims_defaults_on_a_terminal(rbp: Rbp) -> None:
 
 def test_show_as_json(rbp: Rbp, tmp_path: Path) -> None:
     shown = json.loads(rbp("show", "child", "seed=7", "--json").stdout)
-    assert list(shown) == ["name", "path", "preset", "sources", "experiment"]
+    assert list(shown) == ["name", "path", "preset", "sources", "experiment", "sweep"]
     assert (shown["name"], shown["path"]) == ("child", str(tmp_path / "presets" / "child.toml"))
     assert shown["preset"]["run"]["seed"] == 7
     assert shown["sources"]["run.seed"] == "override"
