@@ -78,7 +78,10 @@ def app(home, end_run, monkeypatch):
         run.stdout().write_text("12:00:00 epoch 1: top-1 0.70\n12:00:01 epoch 2: top-1 0.91\n")
         sweep = {"name": "methods", "trial": 1 + (method == "bptt")}
         write_json(run.run_json, read_json(run.run_json) | {"host": "gpu2", "git": None, "sweep": sweep})
-        write_json(run.summary_json, read_json(run.summary_json) | {"created": NOW - 60})
+        write_json(run.summary_json, read_json(run.summary_json) | {"created": NOW - 60, "host": "gpu2"})
+    # What the machine has, and what other users have of it.
+    (home / "config").mkdir(exist_ok=True)
+    (home / "config" / "machine.toml").write_text("cpu_slots = 1\nshare_devices = false\n")
     yield Dashboard(Path("runs"))
     time.tzset()
 

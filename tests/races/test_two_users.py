@@ -35,7 +35,10 @@ ALICE, BOB = 54321, 54323  # no accounts have these numbers
 FORK = multiprocessing.get_context("fork")
 TRIALS = 40
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users"),
+    pytest.mark.xdist_group("two users"),  # every process of the machine sees what one of them holds
+]
 
 
 def become(user: int, home: Path) -> None:
