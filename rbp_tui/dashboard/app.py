@@ -268,7 +268,8 @@ class Dashboard(App[None]):
             await self._show_typed_sweep(launched.sweep)
             if launched.sweep.plan is not None:
                 count = len(launched.runs)
-                self.notify(f"{count} runs train or wait for devices" if count else "nothing is missing", timeout=5)
+                said = f"{count} runs train or wait for devices" if count else "nothing is missing"
+                self.notify(said, timeout=5, markup=False)
             return
         self.open_run(launched.runs[0])
         if len(launched.runs) > 1:

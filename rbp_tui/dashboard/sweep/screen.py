@@ -190,7 +190,8 @@ class SweepScreen(RunControlScreen):
         if records:
             self.post_message(OpenRun(records[0].run.id))
         else:
-            self.notify("no run of this row is there yet" + ("; l launches it" if self.launch else ""), timeout=4)
+            how = "; l launches it" if self.launch else ""
+            self.notify(f"no run of this row is there yet{how}", timeout=4, markup=False)
 
     def action_mark(self) -> None:
         """Mark the row, for what is then done to all that are marked."""
@@ -206,7 +207,7 @@ class SweepScreen(RunControlScreen):
         if ids:
             self.post_message(CompareRuns(ids))
         else:
-            self.notify("there is no run to compare yet", timeout=4)
+            self.notify("there is no run to compare yet", timeout=4, markup=False)
 
     def action_launch(self) -> None:
         """Open the form, which says what is missing; nothing is created before it is confirmed."""
@@ -225,7 +226,8 @@ class SweepScreen(RunControlScreen):
         if records:
             act([record.run for record in records])
         else:
-            self.notify(f"no run of {fmt.counted(len(self.targets), 'row')} is {what}", severity="warning", timeout=4)
+            which = fmt.counted(len(self.targets), "row")
+            self.notify(f"no run of {which} is {what}", severity="warning", timeout=4, markup=False)
 
     def action_sort_by_next(self, by: int) -> None:
         """Sort by the column beside the one that the table is sorted by; after the last, by the result."""
