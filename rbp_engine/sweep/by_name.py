@@ -11,7 +11,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.run_settings import differing_settings, settings_of
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.plan import SweepPlan, SweepPoint
-from rbp_engine.sweep.states import Identities, PointState, standing_of
+from rbp_engine.sweep.states import PointState, standing_of
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,12 @@ class _Member:
     record: RunRecord
     trial: int
     loaded: LoadedPreset
-    identity: str
 
 
 class SweepRuns:
     """Finds the runs of sweeps in a list of all runs. Of what never changes in their files, it reads each once."""
 
-    def __init__(self, identities: Identities) -> None:
-        self._identities = identities
+    def __init__(self) -> None:
         self._sweeps: dict[tuple[Path, float], SweepRecord | None] = {}
         self._presets: dict[tuple[Path, float, str], LoadedPreset | None] = {}
 
@@ -59,7 +57,7 @@ class SweepRuns:
         for number, ((trial, _, words), mine) in enumerate(sorted(groups.items(), key=lambda item: item[0][0]), 1):
             for one in sorted(mine, key=lambda member: member.record.summary.seed):
                 seed = one.record.summary.seed
-                point = SweepPoint(trial if unique else number, words, seed, one.loaded, one.identity)
+                point = SweepPoint(trial if unique else number, words, seed, one.loaded, identity="")
                 states.append(PointState(point, standing_of(one.record.verdict), one.record))
         preset = members[0].loaded.name if members else ""
         request = LaunchRequest(preset, runs_dir=runs)
@@ -70,10 +68,8 @@ class SweepRuns:
         return [record for record, sweep in of if sweep is not None and sweep.name == name]
 
     def _member(self, record: RunRecord) -> _Member | None:
-        sweep, loaded, identity = self.sweep_of(record), self._loaded(record), self._identities.of(record)
-        if sweep is None or loaded is None or identity is None:
-            return None
-        return _Member(record, sweep.trial, loaded, identity)
+        sweep, loaded = self.sweep_of(record), self._loaded(record)
+        return None if sweep is None or loaded is None else _Member(record, sweep.trial, loaded)
 
     def _loaded(self, record: RunRecord) -> LoadedPreset | None:
         """The preset that is saved in a run."""

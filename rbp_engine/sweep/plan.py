@@ -19,7 +19,8 @@ from rbp_engine.sweep.words import SweepWords
 class SweepPoint:
     """One run of a sweep: the overrides that tell its trial from the others, its seed, and all that it resolves to.
 
-    A trial, numbered from 1, is a combination of settings; it has a point for each seed.
+    A trial, numbered from 1, is a combination of settings; it has a point for each seed. `identity` is what its run is
+    found by, empty where the point itself was made from a run.
     """
 
     trial: int

@@ -44,7 +44,7 @@ class Session:
         self.colours = SeriesColours()
         self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
         self.identities = Identities()
-        self.sweeps = SweepRuns(self.identities)
+        self.sweeps = SweepRuns()
         self.queue = QueueWatch()
         self.reader = RunsReader(
             runs,

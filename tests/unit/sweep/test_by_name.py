@@ -11,7 +11,7 @@ from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.sweep.by_name import SweepRuns
-from rbp_engine.sweep.states import Identities, Standing
+from rbp_engine.sweep.states import Standing
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def create(runs, run_id, trial, *words, name="mine", top1=None):
 
 
 def table(runs, name="mine", sweeps=None):
-    plan, states = (sweeps or SweepRuns(Identities())).read(name, runs, list_runs(runs))
+    plan, states = (sweeps or SweepRuns()).read(name, runs, list_runs(runs))
     return plan, sweep_rows(plan, states)
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_cannot_be_read_is_left_out_and_one_that_is_gone_leaves_the_t
 
 def test_files_that_never_change_are_read_once(runs):
     run = create(runs, "r1", 1, "T=2")
-    sweeps, records = SweepRuns(Identities()), list_runs(runs)
+    sweeps, records = SweepRuns(), list_runs(runs)
     first = sweeps.read("mine", runs, records)
     run.preset_toml.unlink()
     run.run_json.unlink()
