@@ -63,7 +63,7 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     assert document["importance"] == {} and document["held_out"] is False
     assert "▽ pruned" in rbp("runs", "show", search.run_of(2, 1).id).stdout
     assert "pruned: median pruner" in rbp("ls").stdout
-    assert all("▽ pruned" in rbp("runs", *words, search.run_of(2, 1).id).output for words in (["why"], ["prune", "-y"]))
+    assert "▽ pruned" in rbp("runs", "why", search.run_of(2, 1).id).stdout
 
 
 @pytest.mark.parametrize(
