@@ -6,13 +6,14 @@ finds it already there. So nothing has to be locked, recorded or cleaned up, and
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.trust import Untrusted
 from rbp_engine.sweep.budget import larger_budget
 from rbp_engine.sweep.identity import identity_of_run
 from rbp_engine.sweep.plan import SweepPlan, SweepPoint
@@ -29,18 +30,30 @@ def check(plan: SweepPlan) -> None:
         start.pool_for(plan.request.takes, plan.request.gpus or "auto", loaded.preset.run.device)
 
 
-def start_points(plan: SweepPlan, states: Sequence[PointState]) -> list[RunDirectory]:
+def start_points(
+    plan: SweepPlan, states: Sequence[PointState], on_refused: Callable[[RunError], None] | None = None
+) -> list[RunDirectory]:
     """Queue the runs that are missing and those to be resumed; returns them, and those that are live.
 
-    Raises RunError; what was queued before stays so.
+    A run that cannot be resumed, as a colleague's, is left out, and `on_refused` is told of it. Raises RunError if that
+    is None, and for a run that cannot be created; Untrusted always. What was queued before stays so.
     """
     runs = []
     for state in states:
         if state.standing is Standing.MISSING:
             runs.append(create(plan, state.point))
         elif state.standing is Standing.RESUMABLE and state.record is not None:
-            resume(plan, state.record.run, changes=larger_budget(state.point.loaded.preset, state.record.run))
-            runs.append(state.record.run)
+            run = state.record.run
+            try:
+                resume(plan, run, changes=larger_budget(state.point.loaded.preset, run))
+            except Untrusted:
+                raise
+            except RunError as refused:
+                if on_refused is None:
+                    raise
+                on_refused(refused)
+                continue
+            runs.append(run)
         elif state.standing is Standing.LIVE and state.record is not None:
             runs.append(state.record.run)
     if runs:

@@ -10,12 +10,13 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_resources
-from rbp_tui.cli.output import print_json
+from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.runs.choice import find
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand
 from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
 
 if TYPE_CHECKING:
+    from rbp_engine.run.errors import RunError
     from rbp_engine.run.request import LaunchRequest
     from rbp_engine.sweep.estimate import Estimate
     from rbp_engine.sweep.plan import SweepPlan
@@ -230,7 +231,10 @@ def _train(plan: "SweepPlan", states: "Sequence[PointState]", *, detach: bool, a
     from rbp_tui.cli.sweep.following import follow_sweep
     from rbp_tui.cli.train.following import report_queued
 
-    runs = once_trusted(lambda: start_points(plan, states), trust=trust)
+    def left_out(refused: "RunError") -> None:
+        say("[yellow]not resumed:[/] {}", refused)
+
+    runs = once_trusted(lambda: start_points(plan, states, left_out), trust=trust)
     if detach and (runs or as_json):
         return report_queued(runs, as_json=as_json)
     follow_sweep(plan, states, runs, as_json=as_json)

@@ -9,7 +9,8 @@ import pytest
 from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.run_json import SweepRecord, read_run_json
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.run_json import SweepRecord, read_run_json, update_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.entries import entries
@@ -75,6 +76,18 @@ def test_runs_that_are_out_of_their_budget_go_on_with_a_larger_one_and_the_other
         assert counts(states_of(larger))[Standing.LIVE] == 1
         control.stop(spent)
         write_status(spent, "stopped", "", Cause.BUDGET)
+
+
+def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(plan: SweepPlan) -> None:
+    damaged = create(plan, plan.points[0])
+    control.stop(damaged)
+    update_run_json(damaged, dispatch={"retries": "many"})
+    refused: list[RunError] = []
+    assert len(start_points(plan, states_of(plan), refused.append)) == 3
+    assert [damaged.id in str(error) for error in refused] == [True]
+    assert counts(states_of(plan))[Standing.LIVE] == 3
+    with pytest.raises(RunError, match="cannot be started as it was"):
+        start_points(plan, states_of(plan))
 
 
 def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> None:
