@@ -36,6 +36,11 @@ def say(template: str, *values: object) -> None:
     console(stderr=True).print(styled(template, *values), soft_wrap=True, highlight=False)
 
 
+def print_styled(template: str, *values: object) -> None:
+    """Print a line of what was asked for on stdout, as `say` does."""
+    print_rich(styled(template, *values), soft_wrap=True)
+
+
 def print_rich(renderable: "RenderableType", *, soft_wrap: bool = False, stderr: bool = False) -> None:
     """Print a table or a text on stdout; a `str` in it is no markup."""
     console(stderr=stderr).print(renderable, soft_wrap=soft_wrap, highlight=False)

@@ -14,7 +14,7 @@ import rbp_tui
 FOLDER = Path(rbp_tui.__file__).parent
 OUTPUT = {FOLDER / "cli" / "output.py", FOLDER / "cli" / "safe_console.py", FOLDER / "text" / "styled.py"}
 FILES = sorted(set(FOLDER.rglob("*.py")) - OUTPUT)
-TEMPLATES = {"say", "styled"}
+TEMPLATES = {"say", "print_styled", "styled"}
 WIDGETS = {"Static", "Label", "Checkbox", "self.notify", "self.app.notify", "app.notify"}
 NO_MARKUP = {"Text", "Content", "Content.from_markup", "Text.assemble", r"Text('\n').join"}
 # The version and the help, which are our own text.

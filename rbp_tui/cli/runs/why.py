@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import print_json, print_rich
+from rbp_tui.cli.output import print_json, print_styled
 from rbp_tui.cli.runs.choice import Runs, select
-from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
     from rbp_engine.run.status.history import History
@@ -30,7 +29,7 @@ def why(runs: Runs, runs_dir: RunsDir = None, as_json: Json = False) -> None:
             shown.append(_plain(found, history, judged))
             continue
         if number:
-            _show("")
+            print_styled("")
         _print(found, history, judged)
     if as_json:
         print_json(shown)
@@ -44,27 +43,22 @@ def _print(record: "RunRecord", history: "History", judged: "tuple[Alarm, ...]")
 
     verdict = record.verdict
     named = title(record.summary) if record.readable else record.run.id
-    _show("{} {}", status_text(verdict.shown_status), named)
+    print_styled("{} {}", status_text(verdict.shown_status), named)
     if verdict.reason:
-        _show("  {}", verdict.reason)
+        print_styled("  {}", verdict.reason)
     if verdict.resumable and record.readable:
-        _show("  next: {}", "  ·  ".join(next_steps(record.run, record.summary, verdict)))
+        print_styled("  next: {}", "  ·  ".join(next_steps(record.run, record.summary, verdict)))
     for alarm in judged:
-        _show("  [yellow]{}[/]", finding_line(alarm))
-        _show("  [dim]usually because: {}[/]", alarm.cause)
+        print_styled("  [yellow]{}[/]", finding_line(alarm))
+        print_styled("  [dim]usually because: {}[/]", alarm.cause)
     rules = [rule for rule in RULES if not (rule.at_end and verdict.live)]
     left_out = [rule for rule in unchecked(history) if rule in rules]
     checked = [rule.checks for rule in rules if rule not in left_out]
     if not judged and checked:
-        _show("  nothing to report; checked: {}", ", ".join(checked))
+        print_styled("  nothing to report; checked: {}", ", ".join(checked))
     if left_out:
         needed = dict.fromkeys(NEEDED[rule.reads] for rule in left_out)
-        _show("  [dim]not checked: {} of {} rules; one {}[/]", len(left_out), len(rules), ", one ".join(needed))
-
-
-def _show(template: str, *values: object) -> None:
-    """Print a line of the answer on stdout."""
-    print_rich(styled(template, *values), soft_wrap=True)
+        print_styled("  [dim]not checked: {} of {} rules; one {}[/]", len(left_out), len(rules), ", one ".join(needed))
 
 
 def _plain(record: "RunRecord", history: "History", judged: "tuple[Alarm, ...]") -> dict[str, Any]:
