@@ -15,7 +15,7 @@ from rbp_engine.report.settings import differing
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, supersede
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, read_json
+from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted, parse_json
 
 #: Durations, which are never the same.
@@ -95,8 +95,7 @@ def compare_results(original: RunDirectory, again: RunDirectory) -> Sameness:
 
 
 def _newest(run: RunDirectory) -> Path:
-    names = sorted(path.name for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
-    return run.checkpoints / (names[-1] if names else "none")
+    return next(reversed(run.saved_checkpoints()), run.checkpoints / "none")
 
 
 def _compare(name: str, one: Path, other: Path) -> WeightsCompared:

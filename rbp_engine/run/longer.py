@@ -25,7 +25,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, write_atomic
+from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import ExtensionRecord, add_extension, read_run_json
 from rbp_engine.run.files.summary import Summary, Top1ByWeights, load_summary, write_summary
@@ -113,8 +113,7 @@ def _longer(run: RunDirectory, summary: Summary, epochs: int) -> Summary:
 
 def _newest_step(run: RunDirectory) -> int:
     """The step of the newest checkpoint; 0 if there is none."""
-    names = [path.name for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name)]
-    return max((int(name.removeprefix("step-")) for name in names), default=0)
+    return max((int(path.name.removeprefix("step-")) for path in run.saved_checkpoints()), default=0)
 
 
 def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:

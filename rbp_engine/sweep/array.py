@@ -1,12 +1,12 @@
 """A sweep as an array of Slurm jobs: each task trains one point, and continues it after a requeue or a resubmission."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import name_in_id
 from rbp_engine.run.launch.slurm import device_words, job_of, script
 from rbp_engine.run.start import StartResult
 from rbp_engine.sweep.budget import larger_budget
@@ -31,7 +31,7 @@ def array_file(plan: SweepPlan, states: Sequence[PointState], words: Sequence[st
     if not left:
         raise RunError(f"nothing is left to do of {plan.name}: rbp sweep … --status; --retry-failed adds failed runs")
     request = plan.request
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plan.name).strip("-.")[:60] or "sweep"
+    name = name_in_id(plan.name)
     array = f"0-{len(left) - 1}%{AT_ONCE}"
     jobs = [job_of(point.loaded.preset, name, request.takes, request.gpus, array) for point in left]
     job = replace(jobs[0], cards=max(one.cards for one in jobs), cores=max(one.cores for one in jobs))

@@ -84,7 +84,7 @@ def plan_sweep(
     seeds = request.seeds_of(base)
     if (count := len(combinations) * len(seeds)) > MOST_RUNS:
         raise RunError(f"a sweep has at most {MOST_RUNS} runs, and this one would have {count}")
-    loaded = _load_each(request, combinations)
+    loaded = load_each(request, combinations)
     kept = _different(combinations, loaded, drawn=bool(section.drawn))
     points = tuple(
         point_of(number, combination, with_seed(preset, seed))
@@ -134,7 +134,7 @@ def with_seed(loaded: LoadedPreset, seed: int) -> LoadedPreset:
     return replace(loaded, preset=loaded.preset.model_copy(update={"run": run}))
 
 
-def _load_each(request: LaunchRequest, combinations: Iterable[tuple[str, ...]]) -> list[LoadedPreset]:
+def load_each(request: LaunchRequest, combinations: Iterable[tuple[str, ...]]) -> list[LoadedPreset]:
     """The preset of each combination. Raises PresetError with the problems of all of them, each once."""
     presets: list[LoadedPreset] = []
     problems: dict[tuple[str, str], Problem] = {}

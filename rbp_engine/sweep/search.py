@@ -2,23 +2,22 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, Drawn, SweepSection
 from rbp_engine.printable import one_line
-from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory, check_run_id
+from rbp_engine.run.files.layout import RunDirectory, check_run_id, name_in_id
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.sweep.identity import identity_of
-from rbp_engine.sweep.plan import combined
+from rbp_engine.sweep.plan import combined, load_each
+from rbp_engine.sweep.start import check_preset
 from rbp_engine.sweep.study import SearchSpace, Value, require_optuna
 from rbp_engine.sweep.words import parse_words
 
@@ -125,9 +124,7 @@ def search_request(
 
 def check_search(search: Search) -> None:
     """Raise UserError if a trial could not be started here."""
-    search.request.require_trust(search.base)
-    start.require_data(search.base)
-    start.pool_for(search.request.takes, search.request.gpus or "auto", search.base.preset.run.device)
+    check_preset(search.request, search.base)
 
 
 def plan_search(request: SearchRequest) -> Search:
@@ -154,10 +151,10 @@ def plan_search(request: SearchRequest) -> Search:
         raise RunError("both --seeds and seed= are given: leave one of them out")
     pruner, objective = request.pruner or section.prune, request.objective or section.objective or "last"
     _refuse_contradictions(settings, seeds, trials, pruner)
-    _check_ends(launch, settings)
+    load_each(launch, _ends(settings))  # a problem of any of them is told before the search begins
     kind = request.search or section.search or SEARCHES[0]
     digest = _digest(base, settings, seeds, pruner, objective)
-    name = request.name or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', base.name)[:60]}-{kind}-{digest[:4]}"
+    name = request.name or f"{name_in_id(base.name)}-{kind}-{digest[:4]}"
     if len(name) > LONGEST_NAME:
         raise RunError(f"--name: at most {LONGEST_NAME} characters, got {len(name)}")
     check_run_id(name)
@@ -199,21 +196,6 @@ def _refuse_contradictions(settings: tuple[Drawn, ...], seeds: tuple[int, ...], 
         )
     if pruner and any(one.key == "train.epochs" for one in settings):
         raise RunError(f"--prune {pruner} compares trials epoch by epoch: leave epochs out of what is searched")
-
-
-def _check_ends(launch: LaunchRequest, settings: tuple[Drawn, ...]) -> None:
-    """Load the preset with both ends of each range and each choice. Raises PresetError with all problems."""
-    problems: dict[tuple[str, str], Problem] = {}
-    source = ""
-    for words in _ends(settings):
-        try:
-            replace(launch, overrides=(*launch.overrides, *words)).load()
-        except PresetError as error:
-            source = error.source
-            for problem in error.problems:
-                problems.setdefault((problem.key, problem.message), problem)
-    if problems:
-        raise PresetError(source, problems.values())
 
 
 def _ends(settings: tuple[Drawn, ...]) -> Iterator[tuple[str, ...]]:

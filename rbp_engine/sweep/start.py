@@ -5,14 +5,15 @@ finds it already there. So nothing has to be locked, recorded or cleaned up, and
 """
 
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rbp_engine.preset import LoadedPreset
 from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, name_in_id
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.trust import Untrusted
 from rbp_engine.sweep.budget import larger_budget
 from rbp_engine.sweep.identity import identity_of_run
@@ -21,13 +22,17 @@ from rbp_engine.sweep.states import PointState, Standing
 
 
 def check(plan: SweepPlan) -> None:
-    """Raise UserError if a run of the plan could not be started here: its data or devices are missing, or its code is
-    not trusted."""
+    """Raise UserError if a run of the plan could not be started here."""
     for points in plan.trials.values():
-        loaded = points[0].loaded
-        plan.request.require_trust(loaded)
-        start.require_data(loaded)
-        start.pool_for(plan.request.takes, plan.request.gpus or "auto", loaded.preset.run.device)
+        check_preset(plan.request, points[0].loaded)
+
+
+def check_preset(request: LaunchRequest, loaded: LoadedPreset) -> None:
+    """Raise UserError if a run could not be started here: its data or devices are missing, or its code is not
+    trusted."""
+    request.require_trust(loaded)
+    start.require_data(loaded)
+    start.pool_for(request.takes, request.gpus or "auto", loaded.preset.run.device)
 
 
 def start_points(
@@ -95,6 +100,6 @@ def resume(plan: SweepPlan, run: RunDirectory, changes: Sequence[str] = ()) -> N
 def run_id_of(point: SweepPoint, number: int = 1) -> str:
     """The id for the run of a point: it ends in four characters to type, as ids do. `number` counts ids that are
     taken."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", point.loaded.name).strip("-.")[:60] or "run"
+    name, method = name_in_id(point.loaded.name), point.loaded.preset.method.name
     again = "" if number == 1 else f"-{number}"
-    return f"{name}-{point.loaded.preset.method.name}{again}-{point.identity[:8]}-{point.identity[8:12]}"
+    return f"{name}-{method}{again}-{point.identity[:8]}-{point.identity[8:12]}"

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.preset import read_resolved
-from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.preset.sweep.section import Drawn, value_in
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import EventReader
@@ -166,7 +165,7 @@ def _found(values: Any, key: str) -> Any:
 
 def _value_of(setting: Drawn, value: Any, run: RunDirectory) -> Value:
     for choice in setting.choices:
-        written = parse_overrides([f"{setting.name}={choice}"])[0][0].value
+        written = value_in(f"{setting.name}={choice}")
         if value == (inside_a_run(written) if isinstance(written, str) else written):
             return choice
     if not setting.choices and type(value) in (int, float) and setting.low <= value <= setting.high:

@@ -10,6 +10,8 @@ from rbp_engine.run.files.annotations import change_tags, note_as_written, read_
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.screen_base import DashboardScreen
+from rbp_tui.text.format import counted
+from rbp_tui.text.run_text import named
 
 FAULTS_SHOWN = 3
 
@@ -42,7 +44,7 @@ class RunControlScreen(DashboardScreen):
         """Ask to how many epochs completed runs are to train on, and go on with them."""
         known = (record for run in runs if (record := self.session.record_of(run.id)) is not None)
         epochs = max((record.summary.epochs for record in known), default=1)
-        whose = f"{runs[0].id} has" if len(runs) == 1 else f"{count(len(runs))} have"
+        whose = f"{named(runs)} {'has' if len(runs) == 1 else 'have'}"
         question = (
             f"{whose} completed {epochs} epochs. To how many shall training go on? The learning rate then follows the "
             "schedule of that length, so the result is not exactly that of a run of so many epochs."
@@ -90,16 +92,7 @@ class RunControlScreen(DashboardScreen):
             except UserError as error:
                 faults.append(str(error))
         if well := len(runs) - len(faults):
-            self.notify(done(runs[0].id if len(runs) == 1 else count(well)), markup=False)
+            self.notify(done(runs[0].id if len(runs) == 1 else counted(well, "run")), markup=False)
         if faults:
             more = f"\nand {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
             self.notify("\n".join(faults[:FAULTS_SHOWN]) + more, severity="error", timeout=8, markup=False)
-
-
-def named(runs: Sequence[RunDirectory]) -> str:
-    """One run by its id, several by their count."""
-    return runs[0].id if len(runs) == 1 else count(len(runs))
-
-
-def count(number: int) -> str:
-    return f"{number} run{'' if number == 1 else 's'}"

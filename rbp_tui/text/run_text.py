@@ -10,6 +10,7 @@ from rbp_tui.text import format as fmt
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.queue.positions import DeviceUse, QueuedRun
 
 # Of the devices that somebody has, this many are named.
@@ -89,6 +90,11 @@ def short_id(summary: Summary) -> str:
 def short(run_id: str) -> str:
     """`short_id` of an id."""
     return run_id[-4:] if run_id[-5:-4] == "-" else run_id
+
+
+def named(runs: "Sequence[RunDirectory]") -> str:
+    """One run by its id, several by their count."""
+    return runs[0].id if len(runs) == 1 else fmt.counted(len(runs), "run")
 
 
 def where_queued(queued: "QueuedRun") -> str:

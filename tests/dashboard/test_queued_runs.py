@@ -5,6 +5,7 @@ import pytest
 from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
+from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.queue.positions import DeviceUse
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Ask
@@ -58,11 +59,11 @@ async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, u
         await pilot.press("backspace", "5", "enter")
         await until(pilot, lambda: order()[0] == ("c", 5, False))
         await until(pilot, lambda: reasons()["c"] == "1 in the queue · priority 5 · paused")
-        assert arrange.is_paused()
+        assert is_paused()
         for entry in entries():
             entry.path.unlink()
         await pilot.press("Q")
-        await until(pilot, lambda: not arrange.is_paused())
+        await until(pilot, lambda: not is_paused())
 
 
 def test_devices_are_counted_and_their_holders_named_on_lines_that_fit():

@@ -117,6 +117,10 @@ class RunDirectory:
         """Disk space that a rank reserves from its start, so that it can report its end on a full disk."""
         return self.control / ("reserve" if rank == 0 else f"reserve-rank{rank}")
 
+    def saved_checkpoints(self) -> list[Path]:
+        """The folders of its checkpoints, the oldest first; without the best one, which is beside them."""
+        return sorted(path for path in self.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
+
     @property
     def stop_request(self) -> Path:
         """Its presence asks the worker to save and end; `stop_request.py` reads why."""
@@ -158,8 +162,12 @@ def refuse_links(run: RunDirectory) -> None:
 def new_run_id(preset: str, method: str, now: float | None = None) -> str:
     """An id like `20261124-140501-digits-rate_m-3f2a`: sorts by time and ends in four characters to type."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", preset).strip("-.")[:60] or "run"
-    return f"{stamp}-{name}-{method}-{secrets.token_hex(2)}"
+    return f"{stamp}-{name_in_id(preset)}-{method}-{secrets.token_hex(2)}"
+
+
+def name_in_id(name: str) -> str:
+    """The name of a preset or a sweep as a part of an id, which may begin with it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] or "run"
 
 
 def check_run_id(run_id: str) -> None:

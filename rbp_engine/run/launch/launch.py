@@ -19,7 +19,6 @@ from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import (
-    CHECKPOINT,
     RunDirectory,
     check_run_id,
     new_run_id,
@@ -270,8 +269,9 @@ def _appending(run: RunDirectory, log: Path) -> BinaryIO:
 
 def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
     """Raise RunError if the newest checkpoint was saved by another number of processes, unless `inexact`."""
-    saved = sorted(path for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
-    world_sizes = [size for path in saved if (size := read_json(path / "manifest.json").get("world_size"))]
+    world_sizes = [
+        size for path in run.saved_checkpoints() if (size := read_json(path / "manifest.json").get("world_size"))
+    ]
     if world_sizes and world_sizes[-1] != resources.world_size and not inexact:
         raise RunError(
             f"{run.id} was trained by {world_sizes[-1]} processes, and {resources.world_size} cannot go on exactly "

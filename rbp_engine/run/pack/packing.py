@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 from rbp_engine.disk import sync
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, may_share, name_problem
 from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
@@ -40,7 +40,8 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
     refuse_live(run)
     if os.path.lexists(output):
         raise RunError(f"{output} is there already: name another file with -o, or remove it")
-    names = [name for name in _names(run) if _is_wanted(name, weights, _newest(run))]
+    newest = _newest(run)
+    names = [name for name in _names(run) if _is_wanted(name, weights, newest)]
     # What unpack would refuse must not be in a backup.
     judged = ((name, name_problem(name) or weights_problem(name, run.path / name)) for name in names)
     if problems := [f"{name} {problem}" for name, problem in judged if problem]:
@@ -102,7 +103,7 @@ def _is_of_a_process(name: str) -> bool:
 
 
 def _newest(run: RunDirectory) -> str:
-    return max((path.name for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name)), default="")
+    return next((path.name for path in reversed(run.saved_checkpoints())), "")
 
 
 def _is_wanted(name: str, weights: str, newest: str) -> bool:

@@ -23,11 +23,6 @@ def check_priority(priority: int) -> None:
         raise RunError(f"priority {priority}: expected a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}")
 
 
-def is_paused() -> bool:
-    """Whether the whole queue is paused."""
-    return pause_file().exists()
-
-
 def pause_all() -> bool:
     """Start nothing more until `go_on_all`; runs that have started go on. False if the queue was paused already."""
     host_directory()

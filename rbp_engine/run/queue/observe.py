@@ -38,6 +38,11 @@ def pause_file() -> Path:
     return host_directory(make=False) / "paused"
 
 
+def is_paused() -> bool:
+    """Whether the whole queue is paused."""
+    return pause_file().exists()
+
+
 def world(jobs: Iterable[QueuedJob], busy: Mapping[str, str]) -> World:
     """The picture of these jobs, the claims of this user's runs, and who else is `busy` on a device."""
     return World(
@@ -46,7 +51,7 @@ def world(jobs: Iterable[QueuedJob], busy: Mapping[str, str]) -> World:
         jobs=tuple(jobs),
         claims=claims.live_claims(),
         busy=busy,
-        paused=pause_file().exists(),
+        paused=is_paused(),
     )
 
 

@@ -13,10 +13,10 @@ from rbp_engine.run.queue.observe import (
     ProcessScan,
     Recollection,
     busy_cards,
+    is_paused,
     job_of,
     keys_of,
     others_on,
-    pause_file,
     world,
 )
 from rbp_engine.run.queue.schedule import Action, Start, Wait, Waits, decide
@@ -69,7 +69,7 @@ def queued_runs() -> list[QueuedRun]:
     claimed = claims.holders()
     memory, scan = Recollection(), ProcessScan()
     actions = decide(world([job_of(entry, memory, claimed, scan) for entry in known], busy))
-    everything = pause_file().exists()
+    everything = is_paused()
     given = {key: one.job.run for one in actions if isinstance(one, Start) for key in one.devices}
     found: list[QueuedRun] = []
     position = 0

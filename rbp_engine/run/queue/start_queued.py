@@ -16,7 +16,7 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
 from rbp_engine.run.queue.holds import inherited
 from rbp_engine.run.queue.host_lock import locked
-from rbp_engine.run.queue.observe import pause_file
+from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.queue.transitions import drop, mark_failed
 from rbp_engine.run.status.status import judge
 
@@ -32,7 +32,7 @@ def start_queued(run: RunDirectory) -> bool:
         claimed = claims.claimed_by(run)
         if entry is None or len(claimed) < entry.takes or judge(run).status != "queued":
             return False
-        if entry.paused or pause_file().exists():
+        if entry.paused or is_paused():
             return False
         _show_only(run, entry, claimed)
         try:

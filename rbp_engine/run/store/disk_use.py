@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeAlias
@@ -54,6 +54,22 @@ def disk_use(run: RunDirectory) -> DiskUse:
 def folder_size(folder: Path) -> int:
     """The bytes of everything below a folder, with the same limits."""
     return _Adding().below(folder)
+
+
+def freed_by(folders: Iterable[Path]) -> int:
+    """The bytes that the removal of folders of files frees: those of files that have no other name."""
+    names, size, links = Counter[tuple[int, int]](), {}, {}
+    for folder in folders:
+        for root, _, files in os.walk(folder):
+            for name in files:
+                try:
+                    found = os.lstat(os.path.join(root, name))  # noqa: PTH118  # as os.walk gives them
+                except OSError:
+                    continue
+                key = found.st_dev, found.st_ino
+                names[key] += 1
+                size[key], links[key] = found.st_blocks * _BLOCK, found.st_nlink
+    return sum(size[key] for key, count in names.items() if count >= links[key])
 
 
 def known_disk_use(run: RunDirectory) -> DiskUse:

@@ -2,8 +2,6 @@
 
 import os
 import stat
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +10,12 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.disk_use import freed_by
 from rbp_engine.run.store.store import RunRecord, refuse_live
 
 # As many as training keeps: a resume uses the one before the newest if that is damaged.
 FOR_A_RESUME = 2
 _BEST, _BEST_BEFORE, _LEFTOVER = "best", "best.old", ".tmp"
-_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -86,22 +84,6 @@ def prune(pruning: Pruning) -> None:
         return  # somebody else has removed it
     except OSError as error:
         raise RunError(f"{run.id}: cannot remove checkpoints: {error}") from error
-
-
-def freed_by(folders: Iterable[Path]) -> int:
-    """The bytes that the removal of folders of files frees: those of files that have no other name."""
-    names, size, links = Counter[tuple[int, int]](), {}, {}
-    for folder in folders:
-        for root, _, files in os.walk(folder):
-            for name in files:
-                try:
-                    found = os.lstat(os.path.join(root, name))  # noqa: PTH118  # as os.walk gives them
-                except OSError:
-                    continue
-                key = found.st_dev, found.st_ino
-                names[key] += 1
-                size[key], links[key] = found.st_blocks * _BLOCK, found.st_nlink
-    return sum(size[key] for key, count in names.items() if count >= links[key])
 
 
 def _folders(checkpoints: Path) -> list[str]:

@@ -6,7 +6,6 @@ is lost where it waits too long.
 
 import contextlib
 import logging
-import os
 import resource
 import sys
 import threading
@@ -19,7 +18,6 @@ import psutil
 
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     Body,
@@ -34,6 +32,7 @@ from rbp_engine.run.files.events import (
     WarningRaised,
 )
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.reserve import make_reserve, release_reserve
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.status import HEARTBEAT_S
@@ -42,8 +41,6 @@ from rbp_engine.run.tracking.numbers import Part
 DRAIN_S = 0.5
 #: Events that wait for a disk that cannot be written; the oldest are lost beyond that.
 MOST_WAITING = 100_000
-#: Reserved at the start and released at the end, so that the end can be recorded on a full disk.
-RESERVE_BYTES = 256 * 1024
 #: How long the end waits for a disk that does not answer.
 PATIENCE_S = 30.0
 
@@ -84,8 +81,7 @@ class ForeignRecorder:
         self._peak = 0
         self._process = psutil.Process()
         self._events = EventWriter(run.events(), 1)
-        with contextlib.suppress(OSError):  # use what room there is
-            self._reserve()
+        make_reserve(run, run.reserve())
         self._write_all()
         self._write_summary()
         self._thread = threading.Thread(target=self._work, name="rbp", daemon=True)
@@ -110,8 +106,7 @@ class ForeignRecorder:
         if self._thread.is_alive():
             self.warn(f"{self.run.path} does not answer: the end of the run is not recorded")
             return
-        with contextlib.suppress(OSError):
-            inside.unlink(self.run.reserve(), self.run.path)
+        release_reserve(self.run, self.run.reserve())
         self._take()
         summary, now = self._summary, time.time()
         if traceback is not None:
@@ -236,8 +231,3 @@ class ForeignRecorder:
                 system = replace(system, mem_allocated=allocated, mem_reserved=reserved, mem_peak=peak)
         self._summary.mem_peak = system.mem_peak
         return system
-
-    def _reserve(self) -> None:
-        reserve = inside.open_file(self.run.reserve(), self.run.path, os.O_WRONLY | os.O_CREAT)
-        with os.fdopen(reserve, "wb") as file:
-            file.write(b"\0" * RESERVE_BYTES)

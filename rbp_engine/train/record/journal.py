@@ -9,10 +9,10 @@ from typing import Any
 
 from rbp_engine.printable import NO_TEXT, visible
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Body, ErrorRaised, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.reserve import make_reserve, release_reserve
 from rbp_engine.run.files.run_json import record_unless_started
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.phase import Phase
@@ -21,9 +21,6 @@ from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.stall import StallWatch
 from rbp_engine.train.record.alert_watch import AlertWatch
-
-# Reserved at the start and released at the end, so that the end of a run can be recorded on a full disk.
-RESERVE_BYTES = 256 * 1024
 
 
 class Journal:
@@ -50,12 +47,7 @@ class Journal:
         self._recorded = process.rank != 0 or process.nodes > 1
         self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
         self._reserve = run.reserve(self.rank)
-        try:
-            reserve = inside.open_file(self._reserve, run.path, os.O_WRONLY | os.O_CREAT)
-            with os.fdopen(reserve, "wb") as file:
-                file.write(b"\0" * RESERVE_BYTES)
-        except OSError:  # use what room there is; training will hit the full disk and report it
-            self._release_reserve()
+        make_reserve(run, self._reserve)
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
@@ -103,7 +95,7 @@ class Journal:
         """
         self._ended.set()
         with self._lock:
-            self._release_reserve()
+            release_reserve(self.run, self._reserve)
             if traceback is not None:
                 self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause))
             if self.rank == 0:
@@ -116,13 +108,9 @@ class Journal:
         """Record that another process is gone, but not how the run has ended: that process knows."""
         self._ended.set()
         with self._lock:
-            self._release_reserve()
+            release_reserve(self.run, self._reserve)
             self.write(ErrorRaised(visible(why), visible(traceback), about_others=True, cause=Cause.LOST_PROCESS))
         self._leave()
-
-    def _release_reserve(self) -> None:
-        with contextlib.suppress(OSError):  # if it cannot be removed, writing events may still succeed
-            inside.unlink(self._reserve, self.run.path)
 
     def _leave(self) -> None:
         self._heart.join()

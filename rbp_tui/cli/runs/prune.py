@@ -11,6 +11,7 @@ from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Runs, Yes, select
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,13 +92,12 @@ def _show(plans: "Sequence[Pruning]", records: "dict[str, RunRecord]", *, whole:
         if plan.why_more:
             say("[dim]{} stays{}: {}[/]", plan.run.id, ", in part" if plan.removed else "", plan.why_more)
     if not going:
-        say("nothing to remove of {} run{}", len(plans), "" if len(plans) == 1 else "s")
+        say("nothing to remove of {}", fmt.counted(len(plans), "run"))
 
 
 def _table(going: "Sequence[Pruning]", records: "dict[str, RunRecord]", *, whole: bool) -> "Table":
     from rich.table import Table
 
-    from rbp_tui.text import format as fmt
     from rbp_tui.text.run_text import short, status_text
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
@@ -128,9 +128,7 @@ def _agreed(going: "Sequence[Pruning]", *, whole: bool, yes: bool) -> bool:
 
 def _totals(going: "Sequence[Pruning]") -> tuple[str, str]:
     """How much that frees, and of how many runs."""
-    from rbp_tui.text import format as fmt
-
-    return fmt.size(sum(plan.frees for plan in going)), f"{len(going)} run{'' if len(going) == 1 else 's'}"
+    return fmt.size(sum(plan.frees for plan in going)), fmt.counted(len(going), "run")
 
 
 def _plain(plan: "Pruning") -> dict[str, object]:

@@ -13,6 +13,7 @@ from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.runs.choice import QueuedRuns, ResumableRuns, select
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text.run_text import named, short
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,10 +131,10 @@ def move(
         if len(others) > 1:
             raise RunError(f"--before {before} names {len(others)} runs: name one")
         arrange.move_before(chosen, others[0])
-        say("moved {} before {}", _named(chosen), others[0].id)
+        say("moved {} before {}", named(chosen), others[0].id)
         return
     (arrange.move_first if first else arrange.move_last)(chosen)
-    say("moved {} to the {}", _named(chosen), "front" if first else "end")
+    say("moved {} to the {}", named(chosen), "front" if first else "end")
 
 
 def priority(
@@ -149,7 +150,7 @@ def priority(
 
     chosen = _waiting(runs, runs_dir)
     arrange.set_priority(chosen, number)
-    say("{}: priority {}", _named(chosen), number)
+    say("{}: priority {}", named(chosen), number)
 
 
 def pause(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
@@ -159,7 +160,7 @@ def pause(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
     if runs:
         chosen = _waiting(runs, runs_dir)
         arrange.pause(chosen)
-        say("paused {}; rbp queue go {} ends it", _named(chosen), " ".join(run.id[-4:] for run in chosen))
+        say("paused {}; rbp queue go {} ends it", named(chosen), " ".join(short(run.id) for run in chosen))
         return
     already = "" if arrange.pause_all() else " already"
     say("the queue of this host is paused{}; what runs goes on, and rbp queue go ends it", already)
@@ -168,14 +169,15 @@ def pause(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
 def go(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
     """End a pause: of the whole queue, or of these runs."""
     from rbp_engine.run.queue import arrange
+    from rbp_engine.run.queue.observe import is_paused
     from rbp_engine.run.queue.positions import queued_runs
     from rbp_engine.run.start import ensure_dispatcher
 
     if runs:
         chosen = _waiting(runs, runs_dir)
         arrange.go_on(chosen)
-        say("{} may start", _named(chosen))
-        if arrange.is_paused():
+        say("{} may start", named(chosen))
+        if is_paused():
             say("but the whole queue is paused: rbp queue go")
     else:
         say("the queue goes on" if arrange.go_on_all() else "the queue of this host is not paused")
@@ -226,7 +228,3 @@ def _waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":
         here = [run for run in known if word in (run.id, run.id[-4:])]
         found |= dict.fromkeys(here if len(here) == 1 else select([word], runs_dir))
     return list(found)
-
-
-def _named(runs: "list[RunDirectory]") -> str:
-    return runs[0].id if len(runs) == 1 else f"{len(runs)} runs"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.queue.arrange import is_paused
 from rbp_engine.run.queue.entries import DamagedEntry, damaged_entries
+from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.queue.positions import DeviceUse, QueuedRun, device_uses, queued_runs
 from rbp_engine.run.start import ensure_dispatcher
 from rbp_engine.run.status.status import judge

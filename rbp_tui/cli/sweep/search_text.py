@@ -15,7 +15,7 @@ from rbp_engine.sweep.states import PointState
 from rbp_engine.sweep.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
 from rbp_engine.sweep.trials import TrialRuns
 from rbp_tui.cli.output import print_rich, say
-from rbp_tui.cli.sweep.text import sweep_table
+from rbp_tui.cli.sweep.text import place_words, query_word, sweep_table
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
@@ -55,8 +55,7 @@ def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, s
     elif len(search.space.settings) > 1:
         say("[dim]  importance: from {} completed trials on[/]", FEWEST_FOR_IMPORTANCE)
     if best is not None:
-        query, run = f"sweep={search.name}", next(iter(best.runs.values()))
-        place = f" --runs-dir {shlex.quote(str(search.request.runs_dir))}" if search.request.runs_dir else ""
+        run, query, place = next(iter(best.runs.values())), query_word(search.name), place_words(search.request)
         say("  next: rbp ls {}{}  ·  rbp runs show {}{}", query, place, short(run.id), place)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.estimate import Estimate
 from rbp_engine.sweep.plan import SweepPlan
@@ -82,6 +83,16 @@ def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None =
     return Group(table, Text(below, style="dim", no_wrap=True, overflow="ellipsis"))
 
 
+def place_words(request: LaunchRequest) -> str:
+    """What to add to commands about the runs of a request, if they are not in the usual place."""
+    return f" --runs-dir {shlex.quote(str(request.runs_dir))}" if request.runs_dir else ""
+
+
+def query_word(name: str) -> str:
+    """The query for the runs of a sweep, as typed."""
+    return shlex.quote(f'sweep="{name}"' if " " in name else f"sweep={name}")
+
+
 def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) -> Iterable[str]:
     """Commands that continue the sweep, or look closer at it."""
     number = counts(states)
@@ -93,6 +104,5 @@ def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) 
         yield f"rbp logs {short(failed[0].run.id)}  ·  {again} {RETRY}"
     if best is not None:
         newest: RunRecord = best.records[0]
-        place = f" --runs-dir {shlex.quote(str(plan.request.runs_dir))}" if plan.request.runs_dir else ""
-        query = shlex.quote(f'sweep="{plan.name}"' if " " in plan.name else f"sweep={plan.name}")
+        place, query = place_words(plan.request), query_word(plan.name)
         yield f"rbp report {query}{place}  ·  rbp ls {query}{place}  ·  rbp runs show {short(newest.run.id)}{place}"

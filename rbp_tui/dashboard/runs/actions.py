@@ -12,13 +12,14 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
-from rbp_tui.dashboard.run_control import count, named
 from rbp_tui.dashboard.runs.elsewhere import only_there
 from rbp_tui.dashboard.runs.queue_actions import QueueActions
 from rbp_tui.dashboard.runs.rows import Rows
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.session import Session
 from rbp_tui.hosts.records import host_of
+from rbp_tui.text.format import counted
+from rbp_tui.text.run_text import named
 
 
 class RunActions(QueueActions):
@@ -199,7 +200,7 @@ class RunActions(QueueActions):
         if self.any_of(ended, "move to the trash"):
             self._trashed = []
             live = len(targets) - len(ended)
-            stays = f"; {count(live)} still going, stop or kill first" if live else ""
+            stays = f"; {counted(live, 'run')} still going, stop or kill first" if live else ""
             self.act_on(
                 _folders(ended), self._move_to_trash, lambda which: f"moved {which} to the trash, u undoes it{stays}"
             )

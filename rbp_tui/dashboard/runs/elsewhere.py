@@ -19,8 +19,7 @@ def hosts_text(sights: Iterable[HostSight], now: float) -> Text:
     """As `box: 3 runs, 12s ago   gpu2: down since 14:02, Connection refused`; empty without hosts."""
     text = Text()
     for sight in sorted(sights, key=lambda sight: bool(sight.problem)):
-        count = len(sight.records)
-        runs = f"{count} run{'' if count == 1 else 's'}"
+        runs = fmt.counted(len(sight.records), "run")
         text.append("   " if text else "").append(f"{one_line(sight.name)}: ", style="bold")
         if sight.problem:
             since = time.strftime("%H:%M", time.localtime(sight.down_since))

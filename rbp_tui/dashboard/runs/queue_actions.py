@@ -12,9 +12,11 @@ from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.entries import entry_of
+from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.dialogs import Ask
-from rbp_tui.dashboard.run_control import RunControlScreen, named
+from rbp_tui.dashboard.run_control import RunControlScreen
+from rbp_tui.text.run_text import named
 
 
 class QueueActions(RunControlScreen):
@@ -58,7 +60,7 @@ class QueueActions(RunControlScreen):
 
     def action_pause_all(self) -> None:
         """Start nothing that waits, or end that."""
-        if arrange.is_paused():
+        if is_paused():
             self._arrange(arrange.go_on_all, "the queue goes on")
         else:
             self._arrange(arrange.pause_all, "the queue of this host is paused; what runs goes on")

@@ -15,7 +15,6 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.store.ordering import reversed_order
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
-from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.columns import CURVE, column_named
@@ -26,6 +25,7 @@ from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text.format import counted
 from rbp_tui.text.run_columns import Column, settings_worth_a_column
 from rbp_tui.text.run_text import STYLES
 
@@ -199,7 +199,7 @@ class RunsScreen(RunActions):
         shown, known = len(self.rows.records), len(self.session.records) + len(self.session.elsewhere)
         hidden = sum(record.hidden for record in self.session.records) if shown < known else 0
         archived = f", {hidden} archived" if hidden and not self.rows.about_archived else ""
-        text = Text(count(known) if shown == known else f"{shown} of {known}{archived}", style="dim")
+        text = Text(counted(known, "run") if shown == known else f"{shown} of {known}{archived}", style="dim")
         if self.marked:
             hidden = len(self.marked) - len(self.marked_shown)
             text.append(f"  {len(self.marked)} marked{f' ({hidden} hidden)' if hidden else ''}", style="bold yellow")
@@ -217,7 +217,9 @@ class RunsScreen(RunActions):
             for part in (verdict.reason, " ".join(record.tags), record.annotations.note):
                 text.append(f" · {one_line(part)}" if part else "")
         elif key is not None and key in self.rows.groups:
-            text.append(f"{count(len(self.rows.groups[key]))} of one experiment: Enter compares them, Space marks them")
+            text.append(
+                f"{counted(len(self.rows.groups[key]), 'run')} of one experiment: Enter compares them, Space marks them"
+            )
         self.query_one("#detail", Line).show_text(text)
 
     @on(RunTable.ShownRows)

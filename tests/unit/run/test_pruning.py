@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.store.disk_use import disk_use, known_disk_use
-from rbp_engine.run.store.prune import Pruning, freed_by, plan_pruning, prune
+from rbp_engine.run.store.disk_use import disk_use, freed_by, known_disk_use
+from rbp_engine.run.store.prune import Pruning, plan_pruning, prune
 from rbp_engine.run.store.store import record
 
 MakeRun = Callable[..., RunDirectory]
