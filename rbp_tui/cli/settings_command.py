@@ -1,12 +1,19 @@
 """Commands that take a preset and settings as words, `epochs=3`, and explain this to users who type `--epochs 3`."""
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from rbp_tui.cli import completion
+from rbp_tui.cli.runs.choice import find
+from rbp_tui.cli.trust import warn_of_shared_presets
+
+if TYPE_CHECKING:
+    from rbp_engine.run.request import LaunchRequest
 
 _PRESET = typer.Argument(
     metavar="PRESET",
@@ -61,6 +68,22 @@ class SettingsOrLikeCommand(SettingsCommand):
         preset = next(parameter for parameter in self.params if parameter.name == "preset")
         preset.required = not any(word.partition("=")[0] == "--like" for word in args)
         return super().parse_args(ctx, args)
+
+
+def request_for(
+    preset: str | None, like: str | None, settings: Sequence[str] | None, runs_dir: Path | None
+) -> "tuple[LaunchRequest, tuple[str, ...]]":
+    """The request for a preset, or for a run to repeat, and the settings that are typed with it. Raises UserError."""
+    from rbp_engine.run.request import LaunchRequest
+
+    words = tuple(settings or ())
+    if like is None:
+        assert preset is not None  # SettingsOrLikeCommand requires it
+        warn_of_shared_presets(preset)
+        return LaunchRequest(preset, runs_dir=runs_dir), words
+    if preset is not None and "=" not in preset:
+        raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
+    return LaunchRequest.like(find(like, runs_dir)), (preset, *words) if preset else words
 
 
 def _setting(name: str) -> str:

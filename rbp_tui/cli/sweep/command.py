@@ -1,26 +1,20 @@
-"""`rbp sweep`: what is missing of a sweep is created, what has stopped is resumed, and all of it is followed."""
+"""`rbp sweep`: its options, and which of them go together."""
 
 import functools
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_resources
-from rbp_tui.cli.output import print_json, say
-from rbp_tui.cli.runs.choice import find
-from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand
-from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
+from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand, request_for
+from rbp_tui.cli.trust import Trust
 
 if TYPE_CHECKING:
-    from rbp_engine.run.errors import RunError
     from rbp_engine.run.request import LaunchRequest
-    from rbp_engine.sweep.estimate import Estimate
-    from rbp_engine.sweep.plan import SweepPlan
-    from rbp_engine.sweep.states import PointState
 
 
 def register(app: typer.Typer) -> None:
@@ -137,28 +131,18 @@ def sweep(
     Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end;
     with --point, 5 preempted: start it again.
     """
-    from rbp_engine.run.request import LaunchRequest, parse_seeds
+    from rbp_engine.run.request import parse_seeds
     from rbp_engine.sweep.array import point_named
     from rbp_engine.sweep.plan import plan_sweep
     from rbp_engine.sweep.search import search_request
-    from rbp_engine.sweep.start import check
     from rbp_engine.sweep.states import states_of
     from rbp_engine.sweep.words import parse_words
     from rbp_tui.cli.sweep.array import print_array, train_point
     from rbp_tui.cli.sweep.cost import estimate_of
+    from rbp_tui.cli.sweep.plan import run_plan, show_plan
     from rbp_tui.cli.sweep.search import run_search
-    from rbp_tui.cli.sweep.text import say_cost, say_plan
 
-    words = tuple(settings or ())
-    if like is not None:
-        if preset is not None and "=" not in preset:
-            raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
-        base = LaunchRequest.like(find(like, runs_dir))
-        words = (preset, *words) if preset else words
-    else:
-        assert preset is not None  # SettingsOrLikeCommand requires it
-        warn_of_shared_presets(preset)
-        base = LaunchRequest(preset, runs_dir=runs_dir)
+    base, words = request_for(preset, like, settings, runs_dir)
     request = replace(
         base,
         seeds=() if seeds is None else parse_seeds(seeds),
@@ -194,7 +178,7 @@ def sweep(
         plan = point_named(plan, point)
     states = states_of(plan, retry_failed=retry_failed)
     if status:
-        _show(plan, states, as_json=as_json)
+        show_plan(plan, states, as_json=as_json)
         return
     if point is not None:
         raise typer.Exit(train_point(plan, states[0], as_json=as_json, trust=trust))
@@ -204,16 +188,9 @@ def sweep(
         typed = [*(["--like", like] if like else [request.preset]), *words, *given]
         print_array(plan, states, [*typed, *(["--retry-failed"] if retry_failed else [])])
         return
-    if not dry_run:
-        once_trusted(lambda: check(plan), trust=trust)
-    say_plan(plan, states)
-    expected = estimate_of(plan, states, measure=not no_cost)
-    if expected is not None:
-        say_cost(expected)
-    if dry_run and as_json:
-        print_json(_document(plan, states, expected))
-    if not dry_run:
-        raise typer.Exit(_train(plan, states, detach=detach, as_json=as_json, trust=trust))
+    raise typer.Exit(
+        run_plan(plan, states, measure=not no_cost, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
+    )
 
 
 def _has_search(request: "LaunchRequest", words: Sequence[str]) -> bool:
@@ -222,57 +199,3 @@ def _has_search(request: "LaunchRequest", words: Sequence[str]) -> bool:
 
     section = replace(request, overrides=parse_words(words).fixed, seeds=()).load().sweep
     return section is not None and bool(section.search)
-
-
-def _train(plan: "SweepPlan", states: "Sequence[PointState]", *, detach: bool, as_json: bool, trust: bool) -> int:
-    """Start what is missing, follow it to the end, and print the table; the exit code."""
-    from rbp_engine.sweep.start import start_points
-    from rbp_engine.sweep.states import states_of
-    from rbp_tui.cli.sweep.following import follow_sweep
-    from rbp_tui.cli.train.following import report_queued
-
-    def left_out(refused: "RunError") -> None:
-        say("[yellow]not resumed:[/] {}", refused)
-
-    runs = once_trusted(lambda: start_points(plan, states, left_out), trust=trust)
-    if detach and (runs or as_json):
-        return report_queued(runs, as_json=as_json)
-    follow_sweep(plan, states, runs, as_json=as_json)
-    states = states_of(plan)
-    if not as_json:
-        _show(plan, states, as_json=False)
-    return _exit_code(states)
-
-
-def _exit_code(states: "Sequence[PointState]") -> int:
-    """The worst of the runs: a failure is worse than an end before the end."""
-    from rbp_engine.sweep.states import Standing
-
-    codes = {Standing.DONE: 0, Standing.FAILED: 1}
-    return max((codes.get(state.standing, 4) for state in states), key=(0, 4, 1).index)
-
-
-def _show(plan: "SweepPlan", states: "Sequence[PointState]", *, as_json: bool) -> None:
-    from rbp_tui.cli.sweep.text import print_table
-
-    if as_json:
-        print_json(_document(plan, states, None))
-    else:
-        print_table(plan, states)
-
-
-def _document(plan: "SweepPlan", states: "Sequence[PointState]", expected: "Estimate | None") -> dict[str, Any]:
-    from rbp_engine.report.sweep_table import best_row, plain_row, sweep_rows
-    from rbp_engine.sweep.states import counts
-
-    rows = sweep_rows(plan, states)
-    best = best_row(rows)
-    return {
-        "sweep": plan.name,
-        "runs": len(plan.points),
-        "counts": counts(states),
-        "keys": plan.keys,
-        "best_trial": None if best is None else best.trial,
-        "cost": None if expected is None else asdict(expected),
-        "trials": [plain_row(row) for row in rows],
-    }

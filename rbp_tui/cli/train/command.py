@@ -24,9 +24,9 @@ from rbp_tui.cli.options import (
     given_resources,
 )
 from rbp_tui.cli.output import say
-from rbp_tui.cli.runs.choice import find, weights_of
-from rbp_tui.cli.settings_command import Like, OptionalPresetName, Settings, SettingsOrLikeCommand
-from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
+from rbp_tui.cli.runs.choice import weights_of
+from rbp_tui.cli.settings_command import Like, OptionalPresetName, Settings, SettingsOrLikeCommand, request_for
+from rbp_tui.cli.trust import Trust, once_trusted
 
 
 def register(app: typer.Typer) -> None:
@@ -96,14 +96,11 @@ def train(
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.launch.slurm import RENDEZVOUS
     from rbp_engine.run.pair import parse_pair
-    from rbp_engine.run.request import LaunchRequest, parse_seeds
+    from rbp_engine.run.request import parse_seeds
     from rbp_engine.run.status.status import judge
     from rbp_tui.cli.train.dry_run import print_dry_run
     from rbp_tui.cli.train.following import follow_started, report_start
 
-    words = tuple(overrides or ())
-    if pretrained is not None:
-        words = (*words, f"model.pretrained={weights_of(pretrained, runs_dir)}")
     if pair is not None:
         for given, option in (
             (run_id is not None, "--id names"),
@@ -115,14 +112,9 @@ def train(
                 raise typer.BadParameter(f"{option} one run, and --pair makes several")
     if slurm and seeds is not None:
         raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")
-    if like is not None:
-        if preset is not None and "=" not in preset:
-            raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
-        base = LaunchRequest.like(find(like, runs_dir))
-        words = (preset, *words) if preset else words
-    else:
-        assert preset is not None  # SettingsOrLikeCommand requires it
-        base = LaunchRequest(preset, runs_dir=runs_dir)
+    base, words = request_for(preset, like, overrides, runs_dir)
+    if pretrained is not None:
+        words = (*words, f"model.pretrained={weights_of(pretrained, runs_dir)}")
     resources = given_resources(nproc, nnodes, rdzv, meet=RENDEZVOUS if slurm else "")
     request = replace(
         base,
@@ -141,10 +133,8 @@ def train(
     many_nodes = request.takes.nodes > 1
     if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
-    if like is None:
-        warn_of_shared_presets(request.preset)
-        if load_preset(request.preset, request.overrides).sweep is not None:
-            say("[dim]this trains it once: rbp sweep {} trains all that its {} says[/]", request.preset, "[sweep]")
+    if like is None and load_preset(request.preset, request.overrides).sweep is not None:
+        say("[dim]this trains it once: rbp sweep {} trains all that its {} says[/]", request.preset, "[sweep]")
     if dry_run or slurm:
         presets = request.load_each()
         if cost:
