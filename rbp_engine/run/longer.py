@@ -50,7 +50,7 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
         raise PresetError(run.id, problems)
     _refuse_others(run, overrides)
     with _alone(run), _writing(run):
-        finish(run)
+        _finish(run)
         if (verdict := judge(run)).live:
             raise NothingToStart(f"{run.id} is {verdict.status}: stop it first, with rbp stop {run.id}")
         summary, old = load_summary(run), read_resolved(run.preset_toml)
@@ -74,11 +74,20 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
             write_summary(run, _longer(run, summary, new.train.epochs))
         if new != old:
             _write_preset(run, new)
-        finish(run)
+        _finish(run)
 
 
 def finish(run: RunDirectory) -> None:
-    """Do what a killed `extend` has left: give preset and run.json the length that the summary says."""
+    """Do what a killed `extend` has left: give preset and run.json the length that the summary says.
+
+    Raises NothingToStart if another command is about to.
+    """
+    if load_summary(run).extended_from:
+        with _alone(run):
+            _finish(run)
+
+
+def _finish(run: RunDirectory) -> None:
     summary = load_summary(run)
     if not summary.extended_from:
         return

@@ -5,14 +5,25 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import from_json
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.longer import extend
+from rbp_engine.run.pack.packing import pack
+from rbp_engine.run.pack.unpacking import unpack
+from rbp_engine.run.status.history_reader import read_findings, read_judged
+from rbp_engine.run.status.rules.table import findings
 from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.query import parse_query
+from rbp_engine.run.store.store import list_runs
+from rbp_engine.sweep.identity import identity_of, identity_of_run
 from rbp_engine.train.checkpoints.checkpoint import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -53,3 +64,35 @@ def test_older_runs_can_be_reported_and_resumed(runs: Path) -> None:
     assert (resumed.status, resumed.epoch, resumed.attempt) == ("completed", 4, 2)
     rows = json.loads(rbp(runs, "report", "--json"))["rows"]
     assert [(row["network"], row["timesteps"]) for row in rows] == [("nets.py:net", 2), ("nets.py:net", 8)]
+
+
+@pytest.mark.parametrize("runs", VERSIONS, indirect=True)
+@pytest.mark.parametrize("name", ["completed", "stopped"])
+def test_in_a_sweep_an_older_run_differs_from_a_new_one_of_its_preset_by_no_more_than_its_hash(
+    runs: Path, name: str
+) -> None:
+    run = RunDirectory(runs / name)
+    loaded = load_preset(str(run.preset_toml), code=run.code)
+    summary = load_summary(run)
+    assert identity_of_run(run, summary) != identity_of(loaded)  # its release hashed other fields
+    assert identity_of_run(run, replace(summary, experiment=loaded.experiment)) == identity_of(loaded)
+
+
+@pytest.mark.parametrize("runs", VERSIONS, indirect=True)
+def test_older_runs_are_found_judged_packed_and_trained_longer(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    found = {record.run.id: record for record in list_runs(runs)}
+    host = read_run_json(found["completed"].run).host
+    query = parse_query(f"host={host} extended_from=0 not:archived not:sweep:anything not:program:anything alert=''")
+    assert host and found.keys() == {"completed", "stopped"} and all(map(query.lists, found.values()))
+    for name, record in found.items():
+        assert findings(read_judged(record.run)) == read_findings(record.run)
+        file = tmp_path / f"{name}.tar"
+        pack(record.run, file)
+        unpacked, _ = unpack(file, tmp_path / "elsewhere")
+        assert load_summary(unpacked) == load_summary(record.run)
+    completed = found["completed"].run
+    extend(completed, ["epochs=8"])
+    assert judge(completed).resumable and load_summary(completed).extended_from == 3

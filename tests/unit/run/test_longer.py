@@ -1,7 +1,9 @@
 """A run that is given more epochs than it was made for, up to its next start."""
 
 import errno
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,3 +181,18 @@ def test_killed_between_two_writes_it_is_the_old_run_or_the_longer_one(
         assert state(run) == (30, 30, 30, 1)
         assert json.loads(run.summary_json.read_text())["extended_from"] == 10
     assert seen == [(10, 10, 10, 0), (30, 10, 10, 0), (30, 30, 10, 0)]
+
+
+def test_of_two_commands_that_find_a_killed_change_one_does_the_rest(
+    completed: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert killed_at(1, monkeypatch, lambda: extend(completed, ["epochs=30"]))
+    other = os.open(completed.path, os.O_RDONLY)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(NothingToStart, match="is being changed by another command"):
+            finish(completed)
+    finally:
+        os.close(other)
+    finish(completed)
+    assert state(completed) == (30, 30, 30, 1)
