@@ -67,6 +67,11 @@ class LoadedPreset:
     teacher: Teacher | None = None
     sweep: SweepSection | None = None
 
+    def with_run(self, **settings: Any) -> "LoadedPreset":
+        """The same with settings of its section `run` replaced, none of which makes it another experiment."""
+        run = self.preset.run.model_copy(update=settings)
+        return replace(self, preset=self.preset.model_copy(update={"run": run}))
+
 
 def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None = None) -> LoadedPreset:
     """Load a preset by path or name, merged with its parents and overridden by `key=value` words.

@@ -121,7 +121,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
         if resources.nodes > 1:
             raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
         if request.gpus == "none" and presets[0].preset.run.device == "auto":
-            presets = [_changed(loaded, device="cpu") for loaded in presets]
+            presets = [loaded.with_run(device="cpu") for loaded in presets]
         gpus = request.gpus or "auto"
         dispatch = dataclasses.replace(
             dispatch, gpus=gpus, device=presets[0].preset.run.device, priority=request.priority or 0
@@ -132,7 +132,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
     try:
         for seed, loaded in itertools.product(request.seeds_of(presets[0]), presets):
             run = launch.create(
-                _changed(loaded, seed=seed),
+                loaded.with_run(seed=seed),
                 request.runs,
                 run_id=request.run_id,
                 command=request.typed or request.command,
@@ -385,9 +385,3 @@ def pool_for(resources: Resources, gpus: str, device: str) -> Pool:
         there = ", ".join(map(str, pool.devices))
         raise RunError(f"a run of {resources.processes} processes takes as many devices, and there is only: {there}")
     return pool
-
-
-def _changed(loaded: "LoadedPreset", **settings: Any) -> "LoadedPreset":
-    """The preset with settings of its section `run` replaced, none of which makes it another experiment."""
-    run = loaded.preset.run.model_copy(update=settings)
-    return dataclasses.replace(loaded, preset=loaded.preset.model_copy(update={"run": run}))

@@ -8,7 +8,7 @@ from rbp_engine.preset import LoadedPreset, PresetError, read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import record
 from rbp_engine.sweep.identity import identity_of
-from rbp_engine.sweep.plan import SweepPlan, SweepPoint, point_of, with_seed
+from rbp_engine.sweep.plan import SweepPlan, SweepPoint, point_of
 from rbp_engine.sweep.search import Search, words_of
 from rbp_engine.sweep.states import PointState, Standing, standing_of
 from rbp_engine.sweep.study import TrialState
@@ -77,7 +77,7 @@ def expected_states(search: Search, states: Sequence[PointState]) -> list[PointS
         if missing and draw not in drawn:
             drawn[draw] = _loaded(search, words)
         if missing and (loaded := drawn[draw]) is not None:
-            points = (point_of(trial, words, with_seed(loaded, seed)) for seed in missing)
+            points = (point_of(trial, words, loaded.with_run(seed=seed)) for seed in missing)
             found += [PointState(point, Standing.MISSING) for point in points]
     return found
 

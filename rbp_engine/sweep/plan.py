@@ -87,7 +87,7 @@ def plan_sweep(
     loaded = load_each(request, combinations)
     kept = _different(combinations, loaded, drawn=bool(section.drawn))
     points = tuple(
-        point_of(number, combination, with_seed(preset, seed))
+        point_of(number, combination, preset.with_run(seed=seed))
         for seed in seeds
         for number, (combination, preset) in enumerate(kept, start=1)
     )
@@ -126,12 +126,6 @@ def combinations_of(section: SweepSection) -> Iterator[tuple[str, ...]]:
         for listed in section.listed or ((),):
             for combination in itertools.product(*(one.words for one in section.grid)):
                 yield (*listed, *combination, *drawn)
-
-
-def with_seed(loaded: LoadedPreset, seed: int) -> LoadedPreset:
-    """The preset with another seed, which is the same experiment."""
-    run = loaded.preset.run.model_copy(update={"seed": seed})
-    return replace(loaded, preset=loaded.preset.model_copy(update={"run": run}))
 
 
 def load_each(request: LaunchRequest, combinations: Iterable[tuple[str, ...]]) -> list[LoadedPreset]:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -20,7 +19,6 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import (
     RunDirectory,
-    check_run_id,
     new_run_id,
     read_json,
     refuse_links,
@@ -71,51 +69,14 @@ def create(
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
-    if run_id is not None:
-        check_run_id(run_id)
-    for _ in range(100):  # draw again if a run of the same second and name has the id
-        run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
-        if _make(loaded, run, command, resources or Resources(), dispatch or Dispatch(), sweep, program):
-            return run
-        if run_id is not None:
-            raise RunError(_taken(run))
-    raise RunError(f"no free id for a run in {runs}")
-
-
-def _taken(run: RunDirectory) -> str:
-    """The reason why a new run cannot have this id."""
-    if making.is_half_made(run):
-        return f"{run.id} is being made by somebody else at this moment"
-    if not run.run_json.is_file():
-        return f"{run.path} is in the way, and is no run: use another --id, or move it"
-    return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
-
-
-def _make(
-    loaded: "LoadedPreset",
-    run: RunDirectory,
-    command: Sequence[str],
-    resources: Resources,
-    dispatch: Dispatch,
-    sweep: SweepRecord | None,
-    program: str,
-) -> bool:
-    """Create the folder of a run; False if its name is taken. Raises RunError."""
-    runs = run.path.parent
-    trust.require_place(runs)
-    try:
-        if run.path.exists() and not making.is_half_made(run):
-            return False
-        hidden = making.make_hidden(runs)
-    except OSError as error:
-        raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
-    try:
-        _write(loaded, RunDirectory(hidden), run.id, command, resources, dispatch, sweep, program)
-        return making.publish(hidden, run)
-    except OSError as error:
-        raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+    return making.make_run(
+        runs,
+        run_id,
+        lambda: new_run_id(loaded.name, loaded.preset.method.name),
+        lambda run, named: _write(
+            loaded, run, named, command, resources or Resources(), dispatch or Dispatch(), sweep, program
+        ),
+    )
 
 
 def _write(
@@ -132,8 +93,6 @@ def _write(
     from rbp_engine.preset import resolved_toml
 
     preset = loaded.preset
-    for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
-        folder.mkdir(parents=True)
     for own in loaded.own_code.values():
         run.code.mkdir(exist_ok=True)
         write_atomic(run.code / own.path.name, own.source)

@@ -10,11 +10,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rbp_engine.disk import sync
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, check_run_id
 
 PREFIX = ".new-"
 STALE_S = 3600.0
@@ -24,6 +26,55 @@ UNTOUCHED_S = 10.0
 _PARTS = re.compile(
     r"control|checkpoints|events|ranks|code|\.?(preset\.toml|summary\.json|run\.json)(\.\d+-[0-9a-f]+)?"
 )
+
+
+def make_run(
+    runs: Path, run_id: str | None, new_id: Callable[[], str], write: Callable[[RunDirectory, str], None]
+) -> RunDirectory:
+    """Make a run of the given id, or of a new one, whose files `write` puts into a folder; it is given the id, too.
+
+    Leaves nothing behind if that fails. Raises RunError for an id that is taken or malformed, or a runs directory that
+    cannot be written, and what `write` raises.
+    """
+    if run_id is not None:
+        check_run_id(run_id)
+    trust.require_place(runs)
+    for _ in range(100):  # draw again if a run of the same second and name has the id
+        run = RunDirectory(runs / (run_id or new_id()))
+        if _make(run, write):
+            return run
+        if run_id is not None:
+            raise RunError(_taken(run))
+    raise RunError(f"no free id for a run in {runs}")
+
+
+def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool:
+    """Make the folder of a run; False if its name is taken. Raises RunError."""
+    runs = run.path.parent
+    try:
+        if run.path.exists() and not is_half_made(run):
+            return False
+        hidden = make_hidden(runs)
+    except OSError as error:
+        raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
+    try:
+        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+            (hidden / folder.relative_to(run.path)).mkdir(parents=True)
+        write(RunDirectory(hidden), run.id)
+        return publish(hidden, run)
+    except OSError as error:
+        raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _taken(run: RunDirectory) -> str:
+    """The reason why a new run cannot have this id."""
+    if is_half_made(run):
+        return f"{run.id} is being made by somebody else at this moment"
+    if not run.run_json.is_file():
+        return f"{run.path} is in the way, and is no run: use another --id, or move it"
+    return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
 
 
 def make_hidden(runs: Path) -> Path:

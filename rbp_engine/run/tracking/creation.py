@@ -1,7 +1,6 @@
 """Create the folder of a run that another program trains: of a preset, or of settings in a dictionary."""
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import trust
-from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory, check_run_id, new_run_id, write_atomic
+from rbp_engine.run.files.layout import RunDirectory, new_run_id, write_atomic
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import AttemptRecord, create_run_json, record_attempt
 from rbp_engine.run.files.summary import Summary, write_summary
@@ -40,10 +37,8 @@ def create_tracked(wanted: Creation) -> tuple[RunDirectory, int | None]:
     """Create a run whose first attempt is this process; the batch size, if it is known.
 
     Raises PresetError for a preset that cannot be loaded, RunError for settings that cannot be kept and for an id that
-    is malformed or taken, OSError where nothing can be written.
+    is malformed or taken; RunError or OSError where nothing can be written.
     """
-    if wanted.run_id is not None:
-        check_run_id(wanted.run_id)
     run, batch = (_of_settings if isinstance(wanted.settings, Mapping) else _of_preset)(wanted)
     record = AttemptRecord(1, host=socket.gethostname(), t=time.time(), command=[*wanted.command])
     run.claim(1).touch()
@@ -55,40 +50,26 @@ def _of_preset(wanted: Creation) -> tuple[RunDirectory, int | None]:
     assert not isinstance(wanted.settings, Mapping)
     loaded = load_preset(str(wanted.settings), wanted.overrides)
     given = loaded.preset.run
-    named = given.model_copy(update={"name": wanted.name or given.name, "tags": [*given.tags, *wanted.tags]})
-    loaded = replace(
-        loaded,
-        preset=loaded.preset.model_copy(update={"run": named}),
-        experiment=foreign_experiment(loaded.experiment),
-    )
+    named = loaded.with_run(name=wanted.name or given.name, tags=[*given.tags, *wanted.tags])
+    loaded = replace(named, experiment=foreign_experiment(loaded.experiment))
     run = launch.create(loaded, wanted.runs, run_id=wanted.run_id, command=wanted.command, program=wanted.program)
     return run, loaded.preset.data.batch_size
 
 
 def _of_settings(wanted: Creation) -> tuple[RunDirectory, int | None]:
     assert isinstance(wanted.settings, Mapping)
-    trust.require_place(wanted.runs)
     settings = given_settings(wanted.settings)
-    toml = settings.toml()
-    method = settings.text("method.name")
-    name = wanted.name or Path(wanted.program).stem
-    for _ in range(100):
-        run = RunDirectory(wanted.runs / (wanted.run_id or new_run_id(name, method or _METHOD)))
-        hidden = making.make_hidden(wanted.runs)
-        try:
-            _write(RunDirectory(hidden), run.id, wanted, settings, toml)
-            if making.publish(hidden, run):
-                return run, settings.count("data.batch_size") or None
-        finally:
-            shutil.rmtree(hidden, ignore_errors=True)
-        if wanted.run_id is not None:
-            raise RunError(f"{run.path} exists already: use another id")
-    raise RunError(f"no free id for a run in {wanted.runs}")
+    toml, name = settings.toml(), wanted.name or Path(wanted.program).stem
+    run = making.make_run(
+        wanted.runs,
+        wanted.run_id,
+        lambda: new_run_id(name, settings.text("method.name") or _METHOD),
+        lambda run, run_id: _write(run, run_id, wanted, settings, toml),
+    )
+    return run, settings.count("data.batch_size") or None
 
 
 def _write(run: RunDirectory, run_id: str, wanted: Creation, settings: GivenSettings, toml: str) -> None:
-    for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
-        folder.mkdir(parents=True)
     write_atomic(run.preset_toml, toml)
     summary = Summary(
         id=run_id,
