@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_NAME, one_line
-from rbp_engine.run.files.summary import Summary
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.files.summary import Summary
     from rbp_engine.run.queue.positions import DeviceUse, QueuedRun
 
 # Of the devices that somebody has, this many are named.
@@ -60,29 +60,29 @@ def status_text(status: str) -> "Text":
     return Text(f"{SIGNS.get(status, ' ')} {one_line(status, LONGEST_NAME)}", style=STYLES.get(status, "white"))
 
 
-def title(summary: Summary) -> str:
+def title(summary: "Summary") -> str:
     """A run in one line: label, method, T, seed and the end of its id."""
     return " · ".join([*what(summary), *([summary.name] if summary.name else []), short_id(summary)])
 
 
-def what(summary: Summary) -> list[str]:
+def what(summary: "Summary") -> list[str]:
     """Label, method, T and seed in words; method and T are not known of everything that other programs train."""
     method = [fmt.method(summary.method)] if summary.method else []
     timesteps = [f"T={summary.timesteps}"] if summary.timesteps else []
     return [summary.described, *method, *timesteps, f"seed {summary.seed}"]
 
 
-def timesteps_text(summary: Summary) -> str:
+def timesteps_text(summary: "Summary") -> str:
     """T; a dash if it is not known."""
     return str(summary.timesteps or "–")
 
 
-def epochs_text(summary: Summary) -> str:
+def epochs_text(summary: "Summary") -> str:
     """The epochs that are done, of how many; of another program's run that may not be known."""
     return f"{summary.epoch}/{summary.epochs or '?'}"
 
 
-def short_id(summary: Summary) -> str:
+def short_id(summary: "Summary") -> str:
     """The last four characters, which identify a run; an id that the user chose stays as it is."""
     return short(summary.id)
 
