@@ -5,6 +5,7 @@ that do not fit are left out when it is read, text becomes printable, and both s
 """
 
 import contextlib
+import fcntl
 import functools
 import importlib.metadata
 import platform
@@ -12,7 +13,8 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,15 @@ from typing import Any
 from rbp_engine import os_process
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import fields_of, fitting_fields
 from rbp_engine.run.files.layout import RunDirectory, object_in, read_json, write_json
 from rbp_engine.run.files.resources import Dispatch, Resources, resources_in
 
 LARGEST_DIFF = 2**20
+# Those who change the file need some milliseconds.
+LOCK_PATIENCE_S = 2.0
 # Of the packages in the file, which are all that were installed, those that a reader asks for.
 VERSIONS_READ = ("rbp-tui", "torch", "torchvision", "spikingjelly", "numpy")
 
@@ -167,7 +172,8 @@ def create_run_json(run: RunDirectory, command: Sequence[str], **fields: Any) ->
 
 def update_run_json(run: RunDirectory, **fields: Any) -> None:
     """Replace fields of the file, and keep the others as they are."""
-    write_json(run.run_json, read_json(run.run_json) | fields)
+    with _only_writer(run):
+        write_json(run.run_json, read_json(run.run_json) | fields)
     _memo.forget(run.run_json)
 
 
@@ -253,10 +259,30 @@ def _git(folder: Path, *words: str) -> str | None:
 
 def _append(run: RunDirectory, name: str, entry: dict[str, Any], **fields: Any) -> None:
     """Append an entry to a list of the file, and replace other fields."""
-    described = read_json(run.run_json)
-    entries = found if isinstance(found := described.get(name), list) else []
-    write_json(run.run_json, described | fields | {name: [*entries, entry]})
+    with _only_writer(run):
+        described = read_json(run.run_json)
+        entries = found if isinstance(found := described.get(name), list) else []
+        write_json(run.run_json, described | fields | {name: [*entries, entry]})
     _memo.forget(run.run_json)
+
+
+@contextlib.contextmanager
+def _only_writer(run: RunDirectory) -> Iterator[None]:
+    """Keep others from changing the file between a read and the write that depends on it, where there are such locks.
+
+    Whoever can read the folder can hold the lock, so nobody waits for it long.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            control = held.enter_context(inside.folder(run.control, run.path))
+            deadline = time.monotonic() + LOCK_PATIENCE_S
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(control.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.005)
+        yield
 
 
 _READ_APART = {"git", "packages", "resources", "dispatch", "sweep", "attempts", "faults", "extensions"}

@@ -1,8 +1,11 @@
 """run.json is read as typed records, whatever stands in the file."""
 
+import fcntl
 import json
+import os
 import socket
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,35 @@ def test_a_damaged_dispatch_is_refused_with_the_way_out(run: RunDirectory) -> No
     write_json(run.run_json, {"dispatch": {"retries": "lots"}})
     with pytest.raises(RunError, match=r"retries is 'lots'.*remove it, and the run starts at once"):
         read_dispatch(run)
+
+
+def test_of_several_that_change_the_file_at_once_none_undoes_what_another_has_written(run: RunDirectory) -> None:
+    run.control.mkdir(exist_ok=True)
+    write_json(run.run_json, {"id": run.id})
+
+    def add(first: int) -> None:
+        for attempt in range(first, first + 10):
+            add_fault(run, FaultRecord(attempt))
+            update_run_json(run, **{f"field-{attempt}": True})
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(add, (0, 10, 20)))
+    assert sorted(fault.attempt for fault in read_run_json(run).faults) == list(range(30))
+    assert sum(name.startswith("field-") for name in read_json(run.run_json)) == 30
+
+
+def test_a_lock_that_somebody_keeps_does_not_keep_the_file_from_being_changed(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rbp_engine.run.files.run_json.LOCK_PATIENCE_S", 0.05)
+    run.control.mkdir(exist_ok=True)
+    kept = os.open(run.control, os.O_RDONLY)
+    try:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        add_fault(run, FaultRecord(1))
+    finally:
+        os.close(kept)
+    assert [fault.attempt for fault in read_run_json(run).faults] == [1]
 
 
 JSON = st.recursive(
