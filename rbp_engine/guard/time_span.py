@@ -15,7 +15,7 @@ def parse_time_span(text: str) -> float:
     return seconds
 
 
-def twice(text: str) -> str:
+def doubled(text: str) -> str:
     """A span that is twice as long, in the same unit and without a space."""
     parse_time_span(text)
     amount, unit = _SPAN.fullmatch(text).groups()  # type: ignore[union-attr]  # it has just been parsed

@@ -50,7 +50,7 @@ def reproduction(run: RunDirectory) -> Lines:
         *_packages(origin),
         *_files(run, summary, preset),
         *_checks(preset),
-        *_commands(run, summary, origin, preset),
+        *_commands(summary, origin, preset),
     ]
     return visible("\n".join(parts) + "\n")
 
@@ -133,7 +133,7 @@ def _checks(preset: "Preset") -> Iterator[str]:
         yield f"test -f {_TEACHER} || {{ echo {needs} >&2; exit {_MISSING}; }}"
 
 
-def _commands(run: RunDirectory, summary: Summary, origin: RunJson, preset: "Preset") -> Iterator[str]:
+def _commands(summary: Summary, origin: RunJson, preset: "Preset") -> Iterator[str]:
     attempt = origin.last_attempt
     recorded = attempt.environment if attempt else {}
     # Of a run of somebody else's it may be any variable: only these are set.

@@ -23,7 +23,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_engine.sweep.driving import files_of, request_in, write_record
 from rbp_engine.sweep.search import Search, plan_search
 from rbp_engine.sweep.study import SearchTrial, TrialState, Value, propose, pruned_after
-from rbp_engine.sweep.trials import TrialReader, TrialRuns, has_result, is_pruned
+from rbp_engine.sweep.trials import TrialReader, TrialRuns, is_pruned
 
 POLL_S = 0.5
 CALL_DISPATCHER_EVERY_S = 5.0
@@ -91,7 +91,7 @@ class SearchDriver:
             newest = max(one.trial.scores, default=0)
             # One that has ended since the last look is judged, too, so that it does not matter when that was.
             judged = self._judged.get(number)
-            if newest == judged or not (verdict.live or (judged is not None and has_result(verdict))):
+            if newest == judged or not (verdict.live or (judged is not None and verdict.has_result)):
                 continue
             self._judged[number] = newest
             if is_pruned(run, verdict):
@@ -119,7 +119,7 @@ class SearchDriver:
     def _is_interrupted(self, run: RunDirectory, verdict: Verdict) -> bool:
         if verdict.status == "failed":
             return self.search.retry_failed and self._first_look
-        return not (has_result(verdict) or is_pruned(run, verdict))
+        return not (verdict.has_result or is_pruned(run, verdict))
 
     def _resumed(self, run: RunDirectory, verdict: Verdict) -> bool:
         """Resume a run, unless a user has stopped it since this driver started."""

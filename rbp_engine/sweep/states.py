@@ -100,7 +100,7 @@ def standing_of(verdict: Verdict, *, retry_failed: bool = False) -> Standing:
     if verdict.live:
         return Standing.LIVE
     # A budget that is used up would end a resumed run at once.
-    if verdict.status == "completed" or (verdict.status == "stopped" and verdict.cause in (Cause.PRUNED, Cause.BUDGET)):
+    if verdict.has_result or (verdict.status == "stopped" and verdict.cause is Cause.PRUNED):
         return Standing.DONE
     if verdict.cause is Cause.UNRESPONSIVE:  # its process is still there, so nothing can resume it
         return Standing.FAILED

@@ -135,17 +135,12 @@ def state_of(search: Search, runs: Mapping[int, RunDirectory], verdicts: Mapping
         return TrialState.OPEN
     if any(is_pruned(runs[seed], verdict) for seed, verdict in verdicts.items()):
         return TrialState.PRUNED
-    return TrialState.COMPLETED if all(map(has_result, found)) else TrialState.OPEN
+    return TrialState.COMPLETED if all(one.has_result for one in found) else TrialState.OPEN
 
 
 def is_pruned(run: RunDirectory, verdict: Verdict) -> bool:
     """Whether a run that has ended was pruned, even if it ended for another reason before it heard of it."""
     return verdict.cause is Cause.PRUNED or read_stop_request(run).cause is Cause.PRUNED
-
-
-def has_result(verdict: Verdict) -> bool:
-    """Whether a run has all that it will ever have: it has completed, or has used up its budget."""
-    return verdict.status == "completed" or (verdict.status == "stopped" and verdict.cause is Cause.BUDGET)
 
 
 def values_of(search: Search, run: RunDirectory) -> dict[str, Value]:

@@ -52,7 +52,7 @@ class Session:
             lambda sight: post(RunSeen(sight)),
             lambda trends: post(TrendsRead(trends)),
             lambda problem: post(ProblemMet(problem)),
-            self.queue.told,
+            self.queue.with_places,
         )
         self.machine = MachineWatch(runs)
         self.hosts: dict[str, HostSight] = {}

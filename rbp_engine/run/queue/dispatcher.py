@@ -24,7 +24,7 @@ from rbp_engine.run.queue.entries import Entry, entries, read_queue, reread, wri
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
-from rbp_engine.run.queue.observe import ProcessScan, Recollection, busy_cards, job_of, keys_of, others_on, world
+from rbp_engine.run.queue.observe import DispatcherMemory, ProcessScan, busy_cards, job_of, keys_of, others_on, world
 from rbp_engine.run.queue.schedule import (
     RETRY_AFTER_S,
     Action,
@@ -50,7 +50,7 @@ class Dispatcher:
     """Its attributes are only caches: a new dispatcher works without them."""
 
     def __init__(self) -> None:
-        self._memory = Recollection()
+        self._memory = DispatcherMemory()
         self._holds = Holds()
         self._hooks: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}

@@ -21,7 +21,7 @@ from rbp_engine.run.status.status import judge
 
 
 @dataclass
-class Recollection:
+class DispatcherMemory:
     """What a dispatcher knows of its jobs, by the names of their entries, and another one need not know.
 
     `tried`: when it last tried to start the run; `missing`: since when the run cannot be read. Both on the monotonic
@@ -69,7 +69,7 @@ class ProcessScan:
 
 def job_of(
     entry: Entry,
-    memory: Recollection,
+    memory: DispatcherMemory,
     claimed: Mapping[str, str] | None = None,
     scan: ProcessScan | None = None,
 ) -> QueuedJob:

@@ -10,8 +10,8 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.devices import Device, pool_of_this_machine
 from rbp_engine.run.queue.entries import Entry, entries
 from rbp_engine.run.queue.observe import (
+    DispatcherMemory,
     ProcessScan,
-    Recollection,
     busy_cards,
     is_paused,
     job_of,
@@ -67,7 +67,7 @@ def queued_runs() -> list[QueuedRun]:
     known = entries()
     busy = others_on(keys_of(known), _cards(_devices_of(known)))
     claimed = claims.holders()
-    memory, scan = Recollection(), ProcessScan()
+    memory, scan = DispatcherMemory(), ProcessScan()
     actions = decide(world([job_of(entry, memory, claimed, scan) for entry in known], busy))
     everything = is_paused()
     given = {key: one.job.run for one in actions if isinstance(one, Start) for key in one.devices}

@@ -47,6 +47,11 @@ class Verdict:
         return "pruned" if self.status == "stopped" and self.cause is Cause.PRUNED else self.status
 
     @property
+    def has_result(self) -> bool:
+        """Whether the run has all that it will ever have: it has completed, or has used up its budget."""
+        return self.status == "completed" or (self.status == "stopped" and self.cause is Cause.BUDGET)
+
+    @property
     def resumable(self) -> bool:
         return self.status in {"stopped", "preempted", "failed", "killed", "lost"}
 

@@ -86,14 +86,14 @@ def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None
 
 def _larger_budgets(run: "RunDirectory") -> list[str]:
     """The budgets of a run, twice as large."""
-    from rbp_engine.guard.time_span import twice
+    from rbp_engine.guard.time_span import doubled
     from rbp_engine.preset import PresetError, read_resolved
 
     try:
         guard = read_resolved(run.preset_toml).guard
     except PresetError:
         return []
-    time = [f"guard.max_time={twice(guard.max_time)}"] if guard.max_time else []
+    time = [f"guard.max_time={doubled(guard.max_time)}"] if guard.max_time else []
     return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
 
 

@@ -40,15 +40,15 @@ class QueueWatch:
             self._wake.set()
         self._closely = closely
 
-    def told(self, records: tuple[RunRecord, ...]) -> tuple[RunRecord, ...]:
+    def with_places(self, records: tuple[RunRecord, ...]) -> tuple[RunRecord, ...]:
         """The records, those of waiting runs with their place in the queue as their reason."""
         waiting = any(record.verdict.status == "queued" for record in records)
         if waiting and not self._waiting:
             self._wake.set()
         self._waiting = waiting
-        return tuple(map(self._told, records)) if waiting else records
+        return tuple(map(self._with_place, records)) if waiting else records
 
-    def _told(self, record: RunRecord) -> RunRecord:
+    def _with_place(self, record: RunRecord) -> RunRecord:
         place = self.places.get(str(record.run.path.resolve())) if record.verdict.status == "queued" else None
         return record if place is None else replace(record, verdict=replace(record.verdict, reason=place))
 

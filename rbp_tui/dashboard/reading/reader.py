@@ -134,15 +134,15 @@ class RunsReader:
         on_sight: Callable[[Sight], None],
         on_trends: Callable[[dict[str, Trend]], None] = lambda trends: None,
         on_problem: Callable[[str], None] = lambda problem: None,
-        told: Callable[[tuple[RunRecord, ...]], tuple[RunRecord, ...]] = lambda records: records,
+        complete: Callable[[tuple[RunRecord, ...]], tuple[RunRecord, ...]] = lambda records: records,
     ) -> None:
-        """`told` adds to the records what others know of the runs."""
+        """`complete` adds to the records what others know of the runs."""
         self.runs = runs
         self._on_list = on_list
         self._on_sight = on_sight
         self._on_trends = on_trends
         self._on_problem = on_problem
-        self._told = told
+        self._complete = complete
         self._wanted: frozenset[str] = frozenset()
         self._shown: tuple[str, ...] = ()
         self._watched: dict[str, _Watched] = {}
@@ -205,7 +205,7 @@ class RunsReader:
             self._listing_took = time.monotonic() - now
         else:
             records = self._listing.live()
-        records = self._told(records)
+        records = self._complete(records)
         self._records = {record.run.id: record for record in records}
         if records != self._listed and now - self._handed_at >= LIST_HAND_OVER_S:
             self._listed = records

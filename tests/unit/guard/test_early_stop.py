@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.guard.early_stop import EarlyStop
-from rbp_engine.guard.time_span import parse_time_span, twice
+from rbp_engine.guard.time_span import parse_time_span, doubled
 
 scores = st.lists(st.integers(0, 100).map(lambda points: points / 100), max_size=40)
 patiences, deltas = st.integers(0, 5), st.integers(0, 10).map(lambda points: points / 100)
@@ -55,8 +55,8 @@ def test_a_span_has_a_number_and_a_unit(number: int, unit: tuple[str, int]) -> N
 
 
 def test_twice_a_span_is_a_span() -> None:
-    assert [twice(text) for text in ("4h", "1.5 d", "90 s")] == ["8h", "3d", "180s"]
-    assert parse_time_span(twice("1.5 d")) == 2 * parse_time_span("1.5 d")
+    assert [doubled(text) for text in ("4h", "1.5 d", "90 s")] == ["8h", "3d", "180s"]
+    assert parse_time_span(doubled("1.5 d")) == 2 * parse_time_span("1.5 d")
 
 
 @pytest.mark.parametrize("text", ["", "4", "h", "0 s", "-1h", "4 hours", "4h30", "1e3 s", "٤h", " 4h", "4h\n"])
