@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.guard.early_stop import EarlyStop
-from rbp_engine.guard.time_span import parse_time_span, doubled
+from rbp_engine.guard.time_span import doubled, parse_time_span
 
 scores = st.lists(st.integers(0, 100).map(lambda points: points / 100), max_size=40)
 patiences, deltas = st.integers(0, 5), st.integers(0, 10).map(lambda points: points / 100)
