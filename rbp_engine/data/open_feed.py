@@ -24,7 +24,7 @@ from rbp_engine.user_code import call_own, is_own
 from rbp_engine.vocabulary import EVENT_SETS
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import DataSection
+    from rbp_engine.preset.sections.data import DataSection
 
 
 def open_feed(

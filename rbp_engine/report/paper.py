@@ -16,7 +16,8 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Figure, Preset
+    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.sections.paper import Figure
 
 #: A top-1 fraction, "not known" if the paper's figure is not available, None if the preset names no such cell.
 Published: TypeAlias = float | Literal["not known"] | None

@@ -15,7 +15,7 @@ from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.ranks.signals import ENDS, OUT_OF_BUDGET, StopFlag
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import GuardSection
+    from rbp_engine.preset.sections.guard import GuardSection
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from rbp_engine.errors import SettingsError
 from rbp_engine.preset.pretrained import digest_of
-from rbp_engine.preset.schema import ModelSection
+from rbp_engine.preset.sections.network import ModelSection
 from rbp_engine.untrusted_files import described, open_untrusted
 
 # Under these keys people save the weights beside their optimizer, and DistributedDataParallel puts this before each.

@@ -12,7 +12,7 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
-from rbp_engine.preset.schema import DataSection
+from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.spiking import LIF, OwnNeuron
 from rbp_engine.spiking.surrogate import slope
 from rbp_engine.user_code import call_own, is_own, load_own

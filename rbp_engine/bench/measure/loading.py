@@ -30,7 +30,7 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Batch, EvaluationSource, TrainingSource
 from rbp_engine.data.sets.imagenet import imagenet
 from rbp_engine.preset import read_resolved
-from rbp_engine.preset.schema import DataSection
+from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.device import choose_device

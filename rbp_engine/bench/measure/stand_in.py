@@ -6,7 +6,8 @@ from typing import Any
 
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.preset.own_code import own_file
-from rbp_engine.preset.schema import DataSection, Preset
+from rbp_engine.preset.schema import Preset
+from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.train.kernel import is_long
 from rbp_engine.vocabulary import EVENT_SETS
 

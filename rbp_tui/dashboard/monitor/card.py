@@ -17,7 +17,8 @@ from rbp_engine.run.store.run_settings import read_settings
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import NeuronSection, Preset
+    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.sections.network import NeuronSection
 
 Rows = tuple[tuple[str, str], ...]
 

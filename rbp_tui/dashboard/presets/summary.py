@@ -20,7 +20,8 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import NeuronSection, Preset
+    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.sections.network import NeuronSection
 
 
 def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord], measure: str) -> Group:

@@ -57,7 +57,7 @@ def test_each_digit_is_on_exactly_one_side_of_the_split() -> None:
 
 
 def feed(seed: int, held_out: float = 0.0, **data: object) -> Any:
-    from rbp_engine.preset.schema import DataSection
+    from rbp_engine.preset.sections.data import DataSection
 
     return open_feed(
         DataSection.model_validate(data), timesteps=4, seed=seed, held_out=held_out, device=torch.device("cpu")

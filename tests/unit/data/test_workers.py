@@ -14,7 +14,7 @@ from rbp_engine.cores import cores_here
 from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.workers import MOST_FOR_AUTO, cores_of_a_rank, reading_processes, too_many
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.preset.schema import DataSection
+from rbp_engine.preset.sections.data import DataSection
 
 
 class Numbers(Dataset[Any]):

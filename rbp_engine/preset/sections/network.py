@@ -1,0 +1,113 @@
+"""`[model]`, `[neuron]` and `[method]`: what is trained, and how its gradients are computed."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from rbp_engine.preset.sections.base import (
+    MOST_STEPS,
+    Arguments,
+    FreeText,
+    Section,
+    field,
+    known,
+    known_or_own,
+)
+from rbp_engine.vocabulary import (
+    LIBRARY_NETWORK,
+    NETWORKS,
+    NEURONS,
+    SURROGATE_ARGUMENTS,
+    TRAINING_METHODS,
+    LearntName,
+)
+
+
+class ModelSection(Section):
+    """The network."""
+
+    name: Annotated[str, known_or_own(NETWORKS, LIBRARY_NETWORK)] = field(
+        "convnet",
+        "result",
+        "",
+        "Network to train; your own as nets.py:MyNet, relative to the preset, or a library's as torchvision:resnet50.",
+        NETWORKS,
+    )
+    args: Arguments = field({}, "result", "", "Keyword arguments of a network of your own, or of a library's.")
+    init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
+    pretrained: FreeText = field(
+        "",
+        "place",
+        "",
+        "File of weights to start from, of safetensors or torch.save, or folder of a run; relative to the preset.",
+    )
+    pretrained_sha256: str = field(
+        "", "result", "", "Hash of that file, found where it is not given.", later=True, pattern="^([0-9a-f]{64})?$"
+    )
+
+
+class NeuronSection(Section):
+    """The neuron: leaky integrate-and-fire, or a user's own."""
+
+    name: Annotated[str, known_or_own(NEURONS)] = field(
+        "lif",
+        "result",
+        "",
+        "Neuron of every layer; your own as mine.py:MyNeuron, relative to the preset.",
+        NEURONS,
+        later=True,
+    )
+    args: Arguments = field({}, "result", "", "Keyword arguments of a neuron of your own.", later=True)
+    decay: float = field(0.2, "result", "", "Share of the membrane that a timestep keeps (lambda).", ge=0, le=1)
+    threshold: float = field(1.0, "result", "", "Membrane at which a neuron fires.", gt=0)
+    reset: Literal["soft", "hard"] = field(
+        "soft",
+        "result",
+        "",
+        "After a spike, subtract the threshold (soft) or set the membrane to v_reset (hard).",
+    )
+    v_reset: float = field(0.0, "result", "", "Membrane after a spike with a hard reset.")
+    detach_reset: bool = field(True, "result", "", "Keep the reset out of the gradient.")
+    surrogate: Annotated[str, known_or_own(SURROGATE_ARGUMENTS)] = field(
+        "sigmoid",
+        "result",
+        "",
+        "Surrogate gradient of the spike; your own as mine.py:slope, relative to the preset.",
+        SURROGATE_ARGUMENTS,
+    )
+    surrogate_args: dict[str, float] = field(
+        {},
+        "result",
+        "",
+        "Parameters of the surrogate, as {alpha = 4.0}; those left out keep their defaults.",
+    )
+    learn: list[LearntName] = field(
+        [],
+        "result",
+        "",
+        "Which of decay and threshold each neuron layer learns, from the values above.",
+        later=True,
+    )
+    learn_by: Literal["layer", "channel"] = field(
+        "layer", "result", "", "Learn one value for a layer, or for each of its channels.", later=True
+    )
+
+    @field_validator("learn")
+    @classmethod
+    def _once_each(cls, value: list[str]) -> list[str]:
+        if len({*value}) < len(value):
+            raise PydanticCustomError("argument", "names something twice")
+        return sorted(value)
+
+
+class MethodSection(Section):
+    """How gradients are computed."""
+
+    name: Annotated[str, known(TRAINING_METHODS)] = field("rate_m", "result", "", "Training method.", TRAINING_METHODS)
+    timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1, le=MOST_STEPS)
+    loss_scale: Literal["1/T", "1"] = field(
+        "1/T", "result", "", "Factor of the loss gradient at the mean output; rate methods only."
+    )
