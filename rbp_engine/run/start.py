@@ -111,10 +111,10 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
     There is one for each seed and each of `presets`, which differ only in the setting of the request's pair. Those of
     one seed follow each other, so that pairs are complete as early as possible, and trained under the same conditions.
     """
-    resources, dispatch = request.takes, Dispatch(retries=request.retries or 0)
+    resources = request.takes
+    dispatch = Dispatch(retries=request.retries or 0, priority=request.priority or 0)
     pool: Pool | None = None
     _refuse_counts(resources, dispatch)
-    check_priority(request.priority or 0)
     if request.priority and not request.queued:
         raise RunError("--priority is for runs that wait in the queue: add --gpus auto")
     if request.queued:
@@ -123,9 +123,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
         if request.gpus == "none" and presets[0].preset.run.device == "auto":
             presets = [loaded.with_run(device="cpu") for loaded in presets]
         gpus = request.gpus or "auto"
-        dispatch = dataclasses.replace(
-            dispatch, gpus=gpus, device=presets[0].preset.run.device, priority=request.priority or 0
-        )
+        dispatch = dataclasses.replace(dispatch, gpus=gpus, device=presets[0].preset.run.device)
         pool = pool_for(resources, gpus, dispatch.device)
         host_directory()  # fail on an unwritable state directory before anything is created
     made: list[RunDirectory] = []
@@ -285,6 +283,7 @@ def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:
     ):
         if number > most:
             raise RunError(f"{number} {what} are more than rbp can start: at most {most}")
+    check_priority(dispatch.priority)
     if dispatch.retries and resources.nodes > 1:
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
 

@@ -70,7 +70,7 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
     """Create the run of a point and queue it, or find the one that another sweep has just created. Raises RunError."""
     request = plan.request_of(point)
     if not queued:
-        request = replace(request, gpus=None)
+        request = replace(request, gpus=None, priority=None)
     for number in itertools.count(1):
         run = RunDirectory(request.runs / run_id_of(point, number))
         if not run.path.exists():

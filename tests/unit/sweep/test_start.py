@@ -10,7 +10,7 @@ from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.run_json import SweepRecord, read_run_json, update_run_json
+from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json, update_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.entries import entries
@@ -88,6 +88,22 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
     assert counts(states_of(plan))[Standing.LIVE] == 3
     with pytest.raises(RunError, match="cannot be started as it was"):
         start_points(plan, states_of(plan))
+
+
+def test_a_run_that_does_not_wait_has_no_priority_though_the_one_that_it_repeats_had(plan: SweepPlan) -> None:
+    prior = replace(plan, request=replace(plan.request, priority=5))
+    run = create(prior, plan.points[0], queued=False)
+    assert (read_dispatch(run).priority, read_dispatch(run).gpus, entries()) == (0, None, [])
+    assert read_dispatch(create(prior, plan.points[1])).priority == 5
+
+
+def test_a_priority_that_nobody_can_give_is_refused_at_a_resume(plan: SweepPlan) -> None:
+    run = create(plan, plan.points[0])
+    control.stop(run)
+    update_run_json(run, dispatch={"gpus": "none", "priority": 10**9})
+    with pytest.raises(RunError, match="priority 1000000000: expected a whole number"):
+        start.begin(run)
+    assert entries() == []
 
 
 def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> None:
