@@ -3,9 +3,10 @@
 import re
 from typing import Literal
 
+from rbp_engine.guard.time_span import SECONDS
+
 _INTERVAL = re.compile(r"([0-9]{1,9}) ?(epochs?|s|min|h)")
 _MOST = 1_000_000
-_SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
 def parse_checkpoint_every(text: str) -> tuple[Literal["epochs", "seconds"], float]:
@@ -20,6 +21,6 @@ def parse_checkpoint_every(text: str) -> tuple[Literal["epochs", "seconds"], flo
             'expected a whole number from 1 to a million with a unit, as "1 epoch", "30 s", "10 min" or "1 h"'
         )
     amount, unit = int(match[1]), match[2]
-    if unit in _SECONDS:
-        return "seconds", float(amount * _SECONDS[unit])
+    if unit in SECONDS:
+        return "seconds", float(amount * SECONDS[unit])
     return "epochs", float(amount)
