@@ -124,7 +124,7 @@ def resume(
         list[str] | None,
         typer.Argument(
             metavar="epochs=N",
-            help="Train it longer than it was made for, also a completed one.",
+            help="Train it longer, also a completed one; guard.max_time=8h gives it a larger budget.",
             show_default=False,
             autocompletion=completion.settings_of_a_resume,
         ),
@@ -145,6 +145,8 @@ def resume(
 
     With epochs=N it trains on to N epochs. The learning rate then follows the schedule of N epochs, so the result is
     not exactly that of a run of N: it becomes another experiment, and every list says so.
+
+    The exit code is that of rbp train.
     """
     from rbp_engine.run import start
     from rbp_engine.run.files.run_json import read_run_json
