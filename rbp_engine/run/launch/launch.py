@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -192,17 +192,19 @@ def start(
         else:
             out, err, extra = run.stdout(), run.stderr(), {}
         with _appending(run, out) as stdout, _appending(run, err) as stderr:
-            record = _record(run, resources, attempt, os.fstat(stderr.fileno()).st_size)
+            words = command(run, resources)
+            variables = environment(run, resources, attempt, inexact=inexact) | extra
+            record = _record(resources, attempt, os.fstat(stderr.fileno()).st_size, words, variables)
             if resources.nodes == 1:
                 leave_to_worker(run, record, resources)
             # A launcher of several would not release them, and ignore them for good.
             with signals_held() if resources.world_size == 1 else contextlib.nullcontext():
                 worker = subprocess.Popen(
-                    command(run, resources),
+                    words,
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
-                    env=environment(run, resources, attempt, inexact=inexact) | extra,
+                    env=variables,
                     start_new_session=True,
                     pass_fds=inherits,
                 )
@@ -314,8 +316,9 @@ def _remaining_processes(run: RunDirectory) -> list[Any]:
     return left
 
 
-def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: int) -> AttemptRecord:
-    known = environment(run, resources, attempt)
+def _record(
+    resources: Resources, attempt: int, stderr_from: int, words: list[str], variables: Mapping[str, str]
+) -> AttemptRecord:
     return AttemptRecord(
         attempt,
         host=socket.gethostname(),
@@ -323,6 +326,6 @@ def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: 
         world_size=resources.world_size,
         nodes=resources.nodes,
         stderr_from=stderr_from,
-        command=command(run, resources),
-        environment={name: known[name] for name in TO_THE_LAST_BIT if name in known},
+        command=words,
+        environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
     )
