@@ -8,7 +8,8 @@ from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import GuardSection, Preset
+    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.sections.guard import GuardSection
 
 #: They end a run or tell of it, and change neither what it learns nor what a step costs.
 WITHOUT_EFFECT = ("guard.max_time", "guard.max_steps", "guard.alerts")
