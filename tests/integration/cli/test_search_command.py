@@ -64,6 +64,7 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     assert "▽ pruned" in rbp("runs", "show", search.run_of(2, 1).id).stdout
     assert "pruned: median pruner" in rbp("ls").stdout
     assert "▽ pruned" in rbp("runs", "why", search.run_of(2, 1).id).stdout
+    assert "▽ pruned" in rbp("runs", "prune", "--whole", "--dry-run", search.run_of(2, 1).id).stdout
 
 
 @pytest.mark.parametrize(
