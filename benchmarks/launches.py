@@ -1,11 +1,12 @@
-"""Operations that a training step dispatches and bytes that it allocates, counted by torch's profiler, without noise.
+"""Kernels that a training step launches and bytes that it allocates, counted without noise.
 
     python benchmarks/launches.py [--json] [--networks vgg11,resnet18] [--methods rate_m,bptt] [--timesteps 4,8]
 
 Counts are for each network, method, T and kernel, on random images on the CPU, and for an ANN, one forward and backward
-pass of the network with ReLU. An operation is the innermost that torch names, or a fused loop of a compiled kernel;
-views and empty tensors do not count. The optimizer is left out, because its operations depend on the weights alone.
-Bytes are everything allocated, including what is freed at once.
+pass of the network with ReLU. A launch is an operation that torch dispatches and that computes, fills or copies, or a
+fused loop of a compiled kernel, as inductor calls them; views and empty tensors launch nothing. The optimizer is left
+out, because its operations depend on the weights alone. Bytes are everything allocated, including what is freed at
+once.
 """
 
 import argparse
@@ -18,19 +19,31 @@ import torch
 import torch._inductor.config
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from rbp_engine.bench.baselines import ann_baseline
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
+from rbp_engine.spiking.kernels import compiled
 
 METHODS = ("rate_m", "rate_s", "bptt", "bptt_s", "sltt", "ottt")
-# Operations that compute nothing.
+# Operations that launch nothing, besides views.
 FREE = {
-    "_has_compatible_shallow_copy_type", "_reshape_alias", "alias", "as_strided", "as_strided_", "detach",
-    "detach_", "empty", "empty_like", "empty_strided", "expand", "is_floating_point", "lift_fresh", "permute",
-    "promote_types", "resize_", "resolve_conj", "resolve_neg", "result_type", "select", "set_", "slice", "split",
-    "squeeze", "t", "to", "transpose", "unbind", "unsqueeze", "view", "view_as_real",
+    "_reshape_alias", "_unsafe_view", "device", "empty", "empty_like", "empty_permuted", "empty_strided", "lift_fresh",
+    "new_empty", "new_empty_strided", "promote_types", "result_type", "set_",
 }  # fmt: skip
+
+
+class Launches(TorchDispatchMode):
+    """Counts the operations outside compiled kernels that launch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view and func.overloadpacket.__name__ not in FREE
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
@@ -41,27 +54,37 @@ class Count:
     method: str
     timesteps: int
     kernel: str
-    operations: int
+    launches: int
     allocated: int
 
 
 def count(step: Callable[[], object]) -> tuple[int, int]:
-    """Operations dispatched and bytes allocated by the third step; the first ones compile and build tables."""
+    """Kernels launched and bytes allocated by the third step; the first ones compile and build tables."""
     for _ in range(2):
         step()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         step()
-    operations = sum(map(_operations, (event for event in seen.events() if event.cpu_parent is None)))
+    fused = sum("_fused_" in event.name and not event.cpu_children for event in seen.events())
     memory = (event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]")
-    return operations, sum(max(0, event.nbytes()) for event in memory)
+    with Launches() as launches:
+        step()
+    return fused + launches.count, sum(max(0, event.nbytes()) for event in memory)
 
 
-def _operations(event: Any) -> int:
-    """The number of computing operations in a profiler event: those of its children, or itself if they have none."""
-    within = sum(map(_operations, event.cpu_children))
-    name = event.name.removeprefix("aten::")
-    computes = name not in FREE if name != event.name else "_fused_" in name
-    return within or int(computes)
+def leave_out_compiled_kernels() -> None:
+    """Let compiled kernels run outside dispatch modes, where torch would run their functions uncompiled."""
+    compile_function = compiled._jit
+
+    def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+        kernel = compile_function(function)
+
+        def run(*args: Any) -> Any:
+            with _disable_current_modes():
+                return kernel(*args)
+
+        return run
+
+    compiled._jit = jit  # type: ignore[assignment]
 
 
 def step_of(network: str, method: str, timesteps: int, kernel: str, batch: int) -> Callable[[], object]:
@@ -97,6 +120,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     torch._inductor.config.cpp.enable_kernel_profile = True
+    leave_out_compiled_kernels()
     for network in chosen.networks.split(","):
         cases = [("ann", 1, "eager")]
         for timesteps in map(int, chosen.timesteps.split(",")):
@@ -111,7 +135,7 @@ def main() -> None:
                 print(json.dumps(asdict(counted)), flush=True)
             else:
                 print(
-                    f"{network:17} {method:7} T={timesteps} {kernel:9} {counted.operations:6} operations "
+                    f"{network:17} {method:7} T={timesteps} {kernel:9} {counted.launches:6} launches "
                     f"{counted.allocated / 2**20:8.1f} MiB",
                     flush=True,
                 )
