@@ -214,7 +214,7 @@ class _TwoPassBatchNorm(nn.BatchNorm2d):
         out, mean, inverse_deviation = torch.native_batch_norm(
             values, self.weight, self.bias, self.running_mean, self.running_var, True, self.momentum or 0.1, self.eps
         )
-        self.known = Normalisation(norm, mean, inverse_deviation)
+        self.known = Normalisation(norm, mean, None, inverse_deviation)
         return out
 
 

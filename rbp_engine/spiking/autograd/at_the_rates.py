@@ -79,17 +79,20 @@ def _save(ctx: Any, means: Sequence[WeightInput]) -> None:
     ctx.counted = [mean.counted for mean in means]
 
 
-def as_matrices(steps: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+def as_matrices(steps: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     """A copy [T, B, …, N, M] of T tensors; each matrix is one piece of memory, by rows or by columns as it was.
 
     A product would copy others itself, value by value.
     """
     by_columns = steps[0].stride(-2) < steps[0].stride(-1)
-    rows = [step.mT if by_columns else step for step in steps]
-    copies = torch.empty(len(rows), *rows[0].shape, dtype=dtype, device=rows[0].device)
-    for copy, step in zip(copies, rows, strict=True):
+    shape = steps[0].mT.shape if by_columns else steps[0].shape
+    copies = torch.empty(len(steps), *shape, dtype=dtype, device=steps[0].device)
+    matrices = copies.mT if by_columns else copies
+    if isinstance(steps, Tensor):
+        return matrices.copy_(steps)
+    for copy, step in zip(matrices, steps, strict=True):
         copy.copy_(step)
-    return copies.mT if by_columns else copies
+    return matrices
 
 
 class MaxPool2dGradient(torch.autograd.Function):

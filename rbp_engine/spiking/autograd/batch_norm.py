@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ class BatchNorm:
             )
         running = (None, None) if computed_again() else (self.running_mean, self.running_var)
         mean, variance = moments(values, *running, self.momentum)
-        return Normalisation(self, mean, torch.rsqrt(variance + self.eps))
+        return Normalisation(self, mean, variance)
 
     @torch.no_grad()
     def repeated(self, values: Tensor) -> "Repeated":
@@ -75,7 +76,7 @@ class BatchNorm:
     def running(self) -> "Normalisation":
         """The batch norm with its running statistics, as in evaluation."""
         assert self.running_mean is not None and self.running_var is not None
-        return Normalisation(self, self.running_mean, torch.rsqrt(self.running_var + self.eps), fixed=True)
+        return Normalisation(self, self.running_mean, self.running_var, fixed=True)
 
     def static(self, values: Tensor, timesteps: int) -> Tensor:
         """Normalise values [B, C, …] that stand for T equal steps, with their graph.
@@ -108,14 +109,27 @@ class BatchNorm:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Normalisation:
-    """A batch norm whose mean and 1/√(var + ε), both [C], are known; `fixed` where they are its running statistics."""
+    """A batch norm whose mean and variance, both [C], are known; `fixed` where they are its running statistics.
+
+    Of means over timesteps, `known_inverse` is that of 1/√(var + ε), and there is no variance.
+    """
 
     norm: BatchNorm
     mean: Tensor
-    inverse_deviation: Tensor
+    variance: Tensor | None
+    known_inverse: Tensor | None = None
     fixed: bool = False
+
+    @cached_property
+    def inverse_deviation(self) -> Tensor:
+        """1/√(var + ε), [C]."""
+        if self.known_inverse is not None:
+            return self.known_inverse
+        assert self.variance is not None
+        with torch.no_grad():
+            return torch.rsqrt(self.variance + self.norm.eps)
 
     def __call__(self, values: Tensor) -> Tensor:
         """Normalise [B, C, …]; the backward is that of a batch norm which took its statistics from these values.

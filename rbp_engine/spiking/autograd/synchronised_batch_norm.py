@@ -95,7 +95,8 @@ class SynchronisedBatchNorm(BatchNorm):
             unbiased = joined_variance * (steps * total / (steps * total - 1))
             self.running_mean.lerp_(joined_mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        return Normalisation(self, joined_mean.to(dtype), (joined_variance + self.eps).rsqrt().to(dtype))
+        inverse_deviation = (joined_variance + self.eps).rsqrt().to(dtype)  # in float64
+        return Normalisation(self, joined_mean.to(dtype), None, inverse_deviation)
 
     def gradients(
         self, grad: Tensor, values: Tensor, mean: Tensor, inverse_deviation: Tensor, needed: Sequence[bool]

@@ -9,6 +9,7 @@ deferred sum in the same places: the first adds its values up there, the second 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -46,6 +47,30 @@ class SumOverSteps:
     def mean(self) -> Tensor:
         """The time mean; it overwrites the sum, so it can be taken once."""
         return self._sum.div_(self._count).to(self._dtype)
+
+
+class StatisticsOverSteps:
+    """Mean and 1/√(var + ε) of a batch norm, [C] each, over timesteps."""
+
+    def __init__(self) -> None:
+        self._known: list[Normalisation] = []
+
+    def add(self, known: Normalisation) -> None:
+        self._known.append(known)
+
+    def mean(self, norm: BatchNorm) -> Normalisation:
+        """The batch norm with the time means of both."""
+        count = len(self._known)
+        means, variances = [known.mean for known in self._known], [known.variance for known in self._known]
+        if all(variance is not None for variance in variances):
+            both = torch.stack([*means, *variances])  # type: ignore[list-item]  # none of them is None
+            both[count:].add_(norm.eps).rsqrt_()
+        else:
+            both = torch.stack([*means, *(known.inverse_deviation for known in self._known)])
+        # One after the other: what torch adds up itself comes in another order.
+        total = functools.reduce(torch.add, both.unflatten(0, (2, count)).unbind(1))
+        mean, inverse_deviation = (total / count).unbind(0)
+        return Normalisation(norm, mean, None, inverse_deviation)
 
 
 @dataclass
@@ -149,8 +174,7 @@ class MeanStepTensor(DeferredSum):
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if not x.static:
             known = norm.statistics(x.values())
-            _add_up(x.state, known.mean)
-            _add_up(x.state, known.inverse_deviation)
+            x.state.record(StatisticsOverSteps, StatisticsOverSteps).add(known)
             return cls(Current([Term(x.resolve(), known)], 1), x.state, static=False)
         # The batch's statistics are computed once; the running ones move at every step, by the momentum of that step.
         repeated = x.state.record(Repeated, lambda: norm.repeated(x.values()))
@@ -267,8 +291,8 @@ class MeanTensor(DeferredSum):
         if x.static:
             return cls.per_step(x.state.take(Repeated).normalisation, (x,), {})
         steps = x.resolve()
-        mean, inverse_deviation = (x.state.take(SumOverSteps).mean() for _ in range(2))
-        return cls(Current([Term(steps, Normalisation(norm, mean, inverse_deviation))], 1), x.state, static=False)
+        known = x.state.take(StatisticsOverSteps).mean(norm)
+        return cls(Current([Term(steps, known)], 1), x.state, static=False)
 
 
 def _known(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> Static:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine import compile_cache, private_apis
+from rbp_engine.spiking.autograd.batch_norm import Normalisation
 from rbp_engine.spiking.kernels.neuron_input import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps
 from rbp_engine.spiking.kernels.traces import Fired, advanced
@@ -26,21 +27,38 @@ from rbp_engine.spiking.surrogate import slope_function
 KERNELS = 200
 
 
+class FlatNorm(NamedTuple):
+    """A `Normalisation`: mean, variance with its ε, or 1/√(var + ε) where it is known, γ and β; [C] each."""
+
+    mean_C: Tensor
+    variance_C: Tensor | None
+    eps: float
+    known_inverse_C: Tensor | None
+    weight_C: Tensor | None
+    bias_C: Tensor | None
+
+
 class FlatTerm(NamedTuple):
-    """A `Term`: its values, [T, F], T times [F], or [F] if static, and its batch norm's scale [C]."""
+    """A `Term`: its values, [T, F], T times [F], or [F] if static, and its batch norm."""
 
     values: Tensor | Sequence[Tensor]
-    scale_C: Tensor | None
+    norm: FlatNorm | None
     static: bool
 
 
 class FlatCurrent(NamedTuple):
-    """A `Current`: its terms, the sum of their shifts [C], the type of its values, and T."""
+    """A `Current`: its terms, the type of its values, and T."""
 
     terms: Sequence[FlatTerm]
-    shift_C: Tensor | None
     dtype: torch.dtype
     timesteps: int
+
+
+class Affine(NamedTuple):
+    """The batch norms of a current: the scale [C] of each term, None for 1, and all their shifts together, [C]."""
+
+    scales: Sequence[Tensor | None]
+    shift_C: Tensor | None
 
 
 class Neuron(NamedTuple):
@@ -83,16 +101,17 @@ def spikes_only(current: Current, parameters: LIFParameters) -> Tensor:
 
 def rate(
     current: Current, means_of: Sequence[int], parameters: LIFParameters
-) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor], list[Tensor]]:
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
     """The fields of `lif.RatePass`; the means are those of the terms with these numbers."""
     layout = Layout(current, parameters)
     saved = layout.empty(1 + len(means_of) + len(parameters.learnt), current.batch)
     divisor = layout.for_each_channel(current.timesteps)
     neuron = layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold))
-    spikes, counts = _jit(_rate)(layout.inputs(current), neuron, divisor, means_of, saved)
+    spikes_TF = layout.empty_bytes(current.timesteps, current.batch)
+    counts = _jit(_rate)(layout.inputs(current), neuron, divisor, means_of, spikes_TF.unbind(0), saved)
     eligibility, *others = map(layout.back, saved)
     means, by_learnt = others[: len(means_of)], others[len(means_of) :]
-    return list(map(layout.back, spikes)), layout.back(counts), eligibility, means, by_learnt
+    return layout.back(spikes_TF), layout.back(counts), eligibility, means, by_learnt
 
 
 def rate_step(
@@ -108,7 +127,7 @@ def rate_step(
     """
     layout = Layout(current, parameters)
     # As a number it would make a kernel of its own for every timestep.
-    state = (*state, rho if isinstance(rho, Tensor) else torch.full((), rho, dtype=torch.float64), *traces)
+    state = (*state, rho if isinstance(rho, Tensor) else _number(rho), *traces)
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
     spikes = layout.back(_jit(_rate_step)(layout.inputs(current), layout.neuron(parameters), *flat))
     for tensor, changed in zip(state, flat, strict=True):
@@ -144,17 +163,11 @@ class Layout:
 
     def inputs(self, current: Current) -> FlatCurrent:
         """The current, flat."""
-        shift = current.shift()
         terms = [
-            FlatTerm(
-                self._flat_steps(term.steps),
-                scale if scale is None else self._channels(scale),
-                isinstance(term.steps, Static),
-            )
-            for term, scale in zip(current.terms, current.scales(), strict=True)
+            FlatTerm(self._flat_steps(term.steps), self._norm(term.normalisation), isinstance(term.steps, Static))
+            for term in current.terms
         ]
-        dtype = current.terms[0].steps.dtype
-        return FlatCurrent(terms, shift if shift is None else self._channels(shift), dtype, current.timesteps)
+        return FlatCurrent(terms, current.terms[0].steps.dtype, current.timesteps)
 
     def neuron(self, parameters: LIFParameters) -> Neuron:
         """The layer's neurons, with one number for all channels except where numbers are learnt by channel."""
@@ -166,6 +179,23 @@ class Layout:
             parameters.learns,
             *slope_function(parameters.surrogate),
             self.dtype,
+        )
+
+    def _norm(self, normalisation: Normalisation | None) -> FlatNorm | None:
+        if normalisation is None:
+            return None
+        norm = normalisation.norm
+
+        def flat(numbers: Tensor | None) -> Tensor | None:
+            return numbers if numbers is None else self._channels(numbers.detach())
+
+        return FlatNorm(
+            self._channels(normalisation.mean),
+            flat(normalisation.variance),
+            norm.eps,
+            flat(normalisation.known_inverse),
+            flat(norm.weight),
+            flat(norm.bias),
         )
 
     def _flat_steps(self, steps: Steps) -> Tensor | list[Tensor]:
@@ -198,6 +228,10 @@ class Layout:
         """
         return batch.new_empty(number, *self.flat(batch).shape).unbind(0)
 
+    def empty_bytes(self, timesteps: int, batch: Tensor) -> Tensor:
+        """Uninitialised bytes [T, F]."""
+        return torch.empty(timesteps, *self.flat(batch).shape, dtype=torch.uint8, device=self.device)
+
     def for_each_channel(self, number: Tensor | float) -> Tensor | float:
         """The number as [C], where channels are told apart.
 
@@ -208,7 +242,7 @@ class Layout:
             return self._number(number)
         if isinstance(number, Tensor):
             return self._channels(number.detach().flatten().expand(self.shape[1]))
-        return self._channels(torch.full((self.shape[1],), number, dtype=self.dtype, device=self.device))
+        return self._channels(_constant(number, self.shape[1], self.dtype, self.device))
 
     def _number(self, number: Tensor | float) -> Tensor | float:
         """As it is, or [C, 1, …] as [C]; without its graph."""
@@ -218,6 +252,20 @@ class Layout:
 
     def _channels(self, numbers: Tensor) -> Tensor:
         return numbers if self.channels_end else numbers.unsqueeze(-1)
+
+
+@functools.lru_cache(maxsize=1024)
+def _constant(number: float, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """So many times the number; made once, and never changed."""
+    with torch.inference_mode(False):  # elsewhere it would compile other kernels
+        return torch.full((count,), number, dtype=dtype, device=device)
+
+
+@functools.lru_cache(maxsize=1024)
+def _number(number: float) -> Tensor:
+    """The number as a tensor of the CPU, which kernels on a GPU take, too; made once, and never changed."""
+    with torch.inference_mode(False):
+        return torch.full((), number, dtype=torch.float64)
 
 
 @functools.cache
@@ -258,9 +306,9 @@ def _use_own_cache() -> None:
 
 def _spikes_only(current: FlatCurrent, neuron: Neuron) -> Tensor:
     """Spikes [T, F]."""
-    spikes, membrane_F = [], None
+    spikes, membrane_F, affine = [], None, _affine(current)
     for t in range(current.timesteps):
-        charged_F = _charged(membrane_F, _current_at(current, neuron.dtype, t), neuron)
+        charged_F = _charged(membrane_F, _current_at(current, affine, neuron.dtype, t), neuron)
         fired_F = (charged_F >= neuron.threshold).to(charged_F.dtype)
         membrane_F = _after_reset(charged_F, fired_F, neuron)
         spikes.append(fired_F.to(current.dtype))
@@ -268,29 +316,35 @@ def _spikes_only(current: FlatCurrent, neuron: Neuron) -> Tensor:
 
 
 def _rate(
-    current: FlatCurrent, neuron: Neuron, divisor: Tensor | float, means_of: Sequence[int], saved: Sequence[Tensor]
-) -> tuple[list[Tensor], Tensor]:
-    """Spikes, T times [F], and their counts [F]; eligibility, the means of terms and by what is learnt go into `saved`.
-
-    Those are [F] each. `divisor` is T, by which their sums are divided.
+    current: FlatCurrent,
+    neuron: Neuron,
+    divisor: Tensor | float,
+    means_of: Sequence[int],
+    spikes: Sequence[Tensor],
+    saved: Sequence[Tensor],
+) -> Tensor:
+    """Counts of spikes [F]. The spikes go into T times [F] bytes; eligibility, the means of terms and by what is learnt
+    into `saved`, [F] each. `divisor` is T, by which their sums are divided.
     """
-    spikes, membrane_F = [], None
+    membrane_F = None
     counts_F: Any = 0.0
     eligibility_F: Any = 0.0
     rho: Any = 1.0
     traces: Any = [0.0] * (2 * sum(neuron.learns))
+    affine = _affine(current)
     for t in range(current.timesteps):
-        now = _fire(membrane_F, _current_at(current, neuron.dtype, t), neuron)
+        now = _fire(membrane_F, _current_at(current, affine, neuron.dtype, t), neuron)
         membrane_F = now.membrane
         counts_F = counts_F + now.spikes
         eligibility_F = eligibility_F + now.slope * rho
         rho = 1.0 + rho * now.reset_jacobian * neuron.decay
         traces = advanced(traces, now, neuron)
-        spikes.append(now.spikes.to(torch.uint8))
+        spikes[t].copy_(now.spikes)
     means = (_sum_of_steps(current.terms[number].values, neuron.dtype) for number in means_of)
     for result_F, total_F in zip(saved, (eligibility_F, *means, *traces[1::2]), strict=True):
         result_F.copy_(total_F / divisor)
-    return spikes, counts_F.to(count_dtype(current.timesteps))
+    counts: Tensor = counts_F.to(count_dtype(current.timesteps))
+    return counts
 
 
 def _rate_step(
@@ -303,7 +357,7 @@ def _rate_step(
     *traces: Tensor,
 ) -> Tensor:
     """Spikes [F] of one timestep; the state changes in place. ρ is [F], or one number, which stays as it is."""
-    now = _fire(membrane_F, _current_at(current, neuron.dtype, 0), neuron)
+    now = _fire(membrane_F, _current_at(current, _affine(current), neuron.dtype, 0), neuron)
     counts_F.add_(now.spikes.to(counts_F.dtype))
     eligibility_F.add_(now.slope * rho)
     if rho.ndim:
@@ -334,9 +388,9 @@ def _gradient_through_time(current: FlatCurrent, neuron: Neuron, grad_TF: Tensor
     """∂L/∂I [T, F] for ∂L/∂s [T, F], and [F] each whose sums are ∂L/∂λ and ∂L/∂V_th where they are learnt."""
     threshold, v_reset = neuron.threshold, neuron.v_reset
     learns_decay, learns_threshold = neuron.learns
-    charged, membranes, membrane_F = [], [], None
+    charged, membranes, membrane_F, affine = [], [], None, _affine(current)
     for t in range(current.timesteps):
-        charged.append(_charged(membrane_F, _current_at(current, neuron.dtype, t), neuron))
+        charged.append(_charged(membrane_F, _current_at(current, affine, neuron.dtype, t), neuron))
         membrane_F = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), neuron)
         membranes.append(membrane_F)
     gradients: list[Tensor] = []
@@ -370,15 +424,35 @@ def _sum_of_steps(values: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tens
     return total_F
 
 
-def _current_at(current: FlatCurrent, dtype: torch.dtype, t: int) -> Tensor:
+def _affine(current: FlatCurrent) -> Affine:
+    """The batch norms of a current, in the order of operations of `Normalisation.affine`."""
+    scales: list[Tensor | None] = []
+    shift_C: Tensor | None = None
+    for _, norm, _ in current.terms:
+        if norm is None:
+            scales.append(None)
+            continue
+        inverse_C = norm.known_inverse_C
+        if inverse_C is None:
+            assert norm.variance_C is not None
+            inverse_C = torch.rsqrt(norm.variance_C + norm.eps)
+        scale_C = inverse_C if norm.weight_C is None else inverse_C * norm.weight_C
+        by_mean_C = norm.mean_C * scale_C
+        this_C = -by_mean_C if norm.bias_C is None else norm.bias_C - by_mean_C
+        scales.append(scale_C)
+        shift_C = this_C if shift_C is None else shift_C + this_C
+    return Affine(scales, shift_C)
+
+
+def _current_at(current: FlatCurrent, affine: Affine, dtype: torch.dtype, t: int) -> Tensor:
     """I_t [F]: batch norms and the sum are carried out here."""
     total_F: Tensor | None = None
-    for values, scale_C, static in current.terms:
+    for (values, _, static), scale_C in zip(current.terms, affine.scales, strict=True):
         value_F = (values if static and isinstance(values, Tensor) else values[t]).to(dtype)
         value_F = value_F if scale_C is None else value_F * scale_C
         total_F = value_F if total_F is None else total_F + value_F
     assert total_F is not None
-    return total_F if current.shift_C is None else total_F + current.shift_C
+    return total_F if affine.shift_C is None else total_F + affine.shift_C
 
 
 def _charged(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> Tensor:

@@ -57,8 +57,8 @@ def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
 class RatePass(NamedTuple):
     """What the rate methods keep of the loop over a layer."""
 
-    spikes: list[Tensor]
-    """T tensors of bytes, [B, …] each."""
+    spikes: Tensor
+    """Bytes [T, B, …]."""
     counts: Tensor
     """The number of spikes, [B, …]."""
     eligibility: Tensor
@@ -78,9 +78,9 @@ def rate(current: Tensor | Current, parameters: LIFParameters) -> RatePass:
         spikes, counts, eligibility, means, by_learnt = compiled.rate(current, tuple(to_sum), parameters)
     else:
         reader, loop = CurrentReader(current), RateLoop(current.batch, current.timesteps, parameters)
-        spikes = [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
+        spikes = empty_steps(loop.membrane, current.timesteps, torch.uint8)
         sums = [torch.zeros_like(loop.membrane) for _ in to_sum]
-        for t, spikes_t in enumerate(spikes):
+        for t, spikes_t in enumerate(spikes.unbind(0)):
             loop.step_into(spikes_t, reader.at(t))
             for number, total in zip(to_sum, sums, strict=True):
                 total.add_(current.terms[number].steps.at(t))

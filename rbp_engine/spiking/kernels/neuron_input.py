@@ -101,25 +101,18 @@ class Current:
         """The time mean [B, …], with its gradient."""
         return functools.reduce(operator.add, (term.rate() for term in self.terms))
 
-    def scales(self) -> list[Tensor | None]:
-        """Scale [C] of each term; None for 1."""
-        return [term.normalisation.affine()[0] if term.normalisation else None for term in self.terms]
-
-    def shift(self) -> Tensor | None:
-        """The shifts of all terms together, [C]; None for 0."""
-        shifts = [term.normalisation.affine()[1] for term in self.terms if term.normalisation]
-        return torch.stack(shifts).sum(0) if shifts else None
-
 
 class CurrentReader:
     """Computes the current of one timestep after the other into one buffer, without a graph."""
 
     def __init__(self, current: Current) -> None:
-        batch, shift = current.batch, current.shift()
-        scales = [scale if scale is None else per_channel(scale, batch) for scale in current.scales()]
+        batch = current.batch
+        affine = [term.normalisation.affine() if term.normalisation else (None, None) for term in current.terms]
+        scales = [scale if scale is None else per_channel(scale, batch) for scale, _ in affine]
+        shifts = [shift for _, shift in affine if shift is not None]
         self._terms = [(term.steps, scale) for term, scale in zip(current.terms, scales, strict=True)]
-        self._shift = shift if shift is None else per_channel(shift, batch)
-        plain = len(self._terms) == 1 and shift is None
+        self._shift = per_channel(functools.reduce(operator.add, shifts), batch) if shifts else None
+        plain = len(self._terms) == 1 and not shifts
         self._buffer = None if plain else torch.empty_like(batch, dtype=membrane_dtype(batch.dtype))
 
     def at(self, t: int) -> Tensor:

@@ -36,8 +36,8 @@ def spikes_only(current: Tensor | Current, neuron: OwnNeuron[Any]) -> Tensor:
 class OwnRatePass(NamedTuple):
     """What the rate methods keep of the loop over a layer."""
 
-    spikes: list[Tensor]
-    """T tensors of bytes, [B, …] each."""
+    spikes: Tensor
+    """Bytes [T, B, …]."""
     counts: Tensor
     """The number of spikes, [B, …]."""
     derivatives: list[Tensor]
@@ -50,7 +50,7 @@ class OwnRatePass(NamedTuple):
 def rate(current: Current, neuron: OwnNeuron[Any]) -> OwnRatePass:
     """Spikes, counts and derivatives for input currents [T, B, …], from rest."""
     loop = OwnRateLoop(current.batch, current.timesteps, neuron)
-    spikes = [torch.empty_like(current.batch, dtype=torch.uint8) for _ in range(current.timesteps)]
+    spikes = empty_steps(current.batch, current.timesteps, torch.uint8)
     for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
         loop.step_into(spikes_t, current_t)
     normalised = [term.steps for term in current.terms if term.normalisation]

@@ -144,9 +144,12 @@ class Static(Steps):
 
 @dataclass(frozen=True, eq=False)
 class Spikes(Steps):
-    """Spikes as T tensors of bytes [B, …] and their `counts` [B, …]; as values they have the type `values_dtype`."""
+    """Spikes as bytes and their `counts` [B, …]; as values they have the type `values_dtype`.
 
-    bytes_TBX: Sequence[Tensor]
+    The bytes are [T, B, …], or T tensors [B, …] where a layer has moved them.
+    """
+
+    bytes_TBX: Tensor | Sequence[Tensor]
     counts: Tensor
     values_dtype: torch.dtype
 
@@ -160,6 +163,8 @@ class Spikes(Steps):
     def values(self) -> Tensor:
         """[T, B, …]: a copy, which is not kept."""
         values_TBX = empty_steps(self.bytes_TBX[0], len(self.bytes_TBX), self.values_dtype)
+        if isinstance(self.bytes_TBX, Tensor):
+            return values_TBX.copy_(self.bytes_TBX)
         for spikes_t, values_t in zip(self.bytes_TBX, values_TBX, strict=True):
             values_t.copy_(spikes_t)
         return values_TBX

@@ -72,7 +72,7 @@ def test_spikes_rate_and_eligibility_of_three_steps_equal_those_calculated_by_ha
     settings, current, expected_spikes, expected_eligibility = BY_HAND[case]
     neuron = LIF(**TRIANGLE, **settings)
     spikes, count, eligibility, *_ = lif.rate(column(current), neuron.lif_parameters)
-    assert torch.cat(spikes).flatten().tolist() == expected_spikes
+    assert spikes.flatten().tolist() == expected_spikes
     assert count.item() == 2
     assert eligibility.item() == pytest.approx(expected_eligibility, abs=1e-12)
 
@@ -92,7 +92,7 @@ def test_the_default_neuron_is_the_papers():
     # u = 1.25, 0.2·0.25 + 0.7 = 0.75, 0.2·0.75 + 1 = 1.15    ρ = 1, 1.2, 1.24
     # 4·σ(4x)(1 − σ(4x)) at x = ±0.25: 4·0.196611933241; at x = 0.15: 4·0.228784240456
     spikes, count, eligibility, *_ = lif.rate(column([1.25, 0.7, 1.0]), LIF().lif_parameters)
-    assert torch.cat(spikes).flatten().tolist() == [1.0, 0.0, 1.0]
+    assert spikes.flatten().tolist() == [1.0, 0.0, 1.0]
     assert count.item() == 2
     expected = (4 * 0.196611933241 * (1.0 + 1.2) + 4 * 0.228784240456 * 1.24) / 3
     assert eligibility.item() == pytest.approx(expected, abs=1e-10)
@@ -104,7 +104,7 @@ def test_without_memory_the_eligibility_is_the_mean_slope(reset, detach_reset):
     neuron = LIF(**TRIANGLE | {"decay": 0.0}, reset=reset, detach_reset=detach_reset)
     # u is the current itself: σ' = 0.8, 0.6, 0.9
     spikes, _, eligibility, *_ = lif.rate(column([1.2, 0.6, 0.9]), neuron.lif_parameters)
-    assert torch.cat(spikes).flatten().tolist() == [1.0, 0.0, 0.0]
+    assert spikes.flatten().tolist() == [1.0, 0.0, 0.0]
     assert eligibility.item() == pytest.approx((0.8 + 0.6 + 0.9) / 3, abs=1e-12)
 
 
@@ -112,7 +112,7 @@ def test_with_decay_one_the_neuron_integrates_without_leak():
     neuron = LIF(**TRIANGLE | {"decay": 1.0})
     # u = 0.5, 0.9, 1.3    σ' = 0.5, 0.9, 0.7    ρ = 1, 2, 3
     spikes, count, eligibility, *_ = lif.rate(column([0.5, 0.4, 0.4]), neuron.lif_parameters)
-    assert torch.cat(spikes).flatten().tolist() == [0.0, 0.0, 1.0]
+    assert spikes.flatten().tolist() == [0.0, 0.0, 1.0]
     assert count.item() == 1
     assert eligibility.item() == pytest.approx((0.5 * 1 + 0.9 * 2 + 0.7 * 3) / 3, abs=1e-12)
 
