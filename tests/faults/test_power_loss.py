@@ -321,7 +321,7 @@ def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_resto
         assert not warm.has_answered()
         time.sleep(0.002)
     os.kill(last_attempt(run).pid, signal.SIGTERM)
-    assert warm.answer()["code"] == 4
+    assert warm.answer()["code"] == 5
     stopped = checkpoint.find_newest(run.checkpoints)[0]
     assert stopped is not None
     lines = run.events().read_bytes().splitlines(keepends=True)

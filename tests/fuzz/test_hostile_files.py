@@ -71,7 +71,7 @@ def text_is_not_filtered(patch: pytest.MonkeyPatch) -> None:
 
 
 def files_are_opened_as_they_come(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(file_memo, "read_untrusted", lambda path, limit: path.read_bytes())
+    patch.setattr(file_memo, "read_untrusted", lambda path, limit: Path(path).read_bytes())
     patch.setattr(hostile_world, "WALL_S", 1.0)
 
 
