@@ -1,7 +1,7 @@
 """A request to launch runs, whether typed in a shell, filled into a form, or repeating an earlier run."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -163,19 +163,7 @@ class LaunchRequest:
         if self.pair is None:
             return [self.load()]
         self._refuse_contradictions(self.pair)
-        presets: list[LoadedPreset] = []
-        problems: dict[tuple[str, str], Problem] = {}
-        source = ""
-        for request in self.each():
-            try:
-                presets.append(request.load())
-            except PresetError as error:
-                source = error.source
-                # What is wrong with the setting itself, or with others, is the same for each of its values.
-                for problem in error.problems:
-                    problems.setdefault((problem.key, problem.message), problem)
-        if problems:
-            raise PresetError(source, problems.values())
+        presets = load_all(self.each())
         _refuse_same(self.pair, presets)
         return presets
 
@@ -205,6 +193,24 @@ class LaunchRequest:
             if len(self.seeds) > 1:
                 raise RunError("--id names one run, and --seeds makes several")
         return loaded
+
+
+def load_all(requests: Iterable[LaunchRequest]) -> list[LoadedPreset]:
+    """The preset of each request. Raises UserError: PresetError with the problems of all of them, each once."""
+    presets: list[LoadedPreset] = []
+    problems: dict[tuple[str, str], Problem] = {}
+    source = ""
+    for request in requests:
+        try:
+            presets.append(request.load())
+        except PresetError as error:
+            source = error.source
+            # What is wrong with one value, or with what the requests share, is the same in several of them.
+            for problem in error.problems:
+                problems.setdefault((problem.key, problem.message), problem)
+    if problems:
+        raise PresetError(source, problems.values())
+    return presets
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord
-from rbp_engine.run.request import MOST_RUNS, LaunchRequest
+from rbp_engine.run.request import MOST_RUNS, LaunchRequest, load_all
 from rbp_engine.sweep.identity import identity_of
 from rbp_engine.sweep.words import SweepWords
 
@@ -130,20 +130,7 @@ def combinations_of(section: SweepSection) -> Iterator[tuple[str, ...]]:
 
 def load_each(request: LaunchRequest, combinations: Iterable[tuple[str, ...]]) -> list[LoadedPreset]:
     """The preset of each combination. Raises PresetError with the problems of all of them, each once."""
-    presets: list[LoadedPreset] = []
-    problems: dict[tuple[str, str], Problem] = {}
-    source = ""
-    for words in combinations:
-        try:
-            presets.append(replace(request, overrides=(*request.overrides, *words)).load())
-        except PresetError as error:
-            source = error.source
-            # What is wrong with one value is the same in each of its combinations.
-            for problem in error.problems:
-                problems.setdefault((problem.key, problem.message), problem)
-    if problems:
-        raise PresetError(source, problems.values())
-    return presets
+    return load_all(replace(request, overrides=(*request.overrides, *words)) for words in combinations)
 
 
 def _different(
