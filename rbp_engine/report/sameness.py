@@ -84,7 +84,8 @@ def compare_results(original: RunDirectory, again: RunDirectory) -> Sameness:
     Reads weights in parts, and needs no torch.
     """
     count, parting = _first_difference(original, again)
-    pairs = (("last", _newest(original), _newest(again)), ("best", original.best, again.best))
+    last, last_again = (run.newest_checkpoint or run.checkpoints / "none" for run in (original, again))
+    pairs = (("last", last, last_again), ("best", original.best, again.best))
     weights = [
         _compare(name if file == _FILES[0] else f"{name}, moving average", one / file, other / file)
         for name, one, other in pairs
@@ -92,10 +93,6 @@ def compare_results(original: RunDirectory, again: RunDirectory) -> Sameness:
         if file == _FILES[0] or (one / file).exists() or (other / file).exists()
     ]
     return Sameness(tuple(weights), count, parting, tuple(_conditions(original, again)))
-
-
-def _newest(run: RunDirectory) -> Path:
-    return next(reversed(run.saved_checkpoints()), run.checkpoints / "none")
 
 
 def _compare(name: str, one: Path, other: Path) -> WeightsCompared:

@@ -122,7 +122,8 @@ def _longer(run: RunDirectory, summary: Summary, epochs: int) -> Summary:
 
 def _newest_step(run: RunDirectory) -> int:
     """The step of the newest checkpoint; 0 if there is none."""
-    return max((int(path.name.removeprefix("step-")) for path in run.saved_checkpoints()), default=0)
+    newest = run.newest_checkpoint
+    return int(newest.name.removeprefix("step-")) if newest else 0
 
 
 def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:

@@ -122,6 +122,11 @@ class RunDirectory:
         return sorted(path for path in self.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
 
     @property
+    def newest_checkpoint(self) -> Path | None:
+        """The folder of the last checkpoint; None if there is none."""
+        return next(reversed(self.saved_checkpoints()), None)
+
+    @property
     def stop_request(self) -> Path:
         """Its presence asks the worker to save and end; `stop_request.py` reads why."""
         return self.control / "stop"

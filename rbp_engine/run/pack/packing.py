@@ -40,8 +40,9 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
     refuse_live(run)
     if os.path.lexists(output):
         raise RunError(f"{output} is there already: name another file with -o, or remove it")
-    newest = _newest(run)
-    names = [name for name in _names(run) if _is_wanted(name, weights, newest)]
+    newest = run.newest_checkpoint
+    last = newest.name if newest else ""
+    names = [name for name in _names(run) if _is_wanted(name, weights, last)]
     # What unpack would refuse must not be in a backup.
     judged = ((name, name_problem(name) or weights_problem(name, run.path / name)) for name in names)
     if problems := [f"{name} {problem}" for name, problem in judged if problem]:
@@ -100,10 +101,6 @@ def _is_passing(name: str) -> bool:
 def _is_of_a_process(name: str) -> bool:
     """Whether a file is for the run's processes, as a request to stop."""
     return name.startswith("control/") and name_problem(name) != ""
-
-
-def _newest(run: RunDirectory) -> str:
-    return next((path.name for path in reversed(run.saved_checkpoints())), "")
 
 
 def _is_wanted(name: str, weights: str, newest: str) -> bool:
