@@ -159,9 +159,14 @@ def refuse_links(run: RunDirectory) -> None:
                 mode = path.lstat().st_mode
             except OSError:
                 continue  # it may just have been removed
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-                raise RunError(f"{run.id}: {path.relative_to(run.path)} is {what}, which no run makes: remove it first")
+            refuse_special(run, path, mode)
+
+
+def refuse_special(run: RunDirectory, path: Path, mode: int) -> None:
+    """Raise RunError if what is at a path in a run, by its mode, is neither a file nor a folder."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
+        raise RunError(f"{run.id}: {path.relative_to(run.path)} is {what}, which no run makes: remove it first")
 
 
 def new_run_id(preset: str, method: str, now: float | None = None) -> str:

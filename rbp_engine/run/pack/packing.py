@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 from rbp_engine.disk import sync
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, refuse_special
 from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, may_share, name_problem
 from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
@@ -86,9 +86,7 @@ def _names(run: RunDirectory) -> Iterator[str]:
             path = Path(folder, name)
             relative = str(path.relative_to(run.path))
             mode = path.lstat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-                raise RunError(f"{run.id}: {relative} is {what}, which no run makes: remove it first")
+            refuse_special(run, path, mode)
             if stat.S_ISREG(mode) and not _is_passing(name) and not _is_of_a_process(relative):
                 yield relative
 
