@@ -71,12 +71,6 @@ def is_stale(claim: dict[str, Any]) -> bool:
     return (verdict.status == "queued" or not verdict.live) and not processes.processes_of(run)
 
 
-def holder(key: str) -> str:
-    """The id of the run that has a device, "" if none has."""
-    claim = read_json(claims_directory() / key)
-    return Path(claim["run"]).name if isinstance(claim.get("run"), str) else ""
-
-
 def stale_claims() -> list[str]:
     """The keys of the devices whose claims are stale."""
     return [key for key, claim in all_claims().items() if is_stale(claim)]

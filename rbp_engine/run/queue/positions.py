@@ -71,13 +71,13 @@ def queued_runs() -> list[QueuedRun]:
     actions = decide(world([job_of(entry, memory, claimed, scan) for entry in known], busy))
     everything = is_paused()
     given = {key: one.job.run for one in actions if isinstance(one, Start) for key in one.devices}
+    taken = given | claimed
     found: list[QueuedRun] = []
     position = 0
     for entry, action in zip(known, actions, strict=True):
         verdict = judge(entry.run)
         waits = verdict.status == "queued"
         position += waits
-        taken = given | claimed
         holders = {str(one): _holder(taken, one.key) or busy.get(one.key, "") for one in entry.devices}
         claims_all = 0 < entry.takes == len(action.job.claimed)
         found.append(
