@@ -50,6 +50,11 @@ class SweepPlan:
             found.setdefault(point.trial, []).append(point)
         return dict(sorted(found.items()))
 
+    @property
+    def presets(self) -> list[LoadedPreset]:
+        """The preset of each trial, with its first seed."""
+        return [points[0].loaded for points in self.trials.values()]
+
     def request_of(self, point: SweepPoint) -> LaunchRequest:
         """The request that creates the run of a point."""
         return replace(

@@ -23,8 +23,8 @@ from rbp_engine.sweep.states import PointState, Standing
 
 def check(plan: SweepPlan) -> None:
     """Raise UserError if a run of the plan could not be started here."""
-    for points in plan.trials.values():
-        check_preset(plan.request, points[0].loaded)
+    for loaded in plan.presets:
+        check_preset(plan.request, loaded)
 
 
 def check_preset(request: LaunchRequest, loaded: LoadedPreset) -> None:

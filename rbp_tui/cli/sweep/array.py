@@ -24,8 +24,8 @@ def print_array(plan: "SweepPlan", states: Sequence[PointState], words: Sequence
     print_lines(visible(array_file(plan, states, words, module_command("rbp_tui"))))
     say_plan(plan, states)
     try:
-        for points in plan.trials.values():
-            start.require_data(points[0].loaded)
+        for loaded in plan.presets:
+            start.require_data(loaded)
     except DataMissing as missing:
         say("[yellow]here it would not run:[/] {}", missing)
 

@@ -202,8 +202,8 @@ def sweep_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
     else:
         assert found.plan is not None
         plan, states, pruned = found.plan, states_of(found.plan), False
-        for points in plan.trials.values():
-            plan.request.require_trust(points[0].loaded)
+        for loaded in plan.presets:
+            plan.request.require_trust(loaded)
     measure = partial(measure_prices, on_problem=problems.append, cancelled=given_up)
     expected = estimate_rest(plan, states, measure)
     text = Text(f"{found.name}: what is left of {fmt.counted(len(states), 'run')}", style="bold")
