@@ -7,6 +7,7 @@ from rich.text import Text
 from textual import on
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Static
 
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
@@ -50,6 +51,18 @@ class DashboardScreen(Screen[None]):
         """The list of runs, or the state of one of them, has changed."""
         for bar in self.query(TopBar):
             bar.show(self.NAME, len(self.session.live))
+
+    def show_table_or(self, why_empty: str, table: Widget) -> None:
+        """Show the table, with the focus if nothing else has it; or in its place, in `#empty`, why it is empty."""
+        table.display = not why_empty
+        empty = self.query_one("#empty", Static)
+        empty.display = bool(why_empty)
+        if why_empty:
+            empty.update(why_empty)
+            if self.focused is table:
+                self.set_focus(None)
+        elif self.focused is None:
+            table.focus()
 
     def sight_changed(self) -> None:
         """A run that is being watched has new events."""

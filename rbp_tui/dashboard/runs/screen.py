@@ -159,15 +159,7 @@ class RunsScreen(RunActions):
         self._making = False
         table = self.query_one(RunTable)
         table.show(self.rows, self.session.state.sort, onto=self._take_row_to_select())
-        table.display = bool(self.rows.cells)
-        empty = self.query_one("#empty", Static)
-        empty.display = not self.rows.cells
-        if empty.display:
-            empty.update(self._why_empty())
-            if self.focused is table:
-                self.set_focus(None)
-        elif self.focused is None:
-            table.focus()
+        self.show_table_or("" if self.rows.cells else self._why_empty(), table)
         self.query_one("#problem", Line).show_or_hide(Text(self.rows.problem))
         self._show_counts()
         self._show_detail()

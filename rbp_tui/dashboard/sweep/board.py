@@ -100,9 +100,8 @@ def resumable_of(row: SweepRow) -> list[RunRecord]:
         state.record
         for state in row.states
         if state.record is not None
-        and (state.standing is Standing.RESUMABLE or (state.standing is Standing.FAILED and _resumable(state.record)))
+        and (
+            state.standing is Standing.RESUMABLE
+            or (state.standing is Standing.FAILED and state.record.verdict.resumable)
+        )
     ]
-
-
-def _resumable(record: RunRecord) -> bool:
-    return record.verdict.resumable

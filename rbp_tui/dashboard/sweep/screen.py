@@ -104,17 +104,9 @@ class SweepScreen(RunControlScreen):
     def show_board(self) -> None:
         """Draw everything from the board."""
         board, table = self.board, self.query_one(SweepTable)
-        table.display = bool(board.rows)
         if board.rows:
             table.show(board, self.order, self.marked, self.size.width)
-        empty = self.query_one("#empty", Static)
-        empty.display = not board.rows
-        if empty.display:
-            empty.update(self._why_empty())
-            if self.focused is table:
-                self.set_focus(None)
-        elif self.focused is None:
-            table.focus()
+        self.show_table_or("" if board.rows else self._why_empty(), table)
         about = Text.assemble((one_line(self.source.name), "bold"), f"  {board.about}", overflow="ellipsis")
         self.query_one("#about", Line).show_text(about)
         self.query_one("#standings", Line).show_text(self._standings())

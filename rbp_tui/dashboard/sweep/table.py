@@ -87,8 +87,7 @@ class SweepTable(DataTable[Text]):
     @property
     def current(self) -> int | None:
         """The trial under the cursor."""
-        keys = list(self._cells)
-        return int(keys[self.cursor_row]) if 0 <= self.cursor_row < len(keys) else None
+        return self._at(self._cells)
 
     @property
     def shown_columns(self) -> list[str]:
