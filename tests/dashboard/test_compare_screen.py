@@ -293,6 +293,7 @@ def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
         await compare(pilot.app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1", "bptt-2")
         await until(pilot, lambda: len(drawn(pilot.app)["1★"].y) == len(drawn(pilot.app)["2"].y) == 2)
         await pilot.press("down")
+        await until(pilot, lambda: drawn(pilot.app)["2"].emphasis)  # with the next tick
         pilot.app.clear_notifications()
         await pilot.pause()
 
