@@ -146,9 +146,10 @@ def plan_search(request: SearchRequest) -> Search:
     if section.listed:
         raise RunError("a search varies each setting by itself: [[sweep.list]] is for a sweep without one")
     settings = (*(Drawn(axis.name, axis.values) for axis in section.grid), *section.drawn)
-    seeds = request.seeds or section.seeds or (base.preset.run.seed,)
-    if (request.seeds or section.seeds) and base.sources.get("run.seed") == "override":
+    seed_is_typed = base.sources.get("run.seed") == "override"
+    if request.seeds and seed_is_typed:
         raise RunError("both --seeds and seed= are given: leave one of them out")
+    seeds = request.seeds or (() if seed_is_typed else section.seeds) or (base.preset.run.seed,)
     pruner, objective = request.pruner or section.prune, request.objective or section.objective or "last"
     _refuse_contradictions(settings, seeds, trials, pruner)
     load_each(launch, _ends(settings))  # a problem of any of them is told before the search begins

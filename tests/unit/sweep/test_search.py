@@ -85,6 +85,7 @@ def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the
     written = planned("epochs=2", preset=str(path))
     assert (written.trials, written.seeds) == (7, (1, 2))
     assert written.name.startswith("other-tpe-")
+    assert planned("epochs=2", "seed=3", preset=str(path)).seeds == (3,)
 
 
 @pytest.mark.parametrize(
