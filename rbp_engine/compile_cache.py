@@ -1,18 +1,23 @@
 """The cache folders of torch.compile. Their contents are executed, so only the user may write to them.
 
 torch's default is a folder in the shared temporary directory, with a name that other users can guess.
+
+Kernels for one kind of CPU lie apart from those for another. torch finds a kernel by what it computes and not by the
+vectors it was made for: one for vectors half as long writes beyond the end of its tensors, one for longer vectors
+leaves out every other half, or the process ends with an illegal instruction. Hosts may share a home directory.
 """
 
 import contextlib
+import functools
+import hashlib
 import os
+import platform
 import stat
+import tempfile
 from pathlib import Path
-from typing import Final
 
 from rbp_engine.errors import UserError
 from rbp_engine.owners import make_private, name_of
-
-_FOLDERS: Final = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
 
 class CompileCacheError(UserError):
@@ -28,7 +33,26 @@ def own_folder() -> Path:
 
 def variables() -> dict[str, str]:
     """The environment variables with the cache folders; those that the user has set take precedence."""
-    return {name: os.environ.get(name) or str(own_folder() / folder) for name, folder in _FOLDERS.items()}
+    own = {"TORCHINDUCTOR_CACHE_DIR": f"inductor-{_processor()}", "TRITON_CACHE_DIR": "triton"}
+    return {name: _chosen(name) or str(own_folder() / folder) for name, folder in own.items()}
+
+
+def _chosen(name: str) -> str:
+    """What the user has set; torch sets its own default when it compiles something, or only imports what can."""
+    folder = os.environ.get(name, "")
+    return "" if folder.startswith(str(Path(tempfile.gettempdir()) / "torchinductor_")) else folder
+
+
+@functools.cache
+def _processor() -> str:
+    """A short name for the instructions that kernels compiled here may use."""
+    told = os.environ.get("ATEN_CPU_CAPABILITY", "")  # lets torch use shorter vectors
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "") or platform.processor()
+    return hashlib.sha256(f"{platform.machine()} {flags} {told}".encode()).hexdigest()[:8]
 
 
 def prepare() -> None:

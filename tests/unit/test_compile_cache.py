@@ -2,6 +2,9 @@
 
 import os
 import stat
+import subprocess
+import sys
+import textwrap
 from inspect import unwrap
 from pathlib import Path
 
@@ -46,16 +49,49 @@ def test_compiled_kernels_are_in_the_users_own_cache_unreadable_to_others(home: 
 
     compiled._jit(never_compiled_before)
     own = home / "cache" / "rbp" / "compiled"
-    assert (Path(cache_dir()), Path(triton_cache_dir(0))) == (own / "inductor", own / "triton")
+    [inductor] = own.glob("inductor-*")
+    assert (Path(cache_dir()), Path(triton_cache_dir(0))) == (inductor, own / "triton")
     for name in HEADERS:
         assert name in unwrap(codecache._precompile_header).__code__.co_names, "torch asks by another name"
-        assert Path(getattr(codecache, name)).is_relative_to(own / "inductor")
+        assert Path(getattr(codecache, name)).is_relative_to(inductor)
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (own, *own.iterdir())} == {0o700}
 
 
 def test_a_worker_and_its_children_get_the_cache_from_their_environment(home: Path) -> None:
     assert {worker_defaults()[name] for name in NAMES} == set(compile_cache.variables().values())
     assert all(Path(folder).is_relative_to(home) for folder in compile_cache.variables().values())
+
+
+def test_the_default_that_torch_has_set_is_no_choice_of_the_user(home: Path) -> None:
+    """torch sets it on import of its compiler; in a new process, because it is loaded here."""
+    code = """
+        import os, torch, torch._inductor.codecache
+        from torch._inductor.runtime.cache_dir_utils import cache_dir
+        from rbp_engine.spiking.kernels import compiled
+        if {compiled_before}: cache_dir()
+        compiled._jit(torch.neg)
+        print(cache_dir())
+    """
+    for compiled_before in (False, True):
+        words = [sys.executable, "-c", textwrap.dedent(code.format(compiled_before=compiled_before))]
+        printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        assert Path(printed).is_relative_to(home / "cache" / "rbp" / "compiled")
+
+
+def test_kernels_for_other_vectors_lie_apart(home: Path) -> None:
+    """torch would execute them here: it finds a kernel by what it computes, and vectors of another length differ."""
+    code = "from rbp_engine import compile_cache; print(compile_cache.variables()['TORCHINDUCTOR_CACHE_DIR'])"
+    folders = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+        ).stdout
+        for capability in ("avx2", "default", "avx2")
+    ]
+    assert folders[0] == folders[2] != folders[1]
 
 
 def test_a_folder_chosen_by_the_user_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +114,7 @@ def test_a_folder_of_another_user_is_refused_with_its_name_and_owner(
     assert finding.status == "problem" and f"{foreign}, which belongs to {owner}" in finding.text
 
 
-@pytest.mark.parametrize("level", ["", "rbp", "rbp/compiled", "rbp/compiled/inductor"])
+@pytest.mark.parametrize("level", ["", "rbp", "rbp/compiled", "rbp/compiled/triton"])
 def test_the_default_folder_is_refused_if_it_belongs_to_another_user(home: Path, level: str) -> None:
     """This covers every folder below the cache directory, which may be shared and may belong to anybody."""
     if os.geteuid() != 0:

@@ -270,8 +270,8 @@ def _number(number: float) -> Tensor:
 
 @functools.cache
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    private_apis.require(private_apis.COMPILING)
     _use_own_cache()
+    private_apis.require(private_apis.COMPILING)
     # It warns on stderr that there is no Triton, which a CPU does not need.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     # dynamic: one kernel serves all sizes of layers and batches. Beyond the limit torch warns once and goes on
@@ -296,7 +296,7 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _use_own_cache() -> None:
     """Keep what torch compiles in a folder that nobody else can write to. Raises CompileCacheError."""
-    compile_cache.prepare()
+    compile_cache.prepare()  # before the import, which would set torch's own default
     from torch._inductor import codecache
 
     # torch puts headers into the shared folder for temporary files, whatever is set.
