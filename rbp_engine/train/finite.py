@@ -54,7 +54,10 @@ class FiniteGuard:
     def _keep_statistics(self, skip: Tensor) -> None:
         for dtype, statistics in self._statistics.items():
             joined = torch.cat([statistic.flatten() for statistic in statistics])
-            self._kept[dtype] = torch.where(skip, self._kept[dtype], joined) if dtype in self._kept else joined
+            if dtype in self._kept:  # in place, as a recorded step needs it
+                torch.where(skip, self._kept[dtype], joined, out=self._kept[dtype])
+            else:
+                self._kept[dtype] = joined
 
     def restore_statistics(self) -> None:
         """Restore the running statistics of the last finite step: the skipped ones have updated them."""
