@@ -60,6 +60,10 @@ COMPILING = (
         "keeps precompiled headers out of the shared temporary folder",
     ),
 )
+CAPTURING = (
+    PrivateName("torch._C:_cuda_endAllocateToPool", "train/graph/cuda_graphs.py", "clears up after a failed capture"),
+    PrivateName("torch._C:_cuda_releasePool", "train/graph/cuda_graphs.py", "clears up after a failed capture"),
+)
 
 
 def require(names: Iterable[PrivateName]) -> None:

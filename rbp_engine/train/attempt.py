@@ -15,7 +15,7 @@ from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import neuron_layers, weight_layers
-from rbp_engine.probes.step_probe import Probes
+from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
@@ -28,6 +28,9 @@ from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
 from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError
+from rbp_engine.train.graph.choice import choose_graph
+from rbp_engine.train.graph.cuda_graphs import CudaGraphs
+from rbp_engine.train.graph.step_graph import StepGraph
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.limits import Ending, ending, read_limits
 from rbp_engine.train.memory import MemoryGauge, memory_of
@@ -66,6 +69,9 @@ def _run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, cleanup: ExitStack
 ) -> tuple[Ending, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
+    replays, unreplayed = choose_graph(preset, device, process.world_size)
+    if replays:  # before anything is computed: a step can be recorded on a stream that is not the default one
+        torch.cuda.set_stream(torch.cuda.Stream(device))
     seed_everything(preset.run.seed)
     journal.update(phase=Phase.DATA)
     feed = build_feed(run, preset, device, rank=process.rank, world_size=process.world_size)
@@ -101,7 +107,7 @@ def _run_attempt(
 
     at = found.progress if found else Progress()
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
-    warnings += uncompiled
+    warnings += uncompiled + unreplayed
     warnings += too_many(preset.data.workers, cores_of_a_rank()) if feed.loaders else []
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.callback(board.close)
@@ -111,6 +117,9 @@ def _run_attempt(
     if first:
         per_epoch = len(feed.train)
         probes = create_probes(preset, model, method, feed.validation, steps_per_epoch=per_epoch, code=run.code)
+    if replays:  # the other processes replay no step that the first one watches: NCCL wants all to do the same
+        intervals = ranks.from_first(lambda: probes.intervals)
+        probes = probes if first else Probes([StepProbe(every) for every in intervals])
     early_stop = EarlyStop(preset.guard.early_stop, preset.guard.early_stop_delta)
     recorder = Recorder(
         journal,
@@ -138,9 +147,18 @@ def _run_attempt(
     _write_start(run, preset, journal, process, device, found, gap_from, model, feed)
     if first:
         journal.alerts = AlertWatch([parse_alert(text) for text in preset.guard.alerts], memory_of(device))
-    for warning in warnings if first else ():
-        journal.write(WarningRaised(visible(warning)))
+
+    def warn(warning: str) -> None:
+        if first:
+            journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
+
+    for warning in warnings if first else ():
+        warn(warning)
+    graph = None
+    if replays:
+        graphs = CudaGraphs(device, several=ranks.size > 1)
+        graph = StepGraph(step, graphs, warn=warn, told=journal.say)
     journal.update(status="running", reason="", steps=steps, phase=Phase.FIRST_BATCH)
     journal.progress()
 
@@ -168,6 +186,7 @@ def _run_attempt(
         at=at,
         average=average,
         limits=limits,
+        graph=graph,
     )
     if status == "completed" and preset.probes.energy and first:
         journal.update(phase=Phase.EVALUATING)

@@ -59,6 +59,12 @@ class FiniteGuard:
             else:
                 self._kept[dtype] = joined
 
+    def state(self) -> dict[str, Tensor]:
+        """What `step` changes in place, apart from weights and the optimizer's state, by name."""
+        return {"skipped steps": self._skipped} | {
+            f"kept statistics ({dtype})": kept for dtype, kept in self._kept.items()
+        }
+
     def restore_statistics(self) -> None:
         """Restore the running statistics of the last finite step: the skipped ones have updated them."""
         for dtype, kept in self._kept.items():

@@ -209,6 +209,14 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[optim]\nschedule_by = 'step'\nwarmup_epochs = 1\nwarmup_steps = 5",
             "optim.warmup_steps (line 4)  is another warm-up than optim.warmup_epochs. Use one of them",
         ),
+        (
+            "[train]\ncuda_graph = 'on'\n[run]\ndevice = 'cpu'",
+            "train.cuda_graph (line 2)  a CUDA graph needs an NVIDIA card, and run.device is 'cpu'. Use 'off', or",
+        ),
+        (
+            "[train]\ncuda_graph = 'on'\nlog_every = 1",
+            "train.cuda_graph (line 2)  steps with a probe are not replayed, and with train.log_every = 1",
+        ),
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )

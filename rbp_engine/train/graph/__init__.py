@@ -1,0 +1,1 @@
+"""Replay whole training steps as one CUDA graph (train.cuda_graph)."""
