@@ -9,7 +9,10 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -24,9 +27,18 @@ from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
-from rbp_engine.train.optimisation import add_heads, create_optimizer
+from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.memory import MemoryGauge
+from rbp_engine.train.moving_average import MovingAverage
+from rbp_engine.train.optimisation import add_heads, create_optimizer, make_capturable, set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.record.journal import Journal
+from rbp_engine.train.record.recorder import Recorder
+from rbp_engine.train.record.tensorboard import Board
 from rbp_engine.train.step import OptimizerStep
 
 # Of the transformers the smallest size: the others are the same code.
@@ -50,7 +62,7 @@ IMAGES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One training step and one prediction."""
+    """A training step and a prediction; `in_loop` adds two steps with all that the training loop does around them."""
 
     network: str
     method: str
@@ -64,11 +76,15 @@ class Case:
     synchronised: bool = False
     probed: bool = False
     heads: bool = False
+    in_loop: bool = False
     planted: str = ""
 
 
 # Each of the other networks takes steps of two methods, so three networks cover all of them.
 PAIRS = (("bptt", "rate_s"), ("rate_m", "sltt"), ("bptt_s", "ottt"))
+
+# Two methods have the steps of each in the training loop.
+OPTIMIZERS = (("sgd", "fp32"), ("adam", "bf16"), ("adamw", "fp16"))
 
 
 def usual() -> Iterator[Case]:
@@ -82,6 +98,9 @@ def usual() -> Iterator[Case]:
         yield Case("convnet", method, heads=True, precision="fp16")
         yield Case("convnet", method, probed=True, synchronised=True)
         yield Case("resnet18", method, timesteps=4)
+    for method, (optimizer, precision) in zip(METHODS, itertools.cycle(OPTIMIZERS), strict=False):
+        how = {"optimizer": optimizer, "precision": precision, "accumulate": 2, "clip_norm": 1.0}
+        yield Case("convnet", method, **how, in_loop=True)
     others = [network for network in NETWORKS if network not in ("convnet", "resnet18")]
     for network, methods in zip(others, itertools.cycle(PAIRS), strict=False):
         yield from (Case(network, method, timesteps=1) for method in methods)
@@ -141,6 +160,8 @@ def examine(case: Case, model: nn.Module) -> dict[str, Any]:
             with probes.watch(1):
                 step(images, labels, BATCH)
             probes.measure(1)
+            if case.in_loop:
+                _take_in_loop(step, images, labels)
             problem = "".join(str(failure) for failure in fidelity._failures)
             launches["train"] = account.launches
             if case.method == "rate_m":  # all methods predict in the same way
@@ -174,6 +195,24 @@ def _step(case: Case, model: nn.Module) -> OptimizerStep:
         clip_norm=case.clip_norm,
         heads=heads,
     )
+
+
+def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
+    """Steps as of `trainer.train`, between two drains: rates on the card, a moving average, the recorder."""
+    make_capturable(step.optimizer)
+    average = MovingAverage(step.model, 0.9)
+    with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        run = RunDirectory(Path(folder))
+        journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1, epochs=1), 1, Process(run.ranks, 0, 0, 1))
+        recorder = Recorder(journal, MemoryGauge(torch.device("cpu")), Board(), 10, Ranks(), Probes())
+        try:
+            for number in (1, 2):
+                set_learning_rate(step.optimizer, 0.1 / number)
+                out = step(images, labels, BATCH)
+                average.update(number, step.guard.skipping)
+                recorder.step(Progress(number), out, images, labels, 0.1)
+        finally:
+            journal.end("failed", "")
 
 
 def _heads(model: nn.Module) -> WithHeads:
