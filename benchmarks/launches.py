@@ -93,7 +93,7 @@ def step_of(network: str, method: str, timesteps: int, kernel: str, batch: int) 
     images = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
     if method == "ann":
-        ann_baseline(model, 1)  # replaces the neurons by ReLU
+        ann_baseline(model, 1, images)  # replaces the neurons by ReLU
 
         def backward() -> object:
             return F.cross_entropy(model(images), labels).backward()

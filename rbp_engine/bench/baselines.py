@@ -1,12 +1,14 @@
 """Baselines that train the same network in other ways: each turns a model into a network and a step (images, labels).
 
     spikingjelly   SpikingJelly's multi-step BPTT, with its own layers and neuron
+    memopt         the same with SpikingJelly's memopt, which keeps the input of each block, as bits if it is spikes
+    checkpoint     the same with torch.utils.checkpoint around each block
     two_pass       rate_M as its paper describes it: T·B without a graph, then the means with one; written plainly
     ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
 
 They convert a network of `rbp_engine.models` in place, with its weights and its neuron, and raise ValueError if they do
 not support that neuron. Of a Spikformer SpikingJelly has its own, which is new. Images are [B, C, H, W], shown at every
-timestep, or [T, B, C, H, W].
+timestep, or [T, B, C, H, W]; a baseline is made for a batch like the one that it is given.
 """
 
 import math
@@ -20,6 +22,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from spikingjelly.activation_based.surrogate import Sigmoid
 from torch import Tensor, nn
 
+from rbp_engine.bench.recomputation import use_checkpoints, use_memopt
 from rbp_engine.bench.spikingjelly_networks import spikingjelly_spikformer
 from rbp_engine.methods.protocol import reset_state
 from rbp_engine.models.spikformer import Spikformer
@@ -31,14 +34,37 @@ Step = Callable[[Tensor, Tensor], None]
 
 
 class Baseline(NamedTuple):
-    """The network that a baseline trains, and its training step: forward and backward for images and labels."""
+    """The network that a baseline trains, and its training step: forward and backward for images and labels.
+
+    `setting` is what it has chosen by itself on this machine.
+    """
 
     network: nn.Module
     step: Step
+    setting: str = ""
 
 
-def spikingjelly_baseline(model: nn.Module, timesteps: int) -> Baseline:
+def spikingjelly_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """SpikingJelly's multi-step BPTT; the image is repeated T times, as its examples do."""
+    network = _spikingjelly_network(model, timesteps)
+    return Baseline(network, _spikingjelly_step(network, timesteps), _kernels(images.device))
+
+
+def memopt_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
+    """SpikingJelly's multi-step BPTT with its memopt, as low in memory as it gets."""
+    network = _spikingjelly_network(model, timesteps)
+    level = use_memopt(network, lambda module: module(by_step(images, timesteps)), images.device)
+    return Baseline(network, _spikingjelly_step(network, timesteps), level)
+
+
+def checkpoint_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
+    """SpikingJelly's multi-step BPTT with torch.utils.checkpoint."""
+    network = _spikingjelly_network(model, timesteps)
+    use_checkpoints(network)
+    return Baseline(network, _spikingjelly_step(network, timesteps))
+
+
+def _spikingjelly_network(model: nn.Module, timesteps: int) -> nn.Module:
     if isinstance(model, Spikformer):
         for module in model.modules():
             _check_neuron(module, "spikingjelly")
@@ -47,16 +73,26 @@ def spikingjelly_baseline(model: nn.Module, timesteps: int) -> Baseline:
         network = model
         _replace(network, _spikingjelly_layer)
     functional.set_step_mode(network, "m")
+    return network
 
+
+def _spikingjelly_step(network: nn.Module, timesteps: int) -> Step:
     def step(images: Tensor, labels: Tensor) -> None:
         reset_state(network)
         logits = network(by_step(images, timesteps)).mean(0)
         F.cross_entropy(logits, labels).backward()
 
-    return Baseline(network, step)
+    return step
 
 
-def ann_baseline(model: nn.Module, timesteps: int) -> Baseline:
+def _kernels(device: torch.device) -> str:
+    """The kernels that SpikingJelly runs its neurons with on a card; on a CPU there is one kind."""
+    if device.type == "cpu":
+        return ""
+    return str(functional.neuron_implementation("lif", device)["implementation"])
+
+
+def ann_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """The network with ReLU: T·B images forward without a graph, then a training step of B images."""
     _replace(model, lambda module: nn.ReLU(inplace=True) if isinstance(module, NEURON_LAYERS) else None)
 
@@ -68,7 +104,7 @@ def ann_baseline(model: nn.Module, timesteps: int) -> Baseline:
     return Baseline(model, step)
 
 
-def two_pass_baseline(model: nn.Module, timesteps: int) -> Baseline:
+def two_pass_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """rate_M with two forward passes; gradients are those of the 1/T objective."""
     _replace(model, partial(_two_pass_layer, timesteps))
 
@@ -80,8 +116,10 @@ def two_pass_baseline(model: nn.Module, timesteps: int) -> Baseline:
     return Baseline(model, step)
 
 
-BASELINES: dict[str, Callable[[nn.Module, int], Baseline]] = {
+BASELINES: dict[str, Callable[[nn.Module, int, Tensor], Baseline]] = {
     "spikingjelly": spikingjelly_baseline,
+    "memopt": memopt_baseline,
+    "checkpoint": checkpoint_baseline,
     "two_pass": two_pass_baseline,
     "ann": ann_baseline,
 }

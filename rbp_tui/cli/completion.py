@@ -160,9 +160,9 @@ def kernels(incomplete: str) -> list[str]:
 
 def baselines(incomplete: str) -> list[str]:
     """A list of what a benchmark compares with."""
-    from rbp_engine.bench.results.comparison import BASELINES
+    from rbp_engine.bench.results.comparison import ALL, BASELINES
 
-    return _in_list(BASELINES, incomplete)
+    return _in_list((*BASELINES, ALL), incomplete)
 
 
 def run_fields(incomplete: str) -> list[str]:

@@ -42,7 +42,7 @@ class StepMeasurement:
 
     `fastest` and `slowest` are the seconds of a step in the extreme rounds. `saved` are bytes kept for the backward
     pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an interrupt has
-    prevented is None.
+    prevented is None. `setting` is what a baseline has chosen by itself on this machine.
     """
 
     device: str
@@ -54,6 +54,7 @@ class StepMeasurement:
     peak: int | None
     saved: int | None
     units: float | None
+    setting: str = ""
 
     @property
     def spread(self) -> float:
@@ -93,7 +94,8 @@ class MeasuredProcess:
             start_new_session=True,  # Ctrl-C goes only to the measuring process, which ends this one
         )
         try:
-            self.device = str(self._answer()["device"])
+            ready = self._answer()
+            self.device, self.setting = str(ready["device"]), str(ready["setting"])
         except BaseException:
             self.close()
             raise
@@ -134,7 +136,7 @@ class _Record:
     def __init__(self, side: MeasuredSide) -> None:
         self.side = side
         self.process: MeasuredProcess | None = None
-        self.device = ""
+        self.device = self.setting = ""
         self.steps = 1
         self.turns: list[dict[str, float]] = []
         self.peaks: list[float] = []
@@ -168,6 +170,7 @@ class _Record:
             int(statistics.median(peaks)) if peaks else None,
             int(self.counted["saved"]) if self.counted else None,
             self.counted.get("units"),
+            self.setting,
         )
 
     def close(self) -> None:
@@ -229,7 +232,7 @@ def _ready(record: _Record, *, busy: bool) -> MeasuredProcess:
         if record.side.name != OURS:
             defaults = CARD_ORDER | ({"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else {})
         record.process = MeasuredProcess(record.side, defaults | os.environ)
-        record.device = record.process.device
+        record.device, record.setting = record.process.device, record.process.setting
         record.process.take(1 if record.device == "cpu" else WARM_UP_ON_GPU)
         record.steps = max(1, round(TURN_S / record.process.take(1)["seconds"]))
     return record.process

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbp_engine.bench.baselines import BASELINES
+from rbp_engine.bench.baselines import BASELINES, Baseline
 from rbp_engine.bench.measure import counts, memory, stand_in
 from rbp_engine.bench.measure.trial import Trial, first_images
 from rbp_engine.bench.results.answer import answers_only, explain
@@ -37,7 +37,11 @@ class Side:
         self.trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
-        self.step: Step = self.trial.step if side == "ours" else _baseline_step(self.trial, preset, side)
+        self.step: Step = self.trial.step
+        self.setting = ""
+        if side != "ours":
+            baseline = _replaced(self.trial, preset, side, self.images)
+            self.step, self.setting = _whole_step(self.trial, baseline), baseline.setting
 
     def take(self, steps: int) -> dict[str, float]:
         """Mean seconds and processor seconds of a step."""
@@ -58,17 +62,24 @@ class Side:
         self.step(self.images, self.labels)
 
 
-def _baseline_step(trial: Trial, preset: Preset, name: str) -> Step:
+def _replaced(trial: Trial, preset: Preset, name: str, images: Tensor) -> Baseline:
+    """The baseline whose network and optimizer take the place of the trial's."""
     # Baselines use torch's default memory format, as is usual.
     trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
-    trial.model, backward = BASELINES[name](trial.model, preset.method.timesteps)
+    baseline = BASELINES[name](trial.model, preset.method.timesteps, images)
+    trial.model = baseline.network
     # A baseline may have new parameters, so the trial's optimizer with its momenta is replaced.
     trial.steps.clear()
-    trial.optimizer = optimizer = build_optimizer(preset, trial.model)
+    trial.optimizer = build_optimizer(preset, trial.model)
+    return baseline
+
+
+def _whole_step(trial: Trial, baseline: Baseline) -> Step:
+    optimizer = trial.optimizer
 
     def step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        backward(images, labels)
+        baseline.step(images, labels)
         optimizer.step()
 
     return step
@@ -92,7 +103,7 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
     side = Side(run, preset, name, device)
     # Momenta count as memory of training, whenever they are created.
     base = memory.reset_peak(device) - side.trial.optimizer_bytes()
-    yield {"device": describe_device(device), "base": base}
+    yield {"device": describe_device(device), "base": base, "setting": side.setting}
     for line in sys.stdin:
         if line.strip() == "count":
             yield side.count(forward_operations(run, preset, device))

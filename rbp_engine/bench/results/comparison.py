@@ -15,8 +15,15 @@ from rbp_engine.report import names
 from rbp_engine.run.files.run_json import packages
 
 BPTT, FLOOR = "spikingjelly", "ann"
-BASELINES = (BPTT, "two_pass", FLOOR)
-TITLES = {BPTT: "SpikingJelly", "two_pass": "rate_M, two passes", FLOOR: "ANN floor"}
+MEMOPT = "memopt"
+TITLES = {
+    BPTT: "SpikingJelly",
+    MEMOPT: "memopt",
+    "checkpoint": "torch checkpoint",
+    "two_pass": "rate_M, two passes",
+    FLOOR: "ANN floor",
+}
+BASELINES, ALL = tuple(TITLES), "all"
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,13 @@ class Candidate:
     def title(self) -> str:
         """What the row is called, as in the table."""
         return TITLES.get(self.baseline) or names.method(self.loaded.preset.method.name)
+
+
+def baselines(names: Sequence[str]) -> list[str]:
+    """The baselines called so; `all` is every one. Raises ValueError for a name that there is not."""
+    if unknown := [name for name in names if name not in (*BASELINES, ALL)]:
+        raise ValueError(f"no baseline is called '{unknown[0]}': one of {', '.join(BASELINES)}, or {ALL}")
+    return list(BASELINES) if ALL in names else list(names)
 
 
 def candidates(

@@ -6,11 +6,17 @@ from pathlib import Path
 from rbp_engine.bench.measure.interleave import StepMeasurement
 from rbp_engine.bench.results.comparison import TITLES, ComparisonRow
 from rbp_engine.report import figure, names
-from rbp_engine.report.panels import BLACK, METHOD_COLOURS, ORANGE, Panel, PanelLine, memory_and_time
+from rbp_engine.report.panels import BLACK, GREEN, METHOD_COLOURS, ORANGE, PURPLE, Panel, PanelLine, memory_and_time
 from rbp_engine.report.spread import Spread
 
 GREY = "#999999"
-COLOURS = METHOD_COLOURS | {"spikingjelly": BLACK, "two_pass": ORANGE, "ann": GREY}
+COLOURS = METHOD_COLOURS | {
+    "spikingjelly": BLACK,
+    "memopt": GREEN,
+    "checkpoint": PURPLE,
+    "two_pass": ORANGE,
+    "ann": GREY,
+}
 
 
 def title(row: ComparisonRow, separator: str = ", ") -> str:

@@ -37,7 +37,7 @@ class Extent:
 
 # Two minutes on two old cores, and the table in docs/bench.md.
 QUICK = Extent("rate_m,bptt", "4", "spikingjelly", 8, 3)
-FULL = Extent("rate_m,rate_s,bptt", "1,2,4,8", "spikingjelly,two_pass,ann", 32, 5)
+FULL = Extent("rate_m,rate_s,bptt", "1,2,4,8", "all", 32, 5)
 # About how long a process loads torch and takes its first steps, for the time announced only.
 PROCESS_S = 8.0
 INTERRUPTED = 130
@@ -94,7 +94,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="B,B,…",
-            help=f"Baselines of {FULL.against}, an empty text for none: {QUICK.against} if left out.",
+            help="Baselines of spikingjelly,memopt,checkpoint,two_pass,ann, or all; an empty text for none: "
+            f"{QUICK.against} if left out.",
             show_default=False,
             autocompletion=completion.baselines,
         ),
@@ -160,9 +161,6 @@ def bench(
         return
     from rbp_engine.bench.results import comparison
 
-    baselines = _words(extent.against if against is None else against)
-    if unknown := [name for name in baselines if name not in comparison.BASELINES]:
-        raise typer.BadParameter(f"no baseline is called '{unknown[0]}': one of {', '.join(comparison.BASELINES)}")
     wanted = comparison.candidates(
         named[0] if named else PRESET,
         overrides if named else [f"batch={extent.batch}", *overrides],
@@ -170,7 +168,7 @@ def bench(
         timesteps=_numbers(timesteps or extent.timesteps),
         precisions=_words(precision),
         kernels=_words(kernel),
-        against=baselines,
+        against=_baselines(extent.against if against is None else against),
     )
     rows, whole = _measure(wanted, repeats or extent.rounds, busy=_other_programs_run() or busy)
     document = comparison.document(rows, wanted)
@@ -181,6 +179,7 @@ def bench(
     else:
         print_rich(_table(rows))
         _say_how_sure(rows)
+        _say_what_memopt_lacks(rows)
         if not (full or named or methods or timesteps):
             say("[dim]more:[/] rbp bench --timesteps 4,8 --batch 32  ·  rbp bench --full  ·  -h")
     if not whole:
@@ -236,6 +235,16 @@ def _bench_probes(
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _baselines(text: str) -> list[str]:
+    """The names of baselines with commas between them, or `all`."""
+    from rbp_engine.bench.results.comparison import baselines
+
+    try:
+        return baselines(_words(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _numbers(text: str) -> list[int]:
@@ -298,6 +307,14 @@ def _say_how_sure(rows: "Sequence[ComparisonRow]") -> None:
         say("[dim]step: median of {}, which are up to {} % of it apart[/]", rounds, apart)
 
 
+def _say_what_memopt_lacks(rows: "Sequence[ComparisonRow]") -> None:
+    """Why memopt stops at a level, if it does."""
+    from rbp_engine.bench.results.comparison import MEMOPT
+
+    if any(row.method == MEMOPT and row.measured and row.measured.setting == "level 1" for row in rows):
+        say("[dim]memopt, level 1: levels 2 to 4 search by measurements of CUDA's memory and need a card[/]")
+
+
 def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
     from rbp_engine.bench.results.figure import draw
 
@@ -328,7 +345,8 @@ def _table(rows: "Sequence[ComparisonRow]") -> "Table":
     for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
         table.add_row(styled("[bold]T = {}[/]", timesteps))
         for row in group:
-            table.add_row(title(row, " "), *_figures(row))
+            setting = row.measured.setting if row.measured else ""
+            table.add_row(", ".join(filter(None, (title(row, " "), setting))), *_figures(row))
     return table
 
 

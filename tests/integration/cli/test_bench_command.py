@@ -14,15 +14,17 @@ import pytest
 
 def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
     words = ["digits", "batch=8", "run.device=cpu", "--methods", "rate_m", "--timesteps", "2", "--repeats", "1"]
-    done = rbp("bench", *words, "--against", "spikingjelly", "-o", "rows.json", "-o", "cost.svg")
+    done = rbp("bench", *words, "--against", "spikingjelly,memopt", "-o", "rows.json", "-o", "cost.svg")
     assert "T = 2" in done.stdout and "rate_M fp32" in done.stdout
-    assert "2 variants, 1 round, in 4 processes one after the other: about " in done.stderr
+    assert "memopt, level 1" in done.stdout and "levels 2 to 4 search by measurements of CUDA's memory" in done.stderr
+    assert "3 variants, 1 round, in 6 processes one after the other: about " in done.stderr
     assert "median of 1 round, which are up to 0 % of it apart" in done.stderr
     assert (rbp.folder / "cost.svg").read_text().startswith("<?xml")
     document = json.loads((rbp.folder / "rows.json").read_text())
     assert (document["preset"], document["network"], document["batch"]) == ("digits", "convnet", 8)
-    bptt, ours = document["rows"]
+    bptt, memopt, ours = document["rows"]
     assert (bptt["method"], bptt["time"], bptt["memory"]) == ("spikingjelly", 1.0, 1.0)
+    assert (memopt["method"], memopt["setting"]) == ("memopt", "level 1") and memopt["saved"] < bptt["saved"]
     assert (ours["method"], ours["timesteps"], ours["device"], ours["problem"]) == ("rate_m", 2, "cpu", "")
     assert ours["time"] == ours["seconds"] / bptt["seconds"] and ours["samples_per_s"] == 8 / ours["seconds"]
     assert ours["saved"] < bptt["saved"] and 3 < ours["units"] <= 4 and ours["floor"] is None

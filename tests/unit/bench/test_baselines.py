@@ -4,17 +4,22 @@ from functools import partial
 
 import pytest
 import torch
-from spikingjelly.activation_based import layer
+from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from rbp_engine.bench.baselines import BASELINES
+from rbp_engine.bench.measure.counts import saved_bytes
+from rbp_engine.bench.recomputation import blocks
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
+from rbp_engine.models.imagenet_resnet import SEWBlock
+from rbp_engine.models.initial import initialised
+from rbp_engine.models.resnet import ResNet
 from rbp_engine.models.spikformer import from_spikingjelly, spikformer
 from rbp_engine.spiking import LIF
 
 T = 3
-
+IMAGES = torch.zeros(4, 2, 8, 8)
 
 PAPER = {"decay": 0.5, "surrogate": "sigmoid", "surrogate_args": {"alpha": 4.0}}
 
@@ -28,11 +33,12 @@ def gradients(name, images, labels, settings):
 
 def gradients_of(model, name, images, labels):
     if name in BASELINES:
-        model, step = BASELINES[name](model, T)
+        model, step, _ = BASELINES[name](model, T, images)
         step(images, labels)
     else:
         create_method(name, T).step(model, images, labels)
-    return {name: parameter.grad for name, parameter in model.named_parameters()}
+    # memopt puts its wrapper's name into those of the parameters.
+    return {name.replace("_checkpoint_wrapped_module.", ""): each.grad for name, each in model.named_parameters()}
 
 
 @pytest.mark.parametrize("frames", [False, True])
@@ -43,6 +49,10 @@ def gradients_of(model, name, images, labels):
         ("spikingjelly", "bptt", PAPER | {"surrogate": "atan", "surrogate_args": {"alpha": 1.0}}),
         ("spikingjelly", "bptt", PAPER | {"reset": "hard", "v_reset": 0.1, "detach_reset": False}),
         ("spikingjelly", "bptt", PAPER | {"decay": 1.0}),
+        ("memopt", "spikingjelly", PAPER),
+        ("memopt", "bptt", PAPER | {"reset": "hard", "v_reset": 0.1, "detach_reset": False}),
+        ("checkpoint", "spikingjelly", PAPER),
+        ("checkpoint", "bptt", PAPER | {"reset": "hard", "v_reset": 0.1, "detach_reset": False}),
         ("two_pass", "rate_m", PAPER),
         ("two_pass", "rate_m", PAPER | {"surrogate_args": {"alpha": 2.0}, "threshold": 0.5}),
     ],
@@ -57,9 +67,28 @@ def test_a_baseline_has_the_gradient_of_our_method_for_the_same_neuron(baseline,
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-6)
 
 
+def small_resnet():
+    """Blocks, and a stem that is none."""
+    torch.manual_seed(0)
+    return initialised(ResNet([1, 1], [8, 16], 2, small_neuron, nn.Linear(16, 4)), "kaiming").double()
+
+
+def small_sew():
+    """A list of layers with blocks among them, which add spikes to spikes."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), small_neuron(), nn.MaxPool2d(2)]
+    layers += [SEWBlock(8, 8, 1, small_neuron), SEWBlock(8, 16, 2, small_neuron)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)]
+    return initialised(nn.Sequential(*layers), "kaiming").double()
+
+
+small_neuron = partial(LIF, decay=0.5)
+SMALL_NETWORKS = {"resnet": small_resnet, "sew": small_sew}
+
+
 def small_spikformer(patch=4):
     torch.manual_seed(0)
-    return spikformer(1, 16, 2, patch, num_classes=4, in_channels=2, neuron=partial(LIF, decay=0.5)).double()
+    return spikformer(1, 16, 2, patch, num_classes=4, in_channels=2, neuron=small_neuron).double()
 
 
 def test_spikingjellys_spikformer_has_the_gradient_of_our_bptt():
@@ -73,16 +102,62 @@ def test_spikingjellys_spikformer_has_the_gradient_of_our_bptt():
         assert torch.allclose(found[name], gradient, rtol=1e-9, atol=1e-12), name
 
 
+@pytest.mark.parametrize("baseline", ["memopt", "checkpoint"])
+@pytest.mark.parametrize("network", ["resnet", "sew"])
+def test_blocks_that_are_computed_again_have_the_gradient_of_spikingjellys_bptt_and_keep_less(network, baseline):
+    torch.manual_seed(1)
+    images, labels = torch.rand(4, 2, 16, 16, dtype=torch.float64), torch.arange(4)
+    kept = []
+    gradients = []
+    for name in ("spikingjelly", baseline):
+        trains, step, _ = BASELINES[name](SMALL_NETWORKS[network](), T, images)
+        for _ in range(2):  # a second batch finds nothing of the first in the neurons
+            trains.zero_grad()
+            kept.append(saved_bytes(partial(step, images, labels), trains.parameters()))
+        gradients.append([parameter.grad for parameter in trains.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert other.abs().max() > 0
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+    assert kept[2] < 0.4 * kept[0]
+
+
+@pytest.mark.parametrize("baseline", ["memopt", "checkpoint"])
+def test_spikingjellys_spikformer_has_the_same_gradient_where_blocks_are_computed_again(baseline):
+    torch.manual_seed(1)
+    images, labels = torch.rand(4, 2, 8, 8, dtype=torch.float64), torch.arange(4)
+    expected = gradients_of(small_spikformer(), "spikingjelly", images, labels)
+    found = gradients_of(small_spikformer(), baseline, images, labels)
+    assert list(found) == list(expected)
+    for name, gradient in expected.items():
+        assert torch.allclose(found[name], gradient, rtol=1e-9, atol=1e-12), name
+
+
+@pytest.mark.parametrize("network", ["convnet", "vgg11", "resnet19", "sew_resnet34", "preact_resnet34"])
+def test_every_neuron_is_in_one_block(network):
+    model = create_model(network, num_classes=4, in_channels=2, decay=0.5)
+    converted = BASELINES["spikingjelly"](model, T, IMAGES).network
+    found = blocks(converted)
+    inside = [module for block in found for module in block.modules() if isinstance(module, neuron.BaseNode)]
+    everywhere = [module for module in converted.modules() if isinstance(module, neuron.BaseNode)]
+    assert set(inside) == set(everywhere) and len(inside) == len(everywhere)
+    assert len(found) > 1 and converted not in found
+
+
+def test_memopt_says_its_level():
+    model = create_model("convnet", num_classes=10, in_channels=2, decay=0.5)
+    assert BASELINES["memopt"](model, T, IMAGES).setting == "level 1"
+
+
 def test_spikingjellys_spikformer_is_its_own_network_of_the_same_size():
     ours = small_spikformer()
-    theirs, _ = BASELINES["spikingjelly"](ours, T)
+    theirs = BASELINES["spikingjelly"](ours, T, IMAGES).network
     assert type(theirs).__module__ == "spikingjelly.activation_based.model.spikformer"
     assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters())
 
 
 def test_a_spikformer_that_spikingjelly_does_not_have_is_refused():
     with pytest.raises(ValueError, match=r"no Spikformer of this size: .*patch_size=4 or 16"):
-        BASELINES["spikingjelly"](small_spikformer(patch=2), T)
+        BASELINES["spikingjelly"](small_spikformer(patch=2), T, IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +172,12 @@ def test_a_spikformer_that_spikingjelly_does_not_have_is_refused():
 def test_a_baseline_without_support_for_the_neuron_says_so(baseline, settings, message):
     model = create_model("convnet", num_classes=10, in_channels=2, **settings)
     with pytest.raises(ValueError, match=message):
-        BASELINES[baseline](model, T)
+        BASELINES[baseline](model, T, IMAGES)
 
 
 def test_a_network_with_torchs_dropout_has_spikingjellys_in_its_place():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 6), LIF(decay=0.5), nn.Dropout(0.25), nn.Linear(6, 3))
-    _, step = BASELINES["spikingjelly"](network, 2)
+    step = BASELINES["spikingjelly"](network, 2, IMAGES).step
     assert (type(network[3]), network[3].p) == (layer.Dropout, 0.25)
     step(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]))
     assert network[1].weight.grad is not None
@@ -115,6 +190,6 @@ def test_only_neurons_are_reset_and_no_layer_whose_reset_means_something_else():
             raise AssertionError
 
     network = nn.Sequential(nn.Conv2d(2, 4, 3), LIF(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Head(4, 3))
-    _, step = BASELINES["spikingjelly"](network, T)
+    step = BASELINES["spikingjelly"](network, T, IMAGES).step
     for images in (torch.rand(2, 2, 8, 8), torch.rand(3, 2, 8, 8)):
         step(images, torch.zeros(len(images), dtype=torch.long))

@@ -83,4 +83,4 @@ def test_nir_and_the_other_libraries_refuse_them_by_name() -> None:
         walk(network(OwnLIF).eval(), (2, 4, 4))
     for baseline in ("spikingjelly", "two_pass"):
         with pytest.raises(ValueError, match=f"{baseline} has no neuron OwnLIF: leave it out of --against"):
-            BASELINES[baseline](network(OwnLIF), T)
+            BASELINES[baseline](network(OwnLIF), T, batch()[0])
