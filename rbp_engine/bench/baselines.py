@@ -31,37 +31,40 @@ from rbp_engine.spiking import LIF, OwnNeuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
 
 Step = Callable[[Tensor, Tensor], None]
+Predict = Callable[[Tensor], Tensor]
 
 
 class Baseline(NamedTuple):
     """The network that a baseline trains, and its training step: forward and backward for images and labels.
 
-    `setting` is what it has chosen by itself on this machine.
+    `predict` gives the logits [B, C] of images, in evaluation mode; None if the baseline only trains. `setting` is what
+    it has chosen by itself on this machine.
     """
 
     network: nn.Module
     step: Step
+    predict: Predict | None = None
     setting: str = ""
 
 
 def spikingjelly_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """SpikingJelly's multi-step BPTT; the image is repeated T times, as its examples do."""
     network = _spikingjelly_network(model, timesteps)
-    return Baseline(network, _spikingjelly_step(network, timesteps), _kernels(images.device))
+    return _spikingjelly(network, timesteps, _kernels(images.device))
 
 
 def memopt_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """SpikingJelly's multi-step BPTT with its memopt, as low in memory as it gets."""
     network = _spikingjelly_network(model, timesteps)
     level = use_memopt(network, lambda module: module(by_step(images, timesteps)), images.device)
-    return Baseline(network, _spikingjelly_step(network, timesteps), level)
+    return _spikingjelly(network, timesteps, level)
 
 
 def checkpoint_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """SpikingJelly's multi-step BPTT with torch.utils.checkpoint."""
     network = _spikingjelly_network(model, timesteps)
     use_checkpoints(network)
-    return Baseline(network, _spikingjelly_step(network, timesteps))
+    return _spikingjelly(network, timesteps)
 
 
 def _spikingjelly_network(model: nn.Module, timesteps: int) -> nn.Module:
@@ -76,13 +79,29 @@ def _spikingjelly_network(model: nn.Module, timesteps: int) -> nn.Module:
     return network
 
 
-def _spikingjelly_step(network: nn.Module, timesteps: int) -> Step:
-    def step(images: Tensor, labels: Tensor) -> None:
+def _spikingjelly(network: nn.Module, timesteps: int, setting: str = "") -> Baseline:
+    def logits(images: Tensor) -> Tensor:
         reset_state(network)
-        logits = network(by_step(images, timesteps)).mean(0)
-        F.cross_entropy(logits, labels).backward()
+        mean: Tensor = network(by_step(images, timesteps)).mean(0)
+        return mean
 
-    return step
+    def step(images: Tensor, labels: Tensor) -> None:
+        F.cross_entropy(logits(images), labels).backward()
+
+    return Baseline(network, step, _evaluated(network, logits), setting)
+
+
+def _evaluated(network: nn.Module, logits: Predict) -> Predict:
+    """Logits in evaluation mode and without a graph."""
+
+    def predict(images: Tensor) -> Tensor:
+        network.eval()
+        with torch.no_grad():
+            found = logits(images)
+        network.train()
+        return found
+
+    return predict
 
 
 def _kernels(device: torch.device) -> str:
@@ -93,7 +112,10 @@ def _kernels(device: torch.device) -> str:
 
 
 def ann_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
-    """The network with ReLU: T·B images forward without a graph, then a training step of B images."""
+    """The network with ReLU: T·B images forward without a graph, then a training step of B images.
+
+    A prediction is one forward pass of B.
+    """
     _replace(model, lambda module: nn.ReLU(inplace=True) if isinstance(module, NEURON_LAYERS) else None)
 
     def step(images: Tensor, labels: Tensor) -> None:
@@ -101,7 +123,7 @@ def ann_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
             model(by_step(images, timesteps).flatten(0, 1))
         F.cross_entropy(model(mean(images)), labels).backward()
 
-    return Baseline(model, step)
+    return Baseline(model, step, _evaluated(model, lambda images: model(mean(images))))
 
 
 def two_pass_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:

@@ -42,7 +42,8 @@ class StepMeasurement:
 
     `fastest` and `slowest` are the seconds of a step in the extreme rounds. `saved` are bytes kept for the backward
     pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an interrupt has
-    prevented is None. `setting` is what a baseline has chosen by itself on this machine.
+    prevented is None. `setting` is what a baseline has chosen by itself on this machine. `predict_seconds`, of a
+    prediction, is None where it was not asked for, and for a baseline that only trains.
     """
 
     device: str
@@ -55,6 +56,7 @@ class StepMeasurement:
     saved: int | None
     units: float | None
     setting: str = ""
+    predict_seconds: float | None = None
 
     @property
     def spread(self) -> float:
@@ -104,6 +106,11 @@ class MeasuredProcess:
         """Take steps and return their means."""
         return self._ask(str(steps))
 
+    def predict(self, times: int) -> float | None:
+        """Mean seconds of a prediction for the batch; None for a baseline that only trains."""
+        seconds: float | None = self._ask(f"predict {times}")["seconds"]
+        return seconds
+
     def count(self) -> dict[str, float]:
         """The saved bytes and operations of a step."""
         return self._ask("count")
@@ -139,6 +146,7 @@ class _Record:
         self.device = self.setting = ""
         self.steps = 1
         self.turns: list[dict[str, float]] = []
+        self.predictions: list[float] = []
         self.peaks: list[float] = []
         self.counted: dict[str, float] = {}
         self.problem: MeasurementError | None = None
@@ -171,6 +179,7 @@ class _Record:
             int(self.counted["saved"]) if self.counted else None,
             self.counted.get("units"),
             self.setting,
+            statistics.median(self.predictions) if self.predictions else None,
         )
 
     def close(self) -> None:
@@ -183,6 +192,7 @@ def measure(
     sides: Sequence[MeasuredSide],
     *,
     rounds: int,
+    predictions: bool = False,
     busy: bool = False,
     on_turn: Callable[[Turn], None] = lambda turn: None,
 ) -> list[StepMeasurement | MeasurementError]:
@@ -190,11 +200,16 @@ def measure(
 
     Ours run in the environment that the launcher gives a worker, baselines in that of this process. With `busy`, the
     threads of baselines sleep while they wait, as ours do, because spinning makes them many times slower if other
-    programs use the machine. `on_turn` is called before each turn. Raises Interrupted on Ctrl-C.
+    programs use the machine. With `predictions` a turn also takes predictions. `on_turn` is called before each turn.
+    Raises Interrupted on Ctrl-C.
     """
     records = [_Record(side) for side in sides]
     kinds: list[tuple[Callable[[_Record], None], str, float]] = [
-        (partial(_take_turn, busy=busy), f"round {number} of {rounds}", STARTING if number == 1 else 1.0)
+        (
+            partial(_take_turn, predictions=predictions, busy=busy),
+            f"round {number} of {rounds}",
+            STARTING if number == 1 else 1.0,
+        )
         for number in range(1, rounds + 1)
     ]
     kinds.append((_count, "operations and saved bytes", COUNTING))
@@ -218,9 +233,12 @@ def memory_processes(rounds: int) -> int:
     return 3 if rounds >= FULL_ROUNDS else 1
 
 
-def _take_turn(record: _Record, *, busy: bool) -> None:
+def _take_turn(record: _Record, *, predictions: bool, busy: bool) -> None:
     process = _ready(record, busy=busy)
     record.turns.append(process.take(record.steps))
+    if predictions and process.predict(1) is not None:  # the first one is slower
+        seconds = process.predict(1) or TURN_S
+        record.predictions.append(process.predict(max(1, round(TURN_S / seconds))) or seconds)
     if record.device != "cpu":
         record.close()  # the others need the memory
 

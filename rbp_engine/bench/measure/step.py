@@ -2,7 +2,8 @@
 
 SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. It prints a line of JSON when it
 is ready, and one for every line on stdin: for a number, it takes that many training steps (mean seconds, processor
-seconds of all threads, and peak memory above that before the first step, in bytes); for `count`, the saved bytes and
+seconds of all threads, and peak memory above that before the first step, in bytes); for `predict` and a number, it
+evaluates the batch so often (mean seconds, null for a baseline that only trains); for `count`, the saved bytes and
 operations of a step. A step is everything: gradients to None, forward, backward and the optimizer, on one batch.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbp_engine.bench.baselines import BASELINES, Baseline
+from rbp_engine.bench.baselines import BASELINES, Baseline, Predict
 from rbp_engine.bench.measure import counts, memory, stand_in
 from rbp_engine.bench.measure.trial import Trial, first_images
 from rbp_engine.bench.results.answer import answers_only, explain
@@ -38,10 +39,15 @@ class Side:
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
         self.step: Step = self.trial.step
+        self.evaluate: Predict | None = self._predict
         self.setting = ""
         if side != "ours":
             baseline = _replaced(self.trial, preset, side, self.images)
-            self.step, self.setting = _whole_step(self.trial, baseline), baseline.setting
+            self.step, self.evaluate, self.setting = (
+                _whole_step(self.trial, baseline),
+                baseline.predict,
+                baseline.setting,
+            )
 
     def take(self, steps: int) -> dict[str, float]:
         """Mean seconds and processor seconds of a step."""
@@ -52,6 +58,19 @@ class Side:
             "seconds": (self.trial.clock() - wall) / steps,
             "cpu_seconds": (time.process_time() - processor) / steps,
         }
+
+    def predict(self, times: int) -> dict[str, float | None]:
+        """Mean seconds of a prediction for the batch; None for a baseline that only trains."""
+        if self.evaluate is None:
+            return {"seconds": None}
+        started = self.trial.clock()
+        for _ in range(times):
+            self.evaluate(self.images)
+        return {"seconds": (self.trial.clock() - started) / times}
+
+    def _predict(self, images: Tensor) -> Tensor:
+        precision = self.trial.preset.train.precision
+        return predict(self.trial.model, images, self.timesteps, precision, time=self.trial.feed.has_time).mean(0)
 
     def count(self, forward_operations: int) -> dict[str, float]:
         """Bytes saved for the backward pass, and operations in units of one forward pass at one timestep."""
@@ -105,8 +124,11 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
     base = memory.reset_peak(device) - side.trial.optimizer_bytes()
     yield {"device": describe_device(device), "base": base, "setting": side.setting}
     for line in sys.stdin:
-        if line.strip() == "count":
+        words = line.split()
+        if words == ["count"]:
             yield side.count(forward_operations(run, preset, device))
+        elif words[0] == "predict":
+            yield side.predict(int(words[1]))
         else:
             yield side.take(int(line)) | {"peak": memory.peak(device) - base}
 

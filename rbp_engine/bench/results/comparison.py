@@ -3,9 +3,10 @@
 import itertools
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 from rbp_engine.bench.measure.interleave import OURS, Interrupted, MeasuredSide, StepMeasurement, Turn, measure
@@ -31,7 +32,8 @@ class ComparisonRow:
     """One way to train at one T; `precision` and `kernel` are "" for a baseline.
 
     `measured` is None if it could not be measured, and `problem` says why. `time` and `memory` are ratios to
-    SpikingJelly's BPTT, `floor` is the ratio of the time to the ANN's, all at the same T; None without a denominator.
+    SpikingJelly's BPTT, `prediction` is that of a prediction's time, `floor` the ratio of the time to the ANN's, all at
+    the same T; None without a denominator.
     """
 
     method: str
@@ -44,6 +46,7 @@ class ComparisonRow:
     time: float | None = None
     memory: float | None = None
     floor: float | None = None
+    prediction: float | None = None
 
     @property
     def samples_per_s(self) -> float | None:
@@ -107,10 +110,11 @@ def compare(
     wanted: Sequence[Candidate],
     *,
     rounds: int,
+    predictions: bool = False,
     busy: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> tuple[list[ComparisonRow], bool]:
-    """Measure all candidates, those of one T turn by turn; on Ctrl-C end early.
+    """Measure all candidates, those of one T turn by turn, with `predictions` these, too; on Ctrl-C end early.
 
     Returns the rows, and whether they are all: a row that Ctrl-C has prevented has a `problem`, another may lack
     figures.
@@ -130,7 +134,7 @@ def compare(
                 for candidate in alike
             ]
             try:
-                results = measure(sides, rounds=rounds, busy=busy, on_turn=on_turn)
+                results = measure(sides, rounds=rounds, predictions=predictions, busy=busy, on_turn=on_turn)
             except Interrupted as interrupted:
                 return rows + rows_of(alike, interrupted.results), False
         rows += rows_of(alike, results)
@@ -161,10 +165,20 @@ def _row(
         preset.data.batch_size,
         measured,
         problem="" if isinstance(result, StepMeasurement) else str(result),
-        time=measured.seconds / bptt.seconds if measured and bptt else None,
-        memory=measured.peak / bptt.peak if measured and bptt and measured.peak and bptt.peak else None,
-        floor=measured.seconds / floor.seconds if measured and floor else None,
+        time=_ratio(measured, bptt, attrgetter("seconds")),
+        memory=_ratio(measured, bptt, attrgetter("peak")),
+        floor=_ratio(measured, floor, attrgetter("seconds")),
+        prediction=_ratio(measured, bptt, attrgetter("predict_seconds")),
     )
+
+
+def _ratio(
+    of: StepMeasurement | None, to: StepMeasurement | None, figure: Callable[[StepMeasurement], float | None]
+) -> float | None:
+    """The ratio of a figure of two measurements; None if one has not been taken."""
+    if of is None or to is None or not (value := figure(of)) or not (other := figure(to)):
+        return None
+    return value / other
 
 
 def document(rows: Sequence[ComparisonRow], wanted: Sequence[Candidate]) -> dict[str, Any]:

@@ -37,11 +37,13 @@ class Extent:
 
 # Two minutes on two old cores, and the table in docs/bench.md.
 QUICK = Extent("rate_m,bptt", "4", "spikingjelly", 8, 3)
+LATENCY = Extent("rate_m", "4", "spikingjelly,ann", 1, 3)
 FULL = Extent("rate_m,rate_s,bptt", "1,2,4,8", "all", 32, 5)
 # About how long a process loads torch and takes its first steps, for the time announced only.
 PROCESS_S = 8.0
 INTERRUPTED = 130
 HEADS = ("step", "images/s", "memory", "saved", "units", "time", "memory", "ANN")
+LATENCY_HEADS = ("predict", "step", "memory", "predict", "time", "memory", "ANN")
 
 
 def register(app: typer.Typer) -> None:
@@ -116,6 +118,12 @@ def bench(
         bool,
         typer.Option("--full", help="What is left out becomes all methods and baselines, T = 1, 2, 4, 8, five rounds."),
     ] = False,
+    latency: Annotated[
+        bool,
+        typer.Option(
+            "--latency", help="Also a prediction; what is left out becomes one image, kernels eager and compiled."
+        ),
+    ] = False,
     busy: Annotated[
         bool,
         typer.Option("--busy", help="Let the baselines' threads sleep, not spin, even if no other programs run now."),
@@ -138,7 +146,11 @@ def bench(
     Ctrl-C ends it and prints what has been measured. Exit codes: 0 measured, 1 something could not be measured, 2 a
     setting is wrong, 130 interrupted.
     """
-    extent = FULL if full else QUICK
+    if full and latency:
+        raise typer.BadParameter("--full or --latency: one choice of what is left out")
+    extent = FULL if full else LATENCY if latency else QUICK
+    if latency:
+        batch, kernel = 1 if batch is None else batch, kernel or "eager,compiled"
     end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]
     overrides = [word for word in words or [] if "=" in word] + ([] if batch is None else [f"batch={batch}"])
@@ -170,17 +182,17 @@ def bench(
         kernels=_words(kernel),
         against=_baselines(extent.against if against is None else against),
     )
-    rows, whole = _measure(wanted, repeats or extent.rounds, busy=_other_programs_run() or busy)
+    rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=_other_programs_run() or busy)
     document = comparison.document(rows, wanted)
     for path in output or []:
         _write(path, rows, document)
     if as_json:
         print_json(document)
     else:
-        print_rich(_table(rows))
+        print_rich(_table(rows, latency=latency))
         _say_how_sure(rows)
         _say_what_memopt_lacks(rows)
-        if not (full or named or methods or timesteps):
+        if not (full or latency or named or methods or timesteps):
             say("[dim]more:[/] rbp bench --timesteps 4,8 --batch 32  ·  rbp bench --full  ·  -h")
     if not whole:
         raise typer.Exit(fail("interrupted: these are the figures so far", INTERRUPTED))
@@ -277,7 +289,9 @@ def _other_programs_run() -> bool:
     return True
 
 
-def _measure(wanted: "list[Candidate]", rounds: int, *, busy: bool) -> "tuple[list[ComparisonRow], bool]":
+def _measure(
+    wanted: "list[Candidate]", rounds: int, *, predictions: bool, busy: bool
+) -> "tuple[list[ComparisonRow], bool]":
     """Measure, with the progress on stderr; the rows, and whether they are all."""
     from rbp_engine.bench.measure.interleave import memory_processes
     from rbp_engine.bench.results.comparison import compare
@@ -285,14 +299,15 @@ def _measure(wanted: "list[Candidate]", rounds: int, *, busy: bool) -> "tuple[li
 
     first = wanted[0].loaded
     ways, loads = fmt.counted(len(wanted), "variant"), len(wanted) * (1 + memory_processes(rounds))
+    taken = "training steps and predictions" if predictions else "training steps"
     seconds = len(wanted) * PROCESS_S * (1 + memory_processes(rounds) + rounds / 4)
     what = (
-        f"measuring training steps of {first.preset.model.name}, B = {first.preset.data.batch_size}: {ways}, "
+        f"measuring {taken} of {first.preset.model.name}, B = {first.preset.data.batch_size}: {ways}, "
         f"{fmt.counted(rounds, 'round')}, in {loads} processes one after the other: about {fmt.duration(seconds)}"
         ", longer if networks must be compiled first"
     )
     with progress(what) as on_progress:
-        return compare(wanted, rounds=rounds, busy=busy, on_progress=on_progress)
+        return compare(wanted, rounds=rounds, predictions=predictions, busy=busy, on_progress=on_progress)
 
 
 def _say_how_sure(rows: "Sequence[ComparisonRow]") -> None:
@@ -332,7 +347,7 @@ def _write_json(path: Path, document: Any) -> None:
     say("written: {}", path)
 
 
-def _table(rows: "Sequence[ComparisonRow]") -> "Table":
+def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
     """One row per variant, grouped by T; ratios to SpikingJelly's BPTT, and to the ANN."""
     from itertools import groupby
 
@@ -340,13 +355,15 @@ def _table(rows: "Sequence[ComparisonRow]") -> "Table":
 
     from rbp_engine.bench.results.figure import title
 
-    columns = [Column(no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in HEADS)]
+    heads, figures = (LATENCY_HEADS, _latency_figures) if latency else (HEADS, _figures)
+    columns = [Column(no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in heads)]
     table = Table(*columns, box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
         table.add_row(styled("[bold]T = {}[/]", timesteps))
         for row in group:
             setting = row.measured.setting if row.measured else ""
-            table.add_row(", ".join(filter(None, (title(row, " "), setting))), *_figures(row))
+            name = ", ".join(filter(None, (title(row, " "), setting)))
+            table.add_row(name, *(figures(row) if row.measured else ["–"] * len(heads)))
     return table
 
 
@@ -354,10 +371,26 @@ def _figures(row: "ComparisonRow") -> list[str]:
     from rbp_tui.text import format as fmt
     from rbp_tui.text.cost_text import span
 
-    if row.measured is None:
-        return ["–"] * len(HEADS)
     measured = row.measured
-    ratios = ["–" if ratio is None else f"{ratio:.2f}" for ratio in (row.time, row.memory, row.floor)]
+    assert measured is not None
     units = "–" if measured.units is None else f"{measured.units:.1f}"
     memory = [fmt.size(measured.peak), fmt.size(measured.saved), units]
-    return [span(measured.seconds), fmt.thousands(row.samples_per_s), *memory, *ratios]
+    return [
+        span(measured.seconds),
+        fmt.thousands(row.samples_per_s),
+        *memory,
+        *_ratios(row.time, row.memory, row.floor),
+    ]
+
+
+def _latency_figures(row: "ComparisonRow") -> list[str]:
+    from rbp_tui.text import format as fmt
+
+    measured = row.measured
+    assert measured is not None
+    times = ["–" if one is None else f"{1000 * one:.1f} ms" for one in (measured.predict_seconds, measured.seconds)]
+    return [*times, fmt.size(measured.peak), *_ratios(row.prediction, row.time, row.memory, row.floor)]
+
+
+def _ratios(*ratios: float | None) -> list[str]:
+    return ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]

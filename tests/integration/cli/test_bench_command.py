@@ -48,10 +48,21 @@ def test_a_failed_measurement_is_reported_and_the_rest_is_shown(rbp, write):
     assert json.loads(done.stdout)["rows"][0]["problem"] == "nets.py line 2: OSError: no weights"
 
 
+def test_the_latency_of_one_image_is_measured_eager_and_compiled(rbp_here, write):
+    network = write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
+    words = ["digits", f"arch={network}:net", "run.device=cpu", "--against", "", "--repeats", "1"]
+    rows = json.loads(rbp_here("bench", "--latency", *words, "--json", code=1).stdout)["rows"]
+    assert [(row["method"], row["kernel"], row["batch"]) for row in rows] == [
+        ("rate_m", "eager", 1),
+        ("rate_m", "compiled", 1),
+    ]
+
+
 def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
     assert "method.name" in rbp_here("bench", "digits", "--methods", "rate_x", code=2).stderr
     assert "whole numbers" in rbp_here("bench", "--timesteps", "two", code=2).stderr
     assert "spikingjelly" in rbp_here("bench", "--against", "torch", code=2).stderr
+    assert "one choice of what is left out" in rbp_here("bench", "--full", "--latency", code=2).stderr
     assert "must end in" in rbp_here("bench", "-o", "cost.gif", code=2).stderr
 
 

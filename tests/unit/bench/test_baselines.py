@@ -8,9 +8,10 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from rbp_engine.bench.baselines import BASELINES
-from rbp_engine.bench.measure.counts import saved_bytes
+from rbp_engine.bench.measure.counts import saved_bytes, weighted_operations
 from rbp_engine.bench.recomputation import blocks
 from rbp_engine.methods import create_method
+from rbp_engine.methods.protocol import predict
 from rbp_engine.models import create_model
 from rbp_engine.models.imagenet_resnet import SEWBlock
 from rbp_engine.models.initial import initialised
@@ -33,7 +34,7 @@ def gradients(name, images, labels, settings):
 
 def gradients_of(model, name, images, labels):
     if name in BASELINES:
-        model, step, _ = BASELINES[name](model, T, images)
+        model, step, *_ = BASELINES[name](model, T, images)
         step(images, labels)
     else:
         create_method(name, T).step(model, images, labels)
@@ -110,7 +111,7 @@ def test_blocks_that_are_computed_again_have_the_gradient_of_spikingjellys_bptt_
     kept = []
     gradients = []
     for name in ("spikingjelly", baseline):
-        trains, step, _ = BASELINES[name](SMALL_NETWORKS[network](), T, images)
+        trains, step, *_ = BASELINES[name](SMALL_NETWORKS[network](), T, images)
         for _ in range(2):  # a second batch finds nothing of the first in the neurons
             trains.zero_grad()
             kept.append(saved_bytes(partial(step, images, labels), trains.parameters()))
@@ -158,6 +159,27 @@ def test_spikingjellys_spikformer_is_its_own_network_of_the_same_size():
 def test_a_spikformer_that_spikingjelly_does_not_have_is_refused():
     with pytest.raises(ValueError, match=r"no Spikformer of this size: .*patch_size=4 or 16"):
         BASELINES["spikingjelly"](small_spikformer(patch=2), T, IMAGES)
+
+
+@pytest.mark.parametrize("baseline", ["spikingjelly", "memopt", "checkpoint"])
+def test_a_baseline_predicts_what_we_predict(baseline):
+    torch.manual_seed(1)
+    images = torch.rand(4, 2, 16, 16, dtype=torch.float64)
+    ours, theirs = small_resnet(), BASELINES[baseline](small_resnet(), T, images)
+    expected = predict(ours, images, T).mean(0)
+    assert expected.abs().max() > 0
+    for _ in range(2):  # the second one finds nothing of the first in the neurons
+        assert torch.allclose(theirs.predict(images), expected, rtol=1e-9, atol=1e-12)
+    assert all(module.training for module in theirs.network.modules())
+
+
+def test_a_prediction_of_the_ann_is_one_pass_and_the_two_passes_only_train():
+    images = torch.rand(4, 2, 16, 16, dtype=torch.float64)
+    ann = BASELINES["ann"](small_resnet(), T, images)
+    assert weighted_operations(lambda: ann.predict(images)) == weighted_operations(
+        lambda: predict(small_resnet(), images, 1)
+    )
+    assert BASELINES["two_pass"](create_model("convnet", num_classes=4, in_channels=2), T, images).predict is None
 
 
 @pytest.mark.parametrize(

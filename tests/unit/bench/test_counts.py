@@ -18,7 +18,7 @@ def step(name, timesteps):
     model = create_model("convnet", num_classes=10, in_channels=2).train()
     images, labels = torch.rand(timesteps, B, 2, 8, 8), torch.arange(B)
     if name in BASELINES:
-        network, backward, _ = BASELINES[name](model, timesteps, images)
+        network, backward, *_ = BASELINES[name](model, timesteps, images)
         return network, lambda: backward(images, labels)
     method = create_method(name, timesteps)
     return model, lambda: method.step(model, images, labels)

@@ -34,6 +34,8 @@ def test_the_output_of_a_users_network_is_not_taken_for_an_answer(
     with temporary_run(load_preset("digits", [*WORDS, "arch=nets.py:Talks"])) as run:
         process = MeasuredProcess(MeasuredSide(run), environment(run))
         assert process.take(1)["seconds"] > 0 and process.count()["saved"] > 0
+        seconds = process.predict(2)
+        assert seconds is not None and seconds > 0
         process.close()
 
 
@@ -54,9 +56,10 @@ def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it() -> None:
             raise KeyboardInterrupt
 
     wanted = candidates("digits", WORDS[1:], methods=["rate_m"], timesteps=[1, 2], against=[])
-    rows, whole = compare(wanted, rounds=5, on_progress=interrupt)
+    rows, whole = compare(wanted, rounds=5, predictions=True, on_progress=interrupt)
     assert not whole and [row.timesteps for row in rows] == [1]
     measured = rows[0].measured
     assert measured is not None and measured.rounds == 2
+    assert measured.predict_seconds is not None and 0 < measured.predict_seconds < measured.seconds
     assert measured.fastest <= measured.seconds <= measured.slowest
     assert (measured.peak, measured.saved, measured.units) == (None, None, None)
