@@ -206,7 +206,7 @@ def measure(
     records = [_Record(side) for side in sides]
     kinds: list[tuple[Callable[[_Record], None], str, float]] = [
         (
-            partial(_take_turn, predictions=predictions, busy=busy),
+            partial(_take_turn, last=number == rounds, predictions=predictions, busy=busy),
             f"round {number} of {rounds}",
             STARTING if number == 1 else 1.0,
         )
@@ -233,13 +233,15 @@ def memory_processes(rounds: int) -> int:
     return 3 if rounds >= FULL_ROUNDS else 1
 
 
-def _take_turn(record: _Record, *, predictions: bool, busy: bool) -> None:
+def _take_turn(record: _Record, *, last: bool, predictions: bool, busy: bool) -> None:
     process = _ready(record, busy=busy)
     record.turns.append(process.take(record.steps))
     if predictions and process.predict(1) is not None:  # the first one is slower
         seconds = process.predict(1) or TURN_S
         record.predictions.append(process.predict(max(1, round(TURN_S / seconds))) or seconds)
     if record.device != "cpu":
+        if last:
+            record.counted = process.count()  # another process would take longer to start than this takes
         record.close()  # the others need the memory
 
 
@@ -257,7 +259,8 @@ def _ready(record: _Record, *, busy: bool) -> MeasuredProcess:
 
 
 def _count(record: _Record) -> None:
-    record.counted = _ready(record, busy=True).count()
+    if not record.counted:
+        record.counted = _ready(record, busy=True).count()
     record.close()
 
 
