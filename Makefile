@@ -56,7 +56,8 @@ alarms: $(VENV)/.installed-dev
 	$(BIN)/python tests/alarms/record.py
 	$(BIN)/python -m pytest tests/alarms
 
-# What needs a card: tests, training steps against SpikingJelly and an ANN, a page of it (gpu-report.md), in ten minutes.
+# What needs a card: training steps against SpikingJelly and an ANN, how well they use it, the input pipeline, tests; a page
+# of it (gpu-report.md) within ten minutes. Without a card the page says what was skipped.
 gpu: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/gpu_report.py
 

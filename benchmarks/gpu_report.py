@@ -1,8 +1,10 @@
 """What rbp does on this machine's GPU, on one page: `make gpu`.
 
-Runs the tests that need a GPU (tests/gpu), then training steps of ResNet-18 compared with SpikingJelly's BPTT and an
-ANN. The page, `gpu-report.md` in the working directory, is written after each part, and everything ends within ten
-minutes. Without a GPU the page lists what was skipped. `--device cpu` does what a CPU can do, with a small network.
+Training steps against SpikingJelly and an ANN, the share of the card's convolution peak that they reach, how long the
+card is idle in a step, memory against T, the input pipeline, and the tests that need a GPU (tests/gpu). The most
+valuable comes first. The page, `gpu-report.md` in the working directory, is written after each part, and
+everything ends within ten minutes; a part that fails leaves its reason, and the others go on. Without a GPU the page
+lists what was skipped. `--device cpu` tries all parts on a CPU, with a small network.
 
 The exit code is 1 if a test fails or a measurement cannot be made, else 0, also without a GPU.
 """
@@ -11,36 +13,24 @@ import argparse
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from gpu_measurements import LATE, MEASURED, Part, Report, first_line, run
 
 from rbp_engine.train.device import DeviceError, choose_device, describe_device
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 600.0
-# The tests are cut off after this, to leave time for the measurements.
-TESTS_S = 240.0
-LEAVE_S = 20.0
-LATE = "not done within"
 OUTCOMES = ("passed", "failed", "skipped")
-RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the page; `sound` is false if something failed."""
-
-    title: str
-    lines: Sequence[str]
-    sound: bool = True
+TESTS = "Tests"
+# The tests are cut off after this; before them comes what has figures of the card.
+TESTS_S, BEFORE_TESTS = 180.0, 6
 
 
 def machine(device: torch.device | None, why_not: str) -> Part:
@@ -95,76 +85,29 @@ def tests(device: str, patience_s: float) -> Part:
     for reason in sorted({one["told"] for one in skipped}):
         names = {one["name"].partition("[")[0] for one in skipped if one["told"] == reason}
         lines += [f"- {reason}:", *(f"  - `{name}`" for name in sorted(names))]
-    return Part("Tests", lines, sound=complete and not failed)
-
-
-def bench(device: str, timesteps: int, patience_s: float) -> Part:
-    """Training steps of every method and of the baselines, as `rbp bench` measures them."""
-    title = f"Training steps, T = {timesteps}"
-    preset, batch = ("cifar10-resnet18", 128) if device != "cpu" else ("digits", 8)
-    with TemporaryDirectory() as folder:
-        document = Path(folder) / "bench.json"
-        words = ["bench", preset, f"run.device={device}", "--batch", str(batch), "--timesteps", str(timesteps)]
-        words += ["--methods", "rate_m,rate_s,bptt", "--against", "spikingjelly,ann", "--repeats", "2"]
-        ended = run([*RBP, *words, "-o", str(document)], patience_s)
-        if not document.exists():
-            return Part(title, [f"Not measured: {ended}."], sound=False)
-        rows = json.loads(document.read_text())["rows"]
-    lines = [
-        f"`rbp {' '.join(words)}`",
-        "",
-        "| | step, ms | images/s | memory, GiB | time / SpikingJelly | memory / SpikingJelly | time / ANN |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        if row["problem"]:
-            lines.append(f"| {row['method']} | {row['problem']} | | | | | |")
-            continue
-        ratios = " | ".join("" if row[key] is None else f"{row[key]:.2f}" for key in ("time", "memory", "floor"))
-        memory = "" if row["peak"] is None else f"{row['peak'] / 2**30:.2f}"  # if it was interrupted
-        figures = f"{1000 * row['seconds']:.1f} | {row['samples_per_s']:.0f} | {memory}"
-        lines.append(f"| {row['method']} | {figures} | {ratios} |")
-    return Part(title, lines, sound=not any(row["problem"] for row in rows))
-
-
-def run(command: Sequence[str], patience_s: float, **environment: str) -> str:
-    """Run a command whose output goes to the terminal; "" if it succeeded, else how it ended."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | environment)
-    try:
-        code = child.wait(max(1.0, patience_s))
-    except subprocess.TimeoutExpired:
-        child.send_signal(signal.SIGINT)  # it writes what it has finished, and ends its children
-        try:
-            child.wait(LEAVE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-        return f"{LATE} {patience_s:.0f} s"
-    return f"exit code {code}" if code else ""
-
-
-def first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0]
+    # Where time was too short for all of them, those that ran count.
+    return Part(TESTS, lines, sound=bool(entries) and not failed and (complete or ended.startswith(LATE)))
 
 
 def parts(wanted: str, device: torch.device | None, why_not: str) -> Iterator[Part]:
     """All parts of the page, each as soon as it is done."""
-    begun = time.monotonic()
-
-    def left() -> float:
-        return LIMIT_S - (time.monotonic() - begun)
-
     yield machine(device, why_not)
-    yield tests(wanted, TESTS_S)
     if device is None:
-        yield Part("Training steps", [f"Skipped: {why_not}."])
+        yield tests(wanted, TESTS_S)
+        skipped = [f"- {title}" for _, title, _ in MEASURED]
+        yield Part("Measurements", [f"Skipped: {why_not}.", "", *skipped])
         return
-    yield bench(wanted, 4, left() / 2 - LEAVE_S)
-    yield bench(wanted, 8, left() - LEAVE_S)
+    report = Report(wanted, device, time.monotonic() + LIMIT_S)
+    for measure, title, patience_s in MEASURED[:BEFORE_TESTS]:
+        yield report.part(measure, title, patience_s)
+    yield tests(wanted, min(TESTS_S, report.left()))
+    for measure, title, patience_s in MEASURED[BEFORE_TESTS:]:
+        yield report.part(measure, title, patience_s)
 
 
 def write(path: Path, done: Sequence[Part]) -> None:
     """Write the page so far."""
-    sections = [f"## {part.title}\n\n" + "\n".join(part.lines) + "\n" for part in done]
+    sections = [f"## {part.title}\n\n" + "\n".join(part.lines).rstrip() + "\n" for part in done]
     path.write_text("# rbp on this machine's card\n\n" + "\n".join(sections), encoding="utf-8")
 
 

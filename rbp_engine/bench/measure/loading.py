@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from rbp_engine.bench.measure.device_decoding import decoded_on
 from rbp_engine.bench.measure.trial import clock, endless
 from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.data.protocol import Batch, EvaluationSource, TrainingSource
+from rbp_engine.data.protocol import Batch, EvaluationSource, Feed, TrainingSource
 from rbp_engine.data.sets.imagenet import imagenet
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.sections.data import DataSection
@@ -38,6 +39,7 @@ from rbp_engine.train.device import choose_device
 CPU = torch.device("cpu")
 TURN_S = 1.0
 WORKERS = (0, 1, 2)
+JPEG, BATCH, ON_DEVICE = "JPEG 500×375", 32, "decoded, cropped to 224, flipped on the device"
 # CIFAR's pipeline of the paper; `pil` treats one image at a time, as the paper does.
 WHOLE = {"crop_padding": 4, "flip": True, "auto_augment": True, "cutout": 16}
 
@@ -158,10 +160,28 @@ def photographs(folder: Path) -> list[Case]:
     write_photographs(folder / "photographs")
     cases = []
     for workers in WORKERS:
-        feed = imagenet(folder / "photographs", batch_size=32, seed=0, held_out=0, device=CPU, workers=workers)
-        cases.append(Case("JPEG 500×375", "crop to 224, flip", workers, partial(endless, feed.train)))
-        cases.append(Case("JPEG 500×375", "centre (evaluation)", workers, partial(_again, feed.validation)))
+        feed = _photograph_feed(folder, workers, CPU)
+        cases.append(Case(JPEG, "crop to 224, flip", workers, partial(endless, feed.train)))
+        cases.append(Case(JPEG, "centre (evaluation)", workers, partial(_again, feed.validation)))
     return cases
+
+
+def photographs_to(device: torch.device, folder: Path, ways: Sequence[str]) -> list[Case]:
+    """The training images of `photographs` on a device, decoded by so many workers, or for "device" by itself."""
+    write_photographs(folder / "photographs")
+    files = sorted((folder / "photographs" / "train").rglob("*.JPEG"))
+    cases = []
+    for way in ways:
+        if way == "device":
+            cases.append(Case(JPEG, ON_DEVICE, 0, partial(decoded_on, device, files, BATCH), device))
+        else:
+            batches = partial(endless, _photograph_feed(folder, int(way), device).train)
+            cases.append(Case(JPEG, "crop to 224, flip", int(way), batches, device))
+    return cases
+
+
+def _photograph_feed(folder: Path, workers: int, device: torch.device) -> Feed:
+    return imagenet(folder / "photographs", batch_size=BATCH, seed=0, held_out=0, device=device, workers=workers)
 
 
 def write_photographs(root: Path, different: int = 32, files: int = 1024) -> None:
@@ -189,6 +209,7 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m rbp_engine.bench.measure.loading", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--own", action="store_true", help="the data of the run, not every kind")
+    parser.add_argument("--photographs", metavar="W,W,…", help="only JPEG files, by so many workers or by `device`")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args(words)
     # One thread, because rates are per core second.
@@ -196,7 +217,12 @@ def main(words: Sequence[str]) -> int:
 
     def measured(run: RunDirectory, say: Say) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
-            rates = measure(run_cases(run) if asked.own else all_cases(Path(folder)), asked.rounds, say)
+            if asked.photographs:
+                device = choose_device(read_resolved(run.preset_toml).run.device)
+                cases = photographs_to(device, Path(folder), asked.photographs.split(","))
+            else:
+                cases = run_cases(run) if asked.own else all_cases(Path(folder))
+            rates = measure(cases, asked.rounds, say)
         return {"rates": [asdict(rate) for rate in rates]}
 
     return answer(RunDirectory(asked.run), measured)

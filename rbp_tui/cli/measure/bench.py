@@ -176,12 +176,14 @@ def bench(
     wanted = comparison.candidates(
         named[0] if named else PRESET,
         overrides if named else [f"batch={extent.batch}", *overrides],
-        methods=_words(methods or extent.methods),
+        methods=_words(extent.methods if methods is None else methods),
         timesteps=_numbers(timesteps or extent.timesteps),
         precisions=_words(precision),
         kernels=_words(kernel),
         against=_baselines(extent.against if against is None else against),
     )
+    if not wanted:
+        raise typer.BadParameter("nothing to measure: name a method (--methods) or a baseline (--against)")
     rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=_other_programs_run() or busy)
     document = comparison.document(rows, wanted)
     for path in output or []:

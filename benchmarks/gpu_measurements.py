@@ -1,0 +1,316 @@
+"""The measurements of `make gpu`: each part of the page is a function from a report so far to lines of Markdown."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from rbp_engine.bench.measure.measurement import MeasurementError, ask, temporary_run
+from rbp_engine.cores import cores_here
+from rbp_engine.preset import load_preset
+
+LEAVE_S = 20.0
+# A process needs this to load torch and take a step; with less, a part is left out.
+LEAST_S = 15.0
+LATE = "not done within"
+RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
+# SpikingJelly's choice of kernels for its neurons, and what it calls them. Release 2 has none of CuPy.
+KERNELS = {"triton": "Triton", "cuda": "native CUDA", "torch": "torch"}
+CHOICE = "SJ_LIF_CUDA_IMPLEMENTATION"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page; `sound` is false if something failed."""
+
+    title: str
+    lines: Sequence[str]
+    sound: bool = True
+
+
+@dataclass
+class Report:
+    """What the parts share: the device, the networks, what was measured so far, and when everything has to end."""
+
+    wanted: str
+    device: torch.device
+    ends: float
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+
+    @property
+    def small(self) -> bool:
+        return self.wanted == "cpu"
+
+    @property
+    def network(self) -> tuple[str, int]:
+        """The preset of ResNet-18 and its batch; on a CPU a small one."""
+        return ("digits", 8) if self.small else ("cifar10-resnet18", 128)
+
+    def left(self) -> float:
+        return self.ends - time.monotonic() - LEAVE_S
+
+    def part(self, measure: "Measure", title: str, patience_s: float) -> Part:
+        """A part, or the reason why it is missing."""
+        if self.left() < LEAST_S:
+            return Part(title, ["Left out: there was no time for it within ten minutes."])
+        try:
+            return measure(self, title, min(patience_s, self.left()))
+        except Exception as error:  # the parts after it go on
+            return Part(title, [f"Not measured: {type(error).__name__}: {first_line(str(error))}"], sound=False)
+
+
+def run(command: Sequence[str], patience_s: float, **environment: str) -> str:
+    """Run a command whose output goes to the terminal; "" if it succeeded, else how it ended."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | environment)
+    try:
+        code = child.wait(max(1.0, patience_s))
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGINT)  # it writes what it has finished, and ends its children
+        try:
+            child.wait(LEAVE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        return f"{LATE} {patience_s:.0f} s"
+    return f"exit code {code}" if code else ""
+
+
+def first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
+
+
+def measured(
+    report: Report, module: str, preset: str, batch: int, settings: Iterable[str], patience_s: float, *words: str
+) -> Row:
+    """What a measuring module answers. Raises MeasurementError if it cannot, or takes too long."""
+    loaded = load_preset(preset, [f"run.device={report.wanted}", f"batch={batch}", *settings])
+    ends = time.monotonic() + min(patience_s, report.left())
+    with temporary_run(loaded) as folder:
+        return ask(f"rbp_engine.bench.measure.{module}", folder, *words, cancelled=lambda: time.monotonic() > ends)
+
+
+def bench(
+    report: Report, preset: str, words: Iterable[str], patience_s: float, **environment: str
+) -> tuple[list[Row], list[str]]:
+    """The rows of an `rbp bench` and its command as lines. Raises MeasurementError if there are none."""
+    words = ["bench", preset, f"run.device={report.wanted}", *words]
+    with TemporaryDirectory() as folder:
+        document = Path(folder) / "bench.json"
+        ended = run([*RBP, *words, "-o", str(document)], min(patience_s, report.left()), **environment)
+        if not document.exists():
+            raise MeasurementError(ended or "it has written nothing")
+        rows = json.loads(document.read_text())["rows"]
+    # An empty text, and variables of the environment, as a shell needs them.
+    shown = [word or "''" for word in words]
+    return rows, [f"`{' '.join([*(f'{name}={value}' for name, value in environment.items()), 'rbp', *shown])}`", ""]
+
+
+def table(rows: Iterable[Row], other: Row | None = None) -> list[str]:
+    """The rows of `rbp bench`; ratios are those to SpikingJelly in the same command, or to the row `other`."""
+    lines = [
+        "| | T | step, ms | images/s | memory, GiB | time / SpikingJelly | memory / SpikingJelly | time / ANN |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["problem"]:
+            lines.append(f"| {named(row)} | {row['timesteps']} | {first_line(row['problem'])} | | | | | |")
+            continue
+        time_ratio, memory_ratio = row["time"], row["memory"]
+        if other is not None:
+            time_ratio = row["seconds"] / other["seconds"]
+            memory_ratio = row["peak"] / other["peak"] if row["peak"] and other["peak"] else None
+        ratios = " | ".join("" if one is None else f"{one:.2f}" for one in (time_ratio, memory_ratio, row["floor"]))
+        memory = "" if row["peak"] is None else f"{row['peak'] / 2**30:.2f}"  # if it was interrupted
+        figures = f"{1000 * row['seconds']:.1f} | {row['samples_per_s']:.0f} | {memory}"
+        lines.append(f"| {named(row)} | {row['timesteps']} | {figures} | {ratios} |")
+    return lines
+
+
+def named(row: Row) -> str:
+    return ", ".join(filter(None, (row["method"], row["precision"], row["kernel"], row.get("setting", ""))))
+
+
+def sound(rows: Iterable[Row]) -> bool:
+    return not any(row["problem"] for row in rows)
+
+
+def row_of(rows: Iterable[Row], method: str, precision: str = "") -> Row | None:
+    found = (row for row in rows if row["method"] == method and precision in ("", row["precision"]))
+    return next((row for row in found if not row["problem"]), None)
+
+
+def goal(what: str, figure: float | None, limit: float) -> str:
+    reached = "not measured" if figure is None else f"{figure:.2f}, {'reached' if figure <= limit else 'NOT reached'}"
+    return f"- Goal: {what} ≤ {limit:.2f}. Here: {reached}."
+
+
+def steps(report: Report, title: str, patience_s: float) -> Part:
+    preset, batch = report.network
+    words = ["--batch", str(batch), "--timesteps", "4", "--methods", "rate_m", "--precision", "fp32,bf16"]
+    words += ["--kernel", "compiled", "--against", "spikingjelly,ann", "--repeats", "2"]
+    # On a card SpikingJelly takes its native kernels where somebody has built them, but most have Triton's.
+    kernels = {} if report.small else {CHOICE: "triton"}
+    rows, lines = bench(report, preset, words, patience_s, **kernels)
+    report.rows["steps"] = rows
+    low, full = row_of(rows, "rate_m", "bf16"), row_of(rows, "rate_m", "fp32")
+    lines += [*table(rows), ""]
+    lines += [goal("time of rate_M in bf16 / SpikingJelly's Triton BPTT", low and low["time"], 0.33)]
+    lines += [goal("time of rate_M / ANN floor", full and full["floor"], 1.0)]
+    lines += [goal("the same, later", full and full["floor"], 0.65)]
+    return Part(title, lines, sound(rows))
+
+
+def idle(report: Report, title: str, patience_s: float) -> Part:
+    preset, batch = report.network
+    lines = ["From the first to the last kernel of five steps; kernels are counted by the profiler.", ""]
+    lines += ["| | idle | kernels a step | step, ms |", "|---|---|---|---|"]
+    found: dict[str, float] = {}
+    failed = False
+    for method, precision in (("rate_m", "fp32"), ("rate_m", "bf16"), ("bptt", "fp32"), ("spikingjelly", "")):
+        name = ", ".join(filter(None, (method, precision)))
+        words = [f"train.precision={precision or 'fp32'}", "train.kernel=compiled"]
+        words += [] if method == "spikingjelly" else [f"method={method}"]
+        side = method if method == "spikingjelly" else "ours"
+        try:
+            one = measured(report, "idle", preset, batch, words, patience_s / 3, side)
+        except MeasurementError as error:
+            failed = True
+            lines.append(f"| {name} | {first_line(str(error))} | | |")
+            continue
+        found[name] = one["idle"]
+        lines.append(f"| {name} | {one['idle']:.0%} | {one['kernels']:.0f} | {1000 * one['seconds']:.1f} |")
+    lines += ["", goal("share of a rate_M step in bf16 in which the card is idle", found.get("rate_m, bf16"), 0.1)]
+    return Part(title, lines, not failed)
+
+
+def convolutions(report: Report, title: str, patience_s: float) -> Part:
+    preset, batch = report.network
+    found = measured(report, "convolutions", preset, batch, [], patience_s)
+    lines = ["| | TFLOP/s | of the convolution |", "|---|---|---|"]
+    peaks = {name: peak["operations_per_s"] for name, peak in found["peaks"].items()}
+    lines += [f"| {name} | {peaks[name] / 1e12:.2f} | {peak['convolution']} |" for name, peak in found["peaks"].items()]
+    lines += ["", "Convolutions and linear layers of a step, as a share of this peak:", ""]
+    lines += ["| | TFLOP/s | share |", "|---|---|---|"]
+    for row in report.rows.get("steps", []):
+        if not row["problem"] and row["units"]:
+            speed = row["units"] * found["forward_operations"] / row["seconds"]
+            number_format = (
+                "tf32" if row["precision"] in ("", "fp32") and "tf32" in peaks else row["precision"] or "fp32"
+            )
+            lines.append(
+                f"| {named(row)} | {speed / 1e12:.2f} | {speed / peaks[number_format]:.0%} of {number_format} |"
+            )
+    return Part(title, lines)
+
+
+def memory(report: Report, title: str, patience_s: float) -> Part:
+    preset, batch = report.network
+    words = ["--batch", str(batch), "--timesteps", "1,4,16", "--methods", "rate_m,bptt", "--kernel", "compiled"]
+    rows, lines = bench(report, preset, [*words, "--against", "", "--repeats", "1"], patience_s)
+    peaks = {(row["method"], row["timesteps"]): row["peak"] for row in rows if not row["problem"]}
+    first, last = (peaks.get(("rate_m", timesteps)) for timesteps in (4, 16))
+    grown = last / first if first and last else None
+    # A network that does not fit is a finding about BPTT, and no fault.
+    ours = [row for row in rows if row["method"] == "rate_m"]
+    return Part(title, [*lines, *table(rows), "", goal("memory of rate_M, T = 16 / T = 4", grown, 1.1)], sound(ours))
+
+
+def networks(report: Report, title: str, patience_s: float) -> Part:
+    wanted = [("imagenet-sew_resnet34", 32), ("cifar10-spikformer", 64)]
+    if report.small:
+        wanted = [("digits-spikformer", 8)]
+    words = ["--timesteps", "4", "--methods", "rate_m", "--precision", "fp32,bf16", "--kernel", "compiled"]
+    lines, all_rows = [], []
+    for preset, batch in wanted:
+        given = ["--batch", str(batch), *words, "--against", "spikingjelly", "--repeats", "1"]
+        rows, command = bench(report, preset, given, patience_s / len(wanted))
+        report.rows[preset] = rows
+        all_rows += rows
+        lines += [*command, *table(rows), ""]
+    return Part(title, lines, sound(all_rows))
+
+
+def pipeline(report: Report, title: str, patience_s: float) -> Part:
+    words = [str(each) for each in (0, 1, 2, 4, 8, 16, 32) if each <= cores_here()]
+    lines = ["JPEGs of 500×375 pixels, cropped to 224×224 and flipped.", "", "| decoded by | images/s |", "|---|---|"]
+    for ways in (",".join(words), "device"):
+        try:
+            found = measured(
+                report, "loading", "digits", 8, [], patience_s / 2, "--rounds", "1", "--photographs", ways
+            )["rates"]
+        except MeasurementError as error:
+            lines.append(f"| {ways} | {first_line(str(error))} |")
+            continue
+        for one in found:
+            by = f"{one['workers']} workers" if ways != "device" else f"the {report.wanted} itself"
+            lines.append(f"| {by} | {one['images_per_s']:.0f} |")
+    lines += ["", "Needed, by the steps above:", ""]
+    needed = [(preset, row) for preset, rows in report.rows.items() for row in rows if row["method"] == "rate_m"]
+    lines += [
+        f"- {preset.replace('steps', report.network[0])}, {named(row)}: {row['samples_per_s']:.0f} images/s"
+        for preset, row in needed
+        if not row["problem"]
+    ]
+    return Part(title, lines)
+
+
+def rivals(report: Report, title: str, patience_s: float) -> Part:
+    """SpikingJelly's kernels, its memopt and torch's checkpoints, in terms of its Triton BPTT of the first part."""
+    preset, batch = report.network
+    words = ["--batch", str(batch), "--timesteps", "4", "--methods", "", "--repeats", "1"]
+    other = row_of(report.rows.get("steps", []), "spikingjelly")
+    lines, rows = [], []
+    if not report.small:
+        for choice, kernels in KERNELS.items():
+            found, _ = bench(report, preset, [*words, "--against", "spikingjelly"], patience_s / 5, **{CHOICE: choice})
+            rows += [row | {"method": f"SpikingJelly, {kernels}", "setting": "", "skipped": True} for row in found]
+    found, command = bench(report, preset, [*words, "--against", "memopt,checkpoint"], patience_s / 2)
+    rows += found
+    lines += [*command, *table(rows, other)]
+    lines += ["", "SpikingJelly 2 has no kernels of CuPy; its native ones are built from source."]
+    return Part(title, lines, sound(row for row in rows if not row.get("skipped")))
+
+
+def others(report: Report, title: str, patience_s: float) -> Part:
+    preset, batch = report.network
+    words = ["--batch", str(batch), "--timesteps", "4,8", "--methods", "rate_m,rate_s,bptt", "--kernel", "compiled"]
+    rows, lines = bench(report, preset, [*words, "--against", "spikingjelly,ann", "--repeats", "1"], patience_s)
+    return Part(title, [*lines, *table(rows)], sound(rows))
+
+
+def latency(report: Report, title: str, patience_s: float) -> Part:
+    preset, _ = report.network
+    rows, lines = bench(report, preset, ["--latency", "--repeats", "1"], patience_s)
+    lines += ["| | prediction, ms | step, ms |", "|---|---|---|"]
+    for row in rows:
+        if row["problem"]:
+            lines.append(f"| {named(row)} | {first_line(row['problem'])} | |")
+        else:
+            lines.append(f"| {named(row)} | {1000 * row['predict_seconds']:.2f} | {1000 * row['seconds']:.2f} |")
+    return Part(title, lines, sound(rows))
+
+
+Measure = Callable[[Report, str, float], Part]
+
+#: Each measurement with its title and the most seconds that it may take, the most valuable first.
+MEASURED: tuple[tuple[Measure, str, float], ...] = (
+    (steps, "Training steps, T = 4", 130.0),
+    (idle, "Launch overhead", 75.0),
+    (convolutions, "Convolution peak", 40.0),
+    (memory, "Memory against T", 90.0),
+    (networks, "SEW-ResNet-34 and Spikformer-4-384", 110.0),
+    (pipeline, "Input pipeline", 45.0),
+    (rivals, "SpikingJelly's kernels, and what saves memory", 90.0),
+    (latency, "Latency of one image", 60.0),
+    (others, "Other methods", 150.0),
+)
