@@ -118,7 +118,7 @@ def bench(
 def table(rows: Iterable[Row], other: Row | None = None) -> list[str]:
     """The rows of `rbp bench`; ratios are those to SpikingJelly in the same command, or to the row `other`."""
     lines = [
-        "| | T | step, ms | images/s | memory, GiB | time / SpikingJelly | memory / SpikingJelly | time / ANN |",
+        "| | T | step, ms | images/s | memory, MiB | time / SpikingJelly | memory / SpikingJelly | time / ANN |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -130,7 +130,7 @@ def table(rows: Iterable[Row], other: Row | None = None) -> list[str]:
             time_ratio = row["seconds"] / other["seconds"]
             memory_ratio = row["peak"] / other["peak"] if row["peak"] and other["peak"] else None
         ratios = " | ".join("" if one is None else f"{one:.2f}" for one in (time_ratio, memory_ratio, row["floor"]))
-        memory = "" if row["peak"] is None else f"{row['peak'] / 2**30:.2f}"  # if it was interrupted
+        memory = "" if row["peak"] is None else f"{row['peak'] / 2**20:.0f}"  # if it was interrupted
         figures = f"{1000 * row['seconds']:.1f} | {row['samples_per_s']:.0f} | {memory}"
         lines.append(f"| {named(row)} | {row['timesteps']} | {figures} | {ratios} |")
     return lines
@@ -149,9 +149,11 @@ def row_of(rows: Iterable[Row], method: str, precision: str = "") -> Row | None:
     return next((row for row in found if not row["problem"]), None)
 
 
-def goal(what: str, figure: float | None, limit: float) -> str:
-    reached = "not measured" if figure is None else f"{figure:.2f}, {'reached' if figure <= limit else 'NOT reached'}"
-    return f"- Goal: {what} ≤ {limit:.2f}. Here: {reached}."
+def goal(report: Report, what: str, figure: float | None, limit: float) -> str:
+    """A line that holds a figure against what it should be; on a CPU, with a small network, it does not judge."""
+    reached = "reached" if figure is not None and figure <= limit else "NOT reached"
+    judged = "" if report.small or figure is None else f", {reached}"
+    return f"- Goal: {what} ≤ {limit:.2f}. Here: {'not measured' if figure is None else f'{figure:.2f}'}{judged}."
 
 
 def steps(report: Report, title: str, patience_s: float) -> Part:
@@ -164,9 +166,9 @@ def steps(report: Report, title: str, patience_s: float) -> Part:
     report.rows["steps"] = rows
     low, full = row_of(rows, "rate_m", "bf16"), row_of(rows, "rate_m", "fp32")
     lines += [*table(rows), ""]
-    lines += [goal("time of rate_M in bf16 / SpikingJelly's Triton BPTT", low and low["time"], 0.33)]
-    lines += [goal("time of rate_M / ANN floor", full and full["floor"], 1.0)]
-    lines += [goal("the same, later", full and full["floor"], 0.65)]
+    lines += [goal(report, "time of rate_M in bf16 / SpikingJelly's Triton BPTT", low and low["time"], 0.33)]
+    lines += [goal(report, "time of rate_M / ANN floor (0.65 is the aim after that)", full and full["floor"], 1.0)]
+    lines += ["", "SpikingJelly and the ANN compute in float32, which a card's convolutions treat as TF32."]
     return Part(title, lines, sound(rows))
 
 
@@ -189,7 +191,10 @@ def idle(report: Report, title: str, patience_s: float) -> Part:
             continue
         found[name] = one["idle"]
         lines.append(f"| {name} | {one['idle']:.0%} | {one['kernels']:.0f} | {1000 * one['seconds']:.1f} |")
-    lines += ["", goal("share of a rate_M step in bf16 in which the card is idle", found.get("rate_m, bf16"), 0.1)]
+    lines += [
+        "",
+        goal(report, "share of a rate_M step in bf16 in which the card is idle", found.get("rate_m, bf16"), 0.1),
+    ]
     return Part(title, lines, not failed)
 
 
@@ -198,7 +203,7 @@ def convolutions(report: Report, title: str, patience_s: float) -> Part:
     found = measured(report, "convolutions", preset, batch, [], patience_s)
     lines = ["| | TFLOP/s | of the convolution |", "|---|---|---|"]
     peaks = {name: peak["operations_per_s"] for name, peak in found["peaks"].items()}
-    lines += [f"| {name} | {peaks[name] / 1e12:.2f} | {peak['convolution']} |" for name, peak in found["peaks"].items()]
+    lines += [f"| {name} | {peaks[name] / 1e12:.3g} | {peak['convolution']} |" for name, peak in found["peaks"].items()]
     lines += ["", "Convolutions and linear layers of a step, as a share of this peak:", ""]
     lines += ["| | TFLOP/s | share |", "|---|---|---|"]
     for row in report.rows.get("steps", []):
@@ -208,7 +213,7 @@ def convolutions(report: Report, title: str, patience_s: float) -> Part:
                 "tf32" if row["precision"] in ("", "fp32") and "tf32" in peaks else row["precision"] or "fp32"
             )
             lines.append(
-                f"| {named(row)} | {speed / 1e12:.2f} | {speed / peaks[number_format]:.0%} of {number_format} |"
+                f"| {named(row)} | {speed / 1e12:.3g} | {speed / peaks[number_format]:.0%} of {number_format} |"
             )
     return Part(title, lines)
 
@@ -222,13 +227,15 @@ def memory(report: Report, title: str, patience_s: float) -> Part:
     grown = last / first if first and last else None
     # A network that does not fit is a finding about BPTT, and no fault.
     ours = [row for row in rows if row["method"] == "rate_m"]
-    return Part(title, [*lines, *table(rows), "", goal("memory of rate_M, T = 16 / T = 4", grown, 1.1)], sound(ours))
+    return Part(
+        title, [*lines, *table(rows), "", goal(report, "memory of rate_M, T = 16 / T = 4", grown, 1.1)], sound(ours)
+    )
 
 
 def networks(report: Report, title: str, patience_s: float) -> Part:
     wanted = [("imagenet-sew_resnet34", 32), ("cifar10-spikformer", 64)]
     if report.small:
-        wanted = [("digits-spikformer", 8)]
+        wanted = [("cifar10-spikformer", 2)]  # SpikingJelly has no smaller one
     words = ["--timesteps", "4", "--methods", "rate_m", "--precision", "fp32,bf16", "--kernel", "compiled"]
     lines, all_rows = [], []
     for preset, batch in wanted:
@@ -252,7 +259,11 @@ def pipeline(report: Report, title: str, patience_s: float) -> Part:
             lines.append(f"| {ways} | {first_line(str(error))} |")
             continue
         for one in found:
-            by = f"{one['workers']} workers" if ways != "device" else f"the {report.wanted} itself"
+            by = (
+                f"{one['workers']} workers"
+                if ways != "device"
+                else f"torchvision on the {'CPU' if report.small else 'card'}"
+            )
             lines.append(f"| {by} | {one['images_per_s']:.0f} |")
     lines += ["", "Needed, by the steps above:", ""]
     needed = [(preset, row) for preset, rows in report.rows.items() for row in rows if row["method"] == "rate_m"]

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 LIMIT_S = 600.0
 OUTCOMES = ("passed", "failed", "skipped")
 TESTS = "Tests"
+TITLES = {"cuda": "rbp on this machine's card", "cpu": "The page of `make gpu`, tried on a CPU with small networks"}
 # The tests are cut off after this; before them comes what has figures of the card.
 TESTS_S, BEFORE_TESTS = 180.0, 6
 
@@ -105,10 +106,10 @@ def parts(wanted: str, device: torch.device | None, why_not: str) -> Iterator[Pa
         yield report.part(measure, title, patience_s)
 
 
-def write(path: Path, done: Sequence[Part]) -> None:
+def write(path: Path, title: str, done: Sequence[Part]) -> None:
     """Write the page so far."""
     sections = [f"## {part.title}\n\n" + "\n".join(part.lines).rstrip() + "\n" for part in done]
-    path.write_text("# rbp on this machine's card\n\n" + "\n".join(sections), encoding="utf-8")
+    path.write_text(f"# {title}\n\n" + "\n".join(sections), encoding="utf-8")
 
 
 def main(words: Sequence[str], say: Callable[[str], object] = print) -> int:
@@ -124,7 +125,7 @@ def main(words: Sequence[str], say: Callable[[str], object] = print) -> int:
     done: list[Part] = []
     for part in parts(settings.device, device, why_not):
         done.append(part)
-        write(settings.output, done)
+        write(settings.output, TITLES[settings.device], done)
         say(f"{part.title}: {'done' if part.sound else 'FAILED'}, written to {settings.output}")
     return 0 if all(part.sound for part in done) else 1
 
