@@ -141,7 +141,7 @@ def bench(
     """Measure a training step: method by T by precision by kernel, against SpikingJelly's BPTT and an ANN.
 
     Each variant has its own process; they take turns. The data need not be here: random images do. Alone it takes a
-    minute or two and compares rate_M with BPTT; --full measures everything, which takes most of an hour on a CPU.
+    minute or two and compares rate_M with BPTT; --full measures everything, which takes an hour or more on a CPU.
 
     Ctrl-C ends it and prints what has been measured. Exit codes: 0 measured, 1 something could not be measured, 2 a
     setting is wrong, 130 interrupted.
