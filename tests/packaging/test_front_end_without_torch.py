@@ -1,4 +1,4 @@
-"""The front end stays light: no read-only command loads torch, and help does not load pydantic either."""
+"""What stays light: no read-only command loads torch, help no pydantic either, and a worker can speak before torch."""
 
 import subprocess
 import sys
@@ -48,3 +48,10 @@ def test_a_read_only_command_loads_no_torch(command, tmp_path):
 
 def test_help_loads_no_pydantic(tmp_path):
     assert "pydantic" not in loaded_modules("--help", tmp_path)
+
+
+def test_a_worker_loads_torch_only_when_its_heart_beats_already():
+    script = "import sys, rbp_engine.train.worker; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "rbp_engine.train.record.journal" in done.stdout.split()
+    assert not set(done.stdout.split()) & {*HEAVY, "pydantic"}

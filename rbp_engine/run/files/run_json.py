@@ -9,6 +9,7 @@ import fcntl
 import functools
 import importlib.metadata
 import platform
+import re
 import shlex
 import socket
 import subprocess
@@ -228,21 +229,26 @@ def packages() -> dict[str, str]:
 @functools.lru_cache(maxsize=1)
 def _packages(_changed: tuple[tuple[str, int], ...]) -> dict[str, str]:
     """Read once, until a package is installed or removed: it takes longer than all else in the creation of a run."""
-    # Each use of `metadata` parses the file.
-    found = (dist.metadata for dist in importlib.metadata.distributions())
-    known = [(about["Name"], about["Version"]) for about in found]
-    return dict(sorted((name, version) for name, version in known if name is not None))
+    known = []
+    for package in importlib.metadata.distributions():
+        # Not `package.metadata`, which parses the whole file, a description of many pages included.
+        head = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "").partition("\n\n")[0]
+        name, version = (re.search(rf"^{field}: *(.*?)\s*$", head, re.MULTILINE) for field in ("Name", "Version"))
+        if name is not None:
+            known.append((name[1], version[1] if version is not None else ""))
+    return dict(sorted(known))
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit, branch and uncommitted diff of the repository that contains `folder`; None if there is none."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
+    head = _git(folder, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
+    if head is None:
         return None
+    commit, branch = head.splitlines()
     diff = _git(folder, "diff", "HEAD") or ""
     return {
-        "commit": commit.strip(),
-        "branch": (_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+        "commit": commit,
+        "branch": branch,
         "diff": diff if len(diff) <= LARGEST_DIFF else f"({len(diff)} characters, not kept)",
     }
 
