@@ -105,7 +105,7 @@ def create_model(
     Convolutions and batch norms run faster in this format, and their inputs need not have it.
 
     `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
-    surrogate, surrogate_args, learn, learn_by; another neuron is given by `neuron_name` and `neuron_args`
+    surrogate, surrogate_args, kernel, learn, learn_by; another neuron is given by `neuron_name` and `neuron_args`
     (`models/neurons.py`). A name like `nets.py:MyNet` is a user's own: the class or function in that file in the folder
     `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every neuron layer) and `args`.
     One like `torchvision:resnet50` is a library's, with our neurons in the place of its activations, of which `told`

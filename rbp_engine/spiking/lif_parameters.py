@@ -8,6 +8,7 @@ from torch import Tensor
 from rbp_engine.spiking.surrogate import Surrogate
 
 Kernel = Literal["eager", "compiled"]
+KernelChoice = Literal["eager", "compiled", "auto"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The LIF neuron as a module: for every carrier, and for plain tensors step by step."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.conversion.spikingjelly_map import in_our_words
 from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels.choice import choose
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.lif_parameters import Kernel, LIFParameters
+from rbp_engine.spiking.lif_parameters import Kernel, KernelChoice, LIFParameters
 from rbp_engine.spiking.surrogate import create_surrogate
 from rbp_engine.vocabulary import LearntName
 
@@ -34,7 +36,8 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         detach_reset: whether the gradient ignores the reset.
         surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case, or of your own
             (`create_surrogate`).
-        kernel: "eager", or "compiled" by torch.compile where that works; for carriers.
+        kernel: "eager", or "compiled" by torch.compile where that works; for carriers. "auto" becomes one of them at the
+            first carrier: "compiled", or "eager" with a warning if torch.compile does not work for its device.
         learn: which of "decay" and "threshold" are learnt, starting from the values above. λ = sigmoid(w) of the
             parameter `decay_logit`, so 0 < λ < 1, and V_th = exp(w) of the parameter `log_threshold`.
         learn_by: one λ and V_th for the layer, or for each channel, dimension 1 of the input; the parameters then get
@@ -56,7 +59,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         detach_reset: bool = True,
         surrogate: str | Callable[..., Any] = "sigmoid",
         surrogate_args: dict[str, float] | None = None,
-        kernel: Kernel = "eager",
+        kernel: KernelChoice = "eager",
         learn: Sequence[LearntName] = (),
         learn_by: LearnBy = "layer",
         **theirs: Any,
@@ -76,8 +79,8 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
             raise ValueError(f"reset is 'soft' or 'hard', got {reset!r}")
         if reset == "soft" and v_reset != 0.0:
             raise ValueError(f"v_reset = {v_reset} belongs to the hard reset; the soft reset subtracts the threshold")
-        if kernel not in ("eager", "compiled"):
-            raise ValueError(f"kernel is 'eager' or 'compiled', got {kernel!r}")
+        if kernel not in get_args(KernelChoice):
+            raise ValueError(f"kernel is 'eager', 'compiled' or 'auto', got {kernel!r}")
         _check_learnt(learn, learn_by, decay)
         self._decay, self._threshold = float(decay), float(threshold)
         by_channel = learn_by == "channel"
@@ -86,7 +89,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         self.v_reset = float(v_reset) if reset == "hard" else None
         self.detach_reset = detach_reset
         self.surrogate = create_surrogate(surrogate, surrogate_args)
-        self.kernel = kernel
+        self.kernel: KernelChoice = kernel
         self.v: Tensor | float
         self.register_memory("v", self.v_reset or 0.0)
 
@@ -103,13 +106,18 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
     @property
     def lif_parameters(self) -> LIFParameters:
         """The parameters as the loops over time take them, read from the attributes of the module."""
-        return LIFParameters(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, self.kernel)
+        kernel: Kernel = "eager" if self.kernel == "auto" else self.kernel
+        return LIFParameters(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, kernel)
 
     def forward(self, current: Any) -> Any:
         """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
         if isinstance(current, Carrier):
             current.check_checkpointing()
             current.check_unchanged(type(self).__name__)
+            if self.kernel == "auto":
+                self.kernel, problem = choose("auto", current.batch.device.type)
+                if problem:
+                    warnings.warn(problem, stacklevel=2)
             return current.fire(self.parameters_for(current))
         return super().forward(current)
 

@@ -4,7 +4,7 @@ import torch
 
 from rbp_engine.preset.schema import Preset
 from rbp_engine.printable import one_line
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import choice
 from rbp_engine.spiking.lif_parameters import Kernel
 from rbp_engine.user_code import is_own
 
@@ -19,15 +19,11 @@ def is_long(preset: Preset, steps_per_epoch: int) -> bool:
 
 
 def choose_kernel(preset: Preset, steps_per_epoch: int, device: torch.device) -> tuple[Kernel, list[str]]:
-    """The kernel for `train.kernel`, and a warning if it should be compiled but that does not work here.
-
-    `auto` compiles on a GPU, and on a CPU if the run is long enough.
-    """
-    short = device.type == "cpu" and not is_long(preset, steps_per_epoch)
-    if preset.train.kernel == "eager" or (preset.train.kernel == "auto" and short):
-        return "eager", []
+    """The kernel for `train.kernel`, and a warning if it should be compiled but that does not work here."""
+    asked, long = preset.train.kernel, is_long(preset, steps_per_epoch)
     if is_own(preset.neuron.name):
-        return "eager", [f"neurons run uncompiled, for {one_line(preset.neuron.name)} is a neuron of your own"]
-    if problem := compiled.problem(device.type):
-        return "eager", [f"neurons run uncompiled, for torch.compile does not work here: {problem}"]
-    return "compiled", []
+        wanted = choice.wants_compiled(asked, device.type, long=long)
+        warning = f"neurons run uncompiled, for {one_line(preset.neuron.name)} is a neuron of your own"
+        return "eager", [warning] if wanted else []
+    kernel, problem = choice.choose(asked, device.type, long=long)
+    return kernel, [problem] if problem else []

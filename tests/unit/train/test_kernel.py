@@ -1,11 +1,17 @@
 """When the neurons' loops are compiled."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from rbp_engine.methods import create_method
+from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
+from rbp_engine.spiking import LIF
 from rbp_engine.spiking.kernels import compiled
 from rbp_engine.train.kernel import choose_kernel
 
@@ -43,3 +49,38 @@ def test_long_runs_and_those_that_ask_for_it_are_compiled_if_possible(override: 
         assert kernel == "eager" and len(warnings) == 1
     else:
         assert (kernel, warnings) == ("compiled", [])
+
+
+@pytest.mark.compiles
+def test_a_script_that_leaves_the_choice_to_rbp_gets_the_kernel_of_a_long_run() -> None:
+    images = torch.rand(4, 1, 8, 8)
+    logits = {}
+    for kernel in ("eager", "auto"):
+        torch.manual_seed(0)
+        model = create_model("convnet", num_classes=10, in_channels=1, kernel=kernel)
+        logits[kernel] = create_method("rate_m", timesteps=3).predict(model, images)
+        layers = [module.kernel for module in model.modules() if isinstance(module, LIF)]
+        expected = chosen("train.kernel=auto", steps=10**6)[0] if kernel == "auto" else "eager"
+        assert layers == [expected] * 3
+    assert logits["auto"].equal(logits["eager"])
+
+
+def test_a_script_on_a_machine_without_a_compiler_is_told_once_and_goes_on_eagerly(tmp_path: Path) -> None:
+    script = (
+        "import torch; from rbp_engine.methods import create_method; from rbp_engine.spiking import LIF\n"
+        "for _ in range(2):\n"
+        "    neurons = LIF(kernel='auto')\n"
+        "    create_method('rate_m', timesteps=2).predict(torch.nn.Sequential(neurons), torch.ones(2, 3))\n"
+        "    print(neurons.kernel)\n"
+    )
+    nowhere = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | nowhere, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["eager", "eager"]
+    assert done.stderr.count("neurons run uncompiled, for torch.compile does not work here: ") == 1
+
+
+def test_an_unknown_kernel_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel is 'eager', 'compiled' or 'auto', got 'fast'"):
+        create_model("convnet", num_classes=10, in_channels=1, kernel="fast")
