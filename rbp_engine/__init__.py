@@ -6,11 +6,15 @@ runs = rbp_engine.runs("T=4")        # the runs as records
 
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.cores import let_threads_sleep
+
 if TYPE_CHECKING:
     from rbp_engine.loaded import load as load
     from rbp_engine.run_list import runs as runs
 
 __all__ = ["load", "runs"]
+
+let_threads_sleep()  # here, because it has to come before torch
 
 
 def __getattr__(name: str) -> Any:

@@ -36,8 +36,8 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         detach_reset: whether the gradient ignores the reset.
         surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case, or of your own
             (`create_surrogate`).
-        kernel: "eager", or "compiled" by torch.compile where that works; for carriers. "auto" becomes one of them at the
-            first carrier: "compiled", or "eager" with a warning if torch.compile does not work for its device.
+        kernel: "eager", or "compiled" by torch.compile where that works; for carriers. "auto" becomes one of them at
+            the first carrier: "compiled", or "eager" with a warning if torch.compile does not work for its device.
         learn: which of "decay" and "threshold" are learnt, starting from the values above. λ = sigmoid(w) of the
             parameter `decay_logit`, so 0 < λ < 1, and V_th = exp(w) of the parameter `log_threshold`.
         learn_by: one λ and V_th for the layer, or for each channel, dimension 1 of the input; the parameters then get

@@ -6,7 +6,7 @@ Every worker gets these variables unless the user has set them.
 import sys
 
 from rbp_engine import compile_cache
-from rbp_engine.cores import cores_here
+from rbp_engine.cores import SLEEP_SOON, cores_here
 
 # Larger than any heap: no memory is returned to the system before the process ends.
 _NEVER_TRIM = str(2**40)
@@ -48,8 +48,7 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
         **CARD_ORDER,
         **compile_cache.variables(),
         "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "1000",
+        **SLEEP_SOON,
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": _NEVER_TRIM,
     }
