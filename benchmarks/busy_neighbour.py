@@ -56,7 +56,7 @@ def run_ms() -> float:
     """The median step of a run."""
     with tempfile.TemporaryDirectory() as runs:
         words = [sys.executable, "-m", "rbp_tui", "train", *RUN, "--runs-dir", runs, "--id", "r"]
-        done = subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         assert done.returncode == STOPPED, done.returncode
         events = [json.loads(line) for line in Path(runs, "r/events/rank0.jsonl").read_text().splitlines()]
     return statistics.median([event["step_ms"] for event in events if event["kind"] == "metrics"][WARM_UP:])
