@@ -9,14 +9,8 @@ from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as v2
 
-from rbp_engine.data.augment.autoaugment import (
-    CIFAR10_POLICY,
-    OPERATIONS,
-    SIGNED,
-    autoaugment_batched,
-    draw_choices,
-    magnitude,
-)
+from rbp_engine.data.augment.autoaugment import OPERATIONS, SIGNED, autoaugment_batched
+from rbp_engine.data.augment.policy import CIFAR10_POLICY, draw_choices, magnitude
 
 THEIRS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "invert": lambda image, amount: v2.invert(image),
