@@ -1,184 +1,213 @@
 """AutoAugment of a whole batch at once, on the device: one sub-policy drawn for each image.
 
-Nearest-neighbour sampling and black filling are torchvision's.
+The two steps of the sub-policies are done one after the other. For each of them the images are sorted by what is done
+to them, so that a group of operations is a slice of the batch and a few kernels, whatever was drawn. Nearest-neighbour
+sampling and black filling are torchvision's.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, auto
+from itertools import product
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from rbp_engine.data.augment.policy import CIFAR10_POLICY, draw_choices, magnitude
+from rbp_engine.data.augment import tables
+from rbp_engine.data.augment.policy import CIFAR10_POLICY, SIGNED, Choices, Step, draw_choices, magnitude
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.shares import Share
 
 
-def autoaugment_batched(images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
-    """Apply its own sub-policy to each of the images, uint8 [B, 3, H, W]; returns a new tensor.
+class Group(IntEnum):
+    """What is done together, in the order of the slices."""
 
-    The images may be the `share` of a larger batch: then choices are drawn for the whole batch. The images are grouped
-    by operation, and the host must know the groups: a generator on the CPU avoids waiting for the device.
+    AFFINE = 0
+    EQUALIZE = auto()
+    AUTOCONTRAST = auto()
+    POINTWISE = auto()
+    CONTRAST = auto()
+    COLOR = auto()
+    SHARPNESS = auto()
+    NOTHING = auto()
+
+
+OPERATIONS: Final = (
+    dict.fromkeys(tables.AFFINE, Group.AFFINE)
+    | dict.fromkeys(tables.POINTWISE, Group.POINTWISE)
+    | {"equalize": Group.EQUALIZE, "autocontrast": Group.AUTOCONTRAST}
+    | {"contrast": Group.CONTRAST, "color": Group.COLOR, "sharpness": Group.SHARPNESS}
+)
+# What red, green and blue add to the grey value.
+_GREY: Final = (0.2989, 0.587, 0.114)
+# 13 times what a pixel exceeds its smoothed value by, a 3×3 mean in which the centre counts five times.
+_EDGES: Final = ((-1, -1, -1), (-1, 8, -1), (-1, -1, -1))
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """One step for the images of a batch, sorted by group.
+
+    `ends` are the ends of the groups' slices. `rows` [B] is the row of an image in the table of its group,
+    `coefficients` [2, B, 3] what its channels are multiplied with: what is kept of them, and what they add to the grey
+    value. `factors` [B] are those of `tables.blend`.
     """
-    images = images.clone()
-    height, width = images.shape[-2:]
-    share = share or Share.whole(len(images))
-    choices = draw_choices(share.total, generator).of(share)
-    for place in range(2):
-        names = [steps[place][0] for steps in CIFAR10_POLICY]
-        magnitudes = torch.tensor(
-            [magnitude(name, level, height, width) for name, _, level in (steps[place] for steps in CIFAR10_POLICY)],
-            dtype=torch.float64,
-        )[choices.policy]
-        for name, operation in OPERATIONS.items():
-            of_name = torch.tensor([other == name for other in names])
-            index = (of_name[choices.policy] & choices.applied[:, place]).nonzero().squeeze(1)
-            if len(index):
-                amount = magnitudes[index] * choices.sign[index, place] if name in SIGNED else magnitudes[index]
-                index = moved(index, images.device)
-                images[index] = operation(images[index], moved(amount, images.device))
-    return images
+
+    ends: Sequence[int]
+    rows: Tensor
+    coefficients: Tensor
+    factors: Tensor
+
+    def places(self, first: Group, last: Group | None = None) -> slice:
+        """Where the images of a group are, or of those from `first` to `last`."""
+        return slice(self.ends[first - 1] if first else 0, self.ends[first if last is None else last])
+
+    def count(self, first: Group, last: Group | None = None) -> int:
+        """How many they are."""
+        places = self.places(first, last)
+        return int(places.stop - places.start)
 
 
-# The operations take images uint8 [B, C, H, W] and a magnitude for each [B], and return the same shape and type.
+class AutoAugment:
+    """AutoAugment for batches of images uint8 [B, 3, height, width] on `device`.
 
-
-def invert(images: Tensor, amount: Tensor) -> Tensor:
-    """The negative; the magnitude is not used."""
-    return 255 - images
-
-
-def posterize(images: Tensor, amount: Tensor) -> Tensor:
-    """Keep the `amount` highest bits."""
-    return images & (256 - (1 << (8 - _each(amount).int()))).to(torch.uint8)
-
-
-def solarize(images: Tensor, amount: Tensor) -> Tensor:
-    """Invert the pixels that are not below the threshold `amount`."""
-    return torch.where(images >= _each(amount), 255 - images, images)
-
-
-def autocontrast(images: Tensor, amount: Tensor) -> Tensor:
-    """Stretch each channel to 0…255; a constant channel stays. The magnitude is not used."""
-    values = images.float()
-    lowest, highest = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
-    flat = lowest == highest
-    stretched = (values - lowest) / ((highest - lowest) * (1 / 255)).masked_fill(flat, 1.0)
-    return torch.where(flat, images, stretched.clamp(0, 255).to(torch.uint8))
-
-
-def equalize(images: Tensor, amount: Tensor) -> Tensor:
-    """Equalize the histogram of each channel as Pillow does; the magnitude is not used."""
-    values = images.flatten(2).flatten(0, 1).long()
-    counts = torch.zeros(len(values), 256, dtype=torch.int64, device=images.device)
-    counts.scatter_add_(1, values, torch.ones_like(values))
-    below = counts.cumsum(1) - counts
-    # All pixels but those of the largest value that occurs, spread over 255 steps.
-    width = below.gather(1, values.amax(1, keepdim=True)) // 255
-    table = ((below + width // 2) // width.clamp(min=1)).clamp(max=255)
-    equalized = torch.where(width == 0, values, table.gather(1, values))
-    return equalized.to(torch.uint8).view_as(images)
-
-
-def brightness(images: Tensor, amount: Tensor) -> Tensor:
-    """Away from black by the factor 1 + amount."""
-    return _away_from(torch.zeros((), device=images.device), images, amount)
-
-
-def color(images: Tensor, amount: Tensor) -> Tensor:
-    """Away from its grey image by the factor 1 + amount."""
-    return _away_from(_grey(images), images, amount)
-
-
-def contrast(images: Tensor, amount: Tensor) -> Tensor:
-    """Away from its mean grey by the factor 1 + amount."""
-    return _away_from(_grey(images).mean((-3, -2, -1), keepdim=True), images, amount)
-
-
-def sharpness(images: Tensor, amount: Tensor) -> Tensor:
-    """Away from its smoothed image by the factor 1 + amount; the outermost pixels stay."""
-    values = images.float()
-    rows = values[..., :-2, :] + values[..., 1:-1, :] + values[..., 2:, :]
-    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
-    inner = values[..., 1:-1, 1:-1]
-    # A 3×3 mean in which the centre counts five times.
-    smooth = ((box + 4 * inner) / 13).round()
-    sharp = torch.addcmul(inner, inner - smooth, _each(amount).float()).clamp(0, 255)
-    sharpened = images.clone()
-    sharpened[..., 1:-1, 1:-1] = sharp.to(torch.uint8)
-    return sharpened
-
-
-def rotate(images: Tensor, amount: Tensor) -> Tensor:
-    """Turn counter-clockwise about the centre by `amount` degrees."""
-    angle = amount.double().view(-1, 1, 1) * (math.pi / 180)
-    cosine, sine = angle.cos().float(), angle.sin().float()
-    return _affine(images, xx=cosine, xy=-sine, yx=sine, yy=cosine)
-
-
-def shear_y(images: Tensor, amount: Tensor) -> Tensor:
-    """Move each column up by `amount` times its distance from the left edge."""
-    slope = amount.float().view(-1, 1, 1)
-    return _affine(images, yx=slope, y0=slope * (images.shape[-1] / 2))
-
-
-def translate_x(images: Tensor, amount: Tensor) -> Tensor:
-    """Move right by `amount` pixels, its fraction cut off."""
-    return _affine(images, x0=-amount.trunc().view(-1, 1, 1))
-
-
-def translate_y(images: Tensor, amount: Tensor) -> Tensor:
-    """Move down by `amount` pixels, its fraction cut off."""
-    return _affine(images, y0=-amount.trunc().view(-1, 1, 1))
-
-
-OPERATIONS: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
-    operation.__name__: operation
-    for operation in (
-        *(invert, posterize, solarize, autocontrast, equalize),
-        *(brightness, color, contrast, sharpness),
-        *(rotate, shear_y, translate_x, translate_y),
-    )
-}
-SIGNED: Final = frozenset(OPERATIONS) - {"invert", "posterize", "solarize", "autocontrast", "equalize"}
-
-
-def _each(amount: Tensor) -> Tensor:
-    return amount.view(-1, 1, 1, 1)
-
-
-def _grey(images: Tensor) -> Tensor:
-    red, green, blue = images.float().unbind(-3)
-    return (red * 0.2989 + green * 0.587 + blue * 0.114).floor().unsqueeze(-3)
-
-
-def _away_from(origin: Tensor, images: Tensor, amount: Tensor) -> Tensor:
-    # With this order of rounding, results that should be whole grey levels equal torchvision's.
-    kept = (1 + _each(amount).double()).float()
-    return torch.addcmul(images * kept, origin, -_each(amount).float()).clamp(0, 255).to(torch.uint8)
-
-
-def _affine(
-    images: Tensor,
-    *,
-    xx: Tensor | float = 1.0,
-    xy: Tensor | float = 0.0,
-    x0: Tensor | float = 0.0,
-    yx: Tensor | float = 0.0,
-    yy: Tensor | float = 1.0,
-    y0: Tensor | float = 0.0,
-) -> Tensor:
-    """Take pixel (x, y) from the one nearest to (xx·x + xy·y + x0, yx·x + yy·y + y0), black outside the image.
-
-    Coordinates count pixels from the centre of the image, x to the right and y down; numbers per image are [B, 1, 1].
+    It has tables of what the policy can do, with a row for each step in each direction.
     """
-    batch, channels, height, width = images.shape
-    x = (torch.arange(width, device=images.device) - (width - 1) / 2).view(1, 1, -1)
-    y = (torch.arange(height, device=images.device) - (height - 1) / 2).view(1, -1, 1)
-    column = (xx * x + xy * y + x0 + (width - 1) / 2).round().long().expand(batch, height, width)
-    row = (yx * x + yy * y + y0 + (height - 1) / 2).round().long().expand(batch, height, width)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    source = (row * width + column).masked_fill(~inside, 0).view(batch, 1, -1).expand(-1, channels, -1)
-    moved = images.flatten(2).gather(2, source).view_as(images)
-    return moved.masked_fill(~inside.unsqueeze(1), 0)
+
+    def __init__(
+        self, height: int, width: int, device: torch.device, policy: Sequence[tuple[Step, Step]] = CIFAR10_POLICY
+    ) -> None:
+        self.device = device
+        self.policy = policy
+        steps = [
+            (name, magnitude(name, level, height, width) * (sign if name in SIGNED else 1))
+            for steps in policy
+            for (name, _, level), sign in product(steps, (1, -1))
+        ]
+        affine = [step for step in steps if step[0] in tables.AFFINE]
+        pointwise = [step for step in steps if step[0] in tables.POINTWISE]
+        self.groups = torch.tensor([*(OPERATIONS[name] for name, _ in steps), Group.NOTHING])
+        self.rows = torch.zeros(len(self.groups), dtype=torch.int64)
+        for group, of_group in ((Group.AFFINE, affine), (Group.POINTWISE, pointwise)):
+            self.rows[self.groups == group] = torch.arange(len(of_group))
+        # Without such a step, one row that is not used.
+        self.sources = torch.stack(
+            [tables.sources(*step, height, width) for step in affine or [("translate_x", 0.0)]]
+        ).to(device)
+        values = torch.stack([tables.values(*step) for step in pointwise or [("invert", 0.0)]])
+        self.values = values.unsqueeze(1).repeat(1, 3, 1).to(device)
+        blends = torch.tensor([*(tables.blend(*step) for step in steps), (1.0, 0.0)], dtype=torch.float64)
+        kept, self.factors = blends.float().unbind(1)
+        self.coefficients = torch.stack([kept.unsqueeze(1).expand(-1, 3), torch.tensor(_GREY).expand(len(kept), 3)])
+        self.levels = torch.arange(256.0, device=device)
+        self.edges = (torch.tensor(_EDGES, device=device) / 13).repeat(3, 1, 1, 1)
+        self.half = torch.full((3,), 0.5, device=device)
+        self.black = torch.zeros((), dtype=torch.uint8, device=device)
+        self.one = torch.ones((), device=device)
+
+    def __call__(self, images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
+        """Apply its own sub-policy to each of the images; returns a new tensor.
+
+        The images may be the `share` of a larger batch: then choices are drawn for the whole batch. The host must know
+        the groups: a generator on the CPU avoids waiting for the device.
+        """
+        share = share or Share.whole(len(images))
+        return self.apply(images, draw_choices(share.total, generator, self.policy).of(share))
+
+    def apply(self, images: Tensor, choices: Choices) -> Tensor:
+        """Apply these choices, made on the CPU, to the images; returns a new tensor."""
+        batch = len(images)
+        # The first step of each image, and the second: [2, B].
+        steps = 4 * choices.policy + torch.tensor([[0], [2]]) + (choices.sign.t() < 0)
+        steps = torch.where(choices.applied.t(), steps, len(self.groups) - 1)
+        groups = self.groups[steps]
+        orders = groups.argsort(stable=True)
+        steps = steps.gather(1, orders)
+        places = orders.argsort()
+        ends = [of_step.bincount(minlength=len(Group)).cumsum(0).tolist() for of_step in groups]
+        # In two copies: from the order of the batch to that of the first step, to that of the second, and back.
+        indices = torch.stack([orders[0], places[0, orders[1]], places[1], *self.rows[steps]])
+        numbers = torch.cat([self.coefficients[:, steps].transpose(0, 1).flatten(), self.factors[steps].flatten()])
+        *indexed, back, first_rows, second_rows = moved(indices, self.device)
+        numbers = moved(numbers, self.device)
+        coefficients, factors = numbers[: 12 * batch].view(2, 2, batch, 3), numbers[12 * batch :].view(2, batch)
+        sorted_steps = [
+            _Sorted(*step) for step in zip(ends, (first_rows, second_rows), coefficients, factors, strict=True)
+        ]
+        sizes = [step.count(Group.EQUALIZE, Group.AUTOCONTRAST) * 3 * 257 for step in sorted_steps]
+        sizes += [step.count(Group.CONTRAST, Group.SHARPNESS) * images.shape[1:].numel() for step in sorted_steps]
+        zeros = torch.zeros(sum(sizes), device=self.device).split(sizes)
+        for index, step, counts, added in zip(indexed, sorted_steps, zeros[:2], zeros[2:], strict=True):
+            images = images.index_select(0, index)
+            self._step(images, step, counts.view(-1, 3, 257), added.view(-1, *images.shape[1:]))
+        return images.index_select(0, back)
+
+    def _step(self, images: Tensor, step: _Sorted, counts: Tensor, added: Tensor) -> None:
+        """Change the sorted images in place; `counts` and `added` are zero, with room for the tables and the blends."""
+        self._affine(images, step)
+        changed = images[step.places(Group.EQUALIZE, Group.SHARPNESS)]
+        results = torch.empty(changed.shape, device=self.device)
+        by_table = step.count(Group.EQUALIZE, Group.POINTWISE)
+        self._by_table(images, step, counts, results[:by_table])
+        self._blend(images, step, added, results[by_table:])
+        changed.copy_(results.clamp_(0, 255))
+
+    def _affine(self, images: Tensor, step: _Sorted) -> None:
+        places = step.places(Group.AFFINE)
+        pixels = images[places].flatten(2)
+        with_black = torch.cat([pixels, self.black.expand(*pixels.shape[:2], 1)], 2)
+        sources = self.sources.index_select(0, step.rows[places]).unsqueeze(1).expand(-1, 3, -1)
+        torch.gather(with_black, 2, sources, out=pixels)
+
+    def _by_table(self, images: Tensor, step: _Sorted, counts: Tensor, out: Tensor) -> None:
+        """Write what becomes of each value of a channel; equalize and autocontrast have a table for each channel.
+
+        As Pillow does, equalize spreads all pixels but those of the largest value that occurs over 255 levels.
+        """
+        equalized = step.count(Group.EQUALIZE)
+        levels = images[step.places(Group.EQUALIZE, Group.POINTWISE)].flatten(2).long()
+        least, most = _extremes(levels[: len(counts)])
+        spread = counts.new_empty(len(counts), 3, 1)
+        # How many pixels have a smaller value, and how many of them there are to a level.
+        counted = counts[:equalized, :, 1:]
+        counted.scatter_add_(2, levels[:equalized], self.one.expand_as(levels[:equalized]))
+        counted.scatter_(2, most[:equalized], 0.0)
+        counts[:equalized].cumsum_(2)
+        torch.div(counts[:equalized, :, 256:], 255, rounding_mode="floor", out=spread[:equalized])
+        # How far a value is from the least, and what share of the levels is used.
+        torch.sub(self.levels, least[equalized:], out=counts[equalized:, :, :256])
+        torch.mul(most[equalized:] - least[equalized:], 1 / 255, out=spread[equalized:])
+        places = step.places(Group.EQUALIZE, Group.AUTOCONTRAST)
+        quotients = torch.addcdiv(step.factors[places].view(-1, 1, 1), counts[..., :256], spread)
+        table = counts.new_empty(len(levels), 3, 256)
+        torch.where(spread == 0, self.levels, quotients, out=table[: len(counts)])
+        torch.index_select(self.values, 0, step.rows[step.places(Group.POINTWISE)], out=table[len(counts) :])
+        torch.gather(table, 2, levels, out=out.flatten(2))
+
+    def _blend(self, images: Tensor, step: _Sorted, added: Tensor, out: Tensor) -> None:
+        """Write what is kept of the images and, times its factor, what is added; sharpness leaves the outermost pixels.
+
+        With this order of rounding, results that should be whole grey levels equal torchvision's.
+        """
+        places = step.places(Group.CONTRAST, Group.SHARPNESS)
+        contrasted, greyed = step.count(Group.CONTRAST), step.count(Group.CONTRAST, Group.COLOR)
+        products = out.new_empty(2, *out.shape)
+        torch.mul(images[places], step.coefficients[:, places, :, None, None], out=products)
+        kept, parts = products
+        red, green, blue = parts[:greyed].unbind(1)
+        torch.floor((red + green + blue).unsqueeze(1).expand(-1, 3, -1, -1), out=added[:greyed])
+        added[:contrasted] = added[:contrasted, :1].mean((1, 2, 3), keepdim=True)
+        # Rounded. A thirteenth of a whole number is never near the middle of two, however the sum was rounded.
+        edges = F.conv2d(kept[greyed:], self.edges, self.half, groups=3)
+        torch.floor(edges, out=added[greyed:, :, 1:-1, 1:-1])
+        torch.addcmul(kept, added, step.factors[places].view(-1, 1, 1, 1), out=out)
+
+
+def _extremes(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the largest of the values [N, 3, P], each [N, 3, 1]."""
+    if values.device.type == "cpu":  # there aminmax takes several times as long as both
+        return values.amin(2, keepdim=True), values.amax(2, keepdim=True)
+    least, largest = values.aminmax(dim=2, keepdim=True)
+    return least, largest

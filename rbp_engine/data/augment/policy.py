@@ -3,6 +3,7 @@
 Cubuk et al., 2019 (arXiv 1805.09501), CIFAR-10 policy. Magnitudes are torchvision's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,10 @@ CIFAR10_POLICY: Final[tuple[tuple[Step, Step], ...]] = (
     (("equalize", 0.8, 0), ("invert", 0.1, 0)),
     (("translate_y", 0.7, 9), ("autocontrast", 0.9, 0)),
 )
+#: Operations with a direction, which is drawn.
+SIGNED: Final = frozenset(
+    {"brightness", "color", "contrast", "sharpness", "rotate", "shear_y", "translate_x", "translate_y"}
+)
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,16 @@ class Choices:
         return Choices(self.policy[share.places], self.applied[share.places], self.sign[share.places])
 
 
-def draw_choices(count: int, generator: torch.Generator) -> Choices:
+def draw_choices(
+    count: int, generator: torch.Generator, policy: Sequence[tuple[Step, Step]] = CIFAR10_POLICY
+) -> Choices:
     """The choices for `count` images, on the CPU."""
     device = generator.device
-    policy = torch.randint(len(CIFAR10_POLICY), (count,), generator=generator, device=device).cpu()
+    drawn = torch.randint(len(policy), (count,), generator=generator, device=device).cpu()
     chance = torch.rand(count, 2, generator=generator, device=device).cpu()
     sign = 1.0 - 2.0 * torch.randint(2, (count, 2), generator=generator, device=device).cpu()
-    probability = torch.tensor([[step[1] for step in steps] for steps in CIFAR10_POLICY])
-    return Choices(policy, chance < probability[policy], sign)
+    probability = torch.tensor([[step[1] for step in steps] for steps in policy])
+    return Choices(drawn, chance < probability[drawn], sign)
 
 
 def magnitude(name: str, level: int, height: int, width: int) -> float:

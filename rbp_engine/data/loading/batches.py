@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.augment import augmentation
-from rbp_engine.data.augment.autoaugment import autoaugment_batched
+from rbp_engine.data.augment.autoaugment import AutoAugment
 from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
 from rbp_engine.data.splits import Images
 
@@ -55,7 +55,8 @@ class TrainBatches:
         self.seed = seed
         self.crop_padding = crop_padding
         self.flip = flip
-        self.auto_augment = auto_augment
+        height, width = images.pixels.shape[-2:]
+        self.auto_augment = AutoAugment(height, width, images.pixels.device) if auto_augment else None
         self.cutout = cutout
 
     def __len__(self) -> int:
@@ -85,7 +86,7 @@ class TrainBatches:
             pixels = augmentation.random_flip(pixels, generator, share)
         if self.auto_augment:
             # It groups images by operation on the host, so it draws there.
-            pixels = autoaugment_batched(pixels, torch.Generator().manual_seed(_mix(seed, 1)), share)
+            pixels = self.auto_augment(pixels, torch.Generator().manual_seed(_mix(seed, 1)), share)
         images = self.normalise(pixels)
         return augmentation.cutout(images, self.cutout, generator, share) if self.cutout else images
 
