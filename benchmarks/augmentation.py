@@ -21,6 +21,8 @@ from torch.utils._pytree import tree_leaves
 
 HERE = Path(__file__).resolve().parents[1]
 FREE = ("empty", "new_empty", "_reshape_alias")
+# A CPU prepares a convolution for each number of images that it meets.
+WARM_UP = 150
 
 # Answers each line of its input with the seconds that a batch took.
 WORKER = """
@@ -79,13 +81,13 @@ def time_batches(checkouts: list[Path], batch: int, draws: int) -> list[float]:
         for checkout in checkouts
     ]  # fmt: skip
     taken: list[list[float]] = [[] for _ in workers]
-    for draw in range(draws + 20):
+    for draw in range(draws + WARM_UP):
         for worker, times in zip(workers, taken, strict=True):
             assert worker.stdin is not None and worker.stdout is not None
             worker.stdin.write("\n")
             worker.stdin.flush()
             seconds = float(worker.stdout.readline())
-            if draw >= 20:  # the first ones prepare convolutions
+            if draw >= WARM_UP:
                 times.append(seconds)
     for worker in workers:
         worker.communicate()

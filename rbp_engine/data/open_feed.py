@@ -68,7 +68,7 @@ def _open(
     }
     workers = reading_processes(data.workers, cores_of_a_rank())
     shared = batches | {"seed": seed, "held_out": held_out}
-    frames = shared | {"flip": data.flip, "roll": data.roll, "drop_last": data.drop_last}
+    frames = shared | {"flip": data.flip, "roll": data.roll, "drop_last": data.drop_last, "workers": workers}
     if data.name == "imagenet":
         # torchvision takes seconds to import, and is needed only here.
         from rbp_engine.data.sets.imagenet import imagenet

@@ -148,10 +148,13 @@ def event_frames(folder: Path) -> list[Case]:
     def frames(**settings: Any) -> TrainingSource:
         return EventTraining(samples, index, device=CPU, batch_size=64, seed=0, **settings)
 
-    plain, moved = frames(), frames(flip=True, roll=5)
+    kind = "event frames, T = 10, 48×48"
     return [
-        Case("event frames, T = 10, 48×48", "none", 0, partial(endless, plain)),
-        Case("event frames, T = 10, 48×48", "flip, roll", 0, partial(endless, moved)),
+        Case(kind, "none", 0, partial(endless, frames())),
+        *(
+            Case(kind, "flip, roll", workers, partial(endless, frames(flip=True, roll=5, workers=workers)))
+            for workers in WORKERS
+        ),
     ]
 
 

@@ -78,12 +78,19 @@ def event_feed(
     flip: bool = False,
     roll: int = 0,
     drop_last: bool = False,
+    workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
     class_names: tuple[str, ...] = (),
 ) -> Feed:
     """Batches of samples in memory or on disk; `held_out` is the fraction of the training samples to validate on."""
-    batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "rank": rank, "world_size": world_size}
+    batches: dict[str, Any] = {
+        "device": device,
+        "batch_size": batch_size,
+        "workers": workers,
+        "rank": rank,
+        "world_size": world_size,
+    }
     kept, judged = np.arange(len(train)), np.arange(len(test))
     test_source = EventEvaluation(test, judged, **batches)
     validation = test_source
@@ -93,7 +100,8 @@ def event_feed(
     source = EventTraining(train, kept, seed=seed, flip=flip, roll=roll, drop_last=drop_last, **batches)
     channels = int(train.counts.shape[2])
     raw = Frames(channels, train.scale)
-    return Feed(source, validation, test_source, classes, channels, raw, record, class_names=class_names)
+    loaders = (source.loader, validation.loader, test_source.loader) if workers else ()
+    return Feed(source, validation, test_source, classes, channels, raw, record, loaders, class_names)
 
 
 def _in_memory(name: EventSet, timesteps: int) -> tuple[Samples, Samples]:

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.loading.prefetch import moved
+from rbp_engine.data.loading.batch_loader import BatchLoader
+from rbp_engine.data.loading.prefetch import moved, on_device
 from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
 from rbp_engine.data.protocol import Batch
 
@@ -20,8 +22,9 @@ class EventTraining:
     """Shuffled batches of (frames float32 [T, B, C, H, W], labels [B]) on the device, from the samples at `index`.
 
     `flip` mirrors a sample left to right with probability one half; `roll` is the largest cyclic shift in pixels, down
-    and right; all timesteps of a sample are treated alike. `batch_size` counts samples over all processes: process
-    `rank` of `world_size` gets its share of each batch. Raises ValueError for a batch that cannot be filled.
+    and right; all timesteps of a sample are treated alike. `workers` processes read ahead, or this process reads if
+    0. `batch_size` counts samples over all processes: process `rank` of `world_size` gets its share of each batch.
+    Raises ValueError for a batch that cannot be filled.
     """
 
     def __init__(
@@ -35,16 +38,18 @@ class EventTraining:
         flip: bool = False,
         roll: int = 0,
         drop_last: bool = False,
+        workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.samples = samples
+        self.scale = samples.scale
         self.index = index
         self.device = device
         self.batches = Batches(len(index), batch_size, drop_last, rank, world_size)
         self.seed = seed
         self.flip = flip
         self.roll = roll
+        self.loader = BatchLoader(_Recorded(samples), workers, device)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -56,10 +61,11 @@ class EventTraining:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from position `start` on."""
         order = self.index[_random(self.seed, epoch, 0).permutation(len(self.index))]
-        for position in range(start, len(self)):
-            frames, labels = read_batch(self.samples, order[self.batches.places(position)], self.device)
+        plan = (order[self.batches.places(position)] for position in range(start, len(self)))
+        loaded = on_device(self.loader.load(plan), self.device)
+        for (counts, labels), position in zip(loaded, range(start, len(self)), strict=True):
             draw = _random(self.seed, epoch, 1 + position)
-            yield self._augment(frames, draw, self.batches.share(position)), labels
+            yield self._augment(_frames(counts, self.scale), draw, self.batches.share(position)), labels
 
     def _augment(self, frames: Tensor, random: np.random.Generator, share: Share) -> Tensor:
         if not (self.flip or self.roll):
@@ -73,7 +79,8 @@ class EventTraining:
 class EventEvaluation:
     """The samples at `index` in order, each exactly once; `split` is "test" or "held-out".
 
-    Process `rank` of `world_size` gets a contiguous share of them, and `batch_size` counts samples over all processes.
+    `workers` processes read ahead, or this process reads if 0. Process `rank` of `world_size` gets a contiguous share
+    of them, and `batch_size` counts samples over all processes.
     """
 
     def __init__(
@@ -84,32 +91,47 @@ class EventEvaluation:
         device: torch.device,
         batch_size: int,
         split: str = "test",
+        workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.split = split
-        self.samples = samples
+        self.scale = samples.scale
         self.index = index
         self.device = device
+        self.loader = BatchLoader(_Recorded(samples), workers, device)
         self.plan = evaluation_plan(len(index), batch_size, rank, world_size)
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        for places in self.plan:
-            yield read_batch(self.samples, self.index[places], self.device)
+        plan = (self.index[places] for places in self.plan)
+        for counts, labels in on_device(self.loader.load(plan), self.device):
+            yield _frames(counts, self.scale), labels
 
 
-def read_batch(samples: Samples, index: Integers, device: torch.device) -> Batch:
-    """Frames float32 [T, B, C, H, W] and labels [B] of the samples at `index`, in that order, on the device."""
-    # Read the file forwards, whatever the order of the batch.
-    order = np.argsort(index)
-    counts = np.empty((len(index), *samples.counts.shape[1:]), samples.counts.dtype)
-    counts[order] = samples.counts[index[order]]
-    frames = moved(torch.from_numpy(counts), device).transpose(0, 1).contiguous().float()
-    labels = moved(torch.from_numpy(samples.labels[index]), device)
-    return frames if samples.scale == 1.0 else frames * samples.scale, labels
+class _Recorded(Dataset[Any]):
+    """Counts [B, T, C, H, W] and labels [B] of the samples at an index [B], in its order; or an error message."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, index: Integers) -> tuple[Tensor, Tensor] | str:
+        # Read the file forwards, whatever the order of the batch.
+        order = np.argsort(index)
+        counts = np.empty((len(index), *self.samples.counts.shape[1:]), self.samples.counts.dtype)
+        try:
+            counts[order] = self.samples.counts[index[order]]
+        except (OSError, ValueError, IndexError) as error:
+            return str(error)
+        return torch.from_numpy(counts), torch.from_numpy(self.samples.labels[index])
+
+
+def _frames(counts: Tensor, scale: float) -> Tensor:
+    """Frames float32 [T, B, C, H, W] of counts [B, T, C, H, W]."""
+    frames = counts.transpose(0, 1).contiguous().float()
+    return frames if scale == 1.0 else frames * scale
 
 
 def mirror_and_roll(frames: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:

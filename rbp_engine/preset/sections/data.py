@@ -114,8 +114,8 @@ class DataSection(Section):
         0,
         "cost",
         "processes",
-        "Processes that read images, for each rank, at most 256; 0 reads in the worker, and auto leaves it one of its "
-        "cores and takes the others, up to 8.",
+        "Processes that read images or event frames ahead, for each rank, at most 256; 0 reads in the worker, and auto "
+        "leaves it one of its cores and takes the others, up to 8.",
     )
     drop_last: bool = field(False, "result", "", "Leave out the last, smaller batch of an epoch.")
 

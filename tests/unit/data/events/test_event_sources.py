@@ -1,6 +1,10 @@
+import gc
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +13,7 @@ from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventEvaluation, EventTraining, mirror_and_roll
+from rbp_engine.errors import DataError
 
 CPU = torch.device("cpu")
 
@@ -109,3 +114,43 @@ def test_the_joined_shares_of_several_processes_are_the_batches_of_one() -> None
         for rank in range(3)
     ]
     assert [label for one in evaluations for _, part in one for label in part.tolist()] == list(range(23))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(workers: int) -> None:
+    settings = {"flip": True, "roll": 2}
+    ahead = training(**settings, workers=workers)
+    ahead.loader.start()
+    for start in (0, 2):  # the second from the middle of an epoch, by the same processes
+        expected = list(training(**settings).epoch(3, start))
+        for (frames, chosen), (alike, labels_alike) in zip(ahead.epoch(3, start), expected, strict=True):
+            assert torch.equal(frames, alike) and torch.equal(chosen, labels_alike)
+    ahead.loader.stop()
+    evaluation = EventEvaluation(samples(), np.arange(23), device=CPU, batch_size=4, workers=workers)
+    assert [label for _, part in evaluation for label in part.tolist()] == list(range(23))
+    assert psutil.Process().children() == []
+
+
+def test_processes_that_read_ahead_end_with_an_epoch_that_is_left() -> None:
+    for _ in training(workers=2).epoch(0):
+        assert len(psutil.Process().children()) == 2
+        break
+    gc.collect()
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_that_are_not_there_are_named(workers: int) -> None:
+    source = EventTraining(samples(), np.array([0, 99]), device=CPU, batch_size=2, seed=1, workers=workers)
+    with pytest.raises(DataError, match="index 99 is out of bounds"):
+        list(source.epoch(0))
+    assert psutil.Process().children() == []
+
+
+def test_a_file_that_has_lost_its_end_is_an_error_of_the_process_that_trains(tmp_path: Path) -> None:
+    counts = np.lib.format.open_memmap(tmp_path / "train.npy", "w+", np.uint8, (64, 3, 2, 32, 32))
+    counts.flush()
+    os.truncate(tmp_path / "train.npy", 4096)
+    source = EventTraining(Samples(counts, np.arange(64)), np.arange(64), device=CPU, batch_size=64, seed=1, workers=1)
+    with pytest.raises(RuntimeError, match=r"^DataLoader worker"):
+        list(source.epoch(0))
