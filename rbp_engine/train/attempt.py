@@ -26,7 +26,7 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
-from rbp_engine.train.device import choose_device, describe_device
+from rbp_engine.train.device import choose_device, describe_device, tune_convolutions
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.graph.choice import choose_graph
 from rbp_engine.train.graph.cuda_graphs import CudaGraphs
@@ -87,6 +87,7 @@ def _run_attempt(
     if preset.model.pretrained and not found:
         told(load_pretrained(preset.model, model))
     heads = build_heads(preset, model, feed)
+    tune_convolutions(device)  # after the user's own code
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
     optimizer = build_optimizer(preset, model, heads)

@@ -34,6 +34,16 @@ def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
     raise DeviceError(f"{_unusable_reason()}. rbp doctor looks further; run.device=cpu trains on the CPU all the same")
 
 
+def tune_convolutions(device: torch.device) -> None:
+    """On a card, time cuDNN's algorithms once for each shape of a convolution, and keep to the fastest.
+
+    Not for code of the user's that has asked torch for deterministic algorithms: which is the fastest is a matter of
+    the clock.
+    """
+    deterministic = torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic
+
+
 def _card_of(wanted: torch.device) -> torch.device:
     index = wanted.index or 0
     if index >= torch.cuda.device_count():

@@ -14,6 +14,7 @@ from rbp_engine.methods import StepOutput
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed, build_heads, build_method, build_model, build_optimizer
+from rbp_engine.train.device import tune_convolutions
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.seeding import seed_everything
@@ -44,6 +45,7 @@ class Trial:
         self.feed = build_feed(run, preset, device)
         self.model = build_model(run, preset, self.feed, device).train()
         self.heads = build_heads(preset, self.model, self.feed)
+        tune_convolutions(device)
         self.optimizer = build_optimizer(preset, self.model, self.heads)
         set_learning_rate(self.optimizer, 0.0)
         self.teacher = build_teacher(run, preset, self.feed, device)
