@@ -28,7 +28,7 @@ from rbp_engine.run.launch import launch, making
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.arrange import check_priority
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
-from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
+from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, drop, mark_queued
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
@@ -304,7 +304,7 @@ def _start(
 
 def ensure_dispatcher() -> None:
     """Start a dispatcher on this host if it has work and none is alive."""
-    if not entries():
+    if not has_entries():
         return
     with locked():
         # A dispatcher looks for entries under this lock before it exits, so one that is alive now will see these.
@@ -335,9 +335,9 @@ def dispatcher_pid() -> int | None:
 
 def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dispatch) -> None:
     with locked():
+        if there := entries_of(runs):
+            raise NothingToStart(f"{there[0].run.id} is queued already: rbp queue")
         for run in runs:
-            if entry_of(run) is not None:
-                raise NothingToStart(f"{run.id} is queued already: rbp queue")
             write_entry(
                 new_entry(
                     run,

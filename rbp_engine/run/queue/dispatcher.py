@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.run_json import FaultRecord, add_fault, read_run_json
 from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import Entry, entries, read_queue, reread, write_entry
+from rbp_engine.run.queue.entries import Entry, QueueReader, has_entries, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
@@ -30,12 +30,12 @@ from rbp_engine.run.queue.schedule import (
     Action,
     Finish,
     Forget,
+    JobSchedule,
     QueuedJob,
     Requeue,
     Restart,
     Start,
     Step,
-    decide,
     steps,
 )
 from rbp_engine.run.queue.transitions import WAITS, mark_failed, mark_queued
@@ -44,6 +44,8 @@ from rbp_engine.run.status.status import judge
 POLL_S = 0.5
 READ_CARDS_EVERY_S = 2.0
 LARGEST_LOG = 2**20
+# Of the jobs for which nothing can be done while others have their devices, so many are looked at in a pass, in turn.
+LOOKED_AT_IN_TURN = 16
 
 
 class Dispatcher:
@@ -51,6 +53,8 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._memory = DispatcherMemory()
+        self._queue = QueueReader()
+        self._turn = 0
         self._holds = Holds()
         self._hooks: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}
@@ -58,21 +62,38 @@ class Dispatcher:
         self._busy_cards: dict[str, str] = {}
 
     def look(self) -> None:
-        """Look at everything once, and do what is to be done now."""
+        """Look once at everything for which something may have to be done, and do it.
+
+        A pass over thousands of waiting jobs looks at those only that may start now, and at some of the others: an
+        entry whose run has been withdrawn or removed is found in the end.
+        """
         self._reap()
-        known, damaged = read_queue()
+        known, damaged = self._queue.read()
         for one in damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
         claimed, scan = claims.holders(), ProcessScan()
-        jobs = [job for entry in known if (job := self._look_at(entry, claimed, scan)) is not None]
-        by_name = {entry.name: entry for entry in known}
-        for action in decide(world(jobs, others_on(keys_of(known), self._cards(known)))):
-            entry = by_name[action.job.name]
+        schedule = JobSchedule(world((), others_on(keys_of(known), self._cards(known))))
+        having = set(claimed.values())
+        turn = range(self._turn, self._turn + LOOKED_AT_IN_TURN)
+        self._turn = turn.stop if turn.stop < len(known) else 0
+        decided: list[tuple[Entry, Action]] = []
+        for number, entry in enumerate(known):
+            if number not in turn and self._can_wait(entry, having, schedule):
+                continue
+            if (job := self._look_at(entry, claimed, scan)) is not None:
+                decided.append((entry, schedule.decide(job)))
+        for entry, action in decided:
             try:
                 self._do(action, entry)
             except (OSError, RunError) as error:
                 self._log(entry.name, entry.run.id, f"trouble: {error}")
         self._holds.keep_only(claims.holders().keys())
+
+    def _can_wait(self, entry: Entry, having: Collection[str], schedule: JobSchedule) -> bool:
+        """Whether a job is not started now, whatever it is: it has no device, and could get none, or is paused."""
+        if not entry.takes or entry.name in self._memory.starters or str(entry.run.path) in having:
+            return False
+        return entry.paused or not schedule.has_left(device.key for device in entry.devices)
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
@@ -234,7 +255,7 @@ def main() -> None:
         dispatcher.look()
         took = time.process_time() - began
         with locked():
-            if not entries():
+            if not has_entries():
                 (home / "dispatcher.json").unlink()
                 os.close(lock)
                 return

@@ -4,9 +4,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rbp_engine.owners import make_private
 from rbp_engine.run.files.json_fields import fields_of
@@ -79,6 +80,9 @@ class DamagedEntry:
     why: str
 
 
+Queue: TypeAlias = tuple[list[Entry], list[DamagedEntry]]
+
+
 def queue_directory() -> Path:
     return make_private(host_directory() / QUEUE)
 
@@ -87,9 +91,10 @@ def new_entry(
     run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0, priority: int = 0
 ) -> Entry:
     """An entry behind all of its priority, with the interpreter, working directory and environment of this process."""
+    run = RunDirectory(run.path.resolve())
     return Entry(
         name=f"{time.time_ns():020d}-{run.id}.json",
-        run=RunDirectory(run.path.resolve()),
+        run=run,
         takes=takes,
         devices=pool.devices if pool else (),
         threads=pool.threads if pool else 0,
@@ -108,13 +113,33 @@ def write_entry(entry: Entry) -> None:
     write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
 
 
-def read_queue() -> tuple[list[Entry], list[DamagedEntry]]:
+def read_queue() -> Queue:
     """The valid entries, the first to start first, and the others: their runs are not started, nor waited for."""
-    if not host_directory(make=False).is_dir():
-        return [], []
-    found = [_read(path) for path in sorted(queue_directory().glob("*.json"))]
-    valid = [entry for entry in found if isinstance(entry, Entry)]
-    return sorted(valid, key=lambda entry: entry.order), [one for one in found if isinstance(one, DamagedEntry)]
+    return QueueReader().read()
+
+
+class QueueReader:
+    """Reads the queue again and again, and each file of it only once it has changed: files are replaced as a whole."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[int, int, int], Entry | DamagedEntry]] = {}
+
+    def read(self) -> Queue:
+        """As `read_queue`."""
+        before, self._known = self._known, {}
+        for one in _files():
+            try:
+                found = one.stat(follow_symlinks=False)  # before the read: no change is missed
+            except FileNotFoundError:
+                continue
+            stamp = found.st_mtime_ns, found.st_size, found.st_ino
+            known = before.get(one.name)
+            entry = known[1] if known and known[0] == stamp else _read(Path(one.path))
+            if entry is not None:
+                self._known[one.name] = stamp, entry
+        read = [entry for _, entry in self._known.values()]
+        valid = [entry for entry in read if isinstance(entry, Entry)]
+        return sorted(valid, key=lambda entry: entry.order), [one for one in read if isinstance(one, DamagedEntry)]
 
 
 def entries() -> list[Entry]:
@@ -122,21 +147,46 @@ def entries() -> list[Entry]:
     return read_queue()[0]
 
 
+def has_entries() -> bool:
+    """Whether there is a valid entry; reads no more files than it must."""
+    return any(isinstance(_read(Path(one.path)), Entry) for one in _files())
+
+
 def damaged_entries() -> list[DamagedEntry]:
     """The invalid entries."""
     return read_queue()[1]
 
 
+def entries_of(runs: Collection[RunDirectory]) -> list[Entry]:
+    """The entries of these runs, as far as they have one; reads only files that have a run's id in their names."""
+    paths = {run.path.resolve() for run in runs}
+    ids = {path.name for path in paths}
+    found = [_read(Path(one.path)) for one in _files() if _id_in(one.name) in ids]
+    return [entry for entry in found if isinstance(entry, Entry) and entry.run.path in paths]
+
+
 def entry_of(run: RunDirectory) -> Entry | None:
     """The entry of a run, None if it has none."""
-    path = run.path.resolve()
-    return next((entry for entry in entries() if entry.run.path == path), None)
+    return next(iter(entries_of([run])), None)
 
 
 def reread(entry: Entry) -> Entry | None:
     """An entry as it is now; None if it has been removed, or damaged."""
     found = _read(entry.path)
     return found if isinstance(found, Entry) else None
+
+
+def _files() -> list[os.DirEntry[str]]:
+    """The files of the queue, in the order of their names."""
+    if not host_directory(make=False).is_dir():
+        return []
+    with os.scandir(queue_directory()) as found:
+        return sorted((one for one in found if one.name.endswith(".json")), key=lambda one: one.name)
+
+
+def _id_in(name: str) -> str:
+    """The id of a run in the name of its file."""
+    return name.removesuffix(".json").partition("-")[2]
 
 
 def _read(path: Path) -> Entry | DamagedEntry | None:
@@ -149,7 +199,7 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
         why = error.strerror or ""
     except ValueError as error:
         why = str(error)
-    return DamagedEntry(path, path.stem.partition("-")[2], why)
+    return DamagedEntry(path, _id_in(path.name), why)
 
 
 def _parse(name: str, value: dict[str, Any]) -> Entry:

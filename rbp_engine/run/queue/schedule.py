@@ -4,7 +4,7 @@ Nothing here reads or writes anything. A dispatcher may be killed between any tw
 again: what the next dispatcher sees then leads to the same end, as `tests/races/test_simulated_schedules.py` simulates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -173,23 +173,40 @@ def steps(action: Action) -> tuple[Step, ...]:
     return _STEPS[type(action)]
 
 
-def decide(world: World) -> list[Action]:
-    """What to do for each job, in their order.
+class JobSchedule:
+    """Decides what to do for one job after the other, the first to start first.
 
     No job overtakes another: while one waits, none behind it gets a device that it could have.
     """
-    given: set[str] = set()
-    ahead: dict[str, QueuedJob] = {}
-    actions: list[Action] = []
-    for job in world.jobs:
-        action = _queued(job, world, given, ahead) if job.readable and job.status == "queued" else _other(job, world)
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._given: set[str] = set()
+        self._ahead: dict[str, QueuedJob] = {}
+
+    def decide(self, job: QueuedJob) -> Action:
+        """What to do for the next job."""
+        world = self._world
+        queued = job.readable and job.status == "queued"
+        action = _queued(job, world, self._given, self._ahead) if queued else _other(job, world)
         if isinstance(action, Start):
-            given.update(action.devices)
+            self._given.update(action.devices)
         elif _needs_devices(action, world):
             for key in job.devices:
-                ahead.setdefault(key, job)
-        actions.append(action)
-    return actions
+                self._ahead.setdefault(key, job)
+        return action
+
+    def has_left(self, devices: Iterable[str]) -> bool:
+        """Whether a job behind all those so far that has no device may get one of these."""
+        world = self._world
+        taken = (world.busy, world.claims, self._given, self._ahead)
+        return not world.paused and any(not any(key in keys for keys in taken) for key in devices)
+
+
+def decide(world: World) -> list[Action]:
+    """What to do for each job, in their order."""
+    schedule = JobSchedule(world)
+    return [schedule.decide(job) for job in world.jobs]
 
 
 def _needs_devices(action: Action, world: World) -> bool:
