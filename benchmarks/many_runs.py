@@ -11,13 +11,16 @@ from rbp_engine.run.files.summary import Scores, Summary, write_summary
 from rbp_engine.run.launch import launch
 
 
-def make_runs(runs: Path, count: int) -> list[RunDirectory]:
-    """Runs of three seeds of each of ten learning rates and many slopes; every fifth has a tag and a note."""
+def make_runs(runs: Path, count: int, first: int = 0) -> list[RunDirectory]:
+    """Runs of three seeds of each of ten learning rates and many slopes; every fifth has a tag and a note.
+
+    `first` is the number of the first, for a folder that has as many already.
+    """
     loaded = load_preset("digits")
     preset = resolved_toml(loaded.preset)
     with tempfile.TemporaryDirectory() as folder:
         described = read_json(launch.create(loaded, Path(folder)).run_json)  # with its packages and commit
-    return [_make_run(runs, number, preset, described) for number in range(count)]
+    return [_make_run(runs, number, preset, described) for number in range(first, first + count)]
 
 
 def event(seq: int, t: float, step: int, body: Body) -> str:

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 TRAINING = ("train/loss", "train/top1", "lr", "speed", "step_ms", "data_ms")
 VALIDATION = ("validation/loss", "validation/top1")
 SYSTEM = ("memory", "mem_reserved", "mem_peak", "rank_data_ms")
+# Rows that are kept as lists, which take ten times the memory, until they are appended to the array.
+COMING_AT_MOST = 4096
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,15 @@ class CurveBuilder:
 
 
 class _Table:
-    """Rows of attempt, step, epoch, seconds and values; snapshots are views of its columns, never overwritten."""
+    """Rows of attempt, step, epoch, seconds and values; snapshots are views of its columns, never overwritten.
+
+    `_known` says of each column whether it has a number: a snapshot need not look through millions of rows for one.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self._columns = np.empty((4 + len(names), 64))
+        self._known: NDArray[np.bool_] = np.zeros(4 + len(names), dtype=np.bool_)
         self._count = 0
         self._coming: list[list[Any]] = []
         self._curves: dict[str, Curve] | None = None
@@ -123,14 +129,16 @@ class _Table:
     def add(self, row: list[Any]) -> None:
         self._coming.append(row)
         self._curves = None
+        if len(self._coming) >= COMING_AT_MOST:
+            self._take()
 
     def curves(self) -> dict[str, Curve]:
         """The columns of values as curves."""
         if self._curves is None:
             self._take()
             _, step, epoch, seconds, *values = self._columns[:, : self._count]
-            found = zip(self.names, values, strict=True)
-            self._curves = {name: Curve(step, epoch, seconds, one) for name, one in found if not np.isnan(one).all()}
+            found = zip(self.names, values, self._known[4:], strict=True)
+            self._curves = {name: Curve(step, epoch, seconds, one) for name, one, known in found if known}
         return self._curves
 
     @property
@@ -146,6 +154,7 @@ class _Table:
         kept = ~done_again(attempt, step, epoch if self.names == VALIDATION else None, event, start)
         self._columns = self._columns[:, : self._count][:, kept]
         self._count = self._columns.shape[1]
+        self._known = np.any(~np.isnan(self._columns), axis=1)
         self._curves = None
 
     def _take(self) -> None:
@@ -160,4 +169,5 @@ class _Table:
             grown[:, : self._count] = self._columns[:, : self._count]
             self._columns = grown
         self._columns[:, self._count : end] = rows.T
+        self._known |= np.any(~np.isnan(rows), axis=0)
         self._count = end
