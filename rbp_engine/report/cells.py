@@ -1,6 +1,6 @@
 """One row of the table per experiment, with everything that a reader must know about it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,11 +83,12 @@ def distinguish(
     keys = differing(tables)
     if EXTENDED not in keys and any(EXTENDED in table for table in tables):
         keys.append(EXTENDED)  # also if all are: nobody may take them for runs of that length
-    places = [[table.get(key) for key in keys] for table in tables]
+    places = [repr([table.get(key) for key in keys]) for table in tables]
+    times = Counter(places)
     return [
         {key: table.get(key) for key in keys if key not in shown and not (key == EXTENDED and key not in table)}
         # Another version of rbp may have hashed the same settings differently.
-        | ({"": experiment[:8]} if places.count(place) > 1 else {})
+        | ({"": experiment[:8]} if times[place] > 1 else {})
         for table, place, experiment in zip(tables, places, experiments, strict=True)
     ]
 
