@@ -1,6 +1,6 @@
 """A preset merged with its parents, and where each value was written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class _File:
-    """A preset file as messages show it, and the line of each of its keys."""
+    """A preset file, with its name as messages show it."""
 
     name: str
-    lines: Mapping[KeyPath, int]
+    document: Document
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Layers:
                 return Origin(word=self._words[path[:length]])
         for length in range(len(path), 0, -1):
             source = self._source(path[:length])
-            line = None if source is None else source.lines.get(path[:length])
+            line = None if source is None else source.document.lines.get(path[:length])
             if source is not None and line is not None:
                 # A section is written in several places, so it says nothing about a field that is not written in it.
                 return None if length == 1 and len(path) == 2 else Origin(source.name, line)
@@ -91,7 +91,7 @@ class Layers:
 
     def put_over(self, document: Document, name: str, *, inherited: bool) -> None:
         """Put a document, called `name` in messages, over what there is."""
-        file = _File(name, document.lines)
+        file = _File(name, document)
         for key, value in document.values.items():
             if key in APART or (inherited and key in {"title", "description", "paper"}):
                 continue

@@ -1,6 +1,7 @@
 """Read TOML files, with the line of every key."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ from rbp_engine.untrusted_files import TOML_LIMIT, TooComplex, parse_toml, read_
 
 @dataclass(frozen=True)
 class Document:
-    """The contents of one TOML file and the line of each key."""
+    """The contents of one TOML file."""
 
     path: Path
     values: dict[str, Any]
-    lines: dict[KeyPath, int]
+    text: str
+
+    @cached_property
+    def lines(self) -> dict[KeyPath, int]:
+        """The line of each key. Found when somebody asks, for it takes as long as all the rest: problems have lines."""
+        return key_lines(self.text)
 
 
 def read_document(path: Path) -> Document | Problem:
@@ -47,7 +53,7 @@ def read_text(path: Path) -> str | Problem:
 def parse_document(text: str, path: Path) -> Document | Problem:
     """Parse TOML text from `path`; returns a problem with line and column for a syntax error."""
     try:
-        return Document(path, parse_toml(text), key_lines(text))
+        return Document(path, parse_toml(text), text)
     except tomli.TOMLDecodeError as error:
         return Problem("", f"is not TOML: {error.msg} (column {error.colno})", error.lineno)
     except TooComplex as error:
