@@ -46,7 +46,7 @@ def _make_run(runs: Path, number: int, preset: str, described: dict[str, object]
     if number % 5 == 0:
         change_tags(run, [f"group{number % 7}"])
         set_note(run, f"tried with slope {number // 30}, compare with the one before")
-    lr, alpha = number // 3 % 10 / 100, number // 30
+    lr, alpha = (1 + number // 3 % 10) / 100, 1 + number // 30
     settings = {
         "lr = 0.1": f"lr = {lr}",
         "seed = 1": f"seed = {number % 3 + 1}",

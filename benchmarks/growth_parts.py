@@ -1,0 +1,221 @@
+"""What growth.py measures within a process of its own: `python benchmarks/growth_parts.py PART [FOLDER]`.
+
+Each part prints one JSON object.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+from many_runs import event
+
+import rbp_engine
+from rbp_engine.preset import load_preset
+from rbp_engine.run import start
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Body, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
+from rbp_engine.run.files.summary import write_status
+from rbp_engine.run.launch import launch
+from rbp_engine.run.queue import dispatcher, start_queued
+from rbp_engine.run.queue.claims import take
+from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.entries import entries, has_entries
+from rbp_engine.run.queue.host_lock import locked
+from rbp_engine.run.queue.positions import queued_runs
+from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_engine.run.store.store import run_directories
+
+SLOTS = Pool(tuple(Device(f"cpu-{number}") for number in range(4)), 1)
+PER_EPOCH = 500
+MORE_EVENTS = 9
+PATIENCE_S = 300.0
+
+
+#: Looked for before and after the work, which tells strace what to count.
+MARK = "/rbp-growth-mark"
+
+
+def timed(work: Callable[[], object]) -> dict[str, float]:
+    """The CPU time of some work, which other programs on the machine change little; the files are in memory."""
+    os.path.exists(MARK)  # noqa: PTH110
+    began = time.process_time()
+    work()
+    took = time.process_time() - began
+    os.path.exists(MARK)  # noqa: PTH110
+    return {"seconds": took}
+
+
+def create(folder: Path) -> dict[str, float]:
+    """The folder of a new run; the preset and the list of packages are read before."""
+    preset = load_preset("digits")
+    made = [launch.create(preset, folder)]
+    took = timed(lambda: made.append(launch.create(preset, folder)))
+    for run in made:
+        start.shutil.rmtree(run.path)
+    return took
+
+
+def library(folder: Path) -> dict[str, float]:
+    return timed(rbp_engine.runs)
+
+
+def submit(folder: Path) -> dict[str, float]:
+    """Queue all runs of the folder, as `rbp train --seeds` does after it has made them."""
+    waiting = list(run_directories(folder))
+    return timed(lambda: start._enqueue(waiting, SLOTS, 1, Dispatch(gpus="none")))
+
+
+def pass_once(folder: Path, before: int = 0) -> dict[str, float]:
+    """A pass of the dispatcher, after some `before`, while the first job of the queue runs and has all the slots."""
+    first = entries()[0].run
+    write_status(first, "running")
+    with locked():
+        take(first, [device.key for device in SLOTS.devices])
+    one = dispatcher.Dispatcher()
+    for _ in range(before):
+        one.look()
+    return timed(one.look)
+
+
+def shown(folder: Path) -> dict[str, float]:
+    return timed(queued_runs)
+
+
+def start_one(folder: Path) -> dict[str, float]:
+    """What the starter of a queued run does before the worker: here the run is refused, since it has no device."""
+    run = entries()[-1].run
+    return timed(lambda: start_queued.start_queued(run))
+
+
+def drain(folder: Path) -> dict[str, float]:
+    """All passes until the queue is empty. Workers end at once, and there are no processes."""
+    starting: list[RunDirectory] = []
+
+    def helper(entry: Any, module: str, *words: str, held: Any = ()) -> Any:
+        if module != dispatcher.HOOKS:
+            starting.append(entry.run)
+        return SimpleNamespace(poll=lambda: 0)
+
+    def work(run: RunDirectory, **_: Any) -> None:
+        record_attempt(run, AttemptRecord(1 + read_run_json(run).attempt), Resources(), os.getpid())
+        write_status(run, "completed")
+
+    write_status(entries()[0].run, "completed")
+    dispatcher._helper = helper  # type: ignore[assignment]
+    start_queued.launch = SimpleNamespace(start=work)  # type: ignore[assignment]
+    one = dispatcher.Dispatcher()
+
+    def until_empty() -> None:
+        while has_entries():
+            one.look()
+            for run in starting:
+                start_queued.start_queued(run)
+            starting.clear()
+
+    return timed(until_empty)
+
+
+def write_events(run: RunDirectory, count: int) -> None:
+    """Events as training writes them: mostly metrics, with memory events in between."""
+    with run.events().open("w") as file:
+        file.write(event(0, 1.7e9, 0, RunStart(steps_per_epoch=PER_EPOCH, epochs=1 + count // PER_EPOCH)))
+        for step in range(1, count):
+            body: Body = Metrics(step // PER_EPOCH, 1 / step, 1 - 1 / step, 0.1, 4812.1, 26.61, 0.81)
+            if step % PER_EPOCH == 0:
+                body = Validation(step // PER_EPOCH, 1 / step, 1 - 1 / step, None, 10_000)
+            elif step % 4 == 0:
+                body = System(2**30, 2**31, 2**31, 2**30, gpu_util=0.97, power=250.0)
+            file.write(event(step, 1.7e9 + step, step, body))
+
+
+def follow(folder: Path) -> dict[str, float]:
+    """What the reader behind Monitor and `rbp watch` takes: to open a run, in memory, and for one more event."""
+    process, run = psutil.Process(), RunDirectory(folder)
+    reader = HistoryReader(run)
+    before = process.memory_info().rss
+    opened = timed(lambda: (reader.poll(), reader.history()))["seconds"]
+    memory = process.memory_info().rss - before
+    step = int(reader.history().curves["train/loss"].step[-1]) + 1
+    writer, more = EventWriter(run.events(), 1), []
+    read_before = process.io_counters().read_chars
+    for number in range(MORE_EVENTS):
+        writer.write(Metrics(0, 0.1, 0.9, 0.1, 1.0, 1.0, 1.0), step + number)
+        more.append(timed(lambda: (reader.poll(), reader.history()))["seconds"])
+    read = (process.io_counters().read_chars - read_before) / MORE_EVENTS
+    return {"open": opened, "memory": memory, "one more event": statistics.median(more), "read of it": read}
+
+
+def monitor(folder: Path) -> dict[str, float]:
+    """The same for the whole dashboard, drawing into memory as a terminal of 120×40 cells: CPU time of all threads."""
+    from rbp_tui.dashboard.app import Dashboard
+
+    run = RunDirectory(folder)
+    run.summary_json.touch()
+    count = sum(1 for _ in run.events().open("rb"))
+
+    async def visit() -> dict[str, float]:
+        app = Dashboard(folder.parent)
+
+        def newest() -> float:
+            sight = app.session.sight_of(run.id)
+            curve = sight.history.curves.get("train/loss") if sight else None
+            return -1.0 if curve is None else float(curve.step[-1])
+
+        async def until(step: float) -> None:
+            deadline = time.monotonic() + PATIENCE_S
+            while newest() < step:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the dashboard did not get there")
+                await asyncio.sleep(0.01)
+
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.pause(1.0)
+            began = time.process_time()
+            app.open_run(run.id)
+            await until(count - PER_EPOCH / 2)
+            await pilot.pause(0.5)
+            opened = time.process_time() - began
+            writer, more = EventWriter(run.events(), 1), []
+            for number in range(MORE_EVENTS):
+                await pilot.pause(0.5)
+                began = time.process_time()
+                writer.write(Metrics(0, 0.1, 0.9, 0.1, 1.0, 1.0, 1.0), count + number)
+                await until(count + number)
+                await pilot.pause(0.2)
+                more.append(time.process_time() - began)
+            writer.close()
+        return {"open on screen": opened, "one more event on screen": statistics.median(more)}
+
+    return asyncio.run(visit())
+
+
+PARTS: dict[str, Callable[[Path], dict[str, float]]] = {
+    "create": create,
+    "library": library,
+    "submit": submit,
+    "pass": pass_once,
+    "pass again": lambda folder: pass_once(folder, before=2),
+    "shown": shown,
+    "start": start_one,
+    "drain": drain,
+    "follow": follow,
+    "monitor": monitor,
+}
+
+if __name__ == "__main__":
+    part, *words = sys.argv[1:]
+    with contextlib.redirect_stdout(sys.stderr):  # the dispatcher's log
+        found = PARTS[part](Path(*words))
+    print(json.dumps(found))
