@@ -13,7 +13,8 @@ from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 T = TypeVar("T")
 Stamp: TypeAlias = tuple[int, ...]
 
-FILES_KEPT = 8192
+# More than any list of runs is long: one that does not fit would be read anew each time that somebody goes through it.
+FILES_KEPT = 65_536
 
 
 class FileMemo(Generic[T]):

@@ -14,7 +14,8 @@ from rbp_engine.untrusted_files import TOML_LIMIT, parse_toml, read_untrusted
 #: The fields of one section by dotted key. Runs whose sections have the same text share it.
 Section: TypeAlias = Mapping[str, Any]
 
-_RUNS_KEPT, _SECTIONS_KEPT = 8192, 4096
+# More runs than any list has: settings that do not fit are read anew each time that somebody goes through the list.
+_RUNS_KEPT, _SECTIONS_KEPT = 65_536, 4096
 _DATA = "data.name"
 #: Settings of a run that another program trains, which presets do not have.
 OF_OTHER_PROGRAMS = "settings."
