@@ -168,7 +168,7 @@ def _part(words: Sequence[str]) -> dict[str, float]:
 def _measured(
     axis: str, quantity: str, size: int, words: Sequence[str], grows: Path, rounds: int, *, once: bool = False
 ) -> Iterator[Point]:
-    """Seconds of a command, by the clock, or of CPU time as a part says, and its operations below the folder that `grows`.
+    """Seconds of a command, by the clock or as a part says, and its operations below the folder that `grows`.
 
     A command that can be done `once` only is counted and not timed, for counting makes it slower.
     """
