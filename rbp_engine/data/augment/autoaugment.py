@@ -1,7 +1,7 @@
 """AutoAugment of a whole batch at once, on the device: one sub-policy drawn for each image.
 
 The two steps of the sub-policies are done one after the other. For each of them the images are sorted by what is done
-to them, so that a group of operations is a slice of the batch and a few kernels, whatever was drawn. Nearest-neighbour
+to them, so that a kind of operations is a slice of the batch and a few kernels, whatever was drawn. Nearest-neighbour
 sampling and black filling are torchvision's.
 """
 
@@ -21,8 +21,8 @@ from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.shares import Share
 
 
-class Group(IntEnum):
-    """What is done together, in the order of the slices."""
+class Kind(IntEnum):
+    """What is done together with others of its kind, in the order of the slices."""
 
     AFFINE = 0
     EQUALIZE = auto()
@@ -35,10 +35,10 @@ class Group(IntEnum):
 
 
 OPERATIONS: Final = (
-    dict.fromkeys(tables.AFFINE, Group.AFFINE)
-    | dict.fromkeys(tables.POINTWISE, Group.POINTWISE)
-    | {"equalize": Group.EQUALIZE, "autocontrast": Group.AUTOCONTRAST}
-    | {"contrast": Group.CONTRAST, "color": Group.COLOR, "sharpness": Group.SHARPNESS}
+    dict.fromkeys(tables.AFFINE, Kind.AFFINE)
+    | dict.fromkeys(tables.POINTWISE, Kind.POINTWISE)
+    | {"equalize": Kind.EQUALIZE, "autocontrast": Kind.AUTOCONTRAST}
+    | {"contrast": Kind.CONTRAST, "color": Kind.COLOR, "sharpness": Kind.SHARPNESS}
 )
 # What red, green and blue add to the grey value.
 _GREY: Final = (0.2989, 0.587, 0.114)
@@ -48,9 +48,9 @@ _EDGES: Final = ((-1, -1, -1), (-1, 8, -1), (-1, -1, -1))
 
 @dataclass(frozen=True)
 class _Sorted:
-    """One step for the images of a batch, sorted by group.
+    """One step for the images of a batch, sorted by kind.
 
-    `ends` are the ends of the groups' slices. `rows` [B] is the row of an image in the table of its group,
+    `ends` are the ends of the kinds' slices. `rows` [B] is the row of an image in the table of its kind,
     `coefficients` [2, B, 3] what its channels are multiplied with: what is kept of them, and what they add to the grey
     value. `factors` [B] are those of `tables.blend`.
     """
@@ -60,11 +60,11 @@ class _Sorted:
     coefficients: Tensor
     factors: Tensor
 
-    def places(self, first: Group, last: Group | None = None) -> slice:
-        """Where the images of a group are, or of those from `first` to `last`."""
+    def places(self, first: Kind, last: Kind | None = None) -> slice:
+        """Where the images of a kind are, or of those from `first` to `last`."""
         return slice(self.ends[first - 1] if first else 0, self.ends[first if last is None else last])
 
-    def count(self, first: Group, last: Group | None = None) -> int:
+    def count(self, first: Kind, last: Kind | None = None) -> int:
         """How many they are."""
         places = self.places(first, last)
         return int(places.stop - places.start)
@@ -88,10 +88,10 @@ class AutoAugment:
         ]
         affine = [step for step in steps if step[0] in tables.AFFINE]
         pointwise = [step for step in steps if step[0] in tables.POINTWISE]
-        self.groups = torch.tensor([*(OPERATIONS[name] for name, _ in steps), Group.NOTHING])
-        self.rows = torch.zeros(len(self.groups), dtype=torch.int64)
-        for group, of_group in ((Group.AFFINE, affine), (Group.POINTWISE, pointwise)):
-            self.rows[self.groups == group] = torch.arange(len(of_group))
+        self.kinds = torch.tensor([*(OPERATIONS[name] for name, _ in steps), Kind.NOTHING])
+        self.rows = torch.zeros(len(self.kinds), dtype=torch.int64)
+        for kind, of_kind in ((Kind.AFFINE, affine), (Kind.POINTWISE, pointwise)):
+            self.rows[self.kinds == kind] = torch.arange(len(of_kind))
         # Without such a step, one row that is not used.
         self.sources = torch.stack(
             [tables.sources(*step, height, width) for step in affine or [("translate_x", 0.0)]]
@@ -111,7 +111,7 @@ class AutoAugment:
         """Apply its own sub-policy to each of the images; returns a new tensor.
 
         The images may be the `share` of a larger batch: then choices are drawn for the whole batch. The host must know
-        the groups: a generator on the CPU avoids waiting for the device.
+        the kinds: a generator on the CPU avoids waiting for the device.
         """
         share = share or Share.whole(len(images))
         return self.apply(images, draw_choices(share.total, generator, self.policy).of(share))
@@ -121,12 +121,12 @@ class AutoAugment:
         batch = len(images)
         # The first step of each image, and the second: [2, B].
         steps = 4 * choices.policy + torch.tensor([[0], [2]]) + (choices.sign.t() < 0)
-        steps = torch.where(choices.applied.t(), steps, len(self.groups) - 1)
-        groups = self.groups[steps]
-        orders = groups.argsort(stable=True)
+        steps = torch.where(choices.applied.t(), steps, len(self.kinds) - 1)
+        kinds = self.kinds[steps]
+        orders = kinds.argsort(stable=True)
         steps = steps.gather(1, orders)
         places = orders.argsort()
-        ends = [of_step.bincount(minlength=len(Group)).cumsum(0).tolist() for of_step in groups]
+        ends = [of_step.bincount(minlength=len(Kind)).cumsum(0).tolist() for of_step in kinds]
         # In two copies: from the order of the batch to that of the first step, to that of the second, and back.
         indices = torch.stack([orders[0], places[0, orders[1]], places[1], *self.rows[steps]])
         numbers = torch.cat([self.coefficients[:, steps].transpose(0, 1).flatten(), self.factors[steps].flatten()])
@@ -136,8 +136,8 @@ class AutoAugment:
         sorted_steps = [
             _Sorted(*step) for step in zip(ends, (first_rows, second_rows), coefficients, factors, strict=True)
         ]
-        sizes = [step.count(Group.EQUALIZE, Group.AUTOCONTRAST) * 3 * 257 for step in sorted_steps]
-        sizes += [step.count(Group.CONTRAST, Group.SHARPNESS) * images.shape[1:].numel() for step in sorted_steps]
+        sizes = [step.count(Kind.EQUALIZE, Kind.AUTOCONTRAST) * 3 * 257 for step in sorted_steps]
+        sizes += [step.count(Kind.CONTRAST, Kind.SHARPNESS) * images.shape[1:].numel() for step in sorted_steps]
         zeros = torch.zeros(sum(sizes), device=self.device).split(sizes)
         for index, step, counts, added in zip(indexed, sorted_steps, zeros[:2], zeros[2:], strict=True):
             images = images.index_select(0, index)
@@ -147,15 +147,15 @@ class AutoAugment:
     def _step(self, images: Tensor, step: _Sorted, counts: Tensor, added: Tensor) -> None:
         """Change the sorted images in place; `counts` and `added` are zero, with room for the tables and the blends."""
         self._affine(images, step)
-        changed = images[step.places(Group.EQUALIZE, Group.SHARPNESS)]
+        changed = images[step.places(Kind.EQUALIZE, Kind.SHARPNESS)]
         results = torch.empty(changed.shape, device=self.device)
-        by_table = step.count(Group.EQUALIZE, Group.POINTWISE)
+        by_table = step.count(Kind.EQUALIZE, Kind.POINTWISE)
         self._by_table(images, step, counts, results[:by_table])
         self._blend(images, step, added, results[by_table:])
         changed.copy_(results.clamp_(0, 255))
 
     def _affine(self, images: Tensor, step: _Sorted) -> None:
-        places = step.places(Group.AFFINE)
+        places = step.places(Kind.AFFINE)
         pixels = images[places].flatten(2)
         with_black = torch.cat([pixels, self.black.expand(*pixels.shape[:2], 1)], 2)
         sources = self.sources.index_select(0, step.rows[places]).unsqueeze(1).expand(-1, 3, -1)
@@ -166,8 +166,8 @@ class AutoAugment:
 
         As Pillow does, equalize spreads all pixels but those of the largest value that occurs over 255 levels.
         """
-        equalized = step.count(Group.EQUALIZE)
-        levels = images[step.places(Group.EQUALIZE, Group.POINTWISE)].flatten(2).long()
+        equalized = step.count(Kind.EQUALIZE)
+        levels = images[step.places(Kind.EQUALIZE, Kind.POINTWISE)].flatten(2).long()
         least, most = _extremes(levels[: len(counts)])
         spread = counts.new_empty(len(counts), 3, 1)
         # How many pixels have a smaller value, and how many of them there are to a level.
@@ -179,11 +179,11 @@ class AutoAugment:
         # How far a value is from the least, and what share of the levels is used.
         torch.sub(self.levels, least[equalized:], out=counts[equalized:, :, :256])
         torch.mul(most[equalized:] - least[equalized:], 1 / 255, out=spread[equalized:])
-        places = step.places(Group.EQUALIZE, Group.AUTOCONTRAST)
+        places = step.places(Kind.EQUALIZE, Kind.AUTOCONTRAST)
         quotients = torch.addcdiv(step.factors[places].view(-1, 1, 1), counts[..., :256], spread)
         table = counts.new_empty(len(levels), 3, 256)
         torch.where(spread == 0, self.levels, quotients, out=table[: len(counts)])
-        torch.index_select(self.values, 0, step.rows[step.places(Group.POINTWISE)], out=table[len(counts) :])
+        torch.index_select(self.values, 0, step.rows[step.places(Kind.POINTWISE)], out=table[len(counts) :])
         torch.gather(table, 2, levels, out=out.flatten(2))
 
     def _blend(self, images: Tensor, step: _Sorted, added: Tensor, out: Tensor) -> None:
@@ -191,8 +191,8 @@ class AutoAugment:
 
         With this order of rounding, results that should be whole grey levels equal torchvision's.
         """
-        places = step.places(Group.CONTRAST, Group.SHARPNESS)
-        contrasted, greyed = step.count(Group.CONTRAST), step.count(Group.CONTRAST, Group.COLOR)
+        places = step.places(Kind.CONTRAST, Kind.SHARPNESS)
+        contrasted, greyed = step.count(Kind.CONTRAST), step.count(Kind.CONTRAST, Kind.COLOR)
         products = out.new_empty(2, *out.shape)
         torch.mul(images[places], step.coefficients[:, places, :, None, None], out=products)
         kept, parts = products
