@@ -19,9 +19,8 @@ NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 NEURONS = (LIF, OwnNeuron)
 # The key of a parameter group with its factor of the learning rate; groups without it have the rate itself.
 FACTOR = "lr_factor"
-# What an optimizer does not take from a checkpoint: it depends on the device, and on whether steps are recorded. The
-# rate is set before every step.
-_AS_MADE = ("fused", "capturable", "lr")
+# What an optimizer does not take from a checkpoint: it depends on the device, and on whether steps are recorded.
+_AS_MADE = ("fused", "capturable")
 # The methods that torch wraps to opt out of torch.compile.
 _WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
 
@@ -123,6 +122,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     optimizer.load_state_dict(state)
     for group, as_made in zip(optimizer.param_groups, made, strict=True):
         group.update(as_made)
+        group["lr"] = float(group["lr"])  # a number on the device where steps were recorded
 
 
 def make_capturable(optimizer: torch.optim.Optimizer) -> None:

@@ -15,7 +15,7 @@ from rbp_engine.preset import load_preset
 from rbp_engine.spiking import LIF
 from rbp_engine.train.graph.choice import choose_graph
 from rbp_engine.train.graph.step_graph import COMPARED, Replay, StepGraph
-from rbp_engine.train.optimisation import create_optimizer, make_capturable, set_learning_rate
+from rbp_engine.train.optimisation import create_optimizer, load_optimizer, make_capturable, set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
@@ -292,3 +292,10 @@ def test_a_tensor_rate_has_the_value_that_is_set() -> None:
     set_learning_rate(taken.step.optimizer, 0.25)
     rates = [group["lr"] for group in taken.step.optimizer.param_groups]
     assert len(rates) == 2 and all(isinstance(rate, Tensor) and math.isclose(rate, 0.25) for rate in rates)
+
+
+def test_an_optimizer_whose_steps_were_recorded_goes_on_without_a_graph() -> None:
+    recorded, other = Taken(None, optimizer="adam", sizes=[B]), create_optimizer(network(), "adam", lr=0.5)
+    load_optimizer(other, recorded.step.optimizer.state_dict())
+    assert [(type(group["lr"]), group["capturable"]) for group in other.param_groups] == [(float, False)] * 2
+    assert all(math.isclose(group["lr"], 0.1, rel_tol=1e-6) for group in other.param_groups)
