@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from rbp_engine.bench.baselines import ann_baseline
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 
 METHODS = ("rate_m", "rate_s", "bptt", "bptt_s", "sltt", "ottt")
 # Operations that launch nothing, besides views.
@@ -73,7 +73,7 @@ def count(step: Callable[[], object]) -> tuple[int, int]:
 
 def leave_out_compiled_kernels() -> None:
     """Let compiled kernels run outside dispatch modes, where torch would run their functions uncompiled."""
-    compile_function = compiled._jit
+    compile_function = compiler.jit
 
     def jit(function: Callable[..., Any]) -> Callable[..., Any]:
         kernel = compile_function(function)
@@ -84,7 +84,7 @@ def leave_out_compiled_kernels() -> None:
 
         return run
 
-    compiled._jit = jit  # type: ignore[assignment]
+    compiler.jit = jit  # type: ignore[assignment]
 
 
 def step_of(network: str, method: str, timesteps: int, kernel: str, batch: int) -> Callable[[], object]:

@@ -48,15 +48,15 @@ TRAINING = (
     PrivateName("torch:Tensor._version", "methods/protocol.py", "counts how often a batch norm was called"),
 )
 COMPILING = (
-    PrivateName("torch._dynamo.config:recompile_limit", "spiking/kernels/compiled.py", "allows a kernel for each sum"),
+    PrivateName("torch._dynamo.config:recompile_limit", "spiking/kernels/compiler.py", "allows a kernel for each sum"),
     PrivateName(
         "torch.fx.experimental._config:use_duck_shape",
-        "spiking/kernels/compiled.py",
+        "spiking/kernels/compiler.py",
         "makes no new kernel where two sizes are equal by chance",
     ),
     PrivateName(
         "torch._inductor.codecache:_HEADER_DIR",
-        "spiking/kernels/compiled.py",
+        "spiking/kernels/compiler.py",
         "keeps precompiled headers out of the shared temporary folder",
     ),
 )

@@ -23,7 +23,7 @@ Shapes are written [T, B, C, H, W]: timesteps, batch, channels, height, width; [
 timestep, whatever its dimensions. Where a name alone leaves the shape open it has a suffix:
 
     _TBX    [T, B, …]        _BX     [B, …]        _C      [C], one number a channel
-    _TF     [T, F]           _F      [F], one timestep as a compiled loop sees it (`kernels/compiled.py`: `Layout`)
+    _TF     [T, F]           _F      [F], one timestep as a compiled loop sees it (`kernels/layout.py`: `Layout`)
     _t      of timestep t, [B, …]
 """
 

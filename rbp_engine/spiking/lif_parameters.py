@@ -18,7 +18,7 @@ class LIFParameters:
     `decay` is λ and `threshold` V_th: numbers, or tensors with their graph where they are learnt, [] for the layer or
     by channel. `v_reset` is the resting potential of the hard reset, and None for the soft reset. With `detach_reset`
     the gradient ignores the reset. `kernel` chooses the loops: "eager" those of `spiking/kernels/lif.py`, "compiled"
-    those of `spiking/kernels/compiled.py`.
+    those of `spiking/kernels/unrolled.py`.
     """
 
     decay: float | Tensor

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate
 from tests.fuzz.comparison import by_engine, differences
 from tests.fuzz.networks import FIRE, draw
@@ -92,9 +92,9 @@ def test_a_step_under_autocast_gives_what_a_plain_one_gives(seed):
 
 
 @pytest.fixture
-def compiler():
+def fresh_compiler():
     """Resets torch.compile before and after, so that networks do not influence each other."""
-    if reason := compiled.problem("cpu"):
+    if reason := compiler.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
     yield
@@ -104,7 +104,7 @@ def compiler():
 @pytest.mark.compiles
 @pytest.mark.skipif(not COMPILED, reason="make fuzz")
 @pytest.mark.parametrize("seed", range(COMPILED))
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("fresh_compiler")
 def test_a_step_under_torch_compile_gives_what_a_plain_one_gives(seed):
     problem, method = draw(seed, FEW), method_of(seed)
     backend = "inductor" if seed < INDUCTOR else "aot_eager"
@@ -116,7 +116,7 @@ def test_a_step_under_torch_compile_gives_what_a_plain_one_gives(seed):
 @pytest.mark.skipif(not COMPILED, reason="make fuzz")
 @pytest.mark.parametrize("method", ["bptt", "rate_m", "rate_s"])
 @pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("fresh_compiler")
 def test_the_compiled_kernel_of_every_surrogate_gives_what_the_eager_one_gives(surrogate, method):
     """In float32: the spikes are equal bit for bit, the slopes up to their last digits."""
     seeds = itertools.count(100 * list(SURROGATES).index(surrogate))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, StepOutput, create_method
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 from rbp_engine.train.graph.cuda_graphs import CudaGraphs
 from rbp_engine.train.graph.step_graph import StepGraph
 from rbp_engine.train.optimisation import create_optimizer, make_capturable, set_learning_rate
@@ -116,7 +116,7 @@ def test_replayed_steps_train_what_steps_without_a_graph_train(
     own_stream: torch.device, method: str, precision: str, kernel: str
 ) -> None:
     """With dropout, another rate in each step, and smaller batches between."""
-    if kernel == "compiled" and (problem := compiled.problem("cuda")):
+    if kernel == "compiled" and (problem := compiler.problem("cuda")):
         pytest.skip(f"torch.compile does not work here: {problem}")
     make = lambda: Network(kernel=kernel)  # noqa: E731
     replayed = Taken(own_stream, CudaGraphs(own_stream), make, method=method, precision=precision)

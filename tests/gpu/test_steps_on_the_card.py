@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import MODELS, create_model
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
@@ -65,7 +65,7 @@ def no_waiting(device: torch.device) -> Iterator[None]:
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_are_those_of_a_cpu(device: torch.device, method: str, kernel: str, events: bool) -> None:
     """In float64, where rounding puts no spike on the other side of the threshold."""
-    if kernel == "compiled" and (problem := compiled.problem(device.type)):
+    if kernel == "compiled" and (problem := compiler.problem(device.type)):
         pytest.skip(f"torch.compile does not work here: {problem}")
     images, labels = batch("convnet", events=events)
     expected, model = fresh("convnet").double(), fresh("convnet", kernel).double().to(device)
@@ -82,7 +82,7 @@ def test_in_every_precision_the_gradient_points_where_it_does_in_float64(
     device: torch.device, method: str, precision: str, kernel: str
 ) -> None:
     """Spikes differ where the membrane is near the threshold, so the gradients are only similar."""
-    if kernel == "compiled" and (problem := compiled.problem(device.type)):
+    if kernel == "compiled" and (problem := compiler.problem(device.type)):
         pytest.skip(f"torch.compile does not work here: {problem}")
     if precision == "fp16" and device.type == "cpu":
         pytest.skip("fp16 is for GPUs")

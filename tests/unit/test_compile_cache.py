@@ -16,7 +16,7 @@ from rbp_engine import compile_cache
 from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.health import compile_folders
 from rbp_engine.run.launch.environment import worker_defaults
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 
 NAMES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 HEADERS = ("_HEADER_DIR", "_HEADER_LOCK_DIR")
@@ -47,7 +47,7 @@ def foreign(tmp_path: Path) -> Path:
 def test_compiled_kernels_are_in_the_users_own_cache_unreadable_to_others(home: Path) -> None:
     def never_compiled_before() -> None: ...
 
-    compiled._jit(never_compiled_before)
+    compiler.jit(never_compiled_before)
     own = home / "cache" / "rbp" / "compiled"
     [inductor] = own.glob("inductor-*")
     assert (Path(cache_dir()), Path(triton_cache_dir(0))) == (inductor, own / "triton")
@@ -67,9 +67,9 @@ def test_the_default_that_torch_has_set_is_no_choice_of_the_user(home: Path) -> 
     code = """
         import os, torch, torch._inductor.codecache
         from torch._inductor.runtime.cache_dir_utils import cache_dir
-        from rbp_engine.spiking.kernels import compiled
+        from rbp_engine.spiking.kernels import compiler
         if {compiled_before}: cache_dir()
-        compiled._jit(torch.neg)
+        compiler.jit(torch.neg)
         print(cache_dir())
     """
     for compiled_before in (False, True):
@@ -109,7 +109,7 @@ def test_a_folder_of_another_user_is_refused_with_its_name_and_owner(
     monkeypatch.setenv(name, str(foreign))
     owner = "root" if foreign == Path("/usr") else "user 54321"
     with pytest.raises(CompileCacheError, match=rf"{foreign}, which belongs to {owner}: remove it; or set {name} to"):
-        compiled._jit(never_compiled_before)
+        compiler.jit(never_compiled_before)
     finding = compile_folders()
     assert finding.status == "problem" and f"{foreign}, which belongs to {owner}" in finding.text
 

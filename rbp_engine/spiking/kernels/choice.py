@@ -1,6 +1,6 @@
 """Which kernel neurons run with, by what was asked for: one rule for runs and for scripts."""
 
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 from rbp_engine.spiking.lif_parameters import Kernel, KernelChoice
 
 
@@ -17,6 +17,6 @@ def choose(asked: KernelChoice, device: str, *, long: bool = True) -> tuple[Kern
     """The kernel, and why it is "eager" where it should be "compiled"; "" if it is as it should be."""
     if not wants_compiled(asked, device, long=long):
         return "eager", ""
-    if problem := compiled.problem(device):
+    if problem := compiler.problem(device):
         return "eager", f"neurons run uncompiled, for torch.compile does not work here: {problem}"
     return "compiled", ""

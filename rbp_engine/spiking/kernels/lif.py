@@ -5,7 +5,7 @@
     v_t = u_t − V_th·s_t             soft reset
     v_t = (1 − s_t)·u_t + s_t·v_reset    hard reset
 
-The kernel "eager" runs the loops of this file, "compiled" those of `spiking/kernels/compiled.py`. On a CPU both give
+The kernel "eager" runs the loops of this file, "compiled" those of `spiking/kernels/unrolled.py`. On a CPU both give
 the same bits, with one exception: where a layer's size does not fill the processor's vectors, an exponential in a slope
 may differ in its last place, as it does within torch's own loops.
 

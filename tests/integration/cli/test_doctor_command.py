@@ -14,7 +14,7 @@ from rbp_engine.health import devices, judge_torch, kills_at_logout, nvidia_driv
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.claims import claims_directory
 from rbp_engine.run.queue.entries import new_entry, write_entry
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -249,5 +249,5 @@ def test_an_unknown_preset_to_warm_is_an_error_before_the_checks(rbp: Rbp) -> No
 def test_warming_a_preset_says_that_its_kernels_are_in_the_cache_or_why_not(rbp: Rbp, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('extends = "digits"\n[train]\nkernel = "compiled"\n')
     found = by_name(rbp("--warm", "mine.toml", "--json"))["kernels"]
-    expected = "torch.compile does not work here" if compiled.problem("cpu") else "those of mine are in the cache"
+    expected = "torch.compile does not work here" if compiler.problem("cpu") else "those of mine are in the cache"
     assert expected in found["text"]

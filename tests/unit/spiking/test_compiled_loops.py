@@ -15,7 +15,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.kernels import compiled, lif
+from rbp_engine.spiking.kernels import compiler, lif
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.steps import Dense, Static
 
@@ -35,7 +35,7 @@ NEURONS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def a_compiler():
-    if reason := compiled.problem("cpu"):
+    if reason := compiler.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {reason}")
 
 
@@ -206,14 +206,14 @@ def test_gradients_of_a_network_are_equal_bit_for_bit(name):
 
 
 def test_beyond_the_limit_of_kernels_a_loop_continues_uncompiled(monkeypatch):
-    monkeypatch.setattr(compiled, "KERNELS", 1)
+    monkeypatch.setattr(compiler, "KERNELS", 1)
 
     def doubled(values, times):
         for _ in range(times):
             values = 2.0 * values
         return values
 
-    run = compiled._jit(doubled)
+    run = compiler.jit(doubled)
     with torch._dynamo.config.patch(recompile_limit=1):
         assert [run(torch.ones(8), times)[0] for times in (1, 2, 3, 1)] == [2.0, 4.0, 8.0, 2.0]
 

@@ -13,7 +13,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
-from rbp_engine.spiking.kernels import compiled, lif
+from rbp_engine.spiking.kernels import compiler, lif
 from rbp_engine.spiking.kernels.neuron_input import Current
 
 RESETS = {
@@ -272,7 +272,7 @@ COMPILED = METHODS if "RBP_EVERY_CASE" in os.environ else ["rate_m"]
 @pytest.mark.xdist_group("compiler")
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_network_that_learns_its_decay_is_trained_to_the_same_bits_by_both_kernels(name):
-    if reason := compiled.problem("cpu"):
+    if reason := compiler.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {reason}")
     eager, by_compiler = (trained(name, kernel) for kernel in ("eager", "compiled"))
     assert eager["2.decay_logit"] != LIF(0.6, learn=("decay",)).decay_logit
@@ -285,7 +285,7 @@ def test_a_network_that_learns_its_decay_is_trained_to_the_same_bits_by_both_ker
 @pytest.mark.parametrize("by", ["layer", "channel"])
 @pytest.mark.parametrize("rule", ["soft-detached", "soft", "hard-detached", "hard-to-minus-0.3"])
 def test_compiled_loops_give_the_same_bits(rule, by):
-    if reason := compiled.problem("cpu"):
+    if reason := compiler.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {reason}")
     generator = torch.Generator().manual_seed(3)
     current, grad = torch.randn(2, 3, 2, 16, 4, 4, generator=generator)

@@ -12,7 +12,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiler
 from rbp_engine.train.kernel import choose_kernel
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def test_neurons_of_ones_own_run_uncompiled_with_a_warning_where_others_are_comp
 )
 def test_long_runs_and_those_that_ask_for_it_are_compiled_if_possible(override: str, steps: int) -> None:
     kernel, warnings = chosen(override, steps=steps)
-    if compiled.problem("cpu"):
+    if compiler.problem("cpu"):
         assert kernel == "eager" and len(warnings) == 1
     else:
         assert (kernel, warnings) == ("compiled", [])

@@ -1,0 +1,61 @@
+"""How functions are handed to torch.compile, and where it keeps what it compiles."""
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rbp_engine import compile_cache, private_apis
+
+KERNELS = 200
+
+
+@functools.cache
+def problem(device: str) -> str:
+    """Why torch.compile does not work on that type of device, "" if it does. The first call takes some seconds."""
+    try:
+        jit(torch.neg)(torch.ones(8, device=device))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
+@functools.cache
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled at its first call, and anew for arguments of another kind. Raises CompileCacheError."""
+    _use_own_cache()
+    private_apis.require(private_apis.COMPILING)
+    # It warns on stderr that there is no Triton, which a CPU does not need.
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    # dynamic: one kernel serves all sizes of layers and batches. Beyond the limit torch warns once and goes on
+    # uncompiled; with fullgraph=True it would raise.
+    kernel = torch.compile(function, dynamic=True)
+    dynamo, shapes = torch._dynamo.config, torch.fx.experimental._config
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        # Each thread has its own settings, and autograd's thread has torch's defaults.
+        if dynamo.recompile_limit < KERNELS:  # a network has one for each kind of sum
+            dynamo.recompile_limit = KERNELS
+        before, shapes.use_duck_shape = shapes.use_duck_shape, False  # sizes may be equal by chance
+        try:
+            # The methods run everything else uncompiled.
+            with torch.compiler.set_stance("default"):
+                return kernel(*args, **kwargs)
+        finally:
+            shapes.use_duck_shape = before
+
+    return run
+
+
+def _use_own_cache() -> None:
+    """Keep what torch compiles in a folder that nobody else can write to. Raises CompileCacheError."""
+    compile_cache.prepare()  # before the import, which would set torch's own default
+    from torch._inductor import codecache
+
+    # torch puts headers into the shared folder for temporary files, whatever is set.
+    headers = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "precompiled_headers"
+    codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
