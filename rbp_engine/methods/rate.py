@@ -1,18 +1,15 @@
 """Rate-based backpropagation: T timesteps forward without a graph, one backward pass over firing rates."""
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.utils.hooks import RemovableHandle
 
+from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
@@ -83,12 +80,12 @@ class RateS(RateMethod):
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         check_spectral_norm(model)
-        with parametrize.cached(), _BatchCounts(model) as counts:
+        with parametrize.cached(), BatchCounts(model) as counts:
             compute_parametrised_weights(model)
             return self._two_phases(model, counts, shown, objective, weight)
 
     def _two_phases(
-        self, model: nn.Module, counts: "_BatchCounts", shown: Input, objective: Objective, weight: float | Tensor
+        self, model: nn.Module, counts: BatchCounts, shown: Input, objective: Objective, weight: float | Tensor
     ) -> StepOutput:
         state = StepState(self.timesteps)
         total: Tensor | None = None
@@ -127,47 +124,6 @@ def compute_parametrised_weights(model: nn.Module) -> None:
         if "parametrizations" in module._modules:
             for name in module.parametrizations:  # type: ignore[union-attr]
                 getattr(module, name)
-
-
-class _BatchCounts:
-    """Batch norm modules count the batches of a step at its end, together, and not one launch for each timestep.
-
-    One whose momentum follows from that number counts by itself.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._counters = {
-            module: module.num_batches_tracked
-            for module in model.modules()
-            if isinstance(module, _BatchNorm)
-            and not isinstance(module, LazyModuleMixin)  # its first pass makes the counter
-            and module.training
-            and module.momentum is not None
-            and module.num_batches_tracked is not None
-        }
-        self._seen: Counter[nn.Module] = Counter()
-        self._hooks: list[RemovableHandle] = []
-
-    def __enter__(self) -> Self:
-        for norm in self._counters:
-            norm.num_batches_tracked = None
-            self._hooks.append(norm.register_forward_pre_hook(lambda module, _: self._seen.update([module])))
-        return self
-
-    def stop(self) -> None:
-        """What comes from now on is no batch."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        by_count: defaultdict[int, list[Tensor]] = defaultdict(list)
-        for norm, counter in self._counters.items():
-            norm.num_batches_tracked = counter
-            by_count[self._seen[norm]].append(counter)
-        for count, counters in by_count.items():
-            torch._foreach_add_(counters, count)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """The parameters of a neuron layer, as carriers and the loops over time take them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from rbp_engine.spiking.surrogate import Surrogate
@@ -47,6 +49,27 @@ class LIFParameters:
         if not any(value.ndim for value in self.learnt):
             return self
         return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
+
+
+class Neuron(NamedTuple):
+    """`LIFParameters` as compiled loops take them: a number may be given as [C], and the surrogate is its slope.
+
+    `learns` says whether λ and V_th are learnt. `dtype` is the type of membranes and currents. It is a tuple because
+    torch.compile then guards only the values that a loop uses.
+    """
+
+    decay: Tensor | float
+    threshold: Tensor | float
+    v_reset: float | None
+    detach_reset: bool
+    learns: tuple[bool, bool]
+    surrogate: Callable[..., Tensor]
+    arguments: dict[str, float]
+    dtype: torch.dtype
+
+    def slope(self, distance: Tensor) -> Tensor:
+        """σ'(distance), `distance` = membrane − threshold."""
+        return self.surrogate(torch.ones_like(distance), distance, **self.arguments)
 
 
 def _over(value: float | Tensor, ndim: int) -> float | Tensor:

@@ -149,7 +149,7 @@ def mean_that_is_stale(patch):
 
 
 def rate_pass_that_counts_as_a_batch(patch):
-    patch.setattr(rate_methods._BatchCounts, "stop", lambda self: None)
+    patch.setattr(rate_methods.BatchCounts, "stop", lambda self: None)
 
 
 def largest_of_the_first_step(patch):

@@ -4,7 +4,7 @@ A timestep is [F], flattened by `Layout`; numbers that differ between channels, 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from rbp_engine.spiking.autograd.batch_norm import Normalisation
 from rbp_engine.spiking.kernels.neuron_input import Current, membrane_dtype
 from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps
-from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.lif_parameters import LIFParameters, Neuron
 from rbp_engine.spiking.surrogate import slope_function
 
 
@@ -42,27 +42,6 @@ class FlatCurrent(NamedTuple):
     terms: Sequence[FlatTerm]
     dtype: torch.dtype
     timesteps: int
-
-
-class Neuron(NamedTuple):
-    """`LIFParameters` as the loops here take them: a number may be given as [C], and the surrogate is its slope.
-
-    `learns` says whether λ and V_th are learnt. `dtype` is the type of membranes and currents. It is a tuple because
-    torch.compile then guards only the values that a loop uses.
-    """
-
-    decay: Tensor | float
-    threshold: Tensor | float
-    v_reset: float | None
-    detach_reset: bool
-    learns: tuple[bool, bool]
-    surrogate: Callable[..., Tensor]
-    arguments: dict[str, float]
-    dtype: torch.dtype
-
-    def slope(self, distance: Tensor) -> Tensor:
-        """σ'(distance), `distance` = membrane − threshold."""
-        return self.surrogate(torch.ones_like(distance), distance, **self.arguments)
 
 
 class Layout:

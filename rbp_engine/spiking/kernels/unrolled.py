@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.kernels.layout import FlatCurrent, Neuron
+from rbp_engine.spiking.kernels.layout import FlatCurrent
 from rbp_engine.spiking.kernels.neuron_input import count_dtype
 from rbp_engine.spiking.kernels.traces import Fired, advanced
+from rbp_engine.spiking.lif_parameters import Neuron
 
 
 class Affine(NamedTuple):

@@ -1,0 +1,51 @@
+"""How many batches the batch norms of a network have seen."""
+
+from collections import Counter, defaultdict
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils.hooks import RemovableHandle
+
+
+class BatchCounts:
+    """Batch norm modules count the batches of a step at its end, together, and not one launch for each timestep.
+
+    One whose momentum follows from that number counts by itself.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._counters = {
+            module: module.num_batches_tracked
+            for module in model.modules()
+            if isinstance(module, _BatchNorm)
+            and not isinstance(module, LazyModuleMixin)  # its first pass makes the counter
+            and module.training
+            and module.momentum is not None
+            and module.num_batches_tracked is not None
+        }
+        self._seen: Counter[nn.Module] = Counter()
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        for norm in self._counters:
+            norm.num_batches_tracked = None
+            self._hooks.append(norm.register_forward_pre_hook(lambda module, _: self._seen.update([module])))
+        return self
+
+    def stop(self) -> None:
+        """What comes from now on is no batch."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        by_count: defaultdict[int, list[Tensor]] = defaultdict(list)
+        for norm, counter in self._counters.items():
+            norm.num_batches_tracked = counter
+            by_count[self._seen[norm]].append(counter)
+        for count, counters in by_count.items():
+            torch._foreach_add_(counters, count)
