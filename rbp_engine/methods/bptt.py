@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import full
@@ -36,11 +37,12 @@ class BPTTSingleStep(BaseMethod):
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
         by_step = []
-        for images_t in shown.by_step():
-            state.next_pass()
-            output = model(StepTensor(images_t, state, through_time=True))
-            step, of_heads = with_objective(output, StepTensor, objective)
-            by_step.append(step.values())
+        with BatchCounts(model):
+            for images_t in shown.by_step():
+                state.next_pass()
+                output = model(StepTensor(images_t, state, through_time=True))
+                step, of_heads = with_objective(output, StepTensor, objective)
+                by_step.append(step.values())
         state.check_complete()
         logits = full(torch.stack(by_step))
         return backward(model, of_heads, logits if of_heads.at_every_step else logits.mean(0), weight)

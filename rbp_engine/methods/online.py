@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import full
@@ -37,14 +38,15 @@ class SLTT(BaseMethod):
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
         by_step = []
-        for step, images_t in enumerate(shown.by_step(), start=1):
-            state.next_pass()
-            with gradients_stay_local(model) if step < self.timesteps else nullcontext():
-                output = model(self.carrier(images_t, state, through_time=False))
-                heads, of_heads = with_objective(output, self.carrier, objective)
-                out = heads.values()
-                (of_heads.minimised(of_heads(out), out) * weight / self.timesteps).backward()
-            by_step.append(full(out.detach()))
+        with BatchCounts(model):
+            for step, images_t in enumerate(shown.by_step(), start=1):
+                state.next_pass()
+                with gradients_stay_local(model) if step < self.timesteps else nullcontext():
+                    output = model(self.carrier(images_t, state, through_time=False))
+                    heads, of_heads = with_objective(output, self.carrier, objective)
+                    out = heads.values()
+                    (of_heads.minimised(of_heads(out), out) * weight / self.timesteps).backward()
+                by_step.append(full(out.detach()))
         state.check_complete()
         outputs = torch.stack(by_step)
         logits = outputs.mean(0)

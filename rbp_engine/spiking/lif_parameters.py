@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.surrogate import Surrogate
+from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
 Kernel = Literal["eager", "compiled"]
 KernelChoice = Literal["eager", "compiled", "auto"]
@@ -44,6 +44,12 @@ class LIFParameters:
     def requires_grad(self) -> bool:
         return any(value.requires_grad for value in self.learnt)
 
+    def neuron(self, dtype: torch.dtype) -> "Neuron":
+        """The parameters without a graph, for membranes of that type."""
+        decay, threshold = (x.detach() if isinstance(x, Tensor) else x for x in (self.decay, self.threshold))
+        slope = slope_function(self.surrogate)
+        return Neuron(decay, threshold, self.v_reset, self.detach_reset, self.learns, *slope, dtype)
+
     def over(self, ndim: int) -> "LIFParameters":
         """The same for inputs [B, C, …] of so many dimensions: what is learnt by channel, [C], becomes [C, 1, …]."""
         if not any(value.ndim for value in self.learnt):
@@ -51,11 +57,16 @@ class LIFParameters:
         return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
 
 
-class Neuron(NamedTuple):
-    """`LIFParameters` as compiled loops take them: a number may be given as [C], and the surrogate is its slope.
+def _over(value: float | Tensor, ndim: int) -> float | Tensor:
+    return value.view(-1, *[1] * (ndim - 2)) if isinstance(value, Tensor) and value.ndim else value
 
-    `learns` says whether λ and V_th are learnt. `dtype` is the type of membranes and currents. It is a tuple because
-    torch.compile then guards only the values that a loop uses.
+
+class Neuron(NamedTuple):
+    """`LIFParameters` as functions without a graph take them: λ and V_th have none, and the surrogate is its slope.
+
+    Where tensors are flat, a number may be given as [C] (`kernels/layout.py`). `learns` says whether λ and V_th are
+    learnt. `dtype` is the type of membranes and currents. It is a tuple because torch.compile then guards only the
+    values that a loop uses.
     """
 
     decay: Tensor | float
@@ -69,8 +80,8 @@ class Neuron(NamedTuple):
 
     def slope(self, distance: Tensor) -> Tensor:
         """σ'(distance), `distance` = membrane − threshold."""
-        return self.surrogate(torch.ones_like(distance), distance, **self.arguments)
+        return self.times_slope(torch.ones_like(distance), distance)
 
-
-def _over(value: float | Tensor, ndim: int) -> float | Tensor:
-    return value.view(-1, *[1] * (ndim - 2)) if isinstance(value, Tensor) and value.ndim else value
+    def times_slope(self, grad: Tensor, distance: Tensor) -> Tensor:
+        """grad ⊙ σ'(distance)."""
+        return self.surrogate(grad, distance, **self.arguments)

@@ -16,7 +16,7 @@ from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, SumOverSteps
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
-from rbp_engine.spiking.kernels import lif, traces
+from rbp_engine.spiking.kernels import lif, timestep, traces
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
@@ -74,8 +74,8 @@ def charge_towards_zero(patch):
 
 
 def reset_that_is_always_detached_by_step(patch):
-    sound = lif.step
-    patch.setattr(lif, "step", lambda *args: sound(*args[:2], replace(args[2], detach_reset=True)))
+    sound = timestep.gradient
+    patch.setattr(timestep, "gradient", lambda *args: sound(*args[:4], args[4]._replace(detach_reset=True), args[5]))
 
 
 def reset_that_is_always_detached_through_time(patch):
@@ -186,13 +186,20 @@ def sum_that_forgets_its_second_term(patch):
 
 
 def trace_with_another_decay(patch):
-    def fire(self, neuron):
-        spikes, membrane = self.charge_and_fire(neuron)
-        fired = spikes.detach()
-        membrane.trace = fired if membrane.trace is None else neuron.decay**2 * membrane.trace + fired
-        return TraceTensor(spikes, self.state, trace=membrane.trace)
+    def fire(current, before, trace, neuron):
+        return sound(current, before, None if trace is None else neuron.decay * trace, neuron)
 
-    patch.setattr(TraceTensor, "fire", fire)
+    sound = timestep.fire
+    patch.setattr(timestep, "fire", fire)
+
+
+def timestep_without_its_leak(patch):
+    def gradient(grad_spikes, grad_later, charged, before, neuron, through_time):
+        later = None if grad_later is None else grad_later / neuron.decay
+        return sound(grad_spikes, later, charged, before, neuron, through_time)
+
+    sound = timestep.gradient
+    patch.setattr(timestep, "gradient", gradient)
 
 
 def weights_that_see_spikes(patch):
@@ -239,6 +246,7 @@ PLANTED = [
     (deviation_of_the_mean, "rate_m"),
     (sum_that_forgets_its_second_term, "rate_s"),
     (trace_with_another_decay, "ottt"),
+    (timestep_without_its_leak, "bptt_s"),
     (weights_that_see_spikes, "ottt"),
     (threshold_that_forgets_the_reset, "rate_m"),
     (traces_of_the_last_step, "rate_s"),

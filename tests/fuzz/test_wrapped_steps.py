@@ -114,7 +114,7 @@ def test_a_step_under_torch_compile_gives_what_a_plain_one_gives(seed):
 
 @pytest.mark.compiles
 @pytest.mark.skipif(not COMPILED, reason="make fuzz")
-@pytest.mark.parametrize("method", ["bptt", "rate_m", "rate_s"])
+@pytest.mark.parametrize("method", ["bptt", "rate_m", "rate_s", "bptt_s"])
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.usefixtures("fresh_compiler")
 def test_the_compiled_kernel_of_every_surrogate_gives_what_the_eager_one_gives(surrogate, method):

@@ -8,6 +8,7 @@ Membranes and dropout masks are kept in the `StepState` of a training step; noth
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,13 +17,13 @@ import torch
 from torch import Tensor
 
 from rbp_engine.errors import NeuronError
+from rbp_engine.spiking.autograd import single_step_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, is_plain_sum, replace_carriers
 from rbp_engine.spiking.carriers.step_state import StepState
-from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.own_neuron import OwnNeuron
@@ -32,13 +33,16 @@ from rbp_engine.spiking.tensor_like import TensorLike
 
 @dataclass
 class Membrane:
-    """What a neuron layer carries to the next timestep.
+    """What a neuron layer carries to the next timestep; None at the first."""
 
-    `v` [B, …] is the membrane, of a neuron of one's own its whole state: one tensor, or a tuple of several. `trace`
-    [B, …] is OTTT's, a_t = λ·a_{t−1} + s_t.
-    """
+    charged: single_step_neuron.Charged | None = None
 
-    v: Any
+
+@dataclass
+class OwnMembrane:
+    """The same of neurons of one's own: their whole state, one tensor or a tuple of several, and OTTT's trace."""
+
+    state: Any
     trace: Tensor | None = None
 
 
@@ -46,51 +50,60 @@ class StepTensor(TensorLike):
     """Values [B, …] of one timestep.
 
     With `through_time` the membrane keeps its graph from step to step (BPTT); without it the gradient is spatial
-    only (SLTT).
+    only (SLTT). A sum of two is left to the next neuron; every other operation carries it out first.
     """
 
     def __init__(self, values: Tensor, state: StepState, through_time: bool) -> None:
-        self._values = values
+        self._terms: tuple[Tensor, ...] = (values,)
         self.state = state
         self.through_time = through_time
         self.timesteps = state.timesteps
 
     @property
     def batch(self) -> Tensor:
-        return self._values
+        return self._terms[0]
 
     def values(self) -> Tensor:
         """[B, …]."""
-        return self._values
+        if len(self._terms) > 1:
+            with torch.enable_grad():  # as when the sum was formed
+                self._terms = (operator.add(*self._terms),)
+        return self._terms[0]
+
+    def resolve(self) -> Tensor:
+        return self.values()
 
     def like(self, values: Tensor) -> Self:
         """Other values of the same timestep."""
         return type(self)(values, self.state, self.through_time)
 
     def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
-        return [(self.state.step, self._values[:samples])]
+        first, *others = (term[:samples] for term in self._terms)
+        return [(self.state.step, sum(others, start=first))]
 
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return [(self.state.step, self._values)]
+        return [(self.state.step, self.values())]
 
     def fire(self, parameters: LIFParameters) -> Self:
         spikes, _ = self.charge_and_fire(parameters)
         return self.like(spikes)
 
-    def charge_and_fire(self, parameters: LIFParameters) -> tuple[Tensor, Membrane]:
-        membrane = self.state.record(Membrane, lambda: Membrane(lif.at_rest(self._values, parameters.v_reset)))
-        before = membrane.v if self.through_time else membrane.v.detach()
-        spikes, membrane.v = lif.step(before, self._values, parameters)
-        return spikes, membrane
+    def charge_and_fire(self, parameters: LIFParameters, traced: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Spikes [B, …], and their trace if `traced`."""
+        membrane = self.state.record(Membrane, Membrane)
+        spikes, membrane.charged = single_step_neuron.fire(
+            self._terms, membrane.charged, parameters, through_time=self.through_time, traced=traced
+        )
+        return spikes, membrane.charged.trace
 
     def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
         return self.like(self.fire_own_once(neuron)[0])
 
-    def fire_own_once(self, neuron: OwnNeuron[Any]) -> tuple[Tensor, Membrane]:
-        current = self._values
-        membrane = self.state.record(Membrane, lambda: Membrane(neuron.start(current)))
-        before = membrane.v if self.through_time else map_state(Tensor.detach, membrane.v)
-        spikes, _, membrane.v = neuron.timestep(before, current.to(membrane_dtype(current.dtype)))
+    def fire_own_once(self, neuron: OwnNeuron[Any]) -> tuple[Tensor, OwnMembrane]:
+        current = self.values()
+        membrane = self.state.record(OwnMembrane, lambda: OwnMembrane(neuron.start(current)))
+        before = membrane.state if self.through_time else map_state(Tensor.detach, membrane.state)
+        spikes, _, membrane.state = neuron.timestep(before, current.to(membrane_dtype(current.dtype)))
         return spikes.to(current.dtype), membrane
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
@@ -109,7 +122,12 @@ class StepTensor(TensorLike):
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        return cls.per_step(function, args, kwargs)
+        if not torch.is_grad_enabled() or not is_plain_sum(function, args, kwargs):
+            return cls.per_step(function, args, kwargs)
+        left, right = args
+        out: Self = left.like(left.values())
+        out._terms = (left.values(), right.values())
+        return out
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
@@ -126,11 +144,8 @@ class TraceTensor(StepTensor):
         self.trace = trace
 
     def fire(self, parameters: LIFParameters) -> Self:
-        spikes, membrane = self.charge_and_fire(parameters)
-        decay = parameters.decay
-        if isinstance(decay, Tensor):
-            decay = decay.detach().to(spikes.dtype)  # by channel it would turn a trace of low precision into float32
-        return self._traced(spikes, membrane, decay)
+        spikes, trace = self.charge_and_fire(parameters, traced=True)
+        return type(self)(spikes, self.state, trace=trace)
 
     def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
         if neuron.trace_decay is None:
@@ -139,11 +154,9 @@ class TraceTensor(StepTensor):
                 "OTTT trains the weights behind a neuron: set it to the share of its membrane that a timestep keeps, "
                 "or use another method (rate_m, rate_s, bptt, bptt_s, sltt)"
             )
-        return self._traced(*self.fire_own_once(neuron), neuron.trace_decay)
-
-    def _traced(self, spikes: Tensor, membrane: Membrane, decay: float | Tensor) -> Self:
+        spikes, membrane = self.fire_own_once(neuron)
         fired = spikes.detach()
-        membrane.trace = fired if membrane.trace is None else decay * membrane.trace + fired
+        membrane.trace = fired if membrane.trace is None else neuron.trace_decay * membrane.trace + fired
         return type(self)(spikes, self.state, trace=membrane.trace)
 
     @classmethod
@@ -153,6 +166,12 @@ class TraceTensor(StepTensor):
             with torch.no_grad():
                 out.trace = function(*replace_carriers(args, lambda x: x.trace), **kwargs)
         return out
+
+    @classmethod
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+        """A sum that has a trace is carried out at once, with the trace's."""
+        traced = all(carrier.trace is not None for carrier in all_carriers(args))
+        return cls.per_step(function, args, kwargs) if traced else super().elementwise(function, args, **kwargs)
 
     @classmethod
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from rbp_engine.spiking.kernels import compiler, unrolled
+from rbp_engine.spiking.kernels import compiler, timestep, unrolled
 from rbp_engine.spiking.kernels.layout import Layout, number_as_tensor
 from rbp_engine.spiking.kernels.neuron_input import Current
-from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.lif_parameters import LIFParameters, Neuron
 
 
 def spikes_only(current: Current, parameters: LIFParameters) -> Tensor:
@@ -61,3 +61,48 @@ def gradient_through_time(current: Current, grad: Tensor, parameters: LIFParamet
     neuron = layout.neuron(parameters)._replace(decay=decay, threshold=threshold)
     at_current, learnt = compiler.jit(unrolled.gradient_through_time)(layout.inputs(current), neuron, layout.flat(grad))
     return layout.back(at_current), list(map(layout.back, learnt))
+
+
+def fire(
+    current: Sequence[Tensor], before: Tensor | None, trace: Tensor | None, parameters: LIFParameters
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """See `timestep.fire`."""
+    layout, neuron = _of_one_step(current[0], parameters)
+    flat = (None if tensor is None else layout.flat(tensor) for tensor in (before, trace))
+    spikes, charged, trace = compiler.jit(timestep.fire)(tuple(map(layout.flat, current)), *flat, neuron)
+    return _back(layout, spikes), _back(layout, charged), None if trace is None else _back(layout, trace)
+
+
+def gradient(
+    grad_spikes: Tensor,
+    grad_later: Tensor | None,
+    charged: Tensor,
+    before: Tensor | None,
+    parameters: LIFParameters,
+    through_time: bool,
+) -> timestep.GradientOfTimestep:
+    """See `timestep.gradient`."""
+    layout, neuron = _of_one_step(charged, parameters)
+    flat = (None if each is None else layout.flat(each) for each in (grad_spikes, grad_later, charged, before))
+    at_current, at_charged, learnt = compiler.jit(timestep.gradient)(*flat, neuron, through_time)
+    return timestep.GradientOfTimestep(
+        _back(layout, at_current),
+        None if at_charged is None else _back(layout, at_charged),
+        [None if each is None else layout.back(each) for each in learnt],
+    )
+
+
+def _of_one_step(batch: Tensor, parameters: LIFParameters) -> tuple[Layout, Neuron]:
+    """Layout and neurons of a layer whose timestep is like `batch`."""
+    layout = Layout(Current.of(batch.unsqueeze(0)), parameters)
+    decay, threshold = map(layout.for_each_channel, (parameters.decay, parameters.threshold))
+    return layout, layout.neuron(parameters)._replace(decay=decay, threshold=threshold)
+
+
+def _back(layout: Layout, values: Tensor) -> Tensor:
+    """[F] as [B, …], with the strides of torch's own operations, by which batch norm chooses in which order it adds up.
+
+    Of one pixel or one channel, which is contiguous both with channels first and last, torch takes it as the first.
+    """
+    batch = layout.back(values)
+    return batch.view(-1).view(batch.shape) if batch.is_contiguous() else batch

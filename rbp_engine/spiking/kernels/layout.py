@@ -14,7 +14,6 @@ from rbp_engine.spiking.autograd.batch_norm import Normalisation
 from rbp_engine.spiking.kernels.neuron_input import Current, membrane_dtype
 from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters, Neuron
-from rbp_engine.spiking.surrogate import slope_function
 
 
 class FlatNorm(NamedTuple):
@@ -70,15 +69,8 @@ class Layout:
 
     def neuron(self, parameters: LIFParameters) -> Neuron:
         """The layer's neurons, with one number for all channels except where numbers are learnt by channel."""
-        return Neuron(
-            self._number(parameters.decay),
-            self._number(parameters.threshold),
-            parameters.v_reset,
-            parameters.detach_reset,
-            parameters.learns,
-            *slope_function(parameters.surrogate),
-            self.dtype,
-        )
+        decay, threshold = self._number(parameters.decay), self._number(parameters.threshold)
+        return parameters.neuron(self.dtype)._replace(decay=decay, threshold=threshold)
 
     def _norm(self, normalisation: Normalisation | None) -> FlatNorm | None:
         if normalisation is None:

@@ -1,26 +1,27 @@
-"""The loop over time of leaky integrate-and-fire neurons: `step` has a graph, the others work in place without one.
+"""The loop over time of leaky integrate-and-fire neurons, without a graph; only `step` has one.
 
     u_t = λ·v_{t-1} + I_t            charge (with a resting potential: v_reset + λ·(v_{t-1} − v_reset) + I_t)
     s_t = H(u_t − V_th)              fire
     v_t = u_t − V_th·s_t             soft reset
     v_t = (1 − s_t)·u_t + s_t·v_reset    hard reset
 
-The kernel "eager" runs the loops of this file, "compiled" those of `spiking/kernels/unrolled.py`. On a CPU both give
-the same bits, with one exception: where a layer's size does not fill the processor's vectors, an exponential in a slope
-may differ in its last place, as it does within torch's own loops.
+The kernel "eager" runs the loops of this file, in place, "compiled" those of `kernels/unrolled.py`; the timestep of the
+single-step methods, in `kernels/timestep.py`, is the same for both. On a CPU both give the same bits, with one
+exception: where a layer's size does not fill the processor's vectors, an exponential in a slope may differ in its last
+place, as it does within torch's own loops.
 
 Currents are [T, B, …], or a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and sums
 are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes, and
 the firing rate as their count, which is exact and takes one byte up to T = 255.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels import compiled, timestep
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
 from rbp_engine.spiking.kernels.steps import empty_steps
 from rbp_engine.spiking.kernels.traces import Fired, advanced
@@ -37,6 +38,37 @@ def step(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> tuple[
     if v_reset is None:
         return spikes.to(current.dtype), charged - threshold * reset_by
     return spikes.to(current.dtype), (1.0 - reset_by) * charged + reset_by * v_reset
+
+
+@torch.no_grad()
+def fire(
+    current: Sequence[Tensor], before: Tensor | None, trace: Tensor | None, parameters: LIFParameters
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One timestep of the single-step methods: see `timestep.fire`."""
+    if parameters.kernel == "compiled":
+        return compiled.fire(current, before, trace, parameters)
+    return timestep.fire(current, before, trace, parameters.neuron(membrane_dtype(current[0].dtype)))
+
+
+@torch.no_grad()
+def gradient_of_timestep(
+    grad_spikes: Tensor,
+    grad_later: Tensor | None,
+    charged: Tensor,
+    before: Tensor | None,
+    parameters: LIFParameters,
+    through_time: bool,
+) -> timestep.GradientOfTimestep:
+    """Its gradient: see `timestep.gradient`; here those of what is learnt are summed to its shape."""
+    if parameters.kernel == "compiled":
+        found = compiled.gradient(grad_spikes, grad_later, charged, before, parameters, through_time)
+    else:
+        neuron = parameters.neuron(charged.dtype)
+        if grad_spikes.stride() != charged.stride():
+            # The layout in memory decides in which order a batch norm adds up, and the compiled kernel's is this one.
+            grad_spikes = torch.empty_like(charged, dtype=grad_spikes.dtype).copy_(grad_spikes)
+        found = timestep.gradient(grad_spikes, grad_later, charged, before, neuron, through_time)
+    return found._replace(learnt=[*_summed(found.learnt, parameters)])
 
 
 @torch.no_grad()
@@ -255,10 +287,12 @@ def gradient_through_time(
     return GradientThroughTime(charged_TBX.to(grad_TBX.dtype), _summed(found, parameters))
 
 
-def _summed(gradients: list[Tensor], parameters: LIFParameters) -> list[Tensor]:
-    """The gradients [B, …] of what is learnt, each summed to its shape and in its type."""
-    pairs = zip(gradients, parameters.learnt, strict=True)
-    return [gradient.sum_to_size(value.shape).to(value.dtype) for gradient, value in pairs]
+def _summed(gradients: Sequence[Tensor | None], parameters: LIFParameters) -> list[Tensor]:
+    """The gradients [B, …] of what is learnt, each summed to its shape and in its type; 0 for None."""
+    return [
+        torch.zeros_like(value) if each is None else each.sum_to_size(value.shape).to(value.dtype)
+        for each, value in zip(gradients, parameters.learnt, strict=True)
+    ]
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:

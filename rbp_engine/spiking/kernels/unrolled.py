@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.kernels.layout import FlatCurrent
 from rbp_engine.spiking.kernels.neuron_input import count_dtype
+from rbp_engine.spiking.kernels.timestep import charge, fired, reset
 from rbp_engine.spiking.kernels.traces import Fired, advanced
 from rbp_engine.spiking.lif_parameters import Neuron
 
@@ -30,9 +31,9 @@ def spikes_only(current: FlatCurrent, neuron: Neuron) -> Tensor:
     """Spikes [T, F]."""
     spikes, membrane_F, affine = [], None, _affine(current)
     for t in range(current.timesteps):
-        charged_F = _charged(membrane_F, _current_at(current, affine, neuron.dtype, t), neuron)
-        fired_F = (charged_F >= neuron.threshold).to(charged_F.dtype)
-        membrane_F = _after_reset(charged_F, fired_F, neuron)
+        charged_F = charge(membrane_F, _current_at(current, affine, neuron.dtype, t), neuron)
+        fired_F = fired(charged_F, neuron)
+        membrane_F = reset(charged_F, fired_F, neuron)
         spikes.append(fired_F.to(current.dtype))
     return torch.stack(spikes)
 
@@ -93,8 +94,8 @@ def rate_step(
 
 def _fire(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> Fired:
     """One timestep from the membrane before it."""
-    charged_F = _charged(membrane_F, current_F, neuron)
-    fired_F = (charged_F >= neuron.threshold).to(charged_F.dtype)
+    charged_F = charge(membrane_F, current_F, neuron)
+    fired_F = fired(charged_F, neuron)
     slope_F = neuron.slope(charged_F - neuron.threshold)
     reset_jacobian: Any
     if neuron.v_reset is None:
@@ -103,7 +104,7 @@ def _fire(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> Fired
         reset_jacobian = 1.0 - fired_F
     else:
         reset_jacobian = 1.0 - fired_F - (charged_F - neuron.v_reset) * slope_F
-    return Fired(charged_F, fired_F, slope_F, _after_reset(charged_F, fired_F, neuron), reset_jacobian)
+    return Fired(charged_F, fired_F, slope_F, reset(charged_F, fired_F, neuron), reset_jacobian)
 
 
 def gradient_through_time(current: FlatCurrent, neuron: Neuron, grad_TF: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -112,14 +113,14 @@ def gradient_through_time(current: FlatCurrent, neuron: Neuron, grad_TF: Tensor)
     learns_decay, learns_threshold = neuron.learns
     charged, membranes, membrane_F, affine = [], [], None, _affine(current)
     for t in range(current.timesteps):
-        charged.append(_charged(membrane_F, _current_at(current, affine, neuron.dtype, t), neuron))
-        membrane_F = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), neuron)
+        charged.append(charge(membrane_F, _current_at(current, affine, neuron.dtype, t), neuron))
+        membrane_F = reset(charged[t], fired(charged[t], neuron), neuron)
         membranes.append(membrane_F)
     gradients: list[Tensor] = []
     grad_membrane: Any = 0.0
     by_decay_F, by_threshold_F = torch.zeros_like(charged[0]), torch.zeros_like(charged[0])
     for t in reversed(range(current.timesteps)):
-        fired_F, distance_F = (charged[t] >= threshold).to(charged[t].dtype), charged[t] - threshold
+        fired_F, distance_F = fired(charged[t], neuron), charged[t] - threshold
         grad_spikes_F = grad_TF[t].to(distance_F.dtype)
         if not neuron.detach_reset:
             grad_spikes_F = grad_spikes_F + grad_membrane * (-threshold if v_reset is None else v_reset - charged[t])
@@ -175,18 +176,3 @@ def _current_at(current: FlatCurrent, affine: Affine, dtype: torch.dtype, t: int
         total_F = value_F if total_F is None else total_F + value_F
     assert total_F is not None
     return total_F if affine.shift_C is None else total_F + affine.shift_C
-
-
-def _charged(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> Tensor:
-    decay, v_reset = neuron.decay, neuron.v_reset
-    if membrane_F is None:  # at rest
-        return v_reset + current_F if v_reset else current_F
-    if not v_reset:
-        return decay * membrane_F + current_F
-    return v_reset + decay * (membrane_F - v_reset) + current_F
-
-
-def _after_reset(charged_F: Tensor, fired_F: Tensor, neuron: Neuron) -> Tensor:
-    if neuron.v_reset is None:
-        return charged_F - neuron.threshold * fired_F
-    return torch.where(fired_F > 0, neuron.v_reset, charged_F)

@@ -1,0 +1,212 @@
+"""A neuron layer of the single-step methods: its own backward, eager and compiled."""
+
+import itertools
+
+import pytest
+import torch
+from torch._inductor.graph import GraphLowering
+
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.kernels import compiler, lif
+
+T, B, C, SIZE = 3, 2, 16, 4
+BOTH = ("decay", "threshold")
+RESETS = {
+    "soft-detached": {},
+    "soft": {"detach_reset": False, "surrogate": "atan"},
+    "hard-detached": {"reset": "hard"},
+    "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
+}
+CARRIERS = {
+    "bptt_s": lambda x, state: StepTensor(x, state, through_time=True),
+    "sltt": lambda x, state: StepTensor(x, state, through_time=False),
+    "ottt": TraceTensor,
+}
+
+
+COMPILED = (pytest.mark.compiles, pytest.mark.xdist_group("compiler"))
+
+
+@pytest.fixture(scope="module")
+def a_compiler():
+    if reason := compiler.problem("cpu"):
+        pytest.skip(f"torch.compile does not work here: {reason}")
+
+
+def currents(dtype=torch.float64, layout=torch.contiguous_format):
+    values = 0.4 + torch.randn(T, B, C, SIZE, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return [x_t.to(dtype).contiguous(memory_format=layout).requires_grad_() for x_t in values]
+
+
+def gradients(spikes, inputs, neuron):
+    """Of a loss in which each spike has its own weight."""
+    weights = torch.randn(T, B, C, SIZE, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    loss = sum((s_t * w_t.to(s_t.dtype)).sum() for s_t, w_t in zip(spikes, weights, strict=True))
+    loss.backward()
+    return [x_t.grad for x_t in inputs], [parameter.grad for parameter in neuron.parameters()]
+
+
+def fired(neuron, inputs, carrier):
+    state, outputs = StepState(T), []
+    for x_t in inputs:
+        state.next_pass()
+        outputs.append(neuron(CARRIERS[carrier](x_t, state)))
+    return outputs
+
+
+def fired_by_sums(neuron, inputs, carrier):
+    """Each timestep receives the sum of its input and of the first one."""
+    state, outputs = StepState(T), []
+    for x_t in inputs:
+        state.next_pass()
+        outputs.append(neuron(CARRIERS[carrier](x_t, state) + CARRIERS[carrier](inputs[0], state)))
+    return outputs
+
+
+def by_autograd(neuron, inputs, through_time):
+    """The same layer as torch differentiates it."""
+    membrane, spikes = lif.at_rest(inputs[0], neuron.v_reset), []
+    for x_t in inputs:
+        s_t, membrane = lif.step(membrane, x_t, neuron.parameters_for(x_t))
+        membrane = membrane if through_time else membrane.detach()
+        spikes.append(s_t)
+    return spikes
+
+
+@pytest.mark.parametrize("learn_by", ["nothing", "layer", "channel"])
+@pytest.mark.parametrize("rule", RESETS)
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_spikes_and_gradients_are_those_of_autograd(carrier, rule, learn_by):
+    learns = {} if learn_by == "nothing" else {"learn": BOTH, "learn_by": learn_by}
+    found, expected = [], []
+    for results, fire in (
+        (found, lambda neuron, inputs: [out.values() for out in fired(neuron, inputs, carrier)]),
+        (expected, lambda neuron, inputs: by_autograd(neuron, inputs, carrier == "bptt_s")),
+    ):
+        neuron, inputs = LIF(0.6, 0.7, **learns, **RESETS[rule]).double(), currents()
+        spikes = fire(neuron, inputs)
+        assert 0.1 < torch.stack(spikes).mean() < 0.9
+        results += [*spikes, *itertools.chain(*gradients(spikes, inputs, neuron))]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kernel", ["eager", pytest.param("compiled", marks=COMPILED)])
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_neuron_carries_out_the_sum_in_front_of_it(carrier, kernel, request):
+    if kernel == "compiled":
+        request.getfixturevalue("a_compiler")
+    neuron, inputs, again = LIF(0.6, 1.2, kernel=kernel).double(), currents(), currents()
+    spikes = [out.values() for out in fired_by_sums(neuron, inputs, carrier)]
+    expected = by_autograd(neuron, [x_t + again[0] for x_t in again], carrier == "bptt_s")
+    torch.testing.assert_close(spikes, expected, rtol=0.0, atol=0.0)
+    found = gradients(spikes, inputs, neuron)
+    torch.testing.assert_close(found, gradients(expected, again, neuron), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_other_operations_see_the_result_of_a_sum(carrier):
+    state, (x, y, _) = StepState(T), currents()
+    state.next_pass()
+    total = CARRIERS[carrier](x, state) + CARRIERS[carrier](y, state)
+    with torch.no_grad():  # carried out later, it has the graph of where it stands
+        doubled = (total * 2.0).values()
+    assert torch.equal(doubled, 2.0 * (x + y))
+    total.values().sum().backward()
+    assert x.grad.eq(1.0).all() and y.grad.eq(1.0).all()
+
+
+def test_gradients_reach_the_current_where_the_loss_sees_the_last_spikes_only():
+    neuron, inputs = LIF(0.6), currents()
+    fired(neuron, inputs, "bptt_s")[-1].values().sum().backward()
+    first = inputs[0].grad
+    again = currents()
+    by_autograd(neuron, again, through_time=True)[-1].sum().backward()
+    torch.testing.assert_close(first, again[0].grad, rtol=1e-12, atol=1e-14)
+    assert first.any()
+
+
+@pytest.mark.parametrize("carrier", ["sltt", "ottt"])
+def test_without_gradients_through_time_a_loss_reaches_its_own_timestep_only(carrier):
+    inputs = currents()
+    fired(LIF(0.6), inputs, carrier)[-1].values().sum().backward()
+    assert [x_t.grad is not None for x_t in inputs] == [False, False, True]
+
+
+class Saved:
+    """The tensors of whole layers that are saved for the backward pass, by their memory."""
+
+    def __enter__(self):
+        self.found = set()
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *args):
+        self._hooks.__exit__(*args)
+
+    def _note(self, tensor):
+        if tensor.numel() == B * C * SIZE * SIZE:
+            self.found.add(tensor.data_ptr())
+        return tensor
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_layer_keeps_one_tensor_for_the_backward_of_a_timestep(carrier):
+    inputs = currents(torch.float32)
+    with Saved() as saved:
+        outputs = fired(LIF(), inputs, carrier)
+    assert len(saved.found) == T
+    assert not saved.found & {tensor.data_ptr() for tensor in (*inputs, *(out.values() for out in outputs))}
+
+
+CASES = [
+    (carrier, "soft-detached", "nothing", dtype, layout)
+    for carrier in CARRIERS
+    for dtype, layout in ((torch.float32, torch.channels_last), (torch.bfloat16, torch.contiguous_format))
+]
+CASES += [("bptt_s", rule, "nothing", torch.float32, torch.contiguous_format) for rule in RESETS]
+CASES += [
+    ("bptt_s", "soft", "layer", torch.float32, torch.channels_last),
+    ("bptt_s", "hard-to-minus-0.3", "channel", torch.float32, torch.channels_last),
+    ("ottt", "soft-detached", "channel", torch.float32, torch.contiguous_format),
+]
+
+
+@pytest.mark.compiles
+@pytest.mark.xdist_group("compiler")
+@pytest.mark.usefixtures("a_compiler")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: ", ".join(map(str, case)))
+def test_eager_and_compiled_timesteps_give_the_same_bits(case):
+    carrier, rule, learn_by, dtype, layout = case
+    learns = {} if learn_by == "nothing" else {"learn": BOTH, "learn_by": learn_by}
+    results = []
+    for kernel in ("eager", "compiled"):
+        neuron = LIF(0.6, 0.7, kernel=kernel, **learns, **RESETS[rule])
+        inputs = currents(dtype, layout)
+        outputs = fired(neuron, inputs, carrier)
+        spikes = [out.values() for out in outputs]
+        traces = [out.trace for out in outputs] if carrier == "ottt" else []
+        by_current, by_learnt = gradients(spikes, inputs, neuron)
+        results.append([*spikes, *traces, *by_current, *by_learnt])
+    for number, (eager, by_compiler) in enumerate(zip(*results, strict=True)):
+        assert eager.dtype == by_compiler.dtype
+        assert torch.equal(eager, by_compiler), number
+
+
+@pytest.mark.compiles
+@pytest.mark.xdist_group("compiler")
+@pytest.mark.usefixtures("a_compiler")
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_compiled_timestep_is_one_kernel_forward_and_one_backward(carrier, monkeypatch):
+    written = []
+    monkeypatch.setattr(GraphLowering, "save_output_code", written.append)  # also called for code from the cache
+    torch._dynamo.reset()
+    neuron, inputs = LIF(kernel="compiled"), currents(torch.float32, torch.channels_last)
+    outputs = fired(neuron, inputs, carrier)
+    torch.stack([out.values() for out in outputs]).sum().backward()
+    # A first timestep starts at rest, and the second one of OTTT has the first spikes for its trace. Through time, a
+    # last one gets no gradient from a later one.
+    assert len(written) == {"bptt_s": 4, "sltt": 3, "ottt": 4}[carrier]
+    assert [code.count('extern "C"') for code in written] == [1] * len(written)
