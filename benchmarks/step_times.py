@@ -1,6 +1,6 @@
-"""Time and memory of a training step of the single-step methods, of two checkouts in turns.
+"""Time and memory of a training step, of two checkouts in turns.
 
-    python benchmarks/single_step.py OLD NEW [--methods bptt_s,sltt,ottt] [--kernels eager,compiled] [--rounds 5]
+    python benchmarks/step_times.py OLD NEW [--methods rate_m,bptt] [--kernels eager,compiled] [--timesteps 4]
 
 ResNet-18 on random images of 32×32, without the optimizer. Each row has a process for each checkout, which take steps
 in turns; printed are the medians of the rounds, the ratio of new to old, and the memory at its peak above that before
@@ -73,7 +73,7 @@ def compare(checkouts: list[Path], method: str, kernel: str, chosen: argparse.Na
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("checkouts", nargs=2, type=lambda path: Path(path).resolve(), metavar="CHECKOUT")
-    parser.add_argument("--methods", default="bptt_s,sltt,ottt")
+    parser.add_argument("--methods", default="rate_m,rate_s,bptt,bptt_s,sltt,ottt")
     parser.add_argument("--kernels", default="eager,compiled")
     parser.add_argument("--timesteps", type=int, default=4)
     parser.add_argument("--batch", type=int, default=16)
