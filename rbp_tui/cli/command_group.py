@@ -1,6 +1,8 @@
-"""A group of commands that answers an unknown one with those that may be meant, wherever they are."""
+"""A group of commands: how their help is wrapped, and which ones may be meant by an unknown one."""
 
 import difflib
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,14 @@ MOST_OFFERED, CLOSE = 3, 0.7
 
 class CommandGroup(TyperGroup):
     """Commands; `rbp show` is answered with `rbp runs show`, and `rbp runs ls` with `rbp ls`."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; its help is wrapped to the terminal."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:
+            # Typer does so in the first paragraph, and keeps the line breaks of the source in the others.
+            command.help = re.sub(r"(?<!\n)\n(?![\n *-])", " ", inspect.cleandoc(command.help))
+        return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         try:

@@ -162,7 +162,7 @@ def baselines(incomplete: str) -> list[str]:
     """A list of what a benchmark compares with."""
     from rbp_engine.bench.results.comparison import ALL, BASELINES
 
-    return _in_list((*BASELINES, ALL), incomplete)
+    return _in_list(BASELINES if "," in incomplete else (*BASELINES, ALL), incomplete)
 
 
 def run_fields(incomplete: str) -> list[str]:

@@ -155,6 +155,7 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
         ("rbp bench --methods rate_m,ra", {"rate_m,rate_s"}),
         ("rbp bench --precision fp", {"fp32", "fp16"}),
         ("rbp bench --kernel eager,", {"eager,auto", "eager,compiled"}),
+        ("rbp bench --against a", {"ann", "all"}),
         ("rbp bench --against two_pass,a", {"two_pass,ann"}),
     ],
 )  # fmt: skip
