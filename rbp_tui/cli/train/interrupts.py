@@ -61,10 +61,9 @@ class Interrupts:
         from rbp_engine.run.queue.transitions import withdraw
 
         if self.leaving is not None:
-            for run in self.runs:
-                # One that has just been started, on the device of another that has saved and ended, saves and ends too.
-                if not withdraw(run):
-                    self._signal(run, self.leaving)
+            # First those that wait: one that saves and ends leaves its device to the next.
+            for run in [run for run in self.runs if not withdraw(run)]:
+                self._signal(run, self.leaving)
         if time.monotonic() - self.dispatcher_called_at > CALL_DISPATCHER_EVERY_S:
             self.dispatcher_called_at = time.monotonic()
             with contextlib.suppress(UserError):
@@ -129,8 +128,8 @@ class Interrupts:
     def _forward_signal(self, number: int, frame: FrameType | None) -> None:
         self.leaving = signal.Signals(number)
         self.signalled.clear()
-        for run in self.runs:
-            self._signal(run, self.leaving)
+        if len(self.runs) == 1:  # of several, `tick` has those leave the queue that wait, before the others end
+            self._signal(self.runs[0], self.leaving)
 
     def _signal(self, run: "RunDirectory", number: signal.Signals) -> None:
         """Forward a signal to the worker of a run, once."""
