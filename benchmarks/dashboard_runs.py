@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from many_runs import event, make_runs
+from many_runs import make_runs, write_events
 
 from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Body, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.run.store import run_settings
@@ -33,7 +33,6 @@ from rbp_tui.dashboard.runs.table import RunTable
 
 RUNS = 2_000
 EVENTS = 100_000
-EVENTS_PER_EPOCH = 500
 ROUNDS, VISITS, EVENTS_SEEN = 9, 3, 5
 PATIENCE_S = 60.0
 SIZE = (120, 40)
@@ -42,19 +41,6 @@ SIZE = (120, 40)
 def differences(records: Sequence[RunRecord]) -> None:
     run_settings.forget()
     assert run_settings.differing_settings(records) == ["optim.lr", "run.seed", "neuron.surrogate_args.alpha"]
-
-
-def write_long_events(run: RunDirectory) -> None:
-    """100 000 events as training writes them: mostly metrics, with memory events in between."""
-    lines = [event(0, 1.7e9, 0, RunStart(steps_per_epoch=EVENTS_PER_EPOCH, epochs=EVENTS // EVENTS_PER_EPOCH))]
-    for step in range(1, EVENTS):
-        body: Body = Metrics(step // EVENTS_PER_EPOCH, 1 / step, 1 - 1 / step, 0.1, 4812.1, 26.61, 0.81)
-        if step % EVENTS_PER_EPOCH == 0:
-            body = Validation(step // EVENTS_PER_EPOCH, 1 / step, 1 - 1 / step, None, 10_000)
-        elif step % 4 == 0:
-            body = System(2**30, 2**31, 2**31, 2**30, gpu_util=0.97, power=250.0)
-        lines.append(event(step, 1.7e9 + step, step, body))
-    run.events().write_text("".join(lines))
 
 
 @dataclass
@@ -137,7 +123,7 @@ def main() -> None:
         runs = Path(folder) / "runs"
         print("making runs …")
         made = make_runs(runs, RUNS)
-        write_long_events(made[-1])
+        write_events(made[-1], EVENTS)
         print(f"{'medians of milliseconds':44} {'clock':>8} {'CPU':>8}")
         timed(f"first listing of {RUNS} runs", "budget 1000", lambda: RunListing(runs).all())
         listing = RunListing(runs)

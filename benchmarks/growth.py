@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import growth_parts
-from many_runs import make_runs
+from many_runs import make_runs, write_events
 
 ROOT = Path(__file__).parents[1]
 RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
@@ -148,7 +148,7 @@ def events(sizes: Sequence[int], folder: Path, rounds: int) -> Iterator[Point]:
     """Monitor against the events of a run."""
     for size in sizes:
         (run,) = make_runs(folder / f"events-{size}", 1)
-        growth_parts.write_events(run, size)
+        write_events(run, size)
         found = [_part(["follow", str(run.path)]) for _ in range(1 if size > 10**6 else rounds)]
         for quantity, unit in (("open", "s"), ("memory", "bytes"), ("one more event", "s"), ("read of it", "bytes")):
             yield Point("events", quantity, unit, size, statistics.median(one[quantity] for one in found))

@@ -16,13 +16,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import psutil
-from many_runs import event
+from many_runs import PER_EPOCH
 
 import rbp_engine
 from rbp_engine.preset import load_preset
 from rbp_engine.run import start
 from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Body, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
@@ -38,7 +38,6 @@ from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.store.store import run_directories
 
 SLOTS = Pool(tuple(Device(f"cpu-{number}") for number in range(4)), 1)
-PER_EPOCH = 500
 MORE_EVENTS = 9
 PATIENCE_S = 300.0
 
@@ -125,19 +124,6 @@ def drain(folder: Path) -> dict[str, float]:
             starting.clear()
 
     return timed(until_empty)
-
-
-def write_events(run: RunDirectory, count: int) -> None:
-    """Events as training writes them: mostly metrics, with memory events in between."""
-    with run.events().open("w") as file:
-        file.write(event(0, 1.7e9, 0, RunStart(steps_per_epoch=PER_EPOCH, epochs=1 + count // PER_EPOCH)))
-        for step in range(1, count):
-            body: Body = Metrics(step // PER_EPOCH, 1 / step, 1 - 1 / step, 0.1, 4812.1, 26.61, 0.81)
-            if step % PER_EPOCH == 0:
-                body = Validation(step // PER_EPOCH, 1 / step, 1 - 1 / step, None, 10_000)
-            elif step % 4 == 0:
-                body = System(2**30, 2**31, 2**31, 2**30, gpu_util=0.97, power=250.0)
-            file.write(event(step, 1.7e9 + step, step, body))
 
 
 def follow(folder: Path) -> dict[str, float]:

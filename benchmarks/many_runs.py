@@ -5,10 +5,13 @@ from pathlib import Path
 
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import change_tags, set_note
-from rbp_engine.run.files.events import Body, Event, Validation, to_json
+from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, System, Validation, to_json
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
 from rbp_engine.run.launch import launch
+
+# Of a run with many events.
+PER_EPOCH = 500
 
 
 def make_runs(runs: Path, count: int, first: int = 0) -> list[RunDirectory]:
@@ -26,6 +29,19 @@ def make_runs(runs: Path, count: int, first: int = 0) -> list[RunDirectory]:
 def event(seq: int, t: float, step: int, body: Body) -> str:
     """A line of an event log."""
     return to_json(Event(seq, t, 1, 0, step, body)) + "\n"
+
+
+def write_events(run: RunDirectory, count: int) -> None:
+    """Events as training writes them: mostly metrics, with memory events in between."""
+    with run.events().open("w") as file:
+        file.write(event(0, 1.7e9, 0, RunStart(steps_per_epoch=PER_EPOCH, epochs=1 + count // PER_EPOCH)))
+        for step in range(1, count):
+            body: Body = Metrics(step // PER_EPOCH, 1 / step, 1 - 1 / step, 0.1, 4812.1, 26.61, 0.81)
+            if step % PER_EPOCH == 0:
+                body = Validation(step // PER_EPOCH, 1 / step, 1 - 1 / step, None, 10_000)
+            elif step % 4 == 0:
+                body = System(2**30, 2**31, 2**31, 2**30, gpu_util=0.97, power=250.0)
+            file.write(event(step, 1.7e9 + step, step, body))
 
 
 def _make_run(runs: Path, number: int, preset: str, described: dict[str, object]) -> RunDirectory:
