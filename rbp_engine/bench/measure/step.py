@@ -43,11 +43,8 @@ class Side:
         self.setting = ""
         if side != "ours":
             baseline = _replaced(self.trial, preset, side, self.images)
-            self.step, self.evaluate, self.setting = (
-                _whole_step(self.trial, baseline),
-                baseline.predict,
-                baseline.setting,
-            )
+            self.step = _whole_step(self.trial, baseline)
+            self.evaluate, self.setting = baseline.predict, baseline.setting
 
     def take(self, steps: int) -> dict[str, float]:
         """Mean seconds and processor seconds of a step."""
