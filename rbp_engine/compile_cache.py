@@ -47,11 +47,11 @@ def _chosen(name: str) -> str:
 def _processor() -> str:
     """A short name for the instructions that kernels compiled here may use."""
     told = os.environ.get("ATEN_CPU_CAPABILITY", "")  # lets torch use shorter vectors
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "") or platform.processor()
+    flags = ""
+    # Only up to the first core's: the kernel makes the file as it is read, which takes long with hundreds of cores.
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open() as cores:  # not Linux
+        flags = next((line for line in cores if line.startswith(("flags", "Features"))), "").rstrip("\n")
+    flags = flags or platform.processor()
     return hashlib.sha256(f"{platform.machine()} {flags} {told}".encode()).hexdigest()[:8]
 
 
