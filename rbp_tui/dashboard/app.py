@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
-from textual.app import App, SystemCommand
+from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
@@ -143,7 +143,8 @@ class Dashboard(App[None]):
         """Textual takes the widgets away while screens are still being made, or search in them: when the dashboard is
         being left, that is no fault."""
         cause = error.error if isinstance(error, WorkerFailed) else error
-        if not (self._exit and isinstance(cause, NoMatches)):
+        left = self._exit or not self.is_running
+        if not (left and isinstance(cause, (NoMatches, ScreenStackError))):
             super()._handle_exception(error)
 
     @work(thread=True)

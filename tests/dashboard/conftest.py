@@ -22,6 +22,15 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_tui.dashboard.app import Dashboard
+from tests.dashboard.idle_loop import watch_loops
+
+
+@pytest.fixture(scope="session", autouse=True)
+def idle_loops():
+    """Pilots go on when event loops are idle, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        watch_loops(monkeypatch)
+        yield
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ class HealthTab(SampledTab[HealthHistory]):
         for chart in self.weights.charts:
             chart.y_log = True
         self._front = self.neurons
+        self._place()  # so that the first frame is not one of both
 
     def panes(self) -> Iterable[Widget]:
         yield Horizontal(self.neurons, self.weights)
