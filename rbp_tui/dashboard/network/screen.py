@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.css.query import NoMatches
 from textual.widget import Widget
 
 from rbp_engine.run.files.layout import RunDirectory
@@ -139,8 +140,15 @@ class NetworkScreen(OpenedRunScreen):
 
     @property
     def tab(self) -> NetworkTab:
-        """The tab that is open."""
-        return next(tab for tab in self.query(NetworkTab) if tab.display)
+        """The tab that is open.
+
+        Raises:
+            NoMatches: The tabs are gone already, since the dashboard is being left.
+        """
+        for tab in self.query(NetworkTab):
+            if tab.display:
+                return tab
+        raise NoMatches("no tab is open")
 
     def _open(self, title: str) -> None:
         """Open the tab of this title, or the first."""
