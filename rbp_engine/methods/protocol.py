@@ -16,13 +16,13 @@ from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from rbp_engine.cores import let_threads_sleep
 from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.heads import main_head
 from rbp_engine.methods.inputs import Input, MakeCarrier, check_images, is_static
 from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
 from rbp_engine.methods.objective import Objective, StepLoss
 from rbp_engine.methods.own_loss import LossFunction, OwnLoss
+from rbp_engine.methods.waiting_threads import let_waiting_threads_sleep
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 
@@ -126,7 +126,7 @@ class BaseMethod:
         check_neurons(model)
         targets = None if self.distill is None else self.distill.targets(images)
         warn_of_silent_hooks(model)
-        warn_of_spinning_threads(images.device)
+        let_waiting_threads_sleep(images.device)
         reset_state(model)
         with uncompiled_without_autocast(images.device):
             shown = Input(converted(images, self.precision, model), self.timesteps, is_static(images, time))
@@ -226,16 +226,6 @@ def warn_of_silent_hooks(model: nn.Module) -> None:
             f"backward hooks never run in a step, because modules receive spikes over time and not tensors: "
             f"{', '.join(hooked)}. Hooks on parameters do (Tensor.register_hook)",
             stacklevel=3,
-        )
-
-
-def warn_of_spinning_threads(device: torch.device) -> None:
-    """Warn if the threads of a step on the CPU spin while they wait, because torch was imported before this package."""
-    if not let_threads_sleep() and device.type == "cpu" and torch.get_num_threads() > 1:
-        warnings.warn(
-            "torch was imported before rbp_engine, so its threads spin while they wait, and beside other programs a "
-            "step takes several times as long: import rbp_engine first, or set OMP_WAIT_POLICY=PASSIVE",
-            stacklevel=4,
         )
 
 
