@@ -9,6 +9,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.network.alarms import AlarmsTab
 from rbp_tui.dashboard.network.screen import TABS
 from rbp_tui.dashboard.text_line import Line
+from tests.dashboard.idle_loop import stand_still
 
 RECORDINGS = Path(__file__).parents[1] / "alarms" / "recordings"
 TAB = ("6", *["v"] * TABS.index(AlarmsTab))
@@ -36,7 +37,7 @@ def opened(until):
         await pilot.press(*TAB)
         await until(pilot, lambda: getattr(pilot.app.screen, "seen", None) is not None)
         pilot.app.clear_notifications()
-        await pilot.pause(0.8)
+        await stand_still(pilot)
 
     return open_it
 
@@ -52,10 +53,10 @@ async def test_the_cursor_goes_back_to_when_there_was_no_alarm_yet(dashboard, re
         await opened(pilot)
         assert shown(dashboard).startswith("! neuron3   since epoch 2.2")
         await pilot.press(*["left"] * 12)
-        await pilot.pause(0.8)
+        await stand_still(pilot)
         assert shown(dashboard).startswith("Nothing to report.")
         await pilot.press("escape")
-        await pilot.pause(0.8)
+        await stand_still(pilot)
         assert shown(dashboard).startswith("! neuron3")
 
 

@@ -20,6 +20,7 @@ from rbp_tui.dashboard.compare.screen import TABLE_EDGE
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.view_state import load_state
+from tests.dashboard.idle_loop import stand_still
 
 GIB = 2**30
 RATE = {1: (0.80, 0.91), 2: (0.82, 0.93), 3: (0.84, 0.95)}
@@ -295,6 +296,6 @@ def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
         await pilot.press("down")
         await until(pilot, lambda: drawn(pilot.app)["2"].emphasis)  # with the next tick
         pilot.app.clear_notifications()
-        await pilot.pause()
+        await stand_still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=settle)

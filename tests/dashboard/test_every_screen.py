@@ -18,6 +18,7 @@ from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReadi
 from rbp_tui.dashboard.reading.run_sizes import RunSizer, RunSizes
 from rbp_tui.dashboard.reading.stays import Stay, StayReader
 from rbp_tui.dashboard.sweep.screen import SweepScreen
+from tests.dashboard.idle_loop import stand_still
 
 NOW = 1_700_000_000.0
 SIZES = [(80, 24), (160, 45)]
@@ -97,7 +98,7 @@ def settled(until):
             await pilot.press(key)
             await until(pilot, lambda: ready(app))
             app.clear_notifications()
-            await pilot.pause(0.5)
+            await stand_still(pilot)
 
         return settle
 
@@ -123,7 +124,7 @@ def test_sweep(app, settled, until, snap_compare, size):
         await settled("2", lambda app: app.screen.rows.cells)(pilot)
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.board.rows)
-        await pilot.pause(0.5)
+        await stand_still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=settle)
 
@@ -164,6 +165,6 @@ def test_launch_form_where_it_does_not_fit(app, settled, until, snap_compare, mo
         await until(pilot, lambda: "method=bptt" in str(app.screen.query_one("#verdict", Static).content))
         await pilot.press("ctrl+o")
         await until(pilot, lambda: "memory" in str(app.screen.query_one(LaunchCost).content))
-        await pilot.pause(0.5)
+        await stand_still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=settle)

@@ -19,6 +19,7 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
 from rbp_tui.dashboard.text_line import Line
+from tests.dashboard.idle_loop import stand_still
 
 NOW = 1010.0  # soon after the events of `end_run`
 CURVE = [0.5, 0.7, 0.8, 0.85, 0.9, 0.95]
@@ -60,7 +61,7 @@ def settled(until):
             await until(pilot, lambda: getattr(pilot.app.screen, "seen", None) is not None)
             await pilot.press(*keys)
             pilot.app.clear_notifications()
-            await pilot.pause(0.5)
+            await stand_still(pilot)
 
         return settle
 
