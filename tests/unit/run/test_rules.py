@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine.run.status.accuracy import AccuracyHistory
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.table import RULES, alarms
+from rbp_engine.run.status.rules.table import RULES, alarms, findings
 from rbp_engine.run.status.samples import FiringHistory, Floats
 from rbp_engine.run.status.sustained import SUSTAINED
 
@@ -109,6 +110,12 @@ def test_chance_is_judged_after_three_epochs() -> None:
     assert accuracy.epoch[-3] == 3.0
     assert [rule for rule, _, _ in named(History(curves={"train/top1": accuracy}, classes=10))] == ["chance"]
     assert named(History(curves={"train/top1": accuracy.until(70)}, classes=10)) == []
+
+
+@pytest.mark.parametrize(("accuracy", "said"), [(0.1, []), (0.15, []), (0.9, ["timesteps"])])
+def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy: float, said: list[str]) -> None:
+    by_step = AccuracyHistory("test", np.array([23.0]), np.array([1.0]), np.full((1, 4), accuracy))
+    assert [found.rule for found in findings(History(accuracy=by_step, classes=10))] == said
 
 
 def test_a_run_that_does_not_say_how_long_an_epoch_is_can_have_alarms() -> None:

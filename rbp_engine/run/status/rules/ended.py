@@ -9,6 +9,7 @@ import numpy as np
 
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
+from rbp_engine.run.status.rules.learning import chance_limit
 from rbp_engine.run.status.rules.rule import Alarm, of_network, percent
 from rbp_engine.run.status.sustained import SUSTAINED, mean_over_epoch
 from rbp_engine.run.timesteps_needed import timesteps_needed
@@ -102,9 +103,11 @@ def no_progress(history: History) -> Iterator[Alarm]:
 
 
 def timesteps(history: History) -> Iterator[Alarm]:
-    """Half of the timesteps, or fewer, decide nearly as well as all."""
-    accuracy = history.accuracy
+    """Half of the timesteps, or fewer, decide nearly as well as all, and better than guessing does."""
+    accuracy, classes = history.accuracy, history.classes
     if accuracy is None or accuracy.top1.shape[1] < 2:
+        return
+    if classes > 1 and accuracy.top1[-1, -1] <= chance_limit(classes):
         return
     needed, trained = timesteps_needed(accuracy.top1[-1].tolist()), accuracy.top1.shape[1]
     if needed is not None and 2 * needed <= trained:

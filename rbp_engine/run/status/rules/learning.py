@@ -15,6 +15,12 @@ LEARNED_AFTER = 3.0
 ABOVE_CHANCE = 0.05
 
 
+def chance_limit(classes: int) -> float:
+    """The accuracy up to which a network has learned nothing."""
+    guessing = 1.0 / classes
+    return guessing + min(0.5 * guessing, ABOVE_CHANCE)
+
+
 def loss(history: History) -> Iterator[Alarm]:
     """The training loss is far above that of guessing."""
     curve, classes = history.curves.get("train/loss"), history.classes
@@ -39,8 +45,7 @@ def chance(history: History) -> Iterator[Alarm]:
         return
     guessing = 1.0 / classes
     accuracy = mean_over_epoch(curve)
-    limit = guessing + min(0.5 * guessing, ABOVE_CHANCE)
-    if (first := since((curve.epoch >= LEARNED_AFTER) & (accuracy <= limit))) is not None:
+    if (first := since((curve.epoch >= LEARNED_AFTER) & (accuracy <= chance_limit(classes)))) is not None:
         yield of_network(
             "chance",
             curve,
