@@ -23,6 +23,7 @@ from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.live import live_view
 from rbp_tui.cli.train.results import print_results
 from rbp_tui.cli.train.views import Silence, View, lines_view
+from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
@@ -128,7 +129,7 @@ def report_start(run: RunDirectory, *, as_json: bool) -> int:
         print_json(summary.as_json() if summary else {"id": run.id, "status": verdict.status})
     else:
         print_line(one_line(run.id))
-        say("[dim]{}; rbp watch {}[/]", verdict.status, run.id[-4:])
+        say("[dim]{}; rbp watch {}[/]", verdict.status, short(run.id))
     if verdict.live or verdict.status in EXIT_CODES:
         return 0
     say("[bold red]{}[/] {}", verdict.status, verdict.reason)

@@ -13,6 +13,7 @@ import typer
 
 from rbp_engine.printable import one_line
 from rbp_tui.cli.output import print_part, say
+from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -94,7 +95,7 @@ class Interrupts:
             self.asking, self.count = False, 0
         if answer == "l":
             if len(self.runs) == 1:
-                say("it goes on: rbp watch {}", self.runs[0].id[-4:])
+                say("it goes on: rbp watch {}", short(self.runs[0].id))
             else:
                 say("they go on: rbp ls")
             raise typer.Exit(0)

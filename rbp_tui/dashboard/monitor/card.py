@@ -15,6 +15,7 @@ from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -56,7 +57,7 @@ def _other(run: RunDirectory, origin: RunJson, baseline: RunDirectory | None) ->
     """What the run is compared with: the pinned run, else its preset."""
     try:
         if baseline is not None and baseline != run:
-            return f"{baseline.id[-4:]}, the baseline", read_resolved(baseline.preset_toml)
+            return f"{short(baseline.id)}, the baseline", read_resolved(baseline.preset_toml)
         source = origin.source or origin.preset
         return origin.preset or source, load_preset(source).preset
     except PresetError:  # it has been moved or changed since

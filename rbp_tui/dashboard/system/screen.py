@@ -26,7 +26,7 @@ from rbp_tui.dashboard.system.tracks import cores_line, device_lines, grid_for
 from rbp_tui.dashboard.system.use_table import UseTable
 from rbp_tui.dashboard.system.uses import use_rows
 from rbp_tui.dashboard.text_line import Line, TextPanel
-from rbp_tui.text.run_text import short_id
+from rbp_tui.text.run_text import short, short_id
 
 #: How often the screen asks whether there is a new reading.
 LOOK_EVERY_S = 0.25
@@ -132,7 +132,7 @@ class SystemScreen(DashboardScreen):
     def _show_machine(self, sight: MachineSight, records: Mapping[str, RunRecord]) -> None:
         machine, line = sight.machine, self.query_one("#machine", Line)
         names = {
-            pid: short_id(records[use.run.id].summary) if use.run.id in records else use.run.id[-4:]
+            pid: short_id(records[use.run.id].summary) if use.run.id in records else short(use.run.id)
             for use in machine.uses
             for pid in use.pids
         }
