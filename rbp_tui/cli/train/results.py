@@ -61,7 +61,7 @@ def print_results(
     if request and request.pair:
         say("  next: {}", _compare_command(request, runs))
     else:
-        say("  next: rbp ls  ·  rbp report  ·  rbp runs compare {}", " ".join(run.id[-4:] for run in runs[:2]))
+        say("  next: rbp ls  ·  rbp report  ·  {}", _compare_command(request, runs))
 
 
 def _print_differences(pair: "Varied", completed: Sequence[Sequence[Summary]]) -> None:
@@ -79,13 +79,13 @@ def _print_differences(pair: "Varied", completed: Sequence[Sequence[Summary]]) -
         say("  {}", f"{value} − {pair.values[0]}: {', '.join(found)} {what}")
 
 
-def _compare_command(request: "LaunchRequest", runs: Sequence[RunDirectory]) -> str:
+def _compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirectory]) -> str:
     """The command that compares the runs; of many, their experiments."""
     words = [short(run.id) for run in runs]
     if len(words) > MOST_NAMED:
         experiments = dict.fromkeys(summary.experiment for run in runs if (summary := read_summary(run)) is not None)
         words = [f"experiment:{experiment}" for experiment in experiments]
-    place = ["--runs-dir", str(request.runs_dir)] if request.runs_dir else []
+    place = ["--runs-dir", str(request.runs_dir)] if request and request.runs_dir else []
     return shlex.join(["rbp", "runs", "compare", *words, *place])
 
 
