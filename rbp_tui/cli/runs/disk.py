@@ -55,20 +55,21 @@ def disk(
 def _table(used: "Sequence[tuple[DiskUse, RunRecord]]", whole: "DiskUse", count: int) -> "Table":
     """A line for each run, and one for all; without parts that no run has."""
     from rich.table import Table
+    from rich.text import Text
 
     from rbp_tui.text import format as fmt
     from rbp_tui.text.run_text import short
 
     parts = [name for name, size in asdict(whole).items() if size]
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-    table.add_column("run", overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    table.add_column("run")
     table.add_column("id", no_wrap=True)
     for heading in ("total", *parts):
         table.add_column(heading, justify="right", no_wrap=True)
     for use, record in used:
         sizes = [fmt.size(getattr(use, name)) for name in parts]
-        named = record.summary.called if record.readable else ""
-        table.add_row(cell(named), cell(short(record.run.id)), fmt.size(use.total), *sizes)
+        named = Text(cell(record.summary.called if record.readable else ""), no_wrap=True, overflow="ellipsis")
+        table.add_row(named, cell(short(record.run.id)), fmt.size(use.total), *sizes)
     if count > 1:
         sizes = [fmt.size(getattr(whole, name)) for name in parts]
         table.add_row(f"all {count} runs", "", fmt.size(whole.total), *sizes, style="bold")

@@ -97,11 +97,12 @@ def _show(plans: "Sequence[Pruning]", records: "dict[str, RunRecord]", *, whole:
 
 def _table(going: "Sequence[Pruning]", records: "dict[str, RunRecord]", *, whole: bool) -> "Table":
     from rich.table import Table
+    from rich.text import Text
 
     from rbp_tui.text.run_text import short, status_text
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-    table.add_column("run", overflow="ellipsis", no_wrap=True)
+    table.add_column("run")
     table.add_column("id", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("goes", overflow="fold")
@@ -110,7 +111,8 @@ def _table(going: "Sequence[Pruning]", records: "dict[str, RunRecord]", *, whole
     for plan in going:
         record = records[plan.run.id]
         what = ("the whole run", "") if whole else (", ".join(plan.removed), ", ".join(plan.kept))
-        named, status = cell(record.summary.called), status_text(record.verdict.shown_status)
+        named = Text(cell(record.summary.called), no_wrap=True, overflow="ellipsis")
+        status = status_text(record.verdict.shown_status)
         table.add_row(named, cell(short(plan.run.id)), status, *map(cell, what), fmt.size(plan.frees))
     return table
 

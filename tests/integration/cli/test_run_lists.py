@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.store.disk_use import DiskUse
 
 
 def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: Any) -> None:
@@ -305,3 +306,20 @@ def test_disk_use_is_listed_and_checkpoints_go_by_a_rule(rbp, runs):
     assert "nothing to remove of 4 runs" in rbp("runs", "prune", "T=4", "--yes").stderr
     (plan,) = rbp.json("runs", "prune", "rate-1", "--whole", "-y")
     assert plan["frees"] > 2**20 and "rate-1" not in ids(rbp) and rbp.json("runs", "trash")[0]["id"] == "rate-1"
+
+
+def test_on_80_columns_only_names_of_runs_are_cut_in_the_tables_of_disk_use(rbp, runs):
+    rbp.environment["COLUMNS"] = "80"
+    end_run(runs, "large", "seed=3", "run.name=a name that is far too long for a small table")
+    folders = [runs / "large" / "checkpoints" / name for name in ("step-00000001", "step-00000002", "best")]
+    folders += [runs / "large" / part for part in ("tensorboard", "ranks/0")]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(bytes([number]) * 852 * 2**10)
+    heading, *lines = rbp("runs", "disk").stdout.splitlines()
+    assert heading.split() == ["run", "id", "total", *(part.name for part in fields(DiskUse))]
+    assert lines[-1].startswith("all 6 runs ")
+    assert [line.rpartition("…")[2].split()[0] for line in lines if "…" in line] == ["large", "0a1b"]
+    table = rbp("runs", "prune", "large", "--keep", "none", "--dry-run").stdout
+    assert [word.strip(",") for word in table.split() if "0000" in word] == ["step-00000001", "step-00000002"]
