@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from rbp_engine.run.status.rules.rule import Alarm
 
 NETWORK = "network"
-#: What to do where a rule has nothing to read.
+#: What a rule needs that has nothing to read.
 NEEDED = {
-    "firing": "needs probes.firing_rates=true",
-    "fidelity": "needs probes.gradients=100",
-    "health": "needs probes.health=true",
-    "curves": "needs a training loss, and a run that is not of an older rbp",
-    "evaluations": "needs an evaluation after an epoch",
-    "timesteps": "needs an evaluation, and more than one timestep",
-    "times": "needs train.log_every steps",
-    "memory": "needs two seconds of training, and a run that is not of an older rbp",
-    "ranks": "needs several processes",
+    "firing": "probes.firing_rates=true",
+    "fidelity": "probes.gradients=100",
+    "health": "probes.health=true",
+    "curves": "a training loss, and a run that is not of an older rbp",
+    "evaluations": "an evaluation after an epoch",
+    "timesteps": "an evaluation, and more than one timestep",
+    "times": "train.log_every steps",
+    "memory": "two seconds of training, and a run that is not of an older rbp",
+    "ranks": "several processes",
 }
 
 
@@ -83,7 +83,7 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
         wrong = rule.name in standing
         text.append("  ! " if wrong else "  ✓ ", style="yellow" if wrong else "green").append(f"{rule.checks}\n")
     for reads in dict.fromkeys(rule.reads for rule in left_out):
-        text.append(f"not checked: {NEEDED[reads]}\n", style="dim")
+        text.append(f"not checked: needs {NEEDED[reads]}\n", style="dim")
         for rule in left_out:
             if rule.reads == reads:
                 text.append(f"  – {rule.checks}\n", style="dim")

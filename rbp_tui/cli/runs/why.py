@@ -1,5 +1,6 @@
 """`rbp runs why`: how runs have ended, what their events say about that, and the next step."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rbp_tui.cli.options import Json, RunsDir
@@ -57,8 +58,9 @@ def _print(record: "RunRecord", history: "History", judged: "tuple[Alarm, ...]")
     if not judged and checked:
         print_styled("  nothing to report; checked: {}", ", ".join(checked))
     if left_out:
-        needed = dict.fromkeys(NEEDED[rule.reads] for rule in left_out)
-        print_styled("  [dim]not checked: {} of {} rules; one {}[/]", len(left_out), len(rules), ", one ".join(needed))
+        counts = Counter(NEEDED[rule.reads] for rule in left_out)
+        needs = ", ".join(f"{count} need{'s' if count == 1 else ''} {what}" for what, count in counts.items())
+        print_styled("  [dim]not checked: {} of {} rules; {}[/]", len(left_out), len(rules), needs)
 
 
 def _plain(record: "RunRecord", history: "History", judged: "tuple[Alarm, ...]") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,12 @@ def test_archived_runs_are_out_of_the_way_and_count_in_reports(rbp, runs):
     assert "bptt-1 is listed again" in rbp("runs", "unarchive", "archived=true").stderr
     assert "not in the archive" in rbp("runs", "unarchive", "bptt-1").stderr
     assert len(ids(rbp)) == 5
+
+
+def test_rules_that_could_not_be_checked_are_counted_by_what_they_need(rbp, runs):
+    *_, line = rbp("runs", "why", "rate-1").stdout.splitlines()
+    in_all, *counts = map(int, re.findall(r"(\d+) (?:of|needs?) ", line))
+    assert in_all == sum(counts) and "3 need probes.health=true" in line
 
 
 def test_disk_use_is_listed_and_checkpoints_go_by_a_rule(rbp, runs):
