@@ -16,7 +16,7 @@ from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import Settings
-from rbp_tui.text.styled import styled
+from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -235,4 +235,4 @@ def _print_result(name: str, problems: list[str]) -> None:
         return
     print_rich(styled("[red]✗[/] {}", name))
     for problem in problems:
-        print_rich(styled("  {}", problem), soft_wrap=True)
+        print_rich(styled("  {}", paragraph(problem)), soft_wrap=True)

@@ -14,6 +14,7 @@ from rbp_tui.cli.output import print_lines, say
 from rbp_tui.cli.sweep.text import say_plan
 from rbp_tui.cli.train.following import exit_code, follow_started
 from rbp_tui.cli.trust import once_trusted
+from rbp_tui.text.styled import paragraph
 
 if TYPE_CHECKING:
     from rbp_engine.sweep.plan import SweepPlan
@@ -27,7 +28,7 @@ def print_array(plan: "SweepPlan", states: Sequence[PointState], words: Sequence
         for loaded in plan.presets:
             start.require_data(loaded)
     except DataMissing as missing:
-        say("[yellow]here it would not run:[/] {}", missing)
+        say("[yellow]here it would not run:[/] {}", paragraph(str(missing)))
 
 
 def train_point(plan: "SweepPlan", state: PointState, *, as_json: bool, trust: bool) -> int:

@@ -27,6 +27,7 @@ from rbp_tui.cli.output import say
 from rbp_tui.cli.runs.choice import weights_of
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, Settings, SettingsOrLikeCommand, request_for
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text.styled import paragraph
 
 
 def register(app: typer.Typer) -> None:
@@ -145,7 +146,7 @@ def train(
             for loaded in presets:
                 start.require_data(loaded)
         except DataMissing as missing:
-            say("[yellow]here it would not run:[/] {}", missing)
+            say("[yellow]here it would not run:[/] {}", paragraph(str(missing)))
         return
     try:
         started = once_trusted(lambda: start.start_runs(request), trust=trust)

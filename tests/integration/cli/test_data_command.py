@@ -90,7 +90,7 @@ def test_without_names_the_sets_that_are_here_are_checked(rbp: Rbp, damaged: Pat
 def test_a_named_set_that_is_not_here_gives_exit_code_3(rbp: Rbp) -> None:
     done = rbp("check", "cifar10", "digits")
     assert done.returncode == 3
-    assert "the data set 'cifar10' is not here" in done.stdout
+    assert "  the data set 'cifar10' is not here\n  looked for: " in done.stdout
     assert "✓ digits is whole" in done.stdout
 
 

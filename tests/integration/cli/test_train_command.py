@@ -160,12 +160,14 @@ def test_a_missing_data_set_gives_exit_code_3_and_nothing_is_created(rbp_here):
     assert not rbp_here.runs.exists()
 
 
-@pytest.mark.parametrize("option", ["--dry-run", "--slurm"])
-def test_options_that_only_print_warn_about_missing_data_and_exit_with_0(rbp_here, option):
-    done = rbp_here("train", "cifar10-resnet18", option)
-    assert "cifar-10-batches-py" in done.stderr and "rbp data fetch cifar10" in done.stderr
+@pytest.mark.parametrize("words", ["train --dry-run", "train --slurm", "sweep --slurm"])
+def test_options_that_only_print_warn_about_missing_data_and_exit_with_0(rbp_here, words):
+    command, option = words.split()
+    done = rbp_here(command, "cifar10-resnet18", option)
+    for line in ("  looked for: cifar-10-batches-py", "  to get it: `rbp data fetch cifar10`"):
+        assert f"\n{line}" in done.stderr
     assert "cifar-10" not in done.stdout
-    assert "not here" not in rbp_here("train", "digits", option).stderr
+    assert "not here" not in rbp_here(command, "digits", option).stderr
 
 
 def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is_created(rbp_here, write):
