@@ -116,7 +116,8 @@ def judge_torch(report: dict[str, Any]) -> Finding:
         return _unused_card(report, build)
     cards = report["devices"]
     if not cards:
-        return Finding("torch", "ok", f"{build}; no NVIDIA card here: trains on {report['threads']} CPU threads")
+        on = _count(report["threads"], "CPU thread")
+        return Finding("torch", "ok", f"{build}; no NVIDIA card here: trains on {on}")
     text = f"{build}: {'; '.join(map(_card_text, cards))}"
     if all(not card["error"] for card in cards):
         return Finding("torch", "ok", text)

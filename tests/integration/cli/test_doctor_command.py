@@ -137,6 +137,11 @@ def card(index: int, error: str = "") -> dict[str, Any]:
     return {"index": index, "name": "NVIDIA A100", "memory": 80 * 2**30, "error": error}
 
 
+@pytest.mark.parametrize(("threads", "words"), [(1, "trains on 1 CPU thread"), (8, "trains on 8 CPU threads")])
+def test_without_a_card_the_threads_are_counted(threads: int, words: str) -> None:
+    assert judge_torch(REPORT | {"cuda": "", "has_card": False, "threads": threads}).text.endswith(words)
+
+
 def test_cards_that_compute_are_named_with_their_memory() -> None:
     finding = judge_torch(REPORT | {"devices": [card(0), card(1)]})
     assert (finding.status, finding.remedy) == ("ok", "")
