@@ -77,7 +77,8 @@ def progress_text(sight: Sight, state: RunState, now: float, width: int) -> Text
     live = sight.verdict.live and state.status != "gone"
     done = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
     left = Text(f" epoch {epochs_text(summary)} ")
-    right = Text(f" {100 * done:.0f} %   elapsed {fmt.duration(elapsed_s(attempts, now if live else None))}")
+    working = live and sight.verdict.status not in ("queued", "starting")
+    right = Text(f" {100 * done:.0f} %   elapsed {fmt.duration(elapsed_s(attempts, now if working else None))}")
     parts = []
     if live and state.status not in ("stale", "stalled"):
         remaining = attempt_remaining_s(attempts, summary)

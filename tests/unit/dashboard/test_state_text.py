@@ -1,13 +1,14 @@
-"""The Monitor's advice about a run that has ended, by its cause."""
+"""What the head of the Monitor says of a run: the advice after its end, and how long it has worked."""
 
 import pytest
 
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.events import CheckpointSaved, Event
+from rbp_engine.run.files.events import CheckpointSaved, Event, Heartbeat, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.history import History
+from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.status import Verdict
+from rbp_tui.dashboard.opened.head import progress_text
 from rbp_tui.dashboard.opened.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight
 
@@ -42,3 +43,13 @@ def test_if_a_resume_would_end_the_same_way_another_run_is_offered_with_the_reas
 )
 def test_a_resume_is_offered_with_its_precondition(tmp_path, status, cause, text):
     assert advice(tmp_path, status, cause) == text
+
+
+@pytest.mark.parametrize(("status", "elapsed"), [("queued", "1m00"), ("starting", "1m00"), ("running", "1m30")])
+def test_a_run_that_waits_to_go_on_has_worked_as_long_as_when_it_stopped(tmp_path, status, elapsed):
+    builder = HistoryBuilder()
+    builder.add([Event(0, 0.0, 1, 0, 0, RunStart(epochs=10)), Event(1, 60.0, 1, 0, 40, Heartbeat())])
+    summary = Summary("a-run", "digits", "e", "rate_m", 4, 1)
+    sight = Sight(RunDirectory(tmp_path), summary, Verdict(status, ""), builder.history())
+    state = run_state(sight, there=True, silence=0.0, key_of=KEYS.get)
+    assert f"elapsed {elapsed} " in progress_text(sight, state, 90.0, 80).plain
