@@ -214,6 +214,17 @@ async def test_columns_are_chosen_and_remembered_with_order_and_query(home, thre
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "run" in headings(app))
 
 
+async def test_the_list_of_columns_is_aligned_beside_a_long_entry_of_a_setting(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        dialog = ColumnDialog(("run",), ("neuron.surrogate_args.width", "optim.lr"))
+        app.push_screen(dialog)
+        await until(pilot, lambda: app.screen is dialog and dialog.query(OptionList))
+        lines = [str(option.prompt) for option in dialog.query_one(OptionList).options if not option.disabled]
+    assert lines[0] == "  neuron.surrogate_args.width an entry of neuron.surrogate_args"
+    assert lines[1].index("Learning rate") == lines[0].index("an entry")
+
+
 async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:

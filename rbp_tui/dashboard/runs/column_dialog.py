@@ -19,7 +19,7 @@ from rbp_tui.text.run_columns import Column
 
 # What a preset says about itself is no setting.
 ABOUT = ("title", "description", "paper")
-NAME_WIDTH = 24
+NAME_WIDTH, LONGEST_NAME = 24, 32
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class ColumnDialog(Dialog[ColumnChoice | None]):
             "Of every run": [*COLUMNS],
             "Other settings": [column for column in map(column_named, others) if column not in COLUMNS],
         }
+        longest = max(len(column.name) for columns in self._columns.values() for column in columns)
+        self._name_width = max(NAME_WIDTH, min(longest, LONGEST_NAME))
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -84,7 +86,7 @@ class ColumnDialog(Dialog[ColumnChoice | None]):
 
     def _line(self, column: Column) -> Text:
         sign = "✓" if column.name in self.ticked else " "
-        return Text.assemble(f"{sign} {column.name:<{NAME_WIDTH}} ", (column.about, "dim"), no_wrap=True,
+        return Text.assemble(f"{sign} {column.name:<{self._name_width}} ", (column.about, "dim"), no_wrap=True,
                              overflow="ellipsis")  # fmt: skip
 
     @property
