@@ -210,7 +210,7 @@ def _room(placed: Sequence[PlacedColumn]) -> int:
     return sum(place.gap + place.width for place in placed) - placed[0].gap
 
 
-def _shortened(text: str, width: int, *, middle: bool = False) -> str:
+def shortened(text: str, width: int, *, middle: bool = False) -> str:
     """A text cut at its end, or in its middle, to a width."""
     if cell_len(text) <= width:
         return text
@@ -223,14 +223,14 @@ def _shortened(text: str, width: int, *, middle: bool = False) -> str:
 
 
 def _fitted(text: str, place: PlacedColumn) -> str:
-    text = _shortened(text, place.width, middle=place.column.named)
+    text = shortened(text, place.width, middle=place.column.named)
     room = " " * (place.width - cell_len(text))
     return " " * place.gap + (f"{room}{text}" if place.column.right else f"{text}{room}")
 
 
 def _flowing(text: str, placed: Sequence[PlacedColumn]) -> list[str]:
     """A text across several columns, in one piece for each."""
-    left = " " * placed[0].gap + _shortened(text, _room(placed))
+    left = " " * placed[0].gap + shortened(text, _room(placed))
     pieces = []
     for place in placed:
         width, piece = place.gap + place.width, ""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from rbp_engine.printable import one_line
@@ -11,6 +11,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_reader import MachineReading
 from rbp_tui.dashboard.reading.run_sizes import RunSizes
 from rbp_tui.text import format as fmt
+from rbp_tui.text.run_columns import shortened
 from rbp_tui.text.run_text import short_id
 
 SIZE, NAME, ID = 9, 24, 4
@@ -40,9 +41,9 @@ def disk_lines(
     for run_id, size in largest:
         record = records.get(run_id)
         called = one_line(record.summary.called) if record is not None and record.readable else run_id
-        shown = called if cell_len(called) <= NAME else f"{set_cell_size(called, NAME - 1)}…"
         short = one_line(short_id(record.summary)) if record is not None else run_id[-ID:]
-        line = Text.assemble(f"  {set_cell_size(shown, NAME)} ", (f"{set_cell_size(short, ID)} ", "dim"))
+        line = Text.assemble(f"  {set_cell_size(shortened(called, NAME), NAME)} ")
+        line.append(f"{set_cell_size(shortened(short, ID), ID)} ", "dim")
         lines.append(
             line.append(f"{fmt.size(size):>{SIZE}}  ").append("━" * round(bar * size / top if top else 0), "cyan")
         )

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.stays import Stay
 from rbp_tui.text import format as fmt
+from rbp_tui.text.run_columns import shortened
 from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
 #: The spans to choose from: the shortest that has all stays is shown.
@@ -96,11 +97,10 @@ def _run_line(
     status = record.verdict.shown_status if record is not None else ""
     called = one_line(record.summary.called) if record is not None else stays[0].run_id
     short = short_id(record.summary) if record is not None else stays[0].run_id[-ID:]
-    shown = called if cell_len(called) <= name else f"{set_cell_size(called, name - 1)}…"
     line = Text.assemble(
         (f"{SIGNS.get(status, ' ')} ", STYLES.get(status, "")),
-        f"{set_cell_size(shown, name)} ",
-        (f"{set_cell_size(one_line(short), ID)} ", "dim"),
+        f"{set_cell_size(shortened(called, name), name)} ",
+        (f"{set_cell_size(shortened(one_line(short), ID), ID)} ", "dim"),
     )
     times = [(stay.start, stay.end) for stay in stays]
     line.append_text(at.bar(times, BAR, STYLES.get(status, ""), left_at))

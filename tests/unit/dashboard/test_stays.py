@@ -12,7 +12,10 @@ from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Heartbeat, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.store.store import RunRecord, list_runs
+from rbp_tui.dashboard.reading.machine_reader import MachineReading
+from rbp_tui.dashboard.reading.run_sizes import RunSizes
 from rbp_tui.dashboard.reading.stays import Stay, StayReader
+from rbp_tui.dashboard.system.disk_text import disk_lines
 from rbp_tui.dashboard.system.timeline import timeline_lines
 
 NOW = 1.7e9
@@ -115,3 +118,13 @@ def test_the_timeline_has_a_line_for_each_device_and_run(
         assert {"┊", "█", "·"} <= set(older)
     if width >= 90:
         assert "12:13–18:13" in older
+
+
+def test_an_id_that_is_too_long_for_its_column_is_cut_with_a_sign(
+    tmp_path: Path, write_run: Callable[..., RunDirectory]
+) -> None:
+    runs = {"first": record(write_run, tmp_path, "first")}
+    *_, used = timeline_lines([Stay("first", 1, ("cpu",), NOW - HOUR, NOW, False)], runs, NOW, 80, left_at=NOW)
+    nothing = MachineReading((), "", (), (0.0, 0.0, 0.0), 0, 0, None, None, ())
+    *_, size = disk_lines(RunSizes({"first": 2**20}, 0, 0), nothing, runs, tmp_path, 80, 5)
+    assert " fir… " in used.plain and " fir… " in size.plain
