@@ -21,7 +21,7 @@ def percent(fraction: float | None, digits: int = 2) -> str:
 
 def points(difference: float) -> str:
     """A difference of fractions in percentage points, `−0.05`, with a proper minus."""
-    return f"{100.0 * difference:+.2f}".replace("-", "−")
+    return f"{100.0 * difference:+z.2f}".replace("-", "−")
 
 
 def number(value: float | None, digits: int = 3) -> str:

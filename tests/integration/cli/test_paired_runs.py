@@ -23,7 +23,7 @@ def paired(tmp_path_factory, rbp_in):
 
 def in_points(differences):
     mean = 100 * sum(differences) / len(differences)
-    return f"{mean:+.2f}".replace("-", "−")
+    return f"{mean:+z.2f}".replace("-", "−")
 
 
 def test_a_run_is_trained_for_each_value_and_seed_and_they_differ_in_nothing_else(paired):
