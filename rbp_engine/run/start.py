@@ -125,7 +125,8 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
         gpus = request.gpus or "auto"
         dispatch = dataclasses.replace(dispatch, gpus=gpus, device=presets[0].preset.run.device)
         pool = pool_for(resources, gpus, dispatch.device)
-        host_directory()  # fail on an unwritable state directory before anything is created
+        with locked():  # fail on an unwritable state directory before anything is created
+            pass
     made: list[RunDirectory] = []
     try:
         for seed, loaded in itertools.product(request.seeds_of(presets[0]), presets):

@@ -20,7 +20,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.launch.environment import module_command
-from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
 from rbp_engine.sweep.search import Search, SearchRequest
 
@@ -51,7 +51,9 @@ class DriverRecord:
 
 def files_of(search: Search) -> Path:
     """The record of the driver of a search; its lock and its log are beside it."""
-    folder = make_private(host_directory() / FOLDER)
+    folder = host_directory() / FOLDER
+    with usable(folder):
+        make_private(folder)
     place = hashlib.sha256(os.fsencode(search.request.runs.resolve())).hexdigest()[:8]
     return folder / f"{search.name}-{place}.json"
 

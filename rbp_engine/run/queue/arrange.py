@@ -7,7 +7,7 @@ from dataclasses import replace
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.entries import Entry, entries, write_entry
-from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.queue.host_lock import host_directory, locked, usable
 from rbp_engine.run.queue.observe import pause_file
 from rbp_engine.run.status.status import judge
 
@@ -26,19 +26,21 @@ def check_priority(priority: int) -> None:
 def pause_all() -> bool:
     """Start nothing more until `go_on_all`; runs that have started go on. False if the queue was paused already."""
     host_directory()
-    try:
-        pause_file().touch(exist_ok=False)
-    except FileExistsError:
-        return False
+    with usable(pause_file()):
+        try:
+            pause_file().touch(exist_ok=False)
+        except FileExistsError:
+            return False
     return True
 
 
 def go_on_all() -> bool:
     """End the pause of the whole queue; False if there was none. Runs that are paused themselves stay so."""
-    try:
-        pause_file().unlink()
-    except FileNotFoundError:
-        return False
+    with usable(pause_file()):
+        try:
+            pause_file().unlink()
+        except FileNotFoundError:
+            return False
     return True
 
 

@@ -14,7 +14,7 @@ from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import RunDirectory, object_in, write_atomic
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.queue.devices import Device, Pool
-from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
 from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
@@ -107,10 +107,12 @@ def new_entry(
 
 
 def write_entry(entry: Entry) -> None:
+    """Write the file of an entry, in the place of an earlier one. Raises RunError."""
     value = asdict(entry) | {"run": str(entry.run.path)}
     del value["name"]
     # ASCII with escapes, not UTF-8: file names in an environment may have any encoding, which only escapes preserve.
-    write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
+    with usable(entry.path):
+        write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
 
 
 def read_queue() -> Queue:

@@ -21,25 +21,35 @@ def host_directory(*, make: bool = True) -> Path:
     path = state / "hosts" / socket.gethostname()
     if not make:
         return path
-    try:
+    with usable(path):
         # What lies there is executed, and has the environments of what was queued.
         for folder in (state, path.parent, path):
             make_private(folder)
+    return path
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Raise RunError where something of this host's state, as `path`, cannot be read or written."""
+    try:
+        yield
     except OSError as error:
         raise RunError(
             f"cannot use {error.filename or path}, where runs of this host wait for devices: {error.strerror}; "
             "XDG_STATE_HOME may name another folder"
         ) from error
-    return path
 
 
 @contextmanager
 def locked() -> Iterator[None]:
     """Be the only process (and thread) of this user that reads and changes queue and claims. Must not be nested.
 
-    The kernel releases the lock when the process dies, however it dies.
+    The kernel releases the lock when the process dies, however it dies. Raises RunError if there can be none.
     """
-    with (host_directory() / "lock").open("a") as file:
+    path = host_directory() / "lock"
+    with usable(path):
+        file = path.open("a")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

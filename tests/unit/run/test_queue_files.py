@@ -16,7 +16,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Dispatch
 from rbp_engine.run.files.run_json import read_dispatch
-from rbp_engine.run.queue import transitions
+from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import (
     DamagedEntry,
@@ -28,6 +28,8 @@ from rbp_engine.run.queue.entries import (
     read_queue,
     write_entry,
 )
+from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
 MakeRun = Callable[..., RunDirectory]
@@ -136,3 +138,20 @@ def test_dispatch_settings_are_read_back_unchanged(make_run: MakeRun) -> None:
     for dispatch in (Dispatch(retries=2), Dispatch("0,1", 1, "cuda", inexact=True)):
         write_json(run.run_json, read_json(run.run_json) | {"dispatch": dispatch.as_json()})
         assert read_dispatch(run) == dispatch
+
+
+def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path: Path) -> None:
+    (host_directory() / "lock").mkdir()
+    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", seeds=(1, 2), gpus="none")
+    with pytest.raises(RunError, match=r"cannot use .*/lock, where runs of this host wait.*XDG_STATE_HOME"):
+        start.create_runs(request, start.check(request))
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_what_the_queue_cannot_note_is_an_error_with_its_place() -> None:
+    entry = put()
+    entry.path.unlink()
+    for path, change in ((entry.path, lambda: write_entry(entry)), (host_directory() / "paused", arrange.go_on_all)):
+        path.mkdir()
+        with pytest.raises(RunError, match=f"cannot use .*{path.name}, where runs of this host wait"):
+            change()
