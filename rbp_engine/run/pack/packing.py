@@ -63,7 +63,8 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
     except OSError as error:
         raise RunError(f"cannot pack {run.id}: {error.filename or output}: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be removed could not be written
+            temporary.unlink()
     return manifest
 
 

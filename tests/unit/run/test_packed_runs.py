@@ -123,6 +123,12 @@ def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(
     assert (tmp_path / "there.tar").read_text() == "mine"
 
 
+def test_a_place_that_cannot_be_written_is_named(packed_run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(RunError, match=r"cannot pack own: .*/file/\.own\.tar.*: Not a directory"):
+        pack(packed_run, tmp_path / "file" / "own.tar")
+
+
 def test_a_file_that_changes_meanwhile_fails_and_leaves_no_archive(packed_run: RunDirectory, tmp_path: Path) -> None:
     from rbp_engine.run.pack import packing
 
