@@ -135,8 +135,8 @@ def _users_cache() -> Path:
 def add_data_root(name: str, path: Path) -> Path:
     """Set the folder of data set `name` in `machine.toml` to `path`, keeping comments and everything else.
 
-    Returns the written file. Raises `MachineError` if the folder does not exist or the file is broken, and then writes
-    nothing.
+    Returns the written file. Raises `MachineError` if the folder does not exist or the file is broken or cannot be
+    written, and then writes nothing.
     """
     root = path.absolute()
     if not root.is_dir():
@@ -147,7 +147,8 @@ def add_data_root(name: str, path: Path) -> Path:
 def save_query(name: str, query: str) -> Path:
     """Save a query in `machine.toml`, in the place of one of that name; keeps comments and everything else.
 
-    Returns the written file. Raises `MachineError` for an impossible name or a broken file, and then writes nothing.
+    Returns the written file. Raises `MachineError` for an impossible name, or a file that is broken or cannot be
+    written, and then writes nothing.
     """
     if QUERY_NAME.fullmatch(name) is None:
         raise MachineError(machine_file(), [Problem(f"queries.{name}", QUERY_NAMES)])
@@ -172,7 +173,10 @@ def _put(section: str, name: str, value: str) -> Path:
     if isinstance(written, Problem) or written.values.get(section, {}).get(name) != value:
         raise MachineError(target, [problem])
     _checked(written)
-    write_settings(target, text.encode())
+    try:
+        write_settings(target, text.encode())
+    except OSError as error:
+        raise MachineError(target, [Problem("", f"cannot be written: {error.strerror}")]) from error
     return target
 
 

@@ -13,7 +13,7 @@ from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.selection import fitting_runs, select_runs
 from rbp_engine.run.store.store import find_run, list_runs
-from rbp_engine.settings.machine import machine_file, save_query
+from rbp_engine.settings.machine import MachineError, machine_file, save_query
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -44,6 +44,15 @@ def test_a_saved_query_stands_wherever_a_query_does(runs: Path) -> None:
     assert [run.id for run in select_runs(runs, ["@done-four", "three"])] == ["two", "three"]
     save_query("four", "T=6")
     assert ids(runs, "@four") == ["three"] and ids(runs, "@done-four") == ["three"]
+
+
+def test_a_query_that_cannot_be_saved_is_an_error_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "file" / "config"))
+    with pytest.raises(MachineError, match=r"machine\.toml: 1 problem\n  cannot be written: "):
+        save_query("four", "T=4")
 
 
 def test_a_saved_query_that_cannot_be_used_is_named_where_it_stands(runs: Path) -> None:
