@@ -6,6 +6,7 @@ looks, and takes the steps. All its state is in files (`run/queue/entries.py`, `
 themselves), so that a killed dispatcher can be replaced at any moment.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -190,8 +191,9 @@ class Dispatcher:
         """Log a line about a run, unless it is the same as the last one about its entry."""
         if self._logged.get(name) != text:
             self._logged[name] = text
-            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(f'{about}: {text}')}\n")
-            sys.stdout.flush()
+            with contextlib.suppress(OSError):  # the disk of the log is full; the runs may be on another
+                sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(f'{about}: {text}')}\n")
+                sys.stdout.flush()
 
 
 def _why_queued(action: Action, entry: Entry) -> str:

@@ -1,7 +1,10 @@
 """Files of the queue that others may have written: its entries, and the part of run.json about how a run is started."""
 
+import errno
+import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from rbp_engine.run.files.resources import Dispatch
 from rbp_engine.run.files.run_json import read_dispatch
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import (
     DamagedEntry,
     Entry,
@@ -155,3 +159,18 @@ def test_what_the_queue_cannot_note_is_an_error_with_its_place() -> None:
         path.mkdir()
         with pytest.raises(RunError, match=f"cannot use .*{path.name}, where runs of this host wait"):
             change()
+
+
+class FullDisk(io.StringIO):
+    """Lines that cannot be written down."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_queue_whose_log_cannot_be_written_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    put().path.write_text("damaged")  # which the log is told of
+    log = FullDisk()
+    monkeypatch.setattr(sys, "stdout", log)
+    Dispatcher().look()
+    assert "its entry is damaged" in log.getvalue()
