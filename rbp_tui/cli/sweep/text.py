@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.estimate import Estimate
@@ -48,7 +50,10 @@ def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
     best = best_row(rows)
     if best is not None and len(rows) > 1:
         say("  best mean: {}", " ".join(row_words(best)) or plan.name)
-    for line in _next(plan, states, best):
+    others = _made_by_others(plan, states)
+    if others:
+        say("  not under {}: {} that something else has created", query_word(plan.name), fmt.counted(others, "run"))
+    for line in _next(plan, states, best, others):
         say("  next: {}", line)
 
 
@@ -93,8 +98,14 @@ def query_word(name: str) -> str:
     return shlex.quote(f'sweep="{name}"' if " " in name else f"sweep={name}")
 
 
-def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) -> Iterable[str]:
-    """Commands that continue the sweep, or look closer at it."""
+def _made_by_others(plan: SweepPlan, states: Sequence[PointState]) -> int:
+    """How many of the runs that count do not have the sweep's name: another sweep has created them, or none."""
+    sweeps = [read_run_json(state.record.run).sweep for state in states if state.record is not None]
+    return sum(sweep is None or sweep.name != one_line(plan.name) for sweep in sweeps)
+
+
+def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None, others: int) -> Iterable[str]:
+    """Commands that continue the sweep, or look closer at it; `others` of its runs do not have its name."""
     number = counts(states)
     again = shlex.join(word for word in plan.request.typed if word not in (*ONLY_LOOKS, RETRY))
     if number[Standing.MISSING] or number[Standing.RESUMABLE]:
@@ -105,4 +116,6 @@ def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None) 
     if best is not None:
         newest: RunRecord = best.records[0]
         place, query = place_words(plan.request), query_word(plan.name)
-        yield f"rbp report {query}{place}  ·  rbp ls {query}{place}  ·  rbp runs show {short(newest.run.id)}{place}"
+        lists = f"rbp report {query}{place}  ·  rbp ls {query}{place}  ·  "
+        all_others = others == sum(state.record is not None for state in states)
+        yield f"{'' if all_others else lists}rbp runs show {short(newest.run.id)}{place}"

@@ -1,0 +1,40 @@
+"""What `rbp sweep` prints under its table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.summary import Scores, load_summary, write_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.sweep.plan import plan_sweep
+from rbp_engine.sweep.states import states_of
+from rbp_engine.sweep.words import parse_words
+from rbp_tui.cli.sweep.text import print_table
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "said", "lists"),
+    [
+        (("digits", "digits"), "", True),
+        (("digits", ""), "not under sweep=digits: 1 run that something else has created", True),
+        (("another", ""), "not under sweep=digits: 2 runs that something else has created", False),
+    ],
+)
+def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(
+    sweeps: tuple[str, ...], said: str, lists: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_sweep(LaunchRequest("digits", runs_dir=tmp_path / "runs"), parse_words(["T=2,4"]))
+    for point, name in zip(plan.points, sweeps, strict=True):
+        run = launch.create(point.loaded, plan.request.runs, sweep=SweepRecord(name, point.trial) if name else None)
+        scores = Scores(loss=0.1, top1=0.9)
+        write_summary(
+            run, replace(load_summary(run), status="completed", cause=Cause.UNKNOWN, last=scores, best=scores)
+        )
+    print_table(plan, states_of(plan))
+    told = " ".join(capsys.readouterr().err.split())
+    assert said in told and ("not under" in told) == bool(said)
+    assert ("rbp report sweep=digits" in told) == ("rbp ls sweep=digits" in told) == lists
