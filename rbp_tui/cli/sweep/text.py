@@ -112,7 +112,7 @@ def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None, 
         yield f"{again}  (continues)"
     failed = [state.record for state in states if state.standing is Standing.FAILED and state.record]
     if failed:
-        yield f"rbp logs {short(failed[0].run.id)}  ·  {again} {RETRY}"
+        yield f"rbp logs {short(failed[0].run.id)}{place_words(plan.request)}  ·  {again} {RETRY}"
     if best is not None:
         newest: RunRecord = best.records[0]
         place, query = place_words(plan.request), query_word(plan.name)

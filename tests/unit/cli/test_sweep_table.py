@@ -38,3 +38,13 @@ def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(
     told = " ".join(capsys.readouterr().err.split())
     assert said in told and ("not under" in told) == bool(said)
     assert ("rbp report sweep=digits" in told) == ("rbp ls sweep=digits" in told) == lists
+
+
+def test_the_log_of_a_failed_run_is_looked_for_where_the_run_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_sweep(LaunchRequest("digits", runs_dir=tmp_path / "runs"), parse_words(["T=2,4"]))
+    run = launch.create(plan.points[0].loaded, plan.request.runs)
+    write_summary(run, replace(load_summary(run), status="failed", cause=Cause.ERROR, reason="broken"))
+    print_table(plan, states_of(plan))
+    assert f"rbp logs {run.id[-4:]} --runs-dir {tmp_path / 'runs'}" in "".join(capsys.readouterr().err.split("\n"))
