@@ -14,10 +14,10 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from rbp_engine.preset import SHORT_NAMES, PresetError, fields, parse_resolved, read_resolved, resolved_toml
+from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields, parse_resolved, read_resolved, resolved_toml
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.printable import visible
@@ -148,7 +148,17 @@ def _changed(preset: "Preset", overrides: Sequence[Override], run: RunDirectory)
     for override in overrides:
         section, _, name = override.key.partition(".")
         values[section][name] = override.value
-    return parse_resolved(as_toml(values), run.preset_toml)
+    try:
+        return parse_resolved(as_toml(values), run.preset_toml)
+    except PresetError as error:
+        words = {override.key: override.word for override in overrides}
+        raise PresetError(error.source, [_in_words(problem, words) for problem in error.problems]) from None
+
+
+def _in_words(problem: Problem, words: Mapping[str, str]) -> Problem:
+    """A problem at the word that has its value, for the file of the run does not; `words` by their keys."""
+    word = words.get(problem.key.partition("[")[0])
+    return problem if word is None else dataclasses.replace(problem, line=None, source=word)
 
 
 def _with_epochs(preset: "Preset", epochs: int) -> "Preset":

@@ -87,8 +87,10 @@ def test_the_same_change_of_two_seeds_gives_one_experiment(completed: RunDirecto
          "experiment), only epochs, train.checkpoint_every, guard.max_time, guard.max_steps and guard.alerts can: "
          "rbp train --like own epochs=20 lr=0.3 T=2"),
         (["train.kernel=reference"], RunError, "keeps the settings that it was made with"),
-        (["epochs=many"], PresetError, 'expected an integer, got the string "many"'),
-        (["epochs=20", "train.checkpoint_every=often"], PresetError, "train.checkpoint_every"),
+        (["epochs=many"], PresetError, 'train.epochs (epochs=many)  expected an integer, got the string "many"'),
+        (["epochs=20", "train.checkpoint_every=often"], PresetError,
+         "train.checkpoint_every (train.checkpoint_every=often)"),
+        (["guard.alerts=x"], PresetError, "guard.alerts[0] (guard.alerts=x)"),
         (["epoch=20"], PresetError, "Did you mean 'train.epochs'?"),
     ],
 )  # fmt: skip
