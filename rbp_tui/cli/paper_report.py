@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from rbp_engine.report.paper import MissingRun
     from rbp_engine.report.reproduction import Reproduction
 
+NO_CELL = "the paper has no cell of these presets"
+
 
 def print_missing(
     runs: Path, runs_dir: Path | None, presets: Sequence[str], *, everything: bool, as_json: bool
 ) -> None:
     """Print the commands of missing runs: those whose data is here first, the others only if asked for."""
-    from rbp_engine.report.paper import missing_runs
+    from rbp_engine.report.paper import missing_runs, paper_cells
     from rbp_engine.run.store.store import run_directories
 
     require_presets(presets)
@@ -40,7 +42,7 @@ def print_missing(
         if to_do:
             say("[dim]{}[/]", _to_do_text(to_do, absent, hidden=len(to_do) - len(shown)))
         if not missing and not troubles:
-            say("no cell of the paper is empty")
+            say("{}", "no cell of the paper is empty" if paper_cells(presets)[0] else NO_CELL)
     for trouble in troubles:
         say("[yellow]left out[/] {}", trouble)
 
@@ -86,7 +88,7 @@ def print_reproductions(
     else:
         if shown:
             print_rich(_reproduction_table(shown, run_s))
-        for line in _reproduction_lines(found, hidden=len(found) - len(shown)):
+        for line in _reproduction_lines(found, hidden=len(found) - len(shown)) if found else [NO_CELL]:
             say("[dim]{}[/]", line)
         if run_s:
             seconds = sum(

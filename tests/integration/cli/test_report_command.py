@@ -156,6 +156,9 @@ def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp: R
         ("bptt", 4): "not reproduced", ("rate_m", 4): "reproduced", ("rate_m", 6): "undecided",
         ("rate_s", 4): "undecided",
     }  # fmt: skip
+    for question in ("--paper", "--missing"):
+        done = rbp("report", question, "--preset", "digits")
+        assert (done.stdout, done.stderr) == ("", "the paper has no cell of these presets\n")
     assert "two questions" in rbp("report", "--paper", "--missing").stderr
     assert "--cost needs --paper" in rbp("report", "--missing", "--cost").stderr
 
