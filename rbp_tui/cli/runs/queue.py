@@ -215,7 +215,10 @@ def rm(runs: QueuedRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None
             if once_trusted(functools.partial(withdraw, run), trust=trust):
                 say("removed {} from the queue", run.id)
             elif not discarded:
-                raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
+                verdict = judge(run)
+                raise RunError(
+                    f"{run.id} is not queued, it is {verdict.status}" + (f": rbp stop {run.id}" if verdict.live else "")
+                )
 
 
 def _waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":

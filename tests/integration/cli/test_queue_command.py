@@ -90,7 +90,8 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
     rbp("queue", "rm", "0a1b", third)  # both entries are damaged, and the first one's run is gone
     assert [place["id"] for place in rbp.json("queue")] == [first]
     assert summaries(rbp)[3]["status"] == "stopped"
-    assert "is not queued, it is running" in rbp("queue", "rm", first, code=2).stderr
+    assert f"is not queued, it is running: rbp stop {first}" in rbp("queue", "rm", first, code=2).stderr
+    assert rbp("queue", "rm", second, code=2).stderr.strip().endswith(f"{second} is not queued, it is stopped")
 
     rbp("resume", third, "--detach")
     assert rbp.json("ls", "status:queued")[0]["id"] == third
