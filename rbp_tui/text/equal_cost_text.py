@@ -28,7 +28,9 @@ def equal_cost_columns(comparison: Comparison, equal: EqualCost) -> list[Compare
     difference = single_difference_text if comparison.each_run else difference_text
     columns = [*identity_columns(comparison)]
     if not comparison.each_run:
-        counts = [one.top1.count if one.top1 else 0 for one in equal.in_time]
+        # A slow experiment may have no validation yet by the time that the fastest took.
+        reached_by = zip(equal.after_epochs, equal.in_time, strict=True)
+        counts = [max((one.top1.count for one in both if one.top1), default=0) for both in reached_by]
         columns.append(numbers_column("n", "n", counts, str, 8))
     needed = [_needed_text(*both) for both in zip(equal.in_memory, equal.memory_needed, strict=True)]
     for name, budget, reached, cells, ranks in (

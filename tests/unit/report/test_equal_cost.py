@@ -140,6 +140,8 @@ def test_the_table_fits_says_what_the_budgets_are_and_is_sorted_by_its_own_colum
     assert names == ["method", "T", "n", "epochs", "Δ epochs", "time", "Δ time", "memory", "Δ memory"]
     assert "needs 1.5×" in shown.groups[2].plain
     comparison, equal = found
+    (counted,) = [column for column in equal_cost_columns(comparison, equal) if column.name == "n"]
+    assert list(counted.cells) == ["2", "2", "2"]  # also of T=8, whose seed 2 has nothing after 4 s
     by_time = sorted_by(comparison, "Δ time", columns=equal_cost_columns(comparison, equal))
     assert [group.title for group in by_time.groups] == [comparison.groups[place].title for place in (1, 2, 0)]
 
