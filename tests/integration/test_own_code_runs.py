@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import idle
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
@@ -137,16 +139,21 @@ def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: R
     assert [event["step"] for event in events if event["kind"] == "health"] == [10]
 
 
-def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, mine: Path) -> None:
-    rbp("train", "mine.toml", "epochs=60", "--id", "first", "--detach")
+def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(
+    rbp: Rbp, mine: Path, environment: dict[str, str]
+) -> None:
+    shutil.copy(idle.__file__, mine / "nets.py")
+    environment["IDLE_STEP_S"] = "0.2"  # `rbp stop` has half a minute
+    rbp("train", "mine.toml", "model.args={}", "epochs=25", "--id", "first", "--detach")
     rbp("stop", "first")
+    environment["IDLE_STEP_S"] = "0"
     stopped = summary(mine, "first")
     assert (stopped["status"], stopped["step"] < stopped["steps"]) == ("stopped", True)
     (mine / "nets.py").unlink()
     (mine / "sets.py").write_text("raise SystemExit('not this one')\n")
     rbp("resume", "first")
     done = summary(mine, "first")
-    assert (done["status"], done["epoch"], done["experiment"]) == ("completed", 60, stopped["experiment"])
+    assert (done["status"], done["epoch"], done["experiment"]) == ("completed", 25, stopped["experiment"])
 
 
 def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(

@@ -121,10 +121,12 @@ def test_a_run_is_repeated_by_its_name_with_the_changes_that_are_given(finished)
 
 def test_resume_or_start_starts_resumes_and_leaves_a_complete_run_alone(rbp):
     job = ("train", "digits", "T=1", "epochs=8", "batch=256", *IDLE, "--id", "night-1", "--resume-or-start")
+    rbp.environment["IDLE_STEP_S"] = "0.5"  # `rbp stop` has half a minute
     first = rbp.start(*job)
     wait_for(lambda: is_running(rbp))
     rbp("stop", "night-1")
     assert first.wait(60) == 4
+    del rbp.environment["IDLE_STEP_S"]
     stopped_at = summary(rbp)["step"]
     rbp(*job)
     run = json.loads((rbp.runs / "night-1" / "run.json").read_text())
