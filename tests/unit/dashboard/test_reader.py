@@ -48,7 +48,7 @@ def heard(runs):
     heard.reader.start()
     yield heard
     heard.reader.stop()
-    heard.reader._thread.join(10)
+    heard.reader._thread.join(60)
     assert not heard.reader._thread.is_alive()
 
 
@@ -156,6 +156,7 @@ def test_unreadable_runs_are_reported_once(heard, runs, write_run):
     for name in ("a", "b"):
         (runs.parent / "elsewhere" / name).rename(runs / name)
     heard.until(lambda: len(heard.lists[-1]) == 3)
+    heard.until(lambda: len(heard.problems) > 1)
     told = [problem for problem in heard.problems[1:] if "cannot be read" in problem]
     assert 1 <= len(told) <= 2
 
