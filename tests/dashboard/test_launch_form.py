@@ -318,7 +318,7 @@ async def test_c_opens_the_form_filled_from_the_run_and_launches_it_changed(dash
             await pilot.press("escape")
             return
         await pilot.press("enter")
-        await until(pilot, lambda: dashboard.session.opened not in (None, run.id), timeout=30)
+        await until(pilot, lambda: dashboard.session.opened not in (None, run.id))
         assert read_summary(opened(dashboard)).timesteps == 1
 
 

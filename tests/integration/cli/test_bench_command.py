@@ -95,7 +95,7 @@ def test_a_signal_leaves_no_process_behind(rbp, number, code):
     while not (children := measuring(bench)) and time.monotonic() < deadline:
         time.sleep(0.05)
     bench.send_signal(number)
-    _, error = bench.communicate(timeout=30)
+    _, error = bench.communicate(timeout=60)
     assert children
     assert ("interrupted: these are the figures so far" in error) == (code == 130)
     assert bench.returncode == code

@@ -168,7 +168,7 @@ def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path:
         assert not run.stop_requested and run.folder is not None
         directory = RunDirectory(run.folder)
         control.request_stop(directory, Cause.PRUNED, "the worst of five")
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not run.stop_requested and time.monotonic() < until:
             time.sleep(0.05)
         assert judge(directory).status == "stopping"

@@ -59,7 +59,7 @@ def test_a_rank_is_killed_with_its_launcher(tmp_path: Path) -> None:
     launcher.kill()
     launcher.communicate()
     with pytest.raises(psutil.NoSuchProcess):
-        rank.wait(10)
+        rank.wait(30)
         rank.status()
 
 

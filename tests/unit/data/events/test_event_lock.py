@@ -47,7 +47,7 @@ def test_a_lock_of_a_dead_process_is_taken_by_exactly_one_at_a_time(tmp_path: Pa
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert (most, done) == (1, 8) and not path.exists()
 
 
