@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from idle import IDLE
 from safetensors.torch import load
 
 from rbp_engine.run.files.event_reader import EventReader, read_events
@@ -314,7 +315,7 @@ def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_resto
     warm: Any, settings: Path, tmp_path: Path
 ) -> None:
     """As on a disk that reported writes as done before they were: the events of half an epoch are lost."""
-    run, words = RunDirectory(tmp_path / RUN), train_words(settings, tmp_path)
+    run, words = RunDirectory(tmp_path / RUN), [*train_words(settings, tmp_path), *IDLE]  # slow enough to be preempted
     warm.tell({"words": words, "without": []})
     events = EventReader(run.events())
     while not any(isinstance(event.body, Metrics) and event.step >= PREEMPTED_AT for event in events.poll()):
