@@ -1,6 +1,5 @@
 """`rbp cost` as a user runs it."""
 
-import time
 
 CPU = ["run.device=cpu", "--seconds", "0.2"]
 
@@ -23,12 +22,10 @@ def test_a_dry_run_can_show_the_cost_even_without_the_data(rbp):
 
 
 def test_a_preset_far_too_large_is_reported_after_a_few_images(rbp):
-    started = time.monotonic()
     done = rbp("cost", "cifar10-resnet18", "T=32", "batch=100000", "method=bptt", "run.device=cpu", "arch=convnet")
     assert "does not fit" in done.stderr and "batch of" in done.stderr
     assert "extrapolated from B = 2 and 4, T = 16 and 32" in done.stdout
     assert done.stderr.startswith("measuring a few steps of cifar10-resnet18")
-    assert time.monotonic() - started < 60
 
 
 def test_a_wrong_preset_is_refused_before_anything_is_measured(rbp):

@@ -284,7 +284,7 @@ def test_a_hanging_hook_is_killed_with_all_its_processes(
 ) -> None:
     machine("[hooks]\non_end = 'sleep 1000 & echo $!; wait'\n")
     run = new_run()
-    run_hooks(run, 1, Verdict("completed", ""), ["on_end"], patience_s=0.5)
+    run_hooks(run, 1, Verdict("completed", ""), ["on_end"], patience_s=2.0)
     output = (run.control / "hook-1").read_text()
     assert "it took longer than" in output
     pid = int(output.splitlines()[1])
