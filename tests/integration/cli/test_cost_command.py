@@ -1,6 +1,5 @@
 """`rbp cost` as a user runs it."""
 
-
 CPU = ["run.device=cpu", "--seconds", "0.2"]
 
 
