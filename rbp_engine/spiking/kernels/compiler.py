@@ -20,8 +20,15 @@ def problem(device: str) -> str:
     try:
         jit(torch.neg)(torch.ones(8, device=device))
     except Exception as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        return _in_one_line(error)
     return ""
+
+
+def _in_one_line(error: Exception) -> str:
+    """What torch says first, and after it the first error of a C++ compiler that it has called."""
+    first, *more = f"{type(error).__name__}: {error}".splitlines()
+    found = next((line for line in more if "error: " in line), "")
+    return f"{first.rstrip(':')}: {found}" if found else first
 
 
 @functools.cache

@@ -81,6 +81,24 @@ def test_a_script_on_a_machine_without_a_compiler_is_told_once_and_goes_on_eager
     assert done.stderr.count("neurons run uncompiled, for torch.compile does not work here: ") == 1
 
 
+def test_where_the_compiler_fails_its_first_error_is_told(tmp_path: Path) -> None:
+    compiler_without_headers = tmp_path / "c++"
+    compiler_without_headers.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        '*.cpp*) echo "x.cpp:1:10: fatal error: Python.h: No such file or directory" >&2; exit 1 ;;\n'
+        '*) exec c++ "$@" ;;\n'
+        "esac\n"
+    )
+    compiler_without_headers.chmod(0o700)
+    script = "from rbp_engine.spiking.kernels import compiler; print(compiler.problem('cpu'))"
+    there = {"CXX": str(compiler_without_headers), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | there, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("x.cpp:1:10: fatal error: Python.h: No such file or directory")
+
+
 def test_an_unknown_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel is 'eager', 'compiled' or 'auto', got 'fast'"):
         create_model("convnet", num_classes=10, in_channels=1, kernel="fast")
