@@ -59,6 +59,9 @@ COMPILING = (
         "spiking/kernels/compiler.py",
         "keeps precompiled headers out of the shared temporary folder",
     ),
+    PrivateName(
+        "torch._dynamo.exc:BackendCompilerFailed", "spiking/kernels/compiler.py", "tells a full disk from a fault"
+    ),
 )
 CAPTURING = (
     PrivateName("torch._C:_cuda_endAllocateToPool", "train/graph/cuda_graphs.py", "clears up after a failed capture"),

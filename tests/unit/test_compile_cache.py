@@ -150,3 +150,17 @@ def test_a_cache_that_cannot_be_created_is_an_error_with_a_remedy(home: Path) ->
     (home / "cache").write_text("")
     with pytest.raises(CompileCacheError, match=r"cannot be made .* set XDG_CACHE_HOME to a folder of your own"):
         compile_cache.prepare()
+
+
+def test_a_full_disk_is_told_apart_from_a_fault_of_the_compiler_with_the_folder_that_is_full(home: Path) -> None:
+    code = """
+        import resource, torch
+        from rbp_engine.spiking.kernels import compiler
+        kernel = compiler.jit(torch.neg)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        kernel(torch.ones(8))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("rbp_engine.compile_cache.CompileCacheError: torch.compile cannot write what it compiles (")
+    assert f"{home / 'cache' / 'rbp' / 'compiled'}" in last and "make room there" in last

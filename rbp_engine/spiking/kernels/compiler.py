@@ -1,8 +1,10 @@
 """How functions are handed to torch.compile, and where it keeps what it compiles."""
 
+import errno
 import functools
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 
 from rbp_engine import compile_cache, private_apis
+from rbp_engine.compile_cache import CompileCacheError
 
 KERNELS = 200
 
@@ -33,7 +36,10 @@ def _in_one_line(error: Exception) -> str:
 
 @functools.cache
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled at its first call, and anew for arguments of another kind. Raises CompileCacheError."""
+    """The function, compiled at its first call, and anew for arguments of another kind.
+
+    Raises CompileCacheError, now or in a call, if what is compiled cannot be kept.
+    """
     _use_own_cache()
     private_apis.require(private_apis.COMPILING)
     # It warns on stderr that there is no Triton, which a CPU does not need.
@@ -52,10 +58,27 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
             # The methods run everything else uncompiled.
             with torch.compiler.set_stance("default"):
                 return kernel(*args, **kwargs)
+        except (OSError, torch._dynamo.exc.BackendCompilerFailed) as error:
+            if why := _why_not_written(error):
+                raise CompileCacheError(
+                    f"torch.compile cannot write what it compiles ({why}): it writes to "
+                    f"{os.environ['TORCHINDUCTOR_CACHE_DIR']} and {tempfile.gettempdir()}; make room there, or set "
+                    "TORCHINDUCTOR_CACHE_DIR and TMPDIR to other folders"
+                ) from error
+            raise
         finally:
             shapes.use_duck_shape = before
 
     return run
+
+
+def _why_not_written(error: Exception) -> str:
+    """The reason why a disk could not be written; "" if the error is about something else."""
+    inner = getattr(error, "inner_exception", error)
+    if isinstance(inner, OSError):
+        return inner.strerror or str(inner)
+    full = os.strerror(errno.ENOSPC)  # said by a C++ compiler
+    return full if full in str(inner) else ""
 
 
 def _use_own_cache() -> None:

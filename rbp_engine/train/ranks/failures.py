@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import DataError, LoaderLost, OwnCodeError, SettingsError
 from rbp_engine.run.cause import Cause
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (CheckpointError, Cause.CHECKPOINT),
+    (CompileCacheError, Cause.DISK),
     (DataMissing, Cause.DATA),
     (DataError, Cause.DATA),
     (SettingsError, Cause.SETTINGS),

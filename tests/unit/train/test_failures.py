@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.bench.results.answer import explain as explain_measurement
+from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.data.catalog import DataMissing, Presence
 from rbp_engine.data.loading.shares import Batches
 from rbp_engine.errors import DataError, LoaderLost
@@ -84,6 +85,8 @@ def test_an_unwritable_disk_has_to_be_repaired_before_a_resume(path: str | bytes
     assert failure == Failure(Cause.DISK, text)
     full = explain(OSError(errno.ENOSPC, "No space left on device"), preset(), code=CODE)
     assert full.cause is Cause.DISK and "make room, then resume" in full.reason
+    uncompiled = explain(CompileCacheError("cannot write: make room"), preset(), code=CODE)
+    assert uncompiled == Failure(Cause.DISK, "cannot write: make room")
 
 
 @pytest.mark.parametrize(
