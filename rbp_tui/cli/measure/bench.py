@@ -1,6 +1,6 @@
 """`rbp bench`: the cost of a training step by method, or the speed of the loader."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -160,8 +160,10 @@ def bench(
         warn_of_shared_presets(name)
     for path in output or []:
         _check(path, figures=not (data or probes))
-    if data and probes:
-        raise typer.BadParameter("--data or --probes: one measurement at a time")
+    if data + probes + latency > 1:
+        raise typer.BadParameter("--data, --probes or --latency: one measurement at a time")
+    if not data:
+        _refuse_settings_of_options(overrides, {"method.name": "--methods"})
     if probes:
         names = _words(methods or "rate_m,rate_s,bptt")
         _bench_probes(
@@ -173,6 +175,7 @@ def bench(
         return
     from rbp_engine.bench.results import comparison
 
+    _refuse_settings_of_options(overrides, {"method.timesteps": "--timesteps"})
     wanted = comparison.candidates(
         named[0] if named else PRESET,
         overrides if named else [f"batch={extent.batch}", *overrides],
@@ -202,6 +205,16 @@ def bench(
         if row.problem:
             fail(f"{row.method}, T = {row.timesteps}: {row.problem}", 1)
     raise typer.Exit(1 if any(row.problem for row in rows) else 0)
+
+
+def _refuse_settings_of_options(overrides: Sequence[str], options: Mapping[str, str]) -> None:
+    """Refuse words that an option would override in silence; `options` are by the full keys of what they set."""
+    from rbp_engine.preset.overrides import SHORT_NAMES
+
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if option := options.get(SHORT_NAMES.get(key, key)):
+            raise typer.BadParameter(f"{word} is an option here: {option} {value}")
 
 
 def _bench_data(

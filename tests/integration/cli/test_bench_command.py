@@ -64,6 +64,19 @@ def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
     assert "spikingjelly" in rbp_here("bench", "--against", "torch", code=2).stderr
     assert "one choice of what is left out" in rbp_here("bench", "--full", "--latency", code=2).stderr
     assert "must end in" in rbp_here("bench", "-o", "cost.gif", code=2).stderr
+    assert "one measurement at a time" in rbp_here("bench", "--latency", "--data", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["digits", "T=6"], "--timesteps 6"),
+        (["digits", "method.name=sltt"], "--methods sltt"),
+        (["--probes", "digits", "method=sltt"], "--methods sltt"),
+    ],
+)
+def test_a_setting_that_an_option_would_override_in_silence_is_refused_with_the_option(rbp_here, words, advice):
+    assert advice in rbp_here("bench", *words, code=2).stderr
 
 
 def test_a_busy_machine_gives_a_warning_about_the_times(rbp, write):
