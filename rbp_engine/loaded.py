@@ -69,7 +69,7 @@ def load(
     *,
     weights: Weights = "best",
     ema: bool = False,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     trust: bool = False,
     runs_dir: str | Path | None = None,
 ) -> Loaded:
@@ -79,7 +79,8 @@ def load(
     looked for in `runs_dir`, by default the runs directory of the commands; or the path of a run's folder, of a
     checkpoint, or of a file of weights that rbp wrote. A text with a slash is a path, and so is one that ends in
     .safetensors. `weights` says which weights of a run, and `ema` takes their moving average
-    (train.ema), which is in the same checkpoint. `device` is "auto", "cpu", "cuda" or "cuda:N".
+    (train.ema), which is in the same checkpoint. `device` is "auto", "cpu", "cuda" or "cuda:N", or
+    a `torch.device` of these.
 
     Code of a run that you have not launched yourself, as its author's own network or loss, is executed only with
     `trust`.
@@ -91,7 +92,7 @@ def load(
         raise ValueError(f"weights are 'best' or 'last', got {weights!r}")
     file, run = _find(source, weights, Path(runs_dir) if runs_dir is not None else None)
     file = _averaged(file) if ema else file
-    where = choose_device(device)
+    where = choose_device(str(device))
     recipe = _recipe(file, run, where, trust=trust)
     preset, code = recipe.preset, run.code if run is not None else None
     own = [name for name in (preset.model.name, preset.neuron.name, preset.neuron.surrogate) if is_own(name)]

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -24,6 +25,8 @@ def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
     """
     if wanted == "cpu":
         return torch.device("cpu")
+    if not re.fullmatch(r"auto|cuda(:\d+)?", wanted):
+        raise DeviceError(f"a device is 'auto', 'cpu', 'cuda' or 'cuda:N', got {wanted!r}")
     if torch.cuda.is_available():
         device = torch.device("cuda" if wanted == "auto" else wanted)
         card = _card_of(device) if local_rank is None else _card_of_process(local_rank, device)

@@ -19,6 +19,7 @@ from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.train.checkpoints.recipe import KEY
+from rbp_engine.train.device import DeviceError
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.user_code import call_own
 
@@ -116,6 +117,12 @@ def test_code_that_the_user_has_not_launched_is_executed_only_with_trust(
     assert not (tmp_path / "executed").exists()
     assert rbp_engine.load(stranger.path, trust=True).classes == 2
     assert (tmp_path / "executed").exists()
+
+
+def test_a_device_is_one_of_torch_too_and_an_unknown_name_is_refused() -> None:
+    assert rbp_engine.load("first", device=torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(DeviceError, match=r"a device is 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"):
+        rbp_engine.load("first", device="gpu")
 
 
 def test_a_run_that_is_not_there_or_has_no_checkpoint_is_one_sentence(tmp_path: Path, write_run: Any) -> None:
