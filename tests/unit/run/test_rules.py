@@ -118,6 +118,19 @@ def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy: flo
     assert [found.rule for found in findings(History(accuracy=by_step, classes=10))] == said
 
 
+@pytest.mark.parametrize(
+    ("by_step", "sentence"),
+    [
+        ([0.9, 0.9, 0.9, 0.9], "1 of its 4 timesteps gives an accuracy"),
+        ([0.5, 0.9, 0.9, 0.9], "2 of its 4 timesteps give an accuracy"),
+    ],
+)
+def test_how_many_timesteps_are_needed_is_said_in_a_sentence(by_step: list[float], sentence: str) -> None:
+    accuracy = AccuracyHistory("test", np.array([23.0]), np.array([1.0]), np.array([by_step]))
+    [found] = findings(History(accuracy=accuracy, classes=10))
+    assert found.what.startswith(sentence)
+
+
 def test_a_run_that_does_not_say_how_long_an_epoch_is_can_have_alarms() -> None:
     found = silence(firing(), 1, 3)
     lost = replace(found, epoch=np.full(SAMPLES, np.nan))

@@ -111,12 +111,13 @@ def timesteps(history: History) -> Iterator[Alarm]:
         return
     needed, trained = timesteps_needed(accuracy.top1[-1].tolist()), accuracy.top1.shape[1]
     if needed is not None and 2 * needed <= trained:
+        give = "gives" if needed == 1 else "give"
         yield Alarm(
             "timesteps",
             "",
             int(accuracy.step[-1]),
             float(accuracy.epoch[-1]),
-            f"{needed} of its {trained} timesteps give an accuracy within half a point of that of all",
+            f"{needed} of its {trained} timesteps {give} an accuracy within half a point of that of all",
             "the images need no more of them",
             f"method.timesteps={needed} may do as well, in less time and memory",
         )
