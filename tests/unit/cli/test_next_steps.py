@@ -57,6 +57,7 @@ def test_every_optimizer_has_a_usual_rate():
 def advised(tmp_path, monkeypatch):
     """A function that returns the commands advised after `rbp train digits lr=0.2` has ended in a given way."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RBP_RUNS", raising=False)  # so that the runs directory is ./runs
     run = launch.create(
         load_preset("digits", ["lr=0.2"]),
         tmp_path / "runs",
