@@ -158,7 +158,10 @@ def plan_search(request: SearchRequest) -> Search:
     name = request.name or f"{name_in_id(base.name)}-{kind}-{digest[:4]}"
     if len(name) > LONGEST_NAME:
         raise RunError(f"--name: at most {LONGEST_NAME} characters, got {len(name)}")
-    check_run_id(name)
+    try:
+        check_run_id(name)
+    except RunError as error:
+        raise RunError(f"--name: the ids of all trials begin with it, and {error}") from None
     space = SearchSpace(name, settings, pruner, base.preset.train.epochs)
     return Search(launch, base, space, trials, seeds, objective, request.retry_failed)
 
