@@ -12,7 +12,8 @@ from rbp_engine.run.queue.entries import damaged_entries, entry_of
 from rbp_engine.run.queue.host_lock import locked
 from rbp_engine.run.status.status import judge
 
-WAITS = "waits for a free device"
+# For what it waits, a device or the end of a pause, changes with every other run: the queue knows it.
+WAITS = "waits in the queue: rbp queue"
 
 
 def discard(reference: str) -> list[str]:

@@ -129,6 +129,7 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     rbp("queue", "move", second, third, "--before", first)
     assert places(rbp) == [(2, 0, True), (3, 0, True), (1, 0, True), (4, -1, True)]
     rbp("queue", "pause", second)
+    assert {run["reason"] for run in rbp.json("ls")} == {"waits in the queue: rbp queue"}  # no device
     shown = rbp("queue").stdout
     assert "priority -1 · paused" in shown and "paused: nothing starts before rbp queue go" in shown
     found = rbp.json("queue", "devices")
