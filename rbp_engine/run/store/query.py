@@ -114,6 +114,8 @@ class _Parser:
             return self._saved(word[1:])
         if word[0] not in "\"'" and (word[0] == ":" or any(sign in word for sign in "=<>")):
             raise ValueError("a comparison begins with the name of a field, as acc>0.9")
+        if word == "%":
+            raise ValueError("a percentage is one word, without a space: acc>90%")
         if word.lower() == ARCHIVED:
             self.about_archived = True
             return find_field(ARCHIVED).test("=", "true")

@@ -8,13 +8,14 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 from rbp_engine.preset import SHORT_NAMES
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.store import query_values as values
 from rbp_engine.run.store.disk_use import known_disk_use
 from rbp_engine.run.store.run_settings import dotted_key, field_types, settings_of
-from rbp_engine.run.store.store import RunRecord
+from rbp_engine.run.store.store import STATUSES, RunRecord
 from rbp_engine.settings.spelling import did_you_mean, nearest
 
 Test: TypeAlias = Callable[[RunRecord], bool]
@@ -35,11 +36,12 @@ _KINDS = {"integer": "number", "number": "number", "choice": "text", "string": "
 
 @dataclass(frozen=True)
 class Field:
-    """A field to select and sort runs by; `kind` is a key of `_TESTS`."""
+    """A field to select and sort runs by; `kind` is a key of `_TESTS`, `among` all values of a text that has few."""
 
     name: str
     kind: str
     get: Getter
+    among: tuple[str, ...] = ()
 
     def test(self, sign: str, value: str) -> Test:
         """A test whether a run fits the sign and the text after it. Raises ValueError if they cannot be compared."""
@@ -115,6 +117,10 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
     if sign in _ORDER:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
     wanted, whole = value.lower(), sign == "="
+    if field.among and not any(wanted == known if whole else wanted in known for known in field.among):
+        listed = f" There are: {', '.join(filter(None, field.among))}"
+        meant = " It is a cause: cause:pruned" if wanted == Cause.PRUNED else did_you_mean(value, field.among) or listed
+        raise ValueError(f"no run has the {field.name} '{value}'.{meant}")
 
     def test(record: RunRecord) -> bool:
         found = field.get(record)
@@ -272,9 +278,9 @@ _FIELDS: dict[str, Field] = {
         Field("T_needed", "number", _of_summary("timesteps_needed")),
         Field("seed", "number", _of_summary("seed")),
         Field("method", "text", _of_summary("method")),
-        Field("status", "text", lambda record: record.verdict.status),
+        Field("status", "text", lambda record: record.verdict.status, STATUSES),
         Field("reason", "text", lambda record: record.verdict.reason),
-        Field("cause", "text", lambda record: record.verdict.cause),
+        Field("cause", "text", lambda record: record.verdict.cause, tuple(Cause)),
         Field("alert", "text", _of_summary("alert")),
         Field("run", "text", lambda record: record.summary.called),
         Field("preset", "text", _of_summary("preset")),

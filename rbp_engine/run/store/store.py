@@ -15,9 +15,11 @@ from rbp_engine.run.files.annotations import Annotations, read_annotations
 from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.summary import Summary, load_summary, read_summary
 from rbp_engine.run.status.processes import processes_of
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.status.status import ENDED, LIVE, Verdict, judge
 
 UNREADABLE = "unreadable"
+#: Every status that a run in a list can have.
+STATUSES = (*sorted(LIVE), *sorted(ENDED), "lost", UNREADABLE)
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,12 @@ def test_the_host_field_is_that_of_the_run(fitting: Fitting, records: list[RunRe
         ("'x", "'x", 0, "not closed"),
         (">0.9", ">0.9", 0, "begins with the name of a field"),
         ("mem>much", "mem>much", 0, "as 8GiB"),
+        ("status=complted", "status=complted", 0, "no run has the status 'complted'. Did you mean 'completed'?"),
+        ("status:xyz", "status:xyz", 0, "There are: queued, running, stalled, starting, stopping, completed, failed"),
+        ("not:status!=done", "not:status!=done", 0, "no run has the status 'done'"),
+        ("status=pruned", "status=pruned", 0, "cause:pruned"),
+        ("cause=oom", "cause=oom", 0, "out_of_memory"),
+        ("acc>90 %", "%", 7, "without a space: acc>90%"),
     ],
 )
 def test_an_error_names_the_term_its_position_and_similar_names(
