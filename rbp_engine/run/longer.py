@@ -12,11 +12,13 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields, parse_resolved, read_resolved, resolved_toml
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.resolved import as_toml
@@ -25,6 +27,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
+from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import ExtensionRecord, add_extension, read_run_json
@@ -33,6 +36,7 @@ from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.sections.guard import GuardSection
 
 EPOCHS: Final = "train.epochs"
 #: What may change when a run goes on: its length, its budgets, what it tells of, and how often it saves.
@@ -61,9 +65,9 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
                 f"rbp train --like {run.id} epochs={new.train.epochs}"
             )
         if new.train.epochs > old.train.epochs:
-            if verdict.cause is Cause.EARLY_STOP:
+            if verdict.cause is Cause.EARLY_STOP or _has_enough(run, old.guard, summary.epoch):
                 raise RunError(
-                    f"{run.id} has ended by its early stop, which would end it again at once: "
+                    f"{run.id} would be ended again at once by its early stop: "
                     f"rbp train --like {run.id} epochs={new.train.epochs} guard.early_stop=0"
                 )
             if verdict.cause is Cause.BUDGET and new.guard == old.guard:
@@ -118,6 +122,22 @@ def _longer(run: RunDirectory, summary: Summary, epochs: int) -> Summary:
         steps=summary.steps // summary.epochs * epochs if summary.epochs else 0,
         test=Top1ByWeights(),
     )
+
+
+def _has_enough(run: RunDirectory, guard: "GuardSection", epoch: int) -> bool:
+    """Whether the early stop of a run is due after this epoch, as it can be at its last one."""
+    if not guard.early_stop:
+        return False
+    from rbp_engine.run.status.history_reader import HistoryReader  # imports numpy
+
+    reader = HistoryReader(run, first_rank=True, kinds=(RunStart, Validation))
+    reader.poll()
+    rule = EarlyStop(guard.early_stop, guard.early_stop_delta)
+    if (scores := reader.history().curves.get("validation/top1")) is not None:
+        for after, score in zip(scores.epoch, scores.value, strict=True):
+            if not math.isnan(score):
+                rule.add(round(after), score)
+    return rule.is_due(epoch)
 
 
 def _newest_step(run: RunDirectory) -> int:

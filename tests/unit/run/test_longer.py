@@ -14,6 +14,8 @@ from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Validation
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
@@ -122,6 +124,27 @@ def test_a_run_that_has_stopped_early_is_not_made_another_experiment_only_to_sto
     with pytest.raises(RunError, match=r"by its early stop.* --like own epochs=20 guard.early_stop=0"):
         extend(completed, ["epochs=20"])
     assert state(completed) == (10, 10, 10, 0)
+
+
+@pytest.mark.parametrize(("best_epoch", "refused"), [(7, True), (8, False)])
+def test_an_early_stop_that_is_due_at_the_last_epoch_would_end_a_longer_run_at_once(
+    tmp_path: Path, best_epoch: int, refused: bool
+) -> None:
+    words = ["epochs=10", "guard.early_stop=3", "guard.early_stop_delta=0.1"]
+    run = launch.create(load_preset("digits", words), tmp_path / "runs", run_id="own")
+    writer = EventWriter(run.events(), 1)
+    for epoch in range(1, 11):
+        top1 = 0.5 + 0.3 * (epoch >= best_epoch) + 0.001 * epoch  # what it gains later is less than 0.1
+        writer.write(Validation(epoch, 1.0, top1, None, 100), 8 * epoch)
+    writer.close()
+    write_status(run, "completed", epoch=10, step=80, steps=80)
+    (run.checkpoints / "step-00000080").mkdir()
+    if refused:
+        with pytest.raises(RunError, match=r"by its early stop.* --like own epochs=20 guard.early_stop=0"):
+            extend(run, ["epochs=20"])
+    else:
+        extend(run, ["epochs=20"])
+    assert load_summary(run).epochs == (10 if refused else 20)
 
 
 def test_a_run_whose_budget_is_used_up_is_given_more_of_it_with_its_epochs(completed: RunDirectory) -> None:
