@@ -125,8 +125,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
         gpus = request.gpus or "auto"
         dispatch = dataclasses.replace(dispatch, gpus=gpus, device=presets[0].preset.run.device)
         pool = pool_for(resources, gpus, dispatch.device)
-        with locked():  # fail on an unwritable state directory before anything is created
-            pass
+    _require_state(dispatch)
     made: list[RunDirectory] = []
     try:
         for seed, loaded in itertools.product(request.seeds_of(presets[0]), presets):
@@ -239,6 +238,7 @@ def begin(
     if judge(run).status == "queued":
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
     pool = None if dispatch.gpus is None else pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
+    _require_state(dispatch)
     longer.finish(run)
     if changes:
         longer.extend(run, changes)
@@ -289,14 +289,26 @@ def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
 
 
+def _require_state(dispatch: Dispatch) -> None:
+    """Raise RunError before anything is changed if the dispatcher is needed and its directory cannot be written."""
+    if dispatch.gpus is not None or _is_monitored(dispatch.retries):
+        with locked():
+            pass
+
+
+def _is_monitored(retries: int) -> bool:
+    """Whether the dispatcher monitors a run that is started at once: there are retries or hooks."""
+    machine = read_machine()
+    return bool(retries or machine.on_end or machine.on_failure)
+
+
 def _start(
     run: RunDirectory, resources: Resources, retries: int, *, inexact: bool = False, patience_s: float = 0.0
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run at once; the dispatcher monitors it if there are retries or hooks."""
-    machine = read_machine()
     worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
     _reap(worker)
-    if retries or machine.on_end or machine.on_failure:
+    if _is_monitored(retries):
         with locked():
             write_entry(new_entry(run, after=read_run_json(run).attempt - 1, retries=retries))
         ensure_dispatcher()

@@ -142,3 +142,23 @@ def test_an_impossible_launch_is_refused_before_anything_is_created(
     with pytest.raises(error, match=message):
         start.start_runs(request_)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("retries", "machine"), [(1, ""), (0, '[hooks]\non_end = "true"\n'), (0, '[hooks]\non_failure = "true"\n')]
+)
+def test_without_a_place_for_the_dispatcher_a_run_that_needs_it_is_neither_made_nor_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: int, machine: str
+) -> None:
+    earlier = create(LaunchRequest("digits", ("epochs=1",), tmp_path / "runs"))
+    before = earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()
+    (tmp_path / "RBP_CONFIG").mkdir(exist_ok=True)
+    (tmp_path / "RBP_CONFIG" / "machine.toml").write_text(machine)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "state"))
+    with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):
+        create(LaunchRequest("digits", ("epochs=1",), tmp_path / "runs", retries=retries))
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.name[0] != "."] == [earlier.id]
+    with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):
+        start.begin(earlier, retries=retries)
+    assert (earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()) == before
