@@ -58,14 +58,13 @@ def edit(name: PresetName) -> None:
     """
     from rbp_engine.preset.author import draft_of
     from rbp_engine.preset.search import find_preset, shown
-    from rbp_engine.settings.files import write_settings
 
     path = find_preset(name)
     target = _own_file(path)
     before = _contents(path)
     draft = draft_of(target)
     if not (draft.exists() and _confirmed(f"Continue the draft {shown(draft)} (no: discard it)?", default=True)):
-        write_settings(draft, before)
+        _write(draft, before)
     while True:
         _open(draft, before)
         content = _contents(draft)
@@ -85,7 +84,7 @@ def edit(name: PresetName) -> None:
     overwritten = os.path.lexists(target) and _contents(target) != before
     if overwritten and not _confirmed(f"{shown(target)} has changed meanwhile. Write over it?", default=False):
         _leave(draft, name)
-    write_settings(target, content)
+    _write(target, content)
     draft.unlink()
     say("wrote {}", shown(target))
 
@@ -133,6 +132,17 @@ def _contents(path: Path) -> bytes:
         return read_untrusted(path, TOML_LIMIT)
     except OSError as error:
         raise PresetError(shown(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    from rbp_engine.preset import PresetError, Problem
+    from rbp_engine.preset.search import shown
+    from rbp_engine.settings.files import write_settings
+
+    try:
+        write_settings(path, content)
+    except OSError as error:
+        raise PresetError(shown(path), [Problem("", f"cannot be written: {error.strerror}")]) from error
 
 
 def _own_file(path: Path) -> Path:

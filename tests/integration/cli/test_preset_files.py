@@ -91,6 +91,13 @@ def test_editing_a_bundled_preset_offers_to_edit_a_copy(rbp, editor):
     assert rbp.json("presets", "show", "digits")["path"] == str(rbp.folder / "presets" / "digits.toml")
 
 
+def test_an_edit_where_nothing_can_be_written_is_one_message(rbp, editor):
+    editor("echo '# mine' >> $1")
+    (rbp.folder / "presets").touch()  # a file, so that there can be no folder
+    said = rbp("presets", "edit", "digits", stdin="y\n", code=2).stderr
+    assert "presets/.digits.draft.toml: 1 problem\n  cannot be written: File exists" in said
+
+
 @pytest.mark.parametrize("command", ["false", "no-such-editor"])
 def test_an_editor_that_fails_leaves_everything_as_it_was(rbp, command):
     rbp("presets", "new", "mine", "T=2")
