@@ -21,6 +21,7 @@ from rbp_engine.run.store.store import record
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.live import live_view
+from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.train.results import print_results
 from rbp_tui.cli.train.views import Silence, View, lines_view
 from rbp_tui.text.run_text import short
@@ -129,7 +130,7 @@ def report_start(run: RunDirectory, *, as_json: bool) -> int:
         print_json(summary.as_json() if summary else {"id": run.id, "status": verdict.status})
     else:
         print_line(one_line(run.id))
-        say("[dim]{}; rbp watch {}[/]", verdict.status, short(run.id))
+        say("[dim]{}; rbp watch {}{}[/]", verdict.status, short(run.id), runs_dir_option(run))
     if verdict.live or verdict.status in EXIT_CODES:
         return 0
     say("[bold red]{}[/] {}", verdict.status, verdict.reason)

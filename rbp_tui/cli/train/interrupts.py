@@ -13,6 +13,7 @@ import typer
 
 from rbp_engine.printable import one_line
 from rbp_tui.cli.output import print_part, say
+from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ class Interrupts:
         finally:
             self.asking, self.count = False, 0
         if answer == "l":
+            place = runs_dir_option(self.runs[0])
             if len(self.runs) == 1:
-                say("it goes on: rbp watch {}", short(self.runs[0].id))
+                say("it goes on: rbp watch {}{}", short(self.runs[0].id), place)
             else:
-                say("they go on: rbp ls")
+                say("they go on: rbp ls{}", place)
             raise typer.Exit(0)
         if answer == "k":
             for run in self._live():

@@ -25,26 +25,38 @@ def next_steps(
     from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
     from rbp_tui.text.run_text import short_id
 
-    reference, cause = short_id(summary), verdict.cause
+    reference, cause, place = short_id(summary), verdict.cause, runs_dir_option(run, request)
+    looks = [f"rbp ls{place}", f"rbp runs show {reference}{place}"]
     if summary.program:  # which rbp can neither start again nor change
-        return [] if verdict.live else ["rbp ls", f"rbp runs show {reference}"]
+        return [] if verdict.live else looks
     if verdict.status == "completed":
         other = "rate_m" if summary.method == "bptt" else "bptt"
-        return ["rbp ls", f"rbp runs show {reference}", *_comparison(request, other)]
+        return [*looks, *_comparison(request, other)]
     if not verdict.resumable:
         return []
-    logs = f"rbp logs {reference}"
+    logs = f"rbp logs {reference}{place}"
     if cause.wants_new_run:
         return [logs, f"{_new_run(run, cause, request)} ({WHY_RESUME_FAILS[cause]})"]
     condition = f" ({RESUME_CONDITIONS[cause]})" if cause in RESUME_CONDITIONS else ""
-    resume = f"rbp resume {reference}{condition}"
+    resume = f"rbp resume {reference}{place}{condition}"
     if cause is Cause.BUDGET:
-        return [f"rbp resume {reference} {' '.join(_larger_budgets(run))}".rstrip()]
+        return [" ".join([f"rbp resume {reference}", *_larger_budgets(run)]) + place]
     if cause is Cause.DATA:
         return [*_check_data(run), resume, logs]
     if cause is Cause.UNRESPONSIVE:
-        return [f"rbp kill {reference}", resume, logs]
+        return [f"rbp kill {reference}{place}", resume, logs]
     return [logs, resume] if cause is Cause.ERROR else [resume, logs]
+
+
+def runs_dir_option(run: "RunDirectory", request: "LaunchRequest | None" = None) -> str:
+    """What commands about a run need to find it, with a leading space: where it is, as the request says it; empty if
+    they look there anyway."""
+    from rbp_engine.settings.machine import runs_directory
+
+    given = request.runs_dir if request else None
+    if given is None and run.path.parent != runs_directory(None):
+        given = run.path.parent
+    return f" --runs-dir {shlex.quote(str(given))}" if given else ""
 
 
 def _comparison(request: "LaunchRequest | None", method: str) -> list[str]:
@@ -81,7 +93,7 @@ def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None
     except (PresetError, RunError):  # the preset has been changed or removed since, or run.json is damaged
         pass
     wanted = "a lower lr, or optim.warmup_epochs" if cause is Cause.NON_FINITE else "the settings that the reason names"
-    return f"rbp train --like {run.id} with {wanted}"
+    return f"rbp train --like {run.id}{runs_dir_option(run, request)} with {wanted}"
 
 
 def _larger_budgets(run: "RunDirectory") -> list[str]:

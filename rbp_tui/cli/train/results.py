@@ -8,7 +8,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say
-from rbp_tui.cli.train.next_steps import next_steps
+from rbp_tui.cli.train.next_steps import next_steps, runs_dir_option
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import alarm_line, finding_line
 from rbp_tui.text.run_text import short, status_text, title
@@ -61,7 +61,8 @@ def print_results(
     if request and request.pair:
         say("  next: {}", _compare_command(request, runs))
     else:
-        say("  next: rbp ls  ·  rbp report  ·  {}", _compare_command(request, runs))
+        place = runs_dir_option(runs[0], request)
+        say("  next: rbp ls{}  ·  rbp report{}  ·  {}", place, place, _compare_command(request, runs))
 
 
 def _print_differences(pair: "Varied", completed: Sequence[Sequence[Summary]]) -> None:
@@ -85,8 +86,7 @@ def _compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirector
     if len(words) > MOST_NAMED:
         experiments = dict.fromkeys(summary.experiment for run in runs if (summary := read_summary(run)) is not None)
         words = [f"experiment:{experiment}" for experiment in experiments]
-    place = ["--runs-dir", str(request.runs_dir)] if request and request.runs_dir else []
-    return shlex.join(["rbp", "runs", "compare", *words, *place])
+    return shlex.join(["rbp", "runs", "compare", *words]) + runs_dir_option(runs[0], request)
 
 
 def print_result(

@@ -35,9 +35,9 @@ def test_a_run_without_its_summary_is_lost(tmp_path: Path, monkeypatch: pytest.M
     assert (verdict.status, verdict.reason) == ("lost", "summary.json is missing or damaged")
 
 
-def test_an_id_that_the_user_chose_is_whole_in_the_command_that_follows_the_run(tmp_path, write_run, capsys):
+def test_the_command_that_follows_a_run_has_the_whole_chosen_id_and_says_where_it_is(tmp_path, write_run, capsys):
     following.report_start(write_run(tmp_path, "my-run"), as_json=False)
-    assert "rbp watch my-run" in capsys.readouterr().err
+    assert f"rbp watch my-run --runs-dir {tmp_path}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

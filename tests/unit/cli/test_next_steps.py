@@ -1,5 +1,7 @@
 """The advice after the end of a run, by its cause."""
 
+from pathlib import Path
+
 import pytest
 
 from rbp_engine.preset import load_preset
@@ -14,6 +16,13 @@ from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """The runs directory is ./runs, whatever the environment says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RBP_RUNS", raising=False)
+
+
 @pytest.mark.parametrize(
     ("words", "advised"),
     [
@@ -26,8 +35,7 @@ MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
         (("./mine.toml", "optim.name=adam"), "rbp train ./mine.toml optim.name=adam lr=0.001"),
     ],
 )
-def test_after_a_non_finite_loss_a_usual_learning_rate_is_advised(tmp_path, monkeypatch, words, advised):
-    monkeypatch.chdir(tmp_path)
+def test_after_a_non_finite_loss_a_usual_learning_rate_is_advised(tmp_path, words, advised):
     (tmp_path / "mine.toml").write_text(MINE)
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
     verdict = Verdict("failed", "the loss is not finite at step 3", Cause.NON_FINITE)
@@ -35,8 +43,7 @@ def test_after_a_non_finite_loss_a_usual_learning_rate_is_advised(tmp_path, monk
     assert steps[-1] == f"{advised} (a resume would fail the same way)"
 
 
-def test_the_comparison_with_another_method_is_advised_only_if_its_preset_is_accepted(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_comparison_with_another_method_is_advised_only_if_its_preset_is_accepted(tmp_path):
     last = []
     for number, words in enumerate(
         [("method=bptt",), ("method=bptt", "loss.name=tet"), ("method=sltt", "loss.name=tet")]
@@ -54,10 +61,8 @@ def test_every_optimizer_has_a_usual_rate():
 
 
 @pytest.fixture
-def advised(tmp_path, monkeypatch):
+def advised(tmp_path):
     """A function that returns the commands advised after `rbp train digits lr=0.2` has ended in a given way."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RBP_RUNS", raising=False)  # so that the runs directory is ./runs
     run = launch.create(
         load_preset("digits", ["lr=0.2"]),
         tmp_path / "runs",
@@ -122,9 +127,35 @@ def test_a_resume_is_advised_with_its_precondition(advised, status, cause, comma
 
 def test_a_run_whose_budget_is_used_up_goes_on_with_twice_as_much(tmp_path):
     overrides = ["guard.max_time=1.5 h", "guard.max_steps=40"]
-    run = launch.create(load_preset("digits", overrides), tmp_path, run_id="here")
+    run = launch.create(load_preset("digits", overrides), tmp_path / "runs", run_id="here")
     commands = next_steps(run, read_summary(run), Verdict("stopped", "used up", Cause.BUDGET))
     assert commands == ["rbp resume here guard.max_time=3h guard.max_steps=80"]
+
+
+def ends():
+    """Every status and cause that something is advised after."""
+    yield from [("completed", Cause.UNKNOWN), ("failed", Cause.UNKNOWN), ("killed", Cause.REQUEST)]
+    yield from [("failed", cause) for cause in Cause if cause not in (Cause.UNKNOWN, Cause.REQUEST)]
+
+
+@pytest.mark.parametrize(("status", "cause"), ends())
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (LaunchRequest("digits", runs_dir=Path("my runs")), "--runs-dir 'my runs'"),  # as it was typed
+        (None, "--runs-dir '{folder}/my runs'"),
+    ],
+)
+def test_every_command_about_a_run_elsewhere_says_where(tmp_path, status, cause, given, place):
+    run = launch.create(
+        load_preset("digits", ["guard.max_steps=40"]),
+        tmp_path / "my runs",
+        run_id="here",
+        command=["rbp", "train", "digits", "--runs-dir", str(tmp_path / "my runs")],
+    )
+    steps = next_steps(run, read_summary(run), Verdict(status, "", cause), given)
+    about_runs = [step for step in steps if not step.startswith("rbp data")]
+    assert about_runs and all(place.format(folder=tmp_path) in step for step in about_runs)
 
 
 def test_each_cause_has_at_most_one_kind_of_advice():
