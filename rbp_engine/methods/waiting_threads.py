@@ -16,9 +16,9 @@ ELEMENTS_OF_A_THREAD = 32768
 
 
 def let_waiting_threads_sleep(device: torch.device) -> None:
-    """Have the threads of steps on a CPU sleep soon while they wait, or warn that they spin."""
-    if device.type == "cpu" and not let_threads_sleep() and torch.get_num_threads() > 1 and not _outnumber_cores():
-        _warn()
+    """Have the threads of steps on a CPU sleep while they wait, and warn that importing in another order is better."""
+    if device.type == "cpu" and not let_threads_sleep() and torch.get_num_threads() > 1:
+        _warn(_outnumber_cores())
 
 
 @functools.cache
@@ -52,9 +52,14 @@ def _hold_a_team(held: threading.Event) -> None:
 
 
 @functools.cache
-def _warn() -> None:
+def _warn(sleeping: bool) -> None:
+    consequence = (
+        "sleep at once while they wait, and a step of few images takes up to a third longer"
+        if sleeping
+        else "spin while they wait, and beside other programs a step takes several times as long"
+    )
     warnings.warn(
-        "torch was imported before rbp_engine, so its threads spin while they wait, and beside other programs a "
-        "step takes several times as long: import rbp_engine first, or set OMP_WAIT_POLICY=PASSIVE",
+        f"torch was imported before rbp_engine, so its threads {consequence}: import rbp_engine first, or set "
+        "OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=1000",
         stacklevel=5,
     )
