@@ -65,15 +65,15 @@ class EventTraining:
         loaded = on_device(self.loader.load(plan), self.device)
         for (counts, labels), position in zip(loaded, range(start, len(self)), strict=True):
             draw = _random(self.seed, epoch, 1 + position)
-            yield self._augment(_frames(counts, self.scale), draw, self.batches.share(position)), labels
+            yield _frames(self._augment(counts, draw, self.batches.share(position)), self.scale), labels
 
-    def _augment(self, frames: Tensor, random: np.random.Generator, share: Share) -> Tensor:
+    def _augment(self, counts: Tensor, random: np.random.Generator, share: Share) -> Tensor:
         if not (self.flip or self.roll):
-            return frames
+            return counts
         # Drawn on the host, to be the same on every device.
         flipped = random.random(share.total)[share.places] < (0.5 if self.flip else 0.0)
         shifts = random.integers(-self.roll, self.roll + 1, (share.total, 2))[share.places]
-        return mirror_and_roll(frames, torch.from_numpy(flipped), torch.from_numpy(shifts))
+        return mirror_and_roll(counts, torch.from_numpy(flipped), torch.from_numpy(shifts))
 
 
 class EventEvaluation:
@@ -134,24 +134,20 @@ def _frames(counts: Tensor, scale: float) -> Tensor:
     return frames if scale == 1.0 else frames * scale
 
 
-def mirror_and_roll(frames: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:
-    """Mirror samples of frames [T, B, C, H, W] left to right where `flipped` [B], then shift them cyclically.
+def mirror_and_roll(counts: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:
+    """Mirror samples of counts [B, T, C, H, W] left to right where `flipped` [B], then shift them cyclically.
 
-    `shifts` [B, 2] are pixels down and right. Done in one gather.
+    `shifts` [B, 2] are pixels down and right. Done in one gather, by the number of each pixel in its frame.
     """
-    steps, batch, channels, height, width = frames.shape
-    device = frames.device
+    height, width = counts.shape[-2:]
+    device = counts.device
     flipped, shifts = moved(flipped, device), moved(shifts, device)
     rows = (torch.arange(height, device=device) - shifts[:, :1]) % height
     columns = (torch.arange(width, device=device) - shifts[:, 1:]) % width
     columns = torch.where(flipped.view(-1, 1), width - 1 - columns, columns)
-    return frames[
-        torch.arange(steps, device=device).view(-1, 1, 1, 1, 1),
-        torch.arange(batch, device=device).view(-1, 1, 1, 1),
-        torch.arange(channels, device=device).view(-1, 1, 1),
-        rows.view(batch, 1, height, 1),
-        columns.view(batch, 1, 1, width),
-    ]
+    pixels = (width * rows.unsqueeze(2) + columns.unsqueeze(1)).flatten(1)
+    frames = counts.flatten(1, 2).flatten(2)
+    return frames.gather(2, pixels.unsqueeze(1).expand_as(frames)).view_as(counts)
 
 
 def _random(*parts: Any) -> np.random.Generator:

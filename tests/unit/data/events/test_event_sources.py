@@ -91,10 +91,10 @@ def test_augmentation_is_one_flip_and_one_roll_for_all_timesteps_of_a_sample() -
 
 
 def test_samples_are_mirrored_first_and_then_rolled() -> None:
-    frames = torch.arange(2 * 2 * 1 * 3 * 4.0).view(2, 2, 1, 3, 4)
-    moved = mirror_and_roll(frames, torch.tensor([True, False]), torch.tensor([[1, 2], [0, -1]]))
-    assert torch.equal(moved[:, 0], frames[:, 0].flip(-1).roll((1, 2), (-2, -1)))
-    assert torch.equal(moved[:, 1], frames[:, 1].roll(-1, -1))
+    counts = torch.arange(2 * 3 * 2 * 3 * 4).view(2, 3, 2, 3, 4)
+    moved = mirror_and_roll(counts, torch.tensor([True, False]), torch.tensor([[1, 2], [0, -1]]))
+    assert torch.equal(moved[0], counts[0].flip(-1).roll((1, 2), (-2, -1)))
+    assert torch.equal(moved[1], counts[1].roll(-1, -1))
 
 
 def test_a_batch_that_cannot_be_filled_is_refused() -> None:
