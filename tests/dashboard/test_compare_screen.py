@@ -155,14 +155,15 @@ async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_a_band(app
     async with app.run_test(size=(80, 24)) as pilot:
         await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
         values = 100 * np.array(list(RATE.values()))
-        # Wait until all seeds are read: the first and last seed alone have the same mean, but a larger deviation.
+        # All seeds have been read when the band is that of all three: no two of them have that deviation.
+        width = 2 * values.std(axis=0, ddof=1)
         await until(
-            pilot, lambda: drawn(app)["1★"].band is not None and np.ptp(drawn(app)["1★"].band, axis=0).max() < 4.5
+            pilot,
+            lambda: (band := drawn(app)["1★"].band) is not None and np.allclose(np.subtract(band[1], band[0]), width),
         )
         rate, bptt = drawn(app)["1★"], drawn(app)["2"]
         assert rate.x.tolist() == [1.0, 2.0]
-        low, high = rate.band
-        assert np.allclose(high - low, 2 * values.std(axis=0, ddof=1))
+        assert np.allclose(rate.y, values.mean(axis=0))
         assert bptt.band is None and np.allclose(bptt.y, 100 * np.array(BPTT[1]))
 
 
@@ -293,6 +294,15 @@ def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
     async def settle(pilot):
         await compare(pilot.app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1", "bptt-2")
         await until(pilot, lambda: len(drawn(pilot.app)["1★"].y) == len(drawn(pilot.app)["2"].y) == 2)
+        width = 200 * np.std(list(RATE.values()), axis=0, ddof=1)
+        await until(
+            pilot,
+            lambda: (
+                drawn(pilot.app)["2"].band is not None
+                and (band := drawn(pilot.app)["1★"].band) is not None
+                and np.allclose(np.subtract(band[1], band[0]), width)
+            ),
+        )
         await pilot.press("down")
         await until(pilot, lambda: drawn(pilot.app)["2"].emphasis)  # with the next tick
         pilot.app.clear_notifications()
