@@ -62,6 +62,12 @@ def drawn(app):
     return {curve.series.label: curve.series for curve in chart._model.curves}
 
 
+def has_all_seeds(app):
+    """Whether all three seeds of rate have been read: no two of them have the deviation of all."""
+    band, deviation = drawn(app)["1★"].band, 100 * np.std(list(RATE.values()), axis=0, ddof=1)
+    return band is not None and np.allclose(np.subtract(band[1], band[0]), 2 * deviation)
+
+
 def shown(screen):
     """The table without the marks in the colours of the curves."""
     text = f"{screen.query_one('#headings', Line).shown.plain}\n{screen.query_one('#table', Line).shown.plain}"
@@ -155,15 +161,11 @@ async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_a_band(app
     async with app.run_test(size=(80, 24)) as pilot:
         await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
         values = 100 * np.array(list(RATE.values()))
-        # All seeds have been read when the band is that of all three: no two of them have that deviation.
-        width = 2 * values.std(axis=0, ddof=1)
-        await until(
-            pilot,
-            lambda: (band := drawn(app)["1★"].band) is not None and np.allclose(np.subtract(band[1], band[0]), width),
-        )
+        await until(pilot, lambda: has_all_seeds(app))
         rate, bptt = drawn(app)["1★"], drawn(app)["2"]
         assert rate.x.tolist() == [1.0, 2.0]
-        assert np.allclose(rate.y, values.mean(axis=0))
+        low, high = rate.band
+        assert np.allclose(high - low, 2 * values.std(axis=0, ddof=1)) and np.allclose(rate.y, values.mean(axis=0))
         assert bptt.band is None and np.allclose(bptt.y, 100 * np.array(BPTT[1]))
 
 
@@ -294,15 +296,7 @@ def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
     async def settle(pilot):
         await compare(pilot.app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1", "bptt-2")
         await until(pilot, lambda: len(drawn(pilot.app)["1★"].y) == len(drawn(pilot.app)["2"].y) == 2)
-        width = 200 * np.std(list(RATE.values()), axis=0, ddof=1)
-        await until(
-            pilot,
-            lambda: (
-                drawn(pilot.app)["2"].band is not None
-                and (band := drawn(pilot.app)["1★"].band) is not None
-                and np.allclose(np.subtract(band[1], band[0]), width)
-            ),
-        )
+        await until(pilot, lambda: drawn(pilot.app)["2"].band is not None and has_all_seeds(pilot.app))
         await pilot.press("down")
         await until(pilot, lambda: drawn(pilot.app)["2"].emphasis)  # with the next tick
         pilot.app.clear_notifications()
