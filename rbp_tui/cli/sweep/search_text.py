@@ -15,7 +15,8 @@ from rbp_engine.sweep.states import PointState
 from rbp_engine.sweep.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
 from rbp_engine.sweep.trials import TrialRuns
 from rbp_tui.cli.output import print_rich, say
-from rbp_tui.cli.sweep.text import place_words, query_word, sweep_table
+from rbp_tui.cli.sweep.text import query_word, sweep_table
+from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
@@ -55,7 +56,8 @@ def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, s
     elif len(search.space.settings) > 1:
         say("[dim]  importance: from {} completed trials on[/]", FEWEST_FOR_IMPORTANCE)
     if best is not None:
-        run, query, place = next(iter(best.runs.values())), query_word(search.name), place_words(search.request)
+        run, query = next(iter(best.runs.values())), query_word(search.name)
+        place = runs_dir_option(run, search.request)
         say("  next: rbp ls {}{}  ·  rbp runs show {}{}", query, place, short(run.id), place)
 
 

@@ -8,12 +8,12 @@ from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.estimate import Estimate
 from rbp_engine.sweep.plan import SweepPlan
 from rbp_engine.sweep.states import PointState, Standing, counts
 from rbp_tui.cli.output import cell, print_rich, say
+from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import spread_text
 from rbp_tui.text.run_columns import setting_heading
@@ -88,11 +88,6 @@ def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None =
     return Group(table, Text(below, style="dim", no_wrap=True, overflow="ellipsis"))
 
 
-def place_words(request: LaunchRequest) -> str:
-    """What to add to commands about the runs of a request, if they are not in the usual place."""
-    return f" --runs-dir {shlex.quote(str(request.runs_dir))}" if request.runs_dir else ""
-
-
 def query_word(name: str) -> str:
     """The query for the runs of a sweep, as typed."""
     return shlex.quote(f'sweep="{name}"' if " " in name else f"sweep={name}")
@@ -112,10 +107,10 @@ def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None, 
         yield f"{again}  (continues)"
     failed = [state.record for state in states if state.standing is Standing.FAILED and state.record]
     if failed:
-        yield f"rbp logs {short(failed[0].run.id)}{place_words(plan.request)}  ·  {again} {RETRY}"
+        yield f"rbp logs {short(failed[0].run.id)}{runs_dir_option(failed[0].run, plan.request)}  ·  {again} {RETRY}"
     if best is not None:
         newest: RunRecord = best.records[0]
-        place, query = place_words(plan.request), query_word(plan.name)
+        place, query = runs_dir_option(newest.run, plan.request), query_word(plan.name)
         lists = f"rbp report {query}{place}  ·  rbp ls {query}{place}  ·  "
         all_others = others == sum(state.record is not None for state in states)
         yield f"{'' if all_others else lists}rbp runs show {short(newest.run.id)}{place}"
