@@ -1,4 +1,4 @@
-"""The names in presets: data sets, networks, methods, surrogates, event layouts. Without torch and numpy.
+"""The names in presets: data sets, networks, methods, surrogates, event layouts, devices. Without torch and numpy.
 
 They are listed only here. The schema, the registries, reports and completion read them from here, or a test checks
 that they are equal.
@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
+# Where to compute; the first card is cuda:0.
+DEVICE: Final = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 # Each name as the paper writes it.
 DATA_SETS: Final[Mapping[str, str]] = {
     "digits": "digits",

@@ -1,6 +1,5 @@
 """A preset as a whole. Imported only when a preset is read, because pydantic takes long to import."""
 
-import re
 from typing import Self
 
 from pydantic import (
@@ -23,6 +22,7 @@ from rbp_engine.preset.sections.paper import Paper
 from rbp_engine.preset.sections.probes import ProbesSection
 from rbp_engine.preset.sections.training import LossSection, OptimSection, TrainSection
 from rbp_engine.settings.lines import dotted
+from rbp_engine.vocabulary import DEVICE
 
 
 class RunSection(Section):
@@ -38,7 +38,7 @@ class RunSection(Section):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value) is None:
+        if DEVICE.fullmatch(value) is None:
             raise ValueError("expected auto, cpu, cuda or cuda:<number>")
         return value
 

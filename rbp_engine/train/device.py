@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import re
 import sys
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from rbp_engine.errors import SettingsError
 from rbp_engine.run.queue.gpus import has_card
+from rbp_engine.vocabulary import DEVICE
 
 
 class DeviceError(SettingsError):
@@ -23,10 +23,10 @@ def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
     `auto` selects the CPU only if there is no NVIDIA card: if torch cannot use one, an error is better than training
     for days on the CPU by mistake. Raises DeviceError.
     """
+    if DEVICE.fullmatch(wanted) is None:
+        raise DeviceError(f"a device is 'auto', 'cpu', 'cuda' or 'cuda:N', got {wanted!r}")
     if wanted == "cpu":
         return torch.device("cpu")
-    if not re.fullmatch(r"auto|cuda(:\d+)?", wanted):
-        raise DeviceError(f"a device is 'auto', 'cpu', 'cuda' or 'cuda:N', got {wanted!r}")
     if torch.cuda.is_available():
         device = torch.device("cuda" if wanted == "auto" else wanted)
         card = _card_of(device) if local_rank is None else _card_of_process(local_rank, device)
