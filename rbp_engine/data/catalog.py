@@ -19,8 +19,10 @@ class DataSet:
     """One data set.
 
     `image_size` is (height, width) in pixels, `train_size` and `test_size` count images, `origin` is its source and
-    `layout` describes its files. A set of files has a `folder` (inside its root) with `files`, pairs of name and md5;
-    a set that comes in a Python package has `package` (to install) and `module` (to import).
+    `layout` describes its files. A set of files has a `folder` (inside its root) with `files`, pairs of name and md5
+    (of a packed file that of its content: archives are packed anew by others); Debian's package `debian`, if there is
+    one, puts them into `debian_folder`. A set that comes in a Python package has `package` (to install) and `module`
+    (to import).
     """
 
     name: str
@@ -34,6 +36,8 @@ class DataSet:
     layout: str
     folder: str = ""
     files: tuple[tuple[str, str], ...] = ()
+    debian: str = ""
+    debian_folder: str = ""
     package: str = ""
     module: str = ""
 
@@ -150,10 +154,10 @@ CATALOG: Final[Mapping[str, DataSet]] = {
         layout="MNIST/raw/ with the four idx files, packed (.gz) or not",
         folder="MNIST/raw",
         files=(
-            ("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-            ("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"),
-            ("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"),
-            ("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"),
+            ("train-images-idx3-ubyte.gz", "6bbc9ace898e44ae57da46a324031adb"),
+            ("train-labels-idx1-ubyte.gz", "a25bea736e30d166cdddb491f175f624"),
+            ("t10k-images-idx3-ubyte.gz", "2646ac647ad5339dbf082846283269ea"),
+            ("t10k-labels-idx1-ubyte.gz", "27ae3e4e09519cfbb04c329615203637"),
         ),
     ),
     "fashion_mnist": DataSet(
@@ -168,11 +172,13 @@ CATALOG: Final[Mapping[str, DataSet]] = {
         layout="FashionMNIST/raw/ with the four idx files, packed (.gz) or not",
         folder="FashionMNIST/raw",
         files=(
-            ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-            ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
-            ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
-            ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
+            ("train-images-idx3-ubyte.gz", "f4a8712d7a061bf5bd6d2ca38dc4d50a"),
+            ("train-labels-idx1-ubyte.gz", "9018921c3c673c538a1fc5bad174d6f9"),
+            ("t10k-images-idx3-ubyte.gz", "8181f5470baa50b63fa0f6fddb340f0a"),
+            ("t10k-labels-idx1-ubyte.gz", "15d484375f8d13e6eb1aabb0c3f46965"),
         ),
+        debian="dataset-fashion-mnist",
+        debian_folder="/usr/share/datasets/fashion-mnist",
     ),
     "imagenet": DataSet(
         name="imagenet",
@@ -255,13 +261,16 @@ def data_roots(name: str) -> list[Path]:
 def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
     """Whether a data set is on this machine: checks that its files exist, without opening any.
 
-    `roots` are the folders to search, `data_roots(name)` by default; a root may also be the data set's own folder.
+    `roots` are the folders to search, by default `data_roots(name)` and then where Debian's package puts it; a root may
+    also be the data set's own folder.
     Raises `KeyError` for a name that is not in the catalogue.
     """
     data_set = CATALOG[name]
     if data_set.module:
         return _package_presence(data_set)
     folders = [_folder_in(root, data_set) for root in (data_roots(name) if roots is None else roots)]
+    if roots is None and data_set.debian:
+        folders.append(Path(data_set.debian_folder))
     looked = [str(folder) for folder in folders]
     for folder in folders:
         if not _missing_files(folder, data_set):
@@ -323,6 +332,8 @@ def _remedy(data_set: DataSet, folders: Sequence[Path]) -> str:
                 return missing
             return f"{folder} is incomplete, without {missing}: unpack the archive of {data_set.origin} again"
     have = f"if you have it, `rbp data add {data_set.name} DIR` with the DIR that holds {data_set.folder}"
+    if data_set.debian:
+        have = f"on Debian and Ubuntu `apt install {data_set.debian}` brings it; {have}"
     if data_set.files:
         return f"`rbp data fetch {data_set.name}` downloads it from {data_set.origin}; {have}"
     return f"{data_set.origin}; {have}"

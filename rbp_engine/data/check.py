@@ -66,24 +66,20 @@ def _check_file(path: Path, expected: str) -> list[str]:
 
 
 def _check_idx(data_set: DataSet, folder: Path) -> list[str]:
-    """Problems of the files that training reads: packed ones by md5, others, which have none, by what is in them."""
-    from rbp_engine.data.sets.mnist import read_side, side_files
+    """Problems of the files that training reads: what it would refuse, and content that is not the published one."""
+    from rbp_engine.data.sets.mnist import content_md5, read_side, side_files
 
-    problems, expected = [], dict(data_set.files)
-    for side, count in (("train", data_set.train_size), ("t10k", data_set.test_size)):
-        files = side_files(folder, side)
-        problems += [
-            problem for file in files if file.name in expected for problem in _check_file(file, expected[file.name])
-        ]
-        if all(file.name in expected for file in files):
-            continue
+    problems, expected = [], {name.removesuffix(".gz"): md5 for name, md5 in data_set.files}
+    for side in ("train", "t10k"):
         try:
-            images = read_side(folder, side)
+            read_side(folder, side)
         except DataError as error:
             problems.append(str(error))
             continue
-        if len(images) != count:
-            problems.append(f"{files[0]}: has {len(images)} images, expected {count}: fetch or copy it again")
+        for file in side_files(folder, side):
+            actual, md5 = content_md5(file), expected[file.name.removesuffix(".gz")]
+            if actual != md5:
+                problems.append(f"{file}: is another version (md5 of its content {actual}, expected {md5})")
     return problems
 
 

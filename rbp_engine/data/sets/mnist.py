@@ -1,5 +1,6 @@
 """MNIST and Fashion-MNIST from their IDX files, all in memory as uint8 (55 MB)."""
 
+import hashlib
 import math
 import struct
 import zlib
@@ -44,6 +45,19 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
             return _read_array(stream, dimensions, packed=file.suffix == ".gz")
         except (ValueError, EOFError, zlib.error) as error:
             raise DataError(_damaged(file, error)) from error
+
+
+def content_md5(file: Path) -> str:
+    """The MD5 of the unpacked content of an IDX file, packed (.gz) or not. Raises DataError if it cannot be unpacked."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with open_data(file, _MOST_BYTES + MIB) as stream:
+        content: BinaryIO | _Unpacked = _Unpacked(stream) if file.suffix == ".gz" else stream
+        try:
+            while part := content.read(MIB):
+                digest.update(part)
+        except (ValueError, EOFError, zlib.error) as error:
+            raise DataError(_damaged(file, error)) from error
+    return digest.hexdigest()
 
 
 def read_side(folder: Path, side: str) -> Images:

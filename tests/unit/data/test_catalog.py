@@ -1,11 +1,13 @@
 import hashlib
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from rbp_engine.data.catalog import CATALOG, DataMissing, data_roots, presence, require
+from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, data_roots, presence, require
 from rbp_engine.data.check import check
 from rbp_engine.settings.machine import cache_directory
 
@@ -71,6 +73,20 @@ def test_roots_are_searched_in_order(here: Path, monkeypatch: pytest.MonkeyPatch
     for root in reversed(roots):
         folder = make(root, "cifar10")
         assert presence("cifar10").path == folder
+
+
+def test_fashion_mnist_is_found_where_debians_package_puts_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_debian = here / "usr" / "share"
+    elsewhere = replace(CATALOG["fashion_mnist"], debian_folder=str(of_debian))
+    monkeypatch.setitem(cast(dict[str, DataSet], CATALOG), "fashion_mnist", elsewhere)
+    missing = presence("fashion_mnist")
+    assert not missing.found and "`apt install dataset-fashion-mnist`" in missing.remedy
+    assert missing.looked[-1] == str(of_debian)
+    of_debian.mkdir(parents=True)
+    for name, _ in elsewhere.files:
+        (of_debian / name).touch()
+    assert presence("fashion_mnist").path == of_debian
+    assert presence("fashion_mnist", [make(here / "own", "fashion_mnist")]).path != of_debian
 
 
 def test_a_root_can_be_the_data_folder_itself(here: Path) -> None:

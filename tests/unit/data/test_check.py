@@ -41,8 +41,8 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
             path = folder / f"{side}-{kind}-ubyte.gz"
             path.write_bytes(gzip.compress(idx(*shape)))
-            files.append((path.name, hashlib.md5(path.read_bytes()).hexdigest()))
-    entry = replace(CATALOG["mnist"], files=tuple(files), train_size=SIZES["train"], test_size=SIZES["t10k"])
+            files.append((path.name, hashlib.md5(idx(*shape)).hexdigest()))
+    entry = replace(CATALOG["mnist"], files=tuple(files))
     monkeypatch.setattr(checking, "CATALOG", {**CATALOG, "mnist": entry})
     return folder
 
@@ -66,7 +66,8 @@ def test_packed_files_unpacked_ones_and_both_are_whole(mnist: Path) -> None:
         ({"t10k-images-idx3-ubyte": idx(5, 1, 1)}, "images of 1 × 1 pixels, expected 28 × 28"),
         ({"t10k-images-idx3-ubyte": idx(4, 28, 28)}, "5 labels for the 4 images"),
         ({"t10k-images-idx3-ubyte": b"<html>404</html>"}, "does not begin as an IDX file"),
-        ({"t10k-images-idx3-ubyte": idx(4, 28, 28), "t10k-labels-idx1-ubyte": idx(4)}, "has 4 images, expected 5"),
+        ({"t10k-labels-idx1-ubyte": idx(5, value=3)}, "is another version (md5 of its content"),
+        ({"t10k-labels-idx1-ubyte.gz": gzip.compress(idx(5))[:-9]}, "its archive ends too early"),
     ],
 )
 def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_archive(
@@ -76,6 +77,12 @@ def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_ar
         (mnist / name).write_bytes(content)
     [found] = check("mnist", [mnist.parent.parent])
     assert problem in found and str(mnist / "t10k-") in found
+
+
+def test_an_archive_that_was_packed_anew_is_whole(mnist: Path) -> None:
+    for path in mnist.glob("*.gz"):
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=1, mtime=7))
+    assert check("mnist", [mnist.parent.parent]) == []
 
 
 def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path, mnist: Path) -> None:
