@@ -9,7 +9,8 @@ PREEMPTED_CODE = 5
 class UserError(Exception):
     """A request cannot be fulfilled; the message says what failed, where, and what to do.
 
-    `exit_code` is that of a command that ends with this error: 2 for usage and presets, 3 for missing data.
+    `exit_code` is that of a command that ends with this error: 2 for usage and presets, 3 for missing or
+    damaged data.
     """
 
     exit_code: ClassVar[int] = 2
@@ -27,8 +28,10 @@ class OwnCodeError(ValueError):
     """The user's own network, neuron, data set or metrics are invalid; the message names it and what is wrong."""
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """Data cannot be used as they are; the message names the file, what is wrong, and the remedy."""
+
+    exit_code = 3
 
 
 class NeuronError(OwnCodeError):

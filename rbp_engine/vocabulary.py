@@ -64,6 +64,8 @@ NETWORKS: Final[Mapping[str, str]] = {
     "maxformer_10_384": "Max-Former-10-384",
     "maxformer_10_768": "Max-Former-10-768",
 }
+# The arguments of networks that take some: whole numbers, with the largest.
+NETWORK_ARGUMENTS: Final[Mapping[str, Mapping[str, int]]] = {"resnet18": {"width": 1024}}
 NEURONS: Final[Mapping[str, str]] = {"lif": "LIF"}
 # In the order of the paper.
 TRAINING_METHODS: Final[Mapping[str, str]] = {
@@ -107,6 +109,9 @@ SplitName = Literal["last100", "first100", "random"]
 Resize = Literal["exact", "legacy_pil"]
 # The same orientation for all layouts, or the one in the files.
 Orientation = Literal["canonical", "stored"]
+
+# Images in folders of the user's, found by a name in machine.toml, like `folder:flowers`.
+FOLDER_SET: Final = re.compile(r"folder:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,63})")
 
 # A network of a library, like `torchvision:resnet50`; what a library has is known only where the network is built.
 LIBRARIES: Final = ("torchvision", "timm", "spikingjelly")

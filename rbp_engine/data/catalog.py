@@ -12,11 +12,12 @@ from typing import Final
 from rbp_engine.data.events.layouts import look
 from rbp_engine.errors import UserError
 from rbp_engine.settings.machine import cache_directory, read_machine
+from rbp_engine.vocabulary import FOLDER_SET
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set.
+    """One data set; sizes and classes are 0 where they are not known before the files are read.
 
     `image_size` is (height, width) in pixels, `train_size` and `test_size` count images, `origin` is its source and
     `layout` describes its files. A set of files has a `folder` (inside its root) with `files`, pairs of name and md5
@@ -67,7 +68,7 @@ class DataMissing(UserError):
         super().__init__(presence)
 
     def __str__(self) -> str:
-        data_set = CATALOG[self.presence.name]
+        data_set = catalogued(self.presence.name)
         looked = "".join(f"\n  looked in: {place}" for place in self.presence.looked)
         return (
             f"the data set '{data_set.name}' is not here\n  looked for: {data_set.layout}{looked}"
@@ -75,6 +76,8 @@ class DataMissing(UserError):
         )
 
 
+#: The folders of images to test on, of which the first that is there is taken.
+TEST_SIDES: Final = ("test", "val")
 _CIFAR_PAGE: Final = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 CATALOG: Final[Mapping[str, DataSet]] = {
@@ -246,16 +249,47 @@ CATALOG: Final[Mapping[str, DataSet]] = {
 }
 
 
+def catalogued(name: str) -> DataSet:
+    """The data set of this name, which may be one of images in folders. Raises KeyError if there is none."""
+    match = FOLDER_SET.fullmatch(name)
+    if match is None:
+        return CATALOG[name]
+    return DataSet(
+        name=name,
+        title=f"{match['name']}, images in folders",
+        classes=0,
+        channels=3,
+        image_size=(0, 0),
+        train_size=0,
+        test_size=0,
+        origin="your own",
+        layout="train/CLASS/ and test/CLASS/ (or val/CLASS/) with JPEG or PNG images",
+        folder=match["name"],
+    )
+
+
+def is_catalogued(name: str) -> bool:
+    """Whether a data set is in the catalogue or one of images in folders, and not the user's own code."""
+    return name in CATALOG or FOLDER_SET.fullmatch(name) is not None
+
+
+def known_here() -> list[str]:
+    """The data sets of the catalogue, and those of images in folders in machine.toml. Raises `MachineError`."""
+    return [*CATALOG, *(name for name in read_machine().data if FOLDER_SET.fullmatch(name))]
+
+
 def data_roots(name: str) -> list[Path]:
     """The folders in which data set `name` is searched for, in order.
 
-    These are its root in `machine.toml`, `$RBP_DATA`, `data` in the cache, and `./data`. Raises `MachineError`.
+    These are its root in `machine.toml`, `$RBP_DATA`, `data` in the cache, and `./data`; of images in folders the
+    set's own folder in each of them. Raises `MachineError`.
     """
     named, chosen = read_machine().data.get(name), os.environ.get("RBP_DATA")
-    roots = [named] if named is not None else []
-    if chosen:
-        roots.append(Path(chosen).absolute())
-    return [*roots, cache_directory() / "data", Path("data").absolute()]
+    roots = [Path(chosen).absolute()] if chosen else []
+    roots += [cache_directory() / "data", Path("data").absolute()]
+    if match := FOLDER_SET.fullmatch(name):
+        roots = [root / match["name"] for root in roots]
+    return [named, *roots] if named is not None else roots
 
 
 def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
@@ -265,10 +299,12 @@ def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
     also be the data set's own folder.
     Raises `KeyError` for a name that is not in the catalogue.
     """
-    data_set = CATALOG[name]
+    data_set = catalogued(name)
     if data_set.module:
         return _package_presence(data_set)
-    folders = [_folder_in(root, data_set) for root in (data_roots(name) if roots is None else roots)]
+    folders = list(data_roots(name) if roots is None else roots)
+    if not FOLDER_SET.fullmatch(name):
+        folders = [_folder_in(root, data_set) for root in folders]
     if roots is None and data_set.debian:
         folders.append(Path(data_set.debian_folder))
     looked = [str(folder) for folder in folders]
@@ -298,6 +334,9 @@ def _missing_files(folder: Path, data_set: DataSet) -> list[str]:
     """The missing files of a data set in a folder; only checks names, never scans the folder."""
     if data_set.name == "imagenet":
         return [f"{side}/" for side in ("train", "val") if not _is_folder(folder / side)]
+    if FOLDER_SET.fullmatch(data_set.name):
+        tested = any(_is_folder(folder / side) for side in TEST_SIDES)
+        return ["train/"] * (not _is_folder(folder / "train")) + ["test/ or val/"] * (not tested)
     if data_set.name == "cifar10_dvs":
         layouts, message = look(folder)
         return [] if layouts else [message]
@@ -325,6 +364,8 @@ def _package_presence(data_set: DataSet) -> Presence:
 
 
 def _remedy(data_set: DataSet, folders: Sequence[Path]) -> str:
+    if FOLDER_SET.fullmatch(data_set.name):
+        return f"`rbp data add {data_set.name} DIR` with the DIR that holds train/ and test/ (or val/)"
     for folder in folders:
         if _is_folder(folder):
             missing = ", ".join(_missing_files(folder, data_set))

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, presence
+from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, catalogued, presence
 from rbp_engine.data.files import checksum
 from rbp_engine.errors import DataError
 from rbp_engine.settings.machine import cache_directory
 from rbp_engine.untrusted_files import MIB, described
+from rbp_engine.vocabulary import FOLDER_SET
 
 # The largest of the files with an md5 has 155 MB.
 _LARGEST: Final = 256 * MIB
@@ -25,7 +26,7 @@ def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
     Files are checked by md5; sets in packages are loaded and counted. Of image files the heads are read, of recordings
     of events the beginnings, of their caches all.
     """
-    data_set, found = CATALOG[name], presence(name, roots)
+    data_set, found = catalogued(name), presence(name, roots)
     if not found.found:
         return [str(DataMissing(found))]
     if found.path is None:
@@ -46,6 +47,10 @@ def _check_folder(data_set: DataSet, folder: Path) -> list[str]:
         from rbp_engine.data.sets.image_folders import check_image_folders
 
         return check_image_folders(folder)
+    if FOLDER_SET.fullmatch(data_set.name):
+        from rbp_engine.data.sets.folder_set import check_folder_set
+
+        return check_folder_set(folder)
     if data_set.name == "cifar10_dvs":
         from rbp_engine.data.events.inspection import check_recordings
 

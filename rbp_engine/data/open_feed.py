@@ -18,10 +18,10 @@ from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed, TrainingSource
 from rbp_engine.data.sets.fake import fake, fake_frames
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
-from rbp_engine.errors import OwnCodeError
+from rbp_engine.errors import DataError, OwnCodeError
 from rbp_engine.settings.machine import made_cache_directory
 from rbp_engine.user_code import call_own, is_own
-from rbp_engine.vocabulary import EVENT_SETS
+from rbp_engine.vocabulary import EVENT_SETS, FOLDER_SET
 
 if TYPE_CHECKING:
     from rbp_engine.preset.sections.data import DataSection
@@ -82,6 +82,8 @@ def _open(
             workers=workers,
             **shared,
         )
+    if FOLDER_SET.fullmatch(data.name):
+        return _image_folders(data, workers=workers, **shared)
     if data.name in EVENT_SETS:
         return open_events(
             name=data.name,
@@ -114,6 +116,37 @@ def _splits(data: "DataSection", own_code: Path) -> DataSplits:
     if problems := check_splits(splits):
         raise OwnCodeError(f"{data.name}: {'; '.join(problems)}")
     return splits
+
+
+def _image_folders(data: "DataSection", **settings: Any) -> Feed:
+    """The user's folders of images: in memory where all have one size and fit there, else read one by one."""
+    # As above.
+    from rbp_engine.data.sets.folder_set import in_memory, notes
+    from rbp_engine.data.sets.image_folders import list_folder_set, test_side
+    from rbp_engine.data.sets.imagenet import imagenet
+
+    root = require(data.name).path or Path()
+    folders = list_folder_set(root)
+    splits = None if data.size else in_memory(folders)
+    if splits is not None:
+        feed = _images_in_memory(data, splits, **settings)
+    else:
+        for_memory = {key: getattr(data, key) for key in ("crop_padding", "cutout", "auto_augment")}
+        if given := [f"data.{key}" for key, value in for_memory.items() if value]:
+            raise DataError(
+                f"the images of {data.name} are of several sizes, or more than 4 GiB, so they are read one by one and "
+                f"cropped at random to data.size (224): leave out {', '.join(given)}"
+            )
+        feed = imagenet(
+            root,
+            name=data.name,
+            test=test_side(root),
+            size=data.size or 224,
+            flip=data.flip,
+            drop_last=data.drop_last,
+            **settings,
+        )
+    return replace(feed, notes=notes(folders))
 
 
 def _images_in_memory(

@@ -55,7 +55,7 @@ class Feed:
     `preprocess` makes the network's input from raw images, as the evaluation does. `record` describes the data for
     `run.json`: everything that decides what the network saw (split, hash of its index list, orientation, resize).
     `loaders` are the sources that may have worker processes. `class_names` are the names of the classes by label,
-    empty if they have none.
+    empty if they have none. `notes` are warnings for the user, each a sentence.
     """
 
     train: TrainingSource
@@ -67,6 +67,7 @@ class Feed:
     record: dict[str, str]
     loaders: tuple[BatchLoader, ...] = ()
     class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def has_time(self) -> bool:

@@ -126,7 +126,8 @@ def create_model(
         return _channels_last(network)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")
-    return _channels_last(MODELS[name](num_classes=num_classes, in_channels=in_channels, neuron=neuron, init=init))
+    keywords = {"num_classes": num_classes, "in_channels": in_channels, "neuron": neuron, "init": init}
+    return _channels_last(MODELS[name](**keywords, **(args or {})))
 
 
 def _channels_last(model: nn.Module) -> nn.Module:

@@ -61,10 +61,11 @@ class ResNet(nn.Module):
         return self.head(self.flatten(self.pool(x)))
 
 
-def resnet18(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> ResNet:
-    """[2, 2, 2, 2] blocks of widths 64–512, FC 512→C."""
-    head = nn.Linear(512, num_classes)
-    return initialised(ResNet([2, 2, 2, 2], [64, 128, 256, 512], in_channels, neuron, head), init)
+def resnet18(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming", width: int = 64) -> ResNet:
+    """[2, 2, 2, 2] blocks of widths `width` (the paper's: 64) to 8·`width`, FC 8·`width`→C."""
+    head = nn.Linear(8 * width, num_classes)
+    widths = [width, 2 * width, 4 * width, 8 * width]
+    return initialised(ResNet([2, 2, 2, 2], widths, in_channels, neuron, head), init)
 
 
 def resnet19(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> ResNet:

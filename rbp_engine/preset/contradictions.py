@@ -5,10 +5,13 @@ from typing import Any, TypeGuard, get_args
 
 from rbp_engine.settings.lines import KeyPath
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.settings.values import describe_value
 from rbp_engine.vocabulary import (
     DATA_KEYWORDS,
     EVENT_SETS,
+    FOLDER_SET,
     LIBRARY_NETWORK,
+    NETWORK_ARGUMENTS,
     NEURON_KEYWORDS,
     OWN_CODE,
     SURROGATE_ARGUMENTS,
@@ -47,6 +50,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     return [
         *_surrogate_arguments(_table(sections, "neuron")),
         *_arguments_of_own(sections),
+        *_arguments_of_network(_table(sections, "model")),
         *_arguments_of_library(_table(sections, "model")),
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
@@ -91,9 +95,25 @@ def _arguments_of_own(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         and isinstance(arguments, Mapping)
         and isinstance(name := _table(sections, section).get("name"), str)
         and OWN_CODE.fullmatch(name) is None
-        and not (section == "model" and LIBRARY_NETWORK.fullmatch(name))
+        and not (section == "model" and (LIBRARY_NETWORK.fullmatch(name) or name in NETWORK_ARGUMENTS))
         and name != "fake"
     ]
+
+
+def _arguments_of_network(model: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Arguments of a network of ours that it does not take, or takes in another range."""
+    name, given = model.get("name"), model.get("args")
+    if not isinstance(name, str) or name not in NETWORK_ARGUMENTS or not isinstance(given, Mapping):
+        return []
+    taken = NETWORK_ARGUMENTS[name]
+    problems = {
+        key: f"expected a whole number from 1 to {taken[key]}, got {describe_value(value)}"
+        if key in taken
+        else f"the network '{name}' takes no '{key}', it takes: {', '.join(taken)}.{did_you_mean(key, taken)}"
+        for key, value in given.items()
+        if key not in taken or type(value) is not int or not 1 <= value <= taken[key]
+    }
+    return [(("model", "args", key), problem) for key, problem in problems.items()]
 
 
 def _arguments_of_library(model: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
@@ -116,15 +136,15 @@ def _augmentation(data: Mapping[str, Any], method: Mapping[str, Any]) -> list[tu
     if not isinstance(name, str):
         return []
     useless: dict[str, str] = {}
-    if name in EVENT_SETS or name == "imagenet":
+    if name in EVENT_SETS or name == "imagenet" or (FOLDER_SET.fullmatch(name) and data.get("size")):
         useless = dict.fromkeys(("crop_padding", "cutout", "auto_augment"), "is for images in memory")
         useless["augment_backend"] = "is for images in memory"
     if name not in EVENT_SETS:
         useless["roll"] = "is for event data"
     if name != "cifar10_dvs":
         useless |= dict.fromkeys(("frames_by", "split", "resize", "orientation"), "is for cifar10_dvs")
-    if name not in ("imagenet", "cifar10_dvs", "fake"):
-        useless["size"] = "is for imagenet, cifar10_dvs and fake"
+    if name not in ("imagenet", "cifar10_dvs", "fake") and not FOLDER_SET.fullmatch(name):
+        useless["size"] = "is for imagenet, cifar10_dvs, fake and folder:name"
     if name in ("digits", "mnist5k", "mnist", "fashion_mnist"):
         useless["auto_augment"] = "needs images of 3 channels"
     found: list[tuple[KeyPath, str]] = [

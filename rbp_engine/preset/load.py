@@ -1,8 +1,8 @@
 """Load a preset: the file, its parents, the overrides, the checks."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,9 @@ class LoadedPreset:
 
     `label` is its name, with the network, neuron or data set that an override has replaced. `sources` maps every dotted
     key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
-    `own_code` has the user's own files, by the field that names one. `teacher` is found by `rbp_engine/run/teacher.py`.
+    `own_code` has the user's own files, by the field that names one. `contents` has the hash of what another field
+    names, which stands for it in the experiment: `rbp_engine/run/teacher.py` finds that of the teacher, and
+    `folder_data.py` beside it that of images in folders.
     `sweep` is what `rbp sweep` varies, None if the preset says nothing of it; no run reads it.
     """
 
@@ -65,7 +67,14 @@ class LoadedPreset:
     experiment: str
     own_code: dict[str, OwnCode]
     teacher: Teacher | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)
     sweep: SweepSection | None = None
+
+    def with_contents(self, key: str, digest: str, own_code: Mapping[str, OwnCode] | None = None) -> "LoadedPreset":
+        """The same with the hash of what the field `key` names in its experiment, and more own code."""
+        contents, code = {**self.contents, key: digest}, {**self.own_code, **(own_code or {})}
+        experiment = experiment_hash(self.preset, digests(self.own_code) | contents)
+        return replace(self, contents=contents, own_code=code, experiment=experiment)
 
     def with_run(self, **settings: Any) -> "LoadedPreset":
         """The same with settings of its section `run` replaced, none of which makes it another experiment."""

@@ -12,6 +12,8 @@ from rbp_engine.vocabulary import LIBRARIES
 # More are a wall of text, in which nobody finds what was given.
 _MOST_WORDS = 20
 LIBRARY_NAMES = ", ".join(f"{library}:name" for library in LIBRARIES)
+# Names that are in no list, by the kind of error.
+_ELSEWHERE = {"unknown_network": f", {LIBRARY_NAMES}", "unknown_data_set": ", folder:name"}
 _EXPECTED = {
     "int_type": "an integer",
     "float_type": "a number",
@@ -46,7 +48,7 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
         return f"must be {words} {context[bound]}, got {describe_value(given)}"
     if kind == "literal_error" and isinstance(error["loc"][-1], int):  # an element of an array
         return f"expected {context['expected']}, got {describe_value(given)}"
-    if kind in ("literal_error", "unknown_choice", "unknown_network"):
+    if kind in ("literal_error", "unknown_choice", *_ELSEWHERE):
         return _unknown_choice(kind, error["loc"], given, known)
     if kind == "argument":
         return str(error["msg"])
@@ -63,8 +65,7 @@ def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, k
         words = (*words[: _MOST_WORDS // 2], "… (rbp presets schema has all)")
     one_of = f"one of {', '.join(words)}" if len(words) > 1 else f"{', '.join(words)}, the only choice"
     if kind != "literal_error":
-        libraries = f", {LIBRARY_NAMES}" if kind == "unknown_network" else ""
-        one_of = f"{one_of.removesuffix(', the only choice')}{libraries}, or your own as file.py:name"
+        one_of = f"{one_of.removesuffix(', the only choice')}{_ELSEWHERE.get(kind, '')}, or your own as file.py:name"
     return f"expected {one_of}, got {describe_value(given)}" + (f".{guess}" if guess else "")
 
 

@@ -13,6 +13,7 @@ from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json
 from rbp_engine.run.files.summary import load_summary, read_summary
+from rbp_engine.run.folder_data import with_folder_data
 from rbp_engine.settings.machine import runs_directory
 
 MOST_RUNS = 1000
@@ -182,7 +183,7 @@ class LaunchRequest:
         Raises UserError for anything invalid or contradictory.
         """
         loaded = load_preset(self.preset, self.overrides, code=self.code)
-        loaded = teacher.with_teacher(loaded, self.runs, self.original)
+        loaded = with_folder_data(teacher.with_teacher(loaded, self.runs, self.original))
         if self.original is not None:
             was = load_summary(self.original)
             loaded = replace(loaded, name=was.preset, label=was.label + loaded.label.removeprefix(loaded.name))

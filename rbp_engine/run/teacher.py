@@ -9,9 +9,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from rbp_engine.preset import LoadedPreset, experiment_hash, parse_resolved
+from rbp_engine.preset import LoadedPreset, parse_resolved
 from rbp_engine.preset.load import Teacher
-from rbp_engine.preset.own_code import OwnCode, digests, names_of_code, own_file, read_own_code
+from rbp_engine.preset.own_code import OwnCode, names_of_code, own_file, read_own_code
 from rbp_engine.preset.pretrained import FILE, weights_file
 from rbp_engine.printable import one_line
 from rbp_engine.run import trust
@@ -59,12 +59,8 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
                     named, f"its code is in another {one.path.name} than {key}: rename one of the two files"
                 )
     contents = " ".join([digest, *(one.digest for one in own.values())])
-    return replace(
-        loaded,
-        teacher=Teacher(file, digest, run.path if run is not None and own else None),
-        experiment=experiment_hash(loaded.preset, digests(loaded.own_code) | {FIELD: contents}),
-        own_code=loaded.own_code | own,
-    )
+    teacher = Teacher(file, digest, run.path if run is not None and own else None)
+    return replace(loaded.with_contents(FIELD, contents, own), teacher=teacher)
 
 
 def require_trust(loaded: LoadedPreset) -> None:

@@ -108,7 +108,7 @@ def _run_attempt(
 
     at = found.progress if found else Progress()
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
-    warnings += uncompiled + unreplayed
+    warnings += uncompiled + unreplayed + list(feed.notes)
     warnings += too_many(preset.data.workers, cores_of_a_rank()) if feed.loaders else []
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.callback(board.close)

@@ -48,11 +48,11 @@ def register(app: typer.Typer) -> None:
 
 def listing(as_json: Json = False) -> None:
     """List every data set: what it is, and where it is or how to get it."""
-    from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.data.catalog import catalogued, known_here, presence
 
-    found = {name: presence(name) for name in CATALOG}
+    found = {name: presence(name) for name in known_here()}
     if as_json:
-        print_json([_as_json(CATALOG[name], here) for name, here in found.items()])
+        print_json([_as_json(catalogued(name), here) for name, here in found.items()])
         return
     from rich.table import Table
 
@@ -62,7 +62,7 @@ def listing(as_json: Json = False) -> None:
     table.add_column(overflow="fold")
     for name, here in found.items():
         sign = styled("[green]✓[/]" if here.found else "[yellow]✗[/]")
-        table.add_row(sign, styled("[bold]{}[/]", name), _describe(CATALOG[name], here))
+        table.add_row(sign, styled("[bold]{}[/]", name), _describe(catalogued(name), here))
     print_rich(table)
 
 
@@ -71,16 +71,15 @@ def add(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that contains it.", show_default=False)],
 ) -> None:
     """Record in machine.toml where a data set is on this machine."""
-    from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.data.catalog import catalogued, presence
     from rbp_engine.settings.machine import add_data_root
 
-    if name not in CATALOG:
-        raise typer.Exit(fail(_unknown(name), 2))
-    if CATALOG[name].module:
+    _refuse_unknown(name)
+    if catalogued(name).module:
         raise typer.Exit(fail(f"{name} comes with a Python package: {presence(name).remedy or 'it is here'}", 2))
     looked = presence(name, [folder.expanduser().absolute()])
     if not looked.found:
-        raise typer.Exit(fail(f"{name} is not in {folder}: looked for {CATALOG[name].layout}", 3))
+        raise typer.Exit(fail(f"{name} is not in {folder}: looked for {catalogued(name).layout}", 3))
     written = add_data_root(name, folder.expanduser())
     say("{} is here; recorded in {}", name, written)
 
@@ -89,13 +88,12 @@ def fetch(
     name: Name,
 ) -> None:
     """Download a data set into the cache; no other command downloads anything."""
-    from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.data.catalog import catalogued, presence
     from rbp_engine.settings.machine import made_cache_directory
 
-    if name not in CATALOG:
-        raise typer.Exit(fail(_unknown(name), 2))
+    _refuse_unknown(name)
     if presence(name).found:
-        say("{} is here already: {}", name, presence(name).path or CATALOG[name].origin)
+        say("{} is here already: {}", name, presence(name).path or catalogued(name).origin)
         return
     command = module_command("rbp_engine.data.fetch", name, str(made_cache_directory() / "data"))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -173,13 +171,12 @@ def check(
 
     Exit code 0: undamaged, 1: damaged, 2: no such data set, 3: a named one is not here.
     """
-    from rbp_engine.data.catalog import CATALOG, presence
-    from rbp_engine.settings.machine import read_machine
+    from rbp_engine.data.catalog import known_here, presence
 
-    read_machine()  # which names folders of data; in the process that checks, an error would be a traceback
-    if unknown := [name for name in names or [] if name not in CATALOG]:
-        raise typer.Exit(fail(_unknown(unknown[0]), 2))
-    chosen = list(dict.fromkeys(names or [name for name in CATALOG if presence(name).found]))
+    here = known_here()  # reads machine.toml: in the process that checks, an error in it would be a traceback
+    for name in names or []:
+        _refuse_unknown(name)
+    chosen = list(dict.fromkeys(names or [name for name in here if presence(name).found]))
     if not as_json:
         say("[dim]reading {}[/]", ", ".join(chosen) or "nothing: no data set is here")
     problems = _check_in_engine(chosen)
@@ -193,7 +190,9 @@ def check(
 
 
 def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
-    shown = ("name", "title", "classes", "channels", "image_size", "train_size", "test_size", "origin", "layout")
+    shown = ["name", "title", "origin", "layout"]
+    if data_set.classes:
+        shown += ["classes", "channels", "image_size", "train_size", "test_size"]
     place = {"found": here.found, "path": here.path, "looked": here.looked, "remedy": here.remedy}
     return {name: getattr(data_set, name) for name in shown} | place
 
@@ -204,19 +203,20 @@ def _describe(data_set: "DataSet", here: "Presence") -> "Text":
 
     height, width = data_set.image_size
     train, test = fmt.thousands(data_set.train_size), fmt.thousands(data_set.test_size)
-    what = (
-        f"{data_set.title} · {data_set.classes} classes · {train} train, {test} test · "
-        f"{height}×{width}×{data_set.channels}"
-    )
+    known = f" · {data_set.classes} classes · {train} train, {test} test · {height}×{width}×{data_set.channels}"
+    what = data_set.title + (known if data_set.classes else "")
     where = here.remedy or (data_set.origin if here.path is None else str(here.path))
     return styled("{}\n[dim]{}[/]" if here.found else "{}\n[yellow]{}[/]", what, where)
 
 
-def _unknown(name: str) -> str:
-    from rbp_engine.data.catalog import CATALOG
+def _refuse_unknown(name: str) -> None:
+    from rbp_engine.data.catalog import CATALOG, is_catalogued
     from rbp_engine.settings.spelling import did_you_mean
 
-    return f"no data set is called '{name}'.{did_you_mean(name, CATALOG)} There are: {', '.join(CATALOG)}"
+    if is_catalogued(name):
+        return
+    there_are = f"There are: {', '.join(CATALOG)}, and folder:NAME for images in your own folders"
+    raise typer.Exit(fail(f"no data set is called '{name}'.{did_you_mean(name, CATALOG)} {there_are}", 2))
 
 
 def _check_in_engine(names: list[str]) -> dict[str, list[str]]:

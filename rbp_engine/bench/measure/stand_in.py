@@ -9,7 +9,7 @@ from rbp_engine.preset.own_code import own_file
 from rbp_engine.preset.schema import Preset
 from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.train.kernel import is_long
-from rbp_engine.vocabulary import EVENT_SETS
+from rbp_engine.vocabulary import EVENT_SETS, FOLDER_SET
 
 # Sets that are read batch by batch; all others are in memory as a whole.
 READ_FROM_FILES = ("imagenet", "cifar10_dvs")
@@ -27,8 +27,8 @@ class DataShape:
 
 
 def known_shape(data: DataSection) -> DataShape | None:
-    """The shape of a preset's data, without opening it; None for a user's own data set."""
-    if own_file(data.name) is not None:
+    """The shape of a preset's data, without opening it; None for a user's own data set, by code or in folders."""
+    if own_file(data.name) is not None or FOLDER_SET.fullmatch(data.name):
         return None
     entry = CATALOG[data.name]
     height, width = entry.image_size

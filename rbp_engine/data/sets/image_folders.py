@@ -1,4 +1,4 @@
-"""List image files in folders like ImageNet's, `<root>/{train,val}/<class>/<image>`. Without torch.
+"""List image files in folders like ImageNet's, `<root>/{train,val}/<class>/<image>`, or {train,test}. Without torch.
 
 Reading 1.3 million names takes minutes on a network disk, so the list is kept in the user's cache and is valid as long
 as no folder has changed.
@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rbp_engine.data.catalog import TEST_SIDES
 from rbp_engine.data.sets.image_headers import LARGEST_IMAGE, CutShort, check_image
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import open_untrusted
@@ -58,35 +59,49 @@ class ImageList:
 
 @dataclass(frozen=True)
 class ImageFolders:
-    """The contents of a root: classes sorted by name (labels are indices into them), and images of train and val."""
+    """The contents of a root: classes sorted by name (labels are indices into them), and images of both sides.
+
+    `val` are those to test on, whatever their folder is called.
+    """
 
     classes: tuple[str, ...]
     train: ImageList
     val: ImageList
 
 
-def list_image_folders(root: Path, cache: Path | None = None) -> ImageFolders:
-    """The images in `root/train` and `root/val`; `cache` is the folder that keeps the list for the next start.
+def list_image_folders(root: Path, cache: Path | None = None, test: str = "val") -> ImageFolders:
+    """The images in `root/train` and `root/<test>`; `cache` is the folder that keeps the list for the next start.
 
-    Raises DataError, naming the folder and the remedy, if train or val is missing or has no class folders, or if a
-    class is missing or empty in one of them.
+    Raises DataError, naming the folder and the remedy, if a side is missing or has no class folders, or if a class is
+    missing or empty in one of them.
     """
-    kept = _kept_list(root, cache)
+    kept, sides = _kept_list(root, cache), (SIDES[0], test)
     listing = _load_listing(root, kept) if kept is not None else None
     if listing is None:
-        folders = _class_folders(root)
-        # Read before the names: a change in between makes the list stale, not wrong.
-        changed = _times(root, folders)
-        listing = {"classes": np.array(folders, dtype=np.str_), "changed": changed}
-        for side in SIDES:
+        folders = _class_folders(root, sides)
+        listing = {"classes": np.array(folders, dtype=np.str_)}
+        if kept is not None:
+            # Read before the names: a change in between makes the list stale, not wrong.
+            listing["changed"] = _times(root, folders)
+        for side in sides:
             listing |= _read_side(root / side, folders)
         if kept is not None:
             _save_listing(kept, listing)
     classes = tuple(listing["classes"].tolist())
     train, val = (
-        ImageList(root / side, classes, listing[f"{side}_names"], listing[f"{side}_labels"]) for side in SIDES
+        ImageList(root / side, classes, listing[f"{side}_names"], listing[f"{side}_labels"]) for side in sides
     )
     return ImageFolders(classes, train, val)
+
+
+def list_folder_set(root: Path) -> ImageFolders:
+    """The images in `root`. Raises DataError for folders that are missing, empty or not the same on both sides."""
+    return list_image_folders(root, test=test_side(root))
+
+
+def test_side(root: Path) -> str:
+    """The folder in `root` that has the images to test on."""
+    return next((side for side in TEST_SIDES if (root / side).is_dir()), TEST_SIDES[0])
 
 
 def check_image_folders(root: Path, expected_classes: int = 1000) -> list[str]:
@@ -121,9 +136,9 @@ def _file_problem(path: str) -> str:
     return ""
 
 
-def _class_folders(root: Path) -> list[str]:
-    train, val = (_subfolders(root / side) for side in SIDES)
-    for here, there, there_side in ((train, val, "val"), (val, train, "train")):
+def _class_folders(root: Path, sides: tuple[str, str]) -> list[str]:
+    train, val = (_subfolders(root / side) for side in sides)
+    for here, there, there_side in ((train, val, sides[1]), (val, train, sides[0])):
         if missing := sorted(set(here) - set(there)):
             raise DataError(
                 f"{root / there_side} has no folder for {_some(missing)}, which the other side has: "
@@ -137,9 +152,7 @@ def _subfolders(side: Path) -> list[str]:
         with os.scandir(side) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise DataError(
-            f"{side} cannot be read ({error.strerror}): the images belong in {side.parent}/{{train,val}}/<class>/"
-        ) from None
+        raise DataError(f"{side} cannot be read ({error.strerror}): the images belong in {side}/<class>/") from None
     folders = sorted(entry.name for entry in visible if os.path.isdir(entry))  # noqa: PTH112  # a link to itself is none
     if folders:
         return folders
@@ -157,7 +170,8 @@ def _read_side(side: Path, folders: Sequence[str]) -> dict[str, NDArray[Any]]:
         counts.append(len(images))
     if empty := [folder for folder, count in zip(folders, counts, strict=True) if count == 0]:
         raise DataError(
-            f"{side} has no images for {_some(empty)} (.JPEG, .jpg or .png): unpack the archive of the class again"
+            f"{side} has no images for {_some(empty)} (.JPEG, .jpg or .png): put them there, or remove the class from "
+            "both sides"
         )
     return {
         f"{side.name}_names": np.array(names, dtype=np.bytes_),
@@ -171,6 +185,37 @@ def _image_names(folder: Path) -> Iterator[bytes]:
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}") from None
     return (name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(b"."))
+
+
+def content_digest(folders: ImageFolders) -> str:
+    """The SHA-256 of the names and sizes in bytes of all images, wherever the root is. Raises DataError."""
+    digest = hashlib.sha256()
+    for images in (folders.train, folders.val):
+        for index in range(len(images)):
+            path = images.path(index)
+            try:
+                size = os.stat(path).st_size  # noqa: PTH116  # pathlib takes three times as long
+            except OSError as error:
+                raise DataError(f"{path} cannot be read: {error.strerror}") from None
+            digest.update(os.fsencode(path.removeprefix(f"{images.folder}/")) + b"\0%d\n" % size)
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def other_files(folders: ImageFolders) -> list[str]:
+    """The visible files among the images that are none by their names, and so are skipped."""
+    found: list[str] = []
+    for side in (folders.train.folder, folders.val.folder):
+        for folder in (side, *(side / name for name in folders.classes)):
+            with os.scandir(folder) as entries:
+                found += sorted(
+                    entry.path
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                    and (folder != side or entry.name not in folders.classes)
+                    and (folder == side or not os.fsencode(entry.name).lower().endswith(_SUFFIXES))
+                )
+    return found
 
 
 def _some(names: Sequence[str]) -> str:

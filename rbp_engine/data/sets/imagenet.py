@@ -1,4 +1,4 @@
-"""ImageNet, or any other set of image files in class folders, for training."""
+"""ImageNet, or any other set of image files in class folders that are read one by one."""
 
 from pathlib import Path
 
@@ -20,6 +20,8 @@ DEVIATION = (0.229, 0.224, 0.225)
 def imagenet(
     root: Path,
     *,
+    name: str = "imagenet",
+    test: str = "val",
     batch_size: int,
     seed: int,
     held_out: float,
@@ -32,14 +34,14 @@ def imagenet(
     rank: int = 0,
     world_size: int = 1,
 ) -> Feed:
-    """The batches of the image folders in `root`; `val` is the test set.
+    """The batches of the image folders in `root`; `test` is the folder with the test set.
 
     Training: a random crop resized to `size` × `size` pixels, mirrored with probability one half; evaluation: the
     centre. `batch_size` counts images over all processes, `held_out` is the fraction of each training class to validate
     on (0: on the test set), `workers` the number of reading processes per rank. `cache` keeps the list of files. Raises
     ValueError for incomplete folders, and later for a damaged file.
     """
-    folders = list_image_folders(root, cache)
+    folders = list_image_folders(root, cache, test)
     normalise = NormalisePixels(MEAN, DEVIATION, device)
 
     def evaluation(images: ImageList, split: str) -> WorkerEvaluationBatches:
@@ -55,7 +57,7 @@ def imagenet(
         )
 
     training = folders.train
-    test = validation = evaluation(folders.val, "test")
+    tested = validation = evaluation(folders.val, "test")
     if held_out:
         training, held = _hold_out(training, held_out)
         validation = evaluation(held, "held-out")
@@ -71,10 +73,10 @@ def imagenet(
         rank=rank,
         world_size=world_size,
     )
-    record = {"name": "imagenet", "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
-    loaders = (train.loader, validation.loader, test.loader)
+    record = {"name": name, "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
+    loaders = (train.loader, validation.loader, tested.loader)
     raw = Pixels(MEAN, DEVIATION, crop=size)
-    return Feed(train, validation, test, len(folders.classes), 3, raw, record, loaders, folders.classes)
+    return Feed(train, validation, tested, len(folders.classes), 3, raw, record, loaders, folders.classes)
 
 
 def _hold_out(images: ImageList, fraction: float) -> tuple[ImageList, ImageList]:

@@ -48,7 +48,7 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def content_md5(file: Path) -> str:
-    """The MD5 of the unpacked content of an IDX file, packed (.gz) or not. Raises DataError if it cannot be unpacked."""
+    """The MD5 of the content of an IDX file, packed (.gz) or not. Raises DataError if it cannot be unpacked."""
     digest = hashlib.md5(usedforsecurity=False)
     with open_data(file, _MOST_BYTES + MIB) as stream:
         content: BinaryIO | _Unpacked = _Unpacked(stream) if file.suffix == ".gz" else stream

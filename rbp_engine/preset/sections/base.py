@@ -4,13 +4,13 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from rbp_engine.settings.values import describe_value
-from rbp_engine.vocabulary import OWN_CODE
+from rbp_engine.vocabulary import FOLDER_SET, LIBRARY_NETWORK, OWN_CODE
 
 Role = Literal["result", "cost", "place"]
 
@@ -41,6 +41,9 @@ def field(
     return Field(default, description=text, json_schema_extra=notes, **constraints)
 
 
+_UNKNOWN: Final = {LIBRARY_NETWORK: "unknown_network", FOLDER_SET: "unknown_data_set"}
+
+
 def known(choices: Collection[str]) -> Any:
     """A validator for a string that must be one of the choices."""
 
@@ -55,13 +58,13 @@ def known(choices: Collection[str]) -> Any:
 def known_or_own(choices: Collection[str], also: re.Pattern[str] | None = None) -> Any:
     """A validator for a string that must be one of the choices, or name a user's own code like `nets.py:MyNet`.
 
-    `also` are further names, those of libraries' networks.
+    `also` are further names: those of libraries' networks, or of folders of images.
     """
 
     def check(value: str) -> str:
         elsewhere = also is not None and also.fullmatch(value) is not None
         if value not in choices and not elsewhere and OWN_CODE.fullmatch(value) is None:
-            raise PydanticCustomError("unknown_choice" if also is None else "unknown_network", "unknown")
+            raise PydanticCustomError("unknown_choice" if also is None else _UNKNOWN[also], "unknown")
         return value
 
     return AfterValidator(check)

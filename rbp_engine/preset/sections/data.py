@@ -18,6 +18,7 @@ from rbp_engine.preset.sections.base import (
 )
 from rbp_engine.vocabulary import (
     DATA_SETS,
+    FOLDER_SET,
     FramesBy,
     Orientation,
     Resize,
@@ -28,11 +29,11 @@ from rbp_engine.vocabulary import (
 class DataSection(Section):
     """The data set and what is done to its images."""
 
-    name: Annotated[str, known_or_own(DATA_SETS)] = field(
+    name: Annotated[str, known_or_own(DATA_SETS, FOLDER_SET)] = field(
         "digits",
         "result",
         "",
-        "Data set to train and test on; your own as sets.py:function, relative to the preset.",
+        "Data set to train and test on; images in your folders as folder:name, your own code as sets.py:function.",
         DATA_SETS,
     )
     args: Arguments = field({}, "result", "", "Keyword arguments of a data set of your own, or of fake.")
@@ -80,7 +81,8 @@ class DataSection(Section):
         0,
         "result",
         "pixels",
-        "Side of the images of imagenet (0: 224), cifar10_dvs (0: 48) and fake (0: 32); other sets have their own.",
+        "Side of the images of imagenet (0: 224), cifar10_dvs (0: 48), fake (0: 32), and folder:name, read one by one "
+        "then (0: their own, where all share one); other sets have their own.",
         ge=0,
         le=MOST_PIXELS,
     )

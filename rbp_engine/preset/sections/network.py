@@ -36,7 +36,9 @@ class ModelSection(Section):
         "Network to train; your own as nets.py:MyNet, relative to the preset, or a library's as torchvision:resnet50.",
         NETWORKS,
     )
-    args: Arguments = field({}, "result", "", "Keyword arguments of a network of your own, or of a library's.")
+    args: Arguments = field(
+        {}, "result", "", "Arguments of a network of your own or a library's; width of resnet18 (64)."
+    )
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
     pretrained: FreeText = field(
         "",

@@ -252,7 +252,7 @@ def _comma_separated(words: list[str]) -> str:
 
 def _as_json(entry: "PresetEntry") -> dict[str, Any]:
     """A preset as JSON; unknown values of a broken one are None."""
-    from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.data.catalog import is_catalogued, presence
     from rbp_engine.report.paper import published
 
     row: dict[str, Any] = {
@@ -260,7 +260,7 @@ def _as_json(entry: "PresetEntry") -> dict[str, Any]:
         "title": entry.title,
         "path": entry.path,
         "data": entry.group,
-        "data_here": presence(entry.group).found if entry.group in CATALOG else None,
+        "data_here": presence(entry.group).found if is_catalogued(entry.group) else None,
         "problems": [asdict(problem) for problem in entry.problems],
     }
     preset = entry.preset

@@ -120,14 +120,14 @@ def _more_parts(run: "RunDirectory") -> int | None:
 
 def _check_data(run: "RunDirectory") -> list[str]:
     """The command that checks the data of a run; none if they are the user's own."""
-    from rbp_engine.data.catalog import CATALOG
+    from rbp_engine.data.catalog import is_catalogued
     from rbp_engine.preset import PresetError, read_resolved
 
     try:
         name = read_resolved(run.preset_toml).data.name
     except PresetError:
         return []
-    return [f"rbp data check {name}"] if name in CATALOG else []
+    return [f"rbp data check {name}"] if is_catalogued(name) else []
 
 
 def _lower_rate(run: "RunDirectory", request: "LaunchRequest") -> float:

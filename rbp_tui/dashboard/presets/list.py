@@ -152,7 +152,8 @@ def _in_groups(entries: Sequence[PresetEntry], here: Mapping[str, bool | None]) 
 
     def place(entry: PresetEntry) -> tuple[int, int, str]:
         group = group_of(entry, here)
-        return groups.index(group), sets.index(entry.group) if group == HERE else 0, entry.name
+        within = [*sets, entry.group].index(entry.group) if group == HERE else 0
+        return groups.index(group), within, entry.name
 
     return sorted(entries, key=place)
 

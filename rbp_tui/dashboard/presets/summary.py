@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rbp_engine.data.catalog import CATALOG, presence
+from rbp_engine.data.catalog import catalogued, is_catalogued, presence
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.printable import one_line
 from rbp_engine.report.paper import published
@@ -62,7 +62,7 @@ def _no_estimate(measure: str) -> Text:
 def data_here(name: str) -> bool | None:
     """Whether a data set is here, judging by file names; None for one that is not in the catalogue."""
     try:
-        return presence(name).found if name in CATALOG else None
+        return presence(name).found if is_catalogued(name) else None
     except MachineError:
         return False
 
@@ -70,13 +70,13 @@ def data_here(name: str) -> bool | None:
 def data_text(loaded: LoadedPreset) -> Text:
     """The data set, whether it is here, and how to get it."""
     name = loaded.preset.data.name
-    if name not in CATALOG:
+    if not is_catalogued(name):
         return Text(one_line(name))
     try:
         found = presence(name)
     except MachineError as error:
         return Text(str(error), style="red")
-    return Text(f"{CATALOG[name].title}  ").append_text(presence_text(found))
+    return Text(f"{catalogued(name).title}  ").append_text(presence_text(found))
 
 
 def _settings(preset: "Preset") -> Table:

@@ -6,12 +6,12 @@ import os
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from rbp_engine.data import check as checking
-from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.catalog import CATALOG, DataSet
 from rbp_engine.data.check import check
 from rbp_engine.data.events.layouts import CLASSES
 
@@ -43,7 +43,7 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path.write_bytes(gzip.compress(idx(*shape)))
             files.append((path.name, hashlib.md5(idx(*shape)).hexdigest()))
     entry = replace(CATALOG["mnist"], files=tuple(files))
-    monkeypatch.setattr(checking, "CATALOG", {**CATALOG, "mnist": entry})
+    monkeypatch.setitem(cast(dict[str, DataSet], CATALOG), "mnist", entry)
     return folder
 
 
