@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rbp_engine.printable import one_line
@@ -11,7 +11,7 @@ from rbp_engine.report.collect import EXTENDED, ReportedRun, told_early, told_lo
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, spread, spread_of_known
+from rbp_engine.report.spread import Spread, paired, spread, spread_of_known
 
 #: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
@@ -24,6 +24,9 @@ class Cell:
     `timesteps_needed` is, over the runs of which it is known, the smallest t that is nearly as accurate as T.
     `label` holds, by dotted key, the settings other than method and T in which the experiments of its data set and
     network differ; empty if there are none. `difference` is our mean last accuracy minus the paper's figure.
+    `against_bptt` is the last accuracy minus BPTT's at the same T and settings, paired by seed; None for BPTT itself
+    and without a common seed. `step_ms` is the mean time of a training step, by the clock and with whatever ran beside it,
+    and `mem_peak` the largest peak of a run, in bytes.
     """
 
     data: str
@@ -39,6 +42,9 @@ class Cell:
     timesteps_needed: Spread | None
     paper: Published
     notes: tuple[str, ...]
+    step_ms: float | None
+    mem_peak: float | None
+    against_bptt: Spread | None = None
 
     @property
     def difference(self) -> float | None:
@@ -69,7 +75,7 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
         firsts = [group[0] for group in groups]
         labels = distinguish([one.settings for one in firsts], [one.summary.experiment for one in firsts], shown=SHOWN)
         cells += [_cell(group, label, figures) for group, label in zip(groups, labels, strict=True)]
-    return sorted(cells, key=_order)
+    return sorted(_against_bptt(cells), key=_order)
 
 
 def distinguish(
@@ -114,7 +120,34 @@ def _cell(entries: list[ReportedRun], label: dict[str, Any], figures: Mapping[st
         timesteps_needed=spread_of_known(entry.summary.timesteps_needed for entry in entries),
         paper=paper,
         notes=tuple(_notes(entries, len(bests), paper)),
+        step_ms=step_ms.mean if (step_ms := spread_of_known(map(_step_ms, entries))) else None,
+        mem_peak=max((peak for entry in entries if (peak := entry.summary.mem_peak)), default=None),
     )
+
+
+def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """The cells, each with its difference to the BPTT cell that differs from it in the method alone."""
+    cells = list(cells)
+    by_place = {_place(cell): cell for cell in cells if cell.method == "bptt"}
+    for cell in cells:
+        bptt = by_place.get(_place(cell))
+        if bptt is None or bptt is cell:
+            yield cell
+        else:
+            yield replace(cell, against_bptt=paired(_last_by_seed(cell), _last_by_seed(bptt)))
+
+
+def _place(cell: Cell) -> tuple[str, str, int, str]:
+    return cell.data, cell.network, cell.timesteps, repr(sorted(cell.label.items()))
+
+
+def _last_by_seed(cell: Cell) -> dict[int, float | None]:
+    return {entry.summary.seed: entry.last for entry in cell.entries}
+
+
+def _step_ms(entry: ReportedRun) -> float | None:
+    summary = entry.summary
+    return 1000 * summary.trained_s / summary.step if summary.step and summary.trained_s else None
 
 
 def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable[str]:

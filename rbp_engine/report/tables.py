@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,34 +20,47 @@ from rbp_engine.vocabulary import TRAINING_METHODS
 
 #: Marks a best epoch that was chosen by the reported accuracy itself.
 CHOSEN_ON_TEST = "†"
+AGAINST_BPTT = "− BPTT: last minus BPTT's with the same settings, paired by seed, ± half of its 95 % interval; in percentage points"
+COSTS = "ms/step: mean time of a training step, by the clock and with what ran beside it; MiB: largest peak of a run"
 HELD_OUT = "best epoch chosen on held-out data; the test set was used once, with the last and the best weights"
-HEADS = ("data set", "network", "method", "T", "last %", "best %", "paper %", "diff", "runs")
 LEFT_COLUMNS = 3
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of the table: its head, that of LaTeX, and its word for a cell."""
+
+    head: str
+    latex: str
+    word: Callable[[Cell], str]
+
+
+@dataclass(frozen=True)
 class Row:
-    """The words of one row, in the order of HEADS, and the settings that distinguish it from others, "" for none."""
+    """The words of one row, in the order of the columns, and the settings that distinguish it, "" for none."""
 
     words: tuple[str, ...]
     label: str
 
 
-def rows(cells: Sequence[Cell]) -> list[Row]:
-    """The rows; accuracies are percentages with two decimals, the difference is in percentage points."""
+def columns(cells: Sequence[Cell], *, costs: bool) -> list[Column]:
+    """The columns that say something of these cells; with `costs`, also those of time and memory.
+
+    Accuracies are percentages with two decimals, differences are in percentage points.
+    """
+    shown = list(_ALWAYS)
+    if any(cell.paper is not None for cell in cells):
+        shown += _OF_THE_PAPER
+    if any(cell.against_bptt for cell in cells):
+        shown.append(_AGAINST_BPTT)
+    return [*shown, _RUNS, *(_COSTS if costs else ())]
+
+
+def rows(cells: Sequence[Cell], shown: Sequence[Column]) -> list[Row]:
+    """The rows of a table with these columns."""
     return [
         Row(
-            (
-                names.data_set(cell.data),
-                names.network(cell.network),
-                names.method(cell.method),
-                str(cell.timesteps),
-                spread_text(cell.last),
-                spread_text(cell.best) + ("" if cell.held_out or cell.best is None else CHOSEN_ON_TEST),
-                _percent(cell.paper) if isinstance(cell.paper, float) else cell.paper or "–",
-                "–" if cell.difference is None else _signed(cell.difference),
-                str(len(cell.entries)),
-            ),
+            tuple(column.word(cell) for column in shown),
             one_line(", ".join(label_words(cell.label)), LONGEST_TEXT),
         )
         for cell in cells
@@ -71,10 +84,11 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     """The notes below the table: first what the figures are, then remarks on single rows."""
     if not cells:
         return []
-    found = [
-        "mean ± sample standard deviation over seeds, top-1 accuracy on the test set in percent; "
-        "diff: last − paper, in percentage points"
-    ]
+    found = ["mean ± sample standard deviation over seeds, top-1 accuracy on the test set in percent"]
+    if any(cell.paper is not None for cell in cells):
+        found.append("diff: last − paper, in percentage points")
+    if any(cell.against_bptt for cell in cells):
+        found.append(AGAINST_BPTT)
     if any(not cell.held_out and cell.best for cell in cells):
         found.append(f"{CHOSEN_ON_TEST} the best epoch was chosen on the test set itself")
     particular: defaultdict[str, list[str]] = defaultdict(list)
@@ -87,25 +101,29 @@ def notes(cells: Sequence[Cell]) -> list[str]:
 
 def markdown(cells: Sequence[Cell]) -> Lines:
     """A Markdown table with its notes as a list."""
-    table = rows(cells)
+    shown = columns(cells, costs=True)
+    table = rows(cells, shown)
     labelled = any(row.label for row in table)
-    heads = [*HEADS, *(["settings"] if labelled else [])]
-    rule = [":--" if number < LEFT_COLUMNS or number == len(HEADS) else "--:" for number in range(len(heads))]
+    heads = [*(column.head for column in shown), *(["settings"] if labelled else [])]
+    rule = [":--" if number < LEFT_COLUMNS or number == len(shown) else "--:" for number in range(len(heads))]
     lines = [heads, rule, *([*row.words, *([row.label] if labelled else [])] for row in table)]
     text = "".join(f"| {' | '.join(map(_markdown_text, line))} |\n" for line in lines)
-    listed = "".join(f"- {_markdown_text(note)}\n" for note in notes(cells))
-    return visible(f"{text}\n{listed}" if listed else text)
+    listed = "".join(f"- {_markdown_text(note)}\n" for note in (*notes(cells), COSTS))
+    return visible(f"{text}\n{listed}" if cells else text)
 
 
 def latex(cells: Sequence[Cell]) -> Lines:
     """A booktabs `tabular`; its notes are comments above it."""
-    table = rows(cells)
+    shown = columns(cells, costs=False)
+    table = rows(cells, shown)
     labelled = any(row.label for row in table)
-    heads = ["Data set", "Network", "Method", "$T$", r"Last (\%)", r"Best (\%)", r"Paper (\%)", "Difference", "Runs"]
-    columns = "l" * LEFT_COLUMNS + "r" * (len(HEADS) - LEFT_COLUMNS) + ("l" if labelled else "")
+    places = "l" * LEFT_COLUMNS + "r" * (len(shown) - LEFT_COLUMNS) + ("l" if labelled else "")
     lines = ["% needs \\usepackage{booktabs}", *(f"% {note}" for note in notes(cells))]
-    lines += [f"\\begin{{tabular}}{{{columns}}}", "\\toprule"]
-    lines += [" & ".join([*heads, *(["Settings"] if labelled else [])]) + r" \\", "\\midrule"]
+    lines += [f"\\begin{{tabular}}{{{places}}}", "\\toprule"]
+    lines += [
+        " & ".join([*(column.latex for column in shown), *(["Settings"] if labelled else [])]) + r" \\",
+        "\\midrule",
+    ]
     for row, another in zip(table, new_block(cells), strict=True):
         words = [*row.words, *([row.label] if labelled else [])]
         lines.append(" & ".join(map(latex_text, words)) + r" \\")
@@ -155,6 +173,10 @@ _CSV_FIELDS = (
     "timesteps_needed",
     "paper",
     "difference",
+    "against_bptt",
+    "against_bptt_interval",
+    "step_ms",
+    "mem_peak",
     "synops",
     "energy_uj",
     "runs",
@@ -187,6 +209,10 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "timesteps_needed": cell.timesteps_needed.mean if cell.timesteps_needed else None,
         "paper": cell.paper,
         "difference": cell.difference,
+        "against_bptt": cell.against_bptt.mean if cell.against_bptt else None,
+        "against_bptt_interval": cell.against_bptt.interval if cell.against_bptt else None,
+        "step_ms": cell.step_ms,
+        "mem_peak": cell.mem_peak,
         **_energy(cell),
         "runs": len(cell.entries),
         "seeds": [entry.summary.seed for entry in cell.entries],
@@ -227,7 +253,42 @@ def _percent(fraction: float) -> str:
     return f"{100.0 * fraction:.2f}"
 
 
+def _with_interval(difference: Spread | None) -> str:
+    if difference is None:
+        return "–"
+    half = difference.interval
+    return f"{_signed(difference.mean)} ± {'–' if half is None else _percent(half)}"
+
+
 def _signed(fraction: float) -> str:
     # A proper minus, as wide as the plus, and no sign if the value rounds to 0.
     text = f"{100.0 * fraction:+.2f}"
     return "0.00" if text in {"+0.00", "-0.00"} else text.replace("-", "−")
+
+
+_ALWAYS = (
+    Column("data set", "Data set", lambda cell: names.data_set(cell.data)),
+    Column("network", "Network", lambda cell: names.network(cell.network)),
+    Column("method", "Method", lambda cell: names.method(cell.method)),
+    Column("T", "$T$", lambda cell: str(cell.timesteps)),
+    Column("last %", r"Last (\%)", lambda cell: spread_text(cell.last)),
+    Column(
+        "best %",
+        r"Best (\%)",
+        lambda cell: spread_text(cell.best) + ("" if cell.held_out or cell.best is None else CHOSEN_ON_TEST),
+    ),
+)
+_OF_THE_PAPER = (
+    Column(
+        "paper %",
+        r"Paper (\%)",
+        lambda cell: _percent(cell.paper) if isinstance(cell.paper, float) else cell.paper or "–",
+    ),
+    Column("diff", "Difference", lambda cell: "–" if cell.difference is None else _signed(cell.difference)),
+)
+_AGAINST_BPTT = Column("− BPTT", "$-$ BPTT", lambda cell: _with_interval(cell.against_bptt))
+_RUNS = Column("runs", "Runs", lambda cell: str(len(cell.entries)))
+_COSTS = (
+    Column("ms/step", "ms/step", lambda cell: "–" if cell.step_ms is None else f"{cell.step_ms:.0f}"),
+    Column("MiB", "MiB", lambda cell: "–" if cell.mem_peak is None else f"{cell.mem_peak / 2**20:.0f}"),
+)

@@ -10,7 +10,7 @@ import typer
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import print_json, print_lines, print_rich, say
+from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.paper_report import print_missing, print_reproductions
 from rbp_tui.text import format as fmt
 
@@ -40,6 +40,8 @@ Runs = Annotated[
 ]
 
 
+# Below it, method and figures would be folded.
+_WIDTH_WITH_COSTS = 110
 LogY = Annotated[bool, typer.Option("--log-y", help="A log axis for all but accuracies.")]
 
 
@@ -285,20 +287,24 @@ def _table(cells: "list[Cell]") -> "RenderableType":
 
     from rbp_engine.report import tables
 
-    rows = tables.rows(cells)
+    # Where there is no room for costs, they are in the other formats.
+    costs = console().width >= _WIDTH_WITH_COSTS
+    shown = tables.columns(cells, costs=costs)
+    rows = tables.rows(cells, shown)
     letters = _letters([row.label for row in rows])
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
-    for number, head in enumerate(tables.HEADS):
+    for number, column in enumerate(shown):
         left = number < tables.LEFT_COLUMNS
         # The user's own network may have a long name; figures are never cut.
-        table.add_column(head, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+        table.add_column(column.head, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for row in rows:
         words = [Text(word) for word in row.words]
         if row.label:
-            words[tables.HEADS.index("T")] = Text.assemble((f"{letters[row.label]} ", "dim"), words[3])
+            words[tables.LEFT_COLUMNS] = Text.assemble((f"{letters[row.label]} ", "dim"), words[tables.LEFT_COLUMNS])
         table.add_row(*words)
     legend = [Text(f"{letter}  {label}") for label, letter in letters.items()]
-    notes = [Text(note, style="dim") for note in tables.notes(cells)]
+    told = [*tables.notes(cells), *([tables.COSTS] if costs else [])]
+    notes = [Text(note, style="dim") for note in told]
     return Group(table, Text(), *legend, *notes)
 
 

@@ -28,10 +28,30 @@ def cells(finish_run: FinishRun, runs: Path) -> list[Cell]:
 
 
 def test_a_row_has_the_papers_names_and_two_decimals(cells: list[Cell]) -> None:
-    assert [row.words for row in tables.rows(cells)] == [
+    shown = tables.columns(cells, costs=False)
+    assert [row.words for row in tables.rows(cells, shown)] == [
         ("CIFAR-10", "ResNet-18", "rate_M", "4", "95.50 ± 0.71", "97.00 ± 0.00†", "95.61", "−0.11", "2"),
         ("digits", "convnet", "rate_M", "4", "90.00 ± –", "91.00 ± –", "–", "–", "1"),
     ]
+
+
+def test_methods_stand_beside_bptt_paired_by_seed_and_without_empty_columns_of_a_paper(
+    finish_run: FinishRun, runs: Path
+) -> None:
+    for seed, ours, theirs in ((1, 0.90, 0.91), (2, 0.92, 0.91), (3, 0.92, 0.94)):
+        finish_run("digits", f"seed={seed}", curve=(ours,))
+        finish_run("digits", f"seed={seed}", "method=bptt", curve=(theirs,))
+    finish_run("digits", "seed=1", "T=7", curve=(0.5,), mem_peak=3 * 2**30)
+    cells = make_cells(collect(run_directories(runs))[0])
+    shown = tables.columns(cells, costs=True)
+    assert [column.head for column in shown[4:]] == ["last %", "best %", "− BPTT", "runs", "ms/step", "MiB"]
+    bptt, rate, alone = tables.rows(cells, shown)
+    assert [row.words[6] for row in (bptt, rate, alone)] == ["–", "−0.67 ± 3.79", "–"]
+    assert rate.words[8:] == ("–", "–")
+    document = tables.document(cells, [], runs)["rows"]
+    assert document[1]["against_bptt"] == pytest.approx(-0.02 / 3)
+    assert [row["against_bptt_interval"] for row in (document[0], document[2])] == [None, None]
+    assert "paired by seed" in tables.markdown(cells)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +65,7 @@ def test_the_deviation_of_a_single_run_is_a_dash(values: Spread | None, text: st
 def test_markdown_has_one_line_for_each_cell_and_as_many_columns_everywhere(cells: list[Cell]) -> None:
     table = tables.markdown(cells).split("\n\n")[0].splitlines()
     assert len(table) == 2 + len(cells)
-    assert {line.count("|") for line in table} == {10}
+    assert {line.count("|") for line in table} == {12}
     assert r"rate\_M" in table[2]
 
 
@@ -126,7 +146,7 @@ def test_every_table_is_printable_and_has_its_rows_and_columns_whatever_the_name
         assert text.replace("\n", "").isprintable()
     table = tables.markdown(named).split("\n\n")[0].splitlines()
     assert len(table) == 2 + len(named)
-    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table} == {11}
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table} == {13}
     assert not re.search(r"(?<!\\)(?:\\\\)*[\[\]`]|<", tables.markdown(named))
     body = [line for line in tables.latex(named).splitlines() if " & " in line and not line.startswith("%")]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {9}
