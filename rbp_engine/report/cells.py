@@ -24,9 +24,9 @@ class Cell:
     `timesteps_needed` is, over the runs of which it is known, the smallest t that is nearly as accurate as T.
     `label` holds, by dotted key, the settings other than method and T in which the experiments of its data set and
     network differ; empty if there are none. `difference` is our mean last accuracy minus the paper's figure.
-    `against_bptt` is the last accuracy minus BPTT's at the same T and settings, paired by seed; None for BPTT itself
-    and without a common seed. `step_ms` is the mean time of a training step, by the clock and with whatever ran beside it,
-    and `mem_peak` the largest peak of a run, in bytes.
+    `against_bptt` is the last accuracy minus BPTT's at the same T and settings, paired by seed; None for BPTT itself,
+    and without a common seed. `step_ms` is the mean time of a training step, by the clock and with whatever ran beside
+    it, and `mem_peak` the largest peak of a run, in bytes.
     """
 
     data: str

@@ -20,7 +20,10 @@ from rbp_engine.vocabulary import TRAINING_METHODS
 
 #: Marks a best epoch that was chosen by the reported accuracy itself.
 CHOSEN_ON_TEST = "†"
-AGAINST_BPTT = "− BPTT: last minus BPTT's with the same settings, paired by seed, ± half of its 95 % interval; in percentage points"
+AGAINST_BPTT = (
+    "− BPTT: last minus BPTT's with the same settings, paired by seed, ± half of its 95 % interval, in percentage "
+    "points"
+)
 COSTS = "ms/step: mean time of a training step, by the clock and with what ran beside it; MiB: largest peak of a run"
 HELD_OUT = "best epoch chosen on held-out data; the test set was used once, with the last and the best weights"
 LEFT_COLUMNS = 3
