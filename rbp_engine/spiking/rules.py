@@ -97,6 +97,8 @@ def _in_place(carriers: Sequence[Carrier], function: Function, args: Arguments, 
 
 
 def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    if args[0] is not carrier or any(isinstance(value, Carrier) for value in args[1:]):
+        return product(carrier, function, args, kwargs)  # an activation for its weight, such as F.linear(q, k)
     weight = args[1] if len(args) > 1 else kwargs["weight"]
     if carrier.ndim < 2 or (weight.ndim > 2 and carrier.ndim != weight.ndim):
         raise UnsupportedOperation(function.__name__, f"{list(carrier.shape)} has no batch dimension")
@@ -165,6 +167,8 @@ def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """To another type or device; the carrier itself, as with a tensor, if it has them already."""
+    if args[0] is not carrier:
+        return _like_a_batch(function, args, kwargs)
     others = [other.batch if isinstance(other, Carrier) else other for other in args[1:]]
     becomes = function(carrier.batch.detach(), *others, **kwargs)
     if not isinstance(becomes, Tensor):
@@ -174,6 +178,11 @@ def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Ke
     if (becomes.dtype, becomes.device) == (carrier.dtype, carrier.batch.device):
         return carrier
     return type(carrier).each_step(lambda x: x.to(becomes.device, becomes.dtype), (carrier,), {})
+
+
+def _like_a_batch(function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """A tensor without time, in the shape, type or device of a carrier: `mask.to(x)`, `position.view_as(x)`."""
+    return function(*(arg.batch.detach() if isinstance(arg, Carrier) else arg for arg in args), **kwargs)
 
 
 def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -207,6 +216,8 @@ def _flatten(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 
 def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """The new shape is the one that a module sees; T stays out of it."""
+    if args[0] is not carrier:
+        return _like_a_batch(function, args, kwargs)
     like = function.__name__ in ("reshape_as", "view_as")
     shape = (args[1].shape,) if like else args[1:]
     target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape

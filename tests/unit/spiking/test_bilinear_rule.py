@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
@@ -20,6 +21,10 @@ PRODUCTS = {
     "mul": ([LEFT, LEFT], [], operator.mul),
     "mul, a gate": ([LEFT, (B, 2, 1, 1)], [], torch.mul),
     "addcmul": ([LEFT, LEFT, (B, 2, 1, 1)], [], lambda x, y, z: torch.addcmul(x, y, z, value=0.5)),
+    "linear": ([(B, 4), (5, 4)], [], F.linear),
+    "linear with a bias": ([(B, 6, 4), (5, 4)], [(5,)], F.linear),
+    "conv2d": ([LEFT, (5, 2, 2, 2)], [], F.conv2d),
+    "conv_transpose1d": ([(B, 2, 4), (2, 3, 2)], [], F.conv_transpose1d),
     "mul, squared": ([LEFT], [], lambda x: x.mul(x)),
     "matmul": ([LEFT, RIGHT], [], torch.matmul),
     "@": ([LEFT, RIGHT], [], operator.matmul),
@@ -46,6 +51,8 @@ LINEAR = {
     "a matrix for each sample": ([LEFT], [(B, 2, 3, 4)], torch.matmul),
     "the same for all samples": ([LEFT], [(1, 2, 3, 4)], torch.matmul),
     "bmm": ([(B, 4, 3)], [(B, 3, 5)], torch.bmm),
+    "linear of a tensor without time": ([(5, 4)], [(B, 4)], lambda x, w: F.linear(w, x)),
+    "conv2d of a tensor without time": ([(5, 2, 2, 2)], [LEFT], lambda x, w: F.conv2d(w, x)),
     "einsum": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("bhij,jk->bkih", x, w)),
     "einsum with the batch": ([LEFT], [(B, 4)], lambda x, w: torch.einsum("bhij,bi->bhj", x, w)),
     "einsum with dots": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("...j,jk->...k", x, w)),
@@ -198,6 +205,28 @@ def test_a_matrix_in_low_precision_has_the_type_of_the_activation(method):
     torch.manual_seed(0)
     out = create_method(method, T, precision="bf16").step(Projected(), torch.rand(B, 2, 6, 6), torch.tensor([0, 1]))
     assert out.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_activation_as_a_weight_is_the_product_that_it_is_as_a_matrix(method):
+    class Filtered(Gated):
+        def __init__(self, how):
+            super().__init__()
+            self.how = how
+
+        def forward(self, x):
+            q = self.neurons[0](self.into(x)).mean((2, 3))
+            return self.head(self.how(q, self.neurons[1](self.squeeze(q) + 0.5)))
+
+    found = []
+    for how in (lambda q, k: F.linear(q, k) @ k, lambda q, k: q @ k.t() @ k):
+        torch.manual_seed(0)
+        model, images = Filtered(how).double(), random(T, B, 2, 6, 6)
+        out = create_method(method, T).step(model, images, torch.tensor([0, 1]))
+        found.append([out.logits, create_method(method, T).predict(model, images), model.squeeze.weight.grad])
+    for one, other in zip(*found, strict=True):
+        close(one, other)
+    assert found[0][2].abs().max() > 0
 
 
 def test_ottts_weights_behind_a_product_have_no_trace():

@@ -195,6 +195,15 @@ def test_what_has_the_type_already_stays_as_it_is(kind):
     assert x.type_as(torch.ones(())).dtype == torch.float32
 
 
+@KINDS
+def test_a_tensor_without_time_takes_the_shape_or_type_of_a_carrier_and_stays_what_it_is(kind):
+    x, positions = carrier(kind), torch.arange(float(B * 4))
+    shaped = [positions.view_as(x), positions.reshape_as(x)]
+    assert all(torch.equal(found, positions.view(B, 4)) for found in shaped)
+    converted = [positions.to(x), positions.type_as(x)]
+    assert all(torch.equal(found, positions.double()) and found.dtype == x.dtype for found in converted)
+
+
 def test_detached_is_the_value_without_its_gradient():
     x = carrier("rate").detach()
     assert not x.rate().requires_grad
