@@ -201,10 +201,16 @@ def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 
 def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """One mask for all timesteps, so that it commutes with the time mean."""
+    """One mask for all timesteps, so that it commutes with the time mean. In evaluation torch returns its argument."""
+    if not (args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))):
+        return carrier
     _, *rest = args
     mask = carrier.dropout_mask(lambda: function(torch.ones_like(carrier.batch, requires_grad=False), *rest, **kwargs))
-    return type(carrier).elementwise(operator.mul, (carrier, mask))
+    out = type(carrier).elementwise(operator.mul, (carrier, mask))
+    if not kwargs.get("inplace"):
+        return out
+    carrier.become(out, function.__name__)
+    return carrier
 
 
 def _flatten(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rbp_engine.spiking import RateTensor, SequenceTensor
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 
 T, B = 4, 3
 LAYERS = {"dropout": nn.Dropout, "dropout1d": nn.Dropout1d, "dropout2d": nn.Dropout2d}
@@ -84,6 +85,7 @@ def test_in_evaluation_it_changes_nothing(name, kind):
     assert torch.equal(steps_of(out), x)
     if kind == "rate":
         assert torch.equal(out.rate(), x.mean(0))
+    assert LAYERS[name](0.9, inplace=True).eval()(out) is out
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
@@ -98,12 +100,49 @@ def test_a_static_image_is_masked_once(kind):
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_in_place_dropout_leaves_its_input_unchanged(kind):
-    x = random(T, *SHAPES["dropout"])
-    before = x.clone()
-    out = nn.Dropout(0.5, inplace=True)(make(kind, x))
-    assert (steps_of(out) == 0).any()
-    assert torch.equal(x, before)
+@pytest.mark.parametrize("name", NAMES)
+def test_in_place_dropout_changes_its_argument_and_returns_it(name, kind):
+    x = random(T, *SHAPES[name])
+    before, argument = x.clone(), make(kind, x)
+    torch.manual_seed(5)
+    expected = LAYERS[name](0.5)(make(kind, x))
+    torch.manual_seed(5)
+    assert LAYERS[name](0.5, inplace=True)(argument) is argument
+    assert torch.equal(steps_of(argument), steps_of(expected))
+    if kind == "rate":
+        assert torch.equal(argument.rate(), expected.rate())
+    assert torch.equal(x, before)  # the tensor that the carrier was made of
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_a_view_that_in_place_dropout_does_not_reach_is_refused(kind):
+    x = make(kind, random(T, *SHAPES["dropout"]))
+    view = x.transpose(1, 2)
+    F.dropout(x, 0.5, inplace=True)
+    with pytest.raises(UnsupportedOperation, match="was changed by 'dropout'"):
+        view + 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_step_uses_after_in_place_dropout_is_what_it_left(method):
+    class Network(nn.Module):
+        def __init__(self, kept):
+            super().__init__()
+            self.layer, self.fire, self.head = nn.Linear(6, 8), LIF(threshold=0.2), nn.Linear(8, 3)
+            self.drop, self.kept = nn.Dropout(0.5, inplace=kept), kept
+
+        def forward(self, x):
+            x = self.fire(self.layer(x))
+            dropped = self.drop(x)
+            return self.head(x if self.kept else dropped)
+
+    outputs = []
+    for kept in (False, True):
+        torch.manual_seed(0)
+        model = Network(kept)
+        out = create_method(method, T).step(model, torch.rand(B, 6), torch.arange(B))
+        outputs.append([out.logits, *(parameter.grad for parameter in model.parameters())])
+    assert all(map(torch.equal, *outputs))
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
