@@ -60,6 +60,8 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
     rule = RULES.get(name, OWN_RULES.get(name))
     if rule is None:
         return _in_place(carriers, function, args, kwargs)
+    if "axis" in kwargs and name in RULES:  # NumPy's word, which torch takes for its own
+        kwargs["dim"] = kwargs.pop("axis")
     for carrier in carriers:
         carrier.check_checkpointing()
         carrier.check_unchanged(function.__name__)

@@ -282,3 +282,21 @@ def test_every_method_trains_it(method, precision):
     torch.manual_seed(0)
     images, labels = torch.rand(T, B, 2, 6, 6), torch.tensor([0, 2])
     check_every_parameter_gets_a_finite_gradient(Normalised, method, images, labels, precision)
+
+
+AXES = {
+    "mean": lambda x: x.mean(axis=1),
+    "sum": lambda x: x.sum(axis=(1, -1), keepdims=True),
+    "softmax": lambda x: torch.softmax(x, axis=1),
+    "log_softmax": lambda x: x.log_softmax(axis=1),
+    "amax": lambda x: x.amax(axis=(1, 2)),
+    "max": lambda x: x.max(axis=1).values,
+    "topk": lambda x: x.topk(2, axis=1).values,
+    "var": lambda x: x.var(axis=1),
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axis_is_another_word_for_dim_as_in_torch(name):
+    x = random(T, *SHAPE)
+    close(AXES[name](SequenceTensor(x, T)).values(), torch.stack([AXES[name](x_t) for x_t in x]))
