@@ -84,17 +84,20 @@ class BatchNorm:
         Mean and biased variance are those of the T·B batch, too. The running variance is unbiased by n/(n − 1), and n
         counts the values of all T steps: it is corrected for that.
         """
+        count = values.numel() // values.shape[1]
+        # torch refuses a single value, of which there are T.
+        samples = values if count > 1 else values.expand(timesteps, *values.shape).flatten(0, 1)
         # torch saves the running variance for the backward, so it gets a copy, and the module's own is corrected.
         updated = None if self.running_var is None else self.running_var.clone()
         again = computed_again()
         running_mean = self.running_mean.clone() if again and self.running_mean is not None else self.running_mean
-        out = F.batch_norm(values, running_mean, updated, self.weight, self.bias, True, self.momentum, self.eps)
+        out = F.batch_norm(samples, running_mean, updated, self.weight, self.bias, True, self.momentum, self.eps)
         if self.running_var is not None and updated is not None and not again:
-            count = values.numel() // values.shape[1]
-            unbiased = (timesteps * count / (timesteps * count - 1)) / (count / (count - 1))
+            counted, total = samples.numel() // samples.shape[1], timesteps * count
+            unbiased = (total / (total - 1)) / (counted / (counted - 1))
             before = self.running_var * (1.0 - self.momentum)
             self.running_var.copy_(before + (updated - before) * unbiased)
-        return out
+        return out if count > 1 else out[:1]
 
     def gradients(
         self, grad: Tensor, values: Tensor, mean: Tensor, inverse_deviation: Tensor, needed: Sequence[bool]

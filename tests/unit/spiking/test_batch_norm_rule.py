@@ -160,7 +160,16 @@ def test_in_evaluation_the_rate_gradient_is_the_finite_difference_of_the_mean(di
 @pytest.mark.parametrize("dims", SHAPES)
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 def test_a_static_input_has_the_outputs_gradients_and_statistics_of_its_expansion(kind, dims, affine):
-    image = random(*SHAPES[dims]).requires_grad_()
+    check_static_input(kind, dims, affine, random(*SHAPES[dims]))
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_a_static_input_of_one_value_per_channel_has_those_of_its_expansion(kind):
+    check_static_input(kind, "1d", True, random(1, C))
+
+
+def check_static_input(kind, dims, affine, image):
+    image.requires_grad_()
     once, expanded = SequenceTensor(image, T, static=True), SequenceTensor(image.expand(T, *image.shape), T)
     norm = module(dims, affine)
     other = twin(norm)
