@@ -65,7 +65,11 @@ class RateM(RateMethod):
     name = "rate_m"
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        output, objective = with_objective(model(RateTensor(shown.sequence())), RateTensor, objective)
+        images = RateTensor(shown.sequence())
+        if shown.images.requires_grad and not shown.static:
+            frames = Input(shown.images.detach(), self.timesteps, static=False)
+            images = RateTensor(frames.sequence(), shown.mean())
+        output, objective = with_objective(model(images), RateTensor, objective)
         return backward(model, objective, output.rate(), self.scale * weight)
 
 

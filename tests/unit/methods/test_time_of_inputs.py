@@ -84,3 +84,18 @@ def test_a_shape_that_does_not_decide_is_an_error_that_says_how_to() -> None:
         method.predict(perceptron(), numbers(B, T, 6), time=True)
     with pytest.raises(ValueError, match="time=False reads them as"):
         method.predict(perceptron(), numbers(B, 2, 2, 2, 2))
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("name", METHODS)
+def test_images_that_require_a_gradient_get_it(name: str, static: bool) -> None:
+    """In the rate methods each frame has a share 1/T of the mean's; bptt tells the frames apart."""
+    images = numbers(*(() if static else (T,)), B, 2, 6, 6).requires_grad_()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(2, 4, 2), LIF(threshold=0.3), nn.Flatten(), nn.Linear(16, 3))
+    create_method(name, T).step(model.double(), images, LABELS)
+    assert images.grad is not None and images.grad.any()
+    if name == "rate_m":
+        other = images.detach().requires_grad_()
+        create_method("rate_s", T).step(model, other, LABELS)
+        assert_same([images.grad], [other.grad])
