@@ -44,6 +44,10 @@ def _scaled_dot_product(
 ) -> Any:
     if enable_gqa:
         raise UnsupportedOperation("scaled_dot_product_attention", "enable_gqa: repeat keys and values for each query")
+    if is_causal and attn_mask is not None:
+        raise UnsupportedOperation(
+            "scaled_dot_product_attention", "with attn_mask beside is_causal=True: give one mask that does both"
+        )
     if is_causal:
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
     if attn_mask is not None and attn_mask.dtype == torch.bool:

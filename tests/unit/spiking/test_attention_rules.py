@@ -49,6 +49,13 @@ def test_scaled_dot_product_attention_of_a_sequence_is_torchs_at_each_step(case)
         close(found, wanted)
 
 
+def test_a_mask_beside_a_causal_one_is_refused_as_torch_refuses_it():
+    x = random(T, B, HEADS, N, 3)
+    for q, error in ((x, RuntimeError), (SequenceTensor(x, T), UnsupportedOperation)):
+        with pytest.raises(error, match="attn_mask"):
+            F.scaled_dot_product_attention(q, q, q, attn_mask=KEEP, is_causal=True)
+
+
 def layer(**settings):
     torch.manual_seed(1)
     attention = nn.MultiheadAttention(E, HEADS, **settings).double()
