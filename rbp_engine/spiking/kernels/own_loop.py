@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,9 @@ from rbp_engine.spiking.kernels.steps import Steps, empty_steps
 from rbp_engine.spiking.own_neuron import OwnNeuron, Timestep
 from rbp_engine.spiking.own_neuron_check import map_state
 from rbp_engine.spiking.surrogate import Spike
+
+# Forward-mode derivatives have one stack of levels for all threads of a process.
+_FORWARD_MODE = Lock()
 
 
 @torch.no_grad()
@@ -121,7 +125,8 @@ def forward_mode(
     }
     by_current = torch.ones_like(current) if parameter is None else torch.zeros_like(current)
     values, directions = (learnable, state, current), (by_parameters, of_state, by_current)
-    step, derivative = jvp(partial(_timestep, neuron), values, directions)  # type: ignore[misc]  # no third of aux
+    with _FORWARD_MODE:
+        step, derivative = jvp(partial(_timestep, neuron), values, directions)  # type: ignore[misc]  # no third of aux
     return Timestep(*step), Timestep(*derivative)
 
 
