@@ -7,14 +7,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from functools import wraps
 from numbers import Integral
+from threading import Lock
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.heads import main_head
@@ -152,7 +154,14 @@ def check_timesteps(timesteps: Any) -> None:
 
 
 def check_neurons(model: nn.Module) -> None:
-    """Raise TypeError if the network has neurons of SpikingJelly, or is one of its networks with T > 1."""
+    """Raise TypeError if the network has neurons of SpikingJelly, is one of its networks with T > 1, or would be split
+    by torch.nn.DataParallel.
+    """
+    if any(isinstance(module, DataParallel) for module in model.modules()):
+        raise TypeError(
+            "torch.nn.DataParallel divides tensors among GPUs, and spikes over time are none: leave it out. For "
+            "several GPUs start a process for each: use --nproc, or DistributedDataParallel in a script of your own"
+        )
     if why := why_not_trained(model):
         raise TypeError(why)
 
@@ -201,6 +210,35 @@ def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
+class SharedByThreads:
+    """A change of what all threads see: the first of them makes it, and the last one takes it back.
+
+    Otherwise one thread would take back what another still needs, or leave for good what it found in between.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._made = Lock(), 0, ExitStack()
+
+    @contextmanager
+    def changed(self, by: Callable[[], AbstractContextManager[Any]]) -> Iterator[None]:
+        """Within it what `by()` changes is changed."""
+        with self._lock:
+            if not self._inside:
+                self._made.enter_context(by())
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._made.close()
+
+
+_STANCE = SharedByThreads()
+_MODES: WeakKeyDictionary[nn.Module, SharedByThreads] = WeakKeyDictionary()
+
+
 @contextmanager
 def uncompiled_without_autocast(device: torch.device) -> Iterator[None]:
     """Run the network without autocast, since the method sets the precision, and not under torch.compile.
@@ -213,8 +251,20 @@ def uncompiled_without_autocast(device: torch.device) -> Iterator[None]:
             stack.enter_context(torch.autocast(device.type, enabled=False))
         # If anything is compiled it has been imported; the import takes seconds.
         if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(_STANCE.changed(lambda: torch.compiler.set_stance("force_eager")))
         yield
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Within it the model is in evaluation mode; then every module is in its own again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def warn_of_silent_hooks(model: nn.Module) -> None:
@@ -254,12 +304,7 @@ def predict(
     check_neurons(model)
     reset_state(model)
     sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence(carrier)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with uncompiled_without_autocast(images.device):
-            logits = main_head(model(sequence), SequenceTensor).steps()
-    finally:
-        for module, training in modes:
-            module.training = training
+    modes = _MODES.setdefault(model, SharedByThreads())
+    with modes.changed(lambda: _evaluation(model)), uncompiled_without_autocast(images.device):
+        logits = main_head(model(sequence), SequenceTensor).steps()
     return full(logits)

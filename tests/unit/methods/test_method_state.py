@@ -1,6 +1,8 @@
 """A method keeps no state: not after an error, not after a forward without a backward, not in the modules."""
 
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -200,6 +202,41 @@ def test_predict_changes_neither_flags_nor_statistics_nor_gradients(name):
     assert all((parameter.grad == 0.5).all() for parameter in model.parameters())
     assert not logits.requires_grad
     assert torch.is_grad_enabled()
+
+
+def test_two_threads_that_predict_leave_the_model_and_torch_as_one_does():
+    """Both are inside at once, and the one that came first is done before the other goes on."""
+    model, method, alone = network(), create_method("rate_m", T), network()
+    expected, order, done = method.predict(alone, images()), [], threading.Event()
+    both = threading.Barrier(2)
+
+    def wait(*_):
+        order.append(threading.get_ident())
+        both.wait(60)
+        if order[1] == threading.get_ident():
+            assert done.wait(60)
+
+    def predict():
+        found = method.predict(model, images())
+        done.set()
+        return found
+
+    model[0].register_forward_hook(wait)
+    before = torch._dynamo.eval_frame._stance
+    with ThreadPoolExecutor(2) as pool:
+        for found in [pool.submit(predict) for _ in range(2)]:
+            assert torch.equal(found.result(), expected)
+    assert all(module.training for module in model.modules())
+    assert torch._dynamo.eval_frame._stance == before
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_model_whose_batch_would_be_divided_among_gpus_is_refused_with_what_to_do(name):
+    for model in (nn.DataParallel(network()), nn.Sequential(nn.DataParallel(network()))):
+        with pytest.raises(TypeError, match=r"DataParallel.*--nproc"):
+            create_method(name, T).step(model, images(), LABELS)
+        with pytest.raises(TypeError, match=r"DataParallel.*--nproc"):
+            create_method(name, T).predict(model, images())
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
