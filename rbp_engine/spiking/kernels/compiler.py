@@ -50,8 +50,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     dynamo, shapes = torch._dynamo.config, torch.fx.experimental._config
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        # Each thread has its own settings, and autograd's thread has torch's defaults.
-        if dynamo.recompile_limit < KERNELS:  # a network has one for each kind of sum
+        # Each thread has its own settings, and autograd's thread has torch's defaults. They are the user's again after.
+        limit = dynamo.recompile_limit
+        if limit < KERNELS:  # a network has one for each kind of sum
             dynamo.recompile_limit = KERNELS
         before, shapes.use_duck_shape = shapes.use_duck_shape, False  # sizes may be equal by chance
         try:
@@ -68,6 +69,8 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
             raise
         finally:
             shapes.use_duck_shape = before
+            if limit < KERNELS:
+                dynamo.recompile_limit = limit
 
     return run
 
