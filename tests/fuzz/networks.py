@@ -118,7 +118,7 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     },
     "contiguous": {ANY: ["x.contiguous()"]},
     "mean": {
-        (2, 3): ["x.mean(1)", "torch.mean(x, dim=-1)"],
+        (2, 3): ["x.mean(1)", "torch.mean(x, dim=-1)", "x.mean(axis=1)"],
         (3,): ["x.mean((2, 3))", "x.mean(dim=[2, 3], keepdim=True)"],
     },
     "sum": {(2, 3): ["torch.sum(x, 1, keepdim=True)", "x.sum(-1)"], (3,): ["x.sum((-1, -2))"]},
@@ -141,6 +141,12 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
         (2,): ["0.3 * torch.einsum('bci,bdi->bcd', x, y)", "0.3 * torch.einsum('...ci,...di->...cd', x, x)"],
         (3,): ["0.3 * torch.einsum('bcij,bcik->bcjk', x, y)", "torch.einsum('bcij,cij->bjc', x, w)"],
     },
+    # Activations in the place of a layer's weight; one channel, because there are as many as samples.
+    "weights": {
+        (1,): ["0.3 * F.linear(x, y).sum(1, keepdim=True)", "0.3 * F.linear(x, x).sum(1, keepdim=True)"],
+        (2,): ["0.3 * F.conv1d(x, y[:, :, :2]).sum(1, keepdim=True)"],
+        (3,): ["0.3 * F.conv2d(x, y[:, :, :2, -2:], padding=1).sum(1, keepdim=True)"],
+    },
     "div": {ANY: ["torch.div(x, 1.6)", "x.div(w)"]},
     "truediv": {ANY: ["x / 1.4", "x / w"]},
     "masked_fill": {ANY: ["x.masked_fill(torch.ones(x.shape[-1]).cumsum(0) % 2 == 0, 0.4)"]},
@@ -153,7 +159,7 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     },
     "instance_norm": {(2, 3): ["F.instance_norm(x, eps=0.1)"]},
     "normalize": {ANY: ["F.normalize(x + 0.3, dim=1)"], (2, 3): ["F.normalize(0.2 + x, dim=-1)"]},
-    "softmax": {ANY: ["x.softmax(-1)", "torch.softmax(x, 1)"]},
+    "softmax": {ANY: ["x.softmax(-1)", "torch.softmax(x, axis=1)"]},
     "relu": {ANY: ["F.relu(x)"]},
     "relu6": {ANY: ["F.relu6(4.0 * x)"]},
     "leaky_relu": {ANY: ["F.leaky_relu(x, 0.2)"]},
@@ -207,14 +213,14 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
         ANY: [
             "(x + 0.3).norm(2, -1, keepdim=True)",
             "torch.linalg.vector_norm(x + 0.3, 2, 1, keepdim=True)",
-            "x.var(1, unbiased=False, keepdim=True)",
+            "x.var(axis=1, unbiased=False, keepdims=True)",
             "x.logsumexp(-1, keepdim=True)",
             "torch.cat([x, x + 1.0], 1).std(1, keepdim=True)",
             "(0.5 + 0.3 * x).prod(-1, keepdim=True)",
         ]
     },
     "maxima": {
-        (2, 3): ["x.amax(1, keepdim=True)", "x.amin(-1)", "x.max(1)[0]", "x.min(-1).values", "x.topk(1, dim=1)[0]"]
+        (2, 3): ["x.amax(1, keepdim=True)", "x.amin(axis=-1)", "x.max(1)[0]", "x.min(-1).values", "x.topk(1, dim=1)[0]"]
     },
     # Rules that have no key of their own, several in one expression; some move the batch away and back.
     "moves": {
@@ -231,6 +237,7 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "torch.stack(list(x[[1, 0]].index_select(0, torch.tensor([1, 0])) if len(x) == 2 else x))",
             "x.clone().add_(y).sub_(0.3)",
             "x.to(torch.float64).double() + x.detach()",
+            "x + torch.arange(x.numel()).to(x).view_as(x) / x.numel()",
             "x.type_as(x) * x.new_full((len(x), *[1] * (x.ndim - 1)), 0.7)",
             "x.new_ones(x.shape) - x.new_zeros(x.shape) - x + torch.full_like(x, 0.1)",
             "x + x.new_empty(x.shape).fill_(x.numel() / 100) - torch.empty_like(x).fill_(0.1)",
@@ -287,7 +294,19 @@ def batch_norm(random: Random, shape: Shape) -> nn.Module:
 
 
 def dropout(kind: type[nn.Module]) -> Callable[[Random, Shape], nn.Module]:
-    return lambda random, shape: kind(random.uniform(0.1, 0.6), inplace=random.random() < 0.2)
+    class InPlace(kind):
+        """What it changes in place is what it returns."""
+
+        def forward(self, x: Any) -> Any:
+            x = x.clone()
+            super().forward(x)
+            return x
+
+    def make(random: Random, shape: Shape) -> nn.Module:
+        share, inplace = random.uniform(0.1, 0.6), random.random() < 0.2
+        return InPlace(share, inplace=True) if inplace else kind(share)
+
+    return make
 
 
 def neuron(random: Random, shape: Shape) -> nn.Module:
@@ -344,6 +363,7 @@ OFTEN |= {"interpolate": 3, "adaptive_avg_pool2d": 3, "avg_pool1d": 5, "max_pool
 OFTEN |= {"leaky_relu": 2, "bmm": 8, "adaptive_max_pool1d": 5, "gelu": 4, "cat": 2}
 OFTEN |= {"smooth": 4, "rows": 3, "maxima": 3, "rms_norm": 2, "log_softmax": 2}
 OFTEN |= {"conv_transpose1d": 4, "conv_transpose2d": 2, "adaptive_max_pool2d": 3}
+OFTEN |= {"weights": 4, "bmm": 12, "ones_like": 2, "zeros_like": 2, "elu": 2, "hardswish": 2, "dropout1d": 6}
 
 
 class Drawing:

@@ -76,7 +76,7 @@ def kind_of(operation: str) -> str:
         return "dropout"
     if "max_pool" in operation or operation == "maxima":
         return "max_pool"
-    if operation in ("mul", "matmul", "bmm", "einsum"):
+    if operation in ("mul", "matmul", "bmm", "einsum", "weights"):
         return "product"
     if operation in NORMS:
         return "norm"
