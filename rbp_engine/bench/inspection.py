@@ -45,8 +45,8 @@ BATCH = 16
 # Each method and the BPTT whose batch norm sees the same samples: those of all timesteps, or of one.
 COMPARED = {"rate_m": "bptt", "rate_s": "bptt_s"}
 
-# (module path, operation) to the reason, "" if there is no rule at all.
-Missing = dict[tuple[str, str], str]
+# (module path, operation) to the line in its code, and to the reason, "" if there is no rule at all.
+Missing = dict[tuple[str, str], tuple[str, str]]
 
 
 def look(run: RunDirectory, say: Say) -> dict[str, Any]:
@@ -73,7 +73,10 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
         "neurons": check_neurons(shapes),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "neuron_layers": sum(isinstance(module, NEURON_LAYERS) for module in model.modules()),
-        "missing": [{"module": where, "operation": name, "why": why} for (where, name), why in missing.items()],
+        "missing": [
+            {"module": where, "operation": name, "line": line, "why": why}
+            for (where, name), (line, why) in missing.items()
+        ],
         "gradients": None,
         "metrics": {},
         "notes": notes,
@@ -153,7 +156,7 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
                 model(_rates(images, timesteps))
                 return found
             except UnsupportedOperation as error:
-                found[error.module, error.operation] = error.why
+                found.setdefault((error.module, error.operation), (error.line, error.why))
                 if RULES.get(error.operation) is not before.get(error.operation):
                     return found  # already allowed, and still refused
                 RULES[error.operation] = _rule_or_per_step(before.get(error.operation), found)
@@ -181,7 +184,7 @@ def _rule_or_per_step(rule: Any, found: Missing) -> Callable[..., Any]:
                 raise UnsupportedOperation(function.__name__)
             return rule(carrier, function, args, kwargs)
         except UnsupportedOperation as error:
-            found[error.module, error.operation] = error.why
+            found.setdefault((error.module, error.operation), (error.line, error.why))
             return type(carrier).per_step(function, args, kwargs)
 
     return apply

@@ -22,11 +22,13 @@ METHODS = (REFERENCE, "rate_m", "rate_s")
 class MissingRule:
     """An operation of the network that has no rule, or is used in a way that its rule does not allow.
 
-    `why` is what is wrong with its use, or what to do about it; "" if neither is known.
+    `line` is where in its code, such as "nets.py line 12", and `why` what is wrong with its use, or what to do about
+    it; "" if not known.
     """
 
     module: str
     operation: str
+    line: str
     why: str
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Final
 
 from torch import nn
@@ -12,6 +13,8 @@ PUT_OURS: Final = "rbp_engine.spiking.make_spiking(network) puts LIF in their pl
 # What to do about the most common operations that have no rule.
 _INDICES: Final = "the indices differ from step to step"
 _RECURRENT: Final = "recurrent layers have no rule; put convolutions, attention or neurons there"
+_NO_RULE_HELPS: Final = (_INDICES, _RECURRENT)
+_LIBRARIES: Final = ("torch", "rbp_engine")
 _ADVICE: Final = {
     "rrelu": _NEURON,
     **dict.fromkeys(("argmax", "argmin", "argsort", "sort"), _INDICES),
@@ -22,20 +25,22 @@ _ADVICE: Final = {
 class UnsupportedOperation(TypeError):
     """A `module` used an `operation` that has no rule; the message names both, and what to do.
 
-    `why` is what is wrong with its use, or the advice for this operation; "" if there is neither.
+    `line` is where in its code, such as "nets.py line 12", and "" where that is not known. `why` is what is wrong with
+    its use, or the advice for this operation; "" if there is neither.
     """
 
     def __init__(self, operation: str, why: str = "") -> None:
-        module, self.module = _running_module()
+        module, self.module, self.line = _running_module()
         self.operation, self.why = operation, why or _ADVICE.get(operation, "")
         if _is_neuron_of_spikingjelly(module):
             self.why = f"SpikingJelly's neurons are not trained here, {PUT_OURS}"
             super().__init__(f"{self.module}: {self.why}")
             return
+        where, why = f" ({self.line})" if self.line else "", f": {self.why}" if self.why else ""
+        more = "" if self.why in _NO_RULE_HELPS else ", and rbp_engine.spiking.register_rule gives one more its rule"
         super().__init__(
-            f"{self.module}: '{operation}' has no rule for spikes over time{f': {self.why}' if self.why else ''}. "
-            "docs/own-network.md lists the operations that can be used, and rbp_engine.spiking.register_rule gives one "
-            "more its rule."
+            f"{self.module}: '{operation}' has no rule for spikes over time{where}{why}. docs/own-network.md lists the "
+            f"operations that can be used{more}."
         )
 
 
@@ -43,20 +48,28 @@ class UnsupportedAttribute(UnsupportedOperation, AttributeError):
     """The same for an attribute of tensors, so that `hasattr` and `getattr` with a default still work."""
 
 
-def _running_module() -> tuple[nn.Module | None, str]:
-    """The module whose forward is running, found on the stack, and its path; only an error pays for the search."""
+def _running_module() -> tuple[nn.Module | None, str, str]:
+    """The module whose forward is running, found on the stack, its path, and the line that it is at.
+
+    Only an error pays for the search.
+    """
     modules: list[nn.Module] = []
+    line = found = ""
     frame = sys._getframe(2)
     while frame is not None:
+        if not found and str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES:
+            found = f"{Path(frame.f_code.co_filename).name} line {frame.f_lineno}"
         module = frame.f_locals.get("self")
+        if isinstance(module, nn.Module):
+            line = found  # what calls the network is no line of it
         if isinstance(module, nn.Module) and not any(module is known for known in modules):
             modules.append(module)
         frame = frame.f_back  # type: ignore[assignment]
     if not modules:
-        return None, "outside any module"
+        return None, "outside any module", ""
     innermost, outermost = modules[0], modules[-1]
     path = next((name for name, module in outermost.named_modules() if module is innermost), "")
-    return innermost, f"{path or 'the network'} ({type(innermost).__name__})"
+    return innermost, f"{path or 'the network'} ({type(innermost).__name__})", line
 
 
 def _is_neuron_of_spikingjelly(module: nn.Module | None) -> bool:

@@ -19,6 +19,7 @@ An operation that is not in the table is refused with the path of the module tha
 from __future__ import annotations
 
 import copy
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -447,10 +448,26 @@ def register_rule(name: str, kind: str) -> None:
         "elementwise"   sums and scalings that broadcast like torch's
         "at_mean"       as "per_step" but not linear: the rate methods take its gradient at the mean
 
-    Raises ValueError if there is no such kind, or if rbp has a rule for that name already.
+    The function returns one tensor; what returns several is refused. Raises ValueError if there is no such kind, or if
+    rbp has a rule for that name already.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
     if name in RULES:
         raise ValueError(f"{name!r} has a rule already, which cannot be replaced; give your function another name")
-    OWN_RULES[name] = KINDS[kind]
+    rule = KINDS[kind]
+    OWN_RULES[name] = lambda carrier, function, args, kwargs: rule(carrier, _of_one_tensor(function), args, kwargs)
+
+
+def _of_one_tensor(function: Function) -> Function:
+    """The function, which refuses any other result than a tensor."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        out = function(*args, **kwargs)
+        if not isinstance(out, Tensor):
+            kind = type(out).__name__
+            raise UnsupportedOperation(function.__name__, f"register_rule is for one that returns a tensor, not {kind}")
+        return out
+
+    return call

@@ -173,7 +173,7 @@ def _missing_table(found: "Inspection") -> "Table":
     table = Table.grid(padding=(0, 2))
     for missing in found.missing:
         remedy = missing.why or "no rule: the mean over time does not pass through it"
-        table.add_row(cell(missing.module), styled("[bold]{}[/]", missing.operation), remedy)
+        table.add_row(cell(missing.module), styled("[bold]{}[/]", missing.operation), cell(missing.line), remedy)
     return table
 
 

@@ -53,6 +53,7 @@ def test_operations_without_a_rule_are_named_with_a_remedy(rbp, write):
     write("nets.py", NETS)
     done = rbp(*TRY, "model.args.activation=rrelu", code=1)
     assert "the network (Net)" in done.stdout and "put a neuron there" in done.stdout
+    assert f"nets.py line {NETS.count(chr(10))}" in done.stdout
 
 
 def test_wrong_arguments_are_explained(rbp, write):

@@ -106,10 +106,11 @@ def test_at_one_timestep_the_rate_gradients_are_those_of_bptt(look: Any) -> None
 def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_unchanged(look: Any) -> None:
     before = dict(RULES)
     found = look("Limited")
-    assert [(missing["module"], missing["operation"]) for missing in found["missing"]] == [
-        ("the network (Limited)", "fmax"),
-        ("norm (LocalResponseNorm)", "local_response_norm"),
-        ("the network (Limited)", "fmod"),
+    line = 1 + NETS.splitlines().index("        x = torch.fmod(self.norm(x), torch.ones(()))")
+    assert [(missing["module"], missing["operation"], missing["line"]) for missing in found["missing"]] == [
+        ("the network (Limited)", "fmax", f"nets.py line {line - 1}"),
+        ("norm (LocalResponseNorm)", "local_response_norm", f"nets.py line {line}"),
+        ("the network (Limited)", "fmod", f"nets.py line {line}"),
     ]
     assert found["gradients"] is None
     assert before == RULES

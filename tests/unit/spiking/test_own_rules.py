@@ -73,6 +73,14 @@ def test_at_one_timestep_all_methods_have_the_gradient_of_bptt():
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["per_step", "moved", "linear", "at_mean"])
+@pytest.mark.parametrize("name", METHODS)
+def test_an_operation_that_returns_several_tensors_is_refused_by_name(name, kind):
+    register_rule("sort", kind)
+    with pytest.raises(UnsupportedOperation, match=r"'sort' .* returns a tensor, not sort"):
+        gradients(lambda x: torch.sort(x)[0], name)
+
+
 def test_an_operation_made_by_torch_library_can_have_one():
     @torch.library.custom_op("rbp_tests::doubled", mutates_args=())
     def doubled(x: torch.Tensor) -> torch.Tensor:

@@ -132,6 +132,24 @@ def test_the_message_says_what_to_do():
         F.rrelu(carrier("rate"))
 
 
+def test_the_message_names_the_line_of_the_network_and_not_of_torch_or_the_script():
+    def place(x):
+        return F.local_response_norm(x, 2)
+
+    expected = rf"'local_response_norm' has no rule .*\({__name__.rpartition('.')[2]}.py line "
+    with pytest.raises(UnsupportedOperation, match=rf"{expected}{place.__code__.co_firstlineno + 1}\)"):
+        Network(Apply(place))(carrier("rate"))
+    with pytest.raises(UnsupportedOperation) as raised:
+        nn.LocalResponseNorm(2)(carrier("rate"))
+    assert raised.value.line == ""
+
+
+def test_where_no_rule_can_help_the_message_offers_none():
+    with pytest.raises(UnsupportedOperation, match="the indices differ from step to step") as raised:
+        torch.sort(carrier("rate"))
+    assert "register_rule" not in str(raised.value)
+
+
 def test_where_an_activation_belongs_the_message_asks_for_a_neuron():
     with pytest.raises(UnsupportedOperation, match="put a neuron there"):
         Network(nn.RReLU())(carrier("rate"))
