@@ -61,11 +61,15 @@ class OwnSurrogate(Surrogate):
         super().__init__(**arguments)
         self.function = function
         # One object for as long as the surrogate lives: compiled loops are compiled anew for another.
-        self.times_slope: Callable[[Tensor, Tensor], Tensor] = lambda grad, x: grad * function(x, **arguments)
+        self.times_slope: Callable[[Tensor, Tensor], Tensor] = partial(_times_slope, function, arguments)
 
     def forward(self, x: Tensor) -> Tensor:
         spikes: Tensor = Spike.apply(x, self)
         return spikes
+
+
+def _times_slope(function: Callable[..., Tensor], arguments: dict[str, float], grad: Tensor, x: Tensor) -> Tensor:
+    return grad * function(x, **arguments)
 
 
 def create_surrogate(surrogate: str | Callable[..., Any], arguments: dict[str, float] | None = None) -> Surrogate:

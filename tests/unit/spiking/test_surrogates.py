@@ -1,5 +1,7 @@
 """The slope computed without a graph equals autograd's."""
 
+import pickle
+
 import pytest
 import torch
 from spikingjelly.activation_based import surrogate as spikingjelly
@@ -106,6 +108,12 @@ def test_a_function_of_ones_own_is_a_surrogate_in_every_method(method, reset):
 def test_a_function_of_ones_own_is_compiled_with_the_loops(method):
     both = [gradients(method, surrogate=own_sigmoid, kernel=kernel) for kernel in ("eager", "compiled")]
     torch.testing.assert_close(*both, rtol=1e-12, atol=1e-14)
+
+
+def test_a_neuron_with_a_function_of_ones_own_can_be_pickled():
+    neuron = LIF(surrogate=own_sigmoid, surrogate_args={"alpha": 2.0})
+    same = pickle.loads(pickle.dumps(neuron))
+    assert torch.equal(slope(same.surrogate, distances()), slope(neuron.surrogate, distances()))
 
 
 def test_an_object_takes_no_arguments_besides():
