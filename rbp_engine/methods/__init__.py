@@ -8,7 +8,7 @@ from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
 from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.loss import Loss
 from rbp_engine.methods.online import OTTT, SLTT
-from rbp_engine.methods.protocol import Method, StepOutput
+from rbp_engine.methods.protocol import Method, StepOutput, reset_state
 from rbp_engine.methods.rate import RateM, RateS
 from rbp_engine.methods.self_distillation import SelfDistillation
 
@@ -25,6 +25,7 @@ __all__ = [
     "StepOutput",
     "WithHeads",
     "create_method",
+    "reset_state",
     "with_heads",
 ]
 

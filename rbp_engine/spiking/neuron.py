@@ -160,7 +160,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         if self.v.shape != current.shape:
             raise ValueError(
                 f"the membrane has the shape {list(self.v.shape)} of the input before, this one {list(current.shape)}: "
-                "before another batch call reset() of the neuron, or spikingjelly's functional.reset_net(model); "
+                "before another batch call reset() of the neuron, or rbp_engine.methods.reset_state(model); "
                 "step and predict of a method do so"
             )
         spikes, self.v = lif.step(self.v, current, self.parameters_for(current))

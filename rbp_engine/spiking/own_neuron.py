@@ -111,7 +111,7 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
         if kept != current.shape:
             raise ValueError(
                 f"the state has the shape {list(kept)} of the input before, this one {list(current.shape)}: before "
-                "another batch call spikingjelly's functional.reset_net(model); step and predict of a method do so"
+                "another batch call rbp_engine.methods.reset_state(model); step and predict of a method do so"
             )
         spikes, _, self.state = self.timestep(before, current.to(membrane_dtype(current.dtype)))
         return spikes.to(current.dtype)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods import METHODS, create_method, reset_state
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 
@@ -237,6 +237,19 @@ def test_a_model_whose_batch_would_be_divided_among_gpus_is_refused_with_what_to
             create_method(name, T).step(model, images(), LABELS)
         with pytest.raises(TypeError, match=r"DataParallel.*--nproc"):
             create_method(name, T).predict(model, images())
+
+
+def test_reset_state_puts_neurons_to_rest_and_calls_no_other_reset():
+    """timm's heads have a `reset(num_classes)`, which makes a new layer."""
+
+    class Head(nn.Linear):
+        def reset(self, num_classes):
+            raise AssertionError("called")
+
+    model = nn.Sequential(nn.Linear(4, 5), LIF(threshold=0.2), Head(5, 3))
+    first = model(torch.ones(2, 4))
+    reset_state(model)
+    assert torch.equal(model(torch.ones(2, 4)), first)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)

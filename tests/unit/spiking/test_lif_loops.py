@@ -194,7 +194,7 @@ def test_a_sequence_tensor_fires_with_the_gradient_of_bptt_and_the_same_spikes_w
 def test_another_batch_size_without_a_reset_is_a_value_error_that_names_the_reset(before):
     neuron = LIF()
     neuron(torch.ones(before, 4))
-    with pytest.raises(ValueError, match=rf"\[{before}, 4\].*\[2, 4\].*reset\(\).*reset_net"):
+    with pytest.raises(ValueError, match=rf"\[{before}, 4\].*\[2, 4\].*reset\(\).*reset_state"):
         neuron(torch.ones(2, 4))
     neuron.reset()
     assert neuron(torch.ones(2, 4)).shape == (2, 4)
