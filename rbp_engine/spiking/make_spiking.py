@@ -23,8 +23,9 @@ def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> t
     """Put neurons in the place of activations and of SpikingJelly's neurons; changes the network and returns it.
 
     Activations are the ReLU family of torch and timm, as modules, as attributes (`self.act = F.relu`) and as functions
-    that a module's methods call (`F.relu(x)`). Names of parameters stay. Gates, softmax and norms of each timestep stay
-    too, and the report lists them: no spiking network has them, but all methods here train them.
+    that a module's methods call (`F.relu(x)`). Those that a function outside the class or a static method calls stay,
+    and so do gates, softmax and norms of each timestep: no spiking network has them, but all methods here train them.
+    The report lists what stays. Names of parameters stay, too.
 
     `neuron` is called without arguments for each place. Where it is `LIF` itself, a neuron of SpikingJelly becomes the
     LIF with its parameters, if there is one.

@@ -8,12 +8,16 @@ changes: what depends on `self.training` or on a shape still does, which a trace
 import __future__
 
 import ast
+import copyreg
 import inspect
+import pickle
+import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from torch import nn
 
@@ -24,6 +28,10 @@ from rbp_engine.spiking.conversion.activations import (
 )
 
 _NAMES: Final = {function.__name__ for function in ACTIVATION_FUNCTIONS} | ACTIVATION_METHODS
+
+
+# By the class of the network's author, for those that are copied or loaded.
+_MADE: WeakValueDictionary[type[nn.Module], type[nn.Module]] = WeakValueDictionary()
 
 
 class _CannotRewrite(Exception):
@@ -57,27 +65,56 @@ def rewrite(kind: type[nn.Module]) -> Rewritten:
     problems: list[str] = []
     owners = [owner for owner in kind.__mro__ if not f"{owner.__module__}.".startswith(("torch.nn.", "builtins."))]
     used = _used_by_forward(owners)
+    outside: dict[str, None] = {}
     for owner in owners:
-        for name, method in vars(owner).items():
-            if name not in used or not isinstance(method, FunctionType) or not _may_call_activations(method.__code__):
+        for name, value in vars(owner).items():
+            method, override = _function_of(value), inspect.getattr_static(kind, name)
+            if name not in used or method is None:
                 continue
-            override = getattr(kind, name)
-            if override is not method:
-                if "super" in _names_in(override.__code__):
+            if override is not value:
+                over = _function_of(override)
+                if over is not None and "super" in _names_in(over.__code__) and _may_call_activations(method):
                     problems.append(f"{owner.__name__}.{name} is called by super()")
                 continue
+            outside |= dict.fromkeys(_outside_functions(method, set()))
+            if not _may_call_activations(method):
+                continue
+            if method is not value:
+                if _calls_activations(method):
+                    problems.append(f"{owner.__name__}.{name} is a {type(value).__name__}")
+                continue
             try:
-                found = _rewrite_method(method, calls)
+                found = _rewrite_method(method, calls, problems)
             except (_CannotRewrite, OSError) as error:
                 problems.append(f"{owner.__name__}.{name} {error}")
                 continue
             if found is not None:
                 methods[name] = found
-    problem = "; ".join(problems)
+    problem = "; ".join([*problems, *(f"{name}() is outside its class" for name in outside)])
     if not methods:
         return Rewritten(kind, (), problem)
     namespace = {**methods, "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    return Rewritten(type(kind.__name__, (kind,), namespace), tuple(calls), problem)
+    _MADE[kind] = made = type(kind.__name__, (kind,), {**namespace, "__reduce_ex__": _reduce})
+    return Rewritten(made, tuple(calls), problem)
+
+
+def _reduce(module: nn.Module, protocol: Any) -> Any:
+    """For pickle: the class as its author has it, which is rewritten again where the module is loaded."""
+    made = next(owner for owner in type(module).__mro__ if vars(owner).get("__reduce_ex__") is _reduce)
+    kind: Any = made.__base__
+    function, arguments, *state = kind.__reduce_ex__(module, max(protocol, 2))
+    if function is not copyreg.__newobj__:  # type: ignore[attr-defined]  # typeshed leaves it out
+        raise pickle.PicklingError(
+            f"{kind.__name__} pickles itself in its own way, without the neurons that make_spiking put into its "
+            "methods: save its state_dict()"
+        )
+    return _new, (kind, *arguments[1:]), *state
+
+
+def _new(kind: type[nn.Module], *arguments: Any) -> nn.Module:
+    made: Any = _MADE.get(kind) or rewrite(kind).kind
+    module: nn.Module = made.__new__(made, *arguments)
+    return module
 
 
 def _used_by_forward(owners: Sequence[type]) -> set[str]:
@@ -85,10 +122,16 @@ def _used_by_forward(owners: Sequence[type]) -> set[str]:
     used, new = set[str](), {"forward"}
     while new:
         used |= new
-        methods = (vars(owner).get(name) for name in new for owner in owners)
-        codes = [method.__code__ for method in methods if isinstance(method, FunctionType)]
+        values = (vars(owner).get(name) for name in new for owner in owners)
+        codes = [method.__code__ for method in map(_function_of, values) if method is not None]
         new = {name for code in codes for name in _names_in(code)} - used
     return used
+
+
+def _function_of(value: Any) -> FunctionType | None:
+    """The function of a method as its class has it, also of a static or class method; None if it is no method."""
+    function = getattr(value, "__func__", value)
+    return function if isinstance(function, FunctionType) else None
 
 
 def _names_in(code: CodeType) -> set[str]:
@@ -96,14 +139,61 @@ def _names_in(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _may_call_activations(code: CodeType) -> bool:
-    return not _NAMES.isdisjoint(_names_in(code))
+def _may_call_activations(function: FunctionType) -> bool:
+    names = _names_in(function.__code__) | {*function.__code__.co_freevars}
+    return not _NAMES.isdisjoint(names) or any(is_activation_function(_known(function, name)) for name in names)
 
 
-def _rewrite_method(method: FunctionType, calls: list[FunctionCall]) -> Callable[..., Any] | None:
+def _known(function: FunctionType, name: str) -> Any:
+    """What a name that is not local stands for in a function; None if nothing."""
+    free = function.__code__.co_freevars
+    if name not in free:
+        return function.__globals__.get(name)
+    try:
+        return (function.__closure__ or ())[free.index(name)].cell_contents
+    except ValueError:  # nothing yet
+        return None
+
+
+def _outside_functions(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
+    """The functions outside a class that a function calls, and those that these call, which call activations."""
+    names = _names_in(function.__code__) | {*function.__code__.co_freevars}
+    values = {name: _known(function, name) for name in names}
+    for module in [value for value in values.values() if isinstance(value, ModuleType)]:
+        values |= {name: vars(module)[name] for name in names & vars(module).keys()}
+    for name in sorted(values):
+        value = values[name]
+        if isinstance(value, FunctionType) and value not in seen and _is_the_networks(value, function):
+            seen.add(value)
+            if _may_call_activations(value) and _calls_activations(value):
+                yield name
+            yield from _outside_functions(value, seen)
+
+
+def _is_the_networks(value: FunctionType, caller: FunctionType) -> bool:
+    """Whether a function is of the package that calls it, or of no installed one; torch's stay as they are."""
+    package = str(value.__module__).partition(".")[0]
+    if package == str(caller.__module__).partition(".")[0]:
+        return True
+    return package not in sys.stdlib_module_names and "site-packages" not in value.__code__.co_filename
+
+
+def _calls_activations(function: FunctionType) -> bool:
+    """Whether it does, by its source; a function without one is taken to."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):
+        return True
+    rewriter = _Rewriter(function, "self", 0)
+    rewriter.visit(tree)
+    return bool(rewriter.calls or rewriter.others)
+
+
+def _rewrite_method(method: FunctionType, calls: list[FunctionCall], problems: list[str]) -> Callable[..., Any] | None:
     """The method with children in the place of activations, which are added to `calls`; None without any.
 
-    Raises OSError where its source cannot be read, _CannotRewrite where it cannot be compiled outside its class.
+    An activation that it names without calling it is added to `problems`. Raises OSError where its source cannot be
+    read, _CannotRewrite where it cannot be compiled outside its class.
     """
     tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
     definition = tree.body[0]
@@ -111,6 +201,7 @@ def _rewrite_method(method: FunctionType, calls: list[FunctionCall]) -> Callable
         raise _CannotRewrite("is no method with a definition of its own")
     rewriter = _Rewriter(method, definition.args.args[0].arg, len(calls))
     rewriter.visit(definition)
+    problems += [f"{method.__qualname__} names {name} without calling it" for name in dict.fromkeys(rewriter.others)]
     if not rewriter.calls:
         return None
     if any(isinstance(node, ast.Attribute) and _is_private(node.attr) for node in ast.walk(definition)):
@@ -141,18 +232,35 @@ def _is_private(name: str) -> bool:
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Writes calls of activations as calls of children of `self`, whatever its name there."""
+    """Writes calls of activations as calls of children of `self`, whatever its name there.
+
+    `others` are the names of activations that are not called, but given to something or kept.
+    """
 
     def __init__(self, method: FunctionType, self_name: str, first: int) -> None:
         self._method, self._self, self._first = method, self_name, first
         self.calls: list[FunctionCall] = []
+        self.others: list[str] = []
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return self._named(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        return self._named(node)
+
+    def _named(self, node: ast.Name | ast.Attribute) -> ast.AST:
+        value = self._value(node)
+        if is_activation_function(value):
+            self.others.append(value.__name__)
+            return node
+        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
         found = self._activation(node)
         if found is None:
-            return node
+            return self.generic_visit(node)
         function, argument = found
+        argument = self.visit(argument)
         number = self._first + len(self.calls)
         call = FunctionCall(function, f"{function.rstrip('_')}_neuron" + (f"_{number}" if number else ""))
         self.calls.append(call)
@@ -176,8 +284,8 @@ class _Rewriter(ast.NodeTransformer):
         """What a name like `F.relu` stands for in the method's module; None where it is of the method itself."""
         if isinstance(node, ast.Name):
             code = self._method.__code__
-            local = node.id in code.co_varnames or node.id in code.co_cellvars or node.id in code.co_freevars
-            return None if local else self._method.__globals__.get(node.id)
+            local = node.id in code.co_varnames or node.id in code.co_cellvars
+            return None if local else _known(self._method, node.id)
         if isinstance(node, ast.Attribute):
             return getattr(self._value(node.value), node.attr, None)
         return None

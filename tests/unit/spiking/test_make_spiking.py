@@ -2,17 +2,22 @@
 
 import copy
 import importlib
+import pickle
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.fx
+import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn import functional as F
 
-from rbp_engine.methods import create_method
+from rbp_engine.methods import create_method, reset_state
 from rbp_engine.spiking import LIF, make_spiking
 
 
@@ -126,6 +131,126 @@ def test_a_function_that_cannot_be_replaced_is_reported_with_its_module() -> Non
     assert not report.replaced
     assert report.kept[0].path == "0"
     assert "private to its class" in report.kept[0].note
+
+
+HELPERS = """
+import torch.nn.functional as F
+
+def positive(x):
+    return F.relu(x)
+"""
+UNUSUAL = """
+import helpers
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.functional import relu as r
+from torch.nn.functional import gelu as g
+
+class Renamed(nn.Module):
+    def forward(self, x):
+        return r(x) + g(x)
+
+def fire(x):
+    return r(x)
+
+def twice(x):
+    return fire(fire(x))
+
+class Outside(nn.Module):
+    def forward(self, x):
+        return twice(x) + helpers.positive(x)
+
+class Static(nn.Module):
+    @staticmethod
+    def act(x):
+        return F.relu(x)
+
+    @classmethod
+    def other(cls, x):
+        return x.relu()
+
+    def forward(self, x):
+        return self.act(x) + self.other(x)
+
+class Named(nn.Module):
+    def forward(self, x):
+        act = F.relu
+        return act(x) + F.silu(x)
+
+def made():
+    act = F.elu
+
+    class Closed(nn.Module):
+        def forward(self, x):
+            return act(x)
+
+    return Closed()
+"""
+
+
+@pytest.fixture
+def unusual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "helpers.py").write_text(HELPERS)
+    (tmp_path / "unusual.py").write_text(UNUSUAL)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("helpers", "unusual"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module("unusual")
+    for name in ("helpers", "unusual"):
+        sys.modules.pop(name, None)
+
+
+def test_activations_under_names_of_ones_own_become_neurons(unusual: Any) -> None:
+    for network, expected in ((unusual.Renamed(), {"relu()", "gelu()"}), (unusual.made(), {"elu()"})):
+        _, report = make_spiking(network)
+        assert {part.kind for part in report.replaced} == expected
+        assert not report.kept
+        assert network(torch.tensor([0.5, 3.0])).tolist() == [0.0, float(len(expected))]
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced", "told"),
+    [
+        ("Outside", [], "positive() is outside its class; fire() is outside its class"),
+        ("Static", [], "Static.act is a staticmethod; Static.other is a classmethod"),
+        ("Named", ["silu()"], "Named.forward names relu without calling it"),
+    ],
+)
+def test_activations_that_stay_because_of_where_they_are_called_are_reported(
+    unusual: Any, name: str, replaced: list[str], told: str
+) -> None:
+    _, report = make_spiking(nn.Sequential(getattr(unusual, name)()))
+    assert [part.kind for part in report.replaced] == replaced
+    assert [(part.path, part.note) for part in report.kept] == [("0", f"calls activations as functions: {told}")]
+
+
+@pytest.mark.parametrize("save", [pickle.dumps, lambda network: pickle.dumps(network, 0)])
+def test_a_rewritten_network_can_be_pickled_also_into_another_process(unusual: Any, save: Any, tmp_path: Path) -> None:
+    network, _ = make_spiking(nn.Sequential(nn.Linear(3, 3), unusual.Renamed()))
+    x = torch.rand(4, 3, generator=torch.Generator().manual_seed(0)) * 3
+    expected, data = network(x), save(network)
+    reset_state(network)
+    same = pickle.loads(data)
+    reset_state(same)
+    assert torch.equal(same(x), expected)
+    assert type(same[1]) is type(network[1])
+    (tmp_path / "network.pickle").write_bytes(data)
+    script = "import rbp_engine.spiking, pickle; print(pickle.load(open('network.pickle', 'rb')))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "(relu_neuron): LIF" in done.stdout
+
+
+def test_torchs_own_way_of_saving_takes_a_rewritten_network_of_torchvision(tmp_path: Path) -> None:
+    network, _ = make_spiking(torchvision.models.densenet121(num_classes=3))
+    torch.save(network, tmp_path / "network.pt")
+    loaded = torch.load(tmp_path / "network.pt", weights_only=False)
+    assert list(neurons(loaded)) == list(neurons(network))
+
+
+def test_a_rewritten_network_that_pickles_itself_in_its_own_way_is_refused_by_pickle() -> None:
+    network, _ = make_spiking(torch.fx.symbolic_trace(Functional().eval()))
+    with pytest.raises(pickle.PicklingError, match="save its state_dict"):
+        pickle.dumps(network)
 
 
 def test_what_computes_weights_from_positions_keeps_its_activations() -> None:
