@@ -218,12 +218,18 @@ def test_beyond_the_limit_of_kernels_a_loop_continues_uncompiled(monkeypatch):
         assert [run(torch.ones(8), times)[0] for times in (1, 2, 3, 1)] == [2.0, 4.0, 8.0, 2.0]
 
 
-def test_a_compiled_step_leaves_the_users_limit_of_recompilations_as_it_was():
-    with torch._dynamo.config.patch(recompile_limit=3):
-        for timesteps in range(1, 6):
-            current = torch.ones(timesteps, 2, 3, dtype=torch.float64)
-            lif.spikes_only(current, LIF(decay=0.7, kernel="compiled").lif_parameters)
-        assert torch._dynamo.config.recompile_limit == 3
+def test_a_compiled_loop_leaves_the_users_limit_of_kernels_as_it_was():
+    def tripled(values, times):
+        for _ in range(times):
+            values = 3.0 * values
+        return values
+
+    run, graphs = compiler.jit(tripled), counters["stats"]
+    with torch._dynamo.config.patch(recompile_limit=2):
+        before = graphs["unique_graphs"]
+        assert [run(torch.ones(8), times)[0] for times in (1, 2, 3)] == [3.0, 9.0, 27.0]
+        assert graphs["unique_graphs"] == before + 3
+        assert torch._dynamo.config.recompile_limit == 2
 
 
 def normalised_vectors(batch):
