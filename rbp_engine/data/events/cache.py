@@ -43,7 +43,7 @@ class Cache:
 
 
 def key_of(settings: dict[str, Any]) -> str:
-    """The name of the folder for these settings, which include the list of recordings."""
+    """The name of the folder for these settings, which include the recordings and the state of their files."""
     return "cifar10_dvs-" + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -24,7 +24,14 @@ from rbp_engine.data.events.labels import check_labels
 from rbp_engine.data.events.layouts import FoundLayout, detect
 from rbp_engine.data.events.lock import AlreadyLocked, beat, lock
 from rbp_engine.data.events.orientation import describe, to_canonical
-from rbp_engine.data.events.recordings import PARTS, Recording, Split, list_recordings, split_recordings
+from rbp_engine.data.events.recordings import (
+    PARTS,
+    Recording,
+    Split,
+    fingerprint,
+    list_recordings,
+    split_recordings,
+)
 from rbp_engine.data.events.slicing import SIDE
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import described
@@ -50,9 +57,10 @@ def convert(
 ) -> Cache:
     """The cache of the recordings in `root` for these settings, built in the folder `cache` if it does not exist yet.
 
-    It has `timesteps` frames [2, size, size] per recording. `layout` 0 takes the one found; `wait` waits for another
-    process that builds the same cache. A process that dies leaves nothing that loads. Raises EventDataError, which
-    names a file and the remedy, Unreadable with all files that cannot be read, and OSError.
+    It has `timesteps` frames [2, size, size] per recording. Where the size or the time of a recording has changed, a
+    new cache is built. `layout` 0 takes the one found; `wait` waits for another process that builds the same cache. A
+    process that dies leaves nothing that loads. Raises EventDataError, which names a file and the remedy, Unreadable
+    with all files that cannot be read, and OSError.
     """
     if timesteps < 1 or not 1 <= size <= SIDE:
         raise EventDataError(f"T = {timesteps} and size = {size}: expected T ≥ 1 and a size of 1 to {SIDE} pixels")
@@ -68,6 +76,7 @@ def convert(
         "frames_by": frames_by,
         "split": chosen.name,
         "index_sha256": chosen.sha256,
+        "files_sha256": fingerprint(listing.recordings),
         "resize": resize,
         "size": size,
     }

@@ -107,6 +107,19 @@ def split_recordings(recordings: Sequence[Recording], split: SplitName, *, layou
     return Split("as stored" if layout == 4 else split, tuple(parts[0]), tuple(parts[1]), digest)
 
 
+def fingerprint(recordings: Sequence[Recording]) -> str:
+    """A hash of the sizes and times of the files, in order, which those that replace them do not have."""
+    return hashlib.sha256(json.dumps([_size_and_time(one.path) for one in recordings]).encode()).hexdigest()
+
+
+def _size_and_time(path: Path) -> list[int | None]:
+    try:
+        found = path.stat()
+    except OSError:  # the conversion says why, with the other files that cannot be read
+        return [None, None]
+    return [found.st_size, found.st_mtime_ns]
+
+
 def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recording]:
     if split == "last100":
         return {one for one in recordings if one.number >= 900}

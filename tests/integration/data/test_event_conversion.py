@@ -266,9 +266,28 @@ def test_a_second_conversion_reads_no_recording(sources: dict[int, Path], tmp_pa
     root = copied(sources, 1, tmp_path)
     first = convert(root, tmp_path / "cache", timesteps=T)
     for path in root.rglob("*.aedat"):
-        path.write_bytes(b"")
+        known = path.stat()
+        path.write_bytes(bytes(known.st_size))
+        os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
     again = convert(root, tmp_path / "cache", timesteps=T)
     assert again.folder == first.folder and np.array_equal(again.test.counts, first.test.counts)
+
+
+def test_recordings_that_replace_others_under_the_same_names_are_converted_again(tmp_path: Path) -> None:
+    root = write(tmp_path / "set", 1)
+    before = convert(root, tmp_path / "cache", timesteps=T)
+    write(root, 1, events=2345)
+    after = convert(root, tmp_path / "cache", timesteps=T)
+    fresh = convert(root, tmp_path / "empty", timesteps=T)
+    assert np.array_equal(after.train.counts, fresh.train.counts)
+    assert not np.array_equal(after.train.counts, before.train.counts)
+
+
+def test_a_recording_of_another_time_is_taken_for_another_one(tmp_path: Path) -> None:
+    root = write(tmp_path / "set", 1)
+    before = convert(root, tmp_path / "cache", timesteps=T)
+    os.utime(root / "cat" / "cifar10_cat_900.aedat", (0, 0))
+    assert convert(root, tmp_path / "cache", timesteps=T).folder != before.folder
 
 
 def test_a_damaged_cache_does_not_load_and_is_built_again(sources: dict[int, Path], tmp_path: Path) -> None:
