@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import nir
+import torch
 from torch import Tensor, nn
 
 from rbp_engine.export.errors import ExportError
@@ -19,6 +20,8 @@ from rbp_engine.spiking.lif_parameters import LIFParameters
 # Of the spikes. In float64 rounding moves a membrane across the threshold only where it stands on it; a wrong graph
 # differs far more.
 LARGEST_SHARE = 1e-3
+# Of the largest logit, in float64 and from the same spikes.
+LARGEST_DIFFERENCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class PredictionCheck:
 
 
 def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: int, dt: float) -> SpikeCheck:
-    """Compare every spike of the network and of a float64 graph, both in float64.
+    """Compare every spike of the network and of a float64 graph, both in float64, and the logits that follow from them.
 
     Raises ExportError if they are not the same network.
     """
@@ -50,9 +53,9 @@ def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: 
     def watched(values: Tensor, steps: int, static: bool) -> SequenceTensor:
         return _WatchedTensor(values, steps, static, recorded)
 
-    predict(exact, images.double(), timesteps, carrier=watched)
-    spikes = execute(written.graph, _over_time(images.double(), timesteps), dt).spikes
-    pairs = [(recorded[number], spikes[name]) for number, name in written.neurons.items()]
+    logits = predict(exact, images.double(), timesteps, carrier=watched)
+    found = execute(written.graph, _over_time(images.double(), timesteps), dt)
+    pairs = [(recorded[number], found.spikes[name]) for number, name in written.neurons.items()]
     check = SpikeCheck(
         sum(ours.numel() for ours, _ in pairs),
         sum(int(ours.sum()) for ours, _ in pairs),
@@ -64,7 +67,25 @@ def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: 
             "spikes, so nothing is written. Either membranes stand exactly on the threshold, as with weights that are "
             "whole numbers, or this is an error of rbp: please report it"
         )
+    same = torch.ones(logits.shape[:2], dtype=torch.bool)
+    for ours, theirs in pairs:
+        same &= (ours == theirs).flatten(2).all(2)
+    _check_logits(logits[same], found.output[same])
     return check
+
+
+def _check_logits(ours: Tensor, theirs: Tensor) -> None:
+    """Compare logits [N, C] of the timesteps and images in which every spike is the same."""
+    if not len(ours):
+        raise ExportError(
+            "in each image and timestep a spike of the graph differs from the network's, so no logits can be compared "
+            "and nothing is written: membranes stand exactly on the threshold, as with weights that are whole numbers"
+        )
+    if not torch.allclose(theirs, ours, rtol=0.0, atol=LARGEST_DIFFERENCE * float(ours.abs().max())):
+        raise ExportError(
+            f"the graph's logits differ from the network's by up to {float((ours - theirs).abs().max()):.1e} where all "
+            "spikes are the same, so nothing is written: this is an error of rbp, please report it"
+        )
 
 
 def check_predictions(logits: Tensor, graph: nir.NIRGraph, images: Tensor, dt: float) -> PredictionCheck:

@@ -152,7 +152,7 @@ class Wire(TensorLike):
             wires[0].way.refuse(
                 f"'{function.__name__}' of different shapes, or with more arguments, has no node in NIR"
             )
-        return _elementwise(function.__name__, values, *args)
+        return _elementwise(function.__name__, values, wires, *args)
 
     @classmethod
     def batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
@@ -312,10 +312,13 @@ _PER_STEP: dict[str, Note] = {
 _MAX_POOL: dict[str, Note] = {"max_pool2d": _max_pool2d}
 
 
-def _elementwise(name: str, values: Tensor, left: Any, right: Any = None) -> Any:
-    wire: Wire = left if isinstance(left, Wire) else right
+def _elementwise(name: str, values: Tensor, wires: Sequence[Wire], *args: Any) -> Any:
+    wire = wires[0]
     if name == "neg":
         return _scaled(wire, -1.0)
+    if name not in ("add", "sub", "mul", "div", "truediv"):
+        wire.way.refuse(f"'{name}' has no node in NIR")
+    left, right = args
     if isinstance(left, Wire) and isinstance(right, Wire):
         return left.then(Sum, values, right if name == "add" else _scaled(right, -1.0))
     constant = right if wire is left else left

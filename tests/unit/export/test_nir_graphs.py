@@ -28,7 +28,7 @@ from rbp_engine.models import MODELS, create_model
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import PreActBlock, SEWBlock
 from rbp_engine.models.resnet import ResNet
-from rbp_engine.spiking import LIF
+from rbp_engine.spiking import LIF, register_rule, rules
 
 Hard = partial(LIF, reset="hard")
 
@@ -214,6 +214,25 @@ def test_a_soft_reset_is_refused_and_on_request_in_the_metadata(exported):
     assert (changed - result.logits).abs().max() > 0.1  # a program that does not look there runs another network
 
 
+def mix(left, right):
+    """An operation of its author's own, registered as "elementwise"."""
+    if torch.overrides.has_torch_function((left, right)):
+        return torch.overrides.handle_torch_function(mix, (left, right), left, right)
+    return left + 2 * right
+
+
+@pytest.fixture
+def own_operation(monkeypatch):
+    monkeypatch.setattr(rules, "OWN_RULES", {})
+    register_rule("mix", "elementwise")
+
+
+@pytest.mark.parametrize("other", [lambda x: torch.full((8,), 3.0), lambda x: x], ids=["a constant", "itself"])
+def test_an_elementwise_operation_of_ones_own_is_refused(exported, own_operation, other):
+    with pytest.raises(ExportError, match="the network: 'mix' has no node in NIR"):
+        exported(after(lambda net, x: mix(x, other(x))), (2, 8, 8))
+
+
 REFUSED = {
     "max pooling of means": (Net(a=nn.AvgPool2d(2), b=nn.MaxPool2d(2)), "layer b: NIR has no max pooling"),
     "max pooling, ceil_mode": (Net(pool=nn.MaxPool2d(3, 2, ceil_mode=True)), "layer pool: .*ceil_mode"),
@@ -226,6 +245,8 @@ REFUSED = {
     ),
     "decay": (Net(conv=nn.Conv2d(6, 6, 3, padding=1), n=Hard(decay=0.0)), r"layer n: neuron\.decay = 0"),
     "constant": (after(lambda net, x: x + 1.0), "the network: 'add' with a constant"),
+    "masked": (after(lambda net, x: x.masked_fill(torch.eye(8) > 0, 0.0)), "the network: 'masked_fill' has no node"),
+    "where": (after(lambda net, x: torch.where(torch.eye(8) > 0, x, 0.0)), "the network: 'where' has no node"),
     "broadcast": (after(lambda net, x: x + x.mean((2, 3), keepdim=True)), "the network: 'add' of different shapes"),
     "index": (after(lambda net, x: x[:, :3]), "the network: indexing"),
     "sum over space": (after(lambda net, x: x.sum((2, 3))), "the network: 'sum' has no node"),
@@ -249,6 +270,34 @@ def test_a_graph_that_is_another_network_does_not_pass_the_check(exported):
     written.graph.nodes[written.neurons[1]].tau *= 1.2
     with pytest.raises(ExportError, match="the graph differs from the network in"):
         check_spikes(model, written, result.images, 4, 1e-4)
+
+
+def test_a_graph_with_the_same_spikes_and_other_logits_does_not_pass_the_check(exported):
+    model = Net(neuron=Hard())
+    result = exported(model, (2, 8, 8))
+    written = to_graph(result.folded.operations, 1e-4, np.float64)
+    written.graph.nodes["head"].weight *= 1.001
+    with pytest.raises(ExportError, match=r"the graph's logits differ from the network's by up to .*, so nothing is"):
+        check_spikes(model, written, result.images, 4, 1e-4)
+
+
+def test_logits_are_compared_where_all_spikes_are_the_same(exported):
+    """Images in which a neuron fires too early are left out, and the others are compared."""
+    model = Net(inside=6 * 32 * 32)
+    result = exported(model, (2, 32, 32))
+    written = to_graph(result.folded.operations, 1e-4, np.float64)
+    (name,) = written.neurons.values()
+    fired = execute(written.graph, result.images[None].double(), 1e-4).spikes[name][0]
+    neuron = tuple((fired.any(0) & ~fired.all(0)).nonzero()[0].tolist())
+    silent = int((~fired[(slice(None), *neuron)]).nonzero()[0])
+    written.graph.nodes[name].v_threshold[neuron] = -1e9
+    check = check_spikes(model, written, result.images, 1, 1e-4)
+    assert 0 < check.differ < len(result.images)
+    with pytest.raises(ExportError, match="no logits can be compared"):
+        check_spikes(model, written, result.images[[silent]], 1, 1e-4)
+    written.graph.nodes["head"].weight *= 1.001
+    with pytest.raises(ExportError, match="the graph's logits differ"):
+        check_spikes(model, written, result.images, 1, 1e-4)
 
 
 def test_frames_are_compared_timestep_by_timestep(exported):
