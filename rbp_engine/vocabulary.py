@@ -24,6 +24,18 @@ DATA_SETS: Final[Mapping[str, str]] = {
     "sequential_digits": "sequential_digits",
     "fake": "fake",
 }
+# How many samples there are to train on. One's own `imagenet` may be another set, and `fake` has any number.
+TRAINING_SAMPLES: Final[Mapping[str, int]] = {
+    "digits": 1437,
+    "mnist5k": 4000,
+    "mnist": 60_000,
+    "fashion_mnist": 60_000,
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+    "cifar10_dvs": 9_000,
+    "moving_digits": 1437,
+    "sequential_digits": 1437,
+}
 NETWORKS: Final[Mapping[str, str]] = {
     "convnet": "convnet",
     "resnet18": "ResNet-18",

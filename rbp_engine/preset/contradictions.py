@@ -1,5 +1,6 @@
 """Settings that are each valid but contradict each other."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeGuard, get_args
 
@@ -15,6 +16,7 @@ from rbp_engine.vocabulary import (
     NEURON_KEYWORDS,
     OWN_CODE,
     SURROGATE_ARGUMENTS,
+    TRAINING_SAMPLES,
     WEIGHT_KEYWORDS,
     ScheduleName,
 )
@@ -59,6 +61,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_loss(_table(sections, "loss"), _table(sections, "method")),
         *_schedule(_table(sections, "optim")),
         *_warmup(_table(sections, "optim"), _table(sections, "train")),
+        *_warmup_steps(_table(sections, "optim"), _table(sections, "train"), _table(sections, "data")),
         *_cuda_graph(_table(sections, "train"), _table(sections, "run"), _table(sections, "probes")),
     ]
 
@@ -269,6 +272,26 @@ def _warmup(optim: Mapping[str, Any], train: Mapping[str, Any]) -> list[tuple[Ke
         return []
     message = f"must be fewer than train.epochs ({epochs}), got {warmup}. Use 0 for no warm-up"
     return [(("optim", "warmup_epochs"), message)]
+
+
+def _warmup_steps(
+    optim: Mapping[str, Any], train: Mapping[str, Any], data: Mapping[str, Any]
+) -> list[tuple[KeyPath, str]]:
+    """A warm-up that outlasts the run, for data of a known size; the worker knows that of the others."""
+    warmup, epochs, size = optim.get("warmup_steps"), train.get("epochs"), data.get("batch_size")
+    split, samples = train.get("validation_split"), TRAINING_SAMPLES.get(str(data.get("name")))
+    if not _is_number(warmup) or not _is_number(epochs) or not _is_number(size) or not _is_number(split):
+        return []
+    if samples is None or optim.get("schedule_by") != "step" or epochs < 1 or size < 1 or not 0 <= split < 1:
+        return []
+    batches = (samples - math.ceil(split * samples)) / size
+    steps = epochs * (math.floor(batches) if data.get("drop_last") else math.ceil(batches))
+    return [(("optim", "warmup_steps"), too_long(warmup, steps))] if 0 < steps <= warmup else []
+
+
+def too_long(warmup_steps: float, steps: float) -> str:
+    """What is wrong with a warm-up that outlasts a run of so many optimizer steps."""
+    return f"must be fewer than the run's steps ({steps}), got {warmup_steps}. Use 0 for no warm-up"
 
 
 def _cuda_graph(

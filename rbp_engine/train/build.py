@@ -10,10 +10,11 @@ from torch.nn.parameter import is_lazy
 
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
-from rbp_engine.errors import OwnCodeError
+from rbp_engine.errors import OwnCodeError, SettingsError
 from rbp_engine.methods import Distillation, Loss, Method, SelfDistillation, WithHeads, create_method, with_heads
 from rbp_engine.methods.own_loss import OwnLoss
 from rbp_engine.models import create_model
+from rbp_engine.preset.contradictions import too_long
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.lif_parameters import Kernel
@@ -144,8 +145,10 @@ def _loss_elsewhere(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def build_schedule(preset: Preset, steps_per_epoch: int) -> Schedule:
-    """The learning rate over a run."""
-    optim = preset.optim
+    """The learning rate over a run. Raises SettingsError for a warm-up that outlasts it."""
+    optim, steps = preset.optim, steps_per_epoch * preset.train.epochs
+    if optim.warmup_steps >= steps:
+        raise SettingsError(f"optim.warmup_steps {too_long(optim.warmup_steps, steps)}")
     return Schedule(
         optim.lr,
         preset.train.epochs,

@@ -10,6 +10,7 @@ import pytest
 from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, data_roots, presence, require
 from rbp_engine.data.check import check
 from rbp_engine.settings.machine import cache_directory
+from rbp_engine.vocabulary import TRAINING_SAMPLES
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,10 @@ def make(root: Path, name: str) -> Path:
     for file_name, _ in CATALOG[name].files:
         (folder / file_name).write_bytes(b"not the real thing")
     return folder
+
+
+def test_presets_know_how_many_samples_the_catalog_has_to_train_on() -> None:
+    assert {name: CATALOG[name].train_size for name in TRAINING_SAMPLES} == TRAINING_SAMPLES
 
 
 def test_the_catalog_agrees_with_torchvision() -> None:

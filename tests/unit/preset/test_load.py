@@ -220,6 +220,15 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[train]\ncuda_graph = 'on'\nlog_every = 1",
             "train.cuda_graph (line 2)  steps with a probe are not replayed, and with train.log_every = 1",
         ),
+        (
+            "[optim]\nschedule_by = 'step'\nwarmup_steps = 24\n[train]\nepochs = 2\n[data]\nbatch_size = 120",
+            "optim.warmup_steps (line 3)  must be fewer than the run's steps (24), got 24. Use 0 for no warm-up",
+        ),
+        (
+            "[optim]\nschedule_by = 'step'\nwarmup_steps = 10\n[train]\nepochs = 1\nvalidation_split = 0.2\n"
+            "[data]\nbatch_size = 120\ndrop_last = true",
+            "optim.warmup_steps (line 3)  must be fewer than the run's steps (9), got 10. Use 0 for no warm-up",
+        ),
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )
@@ -239,6 +248,8 @@ def test_contradictions_are_shown_together_with_other_problems() -> None:
         "[neuron]\nreset = 'hard'\nv_reset = 0.5",
         "[neuron]\nv_reset = 0",
         "[optim]\nwarmup_epochs = 9",
+        "[optim]\nschedule_by = 'step'\nwarmup_steps = 23\n[train]\nepochs = 2\n[data]\nbatch_size = 120",
+        "[optim]\nschedule_by = 'step'\nwarmup_steps = 9999\n[train]\nepochs = 1\n[data]\nname = 'fake'",
         "[optim]\nschedule = 'multistep'\nmilestones = [3, 60]\ngamma = 0.2\nschedule_by = 'step'\nwarmup_steps = 5",
         "[optim]\nschedule = 'restarts'\nrestart_epochs = 3\nrestart_mult = 2\nlr_min = 0.001",
         "[method]\nname = 'bptt'\n[loss]\nname = 'tet'\nmse_weight = 0.1\nlabel_smoothing = 0.1",

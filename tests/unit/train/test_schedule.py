@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 
+from rbp_engine.errors import SettingsError
+from rbp_engine.preset.schema import Preset
+from rbp_engine.train.build import build_schedule
 from rbp_engine.train.schedule import Schedule
 from rbp_engine.vocabulary import ScheduleName
 
@@ -108,6 +111,14 @@ def test_by_step_epochs_begin_with_the_rates_of_the_schedule_by_epoch(
 def test_cosine_by_step_is_pytorchs_stepped_after_each_batch() -> None:
     theirs = pytorchs(0.3, 40, lambda o: lr_scheduler.CosineAnnealingLR(o, 40))
     assert by_step(Schedule(0.3, 10, "cosine", 4), 40) == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+
+
+def test_a_warm_up_as_long_as_the_run_is_refused_where_only_the_worker_knows_how_long_that_is() -> None:
+    optim = {"schedule_by": "step", "schedule": "constant", "lr": 0.5, "warmup_steps": 10}
+    preset = Preset.model_validate({"data": {"name": "fake"}, "optim": optim, "train": {"epochs": 2}})
+    with pytest.raises(SettingsError, match=r"optim\.warmup_steps must be fewer than the run's steps \(10\), got 10"):
+        build_schedule(preset, 5)
+    assert build_schedule(preset, 6)(1, 10) == 0.5
 
 
 def test_a_warm_up_longer_than_the_run_never_reaches_lr() -> None:
