@@ -22,7 +22,7 @@ from rbp_engine.data.events.errors import EventDataError, Unreadable
 from rbp_engine.data.events.growing_array import GrowingArray
 from rbp_engine.data.events.labels import check_labels
 from rbp_engine.data.events.layouts import FoundLayout, detect
-from rbp_engine.data.events.lock import AlreadyLocked, beat, lock
+from rbp_engine.data.events.lock import AlreadyLocked, Held, lock
 from rbp_engine.data.events.orientation import describe, to_canonical
 from rbp_engine.data.events.recordings import (
     PARTS,
@@ -84,7 +84,7 @@ def convert(
     if done := load(folder):
         return done
     cache.mkdir(parents=True, exist_ok=True)
-    with lock(_lock_of(folder), wait=wait):
+    with lock(_lock_of(folder), wait=wait) as held:
         if done := load(folder):
             return done
         remove_leftovers(cache)
@@ -92,15 +92,18 @@ def convert(
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         try:
-            report = _beating(_lock_of(folder), progress)
+            report = _beating(held, progress)
             remarks = [*listing.strays, *listing.gaps]
             manifest = _build(building, found, chosen, settings, remarks, orientation == "canonical", report)
+            held.beat()
             seal(building, manifest)
+            held.beat()
             # An existing folder did not load.
             shutil.rmtree(folder, ignore_errors=True)
             building.rename(folder)
         finally:
-            shutil.rmtree(building, ignore_errors=True)
+            if held.is_mine():
+                shutil.rmtree(building, ignore_errors=True)
     done = load(folder)
     if done is None:
         raise EventDataError(f"{folder} does not load right after it was written: check the disk, then convert again")
@@ -167,11 +170,11 @@ def _build(
     return settings | {"name": "cifar10_dvs", "samples": samples, "types": types, "scale": scale, "remarks": remarks}
 
 
-def _beating(path: Path, progress: Progress | None) -> Progress:
-    """Wrap `progress` so that it also keeps the lock `path` fresh."""
+def _beating(held: Held, progress: Progress | None) -> Progress:
+    """Wrap `progress` so that it also keeps the lock fresh."""
 
     def report(done: int, total: int) -> None:
-        beat(path)
+        held.beat()
         if progress is not None:
             progress(done, total)
 

@@ -311,6 +311,22 @@ def test_a_conversion_in_progress_refuses_another(sources: dict[int, Path], tmp_
         convert(sources[1], tmp_path, timesteps=T)
 
 
+def test_a_conversion_that_another_host_has_taken_over_ends_and_leaves_the_others_files(
+    sources: dict[int, Path], tmp_path: Path
+) -> None:
+    def taken_over(done: int, total: int) -> None:
+        if done == 7:
+            (lock_file,) = tmp_path.glob("*.lock")
+            lock_file.unlink()
+            lock_file.write_text(json.dumps({"pid": 7, "started": 1.0, "host": "another"}))
+            shutil.rmtree(lock_file.with_suffix(".building"))
+            lock_file.with_suffix(".building").mkdir()
+
+    with pytest.raises(EventDataError, match="was taken over by process 7 on another"):
+        convert(sources[1], tmp_path, timesteps=T, progress=taken_over)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".building", ".lock"]
+
+
 def test_a_feed_has_batches_from_the_cache_and_describes_them(sources: dict[int, Path], tmp_path: Path) -> None:
     feed = open_events(
         name="cifar10_dvs",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.data.events.lock import AlreadyLocked, beat, lock
+from rbp_engine.data.events.lock import AlreadyLocked, LockLost, lock
 
 
 def test_a_held_lock_is_refused_with_its_holder_and_free_afterwards(tmp_path: Path) -> None:
@@ -61,8 +61,7 @@ def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
 def test_a_lock_of_another_host_is_respected_while_it_is_refreshed(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     path.write_text(json.dumps({"pid": dead_pid(), "started": 1.0, "host": "another"}))
-    os.utime(path, (time.time() - 700, time.time() - 700))
-    beat(path)
+    os.utime(path)
     with pytest.raises(AlreadyLocked, match="on another"), lock(path, wait=False):
         pass
     os.utime(path, (time.time() - 700, time.time() - 700))
@@ -78,3 +77,22 @@ def test_a_damaged_lock_is_taken_once_its_writer_must_be_gone(tmp_path: Path) ->
     os.utime(path, (time.time() - 60, time.time() - 60))
     with lock(path, wait=False):
         pass
+
+
+def test_a_lock_that_another_host_has_taken_over_stays_its_own(tmp_path: Path) -> None:
+    """This process was silent for ten minutes, as one that is frozen."""
+    path = tmp_path / "a.lock"
+    with pytest.raises(LockLost, match=r"taken over by process 7 on another, .*again"), lock(path, wait=False) as held:
+        held.beat()
+        path.unlink()
+        path.write_text(json.dumps({"pid": 7, "started": 1.0, "host": "another"}))
+        held.beat()
+    assert "another" in path.read_text()
+
+
+def test_the_holder_refreshes_its_lock(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with lock(path, wait=False) as held:
+        os.utime(path, (0, 0))
+        held.beat()
+        assert path.stat().st_mtime > 0
