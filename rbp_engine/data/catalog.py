@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rbp_engine.data.events.layouts import look
+from rbp_engine.data.events.layouts import holds_any, look
 from rbp_engine.errors import UserError
 from rbp_engine.settings.machine import cache_directory, read_machine
 from rbp_engine.vocabulary import FOLDER_SET
@@ -323,11 +323,21 @@ def require(name: str, roots: Sequence[Path] | None = None) -> Presence:
 
 
 def _folder_in(root: Path, data_set: DataSet) -> Path:
-    """The folder of the set below a root, or the root itself if it is that folder under another name."""
-    inside = root / data_set.folder
-    if root.name == data_set.folder or (not _is_folder(inside) and not data_set.files and _is_folder(root)):
-        return root
-    return inside
+    """The folder of the set below a root; or the root itself, if it is that folder, or one on the way to it."""
+    inside, own = root / data_set.folder, Path(data_set.folder).parts
+    if _is_folder(inside):
+        return inside
+    for count in range(len(own), 0, -1):
+        if root.parts[-count:] == own[:count]:
+            return root.joinpath(*own[count:])
+    return root if _holds_some(root, data_set) else inside
+
+
+def _holds_some(root: Path, data_set: DataSet) -> bool:
+    """Whether something of a set whose files have no list lies in the folder itself."""
+    if data_set.name == "imagenet":
+        return any(_is_folder(root / side) for side in ("train", "val"))
+    return data_set.name == "cifar10_dvs" and holds_any(root)
 
 
 def _missing_files(folder: Path, data_set: DataSet) -> list[str]:

@@ -57,6 +57,12 @@ def look(root: Path) -> tuple[list[int], str]:
     return layouts, "" if layouts else _explain(_holder(root), TENSOR_STEPS, "number", 0)
 
 
+def holds_any(root: Path) -> bool:
+    """Whether something of CIFAR10-DVS lies in the folder itself, whether or not it can be read."""
+    root = _holder(root)
+    return root.is_dir() and bool(_candidates(root, TENSOR_STEPS, "number") or _obstacle(root, TENSOR_STEPS, "number"))
+
+
 def all_layouts(root: Path) -> list[FoundLayout]:
     """Each layout in the folder `root`, whatever its T, that is not still being made."""
     root = _holder(root)
@@ -91,6 +97,16 @@ def _candidates(root: Path, timesteps: int, frames_by: FramesBy) -> list[FoundLa
 
 def _explain(root: Path, timesteps: int, frames_by: FramesBy, layout: int) -> str:
     """A message why nothing in `root` can be read, and what to do."""
+    asked = f" in layout {layout}" if layout else ""
+    return _obstacle(root, timesteps, frames_by) or (
+        f"{root} holds no CIFAR10-DVS{asked}: looked for CLASS/cifar10_CLASS_NUMBER.aedat, events_np, "
+        f"frames_number_{timesteps}_split_by_{frames_by}, train/0.pt with test/0.pt and "
+        f"frames_num_{timesteps}_split_by_{frames_by}_normalization_None; {PAGE} has the recordings"
+    )
+
+
+def _obstacle(root: Path, timesteps: int, frames_by: FramesBy) -> str:
+    """What is there of CIFAR10-DVS that cannot be read, and what to do; "" if nothing of it is there."""
     zips = [
         folder for folder in (root, root / "download") if any((folder / f"{name}.zip").exists() for name in CLASSES)
     ]
@@ -108,12 +124,7 @@ def _explain(root: Path, timesteps: int, frames_by: FramesBy, layout: int) -> st
             f"{root} has frames for other settings than T = {timesteps} by {frames_by} ({', '.join(other)}): "
             "ask for those, or put events_np or the .aedat files beside them"
         )
-    asked = f" in layout {layout}" if layout else ""
-    return (
-        f"{root} holds no CIFAR10-DVS{asked}: looked for CLASS/cifar10_CLASS_NUMBER.aedat, events_np, "
-        f"frames_number_{timesteps}_split_by_{frames_by}, train/0.pt with test/0.pt and "
-        f"frames_num_{timesteps}_split_by_{frames_by}_normalization_None; {PAGE} has the recordings"
-    )
+    return ""
 
 
 def _refuse_other_steps(folder: Path, timesteps: int, frames_by: FramesBy) -> None:

@@ -100,6 +100,32 @@ def test_a_root_can_be_the_data_folder_itself(here: Path) -> None:
     assert presence("cifar100", [folder.parent]).path == folder
 
 
+def test_each_folder_on_the_way_to_the_files_can_be_the_root(here: Path) -> None:
+    folder = make(here / "somewhere", "mnist")
+    assert folder == here / "somewhere" / "MNIST" / "raw"
+    for root in (folder, folder.parent, folder.parent.parent):
+        assert presence("mnist", [root]).path == folder
+
+
+@pytest.mark.parametrize("name", ["imagenet", "cifar10_dvs"])
+def test_a_folder_of_other_data_is_not_an_incomplete_set(here: Path, name: str) -> None:
+    make(here / "data", "cifar10")
+    found = presence(name)
+    assert str(here / "data" / name) in found.looked
+    assert found.remedy.startswith(f"{CATALOG[name].origin}; if you have it, `rbp data add {name} DIR`")
+
+
+def test_half_of_imagenet_under_another_name_is_incomplete(here: Path) -> None:
+    (here / "ilsvrc" / "train").mkdir(parents=True)
+    assert f"{here / 'ilsvrc'} is incomplete, without val/" in presence("imagenet", [here / "ilsvrc"]).remedy
+
+
+def test_recordings_under_another_name_that_are_still_zipped_are_named(here: Path) -> None:
+    (here / "events").mkdir()
+    (here / "events" / "airplane.zip").touch()
+    assert "still zipped" in presence("cifar10_dvs", [here / "events"]).remedy
+
+
 def test_missing_data_is_named_with_the_places_searched_and_a_remedy(here: Path) -> None:
     with pytest.raises(DataMissing) as caught:
         require("cifar10")
