@@ -16,7 +16,7 @@ from rbp_engine.data.loading.loading import load
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed, TrainingSource
-from rbp_engine.data.sets.fake import fake, fake_frames
+from rbp_engine.data.sets.fake import arguments_of, fake, fake_frames
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
 from rbp_engine.errors import DataError, OwnCodeError
 from rbp_engine.settings.machine import made_cache_directory
@@ -98,16 +98,13 @@ def _open(
             **frames,
         )
     if data.name == "fake" and data.args.get("frames"):
-        sizes = {name: value for name, value in data.args.items() if name != "frames"}
-        return fake_frames(timesteps=timesteps, **frames, **sizes)
+        return fake_frames(timesteps=timesteps, **frames, **arguments_of(data.args, data.size))
     return _images_in_memory(data, _splits(data, own_code), workers=workers, **shared)
 
 
 def _splits(data: "DataSection", own_code: Path) -> DataSplits:
     if data.name == "fake":
-        size = data.size or 32
-        settings: dict[str, Any] = {"shape": (3, size, size)} | data.args
-        return fake(**settings)
+        return fake(**arguments_of(data.args, data.size))
     if not is_own(data.name):
         return load(data.name)
     splits = call_own(data.name, own_code, **data.args)

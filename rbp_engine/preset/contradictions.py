@@ -41,6 +41,14 @@ LIF_SETTINGS: Mapping[str, Any] = {
     "learn_by": "layer",
 }
 RATE_METHODS = ("rate_m", "rate_s")
+# What `data.args` of fake has, in words.
+FAKE_ARGUMENTS: Mapping[str, str] = {
+    "shape": "channels, height and width, three whole numbers from 1 to 4096",
+    "classes": "a whole number from 1 to 1048576",
+    "train_size": "a whole number from 1 to 1048576",
+    "test_size": "a whole number from 1 to 1048576",
+    "frames": "true or false",
+}
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
@@ -54,6 +62,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_arguments_of_own(sections),
         *_arguments_of_network(_table(sections, "model")),
         *_arguments_of_library(_table(sections, "model")),
+        *_arguments_of_fake(_table(sections, "data")),
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
         *_learnt(_table(sections, "neuron")),
@@ -131,6 +140,33 @@ def _arguments_of_library(model: Mapping[str, Any]) -> list[tuple[KeyPath, str]]
         neurons = "the neurons of this network are those of [neuron]. Set it there"
         refused |= dict.fromkeys(NEURON_KEYWORDS, neurons)
     return [(("model", "args", key), refused[key]) for key in given if key in refused]
+
+
+def _arguments_of_fake(data: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    given = data.get("args")
+    if data.get("name") != "fake" or not isinstance(given, Mapping):
+        return []
+    found: list[tuple[KeyPath, str]] = []
+    for key, value in given.items():
+        path = ("data", "args", key)
+        if key not in FAKE_ARGUMENTS:
+            taken = ", ".join(FAKE_ARGUMENTS)
+            found.append((path, f"fake takes no '{key}', it takes: {taken}.{did_you_mean(key, list(FAKE_ARGUMENTS))}"))
+        elif not _is_for_fake(key, value):
+            found.append((path, f"expected {FAKE_ARGUMENTS[key]}, got {describe_value(value)}"))
+    return found
+
+
+def _is_for_fake(key: str, value: object) -> bool:
+    if key == "frames":
+        return isinstance(value, bool)
+    if key == "shape":
+        return isinstance(value, list) and len(value) == 3 and all(_is_count(number, 4096) for number in value)
+    return _is_count(value, 2**20)
+
+
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 def _augmentation(data: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

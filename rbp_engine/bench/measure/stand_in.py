@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.data.catalog import CATALOG, presence
+from rbp_engine.data.sets.fake import arguments_of
 from rbp_engine.preset.own_code import own_file
 from rbp_engine.preset.schema import Preset
 from rbp_engine.preset.sections.data import DataSection
@@ -32,8 +33,8 @@ def known_shape(data: DataSection) -> DataShape | None:
         return None
     entry = CATALOG[data.name]
     height, width = entry.image_size
-    if data.name in ("imagenet", "cifar10_dvs", "fake"):
-        height = width = data.size or {"imagenet": 224, "cifar10_dvs": 48, "fake": 32}[data.name]
+    if data.name in ("imagenet", "cifar10_dvs"):
+        height = width = data.size or {"imagenet": 224, "cifar10_dvs": 48}[data.name]
     known: dict[str, Any] = {
         "shape": (entry.channels, height, width),
         "frames": data.name in EVENT_SETS,
@@ -42,7 +43,7 @@ def known_shape(data: DataSection) -> DataShape | None:
         "test_size": entry.test_size,
     }
     if data.name == "fake":
-        known |= data.args
+        known |= arguments_of(data.args, data.size) | {"frames": bool(data.args.get("frames"))}
     channels, height, width = known["shape"]
     return DataShape(
         (channels, height, width), *(known[key] for key in ("frames", "classes", "train_size", "test_size"))

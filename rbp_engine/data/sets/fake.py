@@ -1,5 +1,6 @@
 """`fake`: random images of any shape, only for benchmarks: there is nothing to learn."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,12 +11,25 @@ from rbp_engine.data.protocol import Feed
 from rbp_engine.data.splits import DataSplits, Images
 
 
+def arguments_of(args: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """The arguments of `fake`, or of `fake_frames` if `frames` is true: those in `data.args`, and defaults.
+
+    `size` is `data.size`, the side of the default shape in pixels, or 0.
+    """
+    if args.get("frames"):
+        defaults = {"shape": (2, size or 48, size or 48), "train_size": 256, "test_size": 64}
+    else:
+        defaults = {"shape": (3, size or 32, size or 32), "train_size": 1024, "test_size": 256}
+    given = {name: value for name, value in args.items() if name != "frames"}
+    return {"classes": 10} | defaults | given
+
+
 def fake(
     *,
-    shape: tuple[int, int, int] = (3, 32, 32),
-    classes: int = 10,
-    train_size: int = 1024,
-    test_size: int = 256,
+    shape: tuple[int, int, int],
+    classes: int,
+    train_size: int,
+    test_size: int,
     seed: int = 0,
 ) -> DataSplits:
     """Random pixels of `shape` (channels, height, width) with random labels; the same for the same seed."""
@@ -33,10 +47,10 @@ def fake(
 def fake_frames(
     *,
     timesteps: int,
-    shape: tuple[int, int, int] = (2, 48, 48),
-    classes: int = 10,
-    train_size: int = 256,
-    test_size: int = 64,
+    shape: tuple[int, int, int],
+    classes: int,
+    train_size: int,
+    test_size: int,
     seed: int = 0,
     **batches: Any,
 ) -> Feed:

@@ -1,13 +1,17 @@
 """The shapes and sizes of data sets that need not be present."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.bench.measure.stand_in import batches, known_shape, with_stand_in
+from rbp_engine.data.open_feed import open_feed
 from rbp_engine.preset import list_presets, load_preset
+from rbp_engine.preset.schema import Preset
+from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.train.build import build_feed
 
 CPU = torch.device("cpu")
@@ -26,6 +30,18 @@ def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name: str, hel
     assert (made.classes, made.channels) == (real.classes, real.channels)
     for images, expected in zip(next(made.train.epoch(0)), next(real.train.epoch(0)), strict=True):
         assert (images.shape, images.dtype) == (expected.shape, expected.dtype)
+
+
+@pytest.mark.parametrize("args", [{}, {"frames": True}, {"frames": False, "shape": [1, 5, 7], "train_size": 40}])
+@pytest.mark.parametrize("size", [0, 16])
+def test_what_is_measured_of_random_images_is_what_a_run_gets(args: dict[str, Any], size: int) -> None:
+    data = DataSection(name="fake", batch_size=8, size=size, args=args)
+    shape = known_shape(data)
+    feed = open_feed(data, timesteps=2, seed=0, held_out=0.0, device=CPU)
+    images, _ = next(feed.train.epoch(0))
+    assert shape is not None
+    assert (shape.frames, shape.image) == (feed.has_time, tuple(images.shape[-3:]))
+    assert batches(Preset(data=data), shape) == (len(feed.train), len(feed.test))
 
 
 def test_every_preset_has_a_stand_in() -> None:

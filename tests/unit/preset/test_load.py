@@ -101,7 +101,7 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
             "[model]\nname = 'nets.py:MyNet'\nargs = { a = [{ b = nan }] }",
             "model.args (line 3)  'b' takes text, true or false, finite numbers, arrays and tables, got the number nan",
         ),
-        ("[data]\nname = 'fake'\nargs = { day = 2020-01-01 }", "data.args (line 3)  'day' takes text, true or"),
+        ("[data]\nname = 'sets.py:mine'\nargs = { day = 2020-01-01 }", "data.args (line 3)  'day' takes text, true or"),
         ("[data]\nworkers = 257", 'expected a whole number from 0 to 256, or "auto", got the integer 257'),
         ("[data]\nworkers = true", 'or "auto", got the boolean true'),
         ("[train]\nprecision = 'tf32'", 'expected one of fp32, bf16, fp16, got the string "tf32"'),
@@ -229,6 +229,23 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[data]\nbatch_size = 120\ndrop_last = true",
             "optim.warmup_steps (line 3)  must be fewer than the run's steps (9), got 10. Use 0 for no warm-up",
         ),
+        (
+            "[data]\nname = 'fake'\nargs = { frmes = true }",
+            "data.args.frmes (line 3)  fake takes no 'frmes', it takes: shape, classes, train_size, test_size, frames. "
+            "Did you mean 'frames'?",
+        ),
+        (
+            "[data]\nname = 'fake'\nargs = { shape = [1, 8] }",
+            "data.args.shape (line 3)  expected channels, height and width, three whole numbers from 1 to 4096, got an",
+        ),
+        (
+            "[data]\nname = 'fake'\nargs = { train_size = 0 }",
+            "data.args.train_size (line 3)  expected a whole number from 1 to 1048576, got the integer 0",
+        ),
+        (
+            "[data]\nname = 'fake'\nargs = { frames = 1 }",
+            "data.args.frames (line 3)  expected true or false, got the integer 1",
+        ),
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )
@@ -259,7 +276,7 @@ def test_contradictions_are_shown_together_with_other_problems() -> None:
         "[data]\nname = 'imagenet'\nworkers = 'auto'",
         "[data]\nname = 'cifar10_dvs'\nroll = 5\nframes_by = 'time'\nsplit = 'first100'\nresize = 'legacy_pil'",
         "[data]\nname = 'moving_digits'\nroll = 1\nflip = true",
-        "[data]\nname = 'fake'\nsize = 16\nargs = { classes = 3 }",
+        "[data]\nname = 'fake'\nsize = 16\nargs = { classes = 3, shape = [1, 8, 8], frames = false }",
         "[data]\nname = 'sequential_digits'\n[method]\ntimesteps = 8",
         "[run]\ndevice = 'cuda:1'\nname = 'first try é'",
         "\ufefftitle = 'with a byte order mark'",

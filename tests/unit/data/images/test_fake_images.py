@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 
 from rbp_engine.data.sets.fake import fake, fake_frames
@@ -31,7 +33,8 @@ def test_frames_have_time_first_and_an_epoch_has_each_once() -> None:
 
 
 def test_frames_are_held_out_and_mirrored_like_event_data() -> None:
-    settings = {"timesteps": 2, "shape": (2, 6, 5), "classes": 2, "train_size": 20, "batch_size": 20, "device": CPU}
+    settings: Any = {"timesteps": 2, "shape": (2, 6, 5), "classes": 2, "train_size": 20, "test_size": 4}
+    settings |= {"batch_size": 20, "device": CPU}
     plain, held = fake_frames(**settings, seed=0), fake_frames(**settings, seed=0, held_out=0.25, flip=True)
     assert [len(labels) for _, labels in held.validation] == [5] and held.validation is not held.test
     assert [len(labels) for _, labels in held.train.epoch(0)] == [15]

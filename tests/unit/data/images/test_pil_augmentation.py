@@ -11,7 +11,7 @@ from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
 from rbp_engine.data.sets.fake import fake
 
 CPU = torch.device("cpu")
-SPLITS = fake(train_size=24, test_size=1)
+SPLITS = fake(shape=(3, 32, 32), classes=10, train_size=24, test_size=1)
 
 
 def paper_images(**settings: bool | int) -> PilImages:
