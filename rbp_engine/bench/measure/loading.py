@@ -24,9 +24,9 @@ from PIL import Image
 from rbp_engine.bench.measure.device_decoding import decoded_on
 from rbp_engine.bench.measure.trial import clock, endless
 from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.data.augment.mixing import MixedBatches
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
-from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Batch, EvaluationSource, Feed, TrainingSource
 from rbp_engine.data.sets.imagenet import imagenet
@@ -101,11 +101,17 @@ def run_cases(run: RunDirectory) -> list[Case]:
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     feed = build_feed(run, preset, device)
-    workers, name = reading_processes(preset.data.workers, cores_of_a_rank()), preset.data.name
+    name = preset.data.name
     return [
-        Case(name, "training", workers, partial(endless, feed.train), device),
-        Case(name, "evaluation", workers, partial(_again, feed.validation), device),
+        Case(name, "training", _readers(feed.train), partial(endless, feed.train), device),
+        Case(name, "evaluation", _readers(feed.validation), partial(_again, feed.validation), device),
     ]
+
+
+def _readers(source: TrainingSource | EvaluationSource) -> int:
+    """The processes that read the batches of a source; none where they are made in memory, whatever `data.workers`."""
+    loader = getattr(source.source if isinstance(source, MixedBatches) else source, "loader", None)
+    return 0 if loader is None else int(loader.workers)
 
 
 def all_cases(folder: Path) -> list[Case]:
