@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from rbp_engine.data.loading.batch_loader import BatchLoader
+from rbp_engine.data.loading.batch_loader import BatchLoader, start_together
 from rbp_engine.data.preprocess import Preprocess
 
 # Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64; mixed ones are the probabilities
@@ -75,9 +75,8 @@ class Feed:
         return self.preprocess.has_time
 
     def start(self) -> None:
-        """Start all worker processes; call this before torch.distributed starts threads in this process."""
-        for loader in self.loaders:
-            loader.start()
+        """Start the worker processes; call this before torch.distributed starts threads in this process."""
+        start_together(self.loaders)
 
     def stop(self) -> None:
         """End the worker processes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from rbp_engine.data.loading.workers import cores_of_a_rank, too_many
+from rbp_engine.data.loading.workers import cores_of_a_rank, too_many, unused
 from rbp_engine.data.protocol import Feed
 from rbp_engine.guard.alert_rule import parse_alert
 from rbp_engine.guard.early_stop import EarlyStop
@@ -109,7 +109,8 @@ def _run_attempt(
     at = found.progress if found else Progress()
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
     warnings += uncompiled + unreplayed + list(feed.notes)
-    warnings += too_many(preset.data.workers, cores_of_a_rank()) if feed.loaders else []
+    readers = preset.data.workers
+    warnings += too_many(readers, cores_of_a_rank()) if feed.loaders else unused(readers)
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.callback(board.close)
     steps = len(feed.train) * preset.train.epochs

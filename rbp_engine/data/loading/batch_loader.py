@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,25 +18,20 @@ PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 class BatchLoader:
     """Loads the items of a data set that a plan lists; an item is a whole batch, or a string with an error.
 
-    `workers` processes load them, or this process if 0. They live for one plan, or for all plans once `start` has been
-    called.
+    `workers` processes load them, or this process if 0. They live for one plan, or for all plans once `start` or
+    `start_together` has been called.
     """
 
     def __init__(self, dataset: Dataset[Any], workers: int, device: torch.device) -> None:
         self.dataset = dataset
         self.workers = workers
         self.device = device
-        self._plan = _Plan()
-        self._started: DataLoader[Any] | None = None
+        self._started: _Started | None = None
+        self._place = 0
 
     def start(self) -> None:
-        """Fork the workers now, before this process has other threads.
-
-        Later, a thread of torch.distributed may hold a lock during the fork, for which the worker would wait for ever.
-        """
-        if self.workers and self._started is None:
-            self._started = self._loader(self._plan)
-            _with_workers(self._started)
+        """Fork the workers now, see `start_together`."""
+        start_together([self])
 
     def stop(self) -> None:
         """End the workers. Otherwise they end within seconds after this process."""
@@ -44,9 +39,10 @@ class BatchLoader:
 
     def load(self, plan: Iterable[Any]) -> Iterator[tuple[Tensor, ...]]:
         """The items of a plan, in order. Raises DataError with the message of a faulty one."""
-        loader = self._loader(plan) if self._started is None else self._started
-        self._plan.keys = plan
-        batches = _with_workers(loader)
+        if self._started is None:
+            batches = _with_workers(_loader(self.dataset, plan, self.workers, self.device))
+        else:
+            batches = self._started.load(self._place, plan)
         try:
             while True:
                 try:
@@ -64,18 +60,63 @@ class BatchLoader:
             # collector deletes it later, torch waits ten seconds for each worker.
             del batches
 
-    def _loader(self, plan: Iterable[Any]) -> DataLoader[Any]:
-        return _Loader(
-            self.dataset,
-            batch_size=None,
-            sampler=plan,
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            worker_init_fn=_start_worker,
-            persistent_workers=plan is self._plan,
-            # Without its own generator, starting an epoch would draw from torch's global one.
-            generator=torch.Generator(),
-        )
+
+def start_together(loaders: Sequence[BatchLoader]) -> None:
+    """Fork the workers of loaders now, before this process has other threads; all share them, and load in turn.
+
+    Later, a thread of torch.distributed may hold a lock during the fork, for which the worker would wait for ever.
+    """
+    waiting = [loader for loader in dict.fromkeys(loaders) if loader.workers and loader._started is None]
+    if not waiting:
+        return
+    started = _Started([loader.dataset for loader in waiting], waiting[0].workers, waiting[0].device)
+    for place, loader in enumerate(waiting):
+        loader._started, loader._place = started, place
+
+
+class _Started:
+    """Workers for the plans of several data sets, one plan after the other."""
+
+    def __init__(self, datasets: Sequence[Dataset[Any]], workers: int, device: torch.device) -> None:
+        self._plan = _Plan()
+        self._loader = _loader(_Together(datasets), self._plan, workers, device)
+        self._loads = 0
+        _with_workers(self._loader)
+
+    def load(self, place: int, plan: Iterable[Any]) -> Iterator[Any]:
+        """The items of a plan of the data set at a place."""
+        self._loads += 1
+        mine = self._loads
+        self._plan.keys = ((place, key) for key in plan)
+        for batch in _with_workers(self._loader):
+            yield batch
+            if self._loads != mine:
+                raise RuntimeError("another plan has begun, which has taken the workers from this one")
+
+
+class _Together(Dataset[Any]):
+    """The items of several data sets, by the place of the set and the key of the item in it."""
+
+    def __init__(self, datasets: Sequence[Dataset[Any]]) -> None:
+        self.datasets = datasets
+
+    def __getitem__(self, key: tuple[int, Any]) -> Any:
+        place, inside = key
+        return self.datasets[place][inside]
+
+
+def _loader(dataset: Dataset[Any], plan: Iterable[Any], workers: int, device: torch.device) -> DataLoader[Any]:
+    return _Loader(
+        dataset,
+        batch_size=None,
+        sampler=plan,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_start_worker,
+        persistent_workers=isinstance(plan, _Plan),
+        # Without its own generator, starting an epoch would draw from torch's global one.
+        generator=torch.Generator(),
+    )
 
 
 class _Loader(DataLoader[Any]):

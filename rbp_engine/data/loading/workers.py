@@ -29,3 +29,10 @@ def too_many(wanted: int | Literal["auto"], cores: int) -> list[str]:
         f"data.workers = {wanted}, but a process of this run has {have} here: with fewer, or data.workers=auto, "
         "reading takes less memory and is no slower"
     ]
+
+
+def unused(wanted: int | Literal["auto"]) -> list[str]:
+    """A warning if processes were asked for by number where batches are made without them."""
+    if wanted in ("auto", 0):
+        return []
+    return [f"data.workers = {wanted} has no effect: batches of this data are made in memory, without other processes"]

@@ -394,7 +394,7 @@ def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others
     started = feed(made, workers=2, held_out=1 / 3)
     started.start()
     workers = children() - before
-    assert len(workers) == 6  # two for training, two for held-out images, two for the test set
+    assert len(workers) == 2  # which take turns with training, held-out images and the test set
     plain = feed(made, held_out=1 / 3)
     state = torch.get_rng_state()
     left = started.train.epoch(0)
@@ -409,6 +409,16 @@ def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others
     assert torch.equal(torch.get_rng_state(), state)
     started.stop()
     assert not children() & workers
+
+
+def test_an_epoch_cannot_go_on_after_an_evaluation_has_taken_its_workers(made: Path) -> None:
+    started = feed(made, workers=2)
+    started.start()
+    left = started.train.epoch(0)
+    next(left)
+    list(started.validation)
+    with pytest.raises(RuntimeError, match="another plan has begun"):
+        next(left)
 
 
 def test_workers_survive_a_signal_to_all_processes_of_the_job(source: Iterator[tuple[Tensor, Tensor]]) -> None:

@@ -160,6 +160,15 @@ def test_a_resume_warns_of_a_damaged_checkpoint_and_of_another_type_of_device(ne
     ]
 
 
+def test_a_run_whose_batches_are_made_in_memory_says_that_workers_have_no_effect(new_run: NewRun, look: Any) -> None:
+    run = new_run("epochs=1", "data.workers=2")
+    launch.start(run)
+    assert look.end(run).status == "completed"
+    assert [body.message for body in look.bodies(run, WarningRaised)] == [
+        "data.workers = 2 has no effect: batches of this data are made in memory, without other processes"
+    ]
+
+
 def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_best_weights(
     new_run: NewRun, look: Any
 ) -> None:
