@@ -20,9 +20,10 @@ SECONDS = 4.0
 class Cost:
     """Memory in bytes, like the peak that a run reports; times in seconds.
 
-    An epoch is its training steps, one evaluation, and a checkpoint at its end (`end_s`); `total_s` is all epochs and
-    the start. `fits`: `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the preset's own
-    if it fits, else the largest value of that one that would fit: 0 if none does, None if it makes no difference.
+    An epoch is its training steps, one evaluation, or two with an average of the weights, and a checkpoint at its end
+    (`end_s`); `total_s` is all epochs and the start. `fits`: `memory` is within `memory_limit`. `largest_timesteps` and
+    `largest_batch` are the preset's own if it fits, else the largest value of that one that would fit: 0 if none does,
+    None if it makes no difference.
     `measured` says what this was predicted from, `notes` what it does not include.
     """
 
@@ -82,7 +83,7 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
     if figures["memory_was_full"]:
         limit = min(limit, int(0.99 * memory))
     fits = memory <= limit
-    evaluation_s = figures["evaluation_s"] * figures["evaluations"]
+    evaluation_s = figures["evaluation_s"] * figures["evaluations"] * (2 if preset.train.ema else 1)
     epoch_s = figures["steps"] * step_s + evaluation_s + figures["end_s"]
     return Cost(
         device=figures["device"],

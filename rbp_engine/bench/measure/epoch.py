@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from contextlib import nullcontext
 
 from rbp_engine.bench.measure.trial import Trial, endless, first_images
 from rbp_engine.probes.table import create_probes
@@ -34,7 +35,14 @@ class Epoch:
         )
         self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), probes)
         self.checkpointer = Checkpointer(
-            trial.run, trial.model, trial.optimizer, self.recorder, every=("epochs", 1), experiment="", ranks=Ranks()
+            trial.run,
+            trial.model,
+            trial.optimizer,
+            self.recorder,
+            every=("epochs", 1),
+            experiment="",
+            ranks=Ranks(),
+            average=trial.average,
         )
         self.at = Progress()
 
@@ -72,7 +80,15 @@ class Epoch:
         return (self.trial.clock() - started) / fetched
 
     def evaluation_s(self, batch: int, seconds: float) -> float:
-        """Mean seconds of evaluating a batch of the preset's size, extrapolated from `batch` images."""
+        """Mean seconds of evaluating a batch of the preset's size, extrapolated from `batch` images.
+
+        If there is an average of the weights, it is in their place, as in the second evaluation of such a run.
+        """
+        average = self.trial.average
+        with nullcontext() if average is None else average.applied():
+            return self._evaluation_s(batch, seconds)
+
+    def _evaluation_s(self, batch: int, seconds: float) -> float:
         trial = self.trial
         method = trial.steps[trial.preset.method.timesteps].method
         images, _ = next(iter(trial.feed.validation))

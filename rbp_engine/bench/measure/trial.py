@@ -15,6 +15,7 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed, build_heads, build_method, build_model, build_optimizer
 from rbp_engine.train.device import tune_convolutions
+from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.seeding import seed_everything
@@ -37,9 +38,12 @@ class Point:
 
 
 class Trial:
-    """The objects that a worker trains with, and the cost of a step. The learning rate is 0, so no loss diverges."""
+    """The objects that a worker trains with, and the cost of a step. The learning rate is 0, so no loss diverges.
 
-    def __init__(self, run: RunDirectory, preset: Preset, device: torch.device) -> None:
+    With `averaging`, the moving average of the weights is kept too, if the preset has one.
+    """
+
+    def __init__(self, run: RunDirectory, preset: Preset, device: torch.device, *, averaging: bool = False) -> None:
         seed_everything(preset.run.seed)
         self.run, self.preset, self.device = run, preset, device
         self.feed = build_feed(run, preset, device)
@@ -50,6 +54,8 @@ class Trial:
         set_learning_rate(self.optimizer, 0.0)
         self.teacher = build_teacher(run, preset, self.feed, device)
         self.steps = {preset.method.timesteps: self._step_of(preset)}
+        self.average = MovingAverage(self.model, preset.train.ema) if averaging and preset.train.ema else None
+        self._taken = 0
 
     def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> StepOutput:
         """One optimizer step; `timesteps` replaces the preset's T."""
@@ -57,7 +63,11 @@ class Trial:
         if asked not in self.steps:
             method = self.preset.method.model_copy(update={"timesteps": asked})
             self.steps[asked] = self._step_of(self.preset.model_copy(update={"method": method}))
-        return self.steps[asked](images, labels, len(labels))
+        out = self.steps[asked](images, labels, len(labels))
+        self._taken += 1
+        if self.average is not None:
+            self.average.update(self._taken, self.steps[asked].guard.skipping)
+        return out
 
     def _step_of(self, preset: Preset) -> OptimizerStep:
         return OptimizerStep(

@@ -45,6 +45,12 @@ def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint() -> None:
     assert dict(cost_lines(cost))["in all"] == "7.6 s for 10 epochs"
 
 
+def test_an_average_of_the_weights_is_evaluated_beside_them() -> None:
+    cost = predict(load_preset("digits", ["train.ema=0.99"]).preset, figures())
+    assert cost.evaluation_s == pytest.approx(2 * 6 * 0.01)
+    assert cost.epoch_s == pytest.approx(23 * 0.02 + 2 * 6 * 0.01 + 0.04)
+
+
 def test_eight_timesteps_do_not_fit_six_do() -> None:
     cost = predict(*in_parts(8, limit=8.5e9))
     assert cost.memory == pytest.approx(10e9)

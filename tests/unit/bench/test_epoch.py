@@ -1,6 +1,7 @@
 """The parts of an epoch as they are timed: with what the run itself would do."""
 
 import torch
+from torch import Tensor, nn
 
 from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.measurement import temporary_run
@@ -15,3 +16,25 @@ def test_probes_sample_as_often_as_in_the_run() -> None:
         intervals = [probe.every for probe in epoch.recorder.probes._probes]
         epoch.recorder.journal.end("completed", "")
     assert intervals == [loaded.preset.train.log_every, 150]
+
+
+def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run() -> None:
+    loaded = load_preset("digits", ["batch=8", "run.device=cpu", "train.ema=0.9", "T=2"])
+    with temporary_run(loaded) as run:
+        trial = Trial(run, loaded.preset, torch.device("cpu"), averaging=True)
+        epoch = Epoch(trial)
+        norm = next(module for module in trial.model.modules() if isinstance(module, nn.BatchNorm2d))
+        begun = norm.running_mean.clone()
+        epoch.training(0.0)
+        assert trial.average is not None
+        with trial.average.applied():
+            averaged = norm.running_mean.clone()
+        assert not averaged.equal(begun) and not averaged.equal(norm.running_mean)
+        seen: list[Tensor] = []
+        trial.model.register_forward_pre_hook(lambda *_: seen.append(norm.running_mean.clone()))
+        epoch.evaluation_s(8, 0.0)
+        assert seen and all(mean.equal(averaged) for mean in seen)
+        epoch.end_s()
+        newest = max(run.checkpoints.glob("step-*"))
+        epoch.recorder.journal.end("completed", "")
+        assert (newest / "ema.safetensors").is_file()
