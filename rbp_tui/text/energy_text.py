@@ -51,7 +51,7 @@ def verdict(energy: Energy) -> str:
     what = f"This run {verb} the {energy.bits}-bit ANN: {own} an image against {other}."
     if energy.rate is None:
         return f"{what} No layer is driven by spikes: all of them multiply."
-    rate = f"Its mean rate is {fmt.percent(energy.rate, 1)} % at T = {energy.timesteps}"
+    rate = f"Its mean rate, weighted by synapses, is {fmt.percent(energy.rate, 1)} % at T = {energy.timesteps}"
     if energy.break_even is None:
         return f"{what} {rate}; it would lose at any rate: even without a spike it costs more."
     if energy.break_even >= 1:

@@ -118,7 +118,7 @@ class Energy:
 
     @property
     def rate(self) -> float | None:
-        """The mean rate of the layers that spikes drive, by their number of synapses; None without such a layer."""
+        """The mean rate of the layers that spikes drive, weighted by their `ann_macs`; None without such a layer."""
         driven = [layer for layer in self.layers if layer.rate is not None]
         synapses = sum(layer.ann_macs for layer in driven)
         return sum((layer.rate or 0.0) * layer.ann_macs for layer in driven) / synapses if synapses else None

@@ -26,7 +26,7 @@ def test_a_run_that_loses_is_told_the_rate_at_which_it_would_not() -> None:
     # 50 + (300 − 50)·s = 150 at s = 0.4, and 0.4 · 14 % = 5.6 %.
     assert energy_text.verdict(energy()) == (
         "This run loses to the 3-bit ANN: 300 pJ an image against 150 pJ. "
-        "Its mean rate is 14.0 % at T = 5; both would cost the same at 5.6 %."
+        "Its mean rate, weighted by synapses, is 14.0 % at T = 5; both would cost the same at 5.6 %."
     )
 
 
