@@ -30,7 +30,7 @@ from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import ExtensionRecord, add_extension, read_run_json
+from rbp_engine.run.files.run_json import ExtensionRecord, add_extension, load_run_json
 from rbp_engine.run.files.summary import Summary, Top1ByWeights, load_summary, write_summary
 from rbp_engine.run.status.status import judge
 
@@ -96,7 +96,7 @@ def _finish(run: RunDirectory) -> None:
     if not summary.extended_from:
         return
     preset = read_resolved(run.preset_toml)
-    recorded = read_run_json(run).extensions
+    recorded = load_run_json(run).extensions
     reached = recorded[-1].epochs if recorded else summary.extended_from
     with _writing(run):
         if preset.train.epochs < summary.epochs:

@@ -22,7 +22,7 @@ from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links
 from rbp_engine.run.files.resources import Dispatch, Resources
-from rbp_engine.run.files.run_json import read_dispatch, read_run_json, update_run_json
+from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.launch.environment import module_command
@@ -220,7 +220,7 @@ def begin(
     refuse_other_program(run)
     trust.require_place(run.path.parent)
     if resources is None:
-        resources = read_run_json(run).resources
+        resources = load_run_json(run).resources
         trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
     else:
         trust.require_launch(run)
@@ -310,7 +310,7 @@ def _start(
     _reap(worker)
     if _is_monitored(retries):
         with locked():
-            write_entry(new_entry(run, after=read_run_json(run).attempt - 1, retries=retries))
+            write_entry(new_entry(run, after=load_run_json(run).attempt - 1, retries=retries))
         ensure_dispatcher()
     return worker
 
@@ -354,7 +354,7 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dis
             write_entry(
                 new_entry(
                     run,
-                    after=read_run_json(run).attempt,
+                    after=load_run_json(run).attempt,
                     retries=dispatch.retries,
                     pool=pool,
                     takes=takes,

@@ -75,7 +75,12 @@ class RunControlScreen(DashboardScreen):
     @work
     async def edit_note(self, run: RunDirectory) -> None:
         """Ask for the note on a run."""
-        note = await self.app.push_screen_wait(Ask(f"Note on {run.id}", note_as_written(run), lines=True))
+        try:
+            old = note_as_written(run)
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=8, markup=False)
+            return
+        note = await self.app.push_screen_wait(Ask(f"Note on {run.id}", old, lines=True))
         if note is not None:
             done = "note written" if note.strip() else "no note"
             self.act_on([run], lambda run: set_note(run, note), lambda _: done)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rbp_engine.printable import NO_TEXT, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory, load_json, read_json, write_json
 from rbp_engine.run.files.summary import Summary
 
 LONGEST_TAG = 60
@@ -39,8 +39,11 @@ def read_annotations(run: RunDirectory) -> Annotations:
 
 
 def note_as_written(run: RunDirectory) -> str:
-    """The note with every character that its author typed, for an editor; to show it there is `read_annotations`."""
-    return _note(read_json(run.annotations_json))
+    """The note with every character that its author typed, for an editor; to show it there is `read_annotations`.
+
+    Raises RunError if the file is unreadable, as all that change it do.
+    """
+    return _note(load_json(run.annotations_json))
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,7 @@ def set_archived(run: RunDirectory, *, archived: bool) -> Annotations:
 
 def _write(run: RunDirectory, **changes: Any) -> Annotations:
     """Change the file; what is not changed stays as it was written."""
-    value = read_json(run.annotations_json)
-    known = {"added": value.get("added") or [], "removed": value.get("removed") or [], "note": _note(value)}
-    known |= {"archived": True} if value.get("archived") is True else {}
+    known = load_json(run.annotations_json)
     try:
         write_json(run.annotations_json, known | changes)
     except OSError as error:

@@ -1,5 +1,6 @@
 """Where the files of a run are, how a run is named, and how files are written atomically."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -8,6 +9,7 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,10 +230,40 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
+def load_json(path: Path) -> dict[str, Any]:
+    """The object in a file that is about to be changed; empty if it is missing.
+
+    Raises RunError if it cannot be read or is damaged: written again, it would lose what it says.
+    """
+    with unreadable_refused(path):
+        try:
+            return checked_object(read_untrusted(path, JSON_LIMIT))
+        except FileNotFoundError:
+            return {}
+
+
+@contextlib.contextmanager
+def unreadable_refused(path: Path) -> Iterator[None]:
+    """Raise RunError where a file cannot be read or is damaged, for what must not take that for empty."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror or error}), and nothing is changed") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}), and nothing is changed: correct it, or move it away") from error
+
+
 def object_in(content: bytes) -> dict[str, Any]:
     """The object in a JSON text; empty if there is none."""
     try:
-        value = parse_json(content)
+        return checked_object(content)
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+
+
+def checked_object(content: bytes) -> dict[str, Any]:
+    """The object in a JSON text. Raises ValueError if there is none."""
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    return value

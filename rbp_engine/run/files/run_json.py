@@ -26,7 +26,14 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import fields_of, fitting_fields
-from rbp_engine.run.files.layout import RunDirectory, object_in, read_json, write_json
+from rbp_engine.run.files.layout import (
+    RunDirectory,
+    checked_object,
+    load_json,
+    read_json,
+    unreadable_refused,
+    write_json,
+)
 from rbp_engine.run.files.resources import Dispatch, Resources, resources_in
 
 LARGEST_DIFF = 2**20
@@ -131,11 +138,20 @@ class RunJson:
 
 
 def read_run_json(run: RunDirectory) -> RunJson:
-    """The contents of run.json; empty if it is missing or unreadable."""
+    """The contents of run.json, to be shown; empty if it is missing, unreadable or damaged."""
     try:
-        return _memo.read(run.run_json)
-    except OSError:
+        return load_run_json(run)
+    except RunError:
         return RunJson()
+
+
+def load_run_json(run: RunDirectory) -> RunJson:
+    """The contents of run.json, to act on; empty if it is missing. Raises RunError if it is unreadable or damaged."""
+    with unreadable_refused(run.run_json):
+        try:
+            return _memo.read(run.run_json)
+        except FileNotFoundError:
+            return RunJson()
 
 
 def last_attempt(run: RunDirectory) -> AttemptRecord | None:
@@ -144,8 +160,8 @@ def last_attempt(run: RunDirectory) -> AttemptRecord | None:
 
 
 def read_dispatch(run: RunDirectory) -> Dispatch:
-    """The dispatch in run.json. Raises RunError if it is invalid."""
-    known = read_run_json(run)
+    """The dispatch in run.json. Raises RunError if it is invalid, or the file unreadable."""
+    known = load_run_json(run)
     if known.dispatch_problem:
         raise RunError(
             f'{run.id} cannot be started as it was: "dispatch" in {run.run_json} is damaged '
@@ -172,9 +188,9 @@ def create_run_json(run: RunDirectory, command: Sequence[str], **fields: Any) ->
 
 
 def update_run_json(run: RunDirectory, **fields: Any) -> None:
-    """Replace fields of the file, and keep the others as they are."""
+    """Replace fields of the file, and keep the others as they are. Raises RunError if the file is unreadable."""
     with _only_writer(run):
-        write_json(run.run_json, read_json(run.run_json) | fields)
+        write_json(run.run_json, load_json(run.run_json) | fields)
     _memo.forget(run.run_json)
 
 
@@ -195,7 +211,7 @@ def leave_to_worker(run: RunDirectory, attempt: AttemptRecord, resources: Resour
     """
     claim = run.claim(attempt.attempt)
     record = asdict(attempt) | {"resources": resources.as_json()}
-    write_json(claim, read_json(claim) | {"record": record}, below=run.path)
+    write_json(claim, load_json(claim) | {"record": record}, below=run.path)
 
 
 def record_attempt(run: RunDirectory, attempt: AttemptRecord, resources: Resources, pid: int) -> None:
@@ -205,9 +221,15 @@ def record_attempt(run: RunDirectory, attempt: AttemptRecord, resources: Resourc
 
 
 def record_unless_started(run: RunDirectory, number: int, pid: int) -> bool:
-    """Record an attempt if its starter has died without doing so; False while the starter may still do it."""
-    if read_run_json(run).attempt == number:
-        return True
+    """Record an attempt if its starter has died without doing so.
+
+    False while the starter may still do it, or the file is unreadable.
+    """
+    try:
+        if load_run_json(run).attempt == number:
+            return True
+    except RunError:
+        return False
     claim = read_json(run.claim(number))
     if os_process.is_alive(claim.get("pid"), claim.get("pid_started")):
         return False
@@ -264,9 +286,9 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def _append(run: RunDirectory, name: str, entry: dict[str, Any], **fields: Any) -> None:
-    """Append an entry to a list of the file, and replace other fields."""
+    """Append an entry to a list of the file, and replace other fields. Raises RunError if the file is unreadable."""
     with _only_writer(run):
-        described = read_json(run.run_json)
+        described = load_json(run.run_json)
         entries = found if isinstance(found := described.get(name), list) else []
         write_json(run.run_json, described | fields | {name: [*entries, entry]})
     _memo.forget(run.run_json)
@@ -295,7 +317,7 @@ _READ_APART = {"git", "packages", "resources", "dispatch", "sweep", "attempts", 
 
 
 def _parse(content: bytes) -> RunJson:
-    value = object_in(content)
+    value = checked_object(content)
     git, installed = value.get("git"), value.get("packages")
     # Of the packages there are hundreds, of which few are asked for.
     known: dict[str, Any] = fitting_fields(RunJson, {name: value[name] for name in value.keys() - _READ_APART})

@@ -30,7 +30,7 @@ from rbp_engine.run.files.run_json import (
     SweepRecord,
     create_run_json,
     leave_to_worker,
-    read_run_json,
+    load_run_json,
     record_attempt,
 )
 from rbp_engine.run.files.summary import Summary, write_status, write_summary
@@ -173,8 +173,9 @@ def start(
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started, its folders contain links, or it is not trusted.
     """
+    recorded = load_run_json(run)
     if resources is None:
-        resources = read_run_json(run).resources
+        resources = recorded.resources
         trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
     else:
         trust.require_launch(run)
@@ -274,7 +275,7 @@ def _claim_attempt(run: RunDirectory) -> int:
     claims = run.claimed_attempts()
     attempt = 1 + claims[-1] if claims else 1
     if claims:
-        recorded = read_run_json(run).attempt == claims[-1]
+        recorded = load_run_json(run).attempt == claims[-1]
         if not recorded and (claimant := _starter_of(run.claim(claims[-1]))):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)

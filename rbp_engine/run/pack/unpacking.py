@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory, check_run_id, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory, check_run_id, load_json, write_json
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import making
@@ -209,4 +209,4 @@ def _check_run(hidden: RunDirectory, run_id: str) -> None:
         raise RunError("its summary.json is of another run than its run.json")
     if run_id != summary.id:
         for path in (hidden.summary_json, hidden.run_json):
-            write_json(path, read_json(path) | {"id": run_id})
+            write_json(path, load_json(path) | {"id": run_id})

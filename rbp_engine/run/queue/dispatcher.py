@@ -19,7 +19,7 @@ from rbp_engine import os_process
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_json
-from rbp_engine.run.files.run_json import FaultRecord, add_fault, read_run_json
+from rbp_engine.run.files.run_json import FaultRecord, add_fault, load_run_json, read_run_json
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, QueueReader, has_entries, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
@@ -144,7 +144,7 @@ class Dispatcher:
             case Step.LAUNCH:
                 self._launch(entry)
             case Step.RECORD_FAULT:
-                verdict, known = judge(run), read_run_json(run)
+                verdict, known = judge(run), load_run_json(run)
                 if all(fault.attempt != known.attempt for fault in known.faults):
                     why = visible(verdict.reason)
                     add_fault(run, FaultRecord(known.attempt, verdict.status, verdict.cause, why, time.time()))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from rbp_engine.owners import make_private
 from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import RunDirectory, object_in, write_atomic
-from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
@@ -67,7 +67,7 @@ class Entry:
     def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
         return replace(
-            self, after=read_run_json(self.run).attempt, retried=self.retried + 1, not_before=time.time() + delay_s
+            self, after=load_run_json(self.run).attempt, retried=self.retried + 1, not_before=time.time() + delay_s
         )
 
 

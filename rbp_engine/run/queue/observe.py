@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.run_json import load_run_json, read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry
@@ -76,6 +76,8 @@ def job_of(
     """An entry and its run as they are now.
 
     `claimed` has the runs by device, if it has just been read, and `scan` may be shared by jobs looked at together.
+
+    Raises RunError if run.json of a run that has begun is unreadable.
     """
     run = entry.run
     folder = str(run.path.resolve())
@@ -87,6 +89,8 @@ def job_of(
         memory.missing.setdefault(entry.name, time.monotonic())
     verdict = judge(run)
     ended = not verdict.live
+    # An unreadable run.json keeps a run from being started, and its starter says so; one that has begun is kept.
+    known = read_run_json(run) if verdict.status == "queued" else load_run_json(run)
     return QueuedJob(
         name=entry.name,
         run=folder,
@@ -97,7 +101,7 @@ def job_of(
         not_before=entry.not_before,
         retried=entry.retried,
         retries=entry.retries,
-        attempt=read_run_json(run).attempt,
+        attempt=known.attempt,
         after=entry.after,
         status=verdict.status,
         live=verdict.live,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rbp_engine.errors import UserError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import read_dispatch, read_run_json, update_run_json
+from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
@@ -52,7 +52,7 @@ def _show_only(run: RunDirectory, entry: Entry, claimed: list[str]) -> None:
     if names:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, names))
-        update_run_json(run, resources=read_run_json(run).resources.as_json() | {"devices": names})
+        update_run_json(run, resources=load_run_json(run).resources.as_json() | {"devices": names})
     if entry.threads:
         os.environ.setdefault("OMP_NUM_THREADS", str(entry.threads))
 

@@ -149,11 +149,11 @@ def resume(
     The exit code is that of rbp train.
     """
     from rbp_engine.run import start
-    from rbp_engine.run.files.run_json import read_run_json
+    from rbp_engine.run.files.run_json import load_run_json
     from rbp_tui.cli.train.following import follow_started
 
     directory = find(run, runs_dir)
-    resources = None if nproc is None else replace(read_run_json(directory).resources, processes=nproc)
+    resources = None if nproc is None else replace(load_run_json(directory).resources, processes=nproc)
     worker = once_trusted(
         lambda: start.begin(
             directory, resources, gpus=gpus, retries=retries, inexact=inexact, changes=tuple(settings or ())

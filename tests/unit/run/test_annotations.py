@@ -3,8 +3,16 @@ from collections.abc import Callable
 import pytest
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.annotations import Annotations, change_tags, read_annotations, set_note, tag_words
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.annotations import (
+    Annotations,
+    change_tags,
+    note_as_written,
+    read_annotations,
+    set_archived,
+    set_note,
+    tag_words,
+)
+from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.store.store import record
 
 MakeRun = Callable[..., RunDirectory]
@@ -49,6 +57,37 @@ def test_damaged_annotations_are_ignored(make_run: MakeRun, text: str) -> None:
     run = make_run(tags=["a"])
     run.annotations_json.write_text(text)
     assert tags(run) == ("a",) and read_annotations(run).note == ""
+
+
+@pytest.mark.parametrize("text", ["", '{"note": "four weeks of work",\n "added": ["kept"],}\n', "[]"])
+def test_damaged_annotations_are_never_written_over(make_run: MakeRun, text: str) -> None:
+    run = make_run(tags=["a"])
+    run.annotations_json.write_text(text)
+    acts: list[Callable[[], object]] = [
+        lambda: change_tags(run, add=["b"]),
+        lambda: set_note(run, "n"),
+        lambda: set_archived(run, archived=True),
+        lambda: note_as_written(run),
+    ]
+    for act in acts:
+        with pytest.raises(RunError, match=r"annotations\.json is damaged \(.*\), and nothing is changed: correct it"):
+            act()
+    assert run.annotations_json.read_text() == text
+
+
+def test_annotations_that_the_disk_does_not_give_are_never_written_over(make_run: MakeRun) -> None:
+    run = make_run()
+    run.annotations_json.symlink_to("/proc/self/mem")  # a file of which a read gives EIO
+    with pytest.raises(RunError, match=r"cannot be read \(Input/output error\), and nothing is changed"):
+        set_note(run, "n")
+    assert run.annotations_json.is_symlink() and read_annotations(run) == Annotations()
+
+
+def test_what_a_change_does_not_understand_stays_in_the_file(make_run: MakeRun) -> None:
+    run = make_run()
+    run.annotations_json.write_text('{"note": ["by", "hand"], "later": 1}')
+    change_tags(run, add=["b"])
+    assert read_json(run.annotations_json) == {"note": ["by", "hand"], "later": 1, "added": ["b"], "removed": []}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,9 +23,12 @@ from rbp_engine.run.files.run_json import (
     RunJson,
     add_fault,
     last_attempt,
+    leave_to_worker,
+    load_run_json,
     read_dispatch,
     read_run_json,
     record_attempt,
+    record_unless_started,
     update_run_json,
 )
 
@@ -94,6 +98,42 @@ def test_a_lock_that_somebody_keeps_does_not_keep_the_file_from_being_changed(
     finally:
         os.close(kept)
     assert [fault.attempt for fault in read_run_json(run).faults] == [1]
+
+
+DAMAGED = '{"id": "r", "attempts": [{"attempt": 1, "pid": 7},]}'
+
+
+def test_a_damaged_file_is_never_written_over(run: RunDirectory) -> None:
+    run.run_json.write_text(DAMAGED)
+    refused = rf"{run.run_json} is damaged \(.*\), and nothing is changed: correct it"
+    acts: list[Callable[[], object]] = [
+        lambda: update_run_json(run, dispatch={}),
+        lambda: add_fault(run, FaultRecord(1)),
+        lambda: record_attempt(run, AttemptRecord(2), Resources(), pid=os.getpid()),
+        lambda: load_run_json(run),
+        lambda: read_dispatch(run),
+    ]
+    for act in acts:
+        with pytest.raises(RunError, match=refused):
+            act()
+    assert run.run_json.read_text() == DAMAGED and read_run_json(run) == RunJson()
+
+
+def test_a_file_that_the_disk_does_not_give_is_never_written_over(run: RunDirectory) -> None:
+    run.run_json.symlink_to("/proc/self/mem")  # a file of which a read gives EIO
+    with pytest.raises(RunError, match=r"cannot be read \(Input/output error\), and nothing is changed"):
+        add_fault(run, FaultRecord(1))
+    assert run.run_json.is_symlink() and read_run_json(run) == RunJson()
+
+
+def test_a_worker_leaves_its_record_until_the_file_is_whole_again(run: RunDirectory) -> None:
+    run.control.mkdir()
+    write_json(run.claim(1), {"pid": 2**30, "pid_started": 1.0})
+    leave_to_worker(run, AttemptRecord(1, "lab"), Resources())
+    run.run_json.write_text(DAMAGED)
+    assert not record_unless_started(run, 1, os.getpid())
+    write_json(run.run_json, {"attempts": []})
+    assert record_unless_started(run, 1, os.getpid()) and read_run_json(run).attempt == 1
 
 
 JSON = st.recursive(
