@@ -8,7 +8,6 @@ This is a separate process, so that a command that fails or hangs harms neither 
 import contextlib
 import hashlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,26 +15,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from rbp_engine.owners import make_private, writers_problem
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import AlertRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
+from rbp_engine.settings.locations import state_directory
 from rbp_engine.settings.machine import MachineError, read_machine
 
 MODULE = "rbp_engine.run.queue.hooks"
 PATIENCE_S = 600.0
 ON_ALERT, ALERT = "on_alert", "alert"
-# The folders of a run, and the temporary files that it replaces others by.
-PARTS = ("checkpoints", "code", "control", "events", "ranks", "tensorboard")
-TEMPORARY = re.compile(r"\.(run|summary|annotations)\.json\.\d+-[0-9a-f]+")
 
 
 def run_hooks(
     run: RunDirectory, attempt: int, verdict: Verdict, names: Sequence[str], patience_s: float = PATIENCE_S
 ) -> None:
-    """Run the hooks of these names for the end of an attempt: once, however often this is called.
+    """Run the hooks of these names for the end of an attempt, in the user's home: once, however often this is called.
 
     They get the run's id, folder, status, reason and cause as RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
     RBP_CAUSE. Their output goes to control/hook-<attempt>. A hook that takes longer than `patience_s` is killed.
@@ -94,13 +92,9 @@ def _run(
     run: RunDirectory, about: Mapping[str, str], name: str, command: str, log: BinaryIO, patience_s: float
 ) -> None:
     log.write(f"{name}: {command}\n".encode(errors="surrogateescape"))
-    folder = run.path
-    if odd := _read_by_programs(run):
-        folder = Path.home()
-        log.write(f"in {folder}, since {odd!r} lies in the run's folder, and programs may execute it\n".encode())
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
-        cwd=folder,
+        cwd=_folder(),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -118,16 +112,13 @@ def _run(
             log.write(f"exit code {code}\n".encode())
 
 
-def _read_by_programs(run: RunDirectory) -> str:
-    """What lies in a run's folder that no run makes, and that Python, git and others execute or obey where they start.
+def _folder() -> Path:
+    """Where hooks run: never in a run's folder.
 
-    It may have come with an archive; "" if there is nothing.
+    What lies there may have come with an archive; Python, git and others execute or obey what lies where they start.
     """
-    for name in sorted(os.listdir(run.path)):  # noqa: PTH208  # names are all that is needed
-        made = name in PARTS or TEMPORARY.fullmatch(name)
-        if not made and (name.startswith(".") or name.endswith((".py", ".pyc", ".so")) or (run.path / name).is_dir()):
-            return name
-    return ""
+    home = Path.home()
+    return home if home.is_dir() and not writers_problem(home) else make_private(state_directory())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,21 +173,41 @@ def test_a_run_on_one_node_meets_nobody_else(make_run: MakeRun) -> None:
     assert "localhost:0" in torchrun_command(make_run("one"), Resources(2, 1, "evil.example:29400"), "worker")
 
 
-@pytest.mark.parametrize("odd", [".git", "json.py", "json"])
-def test_a_hook_does_not_run_where_it_could_execute_what_came_with_a_run(
-    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+def test_a_hook_executes_nothing_that_came_with_a_run(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python imports modules from the folder where it starts, and git obeys the configuration there."""
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "machine.toml").write_text("[hooks]\non_end = 'pwd'\n")
+    """Python imports what it finds where it starts; `tensorboard` is also the name of a folder that runs have."""
+    command = f"{sys.executable} -c 'import tensorboard.planted'; echo in $RBP_RUN_DIR"
+    home_of_hooks(tmp_path, monkeypatch, command)
     run = make_run("job")
-    (run.path / "notes.txt").touch()
+    planted = run.tensorboard / "planted.py"
+    planted.parent.mkdir(exist_ok=True)
+    planted.write_text("print('executed')")
     run_hooks(run, 1, Verdict("completed", ""), ["on_end"])
-    assert (run.control / "hook-1").read_text() == f"on_end: pwd\n{run.path}\n"
-    (run.path / odd).mkdir()
-    run_hooks(run, 2, Verdict("completed", ""), ["on_end"])
-    assert (run.control / "hook-2").read_text().endswith(f"programs may execute it\n{tmp_path}\n")
+    said = (run.control / "hook-1").read_text()
+    assert "executed\n" not in said and "No module named 'tensorboard" in said and said.endswith(f"in {run.path}\n")
+
+
+def test_hooks_run_in_the_home_or_where_others_may_write_into_it_in_the_state_directory(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_of_hooks(tmp_path, monkeypatch, "pwd")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run = make_run("job")
+    for attempt, (mode, folder) in enumerate([(0o700, home), (0o777, tmp_path / "state" / "rbp")]):
+        home.chmod(mode)
+        run_hooks(run, attempt, Verdict("completed", ""), ["on_end"])
+        assert (run.control / f"hook-{attempt}").read_text() == f"on_end: pwd\n{folder}\n"
+
+
+def home_of_hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_end: str) -> Path:
+    """A home directory, and settings with this hook."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text(f'[hooks]\non_end = "{on_end}"\n')
+    return home
 
 
 @pytest.mark.parametrize("mode", [0o622, 0o666])
