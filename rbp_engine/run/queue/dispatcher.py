@@ -24,6 +24,7 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, QueueReader, has_entries, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
+from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
 from rbp_engine.run.queue.observe import DispatcherMemory, ProcessScan, busy_cards, job_of, keys_of, others_on, world
 from rbp_engine.run.queue.schedule import (
@@ -181,7 +182,9 @@ class Dispatcher:
     def _run_hooks(self, action: Action, entry: Entry) -> None:
         verdict = judge(entry.run)
         names = ["on_end", "on_failure"] if action.job.failed else ["on_end"]
-        words = [str(action.job.attempt), verdict.status, verdict.reason, verdict.cause, *names]
+        attempt = action.job.attempt
+        reason = given(entry.run, f"reason-{attempt}", verdict.reason)
+        words = [str(attempt), verdict.status, reason, verdict.cause, *names]
         try:
             self._hooks.append(_helper(entry, HOOKS, *words))
         except OSError as error:

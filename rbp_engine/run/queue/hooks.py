@@ -19,7 +19,7 @@ from rbp_engine.owners import make_private, writers_problem
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import AlertRaised
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.settings.locations import state_directory
@@ -28,6 +28,8 @@ from rbp_engine.settings.machine import MachineError, read_machine
 MODULE = "rbp_engine.run.queue.hooks"
 PATIENCE_S = 600.0
 ON_ALERT, ALERT = "on_alert", "alert"
+# In characters. Linux gives a process no word of more than 128 KiB.
+LONGEST_TEXT = 8000
 
 
 def run_hooks(
@@ -48,21 +50,39 @@ def run_alert_hook(run: RunDirectory, attempt: int, rule: str, message: str, pat
     It gets the same variables as at an end, and the message as RBP_ALERT.
     """
     about = {"RBP_STATUS": "running", "RBP_REASON": "", "RBP_CAUSE": "", "RBP_ALERT": message}
-    digest = hashlib.sha256(rule.encode(errors="surrogatepass")).hexdigest()
-    _run_once(run, f"hook-{attempt}-alert-{digest[:8]}", about, [ON_ALERT], patience_s)
+    _run_once(run, f"hook-{attempt}-alert-{_digest(rule)}", about, [ON_ALERT], patience_s)
+
+
+def given(run: RunDirectory, name: str, text: str) -> str:
+    """A text as it is given to a process: a long one is cut, and is whole in `control/<name>`."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    path = run.control / name
+    cut = f"{text[:LONGEST_TEXT]}…"
+    try:
+        write_atomic(path, text.encode(errors="backslashreplace"), below=run.path)
+    except OSError:  # the disk is full; the hook runs all the same
+        return cut
+    return f"{cut} (the whole is in {path})"
 
 
 def start_alert_hook(run: RunDirectory, attempt: int, alert: AlertRaised) -> None:
     """Have the hook for an alert run, if there is one, in a process that is none of the run's and outlives this one."""
     with contextlib.suppress(OSError, MachineError):  # training goes on; `rbp doctor` tells of a broken machine.toml
         if read_machine().on_alert:
+            message = given(run, f"alert-{attempt}-{_digest(alert.rule)}", alert.message)
             subprocess.Popen(
-                [sys.executable, "-P", "-m", MODULE, str(run.path), str(attempt), ALERT, alert.rule, alert.message],
+                [sys.executable, "-P", "-m", MODULE, str(run.path), str(attempt), ALERT, alert.rule, message],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 env=dict(os.environ) | {processes.HOOK: ON_ALERT},
                 start_new_session=True,
             )
+
+
+def _digest(rule: str) -> str:
+    """The number of a rule, for names of files."""
+    return hashlib.sha256(rule.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _run_once(

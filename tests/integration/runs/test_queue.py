@@ -25,9 +25,10 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import claims, transitions
-from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of
+from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import host_directory, locked
 from rbp_engine.run.request import LaunchRequest
@@ -260,6 +261,22 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(
     assert worker is None
     settled(run)
     wait_for(lambda: (run.control / "hook-2").exists())
+
+
+def test_a_failure_of_a_long_text_has_its_hooks_which_get_it_cut_and_find_the_whole_in_a_file(
+    new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
+) -> None:
+    machine("[hooks]\non_failure = 'echo \"$RBP_REASON\"'\n")
+    run, reason = new_run(), "RuntimeError: " + "é" * 400_000
+    record_attempt(run, AttemptRecord(1), Resources(), os.getpid())
+    write_status(run, "failed", reason, Cause.ERROR)
+    with locked():
+        write_entry(new_entry(run, after=0, retries=0))
+    start.ensure_dispatcher()
+    assert settled(run) == ["failed"]
+    log, whole = run.control / "hook-1", run.control / "reason-1"
+    wait_for(lambda: log.exists() and log.read_text().endswith(f"é… (the whole is in {whole})\n"))
+    assert whole.read_text() == reason
 
 
 def test_a_run_started_without_waiting_has_its_hooks_too(
