@@ -6,6 +6,7 @@ the newest one, too, and is then written once: that leaves 50 %.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -24,11 +25,14 @@ from rbp_engine.run.files.layout import RunDirectory, refuse_special
 from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, may_share, name_problem
 from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
+from rbp_engine.untrusted_files import open_untrusted
 
 WEIGHTS: Final = ("best", "last", "all", "none")
 #: Folders and files that a run can do without: of its processes, and compiled code.
 _LEFT_OUT: Final = ("__pycache__",)
 _PART: Final = 2**20
+#: A file that is still being written, beside where it is to be.
+_UNFINISHED: Final = ".rbp-pack-"
 
 
 def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
@@ -49,11 +53,14 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
         raise RunError(f"{run.id} cannot be packed: {'; '.join(problems[:5])}")
     if missing := [name for name in NEEDED if name not in names]:
         raise RunError(f"{run.id} cannot be packed: it has no {', '.join(missing)}")
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
+    temporary = output.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}")
     try:
         files = tuple(_described(run, names))
         manifest = Manifest(run.id, _version(), weights, files)
+        _remove_left(output.parent)
         with temporary.open("xb") as archive:
+            with contextlib.suppress(OSError):  # without such locks, what a killed pack leaves is not removed
+                fcntl.flock(archive, fcntl.LOCK_EX)
             _write(run, manifest, archive)
             archive.flush()
             os.fsync(archive.fileno())
@@ -61,11 +68,24 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
     except FileExistsError:
         raise RunError(f"{output} is there already: name another file with -o, or remove it") from None
     except OSError as error:
-        raise RunError(f"cannot pack {run.id}: {error.filename or output}: {error.strerror}") from error
+        where = output if error.filename in (None, str(temporary)) else error.filename
+        raise RunError(f"cannot pack {run.id}: {where}: {error.strerror}") from error
     finally:
         with contextlib.suppress(OSError):  # what cannot be removed could not be written
             temporary.unlink()
     return manifest
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove the unfinished files of this folder of writers that were killed: one that writes keeps its own locked.
+
+    An empty one may be new, and not locked yet.
+    """
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError), open_untrusted(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_size:
+                path.unlink()
 
 
 def _put_in_place(temporary: Path, output: Path) -> None:

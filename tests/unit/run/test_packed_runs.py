@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -125,8 +127,28 @@ def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(
 
 def test_a_place_that_cannot_be_written_is_named(packed_run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(RunError, match=r"cannot pack own: .*/file/\.own\.tar.*: Not a directory"):
+    with pytest.raises(RunError, match=r"cannot pack own: .*/file/own\.tar: Not a directory"):
         pack(packed_run, tmp_path / "file" / "own.tar")
+
+
+def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_being_written(
+    packed_run: RunDirectory, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    code = "import sys; from pathlib import Path; from rbp_engine.run.pack import packing\n"
+    code += "from rbp_engine.run.files.layout import RunDirectory\n"
+    code += "def stop(run, manifest, archive): archive.write(b'half'); archive.flush(); print(); sys.stdin.read()\n"
+    code += "packing._write = stop; packing.pack(RunDirectory(Path(sys.argv[1])), Path(sys.argv[2]))\n"
+    words = [sys.executable, "-c", code, str(packed_run.path), str(folder / "half.tar")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as packing:
+        assert packing.stdout is not None and packing.stdout.readline()
+        (unfinished,) = folder.iterdir()
+        pack(packed_run, folder / "first.tar")
+        assert unfinished.exists()
+        packing.kill()
+    pack(packed_run, folder / "second.tar")
+    assert {path.name for path in folder.iterdir()} == {"first.tar", "second.tar"}
 
 
 def test_a_file_that_changes_meanwhile_fails_and_leaves_no_archive(packed_run: RunDirectory, tmp_path: Path) -> None:
