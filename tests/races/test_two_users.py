@@ -218,6 +218,29 @@ def test_a_hold_ends_with_the_last_process_that_has_it(device: str) -> None:
     assert held_by_others([device]) == {}
 
 
+def test_a_hold_behind_a_million_sockets_of_others_is_seen(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sockets = tmp_path / "unix"
+    with sockets.open("wb") as file:
+        flood = b"0000000000000000: 00000003 00000000 00000000 0001 03 123456 @flood/%s\n" % (b"x" * 100)
+        file.writelines([flood * 1000] * 1000)
+        file.write(b"0000000000000000: 00000002 00000000 00000000 0002 01 123456 @rbp-device/")
+        file.write(f"{device}/{ALICE}/{'a' * 16}\n".encode())
+    monkeypatch.setattr(holds, "SOCKETS", sockets)
+    assert held_by_others([device]) == {device: "user 54321"}
+
+
+def test_devices_of_which_nobody_can_tell_who_holds_them_are_not_free(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "SOCKETS", tmp_path / "missing")
+    assert held_by_others([device]) == {
+        device: f"perhaps somebody: {tmp_path}/missing cannot be read: No such file or directory"
+    }
+    assert Holds().take([device]).startswith("perhaps somebody")
+
+
 def test_names_that_others_make_up_only_say_that_a_device_is_held(device: str) -> None:
     up = f"../../{device}"
     odd = [f"rbp-device/{device}/{ALICE}/nonsense", f"rbp-device/{up}/{ALICE}/{'a' * 16}", f"rbp-device/{device}/"]

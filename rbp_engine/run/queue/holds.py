@@ -18,15 +18,13 @@ from pathlib import Path
 
 from rbp_engine.owners import name_of
 from rbp_engine.settings.machine import MachineError, read_machine
-from rbp_engine.untrusted_files import read_untrusted
+from rbp_engine.untrusted_files import described, open_untrusted
 
 PREFIX = "rbp-device"
 SOCKETS = Path("/proc/net/unix")
-# Of what all users' programs have open.
-MOST_BYTES = 64 * 2**20
 #: The descriptors that a starter hands on to the worker, in its environment.
 INHERITED = "RBP_HOLDS"
-_NAME = re.compile(rb"@rbp-device/([A-Za-z0-9_-]{1,64})/([0-9]{1,10})/[0-9a-f]{16}$", re.MULTILINE)
+_NAME = re.compile(rb"@rbp-device/([A-Za-z0-9_-]{1,64})/([0-9]{1,10})/[0-9a-f]{16}$")
 
 
 class Holds:
@@ -59,16 +57,22 @@ class Holds:
 
 
 def held_by_others(keys: Iterable[str]) -> dict[str, str]:
-    """Those of the devices that another user holds, and who that is."""
+    """Those of the devices that another user holds, and who that is; all of them if nobody can tell."""
     if not _shares():
         return {}
-    try:
-        found = _NAME.findall(read_untrusted(SOCKETS, MOST_BYTES))
-    except OSError:
+    wanted = {_in_name(key).encode(): key for key in keys}
+    if not wanted:
         return {}
     me = os.geteuid()
-    holders = {key.decode(): int(user) for key, user in found if int(user) != me}
-    return {key: name_of(holders[named]) for key in keys if (named := _in_name(key)) in holders}
+    found = {}
+    try:
+        with open_untrusted(SOCKETS) as sockets:  # line by line: others may have opened a million
+            for line in sockets:
+                if (name := _NAME.search(line)) and name[1] in wanted and int(name[2]) != me:
+                    found[wanted[name[1]]] = name_of(int(name[2]))
+    except OSError as error:
+        return dict.fromkeys(wanted.values(), f"perhaps somebody: {described(error)}")
+    return found
 
 
 def inherited() -> tuple[int, ...]:
