@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import load_run_json, read_run_json
+from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry
@@ -76,21 +77,22 @@ def job_of(
     """An entry and its run as they are now.
 
     `claimed` has the runs by device, if it has just been read, and `scan` may be shared by jobs looked at together.
-
-    Raises RunError if run.json of a run that has begun is unreadable.
     """
     run = entry.run
     folder = str(run.path.resolve())
     had = claims.holders() if claimed is None else claimed
-    readable = read_summary(run) is not None
+    verdict = judge(run)
+    try:
+        attempt = load_run_json(run).attempt
+    except RunError:
+        attempt = None
+    # Without its attempts nobody knows whether a run has begun. The starter of one that waits says so.
+    readable = read_summary(run) is not None and (attempt is not None or verdict.status == "queued")
     if readable:
         memory.missing.pop(entry.name, None)
     else:
         memory.missing.setdefault(entry.name, time.monotonic())
-    verdict = judge(run)
     ended = not verdict.live
-    # An unreadable run.json keeps a run from being started, and its starter says so; one that has begun is kept.
-    known = read_run_json(run) if verdict.status == "queued" else load_run_json(run)
     return QueuedJob(
         name=entry.name,
         run=folder,
@@ -101,11 +103,11 @@ def job_of(
         not_before=entry.not_before,
         retried=entry.retried,
         retries=entry.retries,
-        attempt=known.attempt,
+        attempt=attempt or 0,
         after=entry.after,
         status=verdict.status,
         live=verdict.live,
-        processes=ended and (scan or ProcessScan()).has(run),
+        processes=(ended or not readable) and (scan or ProcessScan()).has(run),
         fault=ended and is_infrastructure_fault(run, verdict),
         failed=ended and has_failed(run, verdict),
         readable=readable,

@@ -26,7 +26,7 @@ class QueuedJob:
 
     Of the run: `status`, whether it is `live`, whether `processes` of it are left, and of one that has ended whether
     that was a `fault` of the machine, which may be gone at the next start, or it `failed` in any way. `readable`: its
-    summary can be read; `removed`: its folder is gone, and the runs directory is not.
+    summary and its attempts can be read; `removed`: its folder is gone, and the runs directory is not.
 
     Of the dispatcher: whether a `starter` of it is alive, when it last `tried` to start the run, and since when the run
     has been `missing`, both on the monotonic clock; None for never.
@@ -241,7 +241,8 @@ def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, Q
 def _other(job: QueuedJob, world: World) -> Action:
     if not job.readable:
         gone = job.removed or (job.missing is not None and world.clock - job.missing > GONE_FOR_GOOD_S)
-        return Forget(job, "its folder is gone") if gone and not job.processes else Wait(job, Waits.MISSING)
+        why = "its folder is gone, or cannot be read"
+        return Forget(job, why) if gone and not job.processes else Wait(job, Waits.MISSING)
     if job.live or job.processes:
         return Wait(job, Waits.RUNS)
     if job.started:

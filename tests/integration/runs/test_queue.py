@@ -31,6 +31,7 @@ from rbp_engine.run.queue import claims, transitions
 from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.queue.positions import queued_runs
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
@@ -234,6 +235,27 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(
     wait_for(lambda: start.dispatcher_pid() is None)  # the dispatcher does not wait for the damaged entry
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
     assert transitions.discard(damaged.id) == [damaged.id]
+
+
+def test_a_queued_run_with_a_damaged_run_json_fails_and_one_that_has_begun_is_waited_for(
+    submit: Submit, occupant: RunDirectory, new_run: Callable[..., RunDirectory]
+) -> None:
+    (waiting,), begun = submit(1), new_run()
+    record_attempt(begun, AttemptRecord(1), Resources(), os.getpid())
+    write_status(begun, "failed", "an error", Cause.ERROR)
+    whole, written = begun.run_json.read_bytes(), waiting.run_json.read_text()[:-3]
+    begun.run_json.write_bytes(whole[:-3])
+    waiting.run_json.write_text(written)
+    with locked():
+        write_entry(new_entry(begun, after=0, retries=0))
+    leave(occupant)
+    start.ensure_dispatcher()
+    wait_for(lambda: judge(waiting).status == "failed")
+    assert f"{waiting.run_json} is damaged" in judge(waiting).reason and waiting.run_json.read_text() == written
+    assert {one.run for one in queued_runs()} == {waiting, begun}
+    begun.run_json.write_bytes(whole)
+    waiting.run_json.write_bytes(whole)
+    assert settled(begun, waiting) == ["failed", "failed"]
 
 
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
