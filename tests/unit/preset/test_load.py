@@ -7,6 +7,8 @@ from rbp_engine.preset import LoadedPreset, PresetError, load_preset, read_resol
 from rbp_engine.preset.contradictions import LIF_SETTINGS
 from rbp_engine.preset.schema import Preset
 
+CHECKOUT = Path(__file__).parents[3]
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -444,6 +446,54 @@ def test_unusable_own_code_is_one_problem_of_the_preset(source: str | None, prob
     message = refusal("[model]\nname = 'nets.py:MyNet'\n")
     assert message.startswith("mine.toml: 1 problem\n  model.name (line 2)  ")
     assert problem in message
+
+
+HELPED = "class MyNet: pass\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "imported", "place"),
+    [
+        (f"from helper import width\n{HELPED}", "line 1 imports helper", "{}/helper.py"),
+        (
+            f"{HELPED}def f():\n    try:\n        import parts.blocks as b\n    except ImportError: ...\n",
+            "line 4 imports parts.blocks",
+            "{}/parts",
+        ),
+        (f"from .helper import width\n{HELPED}", "line 1 imports .helper", "beside nets.py"),
+        (f"import rbp_tui.text\n{HELPED}", "line 1 imports rbp_tui.text", f"{CHECKOUT}/rbp_tui"),
+        (f"from tests import packed_runs\n{HELPED}", "line 1 imports tests", f"{CHECKOUT}/tests"),
+        (f"{HELPED}{'x = 1  # long' * 6000}\nimport helper\n", "line 3 imports helper", "{}/helper.py"),
+    ],
+)
+def test_own_code_that_imports_what_no_run_records_is_refused_and_the_module_named(
+    source: str, imported: str, place: str
+) -> None:
+    for file in ("helper.py", "parts/blocks.py", "nets.py"):
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_text(source)
+    message = refusal("[model]\nname = 'nets.py:MyNet'\n")
+    assert f"model.name (line 2)  nets.py {imported} ({place.format(Path.cwd())}), which no run records" in message
+
+
+def test_a_file_that_is_imported_where_the_run_is_made_is_refused_wherever_the_network_is() -> None:
+    Path("sub").mkdir()
+    Path("sub/nets.py").write_text(f"import helper\n{HELPED}")
+    Path("helper.py").touch()
+    with pytest.raises(PresetError, match=r"imports helper \(.*/helper\.py\), which no run records"):
+        load_preset("digits", ["arch=sub/nets.py:MyNet"])
+
+
+def test_own_code_imports_packages_whatever_lies_beside_it() -> None:
+    for name in ("random", "torch", "rbp_engine", "helper"):
+        Path(f"{name}.py").touch()
+    Path("wandb/run-1").mkdir(parents=True)
+    Path("nets.py").write_text(
+        "import random, sys, torch.nn, rbp_engine.spiking, no_such_module\nfrom typing import TYPE_CHECKING\n"
+        "try:\n    import wandb\nexcept ImportError:\n    wandb = None\n"
+        f"if TYPE_CHECKING:\n    import helper\n{HELPED}if __name__ == '__main__':\n    import helper\n"
+    )
+    assert "model.name" in load_preset("digits", ["arch=nets.py:MyNet"]).own_code
 
 
 @pytest.mark.parametrize(
