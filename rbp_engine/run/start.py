@@ -30,7 +30,7 @@ from rbp_engine.run.queue.arrange import check_priority
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
-from rbp_engine.run.queue.transitions import WAITS, drop, mark_queued
+from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, mark_queued, take_stranded
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
@@ -92,7 +92,8 @@ def start_runs(request: LaunchRequest) -> StartResult:
             runs,
             None if request.queued else _start(runs[0], request.takes, request.retries or 0, patience_s=patience_s),
         )
-    if judge(runs[0]).status in ("completed", "queued"):
+    verdict = judge(runs[0])
+    if verdict.status == "completed" or (verdict.status == "queued" and not is_stranded(runs[0])):
         return StartResult(runs)
     worker = begin(
         runs[0],
@@ -235,10 +236,11 @@ def begin(
     )
     _refuse_counts(resources, dispatch)
     _wait_until_settled(run)
-    if judge(run).status == "queued":
+    if judge(run).status == "queued" and not is_stranded(run):
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
     pool = None if dispatch.gpus is None else pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
     _require_state(dispatch)
+    take_stranded(run)
     longer.finish(run)
     if changes:
         longer.extend(run, changes)

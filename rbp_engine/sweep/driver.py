@@ -19,6 +19,7 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.host_lock import try_lock
+from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.sweep.driving import files_of, request_in, write_record
 from rbp_engine.sweep.search import Search, plan_search
@@ -110,6 +111,9 @@ class SearchDriver:
         for number, one in trials.items():
             for seed, run in one.runs.items():
                 verdict = one.verdicts[seed]
+                if self._first_look and verdict.live and is_stranded(run):
+                    with contextlib.suppress(NothingToStart):
+                        start.begin(run)
                 if verdict.live or (self._is_interrupted(run, verdict) and self._resumed(run, verdict)):
                     busy.add(number)
                 elif self._is_interrupted(run, verdict) and verdict.status != "failed":

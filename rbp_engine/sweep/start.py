@@ -13,6 +13,7 @@ from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, name_in_id
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.trust import Untrusted
 from rbp_engine.sweep.budget import larger_budget
@@ -38,7 +39,7 @@ def check_preset(request: LaunchRequest, loaded: LoadedPreset) -> None:
 def start_points(
     plan: SweepPlan, states: Sequence[PointState], on_refused: Callable[[RunError], None] | None = None
 ) -> list[RunDirectory]:
-    """Queue the runs that are missing and those to be resumed; returns them, and those that are live.
+    """Queue the runs that are missing, to be resumed, or stranded; returns them, and those that are live.
 
     A run that cannot be resumed, as a colleague's, is left out, and `on_refused` is told of it. Raises RunError if that
     is None, and for a run that cannot be created; Untrusted always. What was queued before stays so.
@@ -47,7 +48,7 @@ def start_points(
     for state in states:
         if state.standing is Standing.MISSING:
             runs.append(create(plan, state.point))
-        elif state.standing is Standing.RESUMABLE and state.record is not None:
+        elif state.record is not None and _is_to_be_resumed(state.standing, state.record.run):
             run = state.record.run
             try:
                 resume(plan, run, changes=larger_budget(state.point.loaded.preset, run))
@@ -64,6 +65,10 @@ def start_points(
     if runs:
         start.ensure_dispatcher()
     return runs
+
+
+def _is_to_be_resumed(standing: Standing, run: RunDirectory) -> bool:
+    return standing is Standing.RESUMABLE or (standing is Standing.LIVE and is_stranded(run))
 
 
 def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDirectory:

@@ -1,5 +1,6 @@
 """The work of this host's dispatcher: one file for each run that waits for a device or is being monitored."""
 
+import glob
 import json
 import os
 import sys
@@ -170,6 +171,18 @@ def entries_of(runs: Collection[RunDirectory]) -> list[Entry]:
 def entry_of(run: RunDirectory) -> Entry | None:
     """The entry of a run, None if it has none."""
     return next(iter(entries_of([run])), None)
+
+
+def entries_elsewhere(run: RunDirectory | None = None) -> list[tuple[Path, RunDirectory]]:
+    """The files of entries in the queues of other hosts, or of this one under an earlier name, and their runs.
+
+    Only those of `run`, if it is given. Hosts are those that share the state directory.
+    """
+    here = host_directory(make=False)
+    named = "*" if run is None else f"*-{glob.escape(run.path.resolve().name)}"
+    files = [path for path in sorted(here.parent.glob(f"*/{QUEUE}/{named}.json")) if path.parent.parent != here]
+    found = [(path, entry.run) for path in files if isinstance(entry := _read(path), Entry)]
+    return [one for one in found if run is None or one[1].path == run.path.resolve()]
 
 
 def reread(entry: Entry) -> Entry | None:

@@ -1,5 +1,10 @@
 """State changes of a run in the queue: it waits, fails to start, is withdrawn, or is removed."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -8,8 +13,8 @@ from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import PLAIN, StopRequest
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import damaged_entries, entry_of
-from rbp_engine.run.queue.host_lock import locked
+from rbp_engine.run.queue.entries import damaged_entries, entries_elsewhere, entry_of
+from rbp_engine.run.queue.host_lock import locked, try_lock, usable
 from rbp_engine.run.status.status import judge
 
 # For what it waits, a device or the end of a pause, changes with every other run: the queue knows it.
@@ -46,6 +51,37 @@ def withdraw(run: RunDirectory, request: StopRequest = PLAIN) -> bool:
             raise RunError(f"took {run.id} out of the queue, but may not write {run.summary_json}") from error
         drop(run)
     return True
+
+
+def is_stranded(run: RunDirectory) -> bool:
+    """Whether a run waits in a queue that no dispatcher serves: that of another host, or of this one's earlier name."""
+    if judge(run).status != "queued" or entry_of(run) is not None:
+        return False
+    with _unserved_entries(run) as found:
+        return bool(found)
+
+
+def take_stranded(run: RunDirectory) -> None:
+    """Take a stranded run out of its queue and mark it `stopped`, so that it can be queued here."""
+    with locked(), _unserved_entries(run) as found:
+        if found and judge(run).status == "queued" and entry_of(run) is None:
+            write_status(run, "stopped", "the queue in which it waited is not served any more", Cause.REQUEST)
+            for path in found:
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _unserved_entries(run: RunDirectory) -> Iterator[list[Path]]:
+    """The files of the run's entries on other hosts where no dispatcher is alive, and none begins meanwhile."""
+    found = []
+    with contextlib.ExitStack() as locks:
+        for path, _ in entries_elsewhere(run):
+            with usable(path):
+                lock = try_lock(path.parent.parent / "dispatcher.lock")
+            if lock is not None:
+                locks.callback(os.close, lock)
+                found.append(path)
+        yield found
 
 
 def drop(run: RunDirectory) -> None:

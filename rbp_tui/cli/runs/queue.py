@@ -90,8 +90,25 @@ def queue(
         say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
         if look.paused:
             say("it is [bold]paused[/]: what is added does not start before rbp queue go")
+    if not as_json:
+        _tell_of_other_hosts()
     for search in () if as_json else drivers():
         say("[dim]the search {} goes on in {}, in process {}[/]", search.name, search.runs, search.pid)
+
+
+def _tell_of_other_hosts() -> None:
+    """Say what waits in the queues of other hosts of this home: one of them may be this one, under an earlier name."""
+    from rbp_engine.run.queue.entries import entries_elsewhere
+    from rbp_engine.run.queue.transitions import is_stranded
+
+    for path, run in entries_elsewhere():
+        if is_stranded(run):
+            say(
+                "{} waits in the queue of {}, which nothing serves: rbp resume {} queues it here",
+                short(run.id),
+                path.parent.parent.name,
+                short(run.id),
+            )
 
 
 def devices(as_json: Json = False) -> None:

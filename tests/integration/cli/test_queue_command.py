@@ -1,6 +1,7 @@
 """`rbp train --seeds` and `rbp queue`: several runs from one command, and the queue."""
 
 import json
+import os
 import signal
 import time
 from collections import defaultdict
@@ -191,3 +192,24 @@ def test_a_restarted_job_continues_its_run_through_the_queue(rbp, slots):
 def test_invalid_seeds_and_devices_are_refused_and_nothing_is_created(rbp_here, words, message):
     assert message in " ".join(rbp_here("train", *QUICK, *words, code=2).stderr.replace("│", " ").split())
     assert not rbp_here.runs.exists()
+
+
+def test_what_waits_in_a_queue_that_nothing_serves_is_named_with_the_way_out(rbp, slots):
+    """As after the host has got another name: a new container of the same home."""
+    slots(1)
+    rbp("queue", "pause")
+    rbp("train", *QUICK, "--gpus", "none", "--detach")
+    (run,) = rbp.runs.iterdir()
+    (here,) = (rbp.folder / ".local" / "state" / "rbp" / "hosts").iterdir()
+    wait_for((here / "dispatcher.json").exists)
+    assert "box1" not in rbp("queue").stderr
+    os.kill(json.loads((here / "dispatcher.json").read_text())["pid"], signal.SIGKILL)
+    here.rename(here.with_name("box1"))
+    short = run.name[-4:]
+    said = f"{short} waits in the queue of box1, which nothing serves: rbp resume {short} queues it here"
+    wait_for(lambda: said in " ".join(rbp("queue").stderr.split()))
+    rbp("queue", "pause")
+    rbp("resume", short, "--detach")
+    shown = rbp("queue")
+    assert "box1" not in shown.stderr and short in shown.stdout
+    rbp("queue", "rm", short)

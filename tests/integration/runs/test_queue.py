@@ -21,7 +21,7 @@ from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
@@ -30,8 +30,9 @@ from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import claims, transitions
 from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
-from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
 from rbp_engine.run.queue.positions import queued_runs
+from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
@@ -256,6 +257,34 @@ def test_a_queued_run_with_a_damaged_run_json_fails_and_one_that_has_begun_is_wa
     begun.run_json.write_bytes(whole)
     waiting.run_json.write_bytes(whole)
     assert settled(begun, waiting) == ["failed", "failed"]
+
+
+def rename_host(name: str) -> Path:
+    """Let this host have had another name when it queued its runs, as an earlier container of the same home."""
+    kill_dispatcher()
+    return host_directory().rename(host_directory().with_name(name))
+
+
+def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(
+    submit: Submit, occupant: RunDirectory
+) -> None:
+    (run,) = submit(1)
+    old = rename_host("box1")
+    assert is_stranded(run)
+    assert start.begin(run) is None
+    assert not is_stranded(run) and entry_of(run) is not None and not list((old / "queue").iterdir())
+    assert settled(run) == ["failed"] and read_run_json(run).attempt == 1  # it has begun
+
+
+def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit: Submit, occupant: RunDirectory) -> None:
+    (run,) = submit(1)
+    old = rename_host("box1")
+    lock = try_lock(old / "dispatcher.lock")
+    assert lock is not None and not is_stranded(run)
+    with pytest.raises(NothingToStart, match="is queued already"):
+        start.begin(run)
+    os.close(lock)
+    assert len(list((old / "queue").iterdir())) == 1 and judge(run).status == "queued"
 
 
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""

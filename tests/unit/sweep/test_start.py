@@ -14,6 +14,7 @@ from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_j
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
@@ -45,6 +46,16 @@ def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_
     assert {entry.retries for entry in entries()} == {3}
     assert {read_run_json(run).sweep for run in runs} == {SweepRecord("mine", trial) for trial in (1, 2)}  # type: ignore[arg-type]
     assert counts(states_of(plan))[Standing.LIVE] == 4
+
+
+def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(plan: SweepPlan) -> None:
+    """As in the next container of the same home."""
+    made = start_points(plan, states_of(plan))
+    old = host_directory().rename(host_directory().with_name("box1"))
+    assert entries() == [] and counts(states_of(plan))[Standing.LIVE] == 4
+    assert start_points(plan, states_of(plan)) == made
+    assert {entry.run.id for entry in entries()} == {run.id for run in made} and not list((old / "queue").iterdir())
+    assert {judge(run).status for run in made} == {"queued"}
 
 
 def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan: SweepPlan) -> None:
