@@ -161,14 +161,15 @@ def start(
     *,
     inexact: bool = False,
     patience_s: float = 0.0,
+    leave_s: float | None = None,
     inherits: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
     It has the same resources as last time unless `resources` is given. Of several nodes, the first to call this starts
     the attempt and the others join it. `inexact` allows another number of processes than saved the checkpoint.
-    `patience_s` is how long to wait if the run seems to be live: its node may have died without a report. The process
-    `inherits` these descriptors.
+    `patience_s` is how long to wait if the run seems to be live: its node may have died without a report. The processes
+    of a run that has ended have `leave_s` to leave, by default LEAVE_S. The process `inherits` these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started, its folders contain links, or it is not trusted.
@@ -182,7 +183,7 @@ def start(
         trust.remember_rendezvous(resources)
     refuse_links(run)
     _check_world_size(run, resources, inexact=inexact)
-    attempt, node = _claim_or_join(run, resources, patience_s)
+    attempt, node = _claim_or_join(run, resources, patience_s, leave_s)
     worker: subprocess.Popen[bytes] | None = None
     try:
         if node == 0:
@@ -241,7 +242,9 @@ def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool)
         )
 
 
-def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -> tuple[int, int]:
+def _claim_or_join(
+    run: RunDirectory, resources: Resources, patience_s: float, leave_s: float | None
+) -> tuple[int, int]:
     """The number of the attempt to start, and of this node in it."""
     several = resources.nodes > 1
     deadline = time.monotonic() + max(patience_s, CLAIM_S if several else 0.0)
@@ -251,7 +254,7 @@ def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -
             if node is not None:
                 return attempt, node
         try:
-            attempt = _claim_attempt(run)
+            attempt = _claim_attempt(run, leave_s)
         except RunError:
             # Another node may just be claiming the attempt that this one can join.
             if time.monotonic() > deadline or judge(run).status == "completed":
@@ -270,7 +273,7 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     write_status(run, "starting", attempt=attempt, host=socket.gethostname(), progressed=time.time())
 
 
-def _claim_attempt(run: RunDirectory) -> int:
+def _claim_attempt(run: RunDirectory, leave_s: float | None) -> int:
     """Claim the next attempt by exclusive file creation, so that only one process starts it, and return its number."""
     claims = run.claimed_attempts()
     attempt = 1 + claims[-1] if claims else 1
@@ -283,7 +286,7 @@ def _claim_attempt(run: RunDirectory) -> int:
             raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
         if verdict.status == "completed":
             raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
-        if left := _remaining_processes(run):
+        if left := remaining_processes(run, leave_s):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
         claim = inside.open_file(run.claim(attempt), run.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
@@ -309,9 +312,9 @@ def _starter_of(claim: Path) -> str:
     return f"process {claimant['pid']}" if alive else ""
 
 
-def _remaining_processes(run: RunDirectory) -> list[Any]:
+def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list[Any]:
     """Processes of the run that still exist, after a grace period for those that have just reported their end."""
-    deadline = time.monotonic() + LEAVE_S
+    deadline = time.monotonic() + (LEAVE_S if leave_s is None else leave_s)
     while (left := processes.processes_of(run)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left

@@ -27,6 +27,8 @@ def start_queued(run: RunDirectory) -> bool:
     A run that cannot be started is marked `failed`, with the reason, or leaves the queue if that cannot be written.
     """
     held = inherited()
+    if run.claimed_attempts():  # what is left of the last one has time to leave, while others may use the queue
+        launch.remaining_processes(run)
     with locked():
         entry = entry_of(run)
         claimed = claims.claimed_by(run)
@@ -36,7 +38,7 @@ def start_queued(run: RunDirectory) -> bool:
             return False
         _show_only(run, entry, claimed)
         try:
-            launch.start(run, inexact=read_dispatch(run).inexact, inherits=held)
+            launch.start(run, inexact=read_dispatch(run).inexact, leave_s=0.0, inherits=held)
         except UserError as error:
             try:
                 mark_failed(run, f"it could not be started: {error}")

@@ -8,6 +8,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,11 +29,13 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
 from rbp_engine.run.files.summary import write_status
+from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import claims, transitions
 from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
 from rbp_engine.run.queue.positions import queued_runs
+from rbp_engine.run.queue.start_queued import start_queued
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
@@ -257,6 +261,36 @@ def test_a_queued_run_with_a_damaged_run_json_fails_and_one_that_has_begun_is_wa
     begun.run_json.write_bytes(whole)
     waiting.run_json.write_bytes(whole)
     assert settled(begun, waiting) == ["failed", "failed"]
+
+
+def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_time_to_leave(
+    new_run: Callable[..., RunDirectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "LEAVE_S", 600.0)
+    run = new_run()
+    run.preset_toml.write_text("[data\n")
+    assert launch.start(run).wait(60) == 1
+    with subprocess.Popen(["sleep", "600"], env=dict(os.environ) | processes.marker(run)) as left:
+        wait_for(lambda: processes.processes_of(run))
+        with locked():
+            write_entry(new_entry(run, after=1, retries=0))
+            transitions.mark_queued(run, "waits")
+        starter = threading.Thread(target=start_queued, args=(run,))
+        starter.start()
+        for _ in range(20):
+            wait_for(is_queue_free)
+            time.sleep(0.02)
+        assert starter.is_alive()
+        left.kill()
+    starter.join(60)
+    assert read_run_json(run).attempt == 2
+
+
+def is_queue_free() -> bool:
+    lock = try_lock(host_directory() / "lock")
+    if lock is not None:
+        os.close(lock)
+    return lock is not None
 
 
 def rename_host(name: str) -> Path:
