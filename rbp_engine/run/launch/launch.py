@@ -273,7 +273,7 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     write_status(run, "starting", attempt=attempt, host=socket.gethostname(), progressed=time.time())
 
 
-def _claim_attempt(run: RunDirectory, leave_s: float | None) -> int:
+def _claim_attempt(run: RunDirectory, leave_s: float | None = None) -> int:
     """Claim the next attempt by exclusive file creation, so that only one process starts it, and return its number."""
     claims = run.claimed_attempts()
     attempt = 1 + claims[-1] if claims else 1
