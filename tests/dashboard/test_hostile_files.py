@@ -77,6 +77,18 @@ def wrong_types(run):
     )
 
 
+def a_list_as_the_name_of_a_layer(run):
+    at = f'{{{ENVELOPE}, "t": 1, "step": 4, "kind": '
+    rates = '"firing_rates", "rates": [[0.5]], "silent": [0], "saturated": [0]}'
+    add(run, f'{at}"run_start", "neuron_layers": [["x"]]}}', f"{at}{rates}")
+    add(run, f'{at}"run_start", "neuron_layers": ["x"]}}', f"{at}{rates}")
+
+
+def an_attempt_of_400_digits(run):
+    lines = map(json.loads, run.events().read_text().splitlines())
+    add(run, *(json.dumps(line | {"attempt": 10**400}) for line in lines))
+
+
 def a_line_of_100_mb(run):
     for path in (run.events(), run.stdout()):
         with path.open("ab") as file:
@@ -166,16 +178,20 @@ def the_folder_may_not_be_read(run):
 
 
 HOSTILE = (
-    torn, unknown_kinds, another_version, back_in_time, not_finite, wrong_types, a_line_of_100_mb, the_log_is_binary,
-    summary_of_another_version, summary_with_wrong_values, summary_not_finite, summary_cut_off, summary_is_a_folder,
-    summary_is_a_pipe, pipes_in_place_of_files, identity_is_nonsense, names_with_escape_sequences, from_the_future,
-    from_the_past, more_done_than_there_is_to_do, events_may_not_be_read, the_folder_may_not_be_read,
+    torn, unknown_kinds, another_version, back_in_time, not_finite, wrong_types, a_line_of_100_mb,
+    the_log_is_binary, a_list_as_the_name_of_a_layer, an_attempt_of_400_digits, summary_of_another_version,
+    summary_with_wrong_values, summary_not_finite, summary_cut_off, summary_is_a_folder, summary_is_a_pipe,
+    pipes_in_place_of_files, identity_is_nonsense, names_with_escape_sequences, from_the_future, from_the_past,
+    more_done_than_there_is_to_do, events_may_not_be_read, the_folder_may_not_be_read,
 )  # fmt: skip
 UNREADABLE = {
     "summary-of-another-version", "summary-with-wrong-values", "summary-cut-off", "summary-is-a-folder",
     "summary-is-a-pipe", "the-folder-may-not-be-read",
 }  # fmt: skip
-LINES_LEFT_OUT = {"unknown-kinds", "another-version", "wrong-types", "a-line-of-100-mb"}
+LINES_LEFT_OUT = {
+    "unknown-kinds", "another-version", "wrong-types", "a-line-of-100-mb", "a-list-as-the-name-of-a-layer",
+    "an-attempt-of-400-digits",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -223,6 +239,7 @@ async def test_every_screen_keeps_working_and_unreadable_files_are_reported_once
             await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
             await until(pilot, lambda name=name: app.session.sight_of(name) is not None)
             await pilot.press("x")
+            await pilot.press("6")
         await until(pilot, lambda: len(app.session.sight_of("good").history.curves["train/loss"]) == 4)
         before = list(app.messages)
         unreadable = [text for text in before if f"{len(UNREADABLE)} runs cannot be read" in text]

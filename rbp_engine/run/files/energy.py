@@ -168,7 +168,7 @@ def energy_in(value: dict[str, Any]) -> Energy | None:
     except (ValueError, KeyError, TypeError):
         return None
     whole = found.images > 0 and found.timesteps > 0 and abs(found.other_acs) <= LARGEST
-    return found if whole and all(isinstance(name, str) for name in found.uncounted) else None
+    return found if whole else None
 
 
 def _record(kind: type[Any], value: Any) -> Any:

@@ -306,8 +306,9 @@ def event_of(value: Any) -> Event | None:
             return None
         kind = KINDS[value["kind"]]
         seq, t, attempt, rank, step = _envelope(value)
-        whole = type(seq) is type(attempt) is type(rank) is type(step) is int
-        if not (whole and 0 <= t <= LATEST_T and 0 <= seq < LARGEST and 0 <= step < LARGEST and attempt >= 0 <= rank):
+        if not (type(seq) is type(attempt) is type(rank) is type(step) is int and 0 <= t <= LATEST_T):
+            return None
+        if not (0 <= seq < LARGEST and 0 <= step < LARGEST and 0 <= attempt < LARGEST and 0 <= rank < LARGEST):
             return None
         return Event(seq, float(t), attempt, rank, step, kind(**fields_of(kind, value)))
     except (ValueError, KeyError, TypeError):

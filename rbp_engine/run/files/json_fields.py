@@ -8,7 +8,7 @@ import functools
 from dataclasses import MISSING, fields
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
+from typing import Any, NewType, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from rbp_engine.printable import Lines, one_line, visible
 
@@ -18,18 +18,21 @@ LARGEST = 2**63
 LATEST_T = 1e11
 DEEPEST = 50
 
+# The JSON types of what a list or object holds, and what those hold in turn.
+Held: TypeAlias = "tuple[frozenset[type], Held | None]"
+
 
 def fields_of(kind: type[Any], value: Any, *, verbatim: bool = False) -> dict[str, Any]:
     """The fields of the dataclass `kind` that the object has, without any others.
 
     A number that is not finite, or an integer beyond 64 bits, becomes None, and text printable unless it is wanted
     `verbatim`, to be used and not shown. Raises ValueError if the value is not an object, or names the field that is
-    missing or of another type; the types in lists and objects are not checked.
+    missing or of another type, or whose list or object holds such; in a list of numbers, one may be null.
     """
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
     found = {}
-    for name, types, required, lines in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
+    for name, types, required, lines, held in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
         if name not in value:
             if required:
                 raise ValueError(f"{name} is missing")
@@ -39,7 +42,7 @@ def fields_of(kind: type[Any], value: Any, *, verbatim: bool = False) -> dict[st
             item = item if isfinite(item) else None
         elif type(item) is int:
             item = item if -LARGEST < item < LARGEST else None
-        if types is not None and type(item) not in types:
+        if (types is not None and type(item) not in types) or (held is not None and not _holds(item, held)):
             raise ValueError(f"{name} is {_short(value[name])}")
         # Most texts are printable, and lists of runs read tens of thousands.
         kept = type(item) not in _HOLDING_TEXT or (type(item) is str and item.isprintable()) or verbatim
@@ -53,8 +56,10 @@ def fitting_fields(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
     Text becomes printable, and lists and objects that are nested too deep are left out.
     """
     found = {}
-    for name, types, _, lines in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
-        if name in value and (types is None or type(value[name]) in types) and _is_no_odd_number(value[name]):
+    for name, types, _, lines, held in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
+        if name not in value or (types is not None and type(value[name]) not in types):
+            continue
+        if _is_no_odd_number(value[name]) and (held is None or _holds(value[name], held)):
             with contextlib.suppress(ValueError):
                 found[name] = printable(value[name], lines=lines)
     return found
@@ -87,9 +92,23 @@ def _is_no_odd_number(value: Any) -> bool:
     return type(value) not in (int, float) or 0 <= value <= LATEST_T
 
 
+def _holds(value: Any, held: Held) -> bool:
+    """Whether a list or object holds what it is declared to, and integers of 64 bits; of other values, True."""
+    if type(value) not in (list, dict):
+        return True
+    types, deeper = held
+    return all(
+        type(item) in types
+        and (type(item) is not int or -LARGEST < item < LARGEST)
+        and (deeper is None or _holds(item, deeper))
+        for item in (value.values() if type(value) is dict else value)
+    )
+
+
 @functools.cache
-def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool, bool], ...]:
-    """For each field: its name, its JSON types (None: any), whether it is required, and whether it may have lines."""
+def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool, bool, "Held | None"], ...]:
+    """For each field: its name, its JSON types (None: any), whether it is required, whether it may have lines, and what
+    its list or object holds (None: anything)."""
     hints = get_type_hints(kind)
     return tuple(
         (
@@ -97,9 +116,20 @@ def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool, bool]
             _json_types(hints[field.name]),
             field.default is MISSING and field.default_factory is MISSING,
             Lines in _parts(hints[field.name]),
+            _held(hints[field.name]),
         )
         for field in fields(kind)
     )
+
+
+def _held(hint: Any) -> "Held | None":
+    for part in _parts(hint):
+        if get_origin(part) in (list, dict):
+            inner = get_args(part)[-1]
+            types = _json_types(inner)
+            # A number that is not finite is written as null.
+            return None if types is None else (types | {NoneType} if float in types else types, _held(inner))
+    return None
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:

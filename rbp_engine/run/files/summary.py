@@ -191,8 +191,6 @@ def summary_in(value: Any) -> Summary:
     scores: dict[str, Any] = {name: _scores(kind, name, value[name]) for name, kind in kinds.items() if name in value}
     known = fields_of(Summary, {name: item for name, item in value.items() if name not in scores})
     summary = Summary(**known, **scores)
-    if not all(isinstance(tag, str) for tag in summary.tags):
-        raise ValueError("tags are words")
     for name in ("created", "progressed", "updated"):
         if not 0 <= getattr(summary, name) <= LATEST_T:
             raise ValueError(f"{name} is no time")

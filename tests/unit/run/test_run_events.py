@@ -23,8 +23,10 @@ from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     KINDS,
     VERSION,
+    Body,
     CheckpointSaved,
     Event,
+    FiringRates,
     Heartbeat,
     Metrics,
     RunEnd,
@@ -148,11 +150,41 @@ METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr"
 @pytest.mark.parametrize(
     "change",
     [{"loss": "0.5"}, {"epoch": None}, {"epoch": 0.5}, {"epoch": True}, {"top1": []}, {"epoch": 10**30}, {"lr": {}},
-     {"t": -1}, {"t": 1e300}, {"step": -1}, {"step": 2**63}, {"seq": 1.0}, {"attempt": True}],
+     {"t": -1}, {"t": 1e300}, {"step": -1}, {"step": 2**63}, {"seq": 1.0}, {"attempt": True}, {"attempt": 10**400},
+     {"rank": 10**400}],
 )  # fmt: skip
 def test_a_value_of_a_wrong_type_or_out_of_range_is_skipped(change: dict[str, Any]) -> None:
     assert from_json(json.dumps(METRICS)) is not None
     assert from_json(json.dumps(METRICS | change)) is None
+
+
+LISTS = [
+    RunStart(neuron_layers=[one_line("a")]),
+    FiringRates([[0.5]], [0.0], [0.0]),
+    Validation(1, 0.5, 0.6, None, 100, top1_by_step=[0.5]),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "change"),
+    [
+        (LISTS[0], {"neuron_layers": [["x"]]}),
+        (LISTS[0], {"neuron_layers": [None]}),
+        (LISTS[1], {"rates": [["0.5"]]}),
+        (LISTS[1], {"rates": [0.5]}),
+        (LISTS[2], {"top1_by_step": [10**400]}),
+    ],
+)
+def test_a_list_that_holds_what_it_is_not_declared_to_is_skipped(body: Body, change: dict[str, Any]) -> None:
+    line = to_json(Event(0, 1.0, 1, 0, 5, body))
+    assert from_json(line) is not None
+    assert from_json(json.dumps(json.loads(line) | change)) is None
+
+
+def test_a_number_in_a_list_that_was_not_finite_is_unknown() -> None:
+    body = FiringRates([[math.nan]], [0.0], [0.0])
+    event = from_json(to_json(Event(0, 1.0, 1, 0, 5, body)))
+    assert event is not None and event.body == FiringRates([[None]], [0.0], [0.0])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -86,7 +86,7 @@ def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) ->
         ('"best": {"top1": "x"}', "best: scores are numbers or null"),
         ('"created": 1e300', "created is no time"),
         ('"trained_s": NaN', "trained_s is nan"),
-        ('"tags": [1]', "tags are words"),
+        ('"tags": [1]', "tags is [1]"),
     ],
 )
 def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str | None, reason: str) -> None:
