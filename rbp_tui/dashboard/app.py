@@ -63,6 +63,7 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.sweep.board import SweepSource
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from rbp_tui.dashboard.system.screen import SystemScreen
+from rbp_tui.dashboard.terminal import TerminalDriver
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
 
 
@@ -105,7 +106,7 @@ class Dashboard(App[None]):
     ]
 
     def __init__(self, runs: Path) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         # Python collects cycles after every 700 new objects; a long run has hundreds of thousands of them, and the
         # collections take a quarter of the time of reading it (benchmarks/dashboard_runs.py).
         gc.set_threshold(100_000, 20, 50)
@@ -418,4 +419,4 @@ def main(runs: Path) -> int:
     """Run the dashboard on a runs directory until the user quits; returns the exit code."""
     app = Dashboard(runs)
     app.run()
-    return app.return_code or 0
+    return 1 if app.return_code is None else app.return_code  # None: it was not left, but could not go on

@@ -3,6 +3,7 @@
 import os
 import signal
 import termios
+import time
 
 import pytest
 
@@ -21,6 +22,34 @@ Dashboard.action_help = broken
 app = Dashboard(Path(sys.argv[1]))
 app.run()
 sys.exit(app.return_code)
+"""
+
+
+PANIC = """
+import sys
+from pathlib import Path
+
+from rbp_tui.dashboard.app import Dashboard, main
+
+
+Dashboard.action_help = lambda self: self.panic("the input cannot be read")
+sys.exit(main(Path(sys.argv[1])))
+"""
+FLOOD = """
+import sys
+from pathlib import Path
+
+from rbp_tui.dashboard.app import Dashboard, main
+
+
+def draw(self):
+    Path(sys.argv[2]).touch()
+    for _ in range(100):
+        self._driver.write("x" * 10_000)
+
+
+Dashboard.action_help = draw
+sys.exit(main(Path(sys.argv[1])))
 """
 
 
@@ -54,6 +83,34 @@ def test_a_terminal_that_vanishes_ends_the_dashboard(open_terminal):
     terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
     os.close(terminal.master)
     assert terminal.process.wait(timeout=60) != 0
+
+
+def test_a_terminal_that_vanishes_while_much_waits_to_be_written_ends_the_dashboard(open_terminal, home):
+    terminal = open_terminal("-c", FLOOD, str(home / "runs"), str(home / "begun"))
+    os.write(terminal.master, b"?")
+    while not (home / "begun").exists():  # nothing is read any more, so that writing waits
+        assert not terminal.ended()
+        time.sleep(0.05)
+    os.close(terminal.master)
+    assert terminal.process.wait(timeout=60) != 0
+
+
+def test_a_paste_that_is_not_utf8_is_taken_with_signs_in_place_of_its_bytes(open_terminal):
+    terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
+    os.write(terminal.master, b"/")
+    terminal.read_until(lambda: b"ilter: name" in terminal.output)
+    os.write(terminal.master, b"\x1b[200~caf\xe9 au lait\x1b[201~")
+    terminal.read_until(lambda: "caf\ufffd au lait".encode() in terminal.output or terminal.ended())
+    assert not terminal.ended()
+
+
+def test_a_dashboard_that_cannot_go_on_ends_with_an_exit_code(open_terminal, home):
+    terminal = open_terminal("-c", PANIC, str(home / "runs"))
+    os.write(terminal.master, b"?")
+    terminal.read_until(terminal.ended)
+    assert terminal.process.returncode == 1
+    assert b"the input cannot be read" in terminal.output
+    assert_clean(terminal)
 
 
 def test_an_internal_error_restores_the_terminal(open_terminal, home):
