@@ -196,7 +196,8 @@ def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[
         words += [f"T={first.timesteps}"] if first.timesteps else []
         if len(others) <= TITLE_SETTINGS:
             shown = first.label.split(" · ")
-            words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in shown})
+            given = {key: members[0].settings.get(key) for key in others}
+            words += label_words({key: value for key, value in given.items() if value not in (None, *shown)})
         if each_run:
             words.append(f"seed {first.seed}")
         titles.append(" · ".join(words))
@@ -226,21 +227,25 @@ def _differences(groups: Sequence[Sequence[RecordedRun]]) -> Iterable[Difference
     settings = [members[0].settings for members in groups]
     yield from (_difference(key, "result", settings) for key in _differing_settings(groups))
     merged = [_merged([conditions(one) for one in members]) for members in groups]
-    for key in differing(merged) if merged else ():
+    for key in _differing(groups, merged):
         yield _difference(key, "cost" if "." in key else "conditions", merged)
 
 
 def _differing_settings(groups: Sequence[Sequence[RecordedRun]]) -> list[str]:
-    """The settings in which experiments differ. What another program was not given may be as in the others or not."""
-    if not groups:
-        return []
-    tables = [members[0].settings for members in groups]
-    given = [table for table, members in zip(tables, groups, strict=True) if members[0].preset is None]
-    return [
-        key
-        for key in differing(tables)
-        if key == EXTENDED or any(key in table for table in given) or all(key in table for table in tables)
-    ]
+    return _differing(groups, [members[0].settings for members in groups])
+
+
+def _differing(groups: Sequence[Sequence[RecordedRun]], tables: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys in which the tables of the groups differ.
+
+    What another program was not given may be there as in the others or not, and what only it was given means nothing
+    to them: between its runs and those of rbp, only what both have is a difference.
+    """
+    foreign = [members[0].preset is None for members in groups]
+    kinds = [[table for table, one in zip(tables, foreign, strict=True) if one is kind] for kind in (False, True)]
+    apart = {key for kind in kinds for key in differing(kind)}
+    having = {key: [{key: table[key]} for table in tables if key in table] for key in differing(tables)}
+    return [key for key, known in having.items() if key in apart or differing(known)]
 
 
 def _difference(key: str, role: str, tables: Sequence[dict[str, Any]]) -> Difference:

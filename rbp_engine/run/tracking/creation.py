@@ -1,5 +1,6 @@
 """Create the folder of a run that another program trains: of a preset, or of settings in a dictionary."""
 
+import hashlib
 import os
 import socket
 import time
@@ -15,13 +16,14 @@ from rbp_engine.run.files.run_json import AttemptRecord, create_run_json, record
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.tracking.given_settings import SEED, GivenSettings, foreign_experiment, given_settings
+from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 
 _METHOD = "tracked"  # in an id, where no method is known
 
 
 @dataclass(frozen=True)
 class Creation:
-    """What is to be created. `command` is the program's, `program` its name."""
+    """What is to be created. `command` is the program's, `program` its name, `file` its path, if it is one."""
 
     settings: str | Path | Mapping[Any, Any]
     overrides: Sequence[str]
@@ -31,6 +33,16 @@ class Creation:
     run_id: str | None
     program: str
     command: Sequence[str]
+    file: str | None = None
+
+    @property
+    def trained_by(self) -> str:
+        """The program's part of the experiment: its name and, as for code of one's own, the hash of its file."""
+        try:
+            code = read_untrusted(self.file or "", TEXT_LIMIT)
+        except OSError:
+            return self.program
+        return f"{self.program} {hashlib.sha256(code).hexdigest()}"
 
 
 def create_tracked(wanted: Creation) -> tuple[RunDirectory, int | None]:
@@ -51,7 +63,7 @@ def _of_preset(wanted: Creation) -> tuple[RunDirectory, int | None]:
     loaded = load_preset(str(wanted.settings), wanted.overrides)
     given = loaded.preset.run
     named = loaded.with_run(name=wanted.name or given.name, tags=[*given.tags, *wanted.tags])
-    loaded = replace(named, experiment=foreign_experiment(loaded.experiment))
+    loaded = replace(named, experiment=foreign_experiment(loaded.experiment, wanted.trained_by))
     run = launch.create(loaded, wanted.runs, run_id=wanted.run_id, command=wanted.command, program=wanted.program)
     return run, loaded.preset.data.batch_size
 
@@ -71,11 +83,12 @@ def _of_settings(wanted: Creation) -> tuple[RunDirectory, int | None]:
 
 def _write(run: RunDirectory, run_id: str, wanted: Creation, settings: GivenSettings, toml: str) -> None:
     write_atomic(run.preset_toml, toml)
+    experiment = settings.experiment(wanted.trained_by)
     summary = Summary(
         id=run_id,
         preset="",
         label=wanted.program,
-        experiment=settings.experiment,
+        experiment=experiment,
         method=settings.text("method.name"),
         timesteps=settings.count("method.timesteps"),
         seed=settings.count(SEED),
@@ -86,4 +99,4 @@ def _write(run: RunDirectory, run_id: str, wanted: Creation, settings: GivenSett
         host=socket.gethostname(),
     )
     write_summary(run, summary)
-    create_run_json(run, wanted.command, id=run_id, experiment=settings.experiment, created=time.time())
+    create_run_json(run, wanted.command, id=run_id, experiment=experiment, created=time.time())

@@ -43,11 +43,10 @@ class GivenSettings:
             raise RunError(f"these settings cannot be kept: {error}") from error
         return text
 
-    @property
-    def experiment(self) -> str:
-        """The identity of what was trained, whatever the seed; never that of a preset."""
+    def experiment(self, program: str) -> str:
+        """The identity of what the program trains, whatever the seed; never that of a preset."""
         chosen = {key: value for key, value in self.values.items() if key != SEED}
-        return foreign_experiment(json.dumps(chosen, sort_keys=True, default=str))
+        return foreign_experiment(json.dumps(chosen, sort_keys=True, default=str), program)
 
     def text(self, key: str) -> str:
         """A setting that is text; empty if it is not given, or is something else."""
@@ -60,9 +59,9 @@ class GivenSettings:
         return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else 0
 
 
-def foreign_experiment(settings: str) -> str:
-    """The SHA-256 (hexadecimal) of settings that another program trains: not the one of a run that rbp trains."""
-    return hashlib.sha256(f"trained by another program: {settings}".encode(errors="backslashreplace")).hexdigest()
+def foreign_experiment(settings: str, program: str) -> str:
+    """The SHA-256 (hexadecimal) of what another program trains with these settings: not the one of a run of rbp."""
+    return hashlib.sha256(f"trained by {program}: {settings}".encode(errors="backslashreplace")).hexdigest()
 
 
 def given_settings(given: Mapping[Any, Any]) -> GivenSettings:

@@ -126,6 +126,7 @@ def track(
         run_id=run_id,
         program=one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
         command=[sys.executable, *sys.argv],
+        file=getattr(sys.modules["__main__"], "__file__", None),
     )
     run = TrackedRun(_recorder(wanted, planned) if _is_first() else None)
     recorder = run._recorder

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.report.compare import compare
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import list_runs
 
 PROGRAM = """
 import sys, time
@@ -31,6 +33,12 @@ with rbp_engine.run.track({"lr": 0.1}, run_id=sys.argv[1], runs_dir=sys.argv[2])
             break
         time.sleep(0.001)
 print("after the block", flush=True)
+"""
+SHORT = """
+import sys
+import rbp_engine.run
+with rbp_engine.run.track({"lr": 0.1, "seed": int(sys.argv[1])}, runs_dir=sys.argv[2]) as run:
+    run.log(loss=1.0)
 """
 NAMES = ("terminated", "interrupted", "killed", "full")
 
@@ -90,3 +98,21 @@ def test_a_disk_that_is_full_ends_nothing_and_is_said_once(programs) -> None:
     assert started["full"].returncode == 0 and "after the block" in out
     assert said.count("training goes on") == 1 and "Traceback" not in said
     assert 0 < _metrics(folder, "full") < 2000
+
+
+def test_seeds_of_a_program_are_one_experiment_and_other_programs_are_others(tmp_path: Path) -> None:
+    """Another program is one of another name, or of the same name with other contents."""
+    programs = [tmp_path / name for name in ("train.py", "copy/train.py", "other.py", "changed/train.py")]
+    for program in programs:
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(SHORT + "pass\n" * (program.parent.name == "changed"))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    for seed, program in enumerate([*programs, programs[0]]):
+        command = [sys.executable, program, str(seed * (seed == 4)), tmp_path / "runs"]
+        subprocess.run(command, env=environment, check=True, timeout=60)
+    records = list_runs(tmp_path / "runs")
+    first, copied, other, changed, again = (record.summary.experiment for record in records)
+    assert first == copied == again and len({first, other, changed}) == 3
+    found = compare([record.run for record in records])
+    assert [len(group.runs) for group in found.groups] == [2, 1, 1]
+    assert [one.id for one in found.excluded] == [records[0].run.id]  # trained again, of the same seed

@@ -7,10 +7,12 @@ import pytest
 
 from rbp_engine.report.compare import compare
 from rbp_engine.report.events_csv import events_csv
+from rbp_engine.run import track
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.store.store import list_runs
 
 FinishRun = Callable[..., RunDirectory]
 GIB = 2**30
@@ -154,6 +156,30 @@ def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run: 
     lines = events_csv(run).splitlines()[1:]
     assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation", "metrics"]
     assert lines[-1].split(",")[3:12] == ["2", "30", "1", "", "", "", "", "0.9", ""]
+
+
+def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(
+    finish_run: FinishRun, tmp_path: Path
+) -> None:
+    ours = [finish_run("digits", f"T={timesteps}") for timesteps in (2, 4)]
+    with track({"lr": 0.3, "dropout": 0.2}, runs_dir=tmp_path) as run:
+        run.log(test_top1=0.9)
+    assert run.folder is not None
+    alone, together = compare(ours), compare([*ours, RunDirectory(run.folder)])
+    keys = [one.key for one in alone.differences]
+    assert "method.timesteps" in keys
+    assert {one.key for one in together.differences} - {*keys, "preset", "host", "device", "python"} == {"optim.lr"}
+    assert {*keys} <= {one.key for one in together.differences}
+    titles = [group.title for group in together.groups]
+    assert "T=2" in titles[0] and not any("not set" in title for title in titles)
+
+
+def test_programs_differ_in_what_only_one_was_given(tmp_path: Path) -> None:
+    for given in ({"lr": 0.3}, {"lr": 0.3, "dropout": 0.2}):
+        with track(given, runs_dir=tmp_path) as run:
+            run.log(test_top1=0.9)
+    found = compare([record.run for record in list_runs(tmp_path)])
+    assert [one.values for one in found.differences if one.role == "result"] == [(None, 0.2)]
 
 
 def test_groups_in_another_order_keep_their_values(finish_run: FinishRun) -> None:

@@ -72,9 +72,10 @@ def test_a_loop_becomes_a_run_with_the_files_that_every_run_has(tmp_path: Path) 
 def test_any_dictionary_can_be_kept_and_its_seed_is_no_part_of_the_experiment(given_: dict[Any, Any]) -> None:
     found = given_settings(given_)
     assert isinstance(parse_toml(found.toml()), dict)
-    with_seeds = [given_settings({**given_, "seed": seed}).experiment for seed in (1, 2)]
+    with_seeds = [given_settings({**given_, "seed": seed}).experiment("p") for seed in (1, 2)]
     assert with_seeds[0] == with_seeds[1]
-    assert given_settings({**given_, "lr": 0.123}).experiment != given_settings({**given_, "lr": 0.1}).experiment
+    lrs = [given_settings({**given_, "lr": lr}) for lr in (0.123, 0.1)]
+    assert len({given.experiment(program) for given in lrs for program in ("p", "q")}) == 4
 
 
 def test_more_settings_than_anybody_reads_are_refused_before_anything_is_created(tmp_path: Path) -> None:
