@@ -258,6 +258,10 @@ async def test_runs_go_to_the_trash_and_come_back(home, three, until):
         await shows(app, pilot, until, 1)
         assert len(list_trash(three)) == 2 and order(app) == [IDS[0]]
         assert any("moved 2 runs to the trash, u undoes it" in notice for notice in notices(app))
+        await pilot.press("x")
+        await until(pilot, lambda: len(list_trash(three)) == 3)
+        await pilot.press("u")
+        await shows(app, pilot, until, 1)
         await pilot.press("u")
         await shows(app, pilot, until, 3)
         assert list_trash(three) == []

@@ -40,9 +40,9 @@ class AskUser(Exception):
 class Interrupts:
     """Handle signals to `rbp train` for its runs.
 
-    At a terminal the first Ctrl-C asks, and the second stops the runs, which save; without a terminal the first does.
-    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is forwarded to the worker, which saves and ends as preempted; a queued
-    run leaves the queue.
+    At a terminal Ctrl-C asks, and in answer to the question it stops the runs, which save; without one it stops them at
+    once. A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is forwarded to the worker, which saves and ends as preempted; a
+    queued run leaves the queue.
     """
 
     def __init__(self, runs: "Sequence[RunDirectory]") -> None:
@@ -72,7 +72,7 @@ class Interrupts:
                 start.ensure_dispatcher()
         if not self.count:
             return
-        if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
+        if sys.stdin.isatty() and sys.stdout.isatty():
             raise AskUser
         self._stop()
 
@@ -82,12 +82,10 @@ class Interrupts:
         from rbp_engine.run.errors import RunError
 
         try:
-            # From here on Ctrl-C interrupts; one between the first and this point has only been counted.
-            self.asking = True
-            if self.count > 1:
-                raise KeyboardInterrupt
             them = "it" if len(self.runs) == 1 else "them"
             _ask_about(them)
+            # From here on Ctrl-C answers; whoever pressed it twice before has not been told what that means.
+            self.asking = True
             while (answer := _read_answer()) not in ANSWERS:
                 _ask_about(them)
         except (EOFError, KeyboardInterrupt):
@@ -145,7 +143,7 @@ class Interrupts:
 def _ask_about(them: str) -> None:
     say(
         "[bold]l[/] leave {} running   [bold]s[/] stop and save   [bold]k[/] kill  (then Enter)\n"
-        "[bold]Enter[/] alone: go on watching",
+        "[bold]Enter[/] alone: go on watching   [bold]Ctrl-C[/] again: stop and save",
         them,
     )
 

@@ -46,7 +46,7 @@ class RunActions(QueueActions):
         super().__init__(session)
         self.rows = Rows()
         self.marked: set[str] = set()
-        self._trashed: list[RunDirectory] = []
+        self._trashed: list[list[RunDirectory]] = []  # together, the last ones last
 
     @property
     def shown(self) -> Sequence[RunRecord]:
@@ -198,23 +198,25 @@ class RunActions(QueueActions):
         targets = self.targets
         ended = [record for record in targets if not record.verdict.live]
         if self.any_of(ended, "move to the trash"):
-            self._trashed = []
+            together: list[RunDirectory] = []
+            self._trashed.append(together)
             live = len(targets) - len(ended)
             stays = f"; {counted(live, 'run')} still going, stop or kill first" if live else ""
             self.act_on(
-                _folders(ended), self._move_to_trash, lambda which: f"moved {which} to the trash, u undoes it{stays}"
+                _folders(ended),
+                lambda run: together.append(move_to_trash(run).run),
+                lambda which: f"moved {which} to the trash, u undoes it{stays}",
             )
 
     def action_undo(self) -> None:
-        """Bring back what was moved to the trash last."""
-        trashed, self._trashed = self._trashed, []
+        """Bring back what was moved to the trash last, then what was before, as far as this dashboard did it."""
+        trashed: list[RunDirectory] = []
+        while self._trashed and not trashed:
+            trashed = self._trashed.pop()
         if trashed:
             self.act_on(trashed, lambda run: restore(self.session.runs, run.id), lambda which: f"brought back {which}")
         else:
             self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
-
-    def _move_to_trash(self, run: RunDirectory) -> None:
-        self._trashed.append(move_to_trash(run).run)
 
     def any_of(self, fitting: Sequence[RunRecord], verb: str) -> bool:
         """Whether there is anything to do; if not, notify the user why."""
