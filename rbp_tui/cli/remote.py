@@ -27,6 +27,8 @@ PRINTING = frozenset(
 FOLLOWING = frozenset({"watch", "train", "resume"})
 #: Started there as with --detach, and not followed.
 STARTING = frozenset({"sweep"})
+#: Characters of the ids of what was started there: a host that sends without end fills no memory.
+MOST_KEPT = 2**20
 _GROUPS = frozenset({"runs", "presets", "data"})
 #: With these, `train`, `resume` and `sweep` print and end.
 _ENDING = frozenset({"--detach", "--dry-run", "--slurm", "--help", "-h"})
@@ -73,7 +75,7 @@ class Printing:
         self._command = command_line(host, words, ask=can_be_asked(), variables=_terminal(), runs=runs)
 
     def run(self) -> int:
-        """Run it to its end; its exit code. Ctrl-C ends it as here."""
+        """Run it to its end; its exit code. Ctrl-C ends it as here. Raises UserError for more than there can be."""
         connection = Connection(self.host, self._command, on_said=self._print_said)
         try:
             self._print(connection.stdout)
@@ -97,6 +99,8 @@ class Printing:
     def _show(self, part: Lines) -> None:
         if self._kept:
             self.text += part
+            if len(self.text) > MOST_KEPT:
+                raise UserError(f"{self.host.name} sends more than {MOST_KEPT >> 20} MiB in place of a run's id")
         else:
             print_part(part)
 

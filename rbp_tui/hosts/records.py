@@ -14,6 +14,8 @@ from rbp_engine.run.files.summary import summary_in
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 
+#: Of one host, the newest: with all that a host could send within its bounds a table would stand still for minutes.
+MOST_RUNS = 5000
 #: No folder of this machine: whatever looks for a file of such a run finds none.
 NOWHERE = Path("/dev/null")
 
@@ -30,8 +32,11 @@ def record_of(value: Any) -> RunRecord:
 
 
 def records_of(value: Any, host: str) -> Iterator[RunRecord]:
-    """The records in the answer of `rbp ls --json`, without what is none; their ids begin with the name of the host."""
-    for item in value if isinstance(value, list) else ():
+    """The records of the last MOST_RUNS in the answer of `rbp ls --json`, without what is none.
+
+    Their ids begin with the name of the host.
+    """
+    for item in value[-MOST_RUNS:] if isinstance(value, list) else ():
         with suppress(ValueError):
             record = record_of(item)
             yield replace(record, run=RunDirectory(NOWHERE / host / f"{host}:{record.summary.id}"))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, one_line
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import Host
@@ -32,7 +33,8 @@ POLL_S = 0.2
 LEAVE_S = 5.0
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LONGEST_LINE = 4 * 2**20
-LINES_AHEAD = 10_000
+#: What is read ahead of what is shown, and taken at once: a host that sends without end fills no memory.
+AT_ONCE, PARTS_AHEAD = 2**16, 64
 
 
 class _Cut(Exception):
@@ -105,7 +107,7 @@ class _Watched:
             yield self._picture
 
     def _follow_once(self, view: View, *, again: bool) -> RunRecord:
-        """Show what comes over one connection, to the end of the run. Raises _Cut and _Refused."""
+        """Show what comes over one connection, to the end of the run. Raises _Cut, _Refused and UserError."""
         words = [self.record.run.id, *self._words[1:]] if self.record else self._words
         command = command_line(
             self.host,
@@ -129,6 +131,9 @@ class _Watched:
                         pending = False
                         say("[green]{} is back[/]", self.host.name)
                     self._take(new, view)
+                if lines.too_long and not open_:
+                    longest = f"{LONGEST_LINE >> 20} MiB"
+                    raise UserError(f"{self.host.name} sends a line of more than {longest}, which no rbp does")
                 if not open_:
                     patience_s = LEAVE_S
                     break
@@ -174,27 +179,38 @@ class _Lines:
     """The lines that come over a connection, read in a thread so that silence is noticed."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._queue: queue.Queue[bytes | None] = queue.Queue(LINES_AHEAD)
+        self._parts: queue.Queue[list[bytes] | None] = queue.Queue(PARTS_AHEAD)
+        self.too_long = False
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def take(self) -> tuple[list[bytes], bool]:
         """What has come within POLL_S, whole lines, and whether more may come."""
         found: list[bytes] = []
         with contextlib.suppress(queue.Empty):
-            item = self._queue.get(timeout=POLL_S)
-            while item is not None:
-                found.append(item)
-                item = self._queue.get_nowait()
-            return found, False
+            part = self._parts.get(timeout=POLL_S)
+            for _ in range(PARTS_AHEAD):
+                if part is None:
+                    return found, False
+                found += part
+                part = self._parts.get_nowait()
+            found += part or []
+            return found, part is not None
         return found, True
 
     def _read(self, stream: IO[bytes]) -> None:
+        torn = bytearray()  # a line whose end has not come
         with contextlib.suppress(OSError, ValueError):
-            while line := stream.readline(LONGEST_LINE):
-                if not line.endswith(b"\n"):  # torn by the end of the connection, or of no event
+            while chunk := stream.read1(AT_ONCE):  # type: ignore[attr-defined]  # it is buffered
+                first, *others = chunk.split(b"\n")
+                torn += first
+                if others:
+                    *whole, last = others
+                    self._parts.put([bytes(torn), *whole])
+                    torn = bytearray(last)
+                elif len(torn) > LONGEST_LINE:
+                    self.too_long = True
                     break
-                self._queue.put(line[:-1])
-        self._queue.put(None)
+        self._parts.put(None)
 
 
 def _state_in(line: bytes) -> RunRecord | None:

@@ -14,7 +14,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import Host, read_machine
 from rbp_engine.untrusted_files import parse_json
-from rbp_tui.hosts.records import records_of
+from rbp_tui.hosts.records import MOST_RUNS, records_of
 from rbp_tui.hosts.ssh import Connection, command_line, problem
 
 #: Live runs are among them: they write something every five seconds.
@@ -48,6 +48,7 @@ class HostsReader:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
+        self._cut_off: set[str] = set()  # hosts with more runs than are shown, once that has been said
 
     def start(self) -> None:
         threading.Thread(target=self._begin, name="hosts", daemon=True).start()
@@ -111,7 +112,11 @@ class HostsReader:
         if code:
             return (), problem(host, code, connection.said())
         try:
-            return tuple(records_of(parse_json(content or b"[]", LARGEST), host.name)), ""
+            answer = parse_json(content or b"[]", LARGEST)
+            if isinstance(answer, list) and len(answer) > MOST_RUNS and host.name not in self._cut_off:
+                self._cut_off.add(host.name)
+                self._on_problem(f"{host.name} lists {len(answer)} recent runs; the newest {MOST_RUNS} are shown")
+            return tuple(records_of(answer, host.name)), ""
         except ValueError as error:
             return (), f"{host.name} sends what is no list of runs: {error}"
 
