@@ -82,6 +82,15 @@ def epochs_text(summary: "Summary") -> str:
     return f"{summary.epoch}/{summary.epochs or '?'}"
 
 
+def share_done(summary: "Summary") -> float | None:
+    """How much of the training is done, from 0 to 1, by steps or else by epochs; None where the whole is not known."""
+    for done, planned in ((summary.step, summary.steps), (summary.epoch, summary.epochs)):
+        if planned:
+            return min(1.0, done / planned)
+    # Another program need not say how much there is; before its first step a run of rbp does not know either.
+    return None if summary.program else 0.0
+
+
 def short_id(summary: "Summary") -> str:
     """The last four characters, which identify a run; an id that the user chose stays as it is."""
     return short(summary.id)

@@ -12,6 +12,7 @@ from textual.widgets import Input, TextArea
 
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset, resolved_toml
+from rbp_engine.run import track
 from rbp_engine.run.files.annotations import read_annotations
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
@@ -29,7 +30,9 @@ from rbp_engine.run.files.summary import Summary, Top1ByWeights, write_summary
 from rbp_engine.run.store.store import record
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.monitor.log_pane import LogPane
+from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line, TextPanel
 
 pytestmark = pytest.mark.asyncio
@@ -542,3 +545,30 @@ async def test_tags_that_look_like_markup_are_shown_verbatim(dashboard, show, un
         await pilot.press("enter")
         await until(pilot, lambda: record(run).tags == ("[/b]",))
         await until(pilot, lambda: "tags: [/b]" in screen_text(dashboard))
+
+
+async def test_a_run_of_another_program_is_shown_over_what_it_has_and_offered_what_can_be_done(dashboard, home, until):
+    """It does not say how many steps an epoch has, nor how many there will be."""
+    with track({"lr": 0.1}, run_id="foreign", runs_dir=home / "runs") as run:
+        for loss in (0.5, 0.4, 0.04):
+            run.log(loss=loss, spikes=0.3)
+    async with dashboard.run_test(size=(120, 30)) as pilot:
+        dashboard.open_run("foreign")
+        screen = dashboard.screen
+        await until(pilot, lambda: screen.seen is not None and "step 3" in str(screen.query_one("#progress").shown))
+        assert screen.axis == "step"
+        (curve,) = screen.query_one("#loss", CurveChart)._model.curves
+        assert list(curve.x) == [1, 2, 3] and list(curve.series.y) == [0.5, 0.4, 0.04]
+        assert " own spikes" in screen.query_one("#probes", Line).shown.plain
+        assert not screen.query_one("#spikes").display
+        for name in ("kill", "resume", "again", "preset"):
+            assert screen.key_of(f"monitor.{name}") == "", name
+        assert screen.key_of("monitor.tag") and "0 %" not in screen.query_one("#progress", Line).shown.plain
+        await pilot.press("6")
+        screen = dashboard.screen
+        for tab in screen.query(NetworkTab):
+            screen.action_open(tab.TITLE)
+            await pilot.pause()
+            said = "".join(line.shown.plain for line in tab.query(Line))
+            assert "Launch it again" not in said and "rbp eval" not in said, tab.TITLE
+            assert active_key(screen, "network.evaluate") == ""

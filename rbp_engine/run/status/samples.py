@@ -230,7 +230,7 @@ class OwnBuilder:
 
     def _value(self, event: Event, name: str, value: Any) -> None:
         known = name in self._names or len(self._names) < METRICS_KEPT
-        number = _number(value)
+        number = number_of(value)
         if number is None or not known:
             return
         self._names.setdefault(name)
@@ -257,7 +257,7 @@ class OwnBuilder:
         return self._made if self._kept else None
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
     """The value of a metric, NaN if it was not finite; None for what is no number that a float can hold."""
     if value is None:
         return math.nan

@@ -11,7 +11,7 @@ from rbp_tui.cli.train.plain_lines import sentence
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.firing_text import firing_text
-from rbp_tui.text.run_text import STYLES, epochs_text, status_text, title
+from rbp_tui.text.run_text import STYLES, epochs_text, share_done, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -90,18 +90,19 @@ def _progress(record: RunRecord, phase: str) -> "RenderableType":
     from rich.text import Text
 
     summary, live = record.summary, record.verdict.live
-    done = summary.step / summary.steps if summary.steps else 0.0
+    done = share_done(summary)
     eta = remaining_s(summary) if live else None
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(no_wrap=True)
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True, justify="right")
-    figures = [f"{100 * done:3.0f} %", f"trained {fmt.duration(summary.trained_s)}"]
+    share = f"step {summary.step}" if done is None else f"{100 * done:3.0f} %"
+    figures = [share, f"trained {fmt.duration(summary.trained_s)}"]
     if eta is not None:
         figures.append(f"ETA {fmt.duration(eta)}")
     bar.add_row(
         Text.assemble(f"epoch {epochs_text(summary)}", (f"  {phase}" if live and phase else "", "cyan")),
-        ProgressBar(total=1.0, completed=done),
+        ProgressBar(total=1.0, completed=done or 0.0),
         "  ".join(figures),
     )
     return bar

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import numpy as np
 from textual.binding import Binding, BindingType
 
 from rbp_engine.run.files.layout import RunDirectory
@@ -10,6 +11,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
+from rbp_tui.dashboard.monitor.marks import timeline
 from rbp_tui.dashboard.monitor.seeds import siblings
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.run_control import RunControlScreen
@@ -79,16 +81,19 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
         status = self.seen.verdict.status if self.seen and self.run_state.status != "gone" else ""
+        summary = self.seen.summary if self.seen else None
+        foreign = summary is not None and bool(summary.program)  # another program trains it, and rbp cannot
         match action:
             case "stop":
                 return status in LIVE - {"stopping"}
             case "kill":
-                return status in LIVE | {"lost"}
+                return status in LIVE | {"lost"} and not foreign
             case "resume":
-                if self.seen is None or not status:
+                if self.seen is None or not status or foreign:
                     return False
-                longer = status == "completed" and not self.seen.summary.program
-                return self.seen.verdict.resumable or longer
+                return self.seen.verdict.resumable or status == "completed"
+            case "again" | "preset" if foreign and summary is not None and not summary.preset:
+                return False
             case "traceback":
                 failure = self.seen.history.failure if self.seen else None
                 return not self.traceback_shown and (status == "failed" or bool(status and failure))
@@ -177,8 +182,11 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
 
     @property
     def axis(self) -> str:
-        """What the charts are over."""
-        return self.session.state.x_axis if self.session.state.x_axis in AXES else AXES[0]
+        """What the charts are over: as chosen, or steps in a run that does not tell how many an epoch has."""
+        chosen = self.session.state.x_axis if self.session.state.x_axis in AXES else AXES[0]
+        known = timeline(self.seen.history.curves) if self.seen is not None else None
+        without_epochs = known is not None and not np.isfinite(known.epoch[-1:]).any()
+        return "step" if chosen == "epoch" and without_epochs else chosen
 
     def action_axis(self) -> None:
         """The next x axis: epoch, step, time."""

@@ -86,7 +86,8 @@ def probes_text(probes: Sequence[ProbeSeries], width: int, rows: int) -> Text:
     line = Text()
     for number, probed in enumerate(probes[:rows]):
         line.append("\n" if number else "")
-        line.append(f" {one_line(probed.name)[:24]:<6}", style="dim")
+        # One that is called "spikes" is not what the line above it measures.
+        line.append(f" own {one_line(probed.name)[:20]:<6}", style="dim")
         line.append(f" {_measured(probed, width)}")
     if len(probes) > rows:
         line.append(f"   and {len(probes) - rows} more", style="dim")

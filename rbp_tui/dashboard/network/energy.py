@@ -10,7 +10,7 @@ from rbp_engine.run.files.energy import Energy
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.charts.energy_rows import energy_rows
 from rbp_tui.dashboard.charts.layer_table import LayerTable
-from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import energy_text
@@ -70,6 +70,8 @@ def _compared(energy: Energy, *, short: bool) -> Text:
 def _why_nothing(sight: Sight | None) -> str:
     if sight is None:
         return "reading…"
+    if why := foreign(sight):
+        return why
     if sight.verdict.live:
         return "No energy yet: with probes.energy=true, it is measured at the end of the run."
     return (

@@ -23,7 +23,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_engine.run.trust import require_code
 from rbp_tui.dashboard.keys import active_key
-from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import evaluation_text as text
@@ -156,7 +156,13 @@ class EvaluationTab(NetworkTab):
             said = styled("[dim]{}[/]", _behind(self._found, self._sight))
         self.query_one("#evaluation_state", Line).show_or_hide(said)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to evaluate only what rbp trains."""
+        return action != "evaluate" or self._sight is None or not foreign(self._sight)
+
     def _nothing_yet(self, sight: Sight) -> Text:
+        if why := foreign(sight):
+            return Text(why, "dim")
         command = one_line(f"rbp eval {sight.run.id} --full")
         if sight.verdict.live:
             return Text(f"No evaluation yet. Once the run has ended, run:\n{command}", "dim")

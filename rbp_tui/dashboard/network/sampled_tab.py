@@ -7,7 +7,7 @@ from textual import on
 
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.dashboard.charts.layer_table import LayerTable
-from rbp_tui.dashboard.network.tab import NetworkTab, Sampled, sample_at
+from rbp_tui.dashboard.network.tab import NetworkTab, Sampled, foreign, sample_at
 from rbp_tui.dashboard.reading.reader import Sight
 
 H = TypeVar("H", bound=Sampled)
@@ -43,7 +43,7 @@ class SampledTab(NetworkTab, Generic[H]):
     def show(self, sight: Sight | None, step: float | None) -> None:
         samples = self.samples(sight) if sight is not None else None
         if sight is None or samples is None:
-            self.say_nothing_yet("reading…" if sight is None else self.why_nothing(sight))
+            self.say_nothing_yet("reading…" if sight is None else foreign(sight) or self.why_nothing(sight))
             self._shown = None
             return
         self.say_nothing_yet("")

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
+from rbp_engine.printable import one_line
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.charts.ticks import XUnit
 from rbp_tui.dashboard.reading.reader import Sight
@@ -27,6 +28,13 @@ class Sampled(Protocol):
     def at(self, step: float) -> int:
         """The number of the sample nearest to a step."""
         ...
+
+
+def foreign(sight: Sight) -> str:
+    """Why a tab has nothing, if another program trains the run; empty for a run of rbp."""
+    if not sight.summary.program:
+        return ""
+    return f"{one_line(sight.summary.program)} trains this run, not rbp: what it logs of its own is in the tab Own."
 
 
 class NetworkTab(Vertical):

@@ -13,7 +13,7 @@ from rbp_tui.dashboard.opened.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, title
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, share_done, title
 
 SHORTEST_BAR, LONGEST_BAR = 6, 60
 SHORTEST_PLACE = 6
@@ -75,10 +75,11 @@ def progress_text(sight: Sight, state: RunState, now: float, width: int) -> Text
     """Epoch, bar, share, time, time left, learning rate, and age of the newest checkpoint; cut from the end."""
     summary, attempts = sight.summary, sight.history.attempts
     live = sight.verdict.live and state.status != "gone"
-    done = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
+    done = share_done(summary) or 0.0
     left = Text(f" epoch {epochs_text(summary)} ")
     working = live and sight.verdict.status not in ("queued", "starting")
-    right = Text(f" {100 * done:.0f} %   elapsed {fmt.duration(elapsed_s(attempts, now if working else None))}")
+    share = f"step {summary.step}" if share_done(summary) is None else f"{100 * done:.0f} %"
+    right = Text(f" {share}   elapsed {fmt.duration(elapsed_s(attempts, now if working else None))}")
     parts = []
     if live and state.status not in ("stale", "stalled"):
         remaining = attempt_remaining_s(attempts, summary)

@@ -69,7 +69,7 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
     status, cause = sight.verdict.status, sight.verdict.cause
     if cause.wants_new_run:
         keys = _keys(key_of, ("traceback", "shows the traceback"), ("again", "runs it again, changed"))
-        return " · ".join(filter(None, (keys, WHY_RESUME_FAILS[cause])))
+        return " · ".join(filter(None, (keys, "" if sight.summary.program else WHY_RESUME_FAILS[cause])))
     if sight.verdict.resumable:
         checkpoint = sight.history.checkpoints[-1].body if sight.history.checkpoints else None
         resume = f"resumes from {checkpoint.name}" if checkpoint is not None else "starts it again"  # type: ignore[union-attr]

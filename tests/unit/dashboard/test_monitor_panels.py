@@ -98,7 +98,7 @@ def test_slow_and_silent_ranks_stand_out() -> None:
 )
 def test_probe_values_of_any_kind_fit_a_row(values: Any, shown: str) -> None:
     (row,) = probes_text(history(Probe("p", values)).probes, 4, 3).plain.split("\n")
-    assert row.startswith(" p") and shown in row
+    assert row.startswith(" own p") and shown in row
 
 
 def test_an_alert_does_not_repeat_what_the_head_says() -> None:

@@ -1,5 +1,6 @@
 """Comparing runs: grouped by experiment, paired by seed."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,18 @@ def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run: 
     lines = events_csv(run).splitlines()[1:]
     assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation", "metrics"]
     assert lines[-1].split(",")[3:12] == ["2", "30", "1", "", "", "", "", "0.9", ""]
+
+
+def test_the_csv_has_the_metrics_that_a_program_logs_of_its_own(tmp_path: Path) -> None:
+    with track({}, runs_dir=tmp_path) as run:
+        run.log(loss=1.0, grad_norm=2.5, spikes=0.5)
+        run.log(loss=0.5, grad_norm=float("nan"))
+    assert run.folder is not None
+    rows = list(csv.DictReader(events_csv(RunDirectory(run.folder)).splitlines()))
+    assert [(row["kind"], row["step"], row["loss"]) for row in rows] == [
+        ("metrics", "1", "1.0"), ("probe", "1", ""), ("metrics", "2", "0.5"), ("probe", "2", "")
+    ]  # fmt: skip
+    assert [(row["own.grad_norm"], row["own.spikes"]) for row in rows] == [("", ""), ("2.5", "0.5"), ("", ""), ("", "")]
 
 
 def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(
