@@ -5,6 +5,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.by_name import SweepRuns
 from rbp_engine.sweep.states import Identities
@@ -33,9 +34,12 @@ class Session:
         """`post` receives the messages of the reader, in the reader's thread."""
         self.runs = runs
         self.state: ViewState = load_state()
+        if self.state.runs != str(runs.resolve()):
+            self.state.query, self.state.runs = "", str(runs.resolve())
         self.since = ""
         self.listed = False
         self.records: tuple[RunRecord, ...] = ()
+        self._in_lists: tuple[tuple[RunRecord, ...], str, tuple[RunRecord, ...]] = ((), "", ())  # of which, and which
         self.sights: dict[str, Sight] = {}
         self.trends: dict[str, Trend] = {}
         self.opened: str | None = None
@@ -78,6 +82,18 @@ class Session:
     def record_of(self, run_id: str | None) -> RunRecord | None:
         """The record of a run as last read; None if it is gone."""
         return next((record for record in self.records if record.run.id == run_id), None)
+
+    @property
+    def in_lists(self) -> tuple[RunRecord, ...]:
+        """The runs that the filter of Runs shows, oldest first; all but the archived ones if it cannot be read."""
+        made_of = (self.records, self.state.query)
+        if self._in_lists[0] is not made_of[0] or self._in_lists[1] != made_of[1]:
+            try:
+                query = parse_query(self.state.query)
+            except QueryError:
+                query = parse_query("")
+            self._in_lists = (*made_of, tuple(record for record in self.records if query.lists(record)))
+        return self._in_lists[2]
 
     def sight_of(self, run_id: str | None) -> Sight | None:
         """The data of a run that is being read; None if it is not, or not yet."""

@@ -8,8 +8,8 @@ import pytest
 from textual.widgets import Input, OptionList, Static
 
 from rbp_engine.preset import load_preset, resolved_toml
-from rbp_engine.run.files.annotations import change_tags
-from rbp_engine.run.files.layout import write_json
+from rbp_engine.run.files.annotations import change_tags, set_archived
+from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Scores, read_summary
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash
@@ -283,6 +283,47 @@ async def test_archived_runs_are_out_of_the_table_until_the_filter_asks_for_them
         await until(pilot, lambda: "No run fits" in str(app.screen.query_one("#empty", Static).content))
         await pilot.press("escape")
         await until_order(app, pilot, until, *reversed(IDS))
+
+
+async def test_archived_runs_are_neither_opened_nor_compared_nor_stepped_to_unasked(home, three, until):
+    set_archived(RunDirectory(three / IDS[2]), archived=True)
+    app = Dashboard(three)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(app, pilot, until, 2)
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen) and app.session.opened == IDS[1])
+        await pilot.press("greater_than_sign")
+        assert app.session.opened == IDS[0]
+        await pilot.press("4")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.compared.records)
+        assert [record.run.id for record in app.screen.compared.records] == IDS[:2]
+
+
+async def test_the_filter_of_runs_holds_for_the_steps_to_other_runs(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(app, pilot, until, 3)
+        await write(app, pilot, until, "status:completed")
+        await shows(app, pilot, until, 2)
+        app.open_run(IDS[1])
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+        await pilot.press("greater_than_sign")
+        assert app.session.opened == IDS[0]
+        await pilot.press("less_than_sign")
+        assert app.session.opened == IDS[1]
+        app.open_run(IDS[2])  # the filter does not show it
+        await pilot.press("less_than_sign")
+        assert app.session.opened == IDS[1]
+
+
+async def test_a_filter_is_for_its_runs_directory_alone(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(app, pilot, until, 3)
+        await write(app, pilot, until, "seed=1")
+        await shows(app, pilot, until, 1)
+    assert Dashboard(three).session.state.query == "seed=1"
+    assert Dashboard(home / "others").session.state.query == ""
 
 
 async def test_actions_that_do_not_apply_are_explained(home, three, until, write_run):

@@ -19,7 +19,7 @@ class ComparedRuns:
 
 
 def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str | None) -> ComparedRuns:
-    """The runs to compare, from `records`, which has all runs, oldest first.
+    """The runs to compare, from `records`, which has all runs, oldest first; of the archived ones only what is chosen.
 
     A pinned baseline adds all runs of its experiment, unless the choice has some of them.
     """
@@ -27,8 +27,9 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
     found = [record for record in there.values() if record.run.id in set(chosen)]
     notes = []
     if not found:
-        found = _newest(list(there.values()))
-        if len({record.summary.experiment for record in there.values()}) > 1 or chosen:
+        listed = [record for record in there.values() if not record.hidden]
+        found = _newest(listed)
+        if len({record.summary.experiment for record in listed}) > 1 or chosen:
             notes.append("the newest experiments; to choose runs: 2, Space marks them, c compares")
     elif gone := len(set(chosen)) - len(found):
         notes.append(f"{gone} of the chosen runs {'is' if gone == 1 else 'are'} not there any more")

@@ -102,7 +102,7 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
             case "seed":
                 return len(self.seeds()) > 1
             case "step_run":
-                return len(self.session.records) > 1
+                return len(self.neighbours) > 1
         return action not in NEED_A_RUN or bool(status)
 
     def action_stop(self) -> None:

@@ -10,11 +10,15 @@ from rbp_tui.text.run_text import SIGNS, STYLES
 
 
 def siblings(records: Sequence[RunRecord], run_id: str) -> list[RunRecord]:
-    """The newest run of the same experiment for each seed, and the run itself; empty if the run is gone."""
+    """The newest run of the same experiment for each seed, and the run itself; empty if the run is gone.
+
+    Of the archived ones only the run itself.
+    """
     own = next((record for record in records if record.run.id == run_id), None)
     if own is None:
         return []
-    by_seed = {record.summary.seed: record for record in records if record.summary.experiment == own.summary.experiment}
+    same = [record for record in records if record.summary.experiment == own.summary.experiment]
+    by_seed = {record.summary.seed: record for record in same if not record.hidden}
     by_seed[own.summary.seed] = own
     return [by_seed[seed] for seed in sorted(by_seed)]
 

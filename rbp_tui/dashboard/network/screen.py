@@ -194,7 +194,7 @@ class NetworkScreen(OpenedRunScreen):
             case "newest":
                 return self.step is not None
             case "step_run":
-                return len(self.session.records) > 1
+                return len(self.neighbours) > 1
         return True
 
     def look_at(self, step: float | None) -> None:

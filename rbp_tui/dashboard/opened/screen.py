@@ -49,10 +49,10 @@ class OpenedRunScreen(ChartScreen):
     # Following it
 
     def watch_opened(self) -> None:
-        """Have the opened run read in full, or the newest if none is opened."""
+        """Have the opened run read in full, or if none is opened the newest that lists show."""
         session = self.session
-        if session.opened is None and session.records:
-            session.opened = session.records[-1].run.id
+        if session.opened is None and session.in_lists:
+            session.opened = session.in_lists[-1].run.id
         new = self.watched != session.opened
         if new:
             self.watched, self.seen = session.opened, None
@@ -121,8 +121,14 @@ class OpenedRunScreen(ChartScreen):
         return active_key(self, name)
 
     def action_step_run(self, by: int) -> None:
-        """The run before or after this one."""
-        self.step_through([record.run.id for record in self.session.records], by)
+        """The run before or after this one, of those that the filter of Runs shows."""
+        self.step_through(self.neighbours, by)
+
+    @property
+    def neighbours(self) -> list[str]:
+        """The runs to step through: those that the filter of Runs shows, and the opened one in its place."""
+        shown = {record.run.id for record in self.session.in_lists} | {self.session.opened}
+        return [record.run.id for record in self.session.records if record.run.id in shown]
 
     def step_through(self, ids: list[str], by: int) -> None:
         """Show the run that comes after the opened one among these, or before; after the last the first."""
