@@ -4,11 +4,12 @@ It creates the runs of a trial when there is a device for them, stops those that
 interrupted. All that it knows is in the files of the runs, so that it can be killed and started again at any moment.
 """
 
-import contextlib
+import itertools
+import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from types import FrameType
 
 from rbp_engine.errors import UserError
@@ -17,7 +18,6 @@ from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.host_lock import try_lock
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.status.status import Verdict
@@ -32,6 +32,8 @@ CALL_DISPATCHER_EVERY_S = 5.0
 MOST_RESUMES = 3
 # After so many trials in a row that have failed, their settings are not what is wrong.
 MOST_FAILURES = 5
+# Of runs that cannot be resumed.
+MOST_NAMED = 5
 # Of combinations that contradict each other.
 MOST_REFUSED = 100
 
@@ -46,6 +48,7 @@ class SearchDriver:
         runs_at_once = max(1, len(pool.devices) // search.request.takes.processes)
         self.trials_at_once = max(1, runs_at_once // len(search.seeds))
         self._resumes: dict[RunDirectory, int] = {}
+        self._refused: dict[RunDirectory, str] = {}
         self._judged: dict[int, int] = {}
         self._first_look = True
         self._exhausted = False
@@ -53,10 +56,8 @@ class SearchDriver:
     def look(self) -> str:
         """Do what there is to do; returns how the search has ended, "" if it goes on. Raises UserError if it cannot."""
         trials = {one.trial.number: one for one in self.reader.read()}
-        if self._first_look:
-            self._refuse_others(trials.values())
-            if trials and self.trials_at_once == 1:  # it may have ended while there was no driver
-                self._judged[max(trials)] = 0
+        if self._first_look and trials and self.trials_at_once == 1:  # it may have ended while there was no driver
+            self._judged[max(trials)] = 0
         self._prune(trials)
         busy, left = self._resume(trials)
         self._first_look = False
@@ -67,22 +68,14 @@ class SearchDriver:
             return ""
         if left:
             raise RunError(f"{left[0].id} was stopped, and the search with it; the same command goes on")
-        ended = f"{len(trials)} of {self.search.trials} trials have ended"
-        return f"{ended}, and no other combination is left" if self._exhausted else ended
-
-    def _refuse_others(self, trials: Iterable[TrialRuns]) -> None:
-        """Refuse runs of this name from before the preset was changed."""
-        for one in trials:
-            for seed, run in one.runs.items():
-                summary = read_summary(run)
-                if summary is None or summary.extended_from:  # trained longer since, which makes it another experiment
-                    continue
-                wanted = self.search.request_of(one.trial.number, seed, one.trial.values).load().experiment
-                if summary.experiment != wanted:
-                    raise RunError(
-                        f"{run.id} is another experiment than trial {one.trial.number} would be now: "
-                        "give the search another --name"
-                    )
+        refused = [one for one in trials.values() if not self._refused.keys().isdisjoint(one.runs.values())]
+        ended = f"{len(trials) - len(refused)} of {self.search.trials} trials have ended"
+        if self._exhausted:
+            ended += ", and no other combination is left"
+        for why in itertools.islice(self._refused.values(), MOST_NAMED):
+            ended += f"\nnot resumed: {why}"
+        more = len(self._refused) - MOST_NAMED
+        return f"{ended}\nnot resumed: {more} more" if more > 0 else ended
 
     def _prune(self, trials: Mapping[int, TrialRuns]) -> None:
         """Ask the runs to stop whose scores are too low, by what the other trials had at the same epoch."""
@@ -105,7 +98,8 @@ class SearchDriver:
 
     def _resume(self, trials: Mapping[int, TrialRuns]) -> tuple[set[int], list[RunDirectory]]:
         """Resume what was interrupted; returns the numbers of the trials that go on, and the runs that a user has
-        stopped since this driver started, or whose process is lost each time."""
+        stopped since this driver started, or whose process is lost each time. A run that cannot be resumed, as a
+        colleague's, is left as it is."""
         busy: set[int] = set()
         left = []
         for number, one in trials.items():
@@ -116,7 +110,7 @@ class SearchDriver:
                         start.begin(run)
                 if verdict.live or (self._is_interrupted(run, verdict) and self._resumed(run, verdict)):
                     busy.add(number)
-                elif self._is_interrupted(run, verdict) and verdict.status != "failed":
+                elif run not in self._refused and self._is_interrupted(run, verdict) and verdict.status != "failed":
                     left.append(run)
         return busy, left
 
@@ -126,13 +120,18 @@ class SearchDriver:
         return not (verdict.has_result or is_pruned(run, verdict))
 
     def _resumed(self, run: RunDirectory, verdict: Verdict) -> bool:
-        """Resume a run, unless a user has stopped it since this driver started."""
+        """Resume a run, unless a user has stopped it since this driver started; False if it cannot be."""
         count = self._resumes.get(run, 0)
         if not self._first_look and not (verdict.cause.is_transient and count < MOST_RESUMES):
             return False
         self._resumes[run] = count + 1
-        with contextlib.suppress(NothingToStart):  # somebody else has just resumed it
+        try:
             start.begin(run)
+        except NothingToStart:  # somebody else has just resumed it
+            return True
+        except UserError as refused:
+            self._refused[run] = str(refused)
+            return False
         return True
 
     def _refuse_failures(self, trials: Sequence[SearchTrial]) -> None:
@@ -147,6 +146,8 @@ class SearchDriver:
         """Create the runs of as many trials as can be trained now, and those that are missing; their numbers."""
         created: set[int] = set()
         for number in range(1, self.search.trials + 1):
+            if number in self.reader.problems:
+                continue
             known = trials.get(number)
             missing = [seed for seed in self.search.seeds if known is None or seed not in known.runs]
             if not missing:
@@ -159,7 +160,12 @@ class SearchDriver:
                 break
             for seed in missing:
                 request = self.search.request_of(number, seed, values)
-                start.create_runs(request, start.check(request))
+                try:
+                    start.create_runs(request, start.check(request))
+                except RunError:
+                    if not os.path.lexists(self.search.run_of(number, seed).path):
+                        raise
+                    # Something else has come there; the next look finds what it is.
             trials.setdefault(number, TrialRuns(SearchTrial(number, values), {}, {}))
             created.add(number)
         return created

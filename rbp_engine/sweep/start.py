@@ -4,7 +4,9 @@ The id of a run comes from its identity, and a run's folder is created exclusive
 finds it already there. So nothing has to be locked, recorded or cleaned up, and it works on a shared file system.
 """
 
+import functools
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,7 +17,6 @@ from rbp_engine.run.files.layout import RunDirectory, name_in_id
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.run.trust import Untrusted
 from rbp_engine.sweep.budget import larger_budget
 from rbp_engine.sweep.identity import identity_of_run
 from rbp_engine.sweep.plan import SweepPlan, SweepPoint
@@ -37,12 +38,16 @@ def check_preset(request: LaunchRequest, loaded: LoadedPreset) -> None:
 
 
 def start_points(
-    plan: SweepPlan, states: Sequence[PointState], on_refused: Callable[[RunError], None] | None = None
+    plan: SweepPlan,
+    states: Sequence[PointState],
+    on_refused: Callable[[RunError], None],
+    once_trusted: Callable[[Callable[[], None]], None] = lambda resumed: resumed(),
 ) -> list[RunDirectory]:
     """Queue the runs that are missing, to be resumed, or stranded; returns them, and those that are live.
 
-    A run that cannot be resumed, as a colleague's, is left out, and `on_refused` is told of it. Raises RunError if that
-    is None, and for a run that cannot be created; Untrusted always. What was queued before stays so.
+    A run that cannot be resumed, as a colleague's, is left out, and `on_refused` is told of it. Before that,
+    `once_trusted` may ask whether the user trusts it. Raises RunError for a run that cannot be created. What was queued
+    before stays so.
     """
     runs = []
     for state in states:
@@ -51,12 +56,9 @@ def start_points(
         elif state.record is not None and _is_to_be_resumed(state.standing, state.record.run):
             run = state.record.run
             try:
-                resume(plan, run, changes=larger_budget(state.point.loaded.preset, run))
-            except Untrusted:
-                raise
+                changes = larger_budget(state.point.loaded.preset, run)
+                once_trusted(functools.partial(resume, plan, run, changes))
             except RunError as refused:
-                if on_refused is None:
-                    raise
                 on_refused(refused)
                 continue
             runs.append(run)
@@ -78,11 +80,11 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
         request = replace(request, gpus=None, priority=None)
     for number in itertools.count(1):
         run = RunDirectory(request.runs / run_id_of(point, number))
-        if not run.path.exists():
+        if not os.path.lexists(run.path):
             try:
                 return start.create_runs(replace(request, run_id=run.id), [point.loaded])[0]
             except RunError:
-                if not run.path.exists():
+                if not os.path.lexists(run.path):
                     raise
         summary = read_summary(run)
         if summary is not None and identity_of_run(run, summary) == point.identity:

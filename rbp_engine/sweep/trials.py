@@ -1,9 +1,11 @@
 """The trials of a search as the files of their runs tell of them: there is no other record."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rbp_engine.errors import UserError
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Drawn, value_in
@@ -14,10 +16,15 @@ from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, super
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import read_stop_request
-from rbp_engine.run.files.summary import Scores, Summary, read_summary
+from rbp_engine.run.files.summary import Scores, Summary, load_summary, read_summary
+from rbp_engine.run.launch.making import is_half_made
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.sweep.search import Search
 from rbp_engine.sweep.study import SearchTrial, TrialState, Value
+
+
+class OtherExperiment(RunError):
+    """A run has the id of a trial, and is not what the search would train."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +41,51 @@ class TrialRuns:
 
 
 class TrialReader:
-    """Reads the trials of a search, again and again. It only remembers what it has read of events that are complete."""
+    """Reads the trials of a search, again and again. It only remembers what it has read of events that are complete.
+
+    `problems` says by number, after `read`, why a trial is left out: a run of it is damaged, or not of this search.
+    """
 
     def __init__(self, search: Search) -> None:
         self.search = search
+        self.problems: dict[int, str] = {}
         self._values: dict[int, dict[str, Value]] = {}
         self._events: dict[RunDirectory, _Events] = {}
 
     def read(self) -> list[TrialRuns]:
-        """The trials that have been started, in order. Raises RunError for a run that is no trial of the search."""
-        found = (self._trial(number) for number in range(1, self.search.trials + 1))
-        return [one for one in found if one is not None]
+        """The trials that have been started, in order, without those that are left out.
+
+        Raises RunError if none is of the search and a run of another experiment has the id of one, as after a change of
+        the preset.
+        """
+        found: list[TrialRuns] = []
+        self.problems = {}
+        other: OtherExperiment | None = None
+        for number in range(1, self.search.trials + 1):
+            try:
+                one = self._trial(number)
+            except (UserError, OSError) as error:
+                other = other or (error if isinstance(error, OtherExperiment) else None)
+                self.problems[number] = "; ".join(line.strip() for line in str(error).splitlines())
+            else:
+                found += [] if one is None else [one]
+        if other is not None and not found:
+            raise other
+        return found
 
     def _trial(self, number: int) -> TrialRuns | None:
         runs = {seed: self.search.run_of(number, seed) for seed in self.search.seeds}
-        runs = {seed: run for seed, run in runs.items() if run.run_json.is_file()}
+        runs = {seed: run for seed, run in runs.items() if _is_there(run)}
         if not runs:
             return None
         first = next(iter(runs.values()))
+        summaries = {seed: _summary(run) for seed, run in runs.items()}
         if number not in self._values:
-            for run in runs.values():
-                record = read_run_json(run).sweep
-                if record is None or (record.name, record.trial) != (self.search.name, number):
-                    raise RunError(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
-            self._values[number] = values_of(self.search, first)
-        summaries = {seed: read_summary(run) for seed, run in runs.items()}
+            self._values[number] = self._checked_values(number, runs, summaries)
         before = {
             seed: earlier
             for seed, summary in summaries.items()
-            if summary is not None and (earlier := self._before(runs[seed], summary)) is not None
+            if (earlier := self._before(runs[seed], summary)) is not None
         }
         verdicts = {seed: Verdict("completed", "") if seed in before else judge(run) for seed, run in runs.items()}
         state = state_of(self.search, runs, verdicts)
@@ -74,6 +97,31 @@ class TrialReader:
         if (earlier := before.get(next(iter(runs)))) is not None:
             scores = {epoch: top1 for epoch, top1 in scores.items() if epoch <= earlier.epochs}
         return TrialRuns(SearchTrial(number, self._values[number], state, score, scores), runs, verdicts, before)
+
+    def _checked_values(
+        self, number: int, runs: Mapping[int, RunDirectory], summaries: Mapping[int, Summary]
+    ) -> dict[str, Value]:
+        """The settings of a trial, once its runs are known to be what the search would train with them."""
+        for run in runs.values():
+            if not run.run_json.is_file():
+                raise RunError(f"{run.path} is in the way, and has no run.json")
+            record = read_run_json(run).sweep
+            if record is None:
+                raise RunError(f"{run.id} is in the way: its run.json names no search")
+            if (record.name, record.trial) != (self.search.name, number):
+                raise OtherExperiment(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
+        seed, first = next(iter(runs.items()))
+        values = values_of(self.search, first)
+        # Those that were trained longer since are other experiments by that alone.
+        made = [seed for seed, summary in summaries.items() if not summary.extended_from]
+        wanted = self.search.request_of(number, seed, values).load().experiment if made else ""
+        for seed in made:
+            if summaries[seed].experiment != wanted:
+                raise OtherExperiment(
+                    f"{runs[seed].id} is another experiment than trial {number} would be now: "
+                    "give the search another --name"
+                )
+        return values
 
     def _before(self, run: RunDirectory, summary: Summary) -> Summary | None:
         """The summary of a run that was trained longer since, as it was after the epochs that it was made for; None
@@ -94,11 +142,11 @@ class TrialReader:
             best=Scores(top1=scores[best], epoch=best),
         )
 
-    def _score(self, summaries: Iterable[Summary | None]) -> float | None:
+    def _score(self, summaries: Iterable[Summary]) -> float | None:
         """The mean over the seeds; None if a run has no accuracy."""
         scores: list[float] = []
         for summary in summaries:
-            top1 = None if summary is None else getattr(summary, self.search.objective).top1
+            top1 = getattr(summary, self.search.objective).top1
             if top1 is None:
                 return None
             scores.append(top1)
@@ -122,6 +170,18 @@ class _Events:
         split = bodies[0].split if bodies else ""
         chosen = (body for body in bodies if body.weights == LAST and body.split == split)
         return {body.epoch: body.top1 for body in chosen if body.top1 is not None}
+
+
+def _is_there(run: RunDirectory) -> bool:
+    """Whether anything has the name of a run, be it damaged: a file, a dangling link."""
+    return run.run_json.is_file() or (os.path.lexists(run.path) and not is_half_made(run))
+
+
+def _summary(run: RunDirectory) -> Summary:
+    try:
+        return load_summary(run)
+    except RunError as error:
+        raise RunError(f"{run.id}: {error}") from None
 
 
 def state_of(search: Search, runs: Mapping[int, RunDirectory], verdicts: Mapping[int, Verdict]) -> TrialState:
@@ -165,6 +225,6 @@ def _value_of(setting: Drawn, value: Any, run: RunDirectory) -> Value:
             return choice
     if not setting.choices and type(value) in (int, float) and setting.low <= value <= setting.high:
         return int(value) if setting.whole else float(value)
-    raise RunError(
+    raise OtherExperiment(
         f"{run.id} has {setting.name} = {value!r:.60}, which is not in the space of this search: give it another --name"
     )

@@ -270,8 +270,12 @@ class Dashboard(App[None]):
             await self._show_typed_sweep(launched.sweep)
             if launched.sweep.plan is not None:
                 count = len(launched.runs)
-                said = f"{count} runs train or wait for devices" if count else "nothing is missing"
+                said = f"{count} runs train or wait for devices" if count or launched.refused else "nothing is missing"
                 self.notify(said, timeout=5, markup=False)
+            if launched.refused:
+                why, *others = launched.refused
+                said = f"not resumed: {why}" + (f"; and {len(others)} more" if others else "")
+                self.notify(said, severity="warning", timeout=10, markup=False)
             return
         self.open_run(launched.runs[0])
         if len(launched.runs) > 1:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.plan import SweepPlan
 from rbp_engine.sweep.start import resume
 from rbp_engine.sweep.states import PointState, Standing, standing_of, states_of
 from rbp_tui.cli.output import console
-from rbp_tui.cli.sweep.text import sweep_table
+from rbp_tui.cli.sweep.text import say_not_resumed, sweep_table
 from rbp_tui.cli.train.following import follow_live
 from rbp_tui.cli.train.views import View
 
@@ -38,10 +39,15 @@ def follow_sweep(plan: SweepPlan, states: Sequence[PointState], runs: Sequence[R
         live = functools.partial(_live_table, plan, now)
         follow_live(waiting, as_json=as_json, owner=True, words=words, live=live)
         left = [state.record for state in states_of(plan) if state.record and _never_started(state.record)]
-        waiting = [record.run for record in left if record.run not in begun]
-        for run in waiting:
-            resume(plan, run)
-        begun.update(waiting)
+        waiting = []
+        for run in (record.run for record in left if record.run not in begun):
+            begun.add(run)
+            try:
+                resume(plan, run)
+            except RunError as refused:
+                say_not_resumed(refused)
+            else:
+                waiting.append(run)
 
 
 def _never_started(record: RunRecord) -> bool:

@@ -1,19 +1,19 @@
 """`rbp sweep` without a search: what is missing is created, what has stopped is resumed, and all of it is followed."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rbp_engine.report.sweep_table import best_row, plain_row, sweep_rows
-from rbp_engine.run.errors import RunError
 from rbp_engine.sweep.estimate import Estimate
 from rbp_engine.sweep.plan import SweepPlan
 from rbp_engine.sweep.start import check, start_points
 from rbp_engine.sweep.states import PointState, Standing, counts, states_of
-from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.output import print_json
 from rbp_tui.cli.sweep.cost import estimate_of
 from rbp_tui.cli.sweep.following import follow_sweep
-from rbp_tui.cli.sweep.text import print_table, say_cost, say_plan
+from rbp_tui.cli.sweep.text import print_table, say_cost, say_not_resumed, say_plan
 from rbp_tui.cli.train.following import report_queued
 from rbp_tui.cli.trust import once_trusted
 
@@ -53,10 +53,7 @@ def show_plan(plan: SweepPlan, states: Sequence[PointState], *, as_json: bool) -
 def _train(plan: SweepPlan, states: Sequence[PointState], *, detach: bool, as_json: bool, trust: bool) -> int:
     """Start what is missing, follow it to the end, and print the table; the exit code."""
 
-    def left_out(refused: RunError) -> None:
-        say("[yellow]not resumed:[/] {}", refused)
-
-    runs = once_trusted(lambda: start_points(plan, states, left_out), trust=trust)
+    runs = start_points(plan, states, say_not_resumed, functools.partial(once_trusted, trust=trust))
     if detach and (runs or as_json):
         return report_queued(runs, as_json=as_json)
     follow_sweep(plan, states, runs, as_json=as_json)

@@ -15,7 +15,7 @@ from rbp_engine.sweep.study import TrialState, importance
 from rbp_engine.sweep.trials import TrialReader, TrialRuns
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.sweep.search_following import follow_search
-from rbp_tui.cli.sweep.search_text import plain_trial, print_search, say_search
+from rbp_tui.cli.sweep.search_text import plain_trial, print_search, say_left_out, say_search
 from rbp_tui.cli.sweep.text import say_cost
 from rbp_tui.cli.trust import once_trusted
 
@@ -37,18 +37,19 @@ def run_search(
     reader, table = TrialReader(search), SearchTable(search)
     trials = reader.read()
     if status:
-        _show(search, trials, table, as_json=as_json)
+        _show(reader, trials, table, as_json=as_json)
         return 0
     if not dry_run:
         once_trusted(lambda: check_search(search), trust=trust)
     say_search(search, trials)
+    say_left_out(reader.problems)
     states = expected_states(search, table.states(trials))
     expected = estimate(table.plan(states), states)
     if expected is not None:
         say_cost(expected, at_most=bool(search.space.pruner))
     if dry_run:
         if as_json:
-            print_json(_document(search, trials) | {"cost": None if expected is None else asdict(expected)})
+            print_json(_document(reader, trials) | {"cost": None if expected is None else asdict(expected)})
         return 0
     if not start_driver(request, search) and (record := driver_of(search)) is not None:
         say("  it goes on already, in process {}", record.pid)
@@ -57,7 +58,7 @@ def run_search(
     record = follow_search(request, search, reader, table, as_json=as_json)
     trials = reader.read()
     if not as_json:
-        _show(search, trials, table, as_json=False)
+        _show(reader, trials, table, as_json=False)
     if record is None or not record.ended:
         say(
             "[bold red]the process that drives it was killed[/]; the same command goes on  (its log: {})",
@@ -67,7 +68,8 @@ def run_search(
     say("[yellow]{}[/]" if record.failed else "  {}", record.ended)
     if any(one.trial.state is TrialState.OPEN for one in trials):
         return 4
-    return 1 if record.failed or any(one.trial.state is TrialState.FAILED for one in trials) else 0
+    failed = record.failed or reader.problems or any(one.trial.state is TrialState.FAILED for one in trials)
+    return 1 if failed else 0
 
 
 def _report(search: Search, *, as_json: bool) -> int:
@@ -80,15 +82,17 @@ def _report(search: Search, *, as_json: bool) -> int:
     return 0
 
 
-def _show(search: Search, trials: Sequence[TrialRuns], table: SearchTable, *, as_json: bool) -> None:
+def _show(reader: TrialReader, trials: Sequence[TrialRuns], table: SearchTable, *, as_json: bool) -> None:
     if as_json:
-        print_json(_document(search, trials))
+        print_json(_document(reader, trials))
     else:
         states = table.states(trials)
-        print_search(search, trials, table.plan(states), states)
+        print_search(reader.search, trials, table.plan(states), states)
+        say_left_out(reader.problems)
 
 
-def _document(search: Search, trials: Sequence[TrialRuns]) -> dict[str, Any]:
+def _document(reader: TrialReader, trials: Sequence[TrialRuns]) -> dict[str, Any]:
+    search = reader.search
     record, best = driver_of(search), best_of(trials)
     return {
         "sweep": search.name,
@@ -102,4 +106,5 @@ def _document(search: Search, trials: Sequence[TrialRuns]) -> dict[str, Any]:
         "importance": importance(search.space, [one.trial for one in trials]),
         "pid": record.pid if record is not None and record.alive else None,
         "trials": [plain_trial(one) for one in trials],
+        "left_out": reader.problems,
     }

@@ -35,6 +35,14 @@ def say_search(search: Search, trials: Sequence[TrialRuns]) -> None:
         say("  {}", ", ".join(f"{count} {state}" for state, count in counts_of(trials).items()))
 
 
+def say_left_out(problems: Mapping[int, str]) -> None:
+    """Name the trials that are damaged, or not of the search."""
+    for number, why in problems.items():
+        say("  [yellow]trial {} is left out:[/] {}", number, why)
+    if problems:
+        say("[dim]  once its folder is moved away, the same command trains it again[/]")
+
+
 def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, states: Sequence[PointState]) -> None:
     """The table of trials on stdout, and what they show and what to type next on stderr."""
     record = driver_of(search)

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from rbp_engine.errors import UserError
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
@@ -35,6 +36,11 @@ def say_plan(plan: SweepPlan, states: Sequence[PointState]) -> None:
     say("  {}", standings_text(states))
     if failed := failed_count(states):
         say("  [yellow]{}[/]", f"{fmt.counted(failed, 'failed run')}: --retry-failed resumes what can be resumed")
+
+
+def say_not_resumed(why: UserError) -> None:
+    """Name a run that is left out, as a colleague's; the others go on."""
+    say("[yellow]not resumed:[/] {}", why)
 
 
 def say_cost(expected: Estimate, *, at_most: bool = False) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Group
@@ -134,16 +134,21 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord], identities: 
 
 @dataclass(frozen=True)
 class Launched:
-    """What a form has started: the ids of the runs that are live, and the sweep that they belong to, if any."""
+    """What a form has started: the ids of the runs that are live, and the sweep that they belong to, if any.
+
+    `refused` says of runs of the sweep why they are not resumed.
+    """
 
     runs: list[str]
     sweep: TypedSweep | None = None
+    refused: list[str] = field(default_factory=list)
 
 
 def _start(typed: TypedRequest) -> Launched:
     if is_sweep(typed):
-        found, runs = start_sweep(typed)
-        return Launched(runs, found)
+        refused: list[str] = []
+        found, runs = start_sweep(typed, lambda error: refused.append(str(error)))
+        return Launched(runs, found, refused)
     return Launched([run.id for run in start.start_runs(typed.request()).runs])
 
 

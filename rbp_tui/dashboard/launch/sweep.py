@@ -14,6 +14,7 @@ from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
 from rbp_engine.preset.sweep.varied import key_of
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.sweep.driving import start_driver
@@ -142,10 +143,11 @@ def _command(request: LaunchRequest, words: Sequence[str], options: Sequence[str
     return ("rbp", "sweep", *bare.words, *words, *options, *rest, "--detach")
 
 
-def start_sweep(typed: TypedRequest) -> tuple[TypedSweep, list[str]]:
+def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> tuple[TypedSweep, list[str]]:
     """Start what is missing of a sweep, and resume what was stopped; returns it, and the ids of its runs that are live.
 
-    A search goes on by itself, so that it returns none. Raises UserError.
+    A search goes on by itself, so that it returns none. `on_refused` is told of a run that cannot be resumed. Raises
+    UserError.
     """
     found = typed_sweep(typed)
     if found.search is not None and found.search_request is not None:
@@ -154,7 +156,7 @@ def start_sweep(typed: TypedRequest) -> tuple[TypedSweep, list[str]]:
         return found, []
     assert found.plan is not None
     check(found.plan)
-    return found, [run.id for run in start_points(found.plan, states_of(found.plan))]
+    return found, [run.id for run in start_points(found.plan, states_of(found.plan), on_refused)]
 
 
 def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord], identities: Identities) -> Text:

@@ -1,6 +1,9 @@
 """What a search consists of, and its trials as the files of their runs tell of them."""
 
 import itertools
+import re
+import shutil
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +13,13 @@ import pytest
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetError
 from rbp_engine.printable import one_line
-from rbp_engine.run import control, longer
+from rbp_engine.run import control, longer, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.run_json import SweepRecord, update_run_json
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.sweep.driver import SearchDriver
@@ -132,6 +135,59 @@ def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it() -> None:
     launch.create(request.load(), request.runs, run_id=request.run_id, sweep=SweepRecord(one_line("other"), 1))
     with pytest.raises(RunError, match="is in the way"):
         TrialReader(search).read()
+
+
+def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
+    search = planned(trials=10)
+    damages: dict[str, Callable[[RunDirectory], object]] = {
+        "cannot read summary.json": lambda run: run.summary_json.unlink(),
+        "summary.json is damaged": lambda run: run.summary_json.write_text("{"),
+        "has no run.json": lambda run: run.run_json.unlink(),
+        "names no search": lambda run: run.run_json.write_text("{}"),
+        "preset.toml: 1 problem; no such file": lambda run: run.preset_toml.unlink(),
+        "not in the space of this search": lambda run: set_in_preset(run, "lr", "9.0"),
+        "another experiment": lambda run: set_in_preset(run, "lr", "0.06"),
+        "cannot read summary.json: No such file": lambda run: (shutil.rmtree(run.path), run.path.symlink_to("nowhere")),
+    }
+    for number in range(1, 10):
+        run = created(search, number, VALUES)
+        run.claim(1).touch()  # without an attempt it would only be half made
+        write_status(run, "completed", last=Scores(top1=0.75))
+    for number, damage in enumerate(damages.values(), start=1):
+        damage(search.run_of(number, 1))
+    driver = SearchDriver(search)
+    assert driver.look() == ""
+    (ninth, tenth) = driver.reader.read()
+    assert (ninth.trial.number, tenth.trial.number) == (9, 10)
+    write_status(tenth.runs[1], "completed", last=Scores(top1=0.5))
+    assert driver.look() == "2 of 10 trials have ended"
+    problems = driver.reader.problems
+    assert list(problems) == list(range(1, 9))
+    for (number, problem), text in zip(problems.items(), damages, strict=True):
+        assert text in problem and search.run_of(number, 1).id in problem
+
+
+def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+    search = planned(trials=2)
+    stopped = created(search, 1, VALUES)
+    write_status(stopped, "stopped", "", Cause.REQUEST)
+    update_run_json(stopped, dispatch={"retries": "many"})
+    driver = SearchDriver(search)
+    assert driver.look() == ""
+    write_status(search.run_of(2, 1), "completed", last=Scores(top1=0.5))
+    ended = driver.look()
+    assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.id} cannot be started as it was")
+
+
+def set_in_preset(run: RunDirectory, name: str, value: str) -> None:
+    text = run.preset_toml.read_text()
+    run.preset_toml.write_text(re.sub(rf"(?m)^{name} = .*$", f"{name} = {value}", text, count=1))
 
 
 ENDS = {

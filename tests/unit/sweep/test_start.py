@@ -1,5 +1,6 @@
 """The runs of a sweep are created once, whoever else does so at the same time, and resumed where there are some."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
+from rbp_engine.run.trust import Untrusted
 from rbp_engine.sweep.identity import identity_of_run
 from rbp_engine.sweep.plan import SweepPlan, plan_sweep
 from rbp_engine.sweep.start import create, run_id_of, start_points
@@ -34,10 +36,14 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPlan:
     return plan_sweep(request, parse_words(["T=1,2", "run.device=cpu"]), name="mine")
 
 
+def refuse(error: RunError) -> None:
+    raise error
+
+
 def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_one(plan: SweepPlan) -> None:
     states = states_of(plan)
     with ThreadPoolExecutor(3) as pool:
-        found = [one.result() for one in [pool.submit(start_points, plan, states) for _ in range(3)]]
+        found = [one.result() for one in [pool.submit(start_points, plan, states, refuse) for _ in range(3)]]
     runs = list(run_directories(plan.request.runs))
     assert {identity_of_run(run, load_summary(run)) for run in runs} == {point.identity for point in plan.points}
     assert len(runs) == len(plan.points) == 4
@@ -59,12 +65,12 @@ def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(
 
 
 def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan: SweepPlan) -> None:
-    start_points(plan, states_of(plan))
+    start_points(plan, states_of(plan), refuse)
     stopped, *others = run_directories(plan.request.runs)
     control.stop(stopped)
     assert [entry.run.id for entry in entries()].count(stopped.id) == 0
     assert counts(states_of(plan))[Standing.RESUMABLE] == 1
-    assert len(start_points(plan, states_of(plan))) == 4
+    assert len(start_points(plan, states_of(plan), refuse)) == 4
     assert judge(stopped).status == "queued"
     assert len(entries()) == len(list(run_directories(plan.request.runs))) == len(others) + 1
 
@@ -74,7 +80,7 @@ def test_runs_that_are_out_of_their_budget_go_on_with_a_larger_one_and_the_other
         return plan_sweep(replace(plan.request, overrides=("run.device=cpu", *words)), parse_words(["T=1,2"]))
 
     small = with_budget("guard.max_time=4h", "guard.alerts=memory > 90 %")
-    spent, *others = start_points(small, states_of(small))
+    spent, *others = start_points(small, states_of(small), refuse)
     for run in (spent, *others):
         control.stop(run)
         write_status(run, "completed")
@@ -82,7 +88,7 @@ def test_runs_that_are_out_of_their_budget_go_on_with_a_larger_one_and_the_other
     for same in (small, with_budget("guard.max_time=3h"), with_budget("guard.max_time=4h", "guard.max_steps=5")):
         assert counts(states_of(same))[Standing.DONE] == 4
     for larger, limit in ((with_budget("guard.max_time=8h"), "8h"), (with_budget(), "")):
-        assert start_points(larger, states_of(larger)) == [spent]
+        assert start_points(larger, states_of(larger), refuse) == [spent]
         assert read_resolved(spent.preset_toml).guard.max_time == limit
         assert counts(states_of(larger))[Standing.LIVE] == 1
         control.stop(spent)
@@ -93,12 +99,26 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
     damaged = create(plan, plan.points[0])
     control.stop(damaged)
     update_run_json(damaged, dispatch={"retries": "many"})
+    foreign = create(plan, plan.points[1])
+    control.stop(foreign)
+    foreign.code.mkdir()
+    (foreign.code / "nets.py").write_text("")
     refused: list[RunError] = []
-    assert len(start_points(plan, states_of(plan), refused.append)) == 3
-    assert [damaged.id in str(error) for error in refused] == [True]
-    assert counts(states_of(plan))[Standing.LIVE] == 3
-    with pytest.raises(RunError, match="cannot be started as it was"):
-        start_points(plan, states_of(plan))
+    assert len(start_points(plan, states_of(plan), refused.append)) == 2
+    assert [damaged.id in str(error) or foreign.id in str(error) for error in refused] == [True, True]
+    assert counts(states_of(plan))[Standing.LIVE] == 2
+    agreed: list[str] = []
+
+    def trusting(resumed: Callable[[], None]) -> None:
+        try:
+            resumed()
+        except Untrusted as untrusted:
+            untrusted.agree()
+            agreed.append(untrusted.key)
+            resumed()
+
+    assert len(start_points(plan, states_of(plan), refused.append, trusting)) == 3
+    assert len(agreed) == 1
 
 
 def test_a_run_that_does_not_wait_has_no_priority_though_the_one_that_it_repeats_had(plan: SweepPlan) -> None:
@@ -120,8 +140,9 @@ def test_a_priority_that_nobody_can_give_is_refused_at_a_resume(plan: SweepPlan)
 def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> None:
     point = plan.points[0]
     changed = launch.create(load_preset("digits", ["T=7"]), plan.request.runs, run_id=run_id_of(point))
-    (plan.request.runs / run_id_of(point, 2)).mkdir()  # and another is no run at all
+    (plan.request.runs / run_id_of(point, 2)).mkdir()  # another is no run at all
+    (plan.request.runs / run_id_of(point, 3)).symlink_to("nowhere")
     run = create(plan, point)
-    assert run.id == run_id_of(point, 3) and run.id[-4:] == changed.id[-4:]
+    assert run.id == run_id_of(point, 4) and run.id[-4:] == changed.id[-4:]
     assert create(plan, point) == run
     assert identity_of_run(run, load_summary(run)) == point.identity
