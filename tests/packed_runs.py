@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -25,6 +26,16 @@ def torch_file(pickled: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/data/0", bytes(64))
     return content.getvalue()
+
+
+def torch_file_of_entries(count: int) -> bytes:
+    """A file of nothing but the directory of an archive of zip, with so many entries of 47 bytes."""
+    entry = b"PK\x01\x02" + bytes(24) + struct.pack("<H", 1) + bytes(16) + b"a"
+    size = count * len(entry)
+    end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, 0)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, size, 1)
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return entry * count + end + locator + tail
 
 
 TENSORS = b"\x80\x02ccollections\nOrderedDict\n)R."

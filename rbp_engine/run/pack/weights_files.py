@@ -9,6 +9,7 @@ import re
 import struct
 import zipfile
 import zlib
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,8 @@ _NAMING: Final = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "
 #: What reading an archive of zip raises if it is none, or a damaged one.
 _NO_ZIP: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, struct.error, zlib.error)
 _LARGEST_HEADER: Final = 100_000_000  # bytes, as in safetensors itself
-_LARGEST_PICKLE: Final = 2**23
+#: Bytes of the pickle, and of the directory, which is read whole: 20 times that in memory, for 70,000 tensors.
+_LARGEST_PART: Final = 2**23
 _PICKLE: Final = "data.pkl"
 
 
@@ -53,13 +55,24 @@ def _problem_of_safetensors(path: Path) -> str:
     return "" if whole else "holds no weights, whatever its name says"
 
 
+class _Bounded(BufferedReader):
+    """A file of which nothing large is read at once, whatever it says of itself."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        limit = _LARGEST_PART + 1
+        content = super().read(limit if size is None or size < 0 else min(size, limit))
+        if len(content) == limit:
+            raise ValueError(f"its directory or its pickle has more than {_LARGEST_PART} bytes")
+        return content
+
+
 def _problem_of_torch(path: Path) -> str:
-    with zipfile.ZipFile(path) as archive:
+    with _Bounded(open_untrusted(path).detach()) as file, zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             return "is compressed, as torch saves nothing"
         pickles = [entry for entry in entries if entry.filename.rpartition("/")[2] == _PICKLE]
-        if len(pickles) != 1 or pickles[0].file_size > _LARGEST_PICKLE:
+        if len(pickles) != 1 or pickles[0].file_size > _LARGEST_PART:
             return "holds no tensors, whatever its name says"
         content = archive.read(pickles[0])
     for operation, argument, _ in pickletools.genops(content):

@@ -22,7 +22,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.pack.manifest import NEEDED, Manifest, PackedFile, name_problem, parse_manifest
 from rbp_engine.run.pack.packing import header, pack
 from rbp_engine.run.pack.unpacking import unpack
-from tests.packed_runs import Archive, make_run_to_pack, torch_file
+from tests.packed_runs import Archive, make_run_to_pack, torch_file, torch_file_of_entries
 
 
 class Explodes:
@@ -127,6 +127,10 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "bomb in torch's file": (
         lambda a: a.put("checkpoints/best/optimizer.pt", torch_file(bytes(10**6), zipfile.ZIP_DEFLATED)),
         "is compressed",
+    ),
+    "endless directory in torch's file": (
+        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file_of_entries(200_000)),
+        "its directory or its pickle has more than 8388608 bytes",
     ),
     "program in a checkpoint": (lambda a: a.list("checkpoints/best/evil.py"), "is no file of a checkpoint"),
     "summary": (lambda a: a.put("summary.json", b"{}"), "summary.json is damaged"),
