@@ -1,6 +1,7 @@
 """Create the folder of a new run under a hidden name, which no reader takes for a run, and rename it when complete.
 
-A process that is killed in between leaves a folder that readers do not see, and that is removed an hour later.
+A process that is killed in between leaves a folder that readers do not see, and that is removed an hour later. So does
+one that is killed while it removes a run.
 """
 
 import contextlib
@@ -54,18 +55,18 @@ def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool
     try:
         if run.path.exists() and not is_half_made(run):
             return False
-        hidden = make_hidden(runs)
+        made = contextlib.ExitStack()
+        hidden = made.enter_context(hidden_folder(runs))
     except OSError as error:
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
-    try:
-        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
-            (hidden / folder.relative_to(run.path)).mkdir(parents=True)
-        write(RunDirectory(hidden), run.id)
-        return publish(hidden, run)
-    except OSError as error:
-        raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+    with made:
+        try:
+            for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+                (hidden / folder.relative_to(run.path)).mkdir(parents=True)
+            write(RunDirectory(hidden), run.id)
+            return publish(hidden, run)
+        except OSError as error:
+            raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
 
 
 def _taken(run: RunDirectory) -> str:
@@ -77,24 +78,50 @@ def _taken(run: RunDirectory) -> str:
     return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
 
 
-def make_hidden(runs: Path) -> Path:
-    """Make a hidden folder for a new run in the runs directory, which is created if it is missing.
+@contextlib.contextmanager
+def hidden_folder(runs: Path) -> Iterator[Path]:
+    """Make a hidden folder for a new run in the runs directory, which is created if it is missing; at the end it is
+    removed, if it has not been published.
 
-    Removes hidden folders that are older than an hour. Raises OSError.
+    Removes what was left by others. Nobody removes this one meanwhile, however long that takes; but where its file
+    system has no locks of folders, as between hosts, whatever takes an hour has to touch it. Raises OSError.
     """
     missing = [path for path in (runs, *runs.parents) if not path.exists()]
     runs.mkdir(parents=True, exist_ok=True)
     for path in missing:
         with contextlib.suppress(OSError):  # a folder may be writable but not readable
             sync(path.parent)
-    hidden = runs / f"{PREFIX}{secrets.token_hex(6)}"
+    hidden = _hidden_path(runs)
     hidden.mkdir()
-    now = hidden.stat().st_mtime  # by the file system's clock: several hosts may share it
+    with _exclusive(hidden):
+        _remove_left(runs, hidden.stat().st_mtime)  # by the file system's clock: several hosts may share it
+        try:
+            yield hidden
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder of a runs directory, under a hidden name, so that readers never see half of it; and what was left
+    by others. Raises OSError."""
+    hidden = _hidden_path(folder.parent)
+    folder.rename(hidden)
+    _remove_left(folder.parent, folder.parent.stat().st_mtime)
+    while os.path.lexists(hidden):
+        with contextlib.suppress(FileNotFoundError):  # somebody else is removing it, too
+            shutil.rmtree(hidden)
+
+
+def _hidden_path(runs: Path) -> Path:
+    return runs / f"{PREFIX}{secrets.token_hex(6)}"
+
+
+def _remove_left(runs: Path, now: float) -> None:
+    """Remove the hidden folders that are older than an hour, and that no process is busy with."""
     for path in runs.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if now - path.stat().st_mtime > STALE_S:
+            if now - path.stat().st_mtime > STALE_S and not _is_held(path):
                 shutil.rmtree(path, ignore_errors=True)
-    return hidden
 
 
 def publish(hidden: Path, run: RunDirectory) -> bool:
@@ -106,9 +133,8 @@ def publish(hidden: Path, run: RunDirectory) -> bool:
         sync(Path(folder))
     with _exclusive(hidden.parent):
         if is_left_half_made(run, hidden.stat().st_mtime):
-            aside = hidden.with_name(f"{PREFIX}{secrets.token_hex(6)}")
-            run.path.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                discard(run.path)
         try:
             hidden.rename(run.path)
         except OSError as error:
@@ -146,12 +172,27 @@ def is_left_half_made(run: RunDirectory, now: float) -> bool:
 
 
 @contextlib.contextmanager
-def _exclusive(runs: Path) -> Iterator[None]:
-    """Prevent others from replacing a half-made run meanwhile: theirs could be this one's, complete by then."""
-    descriptor = os.open(runs, os.O_RDONLY)
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Prevent others meanwhile from replacing a half-made run in a runs directory, since theirs could be this one's,
+    complete by then; or from removing a hidden folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some shared file systems have no such locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a process of this host is busy with a hidden folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # its file system has no such locks: its age decides
+        return False
+    finally:
+        os.close(descriptor)
+    return False

@@ -150,8 +150,8 @@ def _check_room(runs: Path, manifest: Manifest) -> None:
 
 
 def _unpack(archive: BinaryIO, manifest: Manifest, places: dict[str, int], run: RunDirectory) -> None:
-    hidden = RunDirectory(making.make_hidden(run.path.parent))
-    try:
+    with making.hidden_folder(run.path.parent) as path:
+        hidden = RunDirectory(path)
         for folder in (hidden.control, hidden.checkpoints, hidden.events().parent, hidden.stdout().parent):
             folder.mkdir(parents=True)
         for file in manifest.files:
@@ -165,8 +165,6 @@ def _unpack(archive: BinaryIO, manifest: Manifest, places: dict[str, int], run: 
         _check_run(hidden, run.id)
         if not making.publish(hidden.path, run):
             raise RunError(_taken(run))
-    finally:
-        shutil.rmtree(hidden.path, ignore_errors=True)
 
 
 def _write(archive: BinaryIO, hidden: RunDirectory, file: PackedFile) -> None:
@@ -177,6 +175,7 @@ def _write(archive: BinaryIO, hidden: RunDirectory, file: PackedFile) -> None:
         for part in _parts(archive, file.size):
             digest.update(part)
             target.write(part)
+            os.utime(hidden.path)  # for other hosts, which see no lock: it is not left
         target.flush()
         os.fsync(target.fileno())
     if digest.hexdigest() != file.sha256:

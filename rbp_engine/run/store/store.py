@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.files.annotations import Annotations, read_annotations
 from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.summary import Summary, load_summary, read_summary
+from rbp_engine.run.launch import making
 from rbp_engine.run.status.processes import processes_of
 from rbp_engine.run.status.status import ENDED, LIVE, Verdict, judge
 
@@ -157,12 +157,9 @@ def require_removable(run: RunDirectory) -> None:
 
 
 def remove_run(run: RunDirectory) -> None:
-    """Remove the folder of a run that has ended; renames it first, so that lists never show half of it."""
+    """Remove the folder of a run that has ended."""
     require_removable(run)
-    hidden = run.path.with_name(f".removed-{run.id}")
     try:
-        shutil.rmtree(hidden, ignore_errors=True)
-        run.path.rename(hidden)
-        shutil.rmtree(hidden)
+        making.discard(run.path)
     except OSError as error:
         raise RunError(f"cannot remove {run.path}: {error.strerror}") from error

@@ -4,19 +4,25 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from rbp_engine.preset import load_preset
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
-from rbp_engine.run.pack.manifest import NEEDED
+from rbp_engine.run.launch import launch
+from rbp_engine.run.pack import unpacking
+from rbp_engine.run.pack.manifest import NEEDED, PackedFile
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.pack.unpacking import unpack
 from tests.packed_runs import files_of
@@ -50,6 +56,26 @@ def test_any_tar_program_can_open_it(packed_run: RunDirectory, tmp_path: Path) -
                 content = archive.extractfile(f"own/{file['name']}").read()
                 assert hashlib.sha256(content).hexdigest() == file["sha256"]
     assert set(NEEDED) < {file["name"] for file in listed}
+
+
+def test_unpacking_that_takes_hours_is_not_disturbed_by_a_run_that_is_made_meanwhile(
+    packed_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(packed_run, tmp_path / "own.tar")
+    written, hours_ago = unpacking._write, time.time() - 7200
+    changed: list[float] = []
+
+    def write(archive: BinaryIO, hidden: RunDirectory, file: PackedFile) -> None:
+        os.utime(hidden.path, (hours_ago, hours_ago))
+        launch.create(load_preset("digits"), tmp_path / "there")
+        written(archive, hidden, file)
+        if file.size:
+            changed.append(hidden.path.stat().st_mtime)
+
+    monkeypatch.setattr(unpacking, "_write", write)
+    there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
+    assert load_summary(there).id == "own"
+    assert min(changed) > hours_ago + 3600, "where another host sees no lock, it takes the folder for left"
 
 
 @pytest.mark.parametrize(

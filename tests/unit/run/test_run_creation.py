@@ -17,7 +17,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import run_json
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.launch import launch
+from rbp_engine.run.launch import launch, making
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import find_run, list_runs, run_directories
 
@@ -182,6 +182,17 @@ def test_leftovers_of_a_kill_are_removed_after_an_hour(loaded: LoadedPreset, tmp
         os.utime(runs / name, (time.time() - age_s, time.time() - age_s))
     run = launch.create(loaded, runs)
     assert sorted(path.name for path in runs.iterdir()) == sorted([".new-young", ".removed-x", run.id])
+
+
+def test_a_folder_that_a_process_is_busy_with_is_not_removed_however_old_it_is(
+    loaded: LoadedPreset, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    with making.hidden_folder(runs) as hidden:
+        os.utime(hidden, (time.time() - 9000, time.time() - 9000))
+        run = launch.create(loaded, runs)
+        assert hidden.is_dir()
+    assert [path.name for path in runs.iterdir()] == [run.id]
 
 
 @pytest.mark.parametrize("below", [".", "runs"])
