@@ -170,11 +170,16 @@ def _copy(source: BinaryIO, archive: BinaryIO, file: PackedFile) -> None:
 
 
 def header(name: str, size: int) -> bytes:
-    """The header of a member. Raises RunError for a name or a size for which it has no room."""
+    """The header of a member; from 8 GiB, and for a name that is too long for it, an extended one (PAX) before it.
+
+    Raises RunError for a name that is no text.
+    """
     member = tarfile.TarInfo(name)
     member.size = size
     try:
-        return member.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+        with contextlib.suppress(ValueError):
+            return member.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+        return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
     except ValueError as error:
         raise RunError(f"{name} cannot be packed: {error}") from None
 

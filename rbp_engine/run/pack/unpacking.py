@@ -1,13 +1,14 @@
 """Unpack a run that somebody else may have packed: all of it, or nothing.
 
 The archive must be what `packing.py` writes: its manifest, and then exactly the files of the manifest. All headers are
-checked before a byte is written; there is no other member, so that no link, device, sparse file or extended header is
-ever looked into. The files go into a hidden folder with their hashes checked, and it becomes the run at the end.
-Nothing is executed.
+checked before a byte is written; there is no other member, so that no link, device or sparse file is ever looked into,
+and of an extended header, one at most before each file, only name and size. The files go into a hidden folder with
+their hashes checked, and it becomes the run at the end. Nothing is executed.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ _PART: Final = _MIB
 _SPARE: Final = 64 * _MIB
 #: tar fills its last record with zeros.
 _LARGEST_END: Final = 64 * 2**10
+_LARGEST_EXTENDED: Final = 64 * 2**10
+_RECORD: Final = re.compile(rb"([0-9]{1,5}) (path|size)=")
 _COMPRESSED: Final = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"(\xb5": "unzstd", b"PK": "unzip"}
 
 
@@ -90,6 +93,8 @@ def _check_members(archive: BinaryIO, manifest: Manifest) -> dict[str, int]:
     size, places = os.fstat(archive.fileno()).st_size, {}
     for file in manifest.stored:
         member = _member(archive.read(_BLOCK))
+        if member.type == tarfile.XHDTYPE:
+            member = _extended(archive, member.size) or member
         if member.type != tarfile.REGTYPE:
             raise RunError(f"in the place of {file.name} it has {_kind(member)}, and a run has only files")
         if (member.name, member.size) != (f"{manifest.id}/{file.name}", file.size):
@@ -108,11 +113,35 @@ def _check_members(archive: BinaryIO, manifest: Manifest) -> dict[str, int]:
 
 
 def _member(block: bytes) -> tarfile.TarInfo:
-    """The member in a header. Extended headers, which describe the next one, are members of their own here."""
+    """The member in a header. An extended header, which describes the next one, is a member of its own here."""
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
         raise RunError("it is no tar archive, or damaged, or truncated") from None
+
+
+def _extended(archive: BinaryIO, size: int) -> tarfile.TarInfo | None:
+    """The member behind an extended header of so many bytes, which has just been read, with the name and size that it
+    says; None if it says anything else."""
+    if not 0 < size <= _LARGEST_EXTENDED:
+        return None
+    content = archive.read(size)
+    archive.seek(-size % _BLOCK, os.SEEK_CUR)
+    said: dict[bytes, bytes] = {}
+    while content:
+        record = _RECORD.match(content)
+        if record is None or record[2] in said:
+            return None
+        one, content = content[: int(record[1])], content[int(record[1]) :]
+        if len(one) != int(record[1]) or not record.end() < len(one) or one[-1:] != b"\n":
+            return None
+        said[record[2]] = one[record.end() : -1]
+    member = _member(archive.read(_BLOCK))
+    if (name := said.get(b"path")) is not None:
+        member.name = name.decode(errors="surrogateescape")
+    if (number := said.get(b"size")) is not None:
+        member.size = int(number) if re.fullmatch(rb"[0-9]{1,19}", number) else -1
+    return member
 
 
 def _kind(member: tarfile.TarInfo) -> str:

@@ -20,7 +20,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.pack.manifest import NEEDED, Manifest, PackedFile, name_problem, parse_manifest
-from rbp_engine.run.pack.packing import header, pack
+from rbp_engine.run.pack.packing import header, pack, padding
 from rbp_engine.run.pack.unpacking import unpack
 from tests.packed_runs import Archive, make_run_to_pack, torch_file, torch_file_of_entries
 
@@ -57,6 +57,16 @@ def _zeros(archive: Archive) -> None:
     archive.listed[-1] |= {"size": 10 * 2**30, "sha256": "0" * 64}
 
 
+def _extend(archive: Archive, records: bytes, times: int = 1, kind: bytes = tarfile.REGTYPE) -> None:
+    """Put extended headers before the preset."""
+    place = [file["name"] for file in archive.listed].index("preset.toml")
+    text = archive.members[place][1]
+    block, extended = tarfile.TarInfo("own/preset.toml"), tarfile.TarInfo("own/PaxHeaders/preset.toml")
+    block.size, block.type, extended.size, extended.type = len(text), kind, len(records), tarfile.XHDTYPE
+    before = (extended.tobuf(tarfile.USTAR_FORMAT) + records + padding(len(records))) * times
+    archive.members[place] = (before + block.tobuf(tarfile.USTAR_FORMAT), text)
+
+
 MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "parent": (lambda a: a.list("../evil"), "leads out of the run"),
     "parent inside": (lambda a: a.list("code/../../evil"), "leads out of the run"),
@@ -87,6 +97,18 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "folder": (lambda a: a.member(tarfile.DIRTYPE), "has a folder"),
     "sparse": (_sparse, "has a sparse file"),
     "pax header": (lambda a: a.member(tarfile.XHDTYPE, text=b"25 path=../../tmp/evil\n\n"), "has an extended header"),
+    "pax header of another name": (
+        lambda a: a.member(tarfile.XHDTYPE, text=b"20 path=own/../evil\n"), "another file than its manifest says"
+    ),
+    "pax header of another size": (
+        lambda a: _extend(a, b"19 size=9999999999\n"), "another file than its manifest says"
+    ),
+    "pax header that says more": (lambda a: _extend(a, b"22 linkpath=/etc/shadow\n"), "has an extended header"),
+    "pax header that says it twice": (lambda a: _extend(a, b"19 path=own/run.json\n" * 2), "has an extended header"),
+    "two pax headers": (lambda a: _extend(a, b"10 size=1\n", 2), "has an extended header"),
+    "pax header before a link": (
+        lambda a: _extend(a, b"24 path=own/preset.toml\n", kind=tarfile.SYMTYPE), "has a symbolic link"
+    ),
     "huge pax header": (lambda a: a.member(tarfile.XGLTYPE, size=2**62), "has an extended header"),
     "long name": (lambda a: a.member(tarfile.GNUTYPE_LONGNAME, text=b"../" * 99), "has an extended header"),
     "negative size": (lambda a: a.member(tarfile.REGTYPE, size=-512), "another file than its manifest says"),

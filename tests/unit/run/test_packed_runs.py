@@ -21,8 +21,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.pack import unpacking
-from rbp_engine.run.pack.manifest import NEEDED, PackedFile
+from rbp_engine.run.pack import packing, unpacking
+from rbp_engine.run.pack.manifest import NEEDED, Manifest, PackedFile
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.pack.unpacking import unpack
 from tests.packed_runs import files_of
@@ -56,6 +56,34 @@ def test_any_tar_program_can_open_it(packed_run: RunDirectory, tmp_path: Path) -
                 content = archive.extractfile(f"own/{file['name']}").read()
                 assert hashlib.sha256(content).hexdigest() == file["sha256"]
     assert set(NEEDED) < {file["name"] for file in listed}
+
+
+def test_names_and_sizes_of_any_run_pass_and_any_tar_program_can_read_them(
+    packed_run: RunDirectory, tmp_path: Path
+) -> None:
+    run = RunDirectory(packed_run.path.rename(packed_run.path.with_name("x" * 120)))
+    long = f"tensorboard/events.out.tfevents.1795926653.{'host' * 16}.26213.0"
+    (run.path / long).parent.mkdir()
+    (run.path / long).write_text("events")
+    pack(run, tmp_path / "own.tar")
+    with tarfile.open(tmp_path / "own.tar") as archive:
+        assert f"{run.id}/{long}" in archive.getnames()
+    there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
+    assert (there.path / long).read_text() == "events"
+    # Of 8 GiB only the places are looked at, in a file with a hole.
+    huge = Manifest(
+        "own", "", "all", (PackedFile("code/huge.py", 2**33, "0" * 64), PackedFile("run.json", 0, "0" * 64))
+    )
+    with (tmp_path / "huge.tar").open("w+b") as file:
+        for one in huge.files:
+            file.write(packing.header(f"own/{one.name}", one.size))
+            file.seek(one.size, os.SEEK_CUR)
+        file.write(bytes(1024))
+        file.seek(0)
+        places = unpacking._check_members(file, huge)
+    with tarfile.open(tmp_path / "huge.tar") as archive:
+        members = {member.name: (member.size, member.offset_data) for member in archive}
+    assert members == {f"own/{one.name}": (one.size, places[one.name]) for one in huge.files}
 
 
 def test_unpacking_that_takes_hours_is_not_disturbed_by_a_run_that_is_made_meanwhile(
@@ -178,8 +206,6 @@ def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_bein
 
 
 def test_a_file_that_changes_meanwhile_fails_and_leaves_no_archive(packed_run: RunDirectory, tmp_path: Path) -> None:
-    from rbp_engine.run.pack import packing
-
     described = list(packing._described(packed_run, ["preset.toml"]))
     with pytest.raises(RunError, match="is being changed"):
         packing._copy(io.BytesIO(b"short"), io.BytesIO(), dataclasses.replace(described[0], size=9))
