@@ -14,6 +14,7 @@ from typing import Any
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.tracking.numbers import shown
 from rbp_engine.untrusted_files import parse_toml
 
 OWN = "settings"
@@ -67,12 +68,12 @@ def foreign_experiment(settings: str, program: str) -> str:
 def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     """The settings in a dictionary, whatever is in it; None is left out, and what TOML cannot say becomes text.
 
-    Raises RunError if they are more than anybody reads.
+    Raises RunError if they are more than anybody reads, or if the dictionary itself cannot be read.
     """
     known = {info.key: info for info in fields() if "[]" not in info.key}
     tables = {key for key, info in known.items() if info.type.startswith("table")}
     values: dict[str, Any] = {}
-    for name, value in _leaves("", given, tables):
+    for name, value in _read(_leaves("", given, tables)):
         key = SHORT_NAMES.get(name, name)
         values[key if key in known else f"{OWN}.{name}"] = value
         if len(values) > _MOST:
@@ -80,11 +81,18 @@ def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     return GivenSettings(values)
 
 
+def _read(leaves: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    try:
+        yield from leaves
+    except Exception as error:  # a mapping of the program's own may raise anything
+        raise RunError(f"these settings cannot be read: {type(error).__name__}: {shown(error)}") from error
+
+
 def _leaves(
     prefix: str, given: Mapping[Any, Any], tables: set[str], depth: int = _DEEPEST
 ) -> Iterator[tuple[str, Any]]:
     for name, value in given.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{_text(name)}"
         if isinstance(value, Mapping) and value and key not in tables and depth:
             yield from _leaves(f"{key}.", value, tables, depth - 1)
         elif (plain := _plain(value, depth)) is not None:
@@ -96,12 +104,20 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(value) if -(2**63) <= value < 2**63 else str(value)
+        return int(value) if -(2**63) <= value < 2**63 else _text(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)
     if isinstance(value, (list, tuple)) and depth and len(value) <= _MOST:
         return [plain for item in value if (plain := _plain(item, depth - 1)) is not None]
     if isinstance(value, Mapping) and depth:
-        return {str(key): plain for key, item in value.items() if (plain := _plain(item, depth - 1)) is not None}
-    text = str(value)
+        return {_text(key): plain for key, item in value.items() if (plain := _plain(item, depth - 1)) is not None}
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """A value as text, whatever its `str` does."""
+    try:
+        text = str(value)
+    except Exception as error:  # as that of a whole number of 5,000 digits, or of 5,000 levels
+        return f"({type(value).__name__}, not kept: {type(error).__name__})"
     return text if len(text) <= _LONGEST_TEXT else f"({len(text)} characters, not kept)"

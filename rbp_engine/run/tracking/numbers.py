@@ -1,10 +1,15 @@
 """What a training loop logs, sorted by name into training, evaluations and numbers of its own."""
 
 import functools
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from rbp_engine.printable import one_line
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.json_fields import LARGEST
 
 _WORDS = {"acc": "top1", "accuracy": "top1", "acc1": "top1", "acc5": "top5", "learning_rate": "lr"}
 _TRAINING = frozenset({"loss", "top1", "lr", "samples_per_s", "step_ms", "data_ms"})
@@ -54,6 +59,25 @@ def sort_numbers(given: Mapping[Any, Any]) -> SortedNumbers:
             part, known = Part.OWN, name
         sorted_.parts.setdefault(part, {})[known] = number
     return sorted_
+
+
+def whole_number(name: str, value: Any) -> int:
+    """The value as a whole number that files of runs can have: from 0, below 2**63. Raises RunError for any other."""
+    try:
+        number = int(value)
+        if number == value and 0 <= number < LARGEST:
+            return number
+    except Exception:  # whatever a value of the program's may raise
+        pass
+    raise RunError(f"{name}={shown(value)}: expected a whole number from 0")
+
+
+def shown(value: Any) -> str:
+    """A value in a message, of whatever kind it is."""
+    try:
+        return one_line(reprlib.repr(value))
+    except Exception:  # its `repr` may raise anything, and that of a whole number of 5,000 digits does
+        return type(value).__name__
 
 
 @functools.lru_cache(maxsize=1024)

@@ -31,6 +31,7 @@ from rbp_engine.run.files.events import (
     Validation,
     WarningRaised,
 )
+from rbp_engine.run.files.json_fields import LARGEST
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.reserve import make_reserve, release_reserve
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
@@ -196,7 +197,7 @@ class ForeignRecorder:
 
     def _add_evaluation(self, logged: Logged, part: Part, given: dict[str, float | None], epoch: int) -> None:
         known: dict[str, Any] = {"loss": None, "top1": None, "top5": None} | given
-        known["samples"] = int(known.get("samples") or 0)
+        known["samples"] = min(int(known.get("samples") or 0), LARGEST - 1)
         self._say(logged, Validation(epoch=epoch, split=one_line(part), **known))
         summary = self._summary
         top1 = known["top1"]

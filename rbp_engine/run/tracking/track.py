@@ -21,7 +21,7 @@ from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.tracking.creation import Creation, create_tracked
-from rbp_engine.run.tracking.numbers import Part, sort_numbers
+from rbp_engine.run.tracking.numbers import Part, sort_numbers, whole_number
 from rbp_engine.run.tracking.recorder import ForeignRecorder, Logged
 from rbp_engine.settings.machine import runs_directory
 
@@ -69,8 +69,9 @@ class TrackedRun:
             if step is None:
                 self._step += Part.TRAINING in sorted_.parts
             else:
-                self._step = max(self._step, int(step))
-            recorder.put(Logged(time.time(), self._step, None if epoch is None else int(epoch), sorted_.parts))
+                self._step = max(self._step, whole_number("step", int(step)))
+            reached = None if epoch is None else whole_number("epoch", int(epoch))
+            recorder.put(Logged(time.time(), self._step, reached, sorted_.parts))
         except Exception as error:  # a logger does not end what it logs
             recorder.warn(f"log: {type(error).__name__}: {error}")
 
@@ -116,7 +117,7 @@ def track(
     written, now or later, a warning says so once, and training goes on.
     """
     given: str | Path | Mapping[Any, Any] = settings or {}
-    planned = epochs, steps_per_epoch, steps
+    planned = _planned(epochs, steps_per_epoch, steps)
     wanted = Creation(
         settings=given,
         overrides=overrides,
@@ -144,6 +145,14 @@ def track(
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _planned(epochs: Any, steps_per_epoch: Any, steps: Any) -> tuple[int | None, int | None, int | None]:
+    """The same as whole numbers, as far as they are given. Raises RunError for anything else."""
+    given = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps}
+    planned = {name: None if value is None else whole_number(name, value) for name, value in given.items()}
+    whole_number("steps_per_epoch * epochs", (planned["steps_per_epoch"] or 0) * (planned["epochs"] or 0))
+    return planned["epochs"], planned["steps_per_epoch"], planned["steps"]
 
 
 def _recorder(wanted: Creation, planned: tuple[int | None, int | None, int | None]) -> ForeignRecorder | None:

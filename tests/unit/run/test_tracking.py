@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -87,6 +88,55 @@ def test_more_settings_than_anybody_reads_are_refused_before_anything_is_created
     assert not list(tmp_path.iterdir())
 
 
+class Unprintable:
+    """A setting whose text, comparison and truth all raise."""
+
+    def __raise(self, *args: object) -> Any:
+        raise RuntimeError("no text")
+
+    __str__ = __repr__ = __eq__ = __bool__ = __len__ = __float__ = __raise
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Unreadable(dict[str, Any]):
+    def items(self) -> Any:
+        raise OSError("gone")
+
+
+def test_settings_that_have_no_text_are_kept_as_that_and_those_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    with track({"odd": Unprintable(), "huge": 10**5000, 10**5000: 1, "deep": deep}, runs_dir=tmp_path) as run:
+        run.log(loss=0.5)
+    assert run.folder is not None
+    kept = read_settings(RunDirectory(run.folder))
+    assert kept.get("settings.odd") == "(Unprintable, not kept: RuntimeError)"
+    assert kept.get("settings.huge") == "(int, not kept: ValueError)"
+    assert load_summary(RunDirectory(run.folder)).status == "completed"
+    with pytest.raises(RunError, match=r"these settings cannot be read: OSError: OSError\('gone'\)"):
+        given_settings({"a": Unreadable(b=1)})
+
+
+def test_what_is_planned_is_whole_numbers_or_refused_before_anything_is_created(tmp_path: Path) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"epochs": 3, "steps_per_epoch": 31.25}, "steps_per_epoch=31.25: expected a whole number from 0"),
+        ({"epochs": "3"}, "epochs='3'"),
+        ({"epochs": -1}, "epochs=-1"),
+        ({"steps": 10**5000}, "steps="),
+        ({"epochs": Unprintable()}, "epochs=<Unprintable instance"),
+        ({"epochs": 2**62, "steps_per_epoch": 2**62}, r"steps_per_epoch \* epochs="),
+    ]
+    for given_, message in refused:
+        with pytest.raises(RunError, match=message), track({}, runs_dir=tmp_path, **given_):
+            pytest.fail("it has begun")
+    assert not list(tmp_path.iterdir())
+    with track({}, runs_dir=tmp_path, epochs=np.int64(2), steps_per_epoch=4.0) as run:  # type: ignore[arg-type]
+        run.log(loss=0.5)
+    assert run.folder is not None
+    assert load_summary(RunDirectory(run.folder)).steps == 8
+
+
 @given(st.dictionaries(st.text(max_size=8) | st.integers(), ANYTHING, max_size=6))
 @settings(max_examples=30)
 def test_whatever_is_logged_becomes_finite_numbers_or_is_refused_by_name(given_: dict[Any, Any]) -> None:
@@ -133,12 +183,23 @@ def test_odd_values_neither_raise_nor_are_they_lost_in_silence(
         run.log(loss=object(), step="seven")  # type: ignore[arg-type]
         run.log([1, 2])  # type: ignore[arg-type]
         run.log(many=torch.zeros(3))
+        run.log(loss=0.7, epoch=10**25)
+        run.log(loss=0.8, step=10**30)
+        run.log({"val/loss": 0.4, "val/samples": 1e300})
+    assert run.folder is not None and load_summary(RunDirectory(run.folder)).status == "completed"
+    assert len(bodies(run, Validation)) == 1
     assert fetched.count == 1
     assert [one.loss for one in bodies(run, Metrics)] == [None, 0.5]
     assert {one.name: one.values for one in bodies(run, Probe)} == {"x": 2.0, "y": 0.25, "top1": 93.1}
     said = [str(one.message) for one in bodies(run, WarningRaised)]
     assert len([one for one in said if "log(many)" in one]) == 1  # once, however often
-    for part in ("log(text): str, no number", "log(top1): 93.1, while accuracies are from 0 to 1", "log: TypeError"):
+    for part in (
+        "log(text): str, no number",
+        "log(top1): 93.1, while accuracies are from 0 to 1",
+        "log: TypeError",
+        "epoch=10000000000000000000000000: expected a whole number",
+        "step=1000",
+    ):
         assert any(part in one for one in said), said
         assert part in caplog.text
     run.log(loss=1.0)  # after its end
