@@ -1,7 +1,8 @@
 """Everything that rbp reads, in a folder that a stranger may have written to, and watchers of what rbp promises.
 
 The promise (docs/security.md): whatever such a file holds, it is read in bounded time and memory, executes nothing,
-changes nothing outside, signals no process but the run's own, and no byte of it controls the terminal.
+changes nothing outside, signals no process but the run's own, and no byte of it controls the terminal. What it does not
+concern goes on, and what cannot be read is never written over as if it were empty.
 """
 
 import contextlib
@@ -19,17 +20,38 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 import tomlkit
 from PIL import Image
 from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
+from rbp_engine.run import start, track
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.resources import Dispatch
+from rbp_engine.run.files.summary import Scores, write_status
+from rbp_engine.run.launch import launch
+from rbp_engine.run.pack.packing import pack
+from rbp_engine.run.queue.dispatcher import Dispatcher
+from rbp_engine.run.queue.entries import new_entry
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.store.store import list_runs
+from rbp_engine.sweep.driver import SearchDriver
+from rbp_engine.sweep.plan import SweepPlan, plan_sweep
+from rbp_engine.sweep.search import Search, SearchRequest, plan_search
+from rbp_engine.sweep.start import run_id_of, start_points
+from rbp_engine.sweep.states import Standing, states_of
+from rbp_engine.sweep.words import parse_words
+from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
 from rbp_tui.cli import app
 from tests.damaged_files import DAMAGES, write_run
+from tests.packed_runs import Archive, torch_file_of_entries
 
 # On a busy machine a command may have to wait for its turn, but not to compute for longer.
 CPU_S, WALL_S = 5.0, 30.0
@@ -43,7 +65,8 @@ RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2
 class World:
     """The working directory of a user: `runs`, `presets`, `data`, settings; `outside`, beside it, must not change.
 
-    `innocent` is the pid of a process that is not a run's, and that a forged run names.
+    `innocent` is the pid of a process that is not a run's, and that a forged run names. What is in `own` nobody else
+    can write.
     """
 
     root: Path
@@ -57,13 +80,33 @@ class World:
     def outside(self) -> Path:
         return self.root.with_name(f"{self.root.name}-outside")
 
+    @property
+    def own(self) -> Path:
+        return self.root.with_name(f"{self.root.name}-own")
+
+    def run(self, name: str) -> RunDirectory:
+        return RunDirectory(self.runs / name)
+
+    @property
+    def search(self) -> Search:
+        """Of its five trials three have begun, of which the second is stopped."""
+        words = ("lr=0.01..0.5:log", "run.device=cpu")
+        return plan_search(SearchRequest("digits", "", words, str(self.runs), trials=5, name="trials", gpus="none"))
+
+    @property
+    def sweep(self) -> SweepPlan:
+        """Of its three runs two have begun, of which the second is stopped."""
+        request = LaunchRequest("digits", runs_dir=self.runs, overrides=("run.device=cpu",), gpus="none")
+        return plan_sweep(request, parse_words(["T=1,2,3"]), name="sweep")
+
     def files(self) -> list[Path]:
         """Every file that a stranger may have written."""
         return sorted(path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def build(root: Path, innocent: int) -> World:
-    """A sound world: two runs, one of own code that was lost; a preset that extends another; data; settings."""
+    """A sound world: two runs, one of own code that was lost, and one that is packed; a search and a sweep; a preset
+    that extends another; data; settings."""
     world = World(root, innocent)
     (root / "presets").mkdir(parents=True)
     (root / "presets" / "base.toml").write_text('extends = "digits"\ntitle = "base"\n[train]\nepochs = 3\n')
@@ -75,11 +118,24 @@ def build(root: Path, innocent: int) -> World:
     code = RunDirectory(world.runs / "lost").code
     code.mkdir()
     (code / "nets.py").write_text(f"open({str(world.outside / 'executed')!r}, 'w').close()\n")
+    pack(world.run("one"), root / "packed.tar")
+    _write_trials(world)
     _write_data(root / "data")
     world.outside.mkdir()
     (world.outside / "precious.txt").write_text("kept\n")
     (world.outside / "step-00000001").mkdir()
     return world
+
+
+def _write_trials(world: World) -> None:
+    search, plan, queued = world.search, world.sweep, Dispatch(gpus="none", device="cpu")
+    for number, status in enumerate(("completed", "stopped", "completed"), start=1):
+        request = search.request_of(number, 1, {"optim.lr": number / 10})
+        made = {"run_id": request.run_id, "sweep": request.sweep, "dispatch": queued}
+        write_status(launch.create(request.load(), world.runs, **made), status, last=Scores(top1=0.5))
+    for point, status in zip(plan.points, ("completed", "stopped"), strict=False):
+        run = launch.create(point.loaded, world.runs, run_id=run_id_of(point), dispatch=queued)
+        write_status(run, status, last=Scores(top1=0.5))
 
 
 def _write_data(folder: Path) -> None:
@@ -102,7 +158,7 @@ def copy(world: World, root: Path) -> World:
 
 
 def commands(world: World) -> list[tuple[str, ...]]:
-    """The commands that read files of others, or act on runs."""
+    """The commands that read files of others, or act on runs; and those of ACTIONS."""
     runs = ("--runs-dir", str(world.runs))
     of_runs = [
         ("ls",), ("ls", "--json"), ("ls", "acc>0.5 host:x lr>0", "--sort", "best"), ("runs", "show", "lost"),
@@ -111,7 +167,9 @@ def commands(world: World) -> list[tuple[str, ...]]:
         ("report", "--format", "csv"), ("watch", "one"), ("watch", "one", "--json"), ("runs", "tag", "one", "+a"),
         ("runs", "note", "lost", "a note"), ("queue",), ("stop", "lost"), ("kill", "lost"),
         ("runs", "rm", "one", "--yes"), ("runs", "trash"), ("train", "--like", "one", "--dry-run"),
-        ("resume", "lost", "--detach"), ("eval", "lost"),
+        ("resume", "lost", "--detach"), ("eval", "lost"), ("runs", "layers", "lost"), ("runs", "why", "lost"),
+        ("runs", "unpack", "packed.tar", "--as", "new"), ("sweep", "digits", "T=1,2,3", "run.device=cpu", "--status"),
+        ("sweep", "digits", "lr=0.01..0.5:log", "run.device=cpu", "--search", "tpe", "--name", "trials", "--status"),
     ]  # fmt: skip
     others = [
         ("presets", "list"), ("presets", "list", "--json"), ("presets", "show", "mine"), ("presets", "check"),
@@ -119,7 +177,75 @@ def commands(world: World) -> list[tuple[str, ...]]:
         ("train", "./presets/mine.toml", "--dry-run"),
         ("doctor",), ("data", "list"), ("data", "check", "mnist"), ("report", "--missing"),
     ]  # fmt: skip
-    return [*((*words, *runs) for words in of_runs), *others]
+    return [*((*words, *runs) for words in of_runs), *others, *((name,) for name in ACTIONS)]
+
+
+class Unprintable:
+    """Its text raises."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def go_on_with_the_search(world: World) -> None:
+    """Whatever one or two of its trials are, the next one is created."""
+    search = world.search
+    try:
+        SearchDriver(search).look()
+    except UserError as error:
+        raise AssertionError(f"the search does not go on: {error}") from error
+    assert any(search.run_of(number, 1).run_json.is_file() for number in (4, 5)), "the search does not go on"
+
+
+def go_on_with_the_sweep(world: World) -> None:
+    """Whatever its runs are, those that are missing are created."""
+    plan = world.sweep
+    try:
+        start_points(plan, states_of(plan), lambda refused: None)
+    except UserError as error:
+        raise AssertionError(f"the sweep does not go on: {error}") from error
+    missing = [state.point.overrides for state in states_of(plan) if state.standing is Standing.MISSING]
+    assert not missing, f"the sweep does not go on: {missing} is missing"
+
+
+def run_the_hook(world: World) -> None:
+    """As the dispatcher does at the end of an attempt. It imports what lies where it runs, and what must not."""
+    run, trouble = world.run("lost"), []
+    job = SimpleNamespace(attempt=1, failed=False)
+    dispatcher: Any = SimpleNamespace(_hooks=[], _log=lambda *words: trouble.append(words))
+    Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, after=0, retries=0))  # type: ignore[arg-type]
+    for process in dispatcher._hooks:
+        process.wait()
+    whole = run.control.is_dir() and not any(folder.is_symlink() for folder in (run.path, run.control))
+    log = run.control / "hook-1"
+    assert not whole or (log.is_file() and "the hook ran" in log.read_text()), f"no hook runs: {trouble}"
+
+
+def track_a_program(world: World) -> None:
+    """With odd settings: it is refused by a RunError, or leaves a run that can be read."""
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    odd: list[tuple[dict[Any, Any], dict[str, Any]]] = [
+        ({"a": Unprintable(), "b": 10**5000, "c": deep, 10**5000: "d"}, {"epochs": np.int64(3)}),
+        ({}, {"epochs": 3, "steps_per_epoch": 31.25}),
+        ({}, {"epochs": "3"}),
+    ]
+    for settings, planned in odd:
+        with contextlib.suppress(RunError), track(settings, runs_dir=world.own / "runs", **planned) as run:
+            run.log(loss=0.5, step=10**30)
+            run.log(loss=0.5, epoch=10**25)
+    unreadable = [one.verdict.reason for one in list_runs(world.own / "runs") if not one.readable]
+    assert not unreadable, f"a tracked run is unreadable: {unreadable[0]}"
+
+
+#: What rbp does beside its commands, with the user's own settings; each raises for a promise that is broken.
+ACTIONS: dict[str, Callable[[World], None]] = {
+    "the search goes on": go_on_with_the_search,
+    "the sweep goes on": go_on_with_the_sweep,
+    "the hook runs": run_the_hook,
+    "a program is tracked": track_a_program,
+}
 
 
 # --- what a stranger does -----------------------------------------------------------------------------------------
@@ -206,6 +332,68 @@ def nest_tables(path: Path, world: World, draw: random.Random) -> None:
     path.write_text(text)
 
 
+def put_a_list_for_a_name(path: Path, world: World, draw: random.Random) -> None:
+    """Of a layer, in the events of a run."""
+    _change_an_event(world, "run_start", neuron_layers=[["x"]])
+
+
+def number_an_attempt_by_400_digits(path: Path, world: World, draw: random.Random) -> None:
+    _change_an_event(world, "metrics", attempt=10**400)
+
+
+def _change_an_event(world: World, kind: str, **fields: object) -> None:
+    with contextlib.suppress(OSError, ValueError):  # it may be damaged by now
+        events = [json.loads(line) for line in world.run("lost").events().read_text().splitlines()]
+        next(event for event in events if event["kind"] == kind).update(fields)
+        world.run("lost").events().write_text("".join(json.dumps(event) + "\n" for event in events))
+
+
+def put_importable_folders(path: Path, world: World, draw: random.Random) -> None:
+    """As an archive without own code may: a run's folders as packages, which a program there would find first."""
+    for name in ("checkpoints", "control", "events", "ranks", "tensorboard"):
+        with contextlib.suppress(OSError):
+            folder = world.run("lost").path / name
+            folder.mkdir(exist_ok=True)
+            (folder / "__init__.py").write_text(f"open({str(world.outside / 'executed')!r}, 'w').close()\n")
+
+
+def fail_with_a_huge_text(path: Path, world: World, draw: random.Random) -> None:
+    summary = world.run("lost").summary_json
+    with contextlib.suppress(OSError):
+        summary.write_text(json.dumps(read_json(summary) | {"status": "failed", "reason": "x" * 400_000}))
+
+
+def put_a_dangling_link(path: Path, world: World, draw: random.Random) -> None:
+    """In the place of a trial or a run that is to come."""
+    name = draw.choice([world.search.run_of(4, 1).id, run_id_of(world.sweep.points[2])])
+    world.run(name).path.symlink_to(world.root / "nowhere")
+
+
+def make_it_a_colleagues(path: Path, world: World, draw: random.Random) -> None:
+    """A stopped run of the search, and one of the sweep: with code that nobody has launched here and, where this user
+    can, with another owner."""
+    for run in (world.search.run_of(2, 1), world.run(run_id_of(world.sweep.points[1]))):
+        with contextlib.suppress(OSError):
+            run.code.mkdir()
+            (run.code / "nets.py").write_text("")
+            os.chown(run.path, 65534, 65534)
+
+
+def add_a_comma(path: Path, world: World, draw: random.Random) -> None:
+    """By hand, to a file that is written again and again."""
+    for name in ("run.json", "annotations.json"):
+        file = world.run("one").path / name
+        if file.is_file():
+            file.write_text(file.read_text(errors="replace").rstrip().removesuffix("}") + ",}\n")
+
+
+def pack_an_endless_directory(path: Path, world: World, draw: random.Random) -> None:
+    """Of a file of weights in the packed run: of nothing but 500,000 entries."""
+    archive = Archive(world.run("one"))
+    archive.list("checkpoints/best/optimizer.pt", torch_file_of_entries(500_000))
+    archive.write(world.root / "packed.tar")
+
+
 def _damage(change: Callable[[Path, random.Random], None]) -> "Mischief":
     def apply(path: Path, world: World, draw: random.Random) -> None:
         change(path, draw)
@@ -226,6 +414,14 @@ MISCHIEF: tuple[Mischief, ...] = (
     name_an_innocent_process,
     make_enormous,
     nest_tables,
+    put_a_list_for_a_name,
+    number_an_attempt_by_400_digits,
+    put_importable_folders,
+    fail_with_a_huge_text,
+    put_a_dangling_link,
+    make_it_a_colleagues,
+    add_a_comma,
+    pack_an_endless_directory,
     *map(_damage, DAMAGES),
 )
 
@@ -291,9 +487,47 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     }
 
 
+def unreadable_files(world: World) -> dict[Path, bytes]:
+    """What notes, tags and attempts are in, and cannot be read from."""
+    found = {}
+    for path in world.files():
+        if path.name in ("run.json", "annotations.json") and path.stat().st_size <= JSON_LIMIT:
+            content = path.read_bytes()
+            try:
+                if isinstance(parse_json(content, JSON_LIMIT), dict):
+                    continue
+            except ValueError:
+                pass
+            found[path] = content
+    return found
+
+
+def _do(world: World, words: tuple[str, ...], environment: dict[str, str | None]) -> tuple[BaseException | None, bytes]:
+    """The error of a command or of one of ACTIONS, and what it prints."""
+    if words[0] not in ACTIONS:
+        done = CliRunner().invoke(app, list(words), env=environment)
+        return done.exception, done.output_bytes
+    world.own.mkdir(exist_ok=True)
+    hook = f"""{sys.executable} -c "import ranks"; echo the hook ran"""
+    (world.own / "machine.toml").write_text(f"cpu_slots = 8\n[hooks]\non_end = '{hook}'\n")
+    own = {"RBP_CONFIG": str(world.own), "XDG_STATE_HOME": str(world.own / "state")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (environment | own).items():
+            if value is None:
+                patch.delenv(name, raising=False)
+            else:
+                patch.setenv(name, value)
+        patch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
+        try:
+            ACTIONS[words[0]](world)
+        except Exception as error:
+            return error, b""
+    return None, b""
+
+
 def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
     """What a command does that it must not; empty if it keeps every promise."""
-    before = snapshot(world.outside)
+    before, unreadable = snapshot(world.outside), unreadable_files(world)
     forget_peak()
     at_rest = memory("VmRSS")
     _acts.clear()
@@ -306,14 +540,14 @@ def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
     os.chdir(world.root)
     try:
         with time_limit(CPU_S, WALL_S):
-            done = CliRunner().invoke(app, list(words), env=environment)
-    except NotDone as error:
-        return [str(error)]
+            error, output = _do(world, words, environment)
+    except NotDone as never:
+        return [str(never)]
     finally:
         os.chdir(here)
-    if done.exception is not None and not isinstance(done.exception, (SystemExit, UserError)):
-        broken.append(f"{type(done.exception).__name__}: {done.exception}")
-    text = done.output_bytes.decode(errors="replace")
+    if error is not None and not isinstance(error, (SystemExit, UserError)):
+        broken.append(f"{type(error).__name__}: {error}")
+    text = output.decode(errors="replace")
     if "Traceback (most recent call last)" in text:
         broken.append("it prints a traceback")
     if found := RAW.search(text):
@@ -321,6 +555,8 @@ def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
         broken.append(f"it prints {found[0]!r} raw: {around!r}")
     if snapshot(world.outside) != before:
         broken.append("it changes a file outside")
+    written = [path.name for path, content in unreadable.items() if path.is_file() and path.read_bytes() != content]
+    broken += [f"it writes over {name}, which it could not read" for name in written]
     for event, args in _acts:
         if event != "subprocess.Popen" and args[0] == world.innocent and args[1]:
             broken.append("it signals a process that is not the run's")

@@ -5,18 +5,30 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import optuna  # noqa: F401  # as torch
 import pytest
 import torch  # noqa: F401  # so that no command takes the time of its import
 
 from rbp_engine import printable
+from rbp_engine.errors import UserError
 from rbp_engine.run import control
-from rbp_engine.run.files import file_memo, inside, run_json
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import annotations, events, file_memo, inside, json_fields, layout, run_json
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import multinode
+from rbp_engine.run.pack import weights_files
+from rbp_engine.run.queue import dispatcher
+from rbp_engine.run.queue.entries import Entry
 from rbp_engine.run.status import processes
+from rbp_engine.run.tracking import track
+from rbp_engine.sweep import start as sweep_start
+from rbp_engine.sweep.start import run_id_of
+from rbp_engine.sweep.trials import TrialReader, TrialRuns
 from tests.fuzz import hostile_world
 from tests.fuzz.hostile_world import World, broken_promises, build, commands, copy, draw_case
 
@@ -49,6 +61,7 @@ def search(pristine: World, folder: Path, seed: int, cases: int) -> list[str]:
             found += [f"case {case} ({did}): rbp {command}: {broken}" for broken in broken_promises(world, words)]
         shutil.rmtree(world.root)
         shutil.rmtree(world.outside)
+        shutil.rmtree(world.own, ignore_errors=True)
     return found
 
 
@@ -93,8 +106,89 @@ def events_are_read_whole(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(EventReader, "_next_lines", lambda self: self.path.read_bytes().split(b"\n"))
 
 
+def events_are_not_checked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(json_fields, "_holds", lambda *args: True)
+    patch.setattr(events, "LARGEST", 10**500)
+
+
+def hooks_run_in_the_folder_of_the_run(patch: pytest.MonkeyPatch) -> None:
+    """Its process has nothing of what is patched in this one, and hooks run in the user's home."""
+    sound = dispatcher._helper
+
+    def helper(entry: Entry, *args: Any) -> "subprocess.Popen[bytes]":
+        return sound(replace(entry, environment=entry.environment | {"HOME": str(entry.run.path)}), *args)
+
+    patch.setattr(dispatcher, "_helper", helper)
+
+
+def texts_of_failures_are_not_cut(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatcher, "given", lambda run, name, text: text)
+
+
+def a_damaged_trial_stops_the_search(patch: pytest.MonkeyPatch) -> None:
+    sound = TrialReader.read
+
+    def read(self: TrialReader) -> list[TrialRuns]:
+        found = sound(self)
+        for problem in self.problems.values():
+            raise RunError(problem)
+        return found
+
+    patch.setattr(TrialReader, "read", read)
+
+
+def a_run_that_is_not_resumed_stops_the_sweep(patch: pytest.MonkeyPatch) -> None:
+    sound = sweep_start.resume
+
+    def resume(*args: Any) -> None:
+        try:
+            sound(*args)
+        except RunError as refused:
+            raise UserError(str(refused)) from None
+
+    patch.setattr(sweep_start, "resume", resume)
+
+
+def links_that_dangle_are_not_seen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sweep_start.os.path, "lexists", os.path.exists)
+
+
+def directories_of_weights_are_read_whole(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(weights_files, "_LARGEST_PART", 2**26)
+    patch.setattr(hostile_world, "CPU_S", 60.0)
+
+
+def unreadable_is_empty(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(annotations, "load_json", layout.read_json)
+
+
+def lengths_are_taken_as_they_come(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(track, "whole_number", lambda name, value: value)
+
+
 def lost(world: World) -> RunDirectory:
-    return RunDirectory(world.runs / "lost")
+    return world.run("lost")
+
+
+def drawn(mischief: hostile_world.Mischief) -> Callable[[World], None]:
+    """Mischief that is the same wherever it is drawn."""
+
+    def apply(world: World) -> None:
+        mischief(world.root, world, random.Random(0))
+
+    return apply
+
+
+def nothing(world: World) -> None:
+    """What is odd is what the program says."""
+
+
+def damaged_trial(world: World) -> None:
+    world.search.run_of(2, 1).summary_json.write_text("{")
+
+
+def link_in_the_place_of_a_run(world: World) -> None:
+    world.run(run_id_of(world.sweep.points[2])).path.symlink_to("nowhere")
 
 
 def hostile_name(world: World) -> None:
@@ -132,6 +226,36 @@ def enormous_events(world: World) -> None:
         (any_named_process_is_signalled, innocent_named, ("stop", "lost"), "signals a process"),
         (values_are_not_checked, attempts_of_another_shape, ("runs", "show", "lost"), "Error"),
         (events_are_read_whole, enormous_events, ("watch", "lost"), "it takes"),
+        (events_are_not_checked, drawn(hostile_world.put_a_list_for_a_name), ("runs", "layers", "lost"), "Error"),
+        (
+            events_are_not_checked,
+            drawn(hostile_world.number_an_attempt_by_400_digits),
+            ("runs", "layers", "lost"),
+            "Error",
+        ),
+        (
+            hooks_run_in_the_folder_of_the_run,
+            drawn(hostile_world.put_importable_folders),
+            ("the hook runs",),
+            "changes a file outside",
+        ),
+        (texts_of_failures_are_not_cut, drawn(hostile_world.fail_with_a_huge_text), ("the hook runs",), "no hook runs"),
+        (a_damaged_trial_stops_the_search, damaged_trial, ("the search goes on",), "does not go on"),
+        (
+            a_run_that_is_not_resumed_stops_the_sweep,
+            drawn(hostile_world.make_it_a_colleagues),
+            ("the sweep goes on",),
+            "does not go on",
+        ),
+        (links_that_dangle_are_not_seen, link_in_the_place_of_a_run, ("the sweep goes on",), "does not go on"),
+        (
+            directories_of_weights_are_read_whole,
+            drawn(hostile_world.pack_an_endless_directory),
+            ("runs", "unpack", "packed.tar", "--as", "new"),
+            "it takes",
+        ),
+        (unreadable_is_empty, drawn(hostile_world.add_a_comma), ("runs", "tag", "one", "+a"), "writes over"),
+        (lengths_are_taken_as_they_come, nothing, ("a program is tracked",), "Error"),
     ],
 )
 def test_a_planted_fault_is_found(
