@@ -12,6 +12,7 @@ from rbp_engine.methods import Method
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.errors import NoSuchRun, RunError
+from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import find_run
 from rbp_engine.run.trust import Untrusted, require_launch
@@ -156,7 +157,7 @@ def _weights_of(run: RunDirectory, weights: Weights) -> Path:
         if found is None and run.best.exists():
             skipped = [_problem(run.best)]
     else:
-        found, skipped = checkpoint.find_newest(run.checkpoints)
+        found, skipped = checkpoint.find_newest(run.checkpoints, announced_checkpoint(run))
     if found is None:
         why = f": {skipped[0]}" if skipped else " yet"
         raise CheckpointError(f"{run.id} has no checkpoint of its {weights} weights{why}")

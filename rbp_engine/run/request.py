@@ -29,8 +29,9 @@ class LaunchRequest:
     There is one run per seed in `seeds`, or one with the preset's seed if it is empty; with a `pair`, one for each of
     its values and each seed. Each takes `resources`. With `seeds`, a `pair` or `gpus` ("auto", "none", or card indices)
     the runs wait in the queue until each can have its own devices, those of a higher `priority` first.
-    `resume_or_start` resumes the run `run_id` if it exists, and `inexact` allows another number of processes. `typed`
-    is the command that the user typed, if it differs from `command`. `original` is the run to repeat; `sweep` says to
+    `resume_or_start` resumes the run `run_id` if it exists; `inexact` allows another number of processes then, and
+    `from_scratch` to start over if no checkpoint can be used. `typed` is the command that the user typed, if it differs
+    from `command`. `original` is the run to repeat; `sweep` says to
     which sweep the runs belong.
     """
 
@@ -45,6 +46,7 @@ class LaunchRequest:
     run_id: str | None = None
     resume_or_start: bool = False
     inexact: bool = False
+    from_scratch: bool = False
     typed: tuple[str, ...] = ()
     original: RunDirectory | None = None
     pair: Varied | None = None

@@ -101,6 +101,7 @@ def start_runs(request: LaunchRequest) -> StartResult:
         gpus=request.gpus,
         retries=request.retries,
         inexact=request.inexact,
+        from_scratch=request.from_scratch,
         patience_s=patience_s,
     )
     return StartResult(runs, worker)
@@ -205,6 +206,7 @@ def begin(
     gpus: str | None = None,
     retries: int | None = None,
     inexact: bool = False,
+    from_scratch: bool = False,
     patience_s: float = 0.0,
     changes: Sequence[str] = (),
     at_once: bool = False,
@@ -215,8 +217,8 @@ def begin(
 
     `changes` are settings that may change when a run goes on, as `epochs=400` (`run/longer.py`).
 
-    Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `patience_s` and the other RunErrors are
-    those of `launch.start`.
+    Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `from_scratch`, `patience_s` and the
+    other RunErrors are those of `launch.start`.
     """
     refuse_other_program(run)
     trust.require_place(run.path.parent)
@@ -246,14 +248,14 @@ def begin(
         longer.extend(run, changes)
     if pool is not None:
         _refuse_unless_ended(run, patience_s)
-        dispatch = dataclasses.replace(dispatch, inexact=inexact)
+        dispatch = dataclasses.replace(dispatch, inexact=inexact, from_scratch=from_scratch)
         _update(run, dispatch=dispatch.as_json(), resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch)
         ensure_dispatcher()
         return None
     if dispatch != read_dispatch(run):
         _update(run, dispatch=dispatch.as_json())
-    return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
+    return _start(run, resources, dispatch.retries, inexact=inexact, from_scratch=from_scratch, patience_s=patience_s)
 
 
 def requeue(run: RunDirectory) -> None:
@@ -304,11 +306,10 @@ def _is_monitored(retries: int) -> bool:
     return bool(retries or machine.on_end or machine.on_failure)
 
 
-def _start(
-    run: RunDirectory, resources: Resources, retries: int, *, inexact: bool = False, patience_s: float = 0.0
-) -> "subprocess.Popen[bytes]":
-    """Start the next attempt of a run at once; the dispatcher monitors it if there are retries or hooks."""
-    worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
+def _start(run: RunDirectory, resources: Resources, retries: int, **allowed: Any) -> "subprocess.Popen[bytes]":
+    """Start the next attempt of a run at once, by `launch.start` with what is `allowed`; the dispatcher monitors it if
+    there are retries or hooks."""
+    worker = launch.start(run, resources, **allowed)
     _reap(worker)
     if _is_monitored(retries):
         with locked():

@@ -175,8 +175,13 @@ def _names(run: RunDirectory) -> list[str]:
 
 
 def _code(run: RunDirectory) -> dict[str, str]:
-    """The files of code and their hashes. Raises RunError for what is no file, or too large."""
-    return {f"code/{name}": _hash_of_file(run, run.code / name) for name in _names(run)}
+    """The files of code and their hashes. Raises RunError for what is no file, or too large, and if none is seen."""
+    names = _names(run)
+    if not names and os.path.lexists(run.code):  # a cache of the folder may be older than what will be executed
+        raise RunError(
+            f"{run.id}: {run.code} seems to be empty, as no run leaves it: try again in a minute, or remove it"
+        )
+    return {f"code/{name}": _hash_of_file(run, run.code / name) for name in names}
 
 
 def _is_known(run: RunDirectory, owners: dict[str, int]) -> bool:

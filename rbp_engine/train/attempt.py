@@ -2,6 +2,8 @@
 
 import os
 import socket
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.probes.table import create_probes
+from rbp_engine.run.files import inside
+from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
@@ -55,6 +59,10 @@ if TYPE_CHECKING:
 
 # The environment variable that allows another number of processes than saved the checkpoint; the starter sets it.
 INEXACT = "RBP_INEXACT"
+# The environment variable that allows to start over if no checkpoint can be used; the starter sets it.
+FROM_SCRATCH = "RBP_FROM_SCRATCH"
+# How long a checkpoint that was saved is waited for: NFS caches what is in a folder, and sshfs does, for half a minute.
+SEEN_WITHIN_S = 60.0
 
 
 def run_attempt(
@@ -82,7 +90,7 @@ def _run_attempt(
     journal.update(phase=Phase.NETWORK)
     first = ranks.rank == 0
     told = journal.say if first else lambda text: None
-    found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
+    found, warnings = ranks.from_first(lambda: _newest_checkpoint(run, told))
     model = build_model(run, preset, feed, device, told)
     if preset.model.pretrained and not found:
         told(load_pretrained(preset.model, model))
@@ -201,11 +209,43 @@ def _run_attempt(
     return ending(status, journal.summary.epoch, preset.train.epochs, preset.guard, limits, stop), ranks
 
 
-def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint to resume from, and a warning for each newer one that cannot be used."""
+def _newest_checkpoint(run: RunDirectory, told: Callable[[str], None]) -> tuple[Checkpoint | None, list[str]]:
+    """The checkpoint to resume from, None at the first start, and a warning for each newer one that cannot be used.
+
+    One that was saved and is not seen is waited for. Raises CheckpointError if it stays so, or if none of several can
+    be used, unless FROM_SCRATCH is set.
+    """
     checkpoint.remove_leftovers(run.checkpoints)
-    found, skipped = checkpoint.find_newest(run.checkpoints)
+    announced = announced_checkpoint(run)
+    lost = announced if announced and not _is_seen(run, announced, told) else None
+    found, skipped = checkpoint.find_newest(run.checkpoints, announced)
+    if not os.environ.get(FROM_SCRATCH):
+        if lost and (found is None or found.path.name < lost):
+            raise CheckpointError(
+                f"{lost} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole, "
+                "then resume. If it is lost, --from-scratch does without it: it resumes from "
+                f"{found.path.name if found else 'no checkpoint, at epoch 1'}"
+            )
+        if skipped and found is None:
+            raise CheckpointError(
+                f"no checkpoint can be used ({'; '.join(skipped)}): make one whole again, then resume; or resume with "
+                "--from-scratch, which starts over at epoch 1"
+            )
     return found, [f"passed over a checkpoint: {sentence}" for sentence in skipped]
+
+
+def _is_seen(run: RunDirectory, name: str, told: Callable[[str], None]) -> bool:
+    """Whether a checkpoint is there, or is within a minute."""
+    deadline = time.monotonic() + SEEN_WITHIN_S
+    waits = False
+    while not inside.exists(run.checkpoints / name, run.path):
+        if time.monotonic() > deadline:
+            return False
+        if not waits:
+            told(f"waiting for {name}, which was saved and is not seen")
+        waits = True
+        time.sleep(0.5)
+    return True
 
 
 def _repair_best(run: RunDirectory, journal: Journal) -> list[str]:

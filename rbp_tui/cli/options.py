@@ -86,6 +86,7 @@ Rdzv = Annotated[
 Inexact = Annotated[
     bool, typer.Option("--inexact", help="Resume with another number of processes; the result is not exactly the same.")
 ]
+FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start over if its checkpoints are lost or damaged.")]
 
 
 def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, meet: str = "") -> "Resources | None":

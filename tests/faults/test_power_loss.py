@@ -106,9 +106,9 @@ def train_words(settings: Path, runs: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def mounted(image: Path, file_system: str, where: Path) -> Iterator[Path]:
+def mounted(image: Path, file_system: str, where: Path, options: str = "loop") -> Iterator[Path]:
     where.mkdir(exist_ok=True)
-    mount = ["mount", "-t", file_system, "-o", "loop", str(image), str(where)]
+    mount = ["mount", "-t", file_system, "-o", options, str(image), str(where)]
     done = subprocess.run(mount, capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise OSError(done.stderr.strip())

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import Body, Event, event_of, from_json, supersede
+from rbp_engine.run.files.events import Body, CheckpointSaved, Event, event_of, from_json, supersede
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.untrusted_files import described, open_untrusted
 
 READ_AT_ONCE = 2**17
@@ -107,6 +108,18 @@ def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
             return supersede(_events(file.read().split(b"\n")))
     except OSError:
         return []
+
+
+def announced_checkpoint(run: RunDirectory) -> str | None:
+    """The name of the newest checkpoint that the run has told of, which may not be seen (yet); None if there is none.
+
+    Raises RunError if the events cannot be read.
+    """
+    for read in (read_last_events, read_events):
+        saved = [event.body.name for event in read(run.events()) if isinstance(event.body, CheckpointSaved)]
+        if names := list(filter(CHECKPOINT.fullmatch, saved)):
+            return names[-1]
+    return None
 
 
 def _events(lines: list[bytes]) -> list[Event]:

@@ -35,7 +35,13 @@ class Folder:
         return Path(f"/proc/self/fd/{self.descriptor}")
 
     def names(self) -> list[str]:
-        return os.listdir(self.descriptor)  # noqa: PTH208  # a Path is no descriptor
+        """What is in the folder now. Not by the folder's own descriptor: Btrfs lists for it what was there when it was
+        opened."""
+        descriptor = os.open(".", _FOLDER, dir_fd=self.descriptor)
+        try:
+            return os.listdir(descriptor)  # noqa: PTH208  # a Path is no descriptor
+        finally:
+            os.close(descriptor)
 
     def make(self, name: str) -> None:
         """Make a folder. Raises FileExistsError if anything has the name."""
@@ -136,6 +142,19 @@ def open_file(path: Path, below: Path, flags: int, mode: int = 0o666, *, make: b
     """Open a regular file below `below` as `os.open` does. Raises OSError as `folder` does."""
     with folder(path.parent, below, make=make) as here:
         return here.open(path.name, flags, mode)
+
+
+def exists(path: Path, below: Path) -> bool:
+    """Whether anything has a path below `below`, also a link. Raises OSError, as `folder` does, if that is not known.
+
+    Its folder is opened anew each time: NFS then asks the server, and does not answer from a cache.
+    """
+    try:
+        with folder(path.parent, below) as here:
+            os.stat(path.name, dir_fd=here.descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def touch(path: Path, below: Path) -> None:

@@ -45,14 +45,16 @@ def resources_in(described: dict[str, Any]) -> Resources:
 class Dispatch:
     """How a run is started: from the queue, on the devices that `gpus` selects, or at once if that is None.
 
-    It is restarted up to `retries` times. `device` is that of its preset, empty if unknown, and `inexact` allows
-    another number of processes than saved the checkpoint. Runs of a higher `priority` start first.
+    It is restarted up to `retries` times. `device` is that of its preset, empty if unknown. `inexact` allows another
+    number of processes than saved the checkpoint, `from_scratch` to start over if no checkpoint can be used. Runs of a
+    higher `priority` start first.
     """
 
     gpus: str | None = None
     retries: int = 0
     device: str = ""
     inexact: bool = False
+    from_scratch: bool = False
     priority: int = 0
 
     def as_json(self) -> dict[str, Any]:

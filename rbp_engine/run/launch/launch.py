@@ -149,9 +149,12 @@ def command(run: RunDirectory, resources: Resources) -> list[str]:
     return module_command(WORKER, str(run.path.resolve()))
 
 
-def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False) -> dict[str, str]:
+def environment(
+    run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False, from_scratch: bool = False
+) -> dict[str, str]:
     """The environment of the worker: that of this process plus the run's marker, over defaults for what is not set."""
-    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt), "RBP_INEXACT": "1" if inexact else ""}
+    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt)}
+    ours |= {"RBP_INEXACT": "1" if inexact else "", "RBP_FROM_SCRATCH": "1" if from_scratch else ""}
     return worker_defaults(resources.processes) | os.environ | processes.marker(run) | ours
 
 
@@ -160,6 +163,7 @@ def start(
     resources: Resources | None = None,
     *,
     inexact: bool = False,
+    from_scratch: bool = False,
     patience_s: float = 0.0,
     leave_s: float | None = None,
     inherits: Sequence[int] = (),
@@ -167,9 +171,10 @@ def start(
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
     It has the same resources as last time unless `resources` is given. Of several nodes, the first to call this starts
-    the attempt and the others join it. `inexact` allows another number of processes than saved the checkpoint.
-    `patience_s` is how long to wait if the run seems to be live: its node may have died without a report. The processes
-    of a run that has ended have `leave_s` to leave, by default LEAVE_S. The process `inherits` these descriptors.
+    the attempt and the others join it. `inexact` allows another number of processes than saved the checkpoint, and
+    `from_scratch` to start over if no checkpoint can be used. `patience_s` is how long to wait if the run seems to be
+    live: its node may have died without a report. The processes of a run that has ended have `leave_s` to leave, by
+    default LEAVE_S. The process `inherits` these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started, its folders contain links, or it is not trusted.
@@ -195,7 +200,7 @@ def start(
             out, err, extra = run.stdout(), run.stderr(), {}
         with _appending(run, out) as stdout, _appending(run, err) as stderr:
             words = command(run, resources)
-            variables = environment(run, resources, attempt, inexact=inexact) | extra
+            variables = environment(run, resources, attempt, inexact=inexact, from_scratch=from_scratch) | extra
             record = _record(resources, attempt, os.fstat(stderr.fileno()).st_size, words, variables)
             if resources.nodes == 1:
                 leave_to_worker(run, record, resources)

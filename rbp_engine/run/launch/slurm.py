@@ -90,6 +90,8 @@ def train_file(request: "LaunchRequest", loaded: "LoadedPreset", run: RunDirecto
         options += ["--retries", str(request.retries)]
     if request.inexact:
         options.append("--inexact")
+    if request.from_scratch:
+        options.append("--from-scratch")
     several = f'--nnodes {takes.nodes} --rdzv "{RENDEZVOUS}" ' if takes.nodes > 1 else ""
     return script(job, f"{words} \\\n    {several}{shlex.join(options)}", _FIND_RENDEZVOUS if takes.nodes > 1 else ())
 

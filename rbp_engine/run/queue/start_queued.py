@@ -38,7 +38,8 @@ def start_queued(run: RunDirectory) -> bool:
             return False
         _show_only(run, entry, claimed)
         try:
-            launch.start(run, inexact=read_dispatch(run).inexact, leave_s=0.0, inherits=held)
+            dispatch = read_dispatch(run)
+            launch.start(run, inexact=dispatch.inexact, from_scratch=dispatch.from_scratch, leave_s=0.0, inherits=held)
         except UserError as error:
             try:
                 mark_failed(run, f"it could not be started: {error}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
+from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.disk_use import freed_by
@@ -45,7 +46,13 @@ def plan_pruning(record: RunRecord, *, keep_best: bool, keep_last: bool) -> Prun
     best = [name for name in (_BEST, _BEST_BEFORE) if name in names and _is_whole(run.checkpoints / name)][:1]
     why_more = ""
     if record.verdict.status != "completed":
-        kept = {*best, *steps[-FOR_A_RESUME:]}
+        try:
+            newest = announced_checkpoint(run)
+        except RunError as error:
+            return Pruning(run, why_more=str(error))
+        if newest is not None and newest not in steps:
+            return Pruning(run, why_more=f"{newest}, from which a resume goes on, is not seen or not whole")
+        kept = {*best, *steps[-FOR_A_RESUME:], *filter(None, [newest])}
         # Parts of a save that was killed: the next attempt may put the checkpoint before it in its place again.
         removable = [name for name in names if CHECKPOINT.fullmatch(name)] if steps else []
         if not (keep_best and keep_last):

@@ -17,7 +17,7 @@ import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ SCHEMA = 1
 KEPT = 2
 WEIGHTS = "model.safetensors"
 AVERAGED = "ema.safetensors"
+MANIFEST = "manifest.json"
 FILES = frozenset({WEIGHTS, "optimizer.pt"})
 COUNTS = ("step", "epoch", "position", "world_size")
 
@@ -56,13 +57,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint on disk."""
+    """A complete checkpoint on disk; `files` are those that its manifest names."""
 
     path: Path
     progress: Progress
     world_size: int
     experiment: str
     device: str = ""  # the type of the device that it was trained on, "" if unknown
+    files: tuple[str, ...] = ()
 
 
 def save(
@@ -80,12 +82,13 @@ def save(
     best_epoch: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Checkpoint:
-    """Write a checkpoint below `folder` and prune all but the newest two.
+    """Write a checkpoint below `folder`, read it back, and then prune all but the newest two.
 
     The checkpoint of the end of `best_epoch` is not pruned either until `best/` is a complete copy of it. `generators`
     holds the `generator_state` of each rank, by default only that of this process; `extra` may be built of numbers,
-    strings, lists and tensors; `metadata` goes into the header of the weights. Raises OSError on a full disk; existing
-    checkpoints then stay, and no partial one is left.
+    strings, lists and tensors; `metadata` goes into the header of the weights. Raises OSError on a full disk, and
+    CheckpointError if the disk does not return what was written; existing checkpoints then stay, and no partial one is
+    left.
     """
     generators = generators or [generator_state()]
     name = _name(progress.step)
@@ -96,44 +99,50 @@ def save(
         try:
             here.make(temporary)
             with here.folder(temporary) as fresh:
-                fresh.write(WEIGHTS, _weights_bytes(model, metadata))
+                files = {WEIGHTS: _write(fresh, WEIGHTS, _weights_bytes(model, metadata))}
                 if average is not None:
                     with average.applied():
-                        fresh.write(AVERAGED, _weights_bytes(model, metadata))
+                        files[AVERAGED] = _write(fresh, AVERAGED, _weights_bytes(model, metadata))
                 scale = scaler.state_dict() if scaler else {}
                 state = {"optimizer": optimizer.state_dict(), "scaler": scale, "extra": extra}
                 state |= {"heads": heads.heads.state_dict()} if heads is not None else {}
-                fresh.write("optimizer.pt", _torch_bytes(state))
+                files["optimizer.pt"] = _write(fresh, "optimizer.pt", _torch_bytes(state))
                 for rank, generator in enumerate(generators):
-                    fresh.write(_generator_file(rank), _torch_bytes(generator))
-                files = {file: _describe(fresh.by_descriptor / file) for file in sorted(fresh.names())}
+                    file = _generator_file(rank)
+                    files[file] = _write(fresh, file, _torch_bytes(generator))
                 manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "device": device}
                 manifest |= {"t": time.time()} | vars(progress) | {"files": files}
-                fresh.replace("manifest.json", json_text(manifest, indent=1) + "\n")
+                fresh.replace(MANIFEST, json_text(manifest, indent=1) + "\n")
+            saved = _read_back(here, temporary)
             _put_in_place(here, temporary, name, f"{name}.old.tmp")
         except BaseException:
             here.remove(temporary)
             raise
         _prune(here, best_epoch, newest=name)
-    return Checkpoint(folder / name, progress, len(generators), experiment, device)
+    return replace(saved, path=folder / name)
 
 
 def keep_as_best(checkpoint: Checkpoint) -> None:
-    """Make `best/` a hard-linked copy of the checkpoint; the old one is removed only once the new one is on disk."""
+    """Make `best/` a hard-linked copy of the checkpoint; the old one is removed only once the new one is on disk.
+
+    Raises OSError, and CheckpointError if the copy cannot be read back.
+    """
     with _opened(checkpoint.path.parent) as here:
         here.remove("best.tmp")
         here.make("best.tmp")
         with here.folder(checkpoint.path.name) as source, here.folder("best.tmp") as fresh:
-            for name in source.names():
+            for name in (*checkpoint.files, MANIFEST):
                 source.link(name, fresh)
+        _read_back(here, "best.tmp")
         # A folder cannot be replaced atomically; in between, `find_best` uses the old one.
         _put_in_place(here, "best.tmp", "best", "best.old")
 
 
 def repair_best(folder: Path, epoch: int) -> str:
     """Make sure that `best/` is complete and of the end of `epoch`; returns a warning if it was not, else ""."""
-    steps = sorted((path for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)), reverse=True)
-    for path in (folder / "best", folder / "best.old", *steps):
+    with _opened(folder) as here:
+        names = _steps(here)
+    for path in (folder / "best", folder / "best.old", *(folder / name for name in reversed(names))):
         try:
             checkpoint = verify(path)
         except CheckpointError:
@@ -173,11 +182,21 @@ def find_best(folder: Path) -> Checkpoint | None:
     return None
 
 
-def find_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest complete checkpoint, and a sentence for each newer one that was skipped."""
+def find_newest(folder: Path, announced: str | None = None) -> tuple[Checkpoint | None, list[str]]:
+    """The newest complete checkpoint, and a sentence for each newer one that was skipped.
+
+    One that the run has `announced` is opened by its name, also where a cached listing of the folder does not show it.
+    Raises OSError if the folder cannot be listed.
+    """
     skipped: list[str] = []
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    for name in sorted((name for name in names if CHECKPOINT.fullmatch(name)), reverse=True):
+    try:
+        found = [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
+    except FileNotFoundError:
+        found = []
+    for name in sorted({*found, *([announced] if announced else [])}, reverse=True):
+        if name == announced and not inside.exists(folder / name, folder.parent):
+            skipped.append(f"{name} was saved and is not there")
+            continue
         try:
             return verify(folder / name), skipped
         except CheckpointError as error:
@@ -187,24 +206,26 @@ def find_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def verify(path: Path) -> Checkpoint:
     """Check the manifest, and size and sha256 of every file that it names. Raises CheckpointError."""
-    manifest = read_json(path / "manifest.json")
+    manifest = read_json(path / MANIFEST)
     try:
         if manifest["schema"] != SCHEMA:
             raise CheckpointError(f"{path.name} was written by another version (schema {manifest['schema']!r:.20})")
         step, epoch, position, world_size = (_count(manifest[name]) for name in COUNTS)
         experiment, device = str(manifest["experiment"]), str(manifest.get("device", ""))
-        checkpoint = Checkpoint(path, Progress(step, epoch, position), world_size, experiment, device)
         files = dict(manifest["files"])
+        checkpoint = Checkpoint(path, Progress(step, epoch, position), world_size, experiment, device, tuple(files))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} has no readable manifest") from error
     if CHECKPOINT.fullmatch(path.name) and path.name != _name(step):
         raise CheckpointError(f"{path.name} is damaged: its manifest says step {step}")
+    if MANIFEST in files or any(Path(name).name != name for name in files):
+        raise CheckpointError(f"{path.name} is damaged: its manifest names what is no file of it")
     wanted = FILES | {_generator_file(rank) for rank in range(min(world_size, len(files)))}
     if not 0 < world_size <= len(files) or not files.keys() >= wanted:
         raise CheckpointError(f"{path.name} is incomplete: its manifest names {', '.join(files) or 'no files'}")
     for name, expected in files.items():
         try:
-            found = _describe(path / Path(name).name)
+            found = _describe(path / name)
         except OSError as error:
             raise CheckpointError(f"{path.name}/{name} cannot be read: {error.strerror}") from error
         if found != expected:
@@ -276,7 +297,7 @@ def load_weights_file(path: Path, name: str, model: nn.Module) -> None:
     if bad:
         raise CheckpointError(
             f"{name} holds weights that are NaN or infinite ({bad[0]}), as no run saves them: "
-            "remove its folder, and a run goes on from the checkpoint before it"
+            "empty its folder, and a run goes on from the checkpoint before it"
         )
 
 
@@ -340,16 +361,32 @@ def _opened(folder: Path) -> Iterator[Folder]:
         yield here
 
 
+def _read_back(here: Folder, name: str) -> Checkpoint:
+    """Verify what has just been written, as a resume will. Raises CheckpointError if the disk returns anything else."""
+    try:
+        return verify(here.path / name)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the disk of {here.path} does not return what was written ({error}): look at it, then resume"
+        ) from error
+
+
 def _put_in_place(here: Folder, fresh: str, target: str, old: str) -> None:
     """Flush a folder to the disk and give it the name of another, which is called `old` until that is done."""
     with here.folder(fresh) as made:
         made.sync()
-    if target in here.names():
+    if inside.exists(here.path / target, here.path):
         here.remove(old)
         here.rename(target, old)
     here.rename(fresh, target)
     here.sync()
     here.remove(old)
+
+
+def _write(fresh: Folder, name: str, contents: bytes | memoryview) -> dict[str, Any]:
+    """Write a file of a checkpoint and describe what was written, not what the disk has made of it."""
+    fresh.write(name, contents)
+    return {"size": len(contents), "sha256": hashlib.sha256(contents).hexdigest()}
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -376,9 +413,14 @@ def _torch_bytes(value: Any) -> memoryview:
     return buffer.getbuffer()
 
 
+def _steps(here: Folder) -> list[str]:
+    """The names of the checkpoints in a folder, the oldest first; without the best one, which is beside them."""
+    return sorted(filter(CHECKPOINT.fullmatch, here.names()))
+
+
 def _prune(here: Folder, best_epoch: int | None, newest: str) -> None:
     # Steps later than the newest belong to damaged checkpoints that a resume has skipped.
-    names = sorted(name for name in here.names() if CHECKPOINT.fullmatch(name) and name <= newest)
+    names = [name for name in _steps(here) if name <= newest]
     for name in names[:-KEPT]:
         if best_epoch is not None and _is_only_best(here.path / name, best_epoch):
             continue
@@ -390,7 +432,7 @@ def _prune(here: Folder, best_epoch: int | None, newest: str) -> None:
 
 def _is_only_best(path: Path, epoch: int) -> bool:
     """Whether a checkpoint is of the end of the best epoch, and `best/` is not a complete copy of it."""
-    manifest = read_json(path / "manifest.json")
+    manifest = read_json(path / MANIFEST)
     if (manifest.get("epoch"), manifest.get("position")) != (epoch, 0):
         return False
     best = find_best(path.parent)

@@ -16,7 +16,7 @@ from rbp_engine.run.files.events import CheckpointSaved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
-from rbp_engine.train.errors import NonFiniteLoss
+from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.ranks.distributed import Ranks
@@ -113,7 +113,8 @@ class Checkpointer:
             return
         guard.restore_statistics()
         self.recorder.forget_open_window()
-        with contextlib.suppress(NonFiniteLoss, OSError):  # the original error is already being reported
+        # The original error is already being reported.
+        with contextlib.suppress(NonFiniteLoss, CheckpointError, OSError):
             self._save_at(at)
 
     def _write(self, at: Progress, generators: list[dict[str, Any]], recorded: dict[str, Any], *, best: bool) -> None:
@@ -134,9 +135,9 @@ class Checkpointer:
         )
         if best:
             checkpoint.keep_as_best(saved)
-        size = sum(path.stat().st_size for path in saved.path.iterdir())
+        size = sum((saved.path / name).stat().st_size for name in (*saved.files, checkpoint.MANIFEST))
         took = 1000.0 * (time.perf_counter() - started)
-        self.recorder.journal.write(CheckpointSaved(one_line(saved.path.name), size, took, best))
+        self.recorder.journal.write(CheckpointSaved(one_line(saved.path.name), size, took, best), at.step)
 
     def _check_weights(self, at: Progress) -> None:
         # The largest magnitudes, also of running statistics, which can become non-finite before any weight does.

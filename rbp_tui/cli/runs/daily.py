@@ -12,7 +12,7 @@ import typer
 from rbp_engine.printable import keep_colours
 from rbp_tui.cli import completion
 from rbp_tui.cli.log_text import LogText
-from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
+from rbp_tui.cli.options import Detach, FromScratch, Gpus, Inexact, Json, Nproc, Retries, RunsDir
 from rbp_tui.cli.output import print_json, print_part, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, find
 from rbp_tui.cli.settings_command import SettingsCommand
@@ -134,6 +134,7 @@ def resume(
     detach: Detach = False,
     nproc: Nproc = None,
     inexact: Inexact = False,
+    from_scratch: FromScratch = False,
     trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -156,7 +157,13 @@ def resume(
     resources = None if nproc is None else replace(load_run_json(directory).resources, processes=nproc)
     worker = once_trusted(
         lambda: start.begin(
-            directory, resources, gpus=gpus, retries=retries, inexact=inexact, changes=tuple(settings or ())
+            directory,
+            resources,
+            gpus=gpus,
+            retries=retries,
+            inexact=inexact,
+            from_scratch=from_scratch,
+            changes=tuple(settings or ()),
         ),
         trust=trust,
     )

@@ -10,6 +10,7 @@ import typer
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
     Detach,
+    FromScratch,
     Gpus,
     Inexact,
     Json,
@@ -68,6 +69,7 @@ def train(
     nnodes: Nnodes = None,
     rdzv: Rdzv = None,
     inexact: Inexact = False,
+    from_scratch: FromScratch = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
     cost: Annotated[
         bool, typer.Option("--cost", help="With --dry-run: also measure what a process would take, as rbp cost does.")
@@ -129,6 +131,7 @@ def train(
         run_id=run_id,
         resume_or_start=resume_or_start,
         inexact=inexact,
+        from_scratch=from_scratch,
         typed=("rbp", *sys.argv[1:]),
     )
     many_nodes = request.takes.nodes > 1

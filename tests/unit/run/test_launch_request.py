@@ -14,7 +14,7 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest, parse_seeds
@@ -54,7 +54,7 @@ def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
     assert summaries[0].experiment == summaries[1].experiment
     assert [(one.preset, one.label, one.seed) for one in summaries] == [("mine", "mine · nets.py:net", 3)] * 2
     assert read_json(again.run_json)["resources"] == read_json(run.run_json)["resources"]
-    assert read_json(again.run_json)["dispatch"] == {"retries": 1, "device": "", "inexact": False, "priority": 0}
+    assert read_json(again.run_json)["dispatch"] == Dispatch(retries=1).as_json()
 
     request = LaunchRequest.like(run).changed("lr", "0.5").changed("epochs", "2")
     assert shlex.join(request.command) == f"rbp train --like {run.id} lr=0.5 epochs=2 --nproc 2"

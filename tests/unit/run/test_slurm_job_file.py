@@ -1,6 +1,7 @@
 """What a Slurm job asks for, and the script around its command. tests/slurm submits such files to a real Slurm."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ def test_a_job_asks_for_the_cores_of_its_threads_and_readers(workers: str) -> No
 
 @pytest.mark.parametrize("resources", [Resources(2), Resources(8, 4, "x:1")])
 def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resources) -> None:
-    request = LaunchRequest(FILES, ("run.name=it's $HOME",), resources=resources, gpus="none", retries=2, inexact=True)
+    request = LaunchRequest(FILES, ("run.name=it's $HOME",), resources=resources, gpus="none", retries=2)
+    request = replace(request, inexact=True, from_scratch=True)
     rbp = ["/my envs/bin/python", "-m", "rbp_tui"]
     text = train_file(request, request.load(), RunDirectory(Path("/my runs/job")), rbp)
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
@@ -70,7 +72,17 @@ def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resour
     assert words[1:7] == [*rbp, "train", FILES, "run.name=it's $HOME"]
     assert words[7] == "run.device=cpu", "without a card of its own, it must not take one that it sees"
     assert words[words.index("--nproc") + 1] == str(resources.processes)
-    end = ["--id", "job", "--resume-or-start", "--runs-dir", "/my runs", "--retries", "2", "--inexact"]
+    end = [
+        "--id",
+        "job",
+        "--resume-or-start",
+        "--runs-dir",
+        "/my runs",
+        "--retries",
+        "2",
+        "--inexact",
+        "--from-scratch",
+    ]
     assert words[-len(end) :] == end
 
 

@@ -52,6 +52,14 @@ def test_a_run_that_this_user_has_launched_needs_no_further_trust(launched: RunD
     trust.require_code(launched)
 
 
+def test_code_that_is_not_seen_is_not_taken_for_none(launched: RunDirectory, tmp_path: Path) -> None:
+    """A cache of the folder may be older than its file."""
+    (launched.code / "nets.py").rename(tmp_path / "unseen.py")
+    for require in (trust.require_launch, trust.require_code):
+        with pytest.raises(RunError, match="seems to be empty"):
+            require(launched)
+
+
 def test_a_run_with_the_code_that_is_asked_for_is_trusted_on_a_node_with_another_state_directory(
     launched: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -348,7 +348,7 @@ def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path: Path, va
     forge_weights(saved, lambda weight: weight.fill_(value))
     model = network()
     before = weights(model)
-    message = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*remove its folder"
+    message = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*empty its folder"
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(checkpoint.verify(saved.path), model, sgd(model))
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
@@ -410,10 +410,48 @@ def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path
 def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
     [saved] = save(tmp_path / "run", 10)
     (tmp_path / "outside").write_text("x")
+    (saved.path / "outside").write_text("x")
     files = {"../../outside": checkpoint._describe(tmp_path / "outside")}
     rewrite_manifest(files=manifest_of(saved.path)["files"] | files)(saved.path)
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="names what is no file of it"):
         checkpoint.verify(saved.path)
+
+
+@pytest.mark.parametrize("lost", ["optimizer.pt", "manifest.json"])
+def test_what_a_disk_does_not_return_as_it_was_written_is_no_checkpoint_and_replaces_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The disk loses the end of a file, as some do on the way to a server; the older checkpoints stay, the best too."""
+    *_, newest = save(tmp_path, 10, 20)
+    checkpoint.keep_as_best(newest)
+    fsync = os.fsync
+
+    def lose(file: int) -> None:
+        fsync(file)
+        if lost in Path(f"/proc/self/fd/{file}").readlink().name:
+            os.ftruncate(file, os.fstat(file).st_size // 2)
+
+    monkeypatch.setattr(os, "fsync", lose)
+    for step in (20, 30):
+        with pytest.raises(CheckpointError, match=f"does not return what was written .step-000000{step}.tmp"):
+            save(tmp_path, step)
+    monkeypatch.undo()
+    assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
+    for name in names(tmp_path):
+        checkpoint.verify(tmp_path / name)
+
+
+def test_a_manifest_names_what_was_written_whatever_a_listing_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Btrfs lists for a descriptor what was in the folder when it was opened; a cache of folders does alike."""
+    monkeypatch.setattr(os, "listdir", lambda folder: [])
+    [saved] = save(tmp_path, 10)
+    checkpoint.keep_as_best(saved)
+    monkeypatch.undo()
+    assert checkpoint.verify(saved.path) == saved and len(saved.files) == 3
+    best = checkpoint.find_best(tmp_path)
+    assert best is not None and best.files == saved.files
 
 
 SAVE_WITH_LITTLE_ROOM = """

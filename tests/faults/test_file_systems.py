@@ -1,0 +1,255 @@
+"""The smallest story of a run, with code of its user's, on every file system whose tools are here (as root), and what a
+resume does where a folder does not show the checkpoints that were saved in it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rbp_engine import load
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.event_reader import EventReader
+from rbp_engine.run.files.events import CheckpointSaved, RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import last_attempt
+from rbp_engine.run.status.status import judge
+from rbp_engine.train import attempt
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.errors import CheckpointError
+from tests.faults.test_power_loss import FILE_SYSTEMS, mounted
+
+SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
+PATIENCE_S = 120.0
+NETWORK = """
+from torch import nn
+
+
+def net(*, num_classes, in_channels, neuron):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, 8), neuron(), nn.Linear(8, num_classes))
+"""
+PRESET = """
+[data]
+name = "fake"
+size = 8
+args = {train_size = 96, test_size = 24, classes = 4}
+batch_size = 24
+[model]
+name = "nets.py:net"
+[method]
+timesteps = 2
+[train]
+epochs = 100000
+kernel = "eager"
+[run]
+device = "cpu"
+"""
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"not reached: there is no {name} here")
+    return found
+
+
+@contextlib.contextmanager
+def on_a_disk(file_system: str, folder: Path) -> Iterator[Path]:
+    """A new file system in a file."""
+    size, (make, *options) = FILE_SYSTEMS[file_system]
+    image = folder / "image"
+    image.touch()
+    os.truncate(image, size)
+    subprocess.run([tool(make), *options, str(image)], check=True, timeout=60)
+    with mounted(image, file_system, folder / "mounted") as top:
+        yield top
+
+
+@contextlib.contextmanager
+def in_memory(folder: Path) -> Iterator[Path]:
+    with mounted(Path("tmpfs"), "tmpfs", folder / "memory", "size=64m") as top:
+        yield top
+
+
+@contextlib.contextmanager
+def over_another(folder: Path) -> Iterator[Path]:
+    """Over one in memory, since some cannot be the upper one."""
+    with in_memory(folder) as memory:
+        for name in ("lower", "upper", "work"):
+            (memory / name).mkdir()
+        layers = f"lowerdir={memory}/lower,upperdir={memory}/upper,workdir={memory}/work"
+        with mounted(Path("overlay"), "overlay", folder / "over", layers) as top:
+            yield top
+
+
+@contextlib.contextmanager
+def by_sshfs(folder: Path) -> Iterator[Path]:
+    """From its server by a pipe, without a network."""
+    if not SFTP_SERVER.exists():
+        pytest.skip(f"not reached: there is no {SFTP_SERVER} here")
+    there, here = folder / "there", folder / "here"
+    there.mkdir()
+    here.mkdir()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server = subprocess.Popen([str(SFTP_SERVER)], stdin=theirs, stdout=theirs)
+        client = subprocess.Popen(
+            [tool("sshfs"), "-f", "-o", "passive", f":{there}", str(here)],
+            stdin=ours,
+            stdout=ours,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not here.is_mount():
+            if client.poll() is not None:
+                pytest.skip(f"not reached: sshfs cannot mount here ({client.communicate()[1].strip()})")
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield here
+    finally:
+        subprocess.run(["umount", "--lazy", str(here)], capture_output=True, timeout=60)
+        for process in (client, server):
+            process.kill()
+            process.communicate(timeout=60)
+
+
+PLACES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Path]]] = {
+    "ext4": lambda folder: on_a_disk("ext4", folder),
+    "xfs": lambda folder: on_a_disk("xfs", folder),
+    "btrfs": lambda folder: on_a_disk("btrfs", folder),
+    "tmpfs": in_memory,
+    "overlay": over_another,
+    "sshfs": by_sshfs,
+}
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("not reached: only root may mount a file system")
+    with contextlib.ExitStack() as mounts:
+        try:
+            top = mounts.enter_context(PLACES[request.param](tmp_path))
+        except OSError as error:
+            pytest.skip(f"not reached: these tests may not mount {request.param} ({error})")
+        yield top
+
+
+class Rbp:
+    """Runs `rbp` about one run."""
+
+    def __init__(self, warm: Any, run: RunDirectory) -> None:
+        self.warm = warm
+        self.run = run
+
+    def tell(self, *words: str) -> None:
+        self.warm.tell({"words": [*words, "--runs-dir", str(self.run.path.parent)], "without": []})
+
+    def until_saved(self, count: int, how: signal.Signals, *words: str) -> tuple[int, str]:
+        """The same of a command whose worker is ended by a signal when it has saved so many checkpoints."""
+        before = len(saved(self.run))
+        self.tell(*words)
+        while len(saved(self.run)) < before + count:
+            assert not self.warm.has_answered(), self.warm.answer()
+            time.sleep(0.01)
+        os.kill(last_attempt(self.run).pid, how)
+        answer = self.warm.answer()
+        return answer["code"], answer["output"]
+
+
+def saved(run: RunDirectory) -> list[str]:
+    """The checkpoints that the run has announced."""
+    return [event.body.name for event in EventReader(run.events()).poll() if isinstance(event.body, CheckpointSaved)]
+
+
+def killed(warm: Any, place: Path, folder: Path) -> Rbp:
+    """A run that was killed when it had saved three checkpoints."""
+    preset, run = folder / "own.toml", RunDirectory(place / "runs" / "story")
+    preset.write_text(PRESET)
+    (folder / "nets.py").write_text(NETWORK)
+    rbp = Rbp(warm, run)
+    rbp.until_saved(3, signal.SIGKILL, "train", str(preset), "--id", run.id)
+    return rbp
+
+
+def starts(run: RunDirectory) -> list[tuple[str | None, bool]]:
+    """What each attempt resumed from, and whether exactly."""
+    bodies = [event.body for event in EventReader(run.events()).poll()]
+    return [(body.resumed_from, body.exact) for body in bodies if isinstance(body, RunStart)]
+
+
+def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(
+    place: Path, warm: Any, settings: Path, tmp_path: Path
+) -> None:
+    rbp = killed(warm, place, tmp_path)
+    run, newest = rbp.run, saved(rbp.run)[-1]
+
+    code, output = rbp.until_saved(1, signal.SIGTERM, "resume", run.id)
+    assert code == 5, output
+    assert starts(run) == [(None, True), (newest, True)]
+    found, skipped = checkpoint.find_newest(run.checkpoints)
+    assert found is not None and found.path.name == saved(run)[-1] and skipped == []
+    assert [path.name for path in run.saved_checkpoints()] == sorted(set(saved(run)))[-2:]
+
+    for weights in ("best", "last"):
+        assert load(run.path, weights=weights).predict(torch.zeros(1, 3, 8, 8)).shape == (1, 4)  # as rbp eval does
+    with (run.code / "nets.py").open("a") as file:
+        file.write("# not what was launched\n")
+    with pytest.raises(RunError, match=r"would execute code/nets\.py"):
+        load(run.path)
+
+
+def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(warm: Any, settings: Path, tmp_path: Path) -> None:
+    """As on another node, whose cache of the folder is older than the checkpoint."""
+    rbp = killed(warm, tmp_path, tmp_path)
+    run, newest = rbp.run, saved(rbp.run)[-1]
+    (run.checkpoints / newest).rename(tmp_path / newest)
+    rbp.tell("resume", run.id)
+    while f"waiting for {newest}" not in run.stdout().read_text():
+        assert not warm.has_answered(), warm.answer()
+        time.sleep(0.01)
+    assert len(starts(run)) == 1
+    (tmp_path / newest).rename(run.checkpoints / newest)
+    while len(starts(run)) == 1:
+        assert not warm.has_answered(), warm.answer()
+        time.sleep(0.01)
+    os.kill(last_attempt(run).pid, signal.SIGKILL)
+    warm.answer()
+    assert starts(run) == [(None, True), (newest, True)]
+
+
+def test_a_run_whose_checkpoints_are_lost_or_damaged_starts_over_only_if_that_is_asked_for(
+    warm: Any, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "SEEN_WITHIN_S", 0.0)
+    rbp = killed(warm, tmp_path, tmp_path)
+    run, (*_, older, newest) = rbp.run, [path.name for path in rbp.run.saved_checkpoints()]
+    (run.checkpoints / newest).rename(tmp_path / newest)
+    with pytest.raises(CheckpointError, match=f"{newest} was saved and is not in .* it resumes from {older}"):
+        attempt._newest_checkpoint(run, print)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(attempt.FROM_SCRATCH, "1")
+        found, [warning] = attempt._newest_checkpoint(run, print)
+    assert found is not None and found.path.name == older and newest in warning
+
+    (tmp_path / newest).rename(run.checkpoints / newest)
+    for name in (older, newest):
+        (run.checkpoints / name / "optimizer.pt").write_bytes(b"")
+    rbp.tell("resume", run.id)
+    refused = warm.answer()
+    assert refused["code"] == 1 and len(starts(run)) == 1, refused
+    reason = judge(run).reason
+    assert older in reason and newest in reason and "--from-scratch, which starts over at epoch 1" in reason
+    code, output = rbp.until_saved(1, signal.SIGTERM, "resume", run.id, "--from-scratch")
+    assert code == 5 and starts(run) == [(None, True), (None, True)], output
