@@ -31,7 +31,7 @@ from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
 from rbp_engine.train.device import choose_device, describe_device, tune_convolutions
-from rbp_engine.train.errors import CheckpointError
+from rbp_engine.train.errors import CheckpointError, Superseded
 from rbp_engine.train.graph.choice import choose_graph
 from rbp_engine.train.graph.cuda_graphs import CudaGraphs
 from rbp_engine.train.graph.step_graph import StepGraph
@@ -120,7 +120,7 @@ def _run_attempt(
     readers = preset.data.workers
     warnings += too_many(readers, cores_of_a_rank()) if feed.loaders else unused(readers)
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
-    cleanup.callback(board.close)
+    cleanup.push(lambda kind, error, trace: None if kind is Superseded else board.close())
     steps = len(feed.train) * preset.train.epochs
     sample_every = min(preset.train.log_every, steps)
     probes = Probes()

@@ -9,5 +9,9 @@ class NonFiniteImages(NonFiniteLoss):
     """The images contained NaN or infinity; the message names the step and its batch."""
 
 
+class Superseded(Exception):
+    """The run has been started again since: it is another process's now, and this one may write nothing more to it."""
+
+
 class CheckpointError(Exception):
     """A checkpoint cannot be used; the message says which and why."""

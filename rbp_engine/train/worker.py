@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.phase import Phase
+from rbp_engine.train.errors import Superseded
 from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
 from rbp_engine.train.ranks.process import Process, end_with_parent
 from rbp_engine.train.ranks.signals import StopFlag
@@ -59,9 +60,12 @@ def main(folder: str) -> int:
     except BaseException as error:
         # torch's handler would raise again while the end is being recorded if a loader process has died.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if _is_superseded(journal, error):
+            journal.abandon()
+            return EXIT_CODES["stopped"] if process.world_size == 1 else 0
         failure = explain(error, preset, code=run.code, world_size=process.world_size)
         trace = traceback.format_exc()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Superseded):
             if process.world_size > 1:
                 _end_rank(journal, error, failure, trace)
             else:
@@ -75,6 +79,13 @@ def main(folder: str) -> int:
         _signal_launcher(process, status, stop)
         return 0  # anything else is a failure to torchrun
     return EXIT_CODES[status]
+
+
+def _is_superseded(journal: Journal, error: BaseException) -> bool:
+    """Whether the run is a newer attempt's by now, which may have caused the error: it removes what a save has left."""
+    with contextlib.suppress(OSError):
+        return isinstance(error, Superseded) or journal.superseded
+    return False
 
 
 def _end_rank(journal: Journal, error: BaseException, failure: Failure, trace: str) -> None:

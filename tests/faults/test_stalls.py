@@ -99,3 +99,34 @@ def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_say
     assert control.stop(job.run).status == "stopped"
     job.check_end("stopped")
     assert not processes.processes_of(job.run)
+
+
+def test_processes_that_were_frozen_while_their_run_was_started_again_say_so_and_write_nothing_more(
+    new_job: NewJob,
+) -> None:
+    """On another host, to which frozen processes look like dead ones."""
+    job = new_job(2, *LONG)
+    job.start()
+    job.wait_for_start()
+    job.wait_until(lambda: job.summary.step > 3)
+    ranks = job.ranks()
+    for process in ranks:
+        process.send_signal(signal.SIGSTOP)
+    job.run.claim(2).touch()
+    files, logs = written(job.run.path)
+    for process in ranks:
+        process.send_signal(signal.SIGCONT)
+    job.process.wait(60)
+    later_files, later_logs = written(job.run.path)
+    assert later_files == files
+    for name in (name for name in logs if name.endswith("stdout.log")):
+        said = later_logs[name].removeprefix(logs[name]).decode()
+        assert "attempt 1 ends here: the run was started again meanwhile" in said, name
+    assert not processes.processes_of(job.run)
+
+
+def written(run: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The files of a run, and its logs."""
+    found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    logs = {name: content for name, content in found.items() if name.startswith("ranks/")}
+    return {name: content for name, content in found.items() if name not in logs}, logs

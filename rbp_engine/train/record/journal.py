@@ -9,6 +9,7 @@ from typing import Any
 
 from rbp_engine.printable import NO_TEXT, visible
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Body, ErrorRaised, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
@@ -18,6 +19,7 @@ from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.queue.hooks import start_alert_hook
 from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
+from rbp_engine.train.errors import Superseded
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.stall import StallWatch
 from rbp_engine.train.record.alert_watch import AlertWatch
@@ -26,7 +28,8 @@ from rbp_engine.train.record.alert_watch import AlertWatch
 class Journal:
     """Writes events and summary of one attempt, from any thread of the worker.
 
-    Every rank writes its own events; only rank 0 writes the summary.
+    Every rank writes its own events; only rank 0 writes the summary. Whatever would write raises Superseded once a
+    newer attempt has been claimed, as on another host while this one was frozen and taken for lost.
     """
 
     def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: Process | None = None) -> None:
@@ -53,6 +56,7 @@ class Journal:
 
     def write(self, body: Body, step: int | None = None) -> None:
         """Append an event, by default at the step in the summary."""
+        self._look()
         step = self.summary.step if step is None else step
         self._events.write(body, step)
         self._started = self._started or isinstance(body, RunStart)
@@ -63,7 +67,8 @@ class Journal:
             start_alert_hook(self.run, self.attempt, alert)
 
     def sync(self) -> None:
-        """Flush the events so far to the disk."""
+        """Flush the events so far to the disk, before a checkpoint."""
+        self._look()
         self._events.sync()
 
     def say(self, text: str) -> None:
@@ -95,6 +100,7 @@ class Journal:
         """
         self._ended.set()
         with self._lock:
+            self._look()
             release_reserve(self.run, self._reserve)
             if traceback is not None:
                 self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause))
@@ -108,22 +114,40 @@ class Journal:
         """Record that another process is gone, but not how the run has ended: that process knows."""
         self._ended.set()
         with self._lock:
+            self._look()
             release_reserve(self.run, self._reserve)
             self.write(ErrorRaised(visible(why), visible(traceback), about_others=True, cause=Cause.LOST_PROCESS))
         self._leave()
+
+    @property
+    def superseded(self) -> bool:
+        """Whether the run has been started again since. Raises OSError if that is not known."""
+        return inside.exists(self.run.claim(self.attempt + 1), self.run.path)
+
+    def abandon(self) -> None:
+        """Leave the run to its newer attempt."""
+        self._ended.set()
+        self.say(f"attempt {self.attempt} ends here: the run was started again meanwhile, and this writes nothing more")
+        self._leave()
+
+    def _look(self) -> None:
+        if self.superseded:
+            raise Superseded(f"attempt {self.attempt + 1} of the run has been started")
 
     def _leave(self) -> None:
         self._heart.join()
         self._events.close()
 
     def _write_summary(self) -> None:
+        self._look()
         if self.rank == 0:
             write_summary(self.run, self.summary)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
             # If a heartbeat cannot be written, it is missing; training itself will hit the full disk and report it.
-            with contextlib.suppress(OSError), self._lock:
+            with contextlib.suppress(OSError, Superseded), self._lock:
+                self._look()
                 self._recorded = self._recorded or record_unless_started(self.run, self.attempt, self._started_as)
                 if self._started:  # `run_start` must be the first event; until then the summary is the heartbeat
                     self.write(Heartbeat())
