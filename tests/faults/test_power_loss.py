@@ -43,8 +43,8 @@ FILE_SYSTEMS = {
 WHOLE = int(os.environ.get("RBP_FAULT_TRIALS", "0")) >= 50
 CONTROLS = [
     ("ext4", "rbp_engine.train.record.journal.Journal.sync", "metrics up to step"),
-    ("btrfs", "rbp_engine.train.checkpoints.checkpoint.sync best.tmp", "the best checkpoint is None"),
-    ("xfs", "rbp_engine.train.checkpoints.checkpoint.sync checkpoints", "was announced"),
+    ("btrfs", "rbp_engine.run.files.inside.Folder.sync best.tmp", "the best checkpoint is None"),
+    ("xfs", "rbp_engine.run.files.inside.Folder.sync checkpoints", "was announced"),
     ("btrfs", "rbp_engine.run.launch.making.sync", "--resume-or-start ended with"),
 ]
 PRESET = """

@@ -1,8 +1,8 @@
 """`rbp` without the seconds that it takes to import torch: each line of stdin is a command, run by a child process.
 
 A line is JSON: `words` of the command line, and `without`, what the command and its worker leave out: functions
-("module.name"), or the calls of a function with a path of that name ("module.name best.tmp"). The exit code and the
-output come back as JSON. The worker is also a fork, but otherwise as `launch.start` makes it.
+("module.name"), or the calls of one with a path, or a folder, of that name ("module.name best.tmp"). The exit code and
+the output come back as JSON. The worker is also a fork, but otherwise as `launch.start` makes it.
 """
 
 import json
@@ -59,7 +59,8 @@ def leave_out(name: str, path_name: str = "") -> None:
     real = getattr(pkgutil.resolve_name(owner), function)
 
     def instead(*arguments: Any) -> Any:
-        return real(*arguments) if path_name and arguments[0].name != path_name else None
+        path = getattr(arguments[0], "path", arguments[0])
+        return real(*arguments) if path_name and path.name != path_name else None
 
     setattr(pkgutil.resolve_name(owner), function, instead)
 

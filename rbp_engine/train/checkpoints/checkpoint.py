@@ -191,10 +191,10 @@ def find_newest(folder: Path, announced: str | None = None) -> tuple[Checkpoint 
     skipped: list[str] = []
     try:
         found = [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         found = []
     for name in sorted({*found, *([announced] if announced else [])}, reverse=True):
-        if name == announced and not inside.exists(folder / name, folder.parent):
+        if name == announced and not os.path.lexists(folder / name):
             skipped.append(f"{name} was saved and is not there")
             continue
         try:
@@ -218,7 +218,7 @@ def verify(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path.name} has no readable manifest") from error
     if CHECKPOINT.fullmatch(path.name) and path.name != _name(step):
         raise CheckpointError(f"{path.name} is damaged: its manifest says step {step}")
-    if MANIFEST in files or any(Path(name).name != name for name in files):
+    if MANIFEST in files or any(Path(name).name != name or not name.isprintable() for name in files):
         raise CheckpointError(f"{path.name} is damaged: its manifest names what is no file of it")
     wanted = FILES | {_generator_file(rank) for rank in range(min(world_size, len(files)))}
     if not 0 < world_size <= len(files) or not files.keys() >= wanted:

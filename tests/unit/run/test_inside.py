@@ -92,7 +92,8 @@ def test_the_journal_of_a_run_whose_control_folder_is_a_link_writes_nothing_ther
     run = make_run("job")
     replace_by_link(run.control, elsewhere)
     before = contents(elsewhere)
-    Journal(run, load_summary(run), 1).end("stopped", "")
+    with pytest.raises(OSError, match="a link or a special file"):  # a newer attempt may be claimed there
+        Journal(run, load_summary(run), 1).end("stopped", "")
     assert contents(elsewhere) == before
 
 

@@ -411,10 +411,11 @@ def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
     [saved] = save(tmp_path / "run", 10)
     (tmp_path / "outside").write_text("x")
     (saved.path / "outside").write_text("x")
-    files = {"../../outside": checkpoint._describe(tmp_path / "outside")}
-    rewrite_manifest(files=manifest_of(saved.path)["files"] | files)(saved.path)
-    with pytest.raises(CheckpointError, match="names what is no file of it"):
-        checkpoint.verify(saved.path)
+    described, files = checkpoint._describe(tmp_path / "outside"), manifest_of(saved.path)["files"]
+    for name in ("../../outside", "out\0side"):
+        rewrite_manifest(files=files | {name: described})(saved.path)
+        with pytest.raises(CheckpointError, match="names what is no file of it"):
+            checkpoint.verify(saved.path)
 
 
 @pytest.mark.parametrize("lost", ["optimizer.pt", "manifest.json"])
