@@ -37,11 +37,8 @@ class Folder:
     def names(self) -> list[str]:
         """What is in the folder now. Not by the folder's own descriptor: Btrfs lists for it what was there when it was
         opened."""
-        descriptor = os.open(".", _FOLDER, dir_fd=self.descriptor)
-        try:
-            return os.listdir(descriptor)  # noqa: PTH208  # a Path is no descriptor
-        finally:
-            os.close(descriptor)
+        with self.folder(".") as anew:
+            return os.listdir(anew.descriptor)  # noqa: PTH208  # a Path is no descriptor
 
     def make(self, name: str) -> None:
         """Make a folder. Raises FileExistsError if anything has the name."""
