@@ -143,7 +143,7 @@ class ChartModel:
         # A point that is exactly a cell away must count.
         further = on[on >= cell - _ROUNDING]
         target = further.min() if len(further) else on.max()
-        return target > 0 and self._move_cursor(float(places[np.flatnonzero(on == target)[0]]))
+        return bool(target > 0) and self._move_cursor(float(places[np.flatnonzero(on == target)[0]]))
 
     def _places(self, axis: Axis | None) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
         """The x of the curves' points in the view."""

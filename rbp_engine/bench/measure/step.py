@@ -80,8 +80,9 @@ class Side:
 
 def _replaced(trial: Trial, preset: Preset, name: str, images: Tensor) -> Baseline:
     """The baseline whose network and optimizer take the place of the trial's."""
-    # Baselines use torch's default memory format, as is usual.
-    trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
+    # Baselines use torch's default memory format, as is usual. Not all versions of torch's types know the argument.
+    network: Any = trial.model
+    network.to(memory_format=torch.contiguous_format)
     baseline = BASELINES[name](trial.model, preset.method.timesteps, images)
     trial.model = baseline.network
     # A baseline may have new parameters, so the trial's optimizer with its momenta is replaced.
