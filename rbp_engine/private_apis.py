@@ -19,12 +19,15 @@ class PrivateName:
     reason: str
 
 
-TRAINING = (
+#: Used where torch has them; everything that they do not concern works without.
+OPTIONAL = (
     PrivateName(
         "torch._C:_autograd._top_saved_tensors_default_hooks",
         "spiking/carrier.py",
         "tells whether a network is inside of activation checkpointing",
     ),
+)
+TRAINING = (
     PrivateName("torch._C:_is_fwd_grad_enabled", "spiking/carrier.py", "tells reentrant checkpointing, to refuse it"),
     PrivateName(
         "torch._C:_current_graph_task_id", "spiking/autograd/batch_norm.py", "tells that checkpointing computes again"

@@ -20,6 +20,9 @@ from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.own_neuron import OwnNeuron
 
+# None if this torch has no such probe.
+_top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+
 
 @dataclass(frozen=True, eq=False)
 class Region:
@@ -96,7 +99,7 @@ class Carrier:
 
     def check_checkpointing(self) -> None:
         """Raise RuntimeError inside activation checkpointing if gradients would be missing or wrong."""
-        if inside_checkpointing():
+        if inside_checkpointing() is not False:  # not known is as if it were
             self.keep_deferred()
         # Reentrant checkpointing runs inside a torch.autograd.Function, whose forward has forward-mode gradients off.
         if not torch._C._is_fwd_grad_enabled() and not torch.is_inference_mode_enabled():
@@ -248,9 +251,12 @@ class Carrier:
         return cls.per_step(norm, (x,), {})
 
 
-def inside_checkpointing() -> bool:
-    """Whether activation checkpointing, or another hook on saved tensors, may compute what follows again."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+def inside_checkpointing() -> bool | None:
+    """Whether activation checkpointing, or another hook on saved tensors, may compute what follows again.
+
+    None if this torch cannot tell.
+    """
+    return None if _top_hooks is None else _top_hooks(False) is not None
 
 
 def all_carriers(args: Iterable[Any]) -> Iterable[Any]:

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF
+from rbp_engine.spiking import LIF, carrier
 
 T, B = 3, 4
 
@@ -75,6 +75,15 @@ def test_checkpointing_changes_neither_gradients_nor_running_statistics(name, st
     found = train(name, images(static), momentum=momentum, use_reentrant=False)
     for mine, plain in zip(found, train(name, images(static), momentum=momentum), strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["bptt", "rate_m"])
+def test_where_torch_cannot_tell_of_checkpointing_nothing_changes_with_or_without_it(name, monkeypatch):
+    plain = train(name, images(static=False))
+    monkeypatch.setattr(carrier, "_top_hooks", None)
+    for how in ({}, {"use_reentrant": False}):
+        for mine, known in zip(train(name, images(static=False), **how), plain, strict=True):
+            torch.testing.assert_close(mine, known, rtol=1e-10, atol=1e-12)
 
 
 class MembraneShortcuts(nn.Module):
