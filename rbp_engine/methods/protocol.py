@@ -24,7 +24,7 @@ from rbp_engine.methods.inputs import Input, MakeCarrier, check_images, is_stati
 from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
 from rbp_engine.methods.objective import Objective, StepLoss
 from rbp_engine.methods.own_loss import LossFunction, OwnLoss
-from rbp_engine.methods.waiting_threads import let_waiting_threads_sleep
+from rbp_engine.methods.waiting_threads import SpinningThreads
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 
@@ -33,6 +33,7 @@ R = TypeVar("R")
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_SPINNING_THREADS = SpinningThreads()
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class BaseMethod:
         check_neurons(model)
         targets = None if self.distill is None else self.distill.targets(images)
         warn_of_silent_hooks(model)
-        let_waiting_threads_sleep(images.device)
+        _SPINNING_THREADS.look(images.device)
         reset_state(model)
         with uncompiled_without_autocast(images.device):
             shown = Input(converted(images, self.precision, model), self.timesteps, is_static(images, time))

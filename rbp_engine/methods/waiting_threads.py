@@ -1,65 +1,51 @@
-"""Threads of a script that has imported torch first: they too should sleep while they wait for each other."""
+"""Threads of a script that has imported torch first: they spin while they wait for each other."""
 
-import contextlib
-import functools
+import math
 import os
-import threading
+import time
 import warnings
-from pathlib import Path
 
+import psutil
 import torch
 
 from rbp_engine.cores import let_threads_sleep
 
-# torch divides an operation among threads if each gets as many elements.
-ELEMENTS_OF_A_THREAD = 32768
+# Time between two looks at what other programs do.
+LOOK_S = 1.0
+# A fraction of the cores; the background work of a desktop stays below it.
+QUIET = 0.1
 
 
-def let_waiting_threads_sleep(device: torch.device) -> None:
-    """Have the threads of steps on a CPU sleep while they wait, and warn that importing in another order is better."""
-    if device.type == "cpu" and not let_threads_sleep() and torch.get_num_threads() > 1:
-        _warn(_outnumber_cores())
+class SpinningThreads:
+    """Warns, once and between steps, where threads spin on cores that other programs keep busy."""
+
+    def __init__(self) -> None:
+        self._looked = -math.inf
+        self._others_s = 0.0
+        self._warned = False
+
+    def look(self, device: torch.device) -> None:
+        """Look at the time on the cores that other programs have taken since the last look, a second ago or more."""
+        if self._warned or device.type != "cpu" or let_threads_sleep() or torch.get_num_threads() == 1:
+            return
+        elapsed = time.monotonic() - self._looked
+        if elapsed < LOOK_S:
+            return
+        before, self._others_s = self._others_s, _seconds_of_others()
+        self._looked = time.monotonic()
+        share = (self._others_s - before) / elapsed / len(os.sched_getaffinity(0))
+        if share > QUIET:
+            self._warned = True
+            warnings.warn(
+                f"other programs keep {share:.0%} of the cores busy, and torch was imported before rbp_engine, so its "
+                "threads spin while they wait and a step takes several times as long: import rbp_engine first, or set "
+                "OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=1000",
+                stacklevel=4,
+            )
 
 
-@functools.cache
-def _outnumber_cores() -> bool:
-    """Have GNU's OpenMP know of more threads than there are cores; False if torch has another OpenMP.
-
-    While it does, those that wait look 100 times, otherwise 300 000 times, and then sleep. Unlike its variables, it
-    looks at this whenever a thread waits. The additional threads only sleep.
-    """
-    if not _has_gnu_openmp():
-        return False
-    team = torch.get_num_threads()
-    for _known in range(team, len(os.sched_getaffinity(0)) + 1, team - 1):
-        held = threading.Event()
-        threading.Thread(target=_hold_a_team, args=(held,), name="OpenMP team", daemon=True).start()
-        held.wait()
-    return True
-
-
-def _has_gnu_openmp() -> bool:
-    with contextlib.suppress(OSError):  # not Linux
-        return "libgomp" in Path("/proc/self/maps").read_text()
-    return False
-
-
-def _hold_a_team(held: threading.Event) -> None:
-    """Have this thread get a team of OpenMP's, which stays as long as the thread does."""
-    torch.zeros(torch.get_num_threads() * ELEMENTS_OF_A_THREAD).add_(1)
-    held.set()
-    threading.Event().wait()
-
-
-@functools.cache
-def _warn(sleeping: bool) -> None:
-    consequence = (
-        "sleep at once while they wait, and a step of few images takes up to a third longer"
-        if sleeping
-        else "spin while they wait, and beside other programs a step takes several times as long"
-    )
-    warnings.warn(
-        f"torch was imported before rbp_engine, so its threads {consequence}: import rbp_engine first, or set "
-        "OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=1000",
-        stacklevel=5,
-    )
+def _seconds_of_others() -> float:
+    """What other processes have used of this process's cores since the machine started, in seconds of one core."""
+    loads = psutil.cpu_times(percpu=True)
+    own = [loads[core] for core in os.sched_getaffinity(0) if core < len(loads)]
+    return sum(core.user + core.nice + core.system for core in own) - time.process_time()

@@ -21,7 +21,6 @@ ALLOWED = {
     ("rbp_engine/bench/measure/memory.py", "free_in_groups"): KERNEL,
     ("rbp_engine/bench/measure/memory.py", "_free_in"): KERNEL,
     ("rbp_engine/bench/measure/memory.py", "_status"): KERNEL,
-    ("rbp_engine/methods/waiting_threads.py", "_has_gnu_openmp"): KERNEL,
     ("rbp_engine/train/memory.py", "limits_of_groups"): KERNEL,
     ("rbp_engine/bench/results/answer.py", "answers_only"): "/dev/null",
     ("rbp_engine/data/events/archives.py", "__init__"): MEMBER,
