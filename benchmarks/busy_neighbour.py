@@ -1,7 +1,7 @@
 """How much slower a step on the CPU gets beside one busy program (`yes`): of a run, and of a script.
 
-ResNet-18, T = 4, a batch of 8, eager. In a run and a script threads that wait sleep soon; where the script imports torch
-before rbp_engine, they spin. Fresh processes, interleaved, medians.
+ResNet-18, T = 4, a batch of 8, eager. In a run and a script threads that wait sleep soon; where the script imports
+torch before rbp_engine, they spin. Fresh processes, interleaved, medians.
 
     python benchmarks/busy_neighbour.py [--rounds 3]
 
