@@ -16,4 +16,4 @@ def seed_everything(seed: int) -> None:
 def seed_rank(seed: int, rank: int) -> None:
     """Give each rank its own dropout: ranks draw the same weights before this, and different numbers after it."""
     if rank:
-        seed_everything(int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0] >> 1))
+        seed_everything(int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0]) >> 1)

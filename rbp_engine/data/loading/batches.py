@@ -122,4 +122,4 @@ class EvaluationBatches:
 
 def _mix(*parts: int) -> int:
     """A seed from several numbers; neighbouring numbers give unrelated seeds."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]) >> 1
