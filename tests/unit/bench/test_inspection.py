@@ -125,7 +125,10 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
             r"is called with the keywords num_classes, in_channels, neuron, but it does not take neuron\. "
             r"Its signature is \(num_classes=10, in_channels=3\); .*docs/own-network\.md",
         ),
-        ("wants_width", r"missing a required argument: 'width'\. Its signature is \(\*, width, \*\*keywords\)"),
+        (
+            "wants_width",
+            r"missing a required (keyword-only )?argument: 'width'\. Its signature is \(\*, width, \*\*keywords\)",
+        ),
         ("number", r"^nets\.py:number gave int, not a torch\.nn\.Module$"),
         (
             "nodes",
