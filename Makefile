@@ -1,4 +1,4 @@
-# Two commands: `make demo` trains a spiking network and shows it live, `make test` is what CI runs.
+# `make demo` trains a spiking network and shows it live. `make test` and `make lint` are what CI runs (.ci/run).
 #   VENV=…    where the virtual environment is made (default .venv)
 #   TORCH=…   which of PyTorch's own builds to take: cpu, cu126, cu128, … (default: what pip takes)
 
@@ -13,11 +13,11 @@ demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
 
 # Three processes on two cores: real runs spend much of their time waiting for one another.
-test: $(VENV)/.installed-dev lint
+test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # For the work between: what make test does, but for real runs, the dashboard and what has to be compiled first.
-check: $(VENV)/.installed-dev lint
+check: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not compiles" tests/unit
 
 # The fault harness with as many trials as docs/many-processes.md tells of; CI does a tenth of them.
@@ -65,6 +65,7 @@ gpu: $(VENV)/.installed-dev
 screenshots: $(VENV)/.installed
 	$(BIN)/python docs/screenshots.py
 
+# Apart from the tests: what the checkers find also depends on the types of the packages that are installed.
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
