@@ -13,6 +13,7 @@ from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.run_settings import read_settings
+from rbp_engine.run.store.store import RunRecord
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -103,6 +104,14 @@ def newest_by_seed(entries: Iterable[AnyRecordedRun]) -> tuple[list[AnyRecordedR
             )
         newest[key] = entry
     return list(newest.values()), excluded
+
+
+def one_of_each_seed(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Of the runs of one experiment, in their order, for each seed the one that counts; those of no known seed stay."""
+    records = list(records)
+    ordered = sorted(records, key=lambda record: precedence(record.run, record.summary, record.verdict))
+    counting = {record.summary.seed: record.run for record in ordered if record.readable}
+    return [one for one in records if not one.readable or one.run == counting[one.summary.seed]]
 
 
 def precedence(run: RunDirectory, summary: Summary, verdict: Verdict) -> tuple[bool, float, str]:

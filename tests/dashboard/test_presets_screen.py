@@ -192,6 +192,15 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate_and_open_in_th
         assert dashboard.session.opened == newest.id
 
 
+async def test_a_seed_that_was_trained_twice_counts_once_as_in_a_report(dashboard, mine, until, completed):
+    for top1 in (0.91, 0.97):
+        completed("digits", "seed=1", top1=top1)
+    async with dashboard.run_test(size=(160, 48)) as pilot:
+        await show(dashboard, pilot, until, "digits")
+        await until(pilot, lambda: "no run yet" not in text_of(dashboard, "#summary"))
+        assert "ours     97.00 %, best 98.00, 1 run" in text_of(dashboard, "#summary")
+
+
 async def test_the_difference_to_the_parent_is_shown(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")

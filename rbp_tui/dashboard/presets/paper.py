@@ -6,19 +6,23 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rbp_engine.preset import LoadedPreset
+from rbp_engine.report.collect import one_of_each_seed
 from rbp_engine.report.paper import cells_of
 from rbp_engine.report.spread import Spread, spread_of_known
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.text import format as fmt
 
 
-def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
-    """Last top-1 accuracy over the completed runs of an experiment; None without any."""
-    return spread_of_known(
-        record.summary.last.top1
-        for record in records
-        if record.summary.experiment == experiment and record.verdict.status == "completed"
+def counting_runs(experiment: str, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The completed runs of an experiment, one for each seed, as in a report."""
+    return one_of_each_seed(
+        record for record in records if record.summary.experiment == experiment and record.verdict.status == "completed"
     )
+
+
+def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
+    """Last top-1 accuracy over the completed runs of an experiment, one for each seed; None without any."""
+    return spread_of_known(record.summary.last.top1 for record in counting_runs(experiment, records))
 
 
 def paper_table(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Table | None:

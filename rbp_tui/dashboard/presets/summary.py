@@ -15,7 +15,7 @@ from rbp_engine.report.paper import published
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
-from rbp_tui.dashboard.presets.paper import last_accuracies
+from rbp_tui.dashboard.presets.paper import counting_runs, last_accuracies
 from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text
 
@@ -119,12 +119,12 @@ def _paper(preset: "Preset") -> Text:
 
 
 def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
-    """Mean of the last accuracies of the completed runs, and the best of all; the digits stand below the paper's."""
+    """Mean of the last accuracies of the runs that count, and the best of all; the digits stand below the paper's."""
     last = last_accuracies(loaded.experiment, records)
     if last is None:
         return Text("no run yet", style="dim")
-    done = [record.summary for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
-    best = max((top1 for summary in done if (top1 := summary.best.top1) is not None), default=None)
+    bests = [record.summary.best.top1 for record in counting_runs(loaded.experiment, records)]
+    best = max((top1 for top1 in bests if top1 is not None), default=None)
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
     count = f"{last.count} run{'' if last.count == 1 else 's'}"
     return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best)}, {count}")

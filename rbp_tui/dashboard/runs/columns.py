@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from rbp_engine.printable import one_line
-from rbp_engine.report.collect import precedence
+from rbp_engine.report.collect import one_of_each_seed
 from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.energy import read_energy
 from rbp_engine.run.files.summary import remaining_s
@@ -203,7 +203,7 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
 
     As in reports, runs that have not completed count only if none has; `×2/3` means that two of three seeds count.
     """
-    first, seeds = group[0].summary, _one_of_each_seed(group)
+    first, seeds = group[0].summary, one_of_each_seed(group)
     counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
     said = {
         "run": first.described,
@@ -217,15 +217,6 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
     said |= {place.column.name: place.column.text(group[0]) for place in placed if place.column.name not in BY_NAME}
     texts = fitted_row([one_line(said.get(place.column.name, "")) for place in placed], placed)
     return tuple(TableCell(text, "bold") for text in (" ", "▾", *texts))
-
-
-def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
-    """For each seed the run that a report counts; the seeds of unreadable runs are unknown."""
-    if not group[0].readable:
-        return list(group)
-    ordered = sorted(group, key=lambda record: precedence(record.run, record.summary, record.verdict))
-    chosen_runs = {record.summary.seed: record.run for record in ordered}
-    return [record for record in group if record.run == chosen_runs[record.summary.seed]]
 
 
 def _mean(values: Iterable[float | None]) -> str:
