@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.vocabulary import NETWORKS
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = """\
@@ -237,6 +239,13 @@ def test_a_figure_is_drawn_and_stdout_stays_empty(rbp: Rbp, stopped: RunDirector
     assert (done.returncode, done.stdout) == (0, "")
     assert "drew 5 runs into figure.pdf" in done.stderr and stopped.id in done.stderr
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_any_number_of_experiments_and_networks_is_drawn(rbp_in: Any, tmp_path: Path) -> None:
+    for network, rate in itertools.product(list(NETWORKS)[:9], (0.1, 0.2)):
+        finish(tmp_path / "runs", "digits", f"arch={network}", f"lr={rate}", last=0.9, best=0.95)
+    done = rbp_in(tmp_path)("figure", "curves", "-o", "figure.pdf")  # in its own process, which the layout aborted
+    assert "drew 18 runs into figure.pdf" in done.stderr
 
 
 def test_named_runs_are_drawn_even_if_incomplete(rbp: Rbp, stopped: RunDirectory) -> None:

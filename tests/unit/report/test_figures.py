@@ -10,8 +10,8 @@ from matplotlib.legend import Legend
 
 from rbp_engine.report import panels
 from rbp_engine.report.collect import ReportedRun, collect
-from rbp_engine.report.figure import STYLE, FigureView, compose, draw
-from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
+from rbp_engine.report.figure import STYLE, FigureView, compose, draw, render
+from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel, PanelLine
 from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.errors import RunError
@@ -201,6 +201,12 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(
         assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes), kind
 
 
+def test_an_image_too_tall_for_png_is_refused_in_a_sentence() -> None:
+    lines = tuple(PanelLine("long words " * 4 + str(number), COLOURS[0], number, {}) for number in range(1200))
+    with pytest.raises(RunError, match=r"a PNG has no room for 1200 lines .* write a \.pdf, or name fewer runs"):
+        render([[Panel("Timesteps T", "top-1", 100.0, True, lines)]], ".png")
+
+
 def test_a_legend_of_curves_leaves_out_what_all_lines_share(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "lr=0.1")
     finish_run("digits", "lr=0.05")
@@ -250,9 +256,6 @@ def test_limits_that_show_nothing_are_refused(
 
 
 def test_math_signs_in_names_are_drawn_literally(tmp_path: Path) -> None:
-    from rbp_engine.report.figure import render
-    from rbp_engine.report.panels import PanelLine
-
     lines: Sequence[PanelLine] = (
         PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),
     )
