@@ -22,6 +22,7 @@ from rbp_engine.run.files.layout import write_atomic
 from rbp_tui.charts.series import Floats, Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.runs.table import RunTable
 
 FOLDER = "rbp-export"
 PLOT = "chart.pdf"
@@ -46,6 +47,8 @@ def export_of(widget: Widget | None, names: Mapping[str, str]) -> Export | None:
     """
     if isinstance(widget, CurveChart):
         return _chart(widget, [replace(one, label=names.get(one.key, one.label)) for one in widget.series])
+    if isinstance(widget, RunTable):
+        return _rows("table", *widget.texts())
     if isinstance(widget, DataTable):
         return _table(widget)
     if isinstance(widget, LayerTable):

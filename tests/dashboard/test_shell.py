@@ -145,6 +145,25 @@ async def test_the_focused_table_is_exported_as_csv_and_json(app, home, until):
     assert [row["key"] for row in json.loads((folder / "table.json").read_text())] == [row["key"] for row in rows]
 
 
+async def test_the_export_of_runs_has_whole_names_and_reasons_where_the_table_cuts_them(
+    home, until, end_run, monkeypatch
+):
+    monkeypatch.chdir(home)
+    name, reason = f"a-name-{'long-' * 20}end", f"an error of many words {'again ' * 40}and the end"
+    run = end_run(home / "runs", "failed-1", curve=[0.5])
+    summary = read_json(run.summary_json)
+    write_json(run.summary_json, summary | {"status": "failed", "reason": reason, "name": name})
+    app = Dashboard(home / "runs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(DataTable).row_count == 1)
+        await pilot.press("ctrl+e")
+        await until(pilot, lambda: list(home.glob("rbp-export/runs-table-at-*/table.json")))
+    (file,) = home.glob("rbp-export/runs-table-at-*/table.csv")
+    (row,) = csv.DictReader(file.open())
+    assert (row["key"], row["status"], row["run"], row["reason"]) == ("failed-1", "failed", name, reason)
+    assert row["last %"] == "50.0"
+
+
 async def test_where_nothing_can_be_exported_it_says_what_can(app, until):
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("1", "ctrl+e")
