@@ -1,7 +1,6 @@
 """The command line: `rbp`. One module per group of commands; each imports what it needs when it is called."""
 
 import contextlib
-import io
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from rbp_tui.cli import completion, data, doctor, export, report
 from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
-from rbp_tui.cli.output import fail
+from rbp_tui.cli.output import StdoutLost, drop_stdout, fail, prepare_streams
 from rbp_tui.cli.presets import commands
 from rbp_tui.cli.runs import daily, group, ls, queue
 from rbp_tui.cli.sweep import command as sweep_command
@@ -119,16 +118,18 @@ def main() -> None:
     Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing or damaged, 4 stopped before the end,
     5 preempted: start it again.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without ▶ shows a question mark instead
+    prepare_streams()
     try:
-        app(prog_name="rbp")
+        try:
+            app(prog_name="rbp")
+        finally:
+            sys.stdout.flush()
     except UserError as error:
+        if isinstance(error, StdoutLost):
+            drop_stdout()
         sys.exit(fail(str(error), error.exit_code))
-    except BrokenPipeError:
-        # The reader of a pipe (`rbp ls | head`) has left; Python must not report it again when it flushes.
-        sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
+    except BrokenPipeError:  # the reader of a pipe (`rbp ls | head`) has left
+        drop_stdout()
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -5,15 +5,18 @@ it are no markup: messages and cells take it as values beside a literal template
 passed a filter (`Line`, `Lines`), and the console filters what it is given once more.
 """
 
+import io
 import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, Line, Lines, in_json, one_line, visible
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from rich.console import Console, RenderableType
 
 #: An error may list many problems, each with its place.
@@ -21,6 +24,48 @@ LONGEST_ERROR = 10 * LONGEST_TEXT
 #: The colours that a pipe takes, by Rich's names: it leads to the terminal of `rbp --host`.
 COLOURS = "RBP_COLOURS"
 KNOWN_COLOURS = ("standard", "256", "truecolor")
+
+#: Of COLUMNS: tables are padded to the width of the terminal, and a mistyped one would take minutes.
+WIDEST = 1000
+
+
+class StdoutLost(UserError):
+    """Stdout cannot be written, as on a full disk."""
+
+
+class _Stdout(io.FileIO):
+    """Stdout, where a failed write is `StdoutLost`. A pipe that nobody reads is as before."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StdoutLost(f"cannot write to stdout: {error.strerror}; make room, or send it elsewhere") from error
+
+
+def prepare_streams() -> None:
+    """Have failed writes end in one sentence, unknown characters become question marks, and bound the width."""
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        raw = _Stdout(sys.stdout.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            sys.stdout.encoding,
+            line_buffering=sys.stdout.line_buffering,
+            write_through=sys.stdout.write_through,
+        )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ▶ shows a question mark instead
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns[:20]) > WIDEST:
+        os.environ["COLUMNS"] = str(WIDEST)
+
+
+def drop_stdout() -> None:
+    """Give up on stdout, which cannot be written: Python must not report it again when it flushes at the end."""
+    sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
 
 
 def fail(message: str, code: int) -> int:

@@ -1,0 +1,34 @@
+"""Where commands print: a full disk, and a width that nobody has."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("presets", "list"), id="a table"),
+        pytest.param(("presets", "schema", "--json"), id="JSON, more than a buffer"),
+        pytest.param(("--version",), id="what is printed at the end"),
+        pytest.param(("ls", "--help"), id="help"),
+    ],
+)
+def test_stdout_on_a_full_disk_is_one_sentence_and_an_exit_code(rbp: Any, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rbp_tui", *words],
+            cwd=rbp.folder, env=rbp.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=180,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.splitlines()) == (
+        2,
+        ["error cannot write to stdout: No space left on device; make room, or send it elsewhere"],
+    )
+
+
+def test_a_width_of_millions_is_bounded(rbp: Any) -> None:
+    rbp.environment["COLUMNS"] = "99999999"
+    assert max(map(len, rbp("presets", "list").stdout.splitlines())) <= 1000
