@@ -4,6 +4,7 @@ It creates the runs of a trial when there is a device for them, stops those that
 interrupted. All that it knows is in the files of the runs, so that it can be killed and started again at any moment.
 """
 
+import contextlib
 import itertools
 import os
 import signal
