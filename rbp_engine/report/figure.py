@@ -17,7 +17,7 @@ from rbp_engine.vocabulary import TRAINING_METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".pdf", ".png", ".svg")
 
@@ -25,7 +25,9 @@ SUFFIXES = (".pdf", ".png", ".svg")
 PAGE, COLUMN, HEIGHT = 6.9, 3.35, 2.1
 # Legends: characters per line, and in inches the width of a character, the space beside the text, and a line's height.
 WRAP, CHARACTER, BESIDE, LINE = 46, 0.056, 0.5, 0.125
+PAD = 0.04  # inches around a panel with its labels
 DASHES = ("-", "--", ":", "-.")
+MOST_PIXELS = 2**16  # of the height of an image
 OPACITY, MARKED = 0.8, 8  # of lines, and how many of their points have markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[str, Any] = {
@@ -111,13 +113,17 @@ def check_path(path: Path) -> None:
 
 
 def render(rows: Sequence[Sequence[Panel]], suffix: str, view: FigureView = EVERYTHING) -> bytes:
-    """The contents of the figure's file in the format of `suffix`."""
+    """The contents of the figure's file in the format of `suffix`. Raises RunError if it is too tall for that."""
     from matplotlib import style
 
     out = io.BytesIO()
     with style.context(["default", STYLE]):
         stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
-        compose(rows, view).savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
+        figure = compose(rows, view)
+        if suffix == ".png" and figure.get_figheight() * STYLE["savefig.dpi"] >= MOST_PIXELS:
+            lines = sum(len(panels[0].lines) for panels in rows)
+            raise RunError(f"a PNG has no room for {lines} lines and their legends: write a .pdf, or name fewer runs")
+        figure.savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
     return out.getvalue()
 
 
@@ -129,16 +135,38 @@ def compose(rows: Sequence[Sequence[Panel]], view: FigureView = EVERYTHING) -> "
     width = COLUMN if columns == 1 else PAGE
     legends = [_legends(panels, width, columns) for panels in rows]
     heights = [HEIGHT + max(legend.height for legend in row) for row in legends]
-    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
-    places = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for place, height, row in zip(places, heights, legends, strict=True):
-        whole = len(row[0].panels) == columns
-        parts = [place] if whole else place.subfigures(1, columns, squeeze=False)[0]
-        for part, legend in zip(parts, row, strict=False):
-            # Axes keep their height even if the neighbouring legend is longer.
-            rest = max(1e-6, height - HEIGHT - legend.height)
-            _draw_panels(part.subfigures(2, 1, height_ratios=[height - rest, rest])[0], legend, view)
+    figure = Figure(figsize=(width, sum(heights)))
+    cell_width, top = 1 / columns, 1.0
+    for height, row in zip(heights, legends, strict=True):
+        floor = top - HEIGHT / sum(heights)
+        drawn: list[Axes] = []
+        for legend in row:
+            left = len(drawn) * cell_width
+            places = [
+                (left + number * cell_width, floor, cell_width, top - floor) for number in range(len(legend.panels))
+            ]
+            drawn += _draw_panels(figure, places, legend, view)
+        _fit(figure, drawn, floor, top, cell_width)
+        top -= height / sum(heights)
     return figure
+
+
+def _fit(figure: "Figure", row: Sequence["Axes"], floor: float, top: float, width: float) -> None:
+    """Make room for the labels of a row of axes, each in a cell from `floor` to `top`, in fractions of the figure.
+
+    The solver of matplotlib's constrained layout aborts the process where a legend is much higher than its axes.
+    """
+    to_fractions = figure.transFigure.inverted()
+    across, up = (PAD / inches for inches in figure.get_size_inches())
+    for _ in range(2):  # the number of ticks, and so the width of their labels, follows the size of the axes
+        inner = [axes.get_position() for axes in row]
+        outer = [to_fractions.transform_bbox(axes.get_tightbbox(for_layout_only=True) or axes.bbox) for axes in row]
+        below = up + max(box.y0 - labels.y0 for box, labels in zip(inner, outer, strict=True))
+        above = up + max(labels.y1 - box.y1 for box, labels in zip(inner, outer, strict=True))
+        for number, (axes, box, labels) in enumerate(zip(row, inner, outer, strict=True)):
+            left, right = across + box.x0 - labels.x0, across + labels.x1 - box.x1
+            room = max(width - left - right, width / 3), max(top - floor - below - above, (top - floor) / 3)
+            axes.set_position((number * width + left, floor + below, *room))
 
 
 @dataclass(frozen=True)
@@ -167,15 +195,19 @@ def _legend(panels: Sequence[Panel], labels: Sequence[str], width: float) -> _Le
     return _Legend(panels, columns, LINE * max(float(part.sum()) for part in parts) + 0.2)
 
 
-def _draw_panels(part: "SubFigure", legend: _Legend, view: FigureView) -> None:
-    """Draw panels side by side, and their legend below."""
-    shown = part.subplots(1, len(legend.panels), squeeze=False)[0]
+def _draw_panels(
+    figure: "Figure", places: Sequence[tuple[float, float, float, float]], legend: _Legend, view: FigureView
+) -> list["Axes"]:
+    """Draw panels side by side in these places, and their legend below."""
+    shown = [figure.add_axes(place) for place in places]
     for axes, panel in zip(shown, legend.panels, strict=True):
         _draw_panel(axes, panel)
         _limit(axes, panel, view, first=panel is legend.panels[0])
     # Take the entries of the panel with most lines: another may have no points for a line.
     fullest = max(shown, key=lambda axes: len(axes.get_legend_handles_labels()[0]))
-    part.legend(*fullest.get_legend_handles_labels(), loc="outside lower left", ncols=legend.columns)
+    entries = fullest.get_legend_handles_labels()
+    figure.legend(*entries, loc="upper left", bbox_to_anchor=places[0][:2], ncols=legend.columns)
+    return shown
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:
