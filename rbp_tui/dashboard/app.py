@@ -55,7 +55,6 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.presets.actions import preset_of_run
 from rbp_tui.dashboard.presets.screen import PresetsScreen
-from rbp_tui.dashboard.printable_filter import PrintableFilter
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.since_last_visit import since_you_left
 from rbp_tui.dashboard.screen_base import ChartScreen, DashboardScreen
@@ -63,7 +62,7 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.sweep.board import SweepSource
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from rbp_tui.dashboard.system.screen import SystemScreen
-from rbp_tui.dashboard.terminal import TerminalDriver
+from rbp_tui.dashboard.terminal import PrintableFilter, TerminalDriver
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
 
 

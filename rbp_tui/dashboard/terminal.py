@@ -1,12 +1,17 @@
-"""The terminal as Textual drives it, which may vanish, and may send bytes that are no text."""
+"""The terminal, which may vanish or send bytes that are no text, and the last filter before it."""
 
 from codecs import getincrementaldecoder
 from contextlib import suppress
 from functools import partial
 from typing import IO, Any
 
+from rich.segment import Segment
+from textual.color import Color
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.filter import LineFilter
+
+from rbp_engine.printable import without_controls
 
 # Textual reads UTF-8 strictly. One other byte, as in a paste of Latin-1 text, would end the application.
 linux_driver.getincrementaldecoder = lambda name: partial(getincrementaldecoder(name), "replace")  # type: ignore
@@ -35,3 +40,16 @@ class _Output:
     def flush(self) -> None:
         with suppress(OSError):
             self._file.flush()
+
+
+class PrintableFilter(LineFilter):
+    """Takes out what a terminal would obey, for text that a widget was given without a filter.
+
+    It has no width, so that the rest of the line stays where it is.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments with printable text."""
+        if all(text.isprintable() for text, _, _ in segments):
+            return segments
+        return [Segment(without_controls(text), style, control) for text, style, control in segments]

@@ -18,7 +18,7 @@ from textual.color import Color
 from textual.content import Content
 
 from rbp_tui.dashboard.command_palette import literal
-from rbp_tui.dashboard.printable_filter import PrintableFilter
+from rbp_tui.dashboard.terminal import PrintableFilter
 
 MAIN = "from rbp_tui.cli import main; main()"
 HARMLESS = "ordinary text of a run (with brackets) and several words"
