@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields, load_preset
-from rbp_engine.preset.sweep.varied import Varied
+from rbp_engine.preset.sweep.varied import Varied, key_of
 from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
@@ -78,7 +78,12 @@ class LaunchRequest:
         """A request for one run with the same settings and the first seed, which starts at once under a new id."""
         seed = [f"seed={number}" for number in self.seeds[:1]]
         return LaunchRequest(
-            self.preset, (*self.overrides, *seed), self.runs_dir, resources=self.resources, original=self.original
+            self.preset,
+            (*self.overrides, *seed),
+            self.runs_dir,
+            resources=self.resources,
+            retries=self.retries,
+            original=self.original,
         )
 
     def without(self, setting: str) -> "LaunchRequest":
@@ -121,8 +126,12 @@ class LaunchRequest:
 
     @property
     def words(self) -> list[str]:
-        """What is trained, as words of the command line: the preset or the run to repeat, and the overrides."""
-        return [*(["--like", self.original.id] if self.original else [self.preset]), *self.overrides]
+        """What is trained, as words of the command line: the preset or the run to repeat, and the overrides.
+
+        Of two overrides of one setting only the one that counts is there: typed together they are refused.
+        """
+        counting = {key_of(word): word for word in self.overrides}
+        return [*(["--like", self.original.id] if self.original else [self.preset]), *counting.values()]
 
     @property
     def command(self) -> list[str]:
@@ -131,6 +140,7 @@ class LaunchRequest:
             "--pair": self.pair,
             "--seeds": ",".join(map(str, self.seeds)),
             "--gpus": self.gpus,
+            "--retries": self.retries,
             "--priority": self.priority,
             "--nproc": self.takes.processes if self.takes.processes > 1 else None,
             "--id": self.run_id,

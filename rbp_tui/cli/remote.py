@@ -31,7 +31,7 @@ STARTING = frozenset({"sweep"})
 MOST_KEPT = 2**20
 _GROUPS = frozenset({"runs", "presets", "data"})
 #: With these, `train`, `resume` and `sweep` print and end.
-_ENDING = frozenset({"--detach", "--dry-run", "--slurm", "--help", "-h"})
+_ENDING = frozenset({"--detach", "--dry-run", "--status", "--slurm", "--help", "-h"})
 
 
 def run_there(name: str, words: Sequence[str], runs: str = "") -> int:

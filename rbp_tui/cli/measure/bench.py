@@ -11,6 +11,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
+from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import warn_of_shared_presets
 from rbp_tui.text.styled import styled
@@ -39,6 +40,8 @@ class Extent:
 QUICK = Extent("rate_m,bptt", "4", "spikingjelly", 8, 3)
 LATENCY = Extent("rate_m", "4", "spikingjelly,ann", 1, 3)
 FULL = Extent("rate_m,rate_s,bptt", "1,2,4,8", "all", 32, 5)
+#: The options that a setting may stand for, as long as they are not given, too.
+OPTIONS = {"data.batch_size": "--batch", "train.precision": "--precision", "train.kernel": "--kernel"}
 # About how long a process loads torch and takes its first steps, for the time announced only.
 PROCESS_S = 8.0
 INTERRUPTED = 130
@@ -48,8 +51,9 @@ LATENCY_HEADS = ("predict", "step", "memory", "predict", "time", "memory", "ANN"
 
 def register(app: typer.Typer) -> None:
     app.command(
+        cls=SettingsCommand,
         epilog="Examples:  rbp bench   ·   rbp bench digits --timesteps 2,4,8 -o cost.svg   ·   "
-        "rbp bench --methods rate_m --precision fp32,bf16   ·   rbp bench --data"
+        "rbp bench --methods rate_m --precision fp32,bf16   ·   rbp bench --data",
     )(bench)
 
 
@@ -149,11 +153,17 @@ def bench(
     if full and latency:
         raise typer.BadParameter("--full or --latency: one choice of what is left out")
     extent = FULL if full else LATENCY if latency else QUICK
-    if latency:
-        batch, kernel = 1 if batch is None else batch, kernel or "eager,compiled"
+    from rbp_engine.preset.sweep.varied import key_of
+
     end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]
-    overrides = [word for word in words or [] if "=" in word] + ([] if batch is None else [f"batch={batch}"])
+    overrides = [word for word in words or [] if "=" in word]
+    given = {"--batch": batch is not None, "--precision": precision, "--kernel": kernel or latency}
+    _refuse_settings_of_options(overrides, {key: option for key, option in OPTIONS.items() if given[option]})
+    if latency:
+        kernel = kernel or "eager,compiled"
+        batch = 1 if batch is None and "data.batch_size" not in map(key_of, overrides) else batch
+    overrides += [] if batch is None else [f"batch={batch}"]
     if len(named) > 1:
         raise typer.BadParameter(f"one preset, then KEY=VALUE words; got {' and '.join(named)}")
     for name in named:

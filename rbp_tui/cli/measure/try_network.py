@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
@@ -13,6 +12,7 @@ from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
 from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
+from rbp_tui.cli.settings_command import SettingsCommand, refuse_twice
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import paragraph, styled
@@ -30,7 +30,7 @@ HOW_TO_BEGIN = (
 )
 
 
-class TryCommand(TyperCommand):
+class TryCommand(SettingsCommand):
     """A network is required, unless --example asks for one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -69,7 +69,10 @@ def try_network(
     ] = None,
     image: Annotated[str, typer.Option("--input", metavar="C,H,W", help="Size of an image.")] = "3,32,32",
     classes: Annotated[int, typer.Option(min=2, max=100_000, help="Number of classes.")] = 10,
-    batch: Annotated[int, typer.Option(min=3, help="Images per step; half of them are measured as well.")] = 32,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=3, help="Images per step, else 32; half of them are measured as well.", show_default=False),
+    ] = None,
     frames: Annotated[bool, typer.Option("--frames", help="Another image at each timestep, as in event data.")] = False,
     neuron: Annotated[
         bool, typer.Option("--neuron", help="NAME is a neuron: check it, and try it in a small network.")
@@ -94,8 +97,10 @@ def try_network(
         _write_example()
         return
     assert network is not None  # TryCommand requires it
+    if batch is not None:
+        refuse_twice([*(overrides or []), f"batch={batch}"])
     end_on_sigterm()
-    sizes = _sizes(image)
+    sizes, size = _sizes(image), batch or 32
     library = LIBRARY_NETWORK.fullmatch(network)
     if not library and not (file := Path(network.partition(":")[0])).exists():
         raise typer.BadParameter(f"there is no file {file}; {HOW_TO_BEGIN}")
@@ -105,7 +110,7 @@ def try_network(
     def preset(*words: str) -> "LoadedPreset":
         chosen = [*([f"neuron.name={network}"] if neuron else []), *(overrides or []), *words]
         within = "convnet" if neuron else network
-        return own_network.preset_for(within, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
+        return own_network.preset_for(within, sizes, classes=classes, batch=size, frames=frames, overrides=chosen)
 
     loaded = preset()
     what = f"running {network} once, then comparing gradients and measuring three methods"

@@ -48,6 +48,8 @@ def watch(
     from rbp_tui.cli.train.results import print_result
     from rbp_tui.cli.train.views import JsonLines, StateJson
 
+    if skip and not as_json:
+        raise typer.BadParameter("--skip needs --json: it leaves out events of that")
     directory = find(run, runs_dir)
     try:
         if as_json and (skip or state):

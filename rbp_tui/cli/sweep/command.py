@@ -142,6 +142,10 @@ def sweep(
     from rbp_tui.cli.sweep.plan import run_plan, show_plan
     from rbp_tui.cli.sweep.search import run_search
 
+    instead = {"--status": status, "--dry-run": dry_run, "--slurm": slurm, "--point": point is not None}
+    asked_for = [option for option, given in {**instead, "--detach": detach}.items() if given]
+    if len(asked_for) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked_for)} do different things: leave all but one of them out")
     base, words = request_for(preset, like, settings, runs_dir)
     request = replace(
         base,

@@ -26,7 +26,14 @@ from rbp_tui.cli.options import (
 )
 from rbp_tui.cli.output import say
 from rbp_tui.cli.runs.choice import weights_of
-from rbp_tui.cli.settings_command import Like, OptionalPresetName, Settings, SettingsOrLikeCommand, request_for
+from rbp_tui.cli.settings_command import (
+    Like,
+    OptionalPresetName,
+    Settings,
+    SettingsOrLikeCommand,
+    refuse_twice,
+    request_for,
+)
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import paragraph
 
@@ -115,9 +122,14 @@ def train(
                 raise typer.BadParameter(f"{option} one run, and --pair makes several")
     if slurm and seeds is not None:
         raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")
+    if cost and not dry_run:
+        raise typer.BadParameter("--cost needs --dry-run; rbp cost PRESET measures a preset alone")
+    if slurm and detach:
+        raise typer.BadParameter("--slurm only prints a job file, and --detach starts a run: leave one of them out")
     base, words = request_for(preset, like, overrides, runs_dir)
     if pretrained is not None:
         words = (*words, f"model.pretrained={weights_of(pretrained, runs_dir)}")
+        refuse_twice(words)
     resources = given_resources(nproc, nnodes, rdzv, meet=RENDEZVOUS if slurm else "")
     request = replace(
         base,

@@ -57,7 +57,7 @@ def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
     assert read_json(again.run_json)["dispatch"] == Dispatch(retries=1).as_json()
 
     request = LaunchRequest.like(run).changed("lr", "0.5").changed("epochs", "2")
-    assert shlex.join(request.command) == f"rbp train --like {run.id} lr=0.5 epochs=2 --nproc 2"
+    assert shlex.join(request.command) == f"rbp train --like {run.id} lr=0.5 epochs=2 --retries 1 --nproc 2"
     changed = create(request)
     optim, train = read_resolved(changed.preset_toml).optim, read_resolved(changed.preset_toml).train
     assert (optim.lr, train.epochs) == (0.5, 2)
@@ -78,11 +78,9 @@ def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path: Path
         "digits", ("optim.lr=1", "T=2", "lr=3"), Path("a b"), (4,), Resources(2), "none", run_id="x"
     )
     assert shlex.join(request.command) == (
-        "rbp train digits optim.lr=1 T=2 lr=3 --seeds 4 --gpus none --nproc 2 --id x --runs-dir 'a b'"
+        "rbp train digits lr=3 T=2 --seeds 4 --gpus none --nproc 2 --id x --runs-dir 'a b'"
     )
-    assert (
-        shlex.join(request.once().command) == "rbp train digits optim.lr=1 T=2 lr=3 seed=4 --nproc 2 --runs-dir 'a b'"
-    )
+    assert shlex.join(request.once().command) == "rbp train digits lr=3 T=2 seed=4 --nproc 2 --runs-dir 'a b'"
     other = request.changed("train.accumulate", "2").changed("train.accumulate", "4").changed("seed", "7")
     assert other.overrides == (*request.overrides, "train.accumulate=4", "seed=7")
     assert shlex.join(request.changed("lr", "0.1").command) == (
@@ -162,3 +160,9 @@ def test_without_a_place_for_the_dispatcher_a_run_that_needs_it_is_neither_made_
     with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):
         start.begin(earlier, retries=retries)
     assert (earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()) == before
+
+
+def test_the_command_of_a_request_keeps_its_retries_and_of_two_settings_the_one_that_counts() -> None:
+    request = LaunchRequest("digits", ("lr=0.1", "seed=5"), retries=3, seeds=(1, 2))
+    assert request.command == ["rbp", "train", "digits", "lr=0.1", "seed=5", "--seeds", "1,2", "--retries", "3"]
+    assert request.once().command == ["rbp", "train", "digits", "lr=0.1", "seed=1", "--retries", "3"]

@@ -1,0 +1,26 @@
+"""Options and settings that would have no effect are refused, before anything is started or measured."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train digits --cost", "--cost needs --dry-run"),
+        ("train digits --slurm --detach", "--slurm only prints a job file"),
+        ("train digits T=4 method.timesteps=2", "T=4 and method.timesteps=2 set the same"),
+        ("sweep digits lr=0.1,0.2 --status --dry-run", "--status and --dry-run do different things"),
+        ("sweep digits lr=0.1,0.2 lr=0.3", "lr=0.1,0.2 and lr=0.3 set the same"),
+        ("watch last --skip 3", "--skip needs --json"),
+        ("bench digits --batch 16 batch=8", "batch=8 is an option here: --batch 8"),
+        ("bench digits --precision bf16 train.precision=fp32", "is an option here: --precision fp32"),
+        ("try nets.py:Net --batch 16 batch=8", "batch=8 and batch=16 set the same"),
+        ("cost digits T=4 T=2", "T=4 and T=2 set the same"),
+    ],
+)
+def test_an_option_or_a_setting_without_effect_is_refused(rbp_here, tmp_path: Path, words: str, message: str) -> None:
+    done = rbp_here(*words.split(), code=2)
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert not list(tmp_path.glob("runs/*"))
