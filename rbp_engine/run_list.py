@@ -96,6 +96,7 @@ def runs(query: str = "", *, runs_dir: str | Path | None = None) -> Runs:
     """
     fits = parse_query(query)
     found = list_runs(runs_directory(Path(runs_dir) if runs_dir is not None else None))
+    fits.require_known(found)
     return Runs(_run(record) for record in found if fits(record))
 
 

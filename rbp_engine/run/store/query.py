@@ -12,14 +12,16 @@ comparison; a negated term fits exactly the runs that the term does not.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbp_engine.errors import UserError
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.store.query_fields import Test, find_field, word_fits
+from rbp_engine.run.store.query_fields import Test, choices_of, find_field, no_run_has, word_fits
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import read_machine
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.vocabulary import OWN_CODE
 
 _WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
 _NEGATION = re.compile(r"-|not(?::\s*|\s+|$)", re.IGNORECASE)
@@ -40,10 +42,20 @@ class QueryError(RunError):
 
 @dataclass(frozen=True)
 class Query:
-    """Tests of runs. `about_archived`: it asks whether runs are in the archive."""
+    """Tests of runs. `about_archived`: it asks whether runs are in the archive.
+
+    `doubts` are terms with a value that no preset has, each with the error if no run has it either.
+    """
 
     alternatives: tuple[tuple[Test, ...], ...]
     about_archived: bool
+    doubts: tuple[tuple[Test, QueryError], ...] = ()
+
+    def require_known(self, records: Sequence[RunRecord]) -> None:
+        """Raise QueryError for a value that neither a preset nor one of these runs has, unless there are none."""
+        for test, error in self.doubts:
+            if records and not any(map(test, records)):
+                raise error
 
     def __call__(self, record: RunRecord) -> bool:
         """Whether a run fits."""
@@ -70,6 +82,7 @@ class _Parser:
     def __init__(self, within: tuple[str, ...]) -> None:
         self.within = within
         self.about_archived = False
+        self.doubts: list[tuple[Test, QueryError]] = []
 
     def parse(self, text: str) -> Query:
         alternatives: list[list[Test]] = [[]]
@@ -87,7 +100,7 @@ class _Parser:
                     raise QueryError("or", position, "there is nothing behind it")
                 position = separator.end()
             position = _skip_space(text, position)
-        return Query(tuple(map(tuple, alternatives)), self.about_archived)
+        return Query(tuple(map(tuple, alternatives)), self.about_archived, tuple(self.doubts))
 
     def _term(self, text: str, start: int) -> tuple[Test, int]:
         """Parse the term that begins at `start`; returns its test and its end."""
@@ -104,7 +117,7 @@ class _Parser:
         if end < len(text) and text[end] in "\"'":
             raise QueryError(text[start:], start, "a quote stands in the middle of a word, or is not closed")
         try:
-            test = self._contained(word[0]) if comparison is None else self._compared(comparison)
+            test = self._contained(word[0]) if comparison is None else self._compared(comparison, term, start)
         except (ValueError, UserError) as error:  # machine.toml may be damaged, too
             raise QueryError(term, start, str(error)) from None
         return _negated(test) if negated else test, end
@@ -130,14 +143,21 @@ class _Parser:
             raise ValueError(f"it leads back to itself: {' '.join(f'@{one}' for one in (*self.within, name))}")
         inner = _Parser((*self.within, name)).parse(known[name])
         self.about_archived |= inner.about_archived
+        self.doubts += inner.doubts
         return inner
 
-    def _compared(self, comparison: re.Match[str]) -> Test:
+    def _compared(self, comparison: re.Match[str], term: str, start: int) -> Test:
         if comparison["value"] is None:
             raise ValueError(f"there is nothing behind the {comparison['sign'].strip()}")
         field = find_field(comparison["field"])
         self.about_archived |= field.name == ARCHIVED
-        return field.test(comparison["sign"].strip(), _unquoted(comparison["value"]))
+        sign, value = comparison["sign"].strip(), _unquoted(comparison["value"])
+        test, known, wanted = field.test(sign, value), choices_of(field), value.lower()
+        found = any(wanted in one.lower() if sign == ":" else wanted == one.lower() for one in known)
+        if known and not found and not OWN_CODE.match(value):
+            has = field.test("=" if sign == "!=" else sign, value)
+            self.doubts.append((has, QueryError(term, start, no_run_has(field.name, value, known))))
+        return test
 
 
 def _negated(test: Test) -> Test:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
-from rbp_engine.preset import SHORT_NAMES
+from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.run.files.run_json import read_run_json
@@ -73,6 +73,19 @@ def _guess(name: str) -> str:
     return "" if meant is None else f" Did you mean '{keys[meant]}'?"
 
 
+def no_run_has(name: str, value: str, known: Iterable[str]) -> str:
+    """A sentence about a value of a field that no run has, with the one that may be meant, else all that are known."""
+    listed = f" There are: {', '.join(filter(None, known))}"
+    meant = " It is a cause: cause:pruned" if value.lower() == Cause.PRUNED else did_you_mean(value, known) or listed
+    return f"no run has the {name} '{value}'.{meant}"
+
+
+def choices_of(field: Field) -> tuple[str, ...]:
+    """The values that presets allow for a text, none for any; runs of other programs, and own code, have others."""
+    key = "train.precision" if field.name == "precision" else dotted_key(field.name)
+    return next((info.choices for info in fields() if info.key == key), ()) if field.kind == "text" else ()
+
+
 def field_names() -> list[str]:
     """Every field without a dot in its name, for completion and help."""
     return [name for name in dict.fromkeys([*_FIELDS, *_summary_fields()]) if "." not in name]
@@ -118,9 +131,7 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
     wanted, whole = value.lower(), sign == "="
     if field.among and not any(wanted == known if whole else wanted in known for known in field.among):
-        listed = f" There are: {', '.join(filter(None, field.among))}"
-        meant = " It is a cause: cause:pruned" if wanted == Cause.PRUNED else did_you_mean(value, field.among) or listed
-        raise ValueError(f"no run has the {field.name} '{value}'.{meant}")
+        raise ValueError(no_run_has(field.name, value, field.among))
 
     def test(record: RunRecord) -> bool:
         found = field.get(record)

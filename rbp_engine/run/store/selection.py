@@ -31,4 +31,6 @@ def fitting_runs(runs: Path, query: str, *, archived: bool = False) -> list[RunD
     """The runs that fit a query, oldest first; those in the archive as for `select_runs`. Raises QueryError."""
     asked = parse_query(query)
     fits = asked if archived else asked.lists
-    return [record.run for record in list_runs(runs) if fits(record)]
+    records = list_runs(runs)
+    asked.require_known(records)
+    return [record.run for record in records if fits(record)]

@@ -96,6 +96,7 @@ def ls(
     fits = asked if archived_too else asked.lists
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
+    asked.require_known(known)
     try:
         fitting = sort_runs([record for record in known if fits(record)], sort or "created")
     except ValueError as error:

@@ -72,7 +72,7 @@ class RowMaker:
         self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
     ) -> Rows:
         """The rows of all runs, given oldest first."""
-        query, problem = self._parse_query(view.query)
+        query, problem = self._parse_query(view.query, records)
         shown = _sorted([record for record in reversed(records) if query.lists(record)], view.sort)
         placed = self._place(records, shown, view)
         if placed != self._placed:
@@ -122,9 +122,11 @@ class RowMaker:
             self._settings_of = asked
         return self._settings
 
-    def _parse_query(self, text: str) -> tuple[Query, str]:
+    def _parse_query(self, text: str, records: Sequence[RunRecord]) -> tuple[Query, str]:
         try:
-            self._query = parse_query(text)
+            asked = parse_query(text)
+            asked.require_known(records)
+            self._query = asked
         except QueryError as error:
             return self._query, str(error)
         return self._query, ""

@@ -214,3 +214,24 @@ def test_a_negated_term_fits_exactly_the_other_runs(records: list[RunRecord], ne
     except QueryError:
         assume(False)
     assert all(fits(record) is not fits_not(record) for record in records)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("method=ratem", "no run has the method 'ratem'. Did you mean 'rate_m'?"),
+        ("acc>0.9 not:precision!=fp61", "no run has the precision 'fp61'. Did you mean 'fp16'?"),
+        ("neuron.reset:x", "no run has the neuron.reset 'x'. There are: soft, hard"),
+    ],
+)
+def test_a_value_that_no_preset_and_no_run_has_is_an_error(records: list[RunRecord], text: str, words: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_query(text).require_known(records)
+    assert words in str(caught.value)
+
+
+def test_a_value_of_own_code_or_of_another_program_is_no_error(tmp_path: Path) -> None:
+    make(tmp_path, "tracked", method="my_method")
+    for text in ("method=my_method", "arch=nets.py:Net", "method:rate", "method=bptt"):
+        parse_query(text).require_known(list_runs(tmp_path))
+    parse_query("method=ratem").require_known([])
