@@ -7,12 +7,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 # Typer has it from click, in newer versions from a copy of its own.
 USAGE_ERROR: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 MOST_OFFERED, CLOSE = 3, 0.7
+#: A negated comparison, and no option: those have one letter or two dashes.
+_NEGATED = re.compile(r"-[^\W\d][\w.]+\s*(:|!?=|[<>])|-T\s*(!?=|[<>])")
+
+
+class QueryCommand(TyperCommand):
+    """A command that takes a query, which may begin with a minus: `rbp ls '-tag:x'`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" not in args:
+            negated = [word for word in args if _NEGATED.match(word)]
+            args = [word for word in args if word not in negated] + (["--", *negated] if negated else [])
+        return super().parse_args(ctx, args)
 
 
 class CommandGroup(TyperGroup):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.command_group import CommandGroup
+from rbp_tui.cli.command_group import CommandGroup, QueryCommand
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.paper_report import print_missing, print_reproductions
@@ -66,7 +66,7 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     examples = "Examples:  rbp report 'T=4 digits' --format latex > table.tex   ·   rbp report --missing | sh"
-    app.command(epilog=examples)(report)
+    app.command(cls=QueryCommand, epilog=examples)(report)
     group = typer.Typer(
         cls=CommandGroup, name="figure", help="Draw figures for a paper from runs.", no_args_is_help=True
     )

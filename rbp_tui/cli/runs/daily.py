@@ -81,6 +81,11 @@ def logs(
     summary = read_summary(directory)
     if not there and summary is not None and summary.program:
         raise RunError(f"{directory.id} is trained by {summary.program}, whose output goes where it was started")
+    if follow and not there and judge(directory).live:
+        say("[dim]{} has not started yet: waiting for its log[/]", directory.id)
+        while not there and judge(directory).live:
+            time.sleep(0.2)
+            there = log_files(directory, named_folders(directory))
     if rank not in there:
         raise RunError(f"{directory.id} has no log of rank {rank}; there is {', '.join(there) or 'none'}")
     parts = [_LogPrinter(path) for path in there[rank]]

@@ -6,6 +6,7 @@ import typer
 
 from rbp_engine.printable import one_line
 from rbp_tui.cli import completion
+from rbp_tui.cli.command_group import QueryCommand
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import as_plain
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command(
+        cls=QueryCommand,
         epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls digits --columns lr,optim.momentum   ·   "
-        "rbp ls 'acc>0.9 tag:night' --save night   ·   rbp ls @night --sort best -n 5"
+        "rbp ls 'acc>0.9 tag:night' --save night   ·   rbp ls @night --sort best -n 5",
     )(ls)
 
 

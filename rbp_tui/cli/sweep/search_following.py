@@ -15,7 +15,7 @@ from rbp_engine.sweep.outcome import SearchTable
 from rbp_engine.sweep.search import Search, SearchRequest
 from rbp_engine.sweep.study import TrialState
 from rbp_engine.sweep.trials import TrialReader, TrialRuns
-from rbp_tui.cli.output import console, print_line
+from rbp_tui.cli.output import console, print_line, say
 from rbp_tui.cli.sweep.search_text import plain_trial, trial_line
 from rbp_tui.cli.sweep.text import sweep_table
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
@@ -46,6 +46,9 @@ class SearchInterrupts(Interrupts):
         self.replaced += 1
         start_driver(self.request, self.search)
         return True
+
+    def _say_it_goes_on(self) -> None:
+        say("the search goes on: the same command follows it, and with --status shows how far it is")
 
     def _live(self) -> list[RunDirectory]:
         self.stopping = True

@@ -82,7 +82,7 @@ class Interrupts:
         from rbp_engine.run.errors import RunError
 
         try:
-            them = "it" if len(self.runs) == 1 else "them"
+            them = "them" if len(self.runs) > 1 else "it"
             _ask_about(them)
             # From here on Ctrl-C answers; whoever pressed it twice before has not been told what that means.
             self.asking = True
@@ -93,11 +93,7 @@ class Interrupts:
         finally:
             self.asking, self.count = False, 0
         if answer == "l":
-            place = runs_dir_option(self.runs[0])
-            if len(self.runs) == 1:
-                say("it goes on: rbp watch {}{}", short(self.runs[0].id), place)
-            else:
-                say("they go on: rbp ls{}", place)
+            self._say_it_goes_on()
             raise typer.Exit(0)
         if answer == "k":
             for run in self._live():
@@ -107,6 +103,13 @@ class Interrupts:
                     say("[red]{}[/]", error)
         elif answer == "s":
             self._stop()
+
+    def _say_it_goes_on(self) -> None:
+        place = runs_dir_option(self.runs[0])
+        if len(self.runs) == 1:
+            say("it goes on: rbp watch {}{}", short(self.runs[0].id), place)
+        else:
+            say("they go on: rbp ls{}", place)
 
     def _stop(self) -> None:
         from rbp_engine.run.control import request_stop

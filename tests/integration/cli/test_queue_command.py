@@ -213,3 +213,16 @@ def test_what_waits_in_a_queue_that_nothing_serves_is_named_with_the_way_out(rbp
     shown = rbp("queue")
     assert "box1" not in shown.stderr and short in shown.stdout
     rbp("queue", "rm", short)
+
+
+def test_logs_of_a_queued_run_are_followed_once_it_starts(rbp):
+    rbp("queue", "pause")
+    run_id = rbp("train", *QUICK, "--gpus", "none", "--detach").stdout.strip()
+    followed = rbp.start("logs", run_id, "--follow")
+    try:
+        assert "waiting for its log" in followed.stderr.readline()
+        rbp("queue", "go")
+        out, _ = followed.communicate(timeout=170)
+    finally:
+        followed.kill()
+    assert followed.returncode == 0 and "started on cpu" in out

@@ -95,6 +95,12 @@ def test_ls_takes_a_query_and_sorts(rbp, runs):
     assert nothing.stdout == "" and "0 of 5 runs" in nothing.stderr
 
 
+def test_a_query_may_begin_with_a_minus(rbp, runs):
+    assert ids(rbp, "-tag:paper") == [one for one in ids(rbp) if one not in ids(rbp, "tag:paper")] != []
+    assert ids(rbp, "-T=99", "-n", "1", "--sort", "-created") == ids(rbp, "-n", "1", "--sort", "-created")
+    assert "no such option" in rbp("ls", "-x", code=2).stderr.lower()
+
+
 def test_an_invalid_query_gives_one_message_and_exit_code_2(rbp, runs):
     done = rbp("ls", "T=4 acz>0.9", code=2)
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1

@@ -1,10 +1,13 @@
 """`rbp sweep --search` as far as it needs no training: what it shows and refuses before anything starts."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from rbp_engine.errors import UserError
@@ -12,7 +15,9 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.sweep.search import SearchRequest, plan_search
+from rbp_engine.sweep.trials import TrialReader
 from rbp_tui.cli import app
+from rbp_tui.cli.sweep.search_following import SearchInterrupts
 
 SPACE = ("lr=0.01..0.5:log", "method=bptt,rate_m")
 
@@ -110,3 +115,23 @@ def test_a_preset_can_be_a_search_and_without_optuna_one_message_says_how_to_get
     done = rbp("sweep", "mine.toml", "--dry-run")
     assert isinstance(done.exception, UserError)
     assert str(done.exception) == "a search needs the package optuna: pip install 'rbp-tui[sweep]'"
+
+
+def test_a_search_can_be_left_running_before_it_has_any_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = SearchRequest("digits", words=SPACE)
+    search = plan_search(request)
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in handled]
+    read, write = os.pipe()
+    os.write(write, b"l\n")
+    try:
+        with os.fdopen(read) as answers, pytest.raises(typer.Exit) as left:
+            monkeypatch.setattr(sys, "stdin", answers)
+            SearchInterrupts(request, search, TrialReader(search)).ask()
+    finally:
+        os.close(write)
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)
+    assert left.value.exit_code == 0 and "the search goes on" in capsys.readouterr().err
