@@ -16,7 +16,7 @@ from rbp_tui.cli.runs.group import show
 from rbp_tui.cli.safe_console import SafeConsole
 from rbp_tui.cli.train.picture import Room, picture
 from rbp_tui.cli.train.plain_lines import PlainLines
-from rbp_tui.cli.train.results import print_result
+from rbp_tui.cli.train.results import print_result, print_results
 from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
 from rbp_tui.text.alarm_text import alarm_line
 
@@ -49,6 +49,19 @@ def test_runs_show_prints_alarms_and_has_them_in_its_json(run, capsys) -> None:
     (alarm,) = json.loads(capsys.readouterr().out)["alarms"]
     assert (alarm["rule"], alarm["layer"], alarm["step"]) == ("silent", "neuron3", 50)
     assert alarm["cause"] and alarm["knob"] and alarm["epoch"] == pytest.approx(50 / 23)
+
+
+def test_the_end_of_several_seeds_and_runs_show_have_the_findings_about_each_run(tmp_path, write_run, capsys) -> None:
+    seeds = [write_run(tmp_path, f"20260101-000000-digits-rate_m-000{seed}", seed=seed) for seed in (1, 2)]
+    seeds[0].events().write_bytes(gzip.decompress((RECORDINGS / "too-many-epochs.jsonl.gz").read_bytes()))
+    found = "why: no more progress since epoch 12 of 60: a shorter run may do as well: train.epochs=15"
+    print_results(seeds, [Verdict("completed", "")] * 2)
+    assert " ".join(capsys.readouterr().err.split()).count(found) == 1
+    show(seeds[0].id, runs_dir=tmp_path)
+    assert found.removeprefix("why: ") in " ".join(capsys.readouterr().out.split())
+    show(seeds[0].id, runs_dir=tmp_path, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["alarms"], [one["rule"] for one in shown["findings"]]) == ([], ["no_progress"])
 
 
 def test_a_log_has_an_alarm_once_when_it_comes(run, capsys) -> None:

@@ -322,6 +322,14 @@ async def test_a_run_that_failed_before_any_point_shows_its_failure_once(dashboa
         assert dashboard.focused is dashboard.screen.query_one("#loss")
 
 
+async def test_a_resume_is_not_offered_of_a_run_whose_own_code_failed(dashboard, show, until, write_run):
+    run = write_run("run-own", "failed", reason="nets.py line 9: ValueError: 8 is not 9", cause="own_code", attempts=2)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await until(pilot, lambda: "correct the file first" in screen_text(dashboard))
+        assert "resume" not in bindings(dashboard) and "r resume" not in screen_text(dashboard)
+
+
 async def test_what_a_run_is_doing_stands_where_its_curves_will_be(dashboard, show, until, write_run):
     run = write_run("run-compiles", epochs=0, phase="compiling")
     async with dashboard.run_test(size=(80, 24)) as pilot:

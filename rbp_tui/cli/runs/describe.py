@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rbp_tui.cli.output import cell
 from rbp_tui.text import format as fmt
-from rbp_tui.text.alarm_text import alarm_line
+from rbp_tui.text.alarm_text import alarm_line, finding_line
 from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 
 def describe_run(
-    run: "RunDirectory", record: "RunRecord", origin: "RunJson", alarms: "Sequence[Alarm]"
+    run: "RunDirectory", record: "RunRecord", origin: "RunJson", judged: "Sequence[Alarm]"
 ) -> "RenderableType":
-    """A table of what is known about a run; what is missing or damaged is said in its place."""
+    """A table of what is known about a run; what is missing or damaged is said in its place.
+
+    `judged` are the alarms of a live run, and the findings about one that has ended.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -36,8 +39,9 @@ def describe_run(
         table.add_row(name, cell(text) if isinstance(text, str) else text)
     if record.readable and record.summary.alert:
         table.add_row("alert", Text(cell(record.summary.alert), style=ATTENTION))
-    for alarm in alarms:
-        table.add_row("alarm", Text(cell(alarm_line(alarm)), style=ATTENTION))
+    name, line = ("alarm", alarm_line) if record.verdict.live else ("why", finding_line)
+    for alarm in judged:
+        table.add_row(name, Text(cell(line(alarm)), style=ATTENTION))
     table.add_row("folder", cell(run.path))
     for name, text in _origin(origin):
         table.add_row(name, cell(text))

@@ -74,10 +74,10 @@ def show(
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Everything about a run: status and why, progress, last and best, alarms, attempts, where it came from."""
+    """Everything about a run: status and why, progress, last and best, alarms, findings, attempts, its origin."""
     from rbp_engine.run.files.layout import read_json
     from rbp_engine.run.files.run_json import read_run_json
-    from rbp_engine.run.status.history_reader import read_alarms
+    from rbp_engine.run.status.history_reader import read_alarms, read_findings
     from rbp_engine.run.store.store import record
     from rbp_tui.cli.runs.describe import describe_run
     from rbp_tui.text.alarm_text import alarm_plain
@@ -86,13 +86,15 @@ def show(
     if reproduce:
         _print_script(directory, trust=trust, as_json=as_json)
         return
-    found, alarms = record(directory), read_alarms(directory)
+    found = record(directory)
+    alarms, ended = read_alarms(directory), () if found.verdict.live else read_findings(directory)
     if as_json:
         summary = as_plain(found) if found.readable else None
         shown = {"summary": summary, "run": read_json(directory.run_json), "path": str(directory.path)}
-        print_json(shown | {"alarms": [alarm_plain(alarm) for alarm in alarms]})
+        judged = {"alarms": alarms, "findings": ended}
+        print_json(shown | {name: [alarm_plain(alarm) for alarm in each] for name, each in judged.items()})
         return
-    print_rich(describe_run(directory, found, read_run_json(directory), alarms))
+    print_rich(describe_run(directory, found, read_run_json(directory), alarms if found.verdict.live else ended))
 
 
 def _print_script(run: "RunDirectory", *, trust: bool, as_json: bool) -> None:

@@ -31,7 +31,7 @@ def print_results(
 
     `waited_s` is what the user has waited for the command, in seconds; None if it did not start the runs.
     """
-    from rbp_engine.run.status.history_reader import read_alarms  # imports numpy
+    from rbp_engine.run.status.history_reader import read_alarms, read_findings  # imports numpy
 
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
@@ -48,8 +48,10 @@ def print_results(
         reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
         word = words[number % len(words)]
         say("{} {}{}{}", status_text(verdict.shown_status), title(summary), f" · {word}" if word else "", reason)
-        for alarm in read_alarms(run):
+        for alarm in read_alarms(run) if verdict.live else ():
             say("  [yellow]alarm: {}[/]", alarm_line(alarm))
+        for alarm in () if verdict.live else read_findings(run):
+            say("  [yellow]why: {}[/]", finding_line(alarm))
     for word, summaries in zip(words, completed, strict=True):
         seeds = f"{len(summaries)} of {len(runs) // len(words)} seeds completed"
         scores = _mean_over_seeds(summaries)

@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 from textual.binding import Binding, BindingType
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
@@ -91,7 +92,9 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
             case "resume":
                 if self.seen is None or not status or foreign:
                     return False
-                return self.seen.verdict.resumable or status == "completed"
+                # The run's own copy of the code has the fault, and a resume runs that copy.
+                of_own_code = self.seen.verdict.cause is Cause.OWN_CODE
+                return status == "completed" or (self.seen.verdict.resumable and not of_own_code)
             case "again" | "preset" if foreign and summary is not None and not summary.preset:
                 return False
             case "traceback":

@@ -21,8 +21,8 @@ LOST = 0.01
 GAP, RISEN = 0.1, 1.2
 #: The share of the largest learning rate with which a schedule is not at its end yet.
 UNFINISHED = 0.1
-#: What is no progress: less than a third of a point in half of the run, of so many evaluations at least.
-PROGRESS, HALF, EVALUATIONS = 0.003, 0.5, 10
+#: What is no progress: the best epoch is in the first half of the run, of so many evaluations at least.
+HALF, EVALUATIONS = 0.5, 10
 
 
 def decline(history: History) -> Iterator[Alarm]:
@@ -89,8 +89,7 @@ def no_progress(history: History) -> Iterator[Alarm]:
     scores = history.curves.get("validation/top1")
     if scores is None or len(scores) < EVALUATIONS:
         return
-    best, lost = _best(scores)
-    reached = int(np.argmax(scores.value >= scores.value[best] - PROGRESS))
+    reached, lost = _best(scores)
     if lost < LOST and scores.epoch[reached] <= HALF * scores.epoch[-1]:
         yield of_network(
             "no_progress",
