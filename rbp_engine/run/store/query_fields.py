@@ -17,6 +17,7 @@ from rbp_engine.run.store.disk_use import known_disk_use
 from rbp_engine.run.store.run_settings import dotted_key, field_types, settings_of
 from rbp_engine.run.store.store import STATUSES, RunRecord
 from rbp_engine.settings.spelling import did_you_mean, nearest
+from rbp_engine.vocabulary import DATA_SETS, NETWORKS, TRAINING_METHODS
 
 Test: TypeAlias = Callable[[RunRecord], bool]
 Getter: TypeAlias = Callable[[RunRecord], Any]
@@ -29,6 +30,9 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 # Half of the last digit of a percentage on the screens.
 _SAME_ACCURACY = 5e-5
+
+#: Known without reading the schema of presets, which takes longer than listing a few runs.
+_CHOICES = {"method": tuple(TRAINING_METHODS), "arch": tuple(NETWORKS), "data": tuple(DATA_SETS)}
 
 # The kinds of fields of presets by their types in words.
 _KINDS = {"integer": "number", "number": "number", "choice": "text", "string": "text", "true or false": "text"}
@@ -82,8 +86,12 @@ def no_run_has(name: str, value: str, known: Iterable[str]) -> str:
 
 def choices_of(field: Field) -> tuple[str, ...]:
     """The values that presets allow for a text, none for any; runs of other programs, and own code, have others."""
-    key = "train.precision" if field.name == "precision" else dotted_key(field.name)
-    return next((info.choices for info in fields() if info.key == key), ()) if field.kind == "text" else ()
+    if field.kind != "text" or field.name in _CHOICES:
+        return _CHOICES.get(field.name, ())
+    if field.name in _FIELDS and field.name != "precision":
+        return ()
+    key = "train.precision" if field.name == "precision" else field.name
+    return next((info.choices for info in fields() if info.key == key), ())
 
 
 def field_names() -> list[str]:
