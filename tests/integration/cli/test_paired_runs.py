@@ -92,7 +92,7 @@ def test_a_dry_run_shows_the_plan_of_every_value_and_creates_nothing(rbp_here):
         (("--resume-or-start",), "--resume-or-start continues one run, and --pair makes several"),
         (("--slurm",), "--slurm writes the job file of one run, and --pair makes several"),
         (("--nnodes", "2", "--rdzv", "a:1"), "--nnodes starts one run, and --pair makes several"),
-        (("T=0", "--dry-run"), "method.timesteps (T=0)"),
+        (("lr=-1", "--dry-run"), "optim.lr (lr=-1)"),
         (("method=sltt",), "leave one of them out"),
     ],
 )

@@ -70,8 +70,8 @@ def feed_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Feed]:
     return opened
 
 
-def train(rbp: Rbp, *words: str) -> "subprocess.CompletedProcess[str]":
-    return rbp("train", "digits", "data=folder:shades", "epochs=4", "batch=6", "T=2", *words)
+def train(rbp: Rbp, *words: str, data: str = "folder:shades", epochs: int = 1) -> "subprocess.CompletedProcess[str]":
+    return rbp("train", "digits", f"data={data}", f"epochs={epochs}", "batch=6", "T=2", *words)
 
 
 def experiment(rbp: Rbp, *words: str) -> str:
@@ -80,7 +80,7 @@ def experiment(rbp: Rbp, *words: str) -> str:
 
 
 def test_a_folder_of_images_is_trained_listed_and_checked(rbp: Rbp, root: Path) -> None:
-    done = train(rbp, "--id", "shades", "--json")
+    done = train(rbp, "--id", "shades", "--json", epochs=4)
     assert done.returncode == 0, done.stderr
     summary = json.loads((root.parent / "runs" / "shades" / "summary.json").read_text())
     assert summary["status"] == "completed" and summary["best"]["top1"] > 0.9
@@ -90,17 +90,17 @@ def test_a_folder_of_images_is_trained_listed_and_checked(rbp: Rbp, root: Path) 
 
 
 def test_the_names_and_sizes_of_the_images_are_the_experiment_and_not_the_name_of_the_set(rbp: Rbp, root: Path) -> None:
-    train(rbp, "epochs=1", "--id", "first")
+    train(rbp, "--id", "first")
     elsewhere = shutil.copytree(root, root.parent / "elsewhere")
     (elsewhere / "test").rename(elsewhere / "val")
     assert rbp("data", "add", "folder:other", str(elsewhere)).returncode == 0
-    assert train(rbp, "epochs=1", "data=folder:other", "--id", "second").returncode == 0
+    assert train(rbp, "--id", "second", data="folder:other").returncode == 0
     first, second = experiment(rbp, "first"), experiment(rbp, "second")
     assert first == second
     (root / "train" / "dark" / "1.jpg").write_bytes((root / "train" / "dark" / "3.jpg").read_bytes() + b"\0")
-    assert train(rbp, "epochs=1", "--id", "third").returncode == 0
+    assert train(rbp, "--id", "third").returncode == 0
     assert experiment(rbp, "third") != first
-    refused = train(rbp, "epochs=1", "--id", "first", "--resume-or-start")
+    refused = train(rbp, "--id", "first", "--resume-or-start")
     assert refused.returncode == 2 and "first" in refused.stderr
 
 
