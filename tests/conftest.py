@@ -27,6 +27,9 @@ from rbp_engine.run.files.summary import Scores, Summary, write_summary
 # that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What is in lists and pictures must not depend on the data sets that a Debian package has put on this machine.
+os.environ["XDG_DATA_DIRS"] = os.devnull
+
 # Tests that give a run its own home still share the compiled kernels.
 os.environ |= compile_cache.variables()
 

@@ -22,8 +22,8 @@ class DataSet:
     `image_size` is (height, width) in pixels, `train_size` and `test_size` count images, `origin` is its source and
     `layout` describes its files. A set of files has a `folder` (inside its root) with `files`, pairs of name and md5
     (of a packed file that of its content: archives are packed anew by others); Debian's package `debian`, if there is
-    one, puts them into `debian_folder`. A set that comes in a Python package has `package` (to install) and `module`
-    (to import).
+    one, puts them into `debian_folder` of a folder in `$XDG_DATA_DIRS`. A set that comes in a Python package has
+    `package` (to install) and `module` (to import).
     """
 
     name: str
@@ -181,7 +181,7 @@ CATALOG: Final[Mapping[str, DataSet]] = {
             ("t10k-labels-idx1-ubyte.gz", "15d484375f8d13e6eb1aabb0c3f46965"),
         ),
         debian="dataset-fashion-mnist",
-        debian_folder="/usr/share/datasets/fashion-mnist",
+        debian_folder="datasets/fashion-mnist",
     ),
     "imagenet": DataSet(
         name="imagenet",
@@ -306,7 +306,8 @@ def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
     if not FOLDER_SET.fullmatch(name):
         folders = [_folder_in(root, data_set) for root in folders]
     if roots is None and data_set.debian:
-        folders.append(Path(data_set.debian_folder))
+        shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
+        folders += [Path(root) / data_set.debian_folder for root in shared.split(":") if root.startswith("/")]
     looked = [str(folder) for folder in folders]
     for folder in folders:
         if not _missing_files(folder, data_set):

@@ -1,13 +1,11 @@
 import hashlib
 import pickle
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, data_roots, presence, require
+from rbp_engine.data.catalog import CATALOG, DataMissing, data_roots, presence, require
 from rbp_engine.data.check import check
 from rbp_engine.settings.machine import cache_directory
 from rbp_engine.vocabulary import TRAINING_SAMPLES
@@ -81,14 +79,13 @@ def test_roots_are_searched_in_order(here: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_fashion_mnist_is_found_where_debians_package_puts_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_debian = here / "usr" / "share"
-    elsewhere = replace(CATALOG["fashion_mnist"], debian_folder=str(of_debian))
-    monkeypatch.setitem(cast(dict[str, DataSet], CATALOG), "fashion_mnist", elsewhere)
+    of_debian = here / "usr" / "share" / "datasets" / "fashion-mnist"
+    monkeypatch.setenv("XDG_DATA_DIRS", f"relative:{here / 'usr' / 'share'}")
     missing = presence("fashion_mnist")
     assert not missing.found and "`apt install dataset-fashion-mnist`" in missing.remedy
     assert missing.looked[-1] == str(of_debian)
     of_debian.mkdir(parents=True)
-    for name, _ in elsewhere.files:
+    for name, _ in CATALOG["fashion_mnist"].files:
         (of_debian / name).touch()
     assert presence("fashion_mnist").path == of_debian
     assert presence("fashion_mnist", [make(here / "own", "fashion_mnist")]).path != of_debian
