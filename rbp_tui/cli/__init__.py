@@ -13,7 +13,7 @@ from rbp_tui.cli import completion, data, doctor, export, report
 from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
-from rbp_tui.cli.output import StdoutLost, drop_stdout, fail, prepare_streams
+from rbp_tui.cli.output import fail, prepare_streams
 from rbp_tui.cli.presets import commands
 from rbp_tui.cli.runs import daily, group, ls, queue
 from rbp_tui.cli.sweep import command as sweep_command
@@ -125,11 +125,8 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except UserError as error:
-        if isinstance(error, StdoutLost):
-            drop_stdout()
         sys.exit(fail(str(error), error.exit_code))
     except BrokenPipeError:  # the reader of a pipe (`rbp ls | head`) has left
-        drop_stdout()
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -34,14 +34,23 @@ class StdoutLost(UserError):
 
 
 class _Stdout(io.FileIO):
-    """Stdout, where a failed write is `StdoutLost`. A pipe that nobody reads is as before."""
+    """Stdout, where a failed write is `StdoutLost`, or BrokenPipeError where nobody reads.
+
+    Only the first one: later writes are dropped, such as those of Python when it flushes at the end.
+    """
+
+    _lost = False
 
     def write(self, data: "ReadableBuffer", /) -> int:
+        if self._lost:
+            return memoryview(data).nbytes
         try:
             return super().write(data)
         except BrokenPipeError:
+            self._lost = True
             raise
         except OSError as error:
+            self._lost = True
             raise StdoutLost(f"cannot write to stdout: {error.strerror}; make room, or send it elsewhere") from error
 
 
@@ -61,11 +70,6 @@ def prepare_streams() -> None:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns[:20]) > WIDEST:
         os.environ["COLUMNS"] = str(WIDEST)
-
-
-def drop_stdout() -> None:
-    """Give up on stdout, which cannot be written: Python must not report it again when it flushes at the end."""
-    sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
 
 
 def fail(message: str, code: int) -> int:

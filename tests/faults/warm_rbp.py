@@ -37,6 +37,7 @@ class ForkedWorker:
         os.dup2(stderr.fileno(), 2)
         os.environ.clear()
         os.environ.update(env)
+        sys.stdout.reconfigure(line_buffering=True)  # what PYTHONUNBUFFERED does, which only a new process reads
         worker.leave(worker.main(command[-1]))
 
     def wait(self) -> int:

@@ -179,9 +179,8 @@ def start(
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started, its folders contain links, or it is not trusted.
     """
-    recorded = load_run_json(run)
     if resources is None:
-        resources = recorded.resources
+        resources = load_run_json(run).resources
         trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
     else:
         trust.require_launch(run)

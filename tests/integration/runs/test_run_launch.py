@@ -15,7 +15,6 @@ from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
@@ -95,7 +94,7 @@ def test_a_run_is_not_started_while_its_run_json_is_damaged(new_run: NewRun) -> 
     run.run_json.write_text(damaged)
     before = run.summary_json.read_bytes()
     with pytest.raises(RunError, match=r"run\.json is damaged .*correct it"):
-        launch.start(run, Resources())
+        launch.start(run)
     assert run.run_json.read_text() == damaged and run.summary_json.read_bytes() == before
     assert not run.claim(1).exists() and not processes.processes_of(run)
 
