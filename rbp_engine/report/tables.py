@@ -30,7 +30,7 @@ LEFT_COLUMNS = 3
 
 
 @dataclass(frozen=True)
-class Column:
+class ReportColumn:
     """A column of the table: its head, that of LaTeX, and its word for a cell."""
 
     head: str
@@ -46,7 +46,7 @@ class Row:
     label: str
 
 
-def columns(cells: Sequence[Cell], *, costs: bool) -> list[Column]:
+def columns(cells: Sequence[Cell], *, costs: bool) -> list[ReportColumn]:
     """The columns that say something of these cells; with `costs`, also those of time and memory.
 
     Accuracies are percentages with two decimals, differences are in percentage points.
@@ -59,7 +59,7 @@ def columns(cells: Sequence[Cell], *, costs: bool) -> list[Column]:
     return [*shown, _RUNS, *(_COSTS if costs else ())]
 
 
-def rows(cells: Sequence[Cell], shown: Sequence[Column]) -> list[Row]:
+def rows(cells: Sequence[Cell], shown: Sequence[ReportColumn]) -> list[Row]:
     """The rows of a table with these columns."""
     return [
         Row(
@@ -270,28 +270,28 @@ def _signed(fraction: float) -> str:
 
 
 _ALWAYS = (
-    Column("data set", "Data set", lambda cell: names.data_set(cell.data)),
-    Column("network", "Network", lambda cell: names.network(cell.network)),
-    Column("method", "Method", lambda cell: names.method(cell.method)),
-    Column("T", "$T$", lambda cell: str(cell.timesteps)),
-    Column("last %", r"Last (\%)", lambda cell: spread_text(cell.last)),
-    Column(
+    ReportColumn("data set", "Data set", lambda cell: names.data_set(cell.data)),
+    ReportColumn("network", "Network", lambda cell: names.network(cell.network)),
+    ReportColumn("method", "Method", lambda cell: names.method(cell.method)),
+    ReportColumn("T", "$T$", lambda cell: str(cell.timesteps)),
+    ReportColumn("last %", r"Last (\%)", lambda cell: spread_text(cell.last)),
+    ReportColumn(
         "best %",
         r"Best (\%)",
         lambda cell: spread_text(cell.best) + ("" if cell.held_out or cell.best is None else CHOSEN_ON_TEST),
     ),
 )
 _OF_THE_PAPER = (
-    Column(
+    ReportColumn(
         "paper %",
         r"Paper (\%)",
         lambda cell: _percent(cell.paper) if isinstance(cell.paper, float) else cell.paper or "–",
     ),
-    Column("diff", "Difference", lambda cell: "–" if cell.difference is None else _signed(cell.difference)),
+    ReportColumn("diff", "Difference", lambda cell: "–" if cell.difference is None else _signed(cell.difference)),
 )
-_AGAINST_BPTT = Column("− BPTT", "$-$ BPTT", lambda cell: _with_interval(cell.against_bptt))
-_RUNS = Column("runs", "Runs", lambda cell: str(len(cell.entries)))
+_AGAINST_BPTT = ReportColumn("− BPTT", "$-$ BPTT", lambda cell: _with_interval(cell.against_bptt))
+_RUNS = ReportColumn("runs", "Runs", lambda cell: str(len(cell.entries)))
 _COSTS = (
-    Column("ms/step", "ms/step", lambda cell: "–" if cell.step_ms is None else f"{cell.step_ms:.0f}"),
-    Column("MiB", "MiB", lambda cell: "–" if cell.mem_peak is None else f"{cell.mem_peak / 2**20:.0f}"),
+    ReportColumn("ms/step", "ms/step", lambda cell: "–" if cell.step_ms is None else f"{cell.step_ms:.0f}"),
+    ReportColumn("MiB", "MiB", lambda cell: "–" if cell.mem_peak is None else f"{cell.mem_peak / 2**20:.0f}"),
 )

@@ -16,7 +16,6 @@ from rbp_engine.printable import LONGEST_TEXT, Line, Lines, in_json, one_line, v
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
     from rich.console import Console, RenderableType
 
 #: An error may list many problems, each with its place.
@@ -41,7 +40,7 @@ class _Stdout(io.FileIO):
 
     _lost = False
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         if self._lost:
             return memoryview(data).nbytes
         try:

@@ -99,7 +99,7 @@ def test_the_experiment_is_the_same_for_an_integer_and_its_float() -> None:
 
 OTHER: dict[str, Any] = {
     "data.name": "cifar10", "data.augment_backend": "pil", "data.frames_by": "time", "data.split": "random",
-    "data.resize": "legacy_pil", "data.orientation": "stored", "data.args": {"length": 3}, "model.name": "vgg11",
+    "data.resize": "legacy_pil", "data.orientation": "stored", "data.args": {"train_size": 3}, "model.name": "vgg11",
     "model.init": "paper", "model.args": {"width": 3}, "neuron.name": "mine.py:N",
     "neuron.args": {"beta": 0.5}, "neuron.surrogate": "atan",
     "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5,

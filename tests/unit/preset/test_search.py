@@ -36,7 +36,7 @@ MEMBRANE_SHORTCUTS = {
 PUBLISHED_FOR_BPTT = TRANSFORMERS | MEMBRANE_SHORTCUTS
 OF_NO_PAPER = {
     *("digits", "mnist5k", "mnist", "fashion-mnist", "moving-digits", "sequential-digits"),
-    *("digits-spikformer", "mnist5k-spikformer"),
+    *("digits-spikformer", "mnist5k-spikformer", "cifar10-resnet18-narrow"),
 }
 SWEEPS = {
     *("paper-cifar10", "paper-cifar100", "paper-imagenet", "paper-cifar10-dvs", "paper-gradients", "paper-timesteps"),

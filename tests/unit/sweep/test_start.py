@@ -56,10 +56,10 @@ def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_
 
 def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(plan: SweepPlan) -> None:
     """As in the next container of the same home."""
-    made = start_points(plan, states_of(plan))
+    made = start_points(plan, states_of(plan), refuse)
     old = host_directory().rename(host_directory().with_name("box1"))
     assert entries() == [] and counts(states_of(plan))[Standing.LIVE] == 4
-    assert start_points(plan, states_of(plan)) == made
+    assert start_points(plan, states_of(plan), refuse) == made
     assert {entry.run.id for entry in entries()} == {run.id for run in made} and not list((old / "queue").iterdir())
     assert {judge(run).status for run in made} == {"queued"}
 
