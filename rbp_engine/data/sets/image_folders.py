@@ -96,12 +96,8 @@ def list_image_folders(root: Path, cache: Path | None = None, test: str = "val")
 
 def list_folder_set(root: Path) -> ImageFolders:
     """The images in `root`. Raises DataError for folders that are missing, empty or not the same on both sides."""
-    return list_image_folders(root, test=test_side(root))
-
-
-def test_side(root: Path) -> str:
-    """The folder in `root` that has the images to test on."""
-    return next((side for side in TEST_SIDES if (root / side).is_dir()), TEST_SIDES[0])
+    test = next((side for side in TEST_SIDES if (root / side).is_dir()), TEST_SIDES[0])
+    return list_image_folders(root, test=test)
 
 
 def check_image_folders(root: Path, expected_classes: int = 1000) -> list[str]:
@@ -170,8 +166,8 @@ def _read_side(side: Path, folders: Sequence[str]) -> dict[str, NDArray[Any]]:
         counts.append(len(images))
     if empty := [folder for folder, count in zip(folders, counts, strict=True) if count == 0]:
         raise DataError(
-            f"{side} has no images for {_some(empty)} (.JPEG, .jpg or .png): put them there, or remove the class from "
-            "both sides"
+            f"{side} has no images for {_some(empty)} (.JPEG, .jpg or .png): unpack the archive of the class again, or "
+            "remove the class from both sides"
         )
     return {
         f"{side.name}_names": np.array(names, dtype=np.bytes_),
