@@ -119,11 +119,10 @@ def _image_folders(data: "DataSection", **settings: Any) -> Feed:
     """The user's folders of images: in memory where all have one size and fit there, else read one by one."""
     # As above.
     from rbp_engine.data.sets.folder_set import in_memory, notes
-    from rbp_engine.data.sets.image_folders import list_folder_set, test_side
-    from rbp_engine.data.sets.imagenet import imagenet
+    from rbp_engine.data.sets.image_folders import list_folder_set
+    from rbp_engine.data.sets.imagenet import image_batches
 
-    root = require(data.name).path or Path()
-    folders = list_folder_set(root)
+    folders = list_folder_set(require(data.name).path or Path())
     splits = None if data.size else in_memory(folders)
     if splits is not None:
         feed = _images_in_memory(data, splits, **settings)
@@ -134,15 +133,8 @@ def _image_folders(data: "DataSection", **settings: Any) -> Feed:
                 f"the images of {data.name} are of several sizes, or more than 4 GiB, so they are read one by one and "
                 f"cropped at random to data.size (224): leave out {', '.join(given)}"
             )
-        feed = imagenet(
-            root,
-            name=data.name,
-            test=test_side(root),
-            size=data.size or 224,
-            flip=data.flip,
-            drop_last=data.drop_last,
-            **settings,
-        )
+        size = data.size or 224
+        feed = image_batches(data.name, folders, size=size, flip=data.flip, drop_last=data.drop_last, **settings)
     return replace(feed, notes=notes(folders))
 
 

@@ -1,6 +1,7 @@
 """ImageNet, or any other set of image files in class folders that are read one by one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,23 +11,29 @@ from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, Work
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.sets.image_files import FileImages
-from rbp_engine.data.sets.image_folders import ImageList, list_image_folders
+from rbp_engine.data.sets.image_folders import ImageFolders, ImageList, list_image_folders
 from rbp_engine.data.splits import Images, stratified_split
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 
 
-def imagenet(
-    root: Path,
+def imagenet(root: Path, *, cache: Path | None = None, **settings: Any) -> Feed:
+    """The batches of the image folders in `root`, as `image_batches`; `cache` keeps the list of files.
+
+    Raises ValueError for incomplete folders.
+    """
+    return image_batches("imagenet", list_image_folders(root, cache), **settings)
+
+
+def image_batches(
+    name: str,
+    folders: ImageFolders,
     *,
-    name: str = "imagenet",
-    test: str = "val",
     batch_size: int,
     seed: int,
     held_out: float,
     device: torch.device,
-    cache: Path | None = None,
     size: int = 224,
     flip: bool = True,
     drop_last: bool = False,
@@ -34,14 +41,13 @@ def imagenet(
     rank: int = 0,
     world_size: int = 1,
 ) -> Feed:
-    """The batches of the image folders in `root`; `test` is the folder with the test set.
+    """The batches of these images, which are read one by one; `folders.val` is the test set.
 
     Training: a random crop resized to `size` × `size` pixels, mirrored with probability one half; evaluation: the
     centre. `batch_size` counts images over all processes, `held_out` is the fraction of each training class to validate
-    on (0: on the test set), `workers` the number of reading processes per rank. `cache` keeps the list of files. Raises
-    ValueError for incomplete folders, and later for a damaged file.
+    on (0: on the test set), `workers` the number of reading processes per rank. A damaged file raises ValueError once
+    it is read.
     """
-    folders = list_image_folders(root, cache, test)
     normalise = NormalisePixels(MEAN, DEVIATION, device)
 
     def evaluation(images: ImageList, split: str) -> WorkerEvaluationBatches:
@@ -57,7 +63,7 @@ def imagenet(
         )
 
     training = folders.train
-    tested = validation = evaluation(folders.val, "test")
+    test = validation = evaluation(folders.val, "test")
     if held_out:
         training, held = _hold_out(training, held_out)
         validation = evaluation(held, "held-out")
@@ -74,9 +80,9 @@ def imagenet(
         world_size=world_size,
     )
     record = {"name": name, "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
-    loaders = (train.loader, validation.loader, tested.loader)
+    loaders = (train.loader, validation.loader, test.loader)
     raw = Pixels(MEAN, DEVIATION, crop=size)
-    return Feed(train, validation, tested, len(folders.classes), 3, raw, record, loaders, folders.classes)
+    return Feed(train, validation, test, len(folders.classes), 3, raw, record, loaders, folders.classes)
 
 
 def _hold_out(images: ImageList, fraction: float) -> tuple[ImageList, ImageList]:
