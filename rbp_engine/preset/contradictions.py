@@ -123,7 +123,7 @@ def _arguments_of_network(model: Mapping[str, Any]) -> list[tuple[KeyPath, str]]
         if key in taken
         else f"the network '{name}' takes no '{key}', it takes: {', '.join(taken)}.{did_you_mean(key, taken)}"
         for key, value in given.items()
-        if key not in taken or type(value) is not int or not 1 <= value <= taken[key]
+        if key not in taken or not _is_count(value, taken[key])
     }
     return [(("model", "args", key), problem) for key, problem in problems.items()]
 
