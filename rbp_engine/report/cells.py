@@ -11,7 +11,7 @@ from rbp_engine.report.collect import EXTENDED, ReportedRun, told_early, told_lo
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, paired, spread, spread_of_known
+from rbp_engine.report.spread import Spread, mean_of_known, paired, spread, spread_of_known
 
 #: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
@@ -120,7 +120,7 @@ def _cell(entries: list[ReportedRun], label: dict[str, Any], figures: Mapping[st
         timesteps_needed=spread_of_known(entry.summary.timesteps_needed for entry in entries),
         paper=paper,
         notes=tuple(_notes(entries, len(bests), paper)),
-        step_ms=step_ms.mean if (step_ms := spread_of_known(map(_step_ms, entries))) else None,
+        step_ms=mean_of_known(map(_step_ms, entries)),
         mem_peak=max((peak for entry in entries if (peak := entry.summary.mem_peak)), default=None),
     )
 

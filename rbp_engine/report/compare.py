@@ -22,7 +22,7 @@ from rbp_engine.report.collect import (
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, paired, spread_of_known
+from rbp_engine.report.spread import Spread, mean_of_known, paired, spread_of_known
 from rbp_engine.run.files.layout import RunDirectory
 
 #: Settings that the title of an experiment always shows.
@@ -138,8 +138,8 @@ def _group(members: list[RecordedRun], title: str, baseline: list[RecordedRun]) 
         best=spread_of_known(best.values()),
         last_difference=None if is_baseline else paired(last, theirs),
         best_difference=None if is_baseline else paired(best, _accuracies(baseline, "best")),
-        epoch_s=_mean([_epoch_s(one) for one in members]),
-        samples_per_s=_mean([_samples_per_s(one) for one in members]),
+        epoch_s=mean_of_known([_epoch_s(one) for one in members]),
+        samples_per_s=mean_of_known([_samples_per_s(one) for one in members]),
         mem_peak=max((peak for one in members if (peak := one.summary.mem_peak)), default=None),
         notes=(*_notes(members), *([] if is_baseline else _unpaired(last, theirs))),
     )
@@ -154,11 +154,6 @@ def _accuracies(members: Sequence[RecordedRun], which: str) -> dict[int, float]:
     """The top-1 of each seed that has one."""
     found = {one.summary.seed: getattr(one.summary, which).top1 for one in _counting(members)}
     return {seed: top1 for seed, top1 in found.items() if top1 is not None}
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    found = spread_of_known(values)
-    return found.mean if found else None
 
 
 def _epoch_s(one: RecordedRun) -> float | None:

@@ -38,6 +38,12 @@ def spread_of_known(values: Iterable[float | None]) -> Spread | None:
     return spread(known) if known else None
 
 
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are known; None if there are none."""
+    found = spread_of_known(values)
+    return found.mean if found else None
+
+
 def paired(ours: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> Spread | None:
     """The spread of the differences ours - theirs, each a value by seed, over the seeds that both know.
 

@@ -83,8 +83,8 @@ def spread_text(values: Spread | None) -> str:
     return f"{_percent(values.mean)} ± {'–' if values.std is None else _percent(values.std)}"
 
 
-def notes(cells: Sequence[Cell]) -> list[str]:
-    """The notes below the table: first what the figures are, then remarks on single rows."""
+def notes(cells: Sequence[Cell], *, costs: bool) -> list[str]:
+    """The notes below the table: first what the figures are, `costs` among them, then remarks on single rows."""
     if not cells:
         return []
     found = ["mean ± sample standard deviation over seeds, top-1 accuracy on the test set in percent"]
@@ -92,6 +92,8 @@ def notes(cells: Sequence[Cell]) -> list[str]:
         found.append("diff: last − paper, in percentage points")
     if any(cell.against_bptt for cell in cells):
         found.append(AGAINST_BPTT)
+    if costs:
+        found.append(COSTS)
     if any(not cell.held_out and cell.best for cell in cells):
         found.append(f"{CHOSEN_ON_TEST} the best epoch was chosen on the test set itself")
     particular: defaultdict[str, list[str]] = defaultdict(list)
@@ -111,8 +113,8 @@ def markdown(cells: Sequence[Cell]) -> Lines:
     rule = [":--" if number < LEFT_COLUMNS or number == len(shown) else "--:" for number in range(len(heads))]
     lines = [heads, rule, *([*row.words, *([row.label] if labelled else [])] for row in table)]
     text = "".join(f"| {' | '.join(map(_markdown_text, line))} |\n" for line in lines)
-    listed = "".join(f"- {_markdown_text(note)}\n" for note in (*notes(cells), COSTS))
-    return visible(f"{text}\n{listed}" if cells else text)
+    listed = "".join(f"- {_markdown_text(note)}\n" for note in notes(cells, costs=True))
+    return visible(f"{text}\n{listed}" if listed else text)
 
 
 def latex(cells: Sequence[Cell]) -> Lines:
@@ -121,7 +123,7 @@ def latex(cells: Sequence[Cell]) -> Lines:
     table = rows(cells, shown)
     labelled = any(row.label for row in table)
     places = "l" * LEFT_COLUMNS + "r" * (len(shown) - LEFT_COLUMNS) + ("l" if labelled else "")
-    lines = ["% needs \\usepackage{booktabs}", *(f"% {note}" for note in notes(cells))]
+    lines = ["% needs \\usepackage{booktabs}", *(f"% {note}" for note in notes(cells, costs=False))]
     lines += [f"\\begin{{tabular}}{{{places}}}", "\\toprule"]
     lines += [
         " & ".join([*(column.latex for column in shown), *(["Settings"] if labelled else [])]) + r" \\",

@@ -303,8 +303,7 @@ def _table(cells: "list[Cell]") -> "RenderableType":
             words[tables.LEFT_COLUMNS] = Text.assemble((f"{letters[row.label]} ", "dim"), words[tables.LEFT_COLUMNS])
         table.add_row(*words)
     legend = [Text(f"{letter}  {label}") for label, letter in letters.items()]
-    told = [*tables.notes(cells), *([tables.COSTS] if costs else [])]
-    notes = [Text(note, style="dim") for note in told]
+    notes = [Text(note, style="dim") for note in tables.notes(cells, costs=costs)]
     return Group(table, Text(), *legend, *notes)
 
 
