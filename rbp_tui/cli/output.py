@@ -45,11 +45,10 @@ class _Stdout(io.FileIO):
             return memoryview(data).nbytes
         try:
             return super().write(data)
-        except BrokenPipeError:
-            self._lost = True
-            raise
         except OSError as error:
             self._lost = True
+            if isinstance(error, BrokenPipeError):
+                raise
             raise StdoutLost(f"cannot write to stdout: {error.strerror}; make room, or send it elsewhere") from error
 
 
