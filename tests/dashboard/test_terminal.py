@@ -104,19 +104,11 @@ def test_a_paste_that_is_not_utf8_is_taken_with_signs_in_place_of_its_bytes(open
     assert not terminal.ended()
 
 
-def test_a_dashboard_that_cannot_go_on_ends_with_an_exit_code(open_terminal, home):
-    terminal = open_terminal("-c", PANIC, str(home / "runs"))
+@pytest.mark.parametrize(("script", "said"), [(CRASH, b"broken on purpose"), (PANIC, b"the input cannot be read")])
+def test_an_internal_error_restores_the_terminal_and_ends_with_an_exit_code(open_terminal, home, script, said):
+    terminal = open_terminal("-c", script, str(home / "runs"))
     os.write(terminal.master, b"?")
     terminal.read_until(terminal.ended)
     assert terminal.process.returncode == 1
-    assert b"the input cannot be read" in terminal.output
-    assert_clean(terminal)
-
-
-def test_an_internal_error_restores_the_terminal(open_terminal, home):
-    terminal = open_terminal("-c", CRASH, str(home / "runs"))
-    os.write(terminal.master, b"?")
-    terminal.read_until(terminal.ended)
-    assert terminal.process.returncode == 1
-    assert b"broken on purpose" in terminal.output
+    assert said in terminal.output
     assert_clean(terminal)

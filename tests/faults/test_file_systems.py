@@ -25,7 +25,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.train import attempt
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.errors import CheckpointError
-from tests.faults.test_power_loss import FILE_SYSTEMS, mounted
+from tests.faults.test_power_loss import DATA, FILE_SYSTEMS, mounted
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 PATIENCE_S = 120.0
@@ -36,13 +36,7 @@ from torch import nn
 def net(*, num_classes, in_channels, neuron):
     return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, 8), neuron(), nn.Linear(8, num_classes))
 """
-PRESET = """
-[data]
-name = "fake"
-size = 8
-args = {train_size = 96, test_size = 24, classes = 4}
-batch_size = 24
-[model]
+PRESET = f"""{DATA}[model]
 name = "nets.py:net"
 [method]
 timesteps = 2

@@ -47,13 +47,14 @@ CONTROLS = [
     ("xfs", "rbp_engine.run.files.inside.Folder.sync checkpoints", "was announced"),
     ("btrfs", "rbp_engine.run.launch.making.sync", "--resume-or-start ended with"),
 ]
-PRESET = """
+DATA = """
 [data]
 name = "fake"
 size = 8
 args = {train_size = 96, test_size = 24, classes = 4}
 batch_size = 24
-[method]
+"""
+PRESET = f"""{DATA}[method]
 timesteps = 2
 [train]
 epochs = 6
