@@ -83,9 +83,12 @@ class Interrupts:
 
         try:
             them = "them" if len(self.runs) > 1 else "it"
-            _ask_about(them)
             # From here on Ctrl-C answers; whoever pressed it twice before has not been told what that means.
+            self.count = 0
+            _ask_about(them)
             self.asking = True
+            if self.count:
+                raise KeyboardInterrupt
             while (answer := _read_answer()) not in ANSWERS:
                 _ask_about(them)
         except (EOFError, KeyboardInterrupt):

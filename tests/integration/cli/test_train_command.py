@@ -245,7 +245,8 @@ def test_sigterm_to_rbp_train_preempts_the_run_with_a_checkpoint(rbp):
 
 
 def test_a_run_survives_the_kill_of_rbp_train(rbp):
-    process = rbp.start("train", *LONG, "train.kernel=auto")
+    words = [word for word in LONG if word != "train.kernel=eager"]
+    process = rbp.start("train", *words)
     wait_for(lambda: is_running(rbp), timeout=180)  # its first step may compile
     process.kill()
     process.wait()

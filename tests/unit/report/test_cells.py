@@ -152,10 +152,10 @@ def test_a_note_beside_the_papers_figure_names_departures_from_the_preset(finish
 
 def test_notes_say_where_the_best_epoch_was_chosen(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits")
-    assert any("chosen on the test set" in note for note in notes(cells_of(runs)))
-    assert not any("held-out" in note for note in notes(cells_of(runs)))
+    assert any("chosen on the test set" in note for note in notes(cells_of(runs), costs=False))
+    assert not any("held-out" in note for note in notes(cells_of(runs), costs=False))
     finish_run("digits", "train.validation_split=0.1", test={"last": 0.9, "best": 0.9})
-    (held_out,) = (note for note in notes(cells_of(runs)) if "held-out" in note)
+    (held_out,) = (note for note in notes(cells_of(runs), costs=False) if "held-out" in note)
     assert held_out.endswith("digits, convnet, rate_M, T = 4, train.validation_split = 0.1")
 
 
