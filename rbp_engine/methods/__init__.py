@@ -34,7 +34,8 @@ def create_method(name: str, timesteps: int, **settings: Any) -> Method:
     """The training method of that name.
 
     Settings: `precision`; `loss`, a Loss, or a function of the mean logits [B, C] and the labels that returns a scalar;
-    `distill`, a Distillation; `loss_scale` of the rate methods. Raises TypeError for a setting that does
+    `distill`, a Distillation; `loss_scale` of the rate methods; `reference=True` of rate_m, rate_s and bptt, for the
+    slow, plain definition of their steps (`spiking/reference.py`). Raises TypeError for a setting that does
     not apply to the method, or a T that is not whole, and ValueError for a value that does not.
     """
     if name not in METHODS:

@@ -16,7 +16,9 @@ class BatchCounts:
     One whose momentum follows from that number counts by itself.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, batches: int = 1) -> None:
+        """Each pass of a module counts as so many `batches`."""
+        self._batches = batches
         self._counters = {
             module: module.num_batches_tracked
             for module in model.modules()
@@ -48,4 +50,4 @@ class BatchCounts:
             norm.num_batches_tracked = counter
             by_count[self._seen[norm]].append(counter)
         for count, counters in by_count.items():
-            torch._foreach_add_(counters, count)
+            torch._foreach_add_(counters, count * self._batches)

@@ -4,27 +4,45 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.batch_counts import BatchCounts
+from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
-from rbp_engine.methods.loss import full
-from rbp_engine.methods.objective import Objective
+from rbp_engine.methods.loss import CROSS_ENTROPY, full
+from rbp_engine.methods.objective import Objective, StepLoss
+from rbp_engine.methods.own_loss import LossFunction
 from rbp_engine.methods.protocol import (
     BaseMethod,
+    Precision,
     StepOutput,
     backward,
 )
-from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor
 from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.reference import SequenceReference
 
 
 class BPTT(BaseMethod):
-    """Multi-step BPTT: cost and memory of the backward grow with T."""
+    """Multi-step BPTT: cost and memory of the backward grow with T.
+
+    With `reference` a step is that of `spiking/reference.py`, the plain definition.
+    """
 
     name = "bptt"
 
+    def __init__(
+        self,
+        timesteps: int,
+        precision: Precision = "fp32",
+        loss: StepLoss | LossFunction = CROSS_ENTROPY,
+        distill: Distillation | None = None,
+        reference: bool = False,
+    ) -> None:
+        super().__init__(timesteps, precision, loss, distill)
+        self.reference = reference
+
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        output, objective = with_objective(model(shown.sequence()), SequenceTensor, objective)
+        images = SequenceReference(shown.steps()) if self.reference else shown.sequence()
+        output, objective = with_objective(model(images), type(images), objective)
         logits = output.steps() if objective.at_every_step else output.time_mean()
         return backward(model, objective, logits, weight)
 

@@ -27,6 +27,10 @@ class Input:
         """The images [B, …] of each timestep."""
         return [self.images] * self.timesteps if self.static else list(self.images.unbind(0))
 
+    def steps(self) -> Tensor:
+        """The images of all timesteps, [T, B, …]."""
+        return self.images.expand(self.timesteps, *self.images.shape) if self.static else self.images
+
     def mean(self) -> Tensor:
         """The mean over time, [B, …]."""
         return self.images if self.static else self.images.mean(0)

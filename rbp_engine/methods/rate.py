@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
@@ -26,13 +27,15 @@ from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
 from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.reference import RateReference
 
 LossScale = Literal["1/T", "1"]
 
 
 class RateMethod(BaseMethod):
     """`loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
-    that its learning rates keep their meaning; "1" gives the size of BPTT's gradient.
+    that its learning rates keep their meaning; "1" gives the size of BPTT's gradient. With `reference` a step is the
+    plain definition, `spiking/reference.py`.
 
     Raises ValueError for a loss at every step, as "tet": the backward pass has the mean output only.
     """
@@ -46,8 +49,10 @@ class RateMethod(BaseMethod):
         precision: Precision = "fp32",
         loss: StepLoss | LossFunction = CROSS_ENTROPY,
         distill: Distillation | None = None,
+        reference: bool = False,
     ) -> None:
         super().__init__(timesteps, precision, loss, distill)
+        self.reference = reference
         if self.loss.at_every_step:
             raise ValueError(
                 f"the loss {self.loss.name!r} is a mean over timesteps of a loss of each, and the backward pass of "
@@ -58,6 +63,13 @@ class RateMethod(BaseMethod):
             raise ValueError(f"loss_scale is '1/T' or '1', got {loss_scale!r}")
         self.scale = 1.0 / timesteps if loss_scale == "1/T" else 1.0
 
+    def _reference_step(
+        self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor, *, norms_by_step: bool
+    ) -> StepOutput:
+        images = RateReference(shown.steps(), shown.mean(), norms_by_step)
+        output, objective = with_objective(model(images), RateReference, objective)
+        return backward(model, objective, output.rate(), self.scale * weight)
+
 
 class RateM(RateMethod):
     """rate_M: the loop over time is inside each layer, batch norm sees all T·B samples (paper, section 4.2)."""
@@ -65,6 +77,8 @@ class RateM(RateMethod):
     name = "rate_m"
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
+        if self.reference:
+            return self._reference_step(model, shown, objective, weight, norms_by_step=False)
         images = RateTensor(shown.sequence())
         if shown.images.requires_grad and not shown.static:
             frames = Input(shown.images.detach(), self.timesteps, static=False)
@@ -84,8 +98,12 @@ class RateS(RateMethod):
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         check_spectral_norm(model)
-        with parametrize.cached(), BatchCounts(model) as counts:
+        if self.reference:
+            check_momentum(model)
+        with parametrize.cached(), BatchCounts(model, self.timesteps if self.reference else 1) as counts:
             compute_parametrised_weights(model)
+            if self.reference:
+                return self._reference_step(model, shown, objective, weight, norms_by_step=True)
             return self._two_phases(model, counts, shown, objective, weight)
 
     def _two_phases(
@@ -109,6 +127,13 @@ class RateS(RateMethod):
         state.check_complete()
         logits = WithValue.apply(full(rate), total / self.timesteps)
         return backward(model, objective, logits, self.scale * weight)
+
+
+def check_momentum(model: nn.Module) -> None:
+    """Raise ValueError for a batch norm whose momentum follows from the number of batches: here T count as one pass."""
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.training and module.momentum is None:
+            raise ValueError(f"{name}: the reference of rate_s needs a batch norm with a momentum")
 
 
 def check_spectral_norm(model: nn.Module) -> None:

@@ -37,10 +37,15 @@ class Outcome:
         return any(doubt() for doubt in self.doubts)
 
 
-def by_engine(problem: Problem, method: str, wrap: Callable[[Network], nn.Module] = lambda network: network) -> Outcome:
-    """The engine's outcome; `wrap` makes the model for the engine from the network, with the same parameters."""
+def by_engine(
+    problem: Problem, method: str, wrap: Callable[[Network], nn.Module] = lambda network: network, **settings: Any
+) -> Outcome:
+    """The engine's outcome; `wrap` makes the model for the engine from the network, with the same parameters.
+
+    `settings` are of the method.
+    """
     network, outcome = copy.deepcopy(problem.network), Outcome()
-    settings: dict[str, Any] = {"loss_scale": problem.loss_scale} if method in RATE_METHODS else {}
+    settings |= {"loss_scale": problem.loss_scale} if method in RATE_METHODS else {}
     engine, given = create_method(method, problem.timesteps, **settings), wrap(network)
     for number, (images, labels) in enumerate(problem.batches):
         torch.manual_seed(problem.seed + number)

@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import SequenceTensor, rules
@@ -27,6 +28,10 @@ LEFT_OUT |= {name for name in rules.RULES if name.endswith("3d")}
 # They are made of other rules, and have oracles of their own in tests/unit/spiking/test_attention_rules.py.
 COMPOSED = {"scaled_dot_product_attention", "multi_head_attention_forward"}
 
+# The engine is held against the reference on a part of the networks, and on all of them in `make fuzz`.
+HELD = CHUNKS if NETWORKS > 60 else CHUNKS[:1]
+WITH_REFERENCE = ("bptt", "rate_m", "rate_s")
+
 problem_of = functools.lru_cache(draw)
 
 
@@ -48,6 +53,27 @@ def test_a_step_gives_what_the_oracle_gives(method, seeds):
             faults.append(description(seed, method, wrong))
     assert not faults, f"{len(faults)} of {len(seeds)} networks differ\n\n" + "\n\n".join(faults[:3])
     assert ties <= (len(seeds) + 1) // 4, "so many differences that rounding may explain"
+
+
+@pytest.mark.parametrize("seeds", HELD, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("method", WITH_REFERENCE)
+def test_the_reference_gives_what_the_oracle_gives_and_the_engine_what_the_reference_gives(method, seeds):
+    faults, ties = [], 0
+    for seed in filter(lambda seed: method != "rate_s" or has_momenta(problem_of(seed)), seeds):
+        expected = by_oracle(problem_of(seed), method)
+        reference = by_engine(problem_of(seed), method, reference=True)
+        wrong = differences(reference, expected) or differences(by_engine(problem_of(seed), method), reference)
+        if wrong and expected.depends_on_rounding():
+            ties += 1
+        elif wrong:
+            faults.append(description(seed, method, wrong))
+    assert not faults, f"{len(faults)} of {len(seeds)} networks differ\n\n" + "\n\n".join(faults[:3])
+    assert ties <= (len(seeds) + 1) // 4, "so many differences that rounding may explain"
+
+
+def has_momenta(problem):
+    """Whether no batch norm counts batches for its momentum, which the reference of rate_s refuses."""
+    return all(norm.momentum is not None for norm in problem.network.modules() if isinstance(norm, _BatchNorm))
 
 
 def description(seed, method, wrong):

@@ -139,12 +139,14 @@ def two_pass(model: nn.Sequential, images: Tensor, labels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("method", RATE)
-def test_the_rate_gradient_is_that_of_the_two_pass_formula(neuron: str, method: str) -> None:
+@pytest.mark.parametrize("reference", [False, True])
+def test_the_rate_gradient_is_that_of_the_two_pass_formula(neuron: str, method: str, reference: bool) -> None:
     images = 2 * torch.rand(5, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     labels = torch.arange(7) % 4
     expected = torch.autograd.grad(two_pass(model := linear(neuron), images, labels), list(model.parameters()))
     # [T, B, N] would be read as [B, C, L]; a network of 1×1 convolutions is the same on [T, B, N, 1, 1].
-    found = gradients(as_convolutions(model), method, images[..., None, None], labels, loss_scale="1")
+    settings = {"loss_scale": "1", "reference": reference}
+    found = gradients(as_convolutions(model), method, images[..., None, None], labels, **settings)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.reshape(other.shape), other, rtol=1e-10, atol=1e-12)
     assert all(one.abs().max() > 0 for one in found)

@@ -1,0 +1,310 @@
+"""Rate-based backpropagation and BPTT as the paper states them: slow, and the definition of what the rest computes.
+
+Every value is all T timesteps of it, [T, B, …], as plain tensors; autograd does the rest.
+
+    SequenceReference    BPTT: the timesteps with their graph
+    RateReference        the timesteps without a graph, and their mean r [B, …] with one (paper, section 4)
+
+The rate methods replace the graph of T timesteps by that of a network without time, one operation at a time. Its values
+are time means. Its gradients are of four kinds (docs/methods.md):
+
+    linear operations    f(r): they commute with the mean, mean_t f(x_t) = f(mean_t x_t)
+    neurons              the derivative of r = mean_t s_t by a current that is added at every timestep (equation 10)
+    norms                the norm's own backward at r, with the mean over time of the statistics
+    anything else        the derivative at the mean, or the mean over time of the derivative, as each says below
+
+rate_M and rate_S differ in their batch norms alone: those of rate_M take statistics of all T·B samples together, those
+of rate_S of the B samples of each timestep. Here both compute all timesteps of a layer before the next layer, so
+rate_S saves no memory.
+
+`create_method(name, timesteps, reference=True)` trains with it. It is for one process, without checkpointing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import singledispatch
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.nonlinear import (
+    GroupNorm,
+    LayerNorm,
+    LogSoftmax,
+    Nonlinear,
+    Normalize,
+    Pointwise,
+    RMSNorm,
+    Softmax,
+)
+from rbp_engine.spiking.carrier import all_carriers, replace_carriers
+from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.own_neuron import OwnNeuron
+from rbp_engine.spiking.tensor_like import TensorLike
+
+Function = Callable[..., Any]
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
+
+
+def with_value(graph: Tensor, value: Tensor) -> Tensor:
+    """A tensor with the value of `value` and the gradient of `graph`."""
+    return value.detach() + (graph - graph.detach())
+
+
+def added_at_every_step(rate: Tensor) -> Tensor:
+    """0, with the gradient of r: what a change of the mean adds to each timestep; of −∞, as by a mask, without one."""
+    finite = rate.masked_fill(rate.isinf(), 0.0)
+    return finite - finite.detach()
+
+
+def lif(currents: Iterable[Tensor], parameters: LIFParameters) -> Iterator[Tensor]:
+    """The spikes s_t [B, …] of a LIF layer at each timestep, with their graph (paper, section 3.1).
+
+    u_t = v_rest + λ·(v_{t−1} − v_rest) + I_t       charge, from v_0 = v_rest
+    s_t = H(u_t − V_th)                             fire, with the surrogate's slope
+    v_t = u_t − V_th·s_t                            soft reset, v_rest = 0
+    v_t = (1 − s_t)·u_t + s_t·v_reset               hard reset, v_rest = v_reset
+    """
+    rest, threshold = parameters.v_reset or 0.0, parameters.threshold
+    membrane: Tensor | float = rest
+    for current in currents:
+        charged = rest + parameters.decay * (membrane - rest) + current
+        spikes = parameters.surrogate(charged - threshold)
+        yield spikes
+        reset = spikes.detach() if parameters.detach_reset else spikes
+        if parameters.v_reset is None:
+            membrane = charged - threshold * reset
+        else:
+            membrane = (1.0 - reset) * charged + reset * parameters.v_reset
+
+
+def own(currents: Iterable[Tensor], neuron: OwnNeuron[Any]) -> Iterator[Tensor]:
+    """The same of a layer of neurons of a user's own."""
+    state: Any = None
+    for current in currents:
+        spikes, _, state = neuron.timestep(neuron.start(current) if state is None else state, current)
+        yield spikes
+
+
+class Reference(TensorLike):
+    """All timesteps of a value: `steps` is [T, B, …]."""
+
+    def __init__(self, steps: Tensor) -> None:
+        self._steps = steps
+        self.timesteps = len(steps)
+
+    @property
+    def batch(self) -> Tensor:
+        return self._steps[0]
+
+    def steps(self) -> Tensor:
+        """[T, B, …]."""
+        return self._steps
+
+    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+        return enumerate(self._steps[:, :samples])
+
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
+        return enumerate(self._steps)
+
+    def fire(self, parameters: LIFParameters) -> Self:
+        return self._fired(lambda currents: lif(currents, parameters))
+
+    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
+        return self._fired(lambda currents: own(currents, neuron))
+
+    def _fired(self, neurons: Callable[[Tensor], Iterator[Tensor]]) -> Self:
+        raise NotImplementedError
+
+
+class SequenceReference(Reference):
+    """BPTT: each operation at each timestep, and autograd through all of it."""
+
+    def time_mean(self) -> Tensor:
+        """[B, …]."""
+        return self._steps.mean(0)
+
+    def _fired(self, neurons: Callable[[Tensor], Iterator[Tensor]]) -> Self:
+        currents = self._steps.to(membrane_dtype(self.dtype))
+        return type(self)(torch.stack(list(neurons(currents))).to(self.dtype))
+
+    @classmethod
+    def per_step(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
+        return cls(at_each_step(function, args, kwargs))
+
+    @classmethod
+    def elementwise(cls, function: Function, args: Arguments, **kwargs: Any) -> Self:
+        return cls(at_each_step(function, args, kwargs))
+
+    @classmethod
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        return cls(norm(x.steps().flatten(0, 1)).unflatten(0, (x.timesteps, -1)))
+
+
+class RateReference(Reference):
+    """The rate methods: the timesteps without a graph, and `rate` [B, …], their mean, with the one that is trained.
+
+    Batch norms take statistics of all timesteps together, as rate_M, or of each, as rate_S, if `norms_by_step`.
+    """
+
+    def __init__(self, steps: Tensor, rate: Tensor, norms_by_step: bool = False) -> None:
+        super().__init__(steps.detach())
+        self._rate = rate
+        self.norms_by_step = norms_by_step
+
+    def rate(self) -> Tensor:
+        """The time mean [B, …] with its gradient."""
+        return self._rate
+
+    def like(self, steps: Tensor, rate: Tensor) -> Self:
+        """Another value of the same method."""
+        return type(self)(steps, rate, self.norms_by_step)
+
+    def _fired(self, neurons: Callable[[Tensor], Iterator[Tensor]]) -> Self:
+        """The derivative of r = mean_t s_t by the mean current c, which stands for a current at every timestep.
+
+        Autograd finds the eligibility of section 4 by itself: ρ_t = ∂u_t/∂c, so ρ_1 = 1, ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t
+        and ∂r/∂c = g = mean_t(σ'_t·ρ_t). ∂r/∂λ, ∂r/∂V_th and ∂r/∂θ of what is learnt come from the same mean.
+        """
+        dtype = membrane_dtype(self.dtype)
+        currents = self._steps.to(dtype) + added_at_every_step(self._rate).to(dtype)
+        spikes = torch.stack(list(neurons(currents))).to(self.dtype)
+        return self.like(spikes, spikes.mean(0))
+
+    @classmethod
+    def per_step(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
+        """f(r), which is mean_t f(x_t): the operation is linear in what it takes."""
+        x: Self = next(iter(all_carriers(args)))
+        with torch.no_grad():
+            steps = at_each_step(function, args, kwargs)
+        return x.like(steps, function(*replace_carriers(args, lambda each: each.rate()), **kwargs))
+
+    @classmethod
+    def elementwise(cls, function: Function, args: Arguments, **kwargs: Any) -> Self:
+        return cls.per_step(function, args, kwargs)
+
+    @classmethod
+    def max_pool(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
+        """mean_t f(x_t), with the gradient of f(r): it goes to the largest rate."""
+        return cls.per_step(function, args, kwargs).with_mean_of_steps()
+
+    @classmethod
+    def bilinear(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
+        """mean_t f(a_t, b_t), with the gradient of f(r_a, r_b)."""
+        return cls.per_step(function, args, kwargs).with_mean_of_steps()
+
+    def with_mean_of_steps(self) -> Self:
+        """The same gradient, with the mean of the timesteps for its value: the two differ if f is not linear."""
+        return self.like(self._steps, with_value(self._rate, self._steps.mean(0)))
+
+    @classmethod
+    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
+        with torch.no_grad():
+            steps = at_each_step(operation, (x,), {})
+        return x.like(steps, with_value(mean_derivative(operation, x.steps(), x.rate()), steps.mean(0)))
+
+    @classmethod
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        """Batch norm's own backward at r, with the mean over the batches of μ and of 1/√(σ² + ε)."""
+        if x.processes is not None:
+            raise UnsupportedOperation("batch_norm", "over several processes: the reference is for one")
+        batches = list(x.steps()) if x.norms_by_step else [x.steps().flatten(0, 1)]
+        with torch.no_grad():
+            steps = torch.cat([norm(batch) for batch in batches]).unflatten(0, (x.timesteps, -1))
+        over = [dim for dim in range(x.ndim) if dim != 1]
+        graph = normalised(x.rate(), *mean_moments(batches, over, norm.eps), over)
+        graph = scaled_and_shifted(graph, norm.weight, norm.bias, x.ndim - 2)
+        return x.like(steps, with_value(graph, steps.mean(0)))
+
+
+def at_each_step(function: Function, args: Arguments, kwargs: Keywords) -> Tensor:
+    """A function of each timestep of the carriers among its arguments, [T, B, …]."""
+    by_step = zip(*(carrier.steps() for carrier in all_carriers(args)), strict=True)
+    results = []
+    for values_t in by_step:
+        values = iter(values_t)
+        results.append(function(*(next(values) if isinstance(arg, Reference) else arg for arg in args), **kwargs))
+    return torch.stack(results)
+
+
+def mean_moments(batches: list[Tensor], over: list[int], eps: float) -> tuple[Tensor, Tensor]:
+    """The means over batches of μ and of 1/√(σ² + ε), each taken over some dimensions of a batch, which stay as 1."""
+    means = [batch.mean(over, keepdim=True) for batch in batches]
+    squares = [(batch - mean).square().mean(over, keepdim=True) for batch, mean in zip(batches, means, strict=True)]
+    return torch.stack(means).mean(0), torch.stack([(square + eps) ** -0.5 for square in squares]).mean(0)
+
+
+def normalised(rate: Tensor, mean: Tensor, inverse: Tensor, over: list[int]) -> Tensor:
+    """(r − μ)/σ with μ and 1/σ given, whose derivative is that of a norm: ∂μ/∂r = 1/N and ∂σ²/∂r = 2·(r − μ)/N."""
+    variance = with_value((rate - mean).square().mean(over, keepdim=True), inverse**-2)
+    return (rate - with_value(rate.mean(over, keepdim=True), mean)) * variance**-0.5
+
+
+def scaled_and_shifted(values: Tensor, weight: Tensor | None, bias: Tensor | None, behind: int) -> Tensor:
+    """γ·x + β, for γ and β that have so many dimensions of x behind them."""
+    shape = (..., *[None] * behind)
+    values = values if weight is None else values * weight[shape]
+    return values if bias is None else values + bias[shape]
+
+
+@singledispatch
+def mean_derivative(operation: Nonlinear, steps: Tensor, rate: Tensor) -> Tensor:
+    """A tensor [B, …] with the gradient of mean_t f(x_t) by the mean r, as the operation defines it."""
+    raise NotImplementedError(f"the reference has no {type(operation).__name__}")
+
+
+@mean_derivative.register(Pointwise)
+@mean_derivative.register(LogSoftmax)
+def _(operation: Nonlinear, steps: Tensor, rate: Tensor) -> Tensor:
+    """mean_t ∂f/∂x_t, with nothing left out."""
+    change = added_at_every_step(rate)
+    return torch.stack([operation(x_t + change) for x_t in steps]).mean(0)
+
+
+@mean_derivative.register
+def _(operation: Softmax, steps: Tensor, rate: Tensor) -> Tensor:
+    """p ⊙ (x − ⟨p, x⟩), softmax's derivative with p = mean_t p_t; it is symmetric."""
+    p, change = torch.stack([operation(x_t) for x_t in steps]).mean(0), added_at_every_step(rate)
+    return p * (change - (p * change).sum(operation.dim, keepdim=True))
+
+
+@mean_derivative.register
+def _(operation: Normalize, steps: Tensor, rate: Tensor) -> Tensor:
+    """(x − y·⟨y, x⟩)/‖x‖ with y = mean_t y_t and mean_t 1/‖x_t‖; symmetric, too."""
+    y = torch.stack([operation(x_t) for x_t in steps]).mean(0)
+    lengths = [torch.linalg.vector_norm(x_t, dim=operation.dim, keepdim=True) for x_t in steps]
+    inverse = torch.stack([1 / length.clamp_min(operation.eps) for length in lengths]).mean(0)
+    return inverse * (rate - y * (y * rate).sum(operation.dim, keepdim=True))
+
+
+@mean_derivative.register
+def _(operation: GroupNorm, steps: Tensor, rate: Tensor) -> Tensor:
+    def grouped(x: Tensor) -> Tensor:
+        return x.reshape(len(x), operation.groups, -1)
+
+    moments = mean_moments([grouped(x_t) for x_t in steps], [-1], operation.eps)
+    normed = normalised(grouped(rate), *moments, [-1]).reshape(rate.shape)
+    return scaled_and_shifted(normed, operation.weight, operation.bias, rate.ndim - 2)
+
+
+@mean_derivative.register
+def _(operation: LayerNorm, steps: Tensor, rate: Tensor) -> Tensor:
+    over = list(range(-len(operation.shape), 0))
+    normed = normalised(rate, *mean_moments(list(steps), over, operation.eps), over)
+    return scaled_and_shifted(normed, operation.weight, operation.bias, 0)
+
+
+@mean_derivative.register
+def _(operation: RMSNorm, steps: Tensor, rate: Tensor) -> Tensor:
+    """As a norm whose μ is 0."""
+    over = list(range(-len(operation.shape), 0))
+    eps = torch.finfo(rate.dtype).eps if operation.eps is None else operation.eps
+    inverses = [(x_t.square().mean(over, keepdim=True) + eps) ** -0.5 for x_t in steps]
+    square = with_value(rate.square().mean(over, keepdim=True), torch.stack(inverses).mean(0) ** -2)
+    return scaled_and_shifted(rate * square**-0.5, operation.weight, None, 0)
