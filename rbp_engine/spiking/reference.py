@@ -169,8 +169,9 @@ class RateReference(Reference):
     def _fired(self, neurons: Callable[[Tensor], Iterator[Tensor]]) -> Self:
         """The derivative of r = mean_t s_t by the mean current c, which stands for a current at every timestep.
 
-        Autograd finds the eligibility of section 4 by itself: ρ_t = ∂u_t/∂c, so ρ_1 = 1, ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t
-        and ∂r/∂c = g = mean_t(σ'_t·ρ_t). ∂r/∂λ, ∂r/∂V_th and ∂r/∂θ of what is learnt come from the same mean.
+        Autograd finds the eligibility of section 4 by itself: with ρ_t = ∂u_t/∂c, ρ_1 = 1 and
+        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t, it is ∂r/∂c = g = mean_t(σ'_t·ρ_t). ∂r/∂λ, ∂r/∂V_th and ∂r/∂θ of what is learnt
+        come from the same mean.
         """
         dtype = membrane_dtype(self.dtype)
         currents = self._steps.to(dtype) + added_at_every_step(self._rate).to(dtype)
