@@ -15,8 +15,10 @@ from PIL import Image
 
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
+from rbp_engine.data.sets.folder_set import check_folder_set
 from rbp_engine.errors import DataError
 from rbp_engine.preset import load_preset
+from rbp_engine.run.folder_data import with_folder_data
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 CLASSES = ("bright", "dark", "grey")
@@ -53,8 +55,8 @@ def rbp(tmp_path: Path, root: Path) -> Rbp:
         command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words]
         return subprocess.run(command, cwd=tmp_path, env=inherited | here, capture_output=True, text=True, check=False)
 
-    added = run("data", "add", "folder:shades", str(root))
-    assert added.returncode == 0, added.stderr
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "machine.toml").write_text(f'[data]\n"folder:shades" = "{root}"\n')
     return run
 
 
@@ -70,16 +72,17 @@ def feed_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Feed]:
     return opened
 
 
-def train(rbp: Rbp, *words: str, data: str = "folder:shades", epochs: int = 1) -> "subprocess.CompletedProcess[str]":
-    return rbp("train", "digits", f"data={data}", f"epochs={epochs}", "batch=6", "T=2", *words)
+def train(rbp: Rbp, *words: str, epochs: int = 1) -> "subprocess.CompletedProcess[str]":
+    return rbp("train", "digits", "data=folder:shades", f"epochs={epochs}", "batch=6", "T=2", *words)
 
 
-def experiment(rbp: Rbp, *words: str) -> str:
-    shown = json.loads(rbp("ls", "--json", *words).stdout)
-    return str(shown[0]["experiment"])
+def experiment(name: str) -> str:
+    return with_folder_data(load_preset("digits", [f"data=folder:{name}"])).experiment
 
 
-def test_a_folder_of_images_is_trained_listed_and_checked(rbp: Rbp, root: Path) -> None:
+def test_a_folder_of_images_is_added_trained_listed_and_checked(rbp: Rbp, root: Path) -> None:
+    (root.parent / "config" / "machine.toml").unlink()
+    assert rbp("data", "add", "folder:shades", str(root)).returncode == 0
     done = train(rbp, "--id", "shades", "--json", epochs=4)
     assert done.returncode == 0, done.stderr
     summary = json.loads((root.parent / "runs" / "shades" / "summary.json").read_text())
@@ -89,19 +92,16 @@ def test_a_folder_of_images_is_trained_listed_and_checked(rbp: Rbp, root: Path) 
     assert rbp("data", "check", "folder:shades").returncode == 0
 
 
-def test_the_names_and_sizes_of_the_images_are_the_experiment_and_not_the_name_of_the_set(rbp: Rbp, root: Path) -> None:
-    train(rbp, "--id", "first")
+def test_the_names_and_sizes_of_the_images_are_the_experiment_and_not_the_name_of_the_set(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RBP_DATA", str(root.parent))
+    first = experiment("shades")
     elsewhere = shutil.copytree(root, root.parent / "elsewhere")
     (elsewhere / "test").rename(elsewhere / "val")
-    assert rbp("data", "add", "folder:other", str(elsewhere)).returncode == 0
-    assert train(rbp, "--id", "second", data="folder:other").returncode == 0
-    first, second = experiment(rbp, "first"), experiment(rbp, "second")
-    assert first == second
+    assert experiment("elsewhere") == first
     (root / "train" / "dark" / "1.jpg").write_bytes((root / "train" / "dark" / "3.jpg").read_bytes() + b"\0")
-    assert train(rbp, "--id", "third").returncode == 0
-    assert experiment(rbp, "third") != first
-    refused = train(rbp, "--id", "first", "--resume-or-start")
-    assert refused.returncode == 2 and "first" in refused.stderr
+    assert experiment("shades") != first
 
 
 def test_images_become_rgb_in_memory_normalised_by_the_training_images(
@@ -147,10 +147,13 @@ def test_damage_is_one_sentence_and_no_traceback(rbp: Rbp, root: Path) -> None:
     done = train(rbp, "--id", "torn")
     assert done.returncode == 3 and "Traceback" not in done.stderr
     assert f"{victim} cannot be read as an image" in " ".join(done.stderr.split())
-    checked = rbp("data", "check", "folder:shades")
-    assert checked.returncode == 1 and checked.stdout.count("cannot be read as an image") == 1
+    [problem] = check_folder_set(root)
+    assert "cannot be read as an image" in problem
     victim.write_bytes(whole)
     assert rbp("resume", "torn").returncode == 0
+    (root / "train" / "dark" / "new.jpg").write_bytes(whole)
+    changed = train(rbp, "--id", "torn", "--resume-or-start")
+    assert changed.returncode == 2 and "torn" in changed.stderr
     for file in (root / "train" / "grey").iterdir():
         file.unlink()
     done = train(rbp)
