@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check alarms faults races hosts slurm fuzz zoo monkey gpu screenshots install install-dev lint clean
+.PHONY: demo test check alarms faults races hosts slurm fuzz zoo monkey gpu screenshots results results-train install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -64,6 +64,15 @@ gpu: $(VENV)/.installed-dev
 # The pictures of the README, made anew from real runs.
 screenshots: $(VENV)/.installed
 	$(BIN)/python docs/screenshots.py
+
+# docs/results.md and its pictures from the runs in docs/results/runs, in seconds; and their training, in some 14 hours of
+# two cores. Interrupted, it goes on where it was.
+results: $(VENV)/.installed
+	$(BIN)/python docs/results.py
+
+results-train: $(VENV)/.installed
+	for sweep in docs/results/results-*.toml; do $(BIN)/rbp sweep $$sweep --no-cost || exit 1; done
+	$(BIN)/python docs/results.py keep $${RBP_RUNS:-runs}
 
 # Apart from the tests: what the checkers find also depends on the types of the packages that are installed.
 lint: $(VENV)/.installed-dev

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.spiking import Carrier, OwnNeuron
-from rbp_engine.spiking.kernels.neuron_input import Current
-from rbp_engine.spiking.kernels.own_loop import OwnRateLoop, gradient_through_time, spikes_only
+from rbp_engine.spiking.kernels.own_loop import OwnNeurons
 from rbp_engine.spiking.own_neuron_check import FAR, tensors_of
 
 TIMESTEPS = 16
@@ -54,7 +53,7 @@ def check(neuron: OwnNeuron[Any], shape: Sequence[int]) -> None:
     """
     device = next((parameter.device for parameter in neuron.parameters()), None)
     zeros = torch.zeros(2, *shape, dtype=torch.float64, device=device)
-    if not spikes_only((zeros + FAR).expand(TIMESTEPS, *zeros.shape), neuron).amax(0).all():
+    if not OwnNeurons(neuron).spikes_only((zeros + FAR).expand(TIMESTEPS, *zeros.shape)).amax(0).all():
         raise NeuronError(f"it does not fire in {TIMESTEPS} timesteps with a current of {FAR:g}")
     _check_reset(neuron, zeros)
     steps = torch.linspace(-1.0, 3.0, TIMESTEPS * zeros.numel(), dtype=torch.float64, device=device)
@@ -74,12 +73,10 @@ def _check_reset(neuron: OwnNeuron[Any], zeros: Tensor) -> None:
 def _check_derivatives(neuron: OwnNeuron[Any], currents: Tensor) -> None:
     """Compare the derivatives of the rate methods with the gradients of BPTT, of the firing rate."""
     timesteps = len(currents)
-    loop = OwnRateLoop(currents[0], timesteps, neuron)
-    for current in currents:
-        loop.step_into(torch.empty_like(current), current)
-    by_current, *by_parameters = loop.finish()[1]
+    neurons = OwnNeurons(neuron)
+    by_current, *by_parameters = neurons.rate(currents).derivatives
     try:
-        backward = gradient_through_time(Current.of(currents), torch.full_like(currents, 1.0 / timesteps), neuron)
+        backward = neurons.gradient_through_time(currents, torch.full_like(currents, 1.0 / timesteps))
     except RuntimeError as error:
         raise NeuronError(f"autograd finds no gradient of its spikes: {error}") from error
     names = ["its current", *neuron.learnable]

@@ -15,7 +15,7 @@ from rbp_engine.methods.inputs import is_static
 from rbp_engine.methods.protocol import predict
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels.neuron_input import Current
-from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.kernels.neurons import Neurons
 
 # Of the spikes. In float64 rounding moves a membrane across the threshold only where it stands on it; a wrong graph
 # differs far more.
@@ -111,7 +111,7 @@ class _WatchedTensor(SequenceTensor):
     def like(self, values: Tensor | Current, *, static: bool = False) -> Self:
         return type(self)(values, self.timesteps, static, self._recorded)
 
-    def fire(self, parameters: LIFParameters) -> Self:
-        spikes = super().fire(parameters)
+    def fire(self, neurons: Neurons) -> Self:
+        spikes = super().fire(neurons)
         self._recorded.append(spikes.steps() > 0)
         return spikes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.kernels.lif import LIFNeurons
 
 Pair = tuple[int, int]
 
@@ -58,7 +58,7 @@ class ChannelMap(Operation):
 class Neurons(Operation):
     """A layer of neurons; `number` counts such layers in the order in which the network runs them."""
 
-    parameters: LIFParameters
+    parameters: LIFNeurons
     number: int
 
 

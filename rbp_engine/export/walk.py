@@ -35,8 +35,7 @@ from rbp_engine.export.operations import (
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
+from rbp_engine.spiking.kernels.own_loop import OwnNeurons
 from rbp_engine.spiking.tensor_like import TensorLike
 
 
@@ -116,12 +115,12 @@ class Wire(TensorLike):
         self.way.operations.append(operation)
         return Wire(values, operation, self.way)
 
-    def fire(self, parameters: LIFParameters) -> Any:
+    def fire(self, neurons: Any) -> Any:
+        if isinstance(neurons, OwnNeurons):
+            kind = type(neurons.neuron).__name__
+            self.way.refuse(f"{kind} is a neuron of its author's own, which has no node in NIR")
         number = sum(isinstance(operation, Neurons) for operation in self.way.operations)
-        return self.then(Neurons, torch.zeros_like(self._values), parameters=parameters, number=number)
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> Any:
-        self.way.refuse(f"{type(neuron).__name__} is a neuron of its author's own, which has no node in NIR")
+        return self.then(Neurons, torch.zeros_like(self._values), parameters=neurons, number=number)
 
     @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:

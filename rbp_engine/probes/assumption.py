@@ -20,12 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.probes.layers import NeuronLayer, neuron_layers, weight_layers
-from rbp_engine.spiking import LIF, SequenceTensor
+from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import all_carriers
 from rbp_engine.spiking.carriers.step import StepTensor
-from rbp_engine.spiking.kernels import lif, own_loop
-from rbp_engine.spiking.kernels.neuron_input import Current
+from rbp_engine.spiking.kernels.neuron_input import Current, membrane_dtype
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Linear
 BPTTCarrier: TypeAlias = SequenceTensor | StepTensor
@@ -109,11 +108,11 @@ class _NeuronUse:
     @torch.no_grad()
     def _compute(self, current: Current, gradients_by_step: Tensor) -> None:
         """From ∂L/∂s [T, B, …]."""
-        together, gradients, eligibility = (lif.at_rest(current.batch, None) for _ in range(3))
-        if isinstance(self._module, LIF):
-            terms = lif.eligibility_terms(current, self._module.lif_parameters.over(current.batch.ndim))
-        else:
-            terms = own_loop.eligibility_terms(current, self._module)
+        batch = current.batch
+        together, gradients, eligibility = (
+            torch.zeros_like(batch, dtype=membrane_dtype(batch.dtype)) for _ in range(3)
+        )
+        terms = self._module.neurons_for(batch).eligibility_terms(current)
         for gradient_t, term_t in zip(gradients_by_step, terms, strict=True):
             together.addcmul_(gradient_t.to(term_t.dtype), term_t, value=1.0 / self.timesteps)
             gradients.add_(gradient_t, alpha=1.0 / self.timesteps)

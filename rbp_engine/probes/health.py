@@ -21,9 +21,8 @@ from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Body, Health
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.kernels.lif import RateLoop
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.kernels.own_loop import OwnRateLoop
+from rbp_engine.spiking.kernels.neurons import RateLoop
 from rbp_engine.spiking.surrogate import peak_slope, slope
 
 #: Samples whose neurons are run once more, of each micro-batch: a layer has thousands of membranes in each.
@@ -38,8 +37,7 @@ SIGNIFICANT_DIGITS = 6
 class _Use:
     """A pass of some samples through a neuron layer, and the timestep that comes next."""
 
-    loop: RateLoop | OwnRateLoop
-    threshold: float | Tensor  # of LIF
+    loop: RateLoop
     spikes: Tensor
     next: int = 0
 
@@ -47,26 +45,18 @@ class _Use:
     def of(cls, module: NeuronLayer, current: Tensor, timesteps: int) -> "_Use":
         """One for currents [samples, …], from rest."""
         spikes = torch.empty_like(current, dtype=membrane_dtype(current.dtype))
-        if not isinstance(module, LIF):
-            return cls(OwnRateLoop(current, timesteps, module), 0.0, spikes)
-        parameters = module.parameters_for(current)
-        return cls(RateLoop(current, timesteps, parameters), parameters.threshold, spikes)
+        return cls(module.neurons_for(current).rate_loop(current, timesteps), spikes)
 
     def step(self, current: Tensor) -> Tensor:
         """The distances of the neurons from their threshold at the next timestep, [samples, …]."""
         self.next += 1
-        if isinstance(self.loop, OwnRateLoop):
-            self.loop.step_into(self.spikes, current)
-            return self.loop.distance
-        self.loop.charge(current)
-        distance = self.loop.membrane - self.threshold
+        distance = self.loop.charge(current)
         self.loop.fire_into(self.spikes)
         return distance
 
     def eligibility(self) -> Tensor:
         """g [samples, …]; it ends the loop."""
-        found = self.loop.finish()[1]
-        return found[0] if isinstance(found, list) else found
+        return self.loop.finish()[1][0]
 
 
 @dataclass
@@ -149,7 +139,7 @@ class HealthProbe(StepProbe):
         self._half_peaks = [peak_slope(module.surrogate) / 2.0 for module in neurons.values()]
         self._seen: list[_LayerNeurons] = []
         self._before: list[Tensor] = []
-        self._learns = any(isinstance(m, LIF) and any(m.lif_parameters.learns) for m in neurons.values())
+        self._learns = any(isinstance(m, LIF) and any(m.neurons.learns) for m in neurons.values())
         # Steps, and their numbers [6·neuron layers + 2·weight layers + 2·neuron layers that may learn], which are still
         # on the device.
         self._sampled: list[tuple[int, Tensor]] = []

@@ -11,8 +11,8 @@
     r       rate             firing rate mean_t s_t; of anything else, the time mean with its gradient
     c                        mean current mean_t I_t
     ρ_t     rho              ρ_1 = 1, ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t
-    ∂v_t/∂u_t                reset_jacobian; ∂u_{t+1}/∂u_t is λ times it
-    e_t, f_t                 traces: ∂u_t/∂λ and ∂u_t/∂V_th, where λ or V_th is learnt
+    ∂v_t/∂u_t                survives; ∂u_{t+1}/∂u_t is λ times it
+    e_t, f_t                 sensitivities: ∂u_t/∂λ and ∂u_t/∂V_th, where λ or V_th is learnt
     g       eligibility      mean_t(σ'_t·ρ_t)
     ∂L/∂v_t                  grad_membrane
     γ, β                     weight and bias of a batch norm; μ mean, 1/√(σ² + ε) inverse_deviation
@@ -23,7 +23,7 @@ Shapes are written [T, B, C, H, W]: timesteps, batch, channels, height, width; [
 timestep, whatever its dimensions. Where a name alone leaves the shape open it has a suffix:
 
     _TBX    [T, B, …]        _BX     [B, …]        _C      [C], one number a channel
-    _TF     [T, F]           _F      [F], one timestep as a compiled loop sees it (`kernels/layout.py`: `Layout`)
+    _TF     [T, F]           _F      [F], one timestep as a loop sees it (`kernels/layout.py`)
     _t      of timestep t, [B, …]
 """
 

@@ -17,8 +17,7 @@ from torch import Tensor
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, computed_again
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
+from rbp_engine.spiking.kernels.neurons import Neurons
 
 # None if this torch has no such probe.
 _top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
@@ -79,12 +78,8 @@ class Carrier:
     def dtype(self) -> torch.dtype:
         return self.batch.dtype
 
-    def fire(self, parameters: LIFParameters) -> Self:
+    def fire(self, neurons: Neurons) -> Self:
         """The spikes of a neuron layer that receives this carrier as its input current."""
-        raise NotImplementedError
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
-        """The same for a layer of neurons of a user's own."""
         raise NotImplementedError
 
     def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.conversion.spikingjelly_map import in_our_words
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.kernels.choice import choose
+from rbp_engine.spiking.kernels.lif import Kernel, KernelChoice, LIFNeurons
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.lif_parameters import Kernel, KernelChoice, LIFParameters
 from rbp_engine.spiking.surrogate import create_surrogate
 from rbp_engine.vocabulary import LearntName
 
@@ -22,7 +22,7 @@ LearnBy = Literal["layer", "channel"]
 
 
 class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no types
-    """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; equations in `spiking/kernels/lif.py`).
+    """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; `spiking/equations.py`).
 
     Given a `Carrier` it runs all timesteps from rest and keeps no state. Given a plain tensor it is an ordinary
     SpikingJelly neuron: step mode "s" takes [B, …] and keeps the membrane in `v` until `reset()`, "m" takes
@@ -104,10 +104,10 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         return self._threshold if self.log_threshold is None else torch.exp(_full(self.log_threshold))
 
     @property
-    def lif_parameters(self) -> LIFParameters:
-        """The parameters as the loops over time take them, read from the attributes of the module."""
+    def neurons(self) -> LIFNeurons:
+        """The layer as carriers fire it, read from the attributes of the module."""
         kernel: Kernel = "eager" if self.kernel == "auto" else self.kernel
-        return LIFParameters(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, kernel)
+        return LIFNeurons(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, kernel)
 
     def forward(self, current: Any) -> Any:
         """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
@@ -118,11 +118,11 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
                 self.kernel, problem = choose("auto", current.batch.device.type)
                 if problem:
                     warnings.warn(problem, stacklevel=2)
-            return current.fire(self.parameters_for(current))
+            return current.fire(self.neurons_for(current))
         return super().forward(current)
 
-    def parameters_for(self, current: Carrier | Tensor) -> LIFParameters:
-        """The parameters for an input [B, C, …], whose channels give what is learnt by channel its shape.
+    def neurons_for(self, current: Carrier | Tensor) -> LIFNeurons:
+        """The layer for an input [B, C, …], whose channels give what is learnt by channel its shape.
 
         Raises ValueError for an input with another number of channels than the first one.
         """
@@ -134,7 +134,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
                     f"the neurons learn for {len(parameter)} channels, and get the input {list(current.shape)}: make a "
                     'neuron layer for each place, or learn_by="layer"'
                 )
-        return self.lif_parameters.over(current.ndim)
+        return self.neurons.over(current.ndim)
 
     def _give_shape(self, parameter: nn.Parameter | None, shape: torch.Size) -> None:
         if isinstance(parameter, nn.UninitializedParameter):
@@ -156,15 +156,15 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         Raises ValueError if the input's shape is not that of the membrane which the previous input left.
         """
         if not isinstance(self.v, Tensor):
-            self.v = lif.at_rest(current, self.v)
+            self.v = torch.full_like(current.detach(), self.v, dtype=membrane_dtype(current.dtype))
         if self.v.shape != current.shape:
             raise ValueError(
                 f"the membrane has the shape {list(self.v.shape)} of the input before, this one {list(current.shape)}: "
                 "before another batch call reset() of the neuron, or rbp_engine.methods.reset_state(model); "
                 "step and predict of a method do so"
             )
-        spikes, self.v = lif.step(self.v, current, self.parameters_for(current))
-        return spikes
+        spikes, self.v = timestep(self.v, current, self.neurons_for(current))
+        return spikes.to(current.dtype)
 
     def multi_step_forward(self, currents: Tensor) -> Tensor:
         """Spikes [T, B, …] of T timesteps, starting from the membrane in `v`."""

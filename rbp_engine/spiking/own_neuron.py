@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
+from rbp_engine.spiking.kernels.own_loop import OwnNeurons, Timestep
 from rbp_engine.spiking.own_neuron_check import check_timesteps, tensors_of
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
 
 State = TypeVar("State")
 Spiking = Callable[[Tensor], Tensor]
-
-
-class Timestep(NamedTuple):
-    """What a neuron layer does at one timestep: its spikes and their distance from the threshold, both [B, …], and the
-    state for the next timestep.
-    """
-
-    spikes: Tensor
-    distance: Tensor
-    state: Any
 
 
 class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # SpikingJelly ships no types
@@ -99,7 +90,11 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
         if not self._checked and not current.batch.is_meta:
             check_timesteps(self, current.batch)
             self._checked = True
-        return current.fire_own(self)
+        return current.fire(self.neurons_for(current))
+
+    def neurons_for(self, current: Any) -> OwnNeurons:
+        """The layer as carriers fire it, as of LIF."""
+        return OwnNeurons(self)
 
     def single_step_forward(self, current: Tensor) -> Tensor:
         """Spikes [B, …] of one timestep; `state` is kept for the next.

@@ -15,7 +15,7 @@ are time means. Its gradients are of four kinds (docs/methods.md):
 
 rate_M and rate_S differ in their batch norms alone: those of rate_M take statistics of all T·B samples together, those
 of rate_S of the B samples of each timestep. Here both compute all timesteps of a layer before the next layer, so
-rate_S saves no memory.
+rate_S saves no memory, and the running statistics of a batch norm that is used twice move in another order.
 
 `create_method(name, timesteps, reference=True)` trains with it. It is for one process, without checkpointing.
 """
@@ -41,10 +41,12 @@ from rbp_engine.spiking.autograd.nonlinear import (
     Softmax,
 )
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
+from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.kernels.lif import LIFNeurons
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
+from rbp_engine.spiking.kernels.neurons import Neurons
+from rbp_engine.spiking.kernels.own_loop import OwnNeurons
 from rbp_engine.spiking.tensor_like import TensorLike
 
 Function = Callable[..., Any]
@@ -63,32 +65,17 @@ def added_at_every_step(rate: Tensor) -> Tensor:
     return finite - finite.detach()
 
 
-def lif(currents: Iterable[Tensor], parameters: LIFParameters) -> Iterator[Tensor]:
-    """The spikes s_t [B, …] of a LIF layer at each timestep, with their graph (paper, section 3.1).
-
-    u_t = v_rest + λ·(v_{t−1} − v_rest) + I_t       charge, from v_0 = v_rest
-    s_t = H(u_t − V_th)                             fire, with the surrogate's slope
-    v_t = u_t − V_th·s_t                            soft reset, v_rest = 0
-    v_t = (1 − s_t)·u_t + s_t·v_reset               hard reset, v_rest = v_reset
-    """
-    rest, threshold = parameters.v_reset or 0.0, parameters.threshold
-    membrane: Tensor | float = rest
-    for current in currents:
-        charged = rest + parameters.decay * (membrane - rest) + current
-        spikes = parameters.surrogate(charged - threshold)
-        yield spikes
-        reset = spikes.detach() if parameters.detach_reset else spikes
-        if parameters.v_reset is None:
-            membrane = charged - threshold * reset
-        else:
-            membrane = (1.0 - reset) * charged + reset * parameters.v_reset
-
-
-def own(currents: Iterable[Tensor], neuron: OwnNeuron[Any]) -> Iterator[Tensor]:
-    """The same of a layer of neurons of a user's own."""
+def spikes_of(neurons: Neurons, currents: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/equations.py`)."""
     state: Any = None
     for current in currents:
-        spikes, _, state = neuron.timestep(neuron.start(current) if state is None else state, current)
+        if isinstance(neurons, LIFNeurons):
+            rest = torch.full_like(current, neurons.v_reset or 0.0)
+            spikes, state = timestep(rest if state is None else state, current, neurons)
+        else:
+            assert isinstance(neurons, OwnNeurons)
+            own = neurons.neuron
+            spikes, _, state = own.timestep(own.start(current) if state is None else state, current)
         yield spikes
 
 
@@ -113,15 +100,6 @@ class Reference(TensorLike):
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return enumerate(self._steps)
 
-    def fire(self, parameters: LIFParameters) -> Self:
-        return self._fired(lambda currents: lif(currents, parameters))
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
-        return self._fired(lambda currents: own(currents, neuron))
-
-    def _fired(self, neurons: Callable[[Tensor], Iterator[Tensor]]) -> Self:
-        raise NotImplementedError
-
 
 class SequenceReference(Reference):
     """BPTT: each operation at each timestep, and autograd through all of it."""
@@ -130,9 +108,9 @@ class SequenceReference(Reference):
         """[B, …]."""
         return self._steps.mean(0)
 
-    def _fired(self, neurons: Callable[[Tensor], Iterator[Tensor]]) -> Self:
+    def fire(self, neurons: Neurons) -> Self:
         currents = self._steps.to(membrane_dtype(self.dtype))
-        return type(self)(torch.stack(list(neurons(currents))).to(self.dtype))
+        return type(self)(torch.stack(list(spikes_of(neurons, currents))).to(self.dtype))
 
     @classmethod
     def per_step(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
@@ -166,7 +144,7 @@ class RateReference(Reference):
         """Another value of the same method."""
         return type(self)(steps, rate, self.norms_by_step)
 
-    def _fired(self, neurons: Callable[[Tensor], Iterator[Tensor]]) -> Self:
+    def fire(self, neurons: Neurons) -> Self:
         """The derivative of r = mean_t s_t by the mean current c, which stands for a current at every timestep.
 
         Autograd finds the eligibility of section 4 by itself: with ρ_t = ∂u_t/∂c, ρ_1 = 1 and
@@ -175,7 +153,7 @@ class RateReference(Reference):
         """
         dtype = membrane_dtype(self.dtype)
         currents = self._steps.to(dtype) + added_at_every_step(self._rate).to(dtype)
-        spikes = torch.stack(list(neurons(currents))).to(self.dtype)
+        spikes = torch.stack(list(spikes_of(neurons, currents))).to(self.dtype)
         return self.like(spikes, spikes.mean(0))
 
     @classmethod

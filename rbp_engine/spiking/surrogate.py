@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import torch
@@ -61,15 +61,11 @@ class OwnSurrogate(Surrogate):
         super().__init__(**arguments)
         self.function = function
         # One object for as long as the surrogate lives: compiled loops are compiled anew for another.
-        self.times_slope: Callable[[Tensor, Tensor], Tensor] = partial(_times_slope, function, arguments)
+        self.slope: Callable[[Tensor], Tensor] = partial(function, **arguments)
 
     def forward(self, x: Tensor) -> Tensor:
         spikes: Tensor = Spike.apply(x, self)
         return spikes
-
-
-def _times_slope(function: Callable[..., Tensor], arguments: dict[str, float], grad: Tensor, x: Tensor) -> Tensor:
-    return grad * function(x, **arguments)
 
 
 def create_surrogate(surrogate: str | Callable[..., Any], arguments: dict[str, float] | None = None) -> Surrogate:
@@ -101,24 +97,38 @@ def create_surrogate(surrogate: str | Callable[..., Any], arguments: dict[str, f
 
 
 def slope_function(surrogate: Surrogate) -> tuple[Callable[..., Tensor], dict[str, float]]:
-    """A function (grad, distance, **arguments) ↦ grad ⊙ σ'(distance), and its arguments.
+    """The function (distance, **arguments) ↦ σ'(distance) of a surrogate, and its arguments.
 
-    Surrogates of one class share the function, unless they are a user's.
+    It may overwrite the distance. Surrogates of one class share it, unless they are a user's.
     """
     arguments = {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
     if isinstance(surrogate, OwnSurrogate):
-        return surrogate.times_slope, {}
+        return surrogate.slope, {}
+    if isinstance(surrogate, spikingjelly_surrogate.Sigmoid):
+        return _sigmoid, arguments
     if isinstance(surrogate, spikingjelly_surrogate.LogTailedReLU):
         return _log_tailed_relu, arguments
     if not hasattr(type(surrogate), "backward"):
-        return lambda grad, distance: _by_autograd(surrogate, grad, distance), {}
-    return type(surrogate).backward, arguments
+        return partial(_by_autograd, surrogate), {}
+    kind: Any = type(surrogate)
+    return _theirs(kind), arguments
+
+
+@cache
+def _theirs(kind: Any) -> Callable[..., Tensor]:
+    """One function for a class of SpikingJelly: compiled loops are compiled anew for another."""
+
+    def slope(distance: Tensor, **arguments: float) -> Tensor:
+        found: Tensor = kind.backward(torch.ones_like(distance), distance, **arguments)
+        return found
+
+    return slope
 
 
 def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
     """σ'(distance) of the surrogate, `distance` = membrane − threshold, of any shape; builds no graph."""
     function, arguments = slope_function(surrogate)
-    return function(torch.ones_like(distance), distance, **arguments)
+    return function(distance.clone(), **arguments)
 
 
 def peak_slope(surrogate: Surrogate) -> float:
@@ -128,17 +138,23 @@ def peak_slope(surrogate: Surrogate) -> float:
     return float(slope(surrogate, distances).max())
 
 
-def _by_autograd(surrogate: Surrogate, grad: Tensor, distance: Tensor) -> Tensor:
+def _by_autograd(surrogate: Surrogate, distance: Tensor) -> Tensor:
     """For the surrogates that have a graph and no static `backward`."""
     with torch.enable_grad():
         at = distance.detach().requires_grad_()
-        [found] = torch.autograd.grad(surrogate(at), at, grad)
+        [found] = torch.autograd.grad(surrogate(at).sum(), at)
     return found
 
 
-def _log_tailed_relu(grad: Tensor, distance: Tensor, alpha: float) -> Tensor:
+def _sigmoid(distance: Tensor, alpha: float) -> Tensor:
+    """SpikingJelly's, in place."""
+    sigma = distance.mul_(alpha).sigmoid_()
+    return (1.0 - sigma).mul_(sigma).mul_(alpha)
+
+
+def _log_tailed_relu(distance: Tensor, alpha: float) -> Tensor:
     """SpikingJelly's version indexes with masks, which torch.compile cannot compile and for which the CPU waits."""
-    return grad * torch.where(distance <= 0.0, alpha, torch.where(distance > 1.0, 1.0 / distance, 1.0))
+    return torch.where(distance <= 0.0, alpha, torch.where(distance > 1.0, 1.0 / distance, 1.0))
 
 
 @torch.no_grad()
@@ -169,11 +185,3 @@ def _check_slope(surrogate: Surrogate) -> None:
         raise ValueError(f"the slope of the surrogate {name} at one distance depends on the other distances")
     if not found.any():
         raise ValueError(f"the slope of the surrogate {name} is 0 everywhere from -3 to 3: nothing would be learned")
-
-
-def slope_in_place(surrogate: Surrogate, distance: Tensor) -> Tensor:
-    """The same as `slope`, but may overwrite `distance`."""
-    if not isinstance(surrogate, spikingjelly_surrogate.Sigmoid):
-        return slope(surrogate, distance)
-    sigma = distance.mul_(surrogate.alpha).sigmoid_()
-    return (1.0 - sigma).mul_(sigma).mul_(surrogate.alpha)

@@ -5,7 +5,7 @@ import torch
 from rbp_engine.preset.schema import Preset
 from rbp_engine.printable import one_line
 from rbp_engine.spiking.kernels import choice
-from rbp_engine.spiking.lif_parameters import Kernel
+from rbp_engine.spiking.kernels.lif import Kernel
 from rbp_engine.user_code import is_own
 
 # Images times timesteps. Below this, compiling takes longer than it saves: some seconds, more on a busy machine.

@@ -325,7 +325,7 @@ def neuron(random: Random, shape: Shape) -> nn.Module:
         surrogate_args=random.choice([None, arguments]),
         **learnt(Random(f"{decay} {threshold}"), decay),
     )
-    made.parameters_for(torch.zeros(1, *shape))  # what is learnt by channel gets its shape
+    made.neurons_for(torch.zeros(1, *shape))  # what is learnt by channel gets its shape
     return made
 
 

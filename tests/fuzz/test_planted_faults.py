@@ -1,12 +1,12 @@
 """The control: faults planted in the engine are found, by networks on which the correct engine agrees."""
 
 import functools
-from dataclasses import replace
 
 import pytest
 import torch
 
 from rbp_engine.methods import rate as rate_methods
+from rbp_engine.spiking import equations
 from rbp_engine.spiking.autograd import batch_norm, rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
@@ -16,7 +16,7 @@ from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, SumOverSteps
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
-from rbp_engine.spiking.kernels import lif, timestep, traces
+from rbp_engine.spiking.kernels import loops
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
@@ -28,26 +28,26 @@ oracle_of = functools.cache(lambda seed, method: by_oracle(problem_of(seed), met
 
 
 def rho_that_stays_one(patch):
-    patch.setattr(lif.RateLoop, "_advance", lambda self: None)
+    patch.setattr(loops, "advanced", lambda rho, neuron: rho)
 
 
 def rho_that_no_reset_ends(patch):
-    patch.setattr(lif, "_reset_jacobian", lambda charged, *others: torch.ones_like(charged))
+    patch.setattr(loops, "survives", lambda charged, *others: torch.ones_like(charged))
 
 
 def eligibility_of_the_last_step(patch):
-    sound = lif.RateLoop.step_into
+    sound = loops.fire_rate
 
-    def step_into(self, spikes, current):
-        self._eligibility.zero_()
-        return sound(self, spikes, current)
+    def fire_rate(membrane, state, *others):
+        state.eligibility.zero_()
+        return sound(membrane, state, *others)
 
-    patch.setattr(lif.RateLoop, "step_into", step_into)
+    patch.setattr(loops, "fire_rate", fire_rate)
 
 
 def eligibility_that_is_not_divided(patch):
-    sound = lif.RateLoop.finish
-    patch.setattr(lif.RateLoop, "finish", lambda self: (sound(self)[0], self._eligibility.mul_(self._timesteps)))
+    sound = loops.rate
+    patch.setattr(loops, "rate", lambda current, neuron, divisor, *others: sound(current, neuron, 1.0, *others))
 
 
 def loss_that_is_not_divided(patch):
@@ -64,23 +64,27 @@ def weights_that_see_counts(patch):
 
 
 def membrane_without_decay(patch):
-    sound = lif._charge
-    patch.setattr(lif, "_charge", lambda *args: sound(*args[:2], replace(args[2], decay=1.0)))
+    sound = loops.charge_
+    patch.setattr(loops, "charge_", lambda *args: sound(*args[:2], args[2]._replace(decay=1.0)))
 
 
 def charge_towards_zero(patch):
-    sound = lif._charge
-    patch.setattr(lif, "_charge", lambda *args: sound(*args[:2], replace(args[2], v_reset=None)))
+    sound = loops.charge_
+    patch.setattr(loops, "charge_", lambda *args: sound(*args[:2], args[2]._replace(v_reset=None)))
 
 
 def reset_that_is_always_detached_by_step(patch):
-    sound = timestep.gradient
-    patch.setattr(timestep, "gradient", lambda *args: sound(*args[:4], args[4]._replace(detach_reset=True), args[5]))
+    sound = loops.gradient_once
+    patch.setattr(loops, "gradient_once", lambda *args: sound(*args[:4], args[4]._replace(detach_reset=True)))
 
 
 def reset_that_is_always_detached_through_time(patch):
-    sound = lif.gradient_through_time
-    patch.setattr(lif, "gradient_through_time", lambda *args: sound(*args[:2], replace(args[2], detach_reset=True)))
+    sound = loops.gradient_through_time
+
+    def gradient_through_time(current, neuron, *others):
+        return sound(current, neuron._replace(detach_reset=True), *others)
+
+    patch.setattr(loops, "gradient_through_time", gradient_through_time)
 
 
 def mask_of_another_sample_in_the_rate_pass(patch):
@@ -189,8 +193,8 @@ def trace_with_another_decay(patch):
     def fire(current, before, trace, neuron):
         return sound(current, before, None if trace is None else neuron.decay * trace, neuron)
 
-    sound = timestep.fire
-    patch.setattr(timestep, "fire", fire)
+    sound = loops.fire_once
+    patch.setattr(loops, "fire_once", fire)
 
 
 def timestep_without_its_leak(patch):
@@ -198,8 +202,8 @@ def timestep_without_its_leak(patch):
         later = None if grad_later is None else grad_later / neuron.decay
         return sound(grad_spikes, later, charged, before, neuron, through_time)
 
-    sound = timestep.gradient
-    patch.setattr(timestep, "gradient", gradient)
+    sound = loops.gradient_once_later
+    patch.setattr(loops, "gradient_once_later", gradient)
 
 
 def weights_that_see_spikes(patch):
@@ -207,16 +211,17 @@ def weights_that_see_spikes(patch):
 
 
 def threshold_that_forgets_the_reset(patch):
-    patch.setattr(traces, "_reset_by_threshold", lambda fired, neuron: 0.0)
+    patch.setattr(equations, "reset_by_threshold", lambda *_: 0.0)
 
 
-def traces_of_the_last_step(patch):
-    sound = lif.advanced
-    patch.setattr(lif, "advanced", lambda before, *others: sound([0.0 * trace for trace in before], *others))
+def sensitivities_of_the_last_step(patch):
+    sound = loops.advanced_sensitivities
+    forget = lambda before, *others: sound([0.0 * each for each in before], *others)  # noqa: E731
+    patch.setattr(loops, "advanced_sensitivities", forget)
 
 
 def decay_that_sees_the_charged_membrane(patch):
-    patch.setattr(lif, "_from_rest", lambda charged, parameters: charged)
+    patch.setattr(loops, "from_rest", lambda charged, neuron: charged)
 
 
 PLANTED = [
@@ -249,7 +254,7 @@ PLANTED = [
     (timestep_without_its_leak, "bptt_s"),
     (weights_that_see_spikes, "ottt"),
     (threshold_that_forgets_the_reset, "rate_m"),
-    (traces_of_the_last_step, "rate_s"),
+    (sensitivities_of_the_last_step, "rate_s"),
     (decay_that_sees_the_charged_membrane, "bptt"),
 ]
 

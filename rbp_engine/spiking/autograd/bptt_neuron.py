@@ -4,53 +4,26 @@ Autograd would save every membrane, slope and reset of all T steps. This saves w
 backward of a batch norm needs anyway, and computes the membranes again.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.kernels import lif, own_loop
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.neurons import Neurons
 from rbp_engine.spiking.kernels.steps import Dense, Static
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
-# The loops over time of a kind of neuron: from a current to its spikes [T, B, …], and from the current and ∂L/∂s
-# [T, B, …] to ∂L/∂I [T, B, …] and the gradients of what the neurons learn.
-Forward: TypeAlias = Callable[[Current], Tensor]
-Backward: TypeAlias = Callable[[Current, Tensor], tuple[Tensor, Sequence[Tensor]]]
 
-
-def fire(current: Current, parameters: LIFParameters) -> Tensor:
+def fire(current: Current, neurons: Neurons) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT."""
-    return _through_time(
-        current,
-        parameters.learnt,
-        lambda current: lif.spikes_only(current, parameters),
-        lambda current, grad: lif.gradient_through_time(current, grad, parameters),
-    )
-
-
-def fire_own(current: Current, neuron: OwnNeuron[Any]) -> Tensor:
-    """The same for a layer of neurons of one's own."""
-    return _through_time(
-        current,
-        tuple(neuron.learnable.values()),
-        lambda current: own_loop.spikes_only(current, neuron),
-        lambda current, grad: own_loop.gradient_through_time(current, grad, neuron),
-    )
-
-
-def _through_time(current: Current, learnt: Sequence[Tensor], forward: Forward, backward: Backward) -> Tensor:
-    inputs: list[Tensor | None] = [*learnt]
+    inputs: list[Tensor | None] = [*neurons.learnt]
     for term in current.terms:
         inputs += [term.steps.values(), *term.parameters]
-    spikes: Tensor = FireThroughTime.apply(current, forward, backward, *inputs)
+    spikes: Tensor = FireThroughTime.apply(current, neurons, *inputs)
     return spikes
 
 
@@ -61,11 +34,11 @@ class FireThroughTime(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, current: Current, forward: Forward, backward: Backward, *inputs: Tensor | None) -> Tensor:
+    def forward(ctx: Any, current: Current, neurons: Neurons, *inputs: Tensor | None) -> Tensor:
         ctx.save_for_backward(*(term.steps.values() for term in current.terms))
         ctx.terms = [(isinstance(term.steps, Static), term.normalisation) for term in current.terms]
-        ctx.loop_backward, ctx.timesteps = backward, current.timesteps
-        return forward(current)
+        ctx.neurons, ctx.timesteps = neurons, current.timesteps
+        return neurons.spikes_only(current)
 
     @staticmethod
     @once_differentiable
@@ -74,13 +47,13 @@ class FireThroughTime(torch.autograd.Function):
             Term(Static(values) if static else Dense(values), known)
             for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
         ]
-        at_current, learnt = ctx.loop_backward(Current(terms, ctx.timesteps), grad)
+        at_current, learnt = ctx.neurons.gradient_through_time(Current(terms, ctx.timesteps), grad)
         gradients: list[Tensor | None] = [*learnt]
         for number, term in enumerate(terms):
-            first = 3 + len(learnt) + 3 * number
+            first = 2 + len(learnt) + 3 * number
             needed = ctx.needs_input_grad[first : first + 3]
             gradients += _of_term(term, at_current, needed)
-        return None, None, None, *gradients
+        return None, None, *gradients
 
 
 def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

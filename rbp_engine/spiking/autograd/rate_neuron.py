@@ -19,41 +19,36 @@ from rbp_engine.spiking.kernels.neuron_input import Term
 
 
 def grad_proxy(
-    terms: Sequence[Term],
-    means: Sequence[Tensor],
-    eligibility: Tensor,
-    learnt: Sequence[Tensor] = (),
-    by_learnt: Sequence[Tensor] = (),
+    terms: Sequence[Term], means: Sequence[Tensor], derivatives: Sequence[Tensor], learnt: Sequence[Tensor]
 ) -> Tensor:
     """The gradient proxy of a firing rate r [B, …] whose mean current c is the sum of these terms.
 
-    ∂L/∂c = ∂L/∂r ⊙ g with the `eligibility` g [B, …] (paper, section 4, equation 10). `means` [B, …] are those of the
-    terms that a batch norm is applied to, before it. Of λ and V_th, `learnt` has those that are learnt, and `by_learnt`
-    ∂r/∂λ and ∂r/∂V_th [B, …]: ∂L/∂λ = Σ ∂L/∂r ⊙ ∂r/∂λ.
+    ∂L/∂c = ∂L/∂r ⊙ g with the eligibility g [B, …] (paper, section 4, equation 10), the first of the `derivatives`; the
+    others are ∂r/∂θ [B, …] for each θ that is `learnt`: ∂L/∂θ = Σ ∂L/∂r ⊙ ∂r/∂θ. `means` [B, …] are those of the terms
+    that a batch norm is applied to, before it.
     """
     inputs: list[Tensor | None] = [*learnt]
     for term in terms:
         inputs += [term.steps.grad_proxy, *term.parameters]
-    proxy: Tensor = FiringRate.apply(terms, means, eligibility, by_learnt, *inputs)
+    proxy: Tensor = FiringRate.apply(terms, means, derivatives, *inputs)
     return proxy
 
 
 class FiringRate(torch.autograd.Function):
-    """Gradients go to λ and V_th if they are learnt, to the proxies of the terms, and to their batch norms' weights."""
+    """Gradients go to what is learnt, to the proxies of the terms, and to their batch norms' weights."""
 
     @staticmethod
     def forward(
         ctx: Any,
         terms: Sequence[Term],
         means: Sequence[Tensor],
-        eligibility: Tensor,
-        by_learnt: Sequence[Tensor],
+        derivatives: Sequence[Tensor],
         *inputs: Tensor | None,
     ) -> Tensor:
         ctx.normalisations = [term.normalisation for term in terms]
-        ctx.learnt = [(value.shape, value.dtype) for value in inputs[: len(by_learnt)] if value is not None]
-        ctx.save_for_backward(eligibility, *by_learnt, *means)
-        return new_grad_proxy(eligibility)
+        ctx.learnt = [(value.shape, value.dtype) for value in inputs[: len(derivatives) - 1] if value is not None]
+        ctx.save_for_backward(*derivatives, *means)
+        return new_grad_proxy(derivatives[0])
 
     @staticmethod
     @once_differentiable
@@ -67,10 +62,10 @@ class FiringRate(torch.autograd.Function):
         # In place: nothing else reads g, and it has the layer's memory layout, which a pooling's gradient may not have.
         at_current = eligibility.mul_(grad)
         for number, known in enumerate(ctx.normalisations):
-            first = 4 + len(by_learnt) + 3 * number
+            first = 3 + len(by_learnt) + 3 * number
             needed = ctx.needs_input_grad[first : first + 3]
             if known is None:
                 gradients += [at_current if needed[0] else None, None, None]
             else:
                 gradients += known.gradients(at_current, means.pop(0), needed)
-        return None, None, None, None, *gradients
+        return None, None, None, *gradients

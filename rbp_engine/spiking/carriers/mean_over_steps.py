@@ -10,7 +10,7 @@ deferred sum in the same places: the first adds its values up there, the second 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,12 +24,9 @@ from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weigh
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.step_state import Fixed, StepState
-from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
-from rbp_engine.spiking.kernels.own_loop import OwnRateLoop
+from rbp_engine.spiking.kernels.neurons import Neurons, RateLoop
 from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
 
 
 class SumOverSteps:
@@ -74,6 +71,13 @@ class StatisticsOverSteps:
 
 
 @dataclass
+class Firing:
+    """A neuron layer between its timesteps."""
+
+    loop: RateLoop
+
+
+@dataclass
 class StaticOutput:
     """The output [B, …] of an operation before the first neuron, for an image that is the same at every step."""
 
@@ -107,15 +111,10 @@ class MeanStepTensor(DeferredSum):
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, self.values())]
 
-    def fire(self, parameters: LIFParameters) -> MeanStepTensor:
+    def fire(self, neurons: Neurons) -> MeanStepTensor:
         current = self.current
-        loop = self.state.record(lif.RateLoop, lambda: lif.RateLoop(current.batch, self.timesteps, parameters))
-        return MeanStepTensor(loop.step(current), self.state, static=False)
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> MeanStepTensor:
-        current = self.current
-        loop = self.state.record(OwnRateLoop, lambda: OwnRateLoop(current.batch, self.timesteps, neuron))
-        return MeanStepTensor(loop.step(current), self.state, static=False)
+        kept = self.state.record(Firing, lambda: Firing(neurons.rate_loop(current.batch, self.timesteps)))
+        return MeanStepTensor(kept.loop.step(current), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
@@ -206,21 +205,11 @@ class MeanTensor(DeferredSum):
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return ()  # the same
 
-    def fire(self, parameters: LIFParameters) -> MeanTensor:
-        loop = self.state.take(lif.RateLoop)
-        counts, eligibility = loop.finish()
-        return self._fired(counts, eligibility, parameters.learnt, loop.by_learnt())
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> MeanTensor:
-        counts, (eligibility, *by_parameters) = self.state.take(OwnRateLoop).finish()
-        return self._fired(counts, eligibility, tuple(neuron.learnable.values()), by_parameters)
-
-    def _fired(
-        self, counts: Tensor, eligibility: Tensor, learnt: Sequence[Tensor], by_learnt: Sequence[Tensor]
-    ) -> MeanTensor:
-        rate = firing_rate(counts, self.timesteps, eligibility.dtype)
+    def fire(self, neurons: Neurons) -> MeanTensor:
+        counts, derivatives = self.state.take(Firing).loop.finish()
+        rate = firing_rate(counts, self.timesteps, self.dtype)
         means = [term.steps.time_mean() for term in self.current.terms if term.normalisation]
-        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
+        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, derivatives, neurons.learnt)
         return MeanTensor(_known(rate, grad_proxy, WeightInput(counts, self.timesteps)), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:

@@ -16,11 +16,9 @@ from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
-from rbp_engine.spiking.kernels import lif, own_loop
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.neurons import Neurons
 from rbp_engine.spiking.kernels.steps import Dense, Spikes, Static, Steps
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
 
 
 class RateTensor(DeferredSum):
@@ -69,17 +67,9 @@ class RateTensor(DeferredSum):
         steps = self.resolve()
         return ((t, steps.at(t)) for t in range(self.timesteps))
 
-    def fire(self, parameters: LIFParameters) -> RateTensor:
-        spikes, counts, eligibility, means, by_learnt = lif.rate(self.current, parameters)
-        learnt = parameters.learnt
-        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
-        steps = Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy)
-        return self._of([Term(steps)], self.timesteps)
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> RateTensor:
-        spikes, counts, (eligibility, *by_learnt), means = own_loop.rate(self.current, neuron)
-        learnt = tuple(neuron.learnable.values())
-        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility, learnt, by_learnt)
+    def fire(self, neurons: Neurons) -> RateTensor:
+        spikes, counts, derivatives, means = neurons.rate(self.current)
+        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, derivatives, neurons.learnt)
         return self._of([Term(Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy))], self.timesteps)
 
     @classmethod

@@ -12,11 +12,9 @@ from rbp_engine.spiking.autograd import bptt_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
-from rbp_engine.spiking.kernels import lif, own_loop
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.neurons import Neurons
 from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
 
 
 class SequenceTensor(DeferredSum):
@@ -70,13 +68,10 @@ class SequenceTensor(DeferredSum):
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return enumerate(self.steps().unbind(0))
 
-    def fire(self, parameters: LIFParameters) -> Self:
-        with_graph = torch.is_grad_enabled() and (self.current.requires_grad or parameters.requires_grad)
-        return self.like((bptt_neuron.fire if with_graph else lif.spikes_only)(self.current, parameters))
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
-        with_graph = torch.is_grad_enabled() and (self.current.requires_grad or bool(neuron.learnable))
-        return self.like((bptt_neuron.fire_own if with_graph else own_loop.spikes_only)(self.current, neuron))
+    def fire(self, neurons: Neurons) -> Self:
+        learns = any(value.requires_grad for value in neurons.learnt)
+        with_graph = torch.is_grad_enabled() and (self.current.requires_grad or learns)
+        return self.like(bptt_neuron.fire(self.current, neurons) if with_graph else neurons.spikes_only(self.current))
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -137,11 +132,8 @@ class ShuffledTensor(SequenceTensor):
     def like(self, values: Tensor | Current, *, static: bool = False) -> Self:
         return type(self)(values, self.timesteps, static, self.generator)
 
-    def fire(self, parameters: LIFParameters) -> Self:
-        return super().fire(parameters).shuffled()
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
-        return super().fire_own(neuron).shuffled()
+    def fire(self, neurons: Neurons) -> Self:
+        return super().fire(neurons).shuffled()
 
     def shuffled(self) -> Self:
         """The same steps in an order drawn anew; the same for all samples of the batch."""

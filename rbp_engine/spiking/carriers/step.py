@@ -16,18 +16,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.errors import NeuronError
-from rbp_engine.spiking.autograd import single_step_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, is_plain_sum, replace_carriers
 from rbp_engine.spiking.carriers.step_state import StepState
-from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.own_neuron import OwnNeuron
-from rbp_engine.spiking.own_neuron_check import map_state
+from rbp_engine.spiking.kernels.neurons import Neurons
 from rbp_engine.spiking.tensor_like import TensorLike
 
 
@@ -35,15 +30,7 @@ from rbp_engine.spiking.tensor_like import TensorLike
 class Membrane:
     """What a neuron layer carries to the next timestep; None at the first."""
 
-    charged: single_step_neuron.Charged | None = None
-
-
-@dataclass
-class OwnMembrane:
-    """The same of neurons of one's own: their whole state, one tensor or a tuple of several, and OTTT's trace."""
-
-    state: Any
-    trace: Tensor | None = None
+    state: Any = None
 
 
 class StepTensor(TensorLike):
@@ -84,27 +71,16 @@ class StepTensor(TensorLike):
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, self.values())]
 
-    def fire(self, parameters: LIFParameters) -> Self:
-        spikes, _ = self.charge_and_fire(parameters)
-        return self.like(spikes)
+    def fire(self, neurons: Neurons) -> Self:
+        return self.like(self._fired(neurons, traced=False)[0])
 
-    def charge_and_fire(self, parameters: LIFParameters, traced: bool = False) -> tuple[Tensor, Tensor | None]:
+    def _fired(self, neurons: Neurons, *, traced: bool) -> tuple[Tensor, Tensor | None]:
         """Spikes [B, …], and their trace if `traced`."""
         membrane = self.state.record(Membrane, Membrane)
-        spikes, membrane.charged = single_step_neuron.fire(
-            self._terms, membrane.charged, parameters, through_time=self.through_time, traced=traced
+        spikes, membrane.state, trace = neurons.once(
+            self._terms, membrane.state, through_time=self.through_time, traced=traced
         )
-        return spikes, membrane.charged.trace
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
-        return self.like(self.fire_own_once(neuron)[0])
-
-    def fire_own_once(self, neuron: OwnNeuron[Any]) -> tuple[Tensor, OwnMembrane]:
-        current = self.values()
-        membrane = self.state.record(OwnMembrane, lambda: OwnMembrane(neuron.start(current)))
-        before = membrane.state if self.through_time else map_state(Tensor.detach, membrane.state)
-        spikes, _, membrane.state = neuron.timestep(before, current.to(membrane_dtype(current.dtype)))
-        return spikes.to(current.dtype), membrane
+        return spikes, trace
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
@@ -143,21 +119,9 @@ class TraceTensor(StepTensor):
         super().__init__(values, state, through_time)
         self.trace = trace
 
-    def fire(self, parameters: LIFParameters) -> Self:
-        spikes, trace = self.charge_and_fire(parameters, traced=True)
+    def fire(self, neurons: Neurons) -> Self:
+        spikes, trace = self._fired(neurons, traced=True)
         return type(self)(spikes, self.state, trace=trace)
-
-    def fire_own(self, neuron: OwnNeuron[Any]) -> Self:
-        if neuron.trace_decay is None:
-            raise NeuronError(
-                f"{type(neuron).__name__} has no trace_decay, the λ of the trace a_t = λ·a_{{t−1}} + s_t with which "
-                "OTTT trains the weights behind a neuron: set it to the share of its membrane that a timestep keeps, "
-                "or use another method (rate_m, rate_s, bptt, bptt_s, sltt)"
-            )
-        spikes, membrane = self.fire_own_once(neuron)
-        fired = spikes.detach()
-        membrane.trace = fired if membrane.trace is None else neuron.trace_decay * membrane.trace + fired
-        return type(self)(spikes, self.state, trace=membrane.trace)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

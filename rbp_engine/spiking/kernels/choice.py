@@ -1,7 +1,7 @@
 """Which kernel neurons run with, by what was asked for: one rule for runs and for scripts."""
 
 from rbp_engine.spiking.kernels import compiler
-from rbp_engine.spiking.lif_parameters import Kernel, KernelChoice
+from rbp_engine.spiking.kernels.lif import Kernel, KernelChoice
 
 
 def wants_compiled(asked: KernelChoice, device: str, *, long: bool = True) -> bool:

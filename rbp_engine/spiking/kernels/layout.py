@@ -1,6 +1,7 @@
-"""A layer's tensors as compiled loops take them: flat, so that one kernel serves layers and batches of all sizes.
+"""A layer's tensors as the loops over time take them (`kernels/loops.py`).
 
-A timestep is [F], flattened by `Layout`; numbers that differ between channels, [C], broadcast against it.
+A timestep is [F]: as it is for eager loops, flat for compiled ones, so that one kernel serves layers and batches of all
+sizes. Numbers that differ between channels, [C], broadcast against it.
 """
 
 import functools
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import Normalisation
-from rbp_engine.spiking.kernels.neuron_input import Current, membrane_dtype
-from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps
-from rbp_engine.spiking.lif_parameters import LIFParameters, Neuron
+from rbp_engine.spiking.kernels.loops import Reader
+from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, membrane_dtype
+from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps, empty_steps
 
 
 class FlatNorm(NamedTuple):
@@ -26,6 +27,16 @@ class FlatNorm(NamedTuple):
     weight_C: Tensor | None
     bias_C: Tensor | None
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Its scale and shift."""
+        inverse_C = self.known_inverse_C
+        if inverse_C is None:
+            assert self.variance_C is not None
+            inverse_C = torch.rsqrt(self.variance_C + self.eps)
+        scale_C = inverse_C if self.weight_C is None else inverse_C * self.weight_C
+        by_mean_C = self.mean_C * scale_C
+        return scale_C, -by_mean_C if self.bias_C is None else self.bias_C - by_mean_C
+
 
 class FlatTerm(NamedTuple):
     """A `Term`: its values, [T, F], T times [F], or [F] if static, and its batch norm."""
@@ -36,41 +47,84 @@ class FlatTerm(NamedTuple):
 
 
 class FlatCurrent(NamedTuple):
-    """A `Current`: its terms, the type of its values, and T."""
+    """A `Current`: its terms, the type of its values, that of membranes, and T."""
 
     terms: Sequence[FlatTerm]
     dtype: torch.dtype
+    membrane_dtype: torch.dtype
     timesteps: int
+
+    def at(self, t: int) -> Tensor:
+        """I_t [F]: batch norms, in the order of operations of `Normalisation.affine`, and the sum."""
+        total_F: Tensor | None = None
+        shift_C: Tensor | None = None
+        for values, norm, static in self.terms:
+            value_F = (values if static and isinstance(values, Tensor) else values[t]).to(self.membrane_dtype)
+            if norm is not None:
+                scale_C, this_C = norm.affine()
+                shift_C = this_C if shift_C is None else shift_C + this_C
+                value_F = value_F * scale_C
+            total_F = value_F if total_F is None else total_F + value_F
+        assert total_F is not None
+        return total_F if shift_C is None else total_F + shift_C
+
+    def values_at(self, term: int, t: int) -> Tensor:
+        """The values [F] of a term, before its batch norm."""
+        return self.terms[term].values[t]
 
 
 class Layout:
+    """A layer's tensors as the loops take them: as they are."""
+
+    def __init__(self, current: Current) -> None:
+        self.shape, self.device = current.batch.shape, current.batch.device
+        self.dtype = membrane_dtype(current.batch.dtype)
+
+    def reader(self, current: Current) -> Reader:
+        """The current, [F] at each timestep."""
+        return CurrentReader(current)
+
+    def flat(self, values: Tensor) -> Tensor:
+        """[T, B, …] as [T, F], or [B, …] as [F]."""
+        return values
+
+    def back(self, values: Tensor) -> Tensor:
+        """[T, F] as [T, B, …], or [F] as [B, …]: a view."""
+        return values
+
+    def empty_steps(self, batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Uninitialised [T, F] of the type of `batch`, or another."""
+        return empty_steps(batch, timesteps, dtype)
+
+    def number(self, number: Tensor | float) -> Tensor | float:
+        """A neuron's number, [] or [C, 1, …] where it is learnt, as it broadcasts against [F]; without its graph."""
+        return number.detach() if isinstance(number, Tensor) else number
+
+    def for_each_channel(self, number: Tensor | float) -> Tensor | float:
+        """The same, as [C] where a compiled loop needs that."""
+        return self.number(number)
+
+
+class FlatLayout(Layout):
     """Views of a layer's tensors with few dimensions, so that one compiled loop serves all layers and batches.
 
     A timestep, [F] for short, is [N, C] where channels come last in memory or nothing follows them, otherwise
     [B, C, S]; [N] where neither a batch norm nor a neuron's parameters tell channels apart.
     """
 
-    def __init__(self, current: Current, parameters: LIFParameters) -> None:
+    def __init__(self, current: Current, learnt: Sequence[Tensor]) -> None:
+        super().__init__(current)
         batch = current.batch
-        self.shape, self.device = batch.shape, batch.device
-        self.dtype = membrane_dtype(batch.dtype)
-        by_channel = any(value.ndim for value in parameters.learnt)
-        self.by_channel = by_channel or any(term.normalisation for term in current.terms)
+        self.by_channel = any(value.ndim for value in learnt) or any(term.normalisation for term in current.terms)
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
 
-    def inputs(self, current: Current) -> FlatCurrent:
-        """The current, flat."""
+    def reader(self, current: Current) -> FlatCurrent:
         terms = [
             FlatTerm(self._flat_steps(term.steps), self._norm(term.normalisation), isinstance(term.steps, Static))
             for term in current.terms
         ]
-        return FlatCurrent(terms, current.terms[0].steps.dtype, current.timesteps)
-
-    def neuron(self, parameters: LIFParameters) -> Neuron:
-        """The layer's neurons, with one number for all channels except where numbers are learnt by channel."""
-        decay, threshold = self._number(parameters.decay), self._number(parameters.threshold)
-        return parameters.neuron(self.dtype)._replace(decay=decay, threshold=threshold)
+        return FlatCurrent(terms, current.terms[0].steps.dtype, self.dtype, current.timesteps)
 
     def _norm(self, normalisation: Normalisation | None) -> FlatNorm | None:
         if normalisation is None:
@@ -78,10 +132,10 @@ class Layout:
         norm = normalisation.norm
 
         def flat(numbers: Tensor | None) -> Tensor | None:
-            return numbers if numbers is None else self._channels(numbers.detach())
+            return numbers if numbers is None else self.channels(numbers.detach())
 
         return FlatNorm(
-            self._channels(normalisation.mean),
+            self.channels(normalisation.mean),
             flat(normalisation.variance),
             norm.eps,
             flat(normalisation.known_inverse),
@@ -93,7 +147,7 @@ class Layout:
         return [self.flat(x) for x in steps.bytes_TBX] if isinstance(steps, Spikes) else self.flat(steps.values())
 
     def flat(self, values: Tensor) -> Tensor:
-        """[T, B, …] as [T, F], or [B, …] as [F]: a view, or a copy where its layout in memory is not the layer's."""
+        """A view, or a copy where its layout in memory is not the layer's."""
         lead = values.shape[: values.ndim - len(self.shape)]
         if self.channels_last:
             values = values.movedim(-3, -1)
@@ -104,24 +158,23 @@ class Layout:
         return values.reshape(*lead, *self.shape[:2], -1)
 
     def back(self, values: Tensor) -> Tensor:
-        """[T, F] as [T, B, …], or [F] as [B, …]: a view."""
         lead = values.shape[: values.ndim - (1 if not self.by_channel else 2 if self.channels_end else 3)]
         if self.channels_last:
             batch, channels, height, width = self.shape
             return values.view(*lead, batch, height, width, channels).movedim(-1, -3)
         return values.view(*lead, *self.shape)
 
-    def empty(self, number: int, batch: Tensor) -> tuple[Tensor, ...]:
-        """So many uninitialised tensors [F] of the type of `batch`, in one block of memory.
+    def empty_steps(self, batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
+        return batch.new_empty((timesteps, *self.flat(batch).shape), dtype=dtype)
 
-        For what is freed together: on a CPU the gap that two tensors leave holds another tensor of that size, the gap
-        of one does not, for want of the bytes that align it. 0.93 of the memory (ResNet-18, T = 8, B = 32).
-        """
-        return batch.new_empty(number, *self.flat(batch).shape).unbind(0)
+    def channels(self, numbers: Tensor) -> Tensor:
+        """[C], as it broadcasts against [F]."""
+        return numbers if self.channels_end else numbers.unsqueeze(-1)
 
-    def empty_bytes(self, timesteps: int, batch: Tensor) -> Tensor:
-        """Uninitialised bytes [T, F]."""
-        return torch.empty(timesteps, *self.flat(batch).shape, dtype=torch.uint8, device=self.device)
+    def number(self, number: Tensor | float) -> Tensor | float:
+        if not isinstance(number, Tensor):
+            return number
+        return self.channels(number.detach().flatten()) if number.ndim else number.detach()
 
     def for_each_channel(self, number: Tensor | float) -> Tensor | float:
         """The number as [C], where channels are told apart.
@@ -130,19 +183,10 @@ class Layout:
         fewer dimensions, and the membrane or the slope of every timestep would go through memory.
         """
         if not self.by_channel:
-            return self._number(number)
+            return self.number(number)
         if isinstance(number, Tensor):
-            return self._channels(number.detach().flatten().expand(self.shape[1]))
-        return self._channels(_constant(number, self.shape[1], self.dtype, self.device))
-
-    def _number(self, number: Tensor | float) -> Tensor | float:
-        """As it is, or [C, 1, …] as [C]; without its graph."""
-        if not isinstance(number, Tensor):
-            return number
-        return self._channels(number.detach().flatten()) if number.ndim else number.detach()
-
-    def _channels(self, numbers: Tensor) -> Tensor:
-        return numbers if self.channels_end else numbers.unsqueeze(-1)
+            return self.channels(number.detach().flatten().expand(self.shape[1]))
+        return self.channels(_constant(number, self.shape[1], self.dtype, self.device))
 
 
 @functools.lru_cache(maxsize=1024)

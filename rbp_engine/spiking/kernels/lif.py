@@ -1,333 +1,289 @@
-"""The loop over time of leaky integrate-and-fire neurons, without a graph; only `step` has one.
+"""A layer of LIF neurons: its parameters, and the loops over time, eager or compiled.
 
-    u_t = λ·v_{t-1} + I_t            charge (with a resting potential: v_reset + λ·(v_{t-1} − v_reset) + I_t)
-    s_t = H(u_t − V_th)              fire
-    v_t = u_t − V_th·s_t             soft reset
-    v_t = (1 − s_t)·u_t + s_t·v_reset    hard reset
-
-The kernel "eager" runs the loops of this file, in place, "compiled" those of `kernels/unrolled.py`; the timestep of the
-single-step methods, in `kernels/timestep.py`, is the same for both. On a CPU both give the same bits, with one
-exception: where a layer's size does not fill the processor's vectors, an exponential in a slope may differ in its last
-place, as it does within torch's own loops.
-
-Currents are [T, B, …], or a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and sums
-are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes, and
-the firing rate as their count, which is exact and takes one byte up to T = 255.
+Both kernels run the functions of `kernels/loops.py`; they differ in how a layer's tensors are laid out for them.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.kernels import compiled, timestep
+from rbp_engine.spiking.equations import Neuron, charge_, fired, reset_, survives
+from rbp_engine.spiking.kernels import compiler, loops
+from rbp_engine.spiking.kernels.layout import FlatLayout, Layout, number_as_tensor
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
-from rbp_engine.spiking.kernels.steps import empty_steps
-from rbp_engine.spiking.kernels.traces import Fired, advanced
-from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.surrogate import slope_in_place
+from rbp_engine.spiking.kernels.neurons import RatePass
+from rbp_engine.spiking.surrogate import Surrogate, slope_function
+
+# torch's types call every autograd.Function method untyped.
+# mypy: disable-error-code="misc, untyped-decorator"
+
+Kernel = Literal["eager", "compiled"]
+KernelChoice = Literal["eager", "compiled", "auto"]
 
 
-def step(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
-    """One timestep with a graph: spikes s_t and the membrane v_t after the reset, both [B, …] like `current`."""
-    decay, threshold, v_reset = parameters.decay, parameters.threshold, parameters.v_reset
-    charged = decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
-    spikes = parameters.surrogate(charged - threshold)
-    reset_by = spikes.detach() if parameters.detach_reset else spikes
-    if v_reset is None:
-        return spikes.to(current.dtype), charged - threshold * reset_by
-    return spikes.to(current.dtype), (1.0 - reset_by) * charged + reset_by * v_reset
+@dataclass(frozen=True)
+class LIFNeurons:
+    """A layer of leaky integrate-and-fire neurons (`kernels/neurons.py`: `Neurons`).
 
-
-@torch.no_grad()
-def fire(
-    current: Sequence[Tensor], before: Tensor | None, trace: Tensor | None, parameters: LIFParameters
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One timestep of the single-step methods: see `timestep.fire`."""
-    if parameters.kernel == "compiled":
-        return compiled.fire(current, before, trace, parameters)
-    return timestep.fire(current, before, trace, parameters.neuron(membrane_dtype(current[0].dtype)))
-
-
-@torch.no_grad()
-def gradient_of_timestep(
-    grad_spikes: Tensor,
-    grad_later: Tensor | None,
-    charged: Tensor,
-    before: Tensor | None,
-    parameters: LIFParameters,
-    through_time: bool,
-) -> timestep.GradientOfTimestep:
-    """Its gradient: see `timestep.gradient`; here those of what is learnt are summed to its shape."""
-    if parameters.kernel == "compiled":
-        found = compiled.gradient(grad_spikes, grad_later, charged, before, parameters, through_time)
-    else:
-        neuron = parameters.neuron(charged.dtype)
-        if grad_spikes.stride() != charged.stride():
-            # The layout in memory decides in which order a batch norm adds up, and the compiled kernel's is this one.
-            grad_spikes = torch.empty_like(charged, dtype=grad_spikes.dtype).copy_(grad_spikes)
-        found = timestep.gradient(grad_spikes, grad_later, charged, before, neuron, through_time)
-    return found._replace(learnt=[*_summed(found.learnt, parameters)])
-
-
-@torch.no_grad()
-def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
-    """Spikes [T, B, …] for input currents [T, B, …], from rest, without a graph."""
-    current = Current.of(current)
-    if parameters.kernel == "compiled":
-        return compiled.spikes_only(current, parameters)
-    reader, membrane_BX = CurrentReader(current), at_rest(current.batch, parameters.v_reset)
-    spikes_TBX = empty_steps(current.batch, current.timesteps)
-    for t, spikes_t in enumerate(spikes_TBX):
-        _charge(membrane_BX, reader.at(t), parameters)
-        torch.ge(membrane_BX, parameters.threshold, out=spikes_t)
-        _reset(membrane_BX, spikes_t, parameters)
-    return spikes_TBX
-
-
-class RatePass(NamedTuple):
-    """What the rate methods keep of the loop over a layer."""
-
-    spikes: Tensor
-    """Bytes [T, B, …]."""
-    counts: Tensor
-    """The number of spikes, [B, …]."""
-    eligibility: Tensor
-    """g = mean_t(σ'_t·ρ_t), [B, …]."""
-    means: list[Tensor]
-    """The time means [B, …] of the terms that a batch norm is applied to, before it: its backward needs them."""
-    by_learnt: list[Tensor]
-    """∂r/∂λ and ∂r/∂V_th, those of them that are learnt, [B, …] each."""
-
-
-@torch.no_grad()
-def rate(current: Tensor | Current, parameters: LIFParameters) -> RatePass:
-    """Spikes, counts and eligibility for input currents [T, B, …], from rest."""
-    current = Current.of(current)
-    to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
-    if parameters.kernel == "compiled":
-        spikes, counts, eligibility, means, by_learnt = compiled.rate(current, tuple(to_sum), parameters)
-    else:
-        reader, loop = CurrentReader(current), RateLoop(current.batch, current.timesteps, parameters)
-        spikes = empty_steps(loop.membrane, current.timesteps, torch.uint8)
-        sums = [torch.zeros_like(loop.membrane) for _ in to_sum]
-        for t, spikes_t in enumerate(spikes.unbind(0)):
-            loop.step_into(spikes_t, reader.at(t))
-            for number, total in zip(to_sum, sums, strict=True):
-                total.add_(current.terms[number].steps.at(t))
-        counts, eligibility = loop.finish()
-        by_learnt = loop.by_learnt()
-        means = [total.div_(current.timesteps).to(eligibility.dtype) for total in sums]
-    summed = dict(zip(to_sum, means, strict=True))
-    normalised = [(n, term.steps) for n, term in enumerate(current.terms) if term.normalisation]
-    means = [summed[n] if n in summed else steps.time_mean() for n, steps in normalised]
-    return RatePass(spikes, counts, eligibility, means, by_learnt)
-
-
-class RateLoop:
-    """The loop of the rate methods, step by step: spikes, and the means that the rate pass needs.
-
-        ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
-
-    ρ is how far an input reaches in time: how much of the inputs so far is still in the membrane. The eligibility g
-    multiplies the rate's gradient on its way to the mean input (paper, section 4). Where λ or V_th is learnt there are
-    the traces of `kernels/traces.py` besides.
+    `decay` is λ and `threshold` V_th: numbers, or tensors with their graph where they are learnt, [] for the layer or
+    by channel. `v_reset` is the resting potential of the hard reset, and None for the soft reset. With `detach_reset`
+    the gradient ignores the reset. `kernel` says whether the loops are compiled.
     """
 
-    def __init__(self, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
-        """`current` [B, …] gives shape, type and device; the loop starts at rest."""
-        self._timesteps = timesteps
-        self._parameters = parameters
-        self._dtype = current.dtype
-        self.membrane = membrane = at_rest(current, parameters.v_reset)
-        self._counts = torch.zeros_like(membrane, dtype=count_dtype(timesteps))
-        self._eligibility = torch.zeros_like(membrane)
-        learns_decay, _ = parameters.learns
-        # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
-        uniform = parameters.v_reset is None and parameters.detach_reset and not learns_decay
-        self._rho: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
-        self._traces = [torch.zeros_like(membrane) for _ in range(2 * len(parameters.learnt))]
+    decay: float | Tensor
+    threshold: float | Tensor
+    v_reset: float | None
+    detach_reset: bool
+    surrogate: Surrogate
+    kernel: Kernel = "eager"
+
+    @property
+    def learns(self) -> tuple[bool, bool]:
+        """Whether λ and V_th are learnt."""
+        return isinstance(self.decay, Tensor), isinstance(self.threshold, Tensor)
+
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """Those of λ and V_th that are learnt, in this order."""
+        return tuple(value for value in (self.decay, self.threshold) if isinstance(value, Tensor))
+
+    def over(self, ndim: int) -> "LIFNeurons":
+        """The same for inputs [B, C, …] of so many dimensions: what is learnt by channel, [C], becomes [C, 1, …]."""
+        if not any(value.ndim for value in self.learnt):
+            return self
+        return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
+
+    @torch.no_grad()
+    def spikes_only(self, current: Tensor | Current) -> Tensor:
+        current = Current.of(current)
+        layout = self._layout(current)
+        spikes = layout.empty_steps(current.batch, current.timesteps)
+        self._run(loops.spikes_only)(layout.reader(current), self._neuron(layout, "threshold"), spikes.unbind(0))
+        return layout.back(spikes)
+
+    @torch.no_grad()
+    def rate(self, current: Tensor | Current) -> RatePass:
+        current = Current.of(current)
+        layout, batch = self._layout(current), current.batch
+        to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
+        spikes = layout.empty_steps(batch, current.timesteps, torch.uint8)
+        given = (layout.reader(current), self._neuron(layout, "threshold"), layout.for_each_channel(current.timesteps))
+        if self.kernel == "compiled":
+            # In one block, for what is freed together: on a CPU the gap that two tensors leave holds another tensor of
+            # that size, the gap of one does not, for want of the bytes that align it. 0.93 of the memory (ResNet-18,
+            # T = 8, B = 32).
+            saved = layout.empty_steps(batch, 1 + len(self.learnt) + len(to_sum)).unbind(0)
+            counts = self._run(loops.rate_into)(*given, tuple(to_sum), spikes.unbind(0), saved)
+        else:
+            none = torch.zeros_like(spikes[0], dtype=count_dtype(current.timesteps))
+            counts, totals = loops.rate(*given, tuple(to_sum), spikes.unbind(0), none)
+            saved = tuple(total.to(batch.dtype) for total in totals)
+        found = list(map(layout.back, saved))
+        derivatives, means = found[: 1 + len(self.learnt)], found[1 + len(self.learnt) :]
+        summed = dict(zip(to_sum, means, strict=True))
+        normalised = [(n, term.steps) for n, term in enumerate(current.terms) if term.normalisation]
+        means = [summed[n] if n in summed else steps.time_mean() for n, steps in normalised]
+        return RatePass(layout.back(spikes), layout.back(counts), derivatives, means)
+
+    def rate_loop(self, like: Tensor, timesteps: int) -> "LIFRateLoop":
+        return LIFRateLoop(like, timesteps, self)
+
+    @torch.no_grad()
+    def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
+        """Never compiled."""
+        reader, neuron = CurrentReader(current), self._eager_neuron(current.batch.dtype)
+        membrane, rho = None, torch.ones_like(current.batch, dtype=neuron.dtype)
+        for t in range(current.timesteps):
+            membrane = charge_(membrane, reader.at(t).to(neuron.dtype), neuron)
+            spikes_t, slope_t = fired(membrane, neuron), neuron.slope(membrane)
+            yield slope_t * rho
+            rho.mul_(survives(membrane, spikes_t, slope_t, neuron)).mul_(neuron.decay).add_(1.0)
+            reset_(membrane, spikes_t, neuron)
+
+    @torch.no_grad()
+    def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
+        current = Current.of(current)
+        layout = self._layout(current)
+        out = layout.empty_steps(current.batch, current.timesteps, grad.dtype)
+        neuron = self._neuron(layout, "decay", "threshold")
+        inputs, at_spikes = layout.reader(current), layout.flat(grad).unbind(0)
+        learnt = self._run(loops.gradient_through_time)(inputs, neuron, at_spikes, out.unbind(0))
+        return layout.back(out), self._summed(list(map(layout.back, learnt)))
+
+    def once(
+        self, current: Sequence[Tensor], before: "Charged | None", *, through_time: bool, traced: bool
+    ) -> tuple[Tensor, "Charged", Tensor | None]:
+        membrane, trace = before or (None, None)
+        spikes, charged, trace = FireOnce.apply(membrane, trace, self, through_time, *self.learnt, *current)
+        if traced and trace is None:
+            trace = spikes.detach()
+        return spikes, Charged(charged, trace), trace
+
+    @torch.no_grad()
+    def fire_once(
+        self, current: Sequence[Tensor], before: Tensor | None, trace: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """See `loops.fire_once`."""
+        layout = self._layout_of_step(current[0])
+        neuron = self._neuron(layout, "decay", "threshold")
+        flat = (None if tensor is None else layout.flat(tensor) for tensor in (before, trace))
+        spikes, charged, trace = self._run(loops.fire_once)(tuple(map(layout.flat, current)), *flat, neuron)
+        return _back(layout, spikes), _back(layout, charged), None if trace is None else _back(layout, trace)
+
+    @torch.no_grad()
+    def gradient_once(
+        self,
+        grad_spikes: Tensor,
+        grad_later: Tensor | None,
+        charged: Tensor,
+        before: Tensor | None,
+        through_time: bool,
+    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        """∂L/∂I_t, ∂L/∂u_t, and the gradients of what is learnt (`loops.gradient_once_later`)."""
+        layout = self._layout_of_step(charged)
+        neuron = self._neuron(layout, "decay", "threshold")
+        if grad_spikes.stride() != charged.stride():
+            # The layout in memory decides in which order a batch norm adds up.
+            grad_spikes = torch.empty_like(charged, dtype=grad_spikes.dtype).copy_(grad_spikes)
+        flat = (None if each is None else layout.flat(each) for each in (grad_spikes, grad_later, charged, before))
+        at_current, at_charged, found = self._run(loops.gradient_once_later)(*flat, neuron, through_time)
+        learnt = self._summed([None if each is None else layout.back(each) for each in found])
+        return _back(layout, at_current), None if at_charged is None else _back(layout, at_charged), learnt
+
+    def _run(self, loop: Callable[..., Any]) -> Callable[..., Any]:
+        return compiler.jit(loop) if self.kernel == "compiled" else loop
+
+    def _layout(self, current: Current) -> Layout:
+        return FlatLayout(current, self.learnt) if self.kernel == "compiled" else Layout(current)
+
+    def _layout_of_step(self, batch: Tensor) -> Layout:
+        return self._layout(Current.of(batch.unsqueeze(0)))
+
+    def _neuron(self, layout: Layout, *by_channel: str) -> Neuron:
+        """The neurons for a layout; the numbers that are named are given for each channel."""
+
+        def number(name: str) -> Tensor | float:
+            return (layout.for_each_channel if name in by_channel else layout.number)(getattr(self, name))
+
+        return self._with_numbers(number("decay"), number("threshold"), layout.dtype)
+
+    def _eager_neuron(self, dtype: torch.dtype) -> Neuron:
+        decay, threshold = (x.detach() if isinstance(x, Tensor) else x for x in (self.decay, self.threshold))
+        return self._with_numbers(decay, threshold, membrane_dtype(dtype))
+
+    def _with_numbers(self, decay: float | Tensor, threshold: float | Tensor, dtype: torch.dtype) -> Neuron:
+        slope = slope_function(self.surrogate)
+        return Neuron(decay, threshold, self.v_reset, self.detach_reset, self.learns, *slope, dtype)
+
+    def _summed(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """The gradients [B, …] of what is learnt, each summed to its shape and in its type; 0 for None."""
+        return [
+            torch.zeros_like(value) if each is None else each.sum_to_size(value.shape).to(value.dtype)
+            for each, value in zip(gradients, self.learnt, strict=True)
+        ]
+
+
+def _over(value: float | Tensor, ndim: int) -> float | Tensor:
+    return value.view(-1, *[1] * (ndim - 2)) if isinstance(value, Tensor) and value.ndim else value
+
+
+def _back(layout: Layout, values: Tensor) -> Tensor:
+    """[F] as [B, …], with the strides of torch's own operations, by which batch norm chooses in which order it adds up.
+
+    Of one pixel or one channel, which is contiguous both with channels first and last, torch takes it as the first.
+    """
+    batch = layout.back(values)
+    return batch.view(-1).view(batch.shape) if batch.is_contiguous() else batch
+
+
+class LIFRateLoop:
+    """The loop of the rate methods, step by step (`loops.fire_rate`)."""
+
+    def __init__(self, like: Tensor, timesteps: int, neurons: LIFNeurons) -> None:
+        self._neurons, self._timesteps, self._dtype = neurons, timesteps, like.dtype
+        self._neuron = neuron = neurons._eager_neuron(like.dtype)
+        self._membrane = torch.full_like(like, neuron.v_reset or 0.0, dtype=neuron.dtype)
+        self._counts = torch.zeros_like(like, dtype=count_dtype(timesteps))
+        self._state, self._rho = loops.state_before(like, neuron), loops.rho_before(like, neuron)
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
-        """Spikes [B, …] of the next timestep, for a `Current` of one timestep."""
-        if self._parameters.kernel == "eager":
-            return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), CurrentReader(current).at(0))
-        state = self.membrane, self._counts, self._eligibility
-        spikes = compiled.rate_step(current, state, self._rho, self._traces, self._parameters)
-        self._advance()
+        layout = self._neurons._layout(current)
+        # ρ as a number would make a kernel of its own for every timestep.
+        rho = self._rho if isinstance(self._rho, Tensor) else number_as_tensor(self._rho)
+        state = (self._membrane, self._counts, self._state.eligibility, rho, *self._state.sensitivities)
+        flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
+        run = self._neurons._run(loops.rate_step)
+        spikes = layout.back(run(layout.reader(current), self._neurons._neuron(layout), *flat))
+        for tensor, changed in zip(state, flat, strict=True):
+            if changed.data_ptr() != tensor.data_ptr():  # a copy: its layout in memory is not the current's
+                tensor.copy_(layout.back(changed))
+        self._rho = loops.advanced(self._rho, self._neuron)
         return spikes
 
     @torch.no_grad()
-    def step_into(self, spikes: Tensor, current: Tensor) -> Tensor:
-        """Spikes of the next timestep for a current [B, …], written into `spikes`; never compiled."""
-        self.charge(current)
-        return self.fire_into(spikes)
-
-    @torch.no_grad()
-    def charge(self, current: Tensor) -> None:
-        """Charge the membrane with a current [B, …]; `fire_into` then completes the timestep."""
-        _charge(self.membrane, current, self._parameters)
+    def charge(self, current: Tensor) -> Tensor:
+        charge_(self._membrane, current, self._neuron)
+        return self._membrane - self._neuron.threshold
 
     @torch.no_grad()
     def fire_into(self, spikes: Tensor) -> Tensor:
-        """Write the spikes of the charged membrane into `spikes` [B, …], and reset it."""
-        membrane, parameters = self.membrane, self._parameters
-        same = spikes.dtype == membrane.dtype
-        fired = torch.ge(membrane, parameters.threshold, out=spikes if same else torch.empty_like(membrane))
-        if not same:
-            spikes.copy_(fired)
-        slope_t = slope_in_place(parameters.surrogate, membrane - parameters.threshold)
-        if isinstance(self._rho, float):
-            self._eligibility.add_(slope_t * self._rho if self._traces else slope_t.mul_(self._rho))
-        else:
-            self._eligibility.add_(slope_t * self._rho)
-            self._rho.mul_(_reset_jacobian(membrane, fired, slope_t, parameters)).mul_(parameters.decay).add_(1.0)
-        self._counts.add_(spikes if spikes.dtype == self._counts.dtype else fired.to(self._counts.dtype))
-        if self._traces:
-            self._reset_with_traces(fired, slope_t)
-        else:
-            _reset(membrane, fired, parameters)
-        self._advance()
+        spikes.copy_(loops.fire_rate(self._membrane, self._state, self._rho, self._neuron))
+        self._counts.add_(spikes.to(self._counts.dtype))
+        self._rho = loops.advanced(self._rho, self._neuron)
         return spikes
 
-    def _reset_with_traces(self, fired: Tensor, slope_t: Tensor) -> None:
-        charged = self.membrane.clone()
-        reset_jacobian = _reset_jacobian(charged, fired, slope_t, self._parameters)
-        _reset(self.membrane, fired, self._parameters)
-        now = Fired(charged, fired, slope_t, self.membrane, reset_jacobian)
-        self._traces = advanced(self._traces, now, self._parameters)
-
-    def finish(self) -> tuple[Tensor, Tensor]:
-        """Counts of spikes and eligibility, both [B, …]; it overwrites the sums, so it is called once, at the end."""
-        return self._counts, self._eligibility.div_(self._timesteps).to(self._dtype)
-
-    def by_learnt(self) -> list[Tensor]:
-        """∂r/∂λ and ∂r/∂V_th, those of them that are learnt, [B, …] each; at the end, as `finish`."""
-        return [total.div_(self._timesteps).to(self._dtype) for total in self._traces[1::2]]
-
-    def _advance(self) -> None:
-        if isinstance(self._rho, float):
-            self._rho = 1.0 + self._parameters.decay * self._rho
+    def finish(self) -> tuple[Tensor, list[Tensor]]:
+        totals = [self._state.eligibility, *self._state.sensitivities[1::2]]
+        return self._counts, [total.div_(self._timesteps).to(self._dtype) for total in totals]
 
 
-@torch.no_grad()
-def eligibility_terms(current: Current, parameters: LIFParameters) -> Iterator[Tensor]:
-    """The terms e_t = σ'_t·ρ_t [B, …] whose time mean is the eligibility g, t = 1 … T, from rest; never compiled.
+class Charged(NamedTuple):
+    """What a layer carries from a timestep to the next: the charged membrane u_t, and OTTT's trace a_t, both [B, …].
 
-    BPTT's ∂L/∂I_t add up over time to those of ∂L/∂s_t ⊙ e_t.
+    u_t is given back ∂L/∂u_{t+1}, and not its own gradient: only `LIFNeurons.once` may use it.
     """
-    reader, membrane = CurrentReader(current), at_rest(current.batch, parameters.v_reset)
-    rho = torch.ones_like(membrane)
-    for t in range(current.timesteps):
-        _charge(membrane, reader.at(t), parameters)
-        fired = (membrane >= parameters.threshold).to(membrane.dtype)
-        slope_t = slope_in_place(parameters.surrogate, membrane - parameters.threshold)
-        yield slope_t * rho
-        if parameters.v_reset is not None or not parameters.detach_reset:
-            rho.mul_(_reset_jacobian(membrane, fired, slope_t, parameters))
-        rho.mul_(parameters.decay).add_(1.0)
-        _reset(membrane, fired, parameters)
+
+    membrane: Tensor
+    trace: Tensor | None = None
 
 
-class GradientThroughTime(NamedTuple):
-    """What BPTT passes on from a layer."""
+class FireOnce(torch.autograd.Function):
+    """Spikes, charged membrane and trace of one timestep, as one operation forward and one backward.
 
-    current: Tensor
-    """∂L/∂I [T, B, …]."""
-    learnt: list[Tensor]
-    """∂L/∂λ and ∂L/∂V_th, those of them that are learnt, in their shapes."""
-
-
-@torch.no_grad()
-def gradient_through_time(
-    current: Tensor | Current, grad_TBX: Tensor, parameters: LIFParameters
-) -> GradientThroughTime:
-    """The gradients of BPTT for ∂L/∂s = `grad_TBX` [T, B, …]; the membranes are computed again from the currents.
-
-        ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
-        ∂L/∂λ = Σ_t ∂L/∂u_t·(v_{t−1} − v_rest)
-        ∂L/∂V_th = −Σ_t (∂L/∂s_t + ∂L/∂v_t·∂v_t/∂s_t)·σ'_t      with the soft reset also  −Σ_t ∂L/∂v_t·s_t
-
-    where the reset's ∂v_t/∂s_t counts only if it is not detached.
+    Autograd would launch an operation for each product and sum, and keep the distance to the threshold for the slope.
+    Gradients go to the current, to the charged membrane before, and to what the neurons learn.
     """
-    current = Current.of(current)
-    if parameters.kernel == "compiled":
-        at_current, found = compiled.gradient_through_time(current, grad_TBX, parameters)
-        return GradientThroughTime(at_current, _summed(found, parameters))
-    threshold, v_reset = parameters.threshold, parameters.v_reset
-    reader, membrane_BX = CurrentReader(current), at_rest(current.batch, v_reset)
-    charged_TBX = empty_steps(membrane_BX, current.timesteps)
-    for t, charged_t in enumerate(charged_TBX):
-        _charge(membrane_BX, reader.at(t), parameters)
-        charged_t.copy_(membrane_BX)
-        _reset(membrane_BX, (membrane_BX >= threshold).to(membrane_BX.dtype), parameters)
-    grad_membrane_BX = torch.zeros_like(membrane_BX)
-    by_decay_BX, by_threshold_BX = (torch.zeros_like(membrane_BX) if each else None for each in parameters.learns)
-    charged = charged_TBX.unbind(0)
-    for t, grad_t in reversed(list(enumerate(grad_TBX.unbind(0)))):
-        charged_t = charged[t]
-        slope_t = slope_in_place(parameters.surrogate, charged_t - threshold)
-        grad_spikes_t = grad_t
-        if not parameters.detach_reset:
-            grad_spikes_t = grad_t + grad_membrane_BX * (-threshold if v_reset is None else v_reset - charged_t)
-        by_spikes_t = slope_t.mul_(grad_spikes_t)
-        if by_threshold_BX is not None:
-            by_threshold_BX.sub_(by_spikes_t)
-            if v_reset is None:
-                by_threshold_BX.sub_(grad_membrane_BX * (charged_t >= threshold))
-        if v_reset is not None:
-            grad_membrane_BX.masked_fill_(charged_t >= threshold, 0.0)
-        charged_t.copy_(grad_membrane_BX.add_(by_spikes_t))
-        if by_decay_BX is not None and t > 0:
-            by_decay_BX.add_(grad_membrane_BX * _from_rest(charged[t - 1].clone(), parameters))
-        grad_membrane_BX.mul_(parameters.decay)
-    found = [total for total in (by_decay_BX, by_threshold_BX) if total is not None]
-    return GradientThroughTime(charged_TBX.to(grad_TBX.dtype), _summed(found, parameters))
 
+    @staticmethod
+    def forward(
+        ctx: Any,
+        before: Tensor | None,
+        trace: Tensor | None,
+        neurons: LIFNeurons,
+        through_time: bool,
+        *learnt_and_current: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        current = learnt_and_current[len(neurons.learnt) :]
+        spikes, charged, trace = neurons.fire_once(current, before, trace)
+        learns_decay, _ = neurons.learns
+        ctx.save_for_backward(charged, before if learns_decay else None)
+        ctx.neurons, ctx.through_time = neurons, through_time
+        ctx.terms, ctx.dtype = len(current), spikes.dtype
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*([] if through_time else [charged]), *([] if trace is None else [trace]))
+        return spikes, charged, trace
 
-def _summed(gradients: Sequence[Tensor | None], parameters: LIFParameters) -> list[Tensor]:
-    """The gradients [B, …] of what is learnt, each summed to its shape and in its type; 0 for None."""
-    return [
-        torch.zeros_like(value) if each is None else each.sum_to_size(value.shape).to(value.dtype)
-        for each, value in zip(gradients, parameters.learnt, strict=True)
-    ]
-
-
-def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
-    """A membrane [B, …] at its resting potential, for currents [B, …]."""
-    return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current.dtype))
-
-
-def _charge(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> None:
-    decay, v_reset = parameters.decay, parameters.v_reset
-    if v_reset:
-        membrane.sub_(v_reset).mul_(decay).add_(v_reset).add_(current)
-    else:
-        membrane.mul_(decay).add_(current)
-
-
-def _reset(membrane: Tensor, spikes: Tensor, parameters: LIFParameters) -> None:
-    threshold, v_reset = parameters.threshold, parameters.v_reset
-    if v_reset is not None:
-        membrane.masked_fill_(spikes.bool(), v_reset)
-    elif isinstance(threshold, Tensor):
-        membrane.sub_(threshold * spikes.to(membrane.dtype))
-    else:
-        membrane.sub_(spikes, alpha=threshold)
-
-
-def _from_rest(charged: Tensor, parameters: LIFParameters) -> Tensor:
-    """v_t − v_rest [B, …] of a charged membrane, in its place."""
-    _reset(charged, (charged >= parameters.threshold).to(charged.dtype), parameters)
-    return charged.sub_(parameters.v_reset) if parameters.v_reset else charged
-
-
-def _reset_jacobian(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor | float:
-    """∂v_t/∂u_t [B, …]: how much of the charged membrane survives the reset; ∂u_{t+1}/∂u_t is λ times this."""
-    if parameters.v_reset is None:
-        return 1.0 if parameters.detach_reset else 1.0 - parameters.threshold * slope_t
-    if parameters.detach_reset:
-        return 1.0 - spikes
-    return 1.0 - spikes - (charged - parameters.v_reset) * slope_t
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor | None, grad_later: Tensor | None, _: None) -> Any:
+        charged, before = ctx.saved_tensors
+        if grad_spikes is None:
+            grad_spikes = torch.zeros_like(charged, dtype=ctx.dtype)
+        found = ctx.neurons.gradient_once(grad_spikes, grad_later, charged, before, ctx.through_time)
+        at_current, at_charged, learnt = found
+        return at_charged if ctx.needs_input_grad[0] else None, None, None, None, *learnt, *[at_current] * ctx.terms

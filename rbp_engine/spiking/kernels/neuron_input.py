@@ -113,14 +113,16 @@ class CurrentReader:
         self._terms = [(term.steps, scale) for term, scale in zip(current.terms, scales, strict=True)]
         self._shift = per_channel(functools.reduce(operator.add, shifts), batch) if shifts else None
         plain = len(self._terms) == 1 and not shifts
-        self._buffer = None if plain else torch.empty_like(batch, dtype=membrane_dtype(batch.dtype))
+        self._membrane_dtype = membrane_dtype(batch.dtype)
+        self._buffer = None if plain else torch.empty_like(batch, dtype=self._membrane_dtype)
+        self.dtype, self.timesteps = current.terms[0].steps.dtype, current.timesteps
 
     def at(self, t: int) -> Tensor:
-        """The current [B, …] of that timestep, good until the next call."""
+        """The current I_t [B, …], float32 at least, good until the next call."""
         (first, scale), *others = self._terms
         total = self._buffer
         if total is None:
-            return first.at(t)
+            return first.at(t).to(self._membrane_dtype)
         if scale is None:
             total.copy_(first.at(t))
         else:
@@ -128,6 +130,11 @@ class CurrentReader:
         for steps, scale in others:
             total.add_(steps.at(t) if scale is None else steps.at(t) * scale)
         return total if self._shift is None else total.add_(self._shift)
+
+    def values_at(self, term: int, t: int) -> Tensor:
+        """The values [B, …] of a term, before its batch norm."""
+        steps, _ = self._terms[term]
+        return steps.at(t)
 
 
 def membrane_dtype(current: torch.dtype) -> torch.dtype:

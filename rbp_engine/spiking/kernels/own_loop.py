@@ -1,64 +1,132 @@
-"""The loops over time of a neuron of one's own (`spiking/own_neuron.py`); those of LIF are in `kernels/lif.py`.
+"""A layer of neurons of one's own (`spiking/own_neuron.py`), and its loops over time; LIF's are in `kernels/lif.py`.
 
 Its functions run as torch runs them, one timestep after the other, on float32 at least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from rbp_engine.errors import NeuronError
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
+from rbp_engine.spiking.kernels.neurons import RatePass
 from rbp_engine.spiking.kernels.steps import Steps, empty_steps
-from rbp_engine.spiking.own_neuron import OwnNeuron, Timestep
 from rbp_engine.spiking.own_neuron_check import map_state
 from rbp_engine.spiking.surrogate import Spike
+
+if TYPE_CHECKING:
+    from rbp_engine.spiking.own_neuron import OwnNeuron
 
 # Forward-mode derivatives have one stack of levels for all threads of a process.
 _FORWARD_MODE = Lock()
 
 
-@torch.no_grad()
-def spikes_only(current: Tensor | Current, neuron: OwnNeuron[Any]) -> Tensor:
-    """Spikes [T, B, …] for input currents [T, B, …], from rest, without a graph."""
-    current = Current.of(current)
-    spikes_TBX, state = empty_steps(current.batch, current.timesteps), neuron.start(current.batch)
-    for spikes_t, current_t in zip(spikes_TBX, _currents(current), strict=True):
-        step = neuron.timestep(state, current_t)
-        spikes_t.copy_(step.spikes)
-        state = step.state
-    return spikes_TBX
-
-
-class OwnRatePass(NamedTuple):
-    """What the rate methods keep of the loop over a layer."""
+class Timestep(NamedTuple):
+    """What a neuron layer does at one timestep: its spikes and their distance from the threshold, both [B, …], and the
+    state for the next timestep.
+    """
 
     spikes: Tensor
-    """Bytes [T, B, …]."""
-    counts: Tensor
-    """The number of spikes, [B, …]."""
-    derivatives: list[Tensor]
-    """Of the rate r, [B, …] each: g, that by a current at every timestep, then those by the learnable parameters."""
-    means: list[Tensor]
-    """The time means [B, …] of the terms that a batch norm is applied to, before it."""
+    distance: Tensor
+    state: Any
 
 
-@torch.no_grad()
-def rate(current: Current, neuron: OwnNeuron[Any]) -> OwnRatePass:
-    """Spikes, counts and derivatives for input currents [T, B, …], from rest."""
-    loop = OwnRateLoop(current.batch, current.timesteps, neuron)
-    spikes = empty_steps(current.batch, current.timesteps, torch.uint8)
-    for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
-        loop.step_into(spikes_t, current_t)
-    normalised = [term.steps for term in current.terms if term.normalisation]
-    return OwnRatePass(spikes, *loop.finish(), [_time_mean(steps, current.timesteps) for steps in normalised])
+class OwnMembrane(NamedTuple):
+    """What a layer carries to the next timestep: its state, one tensor or a tuple of several, and OTTT's trace."""
+
+    state: Any
+    trace: Tensor | None
+
+
+@dataclass(frozen=True)
+class OwnNeurons:
+    """A layer of neurons of one's own (`kernels/neurons.py`: `Neurons`)."""
+
+    neuron: OwnNeuron[Any]
+
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        return tuple(self.neuron.learnable.values())
+
+    @torch.no_grad()
+    def spikes_only(self, current: Tensor | Current) -> Tensor:
+        current = Current.of(current)
+        spikes_TBX, state = empty_steps(current.batch, current.timesteps), self.neuron.start(current.batch)
+        for spikes_t, current_t in zip(spikes_TBX, _currents(current), strict=True):
+            step = self.neuron.timestep(state, current_t)
+            spikes_t.copy_(step.spikes)
+            state = step.state
+        return spikes_TBX
+
+    @torch.no_grad()
+    def rate(self, current: Tensor | Current) -> RatePass:
+        current = Current.of(current)
+        loop = self.rate_loop(current.batch, current.timesteps)
+        spikes = empty_steps(current.batch, current.timesteps, torch.uint8)
+        for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
+            loop.charge(current_t)
+            loop.fire_into(spikes_t)
+        normalised = [term.steps for term in current.terms if term.normalisation]
+        return RatePass(spikes, *loop.finish(), [_time_mean(steps, current.timesteps) for steps in normalised])
+
+    def rate_loop(self, like: Tensor, timesteps: int) -> OwnRateLoop:
+        return OwnRateLoop(like, timesteps, self.neuron)
+
+    @torch.no_grad()
+    def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
+        state = self.neuron.start(current.batch)
+        of_state = map_state(torch.zeros_like, state)
+        for current_t in _currents(current):
+            step, derivative = forward_mode(self.neuron, state, current_t, of_state)
+            state, of_state = step.state, derivative.state
+            yield derivative.spikes
+
+    def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The timesteps run once more, with their graph."""
+        current = Current.of(current)
+        with torch.no_grad():
+            currents = [current_t.requires_grad_() for current_t in _currents(current)]
+        with torch.enable_grad():
+            one_timestep, state, spikes = _WithParameters(self.neuron), self.neuron.start(current.batch), []
+            for current_t in currents:
+                step = one_timestep(state, current_t)
+                spikes.append(step.spikes)
+                state = step.state
+            sources, gradients = [*currents, *self.learnt], grad.to(spikes[0].dtype).unbind(0)
+            found = torch.autograd.grad(spikes, sources, gradients, materialize_grads=True)
+        return torch.stack(found[: len(currents)]).to(grad.dtype), list(found[len(currents) :])
+
+    def once(
+        self, current: Sequence[Tensor], before: OwnMembrane | None, *, through_time: bool, traced: bool
+    ) -> tuple[Tensor, OwnMembrane, Tensor | None]:
+        """Raises NeuronError if a trace is wanted of a neuron that has none."""
+        neuron, decay = self.neuron, self.neuron.trace_decay
+        if traced and decay is None:
+            raise NeuronError(
+                f"{type(neuron).__name__} has no trace_decay, the λ of the trace a_t = λ·a_{{t−1}} + s_t with which "
+                "OTTT trains the weights behind a neuron: set it to the share of its membrane that a timestep keeps, "
+                "or use another method (rate_m, rate_s, bptt, bptt_s, sltt)"
+            )
+        total = functools.reduce(operator.add, current)
+        state, trace = before or (neuron.start(total), None)
+        step = neuron.timestep(
+            state if through_time else map_state(Tensor.detach, state), total.to(membrane_dtype(total.dtype))
+        )
+        spikes = step.spikes.to(total.dtype)
+        if decay is not None and traced:
+            fired = spikes.detach()
+            trace = fired if trace is None else decay * trace + fired
+        return spikes, OwnMembrane(step.state, trace), trace
 
 
 @dataclass
@@ -83,31 +151,33 @@ class OwnRateLoop:
         """`current` [B, …] gives shape, type and device; the loop starts at rest."""
         self._neuron, self._timesteps, self._dtype = neuron, timesteps, current.dtype
         self._state = neuron.start(current)
-        self.distance = torch.zeros_like(current, dtype=membrane_dtype(current.dtype))
+        self._spikes = torch.zeros_like(current, dtype=membrane_dtype(current.dtype))
         self._counts = torch.zeros_like(current, dtype=count_dtype(timesteps))
         self._derivatives = [
-            _Derivative(name, map_state(torch.zeros_like, self._state), torch.zeros_like(self.distance))
+            _Derivative(name, map_state(torch.zeros_like, self._state), torch.zeros_like(self._spikes))
             for name in (None, *neuron.learnable)
         ]
 
     def step(self, current: Current) -> Tensor:
-        """Spikes [B, …] of the next timestep, for a `Current` of one timestep."""
-        return self.step_into(torch.empty_like(self.distance, dtype=self._dtype), next(_currents(current)))
+        self.charge(next(_currents(current)))
+        return self.fire_into(torch.empty_like(self._spikes, dtype=self._dtype))
 
     @torch.no_grad()
-    def step_into(self, spikes: Tensor, current: Tensor) -> Tensor:
-        """Spikes of the next timestep for a current [B, …], written into `spikes`; `distance` is then that of it."""
-        current = current.to(self.distance.dtype)
+    def charge(self, current: Tensor) -> Tensor:
+        current = current.to(self._spikes.dtype)
         for one in self._derivatives:
             step, derivative = forward_mode(self._neuron, self._state, current, one.of_state, one.parameter)
             one.of_state = derivative.state
             one.of_spikes.add_(derivative.spikes)
-        self._state, self.distance = step.state, step.distance
-        self._counts.add_(step.spikes.to(self._counts.dtype))
-        return spikes.copy_(step.spikes)
+        self._spikes, self._state = step.spikes, step.state
+        return step.distance
+
+    @torch.no_grad()
+    def fire_into(self, spikes: Tensor) -> Tensor:
+        self._counts.add_(self._spikes.to(self._counts.dtype))
+        return spikes.copy_(self._spikes)
 
     def finish(self) -> tuple[Tensor, list[Tensor]]:
-        """Counts of spikes and derivatives of the rate, [B, …] each; it overwrites the sums, so it is called once."""
         return self._counts, [one.of_spikes.div_(self._timesteps).to(self._dtype) for one in self._derivatives]
 
 
@@ -150,40 +220,8 @@ def _timestep(neuron: OwnNeuron[Any], parameters: dict[str, Tensor], state: Any,
     return functional_call(_WithParameters(neuron), named, (state, current))
 
 
-@torch.no_grad()
-def eligibility_terms(current: Current, neuron: OwnNeuron[Any]) -> Iterator[Tensor]:
-    """The terms [B, …] whose time mean is the eligibility g, t = 1 … T, from rest. See `lif.eligibility_terms`."""
-    state = neuron.start(current.batch)
-    of_state = map_state(torch.zeros_like, state)
-    for current_t in _currents(current):
-        step, derivative = forward_mode(neuron, state, current_t, of_state)
-        state, of_state = step.state, derivative.state
-        yield derivative.spikes
-
-
-def gradient_through_time(
-    current: Tensor | Current, grad_TBX: Tensor, neuron: OwnNeuron[Any]
-) -> tuple[Tensor, list[Tensor]]:
-    """∂L/∂I [T, B, …] of BPTT, and ∂L/∂θ of the learnable parameters, for ∂L/∂s = `grad_TBX` [T, B, …].
-
-    The timesteps run once more, with their graph.
-    """
-    current = Current.of(current)
-    with torch.no_grad():
-        currents = [current_t.requires_grad_() for current_t in _currents(current)]
-    with torch.enable_grad():
-        one_timestep, state, spikes = _WithParameters(neuron), neuron.start(current.batch), []
-        for current_t in currents:
-            step = one_timestep(state, current_t)
-            spikes.append(step.spikes)
-            state = step.state
-        sources, gradients = [*currents, *neuron.learnable.values()], grad_TBX.to(spikes[0].dtype).unbind(0)
-        found = torch.autograd.grad(spikes, sources, gradients, materialize_grads=True)
-    return torch.stack(found[: len(currents)]).to(grad_TBX.dtype), list(found[len(currents) :])
-
-
 def _time_mean(steps: Steps, timesteps: int) -> Tensor:
-    """[B, …], added up in the order of `lif.rate`."""
+    """[B, …], added up in the order of `loops.rate`."""
     if steps.mean_is_known:
         return steps.time_mean()
     total = torch.zeros_like(steps.at(0), dtype=membrane_dtype(steps.dtype))

@@ -6,7 +6,7 @@ from torch import nn
 
 from rbp_engine.models import MODELS, create_model
 from rbp_engine.spiking import LIF, SequenceTensor
-from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.kernels.lif import LIFNeurons
 
 # The others are in test_membrane_shortcuts.py.
 NAMES = [name for name in MODELS if not name.startswith(("ms_resnet", "max", "sdt"))]
@@ -452,7 +452,7 @@ def test_neuron_settings_reach_every_neuron_and_each_has_its_own_surrogate(name)
     neurons = layers(model, LIF)
     for neuron in neurons:
         assert type(neuron.surrogate).__name__ == "ATan"
-        assert neuron.lif_parameters == LIFParameters(0.5, 0.7, -0.1, False, neuron.surrogate)
+        assert neuron.neurons == LIFNeurons(0.5, 0.7, -0.1, False, neuron.surrogate)
     assert len({id(neuron.surrogate) for neuron in neurons}) == len(neurons)
 
 

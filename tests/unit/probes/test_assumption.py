@@ -12,7 +12,6 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, Fidelity, gradient_fidelity
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
-from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current
 
 T, BATCH, DECAY = 4, 6, 0.4
@@ -236,11 +235,11 @@ def test_what_cannot_be_measured_is_none() -> None:
 def test_gradients_through_time_add_up_to_those_of_the_terms(reset: str, v_reset: float, detach: bool) -> None:
     draw = torch.Generator().manual_seed(4)
     currents, delta = torch.rand((2, 5, 3, 40), generator=draw, dtype=torch.float64) * 2.0
-    parameters = LIF(reset=reset, v_reset=v_reset, detach_reset=detach, decay=0.7).lif_parameters  # type: ignore[arg-type]
-    terms = torch.stack(list(lif.eligibility_terms(Current.of(currents), parameters)))
-    expected = lif.gradient_through_time(currents, delta, parameters).current.sum(0)
+    parameters = LIF(reset=reset, v_reset=v_reset, detach_reset=detach, decay=0.7).neurons  # type: ignore[arg-type]
+    terms = torch.stack(list(parameters.eligibility_terms(Current.of(currents))))
+    expected = parameters.gradient_through_time(currents, delta)[0].sum(0)
     assert torch.allclose((delta * terms).sum(0), expected, rtol=1e-12)
-    assert torch.allclose(terms.mean(0), lif.rate(currents, parameters).eligibility, rtol=1e-12)
+    assert torch.allclose(terms.mean(0), parameters.rate(currents).eligibility, rtol=1e-12)
 
 
 def test_batch_norm_over_processes_waits_for_none_of_them(trained: Residual) -> None:

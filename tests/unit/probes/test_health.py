@@ -22,7 +22,8 @@ from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor
 from rbp_engine.spiking.carriers.step import StepTensor
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.equations import timestep
+from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
@@ -114,15 +115,19 @@ def currents(model: nn.Module, method: str, static: bool) -> dict[str, list[Tens
 def by_autograd(received: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]:
     """Of currents [T, B, …]: whether each membrane is in the window, and g = mean_t of ∂(Σ_t s_t)/∂I_t by neuron."""
     inputs = received[:, :SAMPLES].clone().requires_grad_()
-    parameters = neuron.lif_parameters
-    membrane, fired, inside = lif.at_rest(inputs[0], parameters.v_reset), torch.zeros(()), []
+    parameters = neuron.neurons
+    membrane, fired, inside = (
+        torch.full_like(inputs[0], parameters.v_reset or 0.0, dtype=membrane_dtype(inputs[0].dtype)),
+        torch.zeros(()),
+        [],
+    )
     for current in inputs:
         reset = parameters.v_reset or 0.0
         charged = (reset + parameters.decay * (membrane - reset) + current).detach().requires_grad_()
         parameters.surrogate(charged - parameters.threshold).sum().backward()
         assert charged.grad is not None
         inside += (charged.grad >= 0.5 * peak_slope(parameters.surrogate)).flatten().tolist()
-        spikes, membrane = lif.step(membrane, current, parameters)
+        spikes, membrane = timestep(membrane, current, parameters)
         fired = fired + spikes.sum()
     fired.backward()
     assert inputs.grad is not None

@@ -52,8 +52,12 @@ def test_firing_rates_and_health_of_lif_as_ones_own_are_those_of_lif(method: str
 
 @pytest.mark.parametrize("method", ["rate_m", "rate_s"])
 def test_so_are_the_errors_of_the_assumption_and_the_angles(method: str) -> None:
-    own, built_in = (gradient_fidelity(network(kind), create_method(method, T), *batch()) for kind in (OwnLIF, LIF))
-    assert own == built_in and all(error is not None for error in own.neuron_error)
+    found = (gradient_fidelity(network(kind), create_method(method, T), *batch()) for kind in (OwnLIF, LIF))
+    own, built_in = (
+        [one.whole.cosine, one.whole.norm_ratio, *one.neuron_error.values(), *one.weight_error.values()]
+        for one in found
+    )
+    assert own == pytest.approx(built_in, rel=1e-5)  # bptt_s of LIF multiplies in another order
 
 
 def test_neurons_of_several_tensors_and_with_parameters_have_health() -> None:

@@ -15,7 +15,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.kernels import compiler, lif
+from rbp_engine.spiking.kernels import compiler
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.steps import Dense, Static
 
@@ -96,7 +96,7 @@ def case(request):
     """A neuron by kernel, a function that makes its current again, and one that compiles and runs a loop."""
     neuron, name, dtype = request.param
     return (
-        {kernel: LIF(**NEURONS[neuron], kernel=kernel).lif_parameters for kernel in ("eager", "compiled")},
+        {kernel: LIF(**NEURONS[neuron], kernel=kernel).neurons for kernel in ("eager", "compiled")},
         lambda: Current(currents()[name](dtype), T),
         in_one_pass if name in IN_ONE_PASS else lambda run, results: run(),
     )
@@ -115,7 +115,7 @@ def in_one_pass(run, results):
         patch.setattr(GraphLowering, "save_output_code", written.append)  # also called for code from the cache
         found = run()
     assert len(written) == graphs["unique_graphs"] - before
-    assert all(len(WHOLE_LAYER.findall(code)) == results for code in written)
+    assert [len(WHOLE_LAYER.findall(code)) for code in written] == [results] * len(written)
     return found
 
 
@@ -127,19 +127,19 @@ def same(eager, by_compiler):
 
 def test_spikes_without_a_graph(case):
     neuron, current, compile_and_run = case
-    spikes = lif.spikes_only(current(), neuron["eager"])
+    spikes = neuron["eager"].spikes_only(current())
     assert 0.05 < spikes.float().mean() < 0.95
-    same([spikes], [compile_and_run(lambda: lif.spikes_only(current(), neuron["compiled"]), 1)])
+    same([spikes], [compile_and_run(lambda: neuron["compiled"].spikes_only(current()), 0)])
 
 
 def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
     neuron, current, compile_and_run = case
-    # Spikes and counts go to new memory; eligibility and means are written to existing memory.
+    # Counts go to new memory; spikes, eligibility and means are written to existing memory.
     found = [
-        lif.rate(current(), neuron["eager"]),
-        compile_and_run(lambda: lif.rate(current(), neuron["compiled"]), 1),
+        neuron["eager"].rate(current()),
+        compile_and_run(lambda: neuron["compiled"].rate(current()), 1),
     ]
-    same(*([*spikes, counts, eligibility, *means, *learnt] for spikes, counts, eligibility, means, learnt in found))
+    same(*([*spikes, counts, *derivatives, *means] for spikes, counts, derivatives, means in found))
 
 
 def test_spikes_counts_and_eligibility_step_by_step(case):
@@ -147,12 +147,13 @@ def test_spikes_counts_and_eligibility_step_by_step(case):
     results = []
     for kernel in ("eager", "compiled"):
         whole = current()
-        loop = lif.RateLoop(whole.batch, T, neuron[kernel])
+        loop = neuron[kernel].rate_loop(whole.batch, T)
         spikes = []
         for t in range(T):
             terms = [Term(Dense(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
             spikes.append(loop.step(Current(terms, 1)).clone())
-        results.append([*spikes, *loop.finish(), *loop.by_learnt()])
+        counts, derivatives = loop.finish()
+        results.append([*spikes, counts, *derivatives])
     same(*results)
 
 
@@ -160,9 +161,9 @@ def test_gradient_through_time(case):
     neuron, current, compile_and_run = case
     given = current()
     grad = torch.randn(T, *given.batch.shape, generator=torch.Generator().manual_seed(5)).to(given.batch.dtype)
-    eager = lif.gradient_through_time(given, grad, neuron["eager"])
-    by_compiler = compile_and_run(lambda: lif.gradient_through_time(current(), grad, neuron["compiled"]), 1)
-    same([eager.current, *eager.learnt], [by_compiler.current, *by_compiler.learnt])
+    eager = neuron["eager"].gradient_through_time(given, grad)
+    by_compiler = compile_and_run(lambda: neuron["compiled"].gradient_through_time(current(), grad), 0)
+    same(*([at_current, *learnt] for at_current, learnt in (eager, by_compiler)))
 
 
 @pytest.mark.parametrize("dimensions", [(1, 2), (1, 3), (2, 3)])
@@ -172,19 +173,20 @@ def test_currents_of_any_layout_in_memory(dimensions):
     current = current.transpose(*(1 + dimension for dimension in dimensions))
     results = []
     for kernel in ("eager", "compiled"):
-        loop = lif.RateLoop(current[0], T, LIF(kernel=kernel).lif_parameters)
+        loop = LIF(kernel=kernel).neurons.rate_loop(current[0], T)
         by_step = [loop.step(Current([Term(Dense(current[t : t + 1]))], 1)).clone() for t in range(T)]
-        spikes, counts, eligibility, *_ = lif.rate(current, LIF(kernel=kernel).lif_parameters)
-        results.append([*by_step, *loop.finish(), *spikes, counts, eligibility])
+        spikes, counts, [eligibility], *_ = LIF(kernel=kernel).neurons.rate(current)
+        by_loop, [of_loop] = loop.finish()
+        results.append([*by_step, by_loop, of_loop, *spikes, counts, eligibility])
     same(*results)
 
 
 def test_sizes_that_do_not_fill_vectors_change_only_the_last_digit_of_the_slope():
     """torch's exponentials differ in that digit between whole vectors and the rest, in its own loops, too."""
     current = 0.4 + torch.randn(T, 3, 5, generator=torch.Generator().manual_seed(0))
-    eager, by_compiler = (lif.rate(current, LIF(kernel=kernel).lif_parameters) for kernel in ("eager", "compiled"))
+    eager, by_compiler = (LIF(kernel=kernel).neurons.rate(current) for kernel in ("eager", "compiled"))
     same([*eager[0], eager[1]], [*by_compiler[0], by_compiler[1]])
-    torch.testing.assert_close(by_compiler[2], eager[2], rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(by_compiler.eligibility, eager.eligibility, rtol=1e-6, atol=0.0)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -242,9 +244,9 @@ def normalised_vectors(batch):
 def test_sizes_that_are_equal_by_chance_need_no_separate_kernel():
     graphs = counters["stats"]
     before = graphs["unique_graphs"]
-    neuron = LIF(reset="hard", v_reset=-0.5, kernel="compiled").lif_parameters
+    neuron = LIF(reset="hard", v_reset=-0.5, kernel="compiled").neurons
     for batch in (C, C - 3):  # as many samples as channels, then a smaller last batch
-        lif.spikes_only(normalised_vectors(batch), neuron)
+        neuron.spikes_only(normalised_vectors(batch))
     assert graphs["unique_graphs"] == before + 1
 
 
@@ -253,7 +255,7 @@ def test_a_thread_with_torchs_own_settings_compiles_as_many_kernels_as_this_one(
 
     def fire(timesteps):
         current = torch.ones(timesteps, 2, 3, dtype=torch.float64)
-        return lif.spikes_only(current, LIF(kernel="compiled").lif_parameters)
+        return LIF(kernel="compiled").neurons.spikes_only(current)
 
     def work():
         torch._dynamo.config.recompile_limit = 1

@@ -13,7 +13,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
-from rbp_engine.spiking.kernels import compiler, lif
+from rbp_engine.spiking.kernels import compiler
 from rbp_engine.spiking.kernels.neuron_input import Current
 
 RESETS = {
@@ -138,11 +138,11 @@ def test_parameters_start_at_the_given_values_and_keep_their_ranges():
 
 def test_plif_learns_its_decay_and_if_keeps_all_of_its_membrane():
     assert [name for name, _ in PLIF(0.5).named_parameters()] == ["decay_logit"]
-    assert PLIF(threshold=0.4).lif_parameters.threshold == 0.4
+    assert PLIF(threshold=0.4).neurons.threshold == 0.4
     assert len([*PLIF(learn=BOTH).parameters()]) == 2
     current = torch.rand(6, 2, 3, generator=torch.Generator().manual_seed(0))
-    fired = lif.spikes_only(current, IF(0.5).lif_parameters)
-    assert torch.equal(fired, lif.spikes_only(current, LIF(1.0, 0.5).lif_parameters)) and fired.any()
+    fired = IF(0.5).neurons.spikes_only(current)
+    assert torch.equal(fired, LIF(1.0, 0.5).neurons.spikes_only(current)) and fired.any()
     assert not [*IF().parameters()] and len([*IF(learn=("threshold",)).parameters()]) == 1
 
 
@@ -164,7 +164,7 @@ def test_settings_that_cannot_be_learnt_are_refused(settings, message):
 def test_a_fixed_neuron_has_no_parameters_and_no_trace():
     neuron, current = LIF(0.6), torch.rand(4, 2, 3)
     assert not [*neuron.parameters()] and not neuron.state_dict()
-    assert not lif.rate(current, neuron.lif_parameters).by_learnt
+    assert len(neuron.neurons.rate(current).derivatives) == 1
 
 
 @pytest.mark.parametrize("carry", [lambda x: SequenceTensor(x, 4), lambda x: RateTensor(SequenceTensor(x, 4))])
@@ -292,15 +292,16 @@ def test_compiled_loops_give_the_same_bits(rule, by):
     neurons = {k: LIF(0.6, 0.7, learn=BOTH, learn_by=by, kernel=k, **RESETS[rule]) for k in ("eager", "compiled")}
     results = []
     for neuron in neurons.values():
-        parameters = neuron.parameters_for(current[0])
-        spikes, counts, eligibility, _, by_learnt = lif.rate(current, parameters)
-        loop = lif.RateLoop(current[0], 3, parameters)
+        parameters = neuron.neurons_for(current[0])
+        spikes, counts, derivatives, _ = parameters.rate(current)
+        loop = parameters.rate_loop(current[0], 3)
         by_step = [loop.step(Current.of(current_t.unsqueeze(0))).clone() for current_t in current]
-        through_time = lif.gradient_through_time(current, grad, parameters)
+        at_current, learnt = parameters.gradient_through_time(current, grad)
+        counted, of_loop = loop.finish()
         results.append(
             [
-                *spikes, counts, eligibility, *by_learnt, *by_step, *loop.finish(), *loop.by_learnt(),
-                through_time.current, *through_time.learnt, lif.spikes_only(current, parameters),
+                *spikes, counts, *derivatives, *by_step, counted, *of_loop,
+                at_current, *learnt, parameters.spikes_only(current),
             ]
         )  # fmt: skip
     for number, (eager, by_compiler) in enumerate(zip(*results, strict=True)):

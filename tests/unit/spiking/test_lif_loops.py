@@ -1,4 +1,4 @@
-"""The three loops of `spiking/kernels/lif.py` agree, and the eligibility is that of backpropagation through time."""
+"""The loops of `spiking/kernels/lif.py` agree, and the eligibility is that of backpropagation through time."""
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron, surrogate
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.equations import timestep
+from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES
 
 RESETS = {
@@ -22,9 +23,10 @@ RESETS = {
 
 def by_autograd(current, parameters):
     """Spikes [T, B, …] from rest, one timestep after the other, with autograd's graph."""
-    membrane, spikes = lif.at_rest(current[0], parameters.v_reset), []
+    dtype, spikes = membrane_dtype(current[0].dtype), []
+    membrane = torch.full_like(current[0], parameters.v_reset or 0.0, dtype=dtype)
     for current_t in current:
-        fired, membrane = lif.step(membrane, current_t, parameters)
+        fired, membrane = timestep(membrane, current_t, parameters)
         spikes.append(fired)
     return torch.stack(spikes)
 
@@ -56,9 +58,9 @@ def neurons(draw):
 )
 def test_all_loops_give_exactly_the_same_spikes_for_every_setting(cell, timesteps, seed, dtype):
     current = currents(timesteps, 2, 7, seed=seed, dtype=dtype)
-    expected = by_autograd(current, cell.lif_parameters)
-    spikes, counts, *_ = lif.rate(current, cell.lif_parameters)
-    plain = lif.spikes_only(current, cell.lif_parameters)
+    expected = by_autograd(current, cell.neurons)
+    spikes, counts, *_ = cell.neurons.rate(current)
+    plain = cell.neurons.spikes_only(current)
     assert torch.equal(spikes.to(dtype), expected)
     assert torch.equal(plain, expected)
     assert torch.equal(counts, expected.sum(0).to(torch.uint8))
@@ -80,9 +82,9 @@ def test_eligibility_equals_autograd_for_every_reset_rule_and_surrogate(rule, na
 
 def check_eligibility(cell, current):
     offset = torch.zeros_like(current[0], requires_grad=True)
-    rate = by_autograd(current + offset, cell.lif_parameters).mean(0)
+    rate = by_autograd(current + offset, cell.neurons).mean(0)
     (expected,) = torch.autograd.grad(rate.sum(), offset)
-    eligibility = lif.rate(current, cell.lif_parameters).eligibility
+    eligibility = cell.neurons.rate(current).eligibility
     torch.testing.assert_close(eligibility, expected, rtol=1e-10, atol=1e-10)
 
 
@@ -90,18 +92,23 @@ def check_eligibility(cell, current):
 def test_the_reset_rules_give_different_eligibilities(rule):
     """Otherwise the comparisons above could pass with one rule implemented four times."""
     current = currents(5, 3, 11)
-    own = lif.rate(current, LIF(decay=0.6, **RESETS[rule]).lif_parameters).eligibility
+    own = LIF(decay=0.6, **RESETS[rule]).neurons.rate(current).eligibility
     for other in RESETS.keys() - {rule}:
-        theirs = lif.rate(current, LIF(decay=0.6, **RESETS[other]).lif_parameters).eligibility
+        theirs = LIF(decay=0.6, **RESETS[other]).neurons.rate(current).eligibility
         assert not torch.allclose(own, theirs, atol=1e-3)
 
 
 def test_a_static_input_is_expanded_without_changing_the_result():
     current = currents(1, 2, 5)[0]
-    expanded = lif.rate(current.expand(4, 2, 5), LIF().lif_parameters)
-    copied = lif.rate(current.repeat(4, 1, 1), LIF().lif_parameters)
+    expanded = LIF().neurons.rate(current.expand(4, 2, 5))
+    copied = LIF().neurons.rate(current.repeat(4, 1, 1))
     assert all(
-        torch.equal(a, b) for a, b in zip([*expanded[0], *expanded[1:3]], [*copied[0], *copied[1:3]], strict=True)
+        torch.equal(a, b)
+        for a, b in zip(
+            [*expanded.spikes, expanded.counts, *expanded.derivatives],
+            [*copied.spikes, copied.counts, *copied.derivatives],
+            strict=True,
+        )
     )
 
 
@@ -109,8 +116,8 @@ def test_the_loops_leave_the_input_current_unchanged():
     current = currents(4, 2, 5)
     before = current.clone()
     cell = LIF(reset="hard", v_reset=-0.3, detach_reset=False)
-    lif.rate(current, cell.lif_parameters)
-    lif.spikes_only(current, cell.lif_parameters)
+    cell.neurons.rate(current)
+    cell.neurons.spikes_only(current)
     assert torch.equal(current, before)
 
 
@@ -125,7 +132,7 @@ def test_spikes_equal_those_of_spikingjellys_lif_node():
     )
     current = currents(8, 4, 50).requires_grad_()
     expected = theirs(current)
-    spikes = by_autograd(current, LIF().lif_parameters)
+    spikes = by_autograd(current, LIF().neurons)
     assert 0.1 < expected.mean().item() < 0.9
     assert torch.equal(spikes, expected)
     torch.testing.assert_close(
@@ -144,13 +151,13 @@ def test_spikes_equal_those_of_spikingjellys_lif_node_with_a_hard_reset_to_a_res
     )
     current = 0.5 + currents(8, 4, 50)
     cell = LIF(reset="hard", v_reset=-0.5, detach_reset=False)
-    assert torch.equal(lif.rate(current, cell.lif_parameters).spikes.double(), theirs(current))
+    assert torch.equal(cell.neurons.rate(current).spikes.double(), theirs(current))
 
 
 @pytest.mark.parametrize("rule", RESETS)
 def test_plain_tensors_in_step_modes_s_and_m_give_the_spikes_of_the_sequence(rule):
     cell, current = LIF(**RESETS[rule]), currents(4, 2, 6)
-    expected = by_autograd(current, cell.lif_parameters)
+    expected = by_autograd(current, cell.neurons)
     one_by_one = torch.stack([cell(current_t) for current_t in current])
     cell.reset()
     functional.set_step_mode(cell, "m")
@@ -175,14 +182,14 @@ def test_a_carrier_leaves_no_membrane_behind_and_starts_from_rest(carrier):
     carried = RateTensor(sequence, current.mean(0)) if carrier == "rate" else sequence
     out = cell(carried)
     spikes = out.sequence.values() if carrier == "rate" else out.values()
-    assert torch.equal(spikes, by_autograd(current, cell.lif_parameters))
+    assert torch.equal(spikes, by_autograd(current, cell.neurons))
     assert torch.equal(cell.v, membrane)
 
 
 def test_a_sequence_tensor_fires_with_the_gradient_of_bptt_and_the_same_spikes_without_gradient():
     cell, current = LIF(detach_reset=False), currents(4, 2, 6).requires_grad_()
     out = cell(SequenceTensor(current, 4)).values()
-    expected = by_autograd(current, cell.lif_parameters)
+    expected = by_autograd(current, cell.neurons)
     torch.testing.assert_close(
         torch.autograd.grad(out.sum(), current)[0], torch.autograd.grad(expected.sum(), current)[0]
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.equations import timestep
 
 # The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
@@ -71,7 +71,7 @@ def column(values):
 def test_spikes_rate_and_eligibility_of_three_steps_equal_those_calculated_by_hand(case):
     settings, current, expected_spikes, expected_eligibility = BY_HAND[case]
     neuron = LIF(**TRIANGLE, **settings)
-    spikes, count, eligibility, *_ = lif.rate(column(current), neuron.lif_parameters)
+    spikes, count, [eligibility], *_ = neuron.neurons.rate(column(current))
     assert spikes.flatten().tolist() == expected_spikes
     assert count.item() == 2
     assert eligibility.item() == pytest.approx(expected_eligibility, abs=1e-12)
@@ -91,7 +91,7 @@ def test_rate_tensor_passes_the_gradient_of_the_rate_times_the_eligibility(case)
 def test_the_default_neuron_is_the_papers():
     # u = 1.25, 0.2·0.25 + 0.7 = 0.75, 0.2·0.75 + 1 = 1.15    ρ = 1, 1.2, 1.24
     # 4·σ(4x)(1 − σ(4x)) at x = ±0.25: 4·0.196611933241; at x = 0.15: 4·0.228784240456
-    spikes, count, eligibility, *_ = lif.rate(column([1.25, 0.7, 1.0]), LIF().lif_parameters)
+    spikes, count, [eligibility], *_ = LIF().neurons.rate(column([1.25, 0.7, 1.0]))
     assert spikes.flatten().tolist() == [1.0, 0.0, 1.0]
     assert count.item() == 2
     expected = (4 * 0.196611933241 * (1.0 + 1.2) + 4 * 0.228784240456 * 1.24) / 3
@@ -103,7 +103,7 @@ def test_the_default_neuron_is_the_papers():
 def test_without_memory_the_eligibility_is_the_mean_slope(reset, detach_reset):
     neuron = LIF(**TRIANGLE | {"decay": 0.0}, reset=reset, detach_reset=detach_reset)
     # u is the current itself: σ' = 0.8, 0.6, 0.9
-    spikes, _, eligibility, *_ = lif.rate(column([1.2, 0.6, 0.9]), neuron.lif_parameters)
+    spikes, _, [eligibility], *_ = neuron.neurons.rate(column([1.2, 0.6, 0.9]))
     assert spikes.flatten().tolist() == [1.0, 0.0, 0.0]
     assert eligibility.item() == pytest.approx((0.8 + 0.6 + 0.9) / 3, abs=1e-12)
 
@@ -111,7 +111,7 @@ def test_without_memory_the_eligibility_is_the_mean_slope(reset, detach_reset):
 def test_with_decay_one_the_neuron_integrates_without_leak():
     neuron = LIF(**TRIANGLE | {"decay": 1.0})
     # u = 0.5, 0.9, 1.3    σ' = 0.5, 0.9, 0.7    ρ = 1, 2, 3
-    spikes, count, eligibility, *_ = lif.rate(column([0.5, 0.4, 0.4]), neuron.lif_parameters)
+    spikes, count, [eligibility], *_ = neuron.neurons.rate(column([0.5, 0.4, 0.4]))
     assert spikes.flatten().tolist() == [0.0, 0.0, 1.0]
     assert count.item() == 1
     assert eligibility.item() == pytest.approx((0.5 * 1 + 0.9 * 2 + 0.7 * 3) / 3, abs=1e-12)
@@ -121,17 +121,17 @@ def test_with_decay_one_the_neuron_integrates_without_leak():
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_with_one_step_the_eligibility_is_the_slope(reset, detach_reset):
     neuron = LIF(**TRIANGLE, reset=reset, detach_reset=detach_reset)
-    spikes, count, eligibility, *_ = lif.rate(column([1.25]), neuron.lif_parameters)
+    spikes, count, [eligibility], *_ = neuron.neurons.rate(column([1.25]))
     assert (spikes[0].item(), count.item(), eligibility.item()) == (1.0, 1, 0.75)
 
 
 def test_a_membrane_exactly_at_the_threshold_fires():
     current = column([1.0])
-    parameters = LIF().lif_parameters
+    parameters = LIF().neurons
     fired = [
-        lif.rate(current, parameters)[0],
-        lif.step(torch.zeros_like(current[0]), current[0], parameters)[0],
-        lif.spikes_only(current, parameters),
+        parameters.rate(current)[0],
+        timestep(torch.zeros_like(current[0]), current[0], parameters)[0],
+        parameters.spikes_only(current),
     ]
     assert [spikes[0].item() for spikes in fired] == [1, 1, 1]
 
@@ -163,4 +163,4 @@ def test_an_unknown_setting_is_a_type_error(settings):
 
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_both_ends_of_the_decay_are_allowed(decay):
-    assert LIF(decay=decay).lif_parameters.decay == decay
+    assert LIF(decay=decay).neurons.decay == decay

@@ -91,8 +91,8 @@ def test_lif_written_as_ones_own_has_the_bits_of_lif(method: str, reset: str) ->
     own, of_own = stepped(convolutional(lambda: OwnLIF(**RESETS[reset])), method, images, 4)
     assert torch.equal(own.logits, built_in.logits) and torch.equal(own.loss, built_in.loss)
     # The rate methods multiply (1 − V_th·σ')·ρ in one order for LIF, and in another for the derivatives of functions;
-    # bptt_s has (1 − s)·u + s·v_reset for what is lerp here.
-    rounding = "not" in reset and (method in RATE or (method == "bptt_s" and "-0.3" in reset))
+    # the single-step methods σ'·∂L/∂s in one order for LIF, and as autograd does for others.
+    rounding = ("not" in reset and method in RATE) or method in ("bptt_s", "sltt", "ottt")
     for found, expected in zip(of_own, of_lif, strict=True):
         if rounding:
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))

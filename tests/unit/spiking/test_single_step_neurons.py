@@ -10,7 +10,9 @@ from torch._inductor.graph import GraphLowering
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
-from rbp_engine.spiking.kernels import compiler, lif
+from rbp_engine.spiking.equations import timestep
+from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 
 T, B, C, SIZE = 3, 2, 16, 4
 BOTH = ("decay", "threshold")
@@ -68,9 +70,9 @@ def fired_by_sums(neuron, inputs, carrier):
 
 def by_autograd(neuron, inputs, through_time):
     """The same layer as torch differentiates it."""
-    membrane, spikes = lif.at_rest(inputs[0], neuron.v_reset), []
+    membrane, spikes = torch.full_like(inputs[0], neuron.v_reset or 0.0, dtype=membrane_dtype(inputs[0].dtype)), []
     for x_t in inputs:
-        s_t, membrane = lif.step(membrane, x_t, neuron.parameters_for(x_t))
+        s_t, membrane = timestep(membrane, x_t, neuron.neurons_for(x_t))
         membrane = membrane if through_time else membrane.detach()
         spikes.append(s_t)
     return spikes

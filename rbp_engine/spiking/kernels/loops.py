@@ -1,0 +1,277 @@
+"""The loops over time of LIF neurons, for all methods and both kernels: run as they stand, or by torch.compile.
+
+They see a layer as `kernels/layout.py` hands it over: a timestep is [F], which is [B, …] as it is ("eager"), or flat
+("compiled", so that one kernel serves layers and batches of all sizes). inductor makes one pass over memory of a loop,
+unrolled over time; on a CPU both give the same bits, with one exception: where a layer's size does not fill the
+processor's vectors, an exponential in a slope may differ in its last place, as it does within torch's own loops.
+
+Currents are read with their batch norms and sums (`kernels/neuron_input.py`). Membranes and sums are float32 at least.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from rbp_engine.spiking.equations import (
+    Neuron,
+    advanced_sensitivities,
+    charge_,
+    fired,
+    from_rest,
+    reset_,
+    reset_by_spike,
+    survives,
+)
+from rbp_engine.spiking.kernels.neuron_input import count_dtype
+
+
+class Reader(Protocol):
+    """Computes the current of one timestep after the other."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the layer's values."""
+        ...
+
+    def at(self, t: int) -> Tensor:
+        """I_t [F], float32 at least, good until the next call."""
+        ...
+
+    def values_at(self, term: int, t: int) -> Tensor:
+        """The values [F] of a term, before its batch norm."""
+        ...
+
+
+def spikes_only(current: Reader, neuron: Neuron, spikes: Sequence[Tensor]) -> None:
+    """Write the spikes of each timestep, T times [F]."""
+    membrane_F = None
+    for t, spikes_t in enumerate(spikes):
+        membrane_F = charge_(membrane_F, current.at(t), neuron)
+        spikes_t.copy_(membrane_F >= neuron.threshold)
+        reset_(membrane_F, spikes_t, neuron)
+
+
+def rate(
+    current: Reader,
+    neuron: Neuron,
+    divisor: Tensor | float,
+    means_of: Sequence[int],
+    spikes: Sequence[Tensor],
+    counts_F: Tensor | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The loop of the rate methods: counts of spikes [F], and then eligibility, by what is learnt, means of terms.
+
+    The spikes of each timestep are written, T times [F] bytes. `divisor` is T, by which sums are divided, and
+    `means_of` has the numbers of the terms whose time means are wanted. Spikes are counted in `counts_F` of zeros, or
+    without it in the type of membranes: inductor would otherwise write them a second time.
+    """
+    counted_F = counts_F
+    membrane_F = None
+    state = state_before(spikes[0], neuron)
+    rho: Tensor | float = rho_before(spikes[0], neuron)
+    sums = [torch.zeros_like(state.eligibility) for _ in means_of]
+    for t, spikes_t in enumerate(spikes):
+        membrane_F = charge_(membrane_F, current.at(t), neuron)
+        fired_F = fire_rate(membrane_F, state, rho, neuron)
+        rho = advanced(rho, neuron)
+        spikes_t.copy_(fired_F)
+        if counts_F is not None:
+            counts_F.add_(spikes_t if counts_F.dtype == spikes_t.dtype else fired_F.to(counts_F.dtype))
+        else:
+            counted_F = fired_F if counted_F is None else counted_F.add_(fired_F)
+        for number, total_F in zip(means_of, sums, strict=True):
+            total_F.add_(current.values_at(number, t))
+    totals = [state.eligibility, *state.sensitivities[1::2], *sums]
+    assert counted_F is not None
+    return counted_F.to(count_dtype(len(spikes))), [total_F.div_(divisor) for total_F in totals]
+
+
+class RateState(NamedTuple):
+    """What the loop of the rate methods adds up from timestep to timestep, [F] each; it changes in place."""
+
+    eligibility: Tensor
+    """Σ_t σ'_t·ρ_t, whose mean g multiplies the rate's gradient on its way to the mean input (paper, section 4)."""
+    sensitivities: Sequence[Tensor]
+
+
+def state_before(like: Tensor, neuron: Neuron) -> RateState:
+    """The sums before the first timestep."""
+    sums = [torch.zeros_like(like, dtype=neuron.dtype) for _ in range(1 + 2 * sum(neuron.learns))]
+    return RateState(sums[0], sums[1:])
+
+
+def rho_before(like: Tensor, neuron: Neuron) -> Tensor | float:
+    """ρ_1: one number for all neurons under the soft, detached reset, where ∂u_{t+1}/∂u_t = λ."""
+    learns_decay, _ = neuron.learns
+    is_one = neuron.v_reset is None and neuron.detach_reset and not learns_decay
+    return 1.0 if is_one else torch.ones_like(like, dtype=neuron.dtype)
+
+
+def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron: Neuron) -> Tensor:
+    """The spikes [F] of the charged membrane, and its reset.
+
+        ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
+
+    ρ is how far an input reaches in time: how much of the inputs so far is still in the membrane. As a tensor [F] it
+    advances here; one number for all neurons is `advanced` by the caller.
+    """
+    spikes_F, slope_F = fired(membrane_F, neuron), neuron.slope(membrane_F)
+    if isinstance(rho, Tensor) and rho.ndim:
+        state.eligibility.add_(slope_F * rho)
+        rho.mul_(survives(membrane_F, spikes_F, slope_F, neuron)).mul_(neuron.decay).add_(1.0)
+    else:
+        state.eligibility.add_(slope_F * rho if state.sensitivities else slope_F.mul_(rho))
+    if state.sensitivities:
+        after = advanced_sensitivities(state.sensitivities, membrane_F, spikes_F, slope_F, neuron)
+        for sensitivity_F, after_F in zip(state.sensitivities, after, strict=True):
+            sensitivity_F.copy_(after_F)
+    reset_(membrane_F, spikes_F, neuron)
+    return spikes_F
+
+
+def advanced(rho: Tensor | float, neuron: Neuron) -> Tensor | float:
+    """ρ for the next timestep, if it is one number for all neurons."""
+    return rho if isinstance(rho, Tensor) else 1.0 + neuron.decay * rho
+
+
+def rate_into(
+    current: Reader,
+    neuron: Neuron,
+    divisor: Tensor | float,
+    means_of: Sequence[int],
+    spikes: Sequence[Tensor],
+    saved: Sequence[Tensor],
+) -> Tensor:
+    """`rate`, whose sums are written into `saved`; the counts."""
+    counts_F, totals = rate(current, neuron, divisor, means_of, spikes)
+    for result_F, total_F in zip(saved, totals, strict=True):
+        result_F.copy_(total_F)
+    return counts_F
+
+
+def rate_step(
+    current: Reader,
+    neuron: Neuron,
+    membrane_F: Tensor,
+    counts_F: Tensor,
+    eligibility_F: Tensor,
+    rho: Tensor,
+    *sensitivities: Tensor,
+) -> Tensor:
+    """Spikes [F] of one timestep; the state changes in place. ρ is [F], or one number, which stays as it is."""
+    charge_(membrane_F, current.at(0), neuron)
+    spikes_F = fire_rate(membrane_F, RateState(eligibility_F, sensitivities), rho, neuron)
+    counts_F.add_(spikes_F.to(counts_F.dtype))
+    return spikes_F.to(current.dtype)
+
+
+def gradient_through_time(
+    current: Reader, neuron: Neuron, grad: Sequence[Tensor], out: Sequence[Tensor]
+) -> list[Tensor]:
+    """BPTT: write ∂L/∂I_t, T times [F], for ∂L/∂s_t; [F] each whose sums are ∂L/∂λ and ∂L/∂V_th, if they are learnt.
+
+        ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
+        ∂L/∂λ = Σ_t ∂L/∂u_t·(v_{t−1} − v_rest)
+        ∂L/∂V_th = −Σ_t (∂L/∂s_t + ∂L/∂v_t·∂v_t/∂s_t)·σ'_t      with the soft reset also  −Σ_t ∂L/∂v_t·s_t
+
+    where the reset's ∂v_t/∂s_t counts only if it is not detached. The membranes are computed again from the currents.
+    """
+    membrane_F = None
+    # The charged membranes are kept where the gradients go, if these have their type.
+    charged = out if out[0].dtype == neuron.dtype else [torch.empty_like(x, dtype=neuron.dtype) for x in out]
+    for t, charged_t in enumerate(charged):
+        membrane_F = charge_(membrane_F, current.at(t), neuron)
+        charged_t.copy_(membrane_F)
+        reset_(membrane_F, fired(membrane_F, neuron), neuron)
+    grad_membrane_F: Tensor | None = None
+    learnt = [torch.zeros_like(charged[0]) for learns in neuron.learns if learns]
+    for t in reversed(range(len(out))):
+        before_t = charged[t - 1] if t > 0 else None
+        found = gradient_once(grad[t], grad_membrane_F, charged[t], before_t, neuron)
+        for total_F, each_F in zip(learnt, found.learnt, strict=True):
+            if each_F is not None:
+                total_F.add_(each_F)
+        out[t].copy_(found.charged)
+        grad_membrane_F = found.charged.mul_(neuron.decay)
+    return learnt
+
+
+def fire_once(
+    current: Sequence[Tensor], before: Tensor | None, trace: Tensor | None, neuron: Neuron
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One timestep of the single-step methods: spikes s_t, charged membrane u_t, OTTT's trace a_t = λ·a_{t−1} + s_t.
+
+    The current I_t is the sum of one or two. `before` is u_{t−1}, None at the first timestep; `trace` is a_{t−1}, None
+    where there is none. Between timesteps only u_t is kept: the slope of its spikes, its reset and its leak are
+    functions of it.
+    """
+    first, *others = current
+    total = first.to(neuron.dtype)
+    for other in others:
+        total = total + other.to(neuron.dtype)
+    membrane = None if before is None else before.clone()
+    if membrane is not None:
+        reset_(membrane, fired(membrane, neuron), neuron)
+    charged = charge_(membrane, total, neuron)
+    spikes = fired(charged, neuron)
+    if trace is not None:
+        trace = (neuron.decay * trace.to(neuron.dtype) + spikes).to(trace.dtype)
+    return spikes.to(first.dtype), charged, trace
+
+
+class GradientOnce(NamedTuple):
+    """What a timestep passes on, [F] each."""
+
+    charged: Tensor
+    """∂L/∂u_t, which is ∂L/∂I_t, in the type of the membrane."""
+    learnt: list[Tensor | None]
+    """Of λ and V_th, those that are learnt: tensors whose sums are their gradients."""
+
+
+def gradient_once(
+    grad_spikes: Tensor, grad_membrane: Tensor | None, charged: Tensor, before: Tensor | None, neuron: Neuron
+) -> GradientOnce:
+    """The gradients for ∂L/∂s_t, and for ∂L/∂v_t, None if none comes from later timesteps; it may be overwritten.
+
+        ∂L/∂u_t = (∂L/∂s_t + ∂L/∂v_t·∂v_t/∂s_t)·σ'_t + ∂L/∂v_t·∂v_t/∂u_t
+
+    `charged` is u_t. λ's gradient needs `before`, u_{t−1}; it is None at the first timestep, where λ has none.
+    """
+    learns_decay, learns_threshold = neuron.learns
+    grad_spikes = grad_spikes.to(charged.dtype)
+    if grad_membrane is not None and not neuron.detach_reset:
+        grad_spikes = grad_spikes + grad_membrane * reset_by_spike(charged, neuron)
+    at_charged = neuron.slope(charged).mul_(grad_spikes)
+    by_threshold = -at_charged if learns_threshold else None
+    if grad_membrane is not None:
+        if by_threshold is not None and neuron.v_reset is None:
+            by_threshold.sub_(grad_membrane * fired(charged, neuron))
+        if neuron.v_reset is not None:
+            grad_membrane = grad_membrane.mul_(1.0 - fired(charged, neuron))
+        at_charged.add_(grad_membrane)
+    learnt: list[Tensor | None] = []
+    if learns_decay:
+        learnt.append(None if before is None else at_charged * from_rest(before, neuron))
+    if learns_threshold:
+        learnt.append(by_threshold)
+    return GradientOnce(at_charged, learnt)
+
+
+def gradient_once_later(
+    grad_spikes: Tensor,
+    grad_later: Tensor | None,
+    charged: Tensor,
+    before: Tensor | None,
+    neuron: Neuron,
+    through_time: bool,
+) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+    """The same for the single-step methods, from ∂L/∂u_{t+1}: ∂L/∂v_t = λ·∂L/∂u_{t+1}.
+
+    ∂L/∂I_t in the type of the spikes, ∂L/∂u_t for the timestep before, `through_time` alone, and the gradients of what
+    is learnt.
+    """
+    grad_membrane = None if grad_later is None else grad_later * neuron.decay
+    found = gradient_once(grad_spikes, grad_membrane, charged, before, neuron)
+    return found.charged.to(grad_spikes.dtype), found.charged if through_time else None, found.learnt
