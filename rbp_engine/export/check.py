@@ -108,7 +108,7 @@ class _WatchedTensor(SequenceTensor):
         super().__init__(values, timesteps, static)
         self._recorded = recorded
 
-    def like(self, values: Tensor | Current, *, static: bool = False) -> Self:
+    def with_values(self, values: Tensor | Current, *, static: bool = False) -> Self:
         return type(self)(values, self.timesteps, static, self._recorded)
 
     def fire(self, neurons: Neurons) -> Self:

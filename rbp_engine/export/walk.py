@@ -47,23 +47,23 @@ def walk(model: nn.Module, shape: tuple[int, ...]) -> list[Operation]:
     network on the device "meta" is followed, too, and nothing is computed.
     Raises ExportError for what has no node in NIR, and UnsupportedOperation for what rbp cannot run.
     """
-    way = Way()
+    recording = Recording()
     device = next((parameter.device for parameter in model.parameters()), None)
     start = NetworkInput(path="input", inputs=(), shape=shape)
-    way.operations.append(start)
-    hooks = [hook for name, module in model.named_modules() for hook in way.follow(name, module)]
+    recording.operations.append(start)
+    hooks = [hook for name, module in model.named_modules() for hook in recording.follow(name, module)]
     try:
-        logits = model(Wire(torch.zeros(1, *shape, device=device), start, way))
+        logits = model(Recorded(torch.zeros(1, *shape, device=device), start, recording))
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(logits, Wire) or logits.ndim != 2:
-        got = list(logits.shape) if isinstance(logits, Wire) else type(logits).__name__
+    if not isinstance(logits, Recorded) or logits.ndim != 2:
+        got = list(logits.shape) if isinstance(logits, Recorded) else type(logits).__name__
         raise ExportError(f"the network returned {got}; it must return the logits of its last layer, [B, C]")
-    return leading_to(logits.source, way.operations)
+    return leading_to(logits.source, recording.operations)
 
 
-class Way:
+class Recording:
     """The operations so far, and the module that runs now."""
 
     def __init__(self) -> None:
@@ -90,36 +90,36 @@ class Way:
 
 
 Apply = Callable[[], Tensor]
-Note = Callable[..., "Wire"]
+Note = Callable[..., "Recorded"]
 
 
-class Wire(TensorLike):
+class Recorded(TensorLike):
     """One sample at one timestep, [1, …], and the operation that it comes from; its values mean nothing."""
 
     timesteps = 1
     recomputable = True
 
-    def __init__(self, values: Tensor, source: Operation, way: Way) -> None:
+    def __init__(self, values: Tensor, source: Operation, recording: Recording) -> None:
         self._values = values
         self.source = source
-        self.way = way
+        self.recording = recording
 
     @property
-    def batch(self) -> Tensor:
+    def like(self) -> Tensor:
         return self._values
 
-    def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Wire", **settings: Any) -> "Wire":
-        """What an operation on this wire and `others` gives."""
-        inputs = tuple(wire.source for wire in (self, *others))
-        operation = kind(path=self.way.path, inputs=inputs, shape=tuple(values.shape[1:]), **settings)
-        self.way.operations.append(operation)
-        return Wire(values, operation, self.way)
+    def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Recorded", **settings: Any) -> "Recorded":
+        """What an operation on this recorded and `others` gives."""
+        inputs = tuple(recorded.source for recorded in (self, *others))
+        operation = kind(path=self.recording.path, inputs=inputs, shape=tuple(values.shape[1:]), **settings)
+        self.recording.operations.append(operation)
+        return Recorded(values, operation, self.recording)
 
     def fire(self, neurons: Any) -> Any:
         if isinstance(neurons, OwnNeurons):
             kind = type(neurons.neuron).__name__
-            self.way.refuse(f"{kind} is a neuron of its author's own, which has no node in NIR")
-        number = sum(isinstance(operation, Neurons) for operation in self.way.operations)
+            self.recording.refuse(f"{kind} is a neuron of its author's own, which has no node in NIR")
+        number = sum(isinstance(operation, Neurons) for operation in self.recording.operations)
         return self.then(Neurons, torch.zeros_like(self._values), parameters=neurons, number=number)
 
     @classmethod
@@ -136,26 +136,26 @@ class Wire(TensorLike):
 
     @classmethod
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        wire: Wire = next(iter(all_carriers(args)))
-        wire.way.refuse("the product of two activations has no node in NIR")
+        recorded: Recorded = next(iter(all_carriers(args)))
+        recorded.recording.refuse("the product of two activations has no node in NIR")
 
     @classmethod
     def nonlinear(cls, x: Any, operation: Nonlinear) -> Any:
-        x.way.refuse(f"{type(operation).__name__} has no node in NIR")
+        x.recording.refuse(f"{type(operation).__name__} has no node in NIR")
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Any:
-        wires = [arg for arg in args if isinstance(arg, Wire)]
-        values = function(*replace_carriers(args, lambda x: x.batch), **kwargs)
-        if kwargs or any(wire.shape != values.shape for wire in wires):
-            wires[0].way.refuse(
+        operands = [arg for arg in args if isinstance(arg, Recorded)]
+        values = function(*replace_carriers(args, lambda x: x.like), **kwargs)
+        if kwargs or any(recorded.shape != values.shape for recorded in operands):
+            operands[0].recording.refuse(
                 f"'{function.__name__}' of different shapes, or with more arguments, has no node in NIR"
             )
-        return _elementwise(function.__name__, values, wires, *args)
+        return _elementwise(function.__name__, values, operands, *args)
 
     @classmethod
     def batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
-        x.way.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
+        x.recording.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
 
     @classmethod
     def fixed_batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
@@ -163,24 +163,24 @@ class Wire(TensorLike):
         scale = (norm.running_var.double() + norm.eps).rsqrt()
         scale = scale if norm.weight is None else scale * norm.weight
         shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
-        return x.then(ChannelMap, x.batch, scale=scale, shift=shift)
+        return x.then(ChannelMap, x.like, scale=scale, shift=shift)
 
 
-def _noted(table: dict[str, Note], function: Callable[..., Tensor], args: Any, kwargs: Any) -> Wire:
-    wire: Wire = args[0]
+def _noted(table: dict[str, Note], function: Callable[..., Tensor], args: Any, kwargs: Any) -> Recorded:
+    recorded: Recorded = args[0]
     note = table.get(function.__name__)
     if note is None:
         # The rule table works out indexing, joining and reshaping itself, by functions without a name.
         name = f"'{function.__name__}'" if function.__name__.isidentifier() else "indexing, joining or reshaping"
-        wire.way.refuse(f"{name} has no node in NIR")
-    return note(wire, partial(function, wire.batch, *args[1:], **kwargs), *args[1:], **kwargs)
+        recorded.recording.refuse(f"{name} has no node in NIR")
+    return note(recorded, partial(function, recorded.like, *args[1:], **kwargs), *args[1:], **kwargs)
 
 
 # The functions below have the arguments of torch's own after `apply`, which computes a result of the right shape.
 
 
 def _conv2d(
-    x: Wire,
+    x: Recorded,
     apply: Apply,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -188,9 +188,9 @@ def _conv2d(
     padding: int | Pair | str = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
-) -> Wire:
+) -> Recorded:
     if weight.shape[2] != weight.shape[3]:
-        x.way.refuse(f"a kernel of {weight.shape[2]}×{weight.shape[3]}: NIR's files take square kernels only")
+        x.recording.refuse(f"a kernel of {weight.shape[2]}×{weight.shape[3]}: NIR's files take square kernels only")
     return x.then(
         Convolution,
         apply(),
@@ -203,14 +203,14 @@ def _conv2d(
     )
 
 
-def _linear(x: Wire, apply: Apply, weight: Tensor, bias: Tensor | None = None) -> Wire:
+def _linear(x: Recorded, apply: Apply, weight: Tensor, bias: Tensor | None = None) -> Recorded:
     if x.ndim != 2:
-        x.way.refuse(f"a linear layer on {list(x.shape)}: NIR's take [B, N], flatten before it")
+        x.recording.refuse(f"a linear layer on {list(x.shape)}: NIR's take [B, N], flatten before it")
     return x.then(LinearMap, apply(), weight=weight, bias=bias)
 
 
 def _avg_pool2d(
-    x: Wire,
+    x: Recorded,
     apply: Apply,
     kernel_size: int | Pair,
     stride: int | Pair | None = None,
@@ -218,14 +218,14 @@ def _avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Wire:
+) -> Recorded:
     if ceil_mode or divisor_override is not None or (_pair(padding) != (0, 0) and not count_include_pad):
-        x.way.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
+        x.recording.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
     kernel = _pair(kernel_size)
     return x.then(AveragePool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
 
 
-def _adaptive_avg_pool2d(x: Wire, apply: Apply, output_size: Any) -> Wire:
+def _adaptive_avg_pool2d(x: Recorded, apply: Apply, output_size: Any) -> Recorded:
     """Pooling whose windows have one size and one distance, if they do."""
     values = apply()
     if values.shape == x.shape:
@@ -261,24 +261,24 @@ def _means(windows: Sequence[Pair], side: int) -> Tensor:
     return weights
 
 
-def _flatten(x: Wire, apply: Apply, start_dim: int = 0, end_dim: int = -1) -> Wire:
+def _flatten(x: Recorded, apply: Apply, start_dim: int = 0, end_dim: int = -1) -> Recorded:
     values = apply()
     if values.ndim != 2:
-        x.way.refuse(f"flattening {list(x.shape)} to {list(values.shape)}: NIR's files take [B, N]")
+        x.recording.refuse(f"flattening {list(x.shape)} to {list(values.shape)}: NIR's files take [B, N]")
     return x if x.ndim == 2 else x.then(Flattening, values)
 
 
-def _mean_over_space(x: Wire, apply: Apply, dim: Any = None, keepdim: bool = False) -> Wire:
+def _mean_over_space(x: Recorded, apply: Apply, dim: Any = None, keepdim: bool = False) -> Recorded:
     dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
     if x.ndim != 4 or sorted(d % 4 for d in dims) != [2, 3]:
-        x.way.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
+        x.recording.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
     sides = _pair(tuple(x.shape[2:]))
-    pooled = x.then(AveragePool, x.batch.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
+    pooled = x.then(AveragePool, x.like.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
     return pooled if keepdim else pooled.then(Flattening, apply())
 
 
 def _max_pool2d(
-    x: Wire,
+    x: Recorded,
     apply: Apply,
     kernel_size: int | Pair,
     stride: int | Pair | None = None,
@@ -286,18 +286,18 @@ def _max_pool2d(
     dilation: int | Pair = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Wire:
+) -> Recorded:
     """Of spikes the maximum is 1 where their sum is at least 1."""
     if not isinstance(x.source, (Neurons, AnySpike)):
-        x.way.refuse(
+        x.recording.refuse(
             "NIR has no max pooling. Of spikes it could be written as a sum and a threshold, but its input is not the "
             "output of neurons: use average pooling or a stride, or put the pooling behind a neuron"
         )
     if ceil_mode or _pair(dilation) != (1, 1):
-        x.way.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
+        x.recording.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
     kernel = _pair(kernel_size)
     pooled = x.then(SumPool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
-    return pooled.then(AnySpike, pooled.batch)
+    return pooled.then(AnySpike, pooled.like)
 
 
 _WEIGHTED: dict[str, Note] = {"conv2d": _conv2d, "linear": _linear}
@@ -311,28 +311,28 @@ _PER_STEP: dict[str, Note] = {
 _MAX_POOL: dict[str, Note] = {"max_pool2d": _max_pool2d}
 
 
-def _elementwise(name: str, values: Tensor, wires: Sequence[Wire], *args: Any) -> Any:
-    wire = wires[0]
+def _elementwise(name: str, values: Tensor, operands: Sequence[Recorded], *args: Any) -> Any:
+    recorded = operands[0]
     if name == "neg":
-        return _scaled(wire, -1.0)
+        return _scaled(recorded, -1.0)
     if name not in ("add", "sub", "mul", "div", "truediv"):
-        wire.way.refuse(f"'{name}' has no node in NIR")
+        recorded.recording.refuse(f"'{name}' has no node in NIR")
     left, right = args
-    if isinstance(left, Wire) and isinstance(right, Wire):
+    if isinstance(left, Recorded) and isinstance(right, Recorded):
         return left.then(Sum, values, right if name == "add" else _scaled(right, -1.0))
-    constant = right if wire is left else left
+    constant = right if recorded is left else left
     if name in ("add", "sub"):
-        if not torch.any(torch.as_tensor(constant) != 0) and wire is left:
-            return wire
-        wire.way.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
+        if not torch.any(torch.as_tensor(constant) != 0) and recorded is left:
+            return recorded
+        recorded.recording.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
     factor = torch.as_tensor(constant, dtype=torch.float64)
-    return _scaled(wire, factor if name == "mul" else factor.reciprocal())
+    return _scaled(recorded, factor if name == "mul" else factor.reciprocal())
 
 
-def _scaled(x: Wire, factor: float | Tensor) -> Wire:
+def _scaled(x: Recorded, factor: float | Tensor) -> Recorded:
     """`x` times a factor; itself where that is 1, as in dropout in evaluation mode."""
     factors = torch.as_tensor(factor, dtype=torch.float64).broadcast_to(x.shape)[0]
-    return x if torch.all(factors == 1.0) else x.then(Scaling, x.batch, factors=factors)
+    return x if torch.all(factors == 1.0) else x.then(Scaling, x.like, factors=factors)
 
 
 def _pair(value: int | Iterable[int]) -> Pair:

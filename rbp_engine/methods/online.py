@@ -25,7 +25,7 @@ from rbp_engine.methods.protocol import (
     StepOutput,
     gradients_stay_local,
 )
-from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 
 

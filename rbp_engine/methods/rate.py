@@ -25,7 +25,7 @@ from rbp_engine.methods.protocol import (
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
-from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.reference import RateReference
 
@@ -114,15 +114,15 @@ class RateS(RateMethod):
         with torch.no_grad():
             for images_t in shown.by_step():
                 state.next_pass()
-                output = model(MeanStepTensor(images_t, state, shown.static))
-                logits_t = full(with_objective(output, MeanStepTensor, objective)[0].values())
+                output = model(RateSStep(images_t, state, shown.static))
+                logits_t = full(with_objective(output, RateSStep, objective)[0].values())
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
         counts.stop()
         state.next_pass()
         with _batches_uncounted(model):
-            output = model(MeanTensor(shown.mean(), state, shown.static))
-            mean, objective = with_objective(output, MeanTensor, objective)
+            output = model(RateSMeans(shown.mean(), state, shown.static))
+            mean, objective = with_objective(output, RateSMeans, objective)
         rate = mean.rate()
         state.check_complete()
         logits = WithValue.apply(full(rate), total / self.timesteps)

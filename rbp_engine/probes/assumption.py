@@ -23,7 +23,7 @@ from rbp_engine.probes.layers import NeuronLayer, neuron_layers, weight_layers
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import all_carriers
-from rbp_engine.spiking.carriers.step import StepTensor
+from rbp_engine.spiking.carriers.single_step import StepTensor
 from rbp_engine.spiking.kernels.neuron_input import Current, membrane_dtype
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Linear
@@ -108,7 +108,7 @@ class _NeuronUse:
     @torch.no_grad()
     def _compute(self, current: Current, gradients_by_step: Tensor) -> None:
         """From ∂L/∂s [T, B, …]."""
-        batch = current.batch
+        batch = current.like
         together, gradients, eligibility = (
             torch.zeros_like(batch, dtype=membrane_dtype(batch.dtype)) for _ in range(3)
         )

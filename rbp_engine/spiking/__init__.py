@@ -29,7 +29,7 @@ timestep, whatever its dimensions. Where a name alone leaves the shape open it h
 
 import rbp_engine.spiking.einops_backend  # noqa: F401  # tells einops about carriers
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.carriers.rate import RateTensor
+from rbp_engine.spiking.carriers.rate_m import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.make_spiking import make_spiking

@@ -26,14 +26,14 @@ def assign(target: Any, index: Any, value: Any) -> None:
         target.restore_by(value, index)
         value.check_unchanged("setitem")
     target.check_unchanged("setitem")
-    places = _places(target, target.all_fixed(parts))
-    out = type(target).each_step(_with_part(places), (target, *target.all_fixed([value])), {})
+    places = _places(target, target.all_drawn_once(parts))
+    out = type(target).each_step(_with_part(places), (target, *target.all_drawn_once([value])), {})
     target.become(out, "setitem")
 
 
 def _places(target: Carrier, index: tuple[Any, ...]) -> Tensor:
     """Where the part is in a timestep, as numbers of its entries in the part's shape."""
-    return torch.arange(target.shape.numel(), device=target.batch.device).reshape(target.shape)[index]
+    return torch.arange(target.shape.numel(), device=target.like.device).reshape(target.shape)[index]
 
 
 def _with_part(places: Tensor) -> Callable[[Tensor, Any], Tensor]:

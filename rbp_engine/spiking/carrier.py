@@ -62,13 +62,13 @@ class Carrier:
     _follows = 0
 
     @property
-    def batch(self) -> Tensor:
+    def like(self) -> Tensor:
         """A tensor of the shape, type and device that a module sees, [B, …]; its values mean nothing."""
         raise NotImplementedError
 
     @property
     def shape(self) -> torch.Size:
-        return self.batch.shape
+        return self.like.shape
 
     @property
     def ndim(self) -> int:
@@ -76,7 +76,7 @@ class Carrier:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.batch.dtype
+        return self.like.dtype
 
     def fire(self, neurons: Neurons) -> Self:
         """The spikes of a neuron layer that receives this carrier as its input current."""
@@ -160,16 +160,16 @@ class Carrier:
         """The mask [B, …] of a dropout layer, the same at every timestep."""
         return draw()
 
-    def fixed(self, tensor: Tensor) -> Tensor:
+    def drawn_once(self, tensor: Tensor) -> Tensor:
         """A tensor without time that an operation takes beside a carrier, the same at every timestep.
 
         One without a gradient may have been drawn at random, like the mask of drop path: the first timestep's is used.
         """
         return tensor
 
-    def all_fixed(self, args: Iterable[Any]) -> tuple[Any, ...]:
+    def all_drawn_once(self, args: Iterable[Any]) -> tuple[Any, ...]:
         """The same of those among arguments that are such tensors."""
-        return tuple(self.fixed(arg) if isinstance(arg, Tensor) else arg for arg in args)
+        return tuple(self.drawn_once(arg) if isinstance(arg, Tensor) else arg for arg in args)
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         """The weight in the type of this carrier, with its graph."""

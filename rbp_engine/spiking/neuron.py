@@ -115,7 +115,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
             current.check_checkpointing()
             current.check_unchanged(type(self).__name__)
             if self.kernel == "auto":
-                self.kernel, problem = choose("auto", current.batch.device.type)
+                self.kernel, problem = choose("auto", current.like.device.type)
                 if problem:
                     warnings.warn(problem, stacklevel=2)
             return current.fire(self.neurons_for(current))

@@ -85,7 +85,7 @@ def _instance_norm(
         raise UnsupportedOperation(
             "instance_norm", "with running statistics; make the layer with track_running_stats=False"
         )
-    if x.batch[0, 0].numel() == 1:
+    if x.like[0, 0].numel() == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(x.shape)}")
     return type(x).nonlinear(x, GroupNorm(x.shape[1], _cast(x, weight), _cast(x, bias), eps))
 

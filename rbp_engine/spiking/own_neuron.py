@@ -87,8 +87,8 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
             return super().forward(current)
         current.check_checkpointing()
         current.check_unchanged(type(self).__name__)
-        if not self._checked and not current.batch.is_meta:
-            check_timesteps(self, current.batch)
+        if not self._checked and not current.like.is_meta:
+            check_timesteps(self, current.like)
             self._checked = True
         return current.fire(self.neurons_for(current))
 

@@ -31,7 +31,7 @@ def product(carrier: Carrier, function: Callable[..., Any], args: tuple[Any, ...
 
     kind = type(carrier)
     several = len(list(all_carriers(args))) > 1
-    return (kind.bilinear if several else kind.linear)(function, tuple(map(cast, carrier.all_fixed(args))), kwargs)
+    return (kind.bilinear if several else kind.linear)(function, tuple(map(cast, carrier.all_drawn_once(args))), kwargs)
 
 
 def einsum(carrier: Carrier, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -87,7 +87,7 @@ class Reference(TensorLike):
         self.timesteps = len(steps)
 
     @property
-    def batch(self) -> Tensor:
+    def like(self) -> Tensor:
         return self._steps[0]
 
     def steps(self) -> Tensor:
@@ -140,7 +140,7 @@ class RateReference(Reference):
         """The time mean [B, …] with its gradient."""
         return self._rate
 
-    def like(self, steps: Tensor, rate: Tensor) -> Self:
+    def with_values(self, steps: Tensor, rate: Tensor) -> Self:
         """Another value of the same method."""
         return type(self)(steps, rate, self.norms_by_step)
 
@@ -154,7 +154,7 @@ class RateReference(Reference):
         dtype = membrane_dtype(self.dtype)
         currents = self._steps.to(dtype) + added_at_every_step(self._rate).to(dtype)
         spikes = torch.stack(list(spikes_of(neurons, currents))).to(self.dtype)
-        return self.like(spikes, spikes.mean(0))
+        return self.with_values(spikes, spikes.mean(0))
 
     @classmethod
     def per_step(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
@@ -162,7 +162,7 @@ class RateReference(Reference):
         x: Self = next(iter(all_carriers(args)))
         with torch.no_grad():
             steps = at_each_step(function, args, kwargs)
-        return x.like(steps, function(*replace_carriers(args, lambda each: each.rate()), **kwargs))
+        return x.with_values(steps, function(*replace_carriers(args, lambda each: each.rate()), **kwargs))
 
     @classmethod
     def elementwise(cls, function: Function, args: Arguments, **kwargs: Any) -> Self:
@@ -180,13 +180,13 @@ class RateReference(Reference):
 
     def with_mean_of_steps(self) -> Self:
         """The same gradient, with the mean of the timesteps for its value: the two differ if f is not linear."""
-        return self.like(self._steps, with_value(self._rate, self._steps.mean(0)))
+        return self.with_values(self._steps, with_value(self._rate, self._steps.mean(0)))
 
     @classmethod
     def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
         with torch.no_grad():
             steps = at_each_step(operation, (x,), {})
-        return x.like(steps, with_value(mean_derivative(operation, x.steps(), x.rate()), steps.mean(0)))
+        return x.with_values(steps, with_value(mean_derivative(operation, x.steps(), x.rate()), steps.mean(0)))
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
@@ -199,7 +199,7 @@ class RateReference(Reference):
         over = [dim for dim in range(x.ndim) if dim != 1]
         graph = normalised(x.rate(), *mean_moments(batches, over, norm.eps), over)
         graph = scaled_and_shifted(graph, norm.weight, norm.bias, x.ndim - 2)
-        return x.like(steps, with_value(graph, steps.mean(0)))
+        return x.with_values(steps, with_value(graph, steps.mean(0)))
 
 
 def at_each_step(function: Function, args: Arguments, kwargs: Keywords) -> Tensor:

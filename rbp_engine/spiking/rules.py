@@ -133,7 +133,7 @@ def _sampled(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 def _moved(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     if function.__name__ == "moveaxis":
         function = torch.movedim  # vmap knows only this name
-    return type(carrier).moved(function, carrier.all_fixed(args), kwargs, whole_samples=False)
+    return type(carrier).moved(function, carrier.all_drawn_once(args), kwargs, whole_samples=False)
 
 
 def _view(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -157,7 +157,7 @@ def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Carriers, and tensors without time among them."""
-    parts = tuple(_cast(carrier, part) for part in carrier.all_fixed(args[0]))
+    parts = tuple(_cast(carrier, part) for part in carrier.all_drawn_once(args[0]))
     return type(carrier).each_step(lambda *tensors: function(tensors, *args[1:], **kwargs), parts, {})
 
 
@@ -172,20 +172,20 @@ def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Ke
     """To another type or device; the carrier itself, as with a tensor, if it has them already."""
     if args[0] is not carrier:
         return _like_a_batch(function, args, kwargs)
-    others = [other.batch if isinstance(other, Carrier) else other for other in args[1:]]
-    becomes = function(carrier.batch.detach(), *others, **kwargs)
+    others = [other.like if isinstance(other, Carrier) else other for other in args[1:]]
+    becomes = function(carrier.like.detach(), *others, **kwargs)
     if not isinstance(becomes, Tensor):
         return becomes
     if not becomes.is_floating_point():
         raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
-    if (becomes.dtype, becomes.device) == (carrier.dtype, carrier.batch.device):
+    if (becomes.dtype, becomes.device) == (carrier.dtype, carrier.like.device):
         return carrier
     return type(carrier).each_step(lambda x: x.to(becomes.device, becomes.dtype), (carrier,), {})
 
 
 def _like_a_batch(function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """A tensor without time, in the shape, type or device of a carrier: `mask.to(x)`, `position.view_as(x)`."""
-    return function(*(arg.batch.detach() if isinstance(arg, Carrier) else arg for arg in args), **kwargs)
+    return function(*(arg.like.detach() if isinstance(arg, Carrier) else arg for arg in args), **kwargs)
 
 
 def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -208,7 +208,7 @@ def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     if not (args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))):
         return carrier
     _, *rest = args
-    mask = carrier.dropout_mask(lambda: function(torch.ones_like(carrier.batch, requires_grad=False), *rest, **kwargs))
+    mask = carrier.dropout_mask(lambda: function(torch.ones_like(carrier.like, requires_grad=False), *rest, **kwargs))
     out = type(carrier).elementwise(operator.mul, (carrier, mask))
     if not kwargs.get("inplace"):
         return out
@@ -251,7 +251,7 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
     if args[0] is not carrier or any(isinstance(part, Carrier) for part in index):
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
-    index = carrier.all_fixed(index)
+    index = carrier.all_drawn_once(index)
     out = type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False)
     return carrier.make_view(out, Region(args[1]))
 
@@ -266,7 +266,7 @@ def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: 
             raise UnsupportedOperation(function.__name__, f"{list(other.shape)} against {list(carrier.shape)}")
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
-    return type(carrier).elementwise(function, carrier.all_fixed(args), **kwargs)
+    return type(carrier).elementwise(function, carrier.all_drawn_once(args), **kwargs)
 
 
 def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -293,7 +293,7 @@ def _where(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
 
 def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """A constant or a property, from the shape, type and device that the module sees."""
-    return function(carrier.batch.detach(), *args[1:], **kwargs)
+    return function(carrier.like.detach(), *args[1:], **kwargs)
 
 
 # By the names of `operator`; torch's own functions of this kind end in "_".

@@ -64,7 +64,7 @@ def _of_one_shape(carrier: Carrier, name: str, tensors: list[Any]) -> list[Any]:
         if not fits:
             raise UnsupportedOperation(name, f"{list(other.shape)} against {list(carrier.shape)}")
     shape = torch.broadcast_shapes(*(other.shape for other in tensors))
-    return [other.expand(shape) for other in carrier.all_fixed(tensors)]
+    return [other.expand(shape) for other in carrier.all_drawn_once(tensors)]
 
 
 def prelu(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

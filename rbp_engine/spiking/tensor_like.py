@@ -54,18 +54,18 @@ class TensorLike(Carrier):
         if name in _TURNED:
             return _TURNED[name](self)
         if name in _OF_THE_BATCH:
-            return getattr(self.batch, name)
+            return getattr(self.like, name)
         if not callable(getattr(Tensor, name)):
             raise UnsupportedAttribute(name)
         return lambda *args, **kwargs: _apply(getattr(Tensor, name), self, *args, **kwargs)
 
     @property
     def device(self) -> torch.device:
-        return self.batch.device
+        return self.like.device
 
     @property
     def is_cuda(self) -> bool:
-        return self.batch.is_cuda
+        return self.like.is_cuda
 
     @property
     def is_nested(self) -> bool:

@@ -12,10 +12,10 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.nonlinear import GroupNorm, LayerNorm, Pointwise
 from rbp_engine.spiking.autograd.weighted import WeightInput
-from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, SumOverSteps
-from rbp_engine.spiking.carriers.rate import RateTensor
+from rbp_engine.spiking.carriers.rate_m import RateTensor
+from rbp_engine.spiking.carriers.rate_s import RateSMeans, SumOverSteps
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
-from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.kernels import loops
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
@@ -88,8 +88,8 @@ def reset_that_is_always_detached_through_time(patch):
 
 
 def mask_of_another_sample_in_the_rate_pass(patch):
-    sound = MeanTensor.dropout_mask
-    patch.setattr(MeanTensor, "dropout_mask", lambda self, draw: sound(self, draw).flip(0))
+    sound = RateSMeans.dropout_mask
+    patch.setattr(RateSMeans, "dropout_mask", lambda self, draw: sound(self, draw).flip(0))
 
 
 def mask_for_every_step(patch):

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.steps import Dense, Static
+from rbp_engine.spiking.kernels.steps import Dense, TimeConstant
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
@@ -36,7 +36,7 @@ class FireThroughTime(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Current, neurons: Neurons, *inputs: Tensor | None) -> Tensor:
         ctx.save_for_backward(*(term.steps.values() for term in current.terms))
-        ctx.terms = [(isinstance(term.steps, Static), term.normalisation) for term in current.terms]
+        ctx.terms = [(isinstance(term.steps, TimeConstant), term.normalisation) for term in current.terms]
         ctx.neurons, ctx.timesteps = neurons, current.timesteps
         return neurons.spikes_only(current)
 
@@ -44,7 +44,7 @@ class FireThroughTime(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         terms = [
-            Term(Static(values) if static else Dense(values), known)
+            Term(TimeConstant(values) if static else Dense(values), known)
             for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
         ]
         at_current, learnt = ctx.neurons.gradient_through_time(Current(terms, ctx.timesteps), grad)
@@ -60,7 +60,7 @@ def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor
     """Gradients of the term's values, and of its batch norm's weight and bias."""
     known, values = term.normalisation, term.steps.values()
     if known is None:
-        return (grad.sum(0) if isinstance(term.steps, Static) else grad) if needed[0] else None, None, None
+        return (grad.sum(0) if isinstance(term.steps, TimeConstant) else grad) if needed[0] else None, None, None
     of_values, of_weight, of_bias = known.gradients(grad.flatten(0, 1), values.flatten(0, 1), needed)
     shaped = None if of_values is None else of_values.unflatten(0, values.shape[:2])
     return shaped, of_weight, of_bias

@@ -21,8 +21,8 @@ class DeferredSum(TensorLike):
     _keeps_deferred = False
 
     @property
-    def batch(self) -> Tensor:
-        return self.current.batch
+    def like(self) -> Tensor:
+        return self.current.like
 
     @property
     def shape(self) -> torch.Size:

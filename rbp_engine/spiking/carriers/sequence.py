@@ -14,7 +14,7 @@ from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
+from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant
 
 
 class SequenceTensor(DeferredSum):
@@ -29,7 +29,7 @@ class SequenceTensor(DeferredSum):
     def __init__(self, values: Tensor | Current, timesteps: int, static: bool = False) -> None:
         """`values` are [T, B, …], or [B, …] if `static`."""
         if isinstance(values, Tensor):
-            values = Current([Term(Static(values) if static else Dense(values))], timesteps)
+            values = Current([Term(TimeConstant(values) if static else Dense(values))], timesteps)
         self.current = values
         self.timesteps = timesteps
         # What is computed later has a graph if it would have had one now.
@@ -57,13 +57,13 @@ class SequenceTensor(DeferredSum):
         """[B, …]."""
         return self.resolve().time_mean()
 
-    def like(self, values: Tensor | Current, *, static: bool = False) -> Self:
+    def with_values(self, values: Tensor | Current, *, static: bool = False) -> Self:
         """Other values of the same timesteps."""
         return type(self)(values, self.timesteps, static)
 
     def normalised(self, by: Normalisation) -> Self:
         """After a batch norm whose statistics are known; deferred."""
-        return self.like(Current([Term(self.resolve(), by)], self.timesteps))
+        return self.with_values(Current([Term(self.resolve(), by)], self.timesteps))
 
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return enumerate(self.steps().unbind(0))
@@ -71,17 +71,19 @@ class SequenceTensor(DeferredSum):
     def fire(self, neurons: Neurons) -> Self:
         learns = any(value.requires_grad for value in neurons.learnt)
         with_graph = torch.is_grad_enabled() and (self.current.requires_grad or learns)
-        return self.like(bptt_neuron.fire(self.current, neurons) if with_graph else neurons.spikes_only(self.current))
+        return self.with_values(
+            bptt_neuron.fire(self.current, neurons) if with_graph else neurons.spikes_only(self.current)
+        )
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         carriers = list(all_carriers(args))
         first: Self = carriers[0]
         if all(carrier.static for carrier in carriers):
-            return first.like(function(*replace_carriers(args, lambda x: x.values()), **kwargs), static=True)
+            return first.with_values(function(*replace_carriers(args, lambda x: x.values()), **kwargs), static=True)
         # T is folded into the batch: [T·B, …].
         out = function(*replace_carriers(args, lambda x: x.steps().flatten(0, 1)), **kwargs)
-        return first.like(out.unflatten(0, (first.timesteps, -1)))
+        return first.with_values(out.unflatten(0, (first.timesteps, -1)))
 
     @classmethod
     def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -94,9 +96,9 @@ class SequenceTensor(DeferredSum):
             return function(*replace_carriers(args, lambda _: next(values)), **kwargs)
 
         if static:
-            return first.like(one_step(*(carrier.values() for carrier in carriers)), static=True)
+            return first.with_values(one_step(*(carrier.values() for carrier in carriers)), static=True)
         over = tuple(None if carrier.static else 0 for carrier in carriers)
-        return first.like(torch.vmap(one_step, over)(*(carrier.values() for carrier in carriers)))
+        return first.with_values(torch.vmap(one_step, over)(*(carrier.values() for carrier in carriers)))
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
@@ -104,15 +106,15 @@ class SequenceTensor(DeferredSum):
         first: Self = carriers[0]
         terms = deferred_terms(function, args, kwargs)
         if terms is not None:
-            return first.like(Current(terms, first.timesteps))
+            return first.with_values(Current(terms, first.timesteps))
         # [B, …] broadcasts against [T, B, …] as it stands.
         out = function(*replace_carriers(args, lambda x: x.values()), **kwargs)
-        return first.like(out, static=all(carrier.static for carrier in carriers))
+        return first.with_values(out, static=all(carrier.static for carrier in carriers))
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.static:
-            return x.like(norm.static(x.values(), x.timesteps), static=True)
+            return x.with_values(norm.static(x.values(), x.timesteps), static=True)
         return x.normalised(norm.statistics(x.values().flatten(0, 1)))
 
     @classmethod
@@ -129,7 +131,7 @@ class ShuffledTensor(SequenceTensor):
         super().__init__(values, timesteps, static)
         self.generator = generator
 
-    def like(self, values: Tensor | Current, *, static: bool = False) -> Self:
+    def with_values(self, values: Tensor | Current, *, static: bool = False) -> Self:
         return type(self)(values, self.timesteps, static, self.generator)
 
     def fire(self, neurons: Neurons) -> Self:
@@ -141,4 +143,4 @@ class ShuffledTensor(SequenceTensor):
             return self
         values_TBX = self.values()
         order = torch.randperm(self.timesteps, generator=self.generator).to(values_TBX.device)
-        return self.like(values_TBX[order])
+        return self.with_values(values_TBX[order])

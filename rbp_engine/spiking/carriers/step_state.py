@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Fixed:
+class DrawnOnce:
     """A tensor without time as the first timestep saw it; None if it had a graph, which later passes build again."""
 
     tensor: Tensor | None
@@ -51,9 +51,9 @@ class StepState:
             self._records.append(make())
         return self._next_record(kind)
 
-    def fixed(self, tensor: Tensor) -> Tensor:
+    def drawn_once(self, tensor: Tensor) -> Tensor:
         """The tensor that the first pass had in this place, or this one if it has a gradient."""
-        return self.record(Fixed, lambda: Fixed(None if tensor.requires_grad else tensor)).instead_of(tensor)
+        return self.record(DrawnOnce, lambda: DrawnOnce(None if tensor.requires_grad else tensor)).instead_of(tensor)
 
     def take(self, kind: type[R]) -> R:
         """The record of the current operation, in the last pass: it is not kept any longer."""

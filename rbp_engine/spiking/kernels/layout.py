@@ -14,7 +14,7 @@ from torch import Tensor
 from rbp_engine.spiking.autograd.batch_norm import Normalisation
 from rbp_engine.spiking.kernels.loops import Reader
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, membrane_dtype
-from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps, empty_steps
+from rbp_engine.spiking.kernels.steps import Spikes, Steps, TimeConstant, empty_steps
 
 
 class FlatNorm(NamedTuple):
@@ -77,8 +77,8 @@ class Layout:
     """A layer's tensors as the loops take them: as they are."""
 
     def __init__(self, current: Current) -> None:
-        self.shape, self.device = current.batch.shape, current.batch.device
-        self.dtype = membrane_dtype(current.batch.dtype)
+        self.shape, self.device = current.like.shape, current.like.device
+        self.dtype = membrane_dtype(current.like.dtype)
 
     def reader(self, current: Current) -> Reader:
         """The current, [F] at each timestep."""
@@ -114,14 +114,14 @@ class FlatLayout(Layout):
 
     def __init__(self, current: Current, learnt: Sequence[Tensor]) -> None:
         super().__init__(current)
-        batch = current.batch
+        batch = current.like
         self.by_channel = any(value.ndim for value in learnt) or any(term.normalisation for term in current.terms)
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
 
     def reader(self, current: Current) -> FlatCurrent:
         terms = [
-            FlatTerm(self._flat_steps(term.steps), self._norm(term.normalisation), isinstance(term.steps, Static))
+            FlatTerm(self._flat_steps(term.steps), self._norm(term.normalisation), isinstance(term.steps, TimeConstant))
             for term in current.terms
         ]
         return FlatCurrent(terms, current.terms[0].steps.dtype, self.dtype, current.timesteps)

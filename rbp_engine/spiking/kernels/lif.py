@@ -61,14 +61,14 @@ class LIFNeurons:
     def spikes_only(self, current: Tensor | Current) -> Tensor:
         current = Current.of(current)
         layout = self._layout(current)
-        spikes = layout.empty_steps(current.batch, current.timesteps)
+        spikes = layout.empty_steps(current.like, current.timesteps)
         self._run(loops.spikes_only)(layout.reader(current), self._neuron(layout, "threshold"), spikes.unbind(0))
         return layout.back(spikes)
 
     @torch.no_grad()
     def rate(self, current: Tensor | Current) -> RatePass:
         current = Current.of(current)
-        layout, batch = self._layout(current), current.batch
+        layout, batch = self._layout(current), current.like
         to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
         spikes = layout.empty_steps(batch, current.timesteps, torch.uint8)
         given = (layout.reader(current), self._neuron(layout, "threshold"), layout.for_each_channel(current.timesteps))
@@ -95,8 +95,8 @@ class LIFNeurons:
     @torch.no_grad()
     def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
         """Never compiled."""
-        reader, neuron = CurrentReader(current), self._eager_neuron(current.batch.dtype)
-        membrane, rho = None, torch.ones_like(current.batch, dtype=neuron.dtype)
+        reader, neuron = CurrentReader(current), self._eager_neuron(current.like.dtype)
+        membrane, rho = None, torch.ones_like(current.like, dtype=neuron.dtype)
         for t in range(current.timesteps):
             membrane = charge_(membrane, reader.at(t).to(neuron.dtype), neuron)
             spikes_t, slope_t = fired(membrane, neuron), neuron.slope(membrane)
@@ -108,20 +108,20 @@ class LIFNeurons:
     def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
         current = Current.of(current)
         layout = self._layout(current)
-        out = layout.empty_steps(current.batch, current.timesteps, grad.dtype)
+        out = layout.empty_steps(current.like, current.timesteps, grad.dtype)
         neuron = self._neuron(layout, "decay", "threshold")
         inputs, at_spikes = layout.reader(current), layout.flat(grad).unbind(0)
         learnt = self._run(loops.gradient_through_time)(inputs, neuron, at_spikes, out.unbind(0))
         return layout.back(out), self._summed(list(map(layout.back, learnt)))
 
     def once(
-        self, current: Sequence[Tensor], before: "Charged | None", *, through_time: bool, traced: bool
-    ) -> tuple[Tensor, "Charged", Tensor | None]:
+        self, current: Sequence[Tensor], before: "LIFMembrane | None", *, through_time: bool, traced: bool
+    ) -> tuple[Tensor, "LIFMembrane", Tensor | None]:
         membrane, trace = before or (None, None)
         spikes, charged, trace = FireOnce.apply(membrane, trace, self, through_time, *self.learnt, *current)
         if traced and trace is None:
             trace = spikes.detach()
-        return spikes, Charged(charged, trace), trace
+        return spikes, LIFMembrane(charged, trace), trace
 
     @torch.no_grad()
     def fire_once(
@@ -242,7 +242,7 @@ class LIFRateLoop:
         return self._counts, [total.div_(self._timesteps).to(self._dtype) for total in totals]
 
 
-class Charged(NamedTuple):
+class LIFMembrane(NamedTuple):
     """What a layer carries from a timestep to the next: the charged membrane u_t, and OTTT's trace a_t, both [B, …].
 
     u_t is given back ∂L/∂u_{t+1}, and not its own gradient: only `LIFNeurons.once` may use it.

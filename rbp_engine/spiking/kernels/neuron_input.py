@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.kernels.steps import Dense, Spikes, Static, Steps
+from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps, TimeConstant
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class Current:
     @property
     def static(self) -> bool:
         """Whether it is the same at every timestep."""
-        return all(isinstance(term.steps, Static) for term in self.terms)
+        return all(isinstance(term.steps, TimeConstant) for term in self.terms)
 
     @property
-    def batch(self) -> Tensor:
+    def like(self) -> Tensor:
         """A tensor of the shape, type and layout of one timestep, [B, …]; its values mean nothing."""
         steps = self._first
         return torch.empty_like(steps.at(0), dtype=steps.dtype) if isinstance(steps, Spikes) else steps.at(0)
@@ -83,7 +83,8 @@ class Current:
     @property
     def _first(self) -> Steps:
         """The values of the first term that is not the same at every timestep, or of the first."""
-        return next((term.steps for term in self.terms if not isinstance(term.steps, Static)), self.terms[0].steps)
+        changing = (term.steps for term in self.terms if not isinstance(term.steps, TimeConstant))
+        return next(changing, self.terms[0].steps)
 
     @property
     def requires_grad(self) -> bool:
@@ -106,7 +107,7 @@ class CurrentReader:
     """Computes the current of one timestep after the other into one buffer, without a graph."""
 
     def __init__(self, current: Current) -> None:
-        batch = current.batch
+        batch = current.like
         affine = [term.normalisation.affine() if term.normalisation else (None, None) for term in current.terms]
         scales = [scale if scale is None else per_channel(scale, batch) for scale, _ in affine]
         shifts = [shift for _, shift in affine if shift is not None]

@@ -61,7 +61,7 @@ class OwnNeurons:
     @torch.no_grad()
     def spikes_only(self, current: Tensor | Current) -> Tensor:
         current = Current.of(current)
-        spikes_TBX, state = empty_steps(current.batch, current.timesteps), self.neuron.start(current.batch)
+        spikes_TBX, state = empty_steps(current.like, current.timesteps), self.neuron.start(current.like)
         for spikes_t, current_t in zip(spikes_TBX, _currents(current), strict=True):
             step = self.neuron.timestep(state, current_t)
             spikes_t.copy_(step.spikes)
@@ -71,8 +71,8 @@ class OwnNeurons:
     @torch.no_grad()
     def rate(self, current: Tensor | Current) -> RatePass:
         current = Current.of(current)
-        loop = self.rate_loop(current.batch, current.timesteps)
-        spikes = empty_steps(current.batch, current.timesteps, torch.uint8)
+        loop = self.rate_loop(current.like, current.timesteps)
+        spikes = empty_steps(current.like, current.timesteps, torch.uint8)
         for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
             loop.charge(current_t)
             loop.fire_into(spikes_t)
@@ -84,7 +84,7 @@ class OwnNeurons:
 
     @torch.no_grad()
     def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
-        state = self.neuron.start(current.batch)
+        state = self.neuron.start(current.like)
         of_state = map_state(torch.zeros_like, state)
         for current_t in _currents(current):
             step, derivative = forward_mode(self.neuron, state, current_t, of_state)
@@ -97,7 +97,7 @@ class OwnNeurons:
         with torch.no_grad():
             currents = [current_t.requires_grad_() for current_t in _currents(current)]
         with torch.enable_grad():
-            one_timestep, state, spikes = _WithParameters(self.neuron), self.neuron.start(current.batch), []
+            one_timestep, state, spikes = _WithParameters(self.neuron), self.neuron.start(current.like), []
             for current_t in currents:
                 step = one_timestep(state, current_t)
                 spikes.append(step.spikes)
@@ -232,5 +232,5 @@ def _time_mean(steps: Steps, timesteps: int) -> Tensor:
 
 def _currents(current: Current) -> Iterator[Tensor]:
     """The currents [B, …] of one timestep after the other, float32 at least; each is a tensor of its own."""
-    reader, dtype = CurrentReader(current), membrane_dtype(current.batch.dtype)
+    reader, dtype = CurrentReader(current), membrane_dtype(current.like.dtype)
     return (reader.at(t).detach().to(dtype, copy=True) for t in range(current.timesteps))

@@ -1,4 +1,4 @@
-"""What a layer receives over T timesteps: `Dense` values, `Static` ones that are the same at every step, or `Spikes`.
+"""What a layer receives over T timesteps: `Dense` values, `TimeConstant` ones, which are the same at each, or `Spikes`.
 
 All three are frozen. For the rate methods they also hold the gradient proxy of their time mean
 (`autograd/grad_proxy.py`), which leads to the layers before.
@@ -117,7 +117,7 @@ class Dense(Steps):
 
 
 @dataclass(frozen=True, eq=False)
-class Static(Steps):
+class TimeConstant(Steps):
     """Values [B, …] that are the same at every timestep. The time means of rate_S's second phase are such, too.
 
     If they are firing rates, `counts` are those of their spikes.
@@ -132,8 +132,8 @@ class Static(Steps):
     def values(self) -> Tensor:
         return self.values_BX
 
-    def first(self, samples: int) -> Static:
-        return Static(self.values_BX[:samples])
+    def first(self, samples: int) -> TimeConstant:
+        return TimeConstant(self.values_BX[:samples])
 
     def time_mean(self) -> Tensor:
         return self.values_BX

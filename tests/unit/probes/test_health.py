@@ -20,8 +20,8 @@ from rbp_engine.probes.own_metrics import OwnMetrics
 from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor
-from rbp_engine.spiking.carriers.step import StepTensor
+from rbp_engine.spiking.carriers.rate_s import RateSStep
+from rbp_engine.spiking.carriers.single_step import StepTensor
 from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
@@ -94,7 +94,7 @@ def currents(model: nn.Module, method: str, static: bool) -> dict[str, list[Tens
                 kept[name].append(carrier.sequence.steps().detach().clone())
             elif isinstance(carrier, SequenceTensor):
                 kept[name].append(carrier.steps().detach().clone())
-            elif isinstance(carrier, MeanStepTensor):
+            elif isinstance(carrier, RateSStep):
                 kept[name].append(carrier.current.compute()[0].clone())
             elif isinstance(carrier, StepTensor):
                 kept[name].append(carrier.values().detach().clone())

@@ -17,7 +17,7 @@ from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.kernels import compiler
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
-from rbp_engine.spiking.kernels.steps import Dense, Static
+from rbp_engine.spiking.kernels.steps import Dense, TimeConstant
 
 # One process loads the compiler and keeps the kernels that the tests share.
 pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("compiler")]
@@ -55,7 +55,7 @@ def normalised(term, seed=1):
 
 def static_image():
     values = torch.randn(B, C, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    return Term(Static(values))
+    return Term(TimeConstant(values))
 
 
 def currents():
@@ -73,7 +73,7 @@ def currents():
         ],
         "a sum with a static image": lambda dtype: [
             normalised(steps(*image, dtype=dtype)),
-            Term(Static(static_image().steps.values().to(dtype))),
+            Term(TimeConstant(static_image().steps.values().to(dtype))),
         ],
     }
 
@@ -147,7 +147,7 @@ def test_spikes_counts_and_eligibility_step_by_step(case):
     results = []
     for kernel in ("eager", "compiled"):
         whole = current()
-        loop = neuron[kernel].rate_loop(whole.batch, T)
+        loop = neuron[kernel].rate_loop(whole.like, T)
         spikes = []
         for t in range(T):
             terms = [Term(Dense(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
@@ -160,7 +160,7 @@ def test_spikes_counts_and_eligibility_step_by_step(case):
 def test_gradient_through_time(case):
     neuron, current, compile_and_run = case
     given = current()
-    grad = torch.randn(T, *given.batch.shape, generator=torch.Generator().manual_seed(5)).to(given.batch.dtype)
+    grad = torch.randn(T, *given.like.shape, generator=torch.Generator().manual_seed(5)).to(given.like.dtype)
     eager = neuron["eager"].gradient_through_time(given, grad)
     by_compiler = compile_and_run(lambda: neuron["compiled"].gradient_through_time(current(), grad), 0)
     same(*([at_current, *learnt] for at_current, learnt in (eager, by_compiler)))

@@ -11,7 +11,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.kernels import compiler
 from rbp_engine.spiking.kernels.neuron_input import Current

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
 from rbp_engine.spiking.carriers.step_state import StepState
 from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient, check_one_gradient_at_t_1
 
@@ -217,9 +217,9 @@ def by_rate_s(operation, x, r, parameters):
     with torch.no_grad():
         for x_t in x:
             state.next_pass()
-            operation(MeanStepTensor(x_t, state, static=False), *parameters)
+            operation(RateSStep(x_t, state, static=False), *parameters)
     state.next_pass()
-    out = operation(MeanTensor(r, state, static=False), *parameters).rate()
+    out = operation(RateSMeans(r, state, static=False), *parameters).rate()
     state.check_complete()
     return out
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbp_engine.spiking import LIF, UnsupportedOperation
-from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
-from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
+from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 
 T, B = 4, 3
@@ -16,7 +16,7 @@ CARRIERS = {
     "bptt_s": lambda x, state: StepTensor(x, state, through_time=True),
     "sltt": lambda x, state: StepTensor(x, state, through_time=False),
     "ottt": TraceTensor,
-    "rate_s": lambda x, state: MeanStepTensor(x, state, static=False),
+    "rate_s": lambda x, state: RateSStep(x, state, static=False),
 }
 
 
@@ -36,7 +36,7 @@ def run(model, x, carrier):
 
 def second_phase(model, mean, state, static=False):
     state.next_pass()
-    return model(MeanTensor(mean, state, static)).rate()
+    return model(RateSMeans(mean, state, static)).rate()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -55,7 +55,7 @@ def test_dropout_on_a_static_image_has_one_mask():
     image, state, layer, steps = random(B, 20, 5), StepState(T), nn.Dropout(0.4), []
     for _ in range(T):
         state.next_pass()
-        steps.append(layer(MeanStepTensor(image, state, static=True)).values())
+        steps.append(layer(RateSStep(image, state, static=True)).values())
     assert all(torch.equal(step, steps[0]) for step in steps)
     assert (steps[0] == 0).any()
     torch.testing.assert_close(second_phase(layer, image, state, static=True), steps[0])
@@ -162,7 +162,7 @@ def test_before_the_first_neuron_a_static_image_is_computed_once():
     with Watch(), torch.no_grad():
         for _ in range(T):
             state.next_pass()
-            model(MeanStepTensor(image, state, static=True))
+            model(RateSStep(image, state, static=True))
     assert (inputs.count(2), inputs.count(3)) == (1, T)
 
 

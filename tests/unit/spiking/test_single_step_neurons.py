@@ -8,7 +8,7 @@ import torch
 from torch._inductor.graph import GraphLowering
 
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.kernels import compiler

@@ -1,7 +1,7 @@
 """The two carriers of rate_S: timesteps without a graph that add to means, then the means with their graph.
 
-    MeanStepTensor    first phase, once for every timestep: layers add up what the second phase needs
-    MeanTensor        second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
+    RateSStep    first phase, once for every timestep: layers add up what the second phase needs
+    RateSMeans        second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
 
 What the first phase leaves for the second is in the `StepState` of the training step. Both phases must resolve a
 deferred sum in the same places: the first adds its values up there, the second takes their mean.
@@ -23,10 +23,10 @@ from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
-from rbp_engine.spiking.carriers.step_state import Fixed, StepState
+from rbp_engine.spiking.carriers.step_state import DrawnOnce, StepState
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
 from rbp_engine.spiking.kernels.neurons import Neurons, RateLoop
-from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
+from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant
 
 
 class SumOverSteps:
@@ -84,7 +84,7 @@ class StaticOutput:
     output: Tensor
 
 
-class MeanStepTensor(DeferredSum):
+class RateSStep(DeferredSum):
     """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only."""
 
     def __init__(self, values: Tensor | Current, state: StepState, static: bool) -> None:
@@ -111,16 +111,16 @@ class MeanStepTensor(DeferredSum):
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, self.values())]
 
-    def fire(self, neurons: Neurons) -> MeanStepTensor:
+    def fire(self, neurons: Neurons) -> RateSStep:
         current = self.current
-        kept = self.state.record(Firing, lambda: Firing(neurons.rate_loop(current.batch, self.timesteps)))
-        return MeanStepTensor(kept.loop.step(current), self.state, static=False)
+        kept = self.state.record(Firing, lambda: Firing(neurons.rate_loop(current.like, self.timesteps)))
+        return RateSStep(kept.loop.step(current), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
 
-    def fixed(self, tensor: Tensor) -> Tensor:
-        return self.state.fixed(tensor)
+    def drawn_once(self, tensor: Tensor) -> Tensor:
+        return self.state.drawn_once(tensor)
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         return self.state.record(Tensor, lambda: weight.to(self.dtype))
@@ -181,10 +181,10 @@ class MeanStepTensor(DeferredSum):
         return cls.per_step(repeated.normalisation, (x,), {})
 
 
-class MeanTensor(DeferredSum):
+class RateSMeans(DeferredSum):
     """Time means [B, …] with their gradient; what does not commute with the mean is taken from the state."""
 
-    def __init__(self, mean: Tensor | Static | Current, state: StepState, static: bool) -> None:
+    def __init__(self, mean: Tensor | TimeConstant | Current, state: StepState, static: bool) -> None:
         if isinstance(mean, Tensor):
             mean = _known(mean, mean)
         self.current = mean if isinstance(mean, Current) else Current([Term(mean)], 1)
@@ -205,18 +205,18 @@ class MeanTensor(DeferredSum):
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return ()  # the same
 
-    def fire(self, neurons: Neurons) -> MeanTensor:
+    def fire(self, neurons: Neurons) -> RateSMeans:
         counts, derivatives = self.state.take(Firing).loop.finish()
         rate = firing_rate(counts, self.timesteps, self.dtype)
         means = [term.steps.time_mean() for term in self.current.terms if term.normalisation]
         grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, derivatives, neurons.learnt)
-        return MeanTensor(_known(rate, grad_proxy, WeightInput(counts, self.timesteps)), self.state, static=False)
+        return RateSMeans(_known(rate, grad_proxy, WeightInput(counts, self.timesteps)), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.take(Tensor)
 
-    def fixed(self, tensor: Tensor) -> Tensor:
-        return self.state.take(Fixed).instead_of(tensor)
+    def drawn_once(self, tensor: Tensor) -> Tensor:
+        return self.state.take(DrawnOnce).instead_of(tensor)
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         self.state.take(Tensor)  # the first phase's has no graph
@@ -284,9 +284,9 @@ class MeanTensor(DeferredSum):
         return cls(Current([Term(steps, known)], 1), x.state, static=False)
 
 
-def _known(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> Static:
+def _known(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> TimeConstant:
     """A time mean [B, …] and the proxy of its gradient."""
-    return Static(mean.detach(), counts, grad_proxy=grad_proxy)
+    return TimeConstant(mean.detach(), counts, grad_proxy=grad_proxy)
 
 
 def _add_up(state: StepState, tensor: Tensor) -> None:

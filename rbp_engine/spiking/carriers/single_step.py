@@ -47,7 +47,7 @@ class StepTensor(TensorLike):
         self.timesteps = state.timesteps
 
     @property
-    def batch(self) -> Tensor:
+    def like(self) -> Tensor:
         return self._terms[0]
 
     def values(self) -> Tensor:
@@ -60,7 +60,7 @@ class StepTensor(TensorLike):
     def resolve(self) -> Tensor:
         return self.values()
 
-    def like(self, values: Tensor) -> Self:
+    def with_values(self, values: Tensor) -> Self:
         """Other values of the same timestep."""
         return type(self)(values, self.state, self.through_time)
 
@@ -72,7 +72,7 @@ class StepTensor(TensorLike):
         return [(self.state.step, self.values())]
 
     def fire(self, neurons: Neurons) -> Self:
-        return self.like(self._fired(neurons, traced=False)[0])
+        return self.with_values(self._fired(neurons, traced=False)[0])
 
     def _fired(self, neurons: Neurons, *, traced: bool) -> tuple[Tensor, Tensor | None]:
         """Spikes [B, …], and their trace if `traced`."""
@@ -85,8 +85,8 @@ class StepTensor(TensorLike):
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
 
-    def fixed(self, tensor: Tensor) -> Tensor:
-        return self.state.fixed(tensor)
+    def drawn_once(self, tensor: Tensor) -> Tensor:
+        return self.state.drawn_once(tensor)
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         return self.state.record(Tensor, lambda: weight.to(self.dtype))
@@ -94,20 +94,20 @@ class StepTensor(TensorLike):
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         first: Self = next(iter(all_carriers(args)))
-        return first.like(function(*replace_carriers(args, lambda x: x.values()), **kwargs))
+        return first.with_values(function(*replace_carriers(args, lambda x: x.values()), **kwargs))
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         if not torch.is_grad_enabled() or not is_plain_sum(function, args, kwargs):
             return cls.per_step(function, args, kwargs)
         left, right = args
-        out: Self = left.like(left.values())
+        out: Self = left.with_values(left.values())
         out._terms = (left.values(), right.values())
         return out
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        return x.like(norm(x.values()))
+        return x.with_values(norm(x.values()))
 
 
 class TraceTensor(StepTensor):
@@ -151,11 +151,11 @@ class TraceTensor(StepTensor):
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
         if x.trace is None:
-            return x.like(function(x.values(), *args[1:], **kwargs))
+            return x.with_values(function(x.values(), *args[1:], **kwargs))
         with torch.no_grad():
             value = function(x.values(), *args[1:], **kwargs)
         grad_proxy = weighted_gradient(function.__name__, args[1:], kwargs)(x.values(), WeightInput(x.trace), value)
-        return x.like(WithValue.apply(grad_proxy, value))
+        return x.with_values(WithValue.apply(grad_proxy, value))
 
     @classmethod
     def linear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -165,4 +165,4 @@ class TraceTensor(StepTensor):
         fixed = tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args)
         at_spikes = function(*replace_carriers(fixed, lambda x: x.values()), **kwargs)
         at_trace = function(*replace_carriers(args, lambda x: x.trace), **kwargs)
-        return x.like(WithValue.apply(at_spikes + at_trace, at_spikes.detach()))
+        return x.with_values(WithValue.apply(at_spikes + at_trace, at_spikes.detach()))

@@ -18,7 +18,7 @@ from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.steps import Dense, Spikes, Static, Steps
+from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps, TimeConstant
 
 
 class RateTensor(DeferredSum):
@@ -139,7 +139,7 @@ class RateTensor(DeferredSum):
         steps = x.resolve()
         sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
         gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        return cls(sequence, gradient(steps.grad_proxy, steps.weight_input(), sequence.batch))
+        return cls(sequence, gradient(steps.grad_proxy, steps.weight_input(), sequence.like))
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -154,7 +154,7 @@ class RateTensor(DeferredSum):
         x.current = Current(terms, x.timesteps)
         rate = x.rate()
         sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
-        return cls(sequence, max_pool2d_gradient(rate, sequence.batch, *settings, **kwargs))
+        return cls(sequence, max_pool2d_gradient(rate, sequence.like, *settings, **kwargs))
 
     @classmethod
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -177,16 +177,18 @@ class RateTensor(DeferredSum):
         sequence = _on_sequence(SequenceTensor.each_step, function, args, kwargs)
         means = [x.resolve().weight_input() if isinstance(x, cls) else WeightInput(x.detach()) for x in factors]
         proxies = [x.resolve().grad_proxy if isinstance(x, cls) else x for x in factors]
-        return cls(sequence, ProductGradient.apply(means, sequence.batch, product, *proxies))
+        return cls(sequence, ProductGradient.apply(means, sequence.like, product, *proxies))
 
     @classmethod
     def _matrix_product(cls, function: Callable[..., Tensor], left: Self, right: Self) -> Self:
         factors = [x.resolve() for x in (left, right)]
         with torch.no_grad():
-            sequences = [SequenceTensor(x.matrices(), left.timesteps, static=isinstance(x, Static)) for x in factors]
+            sequences = [
+                SequenceTensor(x.matrices(), left.timesteps, static=isinstance(x, TimeConstant)) for x in factors
+            ]
             sequence = SequenceTensor.each_step(function, tuple(sequences), {})
         means, proxies = [x.weight_input() for x in factors], [x.grad_proxy for x in factors]
-        return cls(sequence, MatrixProductGradient.apply(means, sequence.batch, *proxies))
+        return cls(sequence, MatrixProductGradient.apply(means, sequence.like, *proxies))
 
     @classmethod
     def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:

@@ -1,0 +1,218 @@
+"""docs/results.md with its pictures, made from the runs in docs/results/runs: `make results`.
+
+    python docs/results.py           write the page and the pictures
+    python docs/results.py keep DIR  first copy what they need of the completed runs of their sweeps in DIR
+
+What is kept of a run: its preset and summary, when and with which versions it was made, and of its events the
+evaluations, the probed gradients, and of each epoch the mean of its metrics and the last firing rates. No host, path or
+command line is.
+"""
+
+import json
+import statistics
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import style
+from matplotlib.figure import Figure
+
+from rbp_engine.report import names
+from rbp_engine.report.cells import Cell, make_cells
+from rbp_engine.report.collect import collect
+from rbp_engine.report.conditions import PACKAGES
+from rbp_engine.report.figure import COLUMN, MARKERS, STYLE, draw
+from rbp_engine.report.panels import METHOD_COLOURS
+from rbp_engine.report.tables import markdown
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import run_directories
+
+PAGE = Path(__file__).with_name("results.md")
+FOLDER = Path(__file__).with_name("results")
+KEPT = FOLDER / "runs"
+SWEEPS = (
+    "fashion-mnist",
+    "cifar10-convnet",
+    "cifar10-resnet18-narrow",
+    "mnist5k",
+    "digits",
+    "moving-digits",
+    "sequential-digits",
+)
+EVENTS = ("run_start", "validation", "gradient_fidelity", "run_end")
+OF_RUN_JSON = ("id", "preset", "experiment", "created", "sweep", "python")
+
+
+def keep(runs: Path) -> None:
+    """Copy what is needed of the completed runs of the sweeps in `runs`, and what is kept already stays."""
+    presets = {f"results-{name}" for name in SWEEPS}
+    for run in run_directories(runs):
+        summary = json.loads(run.summary_json.read_text())
+        if summary["preset"] in presets and summary["status"] == "completed":
+            keep_run(run, summary)
+
+
+def keep_run(run: RunDirectory, summary: dict[str, Any]) -> None:
+    """Write the part of a run that may be published."""
+    kept = RunDirectory(KEPT / run.id)
+    kept.events().parent.mkdir(parents=True, exist_ok=True)
+    kept.preset_toml.write_bytes(run.preset_toml.read_bytes())
+    made = json.loads(run.run_json.read_text())
+    known = {name: made[name] for name in OF_RUN_JSON if name in made}
+    known["packages"] = {name: made["packages"][name] for name in PACKAGES if name in made["packages"]}
+    known["git"] = {"commit": made["git"]["commit"]} if made.get("git") else None
+    known["attempts"] = [{"attempt": attempt["attempt"], "host": ""} for attempt in made["attempts"]]
+    write_json(kept.run_json, known)
+    write_json(kept.summary_json, summary | {"host": ""})
+    lines = [json.loads(line) for line in run.events().read_text().splitlines()]
+    kept.events().write_text("".join(f"{json.dumps(line)}\n" for line in reduced(lines)))
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def reduced(lines: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The events that are kept, in their order: those of an epoch before its evaluation."""
+    metrics: list[dict[str, Any]] = []
+    rates: dict[str, Any] | None = None
+    for line in lines:
+        if line["kind"] == "metrics":
+            metrics.append(line)
+        elif line["kind"] == "firing_rates":
+            rates = line
+        elif line["kind"] in EVENTS:
+            if line["kind"] == "validation" and metrics:
+                yield mean_metrics(metrics)
+                yield from [rates] if rates else []
+                metrics, rates = [], None
+            yield line | {"host": "", "logs": None, "memory": None} if line["kind"] == "run_start" else line
+
+
+def mean_metrics(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The metrics of an epoch as one event: means, and medians of what takes time, where one slow step weighs much."""
+    found = dict(lines[-1])
+    for name, mean in (("loss", statistics.fmean), ("top1", statistics.fmean), ("step_ms", statistics.median)):
+        found[name] = mean([line[name] for line in lines])
+    return found
+
+
+def cells_of(sweep: str) -> list[Cell]:
+    """The table's cells of a sweep, from the runs that are kept."""
+    runs = [run for run in run_directories(KEPT) if json.loads(run.summary_json.read_text())["preset"] == sweep]
+    return make_cells(collect(runs)[0])
+
+
+def section(name: str) -> str:
+    """The part of the page that tells of a sweep; its pictures are drawn beside it."""
+    sweep = f"results-{name}"
+    preset = tomllib.loads((FOLDER / f"{sweep}.toml").read_text())
+    title = preset["title"].removeprefix("For docs/results.md: ")
+    parts = [f"## {title[0].upper()}{title[1:]}", preset["description"].strip()]
+    parts.append(f"    rbp sweep docs/results/{sweep}.toml")
+    cells = cells_of(sweep)
+    if not cells:
+        return "\n\n".join([*parts, "Not trained yet.", ""])
+    parts.append(markdown(cells).strip())
+    draw("curves", [entry for cell in cells for entry in cell.entries], FOLDER / f"{name}-curves.svg")
+    draw_cost(cells, FOLDER / f"{name}-cost.svg")
+    parts.append(f"![Accuracy and training loss by epoch](results/{name}-curves.svg)")
+    parts.append(f"![Accuracy against the time of a training step](results/{name}-cost.svg)")
+    parts += [table(*part(cells)) for part in (gradients, firing)]
+    return "\n\n".join([*parts, ""])
+
+
+def draw_cost(cells: Sequence[Cell], path: Path) -> None:
+    """Draw test accuracy against the time of a training step: a point for each T, a line for each method."""
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
+        axes = figure.add_subplot(xlabel="Time of a training step (ms)", ylabel="Test top-1 (%)")
+        for method, marker in zip(dict.fromkeys(cell.method for cell in cells), MARKERS, strict=False):
+            line = [cell for cell in cells if cell.method == method and cell.step_ms is not None]
+            axes.errorbar(
+                [cell.step_ms or 0.0 for cell in line],
+                [100 * cell.last.mean for cell in line],
+                yerr=[100 * (cell.last.std or 0.0) for cell in line],
+                label=names.method(method),
+                color=METHOD_COLOURS[method],
+                marker=marker,
+                capsize=2,
+            )
+            for cell in line:
+                place = (cell.step_ms or 0.0, 100 * cell.last.mean)
+                axes.annotate(f"T = {cell.timesteps}", place, xytext=(4, 4), textcoords="offset points", fontsize=6)
+        axes.margins(x=0.15)
+        axes.set_xlim(left=0)
+        axes.legend(fontsize=6)
+        figure.savefig(path, metadata={"Date": None})
+
+
+def gradients(cells: Sequence[Cell]) -> tuple[str, list[list[str]]]:
+    """How far a method's gradient points where BPTT's does, on the same weights and samples."""
+    rows = [["method", "T", "first", "last", "lowest", "norm, last"]]
+    for cell in cells:
+        probed = [events_of(entry.run, "gradient_fidelity") for entry in cell.entries]
+        if not all(probed):
+            continue
+        rows.append(
+            [
+                names.method(cell.method),
+                str(cell.timesteps),
+                spread(probed, lambda events: events[0]["cosine"]),
+                spread(probed, lambda events: events[-1]["cosine"]),
+                spread(probed, lambda events: min(event["cosine"] for event in events)),
+                spread(probed, lambda events: events[-1]["norm_ratio"]),
+            ]
+        )
+    return "Cosine of the gradient to BPTT's while training, and the ratio of their norms: mean over the seeds.", rows
+
+
+def firing(cells: Sequence[Cell]) -> tuple[str, list[list[str]]]:
+    """The firing rates at the end of training, from the first layer of neurons to the last."""
+    rows = [["method", "T", "rate of each layer", "silent"]]
+    for cell in cells:
+        last = [events_of(entry.run, "firing_rates")[-1:] for entry in cell.entries]
+        if not all(last):
+            continue
+        layers = zip(*([statistics.fmean(steps) for steps in events[0]["rates"]] for events in last), strict=True)
+        rows.append(
+            [
+                names.method(cell.method),
+                str(cell.timesteps),
+                ", ".join(f"{statistics.fmean(seeds):.3f}" for seeds in layers),
+                f"{100 * statistics.fmean(statistics.fmean(events[0]['silent']) for events in last):.1f} %",
+            ]
+        )
+    return "Spikes per neuron and timestep in the last epoch, and neurons that do not fire: mean over the seeds.", rows
+
+
+def spread(runs: Iterable[Sequence[dict[str, Any]]], value: Callable[[Sequence[dict[str, Any]]], float]) -> str:
+    return f"{statistics.fmean(map(value, runs)):.3f}"
+
+
+def events_of(run: RunDirectory, kind: str) -> list[dict[str, Any]]:
+    """The kept events of a kind."""
+    lines = map(json.loads, run.events().read_text().splitlines())
+    return [line for line in lines if line["kind"] == kind]
+
+
+def table(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table below its title; without rows, nothing."""
+    if len(rows) == 1:
+        return ""
+    rule = [":--", *["--:"] * (len(rows[0]) - 1)]
+    return "\n".join([f"{title}\n", *(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))])
+
+
+def main(words: Sequence[str]) -> None:
+    if words:
+        (keep_word, runs) = words
+        assert keep_word == "keep", __doc__
+        keep(Path(runs))
+    PAGE.write_text("\n".join([(FOLDER / "introduction.md").read_text(), *map(section, SWEEPS)]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
