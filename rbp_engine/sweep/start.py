@@ -14,9 +14,9 @@ from rbp_engine.preset import LoadedPreset
 from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, name_in_id
-from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.store.store import is_run, record
 from rbp_engine.sweep.budget import larger_budget
 from rbp_engine.sweep.identity import identity_of_run
 from rbp_engine.sweep.plan import SweepPlan, SweepPoint
@@ -86,10 +86,10 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
             except RunError:
                 if not os.path.lexists(run.path):
                     raise
-        summary = read_summary(run)
-        if summary is not None and identity_of_run(run, summary) == point.identity:
+        found = record(run)
+        if is_run(run) and found.readable and identity_of_run(run, found.summary) == point.identity:
             return run
-        # It has been changed since, as by training it longer, or is damaged.
+        # It has been changed since, as by training it longer, or is damaged: `states_of` does not count it either.
     raise AssertionError("there are always more numbers")
 
 

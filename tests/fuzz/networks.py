@@ -236,7 +236,7 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "torch.cat(x.split(1, 1)[1:] + x.split(1, 1)[:1], 1)",
             "torch.stack(list(x[[1, 0]].index_select(0, torch.tensor([1, 0])) if len(x) == 2 else x))",
             "x.clone().add_(y).sub_(0.3)",
-            "x.to(torch.float64).double() + x.detach()",
+            "x.to(torch.float64).double().to(x.dtype) + x.detach()",
             "x + torch.arange(x.numel()).to(x).view_as(x) / x.numel()",
             "x.type_as(x) * x.new_full((len(x), *[1] * (x.ndim - 1)), 0.7)",
             "x.new_ones(x.shape) - x.new_zeros(x.shape) - x + torch.full_like(x, 0.1)",

@@ -146,3 +146,5 @@ def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> Non
     assert run.id == run_id_of(point, 4) and run.id[-4:] == changed.id[-4:]
     assert create(plan, point) == run
     assert identity_of_run(run, load_summary(run)) == point.identity
+    run.run_json.unlink()  # no list has it any more, nor has the sweep's
+    assert create(plan, point).id == run_id_of(point, 5)
