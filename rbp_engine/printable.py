@@ -32,7 +32,8 @@ _UNSAFE = re.compile(f"[\t\n{_SIGNS}]")
 _UNSAFE_IN_LINES = re.compile(f"[\t{_SIGNS}]")
 _BREAKS = frozenset("\t\n\v\f\r\x85\u2028\u2029")
 _SET_COLOUR = r"\x1b\[[0-9;:]{0,64}m"
-_UNSAFE_IN_LOG = re.compile(f"({_SET_COLOUR})|\r\n|[{_SIGNS}]")
+# A sign that is repeated is one match: the holes of sparse files are megabytes of zeros.
+_UNSAFE_IN_LOG = re.compile(rf"({_SET_COLOUR})|\r\n?|\x1b|([{_SIGNS}])\2*")
 #: What a chunk of a log may end with that the next one continues: the beginning of a colour, or of a line break.
 _UNFINISHED = re.compile(r"(?:\x1b(?:\[[0-9;:]{0,64})?|\r)\Z")
 _FORMULA = tuple("=+-@＝＋－＠")
@@ -108,7 +109,7 @@ def _shown_in_log(found: re.Match[str]) -> str:
     sign = found[0]
     if found[1]:
         return sign
-    return "\n" if sign in ("\r", "\r\n") else _escape(sign)
+    return "\n" if sign in ("\r", "\r\n") else _escape(sign[0]) * len(sign)
 
 
 def _json_escape(found: re.Match[str]) -> str:
