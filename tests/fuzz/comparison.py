@@ -14,8 +14,8 @@ from tests.fuzz.networks import Network, Problem
 from tests.fuzz.oracles import ORACLES, Doubt, MultiStep
 
 # Tolerances: relative to the tensor's largest value, and to the largest gradient in the network (1 for other values).
-# The second is needed because a bias in front of a batch norm has a gradient of rounding errors only; and in a network of
-# which nothing reaches the loss, all gradients are such errors.
+# The second is needed because a bias in front of a batch norm has a gradient of rounding errors only; the third where
+# all gradients are such errors, because nothing reaches the loss.
 RELATIVE, OF_LARGEST, SMALLEST = 1e-9, 1e-11, 1e-20
 RATE_METHODS = ("rate_m", "rate_s")
 
