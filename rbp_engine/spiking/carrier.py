@@ -23,26 +23,11 @@ from rbp_engine.spiking.kernels.neurons import Neurons
 _top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A part of what a view is of, such as some channels, by its index if it has one."""
-
-    index: Any = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """An operation in place, and the part that it changed, within the part of the part of …"""
-
-    operation: str
-    part: tuple[Region, ...]
-
-
 @dataclass(eq=False)
 class Memory:
-    """What was changed in place, in order, in the memory that a tensor would share with its views."""
+    """The operations in place, in order, in the memory that a tensor would share with its views."""
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
 
 class Carrier:
@@ -56,10 +41,11 @@ class Carrier:
     recomputable = False
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
-    # Which memory it would have as a tensor, and of the changes there how many it follows; None until it matters.
+    # Which memory it would have as a tensor, of the changes there how many it follows, and whether it is only a part of
+    # that memory; None until it matters.
     _memory: Memory | None = None
-    _part: tuple[Region, ...] = ()
     _follows = 0
+    _is_part = False
 
     @property
     def like(self) -> Tensor:
@@ -116,39 +102,29 @@ class Carrier:
             self._memory = Memory()
         return self._memory
 
-    def make_view(self, out: Self, part: Region | None = None) -> Self:
+    def make_view(self, out: Self, *, part: bool = False) -> Self:
         """`out`, which shares the memory of this carrier, or of a part of it."""
-        out._memory, out._follows = self.memory, self._follows
-        out._part = (*self._part, part) if part else self._part
+        out._memory, out._follows, out._is_part = self.memory, self._follows, self._is_part or part
         return out
-
-    def missed_changes(self) -> list[Change]:
-        """In-place operations on other views of the same memory, which this carrier's values do not follow."""
-        if self._memory is None:
-            return []
-        return [change for change in self._memory.changes[self._follows :] if _overlap(change.part, self._part)]
 
     def check_unchanged(self, operation: str) -> None:
         """Refuse to be used after the memory was changed in place by way of another carrier."""
-        for change in self.missed_changes():
+        for changed_by in () if self._memory is None else self._memory.changes[self._follows :]:
             raise UnsupportedOperation(
                 operation,
-                f"a view of its argument was changed by '{change.operation}', or what it is a view of, which does not "
-                "reach the argument itself; make a new value there: x = x + y in place of x += y",
+                f"a view of its argument was changed by '{changed_by}', or what it is a view of, which does not reach "
+                "the argument itself; make a new value there: x = x + y in place of x += y",
             )
 
     def become(self, other: Self, operation: str) -> None:
         """Take over another's value, as an operation in place does. Views of the same memory cannot be used then."""
-        memory, part = self.memory, self._part
-        memory.changes.append(Change(operation, part))
-        self.__dict__.update(vars(other), _memory=memory, _part=part, _follows=len(memory.changes))
-
-    def restore_by(self, value: Carrier, index: Any) -> None:
-        """Before a changed part is assigned to its place, as `x[index] += y` does: then nothing is missing here."""
-        part = value._part
-        is_its_part = value.memory is self.memory and part[:-1] == self._part and part and part[-1].index is index
-        if is_its_part and all(change.part[: len(part)] == part for change in self.missed_changes()):
-            self._follows = len(self.memory.changes)
+        if self._is_part:
+            raise UnsupportedOperation(
+                operation, "in place on a part of a value; make new values, and put them together with torch.cat"
+            )
+        memory = self.memory
+        memory.changes.append(operation)
+        self.__dict__.update(vars(other), _memory=memory, _follows=len(memory.changes), _is_part=False)
 
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""
@@ -261,11 +237,6 @@ def all_carriers(args: Iterable[Any]) -> Iterable[Any]:
             yield arg
         elif isinstance(arg, (tuple, list)):
             yield from all_carriers(arg)
-
-
-def _overlap(one: tuple[Region, ...], other: tuple[Region, ...]) -> bool:
-    """Whether one part is within the other; two parts of one whole are taken to be apart."""
-    return all(left is right for left, right in zip(one, other, strict=False))
 
 
 def replace_carriers(args: tuple[Any, ...], by: Callable[[Any], Any]) -> tuple[Any, ...]:

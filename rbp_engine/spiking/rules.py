@@ -28,11 +28,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbp_engine.spiking.assignment import assign
 from rbp_engine.spiking.attention import multi_head_attention, scaled_dot_product_attention
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
-from rbp_engine.spiking.carrier import Carrier, Region
+from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.largest import amax, largest, topk
 from rbp_engine.spiking.nonlinear_rules import (
@@ -82,7 +81,7 @@ def _in_place(carriers: Sequence[Carrier], function: Function, args: Arguments, 
     """`x += y` and `x.add_(y)`: the carrier on the left becomes the result, under all its names, as a tensor does."""
     name = function.__name__
     if name.strip("_") == "setitem":
-        return assign(*args)
+        raise UnsupportedOperation("setitem", "a part; put parts together with torch.cat or torch.where")
     if name in _IN_PLACE_OPERATORS:
         plain = getattr(operator, name.removeprefix("i"))
     else:
@@ -141,6 +140,11 @@ def _view(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyword
     return carrier.make_view(_moved(carrier, function, args, kwargs))
 
 
+def _part(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """What leaves entries out without a copy."""
+    return carrier.make_view(_moved(carrier, function, args, kwargs), part=True)
+
+
 def _window(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """What may be a view, and may calculate with the entries that it moves."""
     return carrier.make_view(type(carrier).each_step(function, args, kwargs))
@@ -152,7 +156,7 @@ def _contiguous(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Several carriers, one for each part."""
-    return tuple(carrier.make_view(piece, Region()) for piece in type(carrier).pieces(function, args, kwargs))
+    return tuple(carrier.make_view(piece, part=True) for piece in type(carrier).pieces(function, args, kwargs))
 
 
 def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -164,7 +168,7 @@ def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     carrier.resolve()
     copied = copy.copy(carrier)
-    copied._memory, copied._part, copied._follows = None, (), 0
+    copied._memory, copied._follows, copied._is_part = None, 0, False
     return copied
 
 
@@ -253,7 +257,7 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
     index = carrier.all_drawn_once(index)
     out = type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False)
-    return carrier.make_view(out, Region(args[1]))
+    return carrier.make_view(out, part=True)
 
 
 def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -355,8 +359,8 @@ RULES: dict[str, Rule] = {
     "repeat": _moved,
     "repeat_interleave": _moved,
     "tile": _moved,
-    "narrow": _view,
-    "select": _view,
+    "narrow": _part,
+    "select": _part,
     "index_select": _moved,
     "gather": _moved,
     "roll": _moved,

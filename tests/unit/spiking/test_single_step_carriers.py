@@ -61,17 +61,10 @@ def test_dropout_on_a_static_image_has_one_mask():
     torch.testing.assert_close(second_phase(layer, image, state, static=True), steps[0])
 
 
-def with_random_part(x):
-    x = x * 1.0
-    x[:, torch.randperm(20)[:3]] = torch.rand(1, dtype=torch.float64)
-    return x
-
-
 DRAWN = {
     "joined": lambda x: torch.cat([x, torch.rand(B, 2, 5, dtype=torch.float64)], 1),
     "chosen": lambda x: x[:, torch.randperm(20)[:7]],
     "in another order": lambda x: x.index_select(1, torch.randperm(20)),
-    "assigned": with_random_part,
 }
 
 

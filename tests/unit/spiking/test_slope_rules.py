@@ -1,7 +1,5 @@
 """Functions of several activations, maxima and quotients: values step by step, and the gradient of mean slopes."""
 
-import operator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -161,75 +159,6 @@ def test_the_indices_of_maxima_cannot_be_used(use):
         use(SequenceTensor(x, T))
 
 
-def part_assigned(x, y):
-    x = x * 1.0
-    x[:, 1:3] = y
-    return x
-
-
-def part_added(x, y):
-    x = x * 1.0
-    x[:, 1:, ::2] += y
-    return x
-
-
-def number_assigned(x):
-    x = x * 1.0
-    x[..., 2] = 0.7
-    return x
-
-
-def parameter_assigned(x, w):
-    x = x * 1.0
-    x[:, torch.tensor([0, 3])] = w
-    return x
-
-
-ASSIGNMENTS = {
-    "part": ([SHAPE, (B, 2, 3, 5)], [], part_assigned),
-    "part, broadcast": ([SHAPE, (B, 1, 3, 1)], [], part_assigned),
-    "part, in place": ([SHAPE, (B, 3, 2, 5)], [], part_added),
-    "number": ([SHAPE], [], number_assigned),
-    "parameter": ([SHAPE], [(5,)], parameter_assigned),
-}
-
-
-@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
-@pytest.mark.parametrize("name", ASSIGNMENTS)
-def test_assignment_to_a_part_commutes_with_the_time_mean(name, method):
-    shapes, parameter_shapes, operation = ASSIGNMENTS[name]
-    inputs = tensors([(T, *shape) for shape in shapes])
-    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
-    rates = [x.mean(0).requires_grad_() for x in inputs]
-    out = method(operation, inputs, rates, parameters).rate()
-    close(out, torch.stack([operation(*(x[t] for x in inputs), *parameters) for t in range(T)]).mean(0))
-    at_rates = operation(*rates, *parameters)
-    for found, wanted in zip(
-        gradients(out, *rates, *parameters), gradients(at_rates, *rates, *parameters), strict=True
-    ):
-        close(found, wanted)
-
-
-def test_assignment_changes_the_value_under_all_its_names():
-    x = SequenceTensor(random(T, *SHAPE), T)
-    other = x
-    x[:, 0] = 0.0
-    assert not other[:, 0].values().any()
-
-
-def test_a_view_that_was_changed_before_another_part_is_assigned_is_still_missed():
-    x = SequenceTensor(random(T, *SHAPE), T)
-    first, second = x[:, 0], x[:, 1]
-    first += 1.0
-    with pytest.raises(UnsupportedOperation, match="a view of its argument was changed"):
-        x[:, 1] = second
-
-
-def test_assignment_into_a_tensor_without_time_names_what_to_do():
-    with pytest.raises(UnsupportedOperation, match=r"torch\.cat or torch\.stack"):
-        operator.setitem(torch.zeros(SHAPE), 0, SequenceTensor(random(T, *SHAPE), T))
-
-
 REFUSED = {
     "condition of spikes": (lambda x: torch.where(x, x, 0.0), "where.*condition must be the same at every step"),
     "places of spikes": (lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1)), "grid_sample.*same at every step"),
@@ -268,7 +197,7 @@ class Normalised(nn.Module):
         x = self.between(self.first(self.into(x)))
         scale = x.norm(p=2, dim=(2, 3), keepdim=True)
         x = x + x * (scale / (scale.mean(1, keepdim=True) + 0.1))
-        x[:, 2:] += x[:, :2].amax(1, keepdim=True)
+        x = torch.cat([x[:, :2], x[:, 2:] + x[:, :2].amax(1, keepdim=True)], 1)
         return self.head(self.second(self.act(x)).mean((2, 3)))
 
 
