@@ -29,9 +29,9 @@ from rbp_engine.export.operations import (
     Flattening,
     LinearMap,
     NetworkInput,
-    Neurons,
     Operation,
     Scaling,
+    SpikingLayer,
     Sum,
     SumPool,
 )
@@ -84,7 +84,7 @@ class _Writer:
             self._sources[operation] = self._once_each(sources, operation)
             return
         name = self._place(operation.path, self._node(operation), sources)
-        if isinstance(operation, Neurons):
+        if isinstance(operation, SpikingLayer):
             self._neurons[operation.number] = name
         self._sources[operation] = [name]
 
@@ -125,7 +125,7 @@ class _Writer:
                 return nir.Affine(self._array(operation.weight), self._array(operation.bias))
             case ChannelMap():
                 return self._channel_map(operation)
-            case Neurons():
+            case SpikingLayer():
                 return self._neurons_node(operation)
             case AveragePool() | SumPool():
                 pool = nir.AvgPool2d if isinstance(operation, AveragePool) else nir.SumPool2d
@@ -179,7 +179,7 @@ class _Writer:
             return nir.Affine(weight, bias)
         return nir.Conv2d(norm.shape[1:], weight[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, bias)
 
-    def _neurons_node(self, neurons: Neurons) -> nir.NIRNode:
+    def _neurons_node(self, neurons: SpikingLayer) -> nir.NIRNode:
         parameters = neurons.parameters
         decay, v_reset = _each(neurons, parameters.decay), parameters.v_reset
         if v_reset is None and not self._soft_reset_as_metadata:
@@ -205,7 +205,7 @@ class _Writer:
         tau, resistance = (r * self._dt).astype(self._dtype), r.astype(self._dtype)
         return nir.LIF(tau, resistance, rest, threshold, rest, **settings)
 
-    def _full(self, neurons: Neurons, value: float | Tensor) -> Any:
+    def _full(self, neurons: SpikingLayer, value: float | Tensor) -> Any:
         return _each(neurons, value).astype(self._dtype)
 
     def _array(self, values: Tensor | None) -> Any:
@@ -213,6 +213,6 @@ class _Writer:
         return values.detach().cpu().contiguous().numpy().astype(self._dtype)
 
 
-def _each(neurons: Neurons, value: float | Tensor) -> Any:
+def _each(neurons: SpikingLayer, value: float | Tensor) -> Any:
     """The number of each neuron in float64: one for all, or what is learnt by channel."""
     return np.full(neurons.shape, value.detach().cpu() if isinstance(value, Tensor) else value, np.float64)

@@ -19,7 +19,7 @@ from rbp_engine.export.check import PredictionCheck, SpikeCheck, check_predictio
 from rbp_engine.export.errors import ExportError
 from rbp_engine.export.fold import Folded, fold
 from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, to_graph
-from rbp_engine.export.operations import ChannelMap, Neurons
+from rbp_engine.export.operations import ChannelMap, SpikingLayer
 from rbp_engine.export.walk import walk
 from rbp_engine.loaded import Loaded, Weights, load_with_data
 from rbp_engine.run.files.layout import RunDirectory
@@ -143,7 +143,7 @@ def _contents(
         metadata |= {"mean": np.array(preprocess.mean), "deviation": np.array(preprocess.deviation)}
     else:
         metadata |= {"input": "a frame of counts times scale for each timestep", "scale": preprocess.scale}
-    if any(isinstance(one, Neurons) and one.parameters.v_reset is None for one in folded.operations):
+    if any(isinstance(one, SpikingLayer) and one.parameters.v_reset is None for one in folded.operations):
         metadata[RESET] = SUBTRACT_THRESHOLD
     written = to_graph(
         folded.operations, dt, np.float32, soft_reset_as_metadata=soft_reset_as_metadata, metadata=metadata

@@ -55,7 +55,7 @@ class ChannelMap(Operation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Neurons(Operation):
+class SpikingLayer(Operation):
     """A layer of neurons; `number` counts such layers in the order in which the network runs them."""
 
     parameters: LIFNeurons

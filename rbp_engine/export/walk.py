@@ -24,10 +24,10 @@ from rbp_engine.export.operations import (
     Flattening,
     LinearMap,
     NetworkInput,
-    Neurons,
     Operation,
     Pair,
     Scaling,
+    SpikingLayer,
     Sum,
     SumPool,
     leading_to,
@@ -47,23 +47,23 @@ def walk(model: nn.Module, shape: tuple[int, ...]) -> list[Operation]:
     network on the device "meta" is followed, too, and nothing is computed.
     Raises ExportError for what has no node in NIR, and UnsupportedOperation for what rbp cannot run.
     """
-    recording = Recording()
+    so_far = OperationsSoFar()
     device = next((parameter.device for parameter in model.parameters()), None)
     start = NetworkInput(path="input", inputs=(), shape=shape)
-    recording.operations.append(start)
-    hooks = [hook for name, module in model.named_modules() for hook in recording.follow(name, module)]
+    so_far.operations.append(start)
+    hooks = [hook for name, module in model.named_modules() for hook in so_far.follow(name, module)]
     try:
-        logits = model(Recorded(torch.zeros(1, *shape, device=device), start, recording))
+        logits = model(Recorded(torch.zeros(1, *shape, device=device), start, so_far))
     finally:
         for hook in hooks:
             hook.remove()
     if not isinstance(logits, Recorded) or logits.ndim != 2:
         got = list(logits.shape) if isinstance(logits, Recorded) else type(logits).__name__
         raise ExportError(f"the network returned {got}; it must return the logits of its last layer, [B, C]")
-    return leading_to(logits.source, recording.operations)
+    return leading_to(logits.source, so_far.operations)
 
 
-class Recording:
+class OperationsSoFar:
     """The operations so far, and the module that runs now."""
 
     def __init__(self) -> None:
@@ -99,10 +99,10 @@ class Recorded(TensorLike):
     timesteps = 1
     recomputable = True
 
-    def __init__(self, values: Tensor, source: Operation, recording: Recording) -> None:
+    def __init__(self, values: Tensor, source: Operation, so_far: OperationsSoFar) -> None:
         self._values = values
         self.source = source
-        self.recording = recording
+        self.so_far = so_far
 
     @property
     def like(self) -> Tensor:
@@ -111,16 +111,16 @@ class Recorded(TensorLike):
     def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Recorded", **settings: Any) -> "Recorded":
         """What an operation on this recorded and `others` gives."""
         inputs = tuple(recorded.source for recorded in (self, *others))
-        operation = kind(path=self.recording.path, inputs=inputs, shape=tuple(values.shape[1:]), **settings)
-        self.recording.operations.append(operation)
-        return Recorded(values, operation, self.recording)
+        operation = kind(path=self.so_far.path, inputs=inputs, shape=tuple(values.shape[1:]), **settings)
+        self.so_far.operations.append(operation)
+        return Recorded(values, operation, self.so_far)
 
     def fire(self, neurons: Any) -> Any:
         if isinstance(neurons, OwnNeurons):
             kind = type(neurons.neuron).__name__
-            self.recording.refuse(f"{kind} is a neuron of its author's own, which has no node in NIR")
-        number = sum(isinstance(operation, Neurons) for operation in self.recording.operations)
-        return self.then(Neurons, torch.zeros_like(self._values), parameters=neurons, number=number)
+            self.so_far.refuse(f"{kind} is a neuron of its author's own, which has no node in NIR")
+        number = sum(isinstance(operation, SpikingLayer) for operation in self.so_far.operations)
+        return self.then(SpikingLayer, torch.zeros_like(self._values), parameters=neurons, number=number)
 
     @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
@@ -137,25 +137,25 @@ class Recorded(TensorLike):
     @classmethod
     def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         recorded: Recorded = next(iter(all_carriers(args)))
-        recorded.recording.refuse("the product of two activations has no node in NIR")
+        recorded.so_far.refuse("the product of two activations has no node in NIR")
 
     @classmethod
     def nonlinear(cls, x: Any, operation: Nonlinear) -> Any:
-        x.recording.refuse(f"{type(operation).__name__} has no node in NIR")
+        x.so_far.refuse(f"{type(operation).__name__} has no node in NIR")
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Any:
         operands = [arg for arg in args if isinstance(arg, Recorded)]
         values = function(*replace_carriers(args, lambda x: x.like), **kwargs)
         if kwargs or any(recorded.shape != values.shape for recorded in operands):
-            operands[0].recording.refuse(
+            operands[0].so_far.refuse(
                 f"'{function.__name__}' of different shapes, or with more arguments, has no node in NIR"
             )
         return _elementwise(function.__name__, values, operands, *args)
 
     @classmethod
     def batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
-        x.recording.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
+        x.so_far.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
 
     @classmethod
     def fixed_batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
@@ -172,7 +172,7 @@ def _noted(table: dict[str, Note], function: Callable[..., Tensor], args: Any, k
     if note is None:
         # The rule table works out indexing, joining and reshaping itself, by functions without a name.
         name = f"'{function.__name__}'" if function.__name__.isidentifier() else "indexing, joining or reshaping"
-        recorded.recording.refuse(f"{name} has no node in NIR")
+        recorded.so_far.refuse(f"{name} has no node in NIR")
     return note(recorded, partial(function, recorded.like, *args[1:], **kwargs), *args[1:], **kwargs)
 
 
@@ -190,7 +190,7 @@ def _conv2d(
     groups: int = 1,
 ) -> Recorded:
     if weight.shape[2] != weight.shape[3]:
-        x.recording.refuse(f"a kernel of {weight.shape[2]}×{weight.shape[3]}: NIR's files take square kernels only")
+        x.so_far.refuse(f"a kernel of {weight.shape[2]}×{weight.shape[3]}: NIR's files take square kernels only")
     return x.then(
         Convolution,
         apply(),
@@ -205,7 +205,7 @@ def _conv2d(
 
 def _linear(x: Recorded, apply: Apply, weight: Tensor, bias: Tensor | None = None) -> Recorded:
     if x.ndim != 2:
-        x.recording.refuse(f"a linear layer on {list(x.shape)}: NIR's take [B, N], flatten before it")
+        x.so_far.refuse(f"a linear layer on {list(x.shape)}: NIR's take [B, N], flatten before it")
     return x.then(LinearMap, apply(), weight=weight, bias=bias)
 
 
@@ -220,7 +220,7 @@ def _avg_pool2d(
     divisor_override: int | None = None,
 ) -> Recorded:
     if ceil_mode or divisor_override is not None or (_pair(padding) != (0, 0) and not count_include_pad):
-        x.recording.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
+        x.so_far.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
     kernel = _pair(kernel_size)
     return x.then(AveragePool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
 
@@ -264,14 +264,14 @@ def _means(windows: Sequence[Pair], side: int) -> Tensor:
 def _flatten(x: Recorded, apply: Apply, start_dim: int = 0, end_dim: int = -1) -> Recorded:
     values = apply()
     if values.ndim != 2:
-        x.recording.refuse(f"flattening {list(x.shape)} to {list(values.shape)}: NIR's files take [B, N]")
+        x.so_far.refuse(f"flattening {list(x.shape)} to {list(values.shape)}: NIR's files take [B, N]")
     return x if x.ndim == 2 else x.then(Flattening, values)
 
 
 def _mean_over_space(x: Recorded, apply: Apply, dim: Any = None, keepdim: bool = False) -> Recorded:
     dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
     if x.ndim != 4 or sorted(d % 4 for d in dims) != [2, 3]:
-        x.recording.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
+        x.so_far.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
     sides = _pair(tuple(x.shape[2:]))
     pooled = x.then(AveragePool, x.like.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
     return pooled if keepdim else pooled.then(Flattening, apply())
@@ -288,13 +288,13 @@ def _max_pool2d(
     return_indices: bool = False,
 ) -> Recorded:
     """Of spikes the maximum is 1 where their sum is at least 1."""
-    if not isinstance(x.source, (Neurons, AnySpike)):
-        x.recording.refuse(
+    if not isinstance(x.source, (SpikingLayer, AnySpike)):
+        x.so_far.refuse(
             "NIR has no max pooling. Of spikes it could be written as a sum and a threshold, but its input is not the "
             "output of neurons: use average pooling or a stride, or put the pooling behind a neuron"
         )
     if ceil_mode or _pair(dilation) != (1, 1):
-        x.recording.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
+        x.so_far.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
     kernel = _pair(kernel_size)
     pooled = x.then(SumPool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
     return pooled.then(AnySpike, pooled.like)
@@ -316,7 +316,7 @@ def _elementwise(name: str, values: Tensor, operands: Sequence[Recorded], *args:
     if name == "neg":
         return _scaled(recorded, -1.0)
     if name not in ("add", "sub", "mul", "div", "truediv"):
-        recorded.recording.refuse(f"'{name}' has no node in NIR")
+        recorded.so_far.refuse(f"'{name}' has no node in NIR")
     left, right = args
     if isinstance(left, Recorded) and isinstance(right, Recorded):
         return left.then(Sum, values, right if name == "add" else _scaled(right, -1.0))
@@ -324,7 +324,7 @@ def _elementwise(name: str, values: Tensor, operands: Sequence[Recorded], *args:
     if name in ("add", "sub"):
         if not torch.any(torch.as_tensor(constant) != 0) and recorded is left:
             return recorded
-        recorded.recording.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
+        recorded.so_far.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
     factor = torch.as_tensor(constant, dtype=torch.float64)
     return _scaled(recorded, factor if name == "mul" else factor.reciprocal())
 

@@ -10,16 +10,28 @@ functions below it, which build no graph; those that end in `_` change the membr
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from rbp_engine.spiking.kernels.lif import LIFNeurons
+
+class Parameters(Protocol):
+    """The parameters of a layer, with the graph of what is learnt (`kernels/lif.py`: `LIFNeurons`)."""
+
+    @property
+    def decay(self) -> float | Tensor: ...
+    @property
+    def threshold(self) -> float | Tensor: ...
+    @property
+    def v_reset(self) -> float | None: ...
+    @property
+    def detach_reset(self) -> bool: ...
+    @property
+    def surrogate(self) -> Callable[[Tensor], Tensor]: ...
 
 
-def timestep(membrane: Tensor, current: Tensor, neurons: "LIFNeurons") -> tuple[Tensor, Tensor]:
+def timestep(membrane: Tensor, current: Tensor, neurons: Parameters) -> tuple[Tensor, Tensor]:
     """Spikes s_t and the membrane v_t after the reset, from v_{t−1} and I_t, [B, …] each, with their graph."""
     rest, threshold = neurons.v_reset or 0.0, neurons.threshold
     charged = rest + neurons.decay * (membrane - rest) + current if rest else neurons.decay * membrane + current

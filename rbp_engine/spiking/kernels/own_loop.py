@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,7 @@ from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, coun
 from rbp_engine.spiking.kernels.neurons import RatePass
 from rbp_engine.spiking.kernels.steps import Steps, empty_steps
 from rbp_engine.spiking.own_neuron_check import map_state
-from rbp_engine.spiking.surrogate import Spike
-
-if TYPE_CHECKING:
-    from rbp_engine.spiking.own_neuron import OwnNeuron
+from rbp_engine.spiking.surrogate import Spike, Surrogate
 
 # Forward-mode derivatives have one stack of levels for all threads of a process.
 _FORWARD_MODE = Lock()
@@ -41,6 +38,18 @@ class Timestep(NamedTuple):
     state: Any
 
 
+class OwnTimestep(Protocol):
+    """What the loops take of an `OwnNeuron`."""
+
+    surrogate: Surrogate
+    trace_decay: float | None
+
+    @property
+    def learnable(self) -> dict[str, nn.Parameter]: ...
+    def start(self, current: Tensor) -> Any: ...
+    def timestep(self, state: Any, current: Tensor, spike: Callable[[Tensor], Tensor] | None = None) -> Timestep: ...
+
+
 class OwnMembrane(NamedTuple):
     """What a layer carries to the next timestep: its state, one tensor or a tuple of several, and OTTT's trace."""
 
@@ -52,7 +61,7 @@ class OwnMembrane(NamedTuple):
 class OwnNeurons:
     """A layer of neurons of one's own (`kernels/neurons.py`: `Neurons`)."""
 
-    neuron: OwnNeuron[Any]
+    neuron: OwnTimestep
 
     @property
     def learnt(self) -> tuple[Tensor, ...]:
@@ -147,7 +156,7 @@ class OwnRateLoop:
     ρ. `detach` stops a derivative as it stops a gradient.
     """
 
-    def __init__(self, current: Tensor, timesteps: int, neuron: OwnNeuron[Any]) -> None:
+    def __init__(self, current: Tensor, timesteps: int, neuron: OwnTimestep) -> None:
         """`current` [B, …] gives shape, type and device; the loop starts at rest."""
         self._neuron, self._timesteps, self._dtype = neuron, timesteps, current.dtype
         self._state = neuron.start(current)
@@ -182,7 +191,7 @@ class OwnRateLoop:
 
 
 def forward_mode(
-    neuron: OwnNeuron[Any], state: Any, current: Tensor, of_state: Any, parameter: str | None = None
+    neuron: OwnTimestep, state: Any, current: Tensor, of_state: Any, parameter: str | None = None
 ) -> tuple[Timestep, Timestep]:
     """One timestep, and the derivatives of all that it gives by a parameter, or by the current if that is None.
 
@@ -203,7 +212,7 @@ def forward_mode(
 class _WithParameters(nn.Module):
     """A neuron whose timestep `functional_call` can run with other parameters."""
 
-    def __init__(self, neuron: OwnNeuron[Any]) -> None:
+    def __init__(self, neuron: OwnTimestep) -> None:
         super().__init__()
         self.neuron = neuron
 
@@ -215,7 +224,7 @@ class _WithParameters(nn.Module):
         return spikes
 
 
-def _timestep(neuron: OwnNeuron[Any], parameters: dict[str, Tensor], state: Any, current: Tensor) -> Any:
+def _timestep(neuron: OwnTimestep, parameters: dict[str, Tensor], state: Any, current: Tensor) -> Any:
     named = {f"neuron.{name}": tensor for name, tensor in parameters.items()}
     return functional_call(_WithParameters(neuron), named, (state, current))
 
