@@ -41,11 +41,9 @@ class Carrier:
     recomputable = False
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
-    # Which memory it would have as a tensor, of the changes there how many it follows, and whether it is only a part of
-    # that memory; None until it matters.
+    # Which memory it would have as a tensor, and of the changes there how many it follows; None until it matters.
     _memory: Memory | None = None
     _follows = 0
-    _is_part = False
 
     @property
     def like(self) -> Tensor:
@@ -102,9 +100,9 @@ class Carrier:
             self._memory = Memory()
         return self._memory
 
-    def make_view(self, out: Self, *, part: bool = False) -> Self:
+    def make_view(self, out: Self) -> Self:
         """`out`, which shares the memory of this carrier, or of a part of it."""
-        out._memory, out._follows, out._is_part = self.memory, self._follows, self._is_part or part
+        out._memory, out._follows = self.memory, self._follows
         return out
 
     def check_unchanged(self, operation: str) -> None:
@@ -118,13 +116,9 @@ class Carrier:
 
     def become(self, other: Self, operation: str) -> None:
         """Take over another's value, as an operation in place does. Views of the same memory cannot be used then."""
-        if self._is_part:
-            raise UnsupportedOperation(
-                operation, "in place on a part of a value; make new values, and put them together with torch.cat"
-            )
         memory = self.memory
         memory.changes.append(operation)
-        self.__dict__.update(vars(other), _memory=memory, _follows=len(memory.changes), _is_part=False)
+        self.__dict__.update(vars(other), _memory=memory, _follows=len(memory.changes))
 
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""

@@ -140,11 +140,6 @@ def _view(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyword
     return carrier.make_view(_moved(carrier, function, args, kwargs))
 
 
-def _part(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """What leaves entries out without a copy."""
-    return carrier.make_view(_moved(carrier, function, args, kwargs), part=True)
-
-
 def _window(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """What may be a view, and may calculate with the entries that it moves."""
     return carrier.make_view(type(carrier).each_step(function, args, kwargs))
@@ -156,7 +151,7 @@ def _contiguous(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Several carriers, one for each part."""
-    return tuple(carrier.make_view(piece, part=True) for piece in type(carrier).pieces(function, args, kwargs))
+    return tuple(carrier.make_view(piece) for piece in type(carrier).pieces(function, args, kwargs))
 
 
 def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -168,7 +163,7 @@ def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     carrier.resolve()
     copied = copy.copy(carrier)
-    copied._memory, copied._follows, copied._is_part = None, 0, False
+    copied._memory, copied._follows = None, 0
     return copied
 
 
@@ -257,7 +252,7 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
         raise UnsupportedOperation(function.__name__, "the index differs from step to step")
     index = carrier.all_drawn_once(index)
     out = type(carrier).moved(lambda x: x[index], (carrier,), {}, whole_samples=False)
-    return carrier.make_view(out, part=True)
+    return carrier.make_view(out)
 
 
 def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -359,8 +354,8 @@ RULES: dict[str, Rule] = {
     "repeat": _moved,
     "repeat_interleave": _moved,
     "tile": _moved,
-    "narrow": _part,
-    "select": _part,
+    "narrow": _view,
+    "select": _view,
     "index_select": _moved,
     "gather": _moved,
     "roll": _moved,
