@@ -215,8 +215,10 @@ def threshold_that_forgets_the_reset(patch):
 
 
 def sensitivities_of_the_last_step(patch):
+    def forget(before, *others):
+        return sound([0.0 * each for each in before], *others)
+
     sound = loops.advanced_sensitivities
-    forget = lambda before, *others: sound([0.0 * each for each in before], *others)  # noqa: E731
     patch.setattr(loops, "advanced_sensitivities", forget)
 
 

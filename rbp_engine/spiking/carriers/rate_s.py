@@ -1,7 +1,7 @@
 """The two carriers of rate_S: timesteps without a graph that add to means, then the means with their graph.
 
-    RateSStep    first phase, once for every timestep: layers add up what the second phase needs
-    RateSMeans        second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
+    RateSStep     first phase, once for every timestep: layers add up what the second phase needs
+    RateSMeans    second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
 
 What the first phase leaves for the second is in the `StepState` of the training step. Both phases must resolve a
 deferred sum in the same places: the first adds its values up there, the second takes their mean.
@@ -23,7 +23,7 @@ from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
-from rbp_engine.spiking.carriers.step_state import DrawnOnce, StepState
+from rbp_engine.spiking.carriers.step_state import DrawnOnce, StepState, TimestepCarrier
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
 from rbp_engine.spiking.kernels.neurons import Neurons, RateLoop
 from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant
@@ -84,17 +84,44 @@ class StaticOutput:
     output: Tensor
 
 
-class RateSStep(DeferredSum):
+class RateSCarrier(DeferredSum):
+    """What both have: the records of the training step, and whether all comes from a static image."""
+
+    def __init__(self, current: Current, state: StepState, static: bool) -> None:
+        self.current = current
+        self.state = state
+        self.static = static
+        self.timesteps = state.timesteps
+
+    @classmethod
+    def _mean_of_steps(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """A function that does not commute with the time mean, at its place in the network."""
+        raise NotImplementedError
+
+    @classmethod
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+        terms = deferred_terms(function, args, kwargs)
+        if terms is None:
+            return cls.per_step(function, args, kwargs)
+        return cls(Current(terms, 1), args[0].state, static=False)
+
+    @classmethod
+    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._mean_of_steps(function, args, kwargs)
+
+    @classmethod
+    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._mean_of_steps(function, args, kwargs)
+
+
+class RateSStep(TimestepCarrier, RateSCarrier):
     """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only."""
 
     def __init__(self, values: Tensor | Current, state: StepState, static: bool) -> None:
         """`values` are [B, …], or a `Current` of one timestep."""
         if isinstance(values, Tensor):
             values = Current([Term(Dense(values.unsqueeze(0)))], 1)
-        self.current = values
-        self.state = state
-        self.static = static
-        self.timesteps = state.timesteps
+        super().__init__(values, state, static)
 
     def _compute(self) -> Steps:
         steps = Dense(self.current.compute())
@@ -102,28 +129,15 @@ class RateSStep(DeferredSum):
         return steps
 
     def values(self) -> Tensor:
-        """[B, …]."""
         return self.resolve().at(0)
 
     def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, CurrentReader(self.current.first(samples)).at(0))]
 
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return [(self.state.step, self.values())]
-
     def fire(self, neurons: Neurons) -> RateSStep:
         current = self.current
         kept = self.state.record(Firing, lambda: Firing(neurons.rate_loop(current.like, self.timesteps)))
         return RateSStep(kept.loop.step(current), self.state, static=False)
-
-    def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self.state.record(Tensor, draw)
-
-    def drawn_once(self, tensor: Tensor) -> Tensor:
-        return self.state.drawn_once(tensor)
-
-    def cast_weight(self, weight: Tensor) -> Tensor:
-        return self.state.record(Tensor, lambda: weight.to(self.dtype))
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -138,22 +152,7 @@ class RateSStep(DeferredSum):
         return cls(compute(), first.state, static=False)
 
     @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        terms = deferred_terms(function, args, kwargs)
-        if terms is None:
-            return cls.per_step(function, args, kwargs)
-        return cls(Current(terms, 1), args[0].state, static=False)
-
-    @classmethod
-    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._added_up(function, args, kwargs)
-
-    @classmethod
-    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._added_up(function, args, kwargs)
-
-    @classmethod
-    def _added_up(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+    def _mean_of_steps(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """What the function gives at this step; the second phase takes the mean."""
         out = cls.per_step(function, args, kwargs)
         if not out.static:
@@ -181,16 +180,13 @@ class RateSStep(DeferredSum):
         return cls.per_step(repeated.normalisation, (x,), {})
 
 
-class RateSMeans(DeferredSum):
+class RateSMeans(RateSCarrier):
     """Time means [B, …] with their gradient; what does not commute with the mean is taken from the state."""
 
     def __init__(self, mean: Tensor | TimeConstant | Current, state: StepState, static: bool) -> None:
         if isinstance(mean, Tensor):
             mean = _known(mean, mean)
-        self.current = mean if isinstance(mean, Current) else Current([Term(mean)], 1)
-        self.state = state
-        self.static = static
-        self.timesteps = state.timesteps
+        super().__init__(mean if isinstance(mean, Current) else Current([Term(mean)], 1), state, static)
 
     def _compute(self) -> Steps:
         return _known(self.state.take(SumOverSteps).mean(), self.current.rate())
@@ -231,13 +227,6 @@ class RateSMeans(DeferredSum):
         return cls(rate, state, static)
 
     @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        terms = deferred_terms(function, args, kwargs)
-        if terms is None:
-            return cls.per_step(function, args, kwargs)
-        return cls(Current(terms, 1), args[0].state, static=False)
-
-    @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
         steps = x.resolve()
@@ -252,15 +241,7 @@ class RateSMeans(DeferredSum):
         return cls(_known(value, grad_proxy), x.state, x.static)
 
     @classmethod
-    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._at_the_means(function, args, kwargs)
-
-    @classmethod
-    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._at_the_means(function, args, kwargs)
-
-    @classmethod
-    def _at_the_means(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+    def _mean_of_steps(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """The mean of what the first phase added up, with the function's gradient at the means."""
         out = cls.per_step(function, args, kwargs)
         if out.static:

@@ -21,9 +21,8 @@ from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, is_plain_sum, replace_carriers
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.step_state import StepState, TimestepCarrier
 from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.tensor_like import TensorLike
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Membrane:
     state: Any = None
 
 
-class StepTensor(TensorLike):
+class StepTensor(TimestepCarrier):
     """Values [B, …] of one timestep.
 
     With `through_time` the membrane keeps its graph from step to step (BPTT); without it the gradient is spatial
@@ -51,7 +50,6 @@ class StepTensor(TensorLike):
         return self._terms[0]
 
     def values(self) -> Tensor:
-        """[B, …]."""
         if len(self._terms) > 1:
             with torch.enable_grad():  # as when the sum was formed
                 self._terms = (operator.add(*self._terms),)
@@ -68,9 +66,6 @@ class StepTensor(TensorLike):
         first, *others = (term[:samples] for term in self._terms)
         return [(self.state.step, sum(others, start=first))]
 
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return [(self.state.step, self.values())]
-
     def fire(self, neurons: Neurons) -> Self:
         return self.with_values(self._fired(neurons, traced=False)[0])
 
@@ -81,15 +76,6 @@ class StepTensor(TensorLike):
             self._terms, membrane.state, through_time=self.through_time, traced=traced
         )
         return spikes, trace
-
-    def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self.state.record(Tensor, draw)
-
-    def drawn_once(self, tensor: Tensor) -> Tensor:
-        return self.state.drawn_once(tensor)
-
-    def cast_weight(self, weight: Tensor) -> Tensor:
-        return self.state.record(Tensor, lambda: weight.to(self.dtype))
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

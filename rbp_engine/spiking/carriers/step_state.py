@@ -1,10 +1,12 @@
 """What the operations of a network keep from timestep to timestep, for one training step and outside its modules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor
+
+from rbp_engine.spiking.tensor_like import TensorLike
 
 R = TypeVar("R")
 
@@ -69,3 +71,25 @@ class StepState:
             )
         self._next += 1
         return found
+
+
+class TimestepCarrier(TensorLike):
+    """A carrier of one timestep [B, …]: what is drawn or cast at the first one is kept for the others."""
+
+    state: StepState
+
+    def values(self) -> Tensor:
+        """[B, …]."""
+        raise NotImplementedError
+
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, self.values())]
+
+    def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
+        return self.state.record(Tensor, draw)
+
+    def drawn_once(self, tensor: Tensor) -> Tensor:
+        return self.state.drawn_once(tensor)
+
+    def cast_weight(self, weight: Tensor) -> Tensor:
+        return self.state.record(Tensor, lambda: weight.to(self.dtype))

@@ -47,12 +47,11 @@ class FlatTerm(NamedTuple):
 
 
 class FlatCurrent(NamedTuple):
-    """A `Current`: its terms, the type of its values, that of membranes, and T."""
+    """A `Current`: its terms, the type of its values, and that of membranes."""
 
     terms: Sequence[FlatTerm]
     dtype: torch.dtype
     membrane_dtype: torch.dtype
-    timesteps: int
 
     def at(self, t: int) -> Tensor:
         """I_t [F]: batch norms, in the order of operations of `Normalisation.affine`, and the sum."""
@@ -76,9 +75,9 @@ class FlatCurrent(NamedTuple):
 class Layout:
     """A layer's tensors as the loops take them: as they are."""
 
-    def __init__(self, current: Current) -> None:
-        self.shape, self.device = current.like.shape, current.like.device
-        self.dtype = membrane_dtype(current.like.dtype)
+    def __init__(self, like: Tensor) -> None:
+        """`like` [B, …] is a timestep."""
+        self.dtype = membrane_dtype(like.dtype)
 
     def reader(self, current: Current) -> Reader:
         """The current, [F] at each timestep."""
@@ -113,8 +112,9 @@ class FlatLayout(Layout):
     """
 
     def __init__(self, current: Current, learnt: Sequence[Tensor]) -> None:
-        super().__init__(current)
         batch = current.like
+        super().__init__(batch)
+        self.shape, self.device = batch.shape, batch.device
         self.by_channel = any(value.ndim for value in learnt) or any(term.normalisation for term in current.terms)
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
@@ -124,7 +124,7 @@ class FlatLayout(Layout):
             FlatTerm(self._flat_steps(term.steps), self._norm(term.normalisation), isinstance(term.steps, TimeConstant))
             for term in current.terms
         ]
-        return FlatCurrent(terms, current.terms[0].steps.dtype, self.dtype, current.timesteps)
+        return FlatCurrent(terms, current.terms[0].steps.dtype, self.dtype)
 
     def _norm(self, normalisation: Normalisation | None) -> FlatNorm | None:
         if normalisation is None:

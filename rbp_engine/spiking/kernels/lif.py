@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from rbp_engine.spiking.equations import Neuron, charge_, fired, reset_, survives
 from rbp_engine.spiking.kernels import compiler, loops
 from rbp_engine.spiking.kernels.layout import FlatLayout, Layout, number_as_tensor
-from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
+from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype
 from rbp_engine.spiking.kernels.neurons import RatePass
 from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
@@ -95,10 +95,10 @@ class LIFNeurons:
     @torch.no_grad()
     def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
         """Never compiled."""
-        reader, neuron = CurrentReader(current), self._eager_neuron(current.like.dtype)
+        reader, neuron = CurrentReader(current), self._neuron(Layout(current.like))
         membrane, rho = None, torch.ones_like(current.like, dtype=neuron.dtype)
         for t in range(current.timesteps):
-            membrane = charge_(membrane, reader.at(t).to(neuron.dtype), neuron)
+            membrane = charge_(membrane, reader.at(t), neuron)
             spikes_t, slope_t = fired(membrane, neuron), neuron.slope(membrane)
             yield slope_t * rho
             rho.mul_(survives(membrane, spikes_t, slope_t, neuron)).mul_(neuron.decay).add_(1.0)
@@ -158,7 +158,7 @@ class LIFNeurons:
         return compiler.jit(loop) if self.kernel == "compiled" else loop
 
     def _layout(self, current: Current) -> Layout:
-        return FlatLayout(current, self.learnt) if self.kernel == "compiled" else Layout(current)
+        return FlatLayout(current, self.learnt) if self.kernel == "compiled" else Layout(current.like)
 
     def _layout_of_step(self, batch: Tensor) -> Layout:
         return self._layout(Current.of(batch.unsqueeze(0)))
@@ -169,15 +169,9 @@ class LIFNeurons:
         def number(name: str) -> Tensor | float:
             return (layout.for_each_channel if name in by_channel else layout.number)(getattr(self, name))
 
-        return self._with_numbers(number("decay"), number("threshold"), layout.dtype)
-
-    def _eager_neuron(self, dtype: torch.dtype) -> Neuron:
-        decay, threshold = (x.detach() if isinstance(x, Tensor) else x for x in (self.decay, self.threshold))
-        return self._with_numbers(decay, threshold, membrane_dtype(dtype))
-
-    def _with_numbers(self, decay: float | Tensor, threshold: float | Tensor, dtype: torch.dtype) -> Neuron:
         slope = slope_function(self.surrogate)
-        return Neuron(decay, threshold, self.v_reset, self.detach_reset, self.learns, *slope, dtype)
+        numbers = number("decay"), number("threshold")
+        return Neuron(*numbers, self.v_reset, self.detach_reset, self.learns, *slope, layout.dtype)
 
     def _summed(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """The gradients [B, …] of what is learnt, each summed to its shape and in its type; 0 for None."""
@@ -205,7 +199,7 @@ class LIFRateLoop:
 
     def __init__(self, like: Tensor, timesteps: int, neurons: LIFNeurons) -> None:
         self._neurons, self._timesteps, self._dtype = neurons, timesteps, like.dtype
-        self._neuron = neuron = neurons._eager_neuron(like.dtype)
+        self._neuron = neuron = neurons._neuron(Layout(like))
         self._membrane = torch.full_like(like, neuron.v_reset or 0.0, dtype=neuron.dtype)
         self._counts = torch.zeros_like(like, dtype=count_dtype(timesteps))
         self._state, self._rho = loops.state_before(like, neuron), loops.rho_before(like, neuron)

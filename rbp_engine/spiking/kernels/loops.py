@@ -67,7 +67,6 @@ def rate(
     `means_of` has the numbers of the terms whose time means are wanted. Spikes are counted in `counts_F` of zeros, or
     without it in the type of membranes: inductor would otherwise write them a second time.
     """
-    counted_F = counts_F
     membrane_F = None
     state = state_before(spikes[0], neuron)
     rho: Tensor | float = rho_before(spikes[0], neuron)
@@ -77,15 +76,15 @@ def rate(
         fired_F = fire_rate(membrane_F, state, rho, neuron)
         rho = advanced(rho, neuron)
         spikes_t.copy_(fired_F)
-        if counts_F is not None:
-            counts_F.add_(spikes_t if counts_F.dtype == spikes_t.dtype else fired_F.to(counts_F.dtype))
+        if counts_F is None:
+            counts_F = fired_F
         else:
-            counted_F = fired_F if counted_F is None else counted_F.add_(fired_F)
+            counts_F.add_(spikes_t if counts_F.dtype == spikes_t.dtype else fired_F.to(counts_F.dtype))
         for number, total_F in zip(means_of, sums, strict=True):
             total_F.add_(current.values_at(number, t))
     totals = [state.eligibility, *state.sensitivities[1::2], *sums]
-    assert counted_F is not None
-    return counted_F.to(count_dtype(len(spikes))), [total_F.div_(divisor) for total_F in totals]
+    assert counts_F is not None
+    return counts_F.to(count_dtype(len(spikes))), [total_F.div_(divisor) for total_F in totals]
 
 
 class RateState(NamedTuple):

@@ -116,7 +116,7 @@ class CurrentReader:
         plain = len(self._terms) == 1 and not shifts
         self._membrane_dtype = membrane_dtype(batch.dtype)
         self._buffer = None if plain else torch.empty_like(batch, dtype=self._membrane_dtype)
-        self.dtype, self.timesteps = current.terms[0].steps.dtype, current.timesteps
+        self.dtype = current.terms[0].steps.dtype
 
     def at(self, t: int) -> Tensor:
         """The current I_t [B, …], float32 at least, good until the next call."""

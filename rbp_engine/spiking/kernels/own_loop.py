@@ -241,5 +241,5 @@ def _time_mean(steps: Steps, timesteps: int) -> Tensor:
 
 def _currents(current: Current) -> Iterator[Tensor]:
     """The currents [B, …] of one timestep after the other, float32 at least; each is a tensor of its own."""
-    reader, dtype = CurrentReader(current), membrane_dtype(current.like.dtype)
-    return (reader.at(t).detach().to(dtype, copy=True) for t in range(current.timesteps))
+    reader = CurrentReader(current)
+    return (reader.at(t).detach().clone() for t in range(current.timesteps))

@@ -116,11 +116,8 @@ def by_autograd(received: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]
     """Of currents [T, B, …]: whether each membrane is in the window, and g = mean_t of ∂(Σ_t s_t)/∂I_t by neuron."""
     inputs = received[:, :SAMPLES].clone().requires_grad_()
     parameters = neuron.neurons
-    membrane, fired, inside = (
-        torch.full_like(inputs[0], parameters.v_reset or 0.0, dtype=membrane_dtype(inputs[0].dtype)),
-        torch.zeros(()),
-        [],
-    )
+    dtype, fired, inside = membrane_dtype(inputs.dtype), torch.zeros(()), []
+    membrane = torch.full_like(inputs[0], parameters.v_reset or 0.0, dtype=dtype)
     for current in inputs:
         reset = parameters.v_reset or 0.0
         charged = (reset + parameters.decay * (membrane - reset) + current).detach().requires_grad_()
