@@ -19,19 +19,9 @@ class PrivateName:
     reason: str
 
 
-#: Used where torch has them; everything that they do not concern works without.
-OPTIONAL = (
-    PrivateName(
-        "torch._C:_autograd._top_saved_tensors_default_hooks",
-        "spiking/carrier.py",
-        "tells whether a network is inside of activation checkpointing",
-    ),
-)
 TRAINING = (
     PrivateName("torch._C:_is_fwd_grad_enabled", "spiking/carrier.py", "tells reentrant checkpointing, to refuse it"),
-    PrivateName(
-        "torch._C:_current_graph_task_id", "spiking/autograd/batch_norm.py", "tells that checkpointing computes again"
-    ),
+    PrivateName("torch._C:_current_graph_task_id", "spiking/carrier.py", "tells that checkpointing computes again"),
     PrivateName("torch:_foreach_lerp_", "spiking/autograd/batch_norm.py", "moves both running statistics at once"),
     PrivateName(
         "torch._C:_FunctionBase._set_sequence_nr",

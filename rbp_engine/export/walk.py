@@ -97,7 +97,6 @@ class Recorded(TensorLike):
     """One sample at one timestep, [1, …], and the operation that it comes from; its values mean nothing."""
 
     timesteps = 1
-    recomputable = True
 
     def __init__(self, values: Tensor, source: Operation, so_far: OperationsSoFar) -> None:
         self._values = values

@@ -44,7 +44,7 @@ class BPTT(BaseMethod):
         images = SequenceReference(shown.steps()) if self.reference else shown.sequence()
         output, objective = with_objective(model(images), type(images), objective)
         logits = output.steps() if objective.at_every_step else output.time_mean()
-        return backward(model, objective, logits, weight)
+        return backward(objective, logits, weight)
 
 
 class BPTTSingleStep(BaseMethod):
@@ -63,4 +63,4 @@ class BPTTSingleStep(BaseMethod):
                 by_step.append(step.values())
         state.check_complete()
         logits = full(torch.stack(by_step))
-        return backward(model, of_heads, logits if of_heads.at_every_step else logits.mean(0), weight)
+        return backward(of_heads, logits if of_heads.at_every_step else logits.mean(0), weight)

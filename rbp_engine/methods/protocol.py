@@ -15,7 +15,6 @@ import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from rbp_engine.methods.distillation import Distillation
@@ -179,31 +178,15 @@ def converted(images: Tensor, precision: Precision, model: nn.Module) -> Tensor:
     return full(images.to(weights.dtype))
 
 
-def backward(model: nn.Module, objective: Objective, logits: Tensor, weight: float | Tensor) -> StepOutput:
+def backward(objective: Objective, logits: Tensor, weight: float | Tensor) -> StepOutput:
     """Add the gradients of the objective, multiplied by `weight`.
 
     `logits` are, with their graph, the time mean [B, C], or for a loss at every step the sequence [T, B, C].
     """
     value = objective.of_steps(logits) if objective.at_every_step else objective(logits)
-    with _batches_counted_once(model):
-        (objective.minimised(value, logits) * weight).backward()
+    (objective.minimised(value, logits) * weight).backward()
     found = full(objective.main(logits)).detach()
     return StepOutput(value.detach(), found.mean(0) if objective.at_every_step else found)
-
-
-@contextmanager
-def _batches_counted_once(model: nn.Module) -> Iterator[None]:
-    """Within it batch norms count no batches: activation checkpointing computes some a second time."""
-    found = [module._buffers["num_batches_tracked"] for module in model.modules() if isinstance(module, _BatchNorm)]
-    counters = [counter for counter in found if counter is not None]
-    # A tensor's version is on the host and says how often it has been changed.
-    before = [counter._version for counter in counters]
-    try:
-        yield
-    finally:
-        for counter, version in zip(counters, before, strict=True):
-            if counter._version != version:
-                counter.sub_(counter._version - version)
 
 
 def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:

@@ -68,7 +68,7 @@ class RateMethod(BaseMethod):
     ) -> StepOutput:
         images = RateReference(shown.steps(), shown.mean(), norms_by_step)
         output, objective = with_objective(model(images), RateReference, objective)
-        return backward(model, objective, output.rate(), self.scale * weight)
+        return backward(objective, output.rate(), self.scale * weight)
 
 
 class RateM(RateMethod):
@@ -84,7 +84,7 @@ class RateM(RateMethod):
             frames = Input(shown.images.detach(), self.timesteps, static=False)
             images = RateTensor(frames.sequence(), shown.mean())
         output, objective = with_objective(model(images), RateTensor, objective)
-        return backward(model, objective, output.rate(), self.scale * weight)
+        return backward(objective, output.rate(), self.scale * weight)
 
 
 class RateS(RateMethod):
@@ -126,7 +126,7 @@ class RateS(RateMethod):
         rate = mean.rate()
         state.check_complete()
         logits = WithValue.apply(full(rate), total / self.timesteps)
-        return backward(model, objective, logits, self.scale * weight)
+        return backward(objective, logits, self.scale * weight)
 
 
 def check_momentum(model: nn.Module) -> None:

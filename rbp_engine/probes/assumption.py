@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from rbp_engine.probes.layers import NeuronLayer, neuron_layers, weight_layers
 from rbp_engine.spiking import SequenceTensor
-from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import all_carriers
 from rbp_engine.spiking.carriers.single_step import StepTensor
 from rbp_engine.spiking.kernels.neuron_input import Current, membrane_dtype
@@ -189,9 +188,9 @@ class _Uses(Generic[M, U]):
         return iter(self._found)
 
     def hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
-        """A forward hook of the module. Activation checkpointing calls some again in the backward pass."""
+        """A forward hook of the module."""
         received = next(iter(all_carriers([*args, *kwargs.values()])), None)
-        if isinstance(received, BPTTCarrier) and isinstance(output, BPTTCarrier) and not computed_again():
+        if isinstance(received, BPTTCarrier) and isinstance(output, BPTTCarrier):
             self._of(received).add(received, output)
 
     def _of(self, carrier: BPTTCarrier) -> U:

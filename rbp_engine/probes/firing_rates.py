@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from rbp_engine.probes.layers import NeuronLayer
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import Body, FiringRates
-from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import Carrier
 
 # Of a share in an event: finer than what a batch of 128 images and a layer of 8000 neurons can tell apart.
@@ -128,7 +127,7 @@ class SpikeWatch(StepProbe):
 
 
 def _watch(seen: _LayerSpikes, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
-    """A forward hook of a neuron layer. Activation checkpointing calls some layers again in the backward pass."""
-    if isinstance(output, Carrier) and not computed_again():
+    """A forward hook of a neuron layer."""
+    if isinstance(output, Carrier):
         for t, spikes in output.spikes_by_step():
             seen.add(t, spikes)

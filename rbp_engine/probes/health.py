@@ -19,7 +19,6 @@ from rbp_engine.probes.layers import NeuronLayer
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Body, Health
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.kernels.neurons import RateLoop
@@ -209,8 +208,8 @@ def _short(number: float) -> float | None:
 
 @torch.no_grad()
 def _watch(seen: _LayerNeurons, module: NeuronLayer, inputs: tuple[Any, ...]) -> None:
-    """A hook before a neuron layer. Activation checkpointing calls some layers again in the backward pass."""
+    """A hook before a neuron layer."""
     carrier = inputs[0] if inputs else None
-    if isinstance(carrier, Carrier) and not computed_again():
+    if isinstance(carrier, Carrier):
         for t, current in carrier.currents_by_step(SAMPLES):
             seen.add(t, current, carrier.timesteps, module)

@@ -14,14 +14,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm, computed_again
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.kernels.neurons import Neurons
-
-# None if this torch has no such probe.
-_top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
-
 
 @dataclass(eq=False)
 class Memory:
@@ -37,8 +33,6 @@ class Carrier:
     """
 
     timesteps: int
-    # Whether activation checkpointing can compute a part of the network again: no state is left between timesteps.
-    recomputable = False
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
     # Which memory it would have as a tensor, and of the changes there how many it follows; None until it matters.
@@ -76,23 +70,6 @@ class Carrier:
         """Of a carrier that a neuron layer returned: the timesteps that it has, from 0, and their spikes [B, …]."""
         raise NotImplementedError
 
-    def check_checkpointing(self) -> None:
-        """Raise RuntimeError inside activation checkpointing if gradients would be missing or wrong."""
-        if inside_checkpointing() is not False:  # not known is as if it were
-            self.keep_deferred()
-        # Reentrant checkpointing runs inside a torch.autograd.Function, whose forward has forward-mode gradients off.
-        if not torch._C._is_fwd_grad_enabled() and not torch.is_inference_mode_enabled():
-            raise RuntimeError(
-                "torch.utils.checkpoint with use_reentrant=True passes no gradient on to the layers inside and before "
-                "it, because spikes over time are not tensors; set use_reentrant=False, with the method bptt or rate_m"
-            )
-        if not self.recomputable and computed_again():
-            raise RuntimeError(
-                "torch.utils.checkpoint computes a part of the network again when its neurons have gone on to later "
-                "timesteps: it works with bptt and rate_m only. Leave it out for other methods; the memory of rate_s, "
-                "sltt and ottt does not grow with T anyway"
-            )
-
     @property
     def memory(self) -> Memory:
         """What a tensor shares with its views."""
@@ -122,9 +99,6 @@ class Carrier:
 
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""
-
-    def keep_deferred(self) -> None:
-        """From now on `resolve` leaves what is deferred in place: checkpointing may run the operations again."""
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         """The mask [B, …] of a dropout layer, the same at every timestep."""
@@ -216,12 +190,19 @@ class Carrier:
         return cls.per_step(norm, (x,), {})
 
 
-def inside_checkpointing() -> bool | None:
-    """Whether activation checkpointing, or another hook on saved tensors, may compute what follows again.
+def refuse_checkpointing() -> None:
+    """Raise RuntimeError where activation checkpointing computes a part of the network.
 
-    None if this torch cannot tell.
+    It would move running statistics twice, and find neurons that have gone on to later timesteps.
     """
-    return None if _top_hooks is None else _top_hooks(False) is not None
+    in_backward = torch._C._current_graph_task_id() != -1
+    # Reentrant checkpointing runs inside a torch.autograd.Function, whose forward has forward-mode gradients off.
+    reentrant = not torch._C._is_fwd_grad_enabled() and not torch.is_inference_mode_enabled()
+    if in_backward or reentrant:
+        raise RuntimeError(
+            "torch.utils.checkpoint computes a part of the network again in the backward pass, and spikes over time "
+            "cannot be: leave it out. The memory of rate_m and rate_s hardly grows with T"
+        )
 
 
 def all_carriers(args: Iterable[Any]) -> Iterable[Any]:

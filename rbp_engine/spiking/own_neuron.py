@@ -9,6 +9,7 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
+from rbp_engine.spiking.carrier import refuse_checkpointing
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.kernels.own_loop import OwnNeurons, Timestep
 from rbp_engine.spiking.own_neuron_check import check_timesteps, tensors_of
@@ -85,7 +86,7 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
         """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor, as of LIF."""
         if isinstance(current, Tensor):
             return super().forward(current)
-        current.check_checkpointing()
+        refuse_checkpointing()
         current.check_unchanged(type(self).__name__)
         if not self._checked and not current.like.is_meta:
             check_timesteps(self, current.like)

@@ -17,7 +17,7 @@ rate_M and rate_S differ in their batch norms alone: those of rate_M take statis
 of rate_S of the B samples of each timestep. Here both compute all timesteps of a layer before the next layer, so
 rate_S saves no memory, and the running statistics of a batch norm that is used twice move in another order.
 
-`create_method(name, timesteps, reference=True)` trains with it. It is for one process, without checkpointing.
+`create_method(name, timesteps, reference=True)` trains with it. It is for one process.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from torch import Tensor
 from rbp_engine.spiking.attention import multi_head_attention, scaled_dot_product_attention
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
-from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.largest import amax, largest, topk
 from rbp_engine.spiking.nonlinear_rules import (
@@ -62,8 +62,8 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
         return _in_place(carriers, function, args, kwargs)
     if "axis" in kwargs and name in RULES:  # NumPy's word, which torch takes for its own
         kwargs["dim"] = kwargs.pop("axis")
+    refuse_checkpointing()
     for carrier in carriers:
-        carrier.check_checkpointing()
         carrier.check_unchanged(function.__name__)
     if len({type(carrier) for carrier in carriers}) > 1:
         raise UnsupportedOperation(function.__name__, "its arguments are carriers of different kinds")

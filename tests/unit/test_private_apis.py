@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.private_apis import CAPTURING, COMPILING, OPTIONAL, TRAINING, PrivateName, require
+from rbp_engine.private_apis import CAPTURING, COMPILING, TRAINING, PrivateName, require
 
 ENGINE = Path(__file__).parents[2] / "rbp_engine"
 # A quoted name is data: the call that a pickle asks for.
@@ -18,13 +18,13 @@ def test_the_installed_torch_has_all_of_them() -> None:
     require(CAPTURING)
 
 
-@pytest.mark.parametrize("name", [*OPTIONAL, *TRAINING, *COMPILING, *CAPTURING], ids=lambda name: name.name)
+@pytest.mark.parametrize("name", [*TRAINING, *COMPILING, *CAPTURING], ids=lambda name: name.name)
 def test_each_is_used_where_the_list_says(name: PrivateName) -> None:
     assert re.search(rf"\b{re.split(r'[.:]', name.name)[-1]}\b", (ENGINE / name.used_in).read_text())
 
 
 def test_no_unlisted_name_is_used() -> None:
-    listed = {part for name in (*OPTIONAL, *TRAINING, *COMPILING, *CAPTURING) for part in re.split(r"[.:]", name.name)}
+    listed = {part for name in (*TRAINING, *COMPILING, *CAPTURING) for part in re.split(r"[.:]", name.name)}
     for path in ENGINE.rglob("*.py"):
         for found in PRIVATE.finditer(path.read_text()):
             assert (found[1] or found[2]) in listed, f"{path}: {found[0]}"

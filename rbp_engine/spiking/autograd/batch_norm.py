@@ -49,8 +49,7 @@ class BatchNorm:
             raise ValueError(
                 f"Expected more than 1 value per channel when training, got input size {list(values.shape)}"
             )
-        running = (None, None) if computed_again() else (self.running_mean, self.running_var)
-        mean, variance = moments(values, *running, self.momentum)
+        mean, variance = moments(values, self.running_mean, self.running_var, self.momentum)
         return Normalisation(self, mean, variance)
 
     @torch.no_grad()
@@ -89,10 +88,8 @@ class BatchNorm:
         samples = values if count > 1 else values.expand(timesteps, *values.shape).flatten(0, 1)
         # torch saves the running variance for the backward, so it gets a copy, and the module's own is corrected.
         updated = None if self.running_var is None else self.running_var.clone()
-        again = computed_again()
-        running_mean = self.running_mean.clone() if again and self.running_mean is not None else self.running_mean
-        out = F.batch_norm(samples, running_mean, updated, self.weight, self.bias, True, self.momentum, self.eps)
-        if self.running_var is not None and updated is not None and not again:
+        out = F.batch_norm(samples, self.running_mean, updated, self.weight, self.bias, True, self.momentum, self.eps)
+        if self.running_var is not None and updated is not None:
             counted, total = samples.numel() // samples.shape[1], timesteps * count
             unbiased = (total / (total - 1)) / (counted / (counted - 1))
             before = self.running_var * (1.0 - self.momentum)
@@ -200,14 +197,6 @@ def _where_needed(
         gradient if is_needed else None for gradient, is_needed in zip(gradients, needed, strict=True)
     )
     return values, weight, bias
-
-
-def computed_again() -> bool:
-    """Whether a backward pass is running: activation checkpointing then computes a part of the forward again.
-
-    Running statistics have seen those batches already.
-    """
-    return torch._C._current_graph_task_id() != -1
 
 
 def moments(

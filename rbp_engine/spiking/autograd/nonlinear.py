@@ -24,7 +24,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.autograd.graph import saved_tensors_hooks
 
 from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
 
@@ -149,10 +148,6 @@ class Normalize(Nonlinear):
         return inverse * (rate - out * (out * rate).sum(self.dim, keepdim=True))
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
-
-
 @dataclass(frozen=True)
 class Pointwise(Nonlinear):
     """A function of each number."""
@@ -164,8 +159,7 @@ class Pointwise(Nonlinear):
         return self.function(values)
 
     def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        # Under activation checkpointing, what this small graph saves is its own, and nothing to compute again.
-        with torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
+        with torch.enable_grad():
             x = values.detach().requires_grad_()
             out = self.function(x)
             return out.detach(), torch.autograd.grad(out.sum(), x)

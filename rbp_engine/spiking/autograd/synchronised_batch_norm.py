@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, computed_again, moments, per_channel
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, moments, per_channel
 
 
 def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
@@ -91,7 +91,7 @@ class SynchronisedBatchNorm(BatchNorm):
         weights = counts / total
         joined_mean = (weights * means).sum(0)
         joined_variance = (weights * (variances + (means - joined_mean) ** 2)).sum(0)
-        if self.running_mean is not None and self.running_var is not None and not computed_again():
+        if self.running_mean is not None and self.running_var is not None:
             unbiased = joined_variance * (steps * total / (steps * total - 1))
             self.running_mean.lerp_(joined_mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)

@@ -18,7 +18,6 @@ class DeferredSum(TensorLike):
     """A carrier of a `Current`. A neuron takes it as it is; every other operation calls `resolve()` first."""
 
     current: Current
-    _keeps_deferred = False
 
     @property
     def like(self) -> Tensor:
@@ -42,16 +41,12 @@ class DeferredSum(TensorLike):
         if not self.deferred:
             return self.current.terms[0].steps
         steps = self._compute()
-        if not self._keeps_deferred:
-            self.current = Current([Term(steps)], self.current.timesteps)
+        self.current = Current([Term(steps)], self.current.timesteps)
         return steps
 
     def _compute(self) -> Steps:
         """What the deferred sum comes to."""
         raise NotImplementedError
-
-    def keep_deferred(self) -> None:
-        self._keeps_deferred = self.recomputable
 
 
 def deferred_terms(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Term] | None:

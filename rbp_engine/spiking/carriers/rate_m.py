@@ -31,8 +31,6 @@ class RateTensor(DeferredSum):
     with the value of the mean.
     """
 
-    recomputable = True
-
     def __init__(self, sequence: SequenceTensor, grad_proxy: Tensor | None = None, mean: Tensor | None = None) -> None:
         """`grad_proxy` [B, …] carries the gradient of the time mean; None for data, and where the steps have a proxy.
 

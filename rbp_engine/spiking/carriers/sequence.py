@@ -24,8 +24,6 @@ class SequenceTensor(DeferredSum):
     whatever comes before the first neuron costs one timestep instead of T.
     """
 
-    recomputable = True
-
     def __init__(self, values: Tensor | Current, timesteps: int, static: bool = False) -> None:
         """`values` are [T, B, …], or [B, …] if `static`."""
         if isinstance(values, Tensor):

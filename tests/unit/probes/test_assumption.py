@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, Fidelity, gradient_fidelity
@@ -176,22 +175,6 @@ def test_the_errors_belong_to_the_network_and_not_to_the_method(trained: Residua
     found = gradient_fidelity(trained, create_method(method, T), *batch(static=True))
     expected = gradient_fidelity(trained, create_method(REFERENCE[method], T), *batch(static=True))
     assert errors(found) == errors(expected)
-
-
-def test_activation_checkpointing_changes_no_error(trained: Residual) -> None:
-    class Checkpointed(Residual):
-        def forward(self, x: Tensor) -> Tensor:
-            x = checkpoint(lambda y: self.neurons(self.stem_norm(self.stem(y))), x, use_reentrant=False)
-            x = checkpoint(lambda y: self.neurons(self.norm(self.conv(y)) + y), x, use_reentrant=False)
-            out: Tensor = self.out(self.conv(x).flatten(1))
-            return out
-
-    model = Checkpointed().double()
-    model.load_state_dict(trained.state_dict())
-    method = create_method("rate_m", T)
-    assert errors(gradient_fidelity(model, method, *batch(static=True))) == pytest.approx(
-        errors(gradient_fidelity(trained, method, *batch(static=True)))
-    )
 
 
 def test_what_cannot_be_measured_is_none() -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.firing_rates import DIGITS, SpikeWatch
@@ -160,21 +159,6 @@ def test_a_sample_that_waits_to_be_fetched_is_a_few_numbers() -> None:
         sizes.append(sum(found.numel() for found in gc.get_objects() if isinstance(found, Tensor)))
     assert sizes[1] - sizes[0] <= 2 * (T + 2) < 5 * 36
     assert len(probes.take()) == 2
-
-
-def test_what_checkpointing_computes_again_is_counted_once() -> None:
-    class Checkpointed(Network):
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.shared(checkpoint(self.first, x, use_reentrant=False))
-            x = checkpoint(lambda y: self.last(self.second(self.shared(y))), x, use_reentrant=False)
-            out: Tensor = self.out(x.flatten(1))
-            return out
-
-    torch.manual_seed(0)
-    plain = Network()
-    again = Checkpointed()
-    again.load_state_dict(plain.state_dict())
-    assert watched_step(again, "rate_m") == watched_step(plain, "rate_m")
 
 
 def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates() -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.methods.protocol import Precision
@@ -233,23 +232,6 @@ def test_a_network_that_branches_in_time_is_refused_as_without_the_probe(method:
 
     with pytest.raises(ValueError, match="it must not branch in time"):
         sampled(model := Branching(), stepper(model, method))
-
-
-def test_what_checkpointing_computes_again_is_counted_once() -> None:
-    class Checkpointed(Network):
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.shared(checkpoint(self.first, x, use_reentrant=False))
-            x = checkpoint(lambda y: self.last(self.second(self.drop(self.shared(y + y))) + y), x, use_reentrant=False)
-            out: Tensor = self.out(x.flatten(1))
-            return out
-
-    torch.manual_seed(0)
-    plain, again = Network(), Checkpointed()
-    again.load_state_dict(plain.state_dict())
-    torch.manual_seed(1)
-    expected = sampled(plain, stepper(plain, "rate_m"))
-    torch.manual_seed(1)
-    assert sampled(again, stepper(again, "rate_m")) == expected
 
 
 def test_a_step_that_fp16_skips_has_no_gradients() -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
@@ -376,21 +375,3 @@ def test_a_network_with_an_activation_is_warned_of_once():
         for _ in range(2):
             create_method("rate_s", T).step(model, torch.rand(B, 2, 6, 6), torch.tensor([0, 2]))
     assert [str(warning.message).split()[0] for warning in caught] == ["relu"]
-
-
-def test_activation_checkpointing_computes_the_forward_once_more_and_not_twice():
-    """The slope of an activation takes a gradient of its own inside the forward."""
-
-    class Counted(Network):
-        passes = 0
-
-        def forward(self, x):
-            return self.head(checkpoint(self.middle, self.first(self.into(x)), use_reentrant=False).mean((2, 3)))
-
-        def middle(self, x):
-            self.passes += 1
-            return self.second(self.operation(self.between(x)))
-
-    model = Counted(nn.SiLU())
-    create_method("rate_m", T).step(model, torch.rand(B, 2, 6, 6), torch.tensor([0, 2]))
-    assert model.passes == 2

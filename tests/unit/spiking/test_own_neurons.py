@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.methods import METHODS, create_method
@@ -229,23 +228,6 @@ def test_evaluation_and_plain_tensors_give_the_same_spikes() -> None:
             model(images[:2])
         reset_net(model)
         assert torch.equal(model(images[:2]), logits[0, :2])
-
-
-@pytest.mark.parametrize("method", ["rate_m", "bptt"])
-def test_activation_checkpointing_changes_no_gradient(method: str) -> None:
-    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
-
-    class Checkpointed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inside, self.head = (whole := linear("current"))[:4], whole[4]
-
-        def forward(self, x: Any) -> Any:
-            return self.head(checkpoint(self.inside, x, use_reentrant=False))
-
-    expected = gradients(linear("current"), method, images, labels, T=3)
-    for one, other in zip(gradients(Checkpointed(), method, images, labels, T=3), expected, strict=True):
-        assert torch.equal(one, other)
 
 
 def test_low_precision_is_for_spikes_and_not_for_the_state() -> None:
