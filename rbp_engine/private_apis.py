@@ -28,8 +28,6 @@ TRAINING = (
         "spiking/autograd/late_gradient.py",
         "puts gradients of large weights at the end of the backward pass",
     ),
-    PrivateName("torch:_foreach_add", "methods/rate.py", "copies the counters of batch norms at once"),
-    PrivateName("torch:_foreach_copy_", "methods/rate.py", "puts the counters of batch norms back at once"),
     PrivateName("torch:_foreach_norm", "train/finite.py", "looks at all gradients with few launches"),
     PrivateName("torch.nn.modules.batchnorm:_NormBase", "train/optimisation.py", "finds norms of every dimension"),
     PrivateName("torch:_foreach_sub", "train/moving_average.py", "averages all weights with few launches"),

@@ -18,36 +18,43 @@ class BatchCounts:
 
     def __init__(self, model: nn.Module, batches: int = 1) -> None:
         """Each pass of a module counts as so many `batches`."""
+        self._model = model
         self._batches = batches
-        self._counters = {
-            module: module.num_batches_tracked
-            for module in model.modules()
-            if isinstance(module, _BatchNorm)
-            and not isinstance(module, LazyModuleMixin)  # its first pass makes the counter
-            and module.training
-            and module.momentum is not None
-            and module.num_batches_tracked is not None
-        }
+        self._counters: dict[nn.Module, Tensor] = {}
         self._seen: Counter[nn.Module] = Counter()
         self._hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        for norm in self._counters:
-            norm.num_batches_tracked = None
-            self._hooks.append(norm.register_forward_pre_hook(lambda module, _: self._seen.update([module])))
+        for norm in self._norms():
+            # The first pass of a lazy one makes its counter.
+            if norm.training and norm.momentum is not None and not isinstance(norm, LazyModuleMixin):
+                self._hooks.append(norm.register_forward_pre_hook(lambda module, _: self._seen.update([module])))
+                self._take_counter(norm)
         return self
 
     def stop(self) -> None:
-        """What comes from now on is no batch."""
+        """What comes from now on is no batch: nothing counts it."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        for norm in self._norms():
+            self._take_counter(norm)
+
+    def _norms(self) -> list[_BatchNorm]:
+        return [module for module in self._model.modules() if isinstance(module, _BatchNorm)]
+
+    def _take_counter(self, norm: _BatchNorm) -> None:
+        if norm.num_batches_tracked is not None:
+            self._counters[norm] = norm.num_batches_tracked
+            norm.num_batches_tracked = None
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        for hook in self._hooks:
+            hook.remove()
         by_count: defaultdict[int, list[Tensor]] = defaultdict(list)
         for norm, counter in self._counters.items():
             norm.num_batches_tracked = counter
             by_count[self._seen[norm]].append(counter)
         for count, counters in by_count.items():
-            torch._foreach_add_(counters, count * self._batches)
+            if count:
+                torch._foreach_add_(counters, count * self._batches)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ class BaseMethod:
         self.precision = precision
         self.loss: StepLoss = loss if isinstance(loss, (Loss, OwnLoss)) else OwnLoss(loss)
         self.distill = distill
+        self._checked: weakref.ref[nn.Module] | None = None
 
     @_never_compiled
     def step(
@@ -125,14 +127,20 @@ class BaseMethod:
         time: bool | None = None,
     ) -> StepOutput:
         check_images(images, self.timesteps, time)
-        check_neurons(model)
+        if self._checked is None or self._checked() is not model:
+            self.check(model)
+            self._checked = weakref.ref(model)
         targets = None if self.distill is None else self.distill.targets(images)
-        warn_of_silent_hooks(model)
         _SPINNING_THREADS.look(images.device)
         reset_state(model)
         with uncompiled_without_autocast(images.device):
             shown = Input(converted(images, self.precision, model), self.timesteps, is_static(images, time))
             return self._step(model, shown, Objective(self.loss, labels, self.distill, targets), weight)
+
+    def check(self, model: nn.Module) -> None:
+        """Look at a model that the method meets: raise for what it cannot train, and warn of what does nothing."""
+        check_neurons(model)
+        warn_of_silent_hooks(model)
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         raise NotImplementedError
@@ -259,7 +267,7 @@ def warn_of_silent_hooks(model: nn.Module) -> None:
         warnings.warn(
             f"backward hooks never run in a step, because modules receive spikes over time and not tensors: "
             f"{', '.join(hooked)}. Hooks on parameters do (Tensor.register_hook)",
-            stacklevel=3,
+            stacklevel=5,
         )
 
 

@@ -1,7 +1,5 @@
 """Rate-based backpropagation: T timesteps forward without a graph, one backward pass over firing rates."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -25,7 +23,7 @@ from rbp_engine.methods.protocol import (
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
-from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
+from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.reference import RateReference
 
@@ -96,10 +94,13 @@ class RateS(RateMethod):
 
     name = "rate_s"
 
-    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
+    def check(self, model: nn.Module) -> None:
+        super().check(model)
         check_spectral_norm(model)
         if self.reference:
             check_momentum(model)
+
+    def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         with parametrize.cached(), BatchCounts(model, self.timesteps if self.reference else 1) as counts:
             compute_parametrised_weights(model)
             if self.reference:
@@ -114,15 +115,14 @@ class RateS(RateMethod):
         with torch.no_grad():
             for images_t in shown.by_step():
                 state.next_pass()
-                output = model(RateSStep(images_t, state, shown.static))
-                logits_t = full(with_objective(output, RateSStep, objective)[0].values())
+                output = model(RateSTensor.of_step(images_t, state, static=shown.static))
+                logits_t = full(with_objective(output, RateSTensor, objective)[0].values())
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
         counts.stop()
         state.next_pass()
-        with _batches_uncounted(model):
-            output = model(RateSMeans(shown.mean(), state, shown.static))
-            mean, objective = with_objective(output, RateSMeans, objective)
+        output = model(RateSTensor.of_means(shown.mean(), state, static=shown.static))
+        mean, objective = with_objective(output, RateSTensor, objective)
         rate = mean.rate()
         state.check_complete()
         logits = WithValue.apply(full(rate), total / self.timesteps)
@@ -153,15 +153,3 @@ def compute_parametrised_weights(model: nn.Module) -> None:
         if "parametrizations" in module._modules:
             for name in module.parametrizations:  # type: ignore[union-attr]
                 getattr(module, name)
-
-
-@contextmanager
-def _batches_uncounted(model: nn.Module) -> Iterator[None]:
-    """The rate pass is no further batch: batch norm modules count the T steps before it and not this one."""
-    counters = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
-    before = torch._foreach_add(counters, 0) if counters else ()
-    try:
-        yield
-    finally:
-        if counters:
-            torch._foreach_copy_(counters, before)
