@@ -31,6 +31,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import OwnNeuron, RateTensor
 from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.linear_rules import linear
 from rbp_engine.spiking.rules import RULES
 from rbp_engine.train.build import build_feed, build_heads, build_loss, build_model
 from rbp_engine.train.device import choose_device
@@ -159,7 +160,7 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
                 found.setdefault((error.module, error.operation), (error.line, error.why))
                 if RULES.get(error.operation) is not before.get(error.operation):
                     return found  # already allowed, and still refused
-                RULES[error.operation] = _rule_or_per_step(before.get(error.operation), found)
+                RULES[error.operation] = _rule_or_each_sample(before.get(error.operation), found)
             except Exception:
                 if found:  # the result of an operation without a rule may not suit the next one
                     return found
@@ -175,7 +176,7 @@ def _rates(images: Tensor, timesteps: int) -> RateTensor:
     return RateTensor(Input(images, timesteps, is_static(images)).sequence())
 
 
-def _rule_or_per_step(rule: Any, found: Missing) -> Callable[..., Any]:
+def _rule_or_each_sample(rule: Any, found: Missing) -> Callable[..., Any]:
     """The rule if it applies; otherwise the operation is added to `found` and applied to each timestep."""
 
     def apply(carrier: Any, function: Any, args: Any, kwargs: Any) -> Any:
@@ -185,7 +186,7 @@ def _rule_or_per_step(rule: Any, found: Missing) -> Callable[..., Any]:
             return rule(carrier, function, args, kwargs)
         except UnsupportedOperation as error:
             found.setdefault((error.module, error.operation), (error.line, error.why))
-            return type(carrier).per_step(function, args, kwargs)
+            return linear(carrier, function, args, kwargs, over="batch")
 
     return apply
 

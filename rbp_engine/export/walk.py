@@ -32,10 +32,11 @@ from rbp_engine.export.operations import (
     SumPool,
     leading_to,
 )
+from rbp_engine.spiking.autograd.at_the_rates import AtMean, Product
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.kernels.own_loop import OwnNeurons
+from rbp_engine.spiking.linear import Call, Linear
 from rbp_engine.spiking.tensor_like import TensorLike
 
 
@@ -122,57 +123,35 @@ class Recorded(TensorLike):
         return self.then(SpikingLayer, torch.zeros_like(self._values), parameters=neurons, number=number)
 
     @classmethod
-    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
-        return _noted(_WEIGHTED, function, args, kwargs)
+    def linear(cls, operation: Linear, inputs: Sequence[Any]) -> Any:
+        if operation.over == "numbers":
+            return _elementwise(operation.call, inputs)
+        return _noted(_LAYERS if operation.weights == "layer" else _MOVES_AND_MEANS, operation.call, inputs[0])
 
     @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _noted(_PER_STEP, function, args, kwargs)
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Any]) -> Any:
+        if not isinstance(operation, AtMean):
+            of_two = isinstance(operation, Product)
+            what = "the product of two activations" if of_two else type(operation).__name__
+            inputs[0].so_far.refuse(f"{what} has no node in NIR")
+        return _noted(_MAX_POOL, operation.call, inputs[0])
 
-    @classmethod
-    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _noted(_MAX_POOL, function, args, kwargs)
-
-    @classmethod
-    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        recorded: Recorded = next(iter(all_carriers(args)))
-        recorded.so_far.refuse("the product of two activations has no node in NIR")
-
-    @classmethod
-    def nonlinear(cls, x: Any, operation: Nonlinear) -> Any:
-        x.so_far.refuse(f"{type(operation).__name__} has no node in NIR")
-
-    @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Any:
-        operands = [arg for arg in args if isinstance(arg, Recorded)]
-        values = function(*replace_carriers(args, lambda x: x.like), **kwargs)
-        if kwargs or any(recorded.shape != values.shape for recorded in operands):
-            operands[0].so_far.refuse(
-                f"'{function.__name__}' of different shapes, or with more arguments, has no node in NIR"
-            )
-        return _elementwise(function.__name__, values, operands, *args)
-
-    @classmethod
-    def batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
-        x.so_far.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
-
-    @classmethod
-    def fixed_batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
-        assert norm.running_mean is not None and norm.running_var is not None
+    def batch_norm(self, norm: BatchNorm) -> Any:
+        if norm.running_mean is None or norm.running_var is None or norm.training:
+            self.so_far.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
         scale = (norm.running_var.double() + norm.eps).rsqrt()
         scale = scale if norm.weight is None else scale * norm.weight
         shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
-        return x.then(ChannelMap, x.like, scale=scale, shift=shift)
+        return self.then(ChannelMap, self.like, scale=scale, shift=shift)
 
 
-def _noted(table: dict[str, Note], function: Callable[..., Tensor], args: Any, kwargs: Any) -> Recorded:
-    recorded: Recorded = args[0]
-    note = table.get(function.__name__)
+def _noted(table: dict[str, Note], call: Call, x: Recorded) -> Recorded:
+    note = table.get(call.name)
     if note is None:
         # The rule table works out indexing, joining and reshaping itself, by functions without a name.
-        name = f"'{function.__name__}'" if function.__name__.isidentifier() else "indexing, joining or reshaping"
-        recorded.so_far.refuse(f"{name} has no node in NIR")
-    return note(recorded, partial(function, recorded.like, *args[1:], **kwargs), *args[1:], **kwargs)
+        name = f"'{call.name}'" if call.name.isidentifier() else "indexing, joining or reshaping"
+        x.so_far.refuse(f"{name} has no node in NIR")
+    return note(x, partial(call, x.like), *call.args[1:], **call.kwargs)
 
 
 # The functions below have the arguments of torch's own after `apply`, which computes a result of the right shape.
@@ -299,8 +278,8 @@ def _max_pool2d(
     return pooled.then(AnySpike, pooled.like)
 
 
-_WEIGHTED: dict[str, Note] = {"conv2d": _conv2d, "linear": _linear}
-_PER_STEP: dict[str, Note] = {
+_LAYERS: dict[str, Note] = {"conv2d": _conv2d, "linear": _linear}
+_MOVES_AND_MEANS: dict[str, Note] = {
     "avg_pool2d": _avg_pool2d,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": _flatten,
@@ -310,22 +289,24 @@ _PER_STEP: dict[str, Note] = {
 _MAX_POOL: dict[str, Note] = {"max_pool2d": _max_pool2d}
 
 
-def _elementwise(name: str, values: Tensor, operands: Sequence[Recorded], *args: Any) -> Any:
-    recorded = operands[0]
-    if name == "neg":
+def _elementwise(call: Call, operands: Sequence[Recorded]) -> Any:
+    recorded, values = operands[0], call(*(x.like for x in operands))
+    if call.kwargs or any(x.shape != values.shape for x in operands):
+        recorded.so_far.refuse(f"'{call.name}' of different shapes, or with more arguments, has no node in NIR")
+    if call.name == "neg":
         return _scaled(recorded, -1.0)
-    if name not in ("add", "sub", "mul", "div", "truediv"):
-        recorded.so_far.refuse(f"'{name}' has no node in NIR")
-    left, right = args
+    if call.name not in ("add", "sub", "mul", "div", "truediv"):
+        recorded.so_far.refuse(f"'{call.name}' has no node in NIR")
+    left, right = call.filled(*operands)
     if isinstance(left, Recorded) and isinstance(right, Recorded):
-        return left.then(Sum, values, right if name == "add" else _scaled(right, -1.0))
+        return left.then(Sum, values, right if call.name == "add" else _scaled(right, -1.0))
     constant = right if recorded is left else left
-    if name in ("add", "sub"):
+    if call.name in ("add", "sub"):
         if not torch.any(torch.as_tensor(constant) != 0) and recorded is left:
             return recorded
-        recorded.so_far.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
+        recorded.so_far.refuse(f"'{call.name}' with a constant has no node in NIR: use the bias of the layer before it")
     factor = torch.as_tensor(constant, dtype=torch.float64)
-    return _scaled(recorded, factor if name == "mul" else factor.reciprocal())
+    return _scaled(recorded, factor if call.name == "mul" else factor.reciprocal())
 
 
 def _scaled(x: Recorded, factor: float | Tensor) -> Recorded:

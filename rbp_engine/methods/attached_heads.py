@@ -14,7 +14,6 @@ from rbp_engine.methods.self_distillation import HeadOutputs, SelfDistillation
 from rbp_engine.printable import one_line
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.spiking import LIF, Carrier
-from rbp_engine.spiking.carrier import inside_checkpointing
 
 
 class WithHeads(nn.Module):
@@ -123,11 +122,6 @@ def _look_at_output(
     if head is None:
         found[path] = output
         return
-    if inside_checkpointing():
-        raise SettingsError(
-            f"loss.heads names '{one_line(path)}', which torch.utils.checkpoint computes a second time; name a module "
-            "outside of what is checkpointed"
-        )
     found[path] = head(pooled(output))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
 
 Function = Callable[..., Any]
-Arguments = tuple[Any, ...]
+Arguments = Sequence[Any]
 Keywords = dict[str, Any]
 
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)

@@ -18,6 +18,8 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.kernels.neurons import Neurons
+from rbp_engine.spiking.linear import Linear
+
 
 @dataclass(eq=False)
 class Memory:
@@ -29,7 +31,7 @@ class Memory:
 class Carrier:
     """T timesteps of a batch, shaped [B, …] as far as a module can see.
 
-    Subclasses say what the kinds of operation in `spiking/rules.py` do to them.
+    Subclasses say what the four kinds of rule do to them: linear, nonlinear, batch norm, fire (`spiking/rules.py`).
     """
 
     timesteps: int
@@ -55,10 +57,6 @@ class Carrier:
     @property
     def dtype(self) -> torch.dtype:
         return self.like.dtype
-
-    def fire(self, neurons: Neurons) -> Self:
-        """The spikes of a neuron layer that receives this carrier as its input current."""
-        raise NotImplementedError
 
     def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
         """Of a carrier that a neuron layer receives: its timesteps, from 0, and the currents [samples, …] of the first
@@ -111,83 +109,27 @@ class Carrier:
         """
         return tensor
 
-    def all_drawn_once(self, args: Iterable[Any]) -> tuple[Any, ...]:
-        """The same of those among arguments that are such tensors."""
-        return tuple(self.drawn_once(arg) if isinstance(arg, Tensor) else arg for arg in args)
-
     def cast_weight(self, weight: Tensor) -> Tensor:
         """The weight in the type of this carrier, with its graph."""
         return weight.to(self.dtype)
 
     @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Apply a function to each timestep, as one batch [T·B, …]; it must keep the batch dimension first."""
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        """Apply an operation that is linear in its inputs together."""
         raise NotImplementedError
 
     @classmethod
-    def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Apply a function to each timestep [B, …] by itself; it may do with the batch dimension what it likes."""
-        return cls.per_step(function, args, kwargs)
-
-    @classmethod
-    def moved(
-        cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], *, whole_samples: bool
-    ) -> Self:
-        """Move the entries of each timestep [B, …]; `whole_samples` if the batch dimension stays first."""
-        return (cls.per_step if whole_samples else cls.each_step)(function, args, kwargs)
-
-    @classmethod
-    def pieces(
-        cls, function: Callable[..., Sequence[Tensor]], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Sequence[Self]:
-        """Split each timestep [B, …] into several parts, a carrier for each."""
-        x: Self = args[0]
-        number = len(function(torch.empty(x.shape, device="meta"), *args[1:], **kwargs))
-
-        def piece(x_t: Tensor, which: int) -> Tensor:
-            return function(x_t, *args[1:], **kwargs)[which]
-
-        return [cls.each_step(piece, (x, which), {}) for which in range(number)]
-
-    @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        """Apply a broadcasting function of carriers, tensors without time [B, …] and numbers."""
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        """Apply an operation that does not commute with the time mean."""
         raise NotImplementedError
 
-    @classmethod
-    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
-        """Apply a convolution or a linear layer."""
-        return cls.per_step(function, args, kwargs)
-
-    @classmethod
-    def linear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Apply a function that is linear in its one carrier, with weights among its other arguments."""
-        return cls.each_step(function, args, kwargs)
-
-    @classmethod
-    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Apply a max pooling."""
-        return cls.per_step(function, args, kwargs)
-
-    @classmethod
-    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Apply a product of carriers, linear in each of them."""
-        return cls.each_step(function, args, kwargs)
-
-    @classmethod
-    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
-        """Apply an operation that is not linear in its input, with no batch norm's statistics."""
-        return cls.per_step(operation, (x,), {})
-
-    @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        """Apply a batch norm in training."""
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        """Apply a batch norm: in training with statistics of its input, else an affine map."""
         raise NotImplementedError
 
-    @classmethod
-    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        """Apply a batch norm with its running statistics, an affine map."""
-        return cls.per_step(norm, (x,), {})
+    def fire(self, neurons: Neurons) -> Self:
+        """The spikes of a neuron layer that receives this carrier as its input current."""
+        raise NotImplementedError
 
 
 def refuse_checkpointing() -> None:
@@ -212,15 +154,3 @@ def all_carriers(args: Iterable[Any]) -> Iterable[Any]:
             yield arg
         elif isinstance(arg, (tuple, list)):
             yield from all_carriers(arg)
-
-
-def replace_carriers(args: tuple[Any, ...], by: Callable[[Any], Any]) -> tuple[Any, ...]:
-    return tuple(by(arg) if isinstance(arg, Carrier) else arg for arg in args)
-
-
-def is_plain_sum(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether it adds two carriers of one shape and type."""
-    if function.__name__ != "add" or kwargs or not all(isinstance(arg, Carrier) for arg in args):
-        return False
-    left, right = args
-    return bool(left.shape == right.shape and left.dtype == right.dtype)

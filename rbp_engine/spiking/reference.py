@@ -9,9 +9,9 @@ The rate methods replace the graph of T timesteps by that of a network without t
 are time means. Its gradients are of four kinds (docs/methods.md):
 
     linear operations    f(r): they commute with the mean, mean_t f(x_t) = f(mean_t x_t)
-    neurons              the derivative of r = mean_t s_t by a current that is added at every timestep (equation 10)
-    norms                the norm's own backward at r, with the mean over time of the statistics
     anything else        the derivative at the mean, or the mean over time of the derivative, as each says below
+    batch norms          the norm's own backward at r, with the mean over time of the statistics
+    neurons              the derivative of r = mean_t s_t by a current that is added at every timestep (equation 10)
 
 rate_M and rate_S differ in their batch norms alone: those of rate_M take statistics of all T·B samples together, those
 of rate_S of the B samples of each timestep. Here both compute all timesteps of a layer before the next layer, so
@@ -22,7 +22,7 @@ rate_S saves no memory, and the running statistics of a batch norm that is used 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import singledispatch
 from typing import Any, Self
 
@@ -40,18 +40,14 @@ from rbp_engine.spiking.autograd.nonlinear import (
     RMSNorm,
     Softmax,
 )
-from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.kernels.lif import LIFNeurons
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
 from rbp_engine.spiking.kernels.neurons import Neurons
 from rbp_engine.spiking.kernels.own_loop import OwnNeurons
+from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.tensor_like import TensorLike
-
-Function = Callable[..., Any]
-Arguments = tuple[Any, ...]
-Keywords = dict[str, Any]
 
 
 def with_value(graph: Tensor, value: Tensor) -> Tensor:
@@ -113,16 +109,15 @@ class SequenceReference(Reference):
         return type(self)(torch.stack(list(spikes_of(neurons, currents))).to(self.dtype))
 
     @classmethod
-    def per_step(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
-        return cls(at_each_step(function, args, kwargs))
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        return cls(at_each_step(operation, inputs))
 
     @classmethod
-    def elementwise(cls, function: Function, args: Arguments, **kwargs: Any) -> Self:
-        return cls(at_each_step(function, args, kwargs))
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        return cls(at_each_step(operation, inputs))
 
-    @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        return cls(norm(x.steps().flatten(0, 1)).unflatten(0, (x.timesteps, -1)))
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        return type(self)(norm(self._steps.flatten(0, 1)).unflatten(0, (self.timesteps, -1)))
 
 
 class RateReference(Reference):
@@ -157,59 +152,41 @@ class RateReference(Reference):
         return self.with_values(spikes, spikes.mean(0))
 
     @classmethod
-    def per_step(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
-        """f(r), which is mean_t f(x_t): the operation is linear in what it takes."""
-        x: Self = next(iter(all_carriers(args)))
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        """f(r), which is mean_t f(x_t)."""
         with torch.no_grad():
-            steps = at_each_step(function, args, kwargs)
-        return x.with_values(steps, function(*replace_carriers(args, lambda each: each.rate()), **kwargs))
+            steps = at_each_step(operation, inputs)
+        return inputs[0].with_values(steps, operation(*(x.rate() for x in inputs)))
 
     @classmethod
-    def elementwise(cls, function: Function, args: Arguments, **kwargs: Any) -> Self:
-        return cls.per_step(function, args, kwargs)
-
-    @classmethod
-    def max_pool(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
-        """mean_t f(x_t), with the gradient of f(r): it goes to the largest rate."""
-        return cls.per_step(function, args, kwargs).with_mean_of_steps()
-
-    @classmethod
-    def bilinear(cls, function: Function, args: Arguments, kwargs: Keywords) -> Self:
-        """mean_t f(a_t, b_t), with the gradient of f(r_a, r_b)."""
-        return cls.per_step(function, args, kwargs).with_mean_of_steps()
-
-    def with_mean_of_steps(self) -> Self:
-        """The same gradient, with the mean of the timesteps for its value: the two differ if f is not linear."""
-        return self.with_values(self._steps, with_value(self._rate, self._steps.mean(0)))
-
-    @classmethod
-    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        """mean_t f(x_t), with a gradient of its own for each kind."""
         with torch.no_grad():
-            steps = at_each_step(operation, (x,), {})
-        return x.with_values(steps, with_value(mean_derivative(operation, x.steps(), x.rate()), steps.mean(0)))
+            steps = at_each_step(operation, inputs)
+        graph = mean_derivative(operation, [x.steps() for x in inputs], [x.rate() for x in inputs])
+        return inputs[0].with_values(steps, with_value(graph, steps.mean(0)))
 
-    @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        """Batch norm's own backward at r, with the mean over the batches of μ and of 1/√(σ² + ε)."""
-        if x.processes is not None:
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        """Batch norm's own backward at r, with the mean over the batches of μ and of 1/√(σ² + ε).
+
+        With running statistics it is linear.
+        """
+        if self.processes is not None:
             raise UnsupportedOperation("batch_norm", "over several processes: the reference is for one")
-        batches = list(x.steps()) if x.norms_by_step else [x.steps().flatten(0, 1)]
+        if not norm.training:
+            return self.with_values(at_each_step(norm, [self]).detach(), norm(self._rate))
+        batches = list(self._steps) if self.norms_by_step else [self._steps.flatten(0, 1)]
         with torch.no_grad():
-            steps = torch.cat([norm(batch) for batch in batches]).unflatten(0, (x.timesteps, -1))
-        over = [dim for dim in range(x.ndim) if dim != 1]
-        graph = normalised(x.rate(), *mean_moments(batches, over, norm.eps), over)
-        graph = scaled_and_shifted(graph, norm.weight, norm.bias, x.ndim - 2)
-        return x.with_values(steps, with_value(graph, steps.mean(0)))
+            steps = torch.cat([norm(batch) for batch in batches]).unflatten(0, (self.timesteps, -1))
+        over = [dim for dim in range(self.ndim) if dim != 1]
+        graph = normalised(self._rate, *mean_moments(batches, over, norm.eps), over)
+        graph = scaled_and_shifted(graph, norm.weight, norm.bias, self.ndim - 2)
+        return self.with_values(steps, with_value(graph, steps.mean(0)))
 
 
-def at_each_step(function: Function, args: Arguments, kwargs: Keywords) -> Tensor:
-    """A function of each timestep of the carriers among its arguments, [T, B, …]."""
-    by_step = zip(*(carrier.steps() for carrier in all_carriers(args)), strict=True)
-    results = []
-    for values_t in by_step:
-        values = iter(values_t)
-        results.append(function(*(next(values) if isinstance(arg, Reference) else arg for arg in args), **kwargs))
-    return torch.stack(results)
+def at_each_step(operation: Callable[..., Tensor], inputs: Sequence[Reference]) -> Tensor:
+    """An operation at each timestep of its inputs, [T, B, …]."""
+    return torch.stack([operation(*values_t) for values_t in zip(*(x.steps() for x in inputs), strict=True)])
 
 
 def mean_moments(batches: list[Tensor], over: list[int], eps: float) -> tuple[Tensor, Tensor]:
@@ -233,29 +210,35 @@ def scaled_and_shifted(values: Tensor, weight: Tensor | None, bias: Tensor | Non
 
 
 @singledispatch
-def mean_derivative(operation: Nonlinear, steps: Tensor, rate: Tensor) -> Tensor:
-    """A tensor [B, …] with the gradient of mean_t f(x_t) by the mean r, as the operation defines it."""
-    raise NotImplementedError(f"the reference has no {type(operation).__name__}")
+def mean_derivative(operation: Nonlinear, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
+    """A tensor [B, …] with the gradient of mean_t f(x_t) by the means r of its inputs [T, B, …].
+
+    For maxima and products it is that of f(r): it goes to the largest rates, and to each factor with the other's mean.
+    """
+    return operation(*rates)
 
 
 @mean_derivative.register(Pointwise)
 @mean_derivative.register(LogSoftmax)
-def _(operation: Nonlinear, steps: Tensor, rate: Tensor) -> Tensor:
+def _(operation: Nonlinear, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
     """mean_t ∂f/∂x_t, with nothing left out."""
+    [steps], [rate] = inputs, rates
     change = added_at_every_step(rate)
     return torch.stack([operation(x_t + change) for x_t in steps]).mean(0)
 
 
 @mean_derivative.register
-def _(operation: Softmax, steps: Tensor, rate: Tensor) -> Tensor:
+def _(operation: Softmax, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
     """p ⊙ (x − ⟨p, x⟩), softmax's derivative with p = mean_t p_t; it is symmetric."""
+    [steps], [rate] = inputs, rates
     p, change = torch.stack([operation(x_t) for x_t in steps]).mean(0), added_at_every_step(rate)
     return p * (change - (p * change).sum(operation.dim, keepdim=True))
 
 
 @mean_derivative.register
-def _(operation: Normalize, steps: Tensor, rate: Tensor) -> Tensor:
+def _(operation: Normalize, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
     """(x − y·⟨y, x⟩)/‖x‖ with y = mean_t y_t and mean_t 1/‖x_t‖; symmetric, too."""
+    [steps], [rate] = inputs, rates
     y = torch.stack([operation(x_t) for x_t in steps]).mean(0)
     lengths = [torch.linalg.vector_norm(x_t, dim=operation.dim, keepdim=True) for x_t in steps]
     inverse = torch.stack([1 / length.clamp_min(operation.eps) for length in lengths]).mean(0)
@@ -263,7 +246,9 @@ def _(operation: Normalize, steps: Tensor, rate: Tensor) -> Tensor:
 
 
 @mean_derivative.register
-def _(operation: GroupNorm, steps: Tensor, rate: Tensor) -> Tensor:
+def _(operation: GroupNorm, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
+    [steps], [rate] = inputs, rates
+
     def grouped(x: Tensor) -> Tensor:
         return x.reshape(len(x), operation.groups, -1)
 
@@ -273,15 +258,17 @@ def _(operation: GroupNorm, steps: Tensor, rate: Tensor) -> Tensor:
 
 
 @mean_derivative.register
-def _(operation: LayerNorm, steps: Tensor, rate: Tensor) -> Tensor:
+def _(operation: LayerNorm, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
+    [steps], [rate] = inputs, rates
     over = list(range(-len(operation.shape), 0))
     normed = normalised(rate, *mean_moments(list(steps), over, operation.eps), over)
     return scaled_and_shifted(normed, operation.weight, operation.bias, 0)
 
 
 @mean_derivative.register
-def _(operation: RMSNorm, steps: Tensor, rate: Tensor) -> Tensor:
+def _(operation: RMSNorm, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
     """As a norm whose μ is 0."""
+    [steps], [rate] = inputs, rates
     over = list(range(-len(operation.shape), 0))
     eps = torch.finfo(rate.dtype).eps if operation.eps is None else operation.eps
     inverses = [(x_t.square().mean(over, keepdim=True) + eps) ** -0.5 for x_t in steps]

@@ -8,15 +8,14 @@ import torch
 from rbp_engine.methods import rate as rate_methods
 from rbp_engine.spiking import equations
 from rbp_engine.spiking.autograd import batch_norm, rate_neuron
+from rbp_engine.spiking.autograd.at_the_rates import AtMean, MatrixProduct, MaxPool2d, Product
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.nonlinear import GroupNorm, LayerNorm, Pointwise
-from rbp_engine.spiking.autograd.weighted import WeightInput
-from rbp_engine.spiking.carriers.rate_m import RateTensor
-from rbp_engine.spiking.carriers.rate_s import RateSMeans, SumOverSteps
-from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.spiking.carriers.rate_s import RateSTensor, SumOverSteps
 from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.kernels import loops
+from rbp_engine.spiking.kernels.steps import WeightInput
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
@@ -88,8 +87,13 @@ def reset_that_is_always_detached_through_time(patch):
 
 
 def mask_of_another_sample_in_the_rate_pass(patch):
-    sound = RateSMeans.dropout_mask
-    patch.setattr(RateSMeans, "dropout_mask", lambda self, draw: sound(self, draw).flip(0))
+    sound = RateSTensor.dropout_mask
+
+    def dropout_mask(self, draw):
+        mask = sound(self, draw)
+        return mask if self.of_time else mask.flip(0)
+
+    patch.setattr(RateSTensor, "dropout_mask", dropout_mask)
 
 
 def mask_for_every_step(patch):
@@ -156,32 +160,27 @@ def rate_pass_that_counts_as_a_batch(patch):
     patch.setattr(rate_methods.BatchCounts, "stop", lambda self: None)
 
 
-def largest_of_the_first_step(patch):
-    def max_pool(cls, function, args, kwargs):
-        x, *others = args
-        first = WithValue.apply(x.rate(), x.sequence.steps()[0])
-        values = SequenceTensor.per_step(function, (x.sequence, *others), kwargs)
-        return cls(values, function(first, *others, **kwargs))
+def at_the_first_step(self, inputs, out, parts):
+    return self(*(WithValue.apply(x.rate(), x.at(0).to(x.dtype)) for x in inputs))
 
-    patch.setattr(RateTensor, "max_pool", classmethod(max_pool))
+
+def largest_of_the_first_step(patch):
+    for kind in (AtMean, MaxPool2d):
+        patch.setattr(kind, "grad_proxy", at_the_first_step)
 
 
 def product_of_the_first_step(patch):
-    def bilinear(cls, function, args, kwargs):
-        values = SequenceTensor.each_step(function, [x.sequence if isinstance(x, cls) else x for x in args], kwargs)
-        first = [WithValue.apply(x.rate(), x.sequence.steps()[0]) if isinstance(x, cls) else x for x in args]
-        return cls(values, function(*first, **kwargs))
-
-    patch.setattr(RateTensor, "bilinear", classmethod(bilinear))
+    for kind in (Product, MatrixProduct):
+        patch.setattr(kind, "grad_proxy", at_the_first_step)
 
 
 def slope_at_the_mean(patch):
-    patch.setattr(Pointwise, "grad_proxy", lambda self, rate, out, parts: self.function(rate))
+    patch.setattr(Pointwise, "of_rate", lambda self, rate, out, parts: self.function(rate))
 
 
 def deviation_of_the_mean(patch):
     for norm in (GroupNorm, LayerNorm):
-        patch.setattr(norm, "grad_proxy", lambda self, rate, out, parts: self(rate))
+        patch.setattr(norm, "of_rate", lambda self, rate, out, parts: self(rate))
 
 
 def sum_that_forgets_its_second_term(patch):
@@ -207,7 +206,12 @@ def timestep_without_its_leak(patch):
 
 
 def weights_that_see_spikes(patch):
-    patch.setattr(TraceTensor, "weighted", StepTensor.weighted)
+    sound = TraceTensor.linear
+
+    def linear(cls, operation, inputs):
+        return (super(TraceTensor, cls).linear if operation.weights == "layer" else sound)(operation, inputs)
+
+    patch.setattr(TraceTensor, "linear", classmethod(linear))
 
 
 def threshold_that_forgets_the_reset(patch):

@@ -4,7 +4,8 @@ The forward here computes nothing but what the backward needs, and returns a gra
 (`autograd/grad_proxy.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
-from rbp_engine.spiking.autograd.weighted import WeightInput, per_dim
+from rbp_engine.spiking.autograd.nonlinear import Nonlinear
+from rbp_engine.spiking.autograd.weighted import per_dim
+from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps, WeightInput, as_matrices
+from rbp_engine.spiking.linear import Call, Over
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
-
-Product = Callable[[Sequence[Tensor]], Tensor]
 
 
 class MatrixProductGradient(torch.autograd.Function):
@@ -53,9 +55,7 @@ class ProductGradient(torch.autograd.Function):
     """The gradient of any product at the means of its factors; they go to the factors' `proxies`."""
 
     @staticmethod
-    def forward(
-        ctx: Any, means: Sequence[WeightInput], out: Tensor, product: Product, *proxies: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, means: Sequence[WeightInput], out: Tensor, product: Call, *proxies: Tensor | None) -> Tensor:
         _save(ctx, means)
         ctx.product = product
         return new_grad_proxy(out)
@@ -69,7 +69,7 @@ class ProductGradient(torch.autograd.Function):
             for stored, counted, is_needed in zip(ctx.saved_tensors, ctx.counted, needed, strict=True)
         ]
         with torch.enable_grad():
-            out = ctx.product(factors)
+            out = ctx.product(*factors)
         found = iter(torch.autograd.grad(out, [factor for factor in factors if factor.requires_grad], grad))
         return None, None, None, *(next(found) if is_needed else None for is_needed in needed)
 
@@ -77,22 +77,6 @@ class ProductGradient(torch.autograd.Function):
 def _save(ctx: Any, means: Sequence[WeightInput]) -> None:
     ctx.save_for_backward(*(mean.stored for mean in means))
     ctx.counted = [mean.counted for mean in means]
-
-
-def as_matrices(steps: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """A copy [T, B, …, N, M] of T tensors; each matrix is one piece of memory, by rows or by columns as it was.
-
-    A product would copy others itself, value by value.
-    """
-    by_columns = steps[0].stride(-2) < steps[0].stride(-1)
-    shape = steps[0].mT.shape if by_columns else steps[0].shape
-    copies = torch.empty(len(steps), *shape, dtype=dtype, device=steps[0].device)
-    matrices = copies.mT if by_columns else copies
-    if isinstance(steps, Tensor):
-        return matrices.copy_(steps)
-    for copy, step in zip(matrices, steps, strict=True):
-        copy.copy_(step)
-    return matrices
 
 
 class MaxPool2dGradient(torch.autograd.Function):
@@ -119,20 +103,75 @@ class MaxPool2dGradient(torch.autograd.Function):
         return torch.ops.aten.max_pool2d_with_indices_backward(grad, like, *ctx.settings, indices), None, None
 
 
-def max_pool2d_gradient(
-    rate: Tensor,
-    out: Tensor,
+@dataclass(frozen=True)
+class AtMean(Nonlinear):
+    """An operation whose gradient is taken at the time means of its inputs, such as a maximum."""
+
+    call: Call
+
+    def __call__(self, *values: Tensor) -> Tensor:
+        out: Tensor = self.call(*values)
+        return out
+
+    def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
+        return self(*(x.rate() for x in inputs))
+
+
+@dataclass(frozen=True)
+class MaxPool2d(AtMean):
+    """`torch.nn.functional.max_pool2d`, whose backward needs the places of the maxima alone."""
+
+    def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
+        [x] = inputs
+        proxy: Tensor = MaxPool2dGradient.apply(x.rate(), out.at(0), _settings(*self.call.args[1:], **self.call.kwargs))
+        return proxy
+
+
+def _settings(
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Tensor:
-    """The gradient proxy of a max pool [B, C, H, W] of `rate`, with the arguments that torch's function has after it.
+) -> tuple[Any, ...]:
+    """What torch's function has after its input, as aten takes it."""
+    return *(per_dim(size, 2) for size in (kernel_size, stride or kernel_size, padding, dilation)), ceil_mode
 
-    `out` has the shape of the output.
+
+@dataclass(frozen=True)
+class Product(Nonlinear):
+    """A product, linear in each of its factors; after the carriers come `constants`, factors without time.
+
+    With ∂L/∂r_out the same at every step its gradient is the time mean of the steps' own: mean_t f(·, b_t)ᵀ g =
+    f(·, r_b)ᵀ g. It is exact where a or b is the same at every step, and where the two do not vary together in time;
+    what is lost is the correlation of one factor with the other's eligibility.
     """
-    pairs = [per_dim(size, 2) for size in (kernel_size, stride or kernel_size, padding, dilation)]
-    proxy: Tensor = MaxPool2dGradient.apply(rate, out, (*pairs, ceil_mode))
-    return proxy
+
+    call: Call
+    constants: tuple[Tensor, ...] = ()
+    over: Over = "step"
+
+    def __call__(self, *values: Tensor) -> Tensor:
+        out: Tensor = self.call(*values, *self.constants)
+        return out
+
+    def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
+        means = [*(x.weight_input() for x in inputs), *(WeightInput(x.detach()) for x in self.constants)]
+        proxies = [*(x.grad_proxy for x in inputs), *self.constants]
+        proxy: Tensor = ProductGradient.apply(means, out.at(0), self.call, *proxies)
+        return proxy
+
+
+@dataclass(frozen=True)
+class MatrixProduct(Product):
+    """a·b of two carriers, [B, …, N, K] and [B, …, K, M]."""
+
+    def at_all_steps(self, inputs: Sequence[Steps], timesteps: int) -> tuple[Tensor, Sequence[Tensor]]:
+        whole = [Dense(x.matrices()) if isinstance(x, Spikes) else x for x in inputs]
+        return super().at_all_steps(whole, timesteps)
+
+    def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
+        means, proxies = [x.weight_input() for x in inputs], [x.grad_proxy for x in inputs]
+        proxy: Tensor = MatrixProductGradient.apply(means, out.at(0), *proxies)
+        return proxy

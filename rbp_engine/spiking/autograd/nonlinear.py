@@ -8,6 +8,8 @@ its parts were independent in time: the parts are averaged over the steps, and u
     RMS norm                       backward of the norm at r, with mean_t 1/√(mean x²_t + ε)
     pointwise φ                    ∂L/∂r = ∂L/∂r_out ⊙ mean_t φ'(x_t)
     one number φ of several        ∂L/∂r_i = ∂L/∂r_out · mean_t ∂φ/∂x_{i,t}
+    max pooling, largest values    the gradient goes to the largest means
+    products f(a, b)               ∂L/∂r_a = f(·, r_b)ᵀ ∂L/∂r_out, ∂L/∂r_b = f(r_a, ·)ᵀ ∂L/∂r_out
     softmax                        p = mean_t p_t                           ∂L/∂r = p ⊙ (∂L/∂p − ⟨p, ∂L/∂p⟩)
     log-softmax                    p = mean_t p_t                           ∂L/∂r = ∂L/∂y − p·Σ ∂L/∂y
 
@@ -26,26 +28,45 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
+from rbp_engine.spiking.kernels.steps import Steps
+from rbp_engine.spiking.linear import Over, at_all_steps, folded, unfolded
 
-# torch's types call every autograd.Function method untyped.
-# mypy: disable-error-code="misc, untyped-decorator"
+# torch's types call every autograd.Function method untyped; an operation of one input names it.
+# mypy: disable-error-code="misc, untyped-decorator, override"
 
 
 class Nonlinear:
-    """An operation of one input. Its gradient needs the time means of the output and of so many `parts`."""
+    """An operation of one or several inputs that does not commute with the time mean.
 
-    parts: int
+    The rate methods compute it at each timestep, and take the mean. Their gradient needs the time means of its inputs,
+    and of so many `parts` of its Jacobian. `over` is as of `spiking/linear.py`; what has parts folds T into the batch.
+    """
 
-    def __call__(self, values: Tensor) -> Tensor:
+    over: Over = "batch"
+    parts = 0
+
+    def __call__(self, *values: Tensor) -> Tensor:
         """The operation, with autograd's graph."""
         raise NotImplementedError
 
-    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def steps(self, *values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """The output, and the parts of its Jacobian, all [N, …]; without a graph."""
-        raise NotImplementedError
+        return self(*values), ()
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
-        """The gradient proxy of the mean output; all are time means, and only `rate` has a gradient."""
+    def at_all_steps(self, inputs: Sequence[Steps], timesteps: int) -> tuple[Tensor, Sequence[Tensor]]:
+        """The same of all timesteps, all [T, B, …]."""
+        if self.over != "batch":
+            return at_all_steps(self, self.over, inputs, timesteps), ()
+        out, parts = self.steps(*folded(inputs, timesteps))
+        return unfolded(out, timesteps), [unfolded(part, timesteps) for part in parts]
+
+    def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
+        """The gradient proxy of the mean output `out`; inputs have their proxies, and parts are time means."""
+        [x] = inputs
+        return self.of_rate(x.rate(), out, parts)
+
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
+        """The same, of an operation with one input, whose mean `rate` has its gradient."""
         raise NotImplementedError
 
 
@@ -67,7 +88,7 @@ class GroupNorm(Nonlinear):
         out, *parts = torch.native_group_norm(values.contiguous(), self.weight, self.bias, *sizes, self.eps)
         return out, parts
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
         proxy: Tensor = _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
         return proxy
 
@@ -94,7 +115,7 @@ class LayerNorm(Nonlinear):
         out, *parts = torch.native_layer_norm(values, list(self.shape), self.weight, self.bias, self.eps)
         return out, parts
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
         proxy: Tensor = _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
         return proxy
 
@@ -142,10 +163,11 @@ class Normalize(Nonlinear):
         inverse = 1 / torch.linalg.vector_norm(values, dim=self.dim, keepdim=True).clamp_min(self.eps)
         return values * inverse, [inverse]
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
         [inverse] = parts
+        y = out.time_mean()
         # Symmetric, so that its backward is itself.
-        return inverse * (rate - out * (out * rate).sum(self.dim, keepdim=True))
+        return inverse * (rate - y * (y * rate).sum(self.dim, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -164,7 +186,7 @@ class Pointwise(Nonlinear):
             out = self.function(x)
             return out.detach(), torch.autograd.grad(out.sum(), x)
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
         [slope] = parts
         return rate * slope
 
@@ -178,9 +200,9 @@ class Reduction(Pointwise):
 
     dims: tuple[int, ...]
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
         [slope] = parts
-        return (rate * slope).sum(self.dims, keepdim=out.ndim == rate.ndim)
+        return (rate * slope).sum(self.dims, keepdim=out.at(0).ndim == rate.ndim)
 
 
 @dataclass(frozen=True)
@@ -199,7 +221,7 @@ class RMSNorm(Nonlinear):
         eps = torch.finfo(values.dtype).eps if self.eps is None else self.eps
         return self(values), [(values.square().mean(self._dims, keepdim=True) + eps).rsqrt()]
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
         [inverse] = parts
         scaled = rate * inverse
         fixed = scaled.detach()
@@ -218,16 +240,12 @@ class Softmax(Nonlinear):
 
     dim: int
     dtype: torch.dtype | None = None
-    parts = 0
 
     def __call__(self, values: Tensor) -> Tensor:
         return torch.softmax(values, self.dim, self.dtype)
 
-    def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        return self(values), ()
-
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
-        proxy: Tensor = _SoftmaxGradient.apply(rate, out, self.dim)
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
+        proxy: Tensor = _SoftmaxGradient.apply(rate, out.time_mean(), self.dim)
         return proxy
 
 
@@ -262,7 +280,7 @@ class LogSoftmax(Nonlinear):
         out = self(values)
         return out, [out.exp()]
 
-    def grad_proxy(self, rate: Tensor, out: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
         [p] = parts
-        rate = rate.to(out.dtype)
+        rate = rate.to(p.dtype)
         return rate - (p * rate).sum(self.dim, keepdim=True)

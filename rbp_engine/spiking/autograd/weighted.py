@@ -8,8 +8,7 @@ whose backward is
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,29 +17,11 @@ from torch.autograd.function import once_differentiable
 from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
 from rbp_engine.spiking.autograd.late_gradient import with_late_gradient
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.kernels.steps import Steps, WeightInput
+from rbp_engine.spiking.linear import Call
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
-
-
-WeightedGradient: TypeAlias = Callable[[Tensor | None, "WeightInput", Tensor], Tensor]
-
-
-def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
-    """r [B, …] from the numbers of spikes [B, …] in T steps."""
-    return counts.to(dtype).div_(timesteps)
-
-
-@dataclass(frozen=True)
-class WeightInput:
-    """The input [B, …] that a weight's gradient is formed with, as it is or as the counts of spikes in T timesteps."""
-
-    stored: Tensor
-    counted: int | None = None
-
-    @staticmethod
-    def load(stored: Tensor, counted: int | None, dtype: torch.dtype) -> Tensor:
-        return stored if counted is None else firing_rate(stored, counted, dtype)
 
 
 class LinearGradient(torch.autograd.Function):
@@ -132,21 +113,28 @@ class ConvolutionGradient(torch.autograd.Function):
         return grad_input, None, grad_weight, grad_bias, None, None, None
 
 
-def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
-    """The gradient of a convolution or linear layer whose output is known.
+def weighted_gradient(layer: Call, received: Steps, out: Tensor) -> Tensor:
+    """The gradient proxy of the output of a convolution or linear layer whose output is known.
 
-    `args` and `kwargs` are those of torch's function after its input. Returns a function
-    (grad_proxy, weight_input, out) ↦ gradient proxy of the output: the gradient flows on to `grad_proxy`, that of the
-    layer's input; the weight's gradient is formed with `weight_input` in place of the input, which is the firing rate
-    for the rate methods and the trace of the spikes for OTTT. `out` has the shape and the type of the output.
+    The gradient flows on to the proxy of what it `received`; the weight's is formed with its weight input: the firing
+    rate for the rate methods, the trace of the spikes for OTTT. `out` has the shape and the type of the output.
     """
-    if operation == "linear":
-        return _linear(operation, *args, **kwargs)
-    return (_transposed if operation.startswith("conv_transpose") else _convolution)(operation, *args, **kwargs)
+    if layer.name == "linear":
+        return _linear(received, out, *layer.args[1:], **layer.kwargs)
+    if layer.name.startswith("conv_transpose"):
+        weight, bias, geometry = _transposed(*layer.args[1:], **layer.kwargs)
+    else:
+        weight, bias, geometry = _convolution(layer.name, *layer.args[1:], **layer.kwargs)
+    wrapped, late = with_late_gradient(weight, out)
+    proxy: Tensor = ConvolutionGradient.apply(
+        received.grad_proxy, received.weight_input(), wrapped, bias, out, geometry, late
+    )
+    return proxy
 
 
-def _linear(_: str, weight: Tensor, bias: Tensor | None = None) -> WeightedGradient:
-    return lambda grad_proxy, weight_input, out: LinearGradient.apply(grad_proxy, weight_input, weight, bias, out)
+def _linear(received: Steps, out: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    proxy: Tensor = LinearGradient.apply(received.grad_proxy, received.weight_input(), weight, bias, out)
+    return proxy
 
 
 def _convolution(
@@ -157,7 +145,7 @@ def _convolution(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> WeightedGradient:
+) -> tuple[Tensor, Tensor | None, Geometry]:
     dims = weight.ndim - 2
     stride, dilation = per_dim(stride, dims), per_dim(dilation, dims)
     if padding == "valid":
@@ -167,11 +155,10 @@ def _convolution(
         if any(length % 2 for length in extent):
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
         padding = [length // 2 for length in extent]
-    return _of_geometry(weight, bias, Geometry(stride, per_dim(padding, dims), dilation, False, [0] * dims, groups))
+    return weight, bias, Geometry(stride, per_dim(padding, dims), dilation, False, [0] * dims, groups)
 
 
 def _transposed(
-    _: str,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -179,20 +166,11 @@ def _transposed(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> WeightedGradient:
+) -> tuple[Tensor, Tensor | None, Geometry]:
     stride, padding, output_padding, dilation = (
         per_dim(value, weight.ndim - 2) for value in (stride, padding, output_padding, dilation)
     )
-    return _of_geometry(weight, bias, Geometry(stride, padding, dilation, True, output_padding, groups))
-
-
-def _of_geometry(weight: Tensor, bias: Tensor | None, geometry: Geometry) -> WeightedGradient:
-    def gradient(grad_proxy: Tensor | None, weight_input: WeightInput, out: Tensor) -> Tensor:
-        wrapped, late = with_late_gradient(weight, out)
-        proxy: Tensor = ConvolutionGradient.apply(grad_proxy, weight_input, wrapped, bias, out, geometry, late)
-        return proxy
-
-    return gradient
+    return weight, bias, Geometry(stride, padding, dilation, True, output_padding, groups)
 
 
 def per_dim(value: int | Sequence[int], dims: int) -> list[int]:

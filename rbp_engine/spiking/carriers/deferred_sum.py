@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.carrier import is_plain_sum
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term
 from rbp_engine.spiking.kernels.steps import Steps
+from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.tensor_like import TensorLike
 
 
@@ -49,15 +48,15 @@ class DeferredSum(TensorLike):
         raise NotImplementedError
 
 
-def deferred_terms(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Term] | None:
+def deferred_terms(operation: Linear, inputs: Sequence[DeferredSum]) -> list[Term] | None:
     """The terms of a sum of two carriers that the next neuron can carry out; None for what has to be computed now.
 
     An argument that is a sum already is resolved, so that a network that adds on and on does not keep every term alive.
     A sum of two values with nothing deferred is computed now: torch adds them in one go.
     """
-    if not is_plain_sum(function, args, kwargs) or not any(carrier.deferred for carrier in args):
+    if not operation.is_plain_sum(inputs) or not any(x.deferred for x in inputs):
         return None
     terms: list[Term] = []
-    for carrier in args:
-        terms += carrier.current.terms if len(carrier.current.terms) == 1 else [Term(carrier.resolve())]
+    for x in inputs:
+        terms += x.current.terms if len(x.current.terms) == 1 else [Term(x.resolve())]
     return terms

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd import rate_neuron
-from rbp_engine.spiking.autograd.at_the_rates import MatrixProductGradient, ProductGradient, max_pool2d_gradient
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, replace_carriers
+from rbp_engine.spiking.autograd.weighted import weighted_gradient
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps, TimeConstant
+from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps
+from rbp_engine.spiking.linear import Linear, at_all_steps
 
 
 class RateTensor(DeferredSum):
@@ -71,162 +70,45 @@ class RateTensor(DeferredSum):
         return self._of([Term(Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy))], self.timesteps)
 
     @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._commuting(SequenceTensor.per_step, function, args, kwargs)
-
-    @classmethod
-    def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._commuting(SequenceTensor.each_step, function, args, kwargs)
-
-    @classmethod
-    def moved(
-        cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], *, whole_samples: bool
-    ) -> Self:
-        x: Self = args[0]
-        if not isinstance(x, cls) or x.current.static or len(list(all_carriers(args))) > 1:
-            return super().moved(function, args, kwargs, whole_samples=whole_samples)
-
-        def move(tensor: Tensor) -> Tensor:
-            return function(tensor, *args[1:], **kwargs)
-
-        steps = x.resolve()
-        if isinstance(steps, Spikes):
-            return cls._of([Term(steps.moved(move))], x.timesteps)
-        if steps.mean_is_known:
-            return super().moved(function, args, kwargs, whole_samples=whole_samples)
-        kind = SequenceTensor.per_step if whole_samples else SequenceTensor.each_step
-        proxy = None if steps.grad_proxy is None else move(steps.grad_proxy)
-        return cls(_on_sequence(kind, function, args, kwargs), proxy)
-
-    @classmethod
-    def pieces(
-        cls, function: Callable[..., Sequence[Tensor]], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Sequence[Self]:
-        x: Self = args[0]
-        steps = x.resolve()
-        if not isinstance(steps, Spikes):
-            return super().pieces(function, (cls._of([Term(steps)], x.timesteps), *args[1:]), kwargs)
-        parts = steps.split(lambda tensor: function(tensor, *args[1:], **kwargs))
-        return [cls._of([Term(part)], x.timesteps) for part in parts]
-
-    @classmethod
-    def _commuting(cls, kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Apply a function that commutes with the time mean, to the sequence in the way that `kind` does."""
-        rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
-        if _all_static(args):
-            return cls.static(rate, _timesteps(args))
-        return cls(_on_sequence(kind, function, args, kwargs), rate, rate.detach())
-
-    @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        terms = deferred_terms(function, args, kwargs)
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        timesteps, terms = inputs[0].timesteps, deferred_terms(operation, inputs)
         if terms is not None:
-            return cls._of(terms, _timesteps(args))
-        rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
-        if _all_static(args):
-            return cls.static(rate, _timesteps(args))
+            return cls._of(terms, timesteps)
+        if all(x.current.static for x in inputs):
+            return cls.static(operation(*(x.rate() for x in inputs)), timesteps)
+        steps = [x.resolve() for x in inputs]
+        if operation.moves and len(steps) == 1:
+            return cls._of([Term(steps[0].moved(operation))], timesteps)
         with torch.no_grad():
-            sequence = SequenceTensor.elementwise(function, replace_carriers(args, lambda x: x.sequence), **kwargs)
-        return cls(sequence, rate, rate.detach())
+            values = at_all_steps(operation, operation.over, steps, timesteps)
+        if operation.weights == "layer":
+            out = Dense(values, grad_proxy=weighted_gradient(operation.call, steps[0], values[0]))
+        else:
+            rate = operation(*(x.rate() for x in steps))
+            out = Dense(values, rate.detach(), grad_proxy=rate)
+        return cls._of([Term(out)], timesteps)
 
     @classmethod
-    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
-        if _all_static(args):
-            return cls.per_step(function, args, kwargs)
-        x: Self = args[0]
-        steps = x.resolve()
-        sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
-        gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        return cls(sequence, gradient(steps.grad_proxy, steps.weight_input(), sequence.like))
-
-    @classmethod
-    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        if _all_static(args):
-            return cls.per_step(function, args, kwargs)
-        if function.__name__ != "max_pool2d":
-            at_rates = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
-            return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), at_rates)
-        x, *settings = args
-        # This is several times faster where channels are last; the mean of a sequence loses that layout.
-        terms = [Term(term.steps.with_laid_out_mean(), term.normalisation) for term in x.current.terms]
-        x.current = Current(terms, x.timesteps)
-        rate = x.rate()
-        sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
-        return cls(sequence, max_pool2d_gradient(rate, sequence.like, *settings, **kwargs))
-
-    @classmethod
-    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        if _all_static(args):
-            return cls.per_step(function, args, kwargs)
-        if function.__name__ in ("matmul", "bmm") and all(carrier.ndim > 1 for carrier in args):
-            return cls._matrix_product(function, *args)
-        given = [*args, *kwargs.values()]
-        places = [place for place, arg in enumerate(given) if isinstance(arg, (cls, Tensor))]
-        factors = [given[place] for place in places]
-        # The graph keeps the product until its backward, and must not keep the sequences with it.
-        others = [None if place in places else arg for place, arg in enumerate(given)]
-        number, names = len(args), tuple(kwargs)
-
-        def product(at_the_rates: Sequence[Tensor]) -> Tensor:
-            by_place = dict(zip(places, at_the_rates, strict=True))
-            filled = [by_place.get(place, arg) for place, arg in enumerate(others)]
-            return function(*filled[:number], **dict(zip(names, filled[number:], strict=True)))
-
-        sequence = _on_sequence(SequenceTensor.each_step, function, args, kwargs)
-        means = [x.resolve().weight_input() if isinstance(x, cls) else WeightInput(x.detach()) for x in factors]
-        proxies = [x.resolve().grad_proxy if isinstance(x, cls) else x for x in factors]
-        return cls(sequence, ProductGradient.apply(means, sequence.like, product, *proxies))
-
-    @classmethod
-    def _matrix_product(cls, function: Callable[..., Tensor], left: Self, right: Self) -> Self:
-        factors = [x.resolve() for x in (left, right)]
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        timesteps = inputs[0].timesteps
+        if all(x.current.static for x in inputs):
+            return cls.static(operation(*(x.rate() for x in inputs)), timesteps)
+        steps = [x.resolve() for x in inputs]
         with torch.no_grad():
-            sequences = [
-                SequenceTensor(x.matrices(), left.timesteps, static=isinstance(x, TimeConstant)) for x in factors
-            ]
-            sequence = SequenceTensor.each_step(function, tuple(sequences), {})
-        means, proxies = [x.weight_input() for x in factors], [x.grad_proxy for x in factors]
-        return cls(sequence, MatrixProductGradient.apply(means, sequence.like, *proxies))
+            values, parts = operation.at_all_steps(steps, timesteps)
+            means = [part.mean(0) for part in parts]
+        out = Dense(values, Dense(values).time_mean())
+        return cls._of([Term(out.with_gradient(operation.grad_proxy(steps, out, means)))], timesteps)
 
-    @classmethod
-    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
-        if x.current.static:
-            return cls.per_step(operation, (x,), {})
-        steps, shape = x.resolve(), (x.timesteps, -1)
-        with torch.no_grad():
-            out, parts = operation.steps(steps.values().flatten(0, 1))
-            sequence = out.unflatten(0, shape)
-            mean, means = sequence.mean(0), [part.unflatten(0, shape).mean(0) for part in parts]
-        proxy = operation.grad_proxy(steps.rate(), mean, means)
-        return cls(SequenceTensor(sequence, x.timesteps), proxy, mean)
-
-    @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        if x.current.static:
-            return cls.static(norm.static(x.rate(), x.timesteps), x.timesteps)
-        steps = x.resolve()
-        return cls._of([Term(steps, norm.statistics(steps.values().flatten(0, 1)))], x.timesteps)
-
-    @classmethod
-    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        if x.current.static:
-            return cls.per_step(norm, (x,), {})
-        return cls._of([Term(x.resolve(), norm.running())], x.timesteps)
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        if self.current.static:
+            rate = self.rate()
+            return self.static(norm.static(rate, self.timesteps) if norm.training else norm(rate), self.timesteps)
+        steps = self.resolve()
+        known = norm.statistics(steps.values().flatten(0, 1)) if norm.training else norm.running()
+        return self._of([Term(steps, known)], self.timesteps)
 
     @classmethod
     def _of(cls, terms: Sequence[Term], timesteps: int) -> Self:
         """A sum that is deferred, or of one term; the terms hold their gradient proxies."""
         return cls(SequenceTensor(Current(terms, timesteps), timesteps))
-
-
-def _timesteps(args: tuple[Any, ...]) -> int:
-    return int(next(iter(all_carriers(args))).timesteps)
-
-
-def _all_static(args: tuple[Any, ...]) -> bool:
-    return all(carrier.current.static for carrier in all_carriers(args))
-
-
-def _on_sequence(kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with torch.no_grad():
-        return kind(function, replace_carriers(args, lambda x: x.sequence), kwargs)

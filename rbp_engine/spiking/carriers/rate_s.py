@@ -1,18 +1,15 @@
-"""The two carriers of rate_S: timesteps without a graph that add to means, then the means with their graph.
+"""The carrier of rate_S: T timesteps without a graph that add to means, then the means with their graph.
 
-    RateSStep     first phase, once for every timestep: layers add up what the second phase needs
-    RateSMeans    second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
-
-What the first phase leaves for the second is in the `StepState` of the training step. Both phases must resolve a
-deferred sum in the same places: the first adds its values up there, the second takes their mean.
+A training step runs the network T + 1 times (paper, section 4.2, algorithm 1): once for each timestep, values [B, …]
+without a graph, and once over the time means [B, …] with their gradient. What an operation adds up over the timesteps
+it finds again in the last pass: its place in the `StepState` is one object, which has both halves of its kind.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -20,13 +17,228 @@ from torch import Tensor
 from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Repeated
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, replace_carriers
+from rbp_engine.spiking.autograd.weighted import weighted_gradient
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
-from rbp_engine.spiking.carriers.step_state import DrawnOnce, StepState, TimestepCarrier
+from rbp_engine.spiking.carriers.step_state import BRANCHES_IN_TIME, StepState, TimestepCarrier
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
 from rbp_engine.spiking.kernels.neurons import Neurons, RateLoop
-from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant
+from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant, WeightInput, firing_rate
+from rbp_engine.spiking.linear import Linear
+
+
+class RateSTensor(TimestepCarrier, DeferredSum):
+    """Values [B, …] of one timestep, or in the last pass time means [B, …] with the proxy of their gradient.
+
+    `static` says that they are the same at every timestep: an image before the first neuron is computed once.
+    """
+
+    def __init__(self, current: Current, state: StepState, *, static: bool, place: Place | None = None) -> None:
+        """`place` is that of the operation that left a batch norm or a sum to be carried out."""
+        self.current = current
+        self.state = state
+        self.static = static
+        self.timesteps = state.timesteps
+        self._place = place
+
+    @classmethod
+    def of_step(cls, values: Tensor, state: StepState, *, static: bool) -> Self:
+        """Values [B, …] of one timestep."""
+        return cls(Current([Term(Dense(values.unsqueeze(0)))], 1), state, static=static)
+
+    @classmethod
+    def of_means(cls, mean: Tensor | TimeConstant, state: StepState, *, static: bool) -> Self:
+        """A time mean [B, …], with its graph or its proxy."""
+        known = _known(mean, mean) if isinstance(mean, Tensor) else mean
+        return cls(Current([Term(known)], 1), state, static=static)
+
+    @property
+    def of_time(self) -> bool:
+        """Whether it is of one timestep, and not of the means."""
+        return self.state.step < self.timesteps
+
+    def _compute(self) -> Steps:
+        assert self._place is not None
+        if self.of_time:
+            values = self.current.compute()
+            self._place.add(values[0])
+            return Dense(values)
+        [mean] = self._place.means()
+        return _known(mean, self.current.rate())
+
+    def values(self) -> Tensor:
+        """[B, …]."""
+        return self.resolve().at(0)
+
+    def rate(self) -> Tensor:
+        """The time mean [B, …] with its gradient, in the last pass."""
+        return self.resolve().rate()
+
+    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, CurrentReader(self.current.first(samples)).at(0))] if self.of_time else []
+
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, self.values())] if self.of_time else []
+
+    def cast_weight(self, weight: Tensor) -> Tensor:
+        kept = super().cast_weight(weight)
+        return kept if self.of_time else weight.to(self.dtype)  # those of the timesteps have no graph
+
+    @classmethod
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        place = inputs[0].state.place(LinearPlace)
+        return (place.at_step if inputs[0].of_time else place.at_means)(operation, inputs)  # type: ignore[return-value]
+
+    @classmethod
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        place = inputs[0].state.place(NonlinearPlace)
+        return (place.at_step if inputs[0].of_time else place.at_means)(operation, inputs)  # type: ignore[return-value]
+
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        place = self.state.place(NormPlace)
+        return (place.at_step if self.of_time else place.at_means)(self, norm)  # type: ignore[return-value]
+
+    def fire(self, neurons: Neurons) -> Self:
+        place = self.state.place(FirePlace)
+        return (place.at_step if self.of_time else place.at_means)(self, neurons)  # type: ignore[return-value]
+
+
+class Place:
+    """What one operation of the network adds up over the timesteps, for the pass over the means."""
+
+    def __init__(self) -> None:
+        self._sums: list[SumOverSteps] = []
+        self._static: Tensor | None = None
+
+    def add(self, *tensors: Tensor) -> None:
+        """Add one timestep of each."""
+        if not self._sums:
+            self._sums = [SumOverSteps(tensor) for tensor in tensors]
+        for total, tensor in zip(self._sums, tensors, strict=True):
+            total.add(tensor)
+
+    def means(self) -> list[Tensor]:
+        """The time means of what was added, once. Raises ValueError if no timestep has added anything."""
+        if not self._sums:
+            raise ValueError(BRANCHES_IN_TIME)
+        sums, self._sums = self._sums, []
+        return [total.mean() for total in sums]
+
+    def static_step(self, operation: Callable[..., Tensor], inputs: Sequence[RateSTensor]) -> RateSTensor:
+        """What is the same at every timestep is computed at the first."""
+        if self._static is None:
+            self._static = operation(*(x.values() for x in inputs))
+        return RateSTensor.of_step(self._static, inputs[0].state, static=True)
+
+    def static_mean(self, operation: Callable[..., Tensor], inputs: Sequence[RateSTensor]) -> RateSTensor:
+        self._static = None
+        return RateSTensor.of_means(operation(*(x.rate() for x in inputs)), inputs[0].state, static=True)
+
+
+class LinearPlace(Place):
+    """It commutes with the time mean, so that nothing is added up, but for a sum that was left to be carried out."""
+
+    def at_step(self, operation: Linear, inputs: Sequence[RateSTensor]) -> RateSTensor:
+        state, terms = inputs[0].state, deferred_terms(operation, inputs)
+        if terms is not None:
+            return RateSTensor(Current(terms, 1), state, static=False, place=self)
+        if _static(inputs):
+            return self.static_step(operation, inputs)
+        return RateSTensor.of_step(operation(*(x.values() for x in inputs)), state, static=False)
+
+    def at_means(self, operation: Linear, inputs: Sequence[RateSTensor]) -> RateSTensor:
+        state, terms = inputs[0].state, deferred_terms(operation, inputs)
+        if terms is not None:
+            return RateSTensor(Current(terms, 1), state, static=False, place=self)
+        if operation.weights == "layer":
+            return self._weighted_mean(operation, inputs[0])
+        if _static(inputs):
+            return self.static_mean(operation, inputs)
+        if operation.moves and len(inputs) == 1:
+            return RateSTensor(Current([Term(inputs[0].resolve().moved(operation))], 1), state, static=False)
+        return RateSTensor.of_means(operation(*(x.rate() for x in inputs)), state, static=False)
+
+    def _weighted_mean(self, operation: Linear, x: RateSTensor) -> RateSTensor:
+        steps, value = x.resolve(), self._static
+        self._static = None
+        if value is None:
+            # To sum the outputs up over time would keep a [B, …] of every layer in memory until here.
+            with torch.no_grad():
+                value = operation(steps.time_mean())
+        proxy = weighted_gradient(operation.call, steps, value)
+        return RateSTensor.of_means(_known(value, proxy), x.state, static=x.static)
+
+
+class NonlinearPlace(Place):
+    """Adds up what it gives, and the parts of its Jacobian."""
+
+    def at_step(self, operation: Nonlinear, inputs: Sequence[RateSTensor]) -> RateSTensor:
+        if _static(inputs):
+            return self.static_step(operation, inputs)
+        out, parts = operation.steps(*(x.values() for x in inputs))
+        self.add(out, *parts)
+        return RateSTensor.of_step(out, inputs[0].state, static=False)
+
+    def at_means(self, operation: Nonlinear, inputs: Sequence[RateSTensor]) -> RateSTensor:
+        if _static(inputs):
+            return self.static_mean(operation, inputs)
+        steps = [x.resolve() for x in inputs]
+        out, *parts = self.means()
+        proxy = operation.grad_proxy(steps, TimeConstant(out), parts)
+        return RateSTensor.of_means(_known(out, proxy), inputs[0].state, static=False)
+
+
+class NormPlace(Place):
+    """A batch norm: in training its statistics are those of each timestep, and their means in the last pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: list[Normalisation] = []
+        self._repeated: Repeated | None = None
+
+    def at_step(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
+        if x.static:
+            return self.static_step(self._repeated_norm(x, norm), [x])
+        known = norm.statistics(x.values()) if norm.training else norm.running()
+        self._known.append(known)
+        return RateSTensor(Current([Term(x.resolve(), known)], 1), x.state, static=False, place=self)
+
+    def _repeated_norm(self, x: RateSTensor, norm: BatchNorm) -> Callable[[Tensor], Tensor]:
+        """The batch's statistics are computed once; the running ones move at every step, by its momentum."""
+        if not norm.training:
+            return norm
+        if self._repeated is None:
+            self._repeated = norm.repeated(x.values())
+        norm.follow(self._repeated)
+        return self._repeated.normalisation
+
+    def at_means(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
+        if x.static:
+            return self.static_mean(norm if self._repeated is None else self._repeated.normalisation, [x])
+        known = mean_statistics(self._known, norm) if norm.training else norm.running()
+        return RateSTensor(Current([Term(x.resolve(), known)], 1), x.state, static=False, place=self)
+
+
+class FirePlace(Place):
+    """The loop of a neuron layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop: RateLoop | None = None
+
+    def at_step(self, x: RateSTensor, neurons: Neurons) -> RateSTensor:
+        if self._loop is None:
+            self._loop = neurons.rate_loop(x.current.like, x.timesteps)
+        return RateSTensor.of_step(self._loop.step(x.current), x.state, static=False)
+
+    def at_means(self, x: RateSTensor, neurons: Neurons) -> RateSTensor:
+        assert self._loop is not None
+        counts, derivatives = self._loop.finish()
+        self._loop = None
+        rate = firing_rate(counts, x.timesteps, x.dtype)
+        means = [term.steps.time_mean() for term in x.current.terms if term.normalisation]
+        proxy = rate_neuron.grad_proxy(x.current.terms, means, derivatives, neurons.learnt)
+        known = _known(rate, proxy, WeightInput(counts, x.timesteps))
+        return RateSTensor.of_means(known, x.state, static=False)
 
 
 class SumOverSteps:
@@ -46,223 +258,19 @@ class SumOverSteps:
         return self._sum.div_(self._count).to(self._dtype)
 
 
-class StatisticsOverSteps:
-    """Mean and 1/√(var + ε) of a batch norm, [C] each, over timesteps."""
-
-    def __init__(self) -> None:
-        self._known: list[Normalisation] = []
-
-    def add(self, known: Normalisation) -> None:
-        self._known.append(known)
-
-    def mean(self, norm: BatchNorm) -> Normalisation:
-        """The batch norm with the time means of both."""
-        count = len(self._known)
-        means, variances = [known.mean for known in self._known], [known.variance for known in self._known]
-        if all(variance is not None for variance in variances):
-            both = torch.stack([*means, *variances])  # type: ignore[list-item]  # none of them is None
-            both[count:].add_(norm.eps).rsqrt_()
-        else:
-            both = torch.stack([*means, *(known.inverse_deviation for known in self._known)])
-        # One after the other: what torch adds up itself comes in another order.
-        total = functools.reduce(torch.add, both.unflatten(0, (2, count)).unbind(1))
-        mean, inverse_deviation = (total / count).unbind(0)
-        return Normalisation(norm, mean, None, inverse_deviation)
-
-
-@dataclass
-class Firing:
-    """A neuron layer between its timesteps."""
-
-    loop: RateLoop
-
-
-@dataclass
-class StaticOutput:
-    """The output [B, …] of an operation before the first neuron, for an image that is the same at every step."""
-
-    output: Tensor
-
-
-class RateSCarrier(DeferredSum):
-    """What both have: the records of the training step, and whether all comes from a static image."""
-
-    def __init__(self, current: Current, state: StepState, static: bool) -> None:
-        self.current = current
-        self.state = state
-        self.static = static
-        self.timesteps = state.timesteps
-
-    @classmethod
-    def _mean_of_steps(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """A function that does not commute with the time mean, at its place in the network."""
-        raise NotImplementedError
-
-    @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        terms = deferred_terms(function, args, kwargs)
-        if terms is None:
-            return cls.per_step(function, args, kwargs)
-        return cls(Current(terms, 1), args[0].state, static=False)
-
-    @classmethod
-    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._mean_of_steps(function, args, kwargs)
-
-    @classmethod
-    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._mean_of_steps(function, args, kwargs)
-
-
-class RateSStep(TimestepCarrier, RateSCarrier):
-    """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only."""
-
-    def __init__(self, values: Tensor | Current, state: StepState, static: bool) -> None:
-        """`values` are [B, …], or a `Current` of one timestep."""
-        if isinstance(values, Tensor):
-            values = Current([Term(Dense(values.unsqueeze(0)))], 1)
-        super().__init__(values, state, static)
-
-    def _compute(self) -> Steps:
-        steps = Dense(self.current.compute())
-        _add_up(self.state, steps.at(0))
-        return steps
-
-    def values(self) -> Tensor:
-        return self.resolve().at(0)
-
-    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
-        return [(self.state.step, CurrentReader(self.current.first(samples)).at(0))]
-
-    def fire(self, neurons: Neurons) -> RateSStep:
-        current = self.current
-        kept = self.state.record(Firing, lambda: Firing(neurons.rate_loop(current.like, self.timesteps)))
-        return RateSStep(kept.loop.step(current), self.state, static=False)
-
-    @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        first = next(iter(all_carriers(args)))
-
-        def compute() -> Tensor:
-            return function(*replace_carriers(args, lambda x: x.values()), **kwargs)
-
-        if _all_static(args):
-            known = first.state.record(StaticOutput, lambda: StaticOutput(compute()))
-            return cls(known.output, first.state, static=True)
-        return cls(compute(), first.state, static=False)
-
-    @classmethod
-    def _mean_of_steps(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """What the function gives at this step; the second phase takes the mean."""
-        out = cls.per_step(function, args, kwargs)
-        if not out.static:
-            _add_up(out.state, out.values())
-        return out
-
-    @classmethod
-    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
-        if x.static:
-            return cls.per_step(operation, (x,), {})
-        out, parts = operation.steps(x.values())
-        for each in (out, *parts):
-            _add_up(x.state, each)
-        return cls(out, x.state, static=False)
-
-    @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        if not x.static:
-            known = norm.statistics(x.values())
-            x.state.record(StatisticsOverSteps, StatisticsOverSteps).add(known)
-            return cls(Current([Term(x.resolve(), known)], 1), x.state, static=False)
-        # The batch's statistics are computed once; the running ones move at every step, by the momentum of that step.
-        repeated = x.state.record(Repeated, lambda: norm.repeated(x.values()))
-        norm.follow(repeated)
-        return cls.per_step(repeated.normalisation, (x,), {})
-
-
-class RateSMeans(RateSCarrier):
-    """Time means [B, …] with their gradient; what does not commute with the mean is taken from the state."""
-
-    def __init__(self, mean: Tensor | TimeConstant | Current, state: StepState, static: bool) -> None:
-        if isinstance(mean, Tensor):
-            mean = _known(mean, mean)
-        super().__init__(mean if isinstance(mean, Current) else Current([Term(mean)], 1), state, static)
-
-    def _compute(self) -> Steps:
-        return _known(self.state.take(SumOverSteps).mean(), self.current.rate())
-
-    def rate(self) -> Tensor:
-        """The time mean [B, …] with its gradient."""
-        return self.resolve().rate()
-
-    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
-        return ()  # the first phase had them all
-
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return ()  # the same
-
-    def fire(self, neurons: Neurons) -> RateSMeans:
-        counts, derivatives = self.state.take(Firing).loop.finish()
-        rate = firing_rate(counts, self.timesteps, self.dtype)
-        means = [term.steps.time_mean() for term in self.current.terms if term.normalisation]
-        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, derivatives, neurons.learnt)
-        return RateSMeans(_known(rate, grad_proxy, WeightInput(counts, self.timesteps)), self.state, static=False)
-
-    def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self.state.take(Tensor)
-
-    def drawn_once(self, tensor: Tensor) -> Tensor:
-        return self.state.take(DrawnOnce).instead_of(tensor)
-
-    def cast_weight(self, weight: Tensor) -> Tensor:
-        self.state.take(Tensor)  # the first phase's has no graph
-        return weight.to(self.dtype)
-
-    @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        state, static = next(iter(all_carriers(args))).state, _all_static(args)
-        rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
-        if static:
-            state.take(StaticOutput)
-        return cls(rate, state, static)
-
-    @classmethod
-    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
-        x: Self = args[0]
-        steps = x.resolve()
-        if x.static:
-            value = x.state.take(StaticOutput).output
-        else:
-            # The mean output. To sum it up in the first phase would keep a [B, …] of every layer in memory until here.
-            with torch.no_grad():
-                value = function(steps.time_mean(), *args[1:], **kwargs)
-        gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        grad_proxy = gradient(steps.grad_proxy, steps.weight_input(), value)
-        return cls(_known(value, grad_proxy), x.state, x.static)
-
-    @classmethod
-    def _mean_of_steps(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """The mean of what the first phase added up, with the function's gradient at the means."""
-        out = cls.per_step(function, args, kwargs)
-        if out.static:
-            return out
-        return cls(_known(out.state.take(SumOverSteps).mean(), out.rate()), out.state, static=False)
-
-    @classmethod
-    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
-        if x.static:
-            return cls.per_step(operation, (x,), {})
-        rate = x.rate()
-        out, *parts = (x.state.take(SumOverSteps).mean() for _ in range(1 + operation.parts))
-        return cls(_known(out, operation.grad_proxy(rate, out, parts)), x.state, static=False)
-
-    @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        if x.static:
-            return cls.per_step(x.state.take(Repeated).normalisation, (x,), {})
-        steps = x.resolve()
-        known = x.state.take(StatisticsOverSteps).mean(norm)
-        return cls(Current([Term(steps, known)], 1), x.state, static=False)
+def mean_statistics(by_step: Sequence[Normalisation], norm: BatchNorm) -> Normalisation:
+    """The batch norm with the time means of μ and of 1/√(σ² + ε)."""
+    count = len(by_step)
+    means, variances = [known.mean for known in by_step], [known.variance for known in by_step]
+    if all(variance is not None for variance in variances):
+        both = torch.stack([*means, *variances])  # type: ignore[list-item]  # none of them is None
+        both[count:].add_(norm.eps).rsqrt_()
+    else:
+        both = torch.stack([*means, *(known.inverse_deviation for known in by_step)])
+    # One after the other: what torch adds up itself comes in another order.
+    total = functools.reduce(torch.add, both.unflatten(0, (2, count)).unbind(1))
+    mean, inverse_deviation = (total / count).unbind(0)
+    return Normalisation(norm, mean, None, inverse_deviation)
 
 
 def _known(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> TimeConstant:
@@ -270,10 +278,5 @@ def _known(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) 
     return TimeConstant(mean.detach(), counts, grad_proxy=grad_proxy)
 
 
-def _add_up(state: StepState, tensor: Tensor) -> None:
-    """Add to the sum of this place in the network."""
-    state.record(SumOverSteps, lambda: SumOverSteps(tensor)).add(tensor)
-
-
-def _all_static(args: tuple[Any, ...]) -> bool:
-    return all(carrier.static for carrier in all_carriers(args))
+def _static(inputs: Sequence[RateSTensor]) -> bool:
+    return all(x.static for x in inputs)

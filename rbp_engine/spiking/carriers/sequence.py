@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd import bptt_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
-from rbp_engine.spiking.carrier import all_carriers, replace_carriers
+from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.neurons import Neurons
 from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant
+from rbp_engine.spiking.linear import Linear, at_all_steps
 
 
 class SequenceTensor(DeferredSum):
@@ -74,52 +75,28 @@ class SequenceTensor(DeferredSum):
         )
 
     @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        carriers = list(all_carriers(args))
-        first: Self = carriers[0]
-        if all(carrier.static for carrier in carriers):
-            return first.with_values(function(*replace_carriers(args, lambda x: x.values()), **kwargs), static=True)
-        # T is folded into the batch: [T·B, …].
-        out = function(*replace_carriers(args, lambda x: x.steps().flatten(0, 1)), **kwargs)
-        return first.with_values(out.unflatten(0, (first.timesteps, -1)))
-
-    @classmethod
-    def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        carriers = list(all_carriers(args))
-        first: Self = carriers[0]
-        static = all(carrier.static for carrier in carriers)
-
-        def one_step(*values_t: Tensor) -> Tensor:
-            values = iter(values_t)
-            return function(*replace_carriers(args, lambda _: next(values)), **kwargs)
-
-        if static:
-            return first.with_values(one_step(*(carrier.values() for carrier in carriers)), static=True)
-        over = tuple(None if carrier.static else 0 for carrier in carriers)
-        return first.with_values(torch.vmap(one_step, over)(*(carrier.values() for carrier in carriers)))
-
-    @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        carriers = list(all_carriers(args))
-        first: Self = carriers[0]
-        terms = deferred_terms(function, args, kwargs)
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        first = inputs[0]
+        terms = deferred_terms(operation, inputs)
         if terms is not None:
             return first.with_values(Current(terms, first.timesteps))
-        # [B, …] broadcasts against [T, B, …] as it stands.
-        out = function(*replace_carriers(args, lambda x: x.values()), **kwargs)
-        return first.with_values(out, static=all(carrier.static for carrier in carriers))
+        return first._computed(operation, inputs)
 
     @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        if x.static:
-            return x.with_values(norm.static(x.values(), x.timesteps), static=True)
-        return x.normalised(norm.statistics(x.values().flatten(0, 1)))
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        return inputs[0]._computed(operation, inputs)
 
-    @classmethod
-    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        if torch.is_grad_enabled() or x.static:
-            return cls.per_step(norm, (x,), {})
-        return x.normalised(norm.running())
+    def _computed(self, operation: Linear | Nonlinear, inputs: Sequence[Self]) -> Self:
+        if all(x.static for x in inputs):
+            return self.with_values(operation(*(x.values() for x in inputs)), static=True)
+        steps = [x.resolve() for x in inputs]
+        return self.with_values(at_all_steps(operation, operation.over, steps, self.timesteps))
+
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        if self.static:
+            values = norm.static(self.values(), self.timesteps) if norm.training else norm(self.values())
+            return self.with_values(values, static=True)
+        return self.normalised(norm.statistics(self.values().flatten(0, 1)) if norm.training else norm.running())
 
 
 class ShuffledTensor(SequenceTensor):

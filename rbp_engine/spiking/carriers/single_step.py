@@ -9,20 +9,22 @@ Membranes and dropout masks are kept in the `StepState` of a training step; noth
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from rbp_engine.spiking.autograd.at_the_rates import AtMean
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, is_plain_sum, replace_carriers
+from rbp_engine.spiking.autograd.weighted import weighted_gradient
 from rbp_engine.spiking.carriers.step_state import StepState, TimestepCarrier
 from rbp_engine.spiking.kernels.neurons import Neurons
+from rbp_engine.spiking.kernels.steps import TimeConstant
+from rbp_engine.spiking.linear import Linear
 
 
 @dataclass
@@ -62,6 +64,9 @@ class StepTensor(TimestepCarrier):
         """Other values of the same timestep."""
         return type(self)(values, self.state, self.through_time)
 
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, self.values())]
+
     def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
         first, *others = (term[:samples] for term in self._terms)
         return [(self.state.step, sum(others, start=first))]
@@ -71,29 +76,27 @@ class StepTensor(TimestepCarrier):
 
     def _fired(self, neurons: Neurons, *, traced: bool) -> tuple[Tensor, Tensor | None]:
         """Spikes [B, …], and their trace if `traced`."""
-        membrane = self.state.record(Membrane, Membrane)
+        membrane = self.state.place(Membrane)
         spikes, membrane.state, trace = neurons.once(
             self._terms, membrane.state, through_time=self.through_time, traced=traced
         )
         return spikes, trace
 
     @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        first: Self = next(iter(all_carriers(args)))
-        return first.with_values(function(*replace_carriers(args, lambda x: x.values()), **kwargs))
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        first = inputs[0]
+        if torch.is_grad_enabled() and operation.is_plain_sum(inputs):
+            out = first.with_values(first.values())
+            out._terms = tuple(x.values() for x in inputs)
+            return out
+        return first.with_values(operation(*(x.values() for x in inputs)))
 
     @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        if not torch.is_grad_enabled() or not is_plain_sum(function, args, kwargs):
-            return cls.per_step(function, args, kwargs)
-        left, right = args
-        out: Self = left.with_values(left.values())
-        out._terms = (left.values(), right.values())
-        return out
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        return inputs[0].with_values(operation(*(x.values() for x in inputs)))
 
-    @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        return x.with_values(norm(x.values()))
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        return self.with_values(norm(self.values()))
 
 
 class TraceTensor(StepTensor):
@@ -110,45 +113,45 @@ class TraceTensor(StepTensor):
         return type(self)(spikes, self.state, trace=trace)
 
     @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        out = super().per_step(function, args, kwargs)
-        if all(carrier.trace is not None for carrier in all_carriers(args)):
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
+        """The trace goes through what is linear; a gradient of weights is formed with it, and it ends there."""
+        x, traces = inputs[0], traces_of(inputs)
+        if traces is None:
+            return super().linear(operation, inputs)
+        if operation.weights == "layer":
             with torch.no_grad():
-                out.trace = function(*replace_carriers(args, lambda x: x.trace), **kwargs)
+                value = operation(x.values())
+            received = TimeConstant(traces[0], grad_proxy=x.values())
+            return x.with_values(WithValue.apply(weighted_gradient(operation.call, received, value), value))
+        if operation.weights == "product" and operation.trains_weights:
+            at_spikes = operation.with_fixed_weights()(*(each.values() for each in inputs))
+            at_trace = operation(*traces)
+            return x.with_values(WithValue.apply(at_spikes + at_trace, at_spikes.detach()))
+        return cls._with_traces(operation, inputs, traces)
+
+    @classmethod
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
+        """A maximum has that of the traces; what a product, an activation or a norm gives has none."""
+        traces = traces_of(inputs)
+        if traces is None or not isinstance(operation, AtMean):
+            return super().nonlinear(operation, inputs)
+        return cls._with_traces(operation, inputs, traces)
+
+    def batch_norm(self, norm: BatchNorm) -> Self:
+        """One with running statistics scales the trace, too."""
+        if norm.training or self.trace is None:
+            return super().batch_norm(norm)
+        return self._with_traces(norm, [self], [self.trace])
+
+    @classmethod
+    def _with_traces(cls, operation: Callable[..., Tensor], inputs: Sequence[Self], traces: Sequence[Tensor]) -> Self:
+        out = inputs[0].with_values(operation(*(x.values() for x in inputs)))
+        with torch.no_grad():
+            out.trace = operation(*traces)
         return out
 
-    @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        """A sum that has a trace is carried out at once, with the trace's."""
-        traced = all(carrier.trace is not None for carrier in all_carriers(args))
-        return cls.per_step(function, args, kwargs) if traced else super().elementwise(function, args, **kwargs)
 
-    @classmethod
-    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Without a trace: that of a product is not the product of the traces."""
-        return super().per_step(function, args, kwargs)
-
-    @classmethod
-    def nonlinear(cls, x: Self, operation: Nonlinear) -> Self:
-        """Without a trace, for the same reason."""
-        return super().per_step(operation, (x,), {})
-
-    @classmethod
-    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
-        x: Self = args[0]
-        if x.trace is None:
-            return x.with_values(function(x.values(), *args[1:], **kwargs))
-        with torch.no_grad():
-            value = function(x.values(), *args[1:], **kwargs)
-        grad_proxy = weighted_gradient(function.__name__, args[1:], kwargs)(x.values(), WeightInput(x.trace), value)
-        return x.with_values(WithValue.apply(grad_proxy, value))
-
-    @classmethod
-    def linear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        x: Self = next(iter(all_carriers(args)))
-        if x.trace is None or not any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
-            return cls.per_step(function, args, kwargs)
-        fixed = tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args)
-        at_spikes = function(*replace_carriers(fixed, lambda x: x.values()), **kwargs)
-        at_trace = function(*replace_carriers(args, lambda x: x.trace), **kwargs)
-        return x.with_values(WithValue.apply(at_spikes + at_trace, at_spikes.detach()))
+def traces_of(inputs: Sequence[TraceTensor]) -> list[Tensor] | None:
+    """The traces of all; None if one has none."""
+    traces = [x.trace for x in inputs if x.trace is not None]
+    return traces if len(traces) == len(inputs) else None

@@ -14,9 +14,24 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.at_the_rates import as_matrices
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
-from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate
+
+
+def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
+    """r [B, …] from the numbers of spikes [B, …] in T steps."""
+    return counts.to(dtype).div_(timesteps)
+
+
+@dataclass(frozen=True)
+class WeightInput:
+    """The input [B, …] that a weight's gradient is formed with, as it is or as the counts of spikes in T timesteps."""
+
+    stored: Tensor
+    counted: int | None = None
+
+    @staticmethod
+    def load(stored: Tensor, counted: int | None, dtype: torch.dtype) -> Tensor:
+        return stored if counted is None else firing_rate(stored, counted, dtype)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,9 +79,12 @@ class Steps:
         """What the gradient of a weight that receives them is formed with: their time mean [B, …]."""
         return WeightInput(self.time_mean())
 
-    def with_laid_out_mean(self) -> Steps:
-        """The same, and the time mean has the layout of a timestep in memory."""
-        return self
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Steps:
+        """The same values in other places; `move` acts on one timestep [B, …] and does not calculate with it."""
+        raise NotImplementedError
+
+    def _moved_proxy(self, move: Callable[[Tensor], Tensor]) -> Tensor | None:
+        return None if self.grad_proxy is None else move(self.grad_proxy)
 
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
@@ -102,15 +120,16 @@ class Dense(Steps):
     def time_mean(self) -> Tensor:
         return self._mean if self.known_mean is None else self.known_mean
 
-    def with_laid_out_mean(self) -> Dense:
-        if self.mean_is_known:
-            return self
-        mean = torch.mean(self.values_TBX, 0, out=torch.empty_like(self.values_TBX[0]))
-        return replace(self, known_mean=mean)
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Dense:
+        mean = None if self.known_mean is None else move(self.known_mean)
+        return Dense(torch.vmap(move)(self.values_TBX), mean, grad_proxy=self._moved_proxy(move))
 
     @cached_property
     def _mean(self) -> Tensor:
-        return self.values_TBX.mean(0)
+        if self.values_TBX.requires_grad:
+            return self.values_TBX.mean(0)
+        # In the layout of a timestep, which `mean` loses: with channels last the pooling of means is much faster.
+        return torch.mean(self.values_TBX, 0, out=torch.empty_like(self.values_TBX[0]))
 
     def with_gradient(self, grad_proxy: Tensor, mean: Tensor | None = None) -> Self:
         return replace(self, grad_proxy=grad_proxy, known_mean=self.known_mean if mean is None else mean)
@@ -137,6 +156,10 @@ class TimeConstant(Steps):
 
     def time_mean(self) -> Tensor:
         return self.values_BX
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> TimeConstant:
+        counts = None if self.counts is None else replace(self.counts, stored=move(self.counts.stored))
+        return TimeConstant(move(self.values_BX), counts, grad_proxy=self._moved_proxy(move))
 
     def weight_input(self) -> WeightInput:
         return super().weight_input() if self.counts is None else self.counts
@@ -176,18 +199,8 @@ class Spikes(Steps):
         return as_matrices(self.bytes_TBX, self.values_dtype)
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Spikes:
-        """The same spikes in other places; `move` acts on one timestep [B, …] and does not calculate with it."""
-        proxy = None if self.grad_proxy is None else move(self.grad_proxy)
+        proxy = self._moved_proxy(move)
         return Spikes(list(map(move, self.bytes_TBX)), move(self.counts), self.values_dtype, grad_proxy=proxy)
-
-    def split(self, split: Callable[[Tensor], Sequence[Tensor]]) -> list[Spikes]:
-        """The spikes in several parts; `split` acts on one timestep [B, …]."""
-        steps, counts = zip(*map(split, self.bytes_TBX), strict=True), split(self.counts)
-        proxies = [None] * len(counts) if self.grad_proxy is None else split(self.grad_proxy)
-        return [
-            Spikes(bytes_TBX, counted, self.values_dtype, grad_proxy=proxy)
-            for bytes_TBX, counted, proxy in zip(steps, counts, proxies, strict=True)
-        ]
 
     def time_mean(self) -> Tensor:
         """The firing rate r [B, …]."""
@@ -199,6 +212,22 @@ class Spikes(Steps):
 
     def weight_input(self) -> WeightInput:
         return WeightInput(self.counts, len(self.bytes_TBX))
+
+
+def as_matrices(steps: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """A copy [T, B, …, N, M] of T tensors; each matrix is one piece of memory, by rows or by columns as it was.
+
+    A product would copy others itself, value by value.
+    """
+    by_columns = steps[0].stride(-2) < steps[0].stride(-1)
+    shape = steps[0].mT.shape if by_columns else steps[0].shape
+    copies = torch.empty(len(steps), *shape, dtype=dtype, device=steps[0].device)
+    matrices = copies.mT if by_columns else copies
+    if isinstance(steps, Tensor):
+        return matrices.copy_(steps)
+    for copy, step in zip(matrices, steps, strict=True):
+        copy.copy_(step)
+    return matrices
 
 
 def empty_steps(batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:

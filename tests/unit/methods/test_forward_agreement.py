@@ -9,7 +9,7 @@ from torch import nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.rate_s import RateSMeans
+from rbp_engine.spiking.carriers.rate_s import RateSTensor
 
 T, B = 4, 3
 LABELS = torch.tensor([0, 1, 2])
@@ -75,7 +75,7 @@ def recorded_spikes_by_step(model, run):
     spikes = {layer: [] for layer in model if isinstance(layer, LIF)}
 
     def record(module, args, output):
-        if not isinstance(output, RateSMeans):
+        if not isinstance(output, RateSTensor) or output.of_time:
             spikes[module].append(output.values().detach())
 
     handles = [layer.register_forward_hook(record) for layer in spikes]

@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.errors import SettingsError
 from rbp_engine.methods import METHODS, Loss, SelfDistillation, WithHeads, create_method, with_heads
@@ -268,30 +267,6 @@ class Folded(nn.Module):
 def test_modules_that_can_have_no_head_are_named(path: str, message: str) -> None:
     with pytest.raises(SettingsError, match=f"loss.heads names '{path}'.*{message}".replace("'. Its", r"'\? Its")):
         with_heads(Odd().double(), [path], SETTINGS, images())
-
-
-def test_a_module_inside_of_a_checkpointed_part_is_refused_and_one_around_it_trains() -> None:
-    class Checkpointed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.around, self.out = Around(dense()[:2]), nn.Linear(8, C).double()
-
-        def forward(self, x: Any) -> Any:
-            return self.out(self.around(x))
-
-    class Around(nn.Module):
-        def __init__(self, block: nn.Module) -> None:
-            super().__init__()
-            self.block = block
-
-        def forward(self, x: Any) -> Any:
-            return checkpoint(self.block, x, use_reentrant=False) if self.training else self.block(x)
-
-    inside, around = (headed(Checkpointed(), [path], images()) for path in ("around.block", "around"))
-    create_method("rate_m", 2).step(around, images(), LABELS)
-    assert around.network.around.block[0].weight.grad.abs().max() > 0
-    with pytest.raises(SettingsError, match="computes a second time"):
-        create_method("rate_m", 2).step(inside, images(), LABELS)
 
 
 def test_a_network_that_stops_calling_a_module_while_training_is_refused() -> None:

@@ -19,7 +19,7 @@ from rbp_engine.probes.own_metrics import OwnMetrics
 from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.rate_s import RateSStep
+from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor
 from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
@@ -93,7 +93,7 @@ def currents(model: nn.Module, method: str, static: bool) -> dict[str, list[Tens
                 kept[name].append(carrier.sequence.steps().detach().clone())
             elif isinstance(carrier, SequenceTensor):
                 kept[name].append(carrier.steps().detach().clone())
-            elif isinstance(carrier, RateSStep):
+            elif isinstance(carrier, RateSTensor) and carrier.of_time:
                 kept[name].append(carrier.current.compute()[0].clone())
             elif isinstance(carrier, StepTensor):
                 kept[name].append(carrier.values().detach().clone())

@@ -9,7 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
+from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 
 T, B, N, E, HEADS = 3, 2, 5, 6, 2
@@ -132,10 +132,10 @@ def by_rate_s(attention, x, r):
     with torch.no_grad():
         for x_t in x:
             state.next_pass()
-            carrier = RateSStep(x_t, state, static=False)
+            carrier = RateSTensor.of_step(x_t, state, static=False)
             attention(carrier, carrier, carrier, need_weights=False)
     state.next_pass()
-    carrier = RateSMeans(r, state, static=False)
+    carrier = RateSTensor.of_means(r, state, static=False)
     out = attention(carrier, carrier, carrier, need_weights=False)[0].rate()
     state.check_complete()
     return out

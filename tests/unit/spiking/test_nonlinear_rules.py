@@ -12,7 +12,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
+from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient, check_one_gradient_at_t_1
 
@@ -216,9 +216,9 @@ def by_rate_s(operation, x, r, parameters):
     with torch.no_grad():
         for x_t in x:
             state.next_pass()
-            operation(RateSStep(x_t, state, static=False), *parameters)
+            operation(RateSTensor.of_step(x_t, state, static=False), *parameters)
     state.next_pass()
-    out = operation(RateSMeans(r, state, static=False), *parameters).rate()
+    out = operation(RateSTensor.of_means(r, state, static=False), *parameters).rate()
     state.check_complete()
     return out
 

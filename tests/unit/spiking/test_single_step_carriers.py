@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbp_engine.spiking import LIF, UnsupportedOperation
-from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
+from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 
@@ -16,7 +16,7 @@ CARRIERS = {
     "bptt_s": lambda x, state: StepTensor(x, state, through_time=True),
     "sltt": lambda x, state: StepTensor(x, state, through_time=False),
     "ottt": TraceTensor,
-    "rate_s": lambda x, state: RateSStep(x, state, static=False),
+    "rate_s": lambda x, state: RateSTensor.of_step(x, state, static=False),
 }
 
 
@@ -36,7 +36,7 @@ def run(model, x, carrier):
 
 def second_phase(model, mean, state, static=False):
     state.next_pass()
-    return model(RateSMeans(mean, state, static)).rate()
+    return model(RateSTensor.of_means(mean, state, static=static)).rate()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -55,7 +55,7 @@ def test_dropout_on_a_static_image_has_one_mask():
     image, state, layer, steps = random(B, 20, 5), StepState(T), nn.Dropout(0.4), []
     for _ in range(T):
         state.next_pass()
-        steps.append(layer(RateSStep(image, state, static=True)).values())
+        steps.append(layer(RateSTensor.of_step(image, state, static=True)).values())
     assert all(torch.equal(step, steps[0]) for step in steps)
     assert (steps[0] == 0).any()
     torch.testing.assert_close(second_phase(layer, image, state, static=True), steps[0])
@@ -155,7 +155,7 @@ def test_before_the_first_neuron_a_static_image_is_computed_once():
     with Watch(), torch.no_grad():
         for _ in range(T):
             state.next_pass()
-            model(RateSStep(image, state, static=True))
+            model(RateSTensor.of_step(image, state, static=True))
     assert (inputs.count(2), inputs.count(3)) == (1, T)
 
 
@@ -198,7 +198,7 @@ def test_the_state_returns_each_operation_its_own_record():
     for step in range(3):
         state.next_pass()
         assert state.step == step
-        first, second = state.record(list, lambda: [0]), state.record(list, lambda: [100])
+        first, second = state.place(list, lambda: [0]), state.place(list, lambda: [100])
         assert (first, second) == ([step], [100 + step])
         first[0] += 1
         second[0] += 1

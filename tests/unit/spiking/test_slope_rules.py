@@ -7,7 +7,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.carriers.rate_s import RateSMeans, RateSStep
+from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient, check_one_gradient_at_t_1
 
@@ -66,9 +66,9 @@ def by_rate_s(operation, inputs, rates, parameters):
     with torch.no_grad():
         for t in range(T):
             state.next_pass()
-            operation(*(RateSStep(x[t], state, static=False) for x in inputs), *parameters)
+            operation(*(RateSTensor.of_step(x[t], state, static=False) for x in inputs), *parameters)
     state.next_pass()
-    out = operation(*(RateSMeans(r, state, static=False) for r in rates), *parameters)
+    out = operation(*(RateSTensor.of_means(r, state, static=False) for r in rates), *parameters)
     state.check_complete()
     return out
 
