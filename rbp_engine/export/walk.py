@@ -130,11 +130,12 @@ class Recorded(TensorLike):
 
     @classmethod
     def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Any]) -> Any:
+        x: Recorded = inputs[0]
+        if isinstance(operation, Product):
+            x.so_far.refuse("the product of two activations has no node in NIR")
         if not isinstance(operation, AtMean):
-            of_two = isinstance(operation, Product)
-            what = "the product of two activations" if of_two else type(operation).__name__
-            inputs[0].so_far.refuse(f"{what} has no node in NIR")
-        return _noted(_MAX_POOL, operation.call, inputs[0])
+            x.so_far.refuse(f"{type(operation).__name__} has no node in NIR")
+        return _noted(_MAX_POOL, operation.call, x)
 
     def batch_norm(self, norm: BatchNorm) -> Any:
         if norm.running_mean is None or norm.running_var is None or norm.training:
