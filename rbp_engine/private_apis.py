@@ -54,10 +54,6 @@ COMPILING = (
         "torch._dynamo.exc:BackendCompilerFailed", "spiking/kernels/compiler.py", "tells a full disk from a fault"
     ),
 )
-CAPTURING = (
-    PrivateName("torch._C:_cuda_endAllocateToPool", "train/graph/cuda_graphs.py", "clears up after a failed capture"),
-    PrivateName("torch._C:_cuda_releasePool", "train/graph/cuda_graphs.py", "clears up after a failed capture"),
-)
 
 
 def require(names: Iterable[PrivateName]) -> None:

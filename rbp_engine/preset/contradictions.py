@@ -71,7 +71,6 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_schedule(_table(sections, "optim")),
         *_warmup(_table(sections, "optim"), _table(sections, "train")),
         *_warmup_steps(_table(sections, "optim"), _table(sections, "train"), _table(sections, "data")),
-        *_cuda_graph(_table(sections, "train"), _table(sections, "run"), _table(sections, "probes")),
     ]
 
 
@@ -328,25 +327,6 @@ def _warmup_steps(
 def too_long(warmup_steps: float, steps: float) -> str:
     """What is wrong with a warm-up that outlasts a run of so many optimizer steps."""
     return f"must be fewer than the run's steps ({steps}), got {warmup_steps}. Use 0 for no warm-up"
-
-
-def _cuda_graph(
-    train: Mapping[str, Any], run: Mapping[str, Any], probes: Mapping[str, Any]
-) -> list[tuple[KeyPath, str]]:
-    """A graph that is asked for where no step could be replayed."""
-    if train.get("cuda_graph") != "on":
-        return []
-    if run.get("device") == "cpu":
-        message = "a CUDA graph needs an NVIDIA card, and run.device is 'cpu'. Use 'off', or 'auto' for either"
-        return [(("train", "cuda_graph"), message)]
-    watching = [key for key in ("firing_rates", "health", "own") if probes.get(key)]
-    if train.get("log_every") == 1 and watching:
-        message = (
-            f"steps with a probe are not replayed, and with train.log_every = 1 probes.{watching[0]} is in each. Use a "
-            "larger train.log_every, or 'off'"
-        )
-        return [(("train", "cuda_graph"), message)]
-    return []
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

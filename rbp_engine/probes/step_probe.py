@@ -39,19 +39,13 @@ class Probes:
     def __init__(self, probes: Sequence[StepProbe] = ()) -> None:
         self._probes = probes
 
-    @property
-    def intervals(self) -> list[int]:
-        """The `every` of each."""
-        return [probe.every for probe in self._probes]
-
     @contextmanager
-    def watch(self, step: int) -> Iterator[bool]:
-        """Within it the network takes optimizer step `step`, counted from 1; yields whether a probe watches it."""
-        due = self._due(step)
+    def watch(self, step: int) -> Iterator[None]:
+        """Within it the network takes optimizer step `step`, counted from 1."""
         with ExitStack() as stack:
-            for probe in due:
+            for probe in self._due(step):
                 stack.enter_context(probe.watch())
-            yield bool(due)
+            yield
 
     def measure(self, step: int) -> bool:
         """Measure after step `step`; returns whether a probe did."""

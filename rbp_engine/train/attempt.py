@@ -17,7 +17,7 @@ from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import neuron_layers, weight_layers
-from rbp_engine.probes.step_probe import Probes, StepProbe
+from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_reader import announced_checkpoint
@@ -32,9 +32,6 @@ from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
 from rbp_engine.train.device import choose_device, describe_device, tune_convolutions
 from rbp_engine.train.errors import CheckpointError, Superseded
-from rbp_engine.train.graph.choice import choose_graph
-from rbp_engine.train.graph.cuda_graphs import CudaGraphs
-from rbp_engine.train.graph.step_graph import StepGraph
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.limits import Ending, ending, read_limits
 from rbp_engine.train.memory import MemoryGauge, memory_of
@@ -77,9 +74,6 @@ def _run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, cleanup: ExitStack
 ) -> tuple[Ending, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
-    replays, unreplayed = choose_graph(preset, device, process.world_size)
-    if replays:  # before anything is computed: a step can be recorded on a stream that is not the default one
-        torch.cuda.set_stream(torch.cuda.Stream(device))
     seed_everything(preset.run.seed)
     journal.update(phase=Phase.DATA)
     feed = build_feed(run, preset, device, rank=process.rank, world_size=process.world_size)
@@ -116,7 +110,7 @@ def _run_attempt(
 
     at = found.progress if found else Progress()
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
-    warnings += uncompiled + unreplayed + list(feed.notes)
+    warnings += uncompiled + list(feed.notes)
     readers = preset.data.workers
     warnings += too_many(readers, cores_of_a_rank()) if feed.loaders else unused(readers)
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
@@ -127,9 +121,6 @@ def _run_attempt(
     if first:
         per_epoch = len(feed.train)
         probes = create_probes(preset, model, method, feed.validation, steps_per_epoch=per_epoch, code=run.code)
-    if replays:  # the other processes replay no step that the first one watches: NCCL wants all to do the same
-        intervals = ranks.from_first(lambda: probes.intervals)
-        probes = probes if first else Probes([StepProbe(every) for every in intervals])
     early_stop = EarlyStop(preset.guard.early_stop, preset.guard.early_stop_delta)
     recorder = Recorder(
         journal,
@@ -157,18 +148,9 @@ def _run_attempt(
     _write_start(run, preset, journal, process, device, found, gap_from, model, feed)
     if first:
         journal.alerts = AlertWatch([parse_alert(text) for text in preset.guard.alerts], memory_of(device))
-
-    def warn(warning: str) -> None:
-        if first:
-            journal.write(WarningRaised(visible(warning)))
-        journal.say(warning)
-
     for warning in warnings if first else ():
-        warn(warning)
-    graph = None
-    if replays:
-        graphs = CudaGraphs(device, several=ranks.size > 1)
-        graph = StepGraph(step, graphs, warn=warn, told=journal.say)
+        journal.write(WarningRaised(visible(warning)))
+        journal.say(warning)
     journal.update(status="running", reason="", steps=steps, phase=Phase.FIRST_BATCH)
     journal.progress()
 
@@ -196,7 +178,6 @@ def _run_attempt(
         at=at,
         average=average,
         limits=limits,
-        graph=graph,
     )
     if status == "completed" and preset.probes.energy and first:
         journal.update(phase=Phase.EVALUATING)

@@ -54,16 +54,7 @@ class FiniteGuard:
     def _keep_statistics(self, skip: Tensor) -> None:
         for dtype, statistics in self._statistics.items():
             joined = torch.cat([statistic.flatten() for statistic in statistics])
-            if dtype in self._kept:  # in place, as a recorded step needs it
-                torch.where(skip, self._kept[dtype], joined, out=self._kept[dtype])
-            else:
-                self._kept[dtype] = joined
-
-    def state(self) -> dict[str, Tensor]:
-        """What `step` changes in place, apart from weights and the optimizer's state, by name."""
-        return {"skipped steps": self._skipped} | {
-            f"kept statistics ({dtype})": kept for dtype, kept in self._kept.items()
-        }
+            self._kept[dtype] = torch.where(skip, self._kept[dtype], joined) if dtype in self._kept else joined
 
     def restore_statistics(self) -> None:
         """Restore the running statistics of the last finite step: the skipped ones have updated them."""

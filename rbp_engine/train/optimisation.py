@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from rbp_engine.errors import SettingsError
@@ -19,8 +19,6 @@ NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 NEURONS = (LIF, OwnNeuron)
 # The key of a parameter group with its factor of the learning rate; groups without it have the rate itself.
 FACTOR = "lr_factor"
-# What an optimizer does not take from a checkpoint: it depends on the device, and on whether steps are recorded.
-_AS_MADE = ("fused", "capturable")
 # The methods that torch wraps to opt out of torch.compile.
 _WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
 
@@ -117,20 +115,11 @@ def _without_compiler(optimizer: type[Optimizer]) -> type[Optimizer]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a saved state, but keep this optimizer's way to step, which depends on its device."""
-    made = [{key: group[key] for key in _AS_MADE if key in group} for group in optimizer.param_groups]
+    """Load a saved state, but keep this optimizer's choice of fused steps, which depends on its device."""
+    fused = [group["fused"] for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
-    for group, as_made in zip(optimizer.param_groups, made, strict=True):
-        group.update(as_made)
-        group["lr"] = float(group["lr"])  # a number on the device where steps were recorded
-
-
-def make_capturable(optimizer: torch.optim.Optimizer) -> None:
-    """Let a CUDA graph hold a step: the rates become numbers on the device, in float32, which are written there."""
-    for group in optimizer.param_groups:
-        group["lr"] = torch.full((), float(group["lr"]), device=group["params"][0].device)
-        if "capturable" in group:
-            group["capturable"] = True
+    for group, as_made in zip(optimizer.param_groups, fused, strict=True):
+        group["fused"] = as_made
 
 
 def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
@@ -146,8 +135,4 @@ def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the rate, multiplied by the factor of each group."""
     for group in optimizer.param_groups:
-        rate = lr * group.get(FACTOR, 1.0)
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
+        group["lr"] = lr * group.get(FACTOR, 1.0)

@@ -79,28 +79,6 @@ class OptimizerStep:
         self.scaler.update()
         return output
 
-    def gradients(self) -> dict[str, Tensor]:
-        """The gradients of the last step, by the path of the parameter."""
-        named = self.trained.named_parameters()
-        return {name: parameter.grad for name, parameter in named if parameter.grad is not None}
-
-    def state(self) -> dict[str, Tensor]:
-        """Every tensor that a step changes in place, by name; the loss scale of fp16 is in `scaler`."""
-        names: dict[Tensor, str] = {parameter: name for name, parameter in self.trained.named_parameters()}
-        found = {name: parameter.detach() for parameter, name in names.items()} | dict(self.trained.named_buffers())
-        for parameter, kept in self.optimizer.state.items():
-            tensors = {key: value for key, value in kept.items() if isinstance(value, Tensor)}
-            found |= {f"{key} of {names[parameter]}": value for key, value in tensors.items()}
-        return found | self.guard.state()
-
-    def forget(self) -> None:
-        """Forget a step that was broken off. Tensors are as it left them."""
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.scaler.is_enabled():
-            for name in ("grad_scale", "found_inf"):
-                self.optimizer.__dict__.pop(name, None)
-            self.scaler.update(self.scaler.get_scale())
-
     def _scaled(self, weight: float, device: torch.device) -> float | Tensor:
         if not self.scaler.is_enabled():
             return weight

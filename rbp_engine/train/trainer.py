@@ -8,7 +8,6 @@ import torch
 from rbp_engine.data.protocol import EvaluationSource, TrainingSource
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
-from rbp_engine.train.graph.step_graph import StepGraph
 from rbp_engine.train.limits import Limits
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import set_learning_rate
@@ -31,14 +30,12 @@ def train(
     at: Progress,
     average: MovingAverage | None = None,
     limits: Limits | None = None,
-    graph: StepGraph | None = None,
 ) -> str:
     """Train from `at` to the end: step, record, validate, save, stop. Returns "completed" or one of `ENDS`.
 
     `limits` may end it before the last epoch. The `average` of the weights is evaluated after them; which epoch is the
-    best is decided by the weights. A `graph` of the step takes the steps that no probe watches. All ranks end, save and
-    record at the same step and with the same status. Raises NonFiniteLoss, after saving a checkpoint of the last finite
-    step if the gradients show which one that was.
+    best is decided by the weights. All ranks end, save and record at the same step and with the same status. Raises
+    NonFiniteLoss, after saving a checkpoint of the last finite step if the gradients show which one that was.
     """
     ranks, limits = step.ranks, limits or Limits()
     with checkpointer.last_finite_saved(step.guard):
@@ -53,9 +50,8 @@ def train(
                 recorder.fetched()
                 lr = learning_rate(at)
                 set_learning_rate(step.optimizer, lr)
-                with recorder.probes.watch(at.step + 1) as watched:
-                    take = step if graph is None or watched else graph
-                    out = take(images, labels, batches.size(at.position))
+                with recorder.probes.watch(at.step + 1):
+                    out = step(images, labels, batches.size(at.position))
                 at = Progress(at.step + 1, at.epoch, at.position + 1)
                 if average is not None:
                     average.update(at.step, step.guard.skipping)

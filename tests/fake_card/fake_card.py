@@ -75,7 +75,7 @@ def _goes_to_card(kwargs: dict[str, Any]) -> bool:
     return kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "cuda"
 
 
-def _fused_step(*args: Any, **kwargs: Any) -> None:
+def _fused_sgd(*args: Any, **kwargs: Any) -> None:
     pass
 
 
@@ -86,9 +86,7 @@ def _batch_norm_update_stats(values: Tensor, *args: Any) -> tuple[Tensor, Tensor
 
 # Kernels without a fake implementation.
 _WITHOUT_FAKE = {
-    "_fused_sgd_": _fused_step,
-    "_fused_adam_": _fused_step,  # with a tensor as its rate
-    "_fused_adamw_": _fused_step,
+    "_fused_sgd_": _fused_sgd,
     "batch_norm_update_stats": _batch_norm_update_stats,
 }
 

@@ -33,7 +33,7 @@ from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batc
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage
-from rbp_engine.train.optimisation import add_heads, create_optimizer, make_capturable, set_learning_rate
+from rbp_engine.train.optimisation import add_heads, create_optimizer, set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.record.journal import Journal
@@ -198,8 +198,7 @@ def _step(case: Case, model: nn.Module) -> OptimizerStep:
 
 
 def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
-    """Steps as of `trainer.train`, between two drains: rates on the card, a moving average, the recorder."""
-    make_capturable(step.optimizer)
+    """Steps as of `trainer.train`, between two drains: a moving average, the recorder."""
     average = MovingAverage(step.model, 0.9)
     with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         run = RunDirectory(Path(folder))

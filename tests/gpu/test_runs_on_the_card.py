@@ -16,7 +16,7 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import Metrics, RunStart, System, WarningRaised
+from rbp_engine.run.files.events import Metrics, RunStart, System
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.gpus import has_card, read_cards
@@ -79,18 +79,6 @@ def test_a_run_learns_and_records_its_device_memory_and_times(
     assert metrics[-1].top1 > 0.8
     assert all(0.0 <= one.data_ms <= one.step_ms for one in metrics)
     assert all(event.body.mem_peak > 0 for event in events_of(run, System))
-
-
-def test_a_run_replays_its_steps_and_is_resumed(card: torch.device, new_run: NewRun) -> None:
-    run = new_run("digits", "epochs=400", "train.cuda_graph=on", "train.log_every=50")
-    launch.start(run)
-    wait_until(lambda: bool(events_of(run, Metrics)))
-    assert control.stop(run).status == "stopped"
-    launch.start(run)
-    wait_until(lambda: len(events_of(run, RunStart)) == 2 and events_of(run, Metrics)[-1].step > 200)
-    assert control.stop(run).status == "stopped"
-    assert events_of(run, WarningRaised) == []
-    assert "steps are replayed as a CUDA graph" in run.stdout().read_text()
 
 
 def test_a_stopped_run_continues_where_it_was(device: torch.device, new_run: NewRun) -> None:

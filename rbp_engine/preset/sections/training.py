@@ -166,13 +166,6 @@ class TrainSection(Section):
         "",
         "Loops of the neurons: as torch runs them, or compiled in the first steps; auto compiles for long runs.",
     )
-    cuda_graph: Literal["off", "on", "auto"] = field(
-        "off",
-        "cost",
-        "",
-        "Replay whole steps as one CUDA graph, after a comparison with steps without it; auto does so on a GPU.",
-        later=True,
-    )
     accumulate: int = field(
         1,
         "result",

@@ -215,14 +215,6 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "optim.warmup_steps (line 4)  is another warm-up than optim.warmup_epochs. Use one of them",
         ),
         (
-            "[train]\ncuda_graph = 'on'\n[run]\ndevice = 'cpu'",
-            "train.cuda_graph (line 2)  a CUDA graph needs an NVIDIA card, and run.device is 'cpu'. Use 'off', or",
-        ),
-        (
-            "[train]\ncuda_graph = 'on'\nlog_every = 1",
-            "train.cuda_graph (line 2)  steps with a probe are not replayed, and with train.log_every = 1",
-        ),
-        (
             "[optim]\nschedule_by = 'step'\nwarmup_steps = 24\n[train]\nepochs = 2\n[data]\nbatch_size = 120",
             "optim.warmup_steps (line 3)  must be fewer than the run's steps (24), got 24. Use 0 for no warm-up",
         ),

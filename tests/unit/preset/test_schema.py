@@ -27,8 +27,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "heads heads_weight heads_distill heads_temperature",
         "optim": "name lr momentum weight_decay decay_norms lr_factors schedule schedule_by warmup_epochs "
         "warmup_steps lr_min milestones gamma restart_epochs restart_mult clip_norm",
-        "train": "epochs precision kernel cuda_graph accumulate sync_bn ema log_every checkpoint_every "
-        "validation_split",
+        "train": "epochs precision kernel accumulate sync_bn ema log_every checkpoint_every validation_split",
         "probes": "firing_rates health own gradients energy",
         "guard": "early_stop early_stop_delta max_time max_steps alerts",
         "run": "seed device name tags",
@@ -48,8 +47,7 @@ def test_every_field_has_a_role_and_one_sentence() -> None:
 def test_result_fields_are_exactly_those_that_change_the_result() -> None:
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
-        "title", "description", "train.kernel", "train.cuda_graph", "train.log_every", "train.checkpoint_every",
-        "data.workers",
+        "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
         "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.energy",
         "guard.max_time", "guard.max_steps", "guard.alerts", "run.device", "run.name", "run.tags", "model.pretrained",
     }  # fmt: skip

@@ -39,7 +39,6 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
-from rbp_engine.train.graph.step_graph import StepGraph
 from rbp_engine.train.limits import Limits, worked_s
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage
@@ -56,7 +55,6 @@ from rbp_engine.train.schedule import Schedule
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
-from tests.taken_again import TakenAgain
 
 CPU = torch.device("cpu")
 STEPS = 4  # per epoch
@@ -111,13 +109,11 @@ class Attempt:
             "ema": 0.0,
             "heads": [],
             "limits": None,
-            "graphs": None,
         } | settings
         self.run = run
         self.spoil_images: float | None = None
         self.ranks = ranks = ranks or Ranks()
         self.settings = settings
-        self.warnings: list[str] = []
         seed_everything(1)
         draw = torch.Generator().manual_seed(0)
         images = Images(torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8, generator=draw), torch.arange(16) % 4)
@@ -176,8 +172,6 @@ class Attempt:
             self.recorder.restore(saved, at)
         else:
             self.recorder.reset()
-        graphs = self.settings["graphs"]
-        graph = StepGraph(self.step, graphs, warn=self.warnings.append) if graphs else None
         self.journal.write(RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch))
         normalise = NormalisePixels(self.data.mean, self.data.deviation, CPU)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
@@ -195,7 +189,6 @@ class Attempt:
                 at=at,
                 average=self.average,
                 limits=self.limits,
-                graph=graph,
             )
         finally:
             self.journal.end("failed", "")  # ends the heartbeat
@@ -453,28 +446,6 @@ def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
     assert story(run) == whole[0]
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(second), whole[1], strict=True))
     assert [event.step for event in events_of(run, RunStart)] == [0, step]
-
-
-@pytest.mark.parametrize("step", [None, 6, 13])
-def test_a_run_whose_steps_are_replayed_is_the_run_without_a_graph_wherever_it_is_interrupted(
-    run: RunDirectory, tmp_path: Path, step: int | None
-) -> None:
-    """Every other step is watched by a probe, and not replayed."""
-    plain = RunDirectory(tmp_path / "plain")
-    plain.control.mkdir(parents=True)
-    expected = Attempt(plain, 1, epochs=6, ema=0.5)
-    assert expected.go() == "completed"
-    if step is not None:
-        first = Attempt(run, 1, epochs=6, ema=0.5, graphs=TakenAgain())
-        stop_at(first, step)
-        assert first.go() == "preempted"
-    graphs = TakenAgain()
-    last = Attempt(run, 2, epochs=6, ema=0.5, graphs=graphs)
-    assert last.go() == "completed"
-    assert last.warnings == [] and graphs.replays == (6 * STEPS - (step or 0)) // 2 - TakenAgain.warm_up
-    assert story(run) == story(plain)
-    ours, theirs = (weights_of(folder, 6 * STEPS) for folder in (run, plain))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def patient(ranks: Ranks) -> Limits:

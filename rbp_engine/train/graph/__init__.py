@@ -1,1 +1,0 @@
-"""Replay whole training steps as one CUDA graph (train.cuda_graph)."""
