@@ -29,7 +29,7 @@ from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.probes.own_metrics import RunLog, fault_of, load_metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import OwnNeuron, RateTensor
-from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
+from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.linear_rules import linear
 from rbp_engine.spiking.rules import RULES

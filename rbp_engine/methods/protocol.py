@@ -26,7 +26,7 @@ from rbp_engine.methods.objective import Objective, StepLoss
 from rbp_engine.methods.own_loss import LossFunction, OwnLoss
 from rbp_engine.methods.waiting_threads import SpinningThreads
 from rbp_engine.spiking import SequenceTensor
-from rbp_engine.spiking.conversion.spikingjelly_map import why_not_trained
+from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,8 +11,7 @@ from torch import nn
 
 from rbp_engine.errors import SettingsError
 from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.spiking.conversion.report import SpikingReport
-from rbp_engine.spiking.make_spiking import make_spiking
+from rbp_engine.spiking.convert.make_spiking import SpikingReport, make_spiking
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 # A network for this many classes and channels, with further keywords.

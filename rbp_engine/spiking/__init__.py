@@ -31,8 +31,8 @@ import rbp_engine.spiking.einops_backend  # noqa: F401  # tells einops about car
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.carriers.rate_m import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.spiking.convert.make_spiking import make_spiking
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.make_spiking import make_spiking
 from rbp_engine.spiking.neuron import IF, LIF, PLIF
 from rbp_engine.spiking.own_neuron import OwnNeuron
 from rbp_engine.spiking.rules import register_rule

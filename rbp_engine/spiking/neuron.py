@@ -10,7 +10,7 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
-from rbp_engine.spiking.conversion.spikingjelly_map import in_our_words
+from rbp_engine.spiking.convert.spikingjelly_map import in_our_words
 from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.kernels.choice import choose
 from rbp_engine.spiking.kernels.lif import Kernel, KernelChoice, LIFNeurons
@@ -44,7 +44,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
             their shape [C] from the first input or from a state dict, like those of torch's lazy modules.
         theirs: `tau`, `decay_input`, `v_threshold` and `surrogate_function` of SpikingJelly's `LIFNode`, with its
             defaults, in place of decay, threshold, reset and surrogate. It is then the same neuron, in our λ and V_th
-            (`conversion/spikingjelly_map.py`). `step_mode` alone leaves ours; `backend` and `store_v_seq` do nothing.
+            (`convert/spikingjelly_map.py`). `step_mode` alone leaves ours; `backend` and `store_v_seq` do nothing.
     """
 
     decay_logit: nn.Parameter | None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF, make_spiking
-from rbp_engine.spiking.conversion.spikingjelly_map import keywords_of, keywords_of_lif
+from rbp_engine.spiking.convert.spikingjelly_map import keywords_of, keywords_of_lif
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
 
 T = 5
@@ -115,7 +115,7 @@ def test_a_setting_in_both_words_and_an_unknown_one_are_refused() -> None:
 
 
 def test_the_words_that_mean_the_same_as_theirs_have_the_defaults_of_our_constructor() -> None:
-    from rbp_engine.spiking.conversion.spikingjelly_map import _DEFAULTS
+    from rbp_engine.spiking.convert.spikingjelly_map import _DEFAULTS
 
     given = inspect.signature(LIF.__init__).parameters
     assert {name: given[name].default for name in _DEFAULTS} == _DEFAULTS

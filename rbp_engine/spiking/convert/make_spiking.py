@@ -1,22 +1,49 @@
 """A spiking network from one that has activations, or SpikingJelly's neurons."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from rbp_engine.spiking.conversion.activations import (
+from rbp_engine.spiking.convert.activations import (
     acts_on_positions,
     class_name,
     is_activation,
     is_activation_function,
+    is_fused,
+    norm_and_neuron,
     why_kept,
 )
-from rbp_engine.spiking.conversion.forward_source import Rewritten, rewrite
-from rbp_engine.spiking.conversion.fused_norms import is_fused, norm_and_neuron
-from rbp_engine.spiking.conversion.report import NetworkPart, SpikingReport
-from rbp_engine.spiking.conversion.spikingjelly_map import is_spikingjelly_neuron, keywords_of
+from rbp_engine.spiking.convert.forward_source import Rewritten, rewrite
+from rbp_engine.spiking.convert.spikingjelly_map import is_spikingjelly_neuron, keywords_of
 from rbp_engine.spiking.neuron import LIF
+
+_SHOWN = 3  # paths of one kind in a line
+
+
+@dataclass(frozen=True)
+class NetworkPart:
+    """A part of a network: `kind` is its class or function, `path` its module, `note` what to know about it."""
+
+    kind: str
+    note: str
+    path: str
+
+
+@dataclass(frozen=True)
+class SpikingReport:
+    """`replaced`: activations and neurons that are now neurons. `kept`: what no spiking network has, and stays."""
+
+    replaced: tuple[NetworkPart, ...]
+    kept: tuple[NetworkPart, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.replaced)} neurons in the place of:" if self.replaced else "no activation found"]
+        lines += _lines(self.replaced)
+        if self.kept:
+            lines += ["stays as it is:", *_lines(self.kept)]
+        return "\n".join(lines)
 
 
 def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> tuple[nn.Module, SpikingReport]:
@@ -123,3 +150,14 @@ def _function_name(value: Any) -> str:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _lines(parts: Iterable[NetworkPart]) -> list[str]:
+    places: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        places.setdefault((part.kind, part.note), []).append(part.path or "the network")
+    lines = []
+    for (kind, note), paths in places.items():
+        more = f", … and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+        lines.append(f"  {len(paths)} × {kind}: {', '.join(paths[:_SHOWN])}{more}{f' ({note})' if note else ''}")
+    return lines

@@ -1,5 +1,6 @@
 """Which modules and functions are activations that a neuron replaces, and which no spiking network has but stay."""
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -45,6 +46,12 @@ _KEPT: Final[tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], str], ..
 )
 _KEPT_OF_TIMM: Final = {"Sigmoid": _GATE, "Tanh": _GATE, "HardSigmoid": _GATE, "HardSigmoidMe": _GATE}
 
+# timm's layers that are normalisation and activation in one formula: the nearest norm, followed by a neuron. An
+# activation in such a formula cannot be taken out: EvoNorm (Liu et al., 2020) divides x·sigmoid(v·x) by a deviation.
+# timm's norms that have their activation as a child, such as `BatchNormAct2d`, need nothing of this.
+_BATCH = "batch norm and a neuron; other weights than weight and bias are gone"
+_GROUP = "group norm and a neuron; other weights than weight and bias are gone"
+
 
 def is_activation(module: nn.Module) -> bool:
     """Whether a neuron belongs in the place of this module: the ReLU family of torch and timm, also scripted."""
@@ -71,6 +78,27 @@ def why_kept(module: nn.Module) -> str:
 def acts_on_positions(path: str, module: nn.Module) -> bool:
     """Whether a part of a network gets positions, and no spikes; its activations are no neurons."""
     return path.rpartition(".")[2] in _POSITIONS or class_name(module) in _POSITIONS
+
+
+def is_fused(module: nn.Module) -> bool:
+    """Whether this is such a layer of timm, with its activation."""
+    name, of_timm = type(module).__name__, type(module).__module__.startswith("timm.layers.")
+    return of_timm and name.startswith(("EvoNorm2d", "FilterResponseNorm")) and bool(getattr(module, "apply_act", True))
+
+
+def norm_and_neuron(module: nn.Module, neuron: Callable[[], nn.Module]) -> tuple[nn.Module, str]:
+    """timm's norm with a neuron as its activation, with the same weight and bias, and what it is."""
+    layers = importlib.import_module("timm.layers")
+    weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
+    channels = len(weight)
+    made: nn.Module
+    if type(module).__name__.startswith("EvoNorm2dB"):
+        made = layers.BatchNormAct2d(channels, eps=module.eps, momentum=module.momentum, apply_act=False)
+    else:
+        groups = getattr(module, "groups", channels)  # a filter response is normalised channel by channel
+        made = layers.GroupNormAct(channels, groups, eps=module.eps, apply_act=False)
+    made.weight, made.bias, made.act = weight, bias, neuron()
+    return made.to(weight.device, weight.dtype), _BATCH if isinstance(made, nn.BatchNorm2d) else _GROUP
 
 
 def class_name(module: nn.Module) -> str:

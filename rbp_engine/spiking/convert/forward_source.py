@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from torch import nn
 
-from rbp_engine.spiking.conversion.activations import (
+from rbp_engine.spiking.convert.activations import (
     ACTIVATION_FUNCTIONS,
     ACTIVATION_METHODS,
     is_activation_function,

@@ -1,0 +1,234 @@
+"""Activations that a module calls as functions become neurons, and such networks can be pickled."""
+
+import copy
+import importlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.fx
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn import functional as F
+
+from rbp_engine.methods import create_method, reset_state
+from rbp_engine.spiking import LIF, make_spiking
+
+
+def neurons(network: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in network.named_modules() if isinstance(module, LIF)}
+
+
+class Functional(nn.Module):
+    """Calls activations as functions, in all forms that people write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.second = nn.Linear(6, 3)
+        self.act = F.gelu
+
+    def forward(self, x: Tensor) -> Any:
+        x = functional.relu(self.first(x), inplace=True)
+        x = F.dropout(x, 0.5, training=self.training)
+        return self.head(x)
+
+    def head(self, x: Tensor) -> Any:
+        return self.second(self.act(x + torch.relu(self.first(x)).relu()))
+
+    def never_called(self, x: Tensor) -> Tensor:
+        return F.silu(x)
+
+
+def test_activations_that_a_forward_calls_as_functions_become_neurons() -> None:
+    network = Functional()
+    parameters = list(network.state_dict())
+    _, report = make_spiking(network)
+    assert [part.kind for part in report.replaced] == ["gelu()", "relu()", "relu()", "relu()"]
+    assert list(network.state_dict()) == parameters
+    assert not report.kept
+    assert isinstance(network, Functional)
+    network.eval()
+    copied = copy.deepcopy(network)
+    for model in (network, copied):
+        one = model(torch.rand(2, 6, generator=torch.Generator().manual_seed(0)))
+        assert one.shape == (2, 3)
+    assert network(torch.rand(2, 6)).shape == (2, 3), "no dropout is fixed by the conversion"
+
+
+def test_a_method_trains_what_forward_called_as_functions() -> None:
+    network = Functional()
+    make_spiking(network)
+    spikes: list[Tensor] = []
+    network.get_submodule("relu_neuron").register_forward_hook(lambda module, given, out: spikes.append(out))
+    create_method("rate_m", timesteps=3).step(network, torch.rand(2, 6), torch.tensor([0, 1]))
+    assert len(spikes) == 1
+    assert network.first.weight.grad is not None
+
+
+class Private(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.__own = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.__own(x))
+
+
+SOURCE = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from torch import nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from somewhere import Spikes
+
+class Scaled(nn.Module):
+    SCALE = 2.0
+
+    def forward(self, x: Spikes, scale: float = SCALE, *, shift: float = SCALE) -> Spikes:
+        return F.relu(x) * scale + shift
+"""
+
+
+def test_a_forward_is_rewritten_with_annotations_for_type_checkers_alone_and_with_defaults_of_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scaled_network.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    network, report = make_spiking(importlib.import_module("scaled_network").Scaled())
+    assert [part.path for part in report.replaced] == ["relu_neuron"]
+    assert network(torch.tensor([[0.0, 3.0]])).tolist() == [[2.0, 4.0]]
+
+
+def test_a_function_that_cannot_be_replaced_is_reported_with_its_module() -> None:
+    _, report = make_spiking(nn.Sequential(Private()))
+    assert not report.replaced
+    assert report.kept[0].path == "0"
+    assert "private to its class" in report.kept[0].note
+
+
+HELPERS = """
+import torch.nn.functional as F
+
+def positive(x):
+    return F.relu(x)
+"""
+UNUSUAL = """
+import helpers
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.functional import relu as r
+from torch.nn.functional import gelu as g
+
+class Renamed(nn.Module):
+    def forward(self, x):
+        return r(x) + g(x)
+
+def fire(x):
+    return r(x)
+
+def twice(x):
+    return fire(fire(x))
+
+class Outside(nn.Module):
+    def forward(self, x):
+        return twice(x) + helpers.positive(x)
+
+class Static(nn.Module):
+    @staticmethod
+    def act(x):
+        return F.relu(x)
+
+    @classmethod
+    def other(cls, x):
+        return x.relu()
+
+    def forward(self, x):
+        return self.act(x) + self.other(x)
+
+class Named(nn.Module):
+    def forward(self, x):
+        act = F.relu
+        return act(x) + F.silu(x)
+
+def made():
+    act = F.elu
+
+    class Closed(nn.Module):
+        def forward(self, x):
+            return act(x)
+
+    return Closed()
+"""
+
+
+@pytest.fixture
+def unusual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "helpers.py").write_text(HELPERS)
+    (tmp_path / "unusual.py").write_text(UNUSUAL)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("helpers", "unusual"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module("unusual")
+    for name in ("helpers", "unusual"):
+        sys.modules.pop(name, None)
+
+
+def test_activations_under_names_of_ones_own_become_neurons(unusual: Any) -> None:
+    for network, expected in ((unusual.Renamed(), {"relu()", "gelu()"}), (unusual.made(), {"elu()"})):
+        _, report = make_spiking(network)
+        assert {part.kind for part in report.replaced} == expected
+        assert not report.kept
+        assert network(torch.tensor([0.5, 3.0])).tolist() == [0.0, float(len(expected))]
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced", "told"),
+    [
+        ("Outside", [], "positive() is outside its class; fire() is outside its class"),
+        ("Static", [], "Static.act is a staticmethod; Static.other is a classmethod"),
+        ("Named", ["silu()"], "Named.forward names relu without calling it"),
+    ],
+)
+def test_activations_that_stay_because_of_where_they_are_called_are_reported(
+    unusual: Any, name: str, replaced: list[str], told: str
+) -> None:
+    _, report = make_spiking(nn.Sequential(getattr(unusual, name)()))
+    assert [part.kind for part in report.replaced] == replaced
+    assert [(part.path, part.note) for part in report.kept] == [("0", f"calls activations as functions: {told}")]
+
+
+@pytest.mark.parametrize("save", [pickle.dumps, lambda network: pickle.dumps(network, 0)])
+def test_a_rewritten_network_can_be_pickled_also_into_another_process(unusual: Any, save: Any, tmp_path: Path) -> None:
+    network, _ = make_spiking(nn.Sequential(nn.Linear(3, 3), unusual.Renamed()))
+    x = torch.rand(4, 3, generator=torch.Generator().manual_seed(0)) * 3
+    expected, data = network(x), save(network)
+    reset_state(network)
+    same = pickle.loads(data)
+    reset_state(same)
+    assert torch.equal(same(x), expected)
+    assert type(same[1]) is type(network[1])
+    (tmp_path / "network.pickle").write_bytes(data)
+    script = "import rbp_engine.spiking, pickle; print(pickle.load(open('network.pickle', 'rb')))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "(relu_neuron): LIF" in done.stdout
+
+
+def test_torchs_own_way_of_saving_takes_a_rewritten_network_of_torchvision(tmp_path: Path) -> None:
+    network, _ = make_spiking(torchvision.models.densenet121(num_classes=3))
+    torch.save(network, tmp_path / "network.pt")
+    loaded = torch.load(tmp_path / "network.pt", weights_only=False)
+    assert list(neurons(loaded)) == list(neurons(network))
+
+
+def test_a_rewritten_network_that_pickles_itself_in_its_own_way_is_refused_by_pickle() -> None:
+    network, _ = make_spiking(torch.fx.symbolic_trace(Functional().eval()))
+    with pytest.raises(pickle.PicklingError, match="save its state_dict"):
+        pickle.dumps(network)
