@@ -1,1 +1,1 @@
-"""Networks from elsewhere: which of their parts are activations, and what a neuron is in other libraries' words."""
+"""Networks from elsewhere: neurons in the place of their activations, and of SpikingJelly's neurons."""

@@ -3,118 +3,105 @@
 The methods of the module's class are compiled anew from their source, each call of an activation written as a call of
 a child of the module: `F.relu(self.fc(x), inplace=True)` becomes `self.relu_neuron(self.fc(x))`. Nothing else of them
 changes: what depends on `self.training` or on a shape still does, which a trace by torch.fx would fix forever.
+
+The new class can be imported from this module, by a name that says of which class it is made (`__getattr__`): so a
+network can be pickled, and is rewritten again where it is loaded.
 """
 
-import __future__
-
 import ast
-import copyreg
 import inspect
 import pickle
+import pkgutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from types import CodeType, FunctionType, ModuleType
+from functools import cache
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from torch import nn
 
-from rbp_engine.spiking.convert.activations import (
-    ACTIVATION_FUNCTIONS,
-    ACTIVATION_METHODS,
-    is_activation_function,
-)
+from rbp_engine.spiking.convert.activations import ACTIVATION_FUNCTIONS, ACTIVATION_METHODS, activation_name
 
 _NAMES: Final = {function.__name__ for function in ACTIVATION_FUNCTIONS} | ACTIVATION_METHODS
-
-
-# By the class of the network's author, for those that are copied or loaded.
-_MADE: WeakValueDictionary[type[nn.Module], type[nn.Module]] = WeakValueDictionary()
-
-
-class _CannotRewrite(Exception):
-    """Why a method cannot be compiled anew."""
-
-
-@dataclass(frozen=True)
-class FunctionCall:
-    """An activation that a class's method calls: the function's name, and the child that is now called for it."""
-
-    function: str
-    child: str
+# Where classes are whose methods stay as they are.
+_NOT_REWRITTEN: Final = ("torch.nn.", "builtins.", f"{__name__}.")
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A class whose methods call children in the place of activations, and `problem`, why a method could not be."""
+    """A class whose methods call children in the place of activations.
+
+    `children` has for each child the name of the function in whose place it is called. `problem` says which calls stay,
+    and why.
+    """
 
     kind: type[nn.Module]
-    calls: tuple[FunctionCall, ...]
-    problem: str = ""
+    children: Mapping[str, str]
+    problem: str
 
 
+class RewrittenModule(nn.Module):
+    """A base of all classes that `rewrite` makes."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For pickle. Raises PicklingError if what the author's class makes for it is of another class."""
+        reduced = super().__reduce_ex__(protocol)
+        if not any(part is type(self) for part in (reduced[0], *reduced[1])):
+            raise pickle.PicklingError(
+                f"{type(self).__name__} pickles itself in its own way, without the neurons that make_spiking put into "
+                "its methods: save its state_dict()"
+            )
+        return reduced
+
+
+def __getattr__(name: str) -> type[nn.Module]:
+    """The rewritten class whose `__qualname__` this is: `module:class` of the author's, with "/" for each dot."""
+    if ":" not in name or "<" in name:  # as <locals>: nobody can import a class that is inside a function
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return rewrite(pkgutil.resolve_name(name.replace("/", "."))).kind
+
+
+@cache  # pickle wants to find the very class that an object has
 def rewrite(kind: type[nn.Module]) -> Rewritten:
     """A subclass of a module's class, of the same name, that calls children in the place of activations.
 
     Without such a call it is the class itself.
     """
-    calls: list[FunctionCall] = []
-    methods: dict[str, Callable[..., Any]] = {}
-    problems: list[str] = []
-    owners = [owner for owner in kind.__mro__ if not f"{owner.__module__}.".startswith(("torch.nn.", "builtins."))]
+    owners = [owner for owner in kind.__mro__ if not f"{owner.__module__}.".startswith(_NOT_REWRITTEN)]
     used = _used_by_forward(owners)
+    methods: dict[str, FunctionType] = {}
+    children: dict[str, str] = {}
+    problems: list[str] = []
     outside: dict[str, None] = {}
-    for owner in owners:
-        for name, value in vars(owner).items():
-            method, override = _function_of(value), inspect.getattr_static(kind, name)
-            if name not in used or method is None:
-                continue
-            if override is not value:
-                over = _function_of(override)
-                if over is not None and "super" in _names_in(over.__code__) and _may_call_activations(method):
-                    problems.append(f"{owner.__name__}.{name} is called by super()")
-                continue
-            outside |= dict.fromkeys(_outside_functions(method, set()))
-            if not _may_call_activations(method):
-                continue
-            if method is not value:
-                if _calls_activations(method):
-                    problems.append(f"{owner.__name__}.{name} is a {type(value).__name__}")
-                continue
-            try:
-                found = _rewrite_method(method, calls, problems)
-            except (_CannotRewrite, OSError) as error:
-                problems.append(f"{owner.__name__}.{name} {error}")
-                continue
-            if found is not None:
-                methods[name] = found
+    places = [(owner, name) for owner in owners for name in vars(owner) if name in used]
+    for owner, name in places:
+        value, override = vars(owner)[name], inspect.getattr_static(kind, name)
+        method = _function_of(value)
+        if method is None or (override is not value and "super" not in _names(_function_of(override))):
+            continue
+        outside |= dict.fromkeys(_outside_functions(method, set()))
+        where, source = f"{owner.__name__}.{name}", _Source(method, len(children))
+        if not source.calls:
+            continue
+        if override is not value:
+            problems.append(f"{where} is called by super()")
+        elif method is not value:
+            problems.append(f"{where} is a {type(value).__name__}")
+        elif not isinstance(source.definition, ast.FunctionDef) or not method.__code__.co_argcount:
+            problems.append(f"{where} has no source that can be read, or no argument for the module")
+        else:
+            problems += [f"{where} names {function} without calling it" for function in source.named]
+            if source.children:
+                children |= source.children
+                methods[name] = _compiled(method, source.definition)
     problem = "; ".join([*problems, *(f"{name}() is outside its class" for name in outside)])
-    if not methods:
-        return Rewritten(kind, (), problem)
-    namespace = {**methods, "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    _MADE[kind] = made = type(kind.__name__, (kind,), {**namespace, "__reduce_ex__": _reduce})
-    return Rewritten(made, tuple(calls), problem)
-
-
-def _reduce(module: nn.Module, protocol: Any) -> Any:
-    """For pickle: the class as its author has it, which is rewritten again where the module is loaded."""
-    made = next(owner for owner in type(module).__mro__ if vars(owner).get("__reduce_ex__") is _reduce)
-    kind: Any = made.__base__
-    function, arguments, *state = kind.__reduce_ex__(module, max(protocol, 2))
-    if function is not copyreg.__newobj__:  # type: ignore[attr-defined]  # typeshed leaves it out
-        raise pickle.PicklingError(
-            f"{kind.__name__} pickles itself in its own way, without the neurons that make_spiking put into its "
-            "methods: save its state_dict()"
-        )
-    return _new, (kind, *arguments[1:]), *state
-
-
-def _new(kind: type[nn.Module], *arguments: Any) -> nn.Module:
-    made: Any = _MADE.get(kind) or rewrite(kind).kind
-    module: nn.Module = made.__new__(made, *arguments)
-    return module
+    path = f"{kind.__module__}:{kind.__qualname__}".replace(".", "/")
+    namespace = {**methods, "__module__": __name__, "__qualname__": path, "__doc__": kind.__doc__}
+    made = type(kind.__name__, (RewrittenModule, kind), namespace) if methods else kind
+    return Rewritten(made, children, problem)
 
 
 def _used_by_forward(owners: Sequence[type]) -> set[str]:
@@ -122,9 +109,8 @@ def _used_by_forward(owners: Sequence[type]) -> set[str]:
     used, new = set[str](), {"forward"}
     while new:
         used |= new
-        values = (vars(owner).get(name) for name in new for owner in owners)
-        codes = [method.__code__ for method in map(_function_of, values) if method is not None]
-        new = {name for code in codes for name in _names_in(code)} - used
+        functions = [_function_of(vars(owner).get(name)) for name in new for owner in owners]
+        new = set().union(*map(_names, functions)) - used
     return used
 
 
@@ -134,158 +120,116 @@ def _function_of(value: Any) -> FunctionType | None:
     return function if isinstance(function, FunctionType) else None
 
 
-def _names_in(code: CodeType) -> set[str]:
-    inner = [_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A piece of code and all pieces inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
-def _may_call_activations(function: FunctionType) -> bool:
-    names = _names_in(function.__code__) | {*function.__code__.co_freevars}
-    return not _NAMES.isdisjoint(names) or any(is_activation_function(_known(function, name)) for name in names)
+def _names(function: FunctionType | None) -> set[str]:
+    """The names in a function that are not local, attributes among them."""
+    if function is None:
+        return set()
+    return set(function.__code__.co_freevars).union(*(code.co_names for code in _codes(function.__code__)))
 
 
-def _known(function: FunctionType, name: str) -> Any:
-    """What a name that is not local stands for in a function; None if nothing."""
-    free = function.__code__.co_freevars
-    if name not in free:
-        return function.__globals__.get(name)
-    try:
-        return (function.__closure__ or ())[free.index(name)].cell_contents
-    except ValueError:  # nothing yet
-        return None
+def _scope(function: FunctionType) -> Mapping[str, Any]:
+    """What names that are not local stand for in a function."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return function.__globals__ | {name: cell.cell_contents for name, cell in cells if cell != CellType()}  # not empty
 
 
 def _outside_functions(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
     """The functions outside a class that a function calls, and those that these call, which call activations."""
-    names = _names_in(function.__code__) | {*function.__code__.co_freevars}
-    values = {name: _known(function, name) for name in names}
+    names, scope = _names(function), _scope(function)
+    values = {name: scope.get(name) for name in names}
     for module in [value for value in values.values() if isinstance(value, ModuleType)]:
         values |= {name: vars(module)[name] for name in names & vars(module).keys()}
     for name in sorted(values):
         value = values[name]
         if isinstance(value, FunctionType) and value not in seen and _is_the_networks(value, function):
             seen.add(value)
-            if _may_call_activations(value) and _calls_activations(value):
+            if _Source(value).calls:
                 yield name
             yield from _outside_functions(value, seen)
 
 
 def _is_the_networks(value: FunctionType, caller: FunctionType) -> bool:
     """Whether a function is of the package that calls it, or of no installed one; torch's stay as they are."""
-    package = str(value.__module__).partition(".")[0]
-    if package == str(caller.__module__).partition(".")[0]:
-        return True
-    return package not in sys.stdlib_module_names and "site-packages" not in value.__code__.co_filename
+    package, own = (str(either.__module__).partition(".")[0] for either in (value, caller))
+    is_installed = package in sys.stdlib_module_names or "site-packages" in value.__code__.co_filename
+    return package == own or not is_installed
 
 
-def _calls_activations(function: FunctionType) -> bool:
-    """Whether it does, by its source; a function without one is taken to."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError):
-        return True
-    rewriter = _Rewriter(function, "self", 0)
-    rewriter.visit(tree)
-    return bool(rewriter.calls or rewriter.others)
+class _Source(ast.NodeTransformer):
+    """The source of a function, with calls of children of its first argument in the place of activations.
 
-
-def _rewrite_method(method: FunctionType, calls: list[FunctionCall], problems: list[str]) -> Callable[..., Any] | None:
-    """The method with children in the place of activations, which are added to `calls`; None without any.
-
-    An activation that it names without calling it is added to `problems`. Raises OSError where its source cannot be
-    read, _CannotRewrite where it cannot be compiled outside its class.
-    """
-    tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef) or not definition.args.args:
-        raise _CannotRewrite("is no method with a definition of its own")
-    rewriter = _Rewriter(method, definition.args.args[0].arg, len(calls))
-    rewriter.visit(definition)
-    problems += [f"{method.__qualname__} names {name} without calling it" for name in dict.fromkeys(rewriter.others)]
-    if not rewriter.calls:
-        return None
-    if any(isinstance(node, ast.Attribute) and _is_private(node.attr) for node in ast.walk(definition)):
-        raise _CannotRewrite("uses names that are private to its class")
-    definition.decorator_list = []  # of torch.jit: torchvision and timm have no other ones there
-    # Defaults may stand for names of the class's body; the method has their values.
-    known = definition.args
-    known.defaults = [ast.Constant(None) for _ in known.defaults]
-    known.kw_defaults = [default and ast.Constant(None) for default in known.kw_defaults]
-    # In a function whose parameters are the variables of the method's own closure, `__class__` of super() among them.
-    names = method.__code__.co_freevars
-    module = ast.parse(f"def make({', '.join(names)}): return {definition.name}")
-    maker = module.body[0]
-    assert isinstance(maker, ast.FunctionDef)
-    maker.body.insert(0, definition)
-    ast.fix_missing_locations(module)
-    scope: dict[str, Any] = {}
-    future = method.__code__.co_flags & __future__.annotations.compiler_flag
-    exec(compile(module, inspect.getfile(method), "exec", future, dont_inherit=True), method.__globals__, scope)
-    made: FunctionType = scope["make"](*(cell.cell_contents for cell in method.__closure__ or ()))
-    made.__defaults__, made.__kwdefaults__ = method.__defaults__, method.__kwdefaults__
-    calls.extend(rewriter.calls)
-    return made
-
-
-def _is_private(name: str) -> bool:
-    return name.startswith("__") and not name.endswith("__")
-
-
-class _Rewriter(ast.NodeTransformer):
-    """Writes calls of activations as calls of children of `self`, whatever its name there.
-
-    `others` are the names of activations that are not called, but given to something or kept.
+    `calls`: whether it calls activations; a function that has such names and no source is taken to. `definition` is its
+    statement. `children` are those of this function, numbered from `first`. `named` are the activations that are not
+    called, but given to something or kept.
     """
 
-    def __init__(self, method: FunctionType, self_name: str, first: int) -> None:
-        self._method, self._self, self._first = method, self_name, first
-        self.calls: list[FunctionCall] = []
-        self.others: list[str] = []
+    def __init__(self, function: FunctionType, first: int = 0) -> None:
+        code = function.__code__
+        self.children: dict[str, str] = {}
+        self.named: dict[str, None] = {}
+        self.definition: ast.stmt | None = None
+        self._scope, self._local, self._first = _scope(function), {*code.co_varnames, *code.co_cellvars}, first
+        self._module = code.co_varnames[0] if code.co_argcount else ""
+        names = _names(function)
+        self.calls = not _NAMES.isdisjoint(names) or any(activation_name(self._scope.get(name)) for name in names)
+        if self.calls:
+            with suppress(OSError, SyntaxError):
+                found = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+                self.definition = self.visit(ast.increment_lineno(found, code.co_firstlineno - 1))
+                self.calls = bool(self.children or self.named)
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return self._named(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        return self._named(node)
-
-    def _named(self, node: ast.Name | ast.Attribute) -> ast.AST:
-        value = self._value(node)
-        if is_activation_function(value):
-            self.others.append(value.__name__)
+    def visit(self, node: ast.AST) -> Any:
+        """What takes the place of a node."""
+        if isinstance(node, ast.Call) and (found := self._activation(node)):
+            function, argument = found
+            node.args, node.keywords = [self.visit(argument)], []
+            number = self._first + len(self.children)
+            child = f"{function.rstrip('_')}_neuron" + (f"_{number}" if number else "")
+            self.children[child] = function
+            node.func = ast.Attribute(ast.Name(self._module, ast.Load()), child, ast.Load())
             return node
+        if isinstance(node, ast.Name | ast.Attribute) and (name := activation_name(self._value(node))):
+            self.named[name] = None
         return self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        found = self._activation(node)
-        if found is None:
-            return self.generic_visit(node)
-        function, argument = found
-        argument = self.visit(argument)
-        number = self._first + len(self.calls)
-        call = FunctionCall(function, f"{function.rstrip('_')}_neuron" + (f"_{number}" if number else ""))
-        self.calls.append(call)
-        child = ast.Attribute(ast.Name(self._self, ast.Load()), call.child, ast.Load())
-        return ast.copy_location(ast.Call(child, [argument], []), node)
 
     def _activation(self, node: ast.Call) -> tuple[str, ast.expr] | None:
         """The name of the activation that is called, and its input; None for another call."""
         value = self._value(node.func)
-        if is_activation_function(value):
-            if node.args:
-                return value.__name__, node.args[0]
-            given = [keyword.value for keyword in node.keywords if keyword.arg == "input"]
-            return (value.__name__, given[0]) if given else None
-        is_method = isinstance(node.func, ast.Attribute) and node.func.attr in ACTIVATION_METHODS
-        if is_method and value is None and not node.args and not node.keywords:
-            return node.func.attr, node.func.value  # type: ignore[attr-defined]
+        given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "input")]
+        if (name := activation_name(value)) and given:
+            return name, given[0]
+        if isinstance(node.func, ast.Attribute) and value is None and node.func.attr in ACTIVATION_METHODS:
+            return None if node.args or node.keywords else (node.func.attr, node.func.value)
         return None
 
     def _value(self, node: ast.expr) -> Any:
         """What a name like `F.relu` stands for in the method's module; None where it is of the method itself."""
         if isinstance(node, ast.Name):
-            code = self._method.__code__
-            local = node.id in code.co_varnames or node.id in code.co_cellvars
-            return None if local else _known(self._method, node.id)
-        if isinstance(node, ast.Attribute):
-            return getattr(self._value(node.value), node.attr, None)
-        return None
+            return None if node.id in self._local else self._scope.get(node.id)
+        return getattr(self._value(node.value), node.attr, None) if isinstance(node, ast.Attribute) else None
+
+
+def _compiled(method: FunctionType, definition: ast.FunctionDef) -> FunctionType:
+    """The method with the code of another definition, and its own defaults, globals and variables of its closure."""
+    code = method.__code__
+    # In a class of the same name, which names that are private to it begin with, and in a function that has the
+    # variables of the closure, `__class__` of super() among them. Neither is run: only the code is taken out.
+    module: Any = ast.parse(f"class Owner:\n def closure({', '.join(code.co_freevars)}): ...")
+    module.body[0].name = method.__qualname__.rpartition(".")[0].rpartition(".")[2]
+    module.body[0].body[0].body = [definition]
+    compiled = compile(ast.fix_missing_locations(module), code.co_filename, "exec")
+    path = f"closure.<locals>.{definition.name}"
+    found = next(inner for inner in _codes(compiled) if inner.co_qualname.endswith(path))
+    cells = dict(zip(code.co_freevars, method.__closure__ or (), strict=True))
+    closure = tuple(cells[name] for name in found.co_freevars)
+    made = FunctionType(found, method.__globals__, method.__name__, method.__defaults__, closure)
+    made.__kwdefaults__ = method.__kwdefaults__
+    return made

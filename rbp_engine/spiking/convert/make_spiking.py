@@ -1,21 +1,21 @@
 """A spiking network from one that has activations, or SpikingJelly's neurons."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from rbp_engine.spiking.convert.activations import (
-    acts_on_positions,
+    GETS_POSITIONS,
+    activation_name,
     class_name,
     is_activation,
-    is_activation_function,
     is_fused,
     norm_and_neuron,
     why_kept,
 )
-from rbp_engine.spiking.convert.forward_source import Rewritten, rewrite
+from rbp_engine.spiking.convert.forward_source import rewrite
 from rbp_engine.spiking.convert.spikingjelly_map import is_spikingjelly_neuron, keywords_of
 from rbp_engine.spiking.neuron import LIF
 
@@ -39,11 +39,9 @@ class SpikingReport:
     kept: tuple[NetworkPart, ...]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.replaced)} neurons in the place of:" if self.replaced else "no activation found"]
-        lines += _lines(self.replaced)
-        if self.kept:
-            lines += ["stays as it is:", *_lines(self.kept)]
-        return "\n".join(lines)
+        first = f"{len(self.replaced)} neurons in the place of:" if self.replaced else "no activation found"
+        kept = ["stays as it is:", *_lines(self.kept)] if self.kept else []
+        return "\n".join([first, *_lines(self.replaced), *kept])
 
 
 def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> tuple[nn.Module, SpikingReport]:
@@ -62,102 +60,74 @@ def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> t
     called with plain tensors, one timestep after another.
     """
     work = _Conversion(neuron)
-    if _is_replaced(network):
-        return work.neuron_for(network, ""), work.report()
-    work.convert_all("", network)
-    return network, work.report()
+    made = work.neuron_for(network, "") if _is_replaced(network) else work.convert(network, "")
+    return made, SpikingReport(tuple(work.replaced), tuple(work.kept))
 
 
 class _Conversion:
+    """The conversion of one network, part by part."""
+
     def __init__(self, neuron: Callable[[], nn.Module]) -> None:
         self._neuron = neuron
-        self._rewritten: dict[type[nn.Module], Rewritten] = {}
         self._seen = set[nn.Module]()
-        self._replaced: list[NetworkPart] = []
-        self._kept: list[NetworkPart] = []
+        self.replaced: list[NetworkPart] = []
+        self.kept: list[NetworkPart] = []
 
-    def report(self) -> SpikingReport:
-        return SpikingReport(tuple(self._replaced), tuple(self._kept))
-
-    def convert_all(self, path: str, module: nn.Module) -> None:
-        """Replace what is in a module and in its children, each once."""
+    def convert(self, module: nn.Module, path: str) -> nn.Module:
+        """Replace what is in a module and in its children, each once; returns the module."""
         if module in self._seen:
-            return
+            return module
         self._seen.add(module)
-        if acts_on_positions(path, module):
-            self._kept.append(NetworkPart(class_name(module), "gets positions and no spikes", path))
-            return
-        children = [(name, child) for name, child in module.named_children() if not _is_replaced(child)]
-        self._convert(path, module)
-        for name, child in children:
-            self.convert_all(_join(path, name), child)
-
-    def _convert(self, path: str, module: nn.Module) -> None:
-        """Replace the children and the functions of one module, but not what is in its children."""
-        why = why_kept(module)
-        if why:
-            self._kept.append(NetworkPart(class_name(module), why, path))
+        if why := why_kept(module, path):
+            self.kept.append(NetworkPart(class_name(module), why, path))
+        if why == GETS_POSITIONS:
+            return module
+        inside = f"{path}." if path else ""
         # Not `named_children()`, which leaves out a module's second name.
-        for name, child in list(module._modules.items()):
-            if child is not None and _is_replaced(child):
-                setattr(module, name, self.neuron_for(child, _join(path, name)))
-        for name, value in list(vars(module).items()):
-            if is_activation_function(value):
-                self._put(module, name, path, f"{_function_name(value)}()")
+        children = [(name, child) for name, child in module._modules.items() if child is not None]
+        for name, child in children:
+            if _is_replaced(child):
+                setattr(module, name, self.neuron_for(child, f"{inside}{name}"))
+        functions = {name: function for name, value in vars(module).items() if (function := activation_name(value))}
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # else torch's fast path computes the activation that it found
-        self._rewrite(path, module)
+        found = rewrite(type(module))  # type: ignore[arg-type]  # mypy takes the instances' __hash__ for the class's
+        if found.problem:
+            self.kept.append(NetworkPart(class_name(module), f"calls activations as functions: {found.problem}", path))
+        if found.children:
+            module.__class__ = found.kind
+        for name, function in {**functions, **found.children}.items():
+            setattr(module, name, self._neuron())
+            self.replaced.append(NetworkPart(f"{function}()", "", f"{inside}{name}"))
+        for name, child in children:
+            if not _is_replaced(child):
+                self.convert(child, f"{inside}{name}")
+        return module
 
     def neuron_for(self, module: nn.Module, path: str) -> nn.Module:
         """The neuron for an activation or one of SpikingJelly's, behind its norm if both are one."""
-        note = "" if not list(module.parameters()) else "its weights are gone"
-        made: nn.Module | None = None
+        has_weights = next(module.parameters(), None) is not None
+        made, note = None, "its weights are gone" if has_weights else ""
         if is_fused(module):
             made, note = norm_and_neuron(module, self._neuron)
         elif is_spikingjelly_neuron(module) and self._neuron is LIF:
             try:
-                made = LIF(**keywords_of(module))
-                note = "with its parameters, learnt too" if list(module.parameters()) else "with its parameters"
+                made, note = LIF(**keywords_of(module)), f"with its parameters{', learnt too' if has_weights else ''}"
             except ValueError as error:
                 note = f"not with its parameters: {error}"
-        self._replaced.append(NetworkPart(class_name(module), note, path))
+        self.replaced.append(NetworkPart(class_name(module), note, path))
         return self._neuron() if made is None else made
-
-    def _rewrite(self, path: str, module: nn.Module) -> None:
-        kind = type(module)
-        if kind not in self._rewritten:
-            self._rewritten[kind] = rewrite(kind)
-        found = self._rewritten[kind]
-        if found.problem:
-            self._kept.append(NetworkPart(class_name(module), f"calls activations as functions: {found.problem}", path))
-        if found.calls:
-            module.__class__ = found.kind
-        for call in found.calls:
-            self._put(module, call.child, path, f"{call.function}()")
-
-    def _put(self, module: nn.Module, name: str, path: str, kind: str) -> None:
-        setattr(module, name, self._neuron())
-        self._replaced.append(NetworkPart(kind, "", _join(path, name)))
 
 
 def _is_replaced(module: nn.Module) -> bool:
     return is_activation(module) or is_spikingjelly_neuron(module) or is_fused(module)
 
 
-def _function_name(value: Any) -> str:
-    return str(getattr(value, "func", value).__name__)
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _lines(parts: Iterable[NetworkPart]) -> list[str]:
-    places: dict[tuple[str, str], list[str]] = {}
+def _lines(parts: Iterable[NetworkPart]) -> Iterator[str]:
+    """A line for each kind and note."""
+    places: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for part in parts:
-        places.setdefault((part.kind, part.note), []).append(part.path or "the network")
-    lines = []
+        places[part.kind, part.note].append(part.path or "the network")
     for (kind, note), paths in places.items():
         more = f", … and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-        lines.append(f"  {len(paths)} × {kind}: {', '.join(paths[:_SHOWN])}{more}{f' ({note})' if note else ''}")
-    return lines
+        yield f"  {len(paths)} × {kind}: {', '.join(paths[:_SHOWN])}{more}{f' ({note})' if note else ''}"

@@ -16,9 +16,11 @@ from rbp_engine.spiking.surrogate import SURROGATES, Surrogate
 
 # Their slope σ' at x / τ, divided by τ, is that of the same class with these arguments multiplied or divided by τ.
 _BECOME_SMALLER: Final = ("alpha", "leak", "k", "c")
-_BECOME_LARGER: Final = ("w",)
+_BECOMES_LARGER: Final = "w"
 _SHOWN: Final = 3  # places that a message names
-_KEEP_THEIR_WIDTH: Final = (surrogate.SuperSpike, surrogate.LogTailedReLU)
+
+_INTEGRATE: Final = (neuron.IFNode, neuron.SimpleIFNode)
+_LEAKY: Final = (neuron.LIFNode, neuron.SimpleLIFNode, neuron.ParametricLIFNode)
 
 _NETWORKS: Final = "spikingjelly.activation_based.model."
 # What their networks that repeat an image call the number of times.
@@ -76,41 +78,38 @@ def keywords_of_lif(
         raise ValueError(f"tau must be at least 1, got {tau}")
     scale = tau if decay_input else 1.0
     name, arguments = _surrogate(surrogate_function or surrogate.Sigmoid(), scale)
-    keywords: dict[str, Any] = {
+    return {
         "decay": 1.0 - 1.0 / tau,
         "threshold": v_threshold * scale,
-        "reset": "soft" if v_reset is None else "hard",
         "detach_reset": detach_reset,
         "surrogate": name,
         "surrogate_args": arguments,
+        **({"reset": "soft"} if v_reset is None else {"reset": "hard", "v_reset": v_reset * scale}),
     }
-    return keywords if v_reset is None else {**keywords, "v_reset": v_reset * scale}
 
 
 def _surrogate(function: Surrogate, scale: float) -> tuple[str, dict[str, float]]:
+    """The name and the arguments of a surrogate that is `scale` times as wide."""
     name = next((name for name, kind in SURROGATES.items() if type(function) is kind), None)
     if name is None:
         raise ValueError(f"{type(function).__name__} is none of the surrogates {', '.join(SURROGATES)}")
     if not function.spiking:
         raise ValueError("a surrogate with spiking=False gives no spikes")
-    arguments = {argument: float(getattr(function, argument)) for argument in function._sg_param_names}
-    if scale == 1.0:
-        return name, arguments
-    if isinstance(function, _KEEP_THEIR_WIDTH):
+    if scale != 1.0 and isinstance(function, surrogate.SuperSpike | surrogate.LogTailedReLU):
         raise ValueError(f"{type(function).__name__} cannot be made wider, as decay_input=True asks of it")
-    for argument, value in arguments.items():
-        if argument in _BECOME_SMALLER:
-            arguments[argument] = value / scale
-        elif argument in _BECOME_LARGER:
-            arguments[argument] = value * scale
-    return name, arguments
+    arguments = {argument: float(getattr(function, argument)) for argument in function._sg_param_names}
+    smaller = {argument: value / scale for argument, value in arguments.items() if argument in _BECOME_SMALLER}
+    larger = {argument: value * scale for argument, value in arguments.items() if argument == _BECOMES_LARGER}
+    return name, {**arguments, **smaller, **larger}
 
 
 def is_spikingjelly_neuron(module: nn.Module) -> bool:
     """Whether this is a neuron of SpikingJelly, of any kind."""
-    if not isinstance(module, base.StepModule):
-        return False
-    return any(kind.__module__.startswith(f"{neuron.__name__}.") for kind in type(module).__mro__)
+    return isinstance(module, base.StepModule) and _is_of(module, f"{neuron.__name__}.")
+
+
+def _is_of(module: nn.Module, package: str) -> bool:
+    return any(kind.__module__.startswith(package) for kind in type(module).__mro__)
 
 
 def why_not_trained(network: nn.Module) -> str:
@@ -118,28 +117,25 @@ def why_not_trained(network: nn.Module) -> str:
 
     That is its neurons, and its networks that run several timesteps themselves.
     """
-    found = [
-        (path, type(module).__name__) for path, module in network.named_modules() if is_spikingjelly_neuron(module)
-    ]
+    found = {path or "the network itself": m for path, m in network.named_modules() if is_spikingjelly_neuron(m)}
     if not found:
         return _why_made_for_t_1(network)
-    places = ", ".join(path or "the network itself" for path, _ in found[:_SHOWN])
+    kinds = ", ".join(sorted({type(module).__name__ for module in found.values()}))
     more = f" and {len(found) - _SHOWN} more places" if len(found) > _SHOWN else ""
     return (
-        f"SpikingJelly's {', '.join(sorted({kind for _, kind in found}))} at {places}{more} are not trained here, "
-        f"{PUT_OURS}. SpikingJelly's layers can stay"
+        f"SpikingJelly's {kinds} at {', '.join([*found][:_SHOWN])}{more} are not trained here, {PUT_OURS}. "
+        "SpikingJelly's layers can stay"
     )
 
 
 def _why_made_for_t_1(network: nn.Module) -> str:
     for module in network.modules():
-        if type(module).__module__.startswith(_NETWORKS):
-            timesteps = next((vars(module)[name] for name in _OWN_TIMESTEPS if name in vars(module)), 1)
-            if timesteps != 1:
-                return (
-                    f"SpikingJelly's {type(module).__name__} repeats its input {timesteps} times itself, and a method "
-                    "here runs the timesteps: make the network with T=1"
-                )
+        timesteps = next((vars(module)[name] for name in _OWN_TIMESTEPS if name in vars(module)), 1)
+        if timesteps != 1 and _is_of(module, _NETWORKS):
+            return (
+                f"SpikingJelly's {type(module).__name__} repeats its input {timesteps} times itself, and a method "
+                "here runs the timesteps: make the network with T=1"
+            )
     return ""
 
 
@@ -148,24 +144,13 @@ def keywords_of(module: nn.Module) -> dict[str, Any]:
 
     Raises ValueError where there is none.
     """
-    if isinstance(module, neuron.ParametricLIFNode):
-        # It learns 1/τ = sigmoid(w), from where ours learns λ = 1 − 1/τ; V_th and v_reset stay as τ makes them now.
-        tau = 1.0 / float(module.w.detach().double().sigmoid())
-        return {**keywords_of_lif(tau, module.decay_input, **_common(module)), "learn": ("decay",)}
-    if isinstance(module, neuron.LIFNode | neuron.SimpleLIFNode) and not isinstance(module, neuron.LIAFNode):
-        tau = module.tau
-    elif isinstance(module, neuron.IFNode | neuron.SimpleIFNode):
-        keywords = keywords_of_lif(decay_input=False, **_common(module))
-        return {**keywords, "decay": 1.0}
-    else:
+    if not isinstance(module, _INTEGRATE + _LEAKY) or isinstance(module, neuron.LIAFNode):
         raise ValueError(f"{type(module).__name__} has other equations than LIF")
-    return keywords_of_lif(tau, module.decay_input, **_common(module))
-
-
-def _common(module: Any) -> dict[str, Any]:
-    return {
-        "v_threshold": module.v_threshold,
-        "v_reset": module.v_reset,
-        "surrogate_function": module.surrogate_function,
-        "detach_reset": module.detach_reset,
-    }
+    common = {name: getattr(module, name) for name in (*_OF_BOTH, "v_threshold", "surrogate_function")}
+    if isinstance(module, _INTEGRATE):
+        return {**keywords_of_lif(decay_input=False, **common), "decay": 1.0}
+    if not isinstance(module, neuron.ParametricLIFNode):
+        return keywords_of_lif(module.tau, module.decay_input, **common)
+    # It learns 1/τ = sigmoid(w), from where ours learns λ = 1 − 1/τ; V_th and v_reset stay as τ makes them now.
+    tau = 1.0 / float(module.w.detach().double().sigmoid())
+    return {**keywords_of_lif(tau, module.decay_input, **common), "learn": ("decay",)}

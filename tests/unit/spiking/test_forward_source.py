@@ -2,9 +2,11 @@
 
 import copy
 import importlib
+import multiprocessing
 import pickle
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,9 @@ class Private(nn.Module):
         self.__own = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.__act(x)
+
+    def __act(self, x: Tensor) -> Tensor:
         return F.relu(self.__own(x))
 
 
@@ -107,11 +112,54 @@ def test_a_forward_is_rewritten_with_annotations_for_type_checkers_alone_and_wit
     assert network(torch.tensor([[0.0, 3.0]])).tolist() == [[2.0, 4.0]]
 
 
-def test_a_function_that_cannot_be_replaced_is_reported_with_its_module() -> None:
-    _, report = make_spiking(nn.Sequential(Private()))
+def test_names_that_are_private_to_a_class_stand_for_the_same_in_a_rewritten_method() -> None:
+    network, report = make_spiking(Private())
+    assert [part.path for part in report.replaced] == ["relu_neuron"]
+    assert network(torch.rand(2, 4)).shape == (2, 4)
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x)
+        raise RuntimeError("here")
+
+
+def test_a_traceback_shows_the_line_of_a_rewritten_method() -> None:
+    network, report = make_spiking(Broken())
+    assert report.replaced
+    with pytest.raises(RuntimeError) as error:
+        network(torch.rand(2))
+    assert traceback.extract_tb(error.tb)[-1].line == 'raise RuntimeError("here")'
+
+
+class Unread(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        text = """With text in the first column the source of this method alone is none.
+Text."""
+        return F.relu(x) + len(text)
+
+
+def typed() -> type[nn.Module]:
+    """A class without a file."""
+    namespace: dict[str, Any] = {"F": F}
+    exec("def forward(self, x): return F.relu(x)", namespace)
+    return type("Typed", (nn.Module,), {"forward": namespace["forward"]})
+
+
+@pytest.mark.parametrize("kind", [Unread, typed()])
+def test_a_function_that_cannot_be_replaced_is_reported_with_its_module(kind: type[nn.Module]) -> None:
+    _, report = make_spiking(nn.Sequential(kind()))
     assert not report.replaced
     assert report.kept[0].path == "0"
-    assert "private to its class" in report.kept[0].note
+    assert f"{kind.__name__}.forward has no source that can be read" in report.kept[0].note
+
+
+def test_a_second_conversion_finds_nothing_in_rewritten_methods() -> None:
+    network, _ = make_spiking(Functional())
+    first = neurons(network)
+    _, report = make_spiking(network)
+    assert not report.replaced and not report.kept
+    assert neurons(network) == first
 
 
 HELPERS = """
@@ -121,7 +169,9 @@ def positive(x):
     return F.relu(x)
 """
 UNUSUAL = """
+import functools
 import helpers
+import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.functional import relu as r
@@ -130,6 +180,12 @@ from torch.nn.functional import gelu as g
 class Renamed(nn.Module):
     def forward(self, x):
         return r(x) + g(x)
+
+bound = functools.partial(F.gelu, approximate="tanh")
+
+class Bound(nn.Module):
+    def forward(self, x, /):
+        return bound(x)
 
 def fire(x):
     return r(x)
@@ -153,10 +209,23 @@ class Static(nn.Module):
     def forward(self, x):
         return self.act(x) + self.other(x)
 
+class Inherited(Bound):
+    def forward(self, x):
+        return super().forward(x) + F.relu(x)
+
+def assigned(self, x):
+    return F.elu(x)
+
+class Assigned(nn.Module):
+    forward = assigned
+
 class Named(nn.Module):
     def forward(self, x):
         act = F.relu
         return act(x) + F.silu(x)
+
+def fire_once(network, answer):
+    answer.send((type(network), network(torch.tensor([0.5, 3.0])).tolist()))
 
 def made():
     act = F.elu
@@ -182,7 +251,12 @@ def unusual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_activations_under_names_of_ones_own_become_neurons(unusual: Any) -> None:
-    for network, expected in ((unusual.Renamed(), {"relu()", "gelu()"}), (unusual.made(), {"elu()"})):
+    for network, expected in (
+        (unusual.Renamed(), {"relu()", "gelu()"}),
+        (unusual.Bound(), {"gelu()"}),
+        (unusual.Assigned(), {"elu()"}),
+        (unusual.made(), {"elu()"}),
+    ):
         _, report = make_spiking(network)
         assert {part.kind for part in report.replaced} == expected
         assert not report.kept
@@ -194,15 +268,17 @@ def test_activations_under_names_of_ones_own_become_neurons(unusual: Any) -> Non
     [
         ("Outside", [], "positive() is outside its class; fire() is outside its class"),
         ("Static", [], "Static.act is a staticmethod; Static.other is a classmethod"),
+        ("Inherited", ["relu()"], "Bound.forward is called by super()"),
         ("Named", ["silu()"], "Named.forward names relu without calling it"),
     ],
 )
 def test_activations_that_stay_because_of_where_they_are_called_are_reported(
     unusual: Any, name: str, replaced: list[str], told: str
 ) -> None:
-    _, report = make_spiking(nn.Sequential(getattr(unusual, name)()))
+    network, report = make_spiking(nn.Sequential(getattr(unusual, name)()))
     assert [part.kind for part in report.replaced] == replaced
     assert [(part.path, part.note) for part in report.kept] == [("0", f"calls activations as functions: {told}")]
+    network(torch.tensor([0.5, 3.0]))
 
 
 @pytest.mark.parametrize("save", [pickle.dumps, lambda network: pickle.dumps(network, 0)])
@@ -219,6 +295,22 @@ def test_a_rewritten_network_can_be_pickled_also_into_another_process(unusual: A
     script = "import rbp_engine.spiking, pickle; print(pickle.load(open('network.pickle', 'rb')))"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "(relu_neuron): LIF" in done.stdout
+
+
+def test_a_rewritten_network_and_its_class_go_to_a_process_that_is_started_by_spawn(unusual: Any) -> None:
+    network, _ = make_spiking(unusual.Renamed())
+    answers, answer = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=unusual.fire_once, args=(network, answer))
+    process.start()
+    answer.close()  # so that the end of a process that has failed is noticed
+    assert answers.recv() == (type(network), network(torch.tensor([0.5, 3.0])).tolist())
+    process.join()
+
+
+def test_a_rewritten_class_inside_a_function_is_refused_by_pickle(unusual: Any) -> None:
+    network, _ = make_spiking(unusual.made())
+    with pytest.raises((pickle.PicklingError, AttributeError), match="made/<locals>/Closed"):
+        pickle.dumps(network)
 
 
 def test_torchs_own_way_of_saving_takes_a_rewritten_network_of_torchvision(tmp_path: Path) -> None:

@@ -77,6 +77,13 @@ def test_timms_norm_without_its_activation_stays() -> None:
     assert not report.replaced
 
 
+def test_a_module_of_ones_own_that_is_an_activation_of_torch_becomes_a_neuron() -> None:
+    for kind in (nn.ReLU, nn.ReLU6):
+        network, report = make_spiking(nn.Sequential(type("Own", (kind,), {})()))
+        assert list(neurons(network)) == ["0"]
+        assert report.replaced[0].kind == "Own"
+
+
 @pytest.mark.parametrize("name", ["Swish", "SwishMe", "HardMishMe", "GELUTanh", "QuickGELU", "PReLU"])
 def test_timms_own_activations_become_neurons(name: str) -> None:
     timm_layers()
