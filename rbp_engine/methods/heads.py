@@ -47,13 +47,6 @@ class HeadsObjective(Objective):
         main, *others = logits.chunk(self.heads, -1)
         return value + self.distillation(others[len(others) - self.distilled :], main, self.labels)
 
-    def of_steps(self, logits: Tensor) -> Tensor:
-        main, *others = logits.chunk(self.heads, -1)
-        value = super().of_steps(main)
-        for other in others:
-            value = value + self.auxiliary_weight * super().of_steps(other)
-        return value
-
     def main(self, logits: Tensor) -> Tensor:
         return logits.chunk(self.heads, -1)[0]
 

@@ -54,10 +54,6 @@ class Loss:
         distance = F.mse_loss(logits, torch.full_like(logits, self.mse_target))
         return (1.0 - self.mse_weight) * entropy + self.mse_weight * distance
 
-    def of_steps(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean over t of the loss of each timestep's outputs, [T, B, C]."""
-        return self(logits.flatten(0, 1), labels.repeat(len(logits), *[1] * (labels.ndim - 1)))
-
     def _targets(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = logits.shape[1]
         targets = F.one_hot(labels, classes) if labels.ndim == 1 else labels

@@ -1,6 +1,6 @@
 """What one training step minimises: a loss with the labels of the batch filled in, as a function of outputs alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -20,11 +20,7 @@ class StepLoss(Protocol):
         ...
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of outputs [B, C], of the time mean or of one timestep."""
-        ...
-
-    def of_steps(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean over t of the loss of each timestep's outputs, [T, B, C]."""
+        """The mean over the batch of the loss of outputs [B, C], of the time mean or of one timestep."""
         ...
 
 
@@ -44,21 +40,21 @@ class Objective:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Of outputs [B, C], of the time mean or of one timestep."""
-        return self._with_teacher(self.loss(logits, self.labels), logits, 1)
+        loss = self.loss(logits, self.labels)
+        if self.distill is None or self.targets is None:
+            return loss
+        return self.distill.mixed(loss, logits, self.targets)
 
     def of_steps(self, logits: Tensor) -> Tensor:
-        """The mean over t, of the outputs of each timestep [T, B, C]."""
-        loss = self.loss.of_steps(logits, self.labels)
-        return self._with_teacher(loss, logits.flatten(0, 1), len(logits))
+        """The mean over t, of the outputs of each timestep [T, B, C]: that of a batch of T·B samples."""
+        steps = len(logits)
+        labels = self.labels.repeat(steps, *[1] * (self.labels.ndim - 1))
+        targets = None if self.targets is None else self.targets.repeat(steps, 1)
+        return replace(self, labels=labels, targets=targets)(logits.flatten(0, 1))
 
     def minimised(self, value: Tensor, logits: Tensor) -> Tensor:
         """What the backward pass starts from, of the `value` of these logits, which is the loss that is reported."""
         return value
-
-    def _with_teacher(self, loss: Tensor, logits: Tensor, repeats: int) -> Tensor:
-        if self.distill is None or self.targets is None:
-            return loss
-        return self.distill.mixed(loss, logits, self.targets.repeat(repeats, 1))
 
     def main(self, logits: Tensor) -> Tensor:
         """Of a network's outputs [B, …], the logits [B, C]."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rbp_engine.errors import OwnCodeError
@@ -42,10 +41,6 @@ class OwnLoss:
                 raise OwnCodeError(f"the loss {self.name} is {first} for the first batch that it was given")
             self._known_finite = True
         return value
-
-    def of_steps(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean over t of the loss of each timestep's outputs, [T, B, C]."""
-        return torch.stack([self(logits_t, labels) for logits_t in logits]).mean()
 
 
 def _problem(value: Any, logits: Tensor) -> str:

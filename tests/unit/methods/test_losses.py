@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, Loss, create_method
+from rbp_engine.methods.objective import Objective
 from rbp_engine.probes.gradient_fidelity import gradient_fidelity
 from rbp_engine.spiking import LIF
 
@@ -48,7 +49,7 @@ def of_sequence(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
 def test_values_and_gradients_are_those_of_the_formulas(name: str, labels: Tensor) -> None:
     loss = LOSSES[name]
     steps = torch.randn(T, B, C, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
-    found = loss.of_steps(steps, labels) if loss.at_every_step else loss(steps.mean(0), labels)
+    found = Objective(loss, labels).of_steps(steps) if loss.at_every_step else loss(steps.mean(0), labels)
     expected = of_sequence(loss, steps, labels)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     pair = [torch.autograd.grad(value, steps)[0] for value in (found, expected)]
@@ -161,7 +162,7 @@ def test_settings_out_of_range_are_refused(settings: dict, message: str) -> None
 def test_low_precision_outputs_have_a_loss_in_float32() -> None:
     logits = torch.randn(T, B, C, generator=torch.Generator().manual_seed(1)).bfloat16()
     for loss in LOSSES.values():
-        found = loss.of_steps(logits, HARD) if loss.at_every_step else loss(logits[0], HARD)
+        found = Objective(loss, HARD).of_steps(logits) if loss.at_every_step else loss(logits[0], HARD)
         assert found.dtype == torch.float32 and found.isfinite()
 
 
