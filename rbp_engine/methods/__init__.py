@@ -5,8 +5,8 @@ from typing import Any
 from rbp_engine import private_apis
 from rbp_engine.methods.attached_heads import WithHeads, with_heads
 from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
-from rbp_engine.methods.distillation import Distillation
 from rbp_engine.methods.loss import Loss
+from rbp_engine.methods.objective import Distillation
 from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput, reset_state
 from rbp_engine.methods.rate import RateM, RateS

@@ -12,7 +12,7 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
 from rbp_engine.errors import OwnCodeError, SettingsError
 from rbp_engine.methods import Distillation, Loss, Method, SelfDistillation, WithHeads, create_method, with_heads
-from rbp_engine.methods.own_loss import OwnLoss
+from rbp_engine.methods.loss import OwnLoss
 from rbp_engine.models import create_model
 from rbp_engine.preset.contradictions import too_long
 from rbp_engine.preset.schema import Preset
