@@ -32,7 +32,7 @@ from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.linear_rules import linear
 from rbp_engine.spiking.rules import RULES
-from rbp_engine.train.build import build_feed, build_heads, build_loss, build_model
+from rbp_engine.train.build import build_branches, build_feed, build_loss, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.seeding import seed_everything
@@ -84,7 +84,7 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     if not missing:
         say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
-        build_heads(preset, model, feed)
+        build_branches(preset, model, feed)
         result["gradients"] = cosines(model, images, labels, preset, _loss(preset, run))
     if not missing and preset.probes.own:
         result["metrics"] = _metrics(preset.probes.own, run, model)

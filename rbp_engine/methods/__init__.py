@@ -3,14 +3,13 @@
 from typing import Any
 
 from rbp_engine import private_apis
-from rbp_engine.methods.attached_heads import WithHeads, with_heads
 from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
 from rbp_engine.methods.loss import Loss
 from rbp_engine.methods.objective import Distillation
 from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput, reset_state
 from rbp_engine.methods.rate import RateM, RateS
-from rbp_engine.methods.self_distillation import SelfDistillation
+from rbp_engine.methods.self_distillation import SelfDistillation, WithBranches, with_branches
 
 private_apis.require(private_apis.TRAINING)
 
@@ -23,10 +22,10 @@ __all__ = [
     "Method",
     "SelfDistillation",
     "StepOutput",
-    "WithHeads",
+    "WithBranches",
     "create_method",
     "reset_state",
-    "with_heads",
+    "with_branches",
 ]
 
 

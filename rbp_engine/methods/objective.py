@@ -3,8 +3,11 @@
 A share of it may be the distance to the outputs of a trained network (knowledge distillation, Hinton et al., 2015).
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,29 +39,52 @@ class Distillation:
     def targets(self, images: Tensor) -> Tensor:
         """The teacher's log-probabilities [B, C] of a batch."""
         with torch.no_grad():
-            return F.log_softmax(full(self.teacher(images)) / self.temperature, 1)
+            return softened(self.teacher(images), self.temperature)
 
     def mixed(self, loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss with the teacher's share, for logits and targets of the same shape [B, C]."""
-        logits = full(logits)
         if logits.shape != targets.shape:
             raise ValueError(
                 f"the teacher gives {list(targets.shape)} logits for outputs {list(logits.shape)}: it must have the "
                 "same classes"
             )
-        own = F.log_softmax(logits / self.temperature, 1)
-        distance = F.kl_div(own, targets.to(own.dtype), reduction="batchmean", log_target=True)
-        return (1.0 - self.weight) * loss + self.weight * self.temperature**2 * distance
+        distance = softened_distance(logits, targets, self.temperature).mean()
+        return (1.0 - self.weight) * loss + self.weight * distance
+
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """The log-probabilities [B, C] at the temperature τ, log softmax(o / τ), in float32 at least."""
+    return F.log_softmax(full(logits) / temperature, 1)
+
+
+def softened_distance(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """τ²·KL( targets ‖ softmax(o / τ) ) of each sample, [B], for the log-probabilities `targets` [B, C] at τ.
+
+    KL alone has a gradient that falls by 1/τ² as τ grows; with τ² a weight means the same at every τ.
+    """
+    own = softened(logits, temperature)
+    return temperature**2 * F.kl_div(own, targets.to(own.dtype), reduction="none", log_target=True).sum(1)
+
+
+# Of an objective, its value, which is reported, and the logits [B, …] that it is of: what is minimised in its place.
+Extension = Callable[["Objective", Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a batch, and the share of a teacher in it, of which `targets` are the log-probabilities [B, C]."""
+    """The loss of a batch, and the share of a teacher in it, of which `targets` are the log-probabilities [B, C].
+
+    It is of the logits [B, classifiers·C] of a network: those of its last layer, and behind them those of auxiliary
+    classifiers, whose losses count by `auxiliary_weight`.
+    """
 
     loss: StepLoss
     labels: Tensor
     distill: Distillation | None = None
     targets: Tensor | None = None
+    classifiers: int = 1
+    auxiliary_weight: float = 0.0
+    extension: Extension | None = None
 
     @property
     def at_every_step(self) -> bool:
@@ -66,14 +92,22 @@ class Objective:
         return self.loss.at_every_step
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Of outputs [B, C], of the time mean or of one timestep."""
+        """Of the logits of all classifiers, of the time mean or of one timestep."""
+        main, *auxiliary = self._by_classifier(logits)
+        value = self.of_one(main)
+        for other in auxiliary:
+            value = value + self.auxiliary_weight * self.of_one(other)
+        return value
+
+    def of_one(self, logits: Tensor) -> Tensor:
+        """Of the logits [B, C] of one classifier."""
         loss = self.loss(logits, self.labels)
         if self.distill is None or self.targets is None:
             return loss
         return self.distill.mixed(loss, logits, self.targets)
 
     def of_steps(self, logits: Tensor) -> Tensor:
-        """The mean over t, of the outputs of each timestep [T, B, C]: that of a batch of T·B samples."""
+        """The mean over t, of the logits of each timestep [T, B, …]: that of a batch of T·B samples."""
         steps = len(logits)
         labels = self.labels.repeat(steps, *[1] * (self.labels.ndim - 1))
         targets = None if self.targets is None else self.targets.repeat(steps, 1)
@@ -81,8 +115,20 @@ class Objective:
 
     def minimised(self, value: Tensor, logits: Tensor) -> Tensor:
         """What the backward pass starts from, of the `value` of these logits, which is the loss that is reported."""
-        return value
+        return value if self.extension is None else self.extension(self, value, logits)
 
     def main(self, logits: Tensor) -> Tensor:
-        """Of a network's outputs [B, …], the logits [B, C]."""
-        return logits
+        """Of the logits of all classifiers [B, …], those of the last layer [B, C]."""
+        return self._by_classifier(logits)[0]
+
+    def _by_classifier(self, logits: Tensor) -> Sequence[Tensor]:
+        # A part that is the whole would cost a copy in the backward pass.
+        return logits.chunk(self.classifiers, -1) if self.classifiers > 1 else (logits,)
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A network's output in training that comes with an extension of the objective."""
+
+    output: Any
+    extension: Extension

@@ -41,6 +41,7 @@ LIF_SETTINGS: Mapping[str, Any] = {
     "learn_by": "layer",
 }
 RATE_METHODS = ("rate_m", "rate_s")
+STEPWISE_METHODS = ("bptt_s", "sltt", "ottt")
 # What `data.args` of fake has, in words.
 FAKE_ARGUMENTS: Mapping[str, str] = {
     "shape": "channels, height and width, three whole numbers from 1 to 4096",
@@ -242,7 +243,7 @@ def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyP
         for key, unused in (("distill_weight", 0.5), ("distill_temperature", 4.0)):
             if _is_number(value := loss.get(key)) and value != unused:
                 found.append((("loss", key), f"is for a teacher, and loss.distill names none. Use {unused}"))
-    found += _heads(loss)
+    found += _branches(loss, trained_by)
     own = isinstance(name, str) and OWN_CODE.fullmatch(name) is not None
     if (name in ("ce", "mse") or own) and _is_number(weight) and weight > 0:
         found.append((("loss", "mse_weight"), f"is for the loss 'tet', and loss.name is '{name}'. Use 0.0"))
@@ -252,25 +253,29 @@ def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyP
     return found
 
 
-def _heads(loss: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    """Settings of heads without heads, and heads that nothing trains."""
-    heads = loss.get("heads")
-    if not isinstance(heads, list):
+def _branches(loss: Mapping[str, Any], method: Any) -> list[tuple[KeyPath, str]]:
+    """Settings of branches without branches, and branches that would have no time mean to learn from."""
+    branches = loss.get("branches")
+    if not isinstance(branches, list):
         return []
-    if not heads:
+    if not branches:
         return [
-            (("loss", key), f"is for heads, and loss.heads names no module. Use {unused}")
-            for key, unused in (("heads_weight", 0.3), ("heads_distill", 0.1), ("heads_temperature", 4.0))
+            (("loss", key), f"is for branches, and loss.branches names no module. Use {unused}")
+            for key, unused in (("branches_weight", 1.0), ("branches_distill", 0.3), ("branches_temperature", 3.0))
             if _is_number(value := loss.get(key)) and value != unused
         ]
     found: list[tuple[KeyPath, str]] = []
     if loss.get("name") == "tet":
         message = (
-            "heads learn from means over time, and loss.name is 'tet', a loss of every timestep. Use 'ce' or 'mse'"
+            "branches learn from means over time, and loss.name is 'tet', a loss of every timestep. Use 'ce' or 'mse'"
         )
-        found.append((("loss", "heads"), message))
-    if loss.get("heads_weight") == 0 == loss.get("heads_distill"):
-        found.append((("loss", "heads_weight"), "is 0, and loss.heads_distill is 0 too: nothing would train the heads"))
+        found.append((("loss", "branches"), message))
+    if method in STEPWISE_METHODS:
+        message = (
+            f"branches learn from means over time, and with {method} a pass of the network is one timestep. Use "
+            "method.name rate_m, rate_s or bptt"
+        )
+        found.append((("loss", "branches"), message))
     return found
 
 

@@ -17,7 +17,7 @@ FREE = frozenset(
     {
         *(f"neuron.{name}" for name in ("decay", "threshold", "v_reset")),
         *(f"loss.{name}" for name in ("label_smoothing", "mse_weight", "distill_weight", "distill_temperature")),
-        *(f"loss.{name}" for name in ("heads_weight", "heads_distill", "heads_temperature")),
+        *(f"loss.{name}" for name in ("branches_weight", "branches_distill", "branches_temperature")),
         *(f"optim.{name}" for name in ("lr", "momentum", "weight_decay", "decay_norms", "schedule", "schedule_by")),
         *(f"optim.{name}" for name in ("warmup_epochs", "warmup_steps", "lr_min", "milestones", "gamma")),
         *(f"optim.{name}" for name in ("restart_epochs", "restart_mult", "lr_factors")),

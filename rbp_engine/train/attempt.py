@@ -25,7 +25,14 @@ from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
-from rbp_engine.train.build import build_feed, build_heads, build_method, build_model, build_optimizer, build_schedule
+from rbp_engine.train.build import (
+    build_branches,
+    build_feed,
+    build_method,
+    build_model,
+    build_optimizer,
+    build_schedule,
+)
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
@@ -88,11 +95,11 @@ def _run_attempt(
     model = build_model(run, preset, feed, device, told)
     if preset.model.pretrained and not found:
         told(load_pretrained(preset.model, model))
-    heads = build_heads(preset, model, feed)
+    branches = build_branches(preset, model, feed)
     tune_convolutions(device)  # after the user's own code
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
-    optimizer = build_optimizer(preset, model, heads)
+    optimizer = build_optimizer(preset, model, branches)
     method = build_method(preset, run.code, build_teacher(run, preset, feed, device))
     schedule = build_schedule(preset, len(feed.train))
     step = OptimizerStep(
@@ -103,7 +110,7 @@ def _run_attempt(
         accumulate=preset.train.accumulate,
         clip_norm=preset.optim.clip_norm,
         time=feed.has_time,
-        heads=heads,
+        branches=branches,
     )
     average = MovingAverage(model, preset.train.ema) if preset.train.ema else None
     seed_rank(preset.run.seed, ranks.rank)
@@ -135,7 +142,7 @@ def _run_attempt(
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
         warnings += _tell_of_new_length(found, journal.summary)
-        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler, average, heads), at)
+        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler, average, branches), at)
         warnings += _repair_best(run, journal) if first else []
     else:
         recorder.reset()
@@ -170,7 +177,7 @@ def _run_attempt(
             ranks=ranks,
             scaler=step.scaler,
             average=average,
-            heads=heads,
+            branches=branches,
             metadata=Recipe(preset, feed.classes, feed.preprocess).as_metadata(),
         ),
         stop,

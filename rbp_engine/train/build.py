@@ -11,7 +11,15 @@ from torch.nn.parameter import is_lazy
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
 from rbp_engine.errors import OwnCodeError, SettingsError
-from rbp_engine.methods import Distillation, Loss, Method, SelfDistillation, WithHeads, create_method, with_heads
+from rbp_engine.methods import (
+    Distillation,
+    Loss,
+    Method,
+    SelfDistillation,
+    WithBranches,
+    create_method,
+    with_branches,
+)
 from rbp_engine.methods.loss import OwnLoss
 from rbp_engine.models import create_model
 from rbp_engine.preset.contradictions import too_long
@@ -19,7 +27,7 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.kernels.lif import Kernel
 from rbp_engine.train.kernel import choose_kernel
-from rbp_engine.train.optimisation import add_heads, create_optimizer
+from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.schedule import Schedule
 from rbp_engine.user_code import is_own, load_own
 from rbp_engine.vocabulary import LossName
@@ -68,17 +76,17 @@ def build_model(
     return model
 
 
-def build_heads(preset: Preset, model: nn.Module, feed: Feed) -> WithHeads | None:
-    """The network of a run with its heads of self-distillation, newly drawn; None if it has none.
+def build_branches(preset: Preset, model: nn.Module, feed: Feed) -> WithBranches | None:
+    """The network of a run with its branches of self-distillation, newly drawn; None if it has none.
 
-    Raises SettingsError for a module that can have no head.
+    Raises SettingsError for a module that can have no branch.
     """
     asked = preset.loss
-    if not asked.heads:
+    if not asked.branches:
         return None
-    distillation = SelfDistillation(asked.heads_weight, asked.heads_distill, asked.heads_temperature)
+    distillation = SelfDistillation(asked.branches_weight, asked.branches_distill, asked.branches_temperature)
     images, _ = next(iter(feed.train.epoch(0)))
-    return with_heads(model, asked.heads, distillation, images, time=feed.has_time)
+    return with_branches(model, asked.branches, distillation, images, time=feed.has_time)
 
 
 def build_network(
@@ -164,8 +172,8 @@ def build_schedule(preset: Preset, steps_per_epoch: int) -> Schedule:
     )
 
 
-def build_optimizer(preset: Preset, model: nn.Module, heads: WithHeads | None = None) -> torch.optim.Optimizer:
-    """The optimizer of a run, for the network and its heads."""
+def build_optimizer(preset: Preset, model: nn.Module, branches: WithBranches | None = None) -> torch.optim.Optimizer:
+    """The optimizer of a run, for the network and its branches."""
     optimizer = create_optimizer(
         model,
         preset.optim.name,
@@ -175,6 +183,11 @@ def build_optimizer(preset: Preset, model: nn.Module, heads: WithHeads | None = 
         decay_norms=preset.optim.decay_norms,
         lr_factors=preset.optim.lr_factors,
     )
-    if heads is not None:
-        add_heads(optimizer, heads.heads, weight_decay=preset.optim.weight_decay, decay_norms=preset.optim.decay_norms)
+    if branches is not None:
+        add_branches(
+            optimizer,
+            branches.branches,
+            weight_decay=preset.optim.weight_decay,
+            decay_norms=preset.optim.decay_norms,
+        )
     return optimizer

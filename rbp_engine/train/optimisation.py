@@ -49,8 +49,7 @@ def create_optimizer(
             if parameter in seen:  # two modules share it
                 continue
             seen.add(parameter)
-            decays = decay_norms or not (key == "bias" or isinstance(module, NORMS))
-            decays = decays and parameter not in of_neurons
+            decays = (decay_norms or not _is_spared(key, module)) and parameter not in of_neurons
             groups.setdefault((factors.of(f"{path}.{key}" if path else key), not decays), []).append(parameter)
     factors.check(model)
     parameters = [
@@ -69,15 +68,21 @@ def create_optimizer(
     raise ValueError(f"unknown optimizer {name!r}: one of sgd, adam, adamw")
 
 
-def add_heads(
-    optimizer: torch.optim.Optimizer, heads: nn.Module, *, weight_decay: float = 0.0, decay_norms: bool = False
+def add_branches(
+    optimizer: torch.optim.Optimizer, branches: nn.Module, *, weight_decay: float = 0.0, decay_norms: bool = False
 ) -> None:
-    """Train heads by the optimizer of their network, at its learning rate; biases decay with `decay_norms` only."""
-    named = list(heads.named_parameters())
-    weights = [parameter for name, parameter in named if not name.endswith("bias")]
-    biases = [parameter for name, parameter in named if name.endswith("bias")]
-    optimizer.add_param_group({"params": weights, "weight_decay": weight_decay})
-    optimizer.add_param_group({"params": biases, "weight_decay": weight_decay if decay_norms else 0.0})
+    """Train branches by the optimizer of their network, at its learning rate and with its rule of weight decay."""
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for module in branches.modules():
+        for key, parameter in module.named_parameters(recurse=False):
+            groups[_is_spared(key, module)].append(parameter)
+    optimizer.add_param_group({"params": groups[False], "weight_decay": weight_decay})
+    optimizer.add_param_group({"params": groups[True], "weight_decay": weight_decay if decay_norms else 0.0})
+
+
+def _is_spared(key: str, module: nn.Module) -> bool:
+    """Whether a parameter of a module is a bias or of a norm, which decay with `decay_norms` only."""
+    return key == "bias" or isinstance(module, NORMS)
 
 
 class _Factors:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.methods import Method, StepOutput, WithHeads
+from rbp_engine.methods import Method, StepOutput, WithBranches
 from rbp_engine.methods.inputs import is_static
 from rbp_engine.methods.protocol import gradients_stay_local
 from rbp_engine.train.finite import FiniteGuard
@@ -21,8 +21,8 @@ class OptimizerStep:
     norm sees each micro-batch separately. Whatever the split, the gradient is that of the mean loss over the global
     batch. `time` says whether the first dimension of images is time, None reads it off their number of dimensions.
     `clip_norm` is the largest Euclidean norm of all gradients together, 0 for no limit. If the method computes
-    in fp16, `scaler` keeps small gradients from becoming 0; its state belongs in a checkpoint. `heads` is the same
-    network with heads, to be trained in its place.
+    in fp16, `scaler` keeps small gradients from becoming 0; its state belongs in a checkpoint. `branches` is the same
+    network with branches, to be trained in its place.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class OptimizerStep:
         accumulate: int = 1,
         clip_norm: float = 0.0,
         time: bool | None = None,
-        heads: WithHeads | None = None,
+        branches: WithBranches | None = None,
     ) -> None:
         self.model = model
-        self.trained = model if heads is None else heads
+        self.trained = model if branches is None else branches
         self.method = method
         self.optimizer = optimizer
         self.ranks = ranks

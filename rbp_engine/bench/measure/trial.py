@@ -13,7 +13,7 @@ from rbp_engine.data.protocol import Batch, TrainingSource
 from rbp_engine.methods import StepOutput
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.train.build import build_feed, build_heads, build_method, build_model, build_optimizer
+from rbp_engine.train.build import build_branches, build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.device import tune_convolutions
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import set_learning_rate
@@ -48,9 +48,9 @@ class Trial:
         self.run, self.preset, self.device = run, preset, device
         self.feed = build_feed(run, preset, device)
         self.model = build_model(run, preset, self.feed, device).train()
-        self.heads = build_heads(preset, self.model, self.feed)
+        self.branches = build_branches(preset, self.model, self.feed)
         tune_convolutions(device)
-        self.optimizer = build_optimizer(preset, self.model, self.heads)
+        self.optimizer = build_optimizer(preset, self.model, self.branches)
         set_learning_rate(self.optimizer, 0.0)
         self.teacher = build_teacher(run, preset, self.feed, device)
         self.steps = {preset.method.timesteps: self._step_of(preset)}
@@ -78,7 +78,7 @@ class Trial:
             accumulate=preset.train.accumulate,
             clip_norm=preset.optim.clip_norm,
             time=self.feed.has_time,
-            heads=self.heads,
+            branches=self.branches,
         )
 
     def optimizer_bytes(self) -> int:

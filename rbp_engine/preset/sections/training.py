@@ -60,32 +60,38 @@ class LossSection(Section):
     distill_temperature: float = field(
         4.0, "result", "", "Softens the outputs that are compared with the teacher's.", later=True, gt=0, le=1000
     )
-    heads: list[FreeText] = field(
+    branches: list[FreeText] = field(
         [],
         "result",
         "",
-        "Modules of the network whose firing rates learn the classes, each by a linear layer for training alone.",
+        "Modules of the network whose firing rates learn the classes too, each by a small network for training alone.",
         later=True,
     )
-    heads_weight: float = field(
-        0.3, "result", "", "Weight of each such head's cross entropy in the loss.", later=True, ge=0, le=1000
-    )
-    heads_distill: float = field(
-        0.1,
+    branches_weight: float = field(
+        1.0,
         "result",
         "",
-        "Weight of each head's distance to the network's own outputs, where these are right.",
+        "With branches: weight of the loss of each output, the network's and the branches'; 0.7 for ImageNet.",
+        later=True,
+        gt=0,
+        le=1000,
+    )
+    branches_distill: float = field(
+        0.3,
+        "result",
+        "",
+        "Weight of each output's distance to the mean of those outputs that are right.",
         later=True,
         ge=0,
         le=1000,
     )
-    heads_temperature: float = field(
-        4.0, "result", "", "Softens the outputs that are compared with the heads'.", later=True, gt=0, le=1000
+    branches_temperature: float = field(
+        3.0, "result", "", "Softens the outputs that are compared with that mean.", later=True, gt=0, le=1000
     )
 
-    @field_validator("heads")
+    @field_validator("branches")
     @classmethod
-    def _one_head_each(cls, value: list[str]) -> list[str]:
+    def _one_branch_each(cls, value: list[str]) -> list[str]:
         if len({*value}) < len(value):
             raise ValueError("names something twice")
         return value

@@ -3,7 +3,7 @@
     step-00000123/
         model.safetensors     weights and running statistics
         ema.safetensors       their moving average, if the run has one (train.ema)
-        optimizer.pt          optimizer, best values and open sums of the recorder, heads (loss.heads)
+        optimizer.pt          optimizer, best values and open sums of the recorder, branches (loss.branches)
         rng-rank0.pt          generators of python, numpy, torch and CUDA, by rank
         manifest.json         step, epoch, position in the epoch, size and sha256 of each file; written last
 
@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from rbp_engine.methods import WithHeads
+from rbp_engine.methods import WithBranches
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.json_fields import LARGEST
@@ -78,7 +78,7 @@ def save(
     generators: Sequence[dict[str, Any]] = (),
     scaler: torch.amp.GradScaler | None = None,
     average: MovingAverage | None = None,
-    heads: WithHeads | None = None,
+    branches: WithBranches | None = None,
     best_epoch: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Checkpoint:
@@ -105,7 +105,7 @@ def save(
                         files[AVERAGED] = _write(fresh, AVERAGED, _weights_bytes(model, metadata))
                 scale = scaler.state_dict() if scaler else {}
                 state = {"optimizer": optimizer.state_dict(), "scaler": scale, "extra": extra}
-                state |= {"heads": heads.heads.state_dict()} if heads is not None else {}
+                state |= {"branches": branches.branches.state_dict()} if branches is not None else {}
                 files["optimizer.pt"] = _write(fresh, "optimizer.pt", _torch_bytes(state))
                 for rank, generator in enumerate(generators):
                     file = _generator_file(rank)
@@ -240,9 +240,9 @@ def load(
     rank: int = 0,
     scaler: torch.amp.GradScaler | None = None,
     average: MovingAverage | None = None,
-    heads: WithHeads | None = None,
+    branches: WithBranches | None = None,
 ) -> dict[str, Any]:
-    """Restore weights, their moving average, heads, optimizer, loss scale and the generators of this rank.
+    """Restore weights, their moving average, branches, optimizer, loss scale and the generators of this rank.
 
     Returns the saved `extra`.
 
@@ -256,8 +256,8 @@ def load(
         load_weights(checkpoint, model)
         state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
         load_optimizer(optimizer, state["optimizer"])
-        if heads is not None:
-            heads.heads.load_state_dict(state["heads"])
+        if branches is not None:
+            branches.branches.load_state_dict(state["branches"])
         if scaler is not None and state.get("scaler"):
             scaler.load_state_dict(state["scaler"])
         extra: dict[str, Any] = state["extra"]

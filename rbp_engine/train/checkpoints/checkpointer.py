@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rbp_engine.methods import WithHeads
+from rbp_engine.methods import WithBranches
 from rbp_engine.printable import one_line
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import CheckpointSaved
@@ -41,7 +41,7 @@ class Checkpointer:
         ranks: Ranks,
         scaler: torch.amp.GradScaler | None = None,
         average: MovingAverage | None = None,
-        heads: WithHeads | None = None,
+        branches: WithBranches | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.run = run
@@ -53,7 +53,7 @@ class Checkpointer:
         self.ranks = ranks
         self.scaler = scaler
         self.average = average
-        self.heads = heads
+        self.branches = branches
         self.metadata = metadata
         self._due_since = time.monotonic()
         self._saved: Progress | None = None
@@ -129,7 +129,7 @@ class Checkpointer:
             generators=generators,
             scaler=self.scaler,
             average=self.average,
-            heads=self.heads,
+            branches=self.branches,
             best_epoch=recorded["best"].get("epoch"),
             metadata=self.metadata,
         )
@@ -141,7 +141,7 @@ class Checkpointer:
 
     def _check_weights(self, at: Progress) -> None:
         # The largest magnitudes, also of running statistics, which can become non-finite before any weight does.
-        trained = self.model if self.heads is None else self.heads
+        trained = self.model if self.branches is None else self.branches
         tensors = [tensor for tensor in trained.state_dict().values() if tensor.is_floating_point()]
         norms = torch._foreach_norm(tensors, math.inf)
         bad = not bool(torch.isfinite(torch.stack(norms)).all())

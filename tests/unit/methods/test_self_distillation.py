@@ -1,68 +1,116 @@
-"""Heads on the firing rates of inner layers: loss and gradients against plain torch, and which modules can have one."""
+"""Branches on firing rates: loss and gradients against a plain computation, and which modules can have one."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.errors import SettingsError
-from rbp_engine.methods import METHODS, Loss, SelfDistillation, WithHeads, create_method, with_heads
+from rbp_engine.methods import Distillation, Loss, SelfDistillation, WithBranches, create_method, with_branches
+from rbp_engine.methods.objective import Objective
 from rbp_engine.spiking import LIF
 
-B, C = 5, 3
-LABELS = torch.tensor([0, 1, 2, 0, 1])
-DECAY, THRESHOLD, ALPHA = 0.4, 0.6, 3.0
+B, C = 6, 5
+LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
+DECAY, THRESHOLD, SLOPE = 0.4, 0.6, 3.0
 WEIGHT, DISTILL, TEMPERATURE = 0.7, 0.4, 2.5
 SETTINGS = SelfDistillation(WEIGHT, DISTILL, TEMPERATURE)
+METHODS = ("rate_m", "rate_s", "bptt")
+STEPWISE = ("bptt_s", "sltt", "ottt")
 
 
 def lif() -> LIF:
-    return LIF(DECAY, THRESHOLD, surrogate_args={"alpha": ALPHA})
+    return LIF(DECAY, THRESHOLD, surrogate_args={"alpha": SLOPE})
 
 
 def dense() -> nn.Sequential:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), lif(), nn.Linear(8, 8), lif(), nn.Linear(8, C)).double()
-    for layer in model[::2]:
-        nn.init.normal_(layer.weight, 0.2, 0.7)
-    return model
+    return with_larger_weights(nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, C))
 
 
-def convolutional(*, norms: bool = True) -> nn.Sequential:
+def tokens() -> nn.Sequential:
+    """[B, 9, 6]: the mean over a branch's second block is over 3 tokens."""
+    torch.manual_seed(0)
+    return with_larger_weights(nn.Linear(6, 7), nn.Linear(7, 8), nn.Linear(72, C))
+
+
+def convolutional() -> nn.Sequential:
+    """[B, 2, 9, 7]: the branch behind the first layer has two blocks, and that behind the second one."""
     torch.manual_seed(1)
-    norm = nn.BatchNorm2d(4) if norms else nn.Identity()
-    return nn.Sequential(
-        nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), lif()),
-        nn.Sequential(nn.Conv2d(4, 4, 3), norm),
-        nn.Sequential(lif(), nn.Flatten()),
-        nn.Linear(16, C),
-    ).double()
+    return with_larger_weights(nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 3, 3, 2, 1), nn.Linear(3 * 5 * 4, C))
+
+
+def with_larger_weights(first: nn.Module, second: nn.Module, last: nn.Module) -> nn.Sequential:
+    for layer in (first, second, last):
+        nn.init.normal_(layer.weight, 0.1, 0.7)
+    return nn.Sequential(first, lif(), second, lif(), nn.Flatten(), last).double()
+
+
+NETWORKS = {"dense": (dense, (6,)), "tokens": (tokens, (9, 6)), "convolutional": (convolutional, (2, 9, 7))}
 
 
 def images(*shape: int) -> Tensor:
     return 2 * torch.rand(B, *(shape or (6,)), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def headed(model: nn.Module, paths: list[str], x: Tensor, settings: SelfDistillation = SETTINGS) -> WithHeads:
+def branched(
+    model: nn.Module, paths: list[str], x: Tensor, settings: SelfDistillation = SETTINGS, time: bool | None = False
+) -> WithBranches:
     torch.manual_seed(3)
-    found = with_heads(model, paths, settings, x)
-    for head in found.heads:
-        nn.init.normal_(head.weight, 0.0, 1.0)
+    found = with_branches(model, paths, settings, x, time=time)
+    for branch in found.branches:
+        nn.init.normal_(branch.classes.weight, 0.0, 1.0)
+        for norm in (module for module in branch.modules() if "BatchNorm" in type(module).__name__):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, 0.0, 0.3)
     return found
 
 
-def by_formula(own: Tensor, heads: list[Tensor], labels: Tensor = LABELS) -> Tensor:
-    p = torch.softmax(own.detach() / TEMPERATURE, 1)
-    right = (own.argmax(1) == labels).double()
-    value = -torch.log_softmax(own, 1)[torch.arange(B), labels].mean()
-    for head in heads:
-        q = torch.softmax(head / TEMPERATURE, 1)
-        distance = ((p * (p / q).log()).sum(1) * right).sum() / B
-        value = value - WEIGHT * torch.log_softmax(head, 1)[torch.arange(B), labels].mean()
-        value = value + DISTILL * TEMPERATURE**2 * distance
-    return value
+def by_sample(outputs: list[Tensor], labels: Tensor) -> Tensor:
+    """The loss of outputs [B, C], the network's own last: one sample, and one output, after the other."""
+    total = torch.zeros((), dtype=torch.float64)
+    for b in range(len(labels)):
+        y = int(labels[b])
+        right = [output[b].detach() for output in outputs if int(output[b].argmax()) == y]
+        for output in outputs:
+            total = total - WEIGHT * (output[b, y] - output[b].exp().sum().log())
+            if right:
+                teacher = sum(right) / len(right)
+                p = (teacher / TEMPERATURE).exp() / (teacher / TEMPERATURE).exp().sum()
+                q = (output[b] / TEMPERATURE).exp() / (output[b] / TEMPERATURE).exp().sum()
+                total = total + DISTILL * TEMPERATURE**2 * sum(p[c] * (p[c].log() - q[c].log()) for c in range(C))
+    return total / len(labels)
+
+
+def normalised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Batch norm with the statistics of the batch; ε is torch's."""
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    over = [0, *range(2, x.ndim)]
+    centred = x - x.mean(over, keepdim=True)
+    deviation = (centred.square().mean(over, keepdim=True) + 1e-5).sqrt()
+    return centred / deviation * weight.view(shape) + bias.view(shape)
+
+
+def in_plain_torch(branch: nn.Module, rates: Tensor) -> Tensor:
+    """A branch by its weights alone."""
+    x = rates.unsqueeze(2) if rates.ndim == 2 else rates.transpose(1, 2) if rates.ndim == 3 else rates
+    convolve = nn.functional.conv1d if x.ndim == 3 else nn.functional.conv2d
+    at = dict(branch.named_parameters())
+    block = 0
+    while f"blocks.{block}.body.0.weight" in at:
+        body, shortcut = f"blocks.{block}.body", f"blocks.{block}.shortcut"
+        out = x
+        for first, stride in ((0, 2), (4, 1)):
+            out = convolve(out, at[f"{body}.{first}.weight"], None, stride, 1, 1, out.shape[1])
+            out = convolve(out, at[f"{body}.{first + 1}.weight"])
+            out = normalised(out, at[f"{body}.{first + 2}.weight"], at[f"{body}.{first + 2}.bias"])
+            out = out.clamp(min=0) if first == 0 else out
+        beside = convolve(x, at[f"{shortcut}.0.weight"], None, 2)
+        x = (out + normalised(beside, at[f"{shortcut}.1.weight"], at[f"{shortcut}.1.bias"])).clamp(min=0)
+        block += 1
+    return x.flatten(2).mean(2) @ at["classes.weight"].T + at["classes.bias"]
 
 
 def steps_of_lif(currents: list[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -70,167 +118,228 @@ def steps_of_lif(currents: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     v, e, spikes, slopes = 0.0, 0.0, [], []
     for current in currents:
         u = DECAY * v + current
-        soft = torch.sigmoid(ALPHA * (u - THRESHOLD))
+        soft = torch.sigmoid(SLOPE * (u - THRESHOLD))
         s = (u >= THRESHOLD).double() + soft - soft.detach()
         e = 1 + DECAY * e
-        slopes.append(ALPHA * (soft * (1 - soft)).detach() * e)
+        slopes.append(SLOPE * (soft * (1 - soft)).detach() * e)
         v = u - THRESHOLD * s.detach()
         spikes.append(s)
     return spikes, sum(slopes) / len(slopes)
 
 
-def in_plain_torch(method: str, model: nn.Sequential, heads: list[nn.Linear], x: Tensor, timesteps: int) -> Tensor:
-    """The loss of the dense network with heads on both neuron layers, with the graph of the method."""
-    currents = [model[0](x)] * timesteps
-    first, g1 = steps_of_lif(currents)
-    second, g2 = steps_of_lif([model[2](s) for s in first])
+def plain_outputs(method: str, model: WithBranches, x: Tensor, timesteps: int) -> list[Tensor]:
+    """The outputs of branches on both neuron layers and of the network, with the graph of the method."""
+    network, branches = model.network, model.branches
+    first, g1 = steps_of_lif([network[0](x)] * timesteps)
+    second, g2 = steps_of_lif([network[2](s) for s in first])
     r1, r2 = sum(first) / timesteps, sum(second) / timesteps
     if method.startswith("rate"):
-        c1 = model[0](x)
+        c1 = network[0](x)
         r1 = r1.detach() + g1 * (c1 - c1.detach())
-        c2 = model[2](r1)
+        c2 = network[2](r1)
         r2 = r2.detach() + g2 * (c2 - c2.detach())
-    return by_formula(model[4](r2), [heads[0](r1), heads[1](r2)])
+    return [in_plain_torch(branches[0], r1), in_plain_torch(branches[1], r2), network[5](r2.flatten(1))]
 
 
+def labels_that_differ(outputs: list[Tensor]) -> Tensor:
+    """Labels for which no output is right of the first sample, and one or more of the others."""
+    classes = torch.stack(outputs).argmax(2)
+    wrong = next(c for c in range(C) if c not in classes[:, 0])
+    labels = torch.tensor([wrong, *(int(classes[b % len(outputs), b]) for b in range(1, B))])
+    right = (classes == labels).sum(0).tolist()
+    assert right[0] == 0 and 1 in right
+    return labels
+
+
+@pytest.mark.parametrize("reference", [False, True], ids=["", "reference"])
 @pytest.mark.parametrize("timesteps", [1, 2, 5])
-@pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt", "bptt_s"])
-def test_the_gradients_are_those_of_the_formula_in_plain_torch_and_the_loss_is_the_networks_own(
-    method: str, timesteps: int
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_gradients_are_those_of_a_plain_computation_and_the_loss_is_the_networks_own(
+    name: str, method: str, timesteps: int, reference: bool
 ) -> None:
-    x = images()
-    mine, plain = headed(dense(), ["1", "3"], x), headed(dense(), ["1", "3"], x)
-    scale = {"loss_scale": "1"} if method.startswith("rate") else {}
-    out = create_method(method, timesteps, **scale).step(mine, x, LABELS)
-    expected = in_plain_torch(method, plain.network, list(plain.heads), x, timesteps)
+    """Divided by T once, in the rate methods."""
+    make, shape = NETWORKS[name]
+    x = images(*shape)
+    mine, plain = branched(make(), ["1", "3"], x), branched(make(), ["1", "3"], x)
+    outputs = plain_outputs(method, plain, x, timesteps)
+    labels = labels_that_differ(outputs)
+    (by_sample(outputs, labels) / (timesteps if method.startswith("rate") else 1)).backward()
+    out = create_method(method, timesteps, reference=reference).step(mine, x, labels, time=False)
+    own = -torch.log_softmax(outputs[-1], 1)[torch.arange(B), labels].mean()
+    torch.testing.assert_close(out.loss, own.detach(), rtol=1e-11, atol=0)
+    torch.testing.assert_close(out.logits, outputs[-1].detach(), rtol=1e-11, atol=1e-12)
+    for (key, ours), theirs in zip(mine.named_parameters(), plain.parameters(), strict=True):
+        assert theirs.grad is not None and theirs.grad.abs().max() > 1e-5, key
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-11, msg=lambda m, k=key: f"{k}: {m}")
+
+
+def drawn(count: int = 3, seed: int = 4) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return [torch.randn(B, C, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(count)]
+
+
+def minimised(settings: SelfDistillation, outputs: list[Tensor], objective: Objective) -> Tensor:
+    *branches, own = outputs
+    return settings(branches, objective, objective(own), own)
+
+
+def test_of_each_sample_the_teacher_is_the_mean_of_the_outputs_that_are_right() -> None:
+    outputs, same = drawn(), drawn()
+    labels = labels_that_differ(outputs)
+    found, expected = minimised(SETTINGS, outputs, Objective(Loss(), labels)), by_sample(same, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    found.backward()
     expected.backward()
-    torch.testing.assert_close(out.loss, F.cross_entropy(out.logits, LABELS), rtol=1e-12, atol=0)
+    for mine, theirs in zip(outputs, same, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-11, atol=1e-14)
+
+
+def test_without_an_output_that_is_right_there_is_the_loss_alone() -> None:
+    outputs = drawn()
+    classes = torch.stack(outputs).argmax(2)
+    labels = torch.tensor([next(c for c in range(C) if c not in classes[:, b]) for b in range(B)])
+    expected = WEIGHT * sum(nn.functional.cross_entropy(output, labels) for output in outputs)
+    torch.testing.assert_close(minimised(SETTINGS, outputs, Objective(Loss(), labels)), expected)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole() -> None:
+    outputs = drawn()
+    labels = labels_that_differ(outputs)
+    whole = minimised(SETTINGS, outputs, Objective(Loss(), labels))
+    parts = [
+        minimised(SETTINGS, [output[part] for output in outputs], Objective(Loss(), labels[part])) * share
+        for part, share in ((slice(0, 2), 2 / B), (slice(2, B), (B - 2) / B))
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+def test_of_mixed_labels_the_larger_share_decides_which_output_is_right() -> None:
+    outputs = drawn()
+    hard = labels_that_differ(outputs)
+    mixed = 0.7 * torch.eye(C, dtype=torch.float64)[hard] + 0.3 * torch.eye(C, dtype=torch.float64)[(hard + 1) % C]
+
+    def taught(labels: Tensor) -> Tensor:
+        found = minimised(SETTINGS, outputs, Objective(Loss(), labels))
+        return found - WEIGHT * sum(nn.functional.cross_entropy(output, labels) for output in outputs)
+
+    torch.testing.assert_close(taught(mixed), taught(hard))
+
+
+def test_auxiliary_classifiers_count_in_the_loss_of_the_last_output_and_teach_nothing() -> None:
+    branch, own, auxiliary = drawn()
+    labels = labels_that_differ([branch, own, auxiliary])
+    objective = Objective(Loss(), labels, classifiers=2, auxiliary_weight=0.4)
+    logits = torch.cat([own, auxiliary], 1)
+    found = SETTINGS([branch], objective, objective(logits), logits)
+    expected = by_sample([branch, own], labels) + WEIGHT * 0.4 * nn.functional.cross_entropy(auxiliary, labels)
+    torch.testing.assert_close(found, expected)
+
+
+def test_another_teacher_has_its_share_in_the_loss_of_every_output() -> None:
+    outputs, targets = drawn(), drawn(1, seed=5)[0]
+    labels = labels_that_differ(outputs)
+    distill = Distillation(lambda x: targets, 0.6, 2.0)
+    objective = Objective(Loss(), labels, distill, distill.targets(images()))
+    share = sum(objective(output) - nn.functional.cross_entropy(output, labels) for output in outputs)
+    torch.testing.assert_close(minimised(SETTINGS, outputs, objective), by_sample(outputs, labels) + WEIGHT * share)
+
+
+def test_branches_have_the_loss_of_ones_own() -> None:
+    x, alone = images(), SelfDistillation(WEIGHT, 0.0)
+    mine, plain = branched(dense(), ["1", "3"], x, alone), branched(dense(), ["1", "3"], x, alone)
+    out = create_method("bptt", 2, loss=lambda logits, labels: logits.square().mean()).step(mine, x, LABELS)
+    torch.testing.assert_close(out.loss, out.logits.square().mean())
+    (WEIGHT * sum(output.square().mean() for output in plain_outputs("bptt", plain, x, 2))).backward()
     for ours, theirs in zip(mine.parameters(), plain.parameters(), strict=True):
-        assert theirs.grad is not None and theirs.grad.abs().max() > 1e-3
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-13)
-
-
-class Explicit(nn.Module):
-    """The same convolutional network that computes its heads by itself, and returns all logits side by side."""
-
-    def __init__(self, model: WithHeads) -> None:
-        super().__init__()
-        self.network, self.heads = model.network, model.heads
-
-    def forward(self, x: Any) -> Any:
-        logits = []
-        for part, head in zip(self.network, [*self.heads, None], strict=True):
-            x = part(x)
-            if head is not None:
-                logits.append(head(x.flatten(2).mean(-1) if x.ndim == 4 else x))
-        return torch.cat([x, *logits], -1)
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_in_every_method_heads_are_a_part_of_the_network_like_any_other(method: str) -> None:
-    """At the ends of blocks: after a neuron, a batch norm, and flatten; for static images and for events."""
-    for shape in ((2, 6, 6), (3, B, 2, 6, 6)):
-        x = images(2, 6, 6) if len(shape) == 3 else 2 * torch.rand(shape, dtype=torch.float64)
-        mine, plain = (headed(convolutional(norms=method != "ottt"), ["0", "1", "2"], x) for _ in range(2))
-        out = create_method(method, 3).step(mine, x, LABELS)
-
-        def loss(logits: Tensor, labels: Tensor) -> Tensor:
-            own, *heads = logits.chunk(4, -1)
-            return by_formula(own, heads, labels)
-
-        expected = create_method(method, 3, loss=loss).step(Explicit(plain), x, LABELS)
-        assert torch.equal(out.logits, expected.logits[:, :C])
-        for ours, theirs in zip(mine.parameters(), plain.parameters(), strict=True):
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-13)
-        assert all(torch.equal(a, b) for a, b in zip(mine.buffers(), plain.buffers(), strict=True))
-
-
-def test_at_one_timestep_all_methods_have_the_same_gradients() -> None:
-    x = images(2, 6, 6)
-    found = {}
-    for method in METHODS:
-        model = headed(convolutional(norms=False), ["0", "2"], x)
-        create_method(method, 1).step(model, x, LABELS)
-        found[method] = torch.cat([weight.grad.flatten() for weight in model.parameters()])
-    for method, gradient in found.items():
-        torch.testing.assert_close(gradient, found["bptt"], rtol=1e-10, atol=1e-13, msg=method)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_heads_leave_the_network_and_its_evaluation_to_the_last_bit(method: str) -> None:
-    x = images(2, 6, 6)
-    alone, model = convolutional(norms=False), convolutional(norms=False)
-    with_them = headed(model, ["0", "1"], x)
+def test_branches_leave_the_network_and_its_evaluation_to_the_last_bit(method: str) -> None:
+    x = images(2, 9, 7)
+    alone, model = convolutional(), convolutional()
+    with_them = branched(model, ["1", "3"], x)
     assert alone.state_dict().keys() == model.state_dict().keys()
     trained = create_method(method, 2)
-    for network in (alone, with_them):
-        trained.step(network, x, LABELS)
-    assert not torch.equal(alone[0][0].weight.grad, model[0][0].weight.grad)
-    assert torch.equal(alone[3].weight.grad, model[3].weight.grad), "no head is behind the last layer"
+    outs = [trained.step(network, x, LABELS) for network in (alone, with_them)]
+    assert torch.equal(outs[0].loss, outs[1].loss) and torch.equal(outs[0].logits, outs[1].logits)
+    assert not torch.equal(alone[0].weight.grad, model[0].weight.grad)
     assert not any(module._forward_hooks for module in model.modules())
     expected = trained.predict(alone, x)
     assert torch.equal(trained.predict(model, x), expected) and torch.equal(trained.predict(with_them, x), expected)
 
 
-def test_a_teacher_that_is_wrong_teaches_nothing() -> None:
-    own = torch.eye(C, dtype=torch.float64)[LABELS] * 5
-    heads = [torch.randn(B, C, dtype=torch.float64, requires_grad=True)]
-    only_teacher = SelfDistillation(0.0, 1.0, TEMPERATURE)
-    assert only_teacher(heads, own, LABELS) > 0
-    assert only_teacher(heads, own, (LABELS + 1) % C) == 0
-    half = torch.where(torch.arange(B) < 2, LABELS, (LABELS + 1) % C)
-    both = [only_teacher([heads[0][part]], own[part], half[part]) for part in (slice(0, 2), slice(2, B))]
-    torch.testing.assert_close(only_teacher(heads, own, half), 2 / B * both[0])
-    assert both[1] == 0
+@pytest.mark.parametrize("paths", [["0"], ["1"], ["0", "1", "2", "3"]], ids=" ".join)
+@pytest.mark.parametrize("events", [False, True], ids=["images", "events"])
+def test_a_branch_may_be_on_what_comes_before_a_neuron(paths: list[str], events: bool) -> None:
+    """What is left to the next neuron, as a batch norm, is carried out for a branch, in both phases of rate_S."""
+    torch.manual_seed(1)
+    blocks = [nn.Conv2d(2, 4, 3, padding=1), nn.Sequential(nn.BatchNorm2d(4)), lif()]
+    blocks += [nn.Conv2d(4, 4, 3), nn.Sequential(nn.BatchNorm2d(4), lif()), nn.Flatten(), nn.Linear(140, C)]
+    model = nn.Sequential(*blocks).double()
+    x = images(2, 9, 7) if not events else torch.stack([images(2, 9, 7), 1.0 - images(2, 9, 7)])
+    for method in METHODS:
+        found = branched(model, paths, x, time=events)
+        create_method(method, 2).step(found, x, LABELS, time=events)
+        assert all(weight.grad.abs().max() > 0 for weight in found.branches.parameters())
 
 
-def test_the_teacher_gets_no_gradient_from_the_heads() -> None:
-    own = torch.randn(B, C, requires_grad=True)
-    head = torch.randn(B, C, requires_grad=True)
-    SETTINGS([head], own, own.argmax(1)).backward()
-    assert own.grad is None and head.grad is not None and head.grad.abs().max() > 0
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_branches_are_computed_in_float32_in_every_precision(method: str, precision: str) -> None:
+    model, x = convolutional().float(), images(2, 9, 7).float()
+    found = branched(model, ["1", "3"], x)
+    seen = []
+    found.branches[0].classes.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    create_method(method, 2, precision=precision).step(found, x, LABELS)
+    assert seen == [torch.float32]
+    assert all(weight.grad.dtype == torch.float32 and weight.grad.isfinite().all() for weight in found.parameters())
 
 
-def test_of_mixed_labels_the_larger_share_decides_whether_the_teacher_is_right() -> None:
-    own, head = torch.randn(2, C), torch.randn(2, C)
-    own[:, 1] += 10
-    mixed = torch.tensor([[0.3, 0.7, 0.0], [0.6, 0.4, 0.0]])
-    found = SelfDistillation(0.0, 1.0)([head], own, mixed)
-    torch.testing.assert_close(found, SelfDistillation(0.0, 1.0)([head], own, torch.tensor([1, 0])))
-    found = SelfDistillation(1.0, 0.0)([head], own, mixed)
-    torch.testing.assert_close(found, F.cross_entropy(head, mixed))
+@pytest.mark.parametrize("method", STEPWISE)
+def test_methods_whose_passes_are_of_one_timestep_are_refused(method: str) -> None:
+    with pytest.raises(SettingsError, match=r"learn from means over time.*use rate_m, rate_s or bptt"):
+        create_method(method, 2).step(branched(dense(), ["1"], images()), images(), LABELS)
 
 
-def test_heads_work_beside_a_loss_of_ones_own() -> None:
-    x = images()
-
-    def last_layer(paths: list[str]) -> tuple[Tensor, Tensor]:
-        model = headed(dense(), paths, x)
-        out = create_method("rate_m", 2, loss=lambda logits, labels: logits.square().mean()).step(model, x, LABELS)
-        return out.loss, model.network[4].weight.grad
-
-    for found, expected in zip(last_layer(["1"]), last_layer([]), strict=True):
-        torch.testing.assert_close(found, expected)
+def test_a_loss_at_every_step_is_refused_with_branches() -> None:
+    model = branched(dense(), ["1"], images())
+    with pytest.raises(ValueError, match=r"branches learn from means over time.*'tet'"):
+        create_method("bptt", 2, loss=Loss("tet")).step(model, images(), LABELS)
 
 
-@pytest.mark.parametrize("method", ["bptt", "sltt"])
-def test_a_loss_at_every_step_is_refused_with_heads(method: str) -> None:
-    model = headed(dense(), ["1"], images())
-    with pytest.raises(ValueError, match=r"heads learn from firing rates.*'tet'"):
-        create_method(method, 2, loss=Loss("tet")).step(model, images(), LABELS)
+@pytest.mark.parametrize(
+    ("shape", "widths"),
+    [
+        ((64, 32, 32), [128, 256, 512]),
+        ((256, 8, 8), [512]),
+        ((700, 4, 3), [700]),
+        ((196, 384), [512] * 6),
+        ((10,), [20]),
+        ((4, 6, 6, 6), [8]),
+    ],
+    ids=str,
+)
+def test_blocks_halve_the_map_to_4_at_most_and_double_the_channels_to_512_at_most(
+    shape: tuple[int, ...], widths: list[int]
+) -> None:
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.here, self.out = nn.Identity(), nn.Linear(math.prod(shape), 3)
 
+        def forward(self, x: Any) -> Any:
+            return self.out(self.here(x).flatten(1))
 
-def test_a_head_of_tokens_takes_the_mean_over_them() -> None:
-    model = nn.Sequential(nn.Linear(6, 4), lif(), nn.Flatten(), nn.Linear(8, C)).double()
-    x = images(2, 6)
-    found = with_heads(model, ["1", "2"], SETTINGS, x, time=False)
-    assert [head.in_features for head in found.heads] == [4, 8]
-    create_method("rate_s", 2).step(found, x, LABELS, time=False)
-    assert all(head.weight.grad is not None for head in found.heads)
+    (branch,) = with_branches(Flat(), ["here"], SETTINGS, torch.rand(2, *shape), time=False).branches
+    assert [block.body[1].out_channels for block in branch.blocks] == widths
+    assert branch.classes.in_features == widths[-1]
+    assert branch(torch.rand(2, *shape)).shape == (2, 3)
 
 
 class Odd(nn.Module):
-    """Modules that can have no head."""
+    """Modules that can have no branch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -260,13 +369,13 @@ class Folded(nn.Module):
         ("layers", "takes no part in a pass by itself"),
         ("unused", "takes no part in a pass by itself"),
         ("fire", "called more than once"),
-        ("pair", "returns tuple"),
+        ("pair", "returns tuple for 2 images"),
         ("folded", r"returns \[4, 3\] for 2 images"),
     ],
 )
-def test_modules_that_can_have_no_head_are_named(path: str, message: str) -> None:
-    with pytest.raises(SettingsError, match=f"loss.heads names '{path}'.*{message}".replace("'. Its", r"'\? Its")):
-        with_heads(Odd().double(), [path], SETTINGS, images())
+def test_modules_that_can_have_no_branch_are_named(path: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"loss.branches names '{path}'.*{message}".replace("'. Its", r"'\? Its")):
+        with_branches(Odd().double(), [path], SETTINGS, images())
 
 
 def test_a_network_that_stops_calling_a_module_while_training_is_refused() -> None:
@@ -278,22 +387,22 @@ def test_a_network_that_stops_calling_a_module_while_training_is_refused() -> No
         def forward(self, x: Any) -> Any:
             return self.out(x if self.training else self.layer(x))
 
-    model = headed(Fickle().double(), ["layer"], images())
+    model = branched(Fickle().double(), ["layer"], images())
     with pytest.raises(SettingsError, match="takes no part"):
         create_method("bptt", 2).step(model, images(), LABELS)
 
 
-@pytest.mark.parametrize("values", [(-0.1, 1.0, 4.0), (0.0, 0.0, 4.0), (1.0, float("inf"), 4.0), (1.0, 1.0, 0.0)])
+@pytest.mark.parametrize("values", [(0.0, 1.0, 4.0), (1.0, -0.1, 4.0), (1.0, math.inf, 4.0), (1.0, 1.0, 0.0)])
 def test_settings_out_of_range_are_refused(values: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match=r"heads|temperature"):
+    with pytest.raises(ValueError, match="α and τ are above 0 and β is 0 or more"):
         SelfDistillation(*values)
 
 
-def test_the_size_of_a_head_is_found_without_a_trace_in_the_network() -> None:
-    model, x = convolutional(), images(2, 6, 6)
+def test_the_size_of_a_branch_is_found_without_a_trace_in_the_network() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), lif(), nn.Flatten(), nn.Linear(64, C)).double()
     model[0].eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
-    with_heads(model, ["0"], SETTINGS, x)
+    with_branches(model, ["2"], SETTINGS, images(2, 6, 6))
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

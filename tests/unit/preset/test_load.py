@@ -184,6 +184,19 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "loss.name (line 2)  'tet' is a loss of every timestep, and the backward pass of rate_m has only the mean "
             "output. Use 'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt",
         ),
+        (
+            "[loss]\nbranches = ['2']\n[method]\nname = 'sltt'",
+            "loss.branches (line 2)  branches learn from means over time, and with sltt a pass of the network is one "
+            "timestep. Use method.name rate_m, rate_s or bptt",
+        ),
+        (
+            "[loss]\nname = 'tet'\nbranches = ['2']\n[method]\nname = 'bptt'",
+            "loss.branches (line 3)  branches learn from means over time, and loss.name is 'tet', a loss of every",
+        ),
+        (
+            "[loss]\nbranches_weight = 0.7",
+            "loss.branches_weight (line 2)  is for branches, and loss.branches names no module. Use 1.0",
+        ),
         ("[loss]\nmse_weight = 0.1", "loss.mse_weight (line 2)  is for the loss 'tet', and loss.name is 'ce'. Use 0.0"),
         (
             "[optim]\nschedule = 'multistep'",

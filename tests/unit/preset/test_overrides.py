@@ -47,7 +47,7 @@ def test_strings_need_no_quotes_even_when_they_look_like_something_else() -> Non
 def test_a_list_of_strings_needs_neither_quotes_nor_brackets() -> None:
     assert value_of("neuron.learn=decay,threshold") == ["decay", "threshold"]
     assert value_of("run.tags=paper") == ["paper"]
-    assert value_of("loss.heads=2, 6") == ["2", "6"]
+    assert value_of("loss.branches=2, 6") == ["2", "6"]
     assert value_of("run.tags=[]") == []
     assert value_of("optim.milestones=3,6") == "3,6"
 

@@ -104,7 +104,8 @@ OTHER: dict[str, Any] = {
     "neuron.args": {"beta": 0.5}, "neuron.surrogate": "atan",
     "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5,
     "neuron.learn": ["decay"], "neuron.learn_by": "channel", "method.name": "bptt",
-    "method.loss_scale": "1", "loss.name": "mse", "loss.distill": "teacher", "loss.heads": ["2"], "optim.name": "adam",
+    "method.loss_scale": "1", "loss.name": "mse", "loss.distill": "teacher", "loss.branches": ["2"],
+    "optim.name": "adam",
     "optim.schedule": "constant", "optim.schedule_by": "step", "optim.milestones": [3], "optim.lr_factors": {"fc": 3.0},
     "train.precision": "bf16", "model.pretrained_sha256": 64 * "0",
 }  # fmt: skip
@@ -125,7 +126,7 @@ NEEDS: dict[str, dict[str, Any]] = {
         f"optim.restart_{what}": {"optim": {"schedule": "restarts", "restart_epochs": 2}} for what in ("epochs", "mult")
     },
     **{f"loss.distill_{name}": {"loss": {"distill": "teacher"}} for name in ("weight", "temperature")},
-    **{f"loss.heads_{name}": {"loss": {"heads": ["2"]}} for name in ("weight", "distill", "temperature")},
+    **{f"loss.branches_{name}": {"loss": {"branches": ["2"]}} for name in ("weight", "distill", "temperature")},
     "loss.mse_weight": {"loss": {"name": "tet"}, "method": {"name": "bptt"}},
 }
 

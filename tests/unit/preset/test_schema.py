@@ -24,7 +24,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "neuron": "name args decay threshold reset v_reset detach_reset surrogate surrogate_args learn learn_by",
         "method": "name timesteps loss_scale",
         "loss": "name label_smoothing mse_weight distill distill_weight distill_temperature "
-        "heads heads_weight heads_distill heads_temperature",
+        "branches branches_weight branches_distill branches_temperature",
         "optim": "name lr momentum weight_decay decay_norms lr_factors schedule schedule_by warmup_epochs "
         "warmup_steps lr_min milestones gamma restart_epochs restart_mult clip_norm",
         "train": "epochs precision kernel accumulate sync_bn ema log_every checkpoint_every validation_split",

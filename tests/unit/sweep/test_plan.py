@@ -111,8 +111,8 @@ def test_a_name_that_no_query_could_ask_for_is_refused(name: str) -> None:
 
 
 def test_a_comma_in_a_list_of_words_is_one_value_unless_it_is_in_brackets() -> None:
-    assert parse_words(["loss.heads=a,b"]).fixed == ("loss.heads=a,b",)
-    assert parse_words(["loss.heads=[a],[a,b]"]).varied[0].values == ("[a]", "[a,b]")
+    assert parse_words(["loss.branches=a,b"]).fixed == ("loss.branches=a,b",)
+    assert parse_words(["loss.branches=[a],[a,b]"]).varied[0].values == ("[a]", "[a,b]")
 
 
 def test_the_identity_of_a_run_is_that_of_its_point_and_depends_on_result_cost_and_seed_only(tmp_path: Path) -> None:

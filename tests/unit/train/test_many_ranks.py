@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from rbp_engine.data.loading.shares import Share
-from rbp_engine.methods import METHODS, Distillation, SelfDistillation, WithHeads, create_method
+from rbp_engine.methods import METHODS, Distillation, SelfDistillation, WithBranches, create_method
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
-from rbp_engine.train.optimisation import add_heads
+from rbp_engine.train.optimisation import add_branches
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
@@ -42,13 +42,14 @@ def trained(network: nn.Module, method: str, batches: list[Batch], ranks: Ranks,
     if settings.pop("sync_bn", False):
         ranks.synchronise_batch_norm(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    distill, features = settings.pop("distill", None), settings.pop("heads", None)
-    heads = None
-    if features is not None:
+    distill, shapes = settings.pop("distill", None), settings.pop("branches", None)
+    branches = None
+    if shapes is not None:
         torch.manual_seed(3)
-        heads = WithHeads(model, features, CLASSES, SelfDistillation())
-        add_heads(optimizer, heads.heads)
-    step = OptimizerStep(model, create_method(method, T, distill=distill), optimizer, ranks, heads=heads, **settings)
+        branches = WithBranches(model, shapes, CLASSES, SelfDistillation())
+        add_branches(optimizer, branches.branches)
+    trainer = create_method(method, T, distill=distill)
+    step = OptimizerStep(model, trainer, optimizer, ranks, branches=branches, **settings)
     for images, labels in batches:
         share = Share.part(len(labels), ranks.rank, ranks.size).places
         step(images[share] if images.ndim == 4 else images[:, share], labels[share], len(labels))
@@ -164,35 +165,24 @@ def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks: Any) -
     assert alone["agree"] == [[1, 4], [10, 4], [100, 4]] and alone["gather"] == [[1.0, 0.5]]
 
 
-def test_gradients_with_heads_are_those_of_the_joined_batch(two_ranks: Any) -> None:
-    """With batch norm over all processes, and in micro-batches without it."""
+@pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt"])
+def test_gradients_with_branches_are_those_of_the_joined_batch(two_ranks: Any, method: str) -> None:
+    """In micro-batches, all of the same samples, so that the batch norms of branches have one result everywhere."""
     torch.manual_seed(2)
-    resnet, plain = (
-        NETWORKS["resnet"](),
-        nn.Sequential(nn.Conv2d(2, 8, 3), LIF(), nn.Flatten(), nn.Linear(288, CLASSES)),
-    )
-    batches = [batch(7, static=True, seed=seed) for seed in (0, 1)]
-    cases = [
-        (network, method, features, settings)
-        for network, features, settings in (
-            (resnet, {"neuron1": 8, "stages.0": 8}, {"sync_bn": True}),
-            (plain, {"1": 8}, {"accumulate": 3, "clip_norm": 0.01}),
-        )
-        for method in ("rate_m", "rate_s", "sltt")
-    ]
+    network = nn.Sequential(nn.Conv2d(2, 8, 3), LIF(), nn.Flatten(), nn.Linear(288, CLASSES))
+    batches = []
+    for seed in (0, 1):
+        images, labels = batch(3, static=True, seed=seed)
+        batches.append((images.repeat(6, 1, 1, 1), labels.repeat(6)))
+    how = {"branches": {"1": (8, 6, 6)}, "clip_norm": 0.01}
 
-    def work(ranks: Ranks) -> list[dict[str, Tensor]]:
-        return [
-            trained(network, method, batches, ranks, heads=features, **settings)
-            for network, method, features, settings in cases
-        ]
+    def work(ranks: Ranks) -> dict[str, Tensor]:
+        return trained(network, method, batches, ranks, accumulate=3, **how)
 
-    for (network, method, features, settings), *found in zip(cases, *two_ranks(work), strict=True):
-        kept = {"clip_norm": settings["clip_norm"]} if "clip_norm" in settings else {}
-        expected = trained(network, method, batches, Ranks(), heads=features, **kept)
-        assert expected["heads.0.weight"].abs().max() > 0
-        for rank in found:
-            check_equal(rank, expected)
+    expected = trained(network, method, batches, Ranks(), **how)
+    assert expected["branches.0.classes.weight"].abs().max() > 0
+    for rank in two_ranks(work):
+        check_equal(rank, expected)
 
 
 def test_a_teacher_looks_at_the_share_of_each_rank(two_ranks: Any) -> None:

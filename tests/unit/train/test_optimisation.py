@@ -7,7 +7,7 @@ from torch import nn
 from rbp_engine.errors import SettingsError
 from rbp_engine.models import create_model
 from rbp_engine.train.finite import FiniteGuard
-from rbp_engine.train.optimisation import create_optimizer, load_optimizer, set_learning_rate
+from rbp_engine.train.optimisation import add_branches, create_optimizer, load_optimizer, set_learning_rate
 
 
 @pytest.mark.parametrize("network", ["convnet", "resnet18", "vgg11"])
@@ -57,6 +57,17 @@ def test_norms_of_all_kinds_do_not_decay_unless_asked_to() -> None:
     model = nn.Sequential(nn.Linear(4, 4), norms)
     optimizer = create_optimizer(model, "adamw", lr=0.1, weight_decay=0.1, decay_norms=True)
     assert [(group["weight_decay"], len(group["params"])) for group in optimizer.param_groups] == [(0.1, 10)]
+
+
+@pytest.mark.parametrize("decay_norms", [False, True])
+def test_branches_decay_by_the_rule_of_their_network(decay_norms: bool) -> None:
+    branch = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2), nn.Linear(2, 2))
+    optimizer = create_optimizer(nn.Linear(1, 1), "sgd", lr=0.1)
+    add_branches(optimizer, nn.ModuleList([branch]), weight_decay=0.1, decay_norms=decay_norms)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: decay[id(parameter)] for name, parameter in branch.named_parameters()}
+    spared = 0.1 * decay_norms
+    assert found == {"0.weight": 0.1, "1.weight": spared, "1.bias": spared, "2.weight": 0.1, "2.bias": spared}
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
-from rbp_engine.methods import SelfDistillation, StepOutput, WithHeads, create_method, with_heads
+from rbp_engine.methods import SelfDistillation, StepOutput, WithBranches, create_method, with_branches
 from rbp_engine.models import create_model
 from rbp_engine.probes.fidelity_probe import FidelityProbe
 from rbp_engine.probes.firing_rates import SpikeWatch
@@ -42,7 +42,7 @@ from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.limits import Limits, worked_s
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage
-from rbp_engine.train.optimisation import add_heads, create_optimizer
+from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.failures import explain
 from rbp_engine.train.ranks.process import Process
@@ -107,7 +107,7 @@ class Attempt:
             "precision": "fp32",
             "gradients": 0,
             "ema": 0.0,
-            "heads": [],
+            "branches": [],
             "limits": None,
         } | settings
         self.run = run
@@ -122,11 +122,11 @@ class Attempt:
         self.stop = StopFlag(run)
         self.model: nn.Module = create_model("convnet", num_classes=4, in_channels=1)
         self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
-        self.heads: WithHeads | None = None
-        if settings["heads"]:
+        self.branches: WithBranches | None = None
+        if settings["branches"]:
             seen = NormalisePixels(data.mean, data.deviation, CPU)(images.pixels[:4])
-            self.heads = with_heads(self.model, settings["heads"], SelfDistillation(), seen)
-            add_heads(self.optimizer, self.heads.heads)
+            self.branches = with_branches(self.model, settings["branches"], SelfDistillation(), seen)
+            add_branches(self.optimizer, self.branches.branches)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
@@ -147,7 +147,7 @@ class Attempt:
         )
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
-        self.step = OptimizerStep(self.model, method, self.optimizer, ranks, heads=self.heads)
+        self.step = OptimizerStep(self.model, method, self.optimizer, ranks, branches=self.branches)
         self.average = MovingAverage(self.model, settings["ema"]) if settings["ema"] else None
         self.checkpointer = Checkpointer(
             run,
@@ -159,7 +159,7 @@ class Attempt:
             ranks=ranks,
             scaler=self.step.scaler,
             average=self.average,
-            heads=self.heads,
+            branches=self.branches,
         )
 
     def go(self) -> str:
@@ -167,7 +167,7 @@ class Attempt:
         assert skipped == []
         at = found.progress if found else Progress()
         if found:
-            parts = (self.model, self.optimizer, self.ranks.rank, self.step.scaler, self.average, self.heads)
+            parts = (self.model, self.optimizer, self.ranks.rank, self.step.scaler, self.average, self.branches)
             saved = checkpoint.load(found, *parts)
             self.recorder.restore(saved, at)
         else:
@@ -548,24 +548,24 @@ def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(
 
 
 @pytest.mark.parametrize("step", [STEPS, STEPS + 2])
-def test_heads_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
+def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
     run: RunDirectory, tmp_path: Path, step: int
 ) -> None:
     uninterrupted = RunDirectory(tmp_path / "uninterrupted")
     uninterrupted.control.mkdir(parents=True)
-    expected = Attempt(uninterrupted, 1, heads=["2", "6"])
-    drawn = [weight.detach().clone() for weight in expected.heads.heads.parameters()]
+    expected = Attempt(uninterrupted, 1, branches=["2", "6"])
+    drawn = [weight.detach().clone() for weight in expected.branches.branches.parameters()]
     assert expected.go() == "completed"
 
-    first = Attempt(run, 1, heads=["2", "6"])
+    first = Attempt(run, 1, branches=["2", "6"])
     stop_at(first, step)
     assert first.go() == "preempted"
-    second = Attempt(run, 2, heads=["2", "6"])
+    second = Attempt(run, 2, branches=["2", "6"])
     assert second.go() == "completed"
     assert story(run) == story(uninterrupted)
-    ours, theirs = (list(each.heads.parameters()) for each in (second, expected))
+    ours, theirs = (list(each.branches.parameters()) for each in (second, expected))
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(drawn, expected.heads.heads.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(drawn, expected.branches.branches.parameters(), strict=True))
     saved = load_file(run.checkpoints / f"step-{3 * STEPS:08d}" / "model.safetensors")
     assert saved.keys() == create_model("convnet", num_classes=4, in_channels=1).state_dict().keys()
 

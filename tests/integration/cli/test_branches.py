@@ -1,0 +1,38 @@
+"""`loss.branches` in real runs: branches train beside the network, which is afterwards one like any other."""
+
+import torch
+from safetensors.torch import load_file
+
+import rbp_engine
+from rbp_engine.data.loading.loading import load
+from rbp_engine.methods.self_distillation import Branch
+
+BRANCHES = 'loss.branches=["2","6"]'
+
+
+def test_a_network_learns_with_branches_and_is_evaluated_without_them(finished, rbp):
+    there, _ = finished
+    rbp("train", "digits", "T=1", "epochs=4", "batch=64", BRANCHES, "--id", "mine")
+    summary = rbp.json("runs", "show", "mine")["summary"]
+    assert summary["last"]["top1"] > 0.9
+    (result,) = rbp.json("eval", "mine")
+    assert result["top1"] == summary["last"]["top1"]
+
+    newest = max((rbp.runs / "mine" / "checkpoints").glob("step-*"))
+    plain = max((there.runs / "mine" / "checkpoints").glob("step-*"))
+    assert load_file(newest / "model.safetensors").keys() == load_file(plain / "model.safetensors").keys()
+    saved = torch.load(newest / "optimizer.pt", weights_only=True)["branches"]
+    branch = Branch((64, 4, 4), 10)
+    branch.load_state_dict({key.removeprefix("1."): value for key, value in saved.items() if key.startswith("1.")})
+
+    loaded, test, found = rbp_engine.load(newest), load("digits").test, []
+    with loaded.model.get_submodule("6").register_forward_hook(lambda m, x, spikes: found.append(spikes.time_mean())):
+        loaded.predict(test.pixels)
+    right = branch(torch.cat(found)).argmax(1) == test.labels
+    assert right.float().mean() > 0.5  # its rates learn the classes
+
+
+def test_a_branch_on_a_module_that_is_not_there_is_found_before_a_run(rbp):
+    rbp("try", "--example")
+    done = rbp("try", "nets.py:MyNet", "T=1", "--input", "1,8,8", 'loss.branches=["22"]', code=1)
+    assert "loss.branches names '22', and the network has no module there. Did you mean '2'?" in done.stderr
