@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from rbp_engine.bench.measure.measurement import MeasurementError, ask, temporary_run
+from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.child import ChildError
 from rbp_engine.cores import cores_here
 from rbp_engine.preset import load_preset
 
@@ -92,7 +93,7 @@ def first_line(text: str) -> str:
 def measured(
     report: Report, module: str, preset: str, batch: int, settings: Iterable[str], patience_s: float, *words: str
 ) -> Row:
-    """What a measuring module answers. Raises MeasurementError if it cannot, or takes too long."""
+    """What a measuring module answers. Raises ChildError if it cannot, or takes too long."""
     loaded = load_preset(preset, [f"run.device={report.wanted}", f"batch={batch}", *settings])
     ends = time.monotonic() + min(patience_s, report.left())
     with temporary_run(loaded) as folder:
@@ -102,13 +103,13 @@ def measured(
 def bench(
     report: Report, preset: str, words: Iterable[str], patience_s: float, **environment: str
 ) -> tuple[list[Row], list[str]]:
-    """The rows of an `rbp bench` and its command as lines. Raises MeasurementError if there are none."""
+    """The rows of an `rbp bench` and its command as lines. Raises ChildError if there are none."""
     words = ["bench", preset, f"run.device={report.wanted}", *words]
     with TemporaryDirectory() as folder:
         document = Path(folder) / "bench.json"
         ended = run([*RBP, *words, "-o", str(document)], min(patience_s, report.left()), **environment)
         if not document.exists():
-            raise MeasurementError(ended or "it has written nothing")
+            raise ChildError(ended or "it has written nothing")
         rows = json.loads(document.read_text())["rows"]
     # An empty text, and variables of the environment, as a shell needs them.
     shown = [word or "''" for word in words]
@@ -185,7 +186,7 @@ def idle(report: Report, title: str, patience_s: float) -> Part:
         side = method if method == "spikingjelly" else "ours"
         try:
             one = measured(report, "idle", preset, batch, words, patience_s / 3, side)
-        except MeasurementError as error:
+        except ChildError as error:
             failed = True
             lines.append(f"| {name} | {first_line(str(error))} | | |")
             continue
@@ -255,7 +256,7 @@ def pipeline(report: Report, title: str, patience_s: float) -> Part:
             found = measured(
                 report, "loading", "digits", 8, [], patience_s / 2, "--rounds", "1", "--photographs", ways
             )["rates"]
-        except MeasurementError as error:
+        except ChildError as error:
             lines.append(f"| {ways} | {first_line(str(error))} |")
             continue
         for one in found:

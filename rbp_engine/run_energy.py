@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.bench.results.answer import answer
+from rbp_engine.child import answer
 from rbp_engine.loaded import Weights, load_with_data
 from rbp_engine.probes.energy import measure_energy
 from rbp_engine.run import trust
@@ -45,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--device", default="auto")
     settings = vars(parser.parse_args(words))
     run = RunDirectory(settings.pop("run").resolve())
-    return answer(run, lambda run, _: energy_of_run(run, **settings))
+    return answer(lambda _: energy_of_run(run, **settings), run.code)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.bench.measure.measurement import OnProgress, ask, no_progress, temporary_run
+from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.child import Progress, no_progress
 from rbp_engine.bench.results.extrapolate import Plane, plane_of
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 
@@ -53,12 +54,12 @@ def predict_cost(
     seconds: float = SECONDS,
     cancelled: Callable[[], bool] = lambda: False,
     quiet: bool = False,
-    on_progress: OnProgress = no_progress,
+    on_progress: Progress = no_progress,
 ) -> Cost:
     """Train with a preset for some seconds, in a separate process like that of a run, and predict its cost.
 
     `cancelled` is polled for whether to give up; with `quiet` the process writes nothing to stderr. Raises
-    MeasurementError, also if it gave up.
+    ChildError, also if it gave up.
     """
     with temporary_run(loaded) as run:
         words = (MEASURE, run, str(seconds))

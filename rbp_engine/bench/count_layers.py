@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from rbp_engine.bench.inspection import built
 from rbp_engine.bench.measure import stand_in
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -26,7 +27,7 @@ from rbp_engine.train.build import build_feed
 CPU = torch.device("cpu")
 
 
-def look(run: RunDirectory, say: Say) -> dict[str, Any]:
+def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
     """The shape of an image, and for each layer its name, kind, shape and number of parameters."""
     say("counting layers", 0.0)
     preset = _small(read_resolved(run.preset_toml))

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.trial import first_images
 from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.heads import main_head
@@ -49,7 +50,7 @@ COMPARED = {"rate_m": "bptt", "rate_s": "bptt_s"}
 Missing = dict[tuple[str, str], tuple[str, str]]
 
 
-def look(run: RunDirectory, say: Say) -> dict[str, Any]:
+def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
     """The missing rules, or the cosines of the gradients.
 
     Raises ValueError for a network that returns no logits, or has no place for a head that the preset asks for.

@@ -42,7 +42,7 @@ class Network:
 def count_layers(loaded: "LoadedPreset", *, cancelled: Callable[[], bool] = lambda: False) -> Network:
     """Run one image through a preset's network, in a separate process, and list its layers.
 
-    `cancelled` is polled for whether to give up. Raises MeasurementError, also if it gave up.
+    `cancelled` is polled for whether to give up. Raises ChildError, also if it gave up.
     """
     with temporary_run(loaded) as run:
         answer = ask(COUNT, run, cancelled=cancelled, quiet=True)

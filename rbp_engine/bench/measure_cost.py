@@ -18,7 +18,8 @@ import torch
 from rbp_engine.bench.measure import memory, stand_in
 from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -30,7 +31,7 @@ FAR = 4
 EVALUATION = 0.4
 
 
-def measure(run: RunDirectory, say: Say, seconds: float) -> dict[str, Any]:
+def measure(run: RunDirectory, say: Progress, seconds: float) -> dict[str, Any]:
     """All figures for a prediction: times of steps, evaluation and the end of an epoch, and their numbers.
 
     `whole` has the mean of whole steps, or is null; then `points` has smaller steps. Times are seconds, memory bytes.
@@ -97,7 +98,7 @@ def _measured(
     limit: int,
     shape: stand_in.DataShape | None,
     seconds: float,
-    say: Say,
+    say: Progress,
 ) -> dict[str, Any]:
     """Measure steps like those of the preset's run for some seconds, on random images if `shape` is given."""
     say("a first step, which may compile", 0.2)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.bench.measure.measurement import OnProgress, ask, no_progress, temporary_run
+from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.child import Progress, no_progress
 from rbp_engine.bench.results.extrapolate import plane_of
 from rbp_engine.preset import LoadedPreset, PresetError, load_text
 from rbp_engine.report import names
@@ -98,8 +99,8 @@ def preset_for(
         raise PresetError(f"rbp try {network}", [replace(one, line=None) for one in error.problems]) from None
 
 
-def inspect(loaded: LoadedPreset, on_progress: OnProgress = no_progress) -> Inspection:
-    """Run the network once, and once with each method. Raises MeasurementError, which says what is wrong with it."""
+def inspect(loaded: LoadedPreset, on_progress: Progress = no_progress) -> Inspection:
+    """Run the network once, and once with each method. Raises ChildError, which says what is wrong with it."""
     with temporary_run(loaded) as run:
         answer = ask(INSPECTION, run, on_progress=on_progress)
     gradients: dict[str, Any] = answer["gradients"] or {"layers": {}, "all": None}
@@ -115,8 +116,8 @@ def inspect(loaded: LoadedPreset, on_progress: OnProgress = no_progress) -> Insp
     )
 
 
-def costs(network: Callable[[str], LoadedPreset], on_progress: OnProgress = no_progress) -> list[MethodCost]:
-    """Time and memory of each method; `network` gives the preset with a method. Raises MeasurementError."""
+def costs(network: Callable[[str], LoadedPreset], on_progress: Progress = no_progress) -> list[MethodCost]:
+    """Time and memory of each method; `network` gives the preset with a method. Raises ChildError."""
     found: list[MethodCost] = []
     for number, method in enumerate(METHODS):
         on_progress(f"steps with {names.method(method)}", number / len(METHODS))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from rbp_engine.bench.cost import predict_cost
-from rbp_engine.bench.measure.measurement import MeasurementError
+from rbp_engine.child import ChildError
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.run import start
 from rbp_engine.sweep.estimate import Estimate, Price, estimate, known_prices, unpriced
@@ -54,7 +54,7 @@ def measure_prices(
 
         try:
             cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=report, cancelled=cancelled)
-        except MeasurementError as error:
+        except ChildError as error:
             on_problem(str(error))
             continue
         start_s = max(0.0, cost.total_s - cost.epochs * cost.epoch_s)

@@ -11,14 +11,15 @@ from typing import Any
 
 from rbp_engine.bench.measure.stand_in import known_shape, with_stand_in
 from rbp_engine.bench.measure.trial import Trial
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.kernel import choose_kernel
 
 
-def warm(run: RunDirectory, say: Say) -> dict[str, Any]:
+def warm(run: RunDirectory, say: Progress) -> dict[str, Any]:
     """The seconds that it took, or `why` runs of this preset compile nothing here."""
     began = time.perf_counter()
     preset = read_resolved(run.preset_toml)

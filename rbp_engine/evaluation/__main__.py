@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.child import Progress, answer
 from rbp_engine.evaluation.accuracy import evaluate
 from rbp_engine.evaluation.gradients import compare_gradients
 from rbp_engine.evaluation.mistakes import classes_of, draw_worst
@@ -22,7 +22,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.errors import CheckpointError
 
 
-def evaluation(run: RunDirectory, say: Say, asked: argparse.Namespace) -> dict[str, Any]:
+def evaluation(run: RunDirectory, say: Progress, asked: argparse.Namespace) -> dict[str, Any]:
     """The parts that were asked for: "accuracy" or "gradients" alone, or those of an `Evaluation`, which are saved.
 
     "saved" is whether they were: nothing is written into a run of another user.
@@ -74,7 +74,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args(words)
-    return answer(RunDirectory(asked.run.resolve()), lambda run, say: evaluation(run, say, asked))
+    run = RunDirectory(asked.run.resolve())
+    return answer(lambda say: evaluation(run, say, asked), run.code)
 
 
 if __name__ == "__main__":

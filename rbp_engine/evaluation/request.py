@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rbp_engine.bench.measure.measurement import OnProgress, answer_of, no_progress
+from rbp_engine import child
+from rbp_engine.child import Progress, no_progress
 from rbp_engine.report.figure import check_path
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
@@ -69,16 +70,16 @@ def evaluate_run(
     *,
     cancelled: Callable[[], bool] = lambda: False,
     quiet: bool = False,
-    on_progress: OnProgress = no_progress,
+    on_progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """The answer, a value for each part; those of SAVED are in `evaluation.json` as well, if "saved" is true.
 
-    The parameters are those of `measurement.ask`. Raises RunError for a file that cannot be written, and
-    MeasurementError, also if it was cancelled.
+    The parameters are those of `child.Child`. Raises RunError for a file that cannot be written, and
+    ChildError, also if it was cancelled.
     """
     request.check()
     command = module_command("rbp_engine.evaluation", str(run.path.resolve()), *request.words())
-    return answer_of(
+    return child.ask(
         command,
         worker_defaults() | os.environ,
         what="the evaluation",

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from rbp_engine.bench.results.answer import Say
+from rbp_engine.child import Progress
 
 # Batches of a small network take a millisecond.
 TOLD_EVERY_S = 0.2
@@ -12,7 +12,7 @@ TOLD_EVERY_S = 0.2
 class Work:
     """Counts batches; `expect` says before which passes there are to be, by their T."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Progress) -> None:
         self._say = say
         self._told = 0.0
         self._expected = self._done = 0

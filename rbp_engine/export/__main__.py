@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.child import Progress, answer
 from rbp_engine.export.errors import ExportError
 from rbp_engine.run.files.layout import RunDirectory
 
@@ -22,9 +22,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--soft-reset-as-metadata", action="store_true")
     parser.add_argument("--force", action="store_true")
     settings = vars(parser.parse_args(words))
-    file = settings.pop("file").absolute()
+    run, file = RunDirectory(settings.pop("run").resolve()), settings.pop("file").absolute()
 
-    def measure(run: RunDirectory, say: Say) -> dict[str, Any]:
+    def export(progress: Progress) -> dict[str, Any]:
         try:
             import nir  # noqa: F401
         except ImportError as error:
@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
 
         return asdict(export_run(run, file, **settings))
 
-    return answer(RunDirectory(settings.pop("run").resolve()), measure)
+    return answer(export, run.code)
 
 
 if __name__ == "__main__":

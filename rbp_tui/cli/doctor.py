@@ -72,13 +72,14 @@ def _findings(runs_dir: Path | None, warm: str | None) -> Iterator["Finding"]:
 
 def kernels(loaded: "LoadedPreset") -> "Finding":
     """Compile what runs of a preset would compile: does that work, and how long does it take?"""
-    from rbp_engine.bench.measure.measurement import MeasurementError, ask, temporary_run
+    from rbp_engine.bench.measure.measurement import ask, temporary_run
+    from rbp_engine.child import ChildError
     from rbp_engine.health import Finding
 
     try:
         with temporary_run(loaded) as run:
             answer = ask("rbp_engine.bench.warm_kernels", run, quiet=True)
-    except MeasurementError as error:
+    except ChildError as error:
         return Finding("kernels", "problem", f"{loaded.name}: {error}", f"rbp cost {loaded.name} looks further")
     if answer["why"]:
         return Finding("kernels", "note", f"{loaded.name}: {answer['why']}")

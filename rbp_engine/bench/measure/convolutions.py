@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from rbp_engine.bench.baselines import ann_baseline
 from rbp_engine.bench.measure import counts, stand_in
 from rbp_engine.bench.measure.trial import Trial, clock
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
@@ -26,7 +27,7 @@ FORMATS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16,
 ON_CPU = ("fp32", "bf16")
 
 
-def measure(run: RunDirectory, say: Say) -> dict[str, Any]:
+def measure(run: RunDirectory, say: Progress) -> dict[str, Any]:
     """Operations per second of the fastest convolution by number format, and the operations of one forward pass."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)

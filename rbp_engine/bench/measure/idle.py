@@ -14,7 +14,8 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 from rbp_engine.bench.measure.step import Side
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
@@ -25,7 +26,7 @@ WARM_UP, STEPS = 3, 5
 Span = tuple[float, float]
 
 
-def measure(side_name: str, run: RunDirectory, say: Say) -> dict[str, Any]:
+def measure(side_name: str, run: RunDirectory, say: Progress) -> dict[str, Any]:
     """The share of the time in which the device is idle, and the kernels that a step launches."""
     say("profiling steps", 0.5)
     preset = read_resolved(run.preset_toml)

@@ -3,17 +3,16 @@
 Without torch.
 """
 
-import contextlib
 import itertools
 import os
 import statistics
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measure.measurement import MeasurementError, command, describe_exit, read_answer
+from rbp_engine.bench.measure.measurement import command
+from rbp_engine.child import Child, ChildError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import CARD_ORDER, worker_defaults
 from rbp_engine.run.status import processes
@@ -80,25 +79,18 @@ class Turn:
 class Interrupted(Exception):
     """Ctrl-C ended the measurements; `results` are those so far, an error for each side that has none."""
 
-    def __init__(self, results: "Sequence[StepMeasurement | MeasurementError]") -> None:
+    def __init__(self, results: "Sequence[StepMeasurement | ChildError]") -> None:
         super().__init__("interrupted")
         self.results = list(results)
 
 
-class MeasuredProcess:
-    """A process that takes training steps of one side on request. Raises MeasurementError if it cannot."""
+class MeasuredProcess(Child):
+    """A process that takes training steps of one side on request. Raises ChildError if it cannot."""
 
     def __init__(self, side: MeasuredSide, environment: Mapping[str, str]) -> None:
-        self.child = subprocess.Popen(
-            command(STEP, side.run, side.name),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=dict(environment) | processes.marker(side.run),
-            start_new_session=True,  # Ctrl-C goes only to the measuring process, which ends this one
-        )
+        super().__init__(command(STEP, side.run, side.name), dict(environment) | processes.marker(side.run))
         try:
-            ready = self._answer()
+            ready = self.answer()
             self.device, self.setting = str(ready["device"]), str(ready["setting"])
         except BaseException:
             self.close()
@@ -106,37 +98,20 @@ class MeasuredProcess:
 
     def take(self, steps: int) -> dict[str, float]:
         """Take steps and return their means."""
-        return self._ask(str(steps))
+        return self._asked(str(steps))
 
     def predict(self, times: int) -> float | None:
         """Mean seconds of a prediction for the batch; None for a baseline that only trains."""
-        seconds: float | None = self._ask(f"predict {times}")["seconds"]
+        seconds: float | None = self._asked(f"predict {times}")["seconds"]
         return seconds
 
     def count(self) -> dict[str, float]:
         """The saved bytes and operations of a step."""
-        return self._ask("count")
+        return self._asked("count")
 
-    def close(self) -> None:
-        self.child.kill()
-        with contextlib.suppress(BrokenPipeError):  # from flushing lines that it has not read
-            self.child.communicate()
-        self.child.wait()
-
-    def _ask(self, line: str) -> dict[str, Any]:
-        assert self.child.stdin is not None
-        # If it was killed while waiting, its exit code and output say how it ended.
-        with contextlib.suppress(BrokenPipeError):
-            self.child.stdin.write(f"{line}\n")
-            self.child.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.child.stdout is not None
-        line = self.child.stdout.readline()
-        if not line:
-            raise MeasurementError(describe_exit(self.child.wait()))
-        return read_answer(line)
+    def _asked(self, line: str) -> dict[str, Any]:
+        self.send(line)
+        return self.answer()
 
 
 class _Record:
@@ -151,22 +126,22 @@ class _Record:
         self.predictions: list[float] = []
         self.peaks: list[float] = []
         self.counted: dict[str, float] = {}
-        self.problem: MeasurementError | None = None
+        self.problem: ChildError | None = None
 
     def attempt(self, turn: Callable[["_Record"], None]) -> None:
         """Take a turn, unless this side has already failed."""
         if self.problem is None:
             try:
                 turn(self)
-            except MeasurementError as error:
+            except ChildError as error:
                 self.problem = error
                 self.close()
 
-    def result(self) -> StepMeasurement | MeasurementError:
+    def result(self) -> StepMeasurement | ChildError:
         if self.problem is not None:
             return self.problem
         if not self.turns:
-            return MeasurementError("not measured: interrupted")
+            return ChildError("not measured: interrupted")
         seconds = [turn["seconds"] for turn in self.turns]
         # On a CPU, the peak of a turn contains the holes that the worker's environment leaves.
         peaks = self.peaks or ([] if self.device == "cpu" else [turn["peak"] for turn in self.turns])
@@ -197,7 +172,7 @@ def measure(
     predictions: bool = False,
     busy: bool = False,
     on_turn: Callable[[Turn], None] = lambda turn: None,
-) -> list[StepMeasurement | MeasurementError]:
+) -> list[StepMeasurement | ChildError]:
     """Medians over `rounds` turns of all sides, or the error of a side that could not be measured.
 
     Ours run in the environment that the launcher gives a worker, baselines in that of this process. With `busy`, the

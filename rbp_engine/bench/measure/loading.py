@@ -23,7 +23,8 @@ from PIL import Image
 
 from rbp_engine.bench.measure.device_decoding import decoded_on
 from rbp_engine.bench.measure.trial import clock, endless
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.data.augment.mixing import MixedBatches
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
@@ -66,7 +67,7 @@ class Rate:
     per_core: float
 
 
-def measure(cases: Sequence[Case], rounds: int, say: Say) -> list[Rate]:
+def measure(cases: Sequence[Case], rounds: int, say: Progress) -> list[Rate]:
     """Medians over `rounds` turns of all cases."""
     turns: list[list[tuple[float, float]]] = []
     for number in range(rounds):
@@ -224,7 +225,7 @@ def main(words: Sequence[str]) -> int:
     # One thread, because rates are per core second.
     torch.set_num_threads(1)
 
-    def measured(run: RunDirectory, say: Say) -> dict[str, Any]:
+    def measured(run: RunDirectory, say: Progress) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             if asked.photographs:
                 device = choose_device(read_resolved(run.preset_toml).run.device)

@@ -10,13 +10,14 @@ from typing import Any
 
 from rbp_engine.bench.measure import memory, stand_in
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Trial, affordable_batch, small_points
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
 
 
-def measure(run: RunDirectory, say: Say) -> dict[str, Any]:
+def measure(run: RunDirectory, say: Progress) -> dict[str, Any]:
     """Measure steps up to the preset's batch and T; times are seconds, memory bytes."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)

@@ -14,7 +14,8 @@ from typing import Any
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.epoch import WARM_UP
 from rbp_engine.bench.measure.trial import Trial
-from rbp_engine.bench.results.answer import Say, answer
+from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.step_probe import Probes
@@ -41,7 +42,7 @@ class ProbeCost:
         return max(0.0, self.sampled_s / self.step_s - 1.0) / self.every
 
 
-def measure(run: RunDirectory, say: Say, steps: int) -> list[ProbeCost]:
+def measure(run: RunDirectory, say: Progress, steps: int) -> list[ProbeCost]:
     """The cost of each probe, from `steps` steps with it and as many without."""
     preset = read_resolved(run.preset_toml)
     shape = None if stand_in.is_here(preset.data) else stand_in.known_shape(preset.data)
@@ -93,7 +94,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--steps", type=int, default=50)
     asked = parser.parse_args(words)
 
-    def measured(run: RunDirectory, say: Say) -> dict[str, Any]:
+    def measured(run: RunDirectory, say: Progress) -> dict[str, Any]:
         return {"costs": [asdict(cost) | {"share": cost.share} for cost in measure(run, say, asked.steps)]}
 
     return answer(RunDirectory(asked.run), measured)

@@ -7,7 +7,6 @@ evaluates the batch so often (mean seconds, null for a baseline that only trains
 operations of a step. A step is everything: gradients to None, forward, backward and the optimizer, on one batch.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from torch import Tensor
 from rbp_engine.bench.baselines import BASELINES, Baseline, Predict
 from rbp_engine.bench.measure import counts, memory, stand_in
 from rbp_engine.bench.measure.trial import Trial, first_images
-from rbp_engine.bench.results.answer import answers_only, explain
+from rbp_engine.child import answer_each
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
@@ -134,17 +133,7 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
 def main(words: list[str]) -> int:
     """Answer until stdin ends; returns the exit code."""
     run = RunDirectory(Path(words[0]))
-    with answers_only() as out:
-        try:
-            for answer in serve(run, words[1]):
-                out.write(json.dumps(answer) + "\n")
-                out.flush()
-        except BrokenPipeError:  # the calling process has exited
-            return 1
-        except Exception as error:
-            out.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
-            return 1
-    return 0
+    return answer_each(lambda _: serve(run, words[1]), run.code)
 
 
 if __name__ == "__main__":

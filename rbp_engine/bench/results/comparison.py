@@ -10,7 +10,8 @@ from operator import attrgetter
 from typing import Any
 
 from rbp_engine.bench.measure.interleave import OURS, Interrupted, MeasuredSide, StepMeasurement, Turn, measure
-from rbp_engine.bench.measure.measurement import MeasurementError, OnProgress, no_progress, temporary_run
+from rbp_engine.bench.measure.measurement import temporary_run
+from rbp_engine.child import ChildError, Progress, no_progress
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.report import names
 from rbp_engine.run.files.run_json import packages
@@ -112,7 +113,7 @@ def compare(
     rounds: int,
     predictions: bool = False,
     busy: bool = False,
-    on_progress: OnProgress = no_progress,
+    on_progress: Progress = no_progress,
 ) -> tuple[list[ComparisonRow], bool]:
     """Measure all candidates, those of one T turn by turn, with `predictions` these, too; on Ctrl-C end early.
 
@@ -141,7 +142,7 @@ def compare(
     return rows, True
 
 
-def rows_of(alike: Sequence[Candidate], results: Sequence[StepMeasurement | MeasurementError]) -> list[ComparisonRow]:
+def rows_of(alike: Sequence[Candidate], results: Sequence[StepMeasurement | ChildError]) -> list[ComparisonRow]:
     """The rows of candidates of one T, with their ratios."""
     pairs = list(zip(alike, results, strict=True))
     found = {one.baseline: result for one, result in pairs if isinstance(result, StepMeasurement)}
@@ -150,7 +151,7 @@ def rows_of(alike: Sequence[Candidate], results: Sequence[StepMeasurement | Meas
 
 def _row(
     candidate: Candidate,
-    result: StepMeasurement | MeasurementError,
+    result: StepMeasurement | ChildError,
     bptt: StepMeasurement | None,
     floor: StepMeasurement | None,
 ) -> ComparisonRow:

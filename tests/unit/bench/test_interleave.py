@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.bench.measure.interleave import MeasuredProcess, MeasuredSide
-from rbp_engine.bench.measure.measurement import MeasurementError, environment, temporary_run
+from rbp_engine.bench.measure.measurement import environment, temporary_run
+from rbp_engine.child import ChildError
 from rbp_engine.bench.results.comparison import candidates, compare
 from rbp_engine.preset import load_preset
 
@@ -44,7 +45,7 @@ def test_a_process_killed_while_waiting_is_reported_as_killed() -> None:
         process = MeasuredProcess(MeasuredSide(run), environment(run))
         process.child.kill()
         process.child.wait()
-        with pytest.raises(MeasurementError, match="was killed, probably because the memory was full"):
+        with pytest.raises(ChildError, match="was killed, probably because the memory was full"):
             process.take(1)
         process.close()
 

@@ -3,7 +3,8 @@
 import pytest
 
 from rbp_engine.bench.cost import MEASURE
-from rbp_engine.bench.measure.measurement import MeasurementError, ask, temporary_run
+from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.child import ChildError
 from rbp_engine.preset import load_preset
 
 
@@ -12,7 +13,7 @@ def test_an_end_without_an_answer_is_reported_with_the_error_and_prints_nothing(
 ) -> None:
     with (
         temporary_run(load_preset("digits")) as run,
-        pytest.raises(MeasurementError, match="exit code 1: ValueError: could not convert string to float: 'soon'"),
+        pytest.raises(ChildError, match="exit code 1: ValueError: could not convert string to float: 'soon'"),
     ):
         ask(MEASURE, run, "soon", quiet=True)
     assert capfd.readouterr() == ("", "")

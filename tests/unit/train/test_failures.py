@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.bench.results.answer import explain as explain_measurement
+from rbp_engine.child import explain as explain_measurement
 from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.data.catalog import DataMissing, Presence
 from rbp_engine.data.loading.shares import Batches
