@@ -17,6 +17,7 @@ from rbp_engine.bench.inspection import built
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
+from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -31,7 +32,7 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
     """The shape of an image, and for each layer its name, kind, shape and number of parameters."""
     say("counting layers", 0.0)
     preset = _small(read_resolved(run.preset_toml))
-    feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), CPU)
+    feed = build_feed(run, stand_in.with_stand_in(preset, known_shape(preset.data)), CPU)
     images, _ = next(iter(feed.train.epoch(0)))
     image = images[0, :1] if feed.has_time else images[:1]
     return {

@@ -18,6 +18,7 @@ from rbp_engine.bench.measure.trial import first_images
 from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
+from rbp_engine.data.known_shape import known_shape
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.heads import main_head
@@ -58,7 +59,7 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
     say("running the network once", 0.5)
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
-    feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
+    feed = build_feed(run, stand_in.with_stand_in(preset, known_shape(preset.data)), device)
     seed_everything(preset.run.seed)
     notes: list[str] = []
     model = built(run, preset, feed, device, notes.append).train()

@@ -20,6 +20,7 @@ from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
+from rbp_engine.data.known_shape import DataShape, is_here, known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -39,7 +40,7 @@ def measure(run: RunDirectory, say: Progress, seconds: float) -> dict[str, Any]:
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     limit = memory.limit(device)
-    here, shape = stand_in.is_here(preset.data), stand_in.known_shape(preset.data)
+    here, shape = is_here(preset.data), known_shape(preset.data)
     begun = time.perf_counter()
     say("a glance at a few images", 0.15)
     figures = _much_too_large(run, preset, device, limit, shape)
@@ -57,7 +58,7 @@ def measure(run: RunDirectory, say: Progress, seconds: float) -> dict[str, Any]:
 
 
 def _much_too_large(
-    run: RunDirectory, preset: Preset, device: torch.device, limit: int, shape: stand_in.DataShape | None
+    run: RunDirectory, preset: Preset, device: torch.device, limit: int, shape: DataShape | None
 ) -> dict[str, Any] | None:
     """The figures from a few images for a preset that would need many times the memory; None for any other.
 
@@ -96,7 +97,7 @@ def _measured(
     preset: Preset,
     device: torch.device,
     limit: int,
-    shape: stand_in.DataShape | None,
+    shape: DataShape | None,
     seconds: float,
     say: Progress,
 ) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def _age_s() -> float:
 def _count(trial: Trial) -> tuple[int, int]:
     """The numbers of steps in an epoch and of batches in an evaluation, without reading files."""
     steps = len(trial.feed.train)
-    shape = stand_in.known_shape(trial.preset.data)
+    shape = known_shape(trial.preset.data)
     if shape is not None and trial.preset.data.name in stand_in.READ_FROM_FILES:
         usual_steps, usual_evaluations = stand_in.batches(trial.preset, shape)
         return steps, max(1, round(steps * usual_evaluations / usual_steps))

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.bench.measure.stand_in import known_shape, with_stand_in
+from rbp_engine.bench.measure.stand_in import with_stand_in
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
+from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device

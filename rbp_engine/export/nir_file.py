@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rbp_engine.bench.measure import stand_in
+from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.export.check import PredictionCheck, SpikeCheck, check_predictions, check_spikes
 from rbp_engine.export.errors import ExportError
@@ -115,8 +115,8 @@ def _check_free(file: Path, *, force: bool) -> None:
 def _images(loaded: Loaded, run: RunDirectory) -> tuple[Tensor, str]:
     """Images as the network receives them, and what they are: of the test set, or random where the data is not here."""
     preset = loaded.preset
-    timesteps, shape = preset.method.timesteps, stand_in.known_shape(preset.data)
-    if shape is None or stand_in.is_here(preset.data):
+    timesteps, shape = preset.method.timesteps, known_shape(preset.data)
+    if shape is None or is_here(preset.data):
         images, _ = next(iter(build_feed(run, preset, loaded.device, timesteps).test))
         return images[:CHECKED] if images.ndim == 4 else images[:, :CHECKED], "test images"
     draw = torch.Generator().manual_seed(0)

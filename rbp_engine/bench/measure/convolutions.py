@@ -17,6 +17,7 @@ from rbp_engine.bench.measure import counts, stand_in
 from rbp_engine.bench.measure.trial import Trial, clock
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
+from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
@@ -31,7 +32,7 @@ def measure(run: RunDirectory, say: Progress) -> dict[str, Any]:
     """Operations per second of the fastest convolution by number format, and the operations of one forward pass."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
-    trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
+    trial = Trial(run, stand_in.with_stand_in(preset, known_shape(preset.data)), device)
     images, _ = next(iter(trial.feed.train.epoch(0)))
     images = images[0] if images.ndim == 5 else images
     found = shapes(trial.model, images, preset.method.timesteps)

@@ -12,6 +12,7 @@ from rbp_engine.bench.measure import memory, stand_in
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Trial, affordable_batch, small_points
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
+from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
@@ -22,7 +23,7 @@ def measure(run: RunDirectory, say: Progress) -> dict[str, Any]:
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     limit = memory.limit(device)
-    trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
+    trial = Trial(run, stand_in.with_stand_in(preset, known_shape(preset.data)), device)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     for _ in range(2):  # the first time includes one-time costs

@@ -16,6 +16,7 @@ from rbp_engine.bench.measure.epoch import WARM_UP
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
+from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.step_probe import Probes
@@ -45,7 +46,7 @@ class ProbeCost:
 def measure(run: RunDirectory, say: Progress, steps: int) -> list[ProbeCost]:
     """The cost of each probe, from `steps` steps with it and as many without."""
     preset = read_resolved(run.preset_toml)
-    shape = None if stand_in.is_here(preset.data) else stand_in.known_shape(preset.data)
+    shape = None if is_here(preset.data) else known_shape(preset.data)
     trial = Trial(run, stand_in.with_stand_in(preset, shape), choose_device(preset.run.device))
     found = []
     for number, name in enumerate(SWITCHES):

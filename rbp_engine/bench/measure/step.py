@@ -20,6 +20,7 @@ from rbp_engine.bench.baselines import BASELINES, Baseline, Predict
 from rbp_engine.bench.measure import counts, memory, stand_in
 from rbp_engine.bench.measure.trial import Trial, first_images
 from rbp_engine.child import answer_each
+from rbp_engine.data.known_shape import known_shape
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
@@ -34,7 +35,7 @@ class Side:
     """A network and a way to take a training step with it, on one batch in the shape of the data."""
 
     def __init__(self, run: RunDirectory, preset: Preset, side: str, device: torch.device) -> None:
-        self.trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
+        self.trial = Trial(run, stand_in.with_stand_in(preset, known_shape(preset.data)), device)
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
         self.step: Step = self.trial.step

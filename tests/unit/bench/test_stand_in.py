@@ -1,15 +1,15 @@
 """The shapes and sizes of data sets that need not be present."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from rbp_engine.bench.measure.measurement import temporary_run
-from rbp_engine.bench.measure.stand_in import batches, known_shape, with_stand_in
+from rbp_engine.bench.measure.stand_in import batches, with_stand_in
+from rbp_engine.data.known_shape import known_shape
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.preset import list_presets, load_preset
+from rbp_engine.preset import load_preset
 from rbp_engine.preset.schema import Preset
 from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.train.build import build_feed
@@ -42,19 +42,6 @@ def test_what_is_measured_of_random_images_is_what_a_run_gets(args: dict[str, An
     assert shape is not None
     assert (shape.frames, shape.image) == (feed.has_time, tuple(images.shape[-3:]))
     assert batches(Preset(data=data), shape) == (len(feed.train), len(feed.test))
-
-
-def test_every_preset_has_a_stand_in() -> None:
-    for entry in list_presets():
-        loaded = load_preset(entry.name)
-        shape = known_shape(loaded.preset.data)
-        assert shape is not None and all(size > 0 for size in shape.image)
-
-
-def test_the_shape_of_a_users_data_set_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sets.py").write_text("def mine(): ...\n")
-    assert known_shape(load_preset("digits", ["data=sets.py:mine"]).preset.data) is None
 
 
 @pytest.mark.parametrize(("epochs", "kernel"), [(1, "auto"), (300, "compiled")])
