@@ -2,20 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rbp_engine.data.preprocess import Frames
-from rbp_engine.data.protocol import Feed
-from rbp_engine.evaluation.accuracy import Carrier, evaluate_by_step, shuffled
-from rbp_engine.evaluation.plain import PlainPass
-from rbp_engine.evaluation.trained import Trained
-from rbp_engine.evaluation.work import Work
+from rbp_engine.evaluation.trained import PlainPass, Trained, shuffled
 from rbp_engine.methods.inputs import is_static
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import DROPPED, NOISE, SHUFFLED, TIMESTEPS, Disturbed, Robustness
-from rbp_engine.spiking.carriers.sequence import SequenceTensor
 
 # In standard deviations of the input.
 NOISES = (0.1, 0.2, 0.5)
@@ -23,6 +18,7 @@ NOISES = (0.1, 0.2, 0.5)
 DROPS = (0.25, 0.5)
 # Frames of CIFAR10-DVS at another T take minutes to make, and `sequential_digits` has one T only.
 OF_ONE_T = ("cifar10_dvs", "sequential_digits")
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -36,12 +32,13 @@ class PlannedTest:
     @property
     def text(self) -> str:
         """What it is, in words."""
-        return {
-            TIMESTEPS: f"accuracy at T = {self.timesteps}",
-            SHUFFLED: "accuracy with time shuffled",
-            NOISE: f"accuracy with noise of {self.amount:g} σ",
-            DROPPED: f"accuracy without the input of {self.amount:.0f} of {self.timesteps} timesteps",
-        }[self.kind]
+        disturbed = {
+            TIMESTEPS: "",
+            SHUFFLED: " with time shuffled",
+            NOISE: f" with noise of {self.amount:g} σ",
+            DROPPED: f" without the input of {self.amount:.0f} timesteps",
+        }
+        return f"accuracy{disturbed[self.kind]}"
 
 
 def planned(trained: int, timesteps: Sequence[int] = (), *, one_t: bool = False) -> list[PlannedTest]:
@@ -58,47 +55,29 @@ def planned(trained: int, timesteps: Sequence[int] = (), *, one_t: bool = False)
     return tests + [PlannedTest(DROPPED, trained, count) for count in dropped if count < trained]
 
 
-def tests_of(trained: Trained, timesteps: Sequence[int] = ()) -> list[PlannedTest]:
-    """The tests of a trained network: those of its T and its data."""
-    return planned(trained.timesteps, timesteps, one_t=trained.loaded.preset.data.name in OF_ONE_T)
-
-
-def measure_robustness(
-    trained: Trained, plain: PlainPass, work: Work, tests: Sequence[PlannedTest], seed: int = 0
-) -> Robustness:
-    """Evaluate on the test set under each of the tests; all that is drawn comes from `seed`."""
+def measure_robustness(trained: Trained, plain: PlainPass, tests: Sequence[PlannedTest]) -> Robustness:
+    """Evaluate on the test set under each of the tests; all that is drawn comes from SEED."""
     rows = []
     for test in tests:
-        source = _feed(trained, plain.feed, test).test
-        work.begin(test.text, test.timesteps, len(source))
-        carrier, change = _disturbance(test, plain.input_deviation, trained.loaded.device, seed)
-        precision = trained.loaded.preset.train.precision
-        found = evaluate_by_step(
-            trained.loaded.model, source, test.timesteps, precision, carrier=carrier, change=change, watch=work.watch
-        )
+        # Images have no T; frames are made for each T.
+        same = test.timesteps == trained.timesteps or not plain.feed.has_time
+        feed = plain.feed if same else trained.feed(test.timesteps)
+        disturbed = _disturbance(test, plain.input_deviation, trained.loaded.device)
+        found = trained.evaluate(feed.test, test.timesteps, test.text, **disturbed)
         rows.append(Disturbed(one_line(test.kind), test.timesteps, test.amount, found["top1"]))
-    return Robustness(plain.of, seed, plain.input_deviation, tuple(rows))
+    return Robustness(plain.of, SEED, plain.input_deviation, tuple(rows))
 
 
-def _feed(trained: Trained, feed: Feed, test: PlannedTest) -> Feed:
-    """The same data for images, which have no T; frames are made for each T."""
-    if test.timesteps == trained.timesteps or not isinstance(feed.preprocess, Frames):
-        return feed
-    return trained.feed(test.timesteps)
-
-
-def _disturbance(
-    test: PlannedTest, deviation: float, device: torch.device, seed: int
-) -> tuple[Carrier, Callable[[Tensor], Tensor] | None]:
-    """What makes the network's input, and what changes the images before."""
+def _disturbance(test: PlannedTest, deviation: float, device: torch.device) -> dict[str, Any]:
+    """What `Trained.evaluate` does otherwise: how it makes the network's input, or changes the images before."""
+    generator = torch.Generator(device).manual_seed(SEED)
+    change: dict[str, Callable[[Tensor], Tensor]] = {
+        NOISE: lambda images: noisy(images, test.amount * deviation, generator),
+        DROPPED: lambda images: dropped(images, test.timesteps, int(test.amount), generator),
+    }
     if test.kind == SHUFFLED:
-        return shuffled(seed), None
-    generator = torch.Generator(device).manual_seed(seed)
-    if test.kind == NOISE:
-        return SequenceTensor, lambda images: noisy(images, test.amount * deviation, generator)
-    if test.kind == DROPPED:
-        return SequenceTensor, lambda images: dropped(images, test.timesteps, int(test.amount), generator)
-    return SequenceTensor, None
+        return {"carrier": shuffled(SEED)}
+    return {"change": change[test.kind]} if test.kind in change else {}
 
 
 def noisy(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:

@@ -1,45 +1,148 @@
-"""The trained network of a run, with the settings that it is evaluated with."""
+"""The trained network of a run, and passes over its test set, which find the accuracy at every t ≤ T.
 
+Timesteps may be others than trained with. The inputs of every layer may be in a random order of time (the paper's
+Table 2), which a rate code survives.
+"""
+
+import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
-from rbp_engine.data.protocol import Feed
-from rbp_engine.loaded import Loaded, Weights, load_with_data
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rbp_engine.child import Progress
+from rbp_engine.data.protocol import EvaluationSource, Feed
+from rbp_engine.evaluation.request import EvaluationRequest
+from rbp_engine.loaded import Weights, load_with_data
+from rbp_engine.methods.inputs import MakeCarrier
+from rbp_engine.methods.protocol import predict
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import EvaluatedWeights
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.spiking.carriers.sequence import SequenceTensor, ShuffledTensor
 from rbp_engine.train.build import build_feed
+from rbp_engine.train.score_sums import ScoreSums, first_five
 
 
-@dataclass(frozen=True)
 class Trained:
-    """A run with its network, which has the `weights` "last" or "best", or with `ema` their moving average."""
+    """The network of a run, with the weights that were asked for.
 
-    run: RunDirectory
-    weights: Weights
-    loaded: Loaded
-    ema: bool = False
+    `expected` is the sum of T over all passes that are to come, in which progress is counted. Raises as
+    `load_with_data` does.
+    """
 
-    @property
-    def called(self) -> str:
-        """The weights in words."""
-        return f"averaged {self.weights}" if self.ema else self.weights
-
-    @property
-    def timesteps(self) -> int:
-        """The T that the network was trained with."""
-        return self.loaded.preset.method.timesteps
+    def __init__(self, run: RunDirectory, asked: EvaluationRequest, progress: Progress) -> None:
+        progress("loading the network", 0.0)
+        self.run = run
+        self.called = f"averaged {asked.weights}" if asked.ema else asked.weights
+        weights = cast(Weights, asked.weights)
+        self.loaded = load_with_data(run, weights=weights, device=asked.device, ema=asked.ema)
+        self.timesteps, self.precision = self.loaded.preset.method.timesteps, self.loaded.preset.train.precision
+        self.expected = self.timesteps
+        self._progress, self._done = progress, 0
 
     def feed(self, timesteps: int) -> Feed:
         """The data of the run, for another T if that differs."""
         return build_feed(self.run, self.loaded.preset, self.loaded.device, timesteps)
 
-    def evaluated(self, split: str, samples: int, timesteps: int, top1: float) -> EvaluatedWeights:
-        """What a result is of, found now."""
-        weights, checkpoint = one_line(self.called), one_line(self.loaded.file.parent.name)
-        return EvaluatedWeights(weights, checkpoint, one_line(split), samples, timesteps, top1, round(time.time(), 3))
+    @torch.no_grad()
+    def evaluate(
+        self,
+        source: EvaluationSource,
+        timesteps: int,
+        doing: str = "accuracy",
+        *,
+        carrier: MakeCarrier = SequenceTensor,
+        change: Callable[[Tensor], Tensor] = lambda images: images,
+        watch: Callable[[Tensor, Tensor, Tensor], object] = lambda *batch: None,
+    ) -> dict[str, Any]:
+        """Loss (of the logits' time mean), top-1 and top-5 over all samples, and what they are of.
+
+        `top1_by_step` is the accuracy of the mean over the first t steps, t = 1 … T. `carrier` makes the network's
+        input of images, which `change` has disturbed before. `watch` gets each batch's images and labels, and the
+        logits by timestep [T, B, C]. Raises ValueError without any samples.
+        """
+        scores = ScoreSums(timesteps)
+        for number, (images, labels) in enumerate(source):
+            done = self._done + timesteps * number / len(source)
+            self._progress(f"{doing} at T = {timesteps}", min(1.0, done / self.expected))
+            logits = predict(self.loaded.model, change(images), timesteps, self.precision, carrier)
+            scores.add(logits, labels)
+            watch(images, labels, logits)
+        self._done += timesteps
+        if not scores.samples:
+            raise ValueError("there are no images to evaluate on")
+        loss, top1, top5, *by_step = (total / scores.samples for total in scores.sums())
+        return {
+            "run": self.run.id,
+            "weights": self.called,
+            "checkpoint": self.loaded.file.parent.name,
+            "split": source.split,
+            "timesteps": timesteps,
+            "shuffled": carrier is not SequenceTensor,
+            "top1": top1,
+            "top5": top5,
+            "loss": loss,
+            "samples": scores.samples,
+            "top1_by_step": by_step,
+        }
 
 
-def open_trained(run: RunDirectory, weights: Weights, device: str, *, ema: bool = False) -> Trained:
-    """The trained network of a run. Raises as `load_with_data` does."""
-    return Trained(run, weights, load_with_data(run, weights=weights, device=device, ema=ema), ema)
+def shuffled(seed: int = 0) -> MakeCarrier:
+    """Makes inputs of which every layer receives the timesteps in an order drawn anew."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda values, timesteps, static: ShuffledTensor(values, timesteps, static, generator).shuffled()
+
+
+@dataclass(frozen=True, eq=False)
+class PlainPass:
+    """An undisturbed pass over the test set: its `scores`, what they are `of`, and all predictions, in the set's order.
+
+    `labels` and `predicted` are [N], `logits` [N, C], the mean over the timesteps. `input_deviation` is the standard
+    deviation of the network's inputs: 1 for images, which are normalised.
+    """
+
+    feed: Feed
+    of: EvaluatedWeights
+    scores: dict[str, Any]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    input_deviation: float
+
+
+def plain_pass(trained: Trained, timesteps: int) -> PlainPass:
+    """Evaluate on the test set at T = `timesteps`."""
+    feed = trained.feed(timesteps)
+    batches: list[tuple[Tensor, Tensor, Tensor]] = []
+    sums: list[Tensor] = []
+
+    def watch(images: Tensor, labels: Tensor, logits_by_step: Tensor) -> None:
+        logits = logits_by_step.mean(0)
+        batches.append((labels.cpu(), first_five(logits)[:, 0].cpu(), logits.float().cpu()))
+        if feed.has_time:
+            sums.append(moments(images))
+
+    scores = trained.evaluate(feed.test, timesteps, watch=watch)
+    weights, checkpoint, split = (one_line(scores[name]) for name in ("weights", "checkpoint", "split"))
+    now = round(time.time(), 3)
+    of = EvaluatedWeights(weights, checkpoint, split, scores["samples"], timesteps, scores["top1"], now)
+    labels, predicted, logits = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+    return PlainPass(feed, of, scores, labels, predicted, logits, deviation(sums) if sums else 1.0)
+
+
+def moments(values: Tensor) -> Tensor:
+    """The sums of values and of their squares, and their number, [3] in float64; they stay on the device."""
+    values = values.double()
+    return torch.stack([values.sum(), values.square().sum(), values.new_tensor(values.numel())])
+
+
+def deviation(sums: Sequence[Tensor]) -> float:
+    """The standard deviation of all values, from the moments of the batches."""
+    first, second, count = sum(sums, torch.zeros_like(sums[0])).tolist()
+    return math.sqrt(max(0.0, second / count - (first / count) ** 2))

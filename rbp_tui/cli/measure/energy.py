@@ -1,42 +1,27 @@
 """`rbp eval --energy`: what the network of a run spends on an image."""
 
-import json
-import os
-import subprocess
 from typing import Any
 
 import typer
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.cli.output import console, fail, print_json, print_line, print_rich, say
+from rbp_tui.cli.output import console, fail, print_line, print_rich, say
 
 
-def print_energy(run: RunDirectory, *, weights: str, device: str, as_json: bool) -> None:
-    """Measure it in another process, which also keeps it in the run, and print it."""
+def print_energy(run: RunDirectory, answer: dict[str, Any]) -> None:
+    """Print what was measured, and whether the run keeps it."""
     from rbp_engine.run.files.energy import energy_in
-    from rbp_engine.run.launch.environment import module_command, worker_defaults
 
-    done = subprocess.run(
-        module_command("rbp_engine.run_energy", str(run.path), "--weights", weights, "--device", device),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env=worker_defaults() | os.environ,
-    )
-    answer: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"problem": "the measurement was interrupted"}
     energy = energy_in(answer)
-    if done.returncode or energy is None:
-        raise typer.Exit(fail(answer.get("problem", "the result cannot be read"), 1))
-    if as_json:
-        print_json(answer)
-        return
+    if energy is None:
+        raise typer.Exit(fail("the result cannot be read", 1))
     from rich.table import Column, Table
 
     from rbp_tui.charts.energy_rows import energy_rows
     from rbp_tui.text import energy_text
 
-    say("[dim]{} weights of {}, {}[/]", weights, run.id, energy_text.notes(energy))
+    say("[dim]{} weights of {}, {}[/]", answer["weights"], run.id, energy_text.notes(energy))
     rows, width = energy_rows(energy), console().width
     print_rich(rows.head(width))
     for number in range(len(rows)):

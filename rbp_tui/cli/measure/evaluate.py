@@ -101,20 +101,17 @@ def evaluate(
     directory = find_run(runs_directory(runs_dir), run)
     once_trusted(lambda: require_code(directory), trust=trust)
     end_on_sigterm()
-    if energy:
-        print_energy(directory, weights=weights.value, device=device, as_json=as_json)
-        return
     saved: dict[Part, bool] = {"classes": classes, "robustness": robustness}
     parts: list[Part] = [part for part, wanted in saved.items() if wanted]
     request = EvaluationRequest(
-        parts or ["gradients" if gradients else "accuracy"],
+        parts or ["gradients" if gradients else "energy" if energy else "accuracy"],
         weights.value,
         ema=ema,
         device=device,
         timesteps=steps,
         shuffle_time=shuffle_time,
-        figure=figure,
-        predictions=predictions,
+        figure=str(figure or ""),
+        predictions=str(predictions or ""),
     )
     with progress(f"evaluating the {'averaged ' * ema}{weights.value} weights of {directory.id}") as report:
         answer = evaluate_run(directory, request, on_progress=report)
@@ -123,6 +120,9 @@ def evaluate(
         return
     if gradients:
         _print_gradients(answer["gradients"])
+        return
+    if energy:
+        print_energy(directory, answer["energy"])
         return
     _print_accuracies(answer["accuracy"], shuffled=shuffle_time)
     if parts:

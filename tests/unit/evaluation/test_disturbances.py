@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.evaluation.plain import InputSpread
 from rbp_engine.evaluation.robustness import dropped, noisy, planned
+from rbp_engine.evaluation.trained import deviation, moments
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -63,9 +63,6 @@ def test_noise_has_the_deviation_that_was_asked_for_and_comes_from_the_seed() ->
 
 
 def test_the_spread_of_inputs_is_that_of_all_batches_together() -> None:
-    spread, batches = InputSpread(), [torch.rand(4, 3, 2, 5, 5), 3 * torch.rand(4, 2, 2, 5, 5)]
-    assert spread.deviation() == 0.0
-    for batch in batches:
-        spread.add(batch)
+    batches = [torch.rand(4, 3, 2, 5, 5), 3 * torch.rand(4, 2, 2, 5, 5)]
     together = torch.cat([batch.flatten() for batch in batches])
-    assert spread.deviation() == pytest.approx(together.std(correction=0).item(), rel=1e-5)
+    assert deviation([moments(batch) for batch in batches]) == pytest.approx(together.std(correction=0).item(), rel=1e-5)

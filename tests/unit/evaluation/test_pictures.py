@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rbp_engine.data.preprocess import Frames, Pixels
-from rbp_engine.evaluation.mistakes import picture, samples_at
+from rbp_engine.evaluation.classes import picture, samples_at
 from rbp_engine.printable import one_line
 from rbp_engine.report.mistakes_figure import draw_mistakes
 from rbp_engine.run.errors import RunError
