@@ -2,7 +2,7 @@
 
 The child prints JSON objects, one a line: {"doing": text, "share": fraction of the whole that is done, by the usual
 durations} says what comes next, {"problem": text} why there is no answer, and any other object is one. What else it
-prints is no answer. `ask` and `Child` are the side that asks, without torch; `answer` and `answer_each` are the child's.
+prints is skipped. `ask` and `Child` are the side that asks, without torch; `answer` and `answer_each` the child's.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from rbp_engine.errors import UserError
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
@@ -44,7 +44,7 @@ class ChildError(UserError):
 
 
 class Child:
-    """A process that prints answers; it is killed at the end of the `with` block, or by `close`.
+    """A process that prints answers, until `close` kills it.
 
     `environment` is all of its own, and `what` is it called in errors. `cancelled` is polled for whether to give up.
     With `quiet` no other output of the process reaches the terminal, which may be showing the dashboard.
@@ -75,12 +75,6 @@ class Child:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.stdin, self._lines = self.process.stdin, self._read(self.process.stdout.fileno())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Kill the process."""
         with self._said, self.process:
@@ -94,7 +88,7 @@ class Child:
     def answer(self) -> dict[str, Any]:
         """The next answer. Raises ChildError for a problem, an end without an answer, and once it is cancelled."""
         for line in self._lines:
-            value = None
+            value: Any = None
             with contextlib.suppress(ValueError):
                 value = parse_json(line)
             match value:
@@ -135,7 +129,7 @@ class Child:
 
 def ask(command: Sequence[str], environment: Mapping[str, str], **settings: Any) -> dict[str, Any]:
     """The one answer of a command; the settings are those of `Child`. Raises ChildError as `Child.answer` does."""
-    with Child(command, environment, **settings) as child:
+    with contextlib.closing(Child(command, environment, **settings)) as child:
         child.stdin.close()
         found = child.answer()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -189,5 +183,5 @@ def explain(error: BaseException, own_code: Path) -> str:
     if is_from_library(error):
         advice = "Take other images (--input), another network, or model.args that fit"
         return f"{type(error).__name__}: {text.rstrip('.!')}. {advice}"
-    traceback.print_exc()
+    traceback.print_exception(error)
     return f"{type(error).__name__}: {text}"

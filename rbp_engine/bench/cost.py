@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.bench.measure.measurement import ask, temporary_run
-from rbp_engine.child import Progress, no_progress
 from rbp_engine.bench.results.extrapolate import Plane, plane_of
+from rbp_engine.child import Progress, no_progress
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 
 if TYPE_CHECKING:

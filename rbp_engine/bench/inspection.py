@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.bench.measure import stand_in
+from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.measure.trial import first_images
 from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
-from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.data.protocol import Feed

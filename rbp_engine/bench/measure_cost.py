@@ -17,8 +17,8 @@ import torch
 
 from rbp_engine.bench.measure import memory, stand_in
 from rbp_engine.bench.measure.epoch import Epoch
-from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import DataShape, is_here, known_shape
 from rbp_engine.preset import read_resolved

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.bench.measure.measurement import ask, temporary_run
-from rbp_engine.child import Progress, no_progress
 from rbp_engine.bench.results.extrapolate import plane_of
+from rbp_engine.child import Progress, no_progress
 from rbp_engine.preset import LoadedPreset, PresetError, load_text
 from rbp_engine.report import names
 

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.measure.stand_in import with_stand_in
 from rbp_engine.bench.measure.trial import Trial
-from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_nothing_else_that_is_printed_is_taken_for_an_answer() -> None:
 
 def test_a_child_answers_each_line_in_turn() -> None:
     code = "answer_each(lambda _: ({'length': len(line)} for line in sys.stdin), Path('/nowhere'))"
-    with Child(python(code), os.environ) as child:
+    with closing(Child(python(code), os.environ)) as child:
         for line in ("a", "", "abc"):
             child.send(line)
             assert child.answer() == {"length": len(line) + 1}
@@ -85,7 +86,7 @@ def test_what_an_unanswering_child_has_said_stands_above_if_it_was_not_to_be_qui
 
 def test_a_child_that_is_cancelled_is_killed() -> None:
     child = Child(python("time.sleep(600)"), os.environ, cancelled=lambda: True)
-    with child, pytest.raises(ChildError, match="the measurement was given up"):
+    with closing(child), pytest.raises(ChildError, match="the measurement was given up"):
         child.answer()
     assert child.process.returncode == -9
 

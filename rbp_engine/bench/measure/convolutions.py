@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from rbp_engine.bench.baselines import ann_baseline
 from rbp_engine.bench.measure import counts, stand_in
-from rbp_engine.bench.measure.trial import Trial, clock
 from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.bench.measure.trial import Trial, clock
 from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved

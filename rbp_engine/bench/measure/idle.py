@@ -13,8 +13,8 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from rbp_engine.bench.measure.step import Side
 from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.bench.measure.step import Side
 from rbp_engine.child import Progress
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory

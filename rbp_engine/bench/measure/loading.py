@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 from rbp_engine.bench.measure.device_decoding import decoded_on
-from rbp_engine.bench.measure.trial import clock, endless
 from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.bench.measure.trial import clock, endless
 from rbp_engine.child import Progress
 from rbp_engine.data.augment.mixing import MixedBatches
 from rbp_engine.data.events.cache import Samples

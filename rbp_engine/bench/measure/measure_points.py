@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.bench.measure import memory, stand_in
-from rbp_engine.bench.measure.trial import FIRST_BATCH, Trial, affordable_batch, small_points
 from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.bench.measure.trial import FIRST_BATCH, Trial, affordable_batch, small_points
 from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved

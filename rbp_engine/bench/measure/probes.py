@@ -13,8 +13,8 @@ from typing import Any
 
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.epoch import WARM_UP
-from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.bench.measure.measurement import answer
+from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.preset import read_resolved

@@ -6,8 +6,8 @@ import pytest
 
 from rbp_engine.bench.measure.interleave import MeasuredProcess, MeasuredSide
 from rbp_engine.bench.measure.measurement import environment, temporary_run
-from rbp_engine.child import ChildError
 from rbp_engine.bench.results.comparison import candidates, compare
+from rbp_engine.child import ChildError
 from rbp_engine.preset import load_preset
 
 TALKS = """\
@@ -43,8 +43,8 @@ def test_the_output_of_a_users_network_is_not_taken_for_an_answer(
 def test_a_process_killed_while_waiting_is_reported_as_killed() -> None:
     with temporary_run(load_preset("digits", WORDS)) as run:
         process = MeasuredProcess(MeasuredSide(run), environment(run))
-        process.child.kill()
-        process.child.wait()
+        process.process.kill()
+        process.process.wait()
         with pytest.raises(ChildError, match="was killed, probably because the memory was full"):
             process.take(1)
         process.close()

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from rbp_engine.bench import inspection
 from rbp_engine.bench.measure.measurement import temporary_run
-from rbp_engine.child import no_progress
 from rbp_engine.bench.neuron_trial import check_neurons
 from rbp_engine.bench.own_network import preset_for
+from rbp_engine.child import no_progress
 from rbp_engine.errors import NeuronError
 from tests.own_neurons import OwnLIF, documented
 
