@@ -1,19 +1,18 @@
 """Check that this machine is fit for training: one small check per problem seen on real machines. Without torch."""
 
-import json
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from rbp_engine import compile_cache
+from rbp_engine import child, compile_cache
 from rbp_engine.cores import cores_here
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.errors import UserError
@@ -81,25 +80,15 @@ def packages() -> Finding:
 
 def torch() -> Finding:
     """Does torch load, and does it compute on the cards of this machine?"""
-    command = module_command("rbp_engine.train.device")
+    command, ends = module_command("rbp_engine.train.device"), time.monotonic() + _LOAD_TIMEOUT_S
+    settings: dict[str, Any] = {"what": "its import", "quiet": True, "cancelled": lambda: time.monotonic() > ends}
     try:
-        answer = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_LOAD_TIMEOUT_S,
-            check=False,
-            env=CARD_ORDER | os.environ,
-        )
-    except subprocess.TimeoutExpired:
-        return Finding(
-            "torch", "problem", f"has not loaded in {_LOAD_TIMEOUT_S:.0f} s", "put the environment on a local disk"
-        )
-    if answer.returncode != 0:
-        last = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
-        return Finding("torch", "problem", f"does not load: {last}", "pip install --force-reinstall torch torchvision")
-    return judge_torch(json.loads(answer.stdout.splitlines()[-1]))
+        return judge_torch(child.ask(command, CARD_ORDER | os.environ, **settings))
+    except child.ChildError as error:
+        text, remedy = f"does not load: {error}", "pip install --force-reinstall torch torchvision"
+        if time.monotonic() > ends:
+            text, remedy = f"has not loaded in {_LOAD_TIMEOUT_S:.0f} s", "put the environment on a local disk"
+        return Finding("torch", "problem", text, remedy)
 
 
 def judge_torch(report: dict[str, Any]) -> Finding:

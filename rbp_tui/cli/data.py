@@ -1,6 +1,7 @@
 """`rbp data`: list, add, fetch, convert and check data sets."""
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import Settings
+from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
@@ -221,12 +223,10 @@ def _refuse_unknown(name: str) -> None:
 
 def _check_in_engine(names: list[str]) -> dict[str, list[str]]:
     """The problems of each data set, found in a separate process: reading some loads scikit-learn."""
-    command = module_command("rbp_engine.data.check", *names)
-    answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-    if answer.returncode != 0:
-        raise typer.Exit(fail("the check itself failed, see above; rbp doctor looks further", 1))
-    problems: dict[str, list[str]] = json.loads(answer.stdout)
-    return problems
+    from rbp_engine import child
+
+    end_on_sigterm()
+    return child.ask(module_command("rbp_engine.data.check", *names), os.environ, what="the check")
 
 
 def _print_result(name: str, problems: list[str]) -> None:
