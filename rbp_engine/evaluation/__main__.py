@@ -12,6 +12,7 @@ from rbp_engine.evaluation.gradients import compare_gradients
 from rbp_engine.evaluation.request import EvaluationRequest
 from rbp_engine.evaluation.robustness import OF_ONE_T, measure_robustness, planned
 from rbp_engine.evaluation.trained import Trained, plain_pass, shuffled
+from rbp_engine.methods.inputs import MakeCarrier
 from rbp_engine.run import trust
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
 from rbp_engine.run.files.layout import RunDirectory
@@ -30,7 +31,7 @@ def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) 
         trained.expected = sum(steps)
         results = []
         for one in steps:
-            carrier = shuffled() if asked.shuffle_time else SequenceTensor
+            carrier: MakeCarrier = shuffled() if asked.shuffle_time else SequenceTensor
             results.append(trained.evaluate(trained.feed(one).test, one, carrier=carrier))
         return {"accuracy": results}
     robust = "robustness" in asked.parts

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rbp_engine import child
-from rbp_engine.report.figure import check_path
-from rbp_engine.run.errors import RunError
+from rbp_engine.report.figure import SUFFIXES, check_path
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 
@@ -37,30 +36,15 @@ class EvaluationRequest:
     figure: str = ""
     predictions: str = ""
 
-    def check(self) -> None:
-        """Raise RunError, before any work is done, if one of the files cannot be written."""
-        if self.figure:
-            check_path(Path(self.figure))
-        if self.predictions:
-            _check_predictions(Path(self.predictions))
-
-
-def _check_predictions(path: Path) -> None:
-    if path.suffix.lower() not in PREDICTION_SUFFIXES:
-        listed = " or ".join(PREDICTION_SUFFIXES)
-        raise RunError(f"cannot write predictions to {path.name!r}: its name must end in {listed}")
-    if not path.parent.is_dir():
-        raise RunError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise RunError(f"cannot write {path}: it is a folder")
-
 
 def evaluate_run(run: RunDirectory, request: EvaluationRequest, **settings: Any) -> dict[str, Any]:
     """The answer, a value for each part; those of SAVED are in `evaluation.json` as well, if "saved" is true.
 
-    The settings are those of `Child`. Raises RunError for a file that cannot be written, and ChildError, also if it was
-    cancelled.
+    The settings are those of `Child`. Raises RunError, before any work is done, for a file that cannot be written, and
+    ChildError, also if it was cancelled.
     """
-    request.check()
+    for path, suffixes in ((request.figure, SUFFIXES), (request.predictions, PREDICTION_SUFFIXES)):
+        if path:
+            check_path(Path(path), suffixes)
     command = module_command("rbp_engine.evaluation", str(run.path.resolve()), json.dumps(asdict(request)))
     return child.ask(command, worker_defaults() | os.environ, what="the evaluation", **settings)

@@ -102,10 +102,11 @@ def write(rows: Sequence[Sequence[Panel]], path: Path, view: FigureView = EVERYT
         raise RunError(f"cannot write {path}: {error.strerror}") from error
 
 
-def check_path(path: Path) -> None:
-    """Raise RunError, before any work is done, if a figure cannot be written to `path`."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise RunError(f"cannot draw {path.name!r}: its name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+def check_path(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Raise RunError, before any work is done, if a figure, or a file of these kinds, cannot be written to `path`."""
+    if path.suffix.lower() not in suffixes:
+        ends = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+        raise RunError(f"cannot write {path.name!r}: its name must end in {ends}")
     if not path.parent.is_dir():
         raise RunError(f"cannot write {path}: there is no folder {path.parent}")
     if path.is_dir():

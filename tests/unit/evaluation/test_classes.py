@@ -1,14 +1,16 @@
-"""What is taken for what, counted from predictions."""
+"""What is taken for what, counted from predictions, and samples as images."""
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.class_names import CLASS_NAMES
+from rbp_engine.data.preprocess import Frames, Pixels
 from rbp_engine.evaluation import classes
-from rbp_engine.evaluation.classes import by_class
+from rbp_engine.evaluation.classes import by_class, picture, samples_at
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import EvaluatedWeights
 
@@ -64,3 +66,28 @@ def test_every_catalogued_set_that_has_names_has_one_for_each_class() -> None:
     }
     # The labels of CIFAR-100 are in the order of the alphabet.
     assert list(CLASS_NAMES["cifar100"]) == sorted(set(CLASS_NAMES["cifar100"]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_of_a_normalised_image_is_the_raw_one(channels: int) -> None:
+    raw = torch.randint(0, 256, (2, channels, 5, 6), dtype=torch.uint8)
+    preprocess = Pixels((0.3,) * channels, (0.2,) * channels)
+    seen = picture(preprocess(raw)[1], preprocess)
+    assert seen.shape == ((5, 6) if channels == 1 else (5, 6, 3))
+    expected = (raw[1].float() / 255).permute(1, 2, 0).numpy()
+    assert np.allclose(seen, expected[..., 0] if channels == 1 else expected, atol=1e-6)
+
+
+def test_a_picture_of_events_is_their_sum_over_time_and_polarity() -> None:
+    frames = torch.randint(0, 4, (3, 2, 5, 6)).float()
+    seen = picture(frames, Frames(2))
+    assert np.allclose(seen, (frames.sum((0, 1)) / frames.sum((0, 1)).max()).numpy())
+    assert picture(torch.zeros(3, 2, 5, 6), Frames(2)).max() == 0.0
+
+
+def test_samples_are_found_by_their_number_in_the_order_that_was_asked_for() -> None:
+    images, frames = torch.arange(10.0).view(10, 1, 1, 1), torch.arange(20.0).view(2, 10, 1, 1, 1)
+    batches = [(images[:4], torch.zeros(4)), (images[4:], torch.zeros(6))]
+    assert [sample.item() for sample in samples_at(batches, [7, 0, 4])] == [7.0, 0.0, 4.0]  # type: ignore[arg-type]
+    sequence = [(frames[:, :4], torch.zeros(4)), (frames[:, 4:], torch.zeros(6))]
+    assert [sample.flatten().tolist() for sample in samples_at(sequence, [5])] == [[5.0, 15.0]]  # type: ignore[arg-type]
