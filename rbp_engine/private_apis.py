@@ -30,13 +30,13 @@ TRAINING = (
     ),
     PrivateName("torch:_foreach_norm", "train/finite.py", "looks at all gradients with few launches"),
     PrivateName("torch.nn.modules.batchnorm:_NormBase", "train/optimisation.py", "finds norms of every dimension"),
+    PrivateName("torch:_foreach_copy_", "train/moving_average.py", "puts all weights in place with few launches"),
     PrivateName("torch:_foreach_sub", "train/moving_average.py", "averages all weights with few launches"),
     PrivateName("torch:_foreach_mul_", "train/moving_average.py", "averages all weights with few launches"),
     PrivateName("torch:_foreach_add_", "train/moving_average.py", "averages all weights with few launches"),
     PrivateName("torch:_foreach_sub_", "probes/health.py", "subtracts all weights with few launches"),
     PrivateName("torch._compile:_disable_dynamo", "methods/protocol.py", "leaves a step out of a compiled function"),
-    PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/protocol.py", "finds batch norms of every dimension"),
-    PrivateName("torch:Tensor._version", "methods/protocol.py", "counts how often a batch norm was called"),
+    PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/batch_counts.py", "finds all batch norms"),
 )
 COMPILING = (
     PrivateName("torch._dynamo.config:recompile_limit", "spiking/kernels/compiler.py", "allows a kernel for each sum"),

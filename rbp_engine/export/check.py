@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Self
 
 import nir
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor, nn
 from rbp_engine.export.errors import ExportError
 from rbp_engine.export.graph import Written
 from rbp_engine.export.interpreter import execute
-from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.inputs import Input, is_static
 from rbp_engine.methods.protocol import predict
-from rbp_engine.spiking.carriers.sequence import SequenceTensor
-from rbp_engine.spiking.kernels.neuron_input import Current
-from rbp_engine.spiking.kernels.neurons import Neurons
+from rbp_engine.spiking import LIF
 
 # Of the spikes. In float64 rounding moves a membrane across the threshold only where it stands on it; a wrong graph
 # differs far more.
@@ -47,14 +44,13 @@ def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: 
 
     Raises ExportError if they are not the same network.
     """
-    exact = copy.deepcopy(model).double()
+    exact, images = copy.deepcopy(model).double(), images.double()
     recorded: list[Tensor] = []
-
-    def watched(values: Tensor, steps: int, static: bool) -> SequenceTensor:
-        return _WatchedTensor(values, steps, static, recorded)
-
-    logits = predict(exact, images.double(), timesteps, carrier=watched)
-    found = execute(written.graph, _over_time(images.double(), timesteps), dt)
+    for module in exact.modules():
+        if isinstance(module, LIF):
+            module.register_forward_hook(lambda module, inputs, spikes: recorded.append(spikes.steps() > 0))
+    logits = predict(exact, images, timesteps)
+    found = execute(written.graph, Input(images, timesteps, is_static(images)).steps(), dt)
     pairs = [(recorded[number], found.spikes[name]) for number, name in written.neurons.items()]
     check = SpikeCheck(
         sum(ours.numel() for ours, _ in pairs),
@@ -90,28 +86,8 @@ def _check_logits(ours: Tensor, theirs: Tensor) -> None:
 
 def check_predictions(logits: Tensor, graph: nir.NIRGraph, images: Tensor, dt: float) -> PredictionCheck:
     """Compare the logits [T, B, C] of the network with those of a graph that was read from a file, in float32."""
-    output = execute(graph, _over_time(images.float(), len(logits)), dt).output.mean(0)
+    shown = Input(images.float(), len(logits), is_static(images)).steps()
+    output = execute(graph, shown, dt).output.mean(0)
     expected = logits.float().mean(0)
     same = int((output.argmax(1) == expected.argmax(1)).sum())
     return PredictionCheck(len(expected), same, float((output - expected).abs().max()))
-
-
-def _over_time(images: Tensor, timesteps: int) -> Tensor:
-    """The images [T, B, …] as the graph is shown them."""
-    return images.expand(timesteps, *images.shape) if is_static(images) else images
-
-
-class _WatchedTensor(SequenceTensor):
-    """A sequence whose neuron layers leave their spikes in a list."""
-
-    def __init__(self, values: Tensor | Current, timesteps: int, static: bool, recorded: list[Tensor]) -> None:
-        super().__init__(values, timesteps, static)
-        self._recorded = recorded
-
-    def with_values(self, values: Tensor | Current, *, static: bool = False) -> Self:
-        return type(self)(values, self.timesteps, static, self._recorded)
-
-    def fire(self, neurons: Neurons) -> Self:
-        spikes = super().fire(neurons)
-        self._recorded.append(spikes.steps() > 0)
-        return spikes

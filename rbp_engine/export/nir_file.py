@@ -3,7 +3,7 @@
 import io
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ from torch import Tensor
 
 from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.data.preprocess import Pixels
-from rbp_engine.export.check import PredictionCheck, SpikeCheck, check_predictions, check_spikes
+from rbp_engine.export.check import check_predictions, check_spikes
 from rbp_engine.export.errors import ExportError
-from rbp_engine.export.fold import Folded, fold
-from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, to_graph
-from rbp_engine.export.operations import ChannelMap, SpikingLayer
+from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, Format, to_graph
+from rbp_engine.export.operations import ChannelMap, LinearMap, SpikingLayer
 from rbp_engine.export.walk import walk
 from rbp_engine.loaded import Loaded, Weights, load_with_data
 from rbp_engine.run.files.layout import RunDirectory
@@ -31,31 +30,6 @@ from rbp_engine.train.build import build_feed
 CHECKED = 16
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What was written, and what the check found.
-
-    `nodes` counts nodes by type, `batch_norms` and `poolings` those that were folded, and `batch_norms_kept` those that
-    are nodes of their own. `images` says which images the check used.
-    """
-
-    file: str
-    run: str
-    weights: str
-    bytes: int
-    dt: float
-    timesteps: int
-    nodes: dict[str, int]
-    edges: int
-    batch_norms: int
-    batch_norms_kept: int
-    poolings: int
-    soft_reset: bool
-    images: str
-    spikes: SpikeCheck
-    predictions: PredictionCheck
-
-
 def export_run(
     run: RunDirectory,
     file: Path,
@@ -64,9 +38,12 @@ def export_run(
     dt: float = 1e-4,
     soft_reset_as_metadata: bool = False,
     force: bool = False,
-) -> Exported:
+) -> dict[str, Any]:
     """Write the trained network of a run for steps of `dt` seconds; an existing file is replaced only with `force`.
 
+    Returns what was written, and what the check found. `nodes` counts nodes by type, `batch_norms` and `poolings` those
+    that were folded, and `batch_norms_kept` those that are nodes of their own. `images` says which images the check
+    used; `spikes` is a `SpikeCheck`, `predictions` a `PredictionCheck`.
     Raises ExportError for what NIR cannot express and for a file that exists, CheckpointError, and Untrusted for code
     that this user has not launched.
     """
@@ -77,10 +54,14 @@ def export_run(
             module.kernel = "eager"  # it has the same bits, and nothing is compiled for a few images
     timesteps = loaded.preset.method.timesteps
     images, kind = _images(loaded, run)
-    folded = fold(walk(loaded.model, tuple(images.shape[-3:])))
-    exact = to_graph(folded.operations, dt, np.float64, soft_reset_as_metadata=soft_reset_as_metadata)
+    operations = walk(loaded.model, tuple(images.shape[-3:]))
+    exact = to_graph(operations, Format(dt, np.float64, soft_reset_as_metadata))
     spikes = check_spikes(loaded.model, exact, images, timesteps, dt)
-    contents = _contents(folded, loaded, run, dt, soft_reset_as_metadata=soft_reset_as_metadata)
+    metadata = _metadata(loaded, run, dt)
+    if any(isinstance(one, SpikingLayer) and one.parameters.v_reset is None for one in operations):
+        metadata[RESET] = SUBTRACT_THRESHOLD
+    contents = io.BytesIO()
+    nir.write(contents, to_graph(operations, Format(dt, np.float32, soft_reset_as_metadata), metadata).graph)
     graph = nir.read(contents)
     predictions = check_predictions(loaded.method.predict(loaded.model, images), graph, images, dt)
     _check_free(file, force=force)
@@ -88,23 +69,24 @@ def export_run(
         write_settings(file, contents.getvalue())
     except OSError as error:
         raise ExportError(f"{file} cannot be written: {error.strerror}") from error
-    return Exported(
-        file=str(file),
-        run=run.id,
-        weights=weights,
-        bytes=contents.getbuffer().nbytes,
-        dt=dt,
-        timesteps=timesteps,
-        nodes=dict(Counter(type(node).__name__ for node in graph.nodes.values())),
-        edges=len(graph.edges),
-        batch_norms=len(folded.batch_norms),
-        batch_norms_kept=sum(isinstance(operation, ChannelMap) for operation in folded.operations),
-        poolings=len(folded.poolings),
-        soft_reset=RESET in graph.metadata,
-        images=kind,
-        spikes=spikes,
-        predictions=predictions,
-    )
+    folded = Counter(kind for one in operations if isinstance(one, LinearMap) for kind in one.folded)
+    return {
+        "file": str(file),
+        "run": run.id,
+        "weights": weights,
+        "bytes": contents.getbuffer().nbytes,
+        "dt": dt,
+        "timesteps": timesteps,
+        "nodes": Counter(type(node).__name__ for node in graph.nodes.values()),
+        "edges": len(graph.edges),
+        "batch_norms": folded["batch norm"],
+        "batch_norms_kept": sum(isinstance(operation, ChannelMap) for operation in operations),
+        "poolings": folded["pooling"],
+        "soft_reset": RESET in graph.metadata,
+        "images": kind,
+        "spikes": asdict(spikes),
+        "predictions": asdict(predictions),
+    }
 
 
 def _check_free(file: Path, *, force: bool) -> None:
@@ -126,10 +108,8 @@ def _images(loaded: Loaded, run: RunDirectory) -> tuple[Tensor, str]:
     return loaded.preprocess(torch.randint(0, most, size, dtype=torch.uint8, generator=draw)), "random images"
 
 
-def _contents(
-    folded: Folded, loaded: Loaded, run: RunDirectory, dt: float, *, soft_reset_as_metadata: bool
-) -> io.BytesIO:
-    """The file, with what is needed to use it in the graph's metadata."""
+def _metadata(loaded: Loaded, run: RunDirectory, dt: float) -> dict[str, Any]:
+    """What is needed to use the file."""
     preprocess = loaded.preprocess
     metadata: dict[str, Any] = {
         "written_by": f"rbp {version('rbp-tui')}",
@@ -138,16 +118,7 @@ def _contents(
         "dt": dt,
         "prediction": "the mean of the output over the timesteps",
     }
-    if isinstance(preprocess, Pixels):
-        metadata |= {"input": "(pixel / 255 - mean) / deviation, at every timestep the same"}
-        metadata |= {"mean": np.array(preprocess.mean), "deviation": np.array(preprocess.deviation)}
-    else:
-        metadata |= {"input": "a frame of counts times scale for each timestep", "scale": preprocess.scale}
-    if any(isinstance(one, SpikingLayer) and one.parameters.v_reset is None for one in folded.operations):
-        metadata[RESET] = SUBTRACT_THRESHOLD
-    written = to_graph(
-        folded.operations, dt, np.float32, soft_reset_as_metadata=soft_reset_as_metadata, metadata=metadata
-    )
-    contents = io.BytesIO()
-    nir.write(contents, written.graph)
-    return contents
+    if not isinstance(preprocess, Pixels):
+        return metadata | {"input": "a frame of counts times scale for each timestep", "scale": preprocess.scale}
+    metadata |= {"input": "(pixel / 255 - mean) / deviation, at every timestep the same"}
+    return metadata | {"mean": np.array(preprocess.mean), "deviation": np.array(preprocess.deviation)}

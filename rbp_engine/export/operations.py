@@ -5,6 +5,7 @@ Shapes are those of one sample at one timestep, without batch and time: [C, H, W
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -27,23 +28,22 @@ class NetworkInput(Operation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Convolution(Operation):
-    """`weight` is [C_out, C_in / groups, kH, kW], `bias` [C_out]."""
+class LinearMap(Operation):
+    """`weight` is [N_out, N_in], `bias` [N_out]; `folded` are the kinds of what became part of them."""
 
     weight: Tensor
     bias: Tensor | None
+    folded: tuple[Literal["batch norm", "pooling"], ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Convolution(LinearMap):
+    """`weight` is [C_out, C_in / groups, kH, kW], `bias` [C_out]."""
+
     stride: Pair
     padding: Pair | str
     dilation: Pair
     groups: int
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LinearMap(Operation):
-    """`weight` is [N_out, N_in], `bias` [N_out]."""
-
-    weight: Tensor
-    bias: Tensor | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,12 +63,13 @@ class SpikingLayer(Operation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AveragePool(Operation):
-    """Means over windows of one size; padding counts as zeros."""
+class Pool(Operation):
+    """Means over windows of one size, in which padding counts as zeros; sums, if `summed`."""
 
     kernel: Pair
     stride: Pair
     padding: Pair
+    summed: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,15 +78,6 @@ class AdaptivePool(Operation):
 
     rows: Tensor
     columns: Tensor
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SumPool(Operation):
-    """Sums over windows of one size."""
-
-    kernel: Pair
-    stride: Pair
-    padding: Pair
 
 
 class AnySpike(Operation):

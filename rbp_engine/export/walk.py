@@ -5,10 +5,10 @@ the walk takes each network that rbp trains, and what NIR has no node for is nam
 """
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any, NoReturn
 
 import torch
@@ -18,7 +18,6 @@ from rbp_engine.export.errors import ExportError, no_node
 from rbp_engine.export.operations import (
     AdaptivePool,
     AnySpike,
-    AveragePool,
     ChannelMap,
     Convolution,
     Flattening,
@@ -26,16 +25,16 @@ from rbp_engine.export.operations import (
     NetworkInput,
     Operation,
     Pair,
+    Pool,
     Scaling,
     SpikingLayer,
     Sum,
-    SumPool,
     leading_to,
 )
 from rbp_engine.spiking.autograd.at_the_rates import AtMean, Product
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.kernels.own_loop import OwnNeurons
+from rbp_engine.spiking.kernels.lif import LIFNeurons
 from rbp_engine.spiking.linear import Call, Linear
 from rbp_engine.spiking.tensor_like import TensorLike
 
@@ -44,54 +43,41 @@ from rbp_engine.spiking.tensor_like import TensorLike
 def walk(model: nn.Module, shape: tuple[int, ...]) -> list[Operation]:
     """The operations of a network in evaluation mode, in the order in which they run; the last gives the logits.
 
-    `shape` is that of one sample at one timestep, [C, H, W] or [N]. What the logits do not depend on is left out. A
-    network on the device "meta" is followed, too, and nothing is computed.
+    `shape` is that of one sample at one timestep, [C, H, W] or [N]. What the logits do not depend on is left out, and
+    what can be part of the weights beside it is folded into them. A network on the device "meta" is followed, too, and
+    nothing is computed.
     Raises ExportError for what has no node in NIR, and UnsupportedOperation for what rbp cannot run.
     """
-    so_far = OperationsSoFar()
+    walked = Walked()
     device = next((parameter.device for parameter in model.parameters()), None)
-    start = NetworkInput(path="input", inputs=(), shape=shape)
-    so_far.operations.append(start)
-    hooks = [hook for name, module in model.named_modules() for hook in so_far.follow(name, module)]
-    try:
-        logits = model(Recorded(torch.zeros(1, *shape, device=device), start, so_far))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    start = walked.add(NetworkInput(path="input", inputs=(), shape=shape), torch.zeros(1, *shape, device=device))
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            hooks.enter_context(module.register_forward_pre_hook(partial(walked.enter, name)))
+            hooks.enter_context(module.register_forward_hook(walked.leave))
+        logits = model(start)
     if not isinstance(logits, Recorded) or logits.ndim != 2:
         got = list(logits.shape) if isinstance(logits, Recorded) else type(logits).__name__
         raise ExportError(f"the network returned {got}; it must return the logits of its last layer, [B, C]")
-    return leading_to(logits.source, so_far.operations)
+    return leading_to(logits.source, walked.operations)
 
 
-class OperationsSoFar:
-    """The operations so far, and the module that runs now."""
+class Walked:
+    """The operations so far, and the modules that run now, the innermost last."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        self._running: list[str] = []
+        self.running = [""]
 
-    @property
-    def path(self) -> str:
-        return self._running[-1] if self._running else ""
+    def enter(self, name: str, *_: Any) -> None:
+        self.running.append(name)
 
-    def follow(self, name: str, module: nn.Module) -> list[Any]:
-        """Hooks that note when the module runs."""
+    def leave(self, *_: Any) -> None:
+        self.running.pop()
 
-        def enter(module: nn.Module, inputs: Any) -> None:
-            self._running.append(name)
-
-        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._running.pop()
-
-        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-
-    def refuse(self, why: str) -> NoReturn:
-        raise no_node(self.path, why)
-
-
-Apply = Callable[[], Tensor]
-Note = Callable[..., "Recorded"]
+    def add(self, operation: Operation, values: Tensor) -> "Recorded":
+        self.operations.append(operation)
+        return Recorded(values, operation, self)
 
 
 class Recorded(TensorLike):
@@ -99,10 +85,10 @@ class Recorded(TensorLike):
 
     timesteps = 1
 
-    def __init__(self, values: Tensor, source: Operation, so_far: OperationsSoFar) -> None:
+    def __init__(self, values: Tensor, source: Operation, walked: Walked) -> None:
         self._values = values
         self.source = source
-        self.so_far = so_far
+        self.walked = walked
 
     @property
     def like(self) -> Tensor:
@@ -111,48 +97,80 @@ class Recorded(TensorLike):
     def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Recorded", **settings: Any) -> "Recorded":
         """What an operation on this recorded and `others` gives."""
         inputs = tuple(recorded.source for recorded in (self, *others))
-        operation = kind(path=self.so_far.path, inputs=inputs, shape=tuple(values.shape[1:]), **settings)
-        self.so_far.operations.append(operation)
-        return Recorded(values, operation, self.so_far)
+        operation = kind(path=self.walked.running[-1], inputs=inputs, shape=tuple(values.shape[1:]), **settings)
+        return self.walked.add(operation, values)
+
+    def refuse(self, why: str) -> NoReturn:
+        """Say that the module that runs now cannot be written."""
+        raise no_node(self.walked.running[-1], why)
 
     def fire(self, neurons: Any) -> Any:
-        if isinstance(neurons, OwnNeurons):
+        if not isinstance(neurons, LIFNeurons):
             kind = type(neurons.neuron).__name__
-            self.so_far.refuse(f"{kind} is a neuron of its author's own, which has no node in NIR")
-        number = sum(isinstance(operation, SpikingLayer) for operation in self.so_far.operations)
+            self.refuse(f"{kind} is a neuron of its author's own, which has no node in NIR")
+        number = sum(isinstance(operation, SpikingLayer) for operation in self.walked.operations)
         return self.then(SpikingLayer, torch.zeros_like(self._values), parameters=neurons, number=number)
 
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Any]) -> Any:
-        if operation.over == "numbers":
-            return _elementwise(operation.call, inputs)
-        return _noted(_LAYERS if operation.weights == "layer" else _MOVES_AND_MEANS, operation.call, inputs[0])
+        return _elementwise(operation.call, inputs) if operation.over == "numbers" else _noted(operation.call, inputs)
 
     @classmethod
     def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Any]) -> Any:
         x: Recorded = inputs[0]
-        if isinstance(operation, Product):
-            x.so_far.refuse("the product of two activations has no node in NIR")
-        if not isinstance(operation, AtMean):
-            x.so_far.refuse(f"{type(operation).__name__} has no node in NIR")
-        return _noted(_MAX_POOL, operation.call, x)
+        if not isinstance(operation, AtMean | Product):
+            x.refuse(f"{type(operation).__name__} has no node in NIR")
+        return _noted(operation.call, inputs)
 
     def batch_norm(self, norm: BatchNorm) -> Any:
-        if norm.running_mean is None or norm.running_var is None or norm.training:
-            self.so_far.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
+        """Folded into the layer before, scale·(W x + b) + shift, in float64."""
+        if norm.training or norm.running_mean is None or norm.running_var is None:
+            self.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
         scale = (norm.running_var.double() + norm.eps).rsqrt()
         scale = scale if norm.weight is None else scale * norm.weight
         shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
-        return self.then(ChannelMap, self.like, scale=scale, shift=shift)
+        layer = self.source
+        if not isinstance(layer, LinearMap):
+            return self.then(ChannelMap, self.like, scale=scale, shift=shift)
+        weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
+        bias = shift if layer.bias is None else scale * layer.bias + shift
+        folded = replace(layer, weight=weight, bias=bias, folded=(*layer.folded, "batch norm"))
+        return self.walked.add(folded, self.like)
 
 
-def _noted(table: dict[str, Note], call: Call, x: Recorded) -> Recorded:
-    note = table.get(call.name)
-    if note is None:
+Apply = Callable[[], Tensor]
+Node = Callable[..., Recorded]
+
+
+def _noted(call: Call, inputs: Sequence[Recorded]) -> Recorded:
+    x, *others = inputs
+    if call.name not in _NODES or others:
         # The rule table works out indexing, joining and reshaping itself, by functions without a name.
-        name = f"'{call.name}'" if call.name.isidentifier() else "indexing, joining or reshaping"
-        x.so_far.refuse(f"{name} has no node in NIR")
-    return note(x, partial(call, x.like), *call.args[1:], **call.kwargs)
+        named = f"'{call.name}'" if call.name.isidentifier() else "indexing, joining or reshaping"
+        x.refuse(f"{named} has no node in NIR")
+    recorded: Recorded = _NODES[call.name](x, partial(call, x.like), *call.args[1:], **call.kwargs)
+    return recorded
+
+
+def _elementwise(call: Call, inputs: Sequence[Recorded]) -> Recorded:
+    x, *others = inputs
+    name, values = call.name, call(*(each.like for each in inputs))
+    if call.kwargs or any(each.shape != values.shape for each in inputs):
+        x.refuse(f"'{name}' of different shapes, or with more arguments, has no node in NIR")
+    if name == "neg":
+        return _scaled(x, -1.0)
+    if name not in ("add", "sub", "mul", "div", "truediv"):
+        x.refuse(f"'{name}' has no node in NIR")
+    left, right = call.filled(*inputs)
+    if others:
+        return x.then(Sum, values, right if name == "add" else _scaled(right, -1.0))
+    on_the_left = left is x
+    constant = torch.as_tensor(right if on_the_left else left, dtype=torch.float64)
+    if name in ("mul", "div", "truediv"):
+        return _scaled(x, constant if name == "mul" else constant.reciprocal())
+    if not on_the_left or torch.any(constant != 0):
+        x.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
+    return x
 
 
 # The functions below have the arguments of torch's own after `apply`, which computes a result of the right shape.
@@ -169,7 +187,7 @@ def _conv2d(
     groups: int = 1,
 ) -> Recorded:
     if weight.shape[2] != weight.shape[3]:
-        x.so_far.refuse(f"a kernel of {weight.shape[2]}×{weight.shape[3]}: NIR's files take square kernels only")
+        x.refuse(f"a kernel of {weight.shape[2]}×{weight.shape[3]}: NIR's files take square kernels only")
     return x.then(
         Convolution,
         apply(),
@@ -184,8 +202,16 @@ def _conv2d(
 
 def _linear(x: Recorded, apply: Apply, weight: Tensor, bias: Tensor | None = None) -> Recorded:
     if x.ndim != 2:
-        x.so_far.refuse(f"a linear layer on {list(x.shape)}: NIR's take [B, N], flatten before it")
-    return x.then(LinearMap, apply(), weight=weight, bias=bias)
+        x.refuse(f"a linear layer on {list(x.shape)}: NIR's take [B, N], flatten before it")
+    pool = x.source.inputs[0] if isinstance(x.source, Flattening) else None
+    folded: tuple[str, ...] = ()
+    if isinstance(pool, AdaptivePool):
+        # The pooling becomes part of the weights, on what it received: W·(rows ⊗ columns).
+        weight = weight.double().unflatten(1, pool.shape)
+        weight = torch.einsum("nchw,hi,wj->ncij", weight, pool.rows, pool.columns).flatten(1)
+        x = x.walked.add(replace(x.source, inputs=pool.inputs, shape=(weight.shape[1],)), x.like)
+        folded = ("pooling",)
+    return x.then(LinearMap, apply(), weight=weight, bias=bias, folded=folded)
 
 
 def _avg_pool2d(
@@ -199,9 +225,9 @@ def _avg_pool2d(
     divisor_override: int | None = None,
 ) -> Recorded:
     if ceil_mode or divisor_override is not None or (_pair(padding) != (0, 0) and not count_include_pad):
-        x.so_far.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
+        x.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
     kernel = _pair(kernel_size)
-    return x.then(AveragePool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
+    return x.then(Pool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
 
 
 def _adaptive_avg_pool2d(x: Recorded, apply: Apply, output_size: Any) -> Recorded:
@@ -209,50 +235,43 @@ def _adaptive_avg_pool2d(x: Recorded, apply: Apply, output_size: Any) -> Recorde
     values = apply()
     if values.shape == x.shape:
         return x
-    (height, width), (rows, columns) = (
-        x.shape[2:],
-        (_windows(*sides) for sides in zip(x.shape[2:], values.shape[2:], strict=True)),
-    )
+    rows, columns = (_windows(*sides) for sides in zip(x.shape[2:], values.shape[2:], strict=True))
     if (down := _even(rows)) and (across := _even(columns)):
-        (kernel, stride) = zip(down, across, strict=True)
-        return x.then(AveragePool, values, kernel=kernel, stride=stride, padding=(0, 0))
-    return x.then(AdaptivePool, values, rows=_means(rows, height), columns=_means(columns, width))
+        kernel, stride = zip(down, across, strict=True)
+        return x.then(Pool, values, kernel=kernel, stride=stride, padding=(0, 0))
+    return x.then(AdaptivePool, values, rows=rows, columns=columns)
 
 
-def _windows(side: int, places: int) -> list[Pair]:
-    """Where each window of an adaptive pooling begins and ends."""
-    return [(place * side // places, math.ceil((place + 1) * side / places)) for place in range(places)]
-
-
-def _even(windows: Sequence[Pair]) -> Pair | None:
-    """Size and distance of windows; None if these differ."""
-    sizes = {end - start for start, end in windows}
-    distances = {after - before for (before, _), (after, _) in pairwise(windows)} or {1}
-    even = len(sizes) == len(distances) == 1 and 0 not in distances
-    return (sizes.pop(), distances.pop()) if even else None
-
-
-def _means(windows: Sequence[Pair], side: int) -> Tensor:
-    """The weights [windows, side] of the means over windows."""
-    weights = torch.zeros(len(windows), side, dtype=torch.float64)
-    for row, (start, end) in zip(weights, windows, strict=True):
+def _windows(side: int, places: int) -> Tensor:
+    """The weights [places, side] of the means over the windows of an adaptive pooling."""
+    weights = torch.zeros(places, side, dtype=torch.float64)
+    for place, row in enumerate(weights):
+        start, end = place * side // places, math.ceil((place + 1) * side / places)
         row[start:end] = 1.0 / (end - start)
     return weights
+
+
+def _even(windows: Tensor) -> Pair | None:
+    """Size and distance of windows; None if these differ."""
+    inside = windows > 0
+    sizes, distances = set(inside.sum(1).tolist()), set(inside.int().argmax(1).diff().tolist()) or {1}
+    even = len(sizes) == len(distances) == 1 and 0 not in distances
+    return (sizes.pop(), distances.pop()) if even else None
 
 
 def _flatten(x: Recorded, apply: Apply, start_dim: int = 0, end_dim: int = -1) -> Recorded:
     values = apply()
     if values.ndim != 2:
-        x.so_far.refuse(f"flattening {list(x.shape)} to {list(values.shape)}: NIR's files take [B, N]")
+        x.refuse(f"flattening {list(x.shape)} to {list(values.shape)}: NIR's files take [B, N]")
     return x if x.ndim == 2 else x.then(Flattening, values)
 
 
 def _mean_over_space(x: Recorded, apply: Apply, dim: Any = None, keepdim: bool = False) -> Recorded:
     dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
     if x.ndim != 4 or sorted(d % 4 for d in dims) != [2, 3]:
-        x.so_far.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
+        x.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
     sides = _pair(tuple(x.shape[2:]))
-    pooled = x.then(AveragePool, x.like.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
+    pooled = x.then(Pool, x.like.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
     return pooled if keepdim else pooled.then(Flattening, apply())
 
 
@@ -268,46 +287,27 @@ def _max_pool2d(
 ) -> Recorded:
     """Of spikes the maximum is 1 where their sum is at least 1."""
     if not isinstance(x.source, (SpikingLayer, AnySpike)):
-        x.so_far.refuse(
+        x.refuse(
             "NIR has no max pooling. Of spikes it could be written as a sum and a threshold, but its input is not the "
             "output of neurons: use average pooling or a stride, or put the pooling behind a neuron"
         )
     if ceil_mode or _pair(dilation) != (1, 1):
-        x.so_far.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
+        x.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
     kernel = _pair(kernel_size)
-    pooled = x.then(SumPool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
+    pooled = x.then(Pool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding), summed=True)
     return pooled.then(AnySpike, pooled.like)
 
 
-_LAYERS: dict[str, Note] = {"conv2d": _conv2d, "linear": _linear}
-_MOVES_AND_MEANS: dict[str, Note] = {
+_NODES: dict[str, Node] = {
+    "conv2d": _conv2d,
+    "linear": _linear,
     "avg_pool2d": _avg_pool2d,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "max_pool2d": _max_pool2d,
     "flatten": _flatten,
     "mean": _mean_over_space,
     "contiguous": lambda x, apply, **_: x,
 }
-_MAX_POOL: dict[str, Note] = {"max_pool2d": _max_pool2d}
-
-
-def _elementwise(call: Call, operands: Sequence[Recorded]) -> Any:
-    recorded, values = operands[0], call(*(x.like for x in operands))
-    if call.kwargs or any(x.shape != values.shape for x in operands):
-        recorded.so_far.refuse(f"'{call.name}' of different shapes, or with more arguments, has no node in NIR")
-    if call.name == "neg":
-        return _scaled(recorded, -1.0)
-    if call.name not in ("add", "sub", "mul", "div", "truediv"):
-        recorded.so_far.refuse(f"'{call.name}' has no node in NIR")
-    left, right = call.filled(*operands)
-    if isinstance(left, Recorded) and isinstance(right, Recorded):
-        return left.then(Sum, values, right if call.name == "add" else _scaled(right, -1.0))
-    constant = right if recorded is left else left
-    if call.name in ("add", "sub"):
-        if not torch.any(torch.as_tensor(constant) != 0) and recorded is left:
-            return recorded
-        recorded.so_far.refuse(f"'{call.name}' with a constant has no node in NIR: use the bias of the layer before it")
-    factor = torch.as_tensor(constant, dtype=torch.float64)
-    return _scaled(recorded, factor if call.name == "mul" else factor.reciprocal())
 
 
 def _scaled(x: Recorded, factor: float | Tensor) -> Recorded:
@@ -317,7 +317,5 @@ def _scaled(x: Recorded, factor: float | Tensor) -> Recorded:
 
 
 def _pair(value: int | Iterable[int]) -> Pair:
-    if isinstance(value, Iterable):
-        sides = tuple(map(operator.index, value))
-        return (sides * 2)[:2] if len(sides) == 1 else (sides[0], sides[1])
-    return operator.index(value), operator.index(value)
+    sides = tuple(value) if isinstance(value, Iterable) else (value,)
+    return int(sides[0]), int(sides[-1])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +9,9 @@ import typer
 
 from rbp_tui.cli.measure.evaluate import Weights
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import fail, print_json, say
+from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.runs.choice import TrainedRun
+from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
 
 
@@ -51,6 +51,7 @@ def nir(
     """
     if not 0.0 < dt < float("inf"):
         raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
+    from rbp_engine import child
     from rbp_engine.run.launch.environment import module_command, worker_defaults
     from rbp_engine.run.store.store import find_run
     from rbp_engine.run.trust import require_code
@@ -59,19 +60,10 @@ def nir(
     directory = find_run(runs_directory(runs_dir), run)
     once_trusted(lambda: require_code(directory), trust=trust)
     target = file or Path(f"{directory.id}.nir")
-    words = [str(directory.path), str(target.absolute()), "--weights", weights.value, "--dt", str(dt)]
-    words += ["--soft-reset-as-metadata"] * soft_reset_as_metadata + ["--force"] * force
-    done = subprocess.run(
-        module_command("rbp_engine.export", *words),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env=worker_defaults() | os.environ,
-    )
-    answers = done.stdout.splitlines()
-    answer: dict[str, Any] = json.loads(answers[-1]) if answers else {"problem": "the export was interrupted"}
-    if "problem" in answer:
-        raise typer.Exit(fail(answer["problem"], 1))
+    settings = {"weights": weights.value, "dt": dt, "soft_reset_as_metadata": soft_reset_as_metadata, "force": force}
+    words = [str(directory.path.resolve()), str(target.absolute()), json.dumps(settings)]
+    end_on_sigterm()
+    answer = child.ask(module_command("rbp_engine.export", *words), worker_defaults() | os.environ, what="the export")
     if as_json:
         print_json(answer)
     else:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.export.check import PredictionCheck, SpikeCheck, check_predictions, check_spikes
-from rbp_engine.export.fold import Folded, fold
-from rbp_engine.export.graph import to_graph
+from rbp_engine.export.graph import Format, to_graph
+from rbp_engine.export.operations import Operation
 from rbp_engine.export.walk import walk
 from rbp_engine.methods.protocol import predict
 
@@ -24,7 +24,7 @@ STEPS = 4
 class Exported(NamedTuple):
     """A network that was written and read again, and what the check says."""
 
-    folded: Folded
+    operations: list[Operation]
     graph: nir.NIRGraph
     images: Tensor
     logits: Tensor
@@ -57,13 +57,14 @@ def exported(tmp_path: Path) -> Callable[..., Exported]:
     def export(model: nn.Module, shape: tuple[int, ...], **settings: Any) -> Exported:
         torch.manual_seed(1)
         images = torch.randn(6, *shape)
-        folded = fold(walk(lively(model), shape))
-        spikes = check_spikes(model, to_graph(folded.operations, DT, np.float64, **settings), images, STEPS, DT)
+        operations = walk(lively(model), shape)
+        exact = to_graph(operations, Format(DT, np.float64, **settings))
+        spikes = check_spikes(model, exact, images, STEPS, DT)
         contents = io.BytesIO()
-        nir.write(contents, to_graph(folded.operations, DT, np.float32, **settings).graph)
+        nir.write(contents, to_graph(operations, Format(DT, np.float32, **settings)).graph)
         (tmp_path / "net.nir").write_bytes(contents.getvalue())
         graph = nir.read(tmp_path / "net.nir")
         logits = predict(model, images, STEPS)
-        return Exported(folded, graph, images, logits, spikes, check_predictions(logits, graph, images, DT))
+        return Exported(operations, graph, images, logits, spikes, check_predictions(logits, graph, images, DT))
 
     return export

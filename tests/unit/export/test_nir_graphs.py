@@ -18,10 +18,9 @@ from torch import nn
 
 from rbp_engine.export.check import check_predictions, check_spikes
 from rbp_engine.export.errors import ExportError
-from rbp_engine.export.fold import fold
-from rbp_engine.export.graph import to_graph
+from rbp_engine.export.graph import Format, to_graph
 from rbp_engine.export.interpreter import execute
-from rbp_engine.export.operations import AdaptivePool, ChannelMap
+from rbp_engine.export.operations import AdaptivePool, ChannelMap, LinearMap
 from rbp_engine.export.walk import walk
 from rbp_engine.methods.protocol import predict
 from rbp_engine.models import MODELS, create_model
@@ -65,6 +64,11 @@ def residual(net, x):
     return net.conv(x) + x
 
 
+def before_and_after_norm(net, x):
+    x = net.conv(x)
+    return net.neuron(net.norm(x) - x)
+
+
 def scaled(net, x):
     return net.neuron(2.5 * x - net.conv(x) / torch.linspace(1, 2, 6)[:, None, None])
 
@@ -104,6 +108,10 @@ BUILDING_BLOCKS = {
     "neurons on spikes": (Net(neuron=Hard(decay=0.9171248688588729)), {"LIF": 2}),
     "the same twice": (after(twice, neuron=Hard()), {"Scale": 1}),
     "a sum of two": (after(residual, conv=nn.Conv2d(6, 6, 3, padding=1)), {"Scale": 0}),
+    "a layer with and without its batch norm": (
+        after(before_and_after_norm, conv=nn.Conv2d(6, 6, 3, padding=1), norm=nn.BatchNorm2d(6), neuron=Hard()),
+        {"Conv2d": 3},
+    ),
     "scales and differences": (after(scaled, conv=nn.Conv2d(6, 6, 3, padding=1), neuron=Hard()), {"Scale": 3}),
 }
 
@@ -142,7 +150,7 @@ FAMILIES = {
 def test_spikingjelly_reads_every_family_and_predicts_the_same(exported, tmp_path, family, decay):
     result = exported(FAMILIES[family](partial(Hard, decay=decay)), (2, 8, 8))
     assert result.spikes.differ == 0
-    assert not any(isinstance(operation, ChannelMap) for operation in result.folded.operations)
+    assert not any(isinstance(operation, ChannelMap) for operation in result.operations)
     read = import_from_nir(tmp_path / "net.nir", dt=1e-4)
     state, steps = None, []
     with torch.no_grad():
@@ -184,9 +192,9 @@ def test_membranes_that_stand_on_the_threshold_fire_as_they_do_in_the_network(de
         weight.data = torch.randint(-2, 4, weight.shape) / 2
     model.eval()
     images = torch.randint(-1, 2, (8, 1, 8, 8)) / 2
-    operations = fold(walk(model, (1, 8, 8))).operations
-    written = to_graph(operations, dt, np.float32)
-    assert check_spikes(model, to_graph(operations, dt, np.float64), images, 5, dt).differ == 0
+    operations = walk(model, (1, 8, 8))
+    written = to_graph(operations, Format(dt, np.float32))
+    assert check_spikes(model, to_graph(operations, Format(dt, np.float64)), images, 5, dt).differ == 0
     found = execute(written.graph, images.expand(5, *images.shape), dt)
     assert found.output.sub(predict(model, images, 5)).abs().max() < 1e-5
     (name,) = written.neurons.values()
@@ -265,7 +273,7 @@ def test_what_nir_has_no_node_for_is_refused_with_the_layer_and_the_reason(expor
 def test_a_graph_that_is_another_network_does_not_pass_the_check(exported):
     model = Net(conv=nn.Conv2d(6, 6, 3, padding=1), norm=nn.BatchNorm2d(6), neuron=Hard())
     result = exported(model, (2, 8, 8))
-    written = to_graph(result.folded.operations, 1e-4, np.float64)
+    written = to_graph(result.operations, Format(1e-4, np.float64))
     assert check_spikes(model, written, result.images, 4, 1e-4) == result.spikes
     written.graph.nodes[written.neurons[1]].tau *= 1.2
     with pytest.raises(ExportError, match="the graph differs from the network in"):
@@ -275,7 +283,7 @@ def test_a_graph_that_is_another_network_does_not_pass_the_check(exported):
 def test_a_graph_with_the_same_spikes_and_other_logits_does_not_pass_the_check(exported):
     model = Net(neuron=Hard())
     result = exported(model, (2, 8, 8))
-    written = to_graph(result.folded.operations, 1e-4, np.float64)
+    written = to_graph(result.operations, Format(1e-4, np.float64))
     written.graph.nodes["head"].weight *= 1.001
     with pytest.raises(ExportError, match=r"the graph's logits differ from the network's by up to .*, so nothing is"):
         check_spikes(model, written, result.images, 4, 1e-4)
@@ -285,7 +293,7 @@ def test_logits_are_compared_where_all_spikes_are_the_same(exported):
     """Images in which a neuron fires too early are left out, and the others are compared."""
     model = Net(inside=6 * 32 * 32)
     result = exported(model, (2, 32, 32))
-    written = to_graph(result.folded.operations, 1e-4, np.float64)
+    written = to_graph(result.operations, Format(1e-4, np.float64))
     (name,) = written.neurons.values()
     fired = execute(written.graph, result.images[None].double(), 1e-4).spikes[name][0]
     neuron = tuple((fired.any(0) & ~fired.all(0)).nonzero()[0].tolist())
@@ -302,7 +310,7 @@ def test_logits_are_compared_where_all_spikes_are_the_same(exported):
 
 def test_frames_are_compared_timestep_by_timestep(exported):
     model = Net(conv=nn.Conv2d(6, 6, 3, padding=1), norm=nn.BatchNorm2d(6), neuron=Hard())
-    written = to_graph(exported(model, (2, 8, 8)).folded.operations, 1e-4, np.float64)
+    written = to_graph(exported(model, (2, 8, 8)).operations, Format(1e-4, np.float64))
     frames = torch.randn(3, 4, 2, 8, 8)
     assert check_spikes(model, written, frames, 3, 1e-4).differ == 0
     found = check_predictions(predict(model, frames, 3), written.graph, frames, 1e-4)
@@ -329,9 +337,10 @@ def test_every_bundled_network_is_written_or_refused_as_documented(name):
         with pytest.raises(ExportError, match=r"NIR has no max pooling|(attn|\.q\.1): .* has no node in NIR"):
             walk(model, shape)
         return
-    folded = fold(walk(model, shape))
-    assert len(folded.batch_norms) == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    assert not any(isinstance(operation, (ChannelMap, AdaptivePool)) for operation in folded.operations)
+    operations = walk(model, shape)
+    folded = [kind for one in operations if isinstance(one, LinearMap) for kind in one.folded]
+    assert folded.count("batch norm") == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert not any(isinstance(operation, (ChannelMap, AdaptivePool)) for operation in operations)
 
 
 @settings(max_examples=20)
@@ -340,7 +349,7 @@ def test_an_adaptive_pooling_of_any_size_is_the_same_folded_or_written(side, row
     torch.manual_seed(seed)
     model = nn.Sequential(nn.AdaptiveAvgPool2d((rows, columns)), nn.Flatten(), nn.Linear(2 * rows * columns, 3))
     images = torch.randn(2, 2, side, side + 1, dtype=torch.float64)
-    graph = to_graph(fold(walk(model, (2, side, side + 1))).operations, 1e-4, np.float64).graph
+    graph = to_graph(walk(model, (2, side, side + 1)), Format(1e-4, np.float64)).graph
     found = execute(graph, images[None], 1e-4).output[0]
     pooled = F.adaptive_avg_pool2d(images, (rows, columns)).flatten(1)
     expected = F.linear(pooled, *(parameter.double() for parameter in model[2].parameters()))
