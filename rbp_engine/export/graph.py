@@ -30,7 +30,7 @@ from rbp_engine.export.operations import (
     LinearMap,
     NetworkInput,
     Operation,
-    Pool,
+    Pooling,
     Scaling,
     SpikingLayer,
     Sum,
@@ -50,7 +50,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Format:
+class NumberFormat:
     """How numbers are written: of which type, for steps of `dt` seconds, and a soft reset only if as metadata."""
 
     dt: float
@@ -66,7 +66,7 @@ class Format:
         return _each(shape, value).astype(self.dtype)
 
 
-def to_graph(operations: Sequence[Operation], form: Format, metadata: dict[str, Any] | None = None) -> Written:
+def to_graph(operations: Sequence[Operation], form: NumberFormat, metadata: dict[str, Any] | None = None) -> Written:
     """The graph of the operations.
 
     Raises ExportError for what NIR has no node for: a soft reset, unless it may be metadata, and λ = 0.
@@ -102,7 +102,7 @@ def to_graph(operations: Sequence[Operation], form: Format, metadata: dict[str, 
     return Written(nir.NIRGraph(nodes, edges, metadata or {}), neurons)
 
 
-def _node(operation: Operation, form: Format) -> nir.NIRNode:
+def _node(operation: Operation, form: NumberFormat) -> nir.NIRNode:
     match operation:
         case NetworkInput():
             return nir.Input({"input": np.array(operation.shape)})
@@ -116,7 +116,7 @@ def _node(operation: Operation, form: Format) -> nir.NIRNode:
             return _channel_map(operation, form)
         case SpikingLayer():
             return _neurons(operation, form)
-        case Pool():
+        case Pooling():
             kind = nir.SumPool2d if operation.summed else nir.AvgPool2d
             return kind(*(np.array(sides) for sides in (operation.kernel, operation.stride, operation.padding)))
         case AnySpike():
@@ -136,7 +136,7 @@ def _node(operation: Operation, form: Format) -> nir.NIRNode:
             raise AssertionError(f"no node for {type(operation).__name__}")
 
 
-def _convolution(layer: Convolution, form: Format) -> nir.Conv2d:
+def _convolution(layer: Convolution, form: NumberFormat) -> nir.Conv2d:
     """NIR's files take no groups: their weights are written with zeros between channels of different groups."""
     weight, groups = layer.weight.unflatten(0, (layer.groups, -1)), torch.arange(layer.groups)
     dense = weight.new_zeros(layer.groups, weight.shape[1], layer.groups, *weight.shape[2:])
@@ -153,7 +153,7 @@ def _convolution(layer: Convolution, form: Format) -> nir.Conv2d:
     )
 
 
-def _channel_map(norm: ChannelMap, form: Format) -> nir.NIRNode:
+def _channel_map(norm: ChannelMap, form: NumberFormat) -> nir.NIRNode:
     """A batch norm that is folded nowhere, as a convolution 1×1 or a linear layer with a diagonal matrix."""
     weight, bias = form.array(torch.diag(norm.scale)), form.array(norm.shift)
     if len(norm.shape) == 1:
@@ -161,7 +161,7 @@ def _channel_map(norm: ChannelMap, form: Format) -> nir.NIRNode:
     return nir.Conv2d(norm.shape[1:], weight[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, bias)
 
 
-def _neurons(layer: SpikingLayer, form: Format) -> nir.NIRNode:
+def _neurons(layer: SpikingLayer, form: NumberFormat) -> nir.NIRNode:
     decay, v_reset = _each(layer.shape, layer.parameters.decay), layer.parameters.v_reset
     if v_reset is None and not form.soft_reset_as_metadata:
         raise no_node(

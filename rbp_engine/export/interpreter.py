@@ -32,26 +32,21 @@ def execute(graph: nir.NIRGraph, inputs: Tensor, dt: float) -> Execution:
     left = Counter(source for source, _ in graph.edges)
     values: dict[str, Tensor] = {}
     spikes: dict[str, Tensor] = {}
-    last = inputs
+    output = inputs
     for name in TopologicalSorter(before).static_order():
+        first, *others = [values[source] for source in before[name]] or [inputs]
+        current = sum(others, first)
+        left.subtract(before[name])
+        values = {source: value for source, value in values.items() if left[source]}
         node = graph.nodes[name]
-        if isinstance(node, nir.Input):
-            values[name] = inputs
-            continue
-        current = sum((values[source] for source in before[name][1:]), values[before[name][0]])
-        for source in before[name]:
-            left[source] -= 1
-            if not left[source]:
-                del values[source]
-        if isinstance(node, nir.Output):
-            last = current
-        elif isinstance(node, (nir.LIF, nir.IF)):
-            values[name] = _neurons(node, current, dt)
-            spikes[name] = values[name].bool()
+        if isinstance(node, (nir.LIF, nir.IF)):
+            output = _neurons(node, current, dt)
+            spikes[name] = output.bool()
         else:
             # Time is folded into the batch: [T·B, …].
-            values[name] = _stateless(node)(current.flatten(0, 1)).unflatten(0, current.shape[:2])
-    return Execution(last, spikes)
+            output = _stateless(node)(current.flatten(0, 1)).unflatten(0, current.shape[:2])
+        values[name] = output
+    return Execution(output, spikes)
 
 
 def _neurons(node: Any, currents: Tensor, dt: float) -> Tensor:
@@ -82,6 +77,8 @@ def _neurons(node: Any, currents: Tensor, dt: float) -> Tensor:
 def _stateless(node: Any) -> Callable[[Tensor], Tensor]:
     """The function of a node without a state, of a batch [B, …]."""
     match node:
+        case nir.Input() | nir.Output():
+            return lambda x: x
         case nir.Conv2d():
             settings = [_sides(node.stride), _sides(node.padding), _sides(node.dilation), int(node.groups)]
             return lambda x: F.conv2d(x, _tensor(node.weight, x), _tensor(node.bias, x), *settings)

@@ -17,7 +17,7 @@ from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.export.check import check_predictions, check_spikes
 from rbp_engine.export.errors import ExportError
-from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, Format, to_graph
+from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, NumberFormat, to_graph
 from rbp_engine.export.operations import ChannelMap, LinearMap, SpikingLayer
 from rbp_engine.export.walk import walk
 from rbp_engine.loaded import Loaded, Weights, load_with_data
@@ -55,13 +55,13 @@ def export_run(
     timesteps = loaded.preset.method.timesteps
     images, kind = _images(loaded, run)
     operations = walk(loaded.model, tuple(images.shape[-3:]))
-    exact = to_graph(operations, Format(dt, np.float64, soft_reset_as_metadata))
+    exact = to_graph(operations, NumberFormat(dt, np.float64, soft_reset_as_metadata))
     spikes = check_spikes(loaded.model, exact, images, timesteps, dt)
     metadata = _metadata(loaded, run, dt)
     if any(isinstance(one, SpikingLayer) and one.parameters.v_reset is None for one in operations):
         metadata[RESET] = SUBTRACT_THRESHOLD
     contents = io.BytesIO()
-    nir.write(contents, to_graph(operations, Format(dt, np.float32, soft_reset_as_metadata), metadata).graph)
+    nir.write(contents, to_graph(operations, NumberFormat(dt, np.float32, soft_reset_as_metadata), metadata).graph)
     graph = nir.read(contents)
     predictions = check_predictions(loaded.method.predict(loaded.model, images), graph, images, dt)
     _check_free(file, force=force)

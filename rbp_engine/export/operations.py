@@ -63,7 +63,7 @@ class SpikingLayer(Operation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Pool(Operation):
+class Pooling(Operation):
     """Means over windows of one size, in which padding counts as zeros; sums, if `summed`."""
 
     kernel: Pair

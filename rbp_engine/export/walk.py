@@ -25,7 +25,7 @@ from rbp_engine.export.operations import (
     NetworkInput,
     Operation,
     Pair,
-    Pool,
+    Pooling,
     Scaling,
     SpikingLayer,
     Sum,
@@ -226,8 +226,8 @@ def _avg_pool2d(
 ) -> Recorded:
     if ceil_mode or divisor_override is not None or (_pair(padding) != (0, 0) and not count_include_pad):
         x.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
-    kernel = _pair(kernel_size)
-    return x.then(Pool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
+    windows = {"kernel": _pair(kernel_size), "stride": _pair(stride or kernel_size), "padding": _pair(padding)}
+    return x.then(Pooling, apply(), **windows)
 
 
 def _adaptive_avg_pool2d(x: Recorded, apply: Apply, output_size: Any) -> Recorded:
@@ -238,7 +238,7 @@ def _adaptive_avg_pool2d(x: Recorded, apply: Apply, output_size: Any) -> Recorde
     rows, columns = (_windows(*sides) for sides in zip(x.shape[2:], values.shape[2:], strict=True))
     if (down := _even(rows)) and (across := _even(columns)):
         kernel, stride = zip(down, across, strict=True)
-        return x.then(Pool, values, kernel=kernel, stride=stride, padding=(0, 0))
+        return x.then(Pooling, values, kernel=kernel, stride=stride, padding=(0, 0))
     return x.then(AdaptivePool, values, rows=rows, columns=columns)
 
 
@@ -271,7 +271,7 @@ def _mean_over_space(x: Recorded, apply: Apply, dim: Any = None, keepdim: bool =
     if x.ndim != 4 or sorted(d % 4 for d in dims) != [2, 3]:
         x.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
     sides = _pair(tuple(x.shape[2:]))
-    pooled = x.then(Pool, x.like.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
+    pooled = x.then(Pooling, x.like.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
     return pooled if keepdim else pooled.then(Flattening, apply())
 
 
@@ -293,8 +293,8 @@ def _max_pool2d(
         )
     if ceil_mode or _pair(dilation) != (1, 1):
         x.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
-    kernel = _pair(kernel_size)
-    pooled = x.then(Pool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding), summed=True)
+    windows = {"kernel": _pair(kernel_size), "stride": _pair(stride or kernel_size), "padding": _pair(padding)}
+    pooled = x.then(Pooling, apply(), **windows, summed=True)
     return pooled.then(AnySpike, pooled.like)
 
 

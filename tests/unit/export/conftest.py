@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.export.check import PredictionCheck, SpikeCheck, check_predictions, check_spikes
-from rbp_engine.export.graph import Format, to_graph
+from rbp_engine.export.graph import NumberFormat, to_graph
 from rbp_engine.export.operations import Operation
 from rbp_engine.export.walk import walk
 from rbp_engine.methods.protocol import predict
@@ -58,10 +58,10 @@ def exported(tmp_path: Path) -> Callable[..., Exported]:
         torch.manual_seed(1)
         images = torch.randn(6, *shape)
         operations = walk(lively(model), shape)
-        exact = to_graph(operations, Format(DT, np.float64, **settings))
+        exact = to_graph(operations, NumberFormat(DT, np.float64, **settings))
         spikes = check_spikes(model, exact, images, STEPS, DT)
         contents = io.BytesIO()
-        nir.write(contents, to_graph(operations, Format(DT, np.float32, **settings)).graph)
+        nir.write(contents, to_graph(operations, NumberFormat(DT, np.float32, **settings)).graph)
         (tmp_path / "net.nir").write_bytes(contents.getvalue())
         graph = nir.read(tmp_path / "net.nir")
         logits = predict(model, images, STEPS)

@@ -18,7 +18,7 @@ from torch import nn
 
 from rbp_engine.export.check import check_predictions, check_spikes
 from rbp_engine.export.errors import ExportError
-from rbp_engine.export.graph import Format, to_graph
+from rbp_engine.export.graph import NumberFormat, to_graph
 from rbp_engine.export.interpreter import execute
 from rbp_engine.export.operations import AdaptivePool, ChannelMap, LinearMap
 from rbp_engine.export.walk import walk
@@ -193,8 +193,8 @@ def test_membranes_that_stand_on_the_threshold_fire_as_they_do_in_the_network(de
     model.eval()
     images = torch.randint(-1, 2, (8, 1, 8, 8)) / 2
     operations = walk(model, (1, 8, 8))
-    written = to_graph(operations, Format(dt, np.float32))
-    assert check_spikes(model, to_graph(operations, Format(dt, np.float64)), images, 5, dt).differ == 0
+    written = to_graph(operations, NumberFormat(dt, np.float32))
+    assert check_spikes(model, to_graph(operations, NumberFormat(dt, np.float64)), images, 5, dt).differ == 0
     found = execute(written.graph, images.expand(5, *images.shape), dt)
     assert found.output.sub(predict(model, images, 5)).abs().max() < 1e-5
     (name,) = written.neurons.values()
@@ -273,7 +273,7 @@ def test_what_nir_has_no_node_for_is_refused_with_the_layer_and_the_reason(expor
 def test_a_graph_that_is_another_network_does_not_pass_the_check(exported):
     model = Net(conv=nn.Conv2d(6, 6, 3, padding=1), norm=nn.BatchNorm2d(6), neuron=Hard())
     result = exported(model, (2, 8, 8))
-    written = to_graph(result.operations, Format(1e-4, np.float64))
+    written = to_graph(result.operations, NumberFormat(1e-4, np.float64))
     assert check_spikes(model, written, result.images, 4, 1e-4) == result.spikes
     written.graph.nodes[written.neurons[1]].tau *= 1.2
     with pytest.raises(ExportError, match="the graph differs from the network in"):
@@ -283,7 +283,7 @@ def test_a_graph_that_is_another_network_does_not_pass_the_check(exported):
 def test_a_graph_with_the_same_spikes_and_other_logits_does_not_pass_the_check(exported):
     model = Net(neuron=Hard())
     result = exported(model, (2, 8, 8))
-    written = to_graph(result.operations, Format(1e-4, np.float64))
+    written = to_graph(result.operations, NumberFormat(1e-4, np.float64))
     written.graph.nodes["head"].weight *= 1.001
     with pytest.raises(ExportError, match=r"the graph's logits differ from the network's by up to .*, so nothing is"):
         check_spikes(model, written, result.images, 4, 1e-4)
@@ -293,7 +293,7 @@ def test_logits_are_compared_where_all_spikes_are_the_same(exported):
     """Images in which a neuron fires too early are left out, and the others are compared."""
     model = Net(inside=6 * 32 * 32)
     result = exported(model, (2, 32, 32))
-    written = to_graph(result.operations, Format(1e-4, np.float64))
+    written = to_graph(result.operations, NumberFormat(1e-4, np.float64))
     (name,) = written.neurons.values()
     fired = execute(written.graph, result.images[None].double(), 1e-4).spikes[name][0]
     neuron = tuple((fired.any(0) & ~fired.all(0)).nonzero()[0].tolist())
@@ -310,7 +310,7 @@ def test_logits_are_compared_where_all_spikes_are_the_same(exported):
 
 def test_frames_are_compared_timestep_by_timestep(exported):
     model = Net(conv=nn.Conv2d(6, 6, 3, padding=1), norm=nn.BatchNorm2d(6), neuron=Hard())
-    written = to_graph(exported(model, (2, 8, 8)).operations, Format(1e-4, np.float64))
+    written = to_graph(exported(model, (2, 8, 8)).operations, NumberFormat(1e-4, np.float64))
     frames = torch.randn(3, 4, 2, 8, 8)
     assert check_spikes(model, written, frames, 3, 1e-4).differ == 0
     found = check_predictions(predict(model, frames, 3), written.graph, frames, 1e-4)
@@ -349,7 +349,7 @@ def test_an_adaptive_pooling_of_any_size_is_the_same_folded_or_written(side, row
     torch.manual_seed(seed)
     model = nn.Sequential(nn.AdaptiveAvgPool2d((rows, columns)), nn.Flatten(), nn.Linear(2 * rows * columns, 3))
     images = torch.randn(2, 2, side, side + 1, dtype=torch.float64)
-    graph = to_graph(walk(model, (2, side, side + 1)), Format(1e-4, np.float64)).graph
+    graph = to_graph(walk(model, (2, side, side + 1)), NumberFormat(1e-4, np.float64)).graph
     found = execute(graph, images[None], 1e-4).output[0]
     pooled = F.adaptive_avg_pool2d(images, (rows, columns)).flatten(1)
     expected = F.linear(pooled, *(parameter.double() for parameter in model[2].parameters()))
