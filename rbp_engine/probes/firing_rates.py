@@ -4,8 +4,8 @@ The rates are read from what the neuron layers return, on the steps that are sam
 one operation more. Nothing waits for the device: the sums stay there until the recorder fetches them.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.probes.layers import NeuronLayer
+from rbp_engine.probes.layers import NeuronLayer, hooked
 from rbp_engine.probes.step_probe import StepProbe
-from rbp_engine.run.files.events import Body, FiringRates
+from rbp_engine.run.files.events import FiringRates
 from rbp_engine.spiking.carrier import Carrier
 
 # Of a share in an event: finer than what a batch of 128 images and a layer of 8000 neurons can tell apart.
@@ -23,27 +23,16 @@ DIGITS = 6
 
 
 @dataclass
-class _Neurons:
-    """The neurons of a layer that have one shape: how often each fired, and how often it could have."""
-
-    fired: Tensor
-    chances: int
-
-    def add(self, fired: Tensor, chances: int) -> None:
-        self.fired += fired
-        self.chances += chances
-
-
-@dataclass
 class _LayerSpikes:
     """What a neuron layer has fired in a step: spikes and values by timestep, and the spikes of each neuron.
 
-    `neurons` is by the shape of a sample: a module used at two sizes has neurons of both.
+    `neurons` is by the shape of a sample: a module used at two sizes has neurons of both. Of each it has how often it
+    fired, and how often it could have.
     """
 
     spikes: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, int] = field(default_factory=dict)
-    neurons: dict[torch.Size, _Neurons] = field(default_factory=dict)
+    neurons: dict[torch.Size, tuple[Tensor, int]] = field(default_factory=dict)
 
     @torch.no_grad()
     def add(self, t: int, spikes: Tensor) -> None:
@@ -55,35 +44,20 @@ class _LayerSpikes:
         # A product with ones takes a third of the time of sum(0). Whole numbers are exact in it, below 2²⁴.
         values = spikes.reshape(batch, -1).float()
         fired = values.new_ones(batch) @ values
-        count = fired.sum(dtype=torch.float64)
-        self.spikes[t] = self.spikes[t] + count if t in self.spikes else count
+        before, chances = self.neurons.get(shape, (0, 0))
+        self.neurons[shape] = (before + fired, chances + batch)
+        self.spikes[t] = self.spikes.get(t, 0) + fired.sum(dtype=torch.float64)
         self.values[t] = self.values.get(t, 0) + spikes.numel()
-        if shape in self.neurons:
-            self.neurons[shape].add(fired, batch)
-        else:
-            self.neurons[shape] = _Neurons(fired, batch)
 
-    def counted(self, timesteps: int) -> list[Tensor]:
-        """The spikes at each timestep, the neurons that have fired, and those that always did: T + 2 numbers."""
-        fired = [(one.fired > 0).sum() for one in self.neurons.values()]
-        always = [(one.fired == one.chances).sum() for one in self.neurons.values()]
-        return [*(self.spikes[t] for t in range(timesteps)), *map(_total, (fired, always))]
-
-    def sizes(self, timesteps: int) -> list[int]:
-        """What the numbers of `counted` are shares of."""
-        neurons = sum(one.fired.numel() for one in self.neurons.values())
-        return [*(self.values[t] for t in range(timesteps)), neurons, neurons]
-
-
-def _shares(counted: list[float], sizes: list[int]) -> tuple[list[float], float, float]:
-    """The rate at each timestep, and the shares of silent and of saturated neurons."""
-    *rates, fired, always = (number / size for number, size in zip(counted, sizes, strict=True))
-    return [round(rate, DIGITS) for rate in rates], round(1.0 - fired, DIGITS), round(always, DIGITS)
-
-
-def _total(numbers: list[Tensor]) -> Tensor:
-    """Their sum, as a number that holds any count."""
-    return torch.stack(numbers).sum(dtype=torch.float64)
+    def counted(self, timesteps: int) -> tuple[Tensor, list[int]]:
+        """The spikes at each timestep, the neurons that have fired, and those that always did, [T + 2]; what they are
+        shares of.
+        """
+        ever = torch.stack([torch.count_nonzero(fired) for fired, _ in self.neurons.values()]).sum()
+        always = torch.stack([(fired == chances).sum() for fired, chances in self.neurons.values()]).sum()
+        neurons = sum(fired.numel() for fired, _ in self.neurons.values())
+        counts = torch.stack([*(self.spikes[t] for t in range(timesteps)), ever.double(), always.double()])
+        return counts, [*(self.values[t] for t in range(timesteps)), neurons, neurons]
 
 
 class SpikeWatch(StepProbe):
@@ -99,31 +73,34 @@ class SpikeWatch(StepProbe):
         self._layers = layers
         self._timesteps = timesteps
         self._watched: list[_LayerSpikes] = []
-        # Steps, the counts of all layers, which are still on the device, and what they are shares of.
-        self._sampled: list[tuple[int, Tensor, list[list[int]]]] = []
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        seen = self._watched = [_LayerSpikes() for _ in self._layers]
-        with ExitStack() as hooks:
-            for module, one in zip(self._layers.values(), seen, strict=True):
-                hooks.enter_context(module.register_forward_hook(partial(_watch, one)))
+        self._watched = [_LayerSpikes() for _ in self._layers]
+        pairs = zip(self._layers.values(), self._watched, strict=True)
+        with hooked(layer.register_forward_hook(partial(_watch, seen)) for layer, seen in pairs):
             yield
 
     def measure(self, step: int) -> None:
         seen, self._watched = self._watched, []
         if seen and all(len(one.spikes) == self._timesteps for one in seen):  # else a layer was left out
-            counted = torch.stack([count for one in seen for count in one.counted(self._timesteps)])
-            self._sampled.append((step, counted, [one.sizes(self._timesteps) for one in seen]))
+            counts, sizes = zip(*(one.counted(self._timesteps) for one in seen), strict=True)
+            self.keep(step, partial(_events, torch.stack(counts), sizes))
 
-    def take(self) -> list[tuple[int, Body]]:
-        sampled, self._sampled = self._sampled, []
-        found: list[tuple[int, Body]] = []
-        for step, counted, sizes in sampled:
-            by_layer = counted.view(len(sizes), -1).tolist()
-            rates, silent, saturated = map(list, zip(*map(_shares, by_layer, sizes), strict=True))
-            found.append((step, FiringRates(rates, silent, saturated)))
-        return found
+
+def _events(counts: Tensor, sizes: Sequence[Sequence[int]]) -> list[FiringRates]:
+    """Of counts [layers, T + 2], and what they are shares of."""
+    shares = [
+        [number / size for number, size in zip(*layer, strict=True)]
+        for layer in zip(counts.tolist(), sizes, strict=True)
+    ]
+    return [
+        FiringRates(
+            rates=[[round(rate, DIGITS) for rate in rates] for *rates, _, _ in shares],
+            silent=[round(1.0 - ever, DIGITS) for *_, ever, _ in shares],
+            saturated=[round(always, DIGITS) for *_, always in shares],
+        )
+    ]
 
 
 def _watch(seen: _LayerSpikes, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:

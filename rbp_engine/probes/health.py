@@ -7,7 +7,7 @@ the device before the results are fetched.
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.probes.layers import NeuronLayer
+from rbp_engine.probes.layers import NeuronLayer, hooked
 from rbp_engine.probes.step_probe import StepProbe
-from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Body, Health
+from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
@@ -30,6 +30,8 @@ SAMPLES = 8
 SORTED = 2**16
 #: Of a number in an event.
 SIGNIFICANT_DIGITS = 6
+#: Numbers of a neuron layer: a share, and quantiles.
+WIDTH = 1 + len(ELIGIBILITY_QUANTILES)
 
 
 @dataclass
@@ -40,59 +42,39 @@ class _Use:
     spikes: Tensor
     next: int = 0
 
-    @classmethod
-    def of(cls, module: NeuronLayer, current: Tensor, timesteps: int) -> "_Use":
-        """One for currents [samples, …], from rest."""
-        spikes = torch.empty_like(current, dtype=membrane_dtype(current.dtype))
-        return cls(module.neurons_for(current).rate_loop(current, timesteps), spikes)
-
-    def step(self, current: Tensor) -> Tensor:
-        """The distances of the neurons from their threshold at the next timestep, [samples, …]."""
-        self.next += 1
-        distance = self.loop.charge(current)
-        self.loop.fire_into(self.spikes)
-        return distance
-
-    def eligibility(self) -> Tensor:
-        """g [samples, …]; it ends the loop."""
-        return self.loop.finish()[1][0]
-
 
 @dataclass
 class _LayerNeurons:
-    """What is seen of a neuron layer in a step; `half_peak` is half of its surrogate's largest slope."""
+    """What is seen of a neuron layer in a step: how many of its membranes were inside the window each time, of how many
+    in all; `half_peak` is half of its surrogate's largest slope.
+    """
 
     half_peak: float
     uses: list[_Use] = field(default_factory=list)
-    inside: Tensor | None = None
+    inside: list[Tensor] = field(default_factory=list)
     membranes: int = 0
 
     def add(self, t: int, current: Tensor, timesteps: int, module: NeuronLayer) -> None:
         """Run timestep `t` for the currents [samples, …]."""
-        use = self._use(t, current, timesteps, module)
-        if use is None:  # the network branches in time, which the method refuses
-            return
-        distance = use.step(current)
-        inside = torch.count_nonzero(slope(module.surrogate, distance) >= self.half_peak)
-        self.inside = inside if self.inside is None else self.inside + inside
-        self.membranes += distance.numel()
-
-    def _use(self, t: int, current: Tensor, timesteps: int, module: NeuronLayer) -> _Use | None:
-        """The pass that this timestep belongs to: a module that is used twice has two at each, in the same order.
-
-        None if the module was used less often at the timestep before.
-        """
         if t == 0:
-            self.uses.append(_Use.of(module, current, timesteps))
-            return self.uses[-1]
-        return next((use for use in self.uses if use.next == t), None)
+            loop = module.neurons_for(current).rate_loop(current, timesteps)
+            self.uses.append(_Use(loop, torch.empty_like(current, dtype=membrane_dtype(current.dtype))))
+        # A module that is used twice has two passes at each timestep, in the same order.
+        use = next((use for use in self.uses if use.next == t), None)
+        if use is not None:  # else the network branches in time, which the method refuses
+            use.next += 1
+            distance = use.loop.charge(current)  # of the neurons from their threshold, [samples, …]
+            use.loop.fire_into(use.spikes)
+            self.inside.append(torch.count_nonzero(slope(module.surrogate, distance) >= self.half_peak))
+            self.membranes += distance.numel()
 
     def numbers(self, device: torch.device) -> Tensor:
         """The share of membranes inside the window, and quantiles of g, which are NaN for a layer without currents."""
-        if self.inside is None:
-            return torch.full((1 + len(ELIGIBILITY_QUANTILES),), math.nan, dtype=torch.float64, device=device)
-        eligibility = torch.cat([_evenly(use.eligibility().flatten(), SORTED) for use in self.uses])
-        share = self.inside.double() / self.membranes
+        if not self.inside:
+            return torch.full((WIDTH,), math.nan, dtype=torch.float64, device=device)
+        eligibilities = (use.loop.finish()[1][0] for use in self.uses)  # g [samples, …]
+        eligibility = torch.cat([_evenly(one.flatten(), SORTED) for one in eligibilities])
+        share = torch.stack(self.inside).sum().double() / self.membranes
         return torch.stack([share, *_quantiles(eligibility.double())])
 
 
@@ -104,13 +86,9 @@ def _evenly(values: Tensor, most: int) -> Tensor:
 
 def _quantiles(values: Tensor) -> list[Tensor]:
     """ELIGIBILITY_QUANTILES of values [N], interpolated. torch.quantile would copy them to the device, and wait."""
-    ordered = values.sort().values
-    found = []
-    for quantile in ELIGIBILITY_QUANTILES:
-        place = quantile * (len(values) - 1)
-        low = int(place)
-        found.append(torch.lerp(ordered[low], ordered[min(low + 1, len(values) - 1)], place - low))
-    return found
+    ordered, last = values.sort().values, len(values) - 1
+    places = [quantile * last for quantile in ELIGIBILITY_QUANTILES]
+    return [torch.lerp(ordered[int(at)], ordered[min(int(at) + 1, last)], at - int(at)) for at in places]
 
 
 class HealthProbe(StepProbe):
@@ -138,60 +116,52 @@ class HealthProbe(StepProbe):
         self._half_peaks = [peak_slope(module.surrogate) / 2.0 for module in neurons.values()]
         self._seen: list[_LayerNeurons] = []
         self._before: list[Tensor] = []
-        self._learns = any(isinstance(m, LIF) and any(m.neurons.learns) for m in neurons.values())
-        # Steps, and their numbers [6·neuron layers + 2·weight layers + 2·neuron layers that may learn], which are still
-        # on the device.
-        self._sampled: list[tuple[int, Tensor]] = []
 
     @contextmanager
     def watch(self) -> Iterator[None]:
         self._seen = [_LayerNeurons(half_peak) for half_peak in self._half_peaks]
         self._before = [weight.detach().clone() for weight in self._weights]
-        with ExitStack() as hooks:
-            for module, layer in zip(self._neurons.values(), self._seen, strict=True):
-                hooks.enter_context(module.register_forward_pre_hook(partial(_watch, layer)))
+        pairs = zip(self._neurons.values(), self._seen, strict=True)
+        with hooked(layer.register_forward_pre_hook(partial(_watch, seen)) for layer, seen in pairs):
             yield
 
     @torch.no_grad()
     def measure(self, step: int) -> None:
-        seen, self._seen = self._seen, []
-        before, self._before = self._before, []
+        seen, before = self._seen, self._before
+        self._seen, self._before = [], []
         device = self._weights[0].device
-        neurons = [layer.numbers(device) for layer in seen]
         nothing = torch.full((), math.nan, device=device)
         gradients = [nothing if weight.grad is None else weight.grad for weight in self._weights]
         sizes = torch._foreach_norm(before, 2)
         torch._foreach_sub_(before, [weight.detach() for weight in self._weights])
         norms = [*torch._foreach_norm(gradients, 2), *torch._foreach_norm(before, 2), *sizes]
         gradient, update, size = torch.stack([norm.double() for norm in norms]).view(3, -1)
-        self._sampled.append((step, torch.cat([*neurons, gradient, update / size, *self._learnt(device)])))
+        neurons = [layer.numbers(device) for layer in seen]
+        # [WIDTH·neuron layers + 2·weight layers + 2·neuron layers that may learn]
+        numbers = torch.cat([*neurons, gradient, update / size, *self._learnt(device)])
+        self.keep(step, lambda: [self._event(numbers)])
 
     def _learnt(self, device: torch.device) -> list[Tensor]:
         """λ of each neuron layer, then V_th, [1] each, NaN for a neuron of a user's own; none if all are fixed."""
-        if not self._learns:
+        neurons = self._neurons.values()
+        if not any(isinstance(m, LIF) and any(m.neurons.learns) for m in neurons):
             return []
-        both = [(m.decay, m.threshold) if isinstance(m, LIF) else (math.nan, math.nan) for m in self._neurons.values()]
+        both = [(m.decay, m.threshold) if isinstance(m, LIF) else (math.nan, math.nan) for m in neurons]
         return [_mean(value, device) for values in zip(*both, strict=True) for value in values]
 
-    def take(self) -> list[tuple[int, Body]]:
-        sampled, self._sampled = self._sampled, []
-        return [(step, self._event(numbers.tolist())) for step, numbers in sampled]
-
-    def _event(self, numbers: list[float]) -> Health:
-        count, width = len(self._neurons), 1 + len(ELIGIBILITY_QUANTILES)
-        neurons, weights = numbers[: count * width], numbers[count * width :]
-        by_layer = [[_short(number) for number in neurons[n * width : (n + 1) * width]] for n in range(count)]
-        total = len(self._weights)
-        gradients, updates = weights[:total], weights[total : 2 * total]
-        values = [_short(number) for number in weights[2 * total :]]
-        skipped = any(gradients) and not any(updates)
+    def _event(self, numbers: Tensor) -> Health:
+        layers, weights = len(self._neurons), len(self._weights)
+        known = [WIDTH * layers, weights, weights]
+        neurons, gradients, updates, learnt = numbers.cpu().split([*known, len(numbers) - sum(known)])
+        by_layer = [_short(layer) for layer in neurons.view(layers, WIDTH)]
+        skipped = gradients.any() and not updates.any()
         return Health(
             in_window=[layer[0] for layer in by_layer],
             eligibility=[layer[1:] for layer in by_layer],
-            gradient_norm=[None if skipped else _short(number) for number in gradients],
-            update_ratio=[_short(number) for number in updates],
-            decay=values[:count],
-            threshold=values[count:],
+            gradient_norm=[None] * weights if skipped else _short(gradients),
+            update_ratio=_short(updates),
+            decay=_short(learnt[:layers]),
+            threshold=_short(learnt[layers:]),
         )
 
 
@@ -202,8 +172,9 @@ def _mean(value: Tensor | float, device: torch.device) -> Tensor:
     return torch.full((1,), value, dtype=torch.float64, device=device)
 
 
-def _short(number: float) -> float | None:
-    return float(f"{number:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(number) else None
+def _short(numbers: Tensor) -> list[float | None]:
+    """None for what is not finite."""
+    return [float(f"{number:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(number) else None for number in numbers.tolist()]
 
 
 @torch.no_grad()

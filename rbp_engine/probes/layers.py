@@ -1,14 +1,19 @@
-"""The layers that probes tell of: those of neurons, and those of weights."""
+"""The layers that probes tell of, those of neurons and those of weights; hooks on them."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeAlias
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from rbp_engine.spiking import LIF, OwnNeuron
 
 NeuronLayer: TypeAlias = LIF | OwnNeuron[Any]
 #: The same for isinstance.
 NEURON_LAYERS: Final = (LIF, OwnNeuron)
+#: Layers whose inputs are looked at.
+WEIGHT_LAYERS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def neuron_layers(model: nn.Module) -> dict[str, NeuronLayer]:
@@ -23,3 +28,12 @@ def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:
     """
     weights = {name: weight for name, weight in model.named_parameters() if name.endswith("weight") and weight.ndim > 1}
     return {name.removesuffix(".weight"): weight for name, weight in weights.items()}
+
+
+@contextmanager
+def hooked(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Afterwards the hooks are removed."""
+    with ExitStack() as stack:
+        for hook in hooks:
+            stack.enter_context(hook)
+        yield

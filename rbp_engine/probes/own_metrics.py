@@ -14,7 +14,7 @@ from rbp_engine.errors import OwnCodeError
 from rbp_engine.printable import LONGEST_NAME, one_line, visible
 from rbp_engine.probes.random_numbers import random_numbers_put_back
 from rbp_engine.probes.step_probe import StepProbe
-from rbp_engine.run.files.events import Body, Probe, WarningRaised
+from rbp_engine.run.files.events import Probe, WarningRaised
 from rbp_engine.user_code import load_own, own_frames
 
 
@@ -86,15 +86,13 @@ class OwnMetrics(StepProbe):
         self._code = code
         self._model = model
         self._steps_per_epoch = steps_per_epoch
-        self._logs: list[RunLog] = []
-        self._warning: list[tuple[int, Body]] = []
 
     @torch.no_grad()
     def measure(self, step: int) -> None:
         if self._function is None:
             return
         log = RunLog(step, (step - 1) // self._steps_per_epoch + 1)
-        self._logs.append(log)
+        self.keep(step, lambda: [Probe(one_line(name, LONGEST_NAME), value) for name, value in log.values().items()])
         try:
             with random_numbers_put_back():
                 self._function(log, self._model)
@@ -102,17 +100,7 @@ class OwnMetrics(StepProbe):
             traceback.print_exc()  # into the log of the run
             self._function = None
             message = f"{fault_of(error, self._name, self._code)}; it is not called again, training goes on"
-            self._warning.append((step, WarningRaised(visible(message))))
-
-    def take(self) -> list[tuple[int, Body]]:
-        logs, self._logs = self._logs, []
-        warning, self._warning = self._warning, []
-        found: list[tuple[int, Body]] = [
-            (log.step, Probe(one_line(name, LONGEST_NAME), value))
-            for log in logs
-            for name, value in log.values().items()
-        ]
-        return found + warning
+            self.keep(step, lambda: [WarningRaised(visible(message))])
 
 
 def fault_of(error: Exception, name: str, code: Path) -> str:

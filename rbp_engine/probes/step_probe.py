@@ -1,6 +1,6 @@
 """What every probe has: how often it samples, what it watches of a step, what it measures after one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from rbp_engine.run.files.events import Body
@@ -16,6 +16,7 @@ class StepProbe:
 
     def __init__(self, every: int) -> None:
         self.every = every
+        self._sampled: list[tuple[int, Callable[[], Iterable[Body]]]] = []
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -28,9 +29,14 @@ class StepProbe:
         Its time is not that of a step; only what it leaves the device to compute is waited for with later steps.
         """
 
+    def keep(self, step: int, read: Callable[[], Iterable[Body]]) -> None:
+        """Keep what was sampled at this step; `read` makes events of it, and may wait for the device."""
+        self._sampled.append((step, read))
+
     def take(self) -> list[tuple[int, Body]]:
         """What was sampled since the last call, as events by step; waits for the device if there is anything."""
-        return []
+        sampled, self._sampled = self._sampled, []
+        return [(step, body) for step, read in sampled for body in read()]
 
 
 class Probes:
