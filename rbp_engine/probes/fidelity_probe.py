@@ -7,9 +7,9 @@ from torch import nn
 from rbp_engine.data.protocol import Batch
 from rbp_engine.methods import Method
 from rbp_engine.printable import visible
-from rbp_engine.probes.gradient_fidelity import REFERENCE, ComparedGradients, compare, first_samples
+from rbp_engine.probes.gradient_fidelity import REFERENCE, Fidelity, compare, first_samples
 from rbp_engine.probes.step_probe import StepProbe
-from rbp_engine.run.files.events import Body, GradientFidelity, WarningRaised
+from rbp_engine.run.files.events import GradientFidelity, WarningRaised
 
 LARGEST_BATCH = 64
 # Of a number in an event: finer than a cosine that a batch of 64 images can tell.
@@ -28,29 +28,22 @@ class FidelityProbe(StepProbe):
         self._model = model
         self._method = method
         self._images, self._labels = batch
-        self._pending: list[tuple[int, ComparedGradients]] = []
-        self._failures: list[tuple[int, Body]] = []
         self._failed = False
 
     def measure(self, step: int) -> None:
         if self._failed:
             return
         try:
-            self._pending.append((step, compare(self._model, self._method, self._images, self._labels)))
+            read = compare(self._model, self._method, self._images, self._labels)
+            self.keep(step, lambda: [self._event(read())])
         except Exception as error:
             message = (
                 f"gradients are no longer compared with BPTT's (probes.gradients): {error or type(error).__name__}"
             )
-            self._failures.append((step, WarningRaised(visible(message))))
+            self.keep(step, lambda: [WarningRaised(visible(message))])
             self._failed = True
 
-    def take(self) -> list[tuple[int, Body]]:
-        pending, self._pending = self._pending, []
-        failures, self._failures = self._failures, []
-        return [(step, self._event(comparison)) for step, comparison in pending] + failures
-
-    def _event(self, comparison: ComparedGradients) -> GradientFidelity:
-        found = comparison.read()
+    def _event(self, found: Fidelity) -> GradientFidelity:
         return GradientFidelity(
             samples=len(self._labels),
             cosine=_rounded([found.whole.cosine])[0],

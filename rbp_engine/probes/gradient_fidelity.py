@@ -8,8 +8,10 @@ also measured how far what the rate methods assume is from the truth (`assumptio
 
 import copy
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -56,45 +58,17 @@ class Fidelity:
     neuron_error: dict[str, float | None]
 
 
-@dataclass(frozen=True)
-class ComparedGradients:
-    """Gradients that have been compared, as numbers that may still be being computed."""
-
-    weight_names: list[str]
-    neuron_names: list[str]
-    whole: Tensor
-    products: dict[str, Tensor]
-    weight_norms: dict[str, Tensor]
-    neuron_norms: dict[str, Tensor]
-
-    def read(self) -> Fidelity:
-        """Fetch the numbers in one transfer, which waits for the device."""
-        parts = [self.whole, *self.products.values(), *self.weight_norms.values(), *self.neuron_norms.values()]
-        numbers = iter(torch.cat(parts).tolist())
-        whole = _agreement(*(next(numbers) for _ in range(3)))
-        agreements = {name: _agreement(*(next(numbers) for _ in range(3))) for name in self.products}
-        weights = {name: _error(next(numbers), next(numbers)) for name in self.weight_norms}
-        neurons = {name: _error(next(numbers), next(numbers)) for name in self.neuron_norms}
-        unknown = GradientAgreement(None, None)
-        return Fidelity(
-            whole,
-            {name: agreements.get(name, unknown) for name in self.weight_names},
-            {name: weights.get(name) for name in self.weight_names},
-            {name: neurons.get(name) for name in self.neuron_names},
-        )
-
-
 def gradient_fidelity(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Fidelity:
     """Compare the gradient of `method` with BPTT's, on images [B, C, H, W] or [T, B, C, H, W] and labels [B].
 
     Weight layers are convolutions and linear layers; their biases, and batch norm, count for the whole only. The random
     numbers of dropout are the same for both. The factor 1/T of the rate methods is left out.
     """
-    return compare(model, method, images, labels, seed).read()
+    return compare(model, method, images, labels, seed)()
 
 
-def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> ComparedGradients:
-    """The same without a wait for the device. No graph and no gradient is left."""
+def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Callable[[], Fidelity]:
+    """The same without a wait for the device, which the result does when it is called. No graph or gradient is left."""
     scale = {"loss_scale": "1"} if method.name.startswith("rate") else {}
     shared = {"precision": method.precision, "loss": method.loss, "distill": method.distill}
     unscaled = create_method(method.name, method.timesteps, **shared, **scale)
@@ -107,11 +81,21 @@ def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, se
     found = expected if reference.name == method.name else _gradients(twin, unscaled, images, labels, seed)
     products = {name: _products(found[name], expected[name]) for name in found if name in expected}
     whole = torch.stack(list(products.values())).sum(0)
-    layers, names = weight_layers(twin), {id(weight): name for name, weight in twin.named_parameters()}
-    by_weight = {
-        layer: products[names[id(weight)]] for layer, weight in layers.items() if names[id(weight)] in products
-    }
-    return ComparedGradients(list(layers), list(neuron_layers(twin)), whole, by_weight, weight_norms, neuron_norms)
+    names = {id(weight): name for name, weight in twin.named_parameters()}
+    unknown = torch.full_like(whole, math.nan)
+    by_weight = {layer: products.get(names[id(weight)], unknown) for layer, weight in weight_layers(twin).items()}
+
+    def read() -> Fidelity:
+        parts = [whole, *by_weight.values(), *weight_norms.values(), *neuron_norms.values()]
+        numbers = iter(torch.cat(parts).tolist())  # in one transfer
+        return Fidelity(
+            _agreement(*islice(numbers, 3)),
+            {name: _agreement(*islice(numbers, 3)) for name in by_weight},
+            {name: _error(*islice(numbers, 2)) for name in weight_norms},
+            {name: _error(*islice(numbers, 2)) for name in neuron_norms},
+        )
+
+    return read
 
 
 def first_samples(images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:

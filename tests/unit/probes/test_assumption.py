@@ -1,5 +1,6 @@
 """The errors of what rate-based backpropagation assumes, against a computation in plain torch and autograd."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -211,6 +212,18 @@ def test_what_cannot_be_measured_is_none() -> None:
             "used.0": True, "used.3": False, "used.5": True, "spare.1": True,
         }  # fmt: skip
         assert found.by_weight["used.5"].cosine is not None and found.by_weight["spare.1"].cosine is None
+
+
+@pytest.mark.parametrize("conv", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_convolutions_of_every_dimension_have_an_error(conv: Callable[[int, int, int], nn.Module]) -> None:
+    torch.manual_seed(0)
+    shape = {nn.Conv1d: (8,), nn.Conv2d: (4, 2), nn.Conv3d: (2, 2, 2)}[conv]
+    layers = nn.Flatten(1), nn.Linear(128, 40), LIF(), nn.Unflatten(1, (5, *shape)), conv(5, 5, 1), LIF()
+    model = nn.Sequential(*layers, nn.Flatten(1), nn.Linear(40, 4)).double()
+    found = gradient_fidelity(model, create_method("rate_m", T), *batch(static=True))
+    assert 0.001 < (found.weight_error["4"] or 0.0) < 1.0
+    found = gradient_fidelity(model, create_method("rate_m", 1), *batch(static=True))
+    assert (found.weight_error["4"] or 0.0) < 1e-12
 
 
 @pytest.mark.parametrize("detach", [True, False])
