@@ -1,61 +1,87 @@
-"""The energy of a network for one image: operations as counted, memory by a model, beside ANNs of the same shape.
+"""The energy of a network for one image, beside ANNs of the same shape: arithmetic on the count of its operations.
 
-Operations are those of a prediction by this network, from the spikes of these images (`operations.py`). What they and
-memory cost is a model of hardware (`energy_model.py`). The ANNs have a real number where this network has T timesteps
-of spikes: one at 32 bits, and one at ⌈log2(T + 1)⌉ bits, which tell as many values apart as a rate does.
+The spikes are those of `operations.py`. What they and memory cost is the analytical model of Lemaire et al. (2022), as
+SpikingJelly has it, for words of any width. It reads the shapes of a module and how many of its inputs are spikes. It
+is therefore asked about each layer alone: once without a spike, once with all of them. Between the two the energy is
+proportional to the spikes. The sum over the layers is that of `estimate_lemaire_energy` for a network built of
+SpikingJelly's neurons (`tests/unit/probes/test_energy.py` builds it, and compares).
+
+The ANNs have a real number where this network has T timesteps of spikes: one at 32 bits, and one at ⌈log2(T + 1)⌉ bits,
+which tell as many values apart as a rate does.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeAlias
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
+from spikingjelly.activation_based.neuron import IFNode, LIFNode
+from spikingjelly.activation_based.op_counter import LemaireEnergyCostConfig, LemaireEnergyProfiler
 from torch import Tensor, nn
 
-from rbp_engine.methods.protocol import predict
+from rbp_engine.methods.inputs import is_static
 from rbp_engine.printable import Line, one_line
-from rbp_engine.probes import energy_model
-from rbp_engine.probes.energy_model import FULL, KNOWN, REAL, SPIKING, quantised, quantised_bits
-from rbp_engine.probes.layers import NEURON_LAYERS, NeuronLayer, neuron_layers
-from rbp_engine.probes.operations import NORMS, OperationCounter, Operations, spike_counts
+from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS
+from rbp_engine.probes.operations import NORMS, LayerCall, Operations, count_operations
 from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
 from rbp_engine.spiking import LIF, OwnNeuron
-from rbp_engine.spiking.carriers.sequence import SequenceTensor
 
 #: Images whose operations are counted; each has thousands of neurons, so that rates are known well enough.
 IMAGES = 32
-
 #: Modules that cost nothing at inference, or that are folded into the weights before them.
 _FREE = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, *NORMS)
 
 
-@dataclass
-class _Flow:
-    """What a layer received, or neurons put out, in all of their calls with values of one shape, for all images."""
+@dataclass(frozen=True)
+class Widths:
+    """Bits of what memory holds, and picojoules of a multiplication and an addition.
 
-    calls: int = 0
-    steps: int = 0  # of one image, in all calls
-    values: int = 0
-    total: float = 0.0  # of the values
-    spikes: float = 0.0
-    spiking: bool = True
-    of_image: bool = False  # no neuron is before it
+    `inputs` are activations, or the addresses of spikes. A membrane is read and written for each synaptic operation.
+    Arithmetic is Horowitz's (ISSCC 2014, 45 nm): 32-bit integers 3.1 pJ a multiplication and 0.1 pJ an addition, 8 bits
+    0.2 and 0.03 pJ. Memory costs by its size: 10 pJ a 32-bit word at 8 kB, 20 at 32 kB, 100 at 1 MB, linear between.
+    """
+
+    inputs: int
+    weights: int
+    membranes: int
+    multiply_pj: float
+    add_pj: float
 
 
-Flows: TypeAlias = "defaultdict[str, dict[torch.Size, _Flow]]"
+WORD = 32  # bits of a word in the model
+FULL = Widths(WORD, WORD, WORD, 3.1, 0.1)
+#: 8-bit weights, 16-bit sums and membranes, spikes as 16-bit addresses.
+SPIKING = Widths(16, 8, 16, 0.2, 0.05)
+#: A layer whose input is an image or another real number.
+REAL = replace(SPIKING, inputs=8)
 
 
-@dataclass
-class _Seen:
-    """What the layers of a network received, and what its neurons put out, by the names of the modules and the shape
-    of an image's values at a timestep."""
+def quantised_bits(timesteps: int) -> int:
+    """The bits that hold as many values as a rate of T timesteps: ⌈log2(T + 1)⌉."""
+    return math.ceil(math.log2(timesteps + 1))
 
-    inputs: Flows = field(default_factory=lambda: defaultdict(dict))
-    outputs: Flows = field(default_factory=lambda: defaultdict(dict))
-    static: set[str] = field(default_factory=set)  # modules that run once for all timesteps
+
+def quantised(bits: int) -> Widths:
+    """An ANN with activations of `bits` bits and the same weights; a multiplier's energy grows with both widths."""
+    return replace(SPIKING, inputs=bits, multiply_pj=0.2 * bits / 8)
+
+
+NOTHING = EnergyCost()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a layer costs for one image: without a spike and in proportion to the spikes; in the other networks."""
+
+    fixed: EnergyCost = NOTHING
+    spiking: EnergyCost = NOTHING
+    spiking_32: EnergyCost = NOTHING
+    quantised: EnergyCost = NOTHING
+    ann_32: EnergyCost = NOTHING
+
+    def __add__(self, other: "Costs") -> "Costs":
+        return Costs(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 def measure_energy(model: nn.Module, images: Tensor, timesteps: int) -> Energy:
@@ -63,173 +89,126 @@ def measure_energy(model: nn.Module, images: Tensor, timesteps: int) -> Energy:
 
     Counted in float32, whatever the run's precision. Nothing of the network or of the random states is changed.
     """
-    images = images[:IMAGES] if images.ndim < 5 else images[:, :IMAGES]
-    samples = len(images) if images.ndim < 5 else images.shape[1]
-    counter = OperationCounter(model)
-    with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []), _eager(model):
-        with _watched(model) as seen:  # not while operations are counted: looking at values takes some
-            predict(model, images, timesteps)
-        with counter.counting():
-            predict(model, images, timesteps)
-        return _summarised(model, counter.by_module(), seen, samples, timesteps)
+    images = images[:IMAGES] if is_static(images) else images[:, :IMAGES]
+    samples = images.shape[0 if is_static(images) else 1]
+    with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []):
+        return _energy_of(model, count_operations(model, images, timesteps), samples, timesteps)
 
 
-@contextmanager
-def _eager(model: nn.Module) -> Iterator[None]:
-    """Within it neurons run uncompiled, as the counters need it."""
-    kernels = [(module, module.kernel) for module in model.modules() if isinstance(module, LIF)]
-    for module, _ in kernels:
-        module.kernel = "eager"
-    try:
-        yield
-    finally:
-        for module, kernel in kernels:
-            module.kernel = kernel
-
-
-@contextmanager
-def _watched(model: nn.Module) -> Iterator[_Seen]:
-    """Within it, layers and neurons tell what they receive and put out."""
-    seen = _Seen()
-    with ExitStack() as hooks:
-        for name, module in model.named_modules():
-            if isinstance(module, KNOWN):
-                hooks.enter_context(module.register_forward_pre_hook(partial(_note_input, seen, name)))
-            hooks.enter_context(module.register_forward_pre_hook(partial(_note_static, seen, name)))
-            if isinstance(module, NEURON_LAYERS):
-                hooks.enter_context(module.register_forward_hook(partial(_note_output, seen, name)))
-        yield seen
-
-
-def _note_static(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-    if args and isinstance(args[0], SequenceTensor) and args[0].static:
-        seen.static.add(name)
-
-
-def _note_input(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-    if not args or not isinstance(args[0], SequenceTensor):
-        return
-    carried = args[0]
-    values = carried.values() if carried.static else carried.steps().flatten(0, 1)
-    received = seen.inputs[name].setdefault(values.shape[1:], _Flow(of_image=not seen.outputs))
-    counts = spike_counts(values, fired=bool(seen.outputs))
-    received.calls += 1
-    received.steps += 1 if carried.static else carried.timesteps
-    received.values += values.numel()
-    received.total += float(values.sum(dtype=torch.float64))
-    if counts is None:
-        received.spiking = False
-    else:
-        received.spikes += float(counts.sum(dtype=torch.float64))
-
-
-def _note_output(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-    if not isinstance(output, SequenceTensor):
-        return
-    spikes = output.steps()
-    fired = seen.outputs[name].setdefault(spikes.shape[2:], _Flow())
-    fired.steps += output.timesteps
-    fired.values += spikes.numel()
-    fired.spikes += float(spikes.sum(dtype=torch.float64))
-
-
-@dataclass
-class _Costs:
-    """The costs of the networks that are compared, so far."""
-
-    spiking: EnergyCost = field(default_factory=EnergyCost)
-    quantised: EnergyCost = field(default_factory=EnergyCost)
-    spiking_32: EnergyCost = field(default_factory=EnergyCost)
-    ann_32: EnergyCost = field(default_factory=EnergyCost)
-
-
-def _summarised(
-    model: nn.Module, operations: dict[str, Operations], seen: _Seen, images: int, timesteps: int
-) -> Energy:
-    modules = dict(model.named_modules(remove_duplicate=False))
-    bits, costs = quantised_bits(timesteps), _Costs()
-    layers, other_acs, uncounted = [], 0, _unknown_modules(model)
-    for name, own in operations.items():
-        if (received := seen.inputs.get(name)) is not None:
-            layers.append(_layer(name, modules[name], own, received, images, bits, costs))
-        elif own.synops or own.macs or own.dense:
-            layers.append(_uncosted(name, own, images, 1 if name in seen.static else timesteps))
+def _energy_of(model: nn.Module, counted: dict[str, Operations], images: int, timesteps: int) -> Energy:
+    modules, bits = dict(model.named_modules()), quantised_bits(timesteps)
+    layers: list[LayerEnergy] = []
+    of_layers: list[Costs] = []
+    of_neurons: list[Costs] = []
+    updates, spikes, other_acs, uncounted = 0.0, 0.0, 0, _unknown_modules(model)
+    for name, own in counted.items():
+        costs = [_costs(modules[name], call, images, bits) for call in own.calls]
+        synops, acs, macs, ann_macs = (number / images for number in (own.synops, own.acs, own.macs, own.ann_macs))
+        layer = LayerEnergy(one_line(name), synops, acs, macs, ann_macs)
+        if isinstance(modules[name], NEURON_LAYERS):
+            of_neurons += costs
+            updates += sum(call.values / images for call in own.calls)
+            spikes += sum((call.spikes or 0.0) / images for call in own.calls)
+        elif own.calls:
+            cost = sum(costs, Costs())
+            of_layers.append(cost)
+            fixed, spiking, ann = (part.total_pj for part in (cost.fixed, cost.spiking, cost.quantised))
+            layers.append(replace(layer, rate=_rate(own.calls), fixed_pj=fixed, spiking_pj=spiking, quantised_pj=ann))
+        elif own.ann_macs:
+            layers.append(layer)
             uncounted.append(one_line(f"products in {name or 'the network'}"))
         else:
             other_acs += own.acs
-    neurons = _neurons(neuron_layers(model), seen.outputs, images, costs)
+    neurons = sum(of_neurons, Costs())
     return Energy(
-        timesteps, images, bits, layers, neurons, costs.spiking, costs.quantised, costs.spiking_32, costs.ann_32,
-        other_acs / images, uncounted,
-    )  # fmt: skip
+        timesteps,
+        images,
+        bits,
+        layers,
+        NeuronEnergy(updates, spikes, neurons.fixed.total_pj, neurons.spiking.total_pj),
+        spiking=_total(cost.fixed + cost.spiking for cost in (*of_layers, neurons)),
+        quantised=_total(cost.quantised for cost in of_layers),
+        spiking_32=_total(cost.spiking_32 for cost in (*of_layers, *of_neurons)),
+        ann_32=_total(cost.ann_32 for cost in of_layers),
+        other_acs=other_acs / images,
+        uncounted=uncounted,
+    )
 
 
-def _layer(
-    name: str,
-    module: nn.Module,
-    own: Operations,
-    received: dict[torch.Size, _Flow],
-    images: int,
-    bits: int,
-    costs: _Costs,
-) -> LayerEnergy:
-    """A convolution or linear layer; adds what it costs to the `costs`."""
-    fixed, spiking, other, ann_macs = EnergyCost(), EnergyCost(), EnergyCost(), 0
-    for shape, flow in received.items():
-        ann = energy_model.real_valued(module, shape, spiking=False)
-        ann_macs += ann.macs * flow.calls
-        other += ann.price(REAL if flow.of_image else quantised(bits)) * flow.calls
-        costs.ann_32 += ann.price(FULL) * flow.calls
-        if flow.spiking:
-            driven, spikes = energy_model.spike_driven(module, shape), flow.spikes / images
-            without, each = driven.price(SPIKING, flow.steps, spikes)
-            fixed, spiking = fixed + without, spiking + each
-            costs.spiking_32 += sum(driven.price(FULL, flow.steps, spikes), EnergyCost())
-        else:
-            real = energy_model.real_valued(module, shape, spiking=True)
-            fixed += real.price(REAL) * flow.steps
-            costs.spiking_32 += real.price(FULL) * flow.steps
-    costs.spiking += fixed + spiking
-    costs.quantised += other
-    flows = list(received.values())
-    rate = sum(flow.total for flow in flows) / sum(flow.values for flow in flows)
-    return LayerEnergy(
-        one_line(name), own.synops / images, own.acs / images, own.macs / images, ann_macs,
-        rate if all(flow.spiking for flow in flows) else None,
-        fixed.total_pj, spiking.total_pj, other.total_pj,
-    )  # fmt: skip
+def _total(costs: Iterable[EnergyCost]) -> EnergyCost:
+    return sum(costs, NOTHING)
 
 
-def _uncosted(name: str, own: Operations, images: int, steps: int) -> LayerEnergy:
-    """Products that are not those of a layer which the energy model knows."""
-    dense = own.dense / images / steps
-    return LayerEnergy(one_line(name), own.synops / images, own.acs / images, own.macs / images, dense)
+def _rate(calls: list[LayerCall]) -> float | None:
+    """The mean of what a layer receives; None if some of it is not made of spikes."""
+    rate = sum(call.total for call in calls) / sum(call.values for call in calls)
+    return None if any(call.spikes is None for call in calls) else rate
 
 
-def _neurons(layers: dict[str, NeuronLayer], outputs: Flows, images: int, costs: _Costs) -> NeuronEnergy:
-    """All neurons together; adds what they cost to the `costs`. Those of a user's own are counted, at no cost."""
-    fixed, spiking, updates, fired = EnergyCost(), EnergyCost(), 0.0, 0.0
-    for name, by_shape in outputs.items():
-        for shape, flow in by_shape.items():
-            neuron, spikes = layers[name], flow.spikes / images
-            updates, fired = updates + flow.values / images, fired + spikes
-            if not isinstance(neuron, LIF):
-                continue
-            model = energy_model.neurons(neuron, shape)
-            without, each = model.price(SPIKING, flow.steps, spikes)
-            fixed, spiking = fixed + without, spiking + each
-            costs.spiking_32 += sum(model.price(FULL, flow.steps, spikes), EnergyCost())
-    costs.spiking += fixed + spiking
-    return NeuronEnergy(updates, fired, fixed.total_pj, spiking.total_pj)
+def _costs(module: nn.Module, call: LayerCall, images: int, bits: int) -> Costs:
+    """Of a layer that receives these values, or of neurons that put them out; a user's own neurons cost nothing."""
+    if isinstance(module, OwnNeuron):
+        return Costs()
+    if isinstance(module, LIF):  # a step costs the same for all values of V_th, and of λ but 1
+        leaks = bool((torch.as_tensor(module.decay, dtype=torch.float64) != 1.0).any())
+        return _driven(LIFNode(v_threshold=0.1) if leaks else IFNode(v_threshold=0.1), call, images)
+    if call.spikes is None:
+        real = _profiled(module, call.shape, 0.5)
+        costs = Costs(_price(real, REAL) * call.steps, spiking_32=_price(real, FULL) * call.steps)
+    else:
+        costs = _driven(module, call, images)
+    ann = _profiled(module, call.shape, 0.5, spiking=False)
+    return replace(costs, quantised=_price(ann, REAL if call.of_image else quantised(bits)), ann_32=_price(ann, FULL))
+
+
+def _driven(module: nn.Module, call: LayerCall, images: int) -> Costs:
+    """What grows with spikes: the model is asked about a timestep without any, and about one with all of them."""
+    silent, firing = _profiled(module, call.shape, 0.0), _profiled(module, call.shape, 1.0)
+
+    def at(widths: Widths) -> tuple[EnergyCost, EnergyCost]:
+        none = _price(silent, widths)
+        each = (_price(firing, widths) - none) * (1.0 / call.shape.numel())
+        return none * call.steps, each * ((call.spikes or 0.0) / images)
+
+    return Costs(*at(SPIKING), spiking_32=_total(at(FULL)))
+
+
+def _profiled(module: nn.Module, shape: torch.Size, value: float, *, spiking: bool = True) -> LemaireEnergyProfiler:
+    """What the model finds of a module for one image and timestep that have this `value` throughout.
+
+    It takes 0 and 1 for spikes, and anything else for real numbers. `spiking` says whether the network is.
+    """
+    profiler = LemaireEnergyProfiler()
+    # In a network with neurons, they and not the layers write activations: one beside it makes it such a network.
+    profiler.bind_model(nn.ModuleList([module, IFNode()]) if spiking else module)
+    like = next(module.parameters(), torch.empty(0))
+    with torch.no_grad(), profiler:
+        module(like.new_full((1, *shape), value))
+    return profiler
+
+
+def _price(found: LemaireEnergyProfiler, widths: Widths) -> EnergyCost:
+    """The energy at these widths: of narrower words buffers are smaller by as much, and so is an access."""
+
+    def parts(bits: int) -> dict[str, float]:
+        share = bits / WORD
+        points = tuple((size / share, pj * share) for size, pj in LemaireEnergyCostConfig().memory_breakpoints)
+        found.config.cost_config = LemaireEnergyCostConfig(widths.add_pj, widths.multiply_pj, points)
+        energies: dict[str, float] = found.get_report().breakdown_pj
+        return energies
+
+    inputs, weights, membranes = (parts(bits) for bits in (widths.inputs, widths.weights, widths.membranes))
+    memory = inputs["inout_pj"] + weights["params_pj"] + membranes["potential_pj"]
+    return EnergyCost(inputs["ops_pj"] + inputs["addressing_pj"], memory)
 
 
 def _unknown_modules(model: nn.Module) -> list[Line]:
     """The kinds of modules whose energy is left out, with their number."""
-    own = [module for module in model.modules() if isinstance(module, OwnNeuron)]
-    leaves = [module for module in model.modules() if not any(module.children())]
-    inside = {child for module in model.modules() if isinstance(module, NEURON_LAYERS) for child in module.modules()}
+    inside = {part for module in model.modules() if isinstance(module, NEURON_LAYERS) for part in module.modules()}
     kinds = Counter(
-        type(one).__name__
-        for one in (*own, *(leaf for leaf in leaves if leaf not in inside and not isinstance(leaf, KNOWN + _FREE)))
+        type(module).__name__
+        for module in model.modules()
+        if isinstance(module, OwnNeuron)
+        or not (module in inside or any(module.children()) or isinstance(module, WEIGHT_LAYERS + _FREE))
     )
     return [one_line(f"{kind} × {number}" if number > 1 else kind) for kind, number in kinds.items()]

@@ -1,7 +1,7 @@
 """`energy.json`: what a run's network does for one image, and what that costs beside other networks of its shape.
 
 Operations are counts for one image. Energies are picojoules for one image, at the widths of integer hardware which
-`rbp_engine/probes/energy_model.py` gives, except where a name says otherwise.
+`rbp_engine/probes/energy.py` gives, except where a name says otherwise.
 """
 
 from dataclasses import asdict, dataclass, field
