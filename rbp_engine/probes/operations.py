@@ -130,6 +130,8 @@ class _Count:
         name, _ = self._running.pop()
         if isinstance(module, NEURON_LAYERS) and isinstance(output, SequenceTensor):
             self._fired = True
+            # What is around the neurons goes on with spikes, even where an image came in that has no time.
+            self._running = [(around, self._timesteps) for around, _ in self._running]
             self._see(name, output.steps().flatten(0, 1), self._timesteps)
 
     def _see(self, name: str | None, values: Tensor, steps: int) -> None:

@@ -163,6 +163,28 @@ def test_products_of_an_own_module_are_counted_and_named_as_without_energy() -> 
     assert energy.neurons.spikes * energy.images == int(first.sum() + second.sum())
 
 
+class Attention(nn.Module):
+    """A module that multiplies what its layers put out, between two of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.keys, self.out = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(6, 3)
+        self.neurons = nn.ModuleList([LIF(), LIF(), LIF()])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, last = self.neurons
+        queries, keys = first(self.queries(x)), second(self.keys(x))
+        out: Tensor = self.out(last(queries @ keys.transpose(1, 2))).mean(1)
+        return out
+
+
+def test_layers_are_in_the_order_in_which_they_multiply() -> None:
+    network = seeded(nn.Flatten(1), nn.Unflatten(1, (6, 12)), Attention())
+    energy = measure_energy(network, images(), T)
+    assert [layer.name for layer in energy.layers] == ["2.queries", "2.keys", "2", "2.out"]
+    assert [layer.ann_macs for layer in energy.layers] == [6 * 12 * 12, 6 * 12 * 12, 6 * 6 * 12, 6 * 6 * 3]
+
+
 TWINS = [(0.0, "soft", 0.0), (0.2, "soft", 0.0), (0.5, "hard", 0.0), (0.7, "hard", -0.2), (1.0, "soft", 0.0)]
 
 
