@@ -35,7 +35,7 @@ from rbp_engine.spiking.autograd.at_the_rates import AtMean, Product
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.kernels.lif import LIFNeurons
-from rbp_engine.spiking.linear import Call, Linear
+from rbp_engine.spiking.linear import Linear, OpenCall
 from rbp_engine.spiking.tensor_like import TensorLike
 
 
@@ -142,7 +142,7 @@ Apply = Callable[[], Tensor]
 Node = Callable[..., Recorded]
 
 
-def _noted(call: Call, inputs: Sequence[Recorded]) -> Recorded:
+def _noted(call: OpenCall, inputs: Sequence[Recorded]) -> Recorded:
     x, *others = inputs
     if call.name not in _NODES or others:
         # The rule table works out indexing, joining and reshaping itself, by functions without a name.
@@ -152,7 +152,7 @@ def _noted(call: Call, inputs: Sequence[Recorded]) -> Recorded:
     return recorded
 
 
-def _elementwise(call: Call, inputs: Sequence[Recorded]) -> Recorded:
+def _elementwise(call: OpenCall, inputs: Sequence[Recorded]) -> Recorded:
     x, *others = inputs
     name, values = call.name, call(*(each.like for each in inputs))
     if call.kwargs or any(each.shape != values.shape for each in inputs):

@@ -24,7 +24,7 @@ Weights = Literal["none", "layer", "product"]
 
 
 @dataclass(frozen=True)
-class Call:
+class OpenCall:
     """A function of [B, …] values, at some `places` of its positional arguments; these have None there.
 
     The graph may keep it, and no carrier with it.
@@ -36,11 +36,11 @@ class Call:
     places: tuple[int, ...]
 
     @staticmethod
-    def of(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *kinds: type) -> Call:
+    def of(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *kinds: type) -> OpenCall:
         """With places for the arguments of these types, those of the first type first."""
         places = tuple(place for kind in kinds for place, arg in enumerate(args) if isinstance(arg, kind))
         left_open = tuple(None if place in places else arg for place, arg in enumerate(args))
-        return Call(function, left_open, kwargs, places)
+        return OpenCall(function, left_open, kwargs, places)
 
     @property
     def name(self) -> str:
@@ -66,7 +66,7 @@ class Linear:
     "product" with one carrier.
     """
 
-    call: Call
+    call: OpenCall
     over: Over = "step"
     moves: bool = False
     weights: Weights = "none"

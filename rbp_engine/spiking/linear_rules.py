@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.linear import Call, Linear, Over, Weights
+from rbp_engine.spiking.linear import Linear, OpenCall, Over, Weights
 
 Function = Callable[..., Any]
 Arguments = Sequence[Any]
@@ -32,7 +32,7 @@ def linear(
     weights: Weights = "none",
 ) -> Any:
     """A function that is linear in the carriers among its arguments together (`spiking/linear.py`: `Linear`)."""
-    operation = Linear(Call.of(function, args, kwargs, Carrier), over, moves, weights)
+    operation = Linear(OpenCall.of(function, args, kwargs, Carrier), over, moves, weights)
     return type(carrier).linear(operation, [arg for arg in args if isinstance(arg, Carrier)])
 
 

@@ -30,7 +30,7 @@ from rbp_engine.spiking.autograd.nonlinear import (
 )
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.linear import Call
+from rbp_engine.spiking.linear import OpenCall
 from rbp_engine.spiking.linear_rules import (
     Arguments,
     Function,
@@ -128,7 +128,7 @@ def pointwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
     if any(isinstance(x, Tensor) and (x.ndim or x.requires_grad) for x in kwargs.values()):
         raise UnsupportedOperation(name, "give it tensors by position, not by keyword")
     warn_of_numbers(name)
-    call = Call.of(function, args, {key: kwargs[key] for key in kwargs if key != "inplace"}, Carrier, Tensor)
+    call = OpenCall.of(function, args, {key: kwargs[key] for key in kwargs if key != "inplace"}, Carrier, Tensor)
     if len(call.places) == 1:
         out = nonlinear(Pointwise(call), carrier)
     else:
@@ -191,7 +191,7 @@ def at_mean(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
     """An operation that takes its gradient at the means of its carriers."""
     kind = MaxPool2d if function.__name__ == "max_pool2d" else AtMean
     carriers = [arg for arg in args if isinstance(arg, Carrier)]
-    return nonlinear(kind(Call.of(function, args, kwargs, Carrier)), *carriers)
+    return nonlinear(kind(OpenCall.of(function, args, kwargs, Carrier)), *carriers)
 
 
 def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -254,7 +254,7 @@ def product(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
     carriers = [arg for arg in given if isinstance(arg, Carrier)]
     if len(carriers) == 1:
         return linear(carrier, function, given, kwargs, weights="product")
-    call = Call.of(function, given, kwargs, Carrier, Tensor)
+    call = OpenCall.of(function, given, kwargs, Carrier, Tensor)
     if call.name in ("matmul", "bmm") and all(x.ndim > 1 for x in carriers):
         return nonlinear(MatrixProduct(call), *carriers)
     return nonlinear(Product(call, tuple(arg for arg in given if isinstance(arg, Tensor))), *carriers)

@@ -16,7 +16,7 @@ from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
 from rbp_engine.spiking.autograd.nonlinear import Nonlinear
 from rbp_engine.spiking.autograd.weighted import per_dim
 from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps, WeightInput, as_matrices
-from rbp_engine.spiking.linear import Call, Over
+from rbp_engine.spiking.linear import OpenCall, Over
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
@@ -55,7 +55,9 @@ class ProductGradient(torch.autograd.Function):
     """The gradient of any product at the means of its factors; they go to the factors' `proxies`."""
 
     @staticmethod
-    def forward(ctx: Any, means: Sequence[WeightInput], out: Tensor, product: Call, *proxies: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, means: Sequence[WeightInput], out: Tensor, product: OpenCall, *proxies: Tensor | None
+    ) -> Tensor:
         _save(ctx, means)
         ctx.product = product
         return new_grad_proxy(out)
@@ -107,7 +109,7 @@ class MaxPool2dGradient(torch.autograd.Function):
 class AtMean(Nonlinear):
     """An operation whose gradient is taken at the time means of its inputs, such as a maximum."""
 
-    call: Call
+    call: OpenCall
 
     def __call__(self, *values: Tensor) -> Tensor:
         out: Tensor = self.call(*values)
@@ -148,7 +150,7 @@ class Product(Nonlinear):
     what is lost is the correlation of one factor with the other's eligibility.
     """
 
-    call: Call
+    call: OpenCall
     constants: tuple[Tensor, ...] = ()
     over: Over = "step"
 

@@ -18,7 +18,7 @@ from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
 from rbp_engine.spiking.autograd.late_gradient import with_late_gradient
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.kernels.steps import Steps, WeightInput
-from rbp_engine.spiking.linear import Call
+from rbp_engine.spiking.linear import OpenCall
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
@@ -113,7 +113,7 @@ class ConvolutionGradient(torch.autograd.Function):
         return grad_input, None, grad_weight, grad_bias, None, None, None
 
 
-def weighted_gradient(layer: Call, received: Steps, out: Tensor) -> Tensor:
+def weighted_gradient(layer: OpenCall, received: Steps, out: Tensor) -> Tensor:
     """The gradient proxy of the output of a convolution or linear layer whose output is known.
 
     The gradient flows on to the proxy of what it `received`; the weight's is formed with its weight input: the firing

@@ -32,7 +32,9 @@ class RateSTensor(TimestepCarrier, DeferredSum):
     `static` says that they are the same at every timestep: an image before the first neuron is computed once.
     """
 
-    def __init__(self, current: Current, state: StepState, *, static: bool, place: Place | None = None) -> None:
+    def __init__(
+        self, current: Current, state: StepState, *, static: bool, place: RateSOperation | None = None
+    ) -> None:
         """`place` is that of the operation that left a batch norm or a sum to be carried out."""
         self.current = current
         self.state = state
@@ -85,24 +87,24 @@ class RateSTensor(TimestepCarrier, DeferredSum):
 
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
-        place = inputs[0].state.place(LinearPlace)
+        place = inputs[0].state.place(RateSLinear)
         return (place.at_step if inputs[0].of_time else place.at_means)(operation, inputs)  # type: ignore[return-value]
 
     @classmethod
     def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
-        place = inputs[0].state.place(NonlinearPlace)
+        place = inputs[0].state.place(RateSNonlinear)
         return (place.at_step if inputs[0].of_time else place.at_means)(operation, inputs)  # type: ignore[return-value]
 
     def batch_norm(self, norm: BatchNorm) -> Self:
-        place = self.state.place(NormPlace)
+        place = self.state.place(RateSNorm)
         return (place.at_step if self.of_time else place.at_means)(self, norm)  # type: ignore[return-value]
 
     def fire(self, neurons: Neurons) -> Self:
-        place = self.state.place(FirePlace)
+        place = self.state.place(RateSFire)
         return (place.at_step if self.of_time else place.at_means)(self, neurons)  # type: ignore[return-value]
 
 
-class Place:
+class RateSOperation:
     """What one operation of the network adds up over the timesteps, for the pass over the means."""
 
     def __init__(self) -> None:
@@ -134,7 +136,7 @@ class Place:
         return RateSTensor.of_means(operation(*(x.rate() for x in inputs)), inputs[0].state, static=True)
 
 
-class LinearPlace(Place):
+class RateSLinear(RateSOperation):
     """It commutes with the time mean, so that nothing is added up, but for a sum that was left to be carried out."""
 
     def at_step(self, operation: Linear, inputs: Sequence[RateSTensor]) -> RateSTensor:
@@ -168,7 +170,7 @@ class LinearPlace(Place):
         return RateSTensor.of_means(_known(value, proxy), x.state, static=x.static)
 
 
-class NonlinearPlace(Place):
+class RateSNonlinear(RateSOperation):
     """Adds up what it gives, and the parts of its Jacobian."""
 
     def at_step(self, operation: Nonlinear, inputs: Sequence[RateSTensor]) -> RateSTensor:
@@ -187,7 +189,7 @@ class NonlinearPlace(Place):
         return RateSTensor.of_means(_known(out, proxy), inputs[0].state, static=False)
 
 
-class NormPlace(Place):
+class RateSNorm(RateSOperation):
     """A batch norm: in training its statistics are those of each timestep, and their means in the last pass."""
 
     def __init__(self) -> None:
@@ -218,7 +220,7 @@ class NormPlace(Place):
         return RateSTensor(Current([Term(x.resolve(), known)], 1), x.state, static=False, place=self)
 
 
-class FirePlace(Place):
+class RateSFire(RateSOperation):
     """The loop of a neuron layer."""
 
     def __init__(self) -> None:
