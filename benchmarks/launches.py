@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from rbp_engine.bench.baselines import ann_baseline
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
-from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.layers import compiler
 
 METHODS = ("rate_m", "rate_s", "bptt", "bptt_s", "sltt", "ottt")
 # Operations that launch nothing, besides views.

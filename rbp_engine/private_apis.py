@@ -22,10 +22,10 @@ class PrivateName:
 TRAINING = (
     PrivateName("torch._C:_is_fwd_grad_enabled", "spiking/carrier.py", "tells reentrant checkpointing, to refuse it"),
     PrivateName("torch._C:_current_graph_task_id", "spiking/carrier.py", "tells that checkpointing computes again"),
-    PrivateName("torch:_foreach_lerp_", "spiking/autograd/batch_norm.py", "moves both running statistics at once"),
+    PrivateName("torch:_foreach_lerp_", "spiking/batch_norm.py", "moves both running statistics at once"),
     PrivateName(
         "torch._C:_FunctionBase._set_sequence_nr",
-        "spiking/autograd/late_gradient.py",
+        "spiking/linear.py",
         "puts gradients of large weights at the end of the backward pass",
     ),
     PrivateName("torch:_foreach_norm", "train/finite.py", "looks at all gradients with few launches"),
@@ -39,20 +39,18 @@ TRAINING = (
     PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/batch_counts.py", "finds all batch norms"),
 )
 COMPILING = (
-    PrivateName("torch._dynamo.config:recompile_limit", "spiking/kernels/compiler.py", "allows a kernel for each sum"),
+    PrivateName("torch._dynamo.config:recompile_limit", "spiking/layers/compiler.py", "allows a kernel for each sum"),
     PrivateName(
         "torch.fx.experimental._config:use_duck_shape",
-        "spiking/kernels/compiler.py",
+        "spiking/layers/compiler.py",
         "makes no new kernel where two sizes are equal by chance",
     ),
     PrivateName(
         "torch._inductor.codecache:_HEADER_DIR",
-        "spiking/kernels/compiler.py",
+        "spiking/layers/compiler.py",
         "keeps precompiled headers out of the shared temporary folder",
     ),
-    PrivateName(
-        "torch._dynamo.exc:BackendCompilerFailed", "spiking/kernels/compiler.py", "tells a full disk from a fault"
-    ),
+    PrivateName("torch._dynamo.exc:BackendCompilerFailed", "spiking/layers/compiler.py", "tells a full disk"),
 )
 
 

@@ -28,7 +28,7 @@ from rbp_engine.methods.protocol import reset_state
 from rbp_engine.models.spikformer import Spikformer
 from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.spiking import LIF, OwnNeuron
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 
 Step = Callable[[Tensor, Tensor], None]
 Predict = Callable[[Tensor], Tensor]

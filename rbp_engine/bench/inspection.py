@@ -32,8 +32,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import OwnNeuron, RateTensor
 from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.linear_rules import linear
-from rbp_engine.spiking.rules import RULES
+from rbp_engine.spiking.rules.linear_rules import linear
+from rbp_engine.spiking.rules.table import RULES
 from rbp_engine.train.build import build_branches, build_feed, build_loss, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.pretrained import load_pretrained

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.spiking import Carrier, OwnNeuron
-from rbp_engine.spiking.kernels.own_loop import OwnNeurons
+from rbp_engine.spiking.layers.own_loop import OwnNeurons
 from rbp_engine.spiking.own_neuron_check import FAR, tensors_of
 
 TIMESTEPS = 16

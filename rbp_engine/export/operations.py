@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from rbp_engine.spiking.kernels.lif import LIFNeurons
+from rbp_engine.spiking.layers.lif import LIFNeurons
 
 Pair = tuple[int, int]
 

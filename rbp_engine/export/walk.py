@@ -31,12 +31,11 @@ from rbp_engine.export.operations import (
     Sum,
     leading_to,
 )
-from rbp_engine.spiking.autograd.at_the_rates import AtMean, Product
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.kernels.lif import LIFNeurons
+from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.layers.lif import LIFNeurons
 from rbp_engine.spiking.linear import Linear, OpenCall
-from rbp_engine.spiking.tensor_like import TensorLike
+from rbp_engine.spiking.nonlinear import AtMean, Nonlinear, Product
+from rbp_engine.spiking.rules.tensor_like import TensorLike
 
 
 @torch.no_grad()

@@ -20,9 +20,9 @@ from rbp_engine.methods.protocol import (
     backward,
 )
 from rbp_engine.spiking import RateTensor
-from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.grad_proxy import WithValue
 from rbp_engine.spiking.reference import RateReference
 
 LossScale = Literal["1/T", "1"]

@@ -25,7 +25,7 @@ from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked, neuro
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carrier import all_carriers
 from rbp_engine.spiking.carriers.single_step import StepTensor
-from rbp_engine.spiking.kernels.neuron_input import Current, membrane_dtype
+from rbp_engine.spiking.fusion import Current, membrane_dtype
 
 BPTTCarrier: TypeAlias = SequenceTensor | StepTensor
 

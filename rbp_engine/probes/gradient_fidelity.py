@@ -22,7 +22,7 @@ from rbp_engine.probes.assumption import AssumptionWatch
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.random_numbers import own_random_numbers
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.autograd.synchronised_batch_norm import use_own_statistics
+from rbp_engine.spiking.synchronised_batch_norm import use_own_statistics
 
 REFERENCE = {
     "rate_m": "bptt", "bptt": "bptt", "rate_s": "bptt_s", "bptt_s": "bptt_s", "sltt": "bptt_s", "ottt": "bptt_s",

@@ -17,17 +17,17 @@
     ∂L/∂v_t                  grad_membrane
     γ, β                     weight and bias of a batch norm; μ mean, 1/√(σ² + ε) inverse_deviation
 
-A grad_proxy stands in the graph for a time mean whose value is known (`autograd/grad_proxy.py`).
+A grad_proxy stands in the graph for a time mean whose value is known (`spiking/grad_proxy.py`).
 
 Shapes are written [T, B, C, H, W]: timesteps, batch, channels, height, width; [B, …] is what a module sees of one
 timestep, whatever its dimensions. Where a name alone leaves the shape open it has a suffix:
 
     _TBX    [T, B, …]        _BX     [B, …]        _C      [C], one number a channel
-    _TF     [T, F]           _F      [F], one timestep as a loop sees it (`kernels/layout.py`)
+    _TF     [T, F]           _F      [F], one timestep as a loop sees it (`spiking/layers/layout.py`)
     _t      of timestep t, [B, …]
 """
 
-import rbp_engine.spiking.einops_backend  # noqa: F401  # tells einops about carriers
+import rbp_engine.spiking.rules.einops_backend  # noqa: F401  # tells einops about carriers
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.carriers.rate_m import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
@@ -35,7 +35,7 @@ from rbp_engine.spiking.convert.make_spiking import make_spiking
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.neuron import IF, LIF, PLIF
 from rbp_engine.spiking.own_neuron import OwnNeuron
-from rbp_engine.spiking.rules import register_rule
+from rbp_engine.spiking.rules.table import register_rule
 
 __all__ = [
     "IF",

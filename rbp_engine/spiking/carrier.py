@@ -1,8 +1,9 @@
 """What flows through a network in place of a tensor: spikes over time, in the form that a method needs.
 
 A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions
-(`spiking/tensor_like.py`), so that unmodified `torch.nn` modules work on it and models know neither T nor the method.
-One table, `spiking/rules.py`, says what each operation does to a carrier. The carriers are in `spiking/carriers/`.
+(`spiking/rules/tensor_like.py`), so that unmodified `torch.nn` modules work on it, and models know neither T nor the
+method. One table, `spiking/rules/table.py`, says what each operation does to a carrier. The carriers are in
+`spiking/carriers/`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.nonlinear import Nonlinear
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.kernels.neurons import Neurons
+from rbp_engine.spiking.layers.neuron_layer import Neurons
 from rbp_engine.spiking.linear import Linear
+from rbp_engine.spiking.nonlinear import Nonlinear
 
 
 @dataclass(eq=False)
@@ -31,7 +32,7 @@ class Memory:
 class Carrier:
     """T timesteps of a batch, shaped [B, …] as far as a module can see.
 
-    Subclasses say what the four kinds of rule do to them: linear, nonlinear, batch norm, fire (`spiking/rules.py`).
+    Subclasses say what the four kinds of rule do to them: linear, nonlinear, batch norm, fire.
     """
 
     timesteps: int

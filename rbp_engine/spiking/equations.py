@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class Parameters(Protocol):
-    """The parameters of a layer, with the graph of what is learnt (`kernels/lif.py`: `LIFNeurons`)."""
+    """The parameters of a layer, with the graph of what is learnt (`spiking/layers/lif.py`: `LIFNeurons`)."""
 
     @property
     def decay(self) -> float | Tensor: ...

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
 from rbp_engine.spiking.convert.spikingjelly_map import in_our_words
 from rbp_engine.spiking.equations import timestep
-from rbp_engine.spiking.kernels.choice import choose
-from rbp_engine.spiking.kernels.lif import Kernel, KernelChoice, LIFNeurons
-from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
+from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice, choose
+from rbp_engine.spiking.layers.lif import LIFNeurons
 from rbp_engine.spiking.surrogate import create_surrogate
 from rbp_engine.vocabulary import LearntName
 

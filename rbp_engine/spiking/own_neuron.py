@@ -10,8 +10,8 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from rbp_engine.spiking.carrier import refuse_checkpointing
-from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.kernels.own_loop import OwnNeurons, Timestep
+from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.layers.own_loop import OwnNeurons, Timestep
 from rbp_engine.spiking.own_neuron_check import check_timesteps, tensors_of
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
-from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
+from rbp_engine.spiking.fusion import membrane_dtype
 
 STEPS = 3
 # Far beyond any threshold: a neuron that receives it fires, or is silent, at every timestep.

@@ -29,8 +29,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.nonlinear import (
+from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.equations import timestep
+from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.layers.lif import LIFNeurons
+from rbp_engine.spiking.layers.neuron_layer import Neurons
+from rbp_engine.spiking.layers.own_loop import OwnNeurons
+from rbp_engine.spiking.linear import Linear
+from rbp_engine.spiking.nonlinear import (
     GroupNorm,
     LayerNorm,
     LogSoftmax,
@@ -40,14 +47,7 @@ from rbp_engine.spiking.autograd.nonlinear import (
     RMSNorm,
     Softmax,
 )
-from rbp_engine.spiking.equations import timestep
-from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.kernels.lif import LIFNeurons
-from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
-from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.own_loop import OwnNeurons
-from rbp_engine.spiking.linear import Linear
-from rbp_engine.spiking.tensor_like import TensorLike
+from rbp_engine.spiking.rules.tensor_like import TensorLike
 
 
 def with_value(graph: Tensor, value: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from rbp_engine.models import create_model
 from rbp_engine.preset.contradictions import too_long
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.spiking.kernels.lif import Kernel
+from rbp_engine.spiking.layers.compiler import Kernel
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.schedule import Schedule

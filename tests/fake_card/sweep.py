@@ -29,7 +29,7 @@ from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
+from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage

@@ -6,16 +6,14 @@ import pytest
 import torch
 
 from rbp_engine.methods import rate as rate_methods
-from rbp_engine.spiking import equations
-from rbp_engine.spiking.autograd import batch_norm, rate_neuron
-from rbp_engine.spiking.autograd.at_the_rates import AtMean, MatrixProduct, MaxPool2d, Product
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.grad_proxy import WithValue
-from rbp_engine.spiking.autograd.nonlinear import GroupNorm, LayerNorm, Pointwise
+from rbp_engine.spiking import batch_norm, equations, firing
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.rate_s import RateSTensor, SumOverSteps
 from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.kernels import loops
-from rbp_engine.spiking.kernels.steps import WeightInput
+from rbp_engine.spiking.grad_proxy import WithValue
+from rbp_engine.spiking.layers import loops
+from rbp_engine.spiking.nonlinear import AtMean, GroupNorm, LayerNorm, MatrixProduct, MaxPool2d, Pointwise, Product
+from rbp_engine.spiking.steps import WeightInput
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
@@ -184,8 +182,8 @@ def deviation_of_the_mean(patch):
 
 
 def sum_that_forgets_its_second_term(patch):
-    sound = rate_neuron.grad_proxy
-    patch.setattr(rate_neuron, "grad_proxy", lambda terms, means, *others: sound(terms[:1], means[:1], *others))
+    sound = firing.rate_proxy
+    patch.setattr(firing, "rate_proxy", lambda terms, means, *others: sound(terms[:1], means[:1], *others))
 
 
 def trace_with_another_decay(patch):

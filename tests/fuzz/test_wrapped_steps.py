@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.layers import compiler
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate
 from tests.fuzz.comparison import by_engine, differences
 from tests.fuzz.networks import FIRE, draw

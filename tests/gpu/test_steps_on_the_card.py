@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import MODELS, create_model
-from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.layers import compiler
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep

@@ -16,7 +16,7 @@ from rbp_engine import compile_cache
 from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.health import compile_folders
 from rbp_engine.run.launch.environment import worker_defaults
-from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.layers import compiler
 
 NAMES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 HEADERS = ("_HEADER_DIR", "_HEADER_LOCK_DIR")
@@ -67,7 +67,7 @@ def test_the_default_that_torch_has_set_is_no_choice_of_the_user(home: Path) -> 
     code = """
         import os, torch, torch._inductor.codecache
         from torch._inductor.runtime.cache_dir_utils import cache_dir
-        from rbp_engine.spiking.kernels import compiler
+        from rbp_engine.spiking.layers import compiler
         if {compiled_before}: cache_dir()
         compiler.jit(torch.neg)
         print(cache_dir())
@@ -155,7 +155,7 @@ def test_a_cache_that_cannot_be_created_is_an_error_with_a_remedy(home: Path) ->
 def test_a_full_disk_is_told_apart_from_a_fault_of_the_compiler_with_the_folder_that_is_full(home: Path) -> None:
     code = """
         import resource, torch
-        from rbp_engine.spiking.kernels import compiler
+        from rbp_engine.spiking.layers import compiler
         kernel = compiler.jit(torch.neg)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         kernel(torch.ones(8))

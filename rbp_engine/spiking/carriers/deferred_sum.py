@@ -1,4 +1,4 @@
-"""What four carriers share: batch norms and sums are left to the next neuron (`kernels/neuron_input.py`)."""
+"""What four carriers share: batch norms and sums are left to the next neuron (`spiking/fusion.py`)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term
-from rbp_engine.spiking.kernels.steps import Steps
+from rbp_engine.spiking.fusion import Current, CurrentReader, Term
 from rbp_engine.spiking.linear import Linear
-from rbp_engine.spiking.tensor_like import TensorLike
+from rbp_engine.spiking.rules.tensor_like import TensorLike
+from rbp_engine.spiking.steps import Steps
 
 
 class DeferredSum(TensorLike):

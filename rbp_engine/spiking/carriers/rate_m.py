@@ -8,16 +8,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd import rate_neuron
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.autograd.weighted import weighted_gradient
+from rbp_engine.spiking import firing
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
-from rbp_engine.spiking.kernels.neuron_input import Current, Term
-from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps
-from rbp_engine.spiking.linear import Linear, at_all_steps
+from rbp_engine.spiking.fusion import Current, Term
+from rbp_engine.spiking.layers.neuron_layer import Neurons
+from rbp_engine.spiking.linear import Linear, at_all_steps, weighted_gradient
+from rbp_engine.spiking.nonlinear import Nonlinear
+from rbp_engine.spiking.steps import Dense, Spikes, Steps
 
 
 class RateTensor(DeferredSum):
@@ -66,7 +65,7 @@ class RateTensor(DeferredSum):
 
     def fire(self, neurons: Neurons) -> RateTensor:
         spikes, counts, derivatives, means = neurons.rate(self.current)
-        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, derivatives, neurons.learnt)
+        grad_proxy = firing.rate_proxy(self.current.terms, means, derivatives, neurons.learnt)
         return self._of([Term(Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy))], self.timesteps)
 
     @classmethod

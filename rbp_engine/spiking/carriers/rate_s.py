@@ -14,16 +14,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd import rate_neuron
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Repeated
-from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.autograd.weighted import weighted_gradient
+from rbp_engine.spiking import firing
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, Repeated
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.step_state import BRANCHES_IN_TIME, StepState, TimestepCarrier
-from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
-from rbp_engine.spiking.kernels.neurons import Neurons, RateLoop
-from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant, WeightInput, firing_rate
-from rbp_engine.spiking.linear import Linear
+from rbp_engine.spiking.fusion import Current, CurrentReader, Term, membrane_dtype
+from rbp_engine.spiking.layers.neuron_layer import Neurons, RateLoop
+from rbp_engine.spiking.linear import Linear, weighted_gradient
+from rbp_engine.spiking.nonlinear import Nonlinear
+from rbp_engine.spiking.steps import Dense, Steps, TimeConstant, WeightInput, firing_rate
 
 
 class RateSTensor(TimestepCarrier, DeferredSum):
@@ -202,7 +201,8 @@ class RateSNorm(RateSOperation):
             return self.static_step(self._repeated_norm(x, norm), [x])
         known = norm.statistics(x.values()) if norm.training else norm.running()
         self._known.append(known)
-        return RateSTensor(Current([Term(x.resolve(), known)], 1), x.state, static=False, place=self)
+        deferred = Current([Term(x.resolve(), known)], 1)
+        return RateSTensor(deferred, x.state, static=False, place=self)
 
     def _repeated_norm(self, x: RateSTensor, norm: BatchNorm) -> Callable[[Tensor], Tensor]:
         """The batch's statistics are computed once; the running ones move at every step, by its momentum."""
@@ -217,7 +217,8 @@ class RateSNorm(RateSOperation):
         if x.static:
             return self.static_mean(norm if self._repeated is None else self._repeated.normalisation, [x])
         known = mean_statistics(self._known, norm) if norm.training else norm.running()
-        return RateSTensor(Current([Term(x.resolve(), known)], 1), x.state, static=False, place=self)
+        deferred = Current([Term(x.resolve(), known)], 1)
+        return RateSTensor(deferred, x.state, static=False, place=self)
 
 
 class RateSFire(RateSOperation):
@@ -238,7 +239,7 @@ class RateSFire(RateSOperation):
         self._loop = None
         rate = firing_rate(counts, x.timesteps, x.dtype)
         means = [term.steps.time_mean() for term in x.current.terms if term.normalisation]
-        proxy = rate_neuron.grad_proxy(x.current.terms, means, derivatives, neurons.learnt)
+        proxy = firing.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
         known = _known(rate, proxy, WeightInput(counts, x.timesteps))
         return RateSTensor.of_means(known, x.state, static=False)
 

@@ -8,14 +8,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd import bptt_neuron
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
-from rbp_engine.spiking.autograd.nonlinear import Nonlinear
+from rbp_engine.spiking import firing
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
-from rbp_engine.spiking.kernels.neuron_input import Current, Term
-from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.steps import Dense, Steps, TimeConstant
+from rbp_engine.spiking.fusion import Current, Term
+from rbp_engine.spiking.layers.neuron_layer import Neurons
 from rbp_engine.spiking.linear import Linear, at_all_steps
+from rbp_engine.spiking.nonlinear import Nonlinear
+from rbp_engine.spiking.steps import Dense, Steps, TimeConstant
 
 
 class SequenceTensor(DeferredSum):
@@ -71,7 +71,7 @@ class SequenceTensor(DeferredSum):
         learns = any(value.requires_grad for value in neurons.learnt)
         with_graph = torch.is_grad_enabled() and (self.current.requires_grad or learns)
         return self.with_values(
-            bptt_neuron.fire(self.current, neurons) if with_graph else neurons.spikes_only(self.current)
+            firing.spikes_through_time(self.current, neurons) if with_graph else neurons.spikes_only(self.current)
         )
 
     @classmethod

@@ -16,15 +16,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.at_the_rates import AtMean
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.grad_proxy import WithValue
-from rbp_engine.spiking.autograd.nonlinear import Nonlinear
-from rbp_engine.spiking.autograd.weighted import weighted_gradient
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.step_state import StepState, TimestepCarrier
-from rbp_engine.spiking.kernels.neurons import Neurons
-from rbp_engine.spiking.kernels.steps import TimeConstant
-from rbp_engine.spiking.linear import Linear
+from rbp_engine.spiking.grad_proxy import WithValue
+from rbp_engine.spiking.layers.neuron_layer import Neurons
+from rbp_engine.spiking.linear import Linear, weighted_gradient
+from rbp_engine.spiking.nonlinear import AtMean, Nonlinear
+from rbp_engine.spiking.steps import TimeConstant
 
 
 @dataclass

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
+from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.ranks.process import Process
 
 V = TypeVar("V")

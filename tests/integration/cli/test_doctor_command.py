@@ -14,7 +14,7 @@ from rbp_engine.health import devices, judge_torch, kills_at_logout, nvidia_driv
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.claims import claims_directory
 from rbp_engine.run.queue.entries import new_entry, write_entry
-from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.layers import compiler
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 

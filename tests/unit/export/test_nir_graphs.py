@@ -27,7 +27,8 @@ from rbp_engine.models import MODELS, create_model
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import PreActBlock, SEWBlock
 from rbp_engine.models.resnet import ResNet
-from rbp_engine.spiking import LIF, register_rule, rules
+from rbp_engine.spiking import LIF, register_rule
+from rbp_engine.spiking.rules import table
 
 Hard = partial(LIF, reset="hard")
 
@@ -231,7 +232,7 @@ def mix(left, right):
 
 @pytest.fixture
 def own_operation(monkeypatch):
-    monkeypatch.setattr(rules, "OWN_RULES", {})
+    monkeypatch.setattr(table, "OWN_RULES", {})
     register_rule("mix", "elementwise")
 
 

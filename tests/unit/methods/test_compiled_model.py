@@ -6,7 +6,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.layers import compiler
 
 pytestmark = pytest.mark.xdist_group("compiler")  # as tests/unit/spiking/test_compiled_loops.py
 T, B = 3, 4

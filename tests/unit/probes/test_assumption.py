@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, Fidelity, gradient_fidelity
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
-from rbp_engine.spiking.kernels.neuron_input import Current
+from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 
 T, BATCH, DECAY = 4, 6, 0.4
 

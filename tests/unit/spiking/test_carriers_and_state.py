@@ -8,7 +8,7 @@ from torch import distributed, nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, Carrier, RateTensor
-from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
+from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 
 T, B = 3, 4
 

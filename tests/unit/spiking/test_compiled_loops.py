@@ -14,10 +14,10 @@ from torch._inductor.graph import GraphLowering
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.kernels import compiler
-from rbp_engine.spiking.kernels.neuron_input import Current, Term
-from rbp_engine.spiking.kernels.steps import Dense, TimeConstant
+from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.fusion import Current, Term
+from rbp_engine.spiking.layers import compiler
+from rbp_engine.spiking.steps import Dense, TimeConstant
 
 # One process loads the compiler and keeps the kernels that the tests share.
 pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("compiler")]

@@ -10,9 +10,8 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.autograd.weighted import weighted_gradient
-from rbp_engine.spiking.kernels.steps import TimeConstant
-from rbp_engine.spiking.linear import OpenCall
+from rbp_engine.spiking.linear import OpenCall, weighted_gradient
+from rbp_engine.spiking.steps import TimeConstant
 
 IMAGES, LABELS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
 
@@ -71,7 +70,7 @@ def test_computing_it_late_changes_no_bit_of_any_gradient(name, precision, monke
     gradients = []
     for late in (True, False):
         if not late:
-            monkeypatch.setattr("rbp_engine.spiking.autograd.late_gradient.worth_delaying", lambda weight, out: False)
+            monkeypatch.setattr("rbp_engine.spiking.linear.worth_delaying", lambda weight, out: False)
         model = Network()
         METHODS[name](timesteps=2, precision=precision).step(model, IMAGES, LABELS)
         gradients.append([parameter.grad for parameter in model.parameters()])

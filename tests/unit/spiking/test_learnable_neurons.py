@@ -13,8 +13,8 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.carriers.step_state import StepState
-from rbp_engine.spiking.kernels import compiler
-from rbp_engine.spiking.kernels.neuron_input import Current
+from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.layers import compiler
 
 RESETS = {
     "soft-detached": {"reset": "soft", "detach_reset": True},

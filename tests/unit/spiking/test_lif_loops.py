@@ -1,4 +1,4 @@
-"""The loops of `spiking/kernels/lif.py` agree, and the eligibility is that of backpropagation through time."""
+"""The loops of `spiking/layers/lif.py` agree, and the eligibility is that of backpropagation through time."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.equations import timestep
-from rbp_engine.spiking.kernels.neuron_input import membrane_dtype
+from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES
 
 RESETS = {

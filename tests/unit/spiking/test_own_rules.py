@@ -7,7 +7,8 @@ from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation, register_rule, rules
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation, register_rule
+from rbp_engine.spiking.rules import table
 
 T, B = 3, 4
 
@@ -27,7 +28,7 @@ def squared(x):
 
 @pytest.fixture(autouse=True)
 def no_rules_are_left(monkeypatch):
-    monkeypatch.setattr(rules, "OWN_RULES", {})
+    monkeypatch.setattr(table, "OWN_RULES", {})
 
 
 def gradients(operation, name, timesteps=T):

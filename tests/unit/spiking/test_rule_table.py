@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.nonlinear_rules import POINTWISE, REDUCTIONS
-from rbp_engine.spiking.rules import RULES
+from rbp_engine.spiking.rules.nonlinear_rules import POINTWISE, REDUCTIONS
+from rbp_engine.spiking.rules.table import RULES
 
 T, B = 3, 2
 IMAGE = (B, 4, 6, 6)

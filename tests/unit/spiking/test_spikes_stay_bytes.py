@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.autograd.graph import saved_tensors_hooks
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.kernels.steps import Spikes
+from rbp_engine.spiking.steps import Spikes
 
 T, B = 3, 2
 INDEX = torch.tensor([2, 0])

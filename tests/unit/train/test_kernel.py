@@ -12,7 +12,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.kernels import compiler
+from rbp_engine.spiking.layers import compiler
 from rbp_engine.train.kernel import choose_kernel
 
 CPU = torch.device("cpu")
@@ -91,7 +91,7 @@ def test_where_the_compiler_fails_its_first_error_is_told(tmp_path: Path) -> Non
         "esac\n"
     )
     compiler_without_headers.chmod(0o700)
-    script = "from rbp_engine.spiking.kernels import compiler; print(compiler.problem('cpu'))"
+    script = "from rbp_engine.spiking import compiler; print(compiler.problem('cpu'))"
     there = {"CXX": str(compiler_without_headers), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
     done = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | there, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""How functions are handed to torch.compile, and where it keeps what it compiles."""
+"""How functions are handed to torch.compile, where it keeps what it compiles, and which neurons are compiled."""
 
 import errno
 import functools
@@ -7,12 +7,16 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from rbp_engine import compile_cache, private_apis
 from rbp_engine.compile_cache import CompileCacheError
+
+# What neurons run with, and what may be asked for.
+Kernel = Literal["eager", "compiled"]
+KernelChoice = Literal["eager", "compiled", "auto"]
 
 KERNELS = 200
 
@@ -92,3 +96,21 @@ def _use_own_cache() -> None:
     # torch puts headers into the shared folder for temporary files, whatever is set.
     headers = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "precompiled_headers"
     codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
+
+
+def wants_compiled(asked: KernelChoice, device: str, *, long: bool = True) -> bool:
+    """Whether neurons should be compiled on that type of device.
+
+    "auto" compiles on a GPU, and on a CPU if the work is `long` enough for compiling to save time. A run knows that; a
+    script does not say, and is taken to train for long.
+    """
+    return asked == "compiled" or (asked == "auto" and (device != "cpu" or long))
+
+
+def choose(asked: KernelChoice, device: str, *, long: bool = True) -> tuple[Kernel, str]:
+    """The kernel, and why it is "eager" where it should be "compiled"; "" if it is as it should be."""
+    if not wants_compiled(asked, device, long=long):
+        return "eager", ""
+    if why := problem(device):
+        return "eager", f"neurons run uncompiled, for torch.compile does not work here: {why}"
+    return "compiled", ""

@@ -1,33 +1,31 @@
 """A layer of LIF neurons: its parameters, and the loops over time, eager or compiled.
 
-Both kernels run the functions of `kernels/loops.py`; they differ in how a layer's tensors are laid out for them.
+Both kernels run the functions of `spiking/layers/loops.py`; they differ in how a layer's tensors are laid out for them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.equations import Neuron, charge_, fired, reset_, survives
-from rbp_engine.spiking.kernels import compiler, loops
-from rbp_engine.spiking.kernels.layout import FlatLayout, Layout, number_as_tensor
-from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype
-from rbp_engine.spiking.kernels.neurons import RatePass
+from rbp_engine.spiking.fusion import Current, CurrentReader, count_dtype
+from rbp_engine.spiking.layers import compiler, loops
+from rbp_engine.spiking.layers.compiler import Kernel
+from rbp_engine.spiking.layers.layout import FlatLayout, Layout, number_as_tensor
+from rbp_engine.spiking.layers.neuron_layer import RatePass
 from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
-Kernel = Literal["eager", "compiled"]
-KernelChoice = Literal["eager", "compiled", "auto"]
-
 
 @dataclass(frozen=True)
 class LIFNeurons:
-    """A layer of leaky integrate-and-fire neurons (`kernels/neurons.py`: `Neurons`).
+    """A layer of leaky integrate-and-fire neurons (`spiking/layers/neuron_layer.py`: `Neurons`).
 
     `decay` is λ and `threshold` V_th: numbers, or tensors with their graph where they are learnt, [] for the layer or
     by channel. `v_reset` is the resting potential of the hard reset, and None for the soft reset. With `detach_reset`

@@ -1,4 +1,4 @@
-"""A layer's tensors as the loops over time take them (`kernels/loops.py`).
+"""A layer's tensors as the loops over time take them (`spiking/layers/loops.py`).
 
 A timestep is [F]: as it is for eager loops, flat for compiled ones, so that one kernel serves layers and batches of all
 sizes. Numbers that differ between channels, [C], broadcast against it.
@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.batch_norm import Normalisation
-from rbp_engine.spiking.kernels.loops import Reader
-from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, membrane_dtype
-from rbp_engine.spiking.kernels.steps import Spikes, Steps, TimeConstant, empty_steps
+from rbp_engine.spiking.batch_norm import Normalisation
+from rbp_engine.spiking.fusion import Current, CurrentReader, membrane_dtype
+from rbp_engine.spiking.layers.loops import Reader
+from rbp_engine.spiking.steps import Spikes, Steps, TimeConstant, empty_steps
 
 
 class FlatNorm(NamedTuple):

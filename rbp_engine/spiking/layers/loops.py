@@ -1,11 +1,11 @@
 """The loops over time of LIF neurons, for all methods and both kernels: run as they stand, or by torch.compile.
 
-They see a layer as `kernels/layout.py` hands it over: a timestep is [F], which is [B, …] as it is ("eager"), or flat
+They see a layer as `layers/layout.py` hands it over: a timestep is [F], which is [B, …] as it is ("eager"), or flat
 ("compiled", so that one kernel serves layers and batches of all sizes). inductor makes one pass over memory of a loop,
 unrolled over time; on a CPU both give the same bits, with one exception: where a layer's size does not fill the
 processor's vectors, an exponential in a slope may differ in its last place, as it does within torch's own loops.
 
-Currents are read with their batch norms and sums (`kernels/neuron_input.py`). Membranes and sums are float32 at least.
+Currents are read with their batch norms and sums (`spiking/fusion.py`). Membranes and sums are float32 at least.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from rbp_engine.spiking.equations import (
     reset_by_spike,
     survives,
 )
-from rbp_engine.spiking.kernels.neuron_input import count_dtype
+from rbp_engine.spiking.fusion import count_dtype
 
 
 class Reader(Protocol):

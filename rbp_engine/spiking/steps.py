@@ -1,7 +1,7 @@
 """What a layer receives over T timesteps: `Dense` values, `TimeConstant` ones, which are the same at each, or `Spikes`.
 
 All three are frozen. For the rate methods they also hold the gradient proxy of their time mean
-(`autograd/grad_proxy.py`), which leads to the layers before.
+(`spiking/grad_proxy.py`), which leads to the layers before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.grad_proxy import WithValue
 
 
 def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, moments, per_channel
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, moments, per_channel
 
 
 def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:

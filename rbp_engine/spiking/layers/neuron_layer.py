@@ -1,6 +1,6 @@
 """A layer of neurons as carriers see it: what it learns, and its loops over time.
 
-`kernels/lif.py` has those of LIF, `kernels/own_loop.py` those of a neuron of one's own.
+`spiking/layers/lif.py` has those of LIF, `spiking/layers/own_loop.py` those of a neuron of one's own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from rbp_engine.spiking.kernels.neuron_input import Current
+from rbp_engine.spiking.fusion import Current
 
 
 class RatePass(NamedTuple):

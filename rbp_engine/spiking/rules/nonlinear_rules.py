@@ -1,4 +1,4 @@
-"""The rules of operations that do not commute with the time mean (`autograd/nonlinear.py` has the mathematics).
+"""The rules of operations that do not commute with the time mean (`spiking/nonlinear.py` has the mathematics).
 
 norms, softmax                a backward of their own at the mean, with time means of their statistics
 of each number                φ(x_t)            exp, abs, x**2, …
@@ -16,22 +16,25 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.at_the_rates import AtMean, MatrixProduct, MaxPool2d, Product
-from rbp_engine.spiking.autograd.nonlinear import (
+from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.linear import OpenCall
+from rbp_engine.spiking.nonlinear import (
+    AtMean,
     GroupNorm,
     LayerNorm,
     LogSoftmax,
+    MatrixProduct,
+    MaxPool2d,
     Nonlinear,
     Normalize,
     Pointwise,
+    Product,
     Reduction,
     RMSNorm,
     Softmax,
 )
-from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.linear import OpenCall
-from rbp_engine.spiking.linear_rules import (
+from rbp_engine.spiking.rules.linear_rules import (
     Arguments,
     Function,
     Keywords,

@@ -1,7 +1,7 @@
-"""The input current of a neuron layer, deferred: batch norms and sums that the LIF loop carries out itself.
+"""Fusion: batch norms and sums before a neuron layer are deferred, and the loop over time carries them out itself.
 
 A batch norm with known statistics is a scale and a shift per channel. Where a neuron comes next, as it nearly always
-does, the loop over time applies them to what it reads anyway, and one [T, B, …] less is written and read.
+does, the loop applies them to what it reads anyway, and one [T, B, …] less is written and read.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps, TimeConstant
+from rbp_engine.spiking.batch_norm import Normalisation, per_channel
+from rbp_engine.spiking.steps import Dense, Spikes, Steps, TimeConstant
 
 
 @dataclass(frozen=True)

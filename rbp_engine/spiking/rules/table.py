@@ -3,8 +3,8 @@
 There are four kinds of rule, and each carrier says how they act on it (`spiking/carrier.py`):
 
     linear      commutes with the time mean: mean_t f(x_t) = f(mean_t x_t)        `spiking/linear.py`
-    nonlinear   does not; each says what its gradient at the means is              `spiking/autograd/nonlinear.py`
-    batch norm  in training with statistics over timesteps           `spiking/autograd/batch_norm.py`
+    nonlinear   does not; each says what its gradient at the means is              `spiking/nonlinear.py`
+    batch norm  in training with statistics over timesteps           `spiking/batch_norm.py`
     fire        a layer of neurons, which is a module and no function of torch     `spiking/neuron.py`
 
 An operation that is not in the table is refused with the path of the module that used it. One that works in place
@@ -21,13 +21,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbp_engine.spiking import linear_rules, nonlinear_rules
-from rbp_engine.spiking.attention import multi_head_attention, scaled_dot_product_attention
-from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.linear_rules import Arguments, Function, Keywords, Rule
+from rbp_engine.spiking.rules import linear_rules, nonlinear_rules
+from rbp_engine.spiking.rules.attention import multi_head_attention, scaled_dot_product_attention
+from rbp_engine.spiking.rules.linear_rules import Arguments, Function, Keywords, Rule
+from rbp_engine.spiking.synchronised_batch_norm import SynchronisedBatchNorm
 
 # torch's names of the arguments that a carrier can be.
 _INPUTS = ("input", "tensors", "other")

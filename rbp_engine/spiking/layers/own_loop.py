@@ -1,4 +1,4 @@
-"""A layer of neurons of one's own (`spiking/own_neuron.py`), and its loops over time; LIF's are in `kernels/lif.py`.
+"""A layer of neurons of one's own (`spiking/own_neuron.py`), and its loops over time; LIF's are in `layers/lif.py`.
 
 Its functions run as torch runs them, one timestep after the other, on float32 at least.
 """
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from rbp_engine.errors import NeuronError
-from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
-from rbp_engine.spiking.kernels.neurons import RatePass
-from rbp_engine.spiking.kernels.steps import Steps, empty_steps
+from rbp_engine.spiking.fusion import Current, CurrentReader, count_dtype, membrane_dtype
+from rbp_engine.spiking.layers.neuron_layer import RatePass
 from rbp_engine.spiking.own_neuron_check import map_state
+from rbp_engine.spiking.steps import Steps, empty_steps
 from rbp_engine.spiking.surrogate import Spike, Surrogate
 
 # Forward-mode derivatives have one stack of levels for all threads of a process.
@@ -59,7 +59,7 @@ class OwnMembrane(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnNeurons:
-    """A layer of neurons of one's own (`kernels/neurons.py`: `Neurons`)."""
+    """A layer of neurons of one's own (`spiking/layers/neuron_layer.py`: `Neurons`)."""
 
     neuron: OwnTimestep
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import rules
 from rbp_engine.spiking.carrier import Carrier, all_carriers
 from rbp_engine.spiking.errors import UnsupportedAttribute, UnsupportedOperation
+from rbp_engine.spiking.rules import table
 
 # No properties, because a debugger reads those, and would carry out what is deferred.
 _TURNED: dict[str, Callable[[Any], Any]] = {
@@ -157,4 +157,4 @@ _COMPARABLE = (TensorLike, Tensor, int, float)
 
 
 def _apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return rules.apply(list(all_carriers([*args, *kwargs.values()])), function, args, kwargs)
+    return table.apply(list(all_carriers([*args, *kwargs.values()])), function, args, kwargs)

@@ -1,1 +1,0 @@
-"""The gradients that autograd does not know: batch norm, weighted operations, neurons."""

@@ -1,1 +1,0 @@
-"""The neuron's loops over time: eager and compiled."""

@@ -1,0 +1,1 @@
+"""Layers of neurons as carriers fire them, and their loops over time."""
