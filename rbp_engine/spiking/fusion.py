@@ -1,14 +1,17 @@
 """Fusion: batch norms and sums before a neuron layer are deferred, and the loop over time carries them out itself.
 
 A batch norm with known statistics is a scale and a shift per channel. Where a neuron comes next, as it nearly always
-does, the loop applies them to what it reads anyway, and one [T, B, …] less is written and read.
+does, the loop applies them to what it reads anyway, and one [T, B, …] less is written and read. `unfused` switches it
+off.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +19,26 @@ from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import Normalisation, per_channel
 from rbp_engine.spiking.steps import Dense, Spikes, Steps, TimeConstant
+
+_FUSED = ContextVar("fused", default=True)
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Within it batch norms and sums are computed where they stand, to read along or to compare: the same to rounding.
+
+    A step of a method begins and ends within it.
+    """
+    before = _FUSED.set(False)
+    try:
+        yield
+    finally:
+        _FUSED.reset(before)
+
+
+def is_fused() -> bool:
+    """Whether batch norms and sums are left to the next neuron layer."""
+    return _FUSED.get()
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.fusion import Current, CurrentReader, Term
+from rbp_engine.spiking.fusion import Current, CurrentReader, Term, is_fused
 from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.rules.tensor_like import TensorLike
 from rbp_engine.spiking.steps import Steps
@@ -43,6 +44,12 @@ class DeferredSum(TensorLike):
         self.current = Current([Term(steps)], self.current.timesteps)
         return steps
 
+    def left_to_neurons(self) -> Self:
+        """This carrier, whose batch norm the next neuron layer carries out; without fusion it is done at once."""
+        if not is_fused():
+            self.resolve()
+        return self
+
     def _compute(self) -> Steps:
         """What the deferred sum comes to."""
         raise NotImplementedError
@@ -54,7 +61,7 @@ def deferred_terms(operation: Linear, inputs: Sequence[DeferredSum]) -> list[Ter
     An argument that is a sum already is resolved, so that a network that adds on and on does not keep every term alive.
     A sum of two values with nothing deferred is computed now: torch adds them in one go.
     """
-    if not operation.is_plain_sum(inputs) or not any(x.deferred for x in inputs):
+    if not is_fused() or not operation.is_plain_sum(inputs) or not any(x.deferred for x in inputs):
         return None
     terms: list[Term] = []
     for x in inputs:

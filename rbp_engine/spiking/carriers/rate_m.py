@@ -105,7 +105,7 @@ class RateTensor(DeferredSum):
             return self.static(norm.static(rate, self.timesteps) if norm.training else norm(rate), self.timesteps)
         steps = self.resolve()
         known = norm.statistics(steps.values().flatten(0, 1)) if norm.training else norm.running()
-        return self._of([Term(steps, known)], self.timesteps)
+        return self._of([Term(steps, known)], self.timesteps).left_to_neurons()
 
     @classmethod
     def _of(cls, terms: Sequence[Term], timesteps: int) -> Self:

@@ -202,7 +202,7 @@ class RateSNorm(RateSOperation):
         known = norm.statistics(x.values()) if norm.training else norm.running()
         self._known.append(known)
         deferred = Current([Term(x.resolve(), known)], 1)
-        return RateSTensor(deferred, x.state, static=False, place=self)
+        return RateSTensor(deferred, x.state, static=False, place=self).left_to_neurons()
 
     def _repeated_norm(self, x: RateSTensor, norm: BatchNorm) -> Callable[[Tensor], Tensor]:
         """The batch's statistics are computed once; the running ones move at every step, by its momentum."""
@@ -218,7 +218,7 @@ class RateSNorm(RateSOperation):
             return self.static_mean(norm if self._repeated is None else self._repeated.normalisation, [x])
         known = mean_statistics(self._known, norm) if norm.training else norm.running()
         deferred = Current([Term(x.resolve(), known)], 1)
-        return RateSTensor(deferred, x.state, static=False, place=self)
+        return RateSTensor(deferred, x.state, static=False, place=self).left_to_neurons()
 
 
 class RateSFire(RateSOperation):

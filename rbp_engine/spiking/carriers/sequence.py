@@ -62,7 +62,7 @@ class SequenceTensor(DeferredSum):
 
     def normalised(self, by: Normalisation) -> Self:
         """After a batch norm whose statistics are known; deferred."""
-        return self.with_values(Current([Term(self.resolve(), by)], self.timesteps))
+        return self.with_values(Current([Term(self.resolve(), by)], self.timesteps)).left_to_neurons()
 
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return enumerate(self.steps().unbind(0))

@@ -1,0 +1,49 @@
+"""Batch norms and sums that neuron layers carry out give what they give where they stand."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.methods import create_method
+from rbp_engine.spiking import LIF, unfused
+
+T, B = 4, 5
+
+
+class Residual(nn.Module):
+    """Two blocks whose neurons receive batch norms, in training and in evaluation, and the sum of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), LIF())
+        self.branch = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6))
+        self.shortcut = nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6).eval())
+        self.neurons, self.head = LIF(detach_reset=False), nn.Linear(6, 3)
+        self.deferred: list[bool] = []
+        self.neurons.register_forward_pre_hook(lambda module, args: self.deferred.append(args[0].deferred))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        out: Tensor = self.head(self.neurons(self.branch(x) + self.shortcut(x)).mean((2, 3)))
+        return out
+
+
+@pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt"])
+def test_a_step_without_fusion_gives_the_same_gradients_and_running_statistics(method: str) -> None:
+    torch.manual_seed(0)
+    fused = Residual().double()
+    plain = copy.deepcopy(fused)
+    plain.deferred = []
+    plain.neurons._forward_pre_hooks.clear()
+    plain.neurons.register_forward_pre_hook(lambda module, args: plain.deferred.append(args[0].deferred))
+    images, labels = 2 * torch.rand(T, B, 2, 6, 6, dtype=torch.float64), torch.arange(B) % 3
+    create_method(method, T).step(fused, images, labels)
+    with unfused():
+        create_method(method, T).step(plain, images, labels)
+    assert all(fused.deferred) and not any(plain.deferred)
+    for (name, one), other in zip(fused.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-14, msg=name)
+        assert one.grad.abs().max() > 0
+    torch.testing.assert_close(dict(fused.named_buffers()), dict(plain.named_buffers()), rtol=1e-12, atol=0)
