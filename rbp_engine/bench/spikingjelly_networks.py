@@ -7,6 +7,7 @@ from spikingjelly.activation_based.layer import attention
 from spikingjelly.activation_based.model import spikformer
 from torch import nn
 
+from rbp_engine.models.blocks import ATTENTION_SCALE
 from rbp_engine.models.spikformer import Spikformer, SpikingSelfAttention, from_spikingjelly
 from rbp_engine.spiking import LIF
 
@@ -18,7 +19,7 @@ def spikingjelly_spikformer(model: Spikformer, timesteps: int, neuron: Callable[
     """
     patch = 2 ** sum(isinstance(module, nn.MaxPool2d) for module in model.modules())
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    attentions = [module for module in model.modules() if isinstance(module, SpikingSelfAttention)]
+    heads = next(module.heads for module in model.modules() if isinstance(module, SpikingSelfAttention))
     try:
         theirs = spikformer.Spikformer(
             T=timesteps,
@@ -26,7 +27,7 @@ def spikingjelly_spikformer(model: Spikformer, timesteps: int, neuron: Callable[
             patch_size=patch,
             num_classes=model.head.out_features,
             embed_dims=model.head.in_features,
-            num_heads=attentions[0].heads,
+            num_heads=heads,
             depths=len(model.blocks),
         )
     except ValueError as error:
@@ -35,9 +36,9 @@ def spikingjelly_spikformer(model: Spikformer, timesteps: int, neuron: Callable[
     theirs.load_state_dict(
         {name: own[ours].reshape(named[name].shape) for name, ours in zip(named, from_spikingjelly(named), strict=True)}
     )
-    their_attentions = [module for module in theirs.modules() if isinstance(module, attention.SpikingSelfAttention)]
-    for one, other in zip(their_attentions, attentions, strict=True):
-        one.scale = other.scale
+    for module in theirs.modules():
+        if isinstance(module, attention.SpikingSelfAttention):
+            module.scale = ATTENTION_SCALE
     places = [name for name, module in theirs.named_modules() if isinstance(module, MemoryModule)]
     neurons = [module for module in model.modules() if isinstance(module, LIF)]
     for place, ours in zip(places, neurons, strict=True):

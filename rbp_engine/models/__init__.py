@@ -1,4 +1,4 @@
-"""Networks by name: one file per family, one registry. A model knows neither T nor the training method."""
+"""Networks by name: one file per family, with the networks of its paper. None knows T or the training method."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,81 +9,24 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from rbp_engine.errors import OwnCodeError
+from rbp_engine.models import imagenet_resnet, maxformer, ms_resnet, qkformer, resnet, sdt, sdt_v2, spikformer, vgg
 from rbp_engine.models.convnet import convnet
-from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
 from rbp_engine.models.libraries import library_network
-from rbp_engine.models.maxformer import maxformer_4_384, maxformer_10_384, maxformer_10_768
-from rbp_engine.models.ms_resnet import (
-    max_resnet18_cifar,
-    ms_resnet18,
-    ms_resnet18_cifar,
-    ms_resnet34,
-    ms_resnet104,
-)
 from rbp_engine.models.neurons import neuron_maker
-from rbp_engine.models.qkformer import (
-    qkformer_2_256,
-    qkformer_4_384,
-    qkformer_10_384,
-    qkformer_10_512,
-    qkformer_10_768,
-    qkformer_digits,
-)
-from rbp_engine.models.resnet import resnet18, resnet19
-from rbp_engine.models.sdt import sdt_2_512, sdt_8_384, sdt_8_512, sdt_8_768
-from rbp_engine.models.sdt_v2 import sdt_v2_3_96, sdt_v2_8_256, sdt_v2_8_384, sdt_v2_8_512
-from rbp_engine.models.spikformer import (
-    spikformer_2_256,
-    spikformer_4_384,
-    spikformer_8_384,
-    spikformer_8_512,
-    spikformer_8_768,
-    spikformer_digits,
-    spikformer_mnist,
-)
-from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
 from rbp_engine.user_code import call_own, is_own
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": convnet,
-    "resnet18": resnet18,
-    "resnet19": resnet19,
-    "vgg11": vgg11,
-    "vgg13": vgg13,
-    "vggsnn_cifar": vggsnn_cifar,
-    "vggsnn_dvs": vggsnn_dvs,
-    "sew_resnet34": sew_resnet34,
-    "preact_resnet34": preact_resnet34,
-    "spikformer_digits": spikformer_digits,
-    "spikformer_mnist": spikformer_mnist,
-    "spikformer_4_384": spikformer_4_384,
-    "spikformer_2_256": spikformer_2_256,
-    "spikformer_8_384": spikformer_8_384,
-    "spikformer_8_512": spikformer_8_512,
-    "spikformer_8_768": spikformer_8_768,
-    "qkformer_digits": qkformer_digits,
-    "qkformer_4_384": qkformer_4_384,
-    "qkformer_2_256": qkformer_2_256,
-    "qkformer_10_384": qkformer_10_384,
-    "qkformer_10_512": qkformer_10_512,
-    "qkformer_10_768": qkformer_10_768,
-    "ms_resnet18_cifar": ms_resnet18_cifar,
-    "max_resnet18_cifar": max_resnet18_cifar,
-    "ms_resnet18": ms_resnet18,
-    "ms_resnet34": ms_resnet34,
-    "ms_resnet104": ms_resnet104,
-    "sdt_2_512": sdt_2_512,
-    "sdt_8_384": sdt_8_384,
-    "sdt_8_512": sdt_8_512,
-    "sdt_8_768": sdt_8_768,
-    "sdt_v2_3_96": sdt_v2_3_96,
-    "sdt_v2_8_256": sdt_v2_8_256,
-    "sdt_v2_8_384": sdt_v2_8_384,
-    "sdt_v2_8_512": sdt_v2_8_512,
-    "maxformer_4_384": maxformer_4_384,
-    "maxformer_10_384": maxformer_10_384,
-    "maxformer_10_768": maxformer_10_768,
+    **resnet.NETWORKS,
+    **vgg.NETWORKS,
+    **imagenet_resnet.NETWORKS,
+    **spikformer.NETWORKS,
+    **qkformer.NETWORKS,
+    **ms_resnet.NETWORKS,
+    **sdt.NETWORKS,
+    **sdt_v2.NETWORKS,
+    **maxformer.NETWORKS,
 }
 
 

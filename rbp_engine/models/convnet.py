@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from rbp_engine.models.initial import Neuron, initialised
+from rbp_engine.models.blocks import Neuron, initialised
 from rbp_engine.models.vgg import convolutions
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.errors import OwnCodeError
-from rbp_engine.models.initial import Neuron
+from rbp_engine.models.blocks import Neuron
 from rbp_engine.spiking import LIF, OwnNeuron
 from rbp_engine.spiking.convert.spikingjelly_map import refuse_deciding
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate

@@ -2,39 +2,37 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor, nn
 
-from rbp_engine.models.initial import Neuron, initialised
+from rbp_engine.models.blocks import (
+    Networks,
+    Neuron,
+    Renaming,
+    Residual,
+    Transformer,
+    TransformerBlock,
+    conv_norm,
+    currents_mlp,
+    initialised,
+    renamed,
+)
 
 
-class SpikingPatchSplitting(nn.Module):
+def patch_splitting(in_channels: int, width: int, pools: tuple[bool, bool, bool, bool], neuron: Neuron) -> Residual:
     """Four times conv 3×3 and batch norm, from C/8 to C channels, then a convolution of their spikes for the position.
 
     `pools` says after which of the four a max pool halves the image. Spikes are pooled, and the last one's current.
     """
-
-    def __init__(self, in_channels: int, width: int, pools: tuple[bool, bool, bool, bool], neuron: Neuron) -> None:
-        super().__init__()
-        self.stages = nn.Sequential()
-        channels = in_channels
-        for stage, (narrower, pooled) in enumerate(zip((8, 4, 2, 1), pools, strict=True)):
-            layers: list[nn.Module] = [
-                nn.Conv2d(channels, width // narrower, 3, padding=1),
-                nn.BatchNorm2d(width // narrower),
-            ]
-            layers += [neuron()] if stage < 3 else []
-            layers += [nn.MaxPool2d(3, 2, padding=1)] if pooled else []
-            self.stages.append(nn.Sequential(*layers))
-            channels = width // narrower
-        self.neuron = neuron()
-        self.position = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: Any) -> Any:
-        for stage in self.stages:
-            x = stage(x)
-        return self.position(self.neuron(x)) + x
+    stages = nn.Sequential()
+    for channels, pooled in zip((width // 8, width // 4, width // 2, width), pools, strict=True):
+        stage = conv_norm(in_channels, channels, 3, bias=True)
+        stage.extend([neuron()] if channels < width else [])
+        stage.extend([nn.MaxPool2d(3, 2, padding=1)] if pooled else [])
+        stages.append(stage)
+        in_channels = channels
+    return Residual(after="stages", stages=stages, neuron=neuron(), position=conv_norm(width, width, 3))
 
 
 class SpikeDrivenAttention(nn.Module):
@@ -47,72 +45,15 @@ class SpikeDrivenAttention(nn.Module):
     def __init__(self, width: int, neuron: Neuron) -> None:
         super().__init__()
         self.neuron = neuron()
-        self.q, self.k, self.v = (spiking_pointwise(width, neuron) for _ in range(3))
+        self.q, self.k, self.v = (nn.Sequential(*conv_norm(width, width), neuron()) for _ in range(3))
         self.mask_neuron = neuron()
-        self.project = nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width))
+        self.project = conv_norm(width, width, bias=True)
 
     def forward(self, x: Any) -> Any:
         spikes = self.neuron(x)
         q, k, v = self.q(spikes), self.k(spikes), self.v(spikes)
         mask = self.mask_neuron((k * v).sum((2, 3), keepdim=True) * 2)
-        return self.project(q * mask) + x
-
-
-def spiking_pointwise(width: int, neuron: Neuron) -> nn.Sequential:
-    """conv 1×1, batch norm, neuron."""
-    return nn.Sequential(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width), neuron())
-
-
-class MembraneMLP(nn.Module):
-    """Twice neuron, conv 1×1 and batch norm, + its input; four times as wide in between."""
-
-    def __init__(self, width: int, neuron: Neuron) -> None:
-        super().__init__()
-        self.neuron1 = neuron()
-        self.fc1 = nn.Sequential(nn.Conv2d(width, 4 * width, 1), nn.BatchNorm2d(4 * width))
-        self.neuron2 = neuron()
-        self.fc2 = nn.Sequential(nn.Conv2d(4 * width, width, 1), nn.BatchNorm2d(width))
-
-    def forward(self, x: Any) -> Any:
-        return self.fc2(self.neuron2(self.fc1(self.neuron1(x)))) + x
-
-
-class SpikeDrivenBlock(nn.Module):
-    """Attention, then MLP; the shortcuts are theirs."""
-
-    def __init__(self, width: int, neuron: Neuron) -> None:
-        super().__init__()
-        self.attn = SpikeDrivenAttention(width, neuron)
-        self.mlp = MembraneMLP(width, neuron)
-
-    def forward(self, x: Any) -> Any:
-        return self.mlp(self.attn(x))
-
-
-class SpikeDrivenTransformer(nn.Module):
-    """Patch splitting, blocks of attention and MLP, the mean over tokens, neuron, linear head."""
-
-    def __init__(
-        self,
-        depth: int,
-        width: int,
-        pools: tuple[bool, bool, bool, bool],
-        num_classes: int,
-        in_channels: int,
-        neuron: Neuron,
-    ) -> None:
-        super().__init__()
-        self.patch_embed = SpikingPatchSplitting(in_channels, width, pools, neuron)
-        self.blocks = nn.Sequential(*(SpikeDrivenBlock(width, neuron) for _ in range(depth)))
-        self.neuron = neuron()
-        self.head = nn.Linear(width, num_classes)
-
-    def forward(self, x: Any) -> Any:
-        x = self.patch_embed(x)
-        # Not `self.blocks(x)`: while a module runs, torch keeps a reference to its input.
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.neuron(x.mean((2, 3))))
+        return self.project(q * mask)
 
 
 def sdt(
@@ -124,9 +65,20 @@ def sdt(
     in_channels: int,
     neuron: Neuron,
     init: str = "kaiming",
-) -> SpikeDrivenTransformer:
-    """Spike-driven Transformer-`depth`-`width`; "paper" draws weights from N(0, 0.02²)."""
-    model = SpikeDrivenTransformer(depth, width, pools, num_classes, in_channels, neuron)
+) -> Transformer:
+    """Spike-driven Transformer-`depth`-`width`: patch splitting, blocks, the mean over tokens, neuron, linear head.
+
+    With `init` "paper" weights are drawn from N(0, 0.02²).
+    """
+    model = Transformer(
+        patch_embed=patch_splitting(in_channels, width, pools, neuron),
+        blocks=nn.ModuleList(
+            TransformerBlock(attn=SpikeDrivenAttention(width, neuron), mlp=currents_mlp(width, neuron))
+            for _ in range(depth)
+        ),
+        neuron=neuron(),
+        head=nn.Linear(width, num_classes),
+    )
     return initialised(model, init, normal_deviation=0.02)
 
 
@@ -135,36 +87,26 @@ def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Its neurons, τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
     """
-    return {_renamed(name): value for name, value in state.items()}
+    return renamed(state, _NAMES)
 
 
-def _renamed(name: str) -> str:
-    for theirs, ours in _NAMES.items():
-        name = name.replace(theirs, ours)
-    return name
+_NAMES: Final[Renaming] = (
+    (r"^patch_embed\.final_stage\.", "patch_embed.stages.3."),
+    (r"\.rpe_conv\.", ".position.0."),
+    (r"\.rpe_bn\.", ".position.1."),
+    (r"\.(q|k|v)_conv\.", r".\1.0."),
+    (r"\.(q|k|v)_bn\.", r".\1.1."),
+    (r"\.proj_conv\.", ".project.0."),
+    (r"\.proj_bn\.", ".project.1."),
+    (r"\.fc(\d)\.", r".fc\1.0."),
+    (r"\.bn(\d)\.", r".fc\1.1."),
+)
 
-
-_NAMES = {
-    "patch_embed.final_stage.": "patch_embed.stages.3.",
-    ".rpe_conv.": ".position.0.",
-    ".rpe_bn.": ".position.1.",
-    ".q_conv.": ".q.0.",
-    ".q_bn.": ".q.1.",
-    ".k_conv.": ".k.0.",
-    ".k_bn.": ".k.1.",
-    ".v_conv.": ".v.0.",
-    ".v_bn.": ".v.1.",
-    ".proj_conv.": ".project.0.",
-    ".proj_bn.": ".project.1.",
-    ".fc1.": ".fc1.0.",
-    ".bn1.": ".fc1.1.",
-    ".fc2.": ".fc2.0.",
-    ".bn2.": ".fc2.1.",
+NETWORKS: Final[Networks] = {
+    # For CIFAR, tokens of 4×4 pixels.
+    "sdt_2_512": partial(sdt, 2, 512, (False, False, True, True)),
+    # For ImageNet.
+    "sdt_8_384": partial(sdt, 8, 384),
+    "sdt_8_512": partial(sdt, 8, 512),
+    "sdt_8_768": partial(sdt, 8, 768),
 }
-
-# For CIFAR, tokens of 4×4 pixels.
-sdt_2_512 = partial(sdt, 2, 512, (False, False, True, True))
-# For ImageNet.
-sdt_8_384 = partial(sdt, 8, 384)
-sdt_8_512 = partial(sdt, 8, 512)
-sdt_8_768 = partial(sdt, 8, 768)

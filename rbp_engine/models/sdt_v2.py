@@ -4,48 +4,45 @@ Shortcuts are between currents. An image of S² pixels becomes (S/16)² tokens.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch.nn.functional as F
 from torch import nn
 
-from rbp_engine.models.initial import Neuron, initialised
+from rbp_engine.models.blocks import (
+    Networks,
+    Neuron,
+    Residual,
+    Transformer,
+    conv_norm,
+    currents_mlp,
+    initialised,
+    self_attention,
+)
 
 
-class SeparableConvolution(nn.Module):
-    """neuron, 1×1 to twice the width, neuron, depthwise 7×7, 1×1 back; batch norms after both 1×1 convolutions."""
-
-    def __init__(self, width: int, neuron: Neuron) -> None:
-        super().__init__()
-        wide = 2 * width
-        self.neuron1 = neuron()
-        self.widen = nn.Sequential(nn.Conv2d(width, wide, 1, bias=False), nn.BatchNorm2d(wide))
-        self.neuron2 = neuron()
-        self.narrow = nn.Sequential(
-            nn.Conv2d(wide, wide, 7, padding=3, groups=wide, bias=False),
-            nn.Conv2d(wide, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-        )
-
-    def forward(self, x: Any) -> Any:
-        return self.narrow(self.neuron2(self.widen(self.neuron1(x))))
-
-
-class ConvolutionBlock(nn.Module):
+def convolution_block(width: int, neuron: Neuron) -> Residual:
     """x + separable convolution, then x + channel convolution: twice neuron, conv 3×3, batch norm, 4× as wide."""
+    wide = 4 * width
+    return Residual(
+        after="separable",
+        separable=separable_convolution(width, neuron),
+        neuron1=neuron(),
+        conv1=conv_norm(width, wide, 3),
+        neuron2=neuron(),
+        conv2=conv_norm(wide, width, 3),
+    )
 
-    def __init__(self, width: int, neuron: Neuron) -> None:
-        super().__init__()
-        wide = 4 * width
-        self.separable = SeparableConvolution(width, neuron)
-        self.neuron1 = neuron()
-        self.conv1 = nn.Sequential(nn.Conv2d(width, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide))
-        self.neuron2 = neuron()
-        self.conv2 = nn.Sequential(nn.Conv2d(wide, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
 
-    def forward(self, x: Any) -> Any:
-        x = self.separable(x) + x
-        return self.conv2(self.neuron2(self.conv1(self.neuron1(x)))) + x
+def separable_convolution(width: int, neuron: Neuron) -> Residual:
+    """x + neuron, 1×1 to twice the width, neuron, depthwise 7×7, 1×1 back; batch norms after both 1×1 convolutions."""
+    wide = 2 * width
+    return Residual(
+        neuron1=neuron(),
+        widen=conv_norm(width, wide),
+        neuron2=neuron(),
+        narrow=nn.Sequential(nn.Conv2d(wide, wide, 7, padding=3, groups=wide, bias=False), *conv_norm(wide, width)),
+    )
 
 
 class PaddedBatchNorm(nn.BatchNorm2d):
@@ -75,11 +72,7 @@ def reparameterised(width: int) -> nn.Sequential:
 
 
 class SpikingAttention(nn.Module):
-    """LIF(q·(kᵀ·v) / 4) by heads, between two reparameterised convolutions of spikes.
-
-    The paper's factor is 1/8 with half the threshold of the other neurons; twice the input at their threshold gives
-    the same spikes.
-    """
+    """x + LIF(q·(kᵀ·v) / 4) by heads, between two reparameterised convolutions of spikes."""
 
     def __init__(self, width: int, heads: int, neuron: Neuron) -> None:
         super().__init__()
@@ -93,75 +86,13 @@ class SpikingAttention(nn.Module):
         spikes = self.neuron(x)
         tokens = (len(x), self.heads, -1, x.shape[2] * x.shape[3])
         q, k, v = (branch(spikes).reshape(tokens) for branch in (self.q, self.k, self.v))
-        attended = (v @ k.transpose(-2, -1) * 0.25) @ q
-        return self.project(self.attended(attended.reshape(x.shape)))
+        return self.project(self.attended(self_attention(q, k, v).reshape(x.shape))) + x
 
 
-class AttentionBlock(nn.Module):
-    """x + attention, then x + MLP: twice neuron, conv 1×1, batch norm, four times as wide in between."""
-
-    def __init__(self, width: int, heads: int, neuron: Neuron) -> None:
-        super().__init__()
-        wide = 4 * width
-        self.attention = SpikingAttention(width, heads, neuron)
-        self.neuron1 = neuron()
-        self.fc1 = nn.Sequential(nn.Conv2d(width, wide, 1), nn.BatchNorm2d(wide))
-        self.neuron2 = neuron()
-        self.fc2 = nn.Sequential(nn.Conv2d(wide, width, 1), nn.BatchNorm2d(width))
-
-    def forward(self, x: Any) -> Any:
-        x = self.attention(x) + x
-        return self.fc2(self.neuron2(self.fc1(self.neuron1(x)))) + x
-
-
-class SpikeDrivenTransformerV2(nn.Module):
-    """Stages of convolution blocks at 1/2, 1/4 and 1/8 of the image's side, of attention at 1/16, then the head.
-
-    Arguments:
-        widths: of the convolution stage at 1/4, that at 1/8, and both stages of attention. Half of the first at 1/2.
-        depths: number of blocks in both stages of attention.
-    """
-
-    def __init__(
-        self,
-        widths: tuple[int, int, int, int],
-        depths: tuple[int, int],
-        heads: int,
-        num_classes: int,
-        in_channels: int,
-        neuron: Neuron,
-    ) -> None:
-        super().__init__()
-        first, second, third, fourth = widths
-        self.stages = nn.Sequential(
-            *_downsampling(in_channels, first // 2, 7, 2),
-            ConvolutionBlock(first // 2, neuron),
-            *_downsampling(first // 2, first, 3, 2, neuron),
-            ConvolutionBlock(first, neuron),
-            *_downsampling(first, second, 3, 2, neuron),
-            ConvolutionBlock(second, neuron),
-            ConvolutionBlock(second, neuron),
-            *_downsampling(second, third, 3, 2, neuron),
-            *(AttentionBlock(third, heads, neuron) for _ in range(depths[0])),
-            *_downsampling(third, fourth, 3, 1, neuron),
-            *(AttentionBlock(fourth, heads, neuron) for _ in range(depths[1])),
-        )
-        self.neuron = neuron()
-        self.head = nn.Linear(fourth, num_classes)
-
-    def forward(self, x: Any) -> Any:
-        # Not `self.stages(x)`: while a module runs, torch keeps a reference to its input.
-        for stage in self.stages:
-            x = stage(x)
-        return self.head(self.neuron(x.mean((2, 3))))
-
-
-def _downsampling(
-    in_channels: int, channels: int, kernel: int, stride: int, neuron: Neuron | None = None
-) -> list[nn.Module]:
-    """neuron (not before the first), convolution, batch norm."""
-    before = [neuron()] if neuron else []
-    return [*before, nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2), nn.BatchNorm2d(channels)]
+def attention_block(width: int, heads: int, neuron: Neuron) -> Residual:
+    """x + attention, then x + MLP."""
+    attention = SpikingAttention(width, heads, neuron)
+    return Residual(after="attention", attention=attention, **currents_mlp(width, neuron))
 
 
 def sdt_v2(
@@ -173,15 +104,43 @@ def sdt_v2(
     in_channels: int,
     neuron: Neuron,
     init: str = "kaiming",
-) -> SpikeDrivenTransformerV2:
-    """Meta-SpikeFormer with these widths; "paper" draws weights from N(0, 0.02²)."""
-    model = SpikeDrivenTransformerV2(widths, depths, heads, num_classes, in_channels, neuron)
+) -> Transformer:
+    """Stages of convolution blocks at 1/2, 1/4 and 1/8 of the image's side, of attention at 1/16, mean, neuron, head.
+
+    Arguments:
+        widths: of the convolution stage at 1/4, that at 1/8, and both stages of attention. Half of the first at 1/2.
+        depths: number of blocks in both stages of attention.
+        init: "paper" draws weights from N(0, 0.02²).
+    """
+    first, second, third, fourth = widths
+    stages = nn.ModuleList(
+        [
+            *conv_norm(in_channels, first // 2, 7, 2, bias=True),
+            convolution_block(first // 2, neuron),
+            *_downsampling(first // 2, first, 2, neuron),
+            convolution_block(first, neuron),
+            *_downsampling(first, second, 2, neuron),
+            convolution_block(second, neuron),
+            convolution_block(second, neuron),
+            *_downsampling(second, third, 2, neuron),
+            *(attention_block(third, heads, neuron) for _ in range(depths[0])),
+            *_downsampling(third, fourth, 1, neuron),
+            *(attention_block(fourth, heads, neuron) for _ in range(depths[1])),
+        ]
+    )
+    model = Transformer(stages=stages, neuron=neuron(), head=nn.Linear(fourth, num_classes))
     return initialised(model, init, normal_deviation=0.02)
 
 
-# For ImageNet.
-sdt_v2_8_256 = partial(sdt_v2, (64, 128, 256, 360))
-sdt_v2_8_384 = partial(sdt_v2, (96, 192, 384, 480))
-sdt_v2_8_512 = partial(sdt_v2, (128, 256, 512, 640))
-# For small images.
-sdt_v2_3_96 = partial(sdt_v2, (24, 48, 96, 128), (2, 1), 4)
+def _downsampling(in_channels: int, channels: int, stride: int, neuron: Neuron) -> list[nn.Module]:
+    return [neuron(), *conv_norm(in_channels, channels, 3, stride, bias=True)]
+
+
+NETWORKS: Final[Networks] = {
+    # For small images.
+    "sdt_v2_3_96": partial(sdt_v2, (24, 48, 96, 128), (2, 1), 4),
+    # For ImageNet.
+    "sdt_v2_8_256": partial(sdt_v2, (64, 128, 256, 360)),
+    "sdt_v2_8_384": partial(sdt_v2, (96, 192, 384, 480)),
+    "sdt_v2_8_512": partial(sdt_v2, (128, 256, 512, 640)),
+}

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from torch import nn
 
-from rbp_engine.models.initial import Neuron, initialised
+from rbp_engine.models.blocks import Networks, Neuron, conv_norm, initialised
 
 
 def vgg(
@@ -29,18 +30,19 @@ def convolutions(
 ) -> list[nn.Module]:
     """conv 3×3, batch norm and neuron for each width; for an "A" a 2×2 average pool."""
     layers: list[nn.Module] = []
-    channels = in_channels
     for width in widths:
         if isinstance(width, str):
             layers.append(nn.AvgPool2d(2))
-            continue
-        layers += [nn.Conv2d(channels, width, 3, padding=1, bias=bias), nn.BatchNorm2d(width), neuron()]
-        channels = width
+        else:
+            layers += [*conv_norm(in_channels, width, 3, bias=bias), neuron()]
+            in_channels = width
     return layers
 
 
-vgg11 = partial(vgg, (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512), 1)
-vgg13 = partial(vgg, (64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512), 1)
-vggsnn_cifar = partial(vgg, (64, 128, "A", 256, 256, "A", 512, 512, "A", 512, 512), 3)
-# For frames of 48×48, of which 3×3 places are left.
-vggsnn_dvs = partial(vgg, (64, 128, "A", 256, 256, "A", 512, 512, "A", 512, 512, "A"), 3, pooled=False)
+NETWORKS: Final[Networks] = {
+    "vgg11": partial(vgg, (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512), 1),
+    "vgg13": partial(vgg, (64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512), 1),
+    "vggsnn_cifar": partial(vgg, (64, 128, "A", 256, 256, "A", 512, 512, "A", 512, 512), 3),
+    # For frames of 48×48, of which 3×3 places are left.
+    "vggsnn_dvs": partial(vgg, (64, 128, "A", 256, 256, "A", 512, 512, "A", 512, 512, "A"), 3, pooled=False),
+}

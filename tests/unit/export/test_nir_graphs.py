@@ -24,8 +24,9 @@ from rbp_engine.export.operations import AdaptivePool, ChannelMap, LinearMap
 from rbp_engine.export.walk import walk
 from rbp_engine.methods.protocol import predict
 from rbp_engine.models import MODELS, create_model
+from rbp_engine.models.blocks import PreActBlock
 from rbp_engine.models.convnet import convnet
-from rbp_engine.models.imagenet_resnet import PreActBlock, SEWBlock
+from rbp_engine.models.imagenet_resnet import SEWBlock
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF, register_rule
 from rbp_engine.spiking.rules import table

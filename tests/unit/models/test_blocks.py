@@ -1,0 +1,125 @@
+"""What several families share: in which order layers run, where a shortcut begins and ends, what stays in memory."""
+
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.models.blocks import (
+    ATTENTION_SCALE,
+    NamedSequential,
+    PreActBlock,
+    Residual,
+    Transformer,
+    TransformerBlock,
+    qkv_attention,
+    renamed,
+    residual_stages,
+)
+
+X = torch.tensor([[1.0, 2.0]])
+
+
+class Affine(nn.Module):
+    """x ↦ a·x + b, which tells in which order layers ran."""
+
+    def __init__(self, a=1.0, b=0.0):
+        super().__init__()
+        self.a, self.b = a, b
+
+    def forward(self, x):
+        return self.a * x + self.b
+
+
+DOUBLE, PLUS_3, PLUS_5 = Affine(a=2.0), Affine(b=3.0), Affine(b=5.0)
+
+
+def test_layers_run_in_the_order_given_and_those_of_lists_in_their_place():
+    lists = nn.ModuleList([nn.ModuleList([DOUBLE, PLUS_3]), DOUBLE])
+    assert torch.equal(NamedSequential(first=PLUS_5, stages=lists, last=PLUS_5)(X), ((X + 5) * 2 + 3) * 2 + 5)
+
+
+def test_what_a_layer_got_is_free_when_the_next_one_runs():
+    given = []
+
+    class Look(nn.Module):
+        def forward(self, x):
+            # The first is the network's own input, which its caller keeps.
+            assert not any(values() is not None for values in given[1:])
+            given.append(weakref.ref(x))
+            return x + 1
+
+    stages = nn.ModuleList(nn.ModuleList([Look(), Look()]) for _ in range(3))
+    NamedSequential(stem=Look(), stages=stages, last=Look())(X)
+    assert len(given) == 8
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (Residual(one=DOUBLE, two=PLUS_3), (2 * X + 3) + X),
+        (Residual(one=DOUBLE, shortcut=PLUS_5, two=DOUBLE), (2 * X + (X + 5)) * 2),
+        (Residual(after="stem", stem=PLUS_3, one=DOUBLE, shortcut=PLUS_5), 2 * (X + 3) + (X + 3 + 5)),
+        (Residual(after="stem", stem=PLUS_3, one=DOUBLE), 2 * (X + 3) + (X + 3)),
+        (TransformerBlock(attn=DOUBLE, mlp=PLUS_3), (3 * X + 3) + 3 * X),
+    ],
+)
+def test_a_shortcut_begins_and_is_added_where_it_is_said(block, expected):
+    assert torch.equal(block(X), expected)
+
+
+def test_the_mean_over_tokens_is_before_a_last_neuron_and_else_before_the_head():
+    class Square(nn.Module):
+        def forward(self, x):
+            return x**2
+
+    images = torch.randn(2, 3, 4, 4)
+    with_neuron = Transformer(stages=nn.ModuleList([PLUS_3, PLUS_5]), neuron=Square(), head=DOUBLE)(images)
+    torch.testing.assert_close(with_neuron, 2 * (images + 8).mean((2, 3)) ** 2)
+    torch.testing.assert_close(Transformer(stem=Square(), head=DOUBLE)(images), 2 * (images**2).mean((2, 3)))
+
+
+def test_attention_is_that_of_each_head_written_out():
+    torch.manual_seed(0)
+    batch, heads, width, side = 2, 2, 6, 3
+    spikes = torch.randint(2, (batch, 3 * width, side, side), dtype=torch.float64)
+    q, k, v = spikes.flatten(2).split(width, dim=1)
+    expected = torch.empty(batch, width, side * side, dtype=torch.float64)
+    for head in range(heads):
+        part = slice(head * width // heads, (head + 1) * width // heads)
+        similar = torch.einsum("bct,bcs->bts", q[:, part], k[:, part])
+        expected[:, part] = ATTENTION_SCALE * torch.einsum("bts,bcs->bct", similar, v[:, part])
+    assert torch.equal(qkv_attention(spikes, heads).flatten(2), expected)
+
+
+@pytest.mark.parametrize("pools", [{}, {"max_pool": True}, {"average_pool": True}])
+def test_a_block_halves_the_image_by_strides_or_by_pools(pools):
+    block = PreActBlock(4, 6, 2, nn.ReLU, **pools)
+    assert block(torch.rand(1, 4, 8, 8)).shape == (1, 6, 4, 4)
+    assert block.conv1.stride == ((1, 1) if "max_pool" in pools else (2, 2))
+    assert hasattr(block, "pool") == ("max_pool" in pools)
+    kinds = [type(layer) for layer in block.shortcut]
+    assert kinds == [*([nn.AvgPool2d] if "average_pool" in pools else []), nn.Conv2d, nn.BatchNorm2d]
+
+
+def test_each_stage_but_the_first_halves_the_image_in_its_first_block():
+    def shape(in_channels, channels, stride):
+        return in_channels, channels, stride
+
+    assert residual_stages(shape, [2, 1, 2], [4, 8, 8], 3) == [
+        [(3, 4, 1), (4, 4, 1)],
+        [(4, 8, 2)],
+        [(8, 8, 2), (8, 8, 1)],
+    ]
+    assert residual_stages(shape, [1], [4], 4, stride=2) == [[(4, 4, 2)]]
+
+
+def test_names_are_replaced_one_after_another_and_tokens_in_a_row_become_places():
+    state = {"block1.fc.weight": torch.zeros(2, 3, 1), "head.bias": torch.zeros(2)}
+    names = [(r"^block(\d)", lambda found: f"blocks.{int(found[1]) - 1}"), (r"\.fc\.", ".mlp.")]
+    ours = renamed(state, names)
+    assert {name: tuple(value.shape) for name, value in ours.items()} == {
+        "blocks.0.mlp.weight": (2, 3, 1, 1),
+        "head.bias": (2,),
+    }
