@@ -4,8 +4,8 @@ import importlib
 import inspect
 import pkgutil
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from torch import nn
 
@@ -13,9 +13,6 @@ from rbp_engine.errors import SettingsError
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.spiking.convert.make_spiking import SpikingReport, make_spiking
 from rbp_engine.vocabulary import LIBRARY_NETWORK
-
-# A network for this many classes and channels, with further keywords.
-Build: TypeAlias = Callable[[int, int, dict[str, Any]], nn.Module]
 
 _INSTALL: Final = {"timm": "pip install 'rbp-tui[timm]'"}
 # Keywords of SpikingJelly's constructors. Networks that repeat an image T times are made for T = 1, since a method runs
@@ -36,85 +33,77 @@ def library_network(
         raise ValueError(f"{name!r} is no name of a library's network, like torchvision:resnet50")
     library, called = match["library"], match["name"]
     try:
-        build = _LIBRARIES[library](called)
+        # A name of timm may have a tag, which says how weights were trained, and changes settings.
+        names = library_names(library, tags="." in called)
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
         raise SettingsError(f"{name} needs {library}: {_INSTALL.get(library, f'pip install {library}')}") from None
+    if called not in names:
+        raise SettingsError(
+            f"{library} has no network for images called '{called}'."
+            f"{did_you_mean(called, names) or ' docs/networks-from-elsewhere.md has names'}"
+        )
     try:
-        network = build(num_classes, in_channels, dict(args))
+        network = _BUILD[library](called, num_classes, in_channels, args)
     except (TypeError, ValueError, AssertionError, NotImplementedError) as error:
-        raise SettingsError(f"{name} cannot be built{_with(args)}: {error}") from error
+        given = f" with model.args = {{{', '.join(f'{key} = {value}' for key, value in args.items())}}}" if args else ""
+        raise SettingsError(f"{name} cannot be built{given}: {error}") from error
     return make_spiking(network, neuron)
 
 
-def library_names(library: str) -> list[str]:
-    """The names that a library has; [] if it is not installed."""
-    try:
-        return _NAMES[library]()
-    except ModuleNotFoundError:
-        return []
+def library_names(library: str, *, tags: bool = False) -> list[str]:
+    """The names of a library's networks for images; with `tags` those of timm have one.
 
+    Raises ModuleNotFoundError if the library is not installed.
+    """
+    if library == "spikingjelly":
+        return sorted(_spikingjelly_models())
+    if library == "timm":
+        import timm
 
-def _torchvision(called: str) -> Build:
-    import torchvision
-
-    _require("torchvision", called)
-
-    def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
-        network = torchvision.models.get_model(called, weights=None, num_classes=num_classes, **args)
-        return _with_channels(network, in_channels)
-
-    return build
-
-
-def _timm(called: str) -> Build:
-    import timm
-
-    _require("timm", called)
-
-    def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
-        network: nn.Module = timm.create_model(
-            called, pretrained=False, num_classes=num_classes, in_chans=in_channels, **args
-        )
-        return network
-
-    return build
-
-
-def _spikingjelly(called: str) -> Build:
-    _require("spikingjelly", called)
-    make = _spikingjelly_models()[called]
-    from spikingjelly.activation_based.neuron import LIFNode
-
-    def build(num_classes: int, in_channels: int, args: dict[str, Any]) -> nn.Module:
-        taken = inspect.signature(make).parameters
-        known = {**_OF_SPIKINGJELLY, "in_channels": in_channels}
-        given = {name: value for name, value in known.items() if name in taken} | args
-        if called.startswith("masnn_"):
-            given.setdefault("reduction_t", 1)  # of its attention over T timesteps
-        network = _with_channels(make(num_classes=num_classes, spiking_neuron=LIFNode, **given), in_channels)
-        if called.startswith("spikformer"):  # returns [T, B, classes]
-            return nn.Sequential(OrderedDict(network=network, flatten=nn.Flatten(0, 1)))
-        return network
-
-    return build
-
-
-def _torchvision_names() -> list[str]:
+        return list(timm.list_models(pretrained=tags))
     import torchvision
 
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def _timm_names(tags: bool = False) -> list[str]:
+def _torchvision(called: str, num_classes: int, in_channels: int, args: Mapping[str, Any]) -> nn.Module:
+    import torchvision
+
+    network = torchvision.models.get_model(called, weights=None, num_classes=num_classes, **args)
+    return _with_channels(network, in_channels)
+
+
+def _timm(called: str, num_classes: int, in_channels: int, args: Mapping[str, Any]) -> nn.Module:
     import timm
 
-    return list(timm.list_models(pretrained=tags))
+    network: nn.Module = timm.create_model(
+        called, pretrained=False, num_classes=num_classes, in_chans=in_channels, **args
+    )
+    return network
 
 
-def _spikingjelly_names() -> list[str]:
-    return sorted(_spikingjelly_models())
+def _spikingjelly(called: str, num_classes: int, in_channels: int, args: Mapping[str, Any]) -> nn.Module:
+    from spikingjelly.activation_based.neuron import LIFNode
+
+    make = _spikingjelly_models()[called]
+    known = {**_OF_SPIKINGJELLY, "in_channels": in_channels}
+    taken = {name: known[name] for name in inspect.signature(make).parameters if name in known}
+    given = {**taken, **args}
+    if called.startswith("masnn_"):
+        given.setdefault("reduction_t", 1)  # of its attention over T timesteps
+    network = _with_channels(make(num_classes=num_classes, spiking_neuron=LIFNode, **given), in_channels)
+    if called.startswith("spikformer"):  # returns [T, B, classes]
+        return nn.Sequential(OrderedDict(network=network, flatten=nn.Flatten(0, 1)))
+    return network
+
+
+_BUILD: Final[Mapping[str, Callable[[str, int, int, Mapping[str, Any]], nn.Module]]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "spikingjelly": _spikingjelly,
+}
 
 
 def _spikingjelly_models() -> dict[str, Callable[..., nn.Module]]:
@@ -133,33 +122,6 @@ def _spikingjelly_models() -> dict[str, Callable[..., nn.Module]]:
     return found
 
 
-_LIBRARIES: Final[Mapping[str, Callable[[str], Build]]] = {
-    "torchvision": _torchvision,
-    "timm": _timm,
-    "spikingjelly": _spikingjelly,
-}
-_NAMES: Final[Mapping[str, Callable[[], list[str]]]] = {
-    "torchvision": _torchvision_names,
-    "timm": _timm_names,
-    "spikingjelly": _spikingjelly_names,
-}
-
-
-def _require(library: str, called: str) -> None:
-    names: Iterable[str] = _NAMES[library]()
-    if library == "timm" and "." in called:  # with a tag, which says how weights were trained, and changes settings
-        names = _timm_names(tags=True)
-    if called not in names:
-        raise SettingsError(
-            f"{library} has no network for images called '{called}'."
-            f"{did_you_mean(called, names) or ' docs/networks-from-elsewhere.md has names'}"
-        )
-
-
-def _with(args: Mapping[str, Any]) -> str:
-    return f" with model.args = {{{', '.join(f'{key} = {value}' for key, value in args.items())}}}" if args else ""
-
-
 def _with_channels(network: nn.Module, in_channels: int) -> nn.Module:
     """The network with a first convolution for images of this many channels; it was built for 3.
 
@@ -167,21 +129,13 @@ def _with_channels(network: nn.Module, in_channels: int) -> nn.Module:
     """
     if in_channels == 3:
         return network
-    for path, module in network.named_modules():
+    for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.in_channels == in_channels:
             return network
         if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
-            parent, _, name = path.rpartition(".")
-            other = type(module)(
-                in_channels,
-                module.out_channels,
-                module.kernel_size,  # type: ignore[arg-type]  # a tuple as long as the dimensions
-                module.stride,  # type: ignore[arg-type]
-                module.padding,  # type: ignore[arg-type]
-                module.dilation,  # type: ignore[arg-type]
-                bias=module.bias is not None,
-            )
-            setattr(network.get_submodule(parent), name, other)
+            module.in_channels = in_channels
+            module.weight = nn.Parameter(module.weight.new_empty(module.out_channels, in_channels, *module.kernel_size))
+            module.reset_parameters()
             return network
     raise ValueError(
         f"it takes images of 3 channels, these have {in_channels}, and no convolution of it can be changed"
