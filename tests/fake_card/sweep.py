@@ -27,6 +27,7 @@ from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
+from rbp_engine.run.files.events import WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
@@ -163,7 +164,9 @@ def examine(case: Case, model: nn.Module) -> dict[str, Any]:
             probes.measure(1)
             if case.in_loop:
                 _take_in_loop(step, images, labels)
-            problem = "".join(str(failure) for failure in fidelity._failures)
+            # What it has measured cannot be read on a fake card; why it could not measure can.
+            failed = fidelity.take() if fidelity._failed else []
+            problem = "".join(event.message for _, event in failed if isinstance(event, WarningRaised))
             launches["train"] = account.launches
             if case.method == "rate_m":  # all methods predict in the same way
                 step.method.predict(model, images)

@@ -6,7 +6,7 @@ sizes. Numbers that differ between channels, [C], broadcast against it.
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -103,6 +103,10 @@ class Layout:
         """The same, as [C] where a compiled loop needs that."""
         return self.number(number)
 
+    def number_for_all(self, number: Tensor | float) -> Any:
+        """A number that changes from timestep to timestep, where it is one for all neurons."""
+        return number
+
 
 class FlatLayout(Layout):
     """Views of a layer's tensors with few dimensions, so that one compiled loop serves all layers and batches.
@@ -175,6 +179,10 @@ class FlatLayout(Layout):
         if not isinstance(number, Tensor):
             return number
         return self.channels(number.detach().flatten()) if number.ndim else number.detach()
+
+    def number_for_all(self, number: Tensor | float) -> Any:
+        # A number would make a kernel of its own for every timestep.
+        return number if isinstance(number, Tensor) else number_as_tensor(number)
 
     def for_each_channel(self, number: Tensor | float) -> Tensor | float:
         """The number as [C], where channels are told apart.

@@ -15,7 +15,7 @@ from rbp_engine.spiking.equations import Neuron, charge_, fired, reset_, survive
 from rbp_engine.spiking.fusion import Current, CurrentReader, count_dtype
 from rbp_engine.spiking.layers import compiler, loops
 from rbp_engine.spiking.layers.compiler import Kernel
-from rbp_engine.spiking.layers.layout import FlatLayout, Layout, number_as_tensor
+from rbp_engine.spiking.layers.layout import FlatLayout, Layout
 from rbp_engine.spiking.layers.neuron_layer import RatePass
 from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
@@ -205,15 +205,14 @@ class LIFRateLoop:
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
         layout = self._neurons._layout(current)
-        # ρ as a number would make a kernel of its own for every timestep.
-        rho = self._rho if isinstance(self._rho, Tensor) else number_as_tensor(self._rho)
+        rho = layout.number_for_all(self._rho)
         state = (self._membrane, self._counts, self._state.eligibility, rho, *self._state.sensitivities)
-        flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
+        flat = [layout.flat(each) if isinstance(each, Tensor) and each.ndim else each for each in state]
         run = self._neurons._run(loops.rate_step)
         spikes = layout.back(run(layout.reader(current), self._neurons._neuron(layout), *flat))
-        for tensor, changed in zip(state, flat, strict=True):
-            if changed.data_ptr() != tensor.data_ptr():  # a copy: its layout in memory is not the current's
-                tensor.copy_(layout.back(changed))
+        for before, changed in zip(state, flat, strict=True):
+            if changed is not before and changed.data_ptr() != before.data_ptr():
+                before.copy_(layout.back(changed))  # it was a copy: its layout in memory is not the current's
         self._rho = loops.advanced(self._rho, self._neuron)
         return spikes
 

@@ -49,7 +49,7 @@ def spikes_only(current: Reader, neuron: Neuron, spikes: Sequence[Tensor]) -> No
     membrane_F = None
     for t, spikes_t in enumerate(spikes):
         membrane_F = charge_(membrane_F, current.at(t), neuron)
-        spikes_t.copy_(membrane_F >= neuron.threshold)
+        torch.ge(membrane_F, neuron.threshold, out=spikes_t)
         reset_(membrane_F, spikes_t, neuron)
 
 
@@ -156,7 +156,7 @@ def rate_step(
     membrane_F: Tensor,
     counts_F: Tensor,
     eligibility_F: Tensor,
-    rho: Tensor,
+    rho: Tensor | float,
     *sensitivities: Tensor,
 ) -> Tensor:
     """Spikes [F] of one timestep; the state changes in place. ρ is [F], or one number, which stays as it is."""
