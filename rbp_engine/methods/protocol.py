@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from rbp_engine.methods.heads import main_head
 from rbp_engine.methods.inputs import Input, MakeCarrier, check_images, is_static
 from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, LossFunction, OwnLoss, StepLoss, full
-from rbp_engine.methods.objective import Distillation, Objective
+from rbp_engine.methods.objective import Distillation, Objective, main_head
 from rbp_engine.methods.waiting_threads import SpinningThreads
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained

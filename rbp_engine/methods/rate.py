@@ -9,10 +9,9 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from rbp_engine.methods.batch_counts import BatchCounts
-from rbp_engine.methods.heads import with_objective
 from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import CROSS_ENTROPY, LossFunction, StepLoss, full
-from rbp_engine.methods.objective import Distillation, Objective
+from rbp_engine.methods.objective import Distillation, Objective, with_objective
 from rbp_engine.methods.protocol import (
     BaseMethod,
     Precision,
