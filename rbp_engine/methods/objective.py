@@ -1,8 +1,8 @@
 """What one training step minimises: a loss with the labels of the batch filled in, as a function of outputs alone.
 
 A share of it may be the distance to the outputs of a trained network (knowledge distillation, Hinton et al., 2015).
-GoogLeNet and Inception return the logits of auxiliary classifiers while training: the loss of a step is then L(logits) +
-w·Σ L(auxiliary logits), with the weight w of the network's paper.
+GoogLeNet and Inception return the logits of auxiliary classifiers while training: the loss of a step is then
+L(logits) + w·Σ L(auxiliary logits), with the weight w of the network's paper.
 """
 
 from __future__ import annotations

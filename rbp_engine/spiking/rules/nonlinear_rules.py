@@ -42,7 +42,6 @@ from rbp_engine.spiking.rules.linear_rules import (
     cast,
     drawn_once,
     elementwise,
-    layer,
     linear,
 )
 
@@ -268,14 +267,6 @@ def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords
     return (product if both else elementwise)(carrier, function, args, kwargs)
 
 
-def _layer(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """A convolution or a linear layer; a product where an activation stands for its weight, such as F.linear(q, k)."""
-    if args[0] is carrier and not any(isinstance(value, Carrier) for value in args[1:]):
-        return layer(carrier, function, args, kwargs)
-    bias = [kwargs.pop("bias")] if "bias" in kwargs else []
-    return product(carrier, function, [*args, *bias], kwargs)
-
-
 def _sampled(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Values at places that are the same at every step."""
     if args[0] is not carrier or isinstance(args[1], Carrier):
@@ -355,6 +346,4 @@ RULES: dict[str, Rule] = {
     "einsum": _einsum,
     "addcmul": _addcmul,
     "grid_sample": _sampled,
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "linear"), _layer),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _layer),
 }

@@ -79,6 +79,14 @@ def _in_place(carriers: Sequence[Carrier], function: Function, args: Arguments, 
     return target
 
 
+def _layer(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """A convolution or a linear layer; a product where an activation stands for its weight, such as F.linear(q, k)."""
+    if args[0] is carrier and not any(isinstance(value, Carrier) for value in args[1:]):
+        return linear_rules.layer(carrier, function, args, kwargs)
+    bias = [kwargs.pop("bias")] if "bias" in kwargs else []
+    return nonlinear_rules.product(carrier, function, [*args, *bias], kwargs)
+
+
 def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     x, *settings = args
     if x.processes is None:
@@ -91,6 +99,8 @@ def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 RULES: dict[str, Rule] = {
     **linear_rules.RULES,
     **nonlinear_rules.RULES,
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "linear"), _layer),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _layer),
     "batch_norm": _batch_norm,
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "multi_head_attention_forward": multi_head_attention,
