@@ -127,10 +127,11 @@ class OwnNeurons:
                 "or use another method (rate_m, rate_s, bptt, bptt_s, sltt)"
             )
         total = functools.reduce(operator.add, current)
-        state, trace = before or (neuron.start(total), None)
-        step = neuron.timestep(
-            state if through_time else map_state(Tensor.detach, state), total.to(membrane_dtype(total.dtype))
-        )
+        if before is None:
+            state, trace = neuron.start(total), None  # its parameters are trained, through time or not
+        else:
+            state, trace = before.state if through_time else map_state(Tensor.detach, before.state), before.trace
+        step = neuron.timestep(state, total.to(membrane_dtype(total.dtype)))
         spikes = step.spikes.to(total.dtype)
         if decay is not None and traced:
             fired = spikes.detach()
@@ -152,8 +153,8 @@ class OwnRateLoop:
 
     A derivative goes forward in time with the state: ẋ_t = ∂x_t/∂x_{t−1}·ẋ_{t−1} + ∂x_t/∂θ for a state x of any
     number of tensors, and ∂r/∂θ = mean_t σ'_t·ḋ_t with the distance d. Torch takes it along with the values
-    (`torch.func.jvp`), so that memory does not grow with T. For LIF and a current that is added at every timestep ẋ is
-    ρ. `detach` stops a derivative as it stops a gradient.
+    (`torch.func.jvp`), so that memory does not grow with T. For a current that is added at every timestep LIF's ẋ is
+    ∂v_t/∂u_t·ρ_t. `detach` stops a derivative as it stops a gradient.
     """
 
     def __init__(self, current: Tensor, timesteps: int, neuron: OwnTimestep) -> None:
@@ -163,7 +164,7 @@ class OwnRateLoop:
         self._spikes = torch.zeros_like(current, dtype=membrane_dtype(current.dtype))
         self._counts = torch.zeros_like(current, dtype=count_dtype(timesteps))
         self._derivatives = [
-            _Derivative(name, map_state(torch.zeros_like, self._state), torch.zeros_like(self._spikes))
+            _Derivative(name, derivative_at_rest(neuron, current, name), torch.zeros_like(self._spikes))
             for name in (None, *neuron.learnable)
         ]
 
@@ -197,11 +198,7 @@ def forward_mode(
 
     `of_state` is the derivative of the state by the same.
     """
-    learnable = {name: tensor.detach() for name, tensor in neuron.learnable.items()}
-    by_parameters = {
-        name: torch.ones_like(tensor) if name == parameter else torch.zeros_like(tensor)
-        for name, tensor in learnable.items()
-    }
+    learnable, by_parameters = _parameters_and_directions(neuron, parameter)
     by_current = torch.ones_like(current) if parameter is None else torch.zeros_like(current)
     values, directions = (learnable, state, current), (by_parameters, of_state, by_current)
     with _FORWARD_MODE:
@@ -209,15 +206,38 @@ def forward_mode(
     return Timestep(*step), Timestep(*derivative)
 
 
+def derivative_at_rest(neuron: OwnTimestep, current: Tensor, parameter: str | None) -> Any:
+    """The derivative of the state before the first timestep by a parameter, which may be part of it."""
+
+    def at_rest(parameters: dict[str, Tensor]) -> Any:
+        return functional_call(_WithParameters(neuron), _named(parameters), (None, current))
+
+    learnable, by_parameters = _parameters_and_directions(neuron, parameter)
+    if not learnable:
+        return map_state(torch.zeros_like, neuron.start(current))
+    with _FORWARD_MODE:
+        _, derivative = jvp(at_rest, (learnable,), (by_parameters,))  # type: ignore[misc]  # no third of aux
+    return derivative
+
+
+def _parameters_and_directions(
+    neuron: OwnTimestep, parameter: str | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All parameters, and the direction in which one of them grows; 0 for None."""
+    learnable = {name: tensor.detach() for name, tensor in neuron.learnable.items()}
+    along = {name: torch.full_like(tensor, float(name == parameter)) for name, tensor in learnable.items()}
+    return learnable, along
+
+
 class _WithParameters(nn.Module):
-    """A neuron whose timestep `functional_call` can run with other parameters."""
+    """A neuron that `functional_call` can run with other parameters: a timestep, or without a state that at rest."""
 
     def __init__(self, neuron: OwnTimestep) -> None:
         super().__init__()
         self.neuron = neuron
 
-    def forward(self, state: Any, current: Tensor) -> Timestep:
-        return self.neuron.timestep(state, current, self.spike)
+    def forward(self, state: Any, current: Tensor) -> Any:
+        return self.neuron.start(current) if state is None else self.neuron.timestep(state, current, self.spike)
 
     def spike(self, distance: Tensor) -> Tensor:
         spikes: Tensor = Spike.apply(distance, self.neuron.surrogate)
@@ -225,8 +245,12 @@ class _WithParameters(nn.Module):
 
 
 def _timestep(neuron: OwnTimestep, parameters: dict[str, Tensor], state: Any, current: Tensor) -> Any:
-    named = {f"neuron.{name}": tensor for name, tensor in parameters.items()}
-    return functional_call(_WithParameters(neuron), named, (state, current))
+    return functional_call(_WithParameters(neuron), _named(parameters), (state, current))
+
+
+def _named(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By their names in a `_WithParameters`."""
+    return {f"neuron.{name}": tensor for name, tensor in parameters.items()}
 
 
 def _time_mean(steps: Steps, timesteps: int) -> Tensor:

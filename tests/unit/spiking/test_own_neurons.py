@@ -174,6 +174,47 @@ def gradients(model: nn.Module, method: str, images: Tensor, labels: Tensor, **s
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
+class LearntRest(OwnNeuron[Tensor]):
+    """A membrane whose value at rest is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rest = nn.Parameter(torch.tensor(0.3))
+
+    def at_rest(self, zeros: Tensor) -> Tensor:
+        return zeros + self.rest
+
+    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+        return 0.5 * state + current
+
+    def fire(self, state: Tensor) -> Tensor:
+        return state - 1.0
+
+    def reset_by(self, state: Tensor, spikes: Tensor) -> Tensor:
+        return state - spikes.detach()
+
+
+def with_learnt_rest() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), LearntRest(), nn.Linear(8, 4)).double()
+
+
+@pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt_s", "sltt"])
+def test_a_state_at_rest_that_is_learnt_has_bptts_gradient_at_one_timestep(method: str) -> None:
+    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
+    found, expected = (gradients(with_learnt_rest(), name, images, labels, T=1) for name in (method, "bptt"))
+    assert expected[2].abs() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", RATE)
+def test_a_state_at_rest_that_is_learnt_has_the_gradient_of_the_definition(method: str) -> None:
+    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
+    found = gradients(with_learnt_rest(), method, images, labels, T=3)
+    expected = gradients(with_learnt_rest(), method, images, labels, T=3, reference=True)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("method", RATE)
 def test_at_one_timestep_the_rate_gradient_is_bptts(neuron: str, method: str) -> None:
