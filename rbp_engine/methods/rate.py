@@ -85,8 +85,8 @@ class RateM(RateMethod):
 class RateS(RateMethod):
     """rate_S: the loop over time is outside the network, batch norm sees each step's own B samples.
 
-    First phase: T steps without a graph, neurons and batch norms add to their means. Second phase: one pass over the
-    mean of the T inputs. Peak memory does not grow with T.
+    First phase: T steps without a graph, whose operations add to their time means. Second phase: one pass over the mean
+    of the T inputs. Peak memory does not grow with T.
     """
 
     name = "rate_s"

@@ -80,8 +80,8 @@ class BatchNorm:
     def static(self, values: Tensor, timesteps: int) -> Tensor:
         """Normalise values [B, C, …] that stand for T equal steps, with their graph.
 
-        Mean and biased variance are those of the T·B batch, too. The running variance is unbiased by n/(n − 1), and n
-        counts the values of all T steps: it is corrected for that.
+        Mean and biased variance are those of the T·B batch, too. The running variance is unbiased by n/(n − 1), where n
+        counts the values of all T steps; torch counts one step's, so it is corrected.
         """
         count = values.numel() // values.shape[1]
         # torch refuses a single value, of which there are T.
@@ -113,7 +113,8 @@ class BatchNorm:
 class Normalisation:
     """A batch norm whose mean and variance, both [C], are known; `fixed` where they are its running statistics.
 
-    Of means over timesteps, `known_inverse` is that of 1/√(var + ε), and there is no variance.
+    Where 1/√(var + ε) itself is known, as its mean over timesteps or that of all processes, it is `known_inverse`, and
+    there is no variance.
     """
 
     norm: BatchNorm

@@ -43,7 +43,7 @@ def is_fused() -> bool:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a sum, and the batch norm that is still to be applied to it; a static one has none."""
+    """One term of a sum, and the batch norm that is still to be applied to it; what is static in time has none."""
 
     steps: Steps
     normalisation: Normalisation | None = None
@@ -71,7 +71,7 @@ class Term:
 
 
 class Current:
-    """A sum of terms over T timesteps; frozen, too."""
+    """A sum of terms over T timesteps, which never changes."""
 
     def __init__(self, terms: Sequence[Term], timesteps: int) -> None:
         self.terms = tuple(terms)

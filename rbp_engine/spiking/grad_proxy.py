@@ -1,9 +1,10 @@
 """Gradient proxies: a value and its gradient travel apart.
 
 The values of the rate pass are known before its graph is built: c and r are time means of what the T steps have
-computed. Only the gradient is missing. A gradient proxy is a tensor [B, …] of zero strides, one number of memory,
-that stands in the graph in place of the mean: its `grad_fn` leads to the layers before, its values are never read.
-`WithValue` puts value and gradient together where an ordinary torch function needs both.
+computed. Only the gradient is missing. A gradient proxy is a tensor [B, …] that stands in the graph in place of the
+mean: its `grad_fn` leads to the layers before, its values are never read. Those of layers and neurons have zero
+strides, one number of memory; where autograd makes one, it is what autograd computes. `WithValue` puts value and
+gradient together where an ordinary torch function needs both.
 """
 
 from typing import Any

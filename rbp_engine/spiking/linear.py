@@ -4,7 +4,7 @@ A linear operation commutes with the time mean: mean_t f(x_t) = f(mean_t x_t). C
 products with weights are such. `at_all_steps` computes any operation at all timesteps at once.
 
 The output of a convolution or linear layer is known before the graph is built: c = W·r_prev is the mean of the T
-outputs W·s_t. `weighted_gradient` runs no forward. It returns a gradient proxy (`spiking/grad_proxy.py`) of c, whose
+outputs W·s_t. `layer_gradient` runs no forward. It returns a gradient proxy (`spiking/grad_proxy.py`) of c, whose
 backward is
 
     ∂L/∂r_prev = Wᵀ·∂L/∂c        ∂L/∂W = ∂L/∂c·r_prevᵀ
@@ -223,7 +223,7 @@ class ConvolutionGradient(torch.autograd.Function):
         return grad_input, None, grad_weight, grad_bias, None, None, None
 
 
-def weighted_gradient(layer: OpenCall, received: Steps, out: Tensor) -> Tensor:
+def layer_gradient(layer: OpenCall, received: Steps, out: Tensor) -> Tensor:
     """The gradient proxy of the output of a convolution or linear layer whose output is known.
 
     The gradient flows on to the proxy of what it `received`; the weight's is formed with its weight input: the firing

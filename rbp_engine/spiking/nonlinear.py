@@ -39,11 +39,10 @@ class Nonlinear:
     """An operation of one or several inputs that does not commute with the time mean.
 
     The rate methods compute it at each timestep, and take the mean. Their gradient needs the time means of its inputs,
-    and of so many `parts` of its Jacobian. `over` is as of `spiking/linear.py`; what has parts folds T into the batch.
+    and of parts of its Jacobian. `over` is as of `spiking/linear.py`; what has parts folds T into the batch.
     """
 
     over: Over = "batch"
-    parts = 0
 
     def __call__(self, *values: Tensor) -> Tensor:
         """The operation, with autograd's graph."""
@@ -78,7 +77,6 @@ class GroupNorm(Nonlinear):
     weight: Tensor | None = None
     bias: Tensor | None = None
     eps: float = 1e-5
-    parts = 2
 
     def __call__(self, values: Tensor) -> Tensor:
         return F.group_norm(values, self.groups, self.weight, self.bias, self.eps)
@@ -106,7 +104,6 @@ class LayerNorm(Nonlinear):
     weight: Tensor | None = None
     bias: Tensor | None = None
     eps: float = 1e-5
-    parts = 2
 
     def __call__(self, values: Tensor) -> Tensor:
         return F.layer_norm(values, list(self.shape), self.weight, self.bias, self.eps)
@@ -154,7 +151,6 @@ class Normalize(Nonlinear):
 
     dim: int
     eps: float
-    parts = 1
 
     def __call__(self, values: Tensor) -> Tensor:
         return F.normalize(values, dim=self.dim, eps=self.eps)
@@ -175,7 +171,6 @@ class Pointwise(Nonlinear):
     """A function of each number."""
 
     function: Callable[[Tensor], Tensor]
-    parts = 1
 
     def __call__(self, values: Tensor) -> Tensor:
         return self.function(values)
@@ -195,7 +190,7 @@ class Pointwise(Nonlinear):
 class Reduction(Pointwise):
     """A function that makes one number of each row along some dimensions, such as a norm; the others stay as they are.
 
-    So each number of the input counts for one number of the output, and has one slope: ∂φ/∂x_i.
+    Each number of the input counts for one number of the output, and has one slope: ∂φ/∂x_i.
     """
 
     dims: tuple[int, ...]
@@ -212,7 +207,6 @@ class RMSNorm(Nonlinear):
     shape: Sequence[int]
     weight: Tensor | None = None
     eps: float | None = None
-    parts = 1
 
     def __call__(self, values: Tensor) -> Tensor:
         return F.rms_norm(values, list(self.shape), self.weight, self.eps)
@@ -271,7 +265,6 @@ class LogSoftmax(Nonlinear):
 
     dim: int
     dtype: torch.dtype | None = None
-    parts = 1
 
     def __call__(self, values: Tensor) -> Tensor:
         return torch.log_softmax(values, self.dim, self.dtype)

@@ -56,7 +56,7 @@ def with_value(graph: Tensor, value: Tensor) -> Tensor:
 
 
 def added_at_every_step(rate: Tensor) -> Tensor:
-    """0, with the gradient of r: what a change of the mean adds to each timestep; of −∞, as by a mask, without one."""
+    """0, with the gradient of r: what a change of the mean adds to each timestep; none where a mask makes r −∞."""
     finite = rate.masked_fill(rate.isinf(), 0.0)
     return finite - finite.detach()
 

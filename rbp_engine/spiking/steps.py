@@ -52,8 +52,8 @@ class Steps:
 
     @property
     def mean_is_known(self) -> bool:
-        """Whether the time mean came without computing it from the values."""
-        return False
+        """Whether the time mean is there without adding up the values."""
+        return True
 
     def at(self, t: int) -> Tensor:
         """The values [B, …] of timestep t as they are stored: spikes as bytes."""

@@ -14,7 +14,7 @@ from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.fusion import Current, Term
 from rbp_engine.spiking.layers.neuron_layer import Neurons
-from rbp_engine.spiking.linear import Linear, at_all_steps, weighted_gradient
+from rbp_engine.spiking.linear import Linear, at_all_steps, layer_gradient
 from rbp_engine.spiking.nonlinear import Nonlinear
 from rbp_engine.spiking.steps import Dense, Spikes, Steps
 
@@ -81,7 +81,7 @@ class RateTensor(DeferredSum):
         with torch.no_grad():
             values = at_all_steps(operation, operation.over, steps, timesteps)
         if operation.weights == "layer":
-            out = Dense(values, grad_proxy=weighted_gradient(operation.call, steps[0], values[0]))
+            out = Dense(values, grad_proxy=layer_gradient(operation.call, steps[0], values[0]))
         else:
             rate = operation(*(x.rate() for x in steps))
             out = Dense(values, rate.detach(), grad_proxy=rate)

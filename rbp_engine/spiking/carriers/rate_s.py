@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.step_state import BRANCHES_IN_TIME, StepState, TimestepCarrier
 from rbp_engine.spiking.fusion import Current, CurrentReader, Term, membrane_dtype
 from rbp_engine.spiking.layers.neuron_layer import Neurons, RateLoop
-from rbp_engine.spiking.linear import Linear, weighted_gradient
+from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import Nonlinear
 from rbp_engine.spiking.steps import Dense, Steps, TimeConstant, WeightInput, firing_rate
 
@@ -85,30 +85,36 @@ class RateSTensor(TimestepCarrier, DeferredSum):
         return kept if self.of_time else weight.to(self.dtype)  # those of the timesteps have no graph
 
     @classmethod
-    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
-        place = inputs[0].state.place(RateSLinear)
-        return (place.at_step if inputs[0].of_time else place.at_means)(operation, inputs)  # type: ignore[return-value]
+    def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Any:
+        return inputs[0].state.place(RateSLinear).apply(inputs[0].of_time, operation, inputs)
 
     @classmethod
-    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
-        place = inputs[0].state.place(RateSNonlinear)
-        return (place.at_step if inputs[0].of_time else place.at_means)(operation, inputs)  # type: ignore[return-value]
+    def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Any:
+        return inputs[0].state.place(RateSNonlinear).apply(inputs[0].of_time, operation, inputs)
 
-    def batch_norm(self, norm: BatchNorm) -> Self:
-        place = self.state.place(RateSNorm)
-        return (place.at_step if self.of_time else place.at_means)(self, norm)  # type: ignore[return-value]
+    def batch_norm(self, norm: BatchNorm) -> Any:
+        return self.state.place(RateSNorm).apply(self.of_time, self, norm)
 
-    def fire(self, neurons: Neurons) -> Self:
-        place = self.state.place(RateSFire)
-        return (place.at_step if self.of_time else place.at_means)(self, neurons)  # type: ignore[return-value]
+    def fire(self, neurons: Neurons) -> Any:
+        return self.state.place(RateSFire).apply(self.of_time, self, neurons)
 
 
 class RateSOperation:
-    """What one operation of the network adds up over the timesteps, for the pass over the means."""
+    """What one operation of the network adds up over the timesteps, for the pass over the means.
+
+    `at_step` is its half in the passes over timesteps, `at_means` that in the pass over the means.
+    """
+
+    at_step: Callable[..., RateSTensor]
+    at_means: Callable[..., RateSTensor]
 
     def __init__(self) -> None:
         self._sums: list[SumOverSteps] = []
         self._static: Tensor | None = None
+
+    def apply(self, of_time: bool, *args: Any) -> RateSTensor:
+        """Carry out the half for this pass."""
+        return (self.at_step if of_time else self.at_means)(*args)
 
     def add(self, *tensors: Tensor) -> None:
         """Add one timestep of each."""
@@ -136,7 +142,7 @@ class RateSOperation:
 
 
 class RateSLinear(RateSOperation):
-    """It commutes with the time mean, so that nothing is added up, but for a sum that was left to be carried out."""
+    """A linear operation commutes with the time mean: only a sum that was left to the next neuron is added up."""
 
     def at_step(self, operation: Linear, inputs: Sequence[RateSTensor]) -> RateSTensor:
         state, terms = inputs[0].state, deferred_terms(operation, inputs)
@@ -151,21 +157,21 @@ class RateSLinear(RateSOperation):
         if terms is not None:
             return RateSTensor(Current(terms, 1), state, static=False, place=self)
         if operation.weights == "layer":
-            return self._weighted_mean(operation, inputs[0])
+            return self._mean_of_layer(operation, inputs[0])
         if _static(inputs):
             return self.static_mean(operation, inputs)
         if operation.moves and len(inputs) == 1:
             return RateSTensor(Current([Term(inputs[0].resolve().moved(operation))], 1), state, static=False)
         return RateSTensor.of_means(operation(*(x.rate() for x in inputs)), state, static=False)
 
-    def _weighted_mean(self, operation: Linear, x: RateSTensor) -> RateSTensor:
+    def _mean_of_layer(self, operation: Linear, x: RateSTensor) -> RateSTensor:
         steps, value = x.resolve(), self._static
         self._static = None
         if value is None:
             # To sum the outputs up over time would keep a [B, …] of every layer in memory until here.
             with torch.no_grad():
                 value = operation(steps.time_mean())
-        proxy = weighted_gradient(operation.call, steps, value)
+        proxy = layer_gradient(operation.call, steps, value)
         return RateSTensor.of_means(_known(value, proxy), x.state, static=x.static)
 
 

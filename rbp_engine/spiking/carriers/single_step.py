@@ -1,4 +1,4 @@
-"""Carriers of methods whose loop over time is outside the network: one timestep [B, …] at a time.
+"""Carriers of the methods with a graph whose loop over time is outside the network: one timestep [B, …] at a time.
 
     StepTensor    the values of one timestep with their graph: single-step BPTT and SLTT
     TraceTensor   the same with the trace of the spikes, which the weights are trained on: OTTT
@@ -20,7 +20,7 @@ from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.step_state import StepState, TimestepCarrier
 from rbp_engine.spiking.grad_proxy import WithValue
 from rbp_engine.spiking.layers.neuron_layer import Neurons
-from rbp_engine.spiking.linear import Linear, weighted_gradient
+from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear
 from rbp_engine.spiking.steps import TimeConstant
 
@@ -120,7 +120,7 @@ class TraceTensor(StepTensor):
             with torch.no_grad():
                 value = operation(x.values())
             received = TimeConstant(traces[0], grad_proxy=x.values())
-            return x.with_values(WithValue.apply(weighted_gradient(operation.call, received, value), value))
+            return x.with_values(WithValue.apply(layer_gradient(operation.call, received, value), value))
         if operation.weights == "product" and operation.trains_weights:
             at_spikes = operation.with_fixed_weights()(*(each.values() for each in inputs))
             at_trace = operation(*traces)

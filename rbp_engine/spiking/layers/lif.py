@@ -71,8 +71,8 @@ class LIFNeurons:
         spikes = layout.empty_steps(batch, current.timesteps, torch.uint8)
         given = (layout.reader(current), self._neuron(layout, "threshold"), layout.for_each_channel(current.timesteps))
         if self.kernel == "compiled":
-            # In one block, for what is freed together: on a CPU the gap that two tensors leave holds another tensor of
-            # that size, the gap of one does not, for want of the bytes that align it. 0.93 of the memory (ResNet-18,
+            # In one block, for what is freed together: on a CPU another tensor of that size fits into the gap of two
+            # tensors, but not into the gap of one, which lacks bytes for its alignment. 0.93 of the memory (ResNet-18,
             # T = 8, B = 32).
             saved = layout.empty_steps(batch, 1 + len(self.learnt) + len(to_sum)).unbind(0)
             counts = self._run(loops.rate_into)(*given, tuple(to_sum), spikes.unbind(0), saved)
@@ -239,7 +239,7 @@ class LIFMembrane(NamedTuple):
     u_t is given back ∂L/∂u_{t+1}, and not its own gradient: only `LIFNeurons.once` may use it.
     """
 
-    membrane: Tensor
+    charged: Tensor
     trace: Tensor | None = None
 
 

@@ -109,7 +109,7 @@ def rho_before(like: Tensor, neuron: Neuron) -> Tensor | float:
 
 
 def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron: Neuron) -> Tensor:
-    """The spikes [F] of the charged membrane, and its reset.
+    """The spikes [F] of the charged membrane; adds to the eligibility and the sensitivities, and resets the membrane.
 
         ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
 

@@ -72,7 +72,7 @@ class Neurons(Protocol):
         ...
 
     def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
-        """The terms σ'_t·ρ_t [B, …] whose mean is the eligibility; BPTT's ∂L/∂I_t add up to ∂L/∂s_t ⊙ these."""
+        """The terms σ'_t·ρ_t [B, …] whose mean is the eligibility; of BPTT Σ_t ∂L/∂I_t = Σ_t ∂L/∂s_t ⊙ these."""
         ...
 
     def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, Sequence[Tensor]]:

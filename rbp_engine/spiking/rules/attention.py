@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,10 +17,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
-
-Function = Callable[..., Any]
-Arguments = Sequence[Any]
-Keywords = dict[str, Any]
+from rbp_engine.spiking.rules.linear_rules import Arguments, Function, Keywords
 
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 

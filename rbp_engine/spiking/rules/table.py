@@ -109,10 +109,10 @@ RULES: dict[str, Rule] = {
 # Those of other people's operations.
 OWN_RULES: dict[str, Rule] = {}
 KINDS: dict[str, Rule] = {
-    "per_step": linear_rules.per_sample,
-    "moved": linear_rules.window,
-    "linear": nonlinear_rules.product,
-    "elementwise": linear_rules.elementwise,
+    "batch": linear_rules.per_sample,
+    "step": linear_rules.window,
+    "numbers": linear_rules.elementwise,
+    "product": nonlinear_rules.product,
     "at_mean": nonlinear_rules.at_mean,
 }
 
@@ -122,11 +122,11 @@ def register_rule(name: str, kind: str) -> None:
 
     `name` is the `__name__` of the function as torch's `__torch_function__` sees it. `kind` is one of
 
-        "per_step"      linear in what it takes, sample by sample; T is folded into the batch, which stays first
-        "moved"         linear, called for each timestep by `torch.vmap`; it may do with the batch what it likes
-        "linear"        the same, with weights: linear in its one activation
-        "elementwise"   sums and scalings that broadcast like torch's
-        "at_mean"       as "per_step" but not linear: the rate methods take its gradient at the mean
+        "batch"      linear in what it takes, sample by sample; T is folded into the batch, which stays first
+        "step"       linear, called for each timestep by `torch.vmap`; it may do with the batch what it likes
+        "numbers"    sums and scalings that broadcast like torch's
+        "product"    as "step", with weights: linear in its one activation
+        "at_mean"    as "batch" but not linear: the rate methods take its gradient at the mean
 
     The function returns one tensor; what returns several is refused. Raises ValueError if there is no such kind, or if
     rbp has a rule for that name already.

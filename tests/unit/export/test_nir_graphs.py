@@ -225,7 +225,7 @@ def test_a_soft_reset_is_refused_and_on_request_in_the_metadata(exported):
 
 
 def mix(left, right):
-    """An operation of its author's own, registered as "elementwise"."""
+    """An operation of its author's own, registered as "numbers"."""
     if torch.overrides.has_torch_function((left, right)):
         return torch.overrides.handle_torch_function(mix, (left, right), left, right)
     return left + 2 * right
@@ -234,7 +234,7 @@ def mix(left, right):
 @pytest.fixture
 def own_operation(monkeypatch):
     monkeypatch.setattr(table, "OWN_RULES", {})
-    register_rule("mix", "elementwise")
+    register_rule("mix", "numbers")
 
 
 @pytest.mark.parametrize("other", [lambda x: torch.full((8,), 3.0), lambda x: x], ids=["a constant", "itself"])

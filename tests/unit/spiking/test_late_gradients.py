@@ -10,7 +10,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.linear import OpenCall, weighted_gradient
+from rbp_engine.spiking.linear import OpenCall, layer_gradient
 from rbp_engine.spiking.steps import TimeConstant
 
 IMAGES, LABELS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
@@ -82,7 +82,7 @@ def test_a_late_gradient_that_is_never_computed_is_freed():
     x, weight = torch.randn(2, 4, 3, 3, requires_grad=True), torch.randn(8, 4, 3, 3, requires_grad=True)
     seen = torch.randn(2, 4, 3, 3)
     layer, received = OpenCall(F.conv2d, (None, weight), {}, (0,)), TimeConstant(seen, grad_proxy=x)
-    out = weighted_gradient(layer, received, torch.empty(2, 8, 1, 1))
+    out = layer_gradient(layer, received, torch.empty(2, 8, 1, 1))
     torch.autograd.grad(out.sum(), x)
     kept = weakref.ref(seen)
     del seen, received, out

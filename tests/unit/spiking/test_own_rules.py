@@ -47,7 +47,7 @@ def gradients(operation, name, timesteps=T):
     return [parameter.grad for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("kind", ["per_step", "moved", "linear"])
+@pytest.mark.parametrize("kind", ["batch", "step", "product"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_linear_operation_with_a_rule_trains_as_if_written_with_rbps_own(name, kind):
     with pytest.raises(UnsupportedOperation, match="'upside_down' has no rule"):
@@ -74,7 +74,7 @@ def test_at_one_timestep_all_methods_have_the_gradient_of_bptt():
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["per_step", "moved", "linear", "at_mean"])
+@pytest.mark.parametrize("kind", ["batch", "step", "product", "at_mean"])
 @pytest.mark.parametrize("name", METHODS)
 def test_an_operation_that_returns_several_tensors_is_refused_by_name(name, kind):
     register_rule("sort", kind)
@@ -87,7 +87,7 @@ def test_an_operation_made_by_torch_library_can_have_one():
     def doubled(x: torch.Tensor) -> torch.Tensor:
         return 2 * x
 
-    register_rule("doubled", "per_step")
+    register_rule("doubled", "batch")
     x = SequenceTensor(torch.ones(T, B, 5), T)
     for call in (doubled, torch.ops.rbp_tests.doubled):
         assert torch.equal(call(x).values(), torch.full((T, B, 5), 2.0))
@@ -95,15 +95,15 @@ def test_an_operation_made_by_torch_library_can_have_one():
 
 def test_rbps_own_rules_cannot_be_replaced():
     with pytest.raises(ValueError, match="'conv2d' has a rule already"):
-        register_rule("conv2d", "per_step")
+        register_rule("conv2d", "batch")
 
 
 def test_an_unknown_kind_is_an_error_that_lists_the_kinds():
-    with pytest.raises(ValueError, match="no kind 'lineal'; the kinds are per_step, moved, linear"):
+    with pytest.raises(ValueError, match="no kind 'lineal'; the kinds are batch, step, numbers"):
         register_rule("upside_down", "lineal")
 
 
 def test_a_rule_of_ones_own_does_not_change_an_operation_of_another_name():
-    register_rule("upside_down", "per_step")
+    register_rule("upside_down", "batch")
     with pytest.raises(UnsupportedOperation, match="'rrelu'"):
         F.rrelu(SequenceTensor(torch.ones(T, B, 5), T))
