@@ -99,7 +99,7 @@ def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
     if inside:
         return f" '{written}' is a section; name one of its fields: {', '.join(inside)}"
     settable = [key for key in known if "[]" not in key]
-    last = nearest(written, {key.rpartition(".")[2] for key in settable})
+    last = nearest(written, {*SHORT_NAMES, *(key.rpartition(".")[2] for key in settable)})
     leaves = [key for key in settable if last is not None and key.rpartition(".")[2] == last]
     if "." not in written and len(leaves) == 1:
         return f" Did you mean '{leaves[0]}'?"

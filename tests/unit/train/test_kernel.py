@@ -91,7 +91,7 @@ def test_where_the_compiler_fails_its_first_error_is_told(tmp_path: Path) -> Non
         "esac\n"
     )
     compiler_without_headers.chmod(0o700)
-    script = "from rbp_engine.spiking import compiler; print(compiler.problem('cpu'))"
+    script = "from rbp_engine.spiking.layers import compiler; print(compiler.problem('cpu'))"
     there = {"CXX": str(compiler_without_headers), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
     done = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | there, capture_output=True, text=True, check=True
