@@ -23,6 +23,7 @@ class BatchCounts:
         self._counters: dict[nn.Module, Tensor] = {}
         self._seen: Counter[nn.Module] = Counter()
         self._hooks: list[RemovableHandle] = []
+        self._own: list[tuple[Tensor, Tensor]] = []
 
     def __enter__(self) -> Self:
         for norm in self._norms():
@@ -39,6 +40,9 @@ class BatchCounts:
         self._hooks.clear()
         for norm in self._norms():
             self._take_counter(norm)
+        # Norms that are not torch's need theirs: what they count is taken back.
+        own = [buffer for name, buffer in self._model.named_buffers() if name.endswith("num_batches_tracked")]
+        self._own = [(buffer, buffer.clone()) for buffer in own]
 
     def _norms(self) -> list[_BatchNorm]:
         return [module for module in self._model.modules() if isinstance(module, _BatchNorm)]
@@ -51,6 +55,8 @@ class BatchCounts:
     def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
+        for counter, before in self._own:
+            counter.copy_(before)
         by_count: defaultdict[int, list[Tensor]] = defaultdict(list)
         for norm, counter in self._counters.items():
             norm.num_batches_tracked = counter

@@ -111,7 +111,11 @@ class BaseMethod:
         self.precision = precision
         self.loss: StepLoss = loss if isinstance(loss, (Loss, OwnLoss)) else OwnLoss(loss)
         self.distill = distill
-        self._checked: weakref.ref[nn.Module] | None = None
+        # The model that it has met, in training or in evaluation.
+        self._checked: tuple[weakref.ref[nn.Module], bool] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_checked": None}  # a weak reference is not pickled
 
     @_never_compiled
     def step(
@@ -124,9 +128,9 @@ class BaseMethod:
         time: bool | None = None,
     ) -> StepOutput:
         check_images(images, self.timesteps, time)
-        if self._checked is None or self._checked() is not model:
+        if self._checked is None or (self._checked[0](), self._checked[1]) != (model, model.training):
             self.check(model)
-            self._checked = weakref.ref(model)
+            self._checked = weakref.ref(model), model.training
         targets = None if self.distill is None else self.distill.targets(images)
         _SPINNING_THREADS.look(images.device)
         reset_state(model)

@@ -112,13 +112,14 @@ class Linear:
 
 def at_all_steps(function: Callable[..., Tensor], over: Over, inputs: Sequence[Steps], timesteps: int) -> Tensor:
     """A function of inputs of which some change in time, at each timestep: [T, B, …]."""
-    values, static = [x.values() for x in inputs], [isinstance(x, TimeConstant) for x in inputs]
+    if over == "batch":
+        return unfolded(function(*folded(inputs, timesteps)), timesteps)
+    values = [x.values() for x in inputs]
     if over == "numbers":
         return function(*values)
-    if over == "step":
-        out: Tensor = torch.vmap(function, tuple(None if is_static else 0 for is_static in static))(*values)
-        return out
-    return unfolded(function(*folded(inputs, timesteps)), timesteps)
+    over_time = tuple(None if isinstance(x, TimeConstant) else 0 for x in inputs)
+    out: Tensor = torch.vmap(function, over_time)(*values)
+    return out
 
 
 def folded(inputs: Sequence[Steps], timesteps: int) -> list[Tensor]:

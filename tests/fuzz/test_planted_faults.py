@@ -127,8 +127,8 @@ def variance_of_one_step_for_a_static_image(patch):
 
 def statistics_of_the_last_step(patch):
     def add(self, tensor):
-        self._sum.copy_(tensor)
-        self._count = 1
+        self.count += 1
+        self._sum.copy_(tensor * self.count)
 
     patch.setattr(SumOverSteps, "add", add)
 

@@ -34,11 +34,13 @@ class RateSTensor(TimestepCarrier, DeferredSum):
     def __init__(
         self, current: Current, state: StepState, *, static: bool, place: RateSOperation | None = None
     ) -> None:
-        """`place` is that of the operation that left a batch norm or a sum to be carried out."""
+        """`place` is that of the operation that left something to be carried out which depends on the timestep."""
         self.current = current
         self.state = state
         self.static = static
         self.timesteps = state.timesteps
+        # Whether it is of one timestep, and not of the means.
+        self.of_time = state.of_time
         self._place = place
 
     @classmethod
@@ -52,19 +54,15 @@ class RateSTensor(TimestepCarrier, DeferredSum):
         known = _known(mean, mean) if isinstance(mean, Tensor) else mean
         return cls(Current([Term(known)], 1), state, static=static)
 
-    @property
-    def of_time(self) -> bool:
-        """Whether it is of one timestep, and not of the means."""
-        return self.state.step < self.timesteps
-
     def _compute(self) -> Steps:
-        assert self._place is not None
         if self.of_time:
             values = self.current.compute()
-            self._place.add(values[0])
+            if self._place is not None:
+                self._place.add(values[0])
             return Dense(values)
-        [mean] = self._place.means()
-        return _known(mean, self.current.rate())
+        rate = self.current.rate()
+        [mean] = [rate] if self._place is None else self._place.means(self.timesteps)
+        return _known(mean, rate)
 
     def values(self) -> Tensor:
         """[B, …]."""
@@ -72,6 +70,8 @@ class RateSTensor(TimestepCarrier, DeferredSum):
 
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient, in the last pass."""
+        if self.of_time:
+            raise ValueError(BRANCHES_IN_TIME)
         return self.resolve().rate()
 
     def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
@@ -86,17 +86,17 @@ class RateSTensor(TimestepCarrier, DeferredSum):
 
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Any:
-        return inputs[0].state.place(RateSLinear).apply(inputs[0].of_time, operation, inputs)
+        return half_of(RateSLinear, inputs)(operation, inputs)
 
     @classmethod
     def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Any:
-        return inputs[0].state.place(RateSNonlinear).apply(inputs[0].of_time, operation, inputs)
+        return half_of(RateSNonlinear, inputs)(operation, inputs)
 
     def batch_norm(self, norm: BatchNorm) -> Any:
-        return self.state.place(RateSNorm).apply(self.of_time, self, norm)
+        return half_of(RateSNorm, [self])(self, norm)
 
     def fire(self, neurons: Neurons) -> Any:
-        return self.state.place(RateSFire).apply(self.of_time, self, neurons)
+        return half_of(RateSFire, [self])(self, neurons)
 
 
 class RateSOperation:
@@ -112,10 +112,6 @@ class RateSOperation:
         self._sums: list[SumOverSteps] = []
         self._static: Tensor | None = None
 
-    def apply(self, of_time: bool, *args: Any) -> RateSTensor:
-        """Carry out the half for this pass."""
-        return (self.at_step if of_time else self.at_means)(*args)
-
     def add(self, *tensors: Tensor) -> None:
         """Add one timestep of each."""
         if not self._sums:
@@ -123,9 +119,9 @@ class RateSOperation:
         for total, tensor in zip(self._sums, tensors, strict=True):
             total.add(tensor)
 
-    def means(self) -> list[Tensor]:
-        """The time means of what was added, once. Raises ValueError if no timestep has added anything."""
-        if not self._sums:
+    def means(self, timesteps: int) -> list[Tensor]:
+        """The time means of what was added, once. Raises ValueError unless each timestep has added something."""
+        if not self._sums or self._sums[0].count != timesteps:
             raise ValueError(BRANCHES_IN_TIME)
         sums, self._sums = self._sums, []
         return [total.mean() for total in sums]
@@ -189,7 +185,7 @@ class RateSNonlinear(RateSOperation):
         if _static(inputs):
             return self.static_mean(operation, inputs)
         steps = [x.resolve() for x in inputs]
-        out, *parts = self.means()
+        out, *parts = self.means(inputs[0].timesteps)
         proxy = operation.grad_proxy(steps, TimeConstant(out), parts)
         return RateSTensor.of_means(_known(out, proxy), inputs[0].state, static=False)
 
@@ -205,10 +201,16 @@ class RateSNorm(RateSOperation):
     def at_step(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
         if x.static:
             return self.static_step(self._repeated_norm(x, norm), [x])
-        known = norm.statistics(x.values()) if norm.training else norm.running()
+        if not norm.training:
+            return self._running(x, norm)
+        known = norm.statistics(x.values())
         self._known.append(known)
         deferred = Current([Term(x.resolve(), known)], 1)
         return RateSTensor(deferred, x.state, static=False, place=self).left_to_neurons()
+
+    def _running(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
+        """One with running statistics commutes with the time mean."""
+        return RateSTensor(Current([Term(x.resolve(), norm.running())], 1), x.state, static=False).left_to_neurons()
 
     def _repeated_norm(self, x: RateSTensor, norm: BatchNorm) -> Callable[[Tensor], Tensor]:
         """The batch's statistics are computed once; the running ones move at every step, by its momentum."""
@@ -222,7 +224,9 @@ class RateSNorm(RateSOperation):
     def at_means(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
         if x.static:
             return self.static_mean(norm if self._repeated is None else self._repeated.normalisation, [x])
-        known = mean_statistics(self._known, norm) if norm.training else norm.running()
+        if not norm.training:
+            return self._running(x, norm)
+        known = mean_statistics(self._known, norm)
         deferred = Current([Term(x.resolve(), known)], 1)
         return RateSTensor(deferred, x.state, static=False, place=self).left_to_neurons()
 
@@ -256,15 +260,24 @@ class SumOverSteps:
     def __init__(self, like: Tensor) -> None:
         self._dtype = like.dtype
         self._sum = torch.zeros_like(like, dtype=membrane_dtype(like.dtype))
-        self._count = 0
+        self.count = 0
 
     def add(self, tensor: Tensor) -> None:
         self._sum.add_(tensor)
-        self._count += 1
+        self.count += 1
 
     def mean(self) -> Tensor:
         """The time mean; it overwrites the sum, so it can be taken once."""
-        return self._sum.div_(self._count).to(self._dtype)
+        return self._sum.div_(self.count).to(self._dtype)
+
+
+def half_of(kind: type[RateSOperation], inputs: Sequence[RateSTensor]) -> Callable[..., RateSTensor]:
+    """The half of an operation for this pass. Raises ValueError for a value that was kept from another pass."""
+    state = inputs[0].state
+    place = state.place(kind)
+    if any(x.of_time != state.of_time for x in inputs):
+        raise ValueError(BRANCHES_IN_TIME)
+    return place.at_step if state.of_time else place.at_means
 
 
 def mean_statistics(by_step: Sequence[Normalisation], norm: BatchNorm) -> Normalisation:

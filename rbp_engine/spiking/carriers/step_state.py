@@ -26,6 +26,11 @@ class StepState:
         self._places: list[Any] = []
         self._next = 0
 
+    @property
+    def of_time(self) -> bool:
+        """Whether this pass is a timestep. The one after them, rate_S's over the means, uses up what is kept."""
+        return self.step < self.timesteps
+
     def next_pass(self) -> None:
         """Begin the next pass; all passes must use the same operations in the same order."""
         self.check_complete()
@@ -44,6 +49,8 @@ class StepState:
         found = self._places[self._next] if self._next < len(self._places) else None
         if not isinstance(found, kind):
             raise ValueError(BRANCHES_IN_TIME)
+        if not self.of_time:
+            self._places[self._next] = None
         self._next += 1
         return found
 

@@ -10,6 +10,7 @@ products of activations       attention without softmax is this twice, a gate an
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any, Final, NamedTuple
 
@@ -252,6 +253,7 @@ def _values(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 def product(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """f(a_t, b_t) of two carriers or more, linear in each; of one and tensors without time it is linear."""
+    function, args, kwargs = _by_position(function, args, kwargs)
     given = [cast(carrier, arg) for arg in drawn_once(carrier, args)]
     carriers = [arg for arg in given if isinstance(arg, Carrier)]
     if len(carriers) == 1:
@@ -260,6 +262,21 @@ def product(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
     if call.name in ("matmul", "bmm") and all(x.ndim > 1 for x in carriers):
         return nonlinear(MatrixProduct(call), *carriers)
     return nonlinear(Product(call, tuple(arg for arg in given if isinstance(arg, Tensor))), *carriers)
+
+
+def _by_position(function: Function, args: Arguments, kwargs: Keywords) -> tuple[Function, Arguments, Keywords]:
+    """The same call, with the tensors that are given by keyword behind the others."""
+    names = [name for name in kwargs if isinstance(kwargs[name], Tensor)]
+    if not names:
+        return function, args, kwargs
+    count = len(args)
+
+    @functools.wraps(function)
+    def call(*given: Any, **others: Any) -> Any:
+        return function(*given[:count], **dict(zip(names, given[count:], strict=True)), **others)
+
+    others = {name: kwargs[name] for name in kwargs if name not in names}
+    return call, [*args, *(kwargs[name] for name in names)], others
 
 
 def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

@@ -83,8 +83,7 @@ def _layer(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     """A convolution or a linear layer; a product where an activation stands for its weight, such as F.linear(q, k)."""
     if args[0] is carrier and not any(isinstance(value, Carrier) for value in args[1:]):
         return linear_rules.layer(carrier, function, args, kwargs)
-    bias = [kwargs.pop("bias")] if "bias" in kwargs else []
-    return nonlinear_rules.product(carrier, function, [*args, *bias], kwargs)
+    return nonlinear_rules.product(carrier, function, args, kwargs)
 
 
 def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

@@ -1,12 +1,15 @@
 """A method keeps no state: not after an error, not after a forward without a backward, not in the modules."""
 
 import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import spectral_norm
 
 from rbp_engine.methods import METHODS, create_method, reset_state
 from rbp_engine.models import create_model
@@ -380,3 +383,35 @@ def test_a_network_that_branches_in_time_is_a_value_error(name, odd_pass, odd):
 def test_methods_carry_their_registered_name(name):
     method = create_method(name, T)
     assert (method.name, method.timesteps) == (name, T)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_pickled_after_a_step(name: str) -> None:
+    method, model = create_method(name, 2), nn.Sequential(nn.Linear(6, 3), LIF(), nn.Linear(3, 3))
+    method.step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
+    again = pickle.loads(pickle.dumps(method))
+    assert again.timesteps == 2
+    again.step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
+
+
+def test_a_model_is_checked_again_when_it_goes_from_evaluation_to_training() -> None:
+    model, method = nn.Sequential(spectral_norm(nn.Linear(6, 3)), LIF(), nn.Linear(3, 3)), create_method("rate_s", 2)
+    method.step(model.eval(), torch.rand(3, 6), torch.tensor([0, 1, 2]))
+    with pytest.raises(ValueError, match="spectral_norm changes the weight at each pass"):
+        method.step(model.train(), torch.rand(3, 6), torch.tensor([0, 1, 2]))
+
+
+def test_a_norm_of_ones_own_counts_the_timesteps_of_rate_s_and_not_its_last_pass() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+        def forward(self, x: Any) -> Any:
+            self.num_batches_tracked.add_(1)
+            return x
+
+    counting = Counting()
+    model = nn.Sequential(nn.Linear(6, 3), LIF(), counting, nn.Linear(3, 3))
+    create_method("rate_s", 4).step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
+    assert int(counting.num_batches_tracked) == 4

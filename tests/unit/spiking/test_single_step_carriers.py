@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF, UnsupportedOperation
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
@@ -191,6 +192,24 @@ def test_another_operation_at_the_same_position_is_a_value_error(carrier):
 
     with pytest.raises(ValueError, match="must not branch in time"):
         run(Alternating(), random(T, B, 5), carrier)
+
+
+class Delayed(nn.Module):
+    """A network that keeps the spikes of a timestep for the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.fire, self.out, self.kept = nn.Linear(6, 8), LIF(), nn.Linear(8, 3), None
+
+    def forward(self, x):
+        spikes = self.fire(self.into(x))
+        received, self.kept = spikes if self.kept is None else self.kept, spikes
+        return self.out(received)
+
+
+def test_spikes_of_a_timestep_that_a_network_keeps_are_not_taken_for_means():
+    with pytest.raises(ValueError, match="must not branch in time"):
+        create_method("rate_s", T).step(Delayed(), 3 * torch.rand(3, 6), torch.tensor([0, 1, 2]))
 
 
 def test_the_state_returns_each_operation_its_own_record():
