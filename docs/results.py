@@ -32,6 +32,7 @@ from rbp_engine.run.store.store import run_directories
 PAGE = Path(__file__).with_name("results.md")
 FOLDER = Path(__file__).with_name("results")
 KEPT = FOLDER / "runs"
+SEEDS = 3  # a cell of fewer is not on the page
 SWEEPS = (
     "fashion-mnist",
     "cifar10-convnet",
@@ -102,7 +103,10 @@ def mean_metrics(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def cells_of(sweep: str) -> list[Cell]:
     """The table's cells of a sweep, from the runs that are kept."""
     runs = [run for run in run_directories(KEPT) if json.loads(run.summary_json.read_text())["preset"] == sweep]
-    return make_cells(collect(runs)[0])
+    entries, excluded = collect(runs)
+    if excluded:
+        raise SystemExit("\n".join(f"{run.id}: {run.reason}" for run in excluded))
+    return [cell for cell in make_cells(entries) if len(cell.entries) >= SEEDS]
 
 
 def section(name: str) -> str:
