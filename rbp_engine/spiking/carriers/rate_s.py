@@ -201,16 +201,9 @@ class RateSNorm(RateSOperation):
     def at_step(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
         if x.static:
             return self.static_step(self._repeated_norm(x, norm), [x])
-        if not norm.training:
-            return self._running(x, norm)
-        known = norm.statistics(x.values())
+        known = norm.statistics(x.values()) if norm.training else norm.running()
         self._known.append(known)
-        deferred = Current([Term(x.resolve(), known)], 1)
-        return RateSTensor(deferred, x.state, static=False, place=self).left_to_neurons()
-
-    def _running(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
-        """One with running statistics commutes with the time mean."""
-        return RateSTensor(Current([Term(x.resolve(), norm.running())], 1), x.state, static=False).left_to_neurons()
+        return self._normalised(x, known)
 
     def _repeated_norm(self, x: RateSTensor, norm: BatchNorm) -> Callable[[Tensor], Tensor]:
         """The batch's statistics are computed once; the running ones move at every step, by its momentum."""
@@ -224,11 +217,12 @@ class RateSNorm(RateSOperation):
     def at_means(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
         if x.static:
             return self.static_mean(norm if self._repeated is None else self._repeated.normalisation, [x])
-        if not norm.training:
-            return self._running(x, norm)
-        known = mean_statistics(self._known, norm)
-        deferred = Current([Term(x.resolve(), known)], 1)
-        return RateSTensor(deferred, x.state, static=False, place=self).left_to_neurons()
+        return self._normalised(x, mean_statistics(self._known, norm) if norm.training else norm.running())
+
+    def _normalised(self, x: RateSTensor, known: Normalisation) -> RateSTensor:
+        """Left to the next neurons. One with running statistics commutes with the time mean: it needs no sum."""
+        deferred, place = Current([Term(x.resolve(), known)], 1), None if known.fixed else self
+        return RateSTensor(deferred, x.state, static=False, place=place).left_to_neurons()
 
 
 class RateSFire(RateSOperation):
