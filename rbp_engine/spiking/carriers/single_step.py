@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.step_state import StepState, TimestepCarrier
+from rbp_engine.spiking.fusion import is_fused
 from rbp_engine.spiking.grad_proxy import WithValue
 from rbp_engine.spiking.layers.neuron_layer import Neurons
 from rbp_engine.spiking.linear import Linear, layer_gradient
@@ -83,7 +84,7 @@ class StepTensor(TimestepCarrier):
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
         first = inputs[0]
-        if torch.is_grad_enabled() and operation.is_plain_sum(inputs):
+        if is_fused() and torch.is_grad_enabled() and operation.is_plain_sum(inputs):
             out = first.with_values(first.values())
             out._terms = tuple(x.values() for x in inputs)
             return out

@@ -1,6 +1,7 @@
 """Batch norms and sums that neuron layers carry out give what they give where they stand."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -47,3 +48,19 @@ def test_a_step_without_fusion_gives_the_same_gradients_and_running_statistics(m
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-14, msg=name)
         assert one.grad.abs().max() > 0
     torch.testing.assert_close(dict(fused.named_buffers()), dict(plain.named_buffers()), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("method", ["bptt_s", "sltt", "ottt"])
+def test_a_sum_of_one_timestep_is_computed_where_it_stands_with_the_same_gradients(method: str) -> None:
+    images, labels = 2 * torch.rand(T, B, 2, 6, 6, dtype=torch.float64), torch.arange(B) % 3
+    gradients, terms = [], []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        model = Residual().double()
+        model.neurons._forward_pre_hooks.clear()
+        model.neurons.register_forward_pre_hook(lambda module, args: terms.append(len(args[0]._terms)))
+        with nullcontext() if fused else unfused():
+            create_method(method, T).step(model, images, labels)
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert terms == [2] * T + [1] * T
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)
