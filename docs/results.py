@@ -109,8 +109,13 @@ def cells_of(sweep: str) -> list[Cell]:
     return [cell for cell in make_cells(entries) if len(cell.entries) >= SEEDS]
 
 
-def section(name: str) -> str:
-    """The part of the page that tells of a sweep; its pictures are drawn beside it."""
+def page(pictures: Path = FOLDER) -> str:
+    """The page; its pictures are drawn into a folder."""
+    return "\n".join([(FOLDER / "introduction.md").read_text(), *(section(name, pictures) for name in SWEEPS)])
+
+
+def section(name: str, pictures: Path) -> str:
+    """The part of the page that tells of a sweep."""
     sweep = f"results-{name}"
     preset = tomllib.loads((FOLDER / f"{sweep}.toml").read_text())
     title = preset["title"].removeprefix("For docs/results.md: ")
@@ -120,8 +125,8 @@ def section(name: str) -> str:
     if not cells:
         return "\n\n".join([*parts, "Not trained yet.", ""])
     parts.append(markdown(cells).strip())
-    draw("curves", [entry for cell in cells for entry in cell.entries], FOLDER / f"{name}-curves.svg")
-    draw_cost(cells, FOLDER / f"{name}-cost.svg")
+    draw("curves", [entry for cell in cells for entry in cell.entries], pictures / f"{name}-curves.svg")
+    draw_cost(cells, pictures / f"{name}-cost.svg")
     parts.append(f"![Accuracy and training loss by epoch](results/{name}-curves.svg)")
     parts.append(f"![Accuracy against the time of a training step](results/{name}-cost.svg)")
     parts += [table(*part(cells)) for part in (gradients, firing)]
@@ -215,7 +220,7 @@ def main(words: Sequence[str]) -> None:
         (keep_word, runs) = words
         assert keep_word == "keep", __doc__
         keep(Path(runs))
-    PAGE.write_text("\n".join([(FOLDER / "introduction.md").read_text(), *map(section, SWEEPS)]))
+    PAGE.write_text(page())
 
 
 if __name__ == "__main__":
