@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.codec import printable
 from rbp_engine.errors import UserError
-from rbp_engine.run.files.json_fields import printable
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.store import RunRecord, list_runs

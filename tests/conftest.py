@@ -121,9 +121,9 @@ def write_texts(write_run: WriteRun) -> WriteRun:
     """Write a run that has `text` in every field that a file can hold text in; `status` is that of its summary."""
 
     def put(path: Path, *values: Any) -> None:
-        """Write JSON with as many characters as possible raw, a value a line."""
+        """Write JSON with as many characters as possible raw, a value a line; half a surrogate pair is none."""
         lines = (f"{json.dumps(value, ensure_ascii=False)}\n" for value in values)
-        path.write_bytes("".join(lines).encode(errors="surrogatepass"))
+        path.write_bytes("".join(lines).encode(errors="ignore"))
 
     def write(runs: Path, run_id: str, text: str, status: str = "failed") -> RunDirectory:
         texts: dict[str, Any] = dict.fromkeys(

@@ -14,15 +14,16 @@ from typing import Any
 import psutil
 
 from rbp_engine import os_process
+from rbp_engine.codec import decode
 from rbp_engine.owners import make_private
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.json_fields import fields_of
-from rbp_engine.run.files.layout import read_json, write_json
+from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
 from rbp_engine.sweep.search import Search, SearchRequest
+from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 DRIVER = "rbp_engine.sweep.driver"
 FOLDER = "searches"
@@ -129,6 +130,6 @@ def stop_driver(search: Search) -> None:
 
 
 def _read(path: Path) -> DriverRecord | None:
-    with contextlib.suppress(ValueError):
-        return DriverRecord(**fields_of(DriverRecord, read_json(path)))
+    with contextlib.suppress(OSError, ValueError):
+        return decode(DriverRecord, read_untrusted(path, JSON_LIMIT))
     return None

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rbp_engine.printable import NO_TEXT, Lines, one_line, visible
+from rbp_engine.codec import decode
+from rbp_engine.printable import NO_TEXT, Line, Lines
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory, load_json, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory, load_json, write_json
 from rbp_engine.run.files.summary import Summary
+from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 LONGEST_TAG = 60
 SIGNS = ("", "+", "-")  # no tag begins with a sign, and no tag is empty
@@ -20,8 +22,8 @@ class Annotations:
     `archived`: the run is kept, but out of the way.
     """
 
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    added: tuple[Line, ...] = ()
+    removed: tuple[Line, ...] = ()
     note: Lines = NO_TEXT
     archived: bool = False
 
@@ -33,9 +35,10 @@ class Annotations:
 
 def read_annotations(run: RunDirectory) -> Annotations:
     """The annotations of a run, printable; empty if the file is missing or damaged."""
-    value = read_json(run.annotations_json)
-    archived = value.get("archived") is True
-    return Annotations(_words(value.get("added")), _words(value.get("removed")), visible(_note(value)), archived)
+    try:
+        return decode(Annotations, read_untrusted(run.annotations_json, JSON_LIMIT))
+    except (OSError, ValueError):
+        return Annotations()
 
 
 def note_as_written(run: RunDirectory) -> str:
@@ -117,7 +120,3 @@ def _write(run: RunDirectory, **changes: Any) -> Annotations:
 def _note(value: dict[str, Any]) -> str:
     note = value.get("note")
     return note if isinstance(note, str) else ""
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    return tuple(one_line(word) for word in value if isinstance(word, str)) if isinstance(value, list) else ()

@@ -5,23 +5,23 @@ Operations are counts for one image. Energies are picojoules for one image, at t
 """
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
+from rbp_engine.codec import Amount, Count, Positive, decode
 from rbp_engine.printable import Line
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.json_fields import fields_of
-from rbp_engine.run.files.layout import RunDirectory, object_in, write_json
+from rbp_engine.run.files.layout import RunDirectory, write_json
 
 PJ_IN_UJ = 1e6  # picojoules in a microjoule
-LARGEST = 1e30  # sums of larger numbers might not be finite
 
 
 @dataclass(frozen=True)
 class EnergyCost:
     """Energy in picojoules: of arithmetic, with the computation of addresses, and of memory access."""
 
-    compute_pj: float = 0.0
-    memory_pj: float = 0.0
+    compute_pj: Amount = 0.0
+    memory_pj: Amount = 0.0
 
     @property
     def total_pj(self) -> float:
@@ -48,14 +48,14 @@ class LayerEnergy:
     """
 
     name: Line
-    synops: float
-    acs: float
-    macs: float
-    ann_macs: float
-    rate: float | None = None
-    fixed_pj: float | None = None
-    spiking_pj: float | None = None
-    quantised_pj: float | None = None
+    synops: Amount
+    acs: Amount
+    macs: Amount
+    ann_macs: Amount
+    rate: Amount | None = None
+    fixed_pj: Amount | None = None
+    spiking_pj: Amount | None = None
+    quantised_pj: Amount | None = None
 
     @property
     def pj(self) -> float | None:
@@ -67,10 +67,10 @@ class LayerEnergy:
 class NeuronEnergy:
     """All neurons: updates of a membrane, spikes, and the energy that is spent without and in proportion to them."""
 
-    updates: float = 0.0
-    spikes: float = 0.0
-    fixed_pj: float = 0.0
-    spiking_pj: float = 0.0
+    updates: Amount = 0.0
+    spikes: Amount = 0.0
+    fixed_pj: Amount = 0.0
+    spiking_pj: Amount = 0.0
 
     @property
     def pj(self) -> float:
@@ -87,18 +87,18 @@ class Energy:
     `step`.
     """
 
-    timesteps: int
-    images: int
-    bits: int
+    timesteps: Positive
+    images: Positive
+    bits: Count
     layers: list[LayerEnergy]
     neurons: NeuronEnergy
     spiking: EnergyCost
     quantised: EnergyCost
     spiking_32: EnergyCost
     ann_32: EnergyCost
-    other_acs: float = 0.0
+    other_acs: Amount = 0.0
     uncounted: list[Line] = field(default_factory=list)
-    step: int | None = None
+    step: Count | None = None
 
     @property
     def synops(self) -> float:
@@ -148,38 +148,8 @@ def read_energy(run: RunDirectory) -> Energy | None:
     """The energy of a run; None if it was never measured, or the file is damaged."""
     try:
         return _memo.read(run.energy_json)
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
-def energy_in(value: dict[str, Any]) -> Energy | None:
-    """The energy in a JSON object; None if there is none, or it is damaged."""
-    nested = {
-        "neurons": NeuronEnergy,
-        "spiking": EnergyCost,
-        "quantised": EnergyCost,
-        "spiking_32": EnergyCost,
-        "ann_32": EnergyCost,
-    }
-    try:
-        records: dict[str, Any] = {name: _record(kind, value[name]) for name, kind in nested.items()}
-        records["layers"] = [_record(LayerEnergy, layer) for layer in value["layers"]]
-        found = Energy(**fields_of(Energy, value | records))
-    except (ValueError, KeyError, TypeError):
-        return None
-    whole = found.images > 0 and found.timesteps > 0 and abs(found.other_acs) <= LARGEST
-    return found if whole else None
-
-
-def _record(kind: type[Any], value: Any) -> Any:
-    """A record of numbers and a name. Raises ValueError if a number is missing or impossible."""
-    found = fields_of(kind, value)
-    optional = {"rate", "fixed_pj", "spiking_pj", "quantised_pj"} if kind is LayerEnergy else set()
-    if any(item is None for name, item in found.items() if name not in optional):
-        raise ValueError("a number is missing")
-    if any(not abs(item) <= LARGEST for item in found.values() if isinstance(item, (int, float))):
-        raise ValueError("a number is too large")
-    return kind(**found)
-
-
-_memo = FileMemo(lambda content: energy_in(object_in(content)))
+_memo = FileMemo(partial(decode, Energy))

@@ -1,16 +1,19 @@
 """`evaluation.json`: what `rbp eval` has found about the weights of a run beside their accuracy, for the dashboard.
 
-The file may be damaged or come from elsewhere: a part that does not fit as a whole is left out when it is read.
+The file may be damaged or come from elsewhere: it is then read as empty.
 """
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from rbp_engine.codec import Amount, Count, Fraction, Seconds, decode
 from rbp_engine.printable import Line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.json_fields import LATEST_T, fields_of
-from rbp_engine.run.files.layout import RunDirectory, object_in, write_json
+from rbp_engine.run.files.layout import RunDirectory, write_json
 
 # What a test that disturbs the network changes.
 TIMESTEPS, SHUFFLED, NOISE, DROPPED = "timesteps", "shuffled", "noise", "dropped"
@@ -28,10 +31,10 @@ class EvaluatedWeights:
     weights: Line
     checkpoint: Line
     split: Line
-    samples: int
-    timesteps: int
-    top1: float
-    t: float
+    samples: Count
+    timesteps: Count
+    top1: Fraction
+    t: Seconds
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,13 @@ class Disturbed:
     """
 
     kind: Line
-    timesteps: int
-    amount: float
-    top1: float
+    timesteps: Count
+    amount: Amount
+    top1: Fraction
+
+    def __post_init__(self) -> None:
+        if self.kind not in DISTURBANCES:
+            raise ValueError(f"{self.kind} is no disturbance")
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class Robustness:
     """
 
     of: EvaluatedWeights
-    seed: int
-    input_deviation: float
+    seed: Count
+    input_deviation: Amount
     rows: tuple[Disturbed, ...]
 
 
@@ -65,9 +72,9 @@ class ClassCounts:
     """Of a class: how many samples it has, how many of them are right, and how often it was predicted at all."""
 
     name: Line
-    samples: int
-    right: int
-    predicted: int
+    samples: Count
+    right: Count
+    predicted: Count
 
     @property
     def accuracy(self) -> float | None:
@@ -79,9 +86,9 @@ class ClassCounts:
 class Confusion:
     """How often a sample of one class, `label`, was taken for another, `predicted`."""
 
-    label: int
-    predicted: int
-    count: int
+    label: Count
+    predicted: Count
+    count: Count
 
 
 @dataclass(frozen=True)
@@ -91,10 +98,10 @@ class Mistake:
     `confidence` is the softmax of the time mean of its logits.
     """
 
-    index: int
-    label: int
-    predicted: int
-    confidence: float
+    index: Count
+    label: Count
+    predicted: Count
+    confidence: Fraction
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,14 @@ class ByClass:
     """What was taken for what: the classes by label, the most frequent confusions, and the most confident mistakes."""
 
     of: EvaluatedWeights
-    classes: tuple[ClassCounts, ...]
+    classes: Annotated[tuple[ClassCounts, ...], Meta(min_length=1, max_length=MOST_CLASSES)]
     confusions: tuple[Confusion, ...]
     worst: tuple[Mistake, ...]
+
+    def __post_init__(self) -> None:
+        pairs: list[Confusion | Mistake] = [*self.confusions, *self.worst]
+        if any(max(one.label, one.predicted) >= len(self.classes) for one in pairs):
+            raise ValueError("a label of no class")
 
     def matrix(self) -> list[list[int]]:
         """The confusion matrix: a row for each label, a column for each prediction."""
@@ -118,7 +130,7 @@ class ByClass:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Both parts; None where the run has not been evaluated so, or the file is damaged there."""
+    """Both parts; None where the run has not been evaluated so."""
 
     robustness: Robustness | None = None
     by_class: ByClass | None = None
@@ -132,7 +144,7 @@ def read_evaluation(run: RunDirectory) -> Evaluation:
     """What is known of a run, printable; empty if the file is missing or damaged."""
     try:
         return _memo.read(run.evaluation_json)
-    except OSError:
+    except (OSError, ValueError):
         return Evaluation()
 
 
@@ -147,63 +159,4 @@ def save_evaluation(run: RunDirectory, found: Evaluation) -> None:
     _memo.forget(run.evaluation_json)
 
 
-def evaluation_in(value: dict[str, Any]) -> Evaluation:
-    """The parts in a JSON object that fit as a whole."""
-    return Evaluation(_part(_robustness, value.get("robustness")), _part(_by_class, value.get("by_class")))
-
-
-T = TypeVar("T")
-
-
-def _part(read: Any, value: Any) -> Any:
-    try:
-        return read(value)
-    except (ValueError, TypeError, AttributeError):
-        return None
-
-
-def _robustness(value: dict[str, Any]) -> Robustness:
-    rows = _records(Disturbed, value.get("rows"))
-    if any(row.kind not in DISTURBANCES for row in rows):
-        raise ValueError("a disturbance of another kind")
-    numbers = {name: _number(name, value.get(name)) for name in ("seed", "input_deviation")}
-    return Robustness(_record(EvaluatedWeights, value.get("of")), **numbers, rows=rows)
-
-
-def _by_class(value: dict[str, Any]) -> ByClass:
-    classes = _records(ClassCounts, value.get("classes"))
-    found = ByClass(
-        _record(EvaluatedWeights, value.get("of")),
-        classes,
-        _records(Confusion, value.get("confusions")),
-        _records(Mistake, value.get("worst")),
-    )
-    pairs: list[Confusion | Mistake] = [*found.confusions, *found.worst]
-    if not 0 < len(classes) <= MOST_CLASSES or any(max(one.label, one.predicted) >= len(classes) for one in pairs):
-        raise ValueError("a label of no class")
-    return found
-
-
-def _records(kind: type[T], value: Any) -> tuple[T, ...]:
-    if not isinstance(value, list):
-        raise ValueError("it is not a list")
-    return tuple(_record(kind, item) for item in value)
-
-
-def _record(kind: type[T], value: Any) -> T:
-    """The record in a JSON object. Raises ValueError unless all of its fields fit, and all numbers are possible."""
-    found = fields_of(kind, value)
-    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
-        if not isinstance(found[field.name], str):
-            _number(field.name, found[field.name])
-    return kind(**found)
-
-
-def _number(name: str, number: Any) -> Any:
-    largest = 1.0 if name in ("top1", "confidence") else LATEST_T
-    if type(number) not in (int, float) or not 0 <= number <= largest:
-        raise ValueError(f"{name} is {number!r}")
-    return number
-
-
-_memo = FileMemo(lambda content: evaluation_in(object_in(content)))
+_memo = FileMemo(partial(decode, Evaluation))

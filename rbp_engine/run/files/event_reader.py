@@ -1,14 +1,13 @@
 """Reads the events of a file, whole or as they are written."""
 
 import contextlib
-import json
 import os
 import stat
 from collections.abc import Collection
 from pathlib import Path
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import Body, CheckpointSaved, Event, event_of, from_json, supersede
+from rbp_engine.run.files.events import Body, CheckpointSaved, Event, from_json, supersede
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.untrusted_files import described, open_untrusted
 
@@ -123,11 +122,4 @@ def announced_checkpoint(run: RunDirectory) -> str | None:
 
 
 def _events(lines: list[bytes]) -> list[Event]:
-    """The events among the lines, parsed as one JSON array, which takes half the time, unless a line is not JSON."""
-    try:
-        values = json.loads(b"[%b]" % b",".join(lines))
-        if len(values) == len(lines):
-            return [event for event in map(event_of, values) if event is not None]
-    except (ValueError, RecursionError):
-        pass
     return [event for event in map(from_json, lines) if event is not None]

@@ -6,14 +6,12 @@ epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `s
 a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any, ClassVar, TypeAlias
 
+from rbp_engine.codec import Count, Seconds, decode
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
-from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.files.layout import json_text
 
 VERSION = 1
@@ -36,19 +34,19 @@ class RunStart:
     kind: ClassVar[str] = "run_start"
     resumed_from: Line | None = None
     exact: bool = True
-    world_size: int = 1
+    world_size: Count = 1
     device: Line | None = None
     host: Line | None = None
-    steps_per_epoch: int | None = None
-    epochs: int | None = None
-    epoch: int | None = None
+    steps_per_epoch: Count | None = None
+    epochs: Count | None = None
+    epoch: Count | None = None
     logs: Line | None = None
-    gap_from: int | None = None
+    gap_from: Count | None = None
     neuron_layers: list[Line] | None = None
     weight_layers: list[Line] | None = None
     method: Line = NO_TEXT
-    classes: int | None = None
-    memory: int | None = None
+    classes: Count | None = None
+    memory: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Metrics:
     """
 
     kind: ClassVar[str] = "metrics"
-    epoch: int
+    epoch: Count
     loss: float | None
     top1: float | None
     lr: float | None
@@ -78,14 +76,14 @@ class Validation:
     """
 
     kind: ClassVar[str] = "validation"
-    epoch: int
+    epoch: Count
     loss: float | None
     top1: float | None
     top5: float | None
-    samples: int
+    samples: Count
     split: Line = TEST
     weights: Line = LAST
-    top1_by_step: list[float] | None = None
+    top1_by_step: list[float | None] | None = None
     ema_top1: float | None = None
 
 
@@ -97,10 +95,10 @@ class System:
     """
 
     kind: ClassVar[str] = "system"
-    mem_allocated: int | None = None
-    mem_reserved: int | None = None
-    mem_peak: int | None = None
-    rss: int | None = None
+    mem_allocated: Count | None = None
+    mem_reserved: Count | None = None
+    mem_peak: Count | None = None
+    rss: Count | None = None
     gpu_util: float | None = None
     power: float | None = None
     step_ms: float | None = None
@@ -122,9 +120,9 @@ class FiringRates:
     """
 
     kind: ClassVar[str] = "firing_rates"
-    rates: list[list[float]]
-    silent: list[float]
-    saturated: list[float]
+    rates: list[list[float | None]]
+    silent: list[float | None]
+    saturated: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class GradientFidelity:
     """
 
     kind: ClassVar[str] = "gradient_fidelity"
-    samples: int
+    samples: Count
     cosine: float | None
     norm_ratio: float | None
     cosine_by_weight: list[float | None]
@@ -181,7 +179,7 @@ class CheckpointSaved:
 
     kind: ClassVar[str] = "checkpoint"
     name: Line
-    size: int | None = None
+    size: Count | None = None
     save_ms: float | None = None
     best: bool = False
 
@@ -271,7 +269,19 @@ KINDS: dict[str, type[Body]] = {
         RunEnd,
     )
 }
-_envelope = itemgetter("seq", "t", "attempt", "rank", "step")
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    """What every line has, whatever its kind."""
+
+    v: Count
+    seq: Count
+    t: Seconds
+    attempt: Count
+    rank: Count
+    step: Count
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -291,27 +301,15 @@ def to_json(event: Event) -> str:
     return json_text(envelope | vars(event.body))
 
 
-def from_json(line: str | bytes) -> Event | None:
+def from_json(line: bytes) -> Event | None:
     """The event in a line; None if it is not an event, of an unknown kind, or of another version of the schema."""
     try:
-        return event_of(json.loads(line))
-    except (ValueError, RecursionError):
-        return None
-
-
-def event_of(value: Any) -> Event | None:
-    """The event in a JSON value; None as in `from_json`."""
-    try:
-        if value["v"] != VERSION:
+        found = decode(_Envelope, line)
+        kind = KINDS.get(found.kind)
+        if kind is None or found.v != VERSION:
             return None
-        kind = KINDS[value["kind"]]
-        seq, t, attempt, rank, step = _envelope(value)
-        if not (type(seq) is type(attempt) is type(rank) is type(step) is int and 0 <= t <= LATEST_T):
-            return None
-        if not (0 <= seq < LARGEST and 0 <= step < LARGEST and 0 <= attempt < LARGEST and 0 <= rank < LARGEST):
-            return None
-        return Event(seq, float(t), attempt, rank, step, kind(**fields_of(kind, value)))
-    except (ValueError, KeyError, TypeError):
+        return Event(found.seq, found.t, found.attempt, found.rank, found.step, decode(kind, line))
+    except ValueError:
         return None
 
 

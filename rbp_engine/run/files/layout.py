@@ -21,6 +21,7 @@ from rbp_engine.untrusted_files import JSON_LIMIT, parse_json, read_untrusted
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 CHECKPOINT = re.compile(r"step-\d{8}")
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 
 
 @dataclass(frozen=True)
@@ -212,9 +213,10 @@ def finite(value: Any) -> Any:
 
 
 def json_text(value: dict[str, Any], indent: int | None = None) -> str:
-    """The object as JSON, with escapes for what UTF-8 cannot encode, as in a file name of another encoding."""
+    """The object as JSON. What UTF-8 cannot encode, as in a file name of another encoding, is written as it is shown:
+    `\\udcff`."""
     text = json.dumps(finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
-    return text.encode(errors="backslashreplace").decode()
+    return _HALF.sub(lambda half: rf"\\u{ord(half[0]):04x}", text)
 
 
 def write_json(path: Path, value: dict[str, Any], below: Path | None = None) -> None:

@@ -1,12 +1,12 @@
 """`control/stop`: the request to save and end, and why somebody asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rbp_engine.codec import decode
 from rbp_engine.printable import NO_TEXT, Line, one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.json_fields import fields_of
-from rbp_engine.run.files.layout import RunDirectory, json_text, object_in
+from rbp_engine.run.files.layout import RunDirectory, json_text
 from rbp_engine.untrusted_files import read_untrusted
 
 LONGEST_REASON = 300
@@ -29,14 +29,6 @@ class StopRequest:
 PLAIN = StopRequest()
 
 
-@dataclass(frozen=True)
-class _Written:
-    """The object in the file."""
-
-    cause: str
-    reason: str = ""
-
-
 def write_stop_request(run: RunDirectory, request: StopRequest) -> None:
     """Ask the run to stop; an earlier request stands. Raises OSError."""
     if request == PLAIN or run.stop_request.exists():
@@ -48,12 +40,11 @@ def write_stop_request(run: RunDirectory, request: StopRequest) -> None:
 
 
 def read_stop_request(run: RunDirectory) -> StopRequest:
-    """The request as it was written; the plain one if the file is empty, as that of older versions, or not valid."""
+    """The request as it was written; the plain one if the file is empty, as that of a shell, or not valid."""
     try:
-        written = _Written(**fields_of(_Written, object_in(read_untrusted(run.stop_request, LARGEST))))
+        written = decode(StopRequest, read_untrusted(run.stop_request, LARGEST))
     except (OSError, ValueError):
         return PLAIN
-    cause = Cause(written.cause)
-    if not cause.can_be_asked_for:
+    if not written.cause.can_be_asked_for:
         return PLAIN
-    return StopRequest(cause, one_line(written.reason, LONGEST_REASON))
+    return replace(written, reason=one_line(written.reason, LONGEST_REASON))

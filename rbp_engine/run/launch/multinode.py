@@ -11,13 +11,14 @@ from pathlib import Path
 import psutil
 
 from rbp_engine import os_process
+from rbp_engine.codec import decode
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.json_fields import fitting_fields
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.run_json import last_attempt, read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
+from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,14 @@ def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
 
 def seats(run: RunDirectory, attempt: int) -> list[Launcher]:
     """The nodes that have joined an attempt, in order; one that is still starting has no pid."""
-    records = (read_json(path) for path in sorted(run.control.glob(f"node-{attempt}-*")))
-    return [Launcher(**fitting_fields(Launcher, record)) for record in records]
+    return [_launcher(path) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
+
+
+def _launcher(seat: Path) -> Launcher:
+    try:
+        return decode(Launcher, read_untrusted(seat, JSON_LIMIT))
+    except (OSError, ValueError):
+        return Launcher()
 
 
 def number_of(run: RunDirectory, pid: int) -> int:

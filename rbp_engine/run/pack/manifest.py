@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from rbp_engine.codec import LARGEST, convert
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.json_fields import LARGEST, fields_of
 from rbp_engine.run.files.layout import check_run_id, json_text
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
 
@@ -81,8 +81,8 @@ def parse_manifest(content: bytes) -> Manifest:
             raise ValueError("files is no list")
         if len(listed) > MOST_FILES:
             raise ValueError(f"it lists {len(listed)} files, and no run has more than {MOST_FILES}")
-        files = tuple(PackedFile(**fields_of(PackedFile, file, verbatim=True)) for file in listed)
-        head = _Head(**fields_of(_Head, value, verbatim=True))
+        files = convert(tuple[PackedFile, ...], listed)
+        head = convert(_Head, value)
         manifest = Manifest(head.id, head.version, head.weights, files)
         check_run_id(manifest.id)
         _check(manifest.files)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from rbp_engine.codec import Count, Integer, Seconds, convert
 from rbp_engine.owners import make_private
-from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import RunDirectory, object_in, write_atomic
 from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.queue.devices import Device, Pool
@@ -36,18 +36,18 @@ class Entry:
 
     name: str
     run: RunDirectory
-    takes: int = 0
+    takes: Count = 0
     devices: tuple[Device, ...] = ()
-    threads: int = 0
-    after: int = 0
-    retries: int = 0
-    retried: int = 0
-    not_before: float = 0.0
+    threads: Count = 0
+    after: Count = 0
+    retries: Count = 0
+    retried: Count = 0
+    not_before: Seconds = 0.0
     python: str = sys.executable
     directory: str = "/"
     environment: dict[str, str] = field(default_factory=dict)
-    priority: int = 0
-    place: int = 0
+    priority: Integer = 0
+    place: Integer = 0
     paused: bool = False
 
     @property
@@ -219,19 +219,18 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
 
 def _parse(name: str, value: dict[str, Any]) -> Entry:
     """The entry in a JSON object. Raises ValueError with what is missing or invalid."""
-    run, devices = value.get("run"), value.get("devices")
-    if not isinstance(run, str) or not isinstance(devices, list):
-        raise ValueError("it names no run, or no devices")
-    known = {
-        "name": name,
-        "run": RunDirectory(Path(run)),
-        "devices": tuple(Device(**fields_of(Device, device)) for device in devices),
-    }
-    entry = Entry(**fields_of(Entry, value | known, verbatim=True))
-    if not 0 <= entry.takes <= len(devices):
-        raise ValueError(f"it takes {entry.takes} of {len(devices)} devices")
+    entry = convert(Entry, value | {"name": name, "run": {"path": value.get("run")}})
+    if entry.takes > len(entry.devices):
+        raise ValueError(f"it takes {entry.takes} of {len(entry.devices)} devices")
     names = [str(name) for device in entry.devices for name in (device.key, device.name)]
-    for word in (run, entry.python, entry.directory, *names, *entry.environment, *entry.environment.values()):
+    for word in (
+        str(entry.run.path),
+        entry.python,
+        entry.directory,
+        *names,
+        *entry.environment,
+        *entry.environment.values(),
+    ):
         _check_word(word)
     if any("=" in variable for variable in entry.environment):
         raise ValueError("a variable of its environment has a name with =")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rbp_engine.codec import LARGEST
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.json_fields import LARGEST
 
 _WORDS = {"acc": "top1", "accuracy": "top1", "acc1": "top1", "acc5": "top5", "learning_rate": "lr"}
 _TRAINING = frozenset({"loss", "top1", "lr", "samples_per_s", "step_ms", "data_ms"})

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from rbp_engine.codec import LARGEST
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.event_writer import EventWriter
@@ -31,7 +32,6 @@ from rbp_engine.run.files.events import (
     Validation,
     WarningRaised,
 )
-from rbp_engine.run.files.json_fields import LARGEST
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.reserve import make_reserve, release_reserve
 from rbp_engine.run.files.summary import Scores, Summary, write_summary

@@ -27,10 +27,10 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from rbp_engine.codec import LARGEST
 from rbp_engine.methods import WithBranches
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
-from rbp_engine.run.files.json_fields import LARGEST
 from rbp_engine.run.files.layout import CHECKPOINT, json_text, read_json
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.moving_average import MovingAverage

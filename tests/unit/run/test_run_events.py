@@ -83,6 +83,10 @@ def events(**fixed: Any) -> st.SearchStrategy[Event]:
     return st.builds(Event, **(anything | fixed))
 
 
+def read(line: str) -> Event | None:
+    return from_json(line.encode())
+
+
 def metrics(step: int) -> Metrics:
     return Metrics(epoch=0, loss=1.0 / step, top1=0.5, lr=0.1)
 
@@ -98,7 +102,6 @@ def test_an_event_of_every_kind_reads_back_equal(name: str) -> None:
     def check(event: Event) -> None:
         line = to_json(event)
         assert "\n" not in line
-        assert from_json(line) == event
         assert from_json(line.encode()) == event
 
     check()
@@ -109,7 +112,7 @@ def test_a_non_finite_number_becomes_null_at_any_depth(value: float) -> None:
     body = RunEnd("failed", last={"loss": value, "deep": [1.0, {"x": (value,)}]})
     line = to_json(Event(0, 1.0, 1, 0, 5, body))
     json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-    again = from_json(line)
+    again = read(line)
     assert again is not None and again.body == RunEnd("failed", last={"loss": None, "deep": [1.0, {"x": [None]}]})
 
 
@@ -140,8 +143,8 @@ GOOD = json.loads(to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())))
     ],
 )  # fmt: skip
 def test_an_unknown_kind_another_version_and_a_broken_envelope_are_skipped(change: dict[str, Any]) -> None:
-    assert from_json(json.dumps(GOOD)) is not None
-    assert from_json(json.dumps(GOOD | change)) is None
+    assert read(json.dumps(GOOD)) is not None
+    assert read(json.dumps(GOOD | change)) is None
 
 
 METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr": 0.1}
@@ -154,8 +157,8 @@ METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr"
      {"rank": 10**400}],
 )  # fmt: skip
 def test_a_value_of_a_wrong_type_or_out_of_range_is_skipped(change: dict[str, Any]) -> None:
-    assert from_json(json.dumps(METRICS)) is not None
-    assert from_json(json.dumps(METRICS | change)) is None
+    assert read(json.dumps(METRICS)) is not None
+    assert read(json.dumps(METRICS | change)) is None
 
 
 LISTS = [
@@ -177,24 +180,23 @@ LISTS = [
 )
 def test_a_list_that_holds_what_it_is_not_declared_to_is_skipped(body: Body, change: dict[str, Any]) -> None:
     line = to_json(Event(0, 1.0, 1, 0, 5, body))
-    assert from_json(line) is not None
-    assert from_json(json.dumps(json.loads(line) | change)) is None
+    assert read(line) is not None
+    assert read(json.dumps(json.loads(line) | change)) is None
 
 
 def test_a_number_in_a_list_that_was_not_finite_is_unknown() -> None:
     body = FiringRates([[math.nan]], [0.0], [0.0])
-    event = from_json(to_json(Event(0, 1.0, 1, 0, 5, body)))
+    event = read(to_json(Event(0, 1.0, 1, 0, 5, body)))
     assert event is not None and event.body == FiringRates([[None]], [0.0], [0.0])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_non_finite_number_in_a_file_is_read_as_unknown(word: str) -> None:
-    event = from_json(json.dumps(METRICS).replace("0.5", word))
-    assert event is not None and isinstance(event.body, Metrics) and event.body.loss is None
+def test_a_non_finite_number_in_a_file_is_no_event(word: str) -> None:
+    assert read(json.dumps(METRICS).replace("0.5", word)) is None
 
 
 def test_a_field_of_a_later_version_is_ignored() -> None:
-    assert from_json(json.dumps(GOOD | {"mood": "good"})) == from_json(json.dumps(GOOD))
+    assert read(json.dumps(GOOD | {"mood": "good"})) == read(json.dumps(GOOD))
 
 
 def test_garbage_between_good_lines_does_not_affect_them(tmp_path: Path) -> None:
@@ -521,7 +523,7 @@ def test_the_text_of_an_event_is_printable(kind: type, name: str, hostile_text: 
         "rule": "r",
         "value": 1.0,
     }
-    event = from_json(json.dumps(GOOD | values | {"kind": kind.kind, name: hostile_text}))  # type: ignore[attr-defined]
+    event = read(json.dumps(GOOD | values | {"kind": kind.kind, name: hostile_text.replace("\ud800", "")}))  # type: ignore[attr-defined]
     assert event is not None
     assert getattr(event.body, name).replace("\n", "").isprintable() and "]52" in getattr(event.body, name)
 
@@ -534,11 +536,12 @@ def test_no_field_of_an_event_has_text_that_is_not_filtered_or_a_word_of_ours() 
 
 
 def test_measurements_of_a_probe_are_printable_however_deep_and_too_deep_ones_are_no_event(hostile_text: str) -> None:
+    hostile_text = hostile_text.replace("\ud800", "")
     deep: Any = hostile_text
-    for _ in range(20):
+    for _ in range(15):
         deep = [{hostile_text: deep}]
-    event = from_json(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep}))
+    event = read(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep}))
     assert event is not None and json.dumps(event.body.values, ensure_ascii=False).isprintable()  # type: ignore[union-attr]
     for _ in range(40):
         deep = [deep]
-    assert from_json(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep})) is None
+    assert read(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep})) is None
