@@ -17,6 +17,7 @@ import sys
 import tempfile
 import termios
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -92,8 +93,7 @@ class Run:
         self.summary = summary
         self.summary.status, self.summary.steps = "running", STEPS_PER_EPOCH * EPOCHS
         described = read_json(self.run.run_json)
-        here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())}
-        described["attempts"] = [here | {"host": os.uname().nodename, "t": time.time(), "stderr_from": 0}]
+        described["attempts"] = [{"attempt": 1, "t": time.time(), "process": asdict(os_process.here())}]
         write_json(self.run.run_json, described)
         self.log = self.run.stdout().open("a")
         names = [f"layer{number}" for number in range(LAYERS)]

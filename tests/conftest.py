@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -58,7 +57,7 @@ def write_run() -> WriteRun:
 
     `bodies` are its events, one per step and second. A live run has the test process as its worker.
     """
-    here = {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "host": socket.gethostname()}
+    here = {"process": asdict(os_process.here())}
 
     def write(runs: Path, run_id: str, *, bodies: tuple[Body, ...] = (), **changes: Any) -> RunDirectory:
         run = RunDirectory(runs / run_id)
@@ -135,7 +134,10 @@ def write_texts(write_run: WriteRun) -> WriteRun:
         summary |= {"test": {text: 0.5, "last": 0.5}, "last": summary["last"] | {text: 1}}
         put(run.summary_json, summary)
         origin = json.loads(run.run_json.read_text())
-        attempt = origin["attempts"][0] | {"host": text, "command": [text, text], "pid": 2**22 - 1, "pid_started": 1.0}
+        attempt = origin["attempts"][0] | {
+            "process": asdict(os_process.of(2**22 - 1)) | {"host": text},
+            "command": [text, text],
+        }
         said = ("id", "preset", "source", "experiment", "host", "directory", "command", "python", "platform")
         origin |= dict.fromkeys(said, text)
         origin |= {

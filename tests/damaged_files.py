@@ -3,11 +3,11 @@
 import json
 import os
 import random
-import socket
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import (
@@ -71,7 +71,7 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     (run.ranks / "launcher-1-node0.log").write_text(report)
     write_json(run.annotations_json, {"added": ["a"], "removed": [], "note": "x"})
     save_evaluation(run, evaluation())
-    here = {"pid": 2**22 + 5, "pid_started": 1.7e9, "host": socket.gethostname(), "t": 1.7e9}
+    here = {"process": asdict(os_process.of(2**22 - 5)), "t": 1.7e9}
     attempt = {"attempt": 1, "world_size": 2, "nodes": 1, "stderr_from": 0, "command": ["python"]} | here
     fault = {"attempt": 1, "status": "lost", "reason": "r", "t": 1.7e9}
     described = {"attempts": [attempt], "faults": [fault], "dispatch": {"gpus": "auto", "retries": 1}}

@@ -25,7 +25,7 @@ def conditions(entry: RecordedRun) -> dict[str, str]:
     start = run_start(entry.run)
     known: dict[str, Any] = {
         "preset": entry.summary.preset,
-        "host": (attempt.host if attempt else "") or origin.host or None,
+        "host": (attempt.process.host if attempt else "") or origin.host or None,
         "device": device(start),
         "processes": start.world_size if start else None,
         "git commit": _commit(origin.git),

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import time
 from collections.abc import Callable
 
@@ -86,14 +85,14 @@ def kill(run: RunDirectory) -> Verdict:
     if verdict.live and summary is not None and summary.program and attempt is not None:
         raise RunError(
             f"{run.id} is trained by {summary.program}, which rbp has not started and does not kill: rbp stop {run.id} "
-            f"asks it to end, and on {attempt.host} it is process {attempt.pid}"
+            f"asks it to end; it is {attempt.process}"
         )
     if verdict.status not in ("lost",) and not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
-    hosts = [one.host for one in multinode.launchers(run) if one.host]
-    elsewhere = sorted(set(hosts) - {socket.gethostname()})
-    if verdict.live and hosts and len(elsewhere) == len(set(hosts)):
-        raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
+    launchers = multinode.launchers(run)
+    elsewhere = list(dict.fromkeys(one.where for one in launchers if one.host and not one.is_here))
+    if verdict.live and elsewhere and not any(one.is_here for one in launchers):
+        raise RunError(f"{run.id} runs {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
     with contextlib.suppress(OSError, RunError):  # a full disk or a link must not prevent the kill
         refuse_links(run)
         inside.touch(run.kill_request, run.path)
@@ -104,7 +103,7 @@ def kill(run: RunDirectory) -> Verdict:
     verdict = judge(run)
     if verdict.status in ENDED - {"killed"}:  # it ended by itself just before
         return verdict
-    left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
+    left = f"; {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if unrelated := multinode.unrelated_here(run):
         left += f"; process {unrelated[0]}, which it names, is {UNRELATED} and goes on"
     reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine import os_process
 from rbp_engine.data.catalog import require
+from rbp_engine.os_process import Alive
 from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.json_fields import process_in
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links
 from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
@@ -345,8 +347,8 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
 
 def dispatcher_pid() -> int | None:
     """The pid of this host's dispatcher, None if there is none."""
-    record = read_json(host_directory() / "dispatcher.json")
-    return record["pid"] if os_process.is_alive(record.get("pid"), record.get("pid_started")) else None
+    process = process_in(read_json(host_directory() / "dispatcher.json"))
+    return process.pid if os_process.is_alive(process) is Alive.YES else None
 
 
 def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dispatch) -> None:

@@ -15,6 +15,7 @@ import psutil
 
 from rbp_engine import os_process
 from rbp_engine.codec import decode
+from rbp_engine.os_process import Alive, Process
 from rbp_engine.owners import make_private
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
@@ -39,15 +40,14 @@ class DriverRecord:
 
     name: Line
     runs: Line
-    pid: int
-    pid_started: float | None = None
+    process: Process
     trials: int = 0
     ended: Lines = NO_TEXT
     failed: bool = False
 
     @property
     def alive(self) -> bool:
-        return os_process.is_alive(self.pid, self.pid_started)
+        return os_process.is_alive(self.process) is Alive.YES
 
 
 def files_of(search: Search) -> Path:
@@ -66,9 +66,8 @@ def log_of(search: Search) -> Path:
 
 def write_record(search: Search, ended: str = "", *, failed: bool = False) -> None:
     """Write that this process drives the search, or how that has ended."""
-    me = os.getpid()
     name, runs = one_line(search.name), one_line(str(search.request.runs))
-    record = DriverRecord(name, runs, me, os_process.start_time(me), search.trials, visible(ended), failed)
+    record = DriverRecord(name, runs, os_process.here(), search.trials, visible(ended), failed)
     write_json(files_of(search), asdict(record))
 
 
@@ -102,7 +101,7 @@ def start_driver(request: SearchRequest, search: Search) -> bool:
     deadline = time.monotonic() + PATIENCE_S
     while not process.poll() and time.monotonic() < deadline:
         record = driver_of(search)
-        if record is not None and record.pid == process.pid:
+        if record is not None and record.process.pid == process.pid:
             return True
         # It ends without an error if another has just been started, which may not have written its record yet.
         if process.poll() == 0 and record is not None and record.alive:
@@ -124,7 +123,7 @@ def stop_driver(search: Search) -> None:
     if record is None or not record.alive:
         return
     with contextlib.suppress(psutil.Error):
-        process = psutil.Process(record.pid)
+        process = psutil.Process(record.process.pid)
         process.send_signal(signal.SIGTERM)
         psutil.wait_procs([process], timeout=10)
 

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import socket
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -56,8 +55,8 @@ def write_run(home, preset_toml):
         run.preset_toml.write_text(preset_toml)
         now = time.time()
         write_events(run, epochs, ranks, attempts, now)
-        here = {"pid": os.getpid() if alive else 1, "pid_started": os_process.start_time(os.getpid()) if alive else 1.0}
-        attempt = here | {"attempt": attempts, "t": now - 60, "host": socket.gethostname(), "stderr_from": 0}
+        process = asdict(os_process.here()) | ({} if alive else {"started": 1})
+        attempt = {"attempt": attempts, "t": now - 60, "process": process}
         write_json(run.run_json, {"id": run_id, "preset": "digits", "source": "digits", "attempts": [attempt]})
         values = {"experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1, "epochs": EPOCHS, "epoch": epochs}
         values |= {"step": epochs * STEPS_PER_EPOCH, "steps": EPOCHS * STEPS_PER_EPOCH, "attempt": attempts}

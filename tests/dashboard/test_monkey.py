@@ -8,9 +8,9 @@ import random
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -62,8 +62,7 @@ class World:
         write_texts(self.runs, "20260104-000000-hostile", hostile_text)
         self.live = write_run(self.runs, "20260105-000000-live", bodies=CURVE, status="running", epoch=1)
         self.process = subprocess.Popen(["sleep", "infinity"], env=os.environ | processes.marker(self.live))
-        attempt = {"pid": self.process.pid, "pid_started": os_process.start_time(self.process.pid), "attempt": 1}
-        attempt |= {"host": socket.gethostname(), "t": time.time()}
+        attempt = {"attempt": 1, "t": time.time(), "process": asdict(os_process.of(self.process.pid))}
         write_json(self.live.run_json, read_json(self.live.run_json) | {"attempts": [attempt]})
         self.presets = root / "presets"
         self.presets.mkdir()

@@ -1,8 +1,6 @@
 """Network: the layers of a run at any moment of its training."""
 
 import csv
-import os
-import socket
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -30,8 +28,7 @@ SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: 
 def live_run(home, end_run):
     """A run of which this process is the worker, halfway through its epochs."""
     run = end_run(home / "runs", "live", curve=CURVE, layers=18)
-    here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "stderr_from": 0}
-    here |= {"host": socket.gethostname(), "t": time.time()}
+    here = {"attempt": 1, "t": time.time(), "process": asdict(os_process.here())}
     write_json(run.run_json, read_json(run.run_json) | {"attempts": [here]})
     now = {"status": "running", "epochs": 12, "steps": 120, "updated": time.time(), "progressed": time.time()}
     write_json(run.summary_json, asdict(read_summary(run)) | now)

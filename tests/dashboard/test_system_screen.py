@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 from textual.widgets import Static
@@ -36,8 +37,8 @@ def live_run(home):
             environment = os.environ | processes.marker(run)
             started.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment))
             pid = started[-1].pid
-        attempt = {"attempt": 1, "pid": pid, "pid_started": os_process.start_time(pid), "t": time.time()}
-        attempt["host"] = host or socket.gethostname()
+        elsewhere = {"host": host, "boot": "another"} if host else {}
+        attempt = {"attempt": 1, "t": time.time(), "process": asdict(os_process.of(pid)) | elsewhere}
         write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
         summary = read_summary(run)
         summary.status = "running"

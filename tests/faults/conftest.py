@@ -116,7 +116,7 @@ class Job:
 
     def ranks(self) -> list[psutil.Process]:
         """The processes that train, in the order of their ranks, as far as they exist."""
-        worker = psutil.Process(last_attempt(self.run).pid)
+        worker = psutil.Process(last_attempt(self.run).process.pid)
         if self.resources.processes == 1:
             return [worker]
         with contextlib.suppress(psutil.Error):

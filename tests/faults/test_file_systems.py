@@ -157,7 +157,7 @@ class Rbp:
         while len(saved(self.run)) < before + count:
             assert not self.warm.has_answered(), self.warm.answer()
             time.sleep(0.01)
-        os.kill(last_attempt(self.run).pid, how)
+        os.kill(last_attempt(self.run).process.pid, how)
         answer = self.warm.answer()
         return answer["code"], answer["output"]
 
@@ -218,7 +218,7 @@ def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(warm: Any, se
     while len(starts(run)) == 1:
         assert not warm.has_answered(), warm.answer()
         time.sleep(0.01)
-    os.kill(last_attempt(run).pid, signal.SIGKILL)
+    os.kill(last_attempt(run).process.pid, signal.SIGKILL)
     warm.answer()
     assert starts(run) == [(None, True), (newest, True)]
 

@@ -201,7 +201,7 @@ def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_jo
     job.wait_until(lambda: last_attempt(job.run))
     record = last_attempt(job.run)
     [root] = [one for one in processes.processes_of(job.run) if one.ppid() not in pids_of(job)]
-    assert (record.attempt, record.pid, record.world_size) == (1, root.pid, nproc)
+    assert (record.attempt, record.process.pid, record.world_size) == (1, root.pid, nproc)
     job.wait_for_start()
     assert len(job.ranks()) == nproc
     assert control.stop(job.run).status == "stopped"

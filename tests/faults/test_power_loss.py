@@ -216,7 +216,7 @@ def record_attempt(
             ):
                 preempted = True
                 with contextlib.suppress(ProcessLookupError):  # it has already ended
-                    os.kill(last_attempt(run).pid, signal.SIGTERM)
+                    os.kill(last_attempt(run).process.pid, signal.SIGTERM)
         time.sleep(0.002)
     code: int = warm.answer()["code"]
     return code
@@ -322,7 +322,7 @@ def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_resto
     while not any(isinstance(event.body, Metrics) and event.step >= PREEMPTED_AT for event in events.poll()):
         assert not warm.has_answered()
         time.sleep(0.002)
-    os.kill(last_attempt(run).pid, signal.SIGTERM)
+    os.kill(last_attempt(run).process.pid, signal.SIGTERM)
     assert warm.answer()["code"] == 5
     stopped = checkpoint.find_newest(run.checkpoints)[0]
     assert stopped is not None

@@ -69,7 +69,7 @@ class Searching:
         found: list[int] = []
         if what == "driver":
             record = driver_of(self.search)
-            found = [record.pid] if record is not None and record.alive else []
+            found = [record.process.pid] if record is not None and record.alive else []
         elif what == "dispatcher":
             pid = start.dispatcher_pid()
             found = [] if pid is None else [pid]

@@ -62,9 +62,9 @@ def kill_dispatcher() -> bool:
 def kill_a_worker(runs: Path, draw: random.Random) -> bool:
     training = [run for run in run_directories(runs) if judge(run).status == "running"]
     attempt = last_attempt(draw.choice(training)) if training else None
-    if attempt is None or attempt.pid is None:
+    if attempt is None or attempt.process.pid is None:
         return False
-    os.kill(attempt.pid, signal.SIGKILL)
+    os.kill(attempt.process.pid, signal.SIGKILL)
     return True
 
 

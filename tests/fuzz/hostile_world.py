@@ -13,23 +13,22 @@ import random
 import re
 import shutil
 import signal
-import socket
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import tomlkit
 from PIL import Image
 from typer.testing import CliRunner
 
+from rbp_engine import os_process
 from rbp_engine.errors import UserError
 from rbp_engine.run import start, track
 from rbp_engine.run.errors import RunError
@@ -313,8 +312,7 @@ def name_an_innocent_process(path: Path, world: World, draw: random.Random) -> N
     """In run.json of a run that says that it is running."""
     run = RunDirectory(world.runs / "lost")
     described, summary = read_json(run.run_json), read_json(run.summary_json)
-    started = psutil.Process(world.innocent).create_time()
-    attempt = {"attempt": 1, "host": socket.gethostname(), "pid": world.innocent, "pid_started": started}
+    attempt = {"attempt": 1, "process": asdict(os_process.of(world.innocent))}
     now = {"status": "running", "attempt": 1, "updated": time.time(), "progressed": time.time()}
     for file, value in ((run.run_json, described | {"attempts": [attempt]}), (run.summary_json, summary | now)):
         with contextlib.suppress(OSError):  # it may be a folder by now

@@ -189,7 +189,7 @@ class Cluster:
     def worker(self, run: str) -> psutil.Process:
         """The live worker of a run, or the launcher of several."""
         attempt = json.loads(RunDirectory(self.runs / run).run_json.read_text())["attempts"][-1]
-        return psutil.Process(attempt["pid"])
+        return psutil.Process(attempt["process"]["pid"])
 
     def logs(self) -> str:
         return "\n".join(f"{path.name}:\n{path.read_text()}" for path in self.folder.glob("*.log"))

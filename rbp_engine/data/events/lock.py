@@ -3,15 +3,16 @@
 import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.os_process import is_alive, start_time
+from rbp_engine.os_process import Alive, Process, here, is_alive
+from rbp_engine.printable import one_line
 from rbp_engine.untrusted_files import read_untrusted
 
 # A process writes the line right after creating the file, so a file empty for longer than this is stale.
@@ -107,24 +108,20 @@ def _create(path: Path) -> Held | None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return None
-    owner = {"pid": os.getpid(), "started": start_time(os.getpid()), "host": socket.gethostname()}
-    os.write(descriptor, json.dumps(owner).encode())
+    os.write(descriptor, json.dumps(asdict(here())).encode())
     return Held(path, descriptor)
 
 
 def _is_stale(content: bytes, touched: float) -> bool:
     try:
-        owner = json.loads(content)
-        if owner["host"] != socket.gethostname():
-            return time.time() - touched > _SILENT_S
-        return not is_alive(owner["pid"], owner["started"])
-    except (ValueError, KeyError, TypeError):
+        alive = is_alive(Process(**json.loads(content)))
+    except (ValueError, TypeError):
         return time.time() - touched > _WRITING_S
+    return alive is Alive.NO or (alive is Alive.UNKNOWN and time.time() - touched > _SILENT_S)
 
 
 def _holder(path: Path) -> str:
     try:
-        owner = json.loads(read_untrusted(path, 4096))
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        return one_line(str(Process(**json.loads(read_untrusted(path, 4096)))))
+    except (OSError, ValueError, TypeError):
         return "a process that has just begun or ended"

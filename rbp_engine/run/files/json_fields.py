@@ -10,6 +10,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, NewType, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from rbp_engine.os_process import Process
 from rbp_engine.printable import Lines, one_line, visible
 
 # Integers below this fit an array of int64.
@@ -63,6 +64,11 @@ def fitting_fields(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
             with contextlib.suppress(ValueError):
                 found[name] = printable(value[name], lines=lines)
     return found
+
+
+def process_in(value: Any) -> Process:
+    """The process that an object names, as far as that fits."""
+    return Process(**fitting_fields(Process, value)) if isinstance(value, dict) else Process()
 
 
 def printable(value: Any, *, lines: bool = False, depth: int = DEEPEST) -> Any:

@@ -16,16 +16,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
+from rbp_engine.os_process import Alive, Process
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.json_fields import fields_of, fitting_fields
+from rbp_engine.run.files.json_fields import fields_of, fitting_fields, process_in
 from rbp_engine.run.files.layout import (
     RunDirectory,
     checked_object,
@@ -54,16 +55,14 @@ class GitState:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """The start of an attempt: its process (the launcher of several), on which host, and when (`t`, epoch seconds).
+    """The start of an attempt: its process (the launcher of several), and when that was (`t`, epoch seconds).
 
     `stderr_from` is where its part of stderr begins, in bytes. `environment` has the variables of its worker on which
     its last bits may depend; empty in older runs.
     """
 
     attempt: int
-    host: str = ""
-    pid: int | None = None
-    pid_started: float | None = None
+    process: Process = field(default_factory=Process)
     t: float | None = None
     world_size: int = 1
     nodes: int = 1
@@ -205,7 +204,7 @@ def add_extension(run: RunDirectory, extension: ExtensionRecord) -> None:
 
 
 def leave_to_worker(run: RunDirectory, attempt: AttemptRecord, resources: Resources) -> None:
-    """Write the record of an attempt into its claim, still without the pid.
+    """Write the record of an attempt into its claim, still without its process.
 
     If the starter is killed before it can write run.json, the worker does, see `record_unless_started`.
     """
@@ -216,8 +215,8 @@ def leave_to_worker(run: RunDirectory, attempt: AttemptRecord, resources: Resour
 
 def record_attempt(run: RunDirectory, attempt: AttemptRecord, resources: Resources, pid: int) -> None:
     """Add an attempt with its resources to run.json; `pid` is that of the worker, or of the launcher of several."""
-    started = {"pid": pid, "pid_started": os_process.start_time(pid)}
-    _append(run, "attempts", asdict(attempt) | started, resources=resources.as_json())
+    started = replace(attempt, process=os_process.of(pid))
+    _append(run, "attempts", asdict(started), resources=resources.as_json())
 
 
 def record_unless_started(run: RunDirectory, number: int, pid: int) -> bool:
@@ -231,11 +230,11 @@ def record_unless_started(run: RunDirectory, number: int, pid: int) -> bool:
     except RunError:
         return False
     claim = read_json(run.claim(number))
-    if os_process.is_alive(claim.get("pid"), claim.get("pid_started")):
+    if os_process.is_alive(process_in(claim)) is Alive.YES:
         return False
     record = claim.get("record")
     if isinstance(record, dict):
-        record_attempt(run, AttemptRecord(**fitting_fields(AttemptRecord, record)), resources_in(record), pid)
+        record_attempt(run, AttemptRecord(**_fitting(AttemptRecord, record)), resources_in(record), pid)
     return True
 
 
@@ -343,8 +342,13 @@ def _parse(content: bytes) -> RunJson:
 def _records(kind: Any, value: Any, needed: str) -> list[Any]:
     """The entries of a list that have the field `needed`, as records of this kind."""
     entries = value if isinstance(value, list) else []
-    fitting = [fitting_fields(kind, entry) for entry in entries if isinstance(entry, dict)]
+    fitting = [_fitting(kind, entry) for entry in entries if isinstance(entry, dict)]
     return [kind(**entry) for entry in fitting if needed in entry]
+
+
+def _fitting(kind: Any, entry: dict[str, Any]) -> dict[str, Any]:
+    found = fitting_fields(kind, entry)
+    return found | {"process": process_in(entry.get("process"))} if kind is AttemptRecord else found
 
 
 _memo = FileMemo(_parse)

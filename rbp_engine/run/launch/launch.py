@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbp_engine import os_process
 from rbp_engine.disk import sync
+from rbp_engine.os_process import Alive
 from rbp_engine.preset.own_code import inside_a_run, names_of_code
 from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
+from rbp_engine.run.files.json_fields import process_in
 from rbp_engine.run.files.layout import (
     RunDirectory,
     new_run_id,
@@ -39,7 +41,7 @@ from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, module_command, w
 from rbp_engine.run.launch.held_signals import signals_held
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import judge
+from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.teacher import copy_teacher
 
 if TYPE_CHECKING:
@@ -299,7 +301,7 @@ def _claim_attempt(run: RunDirectory, leave_s: float | None = None) -> int:
     except OSError as error:
         raise RunError(f"cannot start {run.id}: {error}") from error
     with os.fdopen(claim, "w") as file:
-        json.dump({"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())}, file)
+        json.dump(asdict(os_process.here()), file)
         file.flush()
         os.fsync(file.fileno())
     sync(run.control)  # after a power loss, no file of an attempt may exist without its claim
@@ -307,13 +309,18 @@ def _claim_attempt(run: RunDirectory, leave_s: float | None = None) -> int:
 
 
 def _starter_of(claim: Path) -> str:
-    """The process that is just starting an attempt, in words; empty if the one that claimed it has died."""
-    claimant = read_json(claim)
-    # A time far in the future means that the clock was set back; one slightly ahead, that another host's clock is.
-    if not claimant and abs(time.time() - claim.stat().st_mtime) < CLAIM_S:
-        return "somebody else"
-    alive = os_process.is_alive(claimant.get("pid"), claimant.get("pid_started"))
-    return f"process {claimant['pid']}" if alive else ""
+    """The process that is just starting an attempt, in words; empty if the one that claimed it has died.
+
+    One of which nobody here knows has LOST_AFTER_S to start it: then the run counts as lost, like one of its kind.
+    """
+    claimant = process_in(read_json(claim))
+    alive = os_process.is_alive(claimant)
+    if alive is Alive.UNKNOWN:
+        # A time far in the future means that the clock was set back; one slightly ahead, that another host's clock is.
+        waited = abs(time.time() - claim.stat().st_mtime)
+        named = claimant.pid is not None
+        return (str(claimant) if named else "somebody else") if waited < (LOST_AFTER_S if named else CLAIM_S) else ""
+    return str(claimant) if alive is Alive.YES else ""
 
 
 def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list[Any]:
@@ -329,7 +336,6 @@ def _record(
 ) -> AttemptRecord:
     return AttemptRecord(
         attempt,
-        host=socket.gethostname(),
         t=time.time(),
         world_size=resources.world_size,
         nodes=resources.nodes,

@@ -4,14 +4,14 @@ Each node takes a seat by exclusive creation of `control/node-<attempt>-<number>
 """
 
 import os
-import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 
 from rbp_engine import os_process
 from rbp_engine.codec import decode
+from rbp_engine.os_process import Alive, Process
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.run_json import last_attempt, read_run_json
@@ -19,15 +19,6 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """The launcher of one node, or the worker of a run that has only one: its process, and the host that it is on."""
-
-    host: str = ""
-    pid: int | None = None
-    pid_started: float | None = None
 
 
 def gathering(run: RunDirectory) -> int | None:
@@ -58,36 +49,34 @@ def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
 
 def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
     """Record this node's launcher."""
-    launcher = Launcher(socket.gethostname(), pid, os_process.start_time(pid))
-    write_json(_seat(run, attempt, node), asdict(launcher), below=run.path)
+    write_json(_seat(run, attempt, node), asdict(os_process.of(pid)), below=run.path)
 
 
-def seats(run: RunDirectory, attempt: int) -> list[Launcher]:
-    """The nodes that have joined an attempt, in order; one that is still starting has no pid."""
+def seats(run: RunDirectory, attempt: int) -> list[Process]:
+    """The launchers of the nodes that have joined an attempt, in order; one that is still starting has no pid."""
     return [_launcher(path) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
 
 
-def _launcher(seat: Path) -> Launcher:
+def _launcher(seat: Path) -> Process:
     try:
-        return decode(Launcher, read_untrusted(seat, JSON_LIMIT))
+        return decode(Process, read_untrusted(seat, JSON_LIMIT))
     except (OSError, ValueError):
-        return Launcher()
+        return Process()
 
 
 def number_of(run: RunDirectory, pid: int) -> int:
     """The number of the node whose launcher has this pid, 0 for a run on one node."""
-    here = (pid, socket.gethostname())
     joined = seats(run, read_run_json(run).attempt)
-    return next((number for number, seat in enumerate(joined) if (seat.pid, seat.host) == here), 0)
+    return next((number for number, seat in enumerate(joined) if seat.pid == pid and seat.is_here), 0)
 
 
-def launchers(run: RunDirectory) -> list[Launcher]:
-    """The launcher or worker of the newest attempt on every node."""
+def launchers(run: RunDirectory) -> list[Process]:
+    """The launcher of the newest attempt on every node, or the worker of a run that has only one."""
     attempt = last_attempt(run)
     if attempt is None:
         return []
     joined = [seat for seat in seats(run, attempt.attempt) if seat.pid is not None]
-    return joined or [Launcher(attempt.host, attempt.pid, attempt.pid_started)]
+    return joined or [attempt.process]
 
 
 def started_here(run: RunDirectory) -> list[psutil.Process]:
@@ -95,7 +84,7 @@ def started_here(run: RunDirectory) -> list[psutil.Process]:
 
     The run's files alone prove nothing: they may be a copy of another run's, or forged.
     """
-    pids = [one.pid for one in launchers(run) if one.host == socket.gethostname()]
+    pids = [one.pid for one in launchers(run) if one.is_here]
     return [one for one in processes.processes_of(run) if one.pid in pids and processes.may_signal(run, one)]
 
 
@@ -105,10 +94,7 @@ def unrelated_here(run: RunDirectory) -> list[int]:
     return [
         one.pid
         for one in launchers(run)
-        if one.pid is not None
-        and one.host == socket.gethostname()
-        and one.pid not in known
-        and os_process.is_alive(one.pid, one.pid_started)
+        if one.pid is not None and one.pid not in known and os_process.is_alive(one) is Alive.YES
     ]
 
 

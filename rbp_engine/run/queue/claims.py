@@ -5,13 +5,15 @@ and two that do so at once must not take the device from each other.
 """
 
 import json
-import os
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
+from rbp_engine.os_process import Alive
 from rbp_engine.owners import make_private
+from rbp_engine.run.files.json_fields import process_in
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.status import processes
@@ -64,7 +66,7 @@ def is_stale(claim: dict[str, Any]) -> bool:
     """Whether a claim is abandoned: the claiming process is gone, and its run has no processes."""
     if not isinstance(claim.get("run"), str):
         return True  # torn: its writer died, since no other process can be writing under the lock
-    if os_process.is_alive(claim.get("pid"), claim.get("pid_started")):
+    if os_process.is_alive(process_in(claim.get("process"))) is Alive.YES:
         return False
     run = RunDirectory(Path(claim["run"]))
     verdict = judge(run)
@@ -83,10 +85,9 @@ def _claim(run: RunDirectory, path: Path) -> bool:
         if claim.get("run") != _name(run) and not is_stale(claim):
             return False
         path.unlink()
-    me = os.getpid()
     try:
         with path.open("x") as file:
-            json.dump({"run": _name(run), "pid": me, "pid_started": os_process.start_time(me)}, file)
+            json.dump({"run": _name(run), "process": asdict(os_process.here())}, file)
     except FileExistsError:
         return False
     return True

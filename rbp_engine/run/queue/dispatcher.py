@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rbp_engine import os_process
@@ -252,7 +252,7 @@ def main() -> None:
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         os.truncate(log, 0)
     with locked():
-        write_json(home / "dispatcher.json", {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())})
+        write_json(home / "dispatcher.json", asdict(os_process.here()))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names and reasons may contain anything
     dispatcher = Dispatcher()
     while True:

@@ -5,11 +5,9 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from rbp_engine.os_process import is_alive
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 
@@ -29,17 +27,6 @@ def marker(run: RunDirectory) -> dict[str, str]:
 def without_marks(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without marks, for a process that belongs to no run."""
     return {name: value for name, value in environment.items() if name not in MARKS}
-
-
-def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
-    """`is_alive` for a process of the run. If the clock was set, the marker tells it from a later one with its pid."""
-    if is_alive(pid, started):
-        return True
-    try:
-        environment = _environment(psutil.Process(pid)) if isinstance(pid, int) else None
-    except (psutil.Error, ValueError, OverflowError):
-        return False
-    return environment is not None and _has(environment, marker(run))
 
 
 def processes_of(run: RunDirectory) -> list[psutil.Process]:

@@ -5,17 +5,16 @@ writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are found 
 stored.
 """
 
-import socket
 import time
 from dataclasses import dataclass
 
+from rbp_engine.os_process import Alive, is_alive
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.error_texts import cause_of_older
-from rbp_engine.run.status.processes import is_alive_of
 
 ENDED = frozenset({"completed", "stopped", "preempted", "failed", "killed"})
 LIVE = frozenset({"queued", "starting", "running", "stopping", "stalled"})
@@ -69,11 +68,11 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now
     attempt = last_attempt(run)
-    here = attempt is not None and attempt.host == socket.gethostname()
     if attempt is not None and attempt.attempt != summary.attempt:
         attempt = None  # a new attempt is being started, and its process is not recorded yet
+    alive = is_alive(attempt.process) if attempt else Alive.UNKNOWN
     silence = max(0.0, now - summary.updated)
-    if attempt and here and not is_alive_of(run, attempt.pid, attempt.pid_started):
+    if attempt and alive is Alive.NO:
         from rbp_engine.run.status.post_mortem import diagnose  # lists of runs that have ended need none of it
 
         verdict = Verdict(*diagnose(run, attempt))
@@ -82,10 +81,10 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         return verdict
     gathering = summary.status == "starting" and attempt is not None and attempt.world_size > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):
-        if attempt and here:
-            there = f"no heartbeat for {silence:.0f} s, but process {attempt.pid} is there"
+        if attempt and alive is Alive.YES:
+            there = f"no heartbeat for {silence:.0f} s, but process {attempt.process.pid} is there"
             return Verdict("lost", there, Cause.UNRESPONSIVE)
-        where = f" on {attempt.host or 'another host'}" if attempt else ": it was never started"
+        where = f" {attempt.process.where}" if attempt else ": it was never started"
         return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}", Cause.LOST_PROCESS)
     if not attempt and summary.updated - now > LOST_AFTER_S:  # silence would stay 0 until the clock catches up
         return Verdict("lost", "it was never started, and the clock has been set back since", Cause.LOST_PROCESS)

@@ -257,7 +257,7 @@ def _host(record: RunRecord) -> Any:
         return record.summary.host
     described = read_run_json(record.run)
     attempt = described.last_attempt
-    return attempt.host if attempt and attempt.host else described.host
+    return attempt.process.host if attempt and attempt.process.host else described.host
 
 
 def _synops(record: RunRecord) -> Any:

@@ -52,7 +52,7 @@ def create_tracked(wanted: Creation) -> tuple[RunDirectory, int | None]:
     is malformed or taken; RunError or OSError where nothing can be written.
     """
     run, batch = (_of_settings if isinstance(wanted.settings, Mapping) else _of_preset)(wanted)
-    record = AttemptRecord(1, host=socket.gethostname(), t=time.time(), command=[*wanted.command])
+    record = AttemptRecord(1, t=time.time(), command=[*wanted.command])
     run.claim(1).touch()
     record_attempt(run, record, Resources(), os.getpid())
     return run, batch

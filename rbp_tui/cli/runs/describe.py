@@ -47,7 +47,7 @@ def describe_run(
         table.add_row(name, cell(text))
     for attempt in origin.attempts:
         started = "–" if attempt.t is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.t))
-        table.add_row(f"attempt {attempt.attempt}", cell(f"{started} on {attempt.host}, process {attempt.pid}"))
+        table.add_row(f"attempt {attempt.attempt}", cell(f"{started}, {attempt.process}"))
     for extension in origin.extensions:
         longer = f"{extension.epochs_before} → {extension.epochs} epochs, from step {extension.step} on"
         what = f"{longer}: not exactly a run of {extension.epochs} epochs"

@@ -52,7 +52,7 @@ def run_search(
             print_json(_document(reader, trials) | {"cost": None if expected is None else asdict(expected)})
         return 0
     if not start_driver(request, search) and (record := driver_of(search)) is not None:
-        say("  it goes on already, in process {}", record.pid)
+        say("  it goes on already, in process {}", record.process.pid)
     if detach:
         return _report(search, as_json=as_json)
     record = follow_search(request, search, reader, table, as_json=as_json)
@@ -75,7 +75,7 @@ def run_search(
 def _report(search: Search, *, as_json: bool) -> int:
     record = driver_of(search)
     if as_json:
-        print_json({"sweep": search.name, "pid": None if record is None else record.pid})
+        print_json({"sweep": search.name, "pid": None if record is None else record.process.pid})
     else:
         print_line(one_line(search.name))
         say("[dim]it goes on by itself; the same command with --status shows how far it is[/]")
@@ -104,7 +104,7 @@ def _document(reader: TrialReader, trials: Sequence[TrialRuns]) -> dict[str, Any
         "prune": search.space.pruner or None,
         "best_trial": None if best is None else best.trial.number,
         "importance": importance(search.space, [one.trial for one in trials]),
-        "pid": record.pid if record is not None and record.alive else None,
+        "pid": record.process.pid if record is not None and record.alive else None,
         "trials": [plain_trial(one) for one in trials],
         "left_out": reader.problems,
     }

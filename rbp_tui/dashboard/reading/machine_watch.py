@@ -1,6 +1,5 @@
 """One thread that reads the machine as long as the dashboard lives, in more detail while somebody looks."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -89,6 +88,5 @@ class MachineWatch:
 def hosts_of(records: Iterable[RunRecord]) -> dict[str, str]:
     """The hosts of the live runs, by id; empty for this one."""
     live = (record.run for record in records if record.verdict.live)
-    named = {run.id: attempt.host for run in live if (attempt := last_attempt(run)) and attempt.host}
-    here = socket.gethostname()
-    return {run_id: "" if host == here else host for run_id, host in named.items()}
+    started = {run.id: attempt.process for run in live if (attempt := last_attempt(run)) and attempt.process.host}
+    return {run_id: "" if process.is_here else process.host for run_id, process in started.items()}

@@ -232,7 +232,7 @@ def test_entries_that_wait_in_vain_are_noted_with_a_remedy(tmp_path: Path, monke
 
     run = RunDirectory(tmp_path / "runs" / "gone")
     write_entry(new_entry(run, after=0, retries=0))
-    (claims_directory() / "cpu-1").write_text(f'{{"run": "{run.path}", "pid": 1, "pid_started": 1.0}}')
+    (claims_directory() / "cpu-1").write_text(f'{{"run": "{run.path}", "process": {{}}}}')
     found = devices()
     assert (found.status, found.remedy) == ("note", "rbp queue")
     assert "1 claim of runs that are gone" in found.text and "1 run without a dispatcher" in found.text

@@ -227,7 +227,7 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(
     (good.control / "attempt-of-nobody").touch()
     for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b\ud800"})):
         # They had an attempt, but nothing is left of it.
-        described = read_json(run.run_json) | {"attempts": [{"attempt": 1, "host": "gone"}], "faults": 7}
+        described = read_json(run.run_json) | {"attempts": [{"attempt": 1, "process": {"host": "gone"}}], "faults": 7}
         write_json(run.run_json, described)
         summary = read_json(run.summary_json) | {"attempt": 1, "updated": 0.0} | changes
         run.summary_json.write_text(json.dumps(summary))
@@ -390,7 +390,7 @@ def test_a_hanging_hook_is_killed_with_all_its_processes(
     output = (run.control / "hook-1").read_text()
     assert "it took longer than" in output
     pid = int(output.splitlines()[1])
-    wait_for(lambda: os_process.start_time(pid) is None)
+    wait_for(lambda: os_process.of(pid).started is None)
 
 
 def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retries(
@@ -403,8 +403,8 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     look.first(run, CheckpointSaved)
     kill_dispatcher()  # the next dispatcher finds the run, and that it has to be started again
     # Against other users, the worker itself holds its device.
-    assert holds_of(read_json(run.run_json)["attempts"][-1]["pid"]) == [f"@rbp-device/cpu-0/{os.geteuid()}"]
-    os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
+    assert holds_of(read_json(run.run_json)["attempts"][-1]["process"]["pid"]) == [f"@rbp-device/cpu-0/{os.geteuid()}"]
+    os.kill(read_json(run.run_json)["attempts"][-1]["process"]["pid"], signal.SIGKILL)
     start.ensure_dispatcher()
     wait_for(lambda: judge(run).status == "queued")
     assert judge(run).reason.startswith("starts again, 1 of 1, after: the process is gone")
@@ -415,7 +415,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     assert Path(claims.holders()["cpu-0"]).name == run.id
     assert not (run.control / "hook-1").exists()  # the run continues, so its end has not come
 
-    os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
+    os.kill(read_json(run.run_json)["attempts"][-1]["process"]["pid"], signal.SIGKILL)
     assert settled(run) == ["lost"]
     assert read_run_json(run).attempt == 2
     log = run.control / "hook-2"
@@ -429,7 +429,7 @@ def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tm
     try:
         wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
         assert [Path(claims.holders()[key]).name for key in ("cpu-0", "cpu-1")] == [run.id, run.id]
-        launcher = read_json(run.run_json)["attempts"][-1]["pid"]
+        launcher = read_json(run.run_json)["attempts"][-1]["process"]["pid"]
         psutil.Process(launcher).children()[1].kill()
         wait_for(lambda: read_run_json(run).attempt == 2)
         (fault,) = read_json(run.run_json)["faults"]

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from idle import IDLE
 
+from rbp_engine import os_process
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import Metrics
@@ -28,7 +29,7 @@ def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_markers(n
     thread = threading.Thread(target=launch.start, args=(run,))
     thread.start()
     thread.join()
-    pid = last_attempt(run).pid
+    pid = last_attempt(run).process.pid
     look.first(run, Metrics)
     look.wait_until(lambda: judge(run).status == "running")
     worker = psutil.Process(pid)
@@ -36,7 +37,7 @@ def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_markers(n
     assert environment["RBP_RUN_ID"] == run.id and environment["RBP_RUN_DIR"] == str(run.path)
     assert [process.pid for process in processes.processes_of(run)] == [pid]
     assert os.getsid(pid) == pid != os.getsid(0)  # its own session, so that a hang-up here does not reach it
-    assert worker.create_time() == pytest.approx(last_attempt(run).pid_started, abs=1.0)
+    assert last_attempt(run).process == os_process.of(worker.pid)
     assert Path(f"/proc/{pid}/fd/0").samefile(os.devnull)
     assert control.kill(run).status == "killed"
 
@@ -85,7 +86,7 @@ def test_a_worker_that_cannot_be_recorded_is_not_left_running(
     look.wait_until(lambda: not processes.processes_of(run))
     shutil.rmtree(run.run_json)
     run.run_json.write_bytes(described)
-    assert launch.start(run).pid == last_attempt(run).pid
+    assert launch.start(run).pid == last_attempt(run).process.pid
 
 
 def test_a_run_is_not_started_while_its_run_json_is_damaged(new_run: NewRun) -> None:

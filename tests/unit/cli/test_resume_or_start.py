@@ -2,10 +2,9 @@
 
 import json
 import os
-import socket
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="night")
-    me = {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())}
+    me = asdict(os_process.here())
     run.claim(1).write_text(json.dumps(me))
-    attempt = {"attempt": 1, "host": socket.gethostname(), "t": time.time()} | me
+    attempt = {"attempt": 1, "t": time.time(), "process": me}
     write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
     end(run, "running")
     return run

@@ -79,7 +79,7 @@ def test_a_run_whose_process_is_gone_is_lost_without_a_change_of_its_summary(run
     assert statuses(listing.all()) == {"live": "running"}
     os.utime(run.summary_json, ns=(0, run.summary_json.stat().st_mtime_ns))  # run.json changes, summary.json does not
     identity = json.loads(run.run_json.read_text())
-    identity["attempts"][-1]["pid_started"] -= 1000.0
+    identity["attempts"][-1]["process"]["started"] -= 100
     write_json(run.run_json, identity)
     assert statuses(listing.live()) == {"live": "lost"}
 
@@ -87,7 +87,7 @@ def test_a_run_whose_process_is_gone_is_lost_without_a_change_of_its_summary(run
 def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_its_next_heartbeat(runs, write_run):
     run = write_run(runs, "far", status="running", updated=time.time() - 3600, progressed=time.time() - 3600)
     identity = json.loads(run.run_json.read_text())
-    identity["attempts"][-1]["host"] = "far away"
+    identity["attempts"][-1]["process"] |= {"host": "far away", "boot": "another"}
     write_json(run.run_json, identity)
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"far": "lost"}
@@ -99,7 +99,7 @@ def test_a_run_on_a_host_with_a_fast_clock_is_lost_after_silence_by_our_clock(ru
     monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "far", status="running", updated=time.time() + 3600, progressed=time.time() + 3600)
     identity = json.loads(run.run_json.read_text())
-    identity["attempts"][-1]["host"] = "far away"
+    identity["attempts"][-1]["process"] |= {"host": "far away", "boot": "another"}
     write_json(run.run_json, identity)
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"far": "running"}

@@ -1,7 +1,5 @@
 """Run folders as a worker and its manager leave them, written by the same code, without a worker."""
 
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from rbp_engine.run.status import processes
 from tests.packed_runs import make_run_to_pack
 
 MakeRun = Callable[..., RunDirectory]
+PROCESS = ("pid", "started", "boot", "namespace", "host")
 
 
 @pytest.fixture
@@ -31,7 +30,10 @@ def ended_pid() -> int:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Make the folder of a run in `runs/`, by default with this process as its worker; keywords change the summary."""
+    """Make the folder of a run in `runs/`, by default with this process as its worker; keywords change the summary.
+
+    `attempt` changes the record of the attempt, also its process, by the names of PROCESS; empty, there is none.
+    """
 
     def make(
         run_id: str = "20260101-120000-digits-rate_m-0a1b", *, attempt: Any = None, **changes: Any
@@ -45,8 +47,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         write_summary(run, summary)
         if "updated" in changes:  # write_summary sets it to now
             write_json(run.summary_json, asdict(summary) | {"updated": updated})
-        here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "t": time.time()}
-        attempts = [here | {"host": socket.gethostname(), "stderr_from": 0} | (attempt or {})]
+        changed = dict(attempt or {})
+        process = {name: changed.pop(name) for name in PROCESS if name in changed}
+        attempts = [{"attempt": 1, "t": time.time(), "process": asdict(os_process.here()) | process} | changed]
         write_json(run.run_json, {"id": run_id, "attempts": [] if attempt == {} else attempts})
         return run
 

@@ -127,7 +127,7 @@ def test_a_reused_pid_is_not_the_maker(gone: Callable[[str], RunDirectory], make
     claim = json.loads(path.read_text())
     assert claim["run"] == str(run.path.resolve())
     assert claims.stale_claims() == []  # this process made it and is alive
-    path.write_text(json.dumps(claim | {"pid_started": time.time() - 7200}))
+    path.write_text(json.dumps(claim | {"process": claim["process"] | {"started": 7}}))
     assert claims.stale_claims() == ["cpu-0"]
 
 

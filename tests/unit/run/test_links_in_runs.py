@@ -64,7 +64,7 @@ def test_a_run_with_a_link_is_not_resumed_or_stopped_and_nothing_is_written_or_d
 def test_neither_stop_nor_kill_creates_a_file_through_a_dangling_link(
     make_run: MakeRun, elsewhere: Path, ended_pid: int
 ) -> None:
-    run = make_run("job", status="running", attempt={"host": "another.example"})
+    run = make_run("job", status="running", attempt={"host": "another.example", "boot": "another"})
     link(run, "control/stop", elsewhere / "new")
     with pytest.raises(RunError, match="control/stop is a link"):
         control.request_stop(run)

@@ -1,8 +1,8 @@
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.launch import multinode
 
 MakeRun = Callable[..., RunDirectory]
+ELSEWHERE = {"host": "another.example", "boot": "another"}
 Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
 TWO_NODES = {"nodes": 2, "world_size": 2}
 
@@ -46,36 +47,36 @@ def test_only_a_starting_attempt_waits_for_nodes(
     assert multinode.gathering(run) is None
 
 
-def seat(run: RunDirectory, node: int, host: str, pid: int) -> None:
-    write_json(run.control / f"node-1-{node}", {"pid": pid, "pid_started": os_process.start_time(pid), "host": host})
+def seat(run: RunDirectory, node: int, pid: int, **elsewhere: str) -> None:
+    write_json(run.control / f"node-1-{node}", asdict(os_process.of(pid)) | elsewhere)
 
 
 def test_launchers_on_this_host_are_found(make_run: MakeRun, sleeper: Sleeper, ended_pid: int) -> None:
-    run = make_run(attempt=TWO_NODES | {"host": "another.example"})
+    run = make_run(attempt=TWO_NODES | ELSEWHERE)
     launcher = sleeper(run)
-    seat(run, 0, "another.example", ended_pid)
-    seat(run, 1, socket.gethostname(), launcher.pid)
+    seat(run, 0, ended_pid, **ELSEWHERE)
+    seat(run, 1, launcher.pid)
     assert [process.pid for process in multinode.started_here(run)] == [launcher.pid]
     assert multinode.unrelated_here(run) == []
-    seat(run, 1, socket.gethostname(), os.getpid())  # alive, but not a process of the run
+    seat(run, 1, os.getpid())  # alive, but not a process of the run
     assert (multinode.started_here(run), multinode.unrelated_here(run)) == ([], [os.getpid()])
-    seat(run, 1, socket.gethostname(), ended_pid)
+    seat(run, 1, ended_pid)
     assert (multinode.started_here(run), multinode.unrelated_here(run)) == ([], [])
 
 
 @pytest.mark.parametrize("forged", [{"host": ["x"]}, {"host": {}, "pid": "1"}, {"pid": 10**30, "host": 7}])
 def test_a_seat_with_any_content_can_be_read(make_run: MakeRun, ended_pid: int, forged: dict[str, Any]) -> None:
     run = make_run(attempt=TWO_NODES | {"pid": ended_pid})
-    write_json(run.control / "node-1-0", {"pid_started": 1.0} | forged)
+    write_json(run.control / "node-1-0", {"started": 1.0} | forged)
     assert multinode.started_here(run) == []
     assert control.kill(run).status in ("killed", "lost")
 
 
 def test_a_kill_ends_the_processes_on_this_node_and_names_the_other_nodes(make_run: MakeRun, ended_pid: int) -> None:
-    run = make_run(attempt=TWO_NODES | {"host": "first.example"})
-    seat(run, 0, "first.example", ended_pid)
-    seat(run, 1, "second.example", ended_pid)
-    with pytest.raises(RunError, match=r"runs on first\.example, second\.example: kill it there"):
+    run = make_run(attempt=TWO_NODES | ELSEWHERE)
+    seat(run, 0, ended_pid, boot="b1", host="first.example")
+    seat(run, 1, ended_pid, boot="b2", host="second.example")
+    with pytest.raises(RunError, match=r"runs on first\.example, on second\.example: kill it there"):
         control.kill(run)
-    seat(run, 1, socket.gethostname(), ended_pid)
+    seat(run, 1, ended_pid)
     assert control.kill(run).reason == "killed by rbp kill (0 processes); on first.example it has to be killed there"

@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from rbp_engine import os_process
 from rbp_engine.preset import LoadedPreset, load_preset, read_resolved
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import run_json
@@ -238,14 +240,14 @@ def test_an_empty_claim_from_the_future_does_not_block(make_run: MakeRun) -> Non
 
 def test_a_live_run_is_not_started_again(make_run: MakeRun) -> None:
     run = make_run()
-    (run.control / "attempt-1").write_text(json.dumps({"pid": os.getpid(), "pid_started": time.time()}))
+    (run.control / "attempt-1").write_text(json.dumps(asdict(os_process.here())))
     with pytest.raises(RunError, match="is running already"):
         launch.start(run)
 
 
 def test_a_completed_run_is_not_started_again(make_run: MakeRun, ended_pid: int) -> None:
     run = make_run(status="completed", attempt={"pid": ended_pid})
-    (run.control / "attempt-1").write_text(json.dumps({"pid": ended_pid, "pid_started": 0.0}))
+    (run.control / "attempt-1").write_text(json.dumps(asdict(os_process.of(ended_pid))))
     with pytest.raises(RunError, match="complete; there is nothing to resume"):
         launch.start(run)
 

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
 def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
     """A run whose worker is a process that does nothing."""
     process = sleeper(RunDirectory(tmp_path / "runs" / "job"))
-    run = make_run("job", attempt={"pid": process.pid, "pid_started": os_process.start_time(process.pid)})
+    run = make_run("job", attempt=asdict(os_process.of(process.pid)))
     assert judge(run).status == "running"
     return run
 
@@ -73,7 +74,7 @@ def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(
     make_run: MakeRun, stranger: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, send: str
 ) -> None:
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
-    run = make_run("job", attempt={"pid": stranger.pid, "pid_started": os_process.start_time(stranger.pid)})
+    run = make_run("job", attempt=asdict(os_process.of(stranger.pid)))
     if send == "stop":
         with pytest.raises(RunError, match=f"process {stranger.pid}, which it names, .* no signal was sent"):
             control.stop(run, patience_s=1.0)
@@ -98,7 +99,7 @@ def test_an_ended_run_can_be_neither_stopped_nor_killed(
 
 
 def test_a_run_of_another_host_is_not_killed_from_here(make_run: MakeRun) -> None:
-    run = make_run(attempt={"host": "another.example"})
+    run = make_run(attempt={"host": "another.example", "boot": "another"})
     with pytest.raises(RunError, match=r"runs on another\.example: kill it there, or stop it"):
         control.kill(run)
     assert judge(run).status == "running"

@@ -3,16 +3,18 @@
 import fcntl
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine import os_process
+from rbp_engine.os_process import Process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Dispatch, Resources
@@ -39,13 +41,20 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def test_what_fits_is_read_and_what_does_not_is_left_out(run: RunDirectory) -> None:
-    attempts = [{"attempt": 1, "pid": "7", "host": "lab", "t": 1e300}, {"pid": 3}, 7, {"attempt": 2, "pid": 8}]
+    known = {"pid": 8, "boot": "b"}
+    attempts = [{"attempt": 1, "process": {"pid": "7", "host": "lab"}, "t": 1e300}, {"process": known}, 7]
+    attempts += [{"attempt": 2, "process": known}, {"attempt": 3, "process": [known]}]
     git = {"commit": "0a1b", "branch": "main", "diff": "+ a line"}
     write_json(run.run_json, {"id": 5, "host": "lab", "attempts": attempts, "faults": 7, "git": git, "packages": []})
     found = read_run_json(run)
     assert (found.id, found.host, found.git, found.packages) == ("", "lab", GitState("0a1b", "main", changed=True), {})
-    assert found.attempts == (AttemptRecord(1, "lab"), AttemptRecord(2, pid=8)) and found.faults == ()
-    assert (found.attempt, last_attempt(run)) == (2, AttemptRecord(2, pid=8))
+    assert found.attempts == (
+        AttemptRecord(1, Process(host="lab")),
+        AttemptRecord(2, Process(8, boot="b")),
+        AttemptRecord(3),
+    )
+    assert found.faults == ()
+    assert (found.attempt, last_attempt(run)) == (3, AttemptRecord(3))
 
 
 def test_without_a_file_nothing_is_known(run: RunDirectory) -> None:
@@ -54,7 +63,7 @@ def test_without_a_file_nothing_is_known(run: RunDirectory) -> None:
 
 def test_what_was_not_understood_stays_in_the_file(run: RunDirectory) -> None:
     write_json(run.run_json, {"later": {"version": 2}, "attempts": [{"attempt": 1, "later": True}]})
-    record_attempt(run, AttemptRecord(2, socket.gethostname(), t=5.0), Resources(processes=2), pid=1)
+    record_attempt(run, AttemptRecord(2, t=5.0), Resources(processes=2), pid=1)
     add_fault(run, FaultRecord(2, "lost", "lost_process", "gone", 6.0))
     update_run_json(run, dispatch=Dispatch(retries=3).as_json())
     kept = read_json(run.run_json)
@@ -128,8 +137,8 @@ def test_a_file_that_the_disk_does_not_give_is_never_written_over(run: RunDirect
 
 def test_a_worker_leaves_its_record_until_the_file_is_whole_again(run: RunDirectory) -> None:
     run.control.mkdir()
-    write_json(run.claim(1), {"pid": 2**30, "pid_started": 1.0})
-    leave_to_worker(run, AttemptRecord(1, "lab"), Resources())
+    write_json(run.claim(1), asdict(os_process.of(2**30)))
+    leave_to_worker(run, AttemptRecord(1), Resources())
     run.run_json.write_text(DAMAGED)
     assert not record_unless_started(run, 1, os.getpid())
     write_json(run.run_json, {"attempts": []})

@@ -23,7 +23,7 @@ from rbp_engine.run.status.status import (
 )
 
 MakeRun = Callable[..., RunDirectory]
-ELSEWHERE = {"host": "another.example"}
+ELSEWHERE = {"host": "another.example", "boot": "another"}
 
 
 def tell(run: RunDirectory, *bodies: Any, attempt: int = 1) -> None:
@@ -172,7 +172,7 @@ def test_a_queued_run_is_never_lost(make_run: MakeRun) -> None:
 
 
 def test_a_reused_pid_is_not_the_worker(make_run: MakeRun) -> None:
-    assert judge(make_run(attempt={"pid_started": time.time() - 7200})).status == "lost"
+    assert judge(make_run(attempt={"started": 7})).status == "lost"
 
 
 @pytest.mark.parametrize("pid", [None, "7", -1, 2**40])

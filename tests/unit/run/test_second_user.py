@@ -10,11 +10,11 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +165,7 @@ def change(path: Path, **values: Any) -> None:
 
 def name_as_worker(run: RunDirectory, pid: int) -> None:
     """Write into a run's files that this process is its worker, and that the run is live."""
-    here = {"pid": pid, "pid_started": os_process.start_time(pid), "host": socket.gethostname(), "t": time.time()}
-    change(run.run_json, attempts=[{"attempt": 1} | here])
+    change(run.run_json, attempts=[{"attempt": 1, "t": time.time(), "process": asdict(os_process.of(pid))}])
     change(run.summary_json, status="running")
 
 

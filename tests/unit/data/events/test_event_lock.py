@@ -1,15 +1,16 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from rbp_engine.data.events.lock import AlreadyLocked, LockLost, lock
+from rbp_engine.os_process import here, of
 
 
 def test_a_held_lock_is_refused_with_its_holder_and_free_afterwards(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def dead_pid() -> int:
 
 def test_a_lock_of_a_dead_process_is_taken_by_exactly_one_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
-    path.write_text(json.dumps({"pid": dead_pid(), "started": time.time(), "host": socket.gethostname()}))
+    path.write_text(json.dumps(asdict(of(dead_pid()))))
     inside, most, done = 0, 0, 0
 
     def work() -> None:
@@ -53,7 +54,7 @@ def test_a_lock_of_a_dead_process_is_taken_by_exactly_one_at_a_time(tmp_path: Pa
 
 def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
-    path.write_text(json.dumps({"pid": os.getpid(), "started": 1.0, "host": socket.gethostname()}))
+    path.write_text(json.dumps(asdict(here()) | {"started": 1}))
     with lock(path, wait=False):
         pass
 
