@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rbp_engine.bench.cost import predict_cost
 from rbp_engine.child import ChildError
+from rbp_engine.plan.estimate import Estimate, Price, estimate, known_prices, unpriced
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.run import start
-from rbp_engine.sweep.estimate import Estimate, Price, estimate, known_prices, unpriced
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.states import PointState, Standing
 
 #: Seconds that each kind of run is measured: its neighbours will disturb a run more than this is wrong by.
 SECONDS = 1.0

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.report.spread import Spread, spread_of_known
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.states import PointState, Standing, counts
 
 
 @dataclass(frozen=True)

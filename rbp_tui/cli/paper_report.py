@@ -114,8 +114,8 @@ def require_presets(names: Sequence[str]) -> None:
 def _seconds_of_runs(found: "Sequence[Reproduction]") -> dict[str, float]:
     """What a run of each cell with missing runs would take here, by its experiment; those of the same cost are measured
     once."""
+    from rbp_engine.plan.estimate import kind_of
     from rbp_engine.preset import load_preset
-    from rbp_engine.sweep.estimate import kind_of
     from rbp_tui.cli.sweep.cost import measured_prices
 
     todo = {

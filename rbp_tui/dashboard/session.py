@@ -5,10 +5,10 @@ from pathlib import Path
 
 from textual.message import Message
 
+from rbp_engine.plan.by_name import SweepRuns
+from rbp_engine.plan.states import Identities
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.by_name import SweepRuns
-from rbp_engine.sweep.states import Identities
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.messages import HostSeen, ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reading.hosts import HostSight, HostsReader

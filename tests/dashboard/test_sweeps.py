@@ -7,15 +7,15 @@ import pytest
 from textual.widgets import Input, Static
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.points import plan_sweep
+from rbp_engine.plan.start import create
+from rbp_engine.plan.words import parse_words
 from rbp_engine.preset.search import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.run_json import read_run_json, update_run_json
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.sweep.plan import plan_sweep
-from rbp_engine.sweep.start import create
-from rbp_engine.sweep.words import parse_words
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.dashboard.launch.sweep import is_sweep, start_sweep, sweep_verdict, typed_sweep

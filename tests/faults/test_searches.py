@@ -13,15 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rbp_engine.plan.driving import driver_of, start_driver, stop_driver
+from rbp_engine.plan.search import Search, SearchRequest, plan_search
+from rbp_engine.plan.study import SearchTrial, TrialState, propose
+from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run import control, start
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.sweep.driving import driver_of, start_driver, stop_driver
-from rbp_engine.sweep.search import Search, SearchRequest, plan_search
-from rbp_engine.sweep.study import SearchTrial, TrialState, propose
-from rbp_engine.sweep.trials import TrialReader
 
 PATIENCE_S = 600.0
 WORDS = ("lr=0.01..1:log", "T=2..4", "epochs=1", "batch=256")

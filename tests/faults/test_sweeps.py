@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from idle import IDLE
 
+from rbp_engine.plan.identity import identity_of_run
 from rbp_engine.run import start
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import RunStart
@@ -26,7 +27,6 @@ from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
-from rbp_engine.sweep.identity import identity_of_run
 
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 WHOLE = ("method=bptt,rate_m", "T=1,2,3", "epochs=3", "batch=64", "--seeds", "1,2")

@@ -30,6 +30,12 @@ from typer.testing import CliRunner
 
 from rbp_engine import os_process
 from rbp_engine.errors import UserError
+from rbp_engine.plan.driver import SearchDriver
+from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.search import Search, SearchRequest, plan_search
+from rbp_engine.plan.start import run_id_of, start_points
+from rbp_engine.plan.states import Standing, states_of
+from rbp_engine.plan.words import parse_words
 from rbp_engine.run import start, track
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
@@ -41,12 +47,6 @@ from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import new_entry
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.sweep.driver import SearchDriver
-from rbp_engine.sweep.plan import SweepPlan, plan_sweep
-from rbp_engine.sweep.search import Search, SearchRequest, plan_search
-from rbp_engine.sweep.start import run_id_of, start_points
-from rbp_engine.sweep.states import Standing, states_of
-from rbp_engine.sweep.words import parse_words
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
 from rbp_tui.cli import app
 from tests.damaged_files import DAMAGES, write_run

@@ -15,6 +15,9 @@ import torch  # noqa: F401  # so that no command takes the time of its import
 
 from rbp_engine import printable
 from rbp_engine.errors import UserError
+from rbp_engine.plan import start as sweep_start
+from rbp_engine.plan.start import run_id_of
+from rbp_engine.plan.trials import TrialReader, TrialRuns
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import annotations, events, file_memo, inside, json_fields, layout, run_json
@@ -26,9 +29,6 @@ from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.queue.entries import Entry
 from rbp_engine.run.status import processes
 from rbp_engine.run.tracking import track
-from rbp_engine.sweep import start as sweep_start
-from rbp_engine.sweep.start import run_id_of
-from rbp_engine.sweep.trials import TrialReader, TrialRuns
 from tests.fuzz import hostile_world
 from tests.fuzz.hostile_world import World, broken_promises, build, commands, copy, draw_case
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.plan.identity import identity_of, identity_of_run
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import from_json
 from rbp_engine.run.files.layout import RunDirectory
@@ -23,7 +24,6 @@ from rbp_engine.run.status.rules.table import findings
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.sweep.identity import identity_of, identity_of_run
 from rbp_engine.train.checkpoints.checkpoint import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"

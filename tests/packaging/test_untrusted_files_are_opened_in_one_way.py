@@ -54,7 +54,7 @@ ALLOWED = {
     ("rbp_engine/run/queue/host_lock.py", "locked"): OWN,
     ("rbp_engine/run/queue/host_lock.py", "try_lock"): OWN,
     ("rbp_engine/run/start.py", "ensure_dispatcher"): OWN,
-    ("rbp_engine/sweep/driving.py", "start_driver"): OWN,
+    ("rbp_engine/plan/driving.py", "start_driver"): OWN,
     ("rbp_engine/run/teacher.py", "copy_teacher"): MADE,
     ("rbp_engine/run/trust.py", "_hash_of_file"): INSIDE,
     ("rbp_engine/run/trust.py", "_remember"): OWN,

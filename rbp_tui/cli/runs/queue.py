@@ -73,8 +73,8 @@ def queue(
     """Show which runs wait for a device of this host and why, which run on one, and which devices are free."""
     if context.invoked_subcommand is not None:
         return
+    from rbp_engine.plan.driving import drivers
     from rbp_engine.run.start import ensure_dispatcher
-    from rbp_engine.sweep.driving import drivers
     from rbp_tui.cli.runs.queue_view import QueueState, follow_queue, queue_table
 
     if follow:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.data.catalog import DataMissing
+from rbp_engine.plan.array import array_file, start_point
+from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.printable import visible
 from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart
 from rbp_engine.run.launch.environment import module_command
-from rbp_engine.sweep.array import array_file, start_point
-from rbp_engine.sweep.states import PointState, Standing
 from rbp_tui.cli.output import print_lines, say
 from rbp_tui.cli.sweep.text import say_plan
 from rbp_tui.cli.train.following import exit_code, follow_started
@@ -17,7 +17,7 @@ from rbp_tui.cli.trust import once_trusted
 from rbp_tui.text.styled import paragraph
 
 if TYPE_CHECKING:
-    from rbp_engine.sweep.plan import SweepPlan
+    from rbp_engine.plan.points import SweepPlan
 
 
 def print_array(plan: "SweepPlan", states: Sequence[PointState], words: Sequence[str]) -> None:

@@ -131,12 +131,12 @@ def sweep(
     Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end;
     with --point, 5 preempted: start it again.
     """
+    from rbp_engine.plan.array import point_named
+    from rbp_engine.plan.points import plan_sweep
+    from rbp_engine.plan.search import search_request
+    from rbp_engine.plan.states import states_of
+    from rbp_engine.plan.words import parse_words
     from rbp_engine.run.request import parse_seeds
-    from rbp_engine.sweep.array import point_named
-    from rbp_engine.sweep.plan import plan_sweep
-    from rbp_engine.sweep.search import search_request
-    from rbp_engine.sweep.states import states_of
-    from rbp_engine.sweep.words import parse_words
     from rbp_tui.cli.sweep.array import print_array, train_point
     from rbp_tui.cli.sweep.cost import estimate_of
     from rbp_tui.cli.sweep.plan import run_plan, show_plan
@@ -199,7 +199,7 @@ def sweep(
 
 def _has_search(request: "LaunchRequest", words: Sequence[str]) -> bool:
     """Whether [sweep] of the preset is a search. Raises UserError if the preset is invalid."""
-    from rbp_engine.sweep.words import parse_words
+    from rbp_engine.plan.words import parse_words
 
     section = replace(request, overrides=parse_words(words).fixed, seeds=()).load().sweep
     return section is not None and bool(section.search)

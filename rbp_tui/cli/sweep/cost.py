@@ -9,10 +9,10 @@ from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text.format import counted
 
 if TYPE_CHECKING:
+    from rbp_engine.plan.estimate import Estimate, Price
+    from rbp_engine.plan.points import SweepPlan
+    from rbp_engine.plan.states import PointState
     from rbp_engine.preset import LoadedPreset
-    from rbp_engine.sweep.estimate import Estimate, Price
-    from rbp_engine.sweep.plan import SweepPlan
-    from rbp_engine.sweep.states import PointState
 
 
 def estimate_of(plan: "SweepPlan", states: "Sequence[PointState]", *, measure: bool) -> "Estimate | None":

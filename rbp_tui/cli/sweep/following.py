@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.start import resume
+from rbp_engine.plan.states import PointState, Standing, standing_of, states_of
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.start import resume
-from rbp_engine.sweep.states import PointState, Standing, standing_of, states_of
 from rbp_tui.cli.output import console
 from rbp_tui.cli.sweep.text import say_not_resumed, sweep_table
 from rbp_tui.cli.train.following import follow_live

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rbp_engine.plan.estimate import Estimate
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.start import check, start_points
+from rbp_engine.plan.states import PointState, Standing, counts, states_of
 from rbp_engine.report.sweep_table import best_row, plain_row, sweep_rows
-from rbp_engine.sweep.estimate import Estimate
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.start import check, start_points
-from rbp_engine.sweep.states import PointState, Standing, counts, states_of
 from rbp_tui.cli.output import print_json
 from rbp_tui.cli.sweep.cost import estimate_of
 from rbp_tui.cli.sweep.following import follow_sweep

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rbp_engine.plan.driving import driver_of, log_of, start_driver
+from rbp_engine.plan.estimate import Estimate
+from rbp_engine.plan.outcome import SearchTable, best_of, counts_of, expected_states
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.search import Search, SearchRequest, check_search, plan_search
+from rbp_engine.plan.states import PointState
+from rbp_engine.plan.study import TrialState, importance
+from rbp_engine.plan.trials import TrialReader, TrialRuns
 from rbp_engine.printable import one_line
-from rbp_engine.sweep.driving import driver_of, log_of, start_driver
-from rbp_engine.sweep.estimate import Estimate
-from rbp_engine.sweep.outcome import SearchTable, best_of, counts_of, expected_states
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.search import Search, SearchRequest, check_search, plan_search
-from rbp_engine.sweep.states import PointState
-from rbp_engine.sweep.study import TrialState, importance
-from rbp_engine.sweep.trials import TrialReader, TrialRuns
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.sweep.search_following import follow_search
 from rbp_tui.cli.sweep.search_text import plain_trial, print_search, say_left_out, say_search

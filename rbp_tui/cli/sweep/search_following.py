@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from rbp_engine.plan.driving import DriverRecord, driver_of, start_driver, stop_driver
+from rbp_engine.plan.outcome import SearchTable
+from rbp_engine.plan.search import Search, SearchRequest
+from rbp_engine.plan.study import TrialState
+from rbp_engine.plan.trials import TrialReader, TrialRuns
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.sweep.driving import DriverRecord, driver_of, start_driver, stop_driver
-from rbp_engine.sweep.outcome import SearchTable
-from rbp_engine.sweep.search import Search, SearchRequest
-from rbp_engine.sweep.study import TrialState
-from rbp_engine.sweep.trials import TrialReader, TrialRuns
 from rbp_tui.cli.output import console, print_line, say
 from rbp_tui.cli.sweep.search_text import plain_trial, trial_line
 from rbp_tui.cli.sweep.text import sweep_table

@@ -4,16 +4,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rbp_engine.plan.driving import driver_of
+from rbp_engine.plan.outcome import best_of, counts_of
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.search import Search, words_of
+from rbp_engine.plan.states import PointState
+from rbp_engine.plan.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
+from rbp_engine.plan.trials import TrialRuns
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import sweep_rows
-from rbp_engine.sweep.driving import driver_of
-from rbp_engine.sweep.outcome import best_of, counts_of
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.search import Search, words_of
-from rbp_engine.sweep.states import PointState
-from rbp_engine.sweep.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
-from rbp_engine.sweep.trials import TrialRuns
 from rbp_tui.cli.output import print_rich, say
 from rbp_tui.cli.sweep.text import query_word, sweep_table
 from rbp_tui.cli.train.next_steps import runs_dir_option

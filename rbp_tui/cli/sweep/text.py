@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.estimate import Estimate
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.estimate import Estimate
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.states import PointState, Standing, counts
 from rbp_tui.cli.output import cell, print_rich, say
 from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.text import format as fmt

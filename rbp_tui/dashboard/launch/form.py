@@ -17,12 +17,12 @@ from textual.widgets import Input, Label, Static
 
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
+from rbp_engine.plan.states import Identities
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
 from rbp_engine.preset.search import shared_presets_problem
 from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.states import Identities
 from rbp_tui.dashboard.answered import Dialog
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.request import TypedRequest, warnings

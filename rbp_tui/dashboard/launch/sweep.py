@@ -12,19 +12,19 @@ from rich.text import Text
 from rbp_engine.bench.sweep_cost import estimate_rest, measure_prices
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
+from rbp_engine.plan.driving import start_driver
+from rbp_engine.plan.outcome import SearchTable, expected_states
+from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.search import Search, SearchRequest, check_search, plan_search, search_request
+from rbp_engine.plan.start import check, start_points
+from rbp_engine.plan.states import Identities, states_among, states_of
+from rbp_engine.plan.trials import TrialReader
+from rbp_engine.plan.words import parse_words, varies
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
 from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.driving import start_driver
-from rbp_engine.sweep.outcome import SearchTable, expected_states
-from rbp_engine.sweep.plan import SweepPlan, plan_sweep
-from rbp_engine.sweep.search import Search, SearchRequest, check_search, plan_search, search_request
-from rbp_engine.sweep.start import check, start_points
-from rbp_engine.sweep.states import Identities, states_among, states_of
-from rbp_engine.sweep.trials import TrialReader
-from rbp_engine.sweep.words import parse_words, varies
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.by_name import SweepRuns
+from rbp_engine.plan.driving import driver_of
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.search import Search
+from rbp_engine.plan.states import Identities, PointState, Standing, states_among
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.by_name import SweepRuns
-from rbp_engine.sweep.driving import driver_of
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.search import Search
-from rbp_engine.sweep.states import Identities, PointState, Standing, states_among
 from rbp_tui.text.sweep.plan import plan_text, standings_text
 from rbp_tui.text.sweep.search import search_text
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rbp_engine.sweep.estimate import Estimate
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.states import PointState, Standing, counts
+from rbp_engine.plan.estimate import Estimate
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 

@@ -1,8 +1,8 @@
 """A search in words: what it chooses from, and what it looks for."""
 
+from rbp_engine.plan.search import Search
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Drawn
-from rbp_engine.sweep.search import Search
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 

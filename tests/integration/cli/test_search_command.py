@@ -11,11 +11,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.search import SearchRequest, plan_search
+from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.sweep.search import SearchRequest, plan_search
-from rbp_engine.sweep.trials import TrialReader
 from rbp_tui.cli import app
 from rbp_tui.cli.sweep.search_following import SearchInterrupts
 

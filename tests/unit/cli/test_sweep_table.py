@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.plan.points import plan_sweep
+from rbp_engine.plan.states import states_of
+from rbp_engine.plan.words import parse_words
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import Scores, load_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.sweep.plan import plan_sweep
-from rbp_engine.sweep.states import states_of
-from rbp_engine.sweep.words import parse_words
 from rbp_tui.cli.sweep.text import print_table
 
 

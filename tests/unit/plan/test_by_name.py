@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 
+from rbp_engine.plan.by_name import SweepRuns
+from rbp_engine.plan.states import Standing
 from rbp_engine.preset import load_preset
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.sweep.by_name import SweepRuns
-from rbp_engine.sweep.states import Standing
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import pytest
 
+from rbp_engine.plan.points import plan_sweep
 from rbp_engine.report.paper import paper_cells
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.sweep.plan import plan_sweep
 
 RUNS = {
     "paper-cifar10": 135,

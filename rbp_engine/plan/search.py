@@ -6,6 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from rbp_engine.plan.identity import identity_of
+from rbp_engine.plan.points import combined, load_each
+from rbp_engine.plan.start import check_preset
+from rbp_engine.plan.study import SearchSpace, Value, require_optuna
+from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, Drawn, SweepSection
 from rbp_engine.printable import one_line
@@ -15,11 +20,6 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest
 from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.sweep.identity import identity_of
-from rbp_engine.sweep.plan import combined, load_each
-from rbp_engine.sweep.start import check_preset
-from rbp_engine.sweep.study import SearchSpace, Value, require_optuna
-from rbp_engine.sweep.words import parse_words
 
 DEFAULT_TRIALS = 20
 LONGEST_NAME = 100

@@ -5,11 +5,11 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.plan.budget import WITHOUT_EFFECT
 from rbp_engine.preset import LoadedPreset, PresetError, fields, read_resolved
 from rbp_engine.preset.own_code import inside_a_run, own_file
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.sweep.budget import WITHOUT_EFFECT
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 
 if TYPE_CHECKING:

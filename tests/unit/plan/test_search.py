@@ -11,6 +11,12 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.driver import SearchDriver
+from rbp_engine.plan.outcome import SearchTable
+from rbp_engine.plan.search import Search, SearchRequest, plan_search
+from rbp_engine.plan.states import Standing
+from rbp_engine.plan.study import SearchTrial, TrialState, Value
+from rbp_engine.plan.trials import TrialReader
 from rbp_engine.preset import PresetError
 from rbp_engine.printable import one_line
 from rbp_engine.run import control, longer, start
@@ -22,12 +28,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import SweepRecord, update_run_json
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.sweep.driver import SearchDriver
-from rbp_engine.sweep.outcome import SearchTable
-from rbp_engine.sweep.search import Search, SearchRequest, plan_search
-from rbp_engine.sweep.states import Standing
-from rbp_engine.sweep.study import SearchTrial, TrialState, Value
-from rbp_engine.sweep.trials import TrialReader
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
 VALUES: dict[str, Value] = {"optim.lr": 0.05, "method.timesteps": 3, "method.name": "bptt"}

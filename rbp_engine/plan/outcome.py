@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rbp_engine.plan.identity import identity_of
+from rbp_engine.plan.points import SweepPlan, SweepPoint, point_of
+from rbp_engine.plan.search import Search, words_of
+from rbp_engine.plan.states import PointState, Standing, standing_of
+from rbp_engine.plan.study import TrialState
+from rbp_engine.plan.trials import TrialRuns
 from rbp_engine.preset import LoadedPreset, PresetError, read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import record
-from rbp_engine.sweep.identity import identity_of
-from rbp_engine.sweep.plan import SweepPlan, SweepPoint, point_of
-from rbp_engine.sweep.search import Search, words_of
-from rbp_engine.sweep.states import PointState, Standing, standing_of
-from rbp_engine.sweep.study import TrialState
-from rbp_engine.sweep.trials import TrialRuns
 
 # A preset takes some milliseconds to load.
 MOST_DRAWN = 40

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rbp_engine.plan.identity import identity_of
+from rbp_engine.plan.words import SweepWords
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.sweep.varied import key_of
@@ -11,8 +13,6 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest, load_all
-from rbp_engine.sweep.identity import identity_of
-from rbp_engine.sweep.words import SweepWords
 
 
 @dataclass(frozen=True)

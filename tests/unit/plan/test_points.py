@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine.plan.identity import identity_of, identity_of_run
+from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import PresetError, load_preset
 from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.run.errors import RunError
@@ -16,9 +19,6 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.store import record
-from rbp_engine.sweep.identity import identity_of, identity_of_run
-from rbp_engine.sweep.plan import SweepPlan, plan_sweep
-from rbp_engine.sweep.words import parse_words
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.search import Search
+from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Drawn, value_in
@@ -19,8 +21,6 @@ from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import Scores, Summary, load_summary, read_summary
 from rbp_engine.run.launch.making import is_half_made
 from rbp_engine.run.status.status import Verdict, judge
-from rbp_engine.sweep.search import Search
-from rbp_engine.sweep.study import SearchTrial, TrialState, Value
 
 
 class OtherExperiment(RunError):

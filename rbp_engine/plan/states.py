@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rbp_engine.plan.budget import larger_budget
+from rbp_engine.plan.identity import identity_of_run
+from rbp_engine.plan.points import SweepPlan, SweepPoint
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, list_runs
-from rbp_engine.sweep.budget import larger_budget
-from rbp_engine.sweep.identity import identity_of_run
-from rbp_engine.sweep.plan import SweepPlan, SweepPoint
 
 
 class Standing(StrEnum):

@@ -10,6 +10,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rbp_engine.plan.budget import larger_budget
+from rbp_engine.plan.identity import identity_of_run
+from rbp_engine.plan.points import SweepPlan, SweepPoint
+from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
@@ -17,10 +21,6 @@ from rbp_engine.run.files.layout import RunDirectory, name_in_id
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import is_run, record
-from rbp_engine.sweep.budget import larger_budget
-from rbp_engine.sweep.identity import identity_of_run
-from rbp_engine.sweep.plan import SweepPlan, SweepPoint
-from rbp_engine.sweep.states import PointState, Standing
 
 
 def check(plan: SweepPlan) -> None:

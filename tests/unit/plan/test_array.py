@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.plan.array import array_file, point_named
+from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.states import PointState, Standing, states_of
+from rbp_engine.plan.words import parse_words
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.sweep.array import array_file, point_named
-from rbp_engine.sweep.plan import SweepPlan, plan_sweep
-from rbp_engine.sweep.states import PointState, Standing, states_of
-from rbp_engine.sweep.words import parse_words
 
 WORDS = ("digits", "T=1,2", "data.workers=0,3")
 

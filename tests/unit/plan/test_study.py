@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbp_engine.plan.study import SearchSpace, SearchTrial, TrialState, Value, importance, propose, pruned_after
 from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.run.errors import RunError
-from rbp_engine.sweep.study import SearchSpace, SearchTrial, TrialState, Value, importance, propose, pruned_after
 
 LR = Drawn("lr", low=0.001, high=1.0, log=True)
 STEPS = Drawn("T", low=2, high=8, whole=True)

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rbp_engine.plan.points import SweepPoint
+from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.plan import SweepPoint
-from rbp_engine.sweep.states import PointState, Standing
 
 #: Settings that enter a formula and change neither the time of a step nor the memory, and what is not trained at all.
 FREE = frozenset(

@@ -4,15 +4,15 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rbp_engine.plan.budget import larger_budget
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.start import create
+from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import name_in_id
 from rbp_engine.run.launch.slurm import device_words, job_of, script
 from rbp_engine.run.start import StartResult
-from rbp_engine.sweep.budget import larger_budget
-from rbp_engine.sweep.plan import SweepPlan
-from rbp_engine.sweep.start import create
-from rbp_engine.sweep.states import PointState, Standing
 
 # How many tasks run at a time, unless the user changes it in the file.
 AT_ONCE = 8

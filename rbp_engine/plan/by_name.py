@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbp_engine.plan.points import SweepPlan, SweepPoint
+from rbp_engine.plan.states import PointState, standing_of
 from rbp_engine.preset import LoadedPreset, PresetError, read_resolved, setting_word
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.run_settings import differing_settings, settings_of
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.sweep.plan import SweepPlan, SweepPoint
-from rbp_engine.sweep.states import PointState, standing_of
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.plan.estimate import Price, estimate, kind_of, known_prices, unpriced
+from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.states import Standing, counts, states_of
+from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.sweep_table import best_row, sweep_rows
 from rbp_engine.run.cause import Cause
@@ -14,10 +18,6 @@ from rbp_engine.run.files.run_json import AttemptRecord, record_attempt
 from rbp_engine.run.files.summary import Scores, load_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.sweep.estimate import Price, estimate, kind_of, known_prices, unpriced
-from rbp_engine.sweep.plan import SweepPlan, plan_sweep
-from rbp_engine.sweep.states import Standing, counts, states_of
-from rbp_engine.sweep.words import parse_words
 
 Make = Callable[..., RunDirectory]
 

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.plan.identity import identity_of_run
+from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.start import create, run_id_of, start_points
+from rbp_engine.plan.states import Standing, counts, states_of
+from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
@@ -20,11 +25,6 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
 from rbp_engine.run.trust import Untrusted
-from rbp_engine.sweep.identity import identity_of_run
-from rbp_engine.sweep.plan import SweepPlan, plan_sweep
-from rbp_engine.sweep.start import create, run_id_of, start_points
-from rbp_engine.sweep.states import Standing, counts, states_of
-from rbp_engine.sweep.words import parse_words
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The process that drives a search: `python -m rbp_engine.sweep.driver REQUEST`.
+"""The process that drives a search: `python -m rbp_engine.plan.driver REQUEST`.
 
 It creates the runs of a trial when there is a device for them, stops those that are pruned, and resumes those that were
 interrupted. All that it knows is in the files of the runs, so that it can be killed and started again at any moment.
@@ -14,6 +14,10 @@ from collections.abc import Mapping, Sequence, Set
 from types import FrameType
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.driving import files_of, request_in, write_record
+from rbp_engine.plan.search import Search, plan_search
+from rbp_engine.plan.study import SearchTrial, TrialState, Value, propose, pruned_after
+from rbp_engine.plan.trials import TrialReader, TrialRuns, is_pruned
 from rbp_engine.preset import PresetError
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
@@ -22,10 +26,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.host_lock import try_lock
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.status.status import Verdict
-from rbp_engine.sweep.driving import files_of, request_in, write_record
-from rbp_engine.sweep.search import Search, plan_search
-from rbp_engine.sweep.study import SearchTrial, TrialState, Value, propose, pruned_after
-from rbp_engine.sweep.trials import TrialReader, TrialRuns, is_pruned
 
 POLL_S = 0.5
 CALL_DISPATCHER_EVERY_S = 5.0

@@ -17,16 +17,16 @@ from rbp_engine import os_process
 from rbp_engine.codec import decode
 from rbp_engine.os_process import Alive, Process
 from rbp_engine.owners import make_private
+from rbp_engine.plan.search import Search, SearchRequest
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
-from rbp_engine.sweep.search import Search, SearchRequest
 from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
-DRIVER = "rbp_engine.sweep.driver"
+DRIVER = "rbp_engine.plan.driver"
 FOLDER = "searches"
 POLL_S = 0.05
 # It imports Optuna, on a machine that may be busy.
