@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -14,9 +16,19 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.pack.manifest import name_problem
-from rbp_engine.run.pack.packing import header, padding
+from rbp_engine.run.pack.packing import member
 
 WEIGHTS = (2).to_bytes(8, "little") + b"{}" + bytes(1000)
+
+
+def header(name: str, size: int) -> bytes:
+    """The header of a member, as it is written."""
+    return member(name, size).tobuf(tarfile.PAX_FORMAT)
+
+
+def padding(size: int) -> bytes:
+    """What follows the contents of a member up to the next one."""
+    return bytes(-size % tarfile.BLOCKSIZE)
 
 
 def torch_file(pickled: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -47,11 +59,12 @@ def make_run_to_pack(folder: Path) -> RunDirectory:
     (folder / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
     run = launch.create(load_preset(str(folder / "own.toml")), folder / "runs", run_id="own")
     write_status(run, "completed")
-    for number, name in enumerate(("step-00000005", "step-00000010", "best")):
+    for number, name in enumerate(("step-00000005", "step-00000010")):
         (run.checkpoints / name).mkdir()
-        (run.checkpoints / name / "model.safetensors").write_bytes(WEIGHTS + bytes([min(number, 1)]))
+        (run.checkpoints / name / "model.safetensors").write_bytes(WEIGHTS + bytes([number]))
         (run.checkpoints / name / "optimizer.pt").write_bytes(torch_file(TENSORS))
         (run.checkpoints / name / "manifest.json").write_text("{}")
+    shutil.copytree(run.checkpoints / "step-00000010", run.checkpoints / "best", copy_function=os.link)
     (run.checkpoints / "step-00000015.tmp").mkdir()
     (run.checkpoints / "step-00000015.tmp" / "model.safetensors").write_bytes(b"half")
     for name in ("attempt-1", "stop", "reserve"):
@@ -76,7 +89,7 @@ class Archive:
             {"name": name, "size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
             for name, text in self.contents.items()
         ]
-        self.head: dict[str, Any] = {"schema": 1, "id": self.id}
+        self.head: dict[str, Any] = {"schema": 1, "id": self.id, "weights": "all"}
         self.manifest: bytes | None = None
         self.members = [(header(f"{self.id}/{name}", len(text)), text) for name, text in self.contents.items()]
         self.end = bytes(1024)
@@ -105,6 +118,6 @@ class Archive:
 
     def write(self, path: Path) -> Path:
         manifest = self.manifest or json.dumps(self.head | {"files": self.listed}).encode()
-        members = [(header(f"{self.id}/manifest.json", len(manifest)), manifest), *self.members]
+        members = [(header("manifest.json", len(manifest)), manifest), *self.members]
         path.write_bytes(b"".join(block + text + padding(len(text)) for block, text in members) + self.end)
         return path

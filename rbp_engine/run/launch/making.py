@@ -1,12 +1,13 @@
 """Create the folder of a new run under a hidden name, which no reader takes for a run, and rename it when complete.
 
-A process that is killed in between leaves a folder that readers do not see, and that is removed an hour later. So does
-one that is killed while it removes a run.
+A process that is killed in between leaves a folder that readers do not see. The next one that makes a run removes it,
+if it can know that nobody is busy with it: a lock says so, and never the folder's age.
 """
 
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import re
 import secrets
@@ -18,9 +19,9 @@ from rbp_engine.disk import sync
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
+from rbp_engine.untrusted_files import read_untrusted
 
 PREFIX = ".new-"
-STALE_S = 3600.0
 # For this long after the last change, an older version of rbp may still be creating a half-made run.
 UNTOUCHED_S = 10.0
 # The files and folders, and temporary files of these, that older versions created in place.
@@ -83,45 +84,26 @@ def hidden_folder(runs: Path) -> Iterator[Path]:
     """Make a hidden folder for a new run in the runs directory, which is created if it is missing; at the end it is
     removed, if it has not been published.
 
-    Removes what was left by others. Nobody removes this one meanwhile, however long that takes; but where its file
-    system has no locks of folders, as between hosts, whatever takes an hour has to touch it. Raises OSError.
+    Removes what was left by others. Nobody removes this one meanwhile, however long that takes. Raises OSError.
     """
     missing = [path for path in (runs, *runs.parents) if not path.exists()]
     runs.mkdir(parents=True, exist_ok=True)
     for path in missing:
         with contextlib.suppress(OSError):  # a folder may be writable but not readable
             sync(path.parent)
-    hidden = _hidden_path(runs)
-    hidden.mkdir()
-    with _exclusive(hidden):
-        _remove_left(runs, hidden.stat().st_mtime)  # by the file system's clock: several hosts may share it
+    hidden = runs / f"{PREFIX}{_boot_id()}-{secrets.token_hex(6)}"
+    with contextlib.ExitStack() as held:
+        with _exclusive(runs):  # nobody takes the new one for left before it is locked
+            for path in runs.glob(f"{PREFIX}*"):
+                with contextlib.suppress(OSError):
+                    if _is_left(path):
+                        shutil.rmtree(path, ignore_errors=True)
+            hidden.mkdir()
+            held.enter_context(_exclusive(hidden))
         try:
             yield hidden
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
-
-
-def discard(folder: Path) -> None:
-    """Remove a folder of a runs directory, under a hidden name, so that readers never see half of it; and what was left
-    by others. Raises OSError."""
-    hidden = _hidden_path(folder.parent)
-    folder.rename(hidden)
-    _remove_left(folder.parent, folder.parent.stat().st_mtime)
-    while os.path.lexists(hidden):
-        with contextlib.suppress(FileNotFoundError):  # somebody else is removing it, too
-            shutil.rmtree(hidden)
-
-
-def _hidden_path(runs: Path) -> Path:
-    return runs / f"{PREFIX}{secrets.token_hex(6)}"
-
-
-def _remove_left(runs: Path, now: float) -> None:
-    """Remove the hidden folders that are older than an hour, and that no process is busy with."""
-    for path in runs.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if now - path.stat().st_mtime > STALE_S and not _is_held(path):
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def publish(hidden: Path, run: RunDirectory) -> bool:
@@ -133,8 +115,7 @@ def publish(hidden: Path, run: RunDirectory) -> bool:
         sync(Path(folder))
     with _exclusive(hidden.parent):
         if is_left_half_made(run, hidden.stat().st_mtime):
-            with contextlib.suppress(OSError):
-                discard(run.path)
+            shutil.rmtree(run.path, ignore_errors=True)
         try:
             hidden.rename(run.path)
         except OSError as error:
@@ -173,8 +154,7 @@ def is_left_half_made(run: RunDirectory, now: float) -> bool:
 
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Prevent others meanwhile from replacing a half-made run in a runs directory, since theirs could be this one's,
-    complete by then; or from removing a hidden folder."""
+    """Prevent others meanwhile from making or replacing runs in a runs directory, or from removing a hidden folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some shared file systems have no such locks
@@ -184,15 +164,23 @@ def _exclusive(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _is_held(folder: Path) -> bool:
-    """Whether a process of this host is busy with a hidden folder."""
+def _is_left(folder: Path) -> bool:
+    """Whether nobody is busy with a hidden folder: its lock is free, and its maker, if it lived, would be seen to hold
+    it. That is so on a disk of this machine, and elsewhere for a maker under the same kernel.
+
+    Raises OSError where that cannot be known, as where folders have no locks.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        found = os.fstat(descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # its file system has no such locks: its age decides
-        return False
     finally:
         os.close(descriptor)
-    return False
+    of_a_disk = os.major(found.st_dev) != 0  # a network's file systems have no device
+    return of_a_disk or folder.name.startswith(f"{PREFIX}{_boot_id()}-")
+
+
+@functools.cache
+def _boot_id() -> str:
+    """What distinguishes this kernel, since it booted, from any other."""
+    return read_untrusted("/proc/sys/kernel/random/boot_id", 100).decode().strip()

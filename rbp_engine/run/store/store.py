@@ -13,7 +13,6 @@ from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.files.annotations import Annotations, read_annotations
 from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.summary import Summary, load_summary, read_summary
-from rbp_engine.run.launch import making
 from rbp_engine.run.status.processes import processes_of
 from rbp_engine.run.status.status import ENDED, LIVE, Verdict, judge
 
@@ -154,12 +153,3 @@ def require_removable(run: RunDirectory) -> None:
         raise RunError(f"{run.path} is a link to {run.path.readlink()}: remove the link, or the run where it is")
     trust.require_place(run.path.parent)
     trust.require_own(run)
-
-
-def remove_run(run: RunDirectory) -> None:
-    """Remove the folder of a run that has ended."""
-    require_removable(run)
-    try:
-        making.discard(run.path)
-    except OSError as error:
-        raise RunError(f"cannot remove {run.path}: {error.strerror}") from error

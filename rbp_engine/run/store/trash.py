@@ -1,5 +1,6 @@
 """The trash: removed runs that can be restored. It lies beside the runs directory, which contains only runs."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -9,10 +10,11 @@ from pathlib import Path
 
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
-from rbp_engine.run.store.store import find_run, require_removable, run_directories
+from rbp_engine.run.store.store import find_run, is_run, require_removable, run_names
 
 
 @dataclass(frozen=True)
@@ -35,26 +37,61 @@ def trash_directory(runs: Path) -> Path:
 def move_to_trash(run: RunDirectory) -> TrashedRun:
     """Move a run that has ended to the trash. Raises RunError if it is live or cannot be moved."""
     require_removable(run)
-    trash = trash_directory(run.path.parent)
-    trust.require_place(trash)
     try:
-        trash.mkdir(exist_ok=True)
-        target = trash / run.id
-        while target.exists():  # another run with that id is already in the trash
-            target = trash / f"{run.id[:110]}.{secrets.token_hex(2)}"
-        run.path.rename(target)
-        os.utime(target)  # the time of removal
+        return _trashed(_moved(run))
     except OSError as error:
         why = "it is on another file system" if error.errno == errno.EXDEV else error.strerror
         raise RunError(
-            f"cannot move {run.id} to {trash}: {why}; rbp runs rm --now {run.id} deletes it for good"
+            f"cannot move {run.id} to {trash_directory(run.path.parent)}: {why}; "
+            f"rbp runs rm --now {run.id} deletes it for good"
         ) from error
-    return _trashed(RunDirectory(target))
+
+
+def remove_run(run: RunDirectory) -> None:
+    """Delete a run that has ended for good. Raises RunError if it is live or cannot be deleted.
+
+    It goes by the trash, so that nobody sees half of it among the runs; if this process is killed, `rbp runs trash`
+    lists what is left.
+    """
+    require_removable(run)
+    with contextlib.suppress(OSError, trust.Untrusted):  # where there can be no trash, it is deleted where it is
+        run = _moved(run)
+    try:
+        _delete(run.path)
+    except OSError as error:
+        raise RunError(f"cannot remove {run.path}: {error.strerror}") from error
+
+
+def _moved(run: RunDirectory) -> RunDirectory:
+    """Where a run is after it was moved to the trash. Raises OSError, and Untrusted for a trash of somebody else's."""
+    trash = trash_directory(run.path.parent)
+    trust.require_place(trash)
+    trash.mkdir(exist_ok=True)
+    target = trash / run.id
+    while target.exists():  # another run with that id is already in the trash
+        target = trash / f"{run.id[:110]}.{secrets.token_hex(2)}"
+    os.utime(run.path)  # the time of removal
+    run.path.rename(target)
+    return RunDirectory(target)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a run's folder, at last the file by which it is listed; a link or a file in its place. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):  # somebody else is deleting it, too
+        if folder.is_symlink() or not folder.is_dir():
+            folder.unlink()
+            return
+        with inside.folder(folder, folder.parent) as opened:
+            for name in opened.names():
+                if name != RunDirectory(folder).run_json.name:
+                    opened.remove(name)
+        shutil.rmtree(folder)
 
 
 def list_trash(runs: Path) -> list[TrashedRun]:
-    """The runs in the trash, the earliest removed first."""
-    found = [_trashed(run) for run in run_directories(trash_directory(runs))]
+    """The runs in the trash, the earliest removed first, also what is left of one that was half deleted."""
+    trash = trash_directory(runs)
+    found = [_trashed(RunDirectory(trash / name)) for name in run_names(trash) if (trash / name).is_dir()]
     return sorted(found, key=lambda entry: (entry.removed, entry.run.id))
 
 
@@ -63,7 +100,7 @@ def restore(runs: Path, reference: str) -> RunDirectory:
 
     Raises RunError if there is none, or if a run with its id exists by now.
     """
-    entries = list_trash(runs)
+    entries = [entry for entry in list_trash(runs) if is_run(entry.run)]
     matching = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
     entry = matching[-1] if matching else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
     trust.require_place(runs)
@@ -80,20 +117,13 @@ def restore(runs: Path, reference: str) -> RunDirectory:
 
 
 def empty_trash(runs: Path) -> int:
-    """Delete everything in the trash for good; returns the number of runs."""
-    named = trash_directory(runs)
-    trash = named.resolve()  # the user may have put it on another disk
-    trust.require_place(named)
+    """Delete everything in the trash for good; returns the number of runs. Those removed meanwhile are kept."""
+    trash = trash_directory(runs)
+    trust.require_place(trash)
     count = len(list_trash(runs))
-    # Rename the whole trash first: runs removed meanwhile go into a new one and are kept.
-    removing = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
     try:
-        trash.rename(removing)
-        if named.is_symlink():
-            trash.mkdir(exist_ok=True)
-        shutil.rmtree(removing)
-    except FileNotFoundError:
-        return 0
+        for name in run_names(trash):
+            _delete(trash / name)
     except OSError as error:
         raise RunError(f"cannot empty {trash}: {error.strerror}") from error
     return count

@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         cls=CommandGroup, name="runs", help="Look at runs, compare, annotate and remove them.", no_args_is_help=True
     )
-    group.command(epilog="Examples:  rbp runs show last   ·   rbp runs show 3f2a --reproduce > again.sh")(show)
+    group.command(epilog="Examples:  rbp runs show last   ·   rbp runs show 3f2a --json")(show)
     group.command(epilog="Examples:  rbp runs why last   ·   rbp runs why 'age<1d' --json")(why)
     group.command(epilog="Examples:  rbp runs layers last   ·   rbp runs layers 3f2a --epoch 10 --json")(layers)
     group.command(
@@ -67,10 +67,6 @@ def register(app: typer.Typer) -> None:
 
 def show(
     run: Run,
-    reproduce: Annotated[
-        bool, typer.Option("--reproduce", help="Print a shell script that trains it again elsewhere.")
-    ] = False,
-    trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -83,9 +79,6 @@ def show(
     from rbp_tui.text.alarm_text import alarm_plain
 
     directory = find(run, runs_dir)
-    if reproduce:
-        _print_script(directory, trust=trust, as_json=as_json)
-        return
     found = record(directory)
     alarms, ended = read_alarms(directory), () if found.verdict.live else read_findings(directory)
     if as_json:
@@ -95,16 +88,6 @@ def show(
         print_json(shown | {name: [alarm_plain(alarm) for alarm in each] for name, each in judged.items()})
         return
     print_rich(describe_run(directory, found, read_run_json(directory), alarms if found.verdict.live else ended))
-
-
-def _print_script(run: "RunDirectory", *, trust: bool, as_json: bool) -> None:
-    from rbp_engine.run.reproduce import reproduction
-
-    script = once_trusted(lambda: reproduction(run), trust=trust)
-    if as_json:
-        print_json({"id": run.id, "script": script})
-    else:
-        print_lines(script)
 
 
 def compare(
@@ -240,8 +223,7 @@ def rm(
     """Move runs that have ended to the trash, from where rbp runs restore brings them back."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.status.status import judge
-    from rbp_engine.run.store.store import remove_run
-    from rbp_engine.run.store.trash import move_to_trash
+    from rbp_engine.run.store.trash import move_to_trash, remove_run
 
     directories = select(runs, runs_dir)
     if live := [directory.id for directory in directories if judge(directory).live]:

@@ -15,7 +15,7 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
-from rbp_engine.run.store.store import remove_run
+from rbp_engine.run.store.trash import remove_run
 
 NewRun = Callable[..., RunDirectory]
 # Long enough not to complete during a test.

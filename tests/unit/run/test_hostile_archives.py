@@ -20,9 +20,12 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.pack.manifest import NEEDED, Manifest, PackedFile, name_problem, parse_manifest
-from rbp_engine.run.pack.packing import header, pack, padding
+from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.pack.unpacking import unpack
-from tests.packed_runs import Archive, make_run_to_pack, torch_file, torch_file_of_entries
+from tests.packed_runs import Archive, header, make_run_to_pack, padding, torch_file, torch_file_of_entries
+
+NAMELESS = "is a name that no run gives to a file"
+ELSE = "it has something else than its manifest says"
 
 
 class Explodes:
@@ -68,57 +71,57 @@ def _extend(archive: Archive, records: bytes, times: int = 1, kind: bytes = tarf
 
 
 MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
-    "parent": (lambda a: a.list("../evil"), "leads out of the run"),
-    "parent inside": (lambda a: a.list("code/../../evil"), "leads out of the run"),
-    "absolute": (lambda a: a.list("/tmp/evil"), "leads out of the run"),
-    "empty part": (lambda a: a.list("code//evil.py"), "leads out of the run"),
-    "hidden": (lambda a: a.list(".bashrc"), "a name that no run gives to a file"),
-    "backslash": (lambda a: a.list("..\\evil"), "a name that no run gives to a file"),
-    "drive": (lambda a: a.list("C:evil"), "a name that no run gives to a file"),
-    "trailing dot": (lambda a: a.list("code/nets.py."), "a name that no run gives to a file"),
-    "new line": (lambda a: a.list("code/a\nb.py"), "has a character that cannot be shown"),
-    "reversed": (lambda a: a.list("code/\u202egpj.py"), "has a character that cannot be shown"),
-    "half a character": (lambda a: a.list("code/\udc80.py"), "has a character that cannot be shown"),
-    "5 kB of name": (lambda a: a.list("n" * 5000), "is longer than 200 bytes"),
-    "deep": (lambda a: a.list("a/" * 20 + "b"), "is more than 6 folders deep"),
+    "parent": (lambda a: a.list("../evil"), NAMELESS),
+    "parent inside": (lambda a: a.list("code/../../evil"), NAMELESS),
+    "absolute": (lambda a: a.list("/tmp/evil"), NAMELESS),
+    "empty part": (lambda a: a.list("code//evil.py"), NAMELESS),
+    "hidden": (lambda a: a.list(".bashrc"), NAMELESS),
+    "backslash": (lambda a: a.list("..\\evil"), NAMELESS),
+    "drive": (lambda a: a.list("C:evil"), NAMELESS),
+    "trailing dot": (lambda a: a.list("code/nets.py."), NAMELESS),
+    "new line": (lambda a: a.list("code/a\nb.py"), NAMELESS),
+    "reversed": (lambda a: a.list("code/\u202egpj.py"), NAMELESS),
+    "half a character": (lambda a: a.list("code/\udc80.py"), NAMELESS),
+    "5 kB of name": (lambda a: a.list("n" * 5000), "longer than 200 bytes"),
+    "deep": (lambda a: a.list("a/" * 20 + "b"), "more than 6 folders deep"),
     "twice": (_same_file_twice, "are one name"),
     "case": (lambda a: a.list("Preset.toml"), "are one name"),
     "case of a folder": (lambda a: a.list("Code/other.py"), "are one name"),
-    "composed": (lambda a: (a.list("code/caf\u00e9.py"), a.list("code/cafe\u0301.py")), "systems write in another way"),
+    "composed": (lambda a: (a.list("code/caf\u00e9.py"), a.list("code/cafe\u0301.py")), NAMELESS),
     "ligature": (lambda a: (a.list("code/fi.py"), a.list("code/\ufb01.py")), "are one name"),
-    "file and folder": (lambda a: a.list("run.json/evil"), "is a file and a folder"),
+    "file and folder": (lambda a: a.list("run.json/evil"), "are one name"),
     "a request to stop": (lambda a: a.list("control/stop"), "a process that is no longer there"),
     "a second manifest": (lambda a: a.list("manifest.json"), "is the name of the manifest"),
-    "symbolic link": (lambda a: a.member(tarfile.SYMTYPE, linkname="/etc/passwd"), "has a symbolic link"),
-    "hard link": (lambda a: a.member(tarfile.LNKTYPE, linkname="/etc/passwd"), "has a hard link"),
-    "device": (lambda a: a.member(tarfile.CHRTYPE, devmajor=1, devminor=3), "has a device"),
-    "disk": (lambda a: a.member(tarfile.BLKTYPE), "has a device"),
-    "pipe": (lambda a: a.member(tarfile.FIFOTYPE), "has a named pipe"),
-    "folder": (lambda a: a.member(tarfile.DIRTYPE), "has a folder"),
-    "sparse": (_sparse, "has a sparse file"),
-    "pax header": (lambda a: a.member(tarfile.XHDTYPE, text=b"25 path=../../tmp/evil\n\n"), "has an extended header"),
+    "symbolic link": (lambda a: a.member(tarfile.SYMTYPE, linkname="/etc/passwd"), ELSE),
+    "hard link": (lambda a: a.member(tarfile.LNKTYPE, linkname="/etc/passwd"), ELSE),
+    "device": (lambda a: a.member(tarfile.CHRTYPE, devmajor=1, devminor=3), ELSE),
+    "disk": (lambda a: a.member(tarfile.BLKTYPE), ELSE),
+    "pipe": (lambda a: a.member(tarfile.FIFOTYPE), ELSE),
+    "folder": (lambda a: a.member(tarfile.DIRTYPE), ELSE),
+    "sparse": (_sparse, ELSE),
+    "pax header": (lambda a: a.member(tarfile.XHDTYPE, text=b"25 path=../../tmp/evil\n\n"), ELSE),
     "pax header of another name": (
-        lambda a: a.member(tarfile.XHDTYPE, text=b"20 path=own/../evil\n"), "another file than its manifest says"
+        lambda a: a.member(tarfile.XHDTYPE, text=b"20 path=own/../evil\n"), ELSE
     ),
     "pax header of another size": (
-        lambda a: _extend(a, b"19 size=9999999999\n"), "another file than its manifest says"
+        lambda a: _extend(a, b"19 size=9999999999\n"), ELSE
     ),
-    "pax header that says more": (lambda a: _extend(a, b"22 linkpath=/etc/shadow\n"), "has an extended header"),
-    "pax header that says it twice": (lambda a: _extend(a, b"19 path=own/run.json\n" * 2), "has an extended header"),
-    "two pax headers": (lambda a: _extend(a, b"10 size=1\n", 2), "has an extended header"),
+    "pax header that says more": (lambda a: _extend(a, b"22 linkpath=/etc/shadow\n"), ELSE),
+    "pax header that says it twice": (lambda a: _extend(a, b"19 path=own/run.json\n" * 2), ELSE),
+    "two pax headers": (lambda a: _extend(a, b"10 size=1\n", 2), ELSE),
     "pax header before a link": (
-        lambda a: _extend(a, b"24 path=own/preset.toml\n", kind=tarfile.SYMTYPE), "has a symbolic link"
+        lambda a: _extend(a, b"24 path=own/preset.toml\n", kind=tarfile.SYMTYPE), ELSE
     ),
-    "huge pax header": (lambda a: a.member(tarfile.XGLTYPE, size=2**62), "has an extended header"),
-    "long name": (lambda a: a.member(tarfile.GNUTYPE_LONGNAME, text=b"../" * 99), "has an extended header"),
-    "negative size": (lambda a: a.member(tarfile.REGTYPE, size=-512), "another file than its manifest says"),
-    "another member": (lambda a: a.member(tarfile.REGTYPE, "own/../../evil"), "another file than its manifest says"),
-    "size": (_lies_about_size, "another file than its manifest says"),
+    "huge pax header": (lambda a: a.member(tarfile.XGLTYPE, size=2**62), ELSE),
+    "long name": (lambda a: a.member(tarfile.GNUTYPE_LONGNAME, text=b"../" * 99), ELSE),
+    "negative size": (lambda a: a.member(tarfile.REGTYPE, size=-512), ELSE),
+    "another member": (lambda a: a.member(tarfile.REGTYPE, "own/../../evil"), ELSE),
+    "size": (_lies_about_size, ELSE),
     "contents": (_lies_about_contents, "has other contents than its manifest says"),
     "more members": (lambda a: setattr(a, "end", header("own/evil", 0) + bytes(1024)), "more in it than its manifest"),
     "endless end": (lambda a: setattr(a, "end", bytes(2**20)), "more in it than its manifest says"),
     "no end": (lambda a: setattr(a, "end", b""), "it is truncated"),
-    "10 GB of zeros": (_zeros, "another file than its manifest says|it needs 1"),
+    "10 GB of zeros": (_zeros, "something else than its manifest says|it needs 1"),
     "a petabyte": (lambda a: a.listed[0].update(size=2**50), "no run has more than"),
     "negative bytes": (lambda a: a.listed[0].update(size=-1), "no possible size or SHA-256"),
     "no hash": (lambda a: a.listed[0].update(sha256="x"), "no possible size or SHA-256"),
@@ -128,7 +131,7 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "same outside": (lambda a: a.list("code/b.py", a.contents["code/nets.py"], same_as="code/nets.py"), "the same as"),
     "another schema": (lambda a: a.head.update(schema=2), "of schema 2, and this rbp reads 1"),
     "id": (lambda a: a.head.update(id="../own"), "cannot be the id of a run"),
-    "another id": (lambda a: a.head.update(id="other"), "manifest is of another run"),
+    "another id": (lambda a: a.head.update(id="other"), ELSE),
     "no JSON": (lambda a: setattr(a, "manifest", b"["), "its manifest cannot be used"),
     "deep JSON": (lambda a: setattr(a, "manifest", b"[" * 10_000), "nested more than"),
     "a list": (lambda a: setattr(a, "manifest", b"[]"), "it is not an object"),
@@ -260,7 +263,7 @@ def test_a_name_that_is_allowed_stays_in_the_run_and_can_be_shown(name: str) -> 
 @given(st.lists(NAMES, max_size=6))
 def test_the_names_of_a_manifest_stay_different_where_case_is_not_known(names: list[str]) -> None:
     files = tuple(PackedFile(name, 1, "0" * 64) for name in (*NEEDED, *names))
-    manifest = Manifest("run", "1", "all", files)
+    manifest = Manifest("run", "all", files)
     try:
         read = parse_manifest(manifest.as_json())
     except RunError:

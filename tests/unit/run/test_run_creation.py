@@ -177,13 +177,33 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(loaded: LoadedPrese
     assert sorted(path.rglob("*")) == before
 
 
-def test_leftovers_of_a_kill_are_removed_after_an_hour(loaded: LoadedPreset, tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    for name, age_s in ((".new-old", 3700), (".new-young", 3500), (".removed-x", 9000)):
-        (runs / name / "control").mkdir(parents=True)
-        os.utime(runs / name, (time.time() - age_s, time.time() - age_s))
-    run = launch.create(loaded, runs)
-    assert sorted(path.name for path in runs.iterdir()) == sorted([".new-young", ".removed-x", run.id])
+def make_hidden_and_die(runs: Path) -> Path:
+    """What a process leaves that is killed while it makes a run."""
+    pid = os.fork()
+    if pid == 0:
+        with making.hidden_folder(runs):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    (left,) = runs.glob(f"{making.PREFIX}*")
+    return left
+
+
+def test_what_a_kill_left_is_removed_with_the_next_run_however_new_it_is(loaded: LoadedPreset, tmp_path: Path) -> None:
+    left = make_hidden_and_die(tmp_path / "runs")
+    run = launch.create(loaded, tmp_path / "runs")
+    assert not left.exists()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [run.id]
+
+
+def test_what_another_machine_may_be_busy_with_is_not_removed_where_its_lock_cannot_be_seen(
+    loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "major", lambda device: 0)  # as for the file system of a network
+    theirs = tmp_path / "runs" / f"{making.PREFIX}00000000-0000-0000-0000-000000000000-0a1b"
+    theirs.mkdir(parents=True)
+    os.utime(theirs, (1.0, 1.0))
+    launch.create(loaded, tmp_path / "runs")
+    assert theirs.is_dir()
 
 
 def test_a_folder_that_a_process_is_busy_with_is_not_removed_however_old_it_is(

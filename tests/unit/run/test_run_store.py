@@ -1,6 +1,4 @@
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,8 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S
-from rbp_engine.run.store.store import find_run, list_runs, remove_run
+from rbp_engine.run.store.store import find_run, list_runs
+from rbp_engine.run.store.trash import remove_run
 
 MakeRun = Callable[..., RunDirectory]
 Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
@@ -106,21 +105,6 @@ def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str | Non
 def test_removing_a_run_removes_everything_of_it_and_nothing_else(runs: Path) -> None:
     remove_run(RunDirectory(runs / SECOND))
     assert sorted(path.name for path in runs.iterdir()) == [FIRST, THIRD]
-
-
-def test_what_a_removal_leaves_that_is_killed_is_removed_with_another_run(runs: Path) -> None:
-    killed = (
-        "import os, shutil, sys, pathlib\n"
-        "from rbp_engine.run.files.layout import RunDirectory\n"
-        "from rbp_engine.run.store.store import remove_run\n"
-        "shutil.rmtree = lambda *args, **kwargs: os._exit(9)\n"
-        "remove_run(RunDirectory(pathlib.Path(sys.argv[1])))"
-    )
-    assert subprocess.run([sys.executable, "-c", killed, runs / SECOND]).returncode == 9
-    (left,) = (path for path in runs.iterdir() if path.name not in (FIRST, THIRD))
-    os.utime(left, (time.time() - 9000, time.time() - 9000))
-    remove_run(RunDirectory(runs / THIRD))
-    assert [path.name for path in runs.iterdir()] == [FIRST]
 
 
 @pytest.mark.parametrize("status", ["starting", "running"])

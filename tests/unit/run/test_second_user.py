@@ -35,8 +35,8 @@ from rbp_engine.run.queue.start_queued import start_queued
 from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
-from rbp_engine.run.store.store import find_run, remove_run
-from rbp_engine.run.store.trash import empty_trash, move_to_trash
+from rbp_engine.run.store.store import find_run
+from rbp_engine.run.store.trash import empty_trash, move_to_trash, remove_run
 from rbp_engine.run.trust import Untrusted
 
 ALICE, MALLORY = 54321, 54322  # no accounts have these numbers

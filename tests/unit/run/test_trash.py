@@ -1,13 +1,17 @@
+import itertools
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.run.store.trash import empty_trash, list_trash, move_to_trash, restore, trash_directory
+from rbp_engine.run.store.trash import empty_trash, list_trash, move_to_trash, remove_run, restore, trash_directory
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -79,7 +83,7 @@ def test_emptying_deletes_everything_and_returns_the_count(make_run: MakeRun, ru
     for name in ("a", "b"):
         move_to_trash(make_run(name, status="completed"))
     assert (empty_trash(runs), empty_trash(runs)) == (2, 0)
-    assert [path.name for path in runs.parent.iterdir()] == ["runs"]
+    assert list(trash_directory(runs).iterdir()) == []
     assert [entry.run.id for entry in list_runs(runs)] == ["stays"]
 
 
@@ -101,3 +105,62 @@ def test_without_a_trash_folder_the_run_stays_and_the_error_names_the_alternativ
     with pytest.raises(RunError, match="rbp runs rm --now mine"):
         move_to_trash(run)
     assert run.summary_json.is_file()
+
+
+def remove_and_die(remove: Callable[[], object], removals: int) -> bool:
+    """Remove runs in a process that is killed after so many files and folders; whether it got through."""
+    pid = os.fork()
+    if pid == 0:
+        left = iter(range(removals))
+
+        def die_at_last(how: Callable[..., None]) -> Callable[..., None]:
+            def remove_one(*args: Any, **kwargs: Any) -> None:
+                if next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                how(*args, **kwargs)
+
+            return remove_one
+
+        os.unlink, os.rmdir = die_at_last(os.unlink), die_at_last(os.rmdir)
+        try:
+            remove()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("trashed", [False, True], ids=["rm --now", "trash --empty"])
+def test_what_a_killed_removal_leaves_is_listed_and_can_be_removed(
+    make_run: MakeRun, runs: Path, trashed: bool
+) -> None:
+    for removals in itertools.count():
+        run = make_run("mine", status="completed")
+        if trashed:
+            move_to_trash(run)
+        if remove_and_die(lambda run=run: empty_trash(runs) if trashed else remove_run(run), removals):
+            break
+        assert list(runs.iterdir()) == []
+        left = [path.name for path in trash_directory(runs).iterdir()]
+        assert left == [entry.run.id for entry in list_trash(runs)] == ["mine"]
+        assert sorted(path.name for path in runs.parent.iterdir()) == ["runs", "runs.trash"]
+        assert empty_trash(runs) == 1
+    assert removals > 5, "nothing was killed"
+    assert list(runs.iterdir()) == [] and list_trash(runs) == []
+
+
+def test_emptying_deletes_links_and_files_and_nothing_that_they_lead_to(make_run: MakeRun, runs: Path) -> None:
+    move_to_trash(make_run("mine", status="completed"))
+    (runs.parent / "precious").mkdir()
+    (runs.parent / "precious" / "thesis.tex").write_text("mine")
+    (trash_directory(runs) / "linked").symlink_to(runs.parent / "precious")
+    (trash_directory(runs) / "notes").write_text("a file")
+    empty_trash(runs)
+    assert list(trash_directory(runs).iterdir()) == []
+    assert (runs.parent / "precious" / "thesis.tex").read_text() == "mine"
+
+
+def test_without_a_trash_a_run_is_removed_where_it_is(make_run: MakeRun, runs: Path) -> None:
+    run = make_run("mine", status="completed")
+    runs.with_name("runs.trash").write_text("a file")
+    remove_run(run)
+    assert not run.path.exists()
