@@ -134,7 +134,7 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "another id": (lambda a: a.head.update(id="other"), ELSE),
     "no JSON": (lambda a: setattr(a, "manifest", b"["), "its manifest cannot be used"),
     "deep JSON": (lambda a: setattr(a, "manifest", b"[" * 10_000), "nested more than"),
-    "a list": (lambda a: setattr(a, "manifest", b"[]"), "it is not an object"),
+    "a list": (lambda a: setattr(a, "manifest", b"[]"), "expected object"),
     "huge manifest": (lambda a: setattr(a, "manifest", bytes(9 * 2**20)), "at most 8388608 are read"),
     "no run": (lambda a: (a.listed.clear(), a.members.clear()), "it has no run.json"),
     "pickled weights": (
