@@ -109,6 +109,8 @@ def train_words(settings: Path, runs: Path) -> list[str]:
 @contextlib.contextmanager
 def mounted(image: Path, file_system: str, where: Path, options: str = "loop") -> Iterator[Path]:
     where.mkdir(exist_ok=True)
+    if file_system == "xfs":  # another mount namespace may still hold the state before, of the same UUID
+        options = f"{options},nouuid"
     mount = ["mount", "-t", file_system, "-o", options, str(image), str(where)]
     done = subprocess.run(mount, capture_output=True, text=True, timeout=60)
     if done.returncode:
