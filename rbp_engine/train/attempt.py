@@ -45,7 +45,7 @@ from rbp_engine.train.memory import MemoryGauge, memory_of
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.ranks.distributed import Ranks, join
-from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record.alert_watch import AlertWatch
 from rbp_engine.train.record.energy import record_energy
@@ -70,7 +70,7 @@ SEEN_WITHIN_S = 60.0
 
 
 def run_attempt(
-    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process
+    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: RankProcess
 ) -> tuple[Ending, Ranks]:
     """Run the attempt. Returns how training ended, and the ranks, which the caller has to leave."""
     with ExitStack() as cleanup:  # also after an exception
@@ -78,7 +78,7 @@ def run_attempt(
 
 
 def _run_attempt(
-    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, cleanup: ExitStack
+    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: RankProcess, cleanup: ExitStack
 ) -> tuple[Ending, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
@@ -287,7 +287,7 @@ def _write_start(
     run: RunDirectory,
     preset: "Preset",
     journal: Journal,
-    process: Process,
+    process: RankProcess,
     device: torch.device,
     found: Checkpoint | None,
     gap_from: int | None,

@@ -14,7 +14,7 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.errors import Superseded
 from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
-from rbp_engine.train.ranks.process import Process, end_with_parent
+from rbp_engine.train.ranks.process import RankProcess, end_with_parent
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record.journal import Journal
 
@@ -29,7 +29,7 @@ ATTEMPT = "RBP_ATTEMPT"
 def main(folder: str) -> int:
     """Run one attempt of the run in `folder` and record how it ended; the exit code repeats that."""
     run = RunDirectory(Path(folder).resolve())
-    process = Process.of(run)
+    process = RankProcess.of(run)
     if process.world_size > 1:
         end_with_parent(run)
     stop = StopFlag(run)
@@ -99,7 +99,7 @@ def _end_rank(journal: Journal, error: BaseException, failure: Failure, trace: s
     ErrorHandler().record_exception(error)  # for the launcher's log
 
 
-def _signal_launcher(process: Process, status: str, stop: StopFlag) -> None:
+def _signal_launcher(process: RankProcess, status: str, stop: StopFlag) -> None:
     """Signal this node's launcher if only another node was: it would wait minutes for the other launcher."""
     if status == "preempted" and stop.signal is None and process.nodes > 1 and process.local_rank == 0:
         os.kill(os.getppid(), signal.SIGTERM)

@@ -36,7 +36,7 @@ from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import add_branches, create_optimizer, set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import Board
@@ -206,7 +206,7 @@ def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
     average = MovingAverage(step.model, 0.9)
     with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         run = RunDirectory(Path(folder))
-        journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1, epochs=1), 1, Process(run.ranks, 0, 0, 1))
+        journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1, epochs=1), 1, RankProcess(run.ranks, 0, 0, 1))
         recorder = Recorder(journal, MemoryGauge(torch.device("cpu")), Board(), 10, Ranks(), Probes())
         try:
             for number in (1, 2):

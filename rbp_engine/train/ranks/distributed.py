@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
-from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.process import RankProcess
 
 V = TypeVar("V")
 
@@ -135,6 +135,6 @@ class ManyRanks(Ranks):
         distributed.destroy_process_group()
 
 
-def join(process: Process, device: torch.device) -> Ranks:
+def join(process: RankProcess, device: torch.device) -> Ranks:
     """Connect to the other processes of the run, if there are any; waits for them."""
     return Ranks() if process.world_size == 1 else ManyRanks(device)

@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Process:
+class RankProcess:
     """Rank `rank` of `world_size`, with number `local_rank` on this host, which is one of `nodes`.
 
     `logs` is the folder of its stdout and stderr.
@@ -29,7 +29,7 @@ class Process:
     nodes: int = 1
 
     @classmethod
-    def of(cls, run: RunDirectory, environment: Mapping[str, str] = os.environ) -> "Process":
+    def of(cls, run: RunDirectory, environment: Mapping[str, str] = os.environ) -> "RankProcess":
         """This process of the run. Ignores the variables of a torchrun that belongs to something else."""
         if environment.get("TORCHELASTIC_RUN_ID") != run.id:
             return cls(run.stdout().parent)

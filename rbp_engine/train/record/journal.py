@@ -20,7 +20,7 @@ from rbp_engine.run.phase import Phase
 from rbp_engine.run.queue.hooks import start_alert_hook
 from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.train.errors import Superseded
-from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.ranks.stall import StallWatch
 from rbp_engine.train.record.alert_watch import AlertWatch
 
@@ -32,8 +32,8 @@ class Journal:
     newer attempt has been claimed, as on another host while this one was frozen and taken for lost.
     """
 
-    def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: Process | None = None) -> None:
-        process = process or Process(run.stdout().parent)
+    def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: RankProcess | None = None) -> None:
+        process = process or RankProcess(run.stdout().parent)
         self.run = run
         self.summary = summary
         self.attempt = attempt

@@ -10,7 +10,7 @@ from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
-from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.record import journal as record
 from rbp_engine.train.record.journal import Journal
 
@@ -59,7 +59,7 @@ def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after
 ) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
-    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))
+    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
     journal.check_for_stall(3600.0)
     assert capfd.readouterr().err == ""
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after
 def test_only_rank_0_writes_the_end_of_the_run_and_the_summary(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
-    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))
+    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
     journal.update(status="running")
     journal.end("failed", "no", Cause.ERROR, "Traceback")
     assert [event.body for event in read_events(run.events(1))] == [ErrorRaised("no", "Traceback", cause="error")]

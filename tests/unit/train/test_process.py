@@ -10,7 +10,7 @@ import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.processes import marker
-from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.process import RankProcess
 
 UNDER_TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "job",
@@ -40,10 +40,10 @@ time.sleep(60)
 
 
 def test_torchruns_environment_counts_only_for_its_own_run() -> None:
-    expected = Process(Path("/runs/job/ranks/job_x/attempt_0/1"), rank=3, local_rank=1, world_size=4, nodes=2)
-    assert Process.of(RunDirectory(Path("/runs/job")), UNDER_TORCHRUN) == expected
-    alone = Process(Path("/runs/other/ranks/0"))
-    assert Process.of(RunDirectory(Path("/runs/other")), UNDER_TORCHRUN) == alone
+    expected = RankProcess(Path("/runs/job/ranks/job_x/attempt_0/1"), rank=3, local_rank=1, world_size=4, nodes=2)
+    assert RankProcess.of(RunDirectory(Path("/runs/job")), UNDER_TORCHRUN) == expected
+    alone = RankProcess(Path("/runs/other/ranks/0"))
+    assert RankProcess.of(RunDirectory(Path("/runs/other")), UNDER_TORCHRUN) == alone
     assert (alone.rank, alone.world_size) == (0, 1)
 
 

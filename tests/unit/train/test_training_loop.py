@@ -45,7 +45,7 @@ from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.failures import explain
-from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.ranks.signals import OUT_OF_BUDGET, StopFlag
 from rbp_engine.train.record import recorder as recorder_module
 from rbp_engine.train.record.journal import Journal
@@ -128,7 +128,7 @@ class Attempt:
             self.branches = with_branches(self.model, settings["branches"], SelfDistillation(), seen)
             add_branches(self.optimizer, self.branches.branches)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
-        self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
+        self.journal = Journal(run, summary, number, RankProcess(run.ranks, ranks.rank, ranks.rank, ranks.size))
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
         found: list[StepProbe] = [SpikeWatch(neuron_layers(self.model), 2, settings["log_every"])]
         if settings["gradients"] and ranks.rank == 0:
