@@ -85,6 +85,6 @@ def test_a_namespace_that_sees_the_pids_of_another_knows_nothing() -> None:
 def test_a_process_that_is_hidden_from_this_user_is_not_taken_for_dead() -> None:
     hidden = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
     for named, answer in ((here(), "UNKNOWN\n"), (of(2**22 - 5), "NO\n")):
-        code = ASK.replace("print", "os.setuid(54321); print")
+        code = ASK.replace("print", "os.setgroups([]); os.setgid(54321); os.setuid(54321); print")
         words = [*hidden, sys.executable, "-P", "-c", code, json.dumps(asdict(named))]
         assert subprocess.check_output(words, text=True, timeout=60) == answer

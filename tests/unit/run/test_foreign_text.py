@@ -48,9 +48,13 @@ def test_a_record_of_ordinary_text_is_that_text(tmp_path: Path, write_texts: Wri
     summary, origin = load_summary(run), read_run_json(run)
     assert {summary.name, summary.preset, summary.reason, *summary.tags} == {words, "two"}
     assert origin.git is not None
-    assert {origin.host, origin.command, origin.git.commit, origin.attempts[0].host, *origin.packages.values()} == {
-        words
-    }
+    assert {
+        origin.host,
+        origin.command,
+        origin.git.commit,
+        origin.attempts[0].process.host,
+        *origin.packages.values(),
+    } == {words}
 
 
 def test_what_is_written_back_keeps_the_rest_as_it_was(

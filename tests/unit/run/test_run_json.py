@@ -69,7 +69,7 @@ def test_what_was_not_understood_stays_in_the_file(run: RunDirectory) -> None:
     kept = read_json(run.run_json)
     assert kept["later"] == {"version": 2} and kept["attempts"][0] == {"attempt": 1, "later": True}
     found = read_run_json(run)
-    assert [attempt.attempt for attempt in found.attempts] == [1, 2] and found.attempts[1].pid == 1
+    assert [attempt.attempt for attempt in found.attempts] == [1, 2] and found.attempts[1].process.pid == 1
     assert found.resources == Resources(processes=2) and found.dispatch == Dispatch(retries=3)
     assert found.faults == (FaultRecord(2, "lost", "lost_process", "gone", 6.0),)
 
