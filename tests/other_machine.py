@@ -52,6 +52,16 @@ class OtherMachine:
         )
         return str(done.stdout)
 
+    def start_python(self, code: str, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a Python program there; it ends with the machine."""
+        words = (sys.executable, "-P", "-c", code, *words)
+        return subprocess.Popen(self.command(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def rename(self, name: str) -> None:
+        """Give the host another name, while everything goes on."""
+        subprocess.run(self.command("hostname", name), check=True, timeout=60)
+        self.name = name
+
     def switch_off(self) -> None:
         """End everything at once."""
         self._process.kill()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence, Set
 from types import FrameType
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.driving import files_of, request_in, write_record
+from rbp_engine.plan.driving import be_driver, request_in, write_record
 from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.study import SearchTrial, TrialState, Value, propose, pruned_after
 from rbp_engine.plan.trials import TrialReader, TrialRuns, is_pruned
@@ -23,7 +23,6 @@ from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.queue.host_lock import try_lock
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.status.status import Verdict
 
@@ -203,7 +202,7 @@ def drive(search: Search) -> str:
 def main(text: str) -> None:
     """Drive the search that a request as JSON asks for; ends at once if another process does."""
     search = plan_search(request_in(text))
-    if try_lock(files_of(search).with_suffix(".lock")) is None:
+    if be_driver(search) is None:
         return
     write_record(search)
     signal.signal(signal.SIGTERM, _stop)

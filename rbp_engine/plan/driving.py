@@ -1,4 +1,7 @@
-"""The processes that drive searches: one for a search, on the host where it was started, in a session of its own."""
+"""The processes that drive searches: one for a search, on the host where it was started, in a session of its own.
+
+Its lease lies beside the runs, so that no other host that has them drives the search, too.
+"""
 
 import contextlib
 import hashlib
@@ -7,14 +10,15 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from rbp_engine import os_process
+from rbp_engine import lease, os_process
 from rbp_engine.codec import decode
+from rbp_engine.lease import Lease
 from rbp_engine.os_process import Alive, Process
 from rbp_engine.owners import make_private
 from rbp_engine.plan.search import Search, SearchRequest
@@ -36,7 +40,7 @@ PATIENCE_S = 120.0
 @dataclass(frozen=True)
 class DriverRecord:
     """A process that drives or has driven the search `name` in a runs directory; `ended` is how it has ended, empty if
-    it has not, or was killed. `failed`: the search cannot go on as it is."""
+    it has not, or was killed. `failed`: the search cannot go on as it is. `alive`: it drives it now."""
 
     name: Line
     runs: Line
@@ -44,19 +48,26 @@ class DriverRecord:
     trials: int = 0
     ended: Lines = NO_TEXT
     failed: bool = False
-
-    @property
-    def alive(self) -> bool:
-        return os_process.is_alive(self.process) is Alive.YES
+    alive: bool = False
 
 
 def files_of(search: Search) -> Path:
-    """The record of the driver of a search; its lock and its log are beside it."""
+    """The record of the driver of a search; its log is beside it."""
     folder = host_directory() / FOLDER
     with usable(folder):
         make_private(folder)
     place = hashlib.sha256(os.fsencode(search.request.runs.resolve())).hexdigest()[:8]
     return folder / f"{search.name}-{place}.json"
+
+
+def be_driver(search: Search) -> Lease | None:
+    """The lease of the driver of a search; None if another process has it. Raises RunError."""
+    path = _lease(search.request.runs, search.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return lease.try_take(path)
+    except OSError as error:
+        raise RunError(f"cannot drive {search.name}: {error.filename or path}: {error.strerror}") from error
 
 
 def log_of(search: Search) -> Path:
@@ -72,8 +83,14 @@ def write_record(search: Search, ended: str = "", *, failed: bool = False) -> No
 
 
 def driver_of(search: Search) -> DriverRecord | None:
-    """The newest driver of a search on this host, dead or alive; None if there was none."""
-    return _read(files_of(search))
+    """The driver of a search that lives, on any host, else the newest of this one; None if there was none."""
+    record, runs = _read(files_of(search)), search.request.runs
+    driver = lease.holder(_lease(runs, search.name))
+    if driver is None:
+        return record and replace(record, alive=False)
+    if record is None or record.process != driver:
+        record = DriverRecord(one_line(search.name), one_line(str(runs)), driver, search.trials)
+    return replace(record, alive=True)
 
 
 def drivers() -> list[DriverRecord]:
@@ -81,7 +98,7 @@ def drivers() -> list[DriverRecord]:
     if not (folder := host_directory(make=False) / FOLDER).is_dir():
         return []
     found = map(_read, sorted(folder.glob("*.json")))
-    return [record for record in found if record is not None and record.alive]
+    return [one for one in found if one is not None and os_process.is_alive(one.process) is Alive.YES]
 
 
 def start_driver(request: SearchRequest, search: Search) -> bool:
@@ -122,10 +139,16 @@ def stop_driver(search: Search) -> None:
     record = driver_of(search)
     if record is None or not record.alive:
         return
+    if not record.process.is_here:
+        raise RunError(f"{search.name} is driven by {record.process}: stop it there")
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(record.process.pid)
         process.send_signal(signal.SIGTERM)
         psutil.wait_procs([process], timeout=10)
+
+
+def _lease(runs: Path, name: str) -> Path:
+    return runs / f".{name}.search"
 
 
 def _read(path: Path) -> DriverRecord | None:

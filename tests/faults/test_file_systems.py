@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from rbp_engine import load
+from rbp_engine import lease, load, os_process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
@@ -85,12 +85,12 @@ def over_another(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def by_sshfs(folder: Path) -> Iterator[Path]:
-    """From its server by a pipe, without a network."""
+def by_sshfs(folder: Path, name: str = "here") -> Iterator[Path]:
+    """`folder`/there, from its server by a pipe, without a network, as `folder`/`name`."""
     if not SFTP_SERVER.exists():
         pytest.skip(f"not reached: there is no {SFTP_SERVER} here")
-    there, here = folder / "there", folder / "here"
-    there.mkdir()
+    there, here = folder / "there", folder / name
+    there.mkdir(exist_ok=True)
     here.mkdir()
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -138,6 +138,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         except OSError as error:
             pytest.skip(f"not reached: these tests may not mount {request.param} ({error})")
         yield top
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not reached: only root may mount a file system")
+def test_a_lease_is_one_machine_s_though_sshfs_shows_others_no_locks(tmp_path: Path) -> None:
+    with by_sshfs(tmp_path) as here, by_sshfs(tmp_path, "as-another-machine-has-it") as elsewhere:
+        mine = lease.try_take(here / "a.lock")
+        assert mine is not None and lease.try_take(elsewhere / "a.lock") is None
+        assert lease.holder(elsewhere / "a.lock") == os_process.here()
+        mine.release()
+        theirs = lease.try_take(elsewhere / "a.lock")
+        assert theirs is not None and lease.try_take(here / "a.lock") is None
+        theirs.release()
 
 
 class Rbp:

@@ -1,17 +1,20 @@
 """Tags, a note and a place in the archive that users give a run later, in a file that no worker touches."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.codec import decode
+from rbp_engine.lease import Held, taken
 from rbp_engine.printable import NO_TEXT, Line, Lines
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, load_json, write_json
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 LONGEST_TAG = 60
+LEASE = "annotations.lock"
 SIGNS = ("", "+", "-")  # no tag begins with a sign, and no tag is empty
 
 
@@ -91,27 +94,33 @@ def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str
             )
     if both := [tag for tag in adding if tag in removing]:
         raise RunError(f"{both[0]!r} is to be added and removed at once")
-    old = read_annotations(run)
-    added = dict.fromkeys([*(tag for tag in old.added if tag not in removing), *adding])
-    removed = dict.fromkeys([*(tag for tag in old.removed if tag not in adding), *removing])
-    return _write(run, added=list(added), removed=list(removed))
+
+    def change() -> dict[str, Any]:
+        old = read_annotations(run)
+        added = [*(tag for tag in old.added if tag not in removing), *adding]
+        removed = [*(tag for tag in old.removed if tag not in adding), *removing]
+        return {"added": list(dict.fromkeys(added)), "removed": list(dict.fromkeys(removed))}
+
+    return _write(run, change)
 
 
 def set_note(run: RunDirectory, note: str) -> Annotations:
     """Replace the note; an empty one removes it."""
-    return _write(run, note=note.strip())
+    return _write(run, lambda: {"note": note.strip()})
 
 
 def set_archived(run: RunDirectory, *, archived: bool) -> Annotations:
     """Put a run into the archive, or take it out."""
-    return _write(run, archived=archived)
+    return _write(run, lambda: {"archived": archived})
 
 
-def _write(run: RunDirectory, **changes: Any) -> Annotations:
-    """Change the file; what is not changed stays as it was written."""
-    known = load_json(run.annotations_json)
+def _write(run: RunDirectory, changes: Callable[[], dict[str, Any]]) -> Annotations:
+    """Change the file by what it holds, before anybody else does; the rest stays as it was written."""
     try:
-        write_json(run.annotations_json, known | changes)
+        with inside.folder(run.control, run.path, make=True) as control, taken(run.control / LEASE, control.descriptor):
+            write_json(run.annotations_json, load_json(run.annotations_json) | changes())
+    except Held as error:
+        raise RunError(str(error)) from error
     except OSError as error:
         raise RunError(f"cannot write {run.annotations_json}: {error.strerror}") from error
     return read_annotations(run)

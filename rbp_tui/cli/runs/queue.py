@@ -93,7 +93,7 @@ def queue(
     if not as_json:
         _tell_of_other_hosts()
     for search in () if as_json else drivers():
-        say("[dim]the search {} goes on in {}, in process {}[/]", search.name, search.runs, search.process.pid)
+        say("[dim]the search {} goes on in {}, in {}[/]", search.name, search.runs, search.process)
 
 
 def _tell_of_other_hosts() -> None:

@@ -52,7 +52,7 @@ def run_search(
             print_json(_document(reader, trials) | {"cost": None if expected is None else asdict(expected)})
         return 0
     if not start_driver(request, search) and (record := driver_of(search)) is not None:
-        say("  it goes on already, in process {}", record.process.pid)
+        say("  it goes on already, in {}", record.process)
     if detach:
         return _report(search, as_json=as_json)
     record = follow_search(request, search, reader, table, as_json=as_json)

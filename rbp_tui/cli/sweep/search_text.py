@@ -47,7 +47,7 @@ def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, s
     """The table of trials on stdout, and what they show and what to type next on stderr."""
     record = driver_of(search)
     if record is not None and record.alive:
-        say("  it goes on, in process {}", record.process.pid)
+        say("  it goes on, in {}", record.process)
     if not trials:
         say("no trial of {} has been started", search.name)
         return

@@ -85,7 +85,7 @@ def _driver_text(search: Search) -> str:
     if record is None:
         return ""
     if record.alive:
-        return f"it goes on, in process {record.process.pid}"
+        return f"it goes on, in {record.process}"
     return str(record.ended) or "the process that drives it was killed"
 
 
