@@ -21,7 +21,7 @@ from typing import Any
 
 from rbp_engine.errors import UserError
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
-from rbp_engine.user_code import is_from_library, own_frames
+from rbp_engine.user_code import is_from_library, place_in_own_code
 
 LOOK_EVERY_S = 0.2
 # Of what a child without an answer has said to the terminal, the last line is quoted from so many bytes.
@@ -175,9 +175,9 @@ def explain(error: BaseException, own_code: Path) -> str:
     text = str(error).strip() or type(error).__name__
     # An operation without a rule: its message says where it stands. To import its class would load torch.
     is_unsupported = type(error).__module__ == "rbp_engine.spiking.errors"
-    frames = own_frames(error, own_code)
-    if frames and not is_unsupported:
-        return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: {type(error).__name__}: {text}"
+    place = place_in_own_code(error, own_code)
+    if place and not is_unsupported:
+        return f"{place}: {type(error).__name__}: {text}"
     if is_unsupported or isinstance(error, (UserError, ValueError, OSError)):
         return text
     if is_from_library(error):

@@ -38,7 +38,7 @@ from rbp_engine.train.build import build_branches, build_feed, build_loss, build
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.seeding import seed_everything
-from rbp_engine.user_code import is_own, load_own, own_frames
+from rbp_engine.user_code import is_own, load_own, place_in_own_code
 
 # The keywords that a user's own network is called with, besides those in `model.args`.
 KEYWORDS = ("num_classes", "in_channels", "neuron")
@@ -118,7 +118,7 @@ def built(
     try:
         return build_model(run, preset, feed, device, told)
     except TypeError as error:
-        if own_frames(error, run.code):
+        if place_in_own_code(error, run.code):
             raise
         raise ValueError(_keywords_refused(run, preset) or str(error)) from error
 

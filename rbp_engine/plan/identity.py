@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.plan.budget import WITHOUT_EFFECT
 from rbp_engine.preset import LoadedPreset, PresetError, fields, read_resolved
-from rbp_engine.preset.own_code import inside_a_run, own_file
+from rbp_engine.preset.own_code import inside_a_run, own_file, read_own_code
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -24,21 +23,21 @@ def identity_of(loaded: LoadedPreset) -> str:
     Budgets and alerts are not part of it: they change while a run goes on, and not what it is.
     """
     own = loaded.own_code.get(_OWN_PROBES)
-    return _digest(loaded.experiment, loaded.preset, loaded.preset.run.seed, own.source if own else b"")
+    return _digest(loaded.experiment, loaded.preset, loaded.preset.run.seed, own.digest if own else "")
 
 
 def identity_of_run(run: RunDirectory, summary: Summary) -> str | None:
     """The identity of a run; None if its preset cannot be read."""
     try:
         preset = read_resolved(run.preset_toml)
-        file = own_file(preset.probes.own)
-        code = read_untrusted(run.code / file, TEXT_LIMIT) if file else b""
-    except (PresetError, OSError):
+        own = preset.probes.own
+        code = read_own_code(own, run.code, copied=True).digest if own_file(own) else ""
+    except (PresetError, OSError, ValueError):
         return None
     return _digest(summary.experiment, preset, summary.seed, code)
 
 
-def _digest(experiment: str, preset: "Preset", seed: int, own_probes: bytes) -> str:
+def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> str:
     values = preset.model_dump()
     chosen: dict[str, Any] = {}
     for key, later, default in _cost_fields():
@@ -47,7 +46,7 @@ def _digest(experiment: str, preset: "Preset", seed: int, own_probes: bytes) -> 
         if not (later and value == default):
             chosen[key] = inside_a_run(value) if key == _OWN_PROBES else value
     if own_probes:
-        chosen["code"] = hashlib.sha256(own_probes).hexdigest()
+        chosen["code"] = own_probes
     text = json.dumps([experiment, seed, chosen], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

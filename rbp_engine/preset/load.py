@@ -14,11 +14,11 @@ from rbp_engine.preset.own_code import (
     OUTSIDE,
     OwnCode,
     digests,
-    fault,
     inside_a_run,
     leads_out_of_a_run,
     names_of_code,
     own_file,
+    problem_together,
     read_own_code,
 )
 from rbp_engine.preset.pretrained import with_weights
@@ -158,28 +158,25 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
             continue
         key, origin = dotted(path), layers.origin(path) or Origin()
         folder = (code or Path(origin.file).parent) if origin.file else Path()
-        message: str | None
-        if code is not None and origin.file and leads_out_of_a_run(value):
+        copied = code is not None and bool(origin.file)
+        message = ""
+        if copied and leads_out_of_a_run(value):
             message = f"{OUTSIDE}, got {describe_value(value)}"
         else:
             try:
-                found[key] = read_own_code(value, folder)
-                message = fault(value, found[key])
+                found[key] = read_own_code(value, folder, copied=copied)
             except OSError as error:
-                message = f"cannot read {folder / (own_file(value) or '')}: {error.strerror}"
+                message = f"cannot read {shown(Path(error.filename))}: {error.strerror}"
+            except ValueError as error:
+                message = str(error)
         if message:
             where = origin.word or (origin.file if origin.file != source else None)
             problems.append(Problem(key, message, origin.line, where))
-    clashing = [key for key, own in found.items() if any(_clash(own, other) for other in found.values())]
-    if clashing:
-        problems.append(Problem(clashing[-1], f"two different files are called {found[clashing[-1]].path.name}"))
+    if clash := problem_together(found):
+        problems.append(Problem(*clash))
     if problems:
         raise PresetError(source, problems)
     return found
-
-
-def _clash(one: OwnCode, other: OwnCode) -> bool:
-    return one.path.name == other.path.name and one.source != other.source
 
 
 def read_resolved(path: Path) -> "Preset":

@@ -15,7 +15,7 @@ from rbp_engine.printable import LONGEST_NAME, one_line, visible
 from rbp_engine.probes.random_numbers import random_numbers_put_back
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import Probe, WarningRaised
-from rbp_engine.user_code import load_own, own_frames
+from rbp_engine.user_code import load_own, place_in_own_code
 
 
 class RunLog:
@@ -107,6 +107,6 @@ def fault_of(error: Exception, name: str, code: Path) -> str:
     """What went wrong in a function of the user's, with its file and line in the folder `code`."""
     if isinstance(error, OwnCodeError):
         return str(error)
-    frames = own_frames(error, code)
-    where = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
+    place = place_in_own_code(error, code)
+    where = f" ({place})" if place else ""
     return f"your metrics {name}{where}: {type(error).__name__}: {error}"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine import os_process
 from rbp_engine.data.catalog import require
 from rbp_engine.os_process import Alive
+from rbp_engine.preset.own_code import all_files
 from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.json_fields import process_in
@@ -172,7 +173,7 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list
             if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-    trust.remember_same_code(run, {own.path.name: own.source for own in loaded.own_code.values()})
+    trust.remember_same_code(run, all_files(loaded.own_code))
     trust.require_launch(run)
     _check_same(run, loaded, *request.seeds_of(loaded))
     return [run], False

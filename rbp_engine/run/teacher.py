@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rbp_engine.preset import LoadedPreset, parse_resolved
 from rbp_engine.preset.load import Teacher
-from rbp_engine.preset.own_code import OwnCode, names_of_code, own_file, read_own_code
+from rbp_engine.preset.own_code import OwnCode, names_of_code, own_file, problem_together, read_own_code
 from rbp_engine.preset.pretrained import FILE, weights_file
 from rbp_engine.printable import one_line
 from rbp_engine.run import trust
@@ -52,12 +52,8 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     except (KeyError, TypeError, ValueError, PresetError) as error:
         message = f"{file} is damaged, or does not say which network it is of. Name a run, or a copy of its {FILE}"
         raise _unusable(named, message) from error
-    for key, other in loaded.own_code.items():
-        for one in own.values():
-            if other.path.name == one.path.name and other.source != one.source:
-                raise _unusable(
-                    named, f"its code is in another {one.path.name} than {key}: rename one of the two files"
-                )
+    if clash := problem_together(loaded.own_code | own):
+        raise _unusable(named, f"its code and the preset's cannot be in one folder: {clash[1]}")
     contents = " ".join([digest, *(one.digest for one in own.values())])
     teacher = Teacher(file, digest, run.path if run is not None and own else None)
     return replace(loaded.with_contents(FIELD, contents, own), teacher=teacher)
@@ -118,7 +114,7 @@ def _own_code(file: Path, run: RunDirectory | None) -> dict[str, OwnCode]:
             if run is None:
                 message = f"it needs {one_line(name)}, whose code is kept in the run: name the run"
                 raise FileNotFoundError(0, message, str(file))
-            found[f"{FIELD}: {section}.{field}"] = read_own_code(name, run.code)
+            found[f"{FIELD}: {section}.{field}"] = read_own_code(name, run.code, copied=True)
     return found
 
 

@@ -13,13 +13,15 @@ the user's own.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rbp_engine.owners import is_ours, make_private, name_of, owner_problem
+from rbp_engine.preset.own_imports import DEEPEST, MOST_FILES
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory
@@ -28,7 +30,7 @@ from rbp_engine.settings.locations import state_directory
 
 TRUSTED = "trusted"
 LARGEST_FILE = 2**20  # bytes, of a preset or a file of code
-MOST_FILES = 100
+NAMED_FILES = 3  # in a question
 
 
 class Untrusted(RunError):
@@ -74,7 +76,7 @@ def require_launch(run: RunDirectory, *, rendezvous: str = "") -> None:
     """
     owners, code = _other_owners(run), _code(run)
     if owners or code:
-        would = f"would execute {', '.join(code)}, which you have not launched here" if code else ""
+        would = f"would execute {_listed([*code])}, which you have not launched here" if code else ""
         _require(run.id, " and ".join(filter(None, [_belongs(owners), would])), _key(run, owners, code))
     if rendezvous:
         require_rendezvous(run, rendezvous)
@@ -144,7 +146,7 @@ def _other_owners(run: RunDirectory) -> dict[str, int]:
     """What in a run belongs to another user: its folder, or the link to that, its identity, preset and code."""
     paths = [run.path, run.run_json, run.preset_toml, run.code]
     if run.code.is_dir() and not run.code.is_symlink():
-        paths += [run.code / name for name in _names(run)]
+        paths += [run.code / name for name in _entries(run)]
     found: dict[str, int] = {}
     for path in paths:
         for follow in (False, True):
@@ -159,29 +161,51 @@ def _other_owners(run: RunDirectory) -> dict[str, int]:
     return found
 
 
-def _names(run: RunDirectory) -> list[str]:
-    """The names of the files of code. Raises RunError if there are too many."""
+def _entries(run: RunDirectory) -> dict[str, bool]:
+    """What is in the folder of code, by path in it, and whether it is a folder. Raises RunError for too much."""
+    most = (DEEPEST + 1) * MOST_FILES
     try:
         with inside.folder(run.code, run.path) as code:
-            # Python may have put compiled files there; rbp executes none.
-            names = sorted(name for name in code.names() if name != "__pycache__")
+            found = dict(itertools.islice(_walk(run, code, 0), most + 1))
     except FileNotFoundError:
-        return []
+        return {}
     except OSError as error:
         raise RunError(f"{run.id}: cannot read {error.filename}: {error.strerror}") from error
-    if len(names) > MOST_FILES:
-        raise RunError(f"{run.id}: there are {len(names)} files in {run.code}, and no run has more than {MOST_FILES}")
-    return names
+    if len(found) > most or len(found) - sum(found.values()) > MOST_FILES:
+        raise RunError(f"{run.id}: there are more than {MOST_FILES} files in {run.code}, and no run has so many")
+    return found
+
+
+def _walk(run: RunDirectory, folder: inside.Folder, depth: int) -> Iterator[tuple[str, bool]]:
+    if depth > DEEPEST:
+        raise RunError(f"{run.id}: {folder.path} is deeper than any run's code: at most {DEEPEST} folders")
+    for name in sorted(folder.names()):
+        if name == "__pycache__":  # Python may have put compiled files there; rbp executes none
+            continue
+        is_folder = stat.S_ISDIR(os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False).st_mode)
+        yield str((folder.path / name).relative_to(run.code)), is_folder
+        if is_folder:
+            with folder.folder(name) as inner:
+                yield from _walk(run, inner, depth + 1)
 
 
 def _code(run: RunDirectory) -> dict[str, str]:
     """The files of code and their hashes. Raises RunError for what is no file, or too large, and if none is seen."""
-    names = _names(run)
-    if not names and os.path.lexists(run.code):  # a cache of the folder may be older than what will be executed
+    entries = _entries(run)
+    folders = {".", *(name for name, is_folder in entries.items() if is_folder)}
+    empty = folders - {os.path.dirname(name) or "." for name in entries}  # noqa: PTH120
+    if empty and os.path.lexists(run.code):  # a cache of the folder may be older than what will be executed
         raise RunError(
-            f"{run.id}: {run.code} seems to be empty, as no run leaves it: try again in a minute, or remove it"
+            f"{run.id}: {run.code / min(empty)} seems to be empty, as no run leaves it: try again in a minute, or "
+            "remove it"
         )
-    return {f"code/{name}": _hash_of_file(run, run.code / name) for name in names}
+    return {f"code/{name}": _hash_of_file(run, run.code / name) for name in entries if name not in folders}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many others there are."""
+    others = len(names) - NAMED_FILES
+    return ", ".join(names[:NAMED_FILES]) + (f" and {others} more file{'s' * (others > 1)}" if others > 0 else "")
 
 
 def _is_known(run: RunDirectory, owners: dict[str, int]) -> bool:

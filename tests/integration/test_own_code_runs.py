@@ -156,6 +156,39 @@ def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(
     assert (done["status"], done["epoch"], done["experiment"]) == ("completed", 25, stopped["experiment"])
 
 
+def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_judged_by_its_copies(
+    rbp: Rbp, mine: Path, environment: dict[str, str]
+) -> None:
+    environment["PYTHONPATH"] += f"{os.pathsep}{mine}"  # the originals could be imported
+    (mine / "blocks").mkdir()
+    (mine / "blocks" / "__init__.py").write_text("from .widths import WIDTH\n")
+    (mine / "blocks" / "widths.py").write_text("import nets\n\nWIDTH = 6\n")
+    (mine / "nets.py").write_text(f"from blocks import WIDTH\n{NETS.replace('width=4', 'width=WIDTH')}")
+    digits = ("train", "digits", "arch=nets.py:net", "epochs=1", "T=1", "run.device=cpu", "--nproc", "2")
+    rbp(*digits, "--id", "first", "guard.max_steps=2", code=4)
+    copies = {str(path.relative_to(mine / "runs/first/code")) for path in (mine / "runs/first/code").rglob("*.py")}
+    assert copies == {"nets.py", "blocks/__init__.py", "blocks/widths.py"}
+    stopped = summary(mine, "first")
+    assert (stopped["step"], stopped["cause"]) == (2, "budget")
+    (mine / "blocks" / "widths.py").write_text("raise SystemExit('not this one')\n")
+    rbp("resume", "first", "guard.max_steps=0")
+    done = summary(mine, "first")
+    assert (done["status"], done["experiment"]) == ("completed", stopped["experiment"])
+    rbp("eval", "first")
+
+
+def test_an_import_that_no_statement_shows_fails_in_the_run_and_finds_no_original(
+    rbp: Rbp, mine: Path, environment: dict[str, str]
+) -> None:
+    environment["PYTHONPATH"] += f"{os.pathsep}{mine}"
+    (mine / "widths.py").write_text("WIDTH = 6\n")
+    (mine / "nets.py").write_text(f"import importlib\nimportlib.import_module('widths')\n{NETS}")
+    rbp("train", "mine.toml", "--id", "first", code=1)
+    failed = summary(mine, "first")
+    assert failed["cause"] == "own_code"
+    assert f"nets.py line 2 imports widths ({mine}/widths.py), which is neither in the run's folder" in failed["reason"]
+
+
 def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(
     rbp: Rbp, mine: Path, environment: dict[str, str]
 ) -> None:

@@ -1,7 +1,10 @@
 """A user's own network or data set from a file: found, called, or refused with one message."""
 
+import numbers
 import os
 import py_compile
+import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from rbp_engine.models import create_model
 from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.spiking import LIF, OwnNeuron
 from rbp_engine.spiking.surrogate import slope
-from rbp_engine.user_code import call_own, is_own, load_own
+from rbp_engine.user_code import call_own, is_own, load_own, place_in_own_code
 
 NETS = """\
 from torch import nn
@@ -215,3 +218,92 @@ def test_a_file_with_a_dataclass_and_deferred_annotations_can_be_loaded(tmp_path
         "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    n: int\n"
     )
     assert load_own("late.py:Mine", tmp_path)(n=3).n == 3
+
+
+NET = "from layers import late, width\ndef net(): return width, late()\n"
+
+
+def package(folder: Path, width: int) -> Path:
+    """A network in several files that import each other; two of them are imported when the network is called."""
+    (folder / "blocks").mkdir(parents=True)
+    (folder / "nets.py").write_text(NET)
+    (folder / "layers.py").write_text(
+        "import nets\nfrom blocks import conv\nwidth = conv.width\n"
+        "def late():\n    from . import last\n    return last.net is nets.net, last.mine, last.number\n"
+    )
+    (folder / "last.py").write_text("import numbers as number\nfrom nets import net\nfrom .random import mine\n")
+    (folder / "random.py").write_text("mine = 'mine'\n")
+    (folder / "blocks" / "__init__.py").write_text("")
+    (folder / "blocks" / "conv.py").write_text(f"width = {width}\n")
+    return folder
+
+
+def test_files_of_a_folder_import_each_other_and_none_of_another_folder_or_instead_of_pythons(tmp_path: Path) -> None:
+    one, two = package(tmp_path / "one", 1), package(tmp_path / "two", 2)
+    first, second = load_own("nets.py:net", one), load_own("nets.py:net", two)
+    assert (first(), second()) == ((1, (True, "mine", numbers)), (2, (True, "mine", numbers)))
+    assert not {"nets", "layers", "blocks", "last"} & sys.modules.keys()
+    assert load_own("layers.py:late", one) is first.__globals__["late"]
+    assert random.choice  # Python's
+
+
+def test_a_file_that_has_changed_is_loaded_anew_with_all_that_import_it(tmp_path: Path) -> None:
+    folder = package(tmp_path / "one", 1)
+    assert call_own("nets.py:net", folder)[0] == 1
+    (folder / "blocks" / "conv.py").write_text("width = 3\n")
+    assert call_own("nets.py:net", folder)[0] == 3
+
+
+def test_a_package_is_loaded_by_its_init(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("size = 3\nfrom .net import net\n")
+    (tmp_path / "net.py").write_text("from . import size\ndef net(): return size\n")
+    assert call_own("__init__.py:net", tmp_path) == call_own("net.py:net", tmp_path) == 3
+
+
+IMPORTS = """\
+import importlib
+def by_name(): return importlib.import_module("common")
+def by_dunder(): return __import__("common")
+def unseen(): import common
+def with_dot(): return importlib.import_module(".common", __package__)
+def cached(): from __pycache__ import common
+def installed(): return importlib.import_module("yaml")
+"""
+
+
+def test_own_code_finds_nothing_that_is_neither_in_its_folder_nor_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the originals, in a folder that the code itself has added."""
+    monkeypatch.syspath_prepend(tmp_path / "original")
+    code = tmp_path / "code"
+    for folder in (code / "__pycache__", tmp_path / "original"):
+        folder.mkdir(parents=True)
+        (folder / "common.py").write_text("raise SystemExit\n")
+    (code / "nets.py").write_text(IMPORTS)
+    for line, name in enumerate(("by_name", "by_dunder", "unseen"), start=2):
+        with pytest.raises(OwnCodeError, match=rf"nets\.py line {line} imports common \({tmp_path}/original/common"):
+            call_own(f"nets.py:{name}", code)
+    with pytest.raises(ModuleNotFoundError, match=r"common is not in .*: a run has copies of what import statements"):
+        call_own("nets.py:with_dot", code)
+    with pytest.raises(ModuleNotFoundError, match="__pycache__"):
+        call_own("nets.py:cached", code)
+    assert call_own("nets.py:installed", code).__name__ == "yaml"
+
+
+@pytest.mark.parametrize("link", ["layers.py", "blocks", "blocks/conv.py", "__init__.py"])
+def test_a_link_among_the_files_is_not_executed(tmp_path: Path, link: str) -> None:
+    folder = package(tmp_path / "one", 1)
+    (folder / link).rename(tmp_path / "moved") if (folder / link).exists() else (tmp_path / "moved").touch()
+    (folder / link).symlink_to(tmp_path / "moved")
+    with pytest.raises(OwnCodeError, match="is a link, which no run makes"):
+        call_own("nets.py:net", folder)
+
+
+def test_where_an_error_was_raised_is_told_by_the_path_in_the_folder(tmp_path: Path) -> None:
+    folder = package(tmp_path / "one", 1)
+    (folder / "blocks" / "conv.py").write_text("\nwidth = 1 / 0\n")
+    with pytest.raises(ZeroDivisionError) as caught:
+        call_own("nets.py:net", folder)
+    assert place_in_own_code(caught.value, folder) == "blocks/conv.py line 2"
+    assert place_in_own_code(caught.value, tmp_path / "two") == ""

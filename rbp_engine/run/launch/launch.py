@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from rbp_engine import os_process
 from rbp_engine.disk import sync
 from rbp_engine.os_process import Alive
-from rbp_engine.preset.own_code import inside_a_run, names_of_code
+from rbp_engine.preset.own_code import all_files, inside_a_run, names_of_code
 from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
@@ -95,9 +95,9 @@ def _write(
     from rbp_engine.preset import resolved_toml
 
     preset = loaded.preset
-    for own in loaded.own_code.values():
-        run.code.mkdir(exist_ok=True)
-        write_atomic(run.code / own.path.name, own.source)
+    for name, source in all_files(loaded.own_code).items():
+        (run.code / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(run.code / name, source)
     if loaded.teacher is not None:
         copy_teacher(loaded.teacher, run)
     write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))

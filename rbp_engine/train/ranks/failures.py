@@ -14,7 +14,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
-from rbp_engine.user_code import is_from_library, is_from_own_code, is_own, own_frames
+from rbp_engine.user_code import is_from_library, is_from_own_code, is_own, place_in_own_code
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -110,14 +110,14 @@ def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
 
 def _place(error: BaseException, code: Path) -> str:
     """Where in the user's own code an error was raised: `nets.py line 12: `; an operation without a rule names it."""
-    frames = own_frames(error, code)
-    if not frames:
+    place = place_in_own_code(error, code)
+    if not place:
         return ""
     from rbp_engine.spiking.errors import UnsupportedOperation  # loads torch, which the worker does later
 
     if isinstance(error, UnsupportedOperation):
         return ""
-    return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: "
+    return f"{place}: "
 
 
 def _disk(error: BaseException) -> str:

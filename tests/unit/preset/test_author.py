@@ -61,7 +61,7 @@ def test_paths_of_own_code_are_relative_to_the_new_preset() -> None:
     create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet", "probes.own=mine.py:measure"])
     for name in ("mine", "copy"):
         own_code = load_preset(name).own_code
-        assert own_code["model.name"].source == b"class MyNet: ...\n"
+        assert own_code["model.name"].files["nets.py"] == b"class MyNet: ...\n"
         assert own_code["probes.own"].path.resolve() == Path("mine.py").resolve()
         if name == "mine":
             copy_preset(place_of("copy", for_user=True), Path("presets/mine.toml"))

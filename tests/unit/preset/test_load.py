@@ -428,10 +428,10 @@ def test_own_code_is_read_relative_to_the_file_that_names_it() -> None:
     Path("sub/base.toml").write_text("[model]\nname = 'nets.py:MyNet'\n")
     for loaded in (load_preset("sub/base.toml"), load("extends = 'sub/base.toml'\n")):
         own = loaded.own_code["model.name"]
-        assert (own.path, own.source) == (Path("sub/nets.py").absolute(), NETS.encode())
+        assert (own.path, own.files) == (Path("sub/nets.py").absolute(), {"nets.py": NETS.encode()})
     with pytest.raises(PresetError, match=r"arch=nets.py:MyNet\)  cannot read nets.py: No such file or directory"):
         load_preset("sub/base.toml", ["arch=nets.py:MyNet"])
-    assert load_preset("digits", ["arch=sub/nets.py:MyNet"]).own_code["model.name"].source == NETS.encode()
+    assert load_preset("digits", ["arch=sub/nets.py:MyNet"]).own_code["model.name"].files == {"nets.py": NETS.encode()}
 
 
 @pytest.mark.parametrize(
@@ -451,54 +451,6 @@ def test_unusable_own_code_is_one_problem_of_the_preset(source: str | None, prob
     message = refusal("[model]\nname = 'nets.py:MyNet'\n")
     assert message.startswith("mine.toml: 1 problem\n  model.name (line 2)  ")
     assert problem in message
-
-
-HELPED = "class MyNet: pass\n"
-
-
-@pytest.mark.parametrize(
-    ("source", "imported", "place"),
-    [
-        (f"from helper import width\n{HELPED}", "line 1 imports helper", "{}/helper.py"),
-        (
-            f"{HELPED}def f():\n    try:\n        import parts.blocks as b\n    except ImportError: ...\n",
-            "line 4 imports parts.blocks",
-            "{}/parts",
-        ),
-        (f"from .helper import width\n{HELPED}", "line 1 imports .helper", "beside nets.py"),
-        (f"import rbp_tui.text\n{HELPED}", "line 1 imports rbp_tui.text", f"{CHECKOUT}/rbp_tui"),
-        (f"from tests import packed_runs\n{HELPED}", "line 1 imports tests", f"{CHECKOUT}/tests"),
-        (f"{HELPED}{'x = 1  # long' * 6000}\nimport helper\n", "line 3 imports helper", "{}/helper.py"),
-    ],
-)
-def test_own_code_that_imports_what_no_run_records_is_refused_and_the_module_named(
-    source: str, imported: str, place: str
-) -> None:
-    for file in ("helper.py", "parts/blocks.py", "nets.py"):
-        Path(file).parent.mkdir(exist_ok=True)
-        Path(file).write_text(source)
-    message = refusal("[model]\nname = 'nets.py:MyNet'\n")
-    assert f"model.name (line 2)  nets.py {imported} ({place.format(Path.cwd())}), which no run records" in message
-
-
-def test_a_file_that_is_imported_where_the_run_is_made_is_refused_wherever_the_network_is() -> None:
-    Path("sub").mkdir()
-    Path("sub/nets.py").write_text(f"import helper\n{HELPED}")
-    Path("helper.py").touch()
-    with pytest.raises(PresetError, match=r"imports helper \(.*/helper\.py\), which no run records"):
-        load_preset("digits", ["arch=sub/nets.py:MyNet"])
-
-
-def test_own_code_imports_packages_whatever_lies_beside_it() -> None:
-    for name in ("random", "torch", "rbp_engine", "helper"):
-        Path(f"{name}.py").touch()
-    Path("wandb/run-1").mkdir(parents=True)
-    Path("nets.py").write_text(
-        "import random, sys, torch.nn, rbp_engine.spiking, no_such_module\nfrom typing import TYPE_CHECKING\n"
-        "try:\n    import wandb\nexcept ImportError:\n    wandb = None\n"
-        f"if TYPE_CHECKING:\n    import helper\n{HELPED}if __name__ == '__main__':\n    import helper\n"
-    )
-    assert "model.name" in load_preset("digits", ["arch=nets.py:MyNet"]).own_code
 
 
 @pytest.mark.parametrize(
@@ -534,6 +486,32 @@ def test_the_experiment_depends_on_the_content_of_own_code_not_on_its_path() -> 
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment == first
     Path("sub/nets.py").write_text(f"{NETS}# another\n")
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first
+
+
+def test_the_experiment_depends_on_what_own_code_imports_from_its_folder() -> None:
+    Path("nets.py").write_text(f"from blocks import conv\n{NETS}")
+    Path("blocks").mkdir()
+    Path("blocks/conv.py").write_text("width = 3\n")
+    text = "[model]\nname = 'nets.py:MyNet'\n"
+    first = load(text)
+    assert set(first.own_code["model.name"].files) == {"nets.py", "blocks/conv.py"}
+    Path("sub").mkdir()
+    Path("nets.py").rename("sub/nets.py")
+    Path("blocks").rename("sub/blocks")
+    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment == first.experiment
+    Path("sub/blocks/conv.py").write_text("width = 4\n")
+    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first.experiment
+
+
+def test_a_file_of_one_field_that_another_would_import_in_a_run_is_refused() -> None:
+    for folder in (Path("one"), Path("two")):
+        folder.mkdir()
+    Path("one/nets.py").write_text(f"import no_such_module\n{NETS}")
+    Path("two/sets.py").write_text("import no_such_module\ndef data(): pass\n")
+    text = "[model]\nname = 'one/nets.py:MyNet'\n[data]\nname = 'two/sets.py:data'\n"
+    load(text)
+    Path("two/no_such_module.py").touch()
+    assert "model.name  in a run, nets.py would import no_such_module.py of another field" in refusal(text)
 
 
 def test_a_neuron_and_a_surrogate_of_ones_own_are_read_and_are_part_of_the_experiment() -> None:

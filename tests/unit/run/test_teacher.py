@@ -133,7 +133,7 @@ def test_what_cannot_be_a_teacher_is_said() -> None:
         (["foreign.safetensors"], "does not say which network it is of"),
         (["text.safetensors"], "is damaged, or does not say"),
         (["text.pth"], r"is damaged, or does not say.*Name a run, or a copy of its model\.safetensors"),
-        (["one", "model.name=other/nets.py:net"], r"another nets\.py than model\.name: rename one"),
+        (["one", "model.name=other/nets.py:net"], r"cannot be in one folder: two different files are called nets\.py"),
     ):
         with pytest.raises(RunError, match=message):
             asked(f"loss.distill={words[0]}", *words[1:])

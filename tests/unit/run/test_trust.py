@@ -138,11 +138,14 @@ def test_a_copy_of_a_launched_run_is_known(launched: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("what", ["a link", "a named pipe", "a folder"])
-def test_code_that_is_no_file_is_refused_at_once(launched: RunDirectory, tmp_path: Path, what: str) -> None:
+def test_a_link_a_pipe_or_an_empty_folder_among_the_code_is_refused_at_once(
+    launched: RunDirectory, tmp_path: Path, what: str
+) -> None:
     odd = launched.code / "odd.py"
     {"a link": lambda: odd.symlink_to(tmp_path / "nets.py"), "a named pipe": lambda: os.mkfifo(odd),
      "a folder": odd.mkdir}[what]()  # fmt: skip
-    with pytest.raises(RunError, match=r"own: cannot read .*odd\.py: a link or a special file"):
+    why = "odd.py seems to be empty" if what == "a folder" else r"cannot read .*odd\.py: a link or a special file"
+    with pytest.raises(RunError, match=rf"own: .*{why}"):
         trust.require_launch(launched)
 
 
@@ -154,8 +157,28 @@ def test_code_of_absurd_size_or_number_is_refused(launched: RunDirectory) -> Non
     (launched.code / "large.py").unlink()
     for number in range(trust.MOST_FILES):
         (launched.code / f"{number}.py").touch()
-    with pytest.raises(RunError, match="there are 101 files"):
+    with pytest.raises(RunError, match="there are more than 100 files"):
         trust.require_launch(launched)
+
+
+def test_files_in_folders_of_the_code_are_asked_for_too(unpacked: RunDirectory, tmp_path: Path) -> None:
+    for name in ("a/b/deep.py", "layers.py", "more.py"):
+        (unpacked.code / name).parent.mkdir(parents=True, exist_ok=True)
+        (unpacked.code / name).touch()
+    with pytest.raises(Untrusted, match=r"would execute code/a/b/deep\.py, code/layers\.py, .* and 1 more file, which"):
+        trust.require_launch(unpacked)
+    trust.remember(unpacked, Resources())
+    trust.require_launch(unpacked)
+    (unpacked.code / "a/b/deep.py").write_text("import os\n")
+    with pytest.raises(Untrusted):
+        trust.require_launch(unpacked)
+    (unpacked.code / "a/b/deep.py").unlink()
+    (unpacked.code / "a/b/deep.py").symlink_to(tmp_path / "nets.py")
+    with pytest.raises(RunError, match=r"deep\.py: a link or a special file"):
+        trust.require_launch(unpacked)
+    (unpacked.code / "1/2/3/4/5").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"code/1/2/3/4/5 is deeper than any run's code: at most 4 folders"):
+        trust.require_launch(unpacked)
 
 
 @pytest.mark.parametrize("name", ["/tmp/x.py:Net", "../nets.py:Net", "~/x.py:Net"])
@@ -227,6 +250,7 @@ def test_a_list_that_others_could_have_written_is_not_believed(launched: RunDire
 
 def test_a_state_directory_that_others_could_enter_is_closed(launched: RunDirectory, state: Path) -> None:
     from rbp_engine.run.queue.claims import claims_directory
+
     from rbp_engine.run.queue.entries import queue_directory
 
     folders = (state, state / "hosts", queue_directory(), claims_directory())

@@ -1,0 +1,220 @@
+"""The files that own code consists of: the one that a preset names, and what it imports from its own folder.
+
+They are found from import statements; nothing is executed. What a statement does not name, as an import by `importlib`,
+is not found, and a run refuses it (`rbp_engine/user_code.py`).
+"""
+
+import ast
+import contextlib
+import errno
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rbp_engine.untrusted_files import MIB
+from rbp_engine.user_code import PACKAGE, candidates, is_installed, place_of_module
+
+#: Of all files together.
+MOST_FILES: Final = 100
+LARGEST_TOTAL: Final = 4 * MIB
+_MOST_IMPORTS: Final = 5000
+#: Folders below that of the file; and bytes of a path from there: a packed run takes no more.
+DEEPEST: Final = 4
+_LONGEST_PATH: Final = 150
+# Bytes. Python's parser needs a second for a hostile file of this size, and time by the square of the size.
+QUICKLY_PARSED: Final = 64 * 1024
+_BLOCKS: Final = ("body", "orelse", "finalbody", "handlers", "cases")
+_IMPORT: Final = re.compile(
+    rb"^[ \t]*(?:import[ \t]+(?P<modules>[^\n]*)"
+    rb"|from[ \t]+(?P<module>[.\w]+)[ \t]+import[ \t]*(?P<names>\([^)]{0,4000}|[^\n]*))",
+    re.MULTILINE,
+)
+_LISTED: Final = re.compile(rb"(?:^|[,(])[\s\\]*([.\w]+)")
+
+#: The contents of a file by its path in the folder; None if there is none. Raises OSError if it cannot be read.
+Read = Callable[[str], bytes | None]
+
+
+@dataclass(frozen=True)
+class _Import:
+    """`import module` or `from module import names`, with the dots of a relative one."""
+
+    line: int
+    module: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> int:
+        return len(self.module) - len(self.module.lstrip("."))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(filter(None, self.module.split(".")))
+
+
+def imported_files(name: str, read: Read, folder: Path | None) -> dict[str, bytes]:
+    """The file `name` and what it imports from its folder, by path relative to that.
+
+    Without the `folder`, they are the copies in a run: what is there is imported. In the user's own folder, a name of
+    the standard library means that, and what is neither there nor installed is refused.
+
+    Raises OSError for a file that cannot be read, and ValueError for what no run can have, with what to do.
+    """
+    files: dict[str, bytes] = {}
+    of_python: dict[str, str] = {}
+    pending, size, imports = [name], 0, 0
+    while pending:
+        file = pending.pop(0)
+        if file in files:
+            continue
+        source = read(file)
+        if source is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file)
+        files[file] = source
+        size += len(source)
+        _refuse_too_much(file, len(files), size)
+        for one in _imports(source, file, parse=size <= QUICKLY_PARSED):
+            if (imports := imports + 1) > _MOST_IMPORTS:
+                raise ValueError(f"it has more than {_MOST_IMPORTS} imports")
+            needed = _needed(one, file, read)
+            if one.level == 0 and folder is not None:
+                where = f"{file} line {one.line} imports {one.module}"
+                if one.parts[0] in sys.stdlib_module_names or one.parts[0] == PACKAGE:
+                    of_python.setdefault(one.parts[0], where)
+                    needed = []
+                else:
+                    _refuse_elsewhere(one.parts[0], where, bool(needed), folder)
+            pending += needed
+    for file in files:
+        if importing := of_python.get(file.partition("/")[0].removesuffix(".py")):
+            raise ValueError(f"{importing}, which is Python's or rbp's, and {file} has its name: rename this file")
+    return files
+
+
+def _refuse_too_much(file: str, count: int, size: int) -> None:
+    if count > MOST_FILES:
+        raise ValueError(f"it imports more than {MOST_FILES} files of its folder: install them as a package")
+    if size > LARGEST_TOTAL:
+        raise ValueError(f"its files have more than {LARGEST_TOTAL // MIB} MiB: install some of them as a package")
+    if file.count("/") > DEEPEST or len(file.encode(errors="replace")) > _LONGEST_PATH:
+        raise ValueError(f"{file} is too deep, or its path too long: at most {DEEPEST} folders, {_LONGEST_PATH} bytes")
+
+
+def _needed(one: _Import, file: str, read: Read) -> list[str]:
+    """The files of the folder that an import executes. Raises ValueError if it leads out of the folder."""
+    package = Path(file).parent.parts
+    if one.level > len(package) + 1:
+        raise ValueError(
+            f"{file} line {one.line} imports {one.module}, which is outside of the folder of the file that the preset "
+            "names: move it into this folder, or install it as a package"
+        )
+    base = package[: len(package) + 1 - one.level] if one.level else ()
+    full = (*base, *one.parts)
+    # Packages are executed on the way. A relative import also executes the one that it starts from.
+    modules = [full[:end] for end in range(len(base) if one.level else 1, len(full) + 1)]
+    modules += [(*full, name) for name in one.names]
+    found = (next((path for path in candidates(parts) if read(path) is not None), None) for parts in modules)
+    return [path for path in found if path is not None]
+
+
+def _refuse_elsewhere(name: str, where: str, is_there: bool, folder: Path) -> None:
+    """Raise ValueError if a top-level module is neither installed nor in the folder, and so recorded nowhere; or if it
+    is both, and Python would decide by where it is started."""
+    place = place_of_module(name)
+    if is_there:
+        if place is not None and is_installed(place) and place.parent != folder.resolve():
+            raise ValueError(
+                f"{where}, which is in {folder} and also an installed package ({place}): rename the one in the folder, "
+                "or import it with a dot, as in `from . import …`"
+            )
+        return
+    # A run would not find it there, unless by chance. Nor is it recorded if it is the package that the folder is in.
+    place = place or place_of_module(name, _around(folder))
+    if place is not None and (not is_installed(place) or folder.resolve().is_relative_to(place)):
+        raise ValueError(
+            f"{where} ({place}), which is neither in {folder} nor installed, and which no run would record: move it "
+            "there, import it with a dot if it is in the same package, or install it"
+        )
+
+
+def _around(folder: Path) -> list[Path]:
+    """Where users may expect a module to be found."""
+    places = [folder.resolve().parent, *Path(__file__).resolve().parents[2:3]]
+    with contextlib.suppress(FileNotFoundError):  # the working directory is gone
+        places.append(Path.cwd())
+    return places
+
+
+def _imports(source: bytes, file: str, *, parse: bool) -> Iterator[_Import]:
+    """The imports of a file, without those that are only for a type checker or for the file as a program.
+
+    One that is not parsed, since that would take long, is searched for lines that begin like an import.
+    """
+    if parse:
+        yield from _imports_of(statements(source, file))
+        return
+    line, counted = 1, 0
+    for found in _IMPORT.finditer(source):
+        line, counted = line + source.count(b"\n", counted, found.start()), found.start()
+        names = [name.decode(errors="replace") for name in _LISTED.findall(found["names"] or found["modules"] or b"")]
+        if found["module"] is None:
+            yield from (_Import(line, name) for name in names if not name.startswith("."))
+        else:
+            yield _Import(line, found["module"].decode(errors="replace"), tuple(names))
+
+
+def statements(source: bytes, file: str) -> list[ast.stmt]:
+    """The statements of a file. Raises ValueError if it is not Python."""
+    with in_words(file), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote the file, whose text must not reach the terminal
+        return ast.parse(source).body
+
+
+@contextlib.contextmanager
+def in_words(file: str) -> Iterator[None]:
+    """Raise ValueError for what Python's parser raises."""
+    try:
+        yield
+    except SyntaxError as error:
+        line = "" if error.lineno is None else f" line {error.lineno}"
+        raise ValueError(f"{file}{line} is not Python: {error.msg}") from None
+    except (RecursionError, MemoryError):
+        raise ValueError(f"{file} is not usable: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{file} is not Python: {error}") from None
+
+
+def _imports_of(body: Iterable[Any]) -> Iterator[_Import]:
+    pending = [*body][::-1]
+    while pending:  # a chain of elif can be deeper than Python's stack
+        one = pending.pop()
+        if isinstance(one, ast.Import):
+            yield from (_Import(one.lineno, alias.name) for alias in one.names)
+        elif isinstance(one, ast.ImportFrom):
+            yield _Import(one.lineno, "." * one.level + (one.module or ""), tuple(alias.name for alias in one.names))
+        else:
+            skipped = "body" if isinstance(one, ast.If) and _is_false_in_a_run(one.test) else ""
+            inner = [part for block in _BLOCKS if block != skipped for part in getattr(one, block, [])]
+            pending += inner[::-1]
+
+
+def _is_false_in_a_run(test: ast.expr) -> bool:
+    """Whether a condition is `TYPE_CHECKING` or `__name__ == "__main__"`."""
+    if isinstance(test, ast.Compare):
+        return isinstance(test.left, ast.Name) and test.left.id == "__name__" and isinstance(test.ops[0], ast.Eq)
+    return (test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")) == "TYPE_CHECKING"
+
+
+def names_defined(source: bytes, file: str) -> Collection[str]:
+    """The names that a file defines or imports at its top level. Raises ValueError if it is not Python."""
+    import symtable
+
+    with in_words(file), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        symbols = symtable.symtable(source, file, "exec").get_symbols()  # type: ignore[arg-type]  # or bytes
+    return {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}

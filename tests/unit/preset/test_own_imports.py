@@ -1,0 +1,198 @@
+"""The files of own code: what an import statement names in the folder of the file, and nothing else."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rbp_engine import user_code
+from rbp_engine.preset.own_code import OwnCode, read_own_code
+from rbp_engine.preset.own_imports import MOST_FILES
+
+CHECKOUT = Path(__file__).parents[3]
+NET = "class Net: pass\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the file that is named; another one is the working directory."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "mine").mkdir()
+    return tmp_path / "mine"
+
+
+def write(folder: Path, **files: str) -> None:
+    """Files by path, with `__` for a slash and without the `.py`."""
+    for name, source in files.items():
+        path = folder / f"{name.replace('__', '/').replace('/init/', '__init__')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+
+
+def read(folder: Path, name: str = "nets.py:Net") -> OwnCode:
+    own = read_own_code(name, folder)
+    copies = folder.parent / "copies"
+    for file, source in own.files.items():
+        (copies / file).parent.mkdir(parents=True, exist_ok=True)
+        (copies / file).write_bytes(source)
+    assert read_own_code(name, copies, copied=True).digest == own.digest
+    return own
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("import layers", {"layers.py"}),
+        ("from layers import Block", {"layers.py"}),
+        ("from .layers import Block", {"layers.py"}),
+        ("from . import layers, norms", {"layers.py", "norms.py"}),
+        ("from .norms import *", {"norms.py"}),
+        ("import blocks", {"blocks/__init__.py", "blocks/conv.py", "norms.py"}),
+        ("import blocks.lazy as lazy", {"blocks/__init__.py", "blocks/conv.py", "norms.py", "blocks/lazy.py"}),
+        ("from blocks import lazy", {"blocks/__init__.py", "blocks/conv.py", "norms.py", "blocks/lazy.py"}),
+        ("from loose import one", {"loose/one.py"}),
+        ("def f():\n    try:\n        import layers\n    except ImportError: ...", {"layers.py"}),
+        ("import torch, rbp_engine.spiking, no_such_module, wandb, collections.abc", set()),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import layers", set()),
+        ("if __name__ == '__main__':\n    import layers\nelse:\n    import norms", {"norms.py"}),
+        ("import random", set()),
+    ],
+)  # fmt: skip
+def test_what_an_import_names_in_the_folder_belongs_to_the_code(folder: Path, line: str, files: set[str]) -> None:
+    (folder / "wandb" / "run-1").mkdir(parents=True)
+    for name, source in {
+        "layers.py": "class Block: ...\n",
+        "norms.py": "",
+        "random.py": "raise SystemExit\n",
+        "blocks/__init__.py": "from .conv import Conv\n",
+        "blocks/conv.py": "from .. import norms\nclass Conv: ...\n",
+        "blocks/lazy.py": "",
+        "loose/one.py": "",
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(source)
+    (folder / "nets.py").write_text(f"{line}\n{NET}")
+    assert set(read(folder).files) == {"nets.py", *files}
+
+
+def test_a_file_too_long_to_be_parsed_is_searched_for_lines_that_import(folder: Path) -> None:
+    write(folder, one="", two="", three="", four="")
+    (folder / "nets.py").write_text(
+        f"{NET}{'x = 1  # long' * 6000}\n"
+        "import os, one as a, two  # both\nfrom . import (\n    three,\n    four as b,\n)\n"
+    )
+    assert set(read(folder).files) == {"nets.py", "one.py", "two.py", "three.py", "four.py"}
+
+
+def test_files_that_import_each_other_are_found_once(folder: Path) -> None:
+    write(folder, nets=f"import layers\n{NET}", layers="from nets import Net\nimport layers\n")
+    assert list(read(folder).files) == ["nets.py", "layers.py"]
+
+
+def test_a_package_is_named_by_its_init(folder: Path) -> None:
+    (folder / "__init__.py").write_text("from .net import Net\n")
+    write(folder, net="from .parts import part\nclass Net: ...\n", parts="part = 1\n")
+    assert set(read(folder, "__init__.py:Net").files) == {"__init__.py", "net.py", "parts.py"}
+    assert set(read(folder, "net.py:Net").files) == {"__init__.py", "net.py", "parts.py"}
+
+
+def test_what_is_outside_of_the_folder_and_not_installed_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "shared")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shared"))
+    for place in (tmp_path / "shared" / "common.py", tmp_path / "above.py", Path("here.py")):
+        place.write_text("")
+    write(folder, parts="import common\n")
+    for source, message in {
+        "import common": rf"nets\.py line 1 imports common \({tmp_path}/shared/common\.py\), .* neither in {folder} ",
+        "import here": rf"line 1 imports here \({tmp_path}/work/here\.py\), which is neither",
+        "\nimport above": rf"line 2 imports above \({tmp_path}/above\.py\), which is neither",
+        "import mine.parts": rf"line 1 imports mine\.parts \({folder}\), .*import it with a dot if it is in",
+        "import parts": r"parts\.py line 1 imports common ",
+        "from ..above import x": r"line 1 imports \.\.above, which is outside of the folder",
+        "import rbp_tui.text": rf"imports rbp_tui\.text \({CHECKOUT}/rbp_tui\)",
+        f"{'x = 1  # long' * 6000}\nimport here": r"nets\.py line 2 imports here",
+    }.items():
+        (folder / "nets.py").write_text(f"{source}\n{NET}")
+        with pytest.raises(ValueError, match=message):
+            read_own_code("nets.py:Net", folder)
+
+
+def test_a_name_that_is_also_an_installed_package_or_pythons_is_refused_where_it_could_mean_either(
+    folder: Path,
+) -> None:
+    write(folder, yaml="", torch=NET, random="import random\n")
+    for source, message in {
+        "import torch": r"nets\.py line 1 imports torch, which is in .* and also an installed package",
+        "from .random import x": r"random\.py line 1 imports random, which is Python's or rbp's, and random\.py has",
+        "import random\nfrom . import random as mine": r"nets\.py line 1 imports random, which is Python's",
+    }.items():
+        (folder / "nets.py").write_text(f"{source}\n{NET}")
+        with pytest.raises(ValueError, match=message):
+            read_own_code("nets.py:Net", folder)
+    write(folder, random="", nets=f"from . import random, torch\n{NET}")
+    assert set(read(folder).files) == {"nets.py", "random.py", "torch.py"}
+
+
+@pytest.mark.parametrize("kind", ["a link out of the folder", "a pipe", "a folder", "no Python"])
+def test_a_neighbour_that_cannot_be_read_is_refused(folder: Path, tmp_path: Path, kind: str) -> None:
+    (folder / "nets.py").write_text(f"import layers\n{NET}")
+    (tmp_path / "elsewhere.py").write_text("x = 1\n")
+    layers = folder / "layers.py"
+    {
+        "a link out of the folder": lambda: layers.symlink_to(tmp_path / "elsewhere.py"),
+        "a pipe": lambda: os.mkfifo(layers),
+        "a folder": layers.mkdir,
+        "no Python": lambda: layers.write_text("def (:\n"),
+    }[kind]()
+    if kind == "a link out of the folder":  # the user's own: a run has a copy of what it leads to
+        assert read(folder).files["layers.py"] == b"x = 1\n"
+        return
+    with pytest.raises((OSError, ValueError), match=r"layers\.py (cannot be read: |line 1 is not Python)"):
+        read_own_code("nets.py:Net", folder)
+
+
+def test_the_number_the_size_and_the_depth_of_the_files_are_bounded(folder: Path) -> None:
+    names = [f"part{number}" for number in range(MOST_FILES)]
+    write(folder, nets=f"import {', '.join(names)}\n{NET}", **dict.fromkeys(names, ""))
+    with pytest.raises(ValueError, match=f"more than {MOST_FILES} files"):
+        read_own_code("nets.py:Net", folder)
+    write(folder, nets=f"import part0, part1, part2, part3, part4\n{NET}")
+    for number in range(5):
+        (folder / f"part{number}.py").write_text("#" * 2**20)
+    with pytest.raises(ValueError, match="more than 4 MiB"):
+        read_own_code("nets.py:Net", folder)
+    (folder / "a/b/c/d/e").mkdir(parents=True)
+    (folder / "a/b/c/d/e/deep.py").touch()
+    write(folder, nets=f"import a.b.c.d.e.deep\n{NET}")
+    with pytest.raises(ValueError, match=r"a/b/c/d/e/deep\.py is too deep"):
+        read_own_code("nets.py:Net", folder)
+
+
+def test_files_that_take_long_are_looked_at_in_bounded_time(folder: Path) -> None:
+    imports = "".join(f"import name{number}\n" for number in range(80_000))
+    write(folder, nets=NET + imports[: 2**20 - 100])
+    (folder / "elif.py").write_text("if x: ...\n" + "elif x: ...\n" * 1000 + NET)
+    started = time.process_time()
+    with pytest.raises(ValueError, match="more than 5000 imports"):
+        read_own_code("nets.py:Net", folder)
+    read_own_code("elif.py:Net", folder)
+    assert time.process_time() - started < 20.0
+
+
+def test_a_module_of_an_installed_package_is_told_from_one_that_happens_to_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "common.py").touch()
+    found = {name: user_code.place_of_module(name) for name in ("torch", "json", "common", "no_such_module")}
+    assert found["torch"] and user_code.is_installed(found["torch"])
+    assert found["json"] and user_code.is_installed(found["json"])
+    assert found["common"] == tmp_path / "common.py" and not user_code.is_installed(found["common"])
+    assert found["no_such_module"] is None
+    assert sys.modules.get("common") is None  # nothing was executed
