@@ -30,7 +30,6 @@ from rbp_engine.untrusted_files import open_untrusted
 WEIGHTS: Final = ("best", "last", "all", "none")
 #: Folders and files that a run can do without: of its processes, and compiled code.
 _LEFT_OUT: Final = ("__pycache__",)
-_PART: Final = 2**20
 _UNKNOWN: Final = "0" * 64
 #: A file that is still being written, beside where it is to be.
 _UNFINISHED: Final = ".rbp-pack-"
@@ -141,7 +140,7 @@ def _listed(run: RunDirectory, names: list[str]) -> Iterator[PackedFile]:
 def _write(run: RunDirectory, listed: Manifest, archive: BinaryIO) -> Manifest:
     """Write the archive; its manifest is of the same length with the hashes, which are known at the end."""
     hashes: dict[str, str] = {}
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT, copybufsize=_PART) as tar:
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         content = listed.as_json()
         tar.addfile(member(NAME, len(content)), io.BytesIO(content))
         for file in listed.stored:
