@@ -54,7 +54,12 @@ class Cell:
     def title(self) -> str:
         """The cell in words, like `CIFAR-10, ResNet-18, rate_M, T = 4, optim.lr = 0.05`."""
         known = [names.data_set(self.data), names.network(self.network), names.method(self.method)]
-        return ", ".join([*known, f"T = {self.timesteps}", *label_words(self.label)])
+        return ", ".join([*known, *timesteps_words(self.timesteps), *label_words(self.label)])
+
+
+def timesteps_words(timesteps: int) -> list[str]:
+    """T in words; another program may have none."""
+    return [f"T = {timesteps}"] if timesteps else []
 
 
 def label_words(label: dict[str, Any]) -> list[str]:
@@ -65,10 +70,13 @@ def label_words(label: dict[str, Any]) -> list[str]:
 def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     """Group runs by experiment; sorted by data set, network, method and T."""
     entries = list(entries)
-    figures = figures_by_experiment({entry.settings["data.name"] for entry in entries if not published(entry.preset)})
+    ours = [entry for entry in entries if not entry.summary.program]
+    figures = figures_by_experiment({entry.settings["data.name"] for entry in ours if not published(entry.preset)})
     places: defaultdict[tuple[Any, ...], dict[tuple[str, str], list[ReportedRun]]] = defaultdict(dict)
     for entry in entries:
-        places[entry.settings["data.name"], entry.settings["model.name"]].setdefault(entry.experiment, []).append(entry)
+        # What other programs were given is told apart among themselves: most settings of a preset mean nothing to them.
+        place = (*_names(entry)[:2], entry.preset is None)
+        places[place].setdefault(entry.experiment, []).append(entry)
     cells = []
     for experiments in places.values():
         groups = [sorted(group, key=lambda entry: entry.summary.seed) for group in experiments.values()]
@@ -101,16 +109,16 @@ def distinguish(
 
 def _cell(entries: list[ReportedRun], label: dict[str, Any], figures: Mapping[str, Published]) -> Cell:
     first = entries[0]
-    data, network, method, timesteps = (first.settings[key] for key in SHOWN)
+    data, network, method = _names(first)
     bests = [entry.best for entry in entries if entry.best is not None]
     newest = max(entries, key=lambda entry: entry.summary.created)
     # A preset that repeats a cell under another name, as a sweep does, has no figures of its own.
-    paper = published(newest.preset) or figures.get(newest.summary.experiment)
+    paper = _published(newest) or figures.get(newest.summary.experiment)
     return Cell(
         data=data,
         network=network,
         method=method,
-        timesteps=timesteps,
+        timesteps=first.summary.timesteps if first.preset is None else first.settings["method.timesteps"],
         label=label,
         experiment=first.summary.experiment,
         entries=tuple(entries),
@@ -137,8 +145,9 @@ def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
             yield replace(cell, against_bptt=paired(_last_by_seed(cell), _last_by_seed(bptt)))
 
 
-def _place(cell: Cell) -> tuple[str, str, int, str]:
-    return cell.data, cell.network, cell.timesteps, repr(sorted(cell.label.items()))
+def _place(cell: Cell) -> tuple[str, str, int, str, str]:
+    program = cell.entries[0].summary.program
+    return cell.data, cell.network, cell.timesteps, program, repr(sorted(cell.label.items()))
 
 
 def _last_by_seed(cell: Cell) -> dict[int, float | None]:
@@ -150,7 +159,20 @@ def _step_ms(entry: ReportedRun) -> float | None:
     return 1000 * summary.trained_s / summary.step if summary.step and summary.trained_s else None
 
 
+def _names(entry: ReportedRun) -> tuple[str, str, str]:
+    """Data set, network and method; what another program was not told is a dash, and the method is then its own."""
+    data, network, method = (str(entry.settings.get(key) or "") for key in SHOWN[:3])
+    return data or "–", network or "–", method or one_line(entry.summary.program)
+
+
+def _published(entry: ReportedRun) -> Published:
+    """The paper's figure, for a run of rbp."""
+    return None if entry.summary.program else published(entry.preset)
+
+
 def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable[str]:
+    if program := entries[0].summary.program:
+        yield f"trained by another program, {one_line(program)}"
     if bests < len(entries):
         yield f"best is known of {bests} of {len(entries)} runs"
     averaged = spread_of_known(
@@ -174,8 +196,8 @@ def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable
                 for key, (ours, theirs) in departed.items()
             )
             yield f"departs from the preset {one_line(entries[0].summary.preset)}: {changes}"
-    if len({repr(published(entry.preset)) for entry in entries}) > 1:
-        figures = [names.value_text(published(entry.preset)) for entry in entries]
+    if len({repr(_published(entry)) for entry in entries}) > 1:
+        figures = [names.value_text(_published(entry)) for entry in entries]
         yield _difference(entries, "the paper's figure", figures)
     tables = [conditions(entry) for entry in entries]
     for name in differing(tables):

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
-from rbp_engine.printable import one_line
 from rbp_engine.report.settings import SEED, settings
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import TEST, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
@@ -59,7 +61,6 @@ class RecordedRun:
 class ReportedRun(RecordedRun):
     """A run that counts in a report. `last` and `best` are top-1 fractions, measured on the test set."""
 
-    preset: "Preset"
     last: float
     best: float | None
 
@@ -157,14 +158,24 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         preset=preset,
         settings=settings(preset) | ({EXTENDED: summary.extended_from} if summary.extended_from else {}),
         origin=read_run_json(run),
-        held_out=preset.train.validation_split > 0,
+        held_out=bool(summary.test.known) if summary.program else preset.train.validation_split > 0,
     )
 
 
 def _of_another_program(run: RunDirectory, summary: Summary) -> RecordedRun:
     """The records of a run that was given settings of any kind; those whose names presets have keep them."""
     known = {key: value for section in read_settings(run).sections for key, value in section.items() if key != SEED}
-    return RecordedRun(run, summary, judge(run, summary), None, known, read_run_json(run), held_out=False)
+    held_out = bool(summary.test.known)
+    return RecordedRun(run, summary, judge(run, summary), None, known, read_run_json(run), held_out)
+
+
+def _evaluated_on(run: RunDirectory) -> str:
+    """The data of the newest evaluation; empty if there was none."""
+    try:
+        events = read_events(run.events(), (Validation,))
+    except RunError:
+        return ""
+    return next((event.body.split for event in reversed(events) if isinstance(event.body, Validation)), "")
 
 
 def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | ExcludedRun:
@@ -172,13 +183,11 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | Exclu
     if isinstance(recorded, ExcludedRun):
         return recorded
     summary, verdict = recorded.summary, recorded.verdict
-    if summary.program or recorded.preset is None:
-        return ExcludedRun(run.id, f"trained by another program, {one_line(summary.program)}: no result of rbp")
     if verdict.status != "completed" and not include_unfinished:
         return ExcludedRun(run.id, f"{verdict.shown_status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
     last, best = (summary.test.last, summary.test.best) if recorded.held_out else (summary.last.top1, summary.best.top1)
-    if last is None:
+    if last is None or (summary.program and not recorded.held_out and _evaluated_on(run) != TEST):
         return ExcludedRun(run.id, f"{verdict.status}, without an accuracy on the test set")
     return ReportedRun(**vars(recorded), last=last, best=best)
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells
+from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells, timesteps_words
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
-from rbp_engine.report.seed_statistics import by_epoch, by_timesteps, cost, over_seeds
+from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, cost, over_seeds
 from rbp_engine.report.spread import Spread
+from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history_reader import read_history
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; their yellow is too pale for a line on paper.
@@ -75,19 +78,24 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
         read = [[read_history(entry.run).curves for entry in cell.entries] for cell in cells]
         titles = _differences(cells)
         methods = [cell.method for cell in cells]
-        top1, loss = (
-            [over_seeds([by_epoch(seed.get(name)) for seed in seeds]) for seeds in read]
-            for name in ("validation/top1", "train/loss")
-        )
+        top1 = [over_seeds([by_epoch(seed.get("validation/top1")) for seed in seeds]) for seeds in read]
+        axis, placed = _axis(one for seeds in read for seed in seeds if (one := seed.get("train/loss")))
+        loss = [over_seeds([placed(seed.get("train/loss")) for seed in seeds]) for seeds in read]
         panels.append(
             [
                 Panel(
                     "Epoch", f"{place}{_measured_on(cells)} (%)", 100.0, False, _lines_by_colour(titles, methods, top1)
                 ),
-                Panel("Epoch", "Training loss", 1.0, False, _lines_by_colour(titles, methods, loss)),
+                Panel(axis, "Training loss", 1.0, False, _lines_by_colour(titles, methods, loss)),
             ]
         )
     return panels
+
+
+def _axis(curves: Iterable[Curve]) -> tuple[str, Callable[[Curve | None], dict[int, float]]]:
+    """Over what to draw curves: epochs, or steps if one of them, of another program, has none."""
+    has_epochs = all(np.isfinite(curve.epoch).any() for curve in curves)
+    return ("Epoch", by_epoch) if has_epochs else ("Step", by_step)
 
 
 def _differences(cells: Sequence[Cell]) -> list[str]:
@@ -95,17 +103,17 @@ def _differences(cells: Sequence[Cell]) -> list[str]:
     several_methods, several_t = (len({getattr(cell, name) for cell in cells}) > 1 for name in ("method", "timesteps"))
     titles = []
     for cell in cells:
-        method, timesteps = names.method(cell.method), f"T = {cell.timesteps}"
-        words = [method] * several_methods + [timesteps] * several_t + label_words(cell.label)
-        alone = [method, timesteps, *label_words(cell.label)] if len(cells) == 1 else []
-        titles.append(", ".join(alone or words or [method, timesteps]))
+        method, timesteps = names.method(cell.method), timesteps_words(cell.timesteps)
+        words = [method] * several_methods + timesteps * several_t + label_words(cell.label)
+        alone = [method, *timesteps, *label_words(cell.label)] if len(cells) == 1 else []
+        titles.append(", ".join(alone or words or [method, *timesteps]))
     return titles
 
 
 def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
-    """Last top-1 against T; a panel per data set and network, a line per method."""
+    """Last top-1 against T; a panel per data set and network, a line per method. Runs without a T are left out."""
     panels = []
-    for place, cells in _places(make_cells(entries)):
+    for place, cells in _places(make_cells(entry for entry in entries if entry.summary.timesteps)):
         families = _families(cells)
         points = [{cell.timesteps: cell.last for cell in family} for family in families]
         panels.append(
@@ -115,9 +123,12 @@ def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
 
 
 def costs(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
-    """Peak memory and time of a step against T; runs on different machines are never joined into one line."""
+    """Peak memory and time of a step against T; runs on different machines are never joined into one line.
+
+    Runs without a T are left out.
+    """
     machines: defaultdict[str, list[ReportedRun]] = defaultdict(list)
-    for entry in entries:
+    for entry in (one for one in entries if one.summary.timesteps):
         machines[_machine(entry)].append(entry)
     found: defaultdict[str, list[tuple[str, list[Cell]]]] = defaultdict(list)
     for machine, group in sorted(machines.items()):

@@ -59,12 +59,12 @@ class MissingRun:
         return shlex.join(LaunchRequest(self.preset, words, runs).command)
 
 
-def published(preset: "Preset") -> Published:
-    """The paper's figure for the method and timesteps of a run's own preset."""
-    for figure in preset.paper.figures if preset.paper else ():
-        if (figure.method, figure.timesteps) == (preset.method.name, preset.method.timesteps):
-            return figure.top1
-    return None
+def published(preset: "Preset | None") -> Published:
+    """The paper's figure for the method and timesteps of a run's own preset, if it has one."""
+    if preset is None or preset.paper is None:
+        return None
+    ours = preset.method.name, preset.method.timesteps
+    return next((one.top1 for one in preset.paper.figures if (one.method, one.timesteps) == ours), None)
 
 
 def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
@@ -72,6 +72,7 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
 
     Empty if that preset can no longer be read.
     """
+    assert entry.preset is not None
     source = entry.origin.source
     method = entry.preset.method
     try:

@@ -54,6 +54,11 @@ def by_epoch(curve: Curve | None) -> dict[int, float]:
     return {epoch: statistics.fmean(values) if values else math.nan for epoch, values in sorted(found.items())}
 
 
+def by_step(curve: Curve | None) -> dict[int, float]:
+    """A curve at its steps."""
+    return dict(zip(curve.step.astype(int).tolist(), curve.value.tolist(), strict=True)) if curve else {}
+
+
 def cost(entry: RecordedRun) -> RunCost:
     """The cost of a run. The median ignores the slow first steps; the summary replaces lost events."""
     curves, summary = read_history(entry.run).curves, entry.summary

@@ -275,7 +275,7 @@ _ALWAYS = (
     ReportColumn("data set", "Data set", lambda cell: names.data_set(cell.data)),
     ReportColumn("network", "Network", lambda cell: names.network(cell.network)),
     ReportColumn("method", "Method", lambda cell: names.method(cell.method)),
-    ReportColumn("T", "$T$", lambda cell: str(cell.timesteps)),
+    ReportColumn("T", "$T$", lambda cell: str(cell.timesteps or "–")),
     ReportColumn("last %", r"Last (\%)", lambda cell: spread_text(cell.last)),
     ReportColumn(
         "best %",

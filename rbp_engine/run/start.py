@@ -266,13 +266,11 @@ def requeue(run: RunDirectory) -> None:
     begin(run, gpus=read_dispatch(run).gpus or "auto")
 
 
-def refuse_other_program(run: RunDirectory) -> None:
-    """Raise RunError for a run that another program trains, which rbp cannot start."""
+def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: start it again") -> None:
+    """Raise RunError for a run that another program trains; `why` says what rbp cannot do with it."""
     summary = read_summary(run)
     if summary is not None and summary.program:
-        raise RunError(
-            f"{run.id} was trained by another program, {summary.program}, which rbp cannot start: start it again"
-        )
+        raise RunError(f"{run.id} was trained by another program, {summary.program}, {why}")
 
 
 def _update(run: RunDirectory, **fields: Any) -> None:

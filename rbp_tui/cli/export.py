@@ -53,11 +53,13 @@ def nir(
         raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
     from rbp_engine import child
     from rbp_engine.run.launch.environment import module_command, worker_defaults
+    from rbp_engine.run.start import refuse_other_program
     from rbp_engine.run.store.store import find_run
     from rbp_engine.run.trust import require_code
     from rbp_engine.settings.machine import runs_directory
 
     directory = find_run(runs_directory(runs_dir), run)
+    refuse_other_program(directory, "so that rbp does not have its network")
     once_trusted(lambda: require_code(directory), trust=trust)
     target = file or Path(f"{directory.id}.nir")
     settings = {"weights": weights.value, "dt": dt, "soft_reset_as_metadata": soft_reset_as_metadata, "force": force}

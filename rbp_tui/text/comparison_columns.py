@@ -127,7 +127,10 @@ def _setting(difference: Difference, all_of_them: Sequence[Difference]) -> Compa
     last = difference.key.rpartition(".")[2]
     shared = sum(other.key.rpartition(".")[2] == last for other in all_of_them) > 1
     name = shorts.get(difference.key, difference.key if shared else last)
-    words = [method(value) if difference.key == "method.name" else value_text(value) for value in difference.values]
+    words = [
+        method(value) if difference.key == "method.name" and isinstance(value, str) else value_text(value)
+        for value in difference.values
+    ]
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in difference.values)
     cells = _aligned(words, ".") if numbers else tuple(str(one_line(word, LONGEST_CELL)) for word in words)
     name = str(one_line(name))

@@ -9,6 +9,7 @@ import pytest
 from textual.widgets import Static
 from typer.testing import CliRunner
 
+from rbp_engine.run import track
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Validation
 from rbp_engine.run.files.layout import RunDirectory, write_json
@@ -239,6 +240,30 @@ async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(
         assert screen.maximized is first
         await pilot.press("z")
         assert screen.maximized is None
+
+
+@pytest.mark.asyncio
+async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_the_axis_they_have(home, until):
+    runs = home / "runs"
+    for number in (1, 2):
+        with track({"lr": 0.1 * number}, run_id=f"theirs-{number}", runs_dir=runs) as run:
+            for step in range(4):
+                run.log(loss=1 / (step + 1), spikes=step * number)
+    app = Dashboard(runs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.session.listed)
+        app.compare(["theirs-1", "theirs-2"])
+        await until(pilot, lambda: "own/spikes" in getattr(app.screen, "curve_names", ()))
+        chart = app.screen.query_one("#first", CurveChart)
+        for title in ("train loss", "validation loss", "train top-1 %", "spikes", "top-1 %", "train loss"):
+            await pilot.press("v")
+            await until(pilot, lambda title=title: chart.title == title)
+            if title == "spikes":
+                await until(pilot, lambda: len(drawn(app)) == 2)
+                assert (drawn(app)["1★"].y.tolist(), drawn(app)["2"].y.tolist()) == ([0, 1, 2, 3], [0, 2, 4, 6])
+        assert chart.x_axis == "step" and drawn(app)["1★"].x.tolist() == [1, 2, 3, 4]
+        await pilot.press("x")
+        assert chart.x_axis == "time"
 
 
 @pytest.mark.asyncio

@@ -30,12 +30,11 @@ from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import (
     AttemptRecord,
     SweepRecord,
-    create_run_json,
     leave_to_worker,
     load_run_json,
     record_attempt,
 )
-from rbp_engine.run.files.summary import Summary, write_status, write_summary
+from rbp_engine.run.files.summary import Summary, write_status
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, module_command, worker_defaults
 from rbp_engine.run.launch.held_signals import signals_held
@@ -43,6 +42,7 @@ from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.teacher import copy_teacher
+from rbp_engine.run.writer import write_run
 
 if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset
@@ -100,39 +100,26 @@ def _write(
         write_atomic(run.code / name, source)
     if loaded.teacher is not None:
         copy_teacher(loaded.teacher, run)
-    write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))
-    write_summary(
-        run,
-        Summary(
-            id=run_id,
-            preset=loaded.name,
-            label=loaded.label,
-            experiment=loaded.experiment,
-            method=preset.method.name,
-            timesteps=preset.method.timesteps,
-            seed=preset.run.seed,
-            epochs=preset.train.epochs,
-            name=preset.run.name,
-            tags=list(preset.run.tags),
-            host=socket.gethostname(),
-            program=program,
-        ),
-    )
-    takes: dict[str, Any] = {"resources": resources.as_json()}
-    if dispatch != Dispatch():
-        takes["dispatch"] = dispatch.as_json()
-    if sweep is not None:
-        takes["sweep"] = asdict(sweep)
-    create_run_json(
-        run,
-        command,
+    summary = Summary(
         id=run_id,
         preset=loaded.name,
-        source=str(loaded.path),
+        label=loaded.label,
         experiment=loaded.experiment,
-        created=time.time(),
-        **takes,
+        method=preset.method.name,
+        timesteps=preset.method.timesteps,
+        seed=preset.run.seed,
+        epochs=preset.train.epochs,
+        name=preset.run.name,
+        tags=list(preset.run.tags),
+        host=socket.gethostname(),
+        program=program,
     )
+    origin: dict[str, Any] = {"preset": loaded.name, "source": str(loaded.path), "resources": resources.as_json()}
+    if dispatch != Dispatch():
+        origin["dispatch"] = dispatch.as_json()
+    if sweep is not None:
+        origin["sweep"] = asdict(sweep)
+    write_run(run, resolved_toml(_with_own_copies(preset)), summary, command, **origin)
     trust.remember(run, resources)
 
 

@@ -18,6 +18,8 @@ from rbp_engine.run.tracking.numbers import shown
 from rbp_engine.untrusted_files import parse_toml
 
 OWN = "settings"
+#: What others call settings that presets have.
+_ALSO = {"batch_size": "data.batch_size", "learning_rate": "optim.lr", "timesteps": "method.timesteps"}
 SEED = "run.seed"
 HEAD = "# What another program was given to train with. This is no preset of rbp.\n"
 _LONGEST_TEXT = 2000
@@ -74,7 +76,7 @@ def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     tables = {key for key, info in known.items() if info.type.startswith("table")}
     values: dict[str, Any] = {}
     for name, value in _read(_leaves("", given, tables)):
-        key = SHORT_NAMES.get(name, name)
+        key = SHORT_NAMES.get(name) or _ALSO.get(name, name)
         values[key if key in known else f"{OWN}.{name}"] = value
         if len(values) > _MOST:
             raise RunError(f"these are more than {_MOST} settings: give those that say what is trained")

@@ -83,7 +83,10 @@ def shown(value: Any) -> str:
 @functools.lru_cache(maxsize=1024)
 def place_of(name: str) -> tuple[Part, str]:
     """Where a name belongs, and what the number is called there: `val/acc` is an evaluation's `top1`."""
-    prefix, _, rest = name.lower().replace("/", "_").replace(".", "_").partition("_")
+    flat = name.lower().replace("/", "_").replace(".", "_")
+    prefix, _, rest = flat.partition("_")
+    if prefix not in _PARTS:  # `Loss/train`, as others write it
+        rest, _, prefix = flat.rpartition("_")
     if rest and prefix in _PARTS:
         word = _WORDS.get(rest, rest)
         part = _PARTS[prefix]

@@ -9,20 +9,26 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from rbp_engine.preset import load_preset
 from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
-from rbp_engine.run.tracking.creation import Creation, create_tracked
+from rbp_engine.run.launch import launch
+from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
+from rbp_engine.run.tracking.given_settings import foreign_experiment, given_settings
 from rbp_engine.run.tracking.numbers import Part, sort_numbers, whole_number
-from rbp_engine.run.tracking.recorder import ForeignRecorder, Logged
+from rbp_engine.run.tracking.recorder import TrackRecorder
+from rbp_engine.run.writer import begin_here
 from rbp_engine.settings.machine import runs_directory
 
 log = logging.getLogger("rbp")
@@ -34,7 +40,7 @@ class TrackedRun:
     `id` and `folder` are those of the run; empty and None if it is not recorded here.
     """
 
-    def __init__(self, recorder: ForeignRecorder | None) -> None:
+    def __init__(self, recorder: TrackRecorder | None) -> None:
         self.id = recorder.run.id if recorder else ""
         self.folder: Path | None = recorder.run.path if recorder else None
         self._recorder = recorder
@@ -116,20 +122,13 @@ def track(
     Raises PresetError for a preset that cannot be loaded and RunError for what cannot be a run. If nothing can be
     written, now or later, a warning says so once, and training goes on.
     """
-    given: str | Path | Mapping[Any, Any] = settings or {}
     planned = _planned(epochs, steps_per_epoch, steps)
-    wanted = Creation(
-        settings=given,
-        overrides=overrides,
-        name=one_line(name),
-        tags=tuple(tags),
-        runs=runs_directory(None if runs_dir is None else Path(runs_dir)),
-        run_id=run_id,
-        program=one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
-        command=[sys.executable, *sys.argv],
-        file=getattr(sys.modules["__main__"], "__file__", None),
+    runs = runs_directory(None if runs_dir is None else Path(runs_dir))
+    run = TrackedRun(
+        _recorder(lambda: _create(settings, overrides, one_line(name), [*tags], runs, run_id), planned)
+        if _is_first()
+        else None
     )
-    run = TrackedRun(_recorder(wanted, planned) if _is_first() else None)
     recorder = run._recorder
     if recorder is None:
         yield run
@@ -155,10 +154,40 @@ def _planned(epochs: Any, steps_per_epoch: Any, steps: Any) -> tuple[int | None,
     return planned["epochs"], planned["steps_per_epoch"], planned["steps"]
 
 
-def _recorder(wanted: Creation, planned: tuple[int | None, int | None, int | None]) -> ForeignRecorder | None:
+def _create(
+    settings: str | Path | Mapping[Any, Any],
+    overrides: Sequence[str],
+    name: str,
+    tags: list[str],
+    runs: Path,
+    run_id: str | None,
+) -> tuple[RunDirectory, int | None]:
+    """A run of this program, with a dictionary of settings or a preset that it implements; and its batch size."""
+    program = Program(
+        one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
+        [sys.executable, *sys.argv],
+        getattr(sys.modules["__main__"], "__file__", None),
+    )
+    if isinstance(settings, Mapping) or not settings:
+        given = given_settings(settings if isinstance(settings, Mapping) else {})
+        experiment = given.experiment(program.identity)
+        run = create_foreign(given, program, runs, run_id, experiment, name=name, tags=tags)
+        return run, given.count("data.batch_size") or None
+    loaded = load_preset(str(settings), overrides)
+    theirs = loaded.preset.run
+    named = loaded.with_run(name=name or theirs.name, tags=[*theirs.tags, *tags])
+    loaded = replace(named, experiment=foreign_experiment(loaded.experiment, program.identity))
+    run = launch.create(loaded, runs, run_id=run_id, command=program.command, program=program.name)
+    begin_here(run, program.command)
+    return run, loaded.preset.data.batch_size
+
+
+def _recorder(
+    create: Callable[[], tuple[RunDirectory, int | None]], planned: tuple[int | None, int | None, int | None]
+) -> TrackRecorder | None:
     """The recorder of a new run; None, with a warning, if it cannot be written."""
     try:
-        run, batch = create_tracked(wanted)
+        run, batch = create()
         summary = load_summary(run)
         epochs, steps_per_epoch, steps = planned
         summary.epochs = epochs or summary.epochs
@@ -173,7 +202,7 @@ def _recorder(wanted: Creation, planned: tuple[int | None, int | None, int | Non
             epochs=summary.epochs or None,
             method=one_line(summary.method),
         )
-        return ForeignRecorder(run, summary, start, batch=batch, steps=steps)
+        return TrackRecorder(ForeignRun(run, summary, start, batch=batch, steps=steps))
     except (RunError, OSError) as error:
         if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
             raise
@@ -211,7 +240,7 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     raise _Terminated(128 + number)
 
 
-def _end(run: TrackedRun, recorder: ForeignRecorder, error: BaseException | None) -> None:
+def _end(run: TrackedRun, recorder: TrackRecorder, error: BaseException | None) -> None:
     """Record how the block has ended, in the process that began it."""
     if os.getpid() != run._process:
         return
@@ -222,7 +251,7 @@ def _end(run: TrackedRun, recorder: ForeignRecorder, error: BaseException | None
         log.warning("rbp: the end of %s is not recorded: %s: %s", run.id, type(fault).__name__, fault)
 
 
-def _how(run: TrackedRun, recorder: ForeignRecorder, error: BaseException | None) -> tuple[str, str, Cause, str | None]:
+def _how(run: TrackedRun, recorder: TrackRecorder, error: BaseException | None) -> tuple[str, str, Cause, str | None]:
     """Status, reason, cause, and the traceback of an error."""
     if error is None and run._heeds_stop:
         request = read_stop_request(recorder.run)

@@ -10,22 +10,20 @@ from typing import Any
 from rbp_engine.printable import NO_TEXT, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Body, ErrorRaised, Heartbeat, RunEnd, RunStart, WarningRaised
+from rbp_engine.run.files.events import Body, ErrorRaised, Heartbeat, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.reserve import make_reserve, release_reserve
 from rbp_engine.run.files.run_json import record_unless_started
-from rbp_engine.run.files.summary import Summary, write_summary
-from rbp_engine.run.phase import Phase
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.queue.hooks import start_alert_hook
 from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
+from rbp_engine.run.writer import RunWriter
 from rbp_engine.train.errors import Superseded
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.ranks.stall import StallWatch
 from rbp_engine.train.record.alert_watch import AlertWatch
 
 
-class Journal:
+class Journal(RunWriter):
     """Writes events and summary of one attempt, from any thread of the worker.
 
     Every rank writes its own events; only rank 0 writes the summary. Whatever would write raises Superseded once a
@@ -34,14 +32,11 @@ class Journal:
 
     def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: RankProcess | None = None) -> None:
         process = process or RankProcess(run.stdout().parent)
-        self.run = run
-        self.summary = summary
+        super().__init__(run, summary, attempt, process.rank)
         self.attempt = attempt
-        self.rank = process.rank
         summary.attempt, summary.alert = attempt, NO_TEXT
         #: What to tell of the events that are written; alerts about them follow.
         self.alerts: AlertWatch | None = None
-        self._events = EventWriter(run.events(self.rank), attempt, self.rank)
         self._watch = StallWatch(process.logs / "stderr.log")
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -49,19 +44,17 @@ class Journal:
         # With several nodes, each records its own launcher.
         self._recorded = process.rank != 0 or process.nodes > 1
         self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
-        self._reserve = run.reserve(self.rank)
-        make_reserve(run, self._reserve)
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
-    def write(self, body: Body, step: int | None = None) -> None:
-        """Append an event, by default at the step in the summary."""
+    def write(self, body: Body, step: int | None = None, t: float | None = None) -> None:
+        """Append an event, by default at the step in the summary, and the alerts about it."""
         self._look()
         step = self.summary.step if step is None else step
-        self._events.write(body, step)
+        super().write(body, step, t)
         self._started = self._started or isinstance(body, RunStart)
         for alert in self.alerts.see(body, self.summary.epoch, step) if self.alerts else ():
-            self._events.write(alert, step)
+            super().write(alert, step)
             self.say(f"alert: {alert.message}")
             self.update(alert=alert.message)
             start_alert_hook(self.run, self.attempt, alert)
@@ -69,7 +62,7 @@ class Journal:
     def sync(self) -> None:
         """Flush the events so far to the disk, before a checkpoint."""
         self._look()
-        self._events.sync()
+        self.events.sync()
 
     def say(self, text: str) -> None:
         """Write a line to the log of this process."""
@@ -91,9 +84,16 @@ class Journal:
         with self._lock:
             for name, value in changes.items():
                 setattr(self.summary, name, value)
-            self._write_summary()
+            self.write_summary()
 
-    def end(self, status: str, reason: str, cause: Cause = Cause.UNKNOWN, traceback: str | None = None) -> None:
+    def end(
+        self,
+        status: str,
+        reason: str = "",
+        cause: Cause = Cause.UNKNOWN,
+        traceback: str | None = None,
+        t: float | None = None,
+    ) -> None:
         """Record the end of this attempt, on a full disk in the reserved space.
 
         Rank 0 records how the run has ended; the others only their own errors.
@@ -101,12 +101,7 @@ class Journal:
         self._ended.set()
         with self._lock:
             self._look()
-            release_reserve(self.run, self._reserve)
-            if traceback is not None:
-                self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause))
-            if self.rank == 0:
-                self.write(RunEnd(status, visible(reason), cause, self.summary.last.known, self.summary.best.known))
-            self.update(status=status, reason=reason, cause=cause, phase=Phase.NONE)
+            super().end(status, reason, cause, traceback, t)
         self.say(f"{status} {reason}".rstrip())
         self._leave()
 
@@ -115,7 +110,7 @@ class Journal:
         self._ended.set()
         with self._lock:
             self._look()
-            release_reserve(self.run, self._reserve)
+            self.release()
             self.write(ErrorRaised(visible(why), visible(traceback), about_others=True, cause=Cause.LOST_PROCESS))
         self._leave()
 
@@ -136,12 +131,12 @@ class Journal:
 
     def _leave(self) -> None:
         self._heart.join()
-        self._events.close()
+        self.events.close()
 
-    def _write_summary(self) -> None:
+    def write_summary(self) -> None:
         self._look()
         if self.rank == 0:
-            write_summary(self.run, self.summary)
+            super().write_summary()
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
@@ -151,6 +146,6 @@ class Journal:
                 self._recorded = self._recorded or record_unless_started(self.run, self.attempt, self._started_as)
                 if self._started:  # `run_start` must be the first event; until then the summary is the heartbeat
                     self.write(Heartbeat())
-                self._write_summary()
+                self.write_summary()
                 if self.summary.status == "running":
                     self.check_for_stall(stall_patience_s(self.summary))

@@ -91,6 +91,7 @@ def evaluate(
         )
     _check(gradients=gradients, parts=robustness or classes, shuffle_time=shuffle_time)
     from rbp_engine.evaluation.request import EvaluationRequest, Part, evaluate_run
+    from rbp_engine.run.start import refuse_other_program
     from rbp_engine.run.store.store import find_run
     from rbp_engine.run.trust import require_code
     from rbp_engine.settings.machine import runs_directory
@@ -99,6 +100,7 @@ def evaluate(
     if classes and not robustness and len(steps) > 1:
         raise typer.BadParameter("classes are counted at one T", param_hint="--timesteps")
     directory = find_run(runs_directory(runs_dir), run)
+    refuse_other_program(directory, "so that rbp does not have its network")
     once_trusted(lambda: require_code(directory), trust=trust)
     end_on_sigterm()
     saved: dict[Part, bool] = {"classes": classes, "robustness": robustness}

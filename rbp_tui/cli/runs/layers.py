@@ -20,6 +20,7 @@ def layers(
     as_json: Json = False,
 ) -> None:
     """What probes have measured of each layer: firing rates; health and gradients where the preset asks for them."""
+    from rbp_engine.run.start import refuse_other_program
     from rbp_engine.run.status.history_reader import read_history
     from rbp_tui.text.layers_text import layer_samples, layers_plain, layers_table
 
@@ -29,6 +30,7 @@ def layers(
         print_json({"run": directory.id} | layers_plain(found))
         return
     if not found:
+        refuse_other_program(directory, "so that rbp has not looked at its layers")
         say("{} has no samples of its layers: set probes.firing_rates=true, and train", directory.id)
     for number, samples in enumerate(found):
         if number:

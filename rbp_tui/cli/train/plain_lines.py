@@ -145,7 +145,8 @@ def _sentence(event: Event) -> str | None:
             for count, what in ((body.epochs, "epoch"), (body.steps_per_epoch, "step"))
             if count is not None
         ]
-        return f"{verb} on {body.device}{processes}{': ' if planned else ''}{' of '.join(planned)}"
+        where = f" on {body.device}" if body.device else ""
+        return f"{verb}{where}{processes}{': ' if planned else ''}{' of '.join(planned)}"
     if isinstance(body, Validation):
         what = f"epoch {body.epoch}" if body.weights == "last" else f"{body.weights} weights"
         ema = "" if body.ema_top1 is None else f", of the averaged weights {fmt.percent(body.ema_top1)} %"

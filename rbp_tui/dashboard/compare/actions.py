@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
@@ -10,7 +11,7 @@ from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.equal_cost import EqualCost, equal_cost
 from rbp_engine.report.seed_statistics import MeanCurve
 from rbp_engine.run.status.curves import Curve
-from rbp_tui.dashboard.compare.curves import AXES, CURVES, ComparedCurves
+from rbp_tui.dashboard.compare.curves import AXES, CURVES, OWN, ComparedCurves, all_curves
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
@@ -68,18 +69,33 @@ class CompareActions(ChartScreen):
 
     @property
     def axis(self) -> str:
-        return self.session.state.compared_over if self.session.state.compared_over in AXES else AXES[0]
+        """What was asked for; without that, epochs, or steps if a run of another program has none."""
+        if self.session.state.compared_over in AXES:
+            return self.session.state.compared_over
+        read = [curves.get(self.curve) for run_id in self._run_ids() if (curves := self._curves_of(run_id))]
+        return AXES[any(curve is not None and np.isnan(curve.epoch[-1:]).any() for curve in read)]
+
+    @property
+    def curve_names(self) -> list[str]:
+        """The curves that can be shown: those that every run may have, and the metrics of the runs' own."""
+        found = [name for run_id in self._run_ids() for name in self._curves_of(run_id) or () if name.startswith(OWN)]
+        return list(dict.fromkeys([*CURVES, *found]))
 
     @property
     def curve(self) -> str:
-        return self.session.state.compared_curve if self.session.state.compared_curve in CURVES else next(iter(CURVES))
+        wanted = self.session.state.compared_curve
+        return wanted if wanted in self.curve_names else next(iter(CURVES))
 
     def mean(self, group: Group, name: str) -> MeanCurve | None:
         """The mean curve of a group, as far as it has been read."""
-        sights = self.session.sights
-        return self.curves.curve(
-            group, name, self.axis, lambda run_id: sights[run_id].history.curves if run_id in sights else None
-        )
+        return self.curves.curve(group, name, self.axis, self._curves_of)
+
+    def _curves_of(self, run_id: str) -> dict[str, Curve] | None:
+        sight = self.session.sights.get(run_id)
+        return all_curves(sight.history) if sight else None
+
+    def _run_ids(self) -> list[str]:
+        return [one.run.id for group in self.groups for one in group.counting]
 
     def series_names(self) -> dict[str, str]:
         """The titles of the experiments or runs."""
@@ -203,8 +219,8 @@ class CompareActions(ChartScreen):
         self.sort_by("")  # the columns are others now
 
     def action_curve(self) -> None:
-        """The next curve: top-1, losses."""
-        names = list(CURVES)
+        """The next curve: top-1, losses, metrics of the runs' own."""
+        names = self.curve_names
         self.session.state.compared_curve = names[(names.index(self.curve) + 1) % len(names)]
         self.draw()
 

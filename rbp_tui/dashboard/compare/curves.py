@@ -1,5 +1,6 @@
 """The curves of a comparison: the mean over the seeds of each experiment with its spread, or the runs as points."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -8,6 +9,8 @@ import numpy as np
 from rbp_engine.report.compare import Group
 from rbp_engine.report.seed_statistics import MeanCurve, mean_curve
 from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.samples import OwnHistory
 from rbp_tui.charts.series import Series
 
 #: What may be compared, by the names of the curves.
@@ -17,6 +20,8 @@ CURVES = {
     "validation/loss": "validation loss",
     "train/top1": "train top-1 %",
 }
+#: What begins the name of a metric of the run's own.
+OWN = "own/"
 #: Which value of a curve is its best; the best of noise says nothing.
 MARKERS: dict[str, Literal["lowest", "highest"]] = {"validation/top1": "highest", "validation/loss": "lowest"}
 #: Over what; memory has a point for each run.
@@ -26,6 +31,24 @@ GIB = 2.0**30
 
 #: All curves of a run by their names, as far as they have been read; None if nothing of it has been.
 CurvesOf = Callable[[str], dict[str, Curve] | None]
+
+
+def title(name: str) -> str:
+    """What a curve is called."""
+    return CURVES.get(name, name.removeprefix(OWN))
+
+
+def all_curves(history: History) -> dict[str, Curve]:
+    """The curves of a run by their names, with those of its own metrics."""
+    return history.curves | (_own_curves(history.own) if history.own else {})
+
+
+@functools.lru_cache(maxsize=64)
+def _own_curves(own: OwnHistory) -> dict[str, Curve]:
+    """The same objects for the same history; the moments of its numbers are not kept."""
+    seconds = np.full(len(own.step), np.nan)
+    columns = zip(own.names, own.values.T, strict=True)
+    return {f"{OWN}{name}": Curve(own.step, own.epoch, seconds, values) for name, values in columns}
 
 
 class ComparedCurves:
@@ -79,7 +102,7 @@ def series(
 
     With `starred` the best value gets a star; with `emphasis` the curve is drawn over the others.
     """
-    scale = 100.0 if CURVES[name].endswith("%") else 1.0
+    scale = 100.0 if CURVES.get(name, "").endswith("%") else 1.0
     band = None if curve.std is None else (scale * (curve.mean - curve.std), scale * (curve.mean + curve.std))
     if axis == MEMORY:
         return Series(key, label, curve.x / GIB, scale * curve.mean, points=True, emphasis=emphasis)

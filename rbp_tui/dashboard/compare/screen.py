@@ -16,7 +16,7 @@ from rbp_engine.report.compare import Comparison, Group, compare
 from rbp_tui.charts.plot import UNICODE
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.actions import CompareActions
-from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
+from rbp_tui.dashboard.compare.curves import AXES, MEMORY, series, title
 from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.screen_base import TopBar
@@ -140,7 +140,7 @@ class CompareScreen(CompareActions):
     def draw(self) -> None:
         """Redraw the curves; the second chart, if there is room, shows the next curve."""
         self._curves_stale, self._drawn_at = False, time.monotonic()
-        names = list(CURVES)
+        names = self.curve_names
         first = names.index(self.curve)
         signs = group_signs(self.comparison) if self.comparison else []
         starred = sum(self.key_of(group) not in self.hidden for group in self.groups) <= STARRED_AT_MOST
@@ -148,7 +148,7 @@ class CompareScreen(CompareActions):
             if not chart.display:
                 continue
             name = names[(first + number) % len(names)]
-            chart.title = CURVES[name]
+            chart.title = title(name)
             chart.x_axis = "GiB" if self.axis == MEMORY else self.axis  # type: ignore[assignment]  # one of AXES
             chart.set_series(
                 [

@@ -1,3 +1,5 @@
+import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,7 +7,9 @@ import pytest
 
 from rbp_engine.report.cells import Cell, label_words, make_cells
 from rbp_engine.report.collect import collect
-from rbp_engine.report.tables import notes
+from rbp_engine.report.figure import draw
+from rbp_engine.report.tables import csv_text, latex, markdown, notes
+from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.store.store import run_directories
 
@@ -173,3 +177,30 @@ def test_an_empty_setting_is_none() -> None:
         "neuron.learn = []",
         "optim.lr = 0.1",
     ]
+
+
+def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(
+    finish_run: FinishRun, runs: Path, tmp_path: Path
+) -> None:
+    for seed in (1, 2):
+        finish_run("digits", f"seed={seed}")
+        given = {"lr": 0.1, "data": {"name": "digits"}, "method": {"name": "adjoint"}, "depth": 3, "seed": seed}
+        with track(given, runs_dir=runs) as run:
+            for epoch in (1, 2, 3):
+                run.log(loss=1 / epoch, spikes=0.1)
+                run.log(epoch=epoch, test_top1=0.8 + seed / 100)
+    ours, theirs = cells_of(runs)
+    assert (theirs.data, theirs.network, theirs.method, theirs.timesteps) == ("digits", "–", "adjoint", 0)
+    assert theirs.last.mean == pytest.approx(0.815) and len(theirs.entries) == 2
+    assert (theirs.label, ours.label, ours.against_bptt) == ({}, {}, None)
+    assert theirs.notes[0].startswith("trained by another program, ")
+    for table in (markdown, latex):
+        assert "adjoint" in table([theirs, ours]) and "81.50" in table([theirs, ours])
+    row = next(csv.DictReader(io.StringIO(csv_text([theirs, ours]))))
+    assert (row["method"], row["timesteps"], row["runs"]) == ("adjoint", "0", "2")
+    entries = collect(run_directories(runs))[0]
+    for kind in ("curves", "accuracy-vs-T", "cost"):
+        draw(kind, entries, tmp_path / f"{kind}.svg")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert "<!-- Step -->" in drawn and "<!-- adjoint" in drawn
+    assert "<!-- adjoint" not in (tmp_path / "cost.svg").read_text()

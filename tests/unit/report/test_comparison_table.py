@@ -1,10 +1,12 @@
 """The table of a comparison: one row for each experiment, with the settings in which they differ as columns."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from rbp_engine.report.compare import Comparison, compare
+from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.text.comparison_columns import columns_of, sorted_by
 from rbp_tui.text.comparison_text import comparison_plain, comparison_text
@@ -87,3 +89,14 @@ def test_runs_of_the_same_settings_are_told_apart_by_seed_and_id(finish_run: Fin
     table = comparison_text(compare(runs, each_run=True), 100)
     assert table.headings.plain.split()[:2] == ["seed", "run"]
     assert len({row.plain for row in table.groups}) == 3
+
+
+def test_a_run_of_another_program_that_names_no_method_is_a_row_like_others(
+    finish_run: FinishRun, tmp_path: Path
+) -> None:
+    ours = [finish_run("digits", f"method={method}") for method in ("rate_m", "bptt")]
+    with track({"lr": 0.3}, runs_dir=tmp_path) as run:
+        run.log(test_top1=0.9)
+    assert run.folder is not None
+    shown = comparison_text(compare([*ours, RunDirectory(run.folder)]), 120)
+    assert len(shown.groups) == 3 and "90.00" in shown.groups[2].plain

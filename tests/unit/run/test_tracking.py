@@ -154,6 +154,9 @@ def test_whatever_is_logged_becomes_finite_numbers_or_is_refused_by_name(given_:
         ("Val.Accuracy", (Part.HELD_OUT, "top1")),
         ("test/top5", (Part.TEST, "top5")),
         ("val/lr", (Part.OWN, "val/lr")),
+        ("Loss/train", (Part.TRAINING, "loss")),
+        ("Accuracy/test", (Part.TEST, "top1")),
+        ("layer_test", (Part.OWN, "layer_test")),
         ("validity", (Part.OWN, "validity")),
         ("layer/1/loss", (Part.OWN, "layer/1/loss")),
     ],
@@ -244,6 +247,27 @@ def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path:
         LaunchRequest.like(directory)
 
 
+@pytest.mark.parametrize(
+    ("logged", "last", "best"),
+    [
+        ([{"test_top1": 0.7}, {"test_top1": 0.6}], 0.6, 0.7),
+        ([{"val_top1": 0.7, "test_top1": 0.5}, {"val_top1": 0.6, "test_top1": 0.4}], 0.4, 0.5),
+        ([{"val_top1": 0.7}, {"val_top1": 0.6}], None, None),
+    ],
+    ids=["test data", "the best by held-out data", "held-out data alone"],
+)
+def test_a_report_has_the_accuracies_on_test_data(
+    tmp_path: Path, logged: list[dict[str, float]], last: float | None, best: float | None
+) -> None:
+    with track({}, runs_dir=tmp_path) as run:
+        for epoch, numbers in enumerate(logged):
+            run.log(numbers, epoch=epoch + 1)
+    assert run.folder is not None
+    counting, excluded = collect([RunDirectory(run.folder)])
+    assert [(one.last, one.best) for one in counting] == ([] if last is None else [(last, best)])
+    assert [one.reason for one in excluded] == ["completed, without an accuracy on the test set"] * (last is None)
+
+
 def test_a_process_that_was_forked_neither_logs_nor_ends_the_run(tmp_path: Path) -> None:
     with track({}, runs_dir=tmp_path) as run:
         run.log(loss=1.0)
@@ -304,13 +328,13 @@ def test_of_several_processes_only_the_first_records(
     assert not run.id and not (tmp_path / "runs").exists()
 
 
-def test_what_another_program_trains_is_compared_but_is_no_result_of_ours(tmp_path: Path, write_run: Any) -> None:
+def test_what_another_program_trains_is_reported_and_compared(tmp_path: Path) -> None:
     for given_ in ("digits", {"lr": 0.2}):
         with track(given_, overrides=["T=2"] if given_ == "digits" else [], runs_dir=tmp_path) as run:
             run.log(loss=1.0, test_top1=0.9)
     runs = [record.run for record in list_runs(tmp_path)]
     counting, excluded = collect(runs)
-    assert not counting and all("trained by another program" in one.reason for one in excluded)
+    assert [one.last for one in counting] == [0.9, 0.9] and not excluded
     found = compare(runs)
     assert not found.excluded and len(found.groups) == 2
     # What the dictionary does not say may be as in the preset.

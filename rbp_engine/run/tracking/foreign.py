@@ -1,0 +1,195 @@
+"""A run of another program: its settings, and its numbers by name as events and summary, live or from a file."""
+
+import hashlib
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.codec import LARGEST
+from rbp_engine.printable import one_line
+from rbp_engine.run.files.events import Body, Metrics, Probe, RunStart, Validation
+from rbp_engine.run.files.layout import RunDirectory, new_run_id
+from rbp_engine.run.files.summary import Scores, Summary, Top1ByWeights
+from rbp_engine.run.launch import making
+from rbp_engine.run.phase import Phase
+from rbp_engine.run.tracking.given_settings import SEED, GivenSettings
+from rbp_engine.run.tracking.numbers import Part
+from rbp_engine.run.writer import RunWriter, begin_here, write_run
+from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
+
+#: Events that wait for a disk that cannot be written; the oldest are lost beyond that.
+MOST_WAITING = 100_000
+_METHOD = "tracked"  # in an id, where no method is known
+
+
+@dataclass(frozen=True)
+class Program:
+    """What trains a run in rbp's place: its name, its command, and the path of its file, if it is one."""
+
+    name: str
+    command: Sequence[str]
+    file: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Its part of an experiment: its name and, as for code of one's own, the hash of its file."""
+        try:
+            code = read_untrusted(self.file or "", TEXT_LIMIT)
+        except OSError:
+            return self.name
+        return f"{self.name} {hashlib.sha256(code).hexdigest()}"
+
+
+def create_foreign(
+    settings: GivenSettings,
+    program: Program,
+    runs: Path,
+    run_id: str | None,
+    experiment: str,
+    record: Callable[[RunDirectory, Summary], None] = lambda run, summary: None,
+    **known: Any,
+) -> RunDirectory:
+    """Create a run whose first attempt is this process; `known` are fields of its summary, as its name.
+
+    What is known at once is recorded by `record`, before anybody sees the run.
+
+    Raises RunError for settings that cannot be kept and for an id that is malformed or taken; RunError or OSError where
+    nothing can be written.
+    """
+    toml, method = settings.toml(), settings.text("method.name")
+
+    def write(run: RunDirectory, named: str) -> None:
+        summary = Summary(
+            id=named,
+            preset="",
+            label=program.name,
+            experiment=experiment,
+            method=method,
+            timesteps=settings.count("method.timesteps"),
+            seed=settings.count(SEED),
+            epochs=settings.count("train.epochs"),
+            program=program.name,
+            host=socket.gethostname(),
+        )
+        summary = replace(summary, **known)
+        write_run(run, toml, summary, program.command)
+        begin_here(run, program.command)
+        record(run, summary)
+
+    called = known.get("name") or Path(program.name).stem
+    return making.make_run(runs, run_id, lambda: new_run_id(called, method or _METHOD), write)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Numbers by part: after `step` optimizer steps and `epoch` complete epochs, if known, at a moment in seconds since
+    the epoch."""
+
+    t: float
+    step: int
+    epoch: int | None
+    parts: dict[Part, dict[str, float | None]]
+
+
+class ForeignRun(RunWriter):
+    """Turns numbers into events and the summary; events wait in memory until `flush` has written them.
+
+    The steps' durations are those between the numbers, unless nothing is `timed`.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        summary: Summary,
+        start: RunStart,
+        *,
+        batch: int | None = None,
+        steps: int | None = None,
+        t: float | None = None,
+        timed: bool = True,
+    ) -> None:
+        """`batch` is the number of samples in a step, `steps` how many there will be; None if they are not known. `t`
+        is when it has begun, by default now.
+
+        Raises OSError if the first event cannot be written.
+        """
+        super().__init__(run, replace(summary, status="running", phase=Phase.TRAINING, steps=steps or 0))
+        self._batch, self._timed = batch, timed
+        self._steps_per_epoch = start.steps_per_epoch
+        self._waiting: deque[tuple[float, int, Body]] = deque([(time.time() if t is None else t, 0, start)])
+        self._last: Logged | None = None  # the training that the duration of the next steps counts from
+        self._held_out = False  # whether it is evaluated on held-out data, so that the test set decides nothing
+        self.flush()
+
+    def say(self, body: Body, step: int | None = None, t: float | None = None) -> None:
+        """Let an event wait, by default of now."""
+        self._waiting.append((time.time() if t is None else t, self.summary.step if step is None else step, body))
+        while len(self._waiting) > MOST_WAITING:
+            self._waiting.popleft()
+
+    def flush(self) -> None:
+        """Write the events that wait, and the summary. Raises OSError, and keeps what could not be written."""
+        if not self._waiting:
+            return
+        while self._waiting:
+            t, step, body = self._waiting[0]
+            self.write(body, step, t)
+            self._waiting.popleft()
+        self.write_summary()
+
+    def add(self, logged: Logged) -> None:
+        """Let numbers wait as events."""
+        summary, parts = self.summary, logged.parts
+        summary.progressed = logged.t
+        summary.step = max(summary.step, logged.step)
+        evaluated = [part for part in (Part.HELD_OUT, Part.TEST) if part in parts]
+        epoch = self._epoch(logged, evaluated=bool(evaluated))
+        summary.epoch = max(summary.epoch, epoch)
+        if Part.TRAINING in parts:
+            self._add_training(logged, parts[Part.TRAINING], epoch)
+        for part in evaluated:
+            self._add_evaluation(logged, part, parts[part], epoch)
+        for name, value in parts.get(Part.OWN, {}).items():
+            self.say(Probe(one_line(name), value), logged.step, logged.t)
+        # The time of an evaluation is not that of the next steps.
+        self._last = None if evaluated else logged if Part.TRAINING in parts else self._last
+
+    def _epoch(self, logged: Logged, *, evaluated: bool) -> int:
+        if logged.epoch is not None:
+            return logged.epoch
+        if self._steps_per_epoch:
+            return logged.step // self._steps_per_epoch
+        return self.summary.epoch + 1 if evaluated else self.summary.epoch
+
+    def _add_training(self, logged: Logged, given: dict[str, float | None], epoch: int) -> None:
+        summary, last, times = self.summary, self._last, dict[str, float | None]()
+        if self._timed and last is not None and logged.step > last.step:
+            steps, seconds = logged.step - last.step, max(0.0, logged.t - last.t)
+            summary.trained_s += seconds
+            times["step_ms"] = 1000.0 * seconds / steps
+            if self._batch and seconds:
+                times["samples_per_s"] = self._batch * steps / seconds
+        metrics = Metrics(epoch, **{"loss": None, "top1": None, "lr": None} | times | given)
+        summary.train = Scores(metrics.top1, loss=metrics.loss)
+        summary.step_ms = metrics.step_ms or summary.step_ms
+        summary.samples_per_s = metrics.samples_per_s or summary.samples_per_s
+        self.say(metrics, logged.step, logged.t)
+
+    def _add_evaluation(self, logged: Logged, part: Part, given: dict[str, float | None], epoch: int) -> None:
+        known: dict[str, Any] = {"loss": None, "top1": None, "top5": None} | given
+        known["samples"] = min(int(known.get("samples") or 0), LARGEST - 1)
+        self.say(Validation(epoch=epoch, split=one_line(part), **known), logged.step, logged.t)
+        summary, top1 = self.summary, known["top1"]
+        if part is Part.HELD_OUT and not self._held_out:
+            self._held_out, summary.last, summary.best = True, Scores(), Scores()
+        if part is Part.TEST and self._held_out:
+            is_best = summary.best.epoch == epoch
+            summary.test = Top1ByWeights(last=top1, best=top1 if is_best else summary.test.best)
+            return
+        summary.last = Scores(top1, known["top5"], known["loss"])
+        if top1 is not None and (summary.best.top1 is None or top1 > summary.best.top1):
+            summary.best = Scores(top1, epoch=epoch)

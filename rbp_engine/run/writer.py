@@ -1,0 +1,82 @@
+"""Write a run: what a worker, another program and an import record of it goes through here.
+
+`write_run` makes the files of a new run; `RunWriter` writes the events of an attempt, the summary, and the end.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rbp_engine.printable import visible
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Body, ErrorRaised, RunEnd
+from rbp_engine.run.files.layout import RunDirectory, write_atomic
+from rbp_engine.run.files.reserve import make_reserve, release_reserve
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import AttemptRecord, create_run_json, record_attempt
+from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.phase import Phase
+
+
+def write_run(run: RunDirectory, settings: str, summary: Summary, command: Sequence[str], **origin: Any) -> None:
+    """Write the files of a new run into its folder: settings (TOML), summary, and where it comes from.
+
+    `command` made it. Raises OSError.
+    """
+    write_atomic(run.preset_toml, settings)
+    write_summary(run, summary)
+    known = {"id": summary.id, "experiment": summary.experiment, "created": summary.created}
+    create_run_json(run, command, **known, **origin)
+
+
+def begin_here(run: RunDirectory, command: Sequence[str]) -> None:
+    """Record that this process is the first attempt of a run. Raises OSError."""
+    run.claim(1).touch()
+    record = AttemptRecord(1, t=time.time(), command=[*command])
+    record_attempt(run, record, Resources(), os.getpid())
+
+
+class RunWriter:
+    """Writes the events of one rank in one attempt, and the summary. Whatever writes raises OSError."""
+
+    def __init__(self, run: RunDirectory, summary: Summary, attempt: int = 1, rank: int = 0) -> None:
+        self.run = run
+        self.summary = summary
+        self.rank = rank
+        self.events = EventWriter(run.events(rank), attempt, rank)
+        self._reserve = run.reserve(rank)
+        make_reserve(run, self._reserve)
+
+    def write(self, body: Body, step: int | None = None, t: float | None = None) -> None:
+        """Append an event, by default at the step in the summary, now (`t`, seconds since the epoch)."""
+        self.events.write(body, self.summary.step if step is None else step, now=t)
+
+    def write_summary(self) -> None:
+        write_summary(self.run, self.summary)
+
+    def release(self) -> None:
+        """Free the room on the disk that is kept for the end."""
+        release_reserve(self.run, self._reserve)
+
+    def end(
+        self,
+        status: str,
+        reason: str,
+        cause: Cause = Cause.UNKNOWN,
+        traceback: str | None = None,
+        t: float | None = None,
+    ) -> None:
+        """Record how the attempt has ended, at `t`; in the summary even if no event can be written."""
+        self.release()
+        try:
+            if traceback is not None:
+                self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause), t=t)
+            if self.rank == 0:
+                last, best = self.summary.last.known, self.summary.best.known
+                self.write(RunEnd(status, visible(reason), cause, last, best), t=t)
+        finally:
+            summary = self.summary
+            summary.status, summary.reason, summary.cause, summary.phase = status, visible(reason), cause, Phase.NONE
+            self.write_summary()
