@@ -15,7 +15,7 @@ from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
 from rbp_tui.cli.output import fail, prepare_streams
 from rbp_tui.cli.presets import commands
-from rbp_tui.cli.runs import daily, group, ls, queue
+from rbp_tui.cli.runs import daily, group, importing, ls, queue
 from rbp_tui.cli.sweep import command as sweep_command
 from rbp_tui.cli.train import command
 
@@ -66,6 +66,7 @@ ls.register(app)
 daily.register(app)
 queue.register(app)
 group.register(app)
+importing.register(app)
 commands.register(app)
 data.register(app)
 cost.register(app)

@@ -16,7 +16,7 @@ from rbp_tui.hosts.ssh import NOT_FOUND, UNREACHABLE, Connection, can_be_asked, 
 #: Commands that print and end. The others need an editor, a terminal or files of this machine, or measure for long.
 PRINTING = frozenset(
     {
-        "ls", "logs", "stop", "kill", "queue", "report", "doctor", "cost",
+        "ls", "logs", "stop", "kill", "queue", "report", "doctor", "cost", "import",
         "runs show", "runs layers", "runs compare", "runs why", "runs tag", "runs note", "runs rm", "runs restore",
         "runs trash", "runs csv", "runs archive", "runs unarchive", "runs disk", "runs prune",
         "runs pack", "runs unpack",

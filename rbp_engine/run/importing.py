@@ -1,0 +1,387 @@
+"""Runs from files that other programs have written: TensorBoard's events, and tables of numbers in CSV.
+
+A file of events is a chain of records: the length in 8 bytes, its checksum in 4, an event (a protobuf message), and the
+checksum of that. What is whole before the first damaged record is taken.
+"""
+
+import csv
+import functools
+import hashlib
+import math
+import os
+import re
+import struct
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, Final
+
+from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.events import RunStart, WarningRaised
+from rbp_engine.run.files.json_fields import LARGEST, LATEST_T
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
+from rbp_engine.run.tracking.given_settings import SEED, given_settings
+from rbp_engine.run.tracking.numbers import ACCURACIES, Part, place_of
+from rbp_engine.untrusted_files import MIB, open_untrusted
+
+#: Bytes of a file; numbers and names of curves in a run, which are all in memory at once.
+LARGEST_FILE: Final = 2 * 2**30
+MOST_NUMBERS: Final = 2_000_000
+MOST_CURVES: Final = 500
+MOST_RUNS: Final = 1000
+#: Larger records hold an image, a histogram or a graph, and are passed over unread.
+_LARGEST_RECORD: Final = MIB
+_LONGEST_LINE: Final = MIB
+_WAITING: Final = 1000
+_EVENTS: Final = "tfevents"
+#: The folder of `SummaryWriter.add_hparams`, which is named by the time.
+_HPARAMS_FOLDER: Final = re.compile(r"\d{9,11}\.\d+")
+#: Types of tensors (as numbers of TensorBoard's DataType) that may hold a number: its field, and its bytes.
+_NUMBERS: Final = {1: ("float_val", "<f"), 2: ("double_val", "<d"), 3: ("int_val", "<i"), 9: ("int64_val", "<q")}
+_TEXT: Final = 7
+#: Columns of CSV by their names in lower case.
+_STEP: Final = ("step", "global_step", "iteration", "iter")
+_TIME: Final = ("t", "wall_time", "wall time", "timestamp")
+_FIRST_TIME: Final = 1e8  # a smaller `t` is no time of a clock
+_SPLITS: Final = {"test": "test/", "held-out": "val/"}
+
+
+class _Damaged(ValueError):
+    """From here on a file is not whole."""
+
+
+@dataclass
+class _Row:
+    """The moments (seconds since the epoch) and numbers of one step, by the names of their curves."""
+
+    epoch: int | None = None
+    numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def t(self) -> float:
+        """The moment of the first number."""
+        return min(t for t, _ in self.numbers.values())
+
+
+@dataclass
+class _Table:
+    """What files say of one run. `timed`: the moments are theirs, and not that of a file."""
+
+    rows: dict[int, _Row] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    timed: bool = True
+    whole: bool = True
+    _steps: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _count: int = 0
+
+    def add(self, step: int, t: float, name: str, number: float, epoch: int | None = None) -> None:
+        """Add the next number of a curve; a run that was resumed repeats steps, and its newer numbers count."""
+        if not (0 <= step < LARGEST and 0 <= t <= LATEST_T):
+            return
+        name = name[:LONGEST_NAME]
+        steps = self._steps[name]
+        while steps and steps[-1] >= step:
+            del self.rows[steps.pop()].numbers[name]
+        steps.append(step)
+        row = self.rows.setdefault(step, _Row())
+        row.epoch, row.numbers[name] = epoch, (t, number)
+        self._count += 1
+        if self._count > MOST_NUMBERS or len(self._steps) > MOST_CURVES:
+            raise RunError(f"it has more than {MOST_CURVES} curves, or {MOST_NUMBERS} numbers")
+
+    def give(self, settings: Mapping[str, Any]) -> None:
+        """Add settings; of a text that is said twice, the first counts."""
+        self.settings = {**settings, **self.settings}
+        if len(self.settings) > MOST_CURVES:
+            raise RunError(f"it has more than {MOST_CURVES} settings")
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 (hexadecimal) of what was read, wherever it lay."""
+        found = hashlib.sha256(repr(sorted(self.settings.items())).encode(errors="backslashreplace"))
+        for step, row in sorted(self.rows.items()):
+            numbers = [(name, number, t if self.timed else None) for name, (t, number) in sorted(row.numbers.items())]
+            found.update(repr((step, numbers)).encode(errors="backslashreplace"))
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A run of an import; it is not `new` if the same was imported before. `notes` say what was not taken."""
+
+    run: RunDirectory
+    name: str
+    curves: int
+    numbers: int
+    new: bool
+    notes: tuple[str, ...]
+
+
+def import_runs(
+    path: Path, runs: Path, *, name: str = "", tags: Iterable[str] = (), percent: bool = False
+) -> list[Imported]:
+    """Make a run of each folder with files of events at or below `path`, or of the file, of events or CSV.
+
+    A run is called `name`, or as its folder or file. With `percent`, accuracies above 1 are percentages.
+
+    Raises RunError for what cannot be read, is too large, or holds no numbers; runs made before that stay.
+    """
+    found = []
+    for files in _sources(path):
+        called = name or (files[0].parent if _EVENTS in files[0].name else files[0]).absolute().stem
+        try:
+            table = _read(files)
+            found.append(_write(table, runs, one_line(called), list(tags), files[0], percent=percent))
+        except OSError as error:
+            raise RunError(f"cannot import {error.filename or files[0]}: {error.strerror}") from error
+        except RunError as error:
+            raise RunError(f"cannot import {files[0]}: {error}") from error
+    return found
+
+
+def _sources(path: Path) -> list[list[Path]]:
+    """The files of each run."""
+    if not path.is_dir():
+        return [[path]]
+    found: dict[Path, list[Path]] = {}
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        files = [Path(folder, one) for one in sorted(names) if _EVENTS in one]
+        above = found.get(Path(folder).parent)
+        if above is not None and _HPARAMS_FOLDER.fullmatch(Path(folder).name):
+            above += files
+        elif files:
+            found[Path(folder)] = files
+        if len(found) > MOST_RUNS:
+            raise RunError(f"cannot import {path}: there are more than {MOST_RUNS} runs in it")
+    if not found:
+        raise RunError(f"cannot import {path}: there are no files of TensorBoard in it; name files of CSV one by one")
+    return list(found.values())
+
+
+def _read(files: list[Path]) -> _Table:
+    table = _Table()
+    for path in files:
+        with open_untrusted(path, limit=LARGEST_FILE) as file:
+            try:
+                (_read_events if _EVENTS in path.name else _read_csv)(file, path, table)
+            except _Damaged as error:
+                table.whole = False
+                table.notes.append(one_line(f"{path.name} {error}: what is before it was taken"))
+    if not any(row.numbers for row in table.rows.values()):
+        raise RunError("; ".join(["it holds no numbers", *table.notes]))
+    return table
+
+
+def _read_events(file: BufferedReader, path: Path, table: _Table) -> None:
+    from google.protobuf.message import DecodeError
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    for record in _records(file):
+        try:
+            event = Event.FromString(record)
+        except DecodeError:
+            raise _Damaged(f"has no event before byte {file.tell()}") from None
+        for value in event.summary.value:
+            plugin = value.metadata.plugin_data
+            if plugin.plugin_name == "hparams":
+                table.give(_hparams(plugin.content))
+            elif value.WhichOneof("value") == "simple_value":
+                table.add(event.step, event.wall_time, value.tag, value.simple_value)
+            elif value.tensor.dtype == _TEXT and plugin.plugin_name == "text" and value.tensor.string_val:
+                text = value.tensor.string_val[0].decode(errors="replace")
+                table.give({value.tag.removesuffix("/text_summary")[:LONGEST_NAME]: text[: LONGEST_TEXT + 1]})
+            elif (number := _scalar(value.tensor)) is not None:
+                table.add(event.step, event.wall_time, value.tag, number)
+
+
+def _records(file: BufferedReader) -> Iterator[bytes]:
+    """The records of a file that may hold numbers. Raises _Damaged at the first that is not whole."""
+    size = os.fstat(file.fileno()).st_size
+    while head := file.read(12):
+        at = file.tell() - len(head)
+        if len(head) < 12:
+            raise _Damaged(f"is cut off at byte {at}")
+        length, checksum = struct.unpack("<QI", head)
+        if _checksum(head[:8]) != checksum:
+            raise _Damaged(f"is damaged at byte {at}")
+        if file.tell() + length + 4 > size:
+            raise _Damaged(f"is cut off at byte {at}")
+        if length > _LARGEST_RECORD:
+            file.seek(length + 4, os.SEEK_CUR)
+            continue
+        record = file.read(length)
+        if struct.pack("<I", _checksum(record)) != file.read(4):
+            raise _Damaged(f"is damaged at byte {at}")
+        yield record
+
+
+def _checksum(content: bytes) -> int:
+    """The masked CRC-32C."""
+    table, crc = _crc_table(), 0xFFFFFFFF
+    for byte in content:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@functools.cache
+def _crc_table() -> list[int]:
+    table = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        table.append(crc)
+    return table
+
+
+def _scalar(tensor: Any) -> float | None:
+    """The number in a tensor that holds a single one."""
+    if tensor.dtype not in _NUMBERS or any(dim.size != 1 for dim in tensor.tensor_shape.dim):
+        return None
+    name, kind = _NUMBERS[tensor.dtype]
+    values = getattr(tensor, name)
+    if not values and len(tensor.tensor_content) == struct.calcsize(kind):
+        values = struct.unpack(kind, tensor.tensor_content)
+    return float(values[0]) if len(values) == 1 else None
+
+
+def _hparams(content: bytes) -> dict[str, Any]:
+    """The settings in what the plugin of that name has written at the start of a run."""
+    from google.protobuf.message import DecodeError
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    try:
+        given = HParamsPluginData.FromString(content).session_start_info.hparams
+    except DecodeError:
+        return {}
+    found = {name: getattr(value, value.WhichOneof("kind") or "", None) for name, value in given.items()}
+    # It has all numbers as floats.
+    whole = {name: int(value) for name, value in found.items() if isinstance(value, float) and value.is_integer()}
+    return found | whole
+
+
+def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
+    modified = os.fstat(file.fileno()).st_mtime
+    try:
+        reader = csv.DictReader(_lines(file), strict=True)
+        columns = {name: name.strip().lower() for name in reader.fieldnames or () if name}
+        step_of = next((name for name, known in columns.items() if known in _STEP), None)
+        epoch_of = next((name for name, known in columns.items() if known == "epoch"), None)
+        time_of = next((name for name, known in columns.items() if known in _TIME), None)
+        values = {name: name.strip().removeprefix("own.") for name in columns if name not in (step_of, epoch_of)}
+        texts: dict[str, None] = {}
+        for number, row in enumerate(reader, start=1):
+            t = _number(row.get(time_of or ""))
+            if t is None or not _FIRST_TIME <= t <= LATEST_T:
+                t, table.timed = modified, False
+            else:
+                values.pop(time_of or "", None)
+            epoch, step = _whole(row.get(epoch_of or "")), _whole(row.get(step_of or ""))
+            if step is None:
+                step = number if epoch is None else epoch
+            prefix = _SPLITS.get(row.get("split") or "", "")
+            for name, called in values.items():
+                cell = row.get(name) or ""
+                if (found := _number(cell)) is not None:
+                    named = path.stem.rpartition("-tag-")[2] if called == "Value" else f"{prefix}{called}"
+                    table.add(step, t, named, found, epoch)
+                elif cell:
+                    texts[called] = None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RunError(f"it is no table of CSV: {error}") from None
+    if texts:
+        table.notes.append(one_line(f"without the texts in {', '.join(texts)}", 200))
+
+
+def _lines(file: BufferedReader) -> Iterator[str]:
+    first = True
+    while line := file.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise csv.Error(f"it has a line of more than {_LONGEST_LINE} bytes")
+        yield line.decode("utf-8-sig" if first else "utf-8")
+        first = False
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _whole(text: str | None) -> int | None:
+    number = _number(text)
+    return int(number) if number is not None and number.is_integer() and 0 <= number < LARGEST else None
+
+
+def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *, percent: bool) -> Imported:
+    """The run of a table, unless it is there."""
+    identity = table.identity
+    run = RunDirectory(runs / f"imported-{identity[:12]}")
+    places, scales, notes = _places(table, percent=percent)
+    notes = [*table.notes, *notes]
+    count = sum(len(row.numbers) for row in table.rows.values())
+    result = Imported(run, name, len(places), count, not run.run_json.is_file(), tuple(notes))
+    if not result.new:
+        return result
+    settings = given_settings(table.settings)
+    rows = sorted((row.t, step) for step, row in table.rows.items() if row.numbers)
+    begin, end = rows[0][0], rows[-1][0]
+    program = Program("TensorBoard" if _EVENTS in path.name else "CSV", sys.argv)
+    # Without a seed, nothing says that runs of the same settings differ in it alone.
+    trained_by = program.name if SEED in settings.values else f"{program.name} {identity}"
+
+    def record(run: RunDirectory, summary: Summary) -> None:
+        writer = ForeignRun(run, summary, RunStart(method=one_line(summary.method)), t=begin, timed=False)
+        for number, (t, step) in enumerate(rows):
+            row, parts = table.rows[step], defaultdict[Part, dict[str, float | None]](dict)
+            for curve, (_, value) in row.numbers.items():
+                part, known_as = places[curve]
+                parts[part][known_as] = value * scales.get(curve, 1.0) if math.isfinite(value) else None
+            writer.add(Logged(t, step, row.epoch, parts))
+            if number % _WAITING == 0:
+                writer.flush()
+        for note in notes:
+            writer.say(WarningRaised(one_line(note)), t=end)
+        writer.flush()
+        writer.summary.epochs, writer.summary.steps = writer.summary.epoch, writer.summary.step
+        writer.end("completed" if table.whole else "stopped", "" if table.whole else notes[0], t=end)
+        writer.events.sync()
+        writer.events.close()
+
+    known = {"name": name, "tags": tags, "created": begin, "host": "", "trained_s": end - begin}
+    create_foreign(settings, program, runs, run.id, settings.experiment(trained_by), record, **known)
+    return result
+
+
+def _places(table: _Table, *, percent: bool) -> tuple[dict[str, tuple[Part, str]], dict[str, float], list[str]]:
+    """Where the numbers of each curve belong, by what they are multiplied, and what is to be said about that.
+
+    Accuracies are fractions; a curve of others is one of the run's own, unless these are percentages.
+    """
+    largest: dict[str, float] = {}
+    for row in table.rows.values():
+        for name, (_, number) in row.numbers.items():
+            if number > largest.setdefault(name, 0.0):
+                largest[name] = number
+    places: dict[str, tuple[Part, str]] = {}
+    scales: dict[str, float] = {}
+    notes = []
+    for name, most in largest.items():
+        place = place_of(name)
+        if place[1] in ACCURACIES and place[0] is not Part.OWN and most > 1:
+            if percent and most <= 100:
+                scales[name] = 0.01
+            else:
+                notes.append(f"{name} goes up to {most:g}, while accuracies are from 0 to 1: it is a metric of its own")
+                place = (Part.OWN, name)
+        places[name] = (Part.OWN, name) if place in places.values() else place
+    return places, scales, notes

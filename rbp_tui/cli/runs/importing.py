@@ -1,0 +1,71 @@
+"""`rbp import`: runs of other programs, from files of TensorBoard and CSV."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbp_engine.printable import one_line
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from rbp_engine.run.importing import Imported
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "import",
+        epilog="Examples:  rbp import logs/   ·   rbp import metrics.csv --name theirs --tag cifar10 --percent",
+    )(import_)
+
+
+def import_(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH",
+            help="Folders with TensorBoard's files, each a run; or such a file, or one of CSV.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option(help="The runs' name (else that of the folder or file).", show_default=False)
+    ] = "",
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; may be repeated.", show_default=False)
+    ] = None,
+    percent: Annotated[bool, typer.Option("--percent", help="Accuracies above 1 are percentages.")] = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Make runs of what other programs have logged, to compare them with those of rbp.
+
+    The same content is one run, however often it is imported.
+    """
+    from rbp_engine.run.importing import import_runs
+    from rbp_engine.settings.machine import runs_directory
+
+    runs = runs_directory(runs_dir)
+    found = [one for path in paths for one in import_runs(path, runs, name=name, tags=tags or (), percent=percent)]
+    if as_json:
+        print_json([_plain(one) for one in found])
+        return
+    for one in found:
+        if one.new:
+            say("imported {}: {}, {} curves, {} numbers", one.run.id, one.name, one.curves, one.numbers)
+        else:
+            say("{} is there already: {}", one.run.id, one.name)
+        for note in one.notes:
+            say("  [yellow]{}[/]", one_line(note))
+
+
+def _plain(one: "Imported") -> dict[str, Any]:
+    return {
+        "id": one.run.id,
+        "name": one.name,
+        "curves": one.curves,
+        "numbers": one.numbers,
+        "new": one.new,
+        "notes": list(one.notes),
+    }

@@ -1,0 +1,231 @@
+"""Files of other programs become runs: every number as it was written, and whatever else they hold is refused."""
+
+import csv
+import math
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from rbp_engine.report.events_csv import events_csv
+from rbp_engine.run import importing
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.importing import Imported, import_runs
+from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.query import parse_query
+from rbp_engine.run.store.run_settings import read_settings
+from rbp_engine.run.store.store import list_runs
+
+#: Numbers of 24 bits of which none is a round one; TensorBoard keeps no more.
+THIRDS = [struct.unpack("<f", struct.pack("<f", 1 / (3 + step)))[0] for step in range(8)]
+
+
+def write_events(
+    folder: Path, steps: range = range(8), at: float = 1.7e9, **more: Callable[[SummaryWriter], None]
+) -> Path:
+    """TensorBoard's file of a loop with losses, an accuracy at every second step, and a metric of its own."""
+    with SummaryWriter(str(folder), filename_suffix=f".{at:.0f}") as writer:
+        for act in more.values():
+            act(writer)
+        for step in steps:
+            writer.add_scalar("train/loss", THIRDS[step], step, walltime=at + step)
+            writer.add_scalar("spikes", 1 - THIRDS[step], step, walltime=at + step)
+            if step % 2:
+                writer.add_scalar("Accuracy/test", THIRDS[step] / 2, step, walltime=at + step)
+                writer.add_scalar("test_loss", THIRDS[step] * 2, step, walltime=at + step)
+    return folder
+
+
+def only(found: list[Imported]) -> Imported:
+    (one,) = found
+    return one
+
+
+def rows_of(one: Imported, *columns: str) -> list[tuple[str, ...]]:
+    """The lines of the run's CSV that have numbers in all of these columns."""
+    rows = [tuple(row[name] for name in columns) for row in csv.DictReader(events_csv(one.run).splitlines())]
+    return [row for row in rows if all(row)]
+
+
+def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path: Path) -> None:
+    one = only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs", tags=["theirs"]))
+    assert one.new and one.curves == 4 and one.notes == ()
+    metrics = [event for event in read_events(one.run.events()) if isinstance(event.body, Metrics)]
+    assert [(event.t, event.step, event.body.loss) for event in metrics] == [
+        (1.7e9 + step, step, THIRDS[step]) for step in range(8)
+    ]
+    tests = [event for event in read_events(one.run.events()) if isinstance(event.body, Validation)]
+    assert [(event.step, event.body.split, event.body.top1, event.body.loss) for event in tests] == [
+        (step, "test", struct.unpack("<f", struct.pack("<f", THIRDS[step] / 2))[0], THIRDS[step] * 2)
+        for step in (1, 3, 5, 7)
+    ]
+    assert [float(value) for (value,) in rows_of(one, "own.spikes")] == [
+        struct.unpack("<f", struct.pack("<f", 1 - third))[0] for third in THIRDS
+    ]
+    summary = load_summary(one.run)
+    assert (summary.name, summary.tags, summary.program, summary.status) == (
+        "resnet", ["theirs"], "TensorBoard", "completed"
+    )  # fmt: skip
+    assert (summary.created, summary.step, summary.epochs) == (1.7e9, 7, 4)
+    assert summary.best.top1 == tests[0].body.top1  # type: ignore[union-attr]
+    assert judge(one.run).status == "completed"
+    assert [record.run.id for record in list_runs(tmp_path / "runs")] == [one.run.id]
+
+
+def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path: Path) -> None:
+    write_events(tmp_path / "logs", range(6))
+    write_events(tmp_path / "logs", range(4, 8), at=1.7e9 + 1000)
+    one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
+    found = [event for event in read_events(one.run.events()) if isinstance(event.body, Metrics)]
+    assert [(event.step, event.t) for event in found] == [
+        (step, 1.7e9 + step + 1000 * (step >= 4)) for step in range(8)
+    ]
+
+
+def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one_experiment(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        given = {"lr": 0.1, "batch": 64, "seed": seed, "bn": True, "note": "deep"}
+        write_events(
+            tmp_path / f"logs/seed{seed}",
+            hparams=lambda writer, given=given: writer.add_hparams(given, {"best": 0.5}),
+            text=lambda writer: writer.add_text("args", "--resume"),
+        )
+    first, second = import_runs(tmp_path / "logs", tmp_path / "runs")
+    settings = read_settings(first.run)
+    assert (settings.get("optim.lr"), settings.get("data.batch_size")) == (0.1, 64)
+    assert (settings.get("settings.bn"), settings.get("settings.args")) == (True, "--resume")
+    one, other = load_summary(first.run), load_summary(second.run)
+    assert (one.seed, other.seed) == (1, 2) and one.experiment == other.experiment
+    assert len([record for record in list_runs(tmp_path / "runs") if parse_query("lr=0.1")(record)]) == 2
+
+
+def test_the_same_content_is_one_run_wherever_it_lies(tmp_path: Path) -> None:
+    write_events(tmp_path / "logs")
+    one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
+    shutil.copytree(tmp_path / "logs", tmp_path / "copy")
+    again = only(import_runs(tmp_path / "copy", tmp_path / "runs"))
+    assert (again.run, again.new) == (one.run, False)
+    write_events(tmp_path / "other", range(7))
+    assert only(import_runs(tmp_path / "other", tmp_path / "runs")).new
+    assert len(list_runs(tmp_path / "runs")) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut off", "damaged"])
+def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path: Path, damage: str) -> None:
+    write_events(tmp_path / "logs")
+    (file,) = (tmp_path / "logs").iterdir()
+    whole = file.read_bytes()
+    for number, at in enumerate(range(40, len(whole), 61)):
+        broken = bytearray(whole)
+        broken[at] ^= 1
+        file.write_bytes(whole[:at] if damage == "cut off" else bytes(broken))
+        runs = tmp_path / f"runs{number}"
+        try:
+            one = only(import_runs(file, runs))
+        except RunError as error:
+            assert "holds no numbers" in str(error) and not runs.exists()
+            continue
+        losses = [event.body.loss for event in read_events(one.run.events()) if isinstance(event.body, Metrics)]
+        assert losses == THIRDS[: len(losses)]
+        if one.notes:
+            assert damage in one.notes[0] and judge(one.run).status == "stopped"
+            assert [
+                event.body.message for event in read_events(one.run.events()) if isinstance(event.body, WarningRaised)
+            ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("events.tfevents", b"", "it holds no numbers"),
+        ("events.tfevents", b"\xff" * 5000, "is damaged at byte 0"),
+        ("events.tfevents", struct.pack("<Q", 2**63) + bytes(4), "is damaged at byte 0"),
+        ("table.csv", b"", "it holds no numbers"),
+        ("table.csv", b"a,b\n\xff\xfe\n", "it is no table of CSV"),
+        ("table.csv", b"a,b\nx,y\n", "it holds no numbers; without the texts in a, b"),
+        ("table.csv", b"a\n" + b"1" * 2**21, "a line of more than 1048576 bytes"),
+        (
+            "table.csv",
+            b",".join(b"c%d" % n for n in range(600)) + b"\n" + b",".join([b"1"] * 600),
+            "more than 500 curves",
+        ),
+    ],
+)
+def test_what_holds_no_numbers_is_refused_with_a_sentence(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RunError, match=message) as refused:
+        import_runs(tmp_path / name, tmp_path / "runs")
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_too_large_a_folder_without_events_and_a_missing_one_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_events(tmp_path / "logs")
+    monkeypatch.setattr(importing, "LARGEST_FILE", 100)
+    with pytest.raises(RunError, match=r"cannot import .*: larger than"):
+        import_runs(tmp_path / "logs", tmp_path / "runs")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="there are no files of TensorBoard in it"):
+        import_runs(tmp_path / "empty", tmp_path / "runs")
+    with pytest.raises(RunError, match="No such file"):
+        import_runs(tmp_path / "missing.csv", tmp_path / "runs")
+    monkeypatch.setattr(importing, "LARGEST_FILE", 2**30)
+    monkeypatch.setattr(importing, "MOST_NUMBERS", 10)
+    with pytest.raises(RunError, match="or 10 numbers"):
+        import_runs(tmp_path / "logs", tmp_path / "runs")
+
+
+def test_records_that_hold_no_numbers_are_passed_over(tmp_path: Path) -> None:
+    import numpy as np
+
+    def more(writer: SummaryWriter) -> None:
+        writer.add_histogram("weights", np.arange(100.0), 0)
+        writer.add_image("noise", np.random.default_rng(1).integers(0, 255, (3, 900, 900), dtype=np.uint8), 0)
+        writer.add_scalar("new", 0.5, 0, new_style=True)
+        writer.add_scalar("train/loss", math.nan, 100)
+
+    one = only(import_runs(write_events(tmp_path / "logs", more=more), tmp_path / "runs"))
+    assert one.curves == 5 and [value for (value,) in rows_of(one, "own.new")] == ["0.5"]
+
+
+def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    table = [("epoch", "train_loss", "val_loss", "val_acc", "grad norm")]
+    table += [(str(n), repr(1 / n), repr(2 / n), repr(0.9 - 0.1 / n), repr(n / 7)) for n in range(1, 6)]
+    (tmp_path / "metrics.csv").write_text("\n".join(map(",".join, table)))
+    one = only(import_runs(tmp_path / "metrics.csv", tmp_path / "runs"))
+    assert load_summary(one.run).name == "metrics"
+    assert rows_of(one, "epoch", "loss") == sorted(
+        [(n, loss) for n, loss, *_ in table[1:]] + [(n, loss) for n, _, loss, *_ in table[1:]], key=lambda row: row[0]
+    )
+    assert rows_of(one, "epoch", "split", "top1") == [(n, "held-out", top1) for n, _, _, top1, _ in table[1:]]
+    assert rows_of(one, "step", "own.grad norm") == [(n, norm) for n, *_, norm in table[1:]]
+    curve = read_history(one.run).curves["validation/top1"]
+    assert curve.epoch.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_the_table_of_a_run_becomes_the_same_curves(tmp_path: Path) -> None:
+    first = only(import_runs(write_events(tmp_path / "logs"), tmp_path / "runs"))
+    (tmp_path / "first.csv").write_text(events_csv(first.run))
+    second = only(import_runs(tmp_path / "first.csv", tmp_path / "there"))
+    for column in ("loss", "top1", "own.spikes"):
+        assert rows_of(first, "step", "t", column) == rows_of(second, "step", "t", column)
+
+
+def test_accuracies_in_per_cent_are_metrics_of_its_own_unless_they_are_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("epoch,test_acc,train_loss\n1,0.5,2\n2,93.5,1\n")
+    one = only(import_runs(tmp_path / "a.csv", tmp_path / "runs"))
+    assert "test_acc goes up to 93.5" in one.notes[0] and load_summary(one.run).best.top1 is None
+    assert rows_of(one, "own.test_acc") == [("0.5",), ("93.5",)]
+    other = only(import_runs(tmp_path / "a.csv", tmp_path / "other", percent=True))
+    assert load_summary(other.run).best.top1 == 0.935 and other.notes == ()
