@@ -15,7 +15,7 @@ from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import find_run
-from rbp_engine.run.trust import Untrusted, require_launch
+from rbp_engine.run.trust import Untrusted, require_code
 from rbp_engine.settings.machine import runs_directory
 from rbp_engine.train.build import build_feed, build_method, build_network
 from rbp_engine.train.checkpoints import checkpoint
@@ -83,8 +83,8 @@ def load(
     (train.ema), which is in the same checkpoint. `device` is "auto", "cpu", "cuda" or "cuda:N", or
     a `torch.device` of these.
 
-    Code of a run that you have not launched yourself, as its author's own network or loss, is executed only with
-    `trust`.
+    A run with code that you have not launched yourself, as its author's own network, data set or loss, is loaded only
+    with `trust`.
 
     Raises NoSuchRun, other RunErrors, and PresetError for a run that is not there or cannot be used; CheckpointError if
     there are no weights yet, or they are damaged or of another network; DeviceError.
@@ -94,12 +94,12 @@ def load(
     file, run = _find(source, weights, Path(runs_dir) if runs_dir is not None else None)
     file = _averaged(file) if ema else file
     where = choose_device(str(device))
-    recipe = _recipe(file, run, where, trust=trust)
+    if run is not None:
+        _require_code(run, trust=trust)
+    recipe = _recipe(file, run, where)
     preset, code = recipe.preset, run.code if run is not None else None
     own = [name for name in (preset.model.name, preset.neuron.name, preset.neuron.surrogate) if is_own(name)]
-    if run is not None and (own or is_own(preset.loss.name)):
-        _require_code(run, trust=trust)
-    elif own:
+    if run is None and own:
         raise CheckpointError(
             f"{file} is of {own[0]}, code of its author's own, which is kept in the run: load the folder of the run"
         )
@@ -113,17 +113,6 @@ def load(
     )
     checkpoint.load_weights_file(file, _called(file, run), model)
     return Loaded(model.eval(), build_method(preset, code), recipe.preprocess, recipe.classes, preset, where, file, run)
-
-
-def load_with_data(run: RunDirectory, *, weights: Weights, device: str, ema: bool = False) -> Loaded:
-    """The trained network of a run whose data may be read here: code of its author's own makes data, too.
-
-    Raises as `load` does, and Untrusted for code that this user has not launched.
-    """
-    loaded = load(run.path, weights=weights, device=device, ema=ema)
-    if is_own(loaded.preset.data.name):
-        require_launch(run)
-    return loaded
 
 
 def _find(source: str | Path, weights: Weights, runs_dir: Path | None) -> tuple[Path, RunDirectory | None]:
@@ -186,7 +175,7 @@ def _run_around(folder: Path) -> RunDirectory | None:
     return run if folder.parent == run.checkpoints and run.run_json.is_file() else None
 
 
-def _recipe(file: Path, run: RunDirectory | None, device: torch.device, *, trust: bool) -> Recipe:
+def _recipe(file: Path, run: RunDirectory | None, device: torch.device) -> Recipe:
     """What the file says about its network; of an older run, what its preset and its data say."""
     found = read_recipe(file)
     if run is None:
@@ -198,8 +187,6 @@ def _recipe(file: Path, run: RunDirectory | None, device: torch.device, *, trust
     preset = read_resolved(run.preset_toml)
     if found is not None:
         return Recipe(preset, found.classes, found.preprocess)
-    if is_own(preset.data.name):
-        _require_code(run, trust=trust)
     feed = build_feed(run, preset, device)
     return Recipe(preset, feed.classes, feed.preprocess)
 
@@ -207,7 +194,7 @@ def _recipe(file: Path, run: RunDirectory | None, device: torch.device, *, trust
 def _require_code(run: RunDirectory, *, trust: bool) -> None:
     """Raise RunError if the run has code that this user has neither launched nor trusts."""
     try:
-        require_launch(run)
+        require_code(run)
     except Untrusted as error:
         if not trust:
             raise RunError(f"{error.why}; if you trust it, pass trust=True") from None

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from rbp_engine import child
 from rbp_engine.report.figure import SUFFIXES, check_path
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import module_command, worker_defaults
+from rbp_engine.run.trust import Executable
 
 PREDICTION_SUFFIXES = (".npz", ".csv")
 
@@ -37,7 +37,7 @@ class EvaluationRequest:
     predictions: str = ""
 
 
-def evaluate_run(run: RunDirectory, request: EvaluationRequest, **settings: Any) -> dict[str, Any]:
+def evaluate_run(run: Executable, request: EvaluationRequest, **settings: Any) -> dict[str, Any]:
     """The answer, a value for each part; those of SAVED are in `evaluation.json` as well, if "saved" is true.
 
     The settings are those of `Child`. Raises RunError, before any work is done, for a file that cannot be written, and

@@ -18,7 +18,7 @@ from torch import Tensor
 from rbp_engine.child import Progress
 from rbp_engine.data.protocol import EvaluationSource, Feed
 from rbp_engine.evaluation.request import EvaluationRequest
-from rbp_engine.loaded import Weights, load_with_data
+from rbp_engine.loaded import Weights, load
 from rbp_engine.methods.inputs import MakeCarrier
 from rbp_engine.methods.protocol import predict
 from rbp_engine.printable import one_line
@@ -33,7 +33,7 @@ class Trained:
     """The network of a run, with the weights that were asked for.
 
     `expected` is the sum of T over all passes that are to come, in which progress is counted. Raises as
-    `load_with_data` does.
+    `load` does.
     """
 
     def __init__(self, run: RunDirectory, asked: EvaluationRequest, progress: Progress) -> None:
@@ -41,7 +41,7 @@ class Trained:
         self.run = run
         self.called = f"averaged {asked.weights}" if asked.ema else asked.weights
         weights = cast(Weights, asked.weights)
-        self.loaded = load_with_data(run, weights=weights, device=asked.device, ema=asked.ema)
+        self.loaded = load(run.path, weights=weights, device=asked.device, ema=asked.ema)
         self.timesteps, self.precision = self.loaded.preset.method.timesteps, self.loaded.preset.train.precision
         self.expected = self.timesteps
         self._progress, self._done = progress, 0

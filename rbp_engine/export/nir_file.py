@@ -20,7 +20,7 @@ from rbp_engine.export.errors import ExportError
 from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, NumberFormat, to_graph
 from rbp_engine.export.operations import ChannelMap, LinearMap, SpikingLayer
 from rbp_engine.export.walk import walk
-from rbp_engine.loaded import Loaded, Weights, load_with_data
+from rbp_engine.loaded import Loaded, Weights, load
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.settings.files import write_settings
 from rbp_engine.spiking import LIF
@@ -48,7 +48,7 @@ def export_run(
     that this user has not launched.
     """
     _check_free(file, force=force)
-    loaded = load_with_data(run, weights=weights, device="cpu")
+    loaded = load(run.path, weights=weights, device="cpu")
     for module in loaded.model.modules():
         if isinstance(module, LIF):
             module.kernel = "eager"  # it has the same bits, and nothing is compiled for a few images

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import fields
@@ -53,7 +53,8 @@ class LoadedPreset:
 
     `label` is its name, with the network, neuron or data set that an override has replaced. `sources` maps every dotted
     key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
-    `own_code` has the user's own files, by the field that names one. `contents` has the hash of what another field
+    `own_code` has the user's own files, by the field that names one; `run` is the folder of the run whose copies they
+    are, if they are any. `contents` has the hash of what another field
     names, which stands for it in the experiment: `rbp_engine/run/teacher.py` finds that of the teacher, and
     `folder_data.py` beside it that of images in folders.
     `sweep` is what `rbp sweep` varies, None if the preset says nothing of it; no run reads it.
@@ -67,6 +68,7 @@ class LoadedPreset:
     experiment: str
     own_code: dict[str, OwnCode]
     teacher: Teacher | None = None
+    run: Path | None = None
     contents: Mapping[str, str] = field(default_factory=dict)
     sweep: SweepSection | None = None
 
@@ -76,7 +78,7 @@ class LoadedPreset:
         experiment = experiment_hash(self.preset, digests(self.own_code) | contents)
         return replace(self, contents=contents, own_code=code, experiment=experiment)
 
-    def with_run(self, **settings: Any) -> "LoadedPreset":
+    def with_run(self, **settings: Any) -> Self:
         """The same with settings of its section `run` replaced, none of which makes it another experiment."""
         run = self.preset.run.model_copy(update=settings)
         return replace(self, preset=self.preset.model_copy(update={"run": run}))
@@ -134,6 +136,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
         sources=_sources(layers),
         experiment=experiment_hash(preset, digests(own_code)),
         own_code=own_code,
+        run=code.parent if code is not None and own_code else None,
         sweep=sweep,
     )
 

@@ -149,20 +149,16 @@ class LaunchRequest:
         words = [word for name, value in options.items() if value for word in (name, str(value))]
         return ["rbp", "train", *self.words, *words]
 
-    def require_trust(self, loaded: LoadedPreset) -> None:
-        """Raise Untrusted if a run is to be repeated with code, or at a rendezvous, that this user has not agreed to,
-        or with the code of a teacher.
+    def require_trust(self, loaded: LoadedPreset) -> trust.TrustedPreset:
+        """The gate of its runs.
 
-        Call this before anything of the preset is executed.
+        Raises Untrusted as `trust.require_preset` does, and for the rendezvous of a run that is repeated.
         """
-        if self.original is None:
-            teacher.require_trust(loaded)
-            return
-        if loaded.own_code:
-            trust.require_code(self.original)
-        copied = trust.rendezvous_of(read_run_json(self.original).resources)
-        if copied and copied == trust.rendezvous_of(self.resources):
-            trust.require_rendezvous(self.original, copied)
+        if self.original is not None:
+            copied = trust.rendezvous_of(read_run_json(self.original).resources)
+            if copied and copied == trust.rendezvous_of(self.resources):
+                trust.require_rendezvous(self.original, copied)
+        return trust.require_preset(loaded)
 
     def seeds_of(self, loaded: LoadedPreset) -> tuple[int, ...]:
         """The seed of each run, where `loaded` is the preset of this request."""

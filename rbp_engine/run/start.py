@@ -37,6 +37,7 @@ from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, mark_queu
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
+from rbp_engine.run.trust import Launchable, TrustedPreset
 from rbp_engine.settings.machine import read_machine
 
 if TYPE_CHECKING:
@@ -83,34 +84,33 @@ def start_runs(request: LaunchRequest) -> StartResult:
     Raises NothingToStart if the named run is already live. Its node may have died without a report, so this is known
     only after half a minute.
     """
-    presets = request.load_each()
+    presets = [request.require_trust(loaded) for loaded in request.load_each()]
     for loaded in presets:
-        request.require_trust(loaded)
         require_data(loaded)
     may_be_there = request.pair is None and (request.resume_or_start or request.takes.nodes > 1)
     runs, new = find_or_create(request, presets[0]) if may_be_there else (create_runs(request, presets), True)
     patience_s = PATIENCE_S if may_be_there else 0.0
     if new:
         return StartResult(
-            runs,
+            [*runs],
             None if request.queued else _start(runs[0], request.takes, request.retries or 0, patience_s=patience_s),
         )
     verdict = judge(runs[0])
     if verdict.status == "completed" or (verdict.status == "queued" and not is_stranded(runs[0])):
-        return StartResult(runs)
-    worker = begin(
+        return StartResult([*runs])
+    worker = _begin(
         runs[0],
-        request.resources,
+        request.resources or load_run_json(runs[0]).resources,
         gpus=request.gpus,
         retries=request.retries,
         inexact=request.inexact,
         from_scratch=request.from_scratch,
         patience_s=patience_s,
     )
-    return StartResult(runs, worker)
+    return StartResult([*runs], worker)
 
 
-def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> list[RunDirectory]:
+def create_runs(request: LaunchRequest, presets: Sequence[TrustedPreset]) -> list[Launchable]:
     """Create the runs of a request, all or none, and queue them if the request says so. Raises RunError.
 
     There is one for each seed and each of `presets`, which differ only in the setting of the request's pair. Those of
@@ -131,7 +131,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
         dispatch = dataclasses.replace(dispatch, gpus=gpus, device=presets[0].preset.run.device)
         pool = pool_for(resources, gpus, dispatch.device)
     _require_state(dispatch)
-    made: list[RunDirectory] = []
+    made: list[Launchable] = []
     try:
         for seed, loaded in itertools.product(request.seeds_of(presets[0]), presets):
             run = launch.create(
@@ -158,7 +158,7 @@ def create_runs(request: LaunchRequest, presets: "Sequence[LoadedPreset]") -> li
     return made
 
 
-def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list[RunDirectory], bool]:
+def find_or_create(request: LaunchRequest, loaded: TrustedPreset) -> tuple[list[Launchable], bool]:
     """The run with the id of a request, and whether it is new: of several nodes that ask at once, only one creates it.
 
     Raises RunError if the existing run is another experiment or has another seed.
@@ -174,9 +174,9 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list
                 raise
             time.sleep(0.2)
     trust.remember_same_code(run, all_files(loaded.own_code))
-    trust.require_launch(run)
+    launchable = _require_trust(run, request.resources)
     _check_same(run, loaded, *request.seeds_of(loaded))
-    return [run], False
+    return [launchable], False
 
 
 def directory_of(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory:
@@ -223,13 +223,41 @@ def begin(
     Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `from_scratch`, `patience_s` and the
     other RunErrors are those of `launch.start`.
     """
+    return _begin(
+        _require_trust(run, resources),
+        resources or load_run_json(run).resources,
+        gpus=gpus,
+        retries=retries,
+        inexact=inexact,
+        from_scratch=from_scratch,
+        patience_s=patience_s,
+        changes=changes,
+        at_once=at_once,
+    )
+
+
+def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
+    """The gate of an attempt of a run that is there, with the resources that the user has `given`, or its own."""
     refuse_other_program(run)
     trust.require_place(run.path.parent)
-    if resources is None:
-        resources = load_run_json(run).resources
-        trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
-    else:
-        trust.require_launch(run)
+    if given is None:
+        return trust.require_launch(run, rendezvous=trust.rendezvous_of(load_run_json(run).resources))
+    trust.remember_rendezvous(given)
+    return trust.require_launch(run)
+
+
+def _begin(
+    run: Launchable,
+    resources: Resources,
+    *,
+    gpus: str | None,
+    retries: int | None,
+    inexact: bool,
+    from_scratch: bool,
+    patience_s: float,
+    changes: Sequence[str] = (),
+    at_once: bool = False,
+) -> "subprocess.Popen[bytes] | None":
     refuse_links(run)
     last = read_dispatch(run)
     if at_once:
@@ -307,7 +335,7 @@ def _is_monitored(retries: int) -> bool:
     return bool(retries or machine.on_end or machine.on_failure)
 
 
-def _start(run: RunDirectory, resources: Resources, retries: int, **allowed: Any) -> "subprocess.Popen[bytes]":
+def _start(run: Launchable, resources: Resources, retries: int, **allowed: Any) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run at once, by `launch.start` with what is `allowed`; the dispatcher monitors it if
     there are retries or hooks."""
     worker = launch.start(run, resources, **allowed)

@@ -14,7 +14,6 @@ from rbp_engine.preset.load import Teacher
 from rbp_engine.preset.own_code import OwnCode, names_of_code, own_file, problem_together, read_own_code
 from rbp_engine.preset.pretrained import FILE, weights_file
 from rbp_engine.printable import one_line
-from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.weights_header import read_header
@@ -57,12 +56,6 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     contents = " ".join([digest, *(one.digest for one in own.values())])
     teacher = Teacher(file, digest, run.path if run is not None and own else None)
     return replace(loaded.with_contents(FIELD, contents, own), teacher=teacher)
-
-
-def require_trust(loaded: LoadedPreset) -> None:
-    """Raise Untrusted if the teacher's network is code that this user has not agreed to execute."""
-    if loaded.teacher is not None and loaded.teacher.run is not None:
-        trust.require_code(RunDirectory(loaded.teacher.run))
 
 
 def copy_teacher(teacher: Teacher, run: RunDirectory) -> None:

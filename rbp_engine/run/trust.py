@@ -9,6 +9,9 @@ them. What would execute somebody else's code is
 
 Weights, optimizer and random states are loaded as plain data, so a run without these needs no trust if its files are
 the user's own.
+
+Whatever executes code takes a value of a type that only the gates here give: `Executable`, `Launchable` or
+`TrustedPreset`. So mypy finds a way to it that passes no gate.
 """
 
 import contextlib
@@ -19,14 +22,23 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NewType
 
 from rbp_engine.owners import is_ours, make_private, name_of, owner_problem
+from rbp_engine.preset.load import LoadedPreset
 from rbp_engine.preset.own_imports import DEEPEST, MOST_FILES
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.settings.locations import state_directory
+
+#: A run whose code this user has launched or agreed to, or that has none: it may be executed.
+Executable = NewType("Executable", RunDirectory)
+#: A run that may be launched, too: it is this user's, or they have agreed to use it.
+Launchable = NewType("Launchable", Executable)
+#: A preset whose code is the user's own, or of a run whose code they have launched or agreed to.
+TrustedPreset = NewType("TrustedPreset", LoadedPreset)
 
 TRUSTED = "trusted"
 LARGEST_FILE = 2**20  # bytes, of a preset or a file of code
@@ -63,16 +75,31 @@ def require_own(run: RunDirectory) -> None:
         raise Untrusted(run.id, _belongs(owners), _owner_key(run, owners))
 
 
-def require_code(run: RunDirectory) -> None:
-    """Raise Untrusted if a run has code that this user has neither launched nor agreed to, before that is executed."""
-    if os.path.lexists(run.code):
-        require_launch(run)
+def require_code(run: RunDirectory) -> Executable:
+    """The gate of evaluations, exports and `load`.
+
+    Raises Untrusted if a run has code that this user has neither launched nor agreed to.
+    """
+    return require_launch(run) if os.path.lexists(run.code) else Executable(run)
 
 
-def require_launch(run: RunDirectory, *, rendezvous: str = "") -> None:
-    """Raise Untrusted if a run is another user's, or would execute what this user has not agreed to.
+def require_preset(loaded: LoadedPreset) -> TrustedPreset:
+    """The gate of new runs and measurements.
 
-    `rendezvous` is that of the run's own files, empty if there is none or the user has given another.
+    Raises Untrusted if a preset names copies of code in a run, its own or its teacher's, that this user has neither
+    launched nor agreed to.
+    """
+    for run in (loaded.run, loaded.teacher.run if loaded.teacher is not None else None):
+        if run is not None:
+            require_code(RunDirectory(run))
+    return TrustedPreset(loaded)
+
+
+def require_launch(run: RunDirectory, *, rendezvous: str = "") -> Launchable:
+    """The gate of attempts of a run that is there.
+
+    Raises Untrusted if it is another user's, or would execute what this user has not agreed to. `rendezvous` is that of
+    the run's own files, empty if there is none or the user has given another.
     """
     owners, code = _other_owners(run), _code(run)
     if owners or code:
@@ -80,6 +107,7 @@ def require_launch(run: RunDirectory, *, rendezvous: str = "") -> None:
         _require(run.id, " and ".join(filter(None, [_belongs(owners), would])), _key(run, owners, code))
     if rendezvous:
         require_rendezvous(run, rendezvous)
+    return Launchable(Executable(run))
 
 
 def require_rendezvous(run: RunDirectory, rendezvous: str) -> None:

@@ -10,26 +10,28 @@ from typing import Any
 from rbp_engine import child
 from rbp_engine.child import Progress
 from rbp_engine.preset import LoadedPreset
+from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.status import processes
-from rbp_engine.run.teacher import require_trust, with_teacher
+from rbp_engine.run.teacher import with_teacher
 from rbp_engine.settings.machine import runs_directory
 
 
 @contextlib.contextmanager
-def temporary_run(loaded: LoadedPreset) -> Iterator[RunDirectory]:
+def temporary_run(loaded: LoadedPreset) -> Iterator[trust.Executable]:
     """A temporary run folder outside any runs directory, with preset and user's code; removed at the end.
 
-    Its processes are killed at the end, too. Raises RunError if the folder for temporary files cannot be written.
-    A teacher of the preset is looked for in the user's runs directory.
+    Its processes are killed at the end, too. Raises RunError if the folder for temporary files cannot be written,
+    and Untrusted for code of a run that this user has not launched. A teacher of the preset is looked for in the user's
+    runs directory.
     """
     if loaded.preset.loss.distill:
         loaded = with_teacher(loaded, runs_directory(None))
-        require_trust(loaded)
+    trusted = trust.require_preset(loaded)
     with tempfile.TemporaryDirectory(prefix="rbp-", ignore_cleanup_errors=True) as folder:
-        run = launch.create(loaded, Path(folder))
+        run = launch.create(trusted, Path(folder))
         try:
             yield run
         finally:
@@ -46,7 +48,7 @@ def command(module: str, run: RunDirectory, *words: str) -> list[str]:
     return module_command(module, str(run.path.resolve()), *words)
 
 
-def ask(module: str, run: RunDirectory, *words: str, **settings: Any) -> dict[str, Any]:
+def ask(module: str, run: trust.Executable, *words: str, **settings: Any) -> dict[str, Any]:
     """What a measuring module answers about a run; the settings are those of `Child`. Raises ChildError."""
     return child.ask(command(module, run, *words), environment(run), **settings)
 

@@ -55,7 +55,7 @@ LEAVE_S = 10.0
 
 
 def create(
-    loaded: "LoadedPreset",
+    loaded: trust.TrustedPreset,
     runs: Path,
     *,
     run_id: str | None = None,
@@ -64,14 +64,14 @@ def create(
     dispatch: Dispatch | None = None,
     sweep: SweepRecord | None = None,
     program: str = "",
-) -> RunDirectory:
+) -> trust.Launchable:
     """Create the folder of a new run: preset, identity and summary. Leaves nothing behind if that fails.
 
     `sweep` is the one that it belongs to, `program` the one that trains it, if that is not rbp.
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
-    return making.make_run(
+    made = making.make_run(
         runs,
         run_id,
         lambda: new_run_id(loaded.name, loaded.preset.method.name),
@@ -79,6 +79,7 @@ def create(
             loaded, run, named, command, resources or Resources(), dispatch or Dispatch(), sweep, program
         ),
     )
+    return trust.Launchable(trust.Executable(made))
 
 
 def _write(
@@ -148,7 +149,7 @@ def environment(
 
 
 def start(
-    run: RunDirectory,
+    run: trust.Launchable,
     resources: Resources | None = None,
     *,
     inexact: bool = False,
@@ -166,14 +167,9 @@ def start(
     default LEAVE_S. The process `inherits` these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
-    if it cannot be started, its folders contain links, or it is not trusted.
+    if it cannot be started or its folders contain links.
     """
-    if resources is None:
-        resources = load_run_json(run).resources
-        trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
-    else:
-        trust.require_launch(run)
-        trust.remember_rendezvous(resources)
+    resources = resources or load_run_json(run).resources
     refuse_links(run)
     _check_world_size(run, resources, inexact=inexact)
     attempt, node = _claim_or_join(run, resources, patience_s, leave_s)

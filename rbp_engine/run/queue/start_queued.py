@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from rbp_engine.errors import UserError
+from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
 from rbp_engine.run.launch import launch
@@ -39,7 +40,13 @@ def start_queued(run: RunDirectory) -> bool:
         _show_only(run, entry, claimed)
         try:
             dispatch = read_dispatch(run)
-            launch.start(run, inexact=dispatch.inexact, from_scratch=dispatch.from_scratch, leave_s=0.0, inherits=held)
+            launch.start(
+                trust.require_launch(run, rendezvous=trust.rendezvous_of(load_run_json(run).resources)),
+                inexact=dispatch.inexact,
+                from_scratch=dispatch.from_scratch,
+                leave_s=0.0,
+                inherits=held,
+            )
         except UserError as error:
             try:
                 mark_failed(run, f"it could not be started: {error}")

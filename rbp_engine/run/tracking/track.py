@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from rbp_engine.preset import load_preset
 from rbp_engine.printable import one_line
+from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart
@@ -176,8 +177,8 @@ def _create(
     loaded = load_preset(str(settings), overrides)
     theirs = loaded.preset.run
     named = loaded.with_run(name=name or theirs.name, tags=[*theirs.tags, *tags])
-    loaded = replace(named, experiment=foreign_experiment(loaded.experiment, program.identity))
-    run = launch.create(loaded, runs, run_id=run_id, command=program.command, program=program.name)
+    ours = trust.require_preset(replace(named, experiment=foreign_experiment(loaded.experiment, program.identity)))
+    run = launch.create(ours, runs, run_id=run_id, command=program.command, program=program.name)
     begin_here(run, program.command)
     return run, loaded.preset.data.batch_size
 

@@ -101,7 +101,7 @@ def evaluate(
         raise typer.BadParameter("classes are counted at one T", param_hint="--timesteps")
     directory = find_run(runs_directory(runs_dir), run)
     refuse_other_program(directory, "so that rbp does not have its network")
-    once_trusted(lambda: require_code(directory), trust=trust)
+    trusted = once_trusted(lambda: require_code(directory), trust=trust)
     end_on_sigterm()
     saved: dict[Part, bool] = {"classes": classes, "robustness": robustness}
     parts: list[Part] = [part for part, wanted in saved.items() if wanted]
@@ -116,7 +116,7 @@ def evaluate(
         predictions=str(predictions or ""),
     )
     with progress(f"evaluating the {'averaged ' * ema}{weights.value} weights of {directory.id}") as report:
-        answer = evaluate_run(directory, request, on_progress=report)
+        answer = evaluate_run(trusted, request, on_progress=report)
     if as_json:
         print_json(answer if parts else next(iter(answer.values())))
         return

@@ -62,8 +62,6 @@ def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
             return sweep_cost(typed, given_up)
         request = typed.request()
         presets = request.load_each()
-        for loaded in presets:
-            request.require_trust(loaded)
         costs = [(loaded, predict_cost(loaded, cancelled=given_up, quiet=True)) for loaded in presets]
         return Text("\n").join(cost_text(loaded, cost, request.takes.processes) for loaded, cost in costs)
     except UserError as error:

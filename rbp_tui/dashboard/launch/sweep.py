@@ -200,12 +200,9 @@ def sweep_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
         table = SearchTable(found.search)
         states = expected_states(found.search, table.states(TrialReader(found.search).read()))
         plan, pruned = table.plan(states), bool(found.search.space.pruner)
-        found.search.request.require_trust(found.search.base)
     else:
         assert found.plan is not None
         plan, states, pruned = found.plan, states_of(found.plan), False
-        for loaded in plan.presets:
-            plan.request.require_trust(loaded)
     measure = partial(measure_prices, on_problem=problems.append, cancelled=given_up)
     expected = estimate_rest(plan, states, measure)
     text = Text(f"{found.name}: what is left of {fmt.counted(len(states), 'run')}", style="bold")

@@ -202,8 +202,8 @@ class EvaluationTab(NetworkTab):
 def _evaluated(run: RunDirectory, given_up: Callable[[], bool], report: Callable[[str, float], None]) -> str:
     """Evaluate a run, in a process that `given_up` ends; returns why that failed, empty if it did not."""
     try:
-        require_code(run)
-        answer = evaluate_run(run, EvaluationRequest(SAVED), cancelled=given_up, quiet=True, on_progress=report)
+        request = EvaluationRequest(SAVED)
+        answer = evaluate_run(require_code(run), request, cancelled=given_up, quiet=True, on_progress=report)
     except UserError as error:
         return "" if given_up() else str(error)
     return (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.run import start, trust
 from rbp_engine.run.errors import RunError
@@ -89,8 +90,8 @@ def test_a_run_without_code_is_plain_data_and_nothing_is_kept_about_it(make_run:
 
 
 @pytest.mark.parametrize(
-    "use", [start.begin, launch.start, trust.require_code, lambda run: start.start_runs(LaunchRequest.like(run))],
-    ids=["begin", "start", "eval", "like"],
+    "use", [start.begin, trust.require_code, lambda run: start.start_runs(LaunchRequest.like(run))],
+    ids=["begin", "eval", "like"],
 )  # fmt: skip
 def test_unknown_code_is_refused_in_one_sentence_that_says_what_to_do(
     unpacked: RunDirectory, use: Callable[[RunDirectory], object]
@@ -101,6 +102,19 @@ def test_unknown_code_is_refused_in_one_sentence_that_says_what_to_do(
         "own would execute code/nets.py, which you have not launched here; if you trust it, add --trust"
     )
     assert len(list(unpacked.path.parent.iterdir())) == 1
+
+
+def test_a_preset_that_names_copies_of_a_run_is_asked_for_before_it_is_measured_or_made_a_run(
+    unpacked: RunDirectory, tmp_path: Path
+) -> None:
+    request = LaunchRequest.like(unpacked)
+    for use in (
+        lambda: start.create_runs(request, [request.require_trust(request.load())]),
+        lambda: temporary_run(request.load()).__enter__(),
+    ):
+        with pytest.raises(Untrusted, match=r"own would execute code/nets\.py"):
+            use()
+    trust.require_preset(load_preset(str(tmp_path / "own.toml")))  # the user's own
 
 
 def test_agreement_holds_for_this_content_and_not_for_another(unpacked: RunDirectory) -> None:
@@ -192,7 +206,7 @@ def test_a_rendezvous_of_another_s_run_is_asked_for(make_run: MakeRun) -> None:
     """Torchrun unpickles what it is sent from there."""
     run = make_run("wide", status="failed", attempt={})
     update_run_json(run, resources=Resources(2, 2, "evil.example:29400").as_json())
-    for use in (start.begin, launch.start, lambda run: start.start_runs(LaunchRequest.like(run))):
+    for use in (start.begin, lambda run: start.start_runs(LaunchRequest.like(run))):
         run.preset_toml.write_text("")
         with pytest.raises(Untrusted, match=r"wide would meet other processes at evil\.example:29400"):
             use(run)
