@@ -1,23 +1,26 @@
-"""Spans of time in presets, as `guard.max_time` has one."""
+"""Spans of time as users write them, in presets and in queries: `90 s`, `30min`, `30m`, `4h`, `1d12h`."""
 
 import re
+from typing import Final
 
-_SPAN = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|min|h|d)")
-#: The units of time in presets.
-SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(min|[smhdw])", re.ASCII | re.IGNORECASE)
+_SPAN: Final = re.compile(rf"(?:{_PART.pattern} ?)*{_PART.pattern}", re.ASCII | re.IGNORECASE)
+
+
+def is_time_span(text: str) -> bool:
+    """Whether a text is one number with a unit, or several."""
+    return _SPAN.fullmatch(text) is not None
 
 
 def parse_time_span(text: str) -> float:
-    """The seconds in `"90 s"`, `"30 min"`, `"4h"`, `"1.5 d"`. Raises ValueError for anything else, and for 0."""
-    found = _SPAN.fullmatch(text)
-    seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
-    if not seconds:
-        raise ValueError('expected a number with a unit, as "90 s", "30 min", "4h" or "1.5 d"')
-    return seconds
+    """The seconds in a span of time. Raises ValueError for anything else."""
+    if not is_time_span(text):
+        raise ValueError("expected a span of time, as 90s, 30m, 3h, 2d or 1w")
+    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _PART.findall(text))
 
 
 def doubled(text: str) -> str:
-    """A span that is twice as long, in the same unit and without a space."""
+    """A span that is twice as long, in the same units and without spaces."""
     parse_time_span(text)
-    amount, unit = _SPAN.fullmatch(text).groups()  # type: ignore[union-attr]  # it has just been parsed
-    return f"{2 * float(amount):.10g}{unit}"
+    return "".join(f"{2 * float(number):.10g}{unit}" for number, unit in _PART.findall(text))

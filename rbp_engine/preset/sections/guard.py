@@ -18,8 +18,8 @@ from rbp_engine.preset.sections.base import (
 
 
 def _time_span(value: str) -> str:
-    if value:
-        parse_time_span(value)
+    if value and not parse_time_span(value):
+        raise ValueError("expected a span of time above 0")
     return value
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
+from rbp_engine.guard.time_span import is_time_span
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
@@ -152,7 +153,7 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
 def _time_test(field: Field, sign: str, value: str) -> Test:
     """The test of a time; a span means the time that long ago, so that `created>2d` is younger than two days."""
     order = _ORDER.get(sign)
-    if values.is_span(value):
+    if is_time_span(value):
         if order is None:
             raise ValueError(f"a moment is not equal to a span: use {field.name}>{value} for younger runs")
         back = values.span(value)

@@ -4,9 +4,9 @@ import math
 import re
 from datetime import datetime, timedelta
 
+from rbp_engine.guard.time_span import parse_time_span
+
 _SIZE = re.compile(r"(?P<number>[\d.eE+-]+)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE | re.ASCII)
-_SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.IGNORECASE | re.ASCII)
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _DATES = {
     re.compile(r"\d{4}-\d\d-\d\d", re.ASCII): timedelta(days=1),
     re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d", re.ASCII): timedelta(minutes=1),
@@ -44,15 +44,11 @@ def size(text: str) -> float:
 
 
 def span(text: str) -> float:
-    """Seconds from `90s`, `3h`, `2d` or `1d12h`."""
-    if _SPAN.fullmatch(text) is None:
-        raise ValueError(f"expected a span of time, as 90s, 30m, 3h, 2d or 1w, got '{text}'")
-    parts = re.findall(r"([\d.]+)(\D)", text)
-    return number(repr(sum(float(count) * _SECONDS[unit.lower()] for count, unit in parts)))
-
-
-def is_span(text: str) -> bool:
-    return _SPAN.fullmatch(text) is not None
+    """The seconds in a span of time, as `90s`, `3h`, `2d` or `1d12h`."""
+    try:
+        return parse_time_span(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, got '{text}'") from None
 
 
 def moments(text: str) -> tuple[float, float]:

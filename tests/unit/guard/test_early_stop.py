@@ -48,18 +48,26 @@ def test_an_interruption_after_any_epoch_changes_nothing(
     assert (ended or rest) == ended_after(scores, patience, delta)
 
 
-@given(st.integers(1, 999_999), st.sampled_from([("s", 1), ("min", 60), ("h", 3600), ("d", 86400)]))
+@given(
+    st.integers(1, 999_999),
+    st.sampled_from([("s", 1), ("m", 60), ("min", 60), ("H", 3600), ("d", 86400), ("w", 604800)]),
+)
 def test_a_span_has_a_number_and_a_unit(number: int, unit: tuple[str, int]) -> None:
     name, seconds = unit
     assert parse_time_span(f"{number}{name}") == parse_time_span(f"{number} {name}") == number * seconds
 
 
+def test_a_span_can_have_several_units() -> None:
+    assert parse_time_span("1d12h") == parse_time_span("1.5 d") == parse_time_span("1 d 12 h")
+    assert parse_time_span("1h30m") == parse_time_span("1h30min") == 5400.0
+
+
 def test_twice_a_span_is_a_span() -> None:
-    assert [doubled(text) for text in ("4h", "1.5 d", "90 s")] == ["8h", "3d", "180s"]
+    assert [doubled(text) for text in ("4h", "1.5 d", "90 s", "1h 30 min")] == ["8h", "3d", "180s", "2h60min"]
     assert parse_time_span(doubled("1.5 d")) == 2 * parse_time_span("1.5 d")
 
 
-@pytest.mark.parametrize("text", ["", "4", "h", "0 s", "-1h", "4 hours", "4h30", "1e3 s", "٤h", " 4h", "4h\n"])
+@pytest.mark.parametrize("text", ["", "4", "h", "-1h", "4 hours", "4h30", "1e3 s", "٤h", "1ſ", " 4h", "4h\n"])
 def test_anything_else_is_no_span(text: str) -> None:
-    with pytest.raises(ValueError, match='as "90 s"'):
+    with pytest.raises(ValueError, match="as 90s, 30m, 3h, 2d or 1w"):
         parse_time_span(text)

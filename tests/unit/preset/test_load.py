@@ -115,7 +115,7 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ("[optim]\nmomentum = 1", "must be less than 1"),
         ("[train]\nvalidation_split = 0.6", "must be at most 0.5"),
         ("[neuron.surrogate_args]\nalpha = nan", "neuron.surrogate_args.alpha (line 2)  expected a finite number"),
-        ("[train]\ncheckpoint_every = 'often'", 'whole number from 1 to a million with a unit, as "1 epoch"'),
+        ("[train]\ncheckpoint_every = 'often'", 'expected epochs from 1 to a million, or a time, as "1 epoch"'),
         ("[run]\ndevice = 'cuda:'", "expected auto, cpu, cuda or cuda:<number>"),
         ("[run]\ndevice = 'cpu\\n'", "expected auto, cpu, cuda or cuda:<number>, got"),
         ("[run]\nname = '../x'", "no path separators"),
