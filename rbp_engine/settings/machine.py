@@ -6,7 +6,7 @@ They are not in presets but in `machine.toml` in the user's configuration direct
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -22,11 +22,8 @@ from rbp_engine.settings.problems import Problem, describe_problems
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 
-_KEYS: Final = ("runs", "cache", "cpu_slots", "share_devices", "data", "hooks", "hosts", "queries")
-_HOOKS: Final = ("on_end", "on_failure", "on_alert")
 QUERY_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,59}", re.ASCII)
 QUERY_NAMES: Final = "the name of a query is a word of letters, digits, _ and -, which begins with a letter"
-_HOST: Final = ("ssh", "rbp", "runs")
 # ssh takes a word that begins with - for an option.
 _DESTINATION: Final = re.compile(r"[^-\s\x00-\x1f\x7f][^\s\x00-\x1f\x7f]{0,254}")
 # Each slot has a claim file, and a place in lists.
@@ -181,107 +178,111 @@ def _put(section: str, name: str, value: str) -> Path:
 
 
 def _checked(document: Document) -> Machine:
-    check = _Check(document)
-    check.known_keys((), document.values, _KEYS)
-    hooks = check.table("hooks")
-    check.known_keys(("hooks",), hooks, _HOOKS)
-    folders = {name: check.folder(("data", name), value) for name, value in check.table("data").items()}
-    machine = Machine(
-        runs=check.folder(("runs",), document.values.get("runs")),
-        cache=check.folder(("cache",), document.values.get("cache")),
-        cpu_slots=check.count(("cpu_slots",), document.values.get("cpu_slots")),
-        share_devices=check.flag(("share_devices",), document.values.get("share_devices", True)),
-        data=MappingProxyType({name: folder for name, folder in folders.items() if folder is not None}),
-        on_end=check.command(("hooks", "on_end"), hooks.get("on_end", "")),
-        on_failure=check.command(("hooks", "on_failure"), hooks.get("on_failure", "")),
-        on_alert=check.command(("hooks", "on_alert"), hooks.get("on_alert", "")),
-        queries=MappingProxyType({name: check.query(name, value) for name, value in check.table("queries").items()}),
-        hosts=MappingProxyType({name: check.host(name, value) for name, value in check.table("hosts").items()}),
-    )
-    if check.problems:
-        raise MachineError(document.path, sorted(check.problems, key=lambda problem: problem.line or 0))
-    return machine
+    problems: list[Problem] = []
 
+    def refuse(path: KeyPath, message: str) -> None:
+        problems.append(Problem(dotted(path), message, document.lines.get(path)))
 
-class _Check:
-    """Collects the problems of one document."""
-
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.problems: list[Problem] = []
-
-    def refuse(self, path: KeyPath, message: str) -> None:
-        self.problems.append(Problem(dotted(path), message, self.document.lines.get(path)))
-
-    def known_keys(self, parent: KeyPath, table: dict[str, Any], known: tuple[str, ...]) -> None:
-        for key in table:
-            if key not in known:
-                guess = did_you_mean(key, known) or f" Known here: {', '.join(known)}"
-                self.refuse((*parent, key), f"unknown key.{guess}")
-
-    def table(self, key: str) -> dict[str, Any]:
-        value = self.document.values.get(key, {})
-        if isinstance(value, dict):
-            return value
-        self.refuse((key,), f"expected a table, got {describe_value(value)}")
-        return {}
-
-    def host(self, name: str, value: object) -> Host:
-        path: KeyPath = ("hosts", name)
-        if not isinstance(value, dict):
-            self.refuse(path, f'expected a table, as [hosts.{name}] with ssh = "…", got {describe_value(value)}')
-            return Host(name, name)
-        self.known_keys(path, value, _HOST)
-        ssh = value.get("ssh", name)
-        if not isinstance(ssh, str) or not _DESTINATION.fullmatch(ssh):
-            self.refuse((*path, "ssh"), f"expected what ssh takes, as user@host, got {describe_value(ssh)}")
-        known = {}
-        for key, example in (("rbp", "~/venv/bin/rbp"), ("runs", "/data/runs")):
-            word = value.get(key, "")
-            if not isinstance(word, str) or not word.isprintable() or word.startswith("-"):
-                self.refuse((*path, key), f"expected a path there, as {example}, got {describe_value(word)}")
-            known[key] = word if isinstance(word, str) else ""
-        return Host(name, str(ssh), known["rbp"] or "rbp", known["runs"])
-
-    def folder(self, path: KeyPath, value: object) -> Path | None:
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            self.refuse(path, f"expected the path of a folder as a string, got {describe_value(value)}")
-            return None
-        if "\0" in value:
-            self.refuse(path, f"no path has a NUL character, got {describe_value(value)}")
-            return None
-        folder = Path(os.path.expanduser(value))  # noqa: PTH111  # pathlib raises for an unknown ~user
-        # A relative path would mean a different folder in each working directory.
-        if not folder.is_absolute():
-            self.refuse(path, f"expected an absolute path, or one from ~, got {describe_value(value)}")
-            return None
-        return folder
-
-    def count(self, path: KeyPath, value: object) -> int | None:
-        if value is None or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SLOTS):
-            return value
-        self.refuse(path, f"expected a whole number from 1 to {_MOST_SLOTS}, got {describe_value(value)}")
-        return None
-
-    def query(self, name: str, value: object) -> str:
+    found = _read((), document.values, _SETTINGS, refuse)
+    hooks, hosts = found.pop("hooks", {}), found.pop("hosts", {})
+    for name in found.get("queries", {}):
         if QUERY_NAME.fullmatch(name) is None:
-            self.refuse(("queries", name), QUERY_NAMES)
-        if isinstance(value, str) and value.isprintable():
-            return value
-        self.refuse(("queries", name), f"expected a query as a string of one line, got {describe_value(value)}")
-        return ""
+            refuse(("queries", name), QUERY_NAMES)
+    for name, host in hosts.items():
+        if "ssh" not in host and not _DESTINATION.fullmatch(name):
+            refuse(("hosts", name, "ssh"), f"expected what ssh takes, as user@host, got {describe_value(name)}")
+    if problems:
+        raise MachineError(document.path, sorted(problems, key=lambda problem: problem.line or 0))
+    known = {name: Host(name, **{"ssh": name} | host) for name, host in hosts.items()}
+    tables = {key: MappingProxyType(value) if isinstance(value, dict) else value for key, value in found.items()}
+    return Machine(**tables, **hooks, hosts=MappingProxyType(known))
 
-    def flag(self, path: KeyPath, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        self.refuse(path, f"expected true or false, got {describe_value(value)}")
-        return True
 
-    def command(self, path: KeyPath, value: object) -> str:
-        if isinstance(value, str) and "\0" not in value:
-            return value
-        expected = "no command has a NUL character" if isinstance(value, str) else "expected a command as a string"
-        self.refuse(path, f"{expected}, got {describe_value(value)}")
-        return ""
+def _read(path: KeyPath, value: object, expected: Any, refuse: Callable[[KeyPath, str], None]) -> Any:
+    """The value as it is `expected`: by a function that raises ValueError with what is, or as a table of such. None for
+    one that is refused; a table is without these."""
+    if callable(expected):
+        try:
+            return expected(value)
+        except ValueError as error:
+            refuse(path, f"{error}, got {describe_value(value)}")
+            return None
+    if not isinstance(value, dict):
+        example = f', as [hosts.{path[1]}] with ssh = "…"' if path[0] == "hosts" and len(path) > 1 else ""
+        refuse(path, f"expected a table{example}, got {describe_value(value)}")
+        return {}
+    found = {}
+    for key, inner in value.items():
+        if (each := expected.get(key, expected.get(_ANY))) is None:
+            guess = did_you_mean(key, list(expected)) or f" Known here: {', '.join(expected)}"
+            refuse((*path, key), f"unknown key.{guess}")
+        elif (read := _read((*path, key), inner, each, refuse)) is not None:
+            found[key] = read
+    return found
+
+
+def _folder(value: object) -> Path:
+    if not isinstance(value, str):
+        raise ValueError("expected the path of a folder as a string")
+    if "\0" in value:
+        raise ValueError("no path has a NUL character")
+    folder = Path(os.path.expanduser(value))  # noqa: PTH111  # pathlib raises for an unknown ~user
+    # A relative path would mean a different folder in each working directory.
+    if not folder.is_absolute():
+        raise ValueError("expected an absolute path, or one from ~")
+    return folder
+
+
+def _slots(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SLOTS:
+        return value
+    raise ValueError(f"expected a whole number from 1 to {_MOST_SLOTS}")
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("expected true or false")
+
+
+def _command(value: object) -> str:
+    if isinstance(value, str) and "\0" not in value:
+        return value
+    raise ValueError("no command has a NUL character" if isinstance(value, str) else "expected a command as a string")
+
+
+def _query(value: object) -> str:
+    if isinstance(value, str) and value.isprintable():
+        return value
+    raise ValueError("expected a query as a string of one line")
+
+
+def _destination(value: object) -> str:
+    if isinstance(value, str) and _DESTINATION.fullmatch(value):
+        return value
+    raise ValueError("expected what ssh takes, as user@host")
+
+
+def _place_there(example: str) -> Callable[[object], str | None]:
+    def read(value: object) -> str | None:
+        if isinstance(value, str) and value.isprintable() and not value.startswith("-"):
+            return value or None
+        raise ValueError(f"expected a path there, as {example}")
+
+    return read
+
+
+_ANY: Final = "*"
+#: What each key is, or in a table of the user's names any key.
+_SETTINGS: Final = {
+    "runs": _folder,
+    "cache": _folder,
+    "cpu_slots": _slots,
+    "share_devices": _flag,
+    "data": {_ANY: _folder},
+    "hooks": {"on_end": _command, "on_failure": _command, "on_alert": _command},
+    "hosts": {
+        _ANY: {"ssh": _destination, "rbp": _place_there("~/venv/bin/rbp"), "runs": _place_there("/data/runs")},
+    },
+    "queries": {_ANY: _query},
+}
