@@ -18,11 +18,10 @@ from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.errors import UserError
 from rbp_engine.preset import list_presets
 from rbp_engine.run.launch.environment import CARD_ORDER, module_command
-from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.queue.gpus import is_wsl_with_card
-from rbp_engine.run.start import dispatcher_pid
+from rbp_engine.run.queue.host_lock import dispatcher
 from rbp_engine.settings.machine import MachineError, machine_file, read_machine, runs_directory
 from rbp_engine.untrusted_files import read_untrusted_text
 
@@ -197,13 +196,11 @@ def devices() -> Finding:
     """Which devices do queued runs share, and does a run wait in vain?"""
     try:
         pool = pool_of_this_machine("auto", "auto")
-        waiting, stale = entries(), claims.stale_claims()
+        waiting = entries()
     except UserError as error:
         return Finding("devices", "note", str(error))
     text = f"for rbp train --seeds: {', '.join(map(str, pool.devices))}, {_count(pool.threads, 'CPU thread')} with each"
-    if stale:
-        text += f"; {_count(len(stale), 'claim')} of runs that are gone, free for the next that needs the device"
-    if waiting and dispatcher_pid() is None:
+    if waiting and dispatcher() is None:
         return Finding("devices", "note", f"{text}; {_count(len(waiting), 'run')} without a dispatcher", "rbp queue")
     return Finding("devices", "ok", text)
 

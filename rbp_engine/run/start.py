@@ -16,14 +16,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine import os_process
 from rbp_engine.data.catalog import require
-from rbp_engine.os_process import Alive
 from rbp_engine.preset.own_code import all_files
 from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.json_fields import process_in
-from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links
+from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
 from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
 from rbp_engine.run.files.summary import read_summary
@@ -32,7 +29,7 @@ from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.arrange import check_priority
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
-from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.queue.host_lock import dispatcher, host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, mark_queued, take_stranded
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
 from rbp_engine.run.status import processes
@@ -353,7 +350,7 @@ def ensure_dispatcher() -> None:
         return
     with locked():
         # A dispatcher looks for entries under this lock before it exits, so one that is alive now will see these.
-        if dispatcher_pid() is not None:
+        if dispatcher() is not None:
             return
     with (host_directory() / "dispatcher.log").open("ab") as log:
         process = subprocess.Popen(
@@ -370,12 +367,6 @@ def ensure_dispatcher() -> None:
 def _reap(process: "subprocess.Popen[bytes]") -> None:
     """Wait for the process in a thread; otherwise it would stay a zombie as long as a dashboard lives."""
     threading.Thread(target=process.wait, daemon=True).start()
-
-
-def dispatcher_pid() -> int | None:
-    """The pid of this host's dispatcher, None if there is none."""
-    process = process_in(read_json(host_directory() / "dispatcher.json"))
-    return process.pid if os_process.is_alive(process) is Alive.YES else None
 
 
 def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dispatch) -> None:

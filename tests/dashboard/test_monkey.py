@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from rbp_engine import os_process
-from rbp_engine.run import control, start
+from rbp_engine.run import control
 from rbp_engine.run.files.events import ErrorRaised, FiringRates, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import read_json, write_json
+from rbp_engine.run.queue.host_lock import dispatcher
 from rbp_engine.run.status import processes
 from rbp_engine.run.store.trash import trash_directory
 from rbp_tui.dashboard.reading import run_list
@@ -98,8 +99,8 @@ class World:
     def close(self):
         self.process.kill()
         self.process.wait()
-        if (pid := start.dispatcher_pid()) is not None:
-            os.kill(pid, signal.SIGTERM)
+        if (process := dispatcher()) is not None and process.pid is not None:
+            os.kill(process.pid, signal.SIGTERM)
         for run in processes.processes_by_run():
             if run.path.parent == self.runs.resolve():
                 control.kill(run)

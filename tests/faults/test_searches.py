@@ -17,8 +17,9 @@ from rbp_engine.plan.driving import driver_of, start_driver, stop_driver
 from rbp_engine.plan.search import Search, SearchRequest, plan_search
 from rbp_engine.plan.study import SearchTrial, TrialState, propose
 from rbp_engine.plan.trials import TrialReader
-from rbp_engine.run import control, start
+from rbp_engine.run import control
 from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.queue.host_lock import dispatcher
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
@@ -71,8 +72,8 @@ class Searching:
             record = driver_of(self.search)
             found = [record.process.pid] if record is not None and record.alive else []
         elif what == "dispatcher":
-            pid = start.dispatcher_pid()
-            found = [] if pid is None else [pid]
+            process = dispatcher()
+            found = [] if process is None or process.pid is None else [process.pid]
         else:
             runs = [record.run for record in list_runs(self.search.request.runs) if record.verdict.status == "running"]
             found = [process.pid for run in runs for process in processes.processes_of(run)]
@@ -136,7 +137,7 @@ def test_with_one_slot_a_search_that_is_killed_has_the_same_trials_as_one_that_i
     assert sorted(started) == [False, True]
     killed.wait_until(lambda: len(killed.trials()) >= half)
     time.sleep(draw.uniform(0, 1))
-    killed.wait_until(lambda: start.dispatcher_pid() is not None)
+    killed.wait_until(lambda: dispatcher() is not None)
     killed.kill("driver", draw)
     killed.kill("dispatcher", draw)
     assert "driver" in killed.kills

@@ -17,13 +17,12 @@ import pytest
 from idle import IDLE
 
 from rbp_engine.plan.identity import identity_of_run
-from rbp_engine.run import start
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import last_attempt, read_run_json
 from rbp_engine.run.files.summary import load_summary
-from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.queue.host_lock import dispatcher, host_directory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
@@ -52,10 +51,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def kill_dispatcher() -> bool:
-    pid = start.dispatcher_pid()
-    if pid is None:
+    process = dispatcher()
+    if process is None or process.pid is None:
         return False
-    os.kill(pid, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     return True
 
 

@@ -6,7 +6,7 @@ where the process may be killed, or another may go on. A seed decides who goes o
 """
 
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, QueuedJob, Start, Step, World, decide, steps
@@ -22,7 +22,7 @@ class Broken(AssertionError):
 
 @dataclass(frozen=True)
 class Planted:
-    """Faults that the simulation must find: locks that do not lock, claims that several can make, other decisions."""
+    """Faults that the simulation must find: locks that do not lock, devices that several can claim, other decisions."""
 
     no_dispatcher_lock: bool = False
     no_host_lock: bool = False
@@ -64,6 +64,7 @@ class SimulatedEntry:
     priority: int = 0
     place: int = 0
     paused: bool = False
+    claimed: tuple[str, ...] = ()
 
 
 class SimulatedHost:
@@ -78,7 +79,6 @@ class SimulatedHost:
         self.devices = tuple(f"cpu-{number}" for number in range(self.random.randint(1, 3)))
         self.runs: dict[str, Run] = {}
         self.entries: dict[str, SimulatedEntry] = {}
-        self.claims: dict[str, tuple[str, int]] = {}
         self.paused = False
         self.lock: int | None = None
         self.dispatcher_lock: int | None = None
@@ -156,7 +156,7 @@ class SimulatedHost:
                 found.append(f"the hooks of {name} have not run")
             if run.queued and self.judge(run) == "lost" and not run.recorded:
                 found.append(f"{name} was never started")
-        return found + [f"{key} belongs to {run}" for key, (run, _) in self.claims.items() if run in self.entries_of()]
+        return found
 
     def entries_of(self) -> set[str]:
         return {entry.run for entry in self.entries.values()}
@@ -174,13 +174,8 @@ class SimulatedHost:
     def working(self, name: str) -> bool:
         return any(run == name for run, _ in self.workers.values())
 
-    def is_stale(self, key: str) -> bool:
-        run, maker = self.claims[key]
-        if maker in self.processes:
-            return False
-        return self.judge(self.runs[run]) in ("queued", "completed", "failed", "stopped", "lost") and not self.working(
-            run
-        )
+    def holders(self) -> dict[str, SimulatedEntry]:
+        return {key: entry for entry in self.entries.values() for key in entry.claimed}
 
     def write(self, run: Run, status: str, attempt: int | None = None) -> None:
         run.status, run.updated = status, self.wall
@@ -222,9 +217,8 @@ class SimulatedHost:
         lost = status == "lost"
         return QueuedJob(
             name=entry.name, run=entry.run, devices=entry.devices, takes=entry.takes,
-            claimed=tuple(key for key in entry.devices if self.claims.get(key, ("",))[0] == entry.run),
-            paused=entry.paused, not_before=entry.not_before, retried=entry.retried, retries=entry.retries,
-            attempt=max(run.recorded, default=0), after=entry.after, status=status, live=live,
+            claimed=entry.claimed, paused=entry.paused, not_before=entry.not_before, retried=entry.retried,
+            retries=entry.retries, attempt=max(run.recorded, default=0), after=entry.after, status=status, live=live,
             processes=not live and self.working(entry.run), fault=lost and not run.requested,
             failed=status == "failed" or (lost and not run.requested),
             starter=starters.get(entry.name) in self.processes, tried=tried.get(entry.name),
@@ -246,7 +240,7 @@ class SimulatedHost:
             for entry in order:
                 jobs.append(self.job(entry, starters, tried))
                 yield
-            held = {key: run for key, (run, _) in self.claims.items() if not self.is_stale(key)}
+            held = {key: entry.run for key, entry in self.holders().items()}
             yield
             for action in self.planted.decided(World(self.wall, self.clock, tuple(jobs), held, {}, self.paused)):
                 yield from self.act(pid, action, starters, tried)
@@ -265,32 +259,17 @@ class SimulatedHost:
         entry = self.entries.get(action.job.name)
         if entry is not None and self.job(entry, starters, tried) == action.job:
             self.log.append(f"{pid}: {type(action).__name__} {entry.run}")
+            if isinstance(action, Start) and not self.planted.shared_devices:
+                holders = self.holders()
+                if any(holders.get(key, entry).name != entry.name for key in action.devices):
+                    taken = ()
             for step in taken:
                 yield
                 if step is Step.CLAIM and isinstance(action, Start):
-                    for key in [key for key in self.claims if self.claims[key][0] == entry.run]:
-                        if key not in action.devices:
-                            del self.claims[key]
-                            yield
-                    if not (yield from self.claim(pid, entry.run, action.devices)):
-                        break
+                    self.entries[entry.name] = replace(entry, claimed=action.devices)
                 else:
                     self.take(step, entry, starters, tried)
         self.unlock(pid)
-
-    def claim(self, pid: int, run: str, keys: tuple[str, ...]) -> Generator[None, None, bool]:
-        """Claim these devices; whether it has them all."""
-        for key in keys:
-            there = key in self.claims and self.claims[key][0] != run and not self.is_stale(key)
-            yield
-            if there and not self.planted.shared_devices:
-                self.release(run)
-                return False
-            self.claims[key] = (run, pid)
-        return True
-
-    def release(self, run: str) -> None:
-        self.claims = {key: claim for key, claim in self.claims.items() if claim[0] != run}
 
     def take(self, step: Step, entry: SimulatedEntry, starters: dict[str, int], tried: dict[str, float]) -> None:
         run = self.runs[entry.run]
@@ -310,10 +289,11 @@ class SimulatedHost:
         elif step is Step.RUN_HOOKS and newest not in run.hooks:
             run.hooks.append(newest)
         elif step is Step.RELEASE:
-            self.release(entry.run)
+            self.entries[entry.name] = replace(entry, claimed=())
             tried.pop(entry.name, None)
         elif step is Step.REMOVE_ENTRY:
             self.entries.pop(entry.name, None)
+            tried.pop(entry.name, None)
 
     def start(self, pid: int, name: str) -> Process:
         """The starter, as in run/queue/start_queued.py and run/launch/launch.py."""
@@ -321,7 +301,7 @@ class SimulatedHost:
         yield from self.locked(pid)
         entry = self.entries.get(name)
         run = None if entry is None else self.runs[entry.run]
-        mine = () if entry is None else tuple(key for key in self.claims if self.claims[key][0] == entry.run)
+        mine = () if entry is None else entry.claimed
         fits = entry is not None and len(mine) >= entry.takes and not (entry.paused or self.paused)
         if entry is None or run is None or not fits or self.judge(run) != "queued":
             self.unlock(pid)
@@ -383,8 +363,6 @@ class SimulatedHost:
             run = self.runs[entry.run]
             if verb == "remove" and self.judge(run) == "queued":
                 self.write(run, "stopped")
-                yield
-                self.release(entry.run)
                 yield
                 self.entries.pop(name, None)
             elif verb == "stop" and self.judge(run) == "running":

@@ -22,12 +22,12 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.launch import launch
-from rbp_engine.run.queue import claims, dispatcher
+from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
-from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
+from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
+from rbp_engine.run.queue.host_lock import dispatcher as living_dispatcher
 from rbp_engine.run.queue.transitions import WAITS, mark_queued
-from rbp_engine.run.start import dispatcher_pid
 from rbp_engine.run.status.status import judge
 
 JOBS = int(os.environ.get("RBP_RACING_JOBS", "6"))
@@ -91,9 +91,9 @@ def test_of_eight_racing_processes_each_job_is_started_once(started: Callable[[]
     while entries():
         assert time.monotonic() < deadline, f"{len(entries())} jobs are left"
         time.sleep(moments.uniform(0.2, 2.0))
-        pid = dispatcher_pid()
-        if pid is not None and killed < JOBS / 8:
-            os.kill(pid, signal.SIGKILL)
+        process = living_dispatcher()
+        if process is not None and process.pid is not None and killed < JOBS / 8:
+            os.kill(process.pid, signal.SIGKILL)
             killed += 1
             racers.append(start_racer())
     for racer in racers:
@@ -106,16 +106,15 @@ def test_of_eight_racing_processes_each_job_is_started_once(started: Callable[[]
         run = launch.RunDirectory(path)
         assert [one.attempt for one in read_run_json(run).attempts] == [1]
         assert judge(run).status == "lost"  # its worker was gone without a word, and nobody has restarted it
-    assert claims.live_claims() == {}
     assert killed
     print(f"{JOBS} jobs, {RACERS} processes, {killed} dispatchers killed")
 
 
 def test_a_second_dispatcher_leaves_at_once(started: Callable[[], Counter[str]]) -> None:
-    lock = try_lock(host_directory() / "dispatcher.lock")
-    assert lock is not None
+    lease = be_dispatcher()
+    assert lease is not None
     second = FORK.Process(target=dispatcher.main, daemon=True)
     second.start()
     second.join(60)
     assert second.exitcode == 0 and started() == Counter()
-    os.close(lock)
+    lease.release()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from rbp_engine.run.queue.schedule import Action, Finish, Start, Step, Wait, Waits, World, decide, steps
+from rbp_engine.run.queue.schedule import Action, Finish, Step, steps
 from tests.races.simulated_host import Broken, Planted, simulate
 
 SCHEDULES = int(os.environ.get("RBP_SCHEDULES", "200"))
@@ -29,13 +29,7 @@ def test_a_seed_replays_its_schedule() -> None:
 
 
 def hooks_last(action: Action) -> tuple[Step, ...]:
-    return (Step.REMOVE_ENTRY, Step.RELEASE, Step.RUN_HOOKS) if isinstance(action, Finish) else steps(action)
-
-
-def patient(world: World) -> list[Action]:
-    """Let a run wait that has some of its devices: earlier versions did."""
-    some = [isinstance(one, Start) and 0 < len(one.job.claimed) < one.job.takes for one in decide(world)]
-    return [Wait(one.job, Waits.DEVICES) if few else one for one, few in zip(decide(world), some, strict=True)]
+    return (Step.REMOVE_ENTRY, Step.RUN_HOOKS) if isinstance(action, Finish) else steps(action)
 
 
 NO_LOCKS = Planted(no_dispatcher_lock=True, no_host_lock=True)
@@ -49,7 +43,6 @@ PLANTED = {
         90,
     ),
     "hooks that run after the entry is gone": (Planted(steps_of=hooks_last), "the hooks of", 40),
-    "a run that waits with some of its devices": (Planted(decided=patient), "is queued", 0),
 }
 
 

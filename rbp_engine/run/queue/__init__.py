@@ -1,1 +1,1 @@
-"""Runs that wait for devices: entries, claims, and the dispatcher that starts them."""
+"""Runs that wait for devices: entries, which also say what a run has claimed, and the dispatcher that starts them."""

@@ -70,10 +70,8 @@ def move_first(runs: Sequence[RunDirectory]) -> None:
     """
     with locked():
         moved, others = _apart(runs)
-        for entry in reversed(moved):
-            level = max((one.priority for one in (*moved, *others)), default=0)
-            least = min((one.stamp for one in others if one.priority == level), default=time.time_ns())
-            others.append(_put(entry, level, least - _SECOND))
+        priority = max((one.priority for one in (*moved, *others)), default=0)
+        _insert(moved, [one for one in others if one.priority == priority], 0, priority)
 
 
 def move_last(runs: Sequence[RunDirectory]) -> None:
@@ -83,10 +81,9 @@ def move_last(runs: Sequence[RunDirectory]) -> None:
     """
     with locked():
         moved, others = _apart(runs)
-        for entry in moved:
-            level = min((one.priority for one in (*moved, *others)), default=0)
-            most = max((one.stamp for one in others if one.priority == level), default=0)
-            others.append(_put(entry, level, max(most + 1, time.time_ns())))
+        priority = min((one.priority for one in (*moved, *others)), default=0)
+        level = [one for one in others if one.priority == priority]
+        _insert(moved, level, len(level), priority)
 
 
 def move_before(runs: Sequence[RunDirectory], other: RunDirectory) -> None:
@@ -101,17 +98,24 @@ def move_before(runs: Sequence[RunDirectory], other: RunDirectory) -> None:
         target = next((entry for entry in others if entry.run.path == other.path.resolve()), None)
         if target is None:
             raise _not_waiting(other)
-        level = [entry for entry in others if entry.priority == target.priority]
-        place = level.index(target)
-        order = [*level[:place], *moved, *level[place:]]
-        before = level[place - 1].stamp if place else target.stamp - _SECOND
-        step = (target.stamp - before) // (len(moved) + 1)
-        if step:
-            for number, entry in enumerate(moved, start=1):
-                _put(entry, target.priority, before + number * step)
-            return
-        for number, entry in enumerate(reversed(order)):
-            _put(entry, target.priority, level[-1].stamp - number * _APART)
+        level = [one for one in others if one.priority == target.priority]
+        _insert(moved, level, level.index(target), target.priority)
+
+
+def _insert(moved: Sequence[Entry], level: Sequence[Entry], at: int, priority: int) -> None:
+    """Put entries between those of a priority, before the one with the index `at`. The caller must hold `locked()`."""
+    if at == len(level):
+        last = level[-1].place if level else 0
+        first, step = max(last + 1, time.time_ns()), 1
+    else:
+        before = level[at - 1].place if at else level[at].place - (len(moved) + 1) * _SECOND
+        step = (level[at].place - before) // (len(moved) + 1)
+        first = before + step
+    if step == 0:  # no room: those before it make way
+        moved, step = [*level[:at], *moved], _APART
+        first = level[at].place - len(moved) * step
+    for number, entry in enumerate(moved):
+        write_entry(replace(entry, priority=priority, place=first + number * step))
 
 
 def move_by_one(run: RunDirectory, *, later: bool) -> None:
@@ -145,12 +149,6 @@ def _apart(runs: Sequence[RunDirectory]) -> tuple[list[Entry], list[Entry]]:
             raise _not_waiting(run)
         moved.append(entry)
     return moved, list(waiting.values())
-
-
-def _put(entry: Entry, priority: int, place: int) -> Entry:
-    put = replace(entry, priority=priority, place=place)
-    write_entry(put)
-    return put
 
 
 def _not_waiting(run: RunDirectory) -> RunError:

@@ -1,9 +1,9 @@
 """The dispatcher: `python -m rbp_engine.run.queue.dispatcher`. One process per user and host, as long as it has work.
 
-It starts queued runs in order when devices are free. When a run ends, it releases the devices and runs the hooks, or
-restarts the run after a fault if retries are left. What it does next is decided in `run/queue/schedule.py`; here it
-looks, and takes the steps. All its state is in files (`run/queue/entries.py`, `run/queue/claims.py`, and the runs
-themselves), so that a killed dispatcher can be replaced at any moment.
+It starts queued runs in order when devices are free. When a run ends, it runs the hooks, and the devices are free; or
+it restarts the run after a fault if retries are left. What it does next is decided in `run/queue/schedule.py`; here it
+looks, and takes the steps. All its state is in files (`run/queue/entries.py`, and the runs themselves), so that a
+killed dispatcher can be replaced at any moment.
 """
 
 import contextlib
@@ -11,21 +11,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from rbp_engine import os_process
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.run_json import FaultRecord, add_fault, load_run_json, read_run_json
-from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import Entry, QueueReader, has_entries, reread, write_entry
+from rbp_engine.run.queue.entries import Entry, QueueReader, has_entries, holders, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
-from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
+from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DispatcherMemory, ProcessScan, busy_cards, job_of, keys_of, others_on, world
 from rbp_engine.run.queue.schedule import (
     RETRY_AFTER_S,
@@ -73,27 +70,27 @@ class Dispatcher:
         known, damaged = self._queue.read()
         for one in damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
-        claimed, scan = claims.holders(), ProcessScan()
-        schedule = JobSchedule(world((), others_on(keys_of(known), self._cards(known))))
-        having = set(claimed.values())
+        scan = ProcessScan()
+        busy = others_on(keys_of(known), self._cards(known), damaged, scan)
+        schedule = JobSchedule(world(known, (), busy))
         turn = range(self._turn, self._turn + LOOKED_AT_IN_TURN)
         self._turn = turn.stop if turn.stop < len(known) else 0
         decided: list[tuple[Entry, Action]] = []
         for number, entry in enumerate(known):
-            if number not in turn and self._can_wait(entry, having, schedule):
+            if number not in turn and self._can_wait(entry, schedule):
                 continue
-            if (job := self._look_at(entry, claimed, scan)) is not None:
+            if (job := self._look_at(entry, scan)) is not None:
                 decided.append((entry, schedule.decide(job)))
         for entry, action in decided:
             try:
-                self._do(action, entry)
+                self._do(action, entry, scan)
             except (OSError, RunError) as error:
                 self._log(entry.name, entry.run.id, f"trouble: {error}")
-        self._holds.keep_only(claims.holders().keys())
+        self._holds.keep_only(holders(self._queue.read()[0]).keys())
 
-    def _can_wait(self, entry: Entry, having: Collection[str], schedule: JobSchedule) -> bool:
+    def _can_wait(self, entry: Entry, schedule: JobSchedule) -> bool:
         """Whether a job is not started now, whatever it is: it has no device, and could get none, or is paused."""
-        if not entry.takes or entry.name in self._memory.starters or str(entry.run.path) in having:
+        if not entry.takes or entry.name in self._memory.starters or entry.claimed:
             return False
         return entry.paused or not schedule.has_left(device.key for device in entry.devices)
 
@@ -103,10 +100,10 @@ class Dispatcher:
         for name in [name for name, starter in self._memory.starters.items() if starter.poll() is not None]:
             del self._memory.starters[name]
 
-    def _look_at(self, entry: Entry, claimed: dict[str, str], scan: ProcessScan) -> QueuedJob | None:
+    def _look_at(self, entry: Entry, scan: ProcessScan) -> QueuedJob | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
         try:
-            return job_of(entry, self._memory, claimed, scan)
+            return job_of(entry, self._memory, scan)
         except (OSError, RunError) as error:
             self._log(entry.name, entry.run.id, f"trouble: {error}")
             return None
@@ -123,27 +120,38 @@ class Dispatcher:
             self._cards_read = time.monotonic()
         return self._busy_cards if cards else {}
 
-    def _do(self, action: Action, entry: Entry) -> None:
+    def _do(self, action: Action, entry: Entry, scan: ProcessScan) -> None:
         """Take the steps of an action, unless the entry or its run has changed since it was looked at."""
         if not steps(action):
             return
         with locked():
             now = reread(entry)
-            if now is None or job_of(now, self._memory) != action.job:
+            if now is None or job_of(now, self._memory, scan) != action.job:
+                return
+            if isinstance(action, Start) and not self._may_have(action, now):
                 return
             for step in steps(action):
-                if not self._take(step, action, now):
-                    return
+                self._take(step, action, now)
         self._log(entry.name, entry.run.id, _about(action, now))
 
-    def _take(self, step: Step, action: Action, entry: Entry) -> bool:
-        """Take one step; False if the rest of the action must not follow."""
+    def _may_have(self, action: Start, entry: Entry) -> bool:
+        """Whether nobody else has the devices of a run that is to start: they are held from now on."""
+        taken = holders(self._queue.read()[0])
+        if any(taken.get(key, entry).name != entry.name for key in action.devices):
+            return False
+        who = self._holds.take(action.devices)
+        if who:
+            self._log(entry.name, entry.run.id, f"waits for {who}, who was first")
+        return not who
+
+    def _take(self, step: Step, action: Action, entry: Entry) -> None:
+        """Take one step of an action on an entry as it was before the first."""
         run = entry.run
         match step:
             case Step.CLAIM if isinstance(action, Start):
-                return self._claim(action, entry)
-            case Step.LAUNCH:
-                self._launch(entry)
+                write_entry(replace(entry, claimed=action.devices))
+            case Step.LAUNCH if isinstance(action, Start):
+                self._launch(entry, action.devices)
             case Step.RECORD_FAULT:
                 verdict, known = judge(run), load_run_json(run)
                 if all(fault.attempt != known.attempt for fault in known.faults):
@@ -157,21 +165,15 @@ class Dispatcher:
             case Step.RUN_HOOKS:
                 self._run_hooks(action, entry)
             case Step.RELEASE:
-                claims.release(run)
+                write_entry(replace(entry, claimed=()))
                 self._memory.tried.pop(entry.name, None)
             case Step.REMOVE_ENTRY:
                 entry.path.unlink(missing_ok=True)
-        return True
+                self._memory.tried.pop(entry.name, None)
 
-    def _claim(self, action: Start, entry: Entry) -> bool:
-        if who := self._holds.take(action.devices):
-            self._log(entry.name, entry.run.id, f"waits for {who}, who was first")
-            return False
-        return claims.take(entry.run, action.devices)
-
-    def _launch(self, entry: Entry) -> None:
+    def _launch(self, entry: Entry, devices: Sequence[str]) -> None:
         self._memory.tried[entry.name] = time.monotonic()
-        held = self._holds.descriptors(claims.claimed_by(entry.run))
+        held = self._holds.descriptors(devices)
         known = {INHERITED: " ".join(map(str, held))} if held else {}
         starter = replace(entry, environment=entry.environment | known)
         try:
@@ -245,14 +247,12 @@ def _helper(entry: Entry, module: str, *words: str, held: Sequence[int] = ()) ->
 def main() -> None:
     """Handle the entries until there are none; exit at once if another dispatcher is running."""
     home = host_directory()
-    lock = try_lock(home / "dispatcher.lock")
-    if lock is None:
+    lease = be_dispatcher()
+    if lease is None:
         return
     log = home / "dispatcher.log"
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         os.truncate(log, 0)
-    with locked():
-        write_json(home / "dispatcher.json", asdict(os_process.here()))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names and reasons may contain anything
     dispatcher = Dispatcher()
     while True:
@@ -261,8 +261,7 @@ def main() -> None:
         took = time.process_time() - began
         with locked():
             if not has_entries():
-                (home / "dispatcher.json").unlink()
-                os.close(lock)
+                lease.release()
                 return
         time.sleep(max(POLL_S, 20.0 * took))  # with hundreds of entries, still leave the cores to training
 

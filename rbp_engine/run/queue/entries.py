@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,8 +30,10 @@ class Entry:
     newest attempt before this entry: the dispatcher starts the next one. `retried` of `retries` are used up; the next
     start is not before the time `not_before` (seconds since the epoch). `name` is that of its file.
 
-    Entries of a higher `priority` come first, then those of a lower `place`, a time in nanoseconds; 0 stands for the
-    time in the name. A `paused` entry is passed over.
+    `claimed` has the keys of the devices that are the run's until this entry is gone. Only the dispatcher gives any.
+
+    Entries of a higher `priority` come first, then those of a lower `place`, a time in nanoseconds. A `paused` entry is
+    passed over.
     """
 
     name: str
@@ -49,21 +51,16 @@ class Entry:
     priority: Integer = 0
     place: Integer = 0
     paused: bool = False
+    claimed: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
         return host_directory(make=False) / QUEUE / self.name
 
     @property
-    def stamp(self) -> int:
-        """Its place, in nanoseconds since the epoch."""
-        stamp = self.name.partition("-")[0]
-        return self.place or (int(stamp) if stamp.isdecimal() and stamp.isascii() else 0)
-
-    @property
     def order(self) -> tuple[int, int, str]:
         """Sorts entries: the first is the first to start."""
-        return -self.priority, self.stamp, self.name
+        return -self.priority, self.place, self.name
 
     def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
@@ -93,8 +90,9 @@ def new_entry(
 ) -> Entry:
     """An entry behind all of its priority, with the interpreter, working directory and environment of this process."""
     run = RunDirectory(run.path.resolve())
+    now = time.time_ns()
     return Entry(
-        name=f"{time.time_ns():020d}-{run.id}.json",
+        name=f"{now:020d}-{run.id}.json",
         run=run,
         takes=takes,
         devices=pool.devices if pool else (),
@@ -104,6 +102,7 @@ def new_entry(
         directory=str(Path.cwd()),
         environment=processes.without_marks(os.environ),
         priority=priority,
+        place=now,
     )
 
 
@@ -185,6 +184,11 @@ def entries_elsewhere(run: RunDirectory | None = None) -> list[tuple[Path, RunDi
     return [one for one in found if run is None or one[1].path == run.path.resolve()]
 
 
+def holders(known: Iterable[Entry]) -> dict[str, Entry]:
+    """Whose each device is, by its key."""
+    return {key: entry for entry in known for key in entry.claimed}
+
+
 def reread(entry: Entry) -> Entry | None:
     """An entry as it is now; None if it has been removed, or damaged."""
     found = _read(entry.path)
@@ -220,8 +224,10 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
 def _parse(name: str, value: dict[str, Any]) -> Entry:
     """The entry in a JSON object. Raises ValueError with what is missing or invalid."""
     entry = convert(Entry, value | {"name": name, "run": {"path": value.get("run")}})
-    if entry.takes > len(entry.devices):
+    if not 0 <= entry.takes <= len(entry.devices):
         raise ValueError(f"it takes {entry.takes} of {len(entry.devices)} devices")
+    if odd := [key for key in entry.claimed if key not in [device.key for device in entry.devices]]:
+        raise ValueError(f"it has claimed {odd[0]!r:.40}, which is none of its devices")
     names = [str(name) for device in entry.devices for name in (device.key, device.name)]
     for word in (
         str(entry.run.path),

@@ -1,4 +1,4 @@
-"""The picture of the world that the schedule decides on, read from the files of the queue, the claims and the runs."""
+"""The picture of the world that the schedule decides on, read from the files of the queue and the runs."""
 
 import subprocess
 import time
@@ -10,8 +10,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import Entry
+from rbp_engine.run.queue.entries import DamagedEntry, Entry, holders
 from rbp_engine.run.queue.gpus import read_cards
 from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory
@@ -44,13 +43,13 @@ def is_paused() -> bool:
     return pause_file().exists()
 
 
-def world(jobs: Iterable[QueuedJob], busy: Mapping[str, str]) -> World:
-    """The picture of these jobs, the claims of this user's runs, and who else is `busy` on a device."""
+def world(known: Iterable[Entry], jobs: Iterable[QueuedJob], busy: Mapping[str, str]) -> World:
+    """The picture of these jobs, the claims in the entries that are `known`, and who else is `busy` on a device."""
     return World(
         now=time.time(),
         clock=time.monotonic(),
         jobs=tuple(jobs),
-        claims=claims.live_claims(),
+        claims={key: str(entry.run.path) for key, entry in holders(known).items()},
         busy=busy,
         paused=is_paused(),
     )
@@ -63,24 +62,20 @@ class ProcessScan:
         self._found: frozenset[Path] | None = None
 
     def has(self, run: RunDirectory) -> bool:
+        return run.path.resolve() in self._paths()
+
+    def has_id(self, run_id: str) -> bool:
+        return any(path.name == run_id for path in self._paths())
+
+    def _paths(self) -> frozenset[Path]:
         if self._found is None:
             self._found = frozenset(one.path for one in processes.processes_by_run())
-        return run.path.resolve() in self._found
+        return self._found
 
 
-def job_of(
-    entry: Entry,
-    memory: DispatcherMemory,
-    claimed: Mapping[str, str] | None = None,
-    scan: ProcessScan | None = None,
-) -> QueuedJob:
-    """An entry and its run as they are now.
-
-    `claimed` has the runs by device, if it has just been read, and `scan` may be shared by jobs looked at together.
-    """
+def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJob:
+    """An entry and its run as they are now; jobs that are looked at together share a `scan`."""
     run = entry.run
-    folder = str(run.path.resolve())
-    had = claims.holders() if claimed is None else claimed
     verdict = judge(run)
     try:
         attempt = load_run_json(run).attempt
@@ -95,10 +90,10 @@ def job_of(
     ended = not verdict.live
     return QueuedJob(
         name=entry.name,
-        run=folder,
+        run=str(run.path),
         devices=tuple(device.key for device in entry.devices),
         takes=entry.takes,
-        claimed=tuple(device.key for device in entry.devices if had.get(device.key) == folder),
+        claimed=entry.claimed,
         paused=entry.paused,
         not_before=entry.not_before,
         retried=entry.retried,
@@ -107,7 +102,7 @@ def job_of(
         after=entry.after,
         status=verdict.status,
         live=verdict.live,
-        processes=(ended or not readable) and (scan or ProcessScan()).has(run),
+        processes=(ended or not readable) and scan.has(run),
         fault=ended and is_infrastructure_fault(run, verdict),
         failed=ended and has_failed(run, verdict),
         readable=readable,
@@ -123,8 +118,15 @@ def busy_cards() -> dict[str, str]:
     return {card.uuid: "somebody else" for card in read_cards() if not card.is_free}
 
 
-def others_on(keys: Collection[str], cards: Mapping[str, str]) -> dict[str, str]:
-    """Who else uses each of the devices, in words: those on `cards`, and other users."""
+def others_on(
+    keys: Collection[str], cards: Mapping[str, str], damaged: Iterable[DamagedEntry], scan: ProcessScan
+) -> dict[str, str]:
+    """Who else uses each of the devices, in words: those on `cards`, and other users.
+
+    A run that is there may have any of them if its entry, which says what it has claimed, is damaged.
+    """
+    if lost := [one.id for one in damaged if scan.has_id(one.id)]:
+        return dict.fromkeys(keys, f"perhaps {lost[0]}, whose entry in the queue is damaged")
     return {key: who for key, who in cards.items() if key in keys} | held_by_others(keys)
 
 

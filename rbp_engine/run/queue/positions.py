@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.devices import Device, pool_of_this_machine
-from rbp_engine.run.queue.entries import Entry, entries
+from rbp_engine.run.queue.entries import Entry, holders, read_queue
 from rbp_engine.run.queue.observe import (
     DispatcherMemory,
     ProcessScan,
@@ -64,21 +63,20 @@ class DeviceUse:
 def queued_runs() -> list[QueuedRun]:
     """Every run that is monitored or waits on this host, as the dispatcher would decide now: the waiting ones last, the
     first to start first."""
-    known = entries()
-    busy = others_on(keys_of(known), _cards(_devices_of(known)))
-    claimed = claims.holders()
+    known, damaged = read_queue()
     memory, scan = DispatcherMemory(), ProcessScan()
-    actions = decide(world([job_of(entry, memory, claimed, scan) for entry in known], busy))
+    busy = others_on(keys_of(known), _cards(_devices_of(known)), damaged, scan)
+    actions = decide(world(known, [job_of(entry, memory, scan) for entry in known], busy))
     everything = is_paused()
-    given = {key: one.job.run for one in actions if isinstance(one, Start) for key in one.devices}
-    taken = given | claimed
+    given = {key: Path(one.job.run).name for one in actions if isinstance(one, Start) for key in one.devices}
+    taken = given | _ids_of_holders(known)
     found: list[QueuedRun] = []
     position = 0
     for entry, action in zip(known, actions, strict=True):
         verdict = judge(entry.run)
         waits = verdict.status == "queued"
         position += waits
-        holders = {str(one): _holder(taken, one.key) or busy.get(one.key, "") for one in entry.devices}
+        held = {str(one): taken.get(one.key) or busy.get(one.key, "") for one in entry.devices}
         claims_all = 0 < entry.takes == len(action.job.claimed)
         found.append(
             QueuedRun(
@@ -89,7 +87,7 @@ def queued_runs() -> list[QueuedRun]:
                 entry.takes,
                 len(entry.devices),
                 _behind(action) if waits else [],
-                {device: holder for device, holder in holders.items() if holder} if waits else {},
+                {device: holder for device, holder in held.items() if holder} if waits else {},
                 entry.priority,
                 waits and (everything or entry.paused),
                 waits and (isinstance(action, Start) or claims_all),
@@ -108,11 +106,12 @@ def device_uses() -> list[DeviceUse]:
         here = pool_of_this_machine("auto", "auto").devices
     except RunError:
         here = ()
-    devices = dict.fromkeys([*here, *_devices_of(entries())])
-    claimed = claims.live_claims()
-    busy = others_on({device.key for device in devices}, _cards(devices))
+    known, damaged = read_queue()
+    devices = dict.fromkeys([*here, *_devices_of(known)])
+    claimed = _ids_of_holders(known)
+    busy = others_on({device.key for device in devices}, _cards(devices), damaged, ProcessScan())
     return [
-        DeviceUse(one.key, str(one), _holder(claimed, one.key), "" if one.key in claimed else busy.get(one.key, ""))
+        DeviceUse(one.key, str(one), claimed.get(one.key, ""), "" if one.key in claimed else busy.get(one.key, ""))
         for one in devices
     ]
 
@@ -121,9 +120,8 @@ def _devices_of(known: Iterable[Entry]) -> list[Device]:
     return [device for entry in known for device in entry.devices]
 
 
-def _holder(claimed: dict[str, str], key: str) -> str:
-    """The id of the run that has a device, "" if none has."""
-    return Path(claimed[key]).name if key in claimed else ""
+def _ids_of_holders(known: Iterable[Entry]) -> dict[str, str]:
+    return {key: entry.run.id for key, entry in holders(known).items()}
 
 
 def _behind(action: Action) -> list[str]:

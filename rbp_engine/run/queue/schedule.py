@@ -162,9 +162,9 @@ _STEPS: dict[type, tuple[Step, ...]] = {
     Requeue: (Step.MARK_QUEUED,),
     # From the second step on, the entry asks for a new attempt of a run that has ended by a fault: a Requeue.
     Restart: (Step.RECORD_FAULT, Step.COUNT_RETRY, Step.MARK_QUEUED),
-    # The entry comes last: without it nobody would finish the rest.
-    Finish: (Step.RUN_HOOKS, Step.RELEASE, Step.REMOVE_ENTRY),
-    Forget: (Step.RELEASE, Step.REMOVE_ENTRY),
+    # The entry comes last: without it nobody would run the hooks. The devices are free with its end.
+    Finish: (Step.RUN_HOOKS, Step.REMOVE_ENTRY),
+    Forget: (Step.REMOVE_ENTRY,),
 }
 
 

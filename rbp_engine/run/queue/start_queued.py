@@ -13,7 +13,6 @@ from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
 from rbp_engine.run.launch import launch
-from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
 from rbp_engine.run.queue.holds import inherited
 from rbp_engine.run.queue.host_lock import locked
@@ -32,12 +31,11 @@ def start_queued(run: RunDirectory) -> bool:
         launch.remaining_processes(run)
     with locked():
         entry = entry_of(run)
-        claimed = claims.claimed_by(run)
-        if entry is None or len(claimed) < entry.takes or judge(run).status != "queued":
+        if entry is None or len(entry.claimed) < entry.takes or judge(run).status != "queued":
             return False
         if entry.paused or is_paused():
             return False
-        _show_only(run, entry, claimed)
+        _show_only(run, entry)
         try:
             dispatch = read_dispatch(run)
             launch.start(
@@ -56,9 +54,9 @@ def start_queued(run: RunDirectory) -> bool:
     return True
 
 
-def _show_only(run: RunDirectory, entry: Entry, claimed: list[str]) -> None:
+def _show_only(run: RunDirectory, entry: Entry) -> None:
     """Make only the claimed devices visible to the worker, and record them in run.json."""
-    names = [device.name for device in entry.devices if device.key in claimed and device.name is not None]
+    names = [device.name for device in entry.devices if device.key in entry.claimed and device.name is not None]
     if names:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, names))

@@ -1,10 +1,10 @@
 """State changes of a run in the queue: it waits, fails to start, is withdrawn, or is removed."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from rbp_engine import lease
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -12,9 +12,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import PLAIN, StopRequest
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import damaged_entries, entries_elsewhere, entry_of
-from rbp_engine.run.queue.host_lock import locked, try_lock, usable
+from rbp_engine.run.queue.host_lock import DISPATCHER, LOCK, locked, usable
 from rbp_engine.run.status.status import judge
 
 # For what it waits, a device or the end of a pause, changes with every other run: the queue knows it.
@@ -72,21 +71,23 @@ def take_stranded(run: RunDirectory) -> None:
 
 @contextlib.contextmanager
 def _unserved_entries(run: RunDirectory) -> Iterator[list[Path]]:
-    """The files of the run's entries on other hosts where no dispatcher is alive, and none begins meanwhile."""
+    """The files of the run's entries on other hosts where no dispatcher is alive, and nobody changes the queue, until
+    the end of the block."""
     found = []
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as leases:
         for path, _ in entries_elsewhere(run):
             with usable(path):
-                lock = try_lock(path.parent.parent / "dispatcher.lock")
-            if lock is not None:
-                locks.callback(os.close, lock)
+                taken = [lease.try_take(path.parent.parent / name) for name in (DISPATCHER, LOCK)]
+            for one in taken:
+                if one is not None:
+                    leases.callback(one.release)
+            if None not in taken:
                 found.append(path)
         yield found
 
 
 def drop(run: RunDirectory) -> None:
-    """Remove a run's entry and release its devices. The caller must hold `locked()`."""
-    claims.release(run)
+    """Remove a run's entry, and with it what the run has claimed. The caller must hold `locked()`."""
     if entry := entry_of(run):
         entry.path.unlink(missing_ok=True)
 

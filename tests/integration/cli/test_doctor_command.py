@@ -12,7 +12,6 @@ import pytest
 
 from rbp_engine.health import devices, judge_torch, kills_at_logout, nvidia_driver, runs_folder, shared_memory, threads
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.queue.claims import claims_directory
 from rbp_engine.run.queue.entries import new_entry, write_entry
 from rbp_engine.spiking.layers import compiler
 
@@ -232,10 +231,9 @@ def test_entries_that_wait_in_vain_are_noted_with_a_remedy(tmp_path: Path, monke
 
     run = RunDirectory(tmp_path / "runs" / "gone")
     write_entry(new_entry(run, after=0, retries=0))
-    (claims_directory() / "cpu-1").write_text(f'{{"run": "{run.path}", "process": {{}}}}')
     found = devices()
     assert (found.status, found.remedy) == ("note", "rbp queue")
-    assert "1 claim of runs that are gone" in found.text and "1 run without a dispatcher" in found.text
+    assert "1 run without a dispatcher" in found.text
 
 
 def test_warming_a_preset_whose_runs_are_not_compiled_says_so(rbp: Rbp) -> None:

@@ -200,10 +200,10 @@ def test_what_waits_in_a_queue_that_nothing_serves_is_named_with_the_way_out(rbp
     rbp("queue", "pause")
     rbp("train", *QUICK, "--gpus", "none", "--detach")
     (run,) = rbp.runs.iterdir()
-    (here,) = (rbp.folder / ".local" / "state" / "rbp" / "hosts").iterdir()
-    wait_for((here / "dispatcher.json").exists)
+    (here,) = (rbp.folder / ".local" / "state" / "rbp" / "hosts").glob("[!.]*")
+    wait_for(lambda: "pid" in (here / "dispatcher.lock").read_text())
     assert "box1" not in rbp("queue").stderr
-    os.kill(json.loads((here / "dispatcher.json").read_text())["pid"], signal.SIGKILL)
+    os.kill(json.loads((here / "dispatcher.lock").read_text())["pid"], signal.SIGKILL)
     here.rename(here.with_name("box1"))
     short = run.name[-4:]
     said = f"{short} waits in the queue of box1, which nothing serves: rbp resume {short} queues it here"

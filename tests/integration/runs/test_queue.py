@@ -19,7 +19,7 @@ import psutil
 import pytest
 from idle import IDLE
 
-from rbp_engine import os_process
+from rbp_engine import lease, os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
@@ -30,10 +30,10 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.queue import claims, transitions
-from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, new_entry, write_entry
+from rbp_engine.run.queue import arrange, transitions
+from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, holders, new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
-from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
+from rbp_engine.run.queue.host_lock import DISPATCHER, LOCK, dispatcher, host_directory, locked
 from rbp_engine.run.queue.positions import queued_runs
 from rbp_engine.run.queue.start_queued import start_queued
 from rbp_engine.run.queue.transitions import is_stranded
@@ -60,26 +60,18 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     with locked():
         for entry in entries():
             entry.path.unlink()
-    wait_for(lambda: start.dispatcher_pid() is None)
+    wait_for(lambda: dispatcher() is None)
 
 
 @pytest.fixture
-def occupant(tmp_path: Path) -> RunDirectory:
-    """A run that occupies the only slot of this machine."""
-    other = RunDirectory(tmp_path / "runs" / "other")
-    with locked():
-        assert claims.take(other, ["cpu-0"])
-    return other
-
-
-def leave(occupant: RunDirectory) -> None:
-    with locked():
-        claims.release(occupant)
+def paused() -> None:
+    """Nothing starts before `arrange.go_on_all`."""
+    arrange.pause_all()
 
 
 @pytest.fixture
-def submit(tmp_path: Path, occupant: RunDirectory) -> Iterator[Submit]:
-    """Queue runs of `digits` behind the occupant; by default they fail at once."""
+def submit(tmp_path: Path, paused: None) -> Iterator[Submit]:
+    """Queue runs of `digits`, in a queue that is paused; by default they fail at once."""
     made: list[RunDirectory] = []
 
     def make(*seeds: int, words: tuple[str, ...] = DAMAGED, retries: int = 0) -> list[RunDirectory]:
@@ -110,10 +102,10 @@ def settled(*runs: RunDirectory) -> list[str]:
 
 
 def kill_dispatcher() -> None:
-    pid = start.dispatcher_pid()
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: start.dispatcher_pid() is None)
+    process = dispatcher()
+    if process is not None and process.pid is not None:
+        os.kill(process.pid, signal.SIGKILL)
+        wait_for(lambda: dispatcher() is None)
 
 
 def holds_of(pid: int) -> list[str]:
@@ -126,27 +118,22 @@ def holds_of(pid: int) -> list[str]:
     return [row[7].rpartition("/")[0] for row in rows if f"socket:[{row[6]}]" in links]
 
 
-def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(
-    submit: Submit, occupant: RunDirectory
-) -> None:
+def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(submit: Submit) -> None:
     runs = submit(1, 2, 3)
-    wait_for(lambda: start.dispatcher_pid())
+    wait_for(dispatcher)
     time.sleep(1.2)  # long enough for a dispatcher that would start them
     assert [judge(run) for run in runs] == [Verdict("queued", transitions.WAITS)] * 3
     assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # a waiting run is never lost
     assert [entry.run for entry in entries()] == runs
-    leave(occupant)
+    arrange.go_on_all()
     assert settled(*runs) == ["failed"] * 3
     begun = [read_json(run.run_json)["attempts"][0]["t"] for run in runs]
     ended = [read_json(run.summary_json)["updated"] for run in runs]
     assert begun[0] < ended[0] < begun[1] < ended[1] < begun[2]
-    assert claims.all_claims() == {}
-    wait_for(lambda: start.dispatcher_pid() is None)  # it exits when there is nothing to do
+    wait_for(lambda: dispatcher() is None)  # it exits when there is nothing to do
 
 
-def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queued_again(
-    submit: Submit, occupant: RunDirectory
-) -> None:
+def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queued_again(submit: Submit) -> None:
     stopped, killed, asked, kept = submit(1, 2, 3, 4)
     expected = Verdict("stopped", "never started: taken out of the queue", Cause.REQUEST)
     assert control.stop(stopped) == expected
@@ -161,16 +148,14 @@ def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queu
     assert start.begin(stopped) is None
     assert judge(stopped).status == "queued"
     assert [entry.run for entry in entries()] == [kept, stopped]
-    leave(occupant)
+    arrange.go_on_all()
     assert settled(kept, stopped) == ["failed"] * 2
     assert [read_run_json(run).attempt for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
 
 
-def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(
-    submit: Submit, occupant: RunDirectory
-) -> None:
+def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(submit: Submit) -> None:
     runs = submit(*range(8))
-    leave(occupant)
+    arrange.go_on_all()
     moments = random.Random(7)
     while entries():
         start.ensure_dispatcher()
@@ -178,24 +163,20 @@ def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(
         kill_dispatcher()
     assert [judge(run).status for run in runs] == ["failed"] * 8
     assert [len(read_json(run.run_json)["attempts"]) for run in runs] == [1] * 8
-    assert claims.stale_claims() == list(claims.all_claims())
-    last = submit(9)  # its dispatcher cleans up after the killed ones
-    assert settled(*last) == ["failed"]
-    assert claims.all_claims() == {}
 
 
-def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Submit, occupant: RunDirectory) -> None:
+def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Submit) -> None:
     runs = submit(1, 2)
     kill_dispatcher()
     for _ in range(4):
         start.ensure_dispatcher()
-    wait_for(lambda: start.dispatcher_pid())
-    leave(occupant)
+    wait_for(dispatcher)
+    arrange.go_on_all()
     assert settled(*runs) == ["failed"] * 2
     assert [read_run_json(run).attempt for run in runs] == [1, 1]
 
 
-def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit, occupant: RunDirectory) -> None:
+def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit) -> None:
     request = LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1, 2), run_id="mine")
     with pytest.raises(RunError, match="exists already"):
         start.create_runs(request, [load_preset("digits", DAMAGED)])
@@ -208,17 +189,16 @@ def test_a_run_that_needs_too_many_devices_is_refused_and_not_created(tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit: Submit, occupant: RunDirectory) -> None:
+def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit: Submit) -> None:
     run, _ = submit(1, 2, words=LONG)  # the second keeps the dispatcher waiting
-    leave(occupant)
+    arrange.go_on_all()
     wait_for(lambda: judge(run).status == "running")
-    dispatcher = psutil.Process(start.dispatcher_pid())
-    wait_for(lambda: not dispatcher.children())
+    process = dispatcher()
+    assert process is not None
+    wait_for(lambda: not psutil.Process(process.pid).children())
 
 
-def test_damaged_and_hostile_runs_do_not_block_the_others(
-    submit: Submit, occupant: RunDirectory, machine: Callable[[str], None]
-) -> None:
+def test_damaged_and_hostile_runs_do_not_block_the_others(submit: Submit, machine: Callable[[str], None]) -> None:
     machine("[hooks]\non_end = 'true'\n")
     damaged, faulty, worded, good = submit(1, 2, 3, 4, retries=1)
     entry = entry_of(damaged)
@@ -231,19 +211,19 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(
         write_json(run.run_json, described)
         summary = read_json(run.summary_json) | {"attempt": 1, "updated": 0.0} | changes
         run.summary_json.write_text(json.dumps(summary))
-    leave(occupant)
+    arrange.go_on_all()
     wait_for(lambda: judge(faulty).reason.startswith("starts again, 1 of 1"))
     control.request_stop(faulty)
     assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
     assert read_run_json(good).attempt == 1
     assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
-    wait_for(lambda: start.dispatcher_pid() is None)  # the dispatcher does not wait for the damaged entry
+    wait_for(lambda: dispatcher() is None)  # the dispatcher does not wait for the damaged entry
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
     assert transitions.discard(damaged.id) == [damaged.id]
 
 
 def test_a_queued_run_with_a_damaged_run_json_fails_and_one_that_has_begun_is_waited_for(
-    submit: Submit, occupant: RunDirectory, new_run: Callable[..., RunDirectory]
+    submit: Submit, new_run: Callable[..., RunDirectory]
 ) -> None:
     (waiting,), begun = submit(1), new_run()
     record_attempt(begun, AttemptRecord(1), Resources(), os.getpid())
@@ -253,7 +233,7 @@ def test_a_queued_run_with_a_damaged_run_json_fails_and_one_that_has_begun_is_wa
     waiting.run_json.write_text(written)
     with locked():
         write_entry(new_entry(begun, after=0, retries=0))
-    leave(occupant)
+    arrange.go_on_all()
     start.ensure_dispatcher()
     wait_for(lambda: judge(waiting).status == "failed")
     assert f"{waiting.run_json} is damaged" in judge(waiting).reason and waiting.run_json.read_text() == written
@@ -287,10 +267,7 @@ def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_
 
 
 def is_queue_free() -> bool:
-    lock = try_lock(host_directory() / "lock")
-    if lock is not None:
-        os.close(lock)
-    return lock is not None
+    return lease.holder(host_directory() / LOCK) is None
 
 
 def rename_host(name: str) -> Path:
@@ -299,9 +276,7 @@ def rename_host(name: str) -> Path:
     return host_directory().rename(host_directory().with_name(name))
 
 
-def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(
-    submit: Submit, occupant: RunDirectory
-) -> None:
+def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(submit: Submit) -> None:
     (run,) = submit(1)
     old = rename_host("box1")
     assert is_stranded(run)
@@ -310,14 +285,14 @@ def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(
     assert settled(run) == ["failed"] and read_run_json(run).attempt == 1  # it has begun
 
 
-def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit: Submit, occupant: RunDirectory) -> None:
+def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit: Submit) -> None:
     (run,) = submit(1)
     old = rename_host("box1")
-    lock = try_lock(old / "dispatcher.lock")
-    assert lock is not None and not is_stranded(run)
+    taken = lease.try_take(old / DISPATCHER)
+    assert taken is not None and not is_stranded(run)
     with pytest.raises(NothingToStart, match="is queued already"):
         start.begin(run)
-    os.close(lock)
+    taken.release()
     assert len(list((old / "queue").iterdir())) == 1 and judge(run).status == "queued"
 
 
@@ -325,13 +300,13 @@ HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"
 
 
 def test_hooks_run_once_per_attempt_in_the_users_environment(
-    submit: Submit, occupant: RunDirectory, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    submit: Submit, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(f"[hooks]\non_end = '''{HOOK}'''\non_failure = 'echo failed'\n")
     monkeypatch.setenv("SHELL_OF_THE_USER", "mine")
     (run,) = submit(1)
     monkeypatch.delenv("SHELL_OF_THE_USER")
-    leave(occupant)
+    arrange.go_on_all()
     settled(run)
     verdict = judge(run)
     log = run.control / "hook-1"
@@ -371,7 +346,7 @@ def test_a_run_started_without_waiting_has_its_hooks_too(
     run.preset_toml.write_text("[data\n")
     worker = start.begin(run)
     assert worker is not None and worker.wait(60) == 1
-    assert entries() == [] and start.dispatcher_pid() is None  # without hooks there is no need for a dispatcher
+    assert entries() == [] and dispatcher() is None  # without hooks there is no need for a dispatcher
 
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
     worker = start.begin(run)
@@ -394,11 +369,11 @@ def test_a_hanging_hook_is_killed_with_all_its_processes(
 
 
 def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retries(
-    submit: Submit, occupant: RunDirectory, machine: Callable[[str], None], look: Any
+    submit: Submit, machine: Callable[[str], None], look: Any
 ) -> None:
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
     (run,) = submit(1, words=LONG, retries=1)
-    leave(occupant)
+    arrange.go_on_all()
     wait_for(lambda: read_run_json(run).attempt == 1)
     look.first(run, CheckpointSaved)
     kill_dispatcher()  # the next dispatcher finds the run, and that it has to be started again
@@ -412,7 +387,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     assert again.body.resumed_from is not None and again.step > 0
     (fault,) = read_json(run.run_json)["faults"]
     assert (fault["attempt"], fault["status"]) == (1, "lost")
-    assert Path(claims.holders()["cpu-0"]).name == run.id
+    assert {key: entry.run for key, entry in holders(entries()).items()} == {"cpu-0": run}
     assert not (run.control / "hook-1").exists()  # the run continues, so its end has not come
 
     os.kill(read_json(run.run_json)["attempts"][-1]["process"]["pid"], signal.SIGKILL)
@@ -428,7 +403,7 @@ def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tm
     (run,) = start.start_runs(request).runs
     try:
         wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
-        assert [Path(claims.holders()[key]).name for key in ("cpu-0", "cpu-1")] == [run.id, run.id]
+        assert holders(entries()).keys() == {"cpu-0", "cpu-1"}
         launcher = read_json(run.run_json)["attempts"][-1]["process"]["pid"]
         psutil.Process(launcher).children()[1].kill()
         wait_for(lambda: read_run_json(run).attempt == 2)
@@ -442,15 +417,15 @@ def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tm
         processes.kill_all(run)
 
 
-def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit, occupant: RunDirectory) -> None:
+def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit) -> None:
     (run,) = submit(1, retries=3)
-    leave(occupant)
+    arrange.go_on_all()
     assert settled(run) == ["failed"]
     assert read_run_json(run).attempt == 1
 
 
 def test_a_queued_run_does_not_inherit_the_markers_of_another_run(
-    submit: Submit, occupant: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For instance, if it was submitted from a hook, whose environment has the marker of another run."""
     for name in processes.MARKS:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,9 @@ import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.queue import arrange, claims, dispatcher
+from rbp_engine.run.queue import arrange, dispatcher
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
-from rbp_engine.run.queue.host_lock import locked
 
 MakeRun = Callable[..., RunDirectory]
 POOL = Pool((Device("cpu-0"),), 1)
@@ -47,14 +47,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def queue(make_run: MakeRun) -> Callable[[int], list[RunDirectory]]:
-    """Queue this many runs, of which the first has the only device, and this process is about to start it."""
+    """Queue this many runs, of which the first has the only device."""
 
     def make(count: int) -> list[RunDirectory]:
         runs = [make_run(f"job-{number:03}", status="queued") for number in range(count)]
-        for run in runs:
-            write_entry(new_entry(run, after=1, retries=0, pool=POOL, takes=1))
-        with locked():
-            assert claims.take(runs[0], ["cpu-0"])
+        for number, run in enumerate(runs):
+            entry = new_entry(run, after=1, retries=0, pool=POOL, takes=1)
+            write_entry(entry if number else replace(entry, claimed=("cpu-0",)))
         return runs
 
     return make
@@ -105,8 +104,7 @@ def test_a_freed_device_goes_to_the_next_job_also_behind_many_that_are_paused(
     queue: Callable[[int], list[RunDirectory]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = queue(60)
-    with locked():
-        claims.release(runs[0])
+    write_entry(replace(entries()[0], claimed=()))
     arrange.pause(runs[:50])
     found = started(monkeypatch)
     dispatcher.Dispatcher().look()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
@@ -50,17 +50,6 @@ def test_a_higher_priority_comes_first_and_a_later_run_behind_all_of_its_own(wai
     assert order() == "bacd"
     waiting("e", e=1)
     assert order() == "beacd"
-
-
-def test_an_entry_of_an_earlier_version_has_the_place_of_its_name(waiting: Callable[..., object]) -> None:
-    waiting("a", "b", "c")
-    for entry in entries():
-        older = read_json(entry.path)
-        for field in ("priority", "place", "paused"):
-            del older[field]
-        write_json(entry.path, older)
-    assert order() == "abc"
-    assert [entry.priority for entry in entries()] == [0, 0, 0]
 
 
 def test_runs_are_moved_to_the_front_the_end_and_before_others(waiting: Callable[..., list[RunDirectory]]) -> None:

@@ -263,16 +263,13 @@ def test_a_list_that_others_could_have_written_is_not_believed(launched: RunDire
 
 
 def test_a_state_directory_that_others_could_enter_is_closed(launched: RunDirectory, state: Path) -> None:
-    from rbp_engine.run.queue.claims import claims_directory
-
     from rbp_engine.run.queue.entries import queue_directory
 
-    folders = (state, state / "hosts", queue_directory(), claims_directory())
+    folders = (state, state / "hosts", queue_directory())
     for folder in folders:
         folder.chmod(0o755)
     queue_directory()
-    claims_directory()
-    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 4
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 3
 
 
 def test_an_unwritable_state_directory_does_not_prevent_a_launch(tmp_path: Path, state: Path) -> None:

@@ -1,0 +1,283 @@
+"""Two machines with one home, at once and one after the other: nothing is started twice, and nothing waits for ever.
+
+The second machine is a namespace with another host name, boot id and pids, which needs root.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rbp_engine import os_process
+from rbp_engine.preset import load_preset
+from rbp_engine.run import control, start
+from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.resources import Dispatch
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.summary import read_summary, write_status
+from rbp_engine.run.launch import launch
+from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.entries import entries, new_entry, write_entry
+from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
+from rbp_engine.run.queue.transitions import WAITS, is_stranded, mark_queued
+from rbp_engine.run.status.status import LOST_AFTER_S, judge
+from rbp_engine.sweep import driving
+from tests.other_machine import OtherMachine, needs_another_machine
+from tests.races.test_racing_dispatchers import PYTHON, RACERS, SLOTS, start_racer
+
+pytestmark = needs_another_machine
+JOBS = 2 * SLOTS
+CLAIMS = 20
+IMPORTS = """
+import json, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from rbp_engine.run import control, start
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
+from rbp_engine.run.queue import dispatcher
+from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.queue.transitions import is_stranded
+from rbp_engine.run.status.status import judge
+from rbp_engine.sweep import driving
+
+def said(act):
+    try:
+        return repr(act())
+    except RunError as error:
+        return str(error)
+
+run = RunDirectory(Path(sys.argv[1]))
+"""
+RACE = f"""{IMPORTS}
+sys.stdout = open(host_directory() / "log-of-box2", "w")
+while entries():
+    dispatcher.main()
+    time.sleep(0.1)
+"""
+CLAIM = f"""{IMPORTS}
+won = []
+for number in range({CLAIMS}):
+    while time.time() < float(sys.argv[2]) + number / 20:
+        pass
+    try:
+        launch._claim_attempt(RunDirectory(run.path / f"job-{{number}}"))
+        won.append(number)
+    except RunError:
+        pass
+print(json.dumps(won))
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    return tmp_path
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[OtherMachine]:
+    with OtherMachine(tmp_path / "boots") as machine:
+        yield machine
+
+
+@pytest.fixture
+def made(home: Path) -> Callable[[str], RunDirectory]:
+    preset = load_preset("digits", ["run.device=cpu"])
+    dispatch = Dispatch(device="cpu")
+    return lambda name: launch.create(preset, home / "runs", run_id=name, dispatch=dispatch)
+
+
+def queue(run: RunDirectory, **changes: Any) -> None:
+    with locked():
+        entry = new_entry(run, after=0, retries=0, pool=Pool((Device("cpu-0"),), 1), takes=1)
+        write_entry(replace(entry, **changes))
+        mark_queued(run, WAITS)
+
+
+def wait_for(condition: Callable[[], Any], patience_s: float = 90.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_run_of_another_machine_is_judged_by_its_heartbeat_and_left_alone(
+    made: Callable[[str], RunDirectory], box: OtherMachine
+) -> None:
+    run = made("job")
+    worker = subprocess.Popen(["sleep", "infinity"])
+    attempt = {"attempt": 1, "t": time.time(), "process": asdict(os_process.of(worker.pid))}
+    write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
+    run.claim(1).touch()
+    write_status(run, "running", attempt=1)
+
+    def ask(act: str) -> str:
+        return box.python(f"{IMPORTS}print({act})", str(run.path)).strip()
+
+    assert judge(run).status == ask("judge(run).status") == "running"
+    assert ask("said(lambda: control.kill(run))").startswith(f"job runs on {socket.gethostname()}: kill it there")
+    assert ask("said(lambda: launch.start(run))") == "job is running already: rbp watch job"
+    worker.kill()
+    worker.wait(60)
+    assert judge(run).status == "lost"
+    assert ask("judge(run).status") == "running"  # which that machine cannot know better, until it is silent
+    silent = f"judge(run, now=time.time() + {LOST_AFTER_S + 5})"
+    assert ask(f"{silent}.status") == "lost" and socket.gethostname() in ask(f"{silent}.reason")
+    with pytest.raises(RunError, match="is not running, it is"):
+        control.stop(run)
+
+
+def test_a_run_in_the_queue_of_another_machine_is_that_one_s_as_long_as_it_is_served(
+    made: Callable[[str], RunDirectory], box: OtherMachine
+) -> None:
+    run = made("job")
+    queue(run)
+    dispatcher = be_dispatcher()
+    assert dispatcher is not None
+    ask = f"{IMPORTS}print(judge(run).status, len(entries()), is_stranded(run), said(lambda: start.begin(run)))"
+    assert box.python(ask, str(run.path)) == "queued 0 False job is queued already: rbp queue\n"
+    dispatcher.release()
+    look = f"{IMPORTS}print(host_directory().name, is_stranded(run))"
+    assert box.python(look, str(run.path)) == "box2 True\n"
+    assert not is_stranded(run)  # here its queue is
+
+
+def test_an_attempt_is_one_machine_s(made: Callable[[str], RunDirectory], box: OtherMachine) -> None:
+    runs = [made(f"job-{number}") for number in range(CLAIMS)]
+    begin = time.time() + 15.0  # until both are ready
+    there = box.start_python(CLAIM, str(runs[0].path.parent), str(begin))
+    here = subprocess.Popen(
+        [sys.executable, "-P", "-c", CLAIM, str(runs[0].path.parent), str(begin)], stdout=subprocess.PIPE
+    )
+    won = [json.loads(process.communicate(timeout=120)[0]) for process in (there, here)]
+    assert sorted(won[0] + won[1]) == list(range(CLAIMS))
+    claimants = [os_process.Process(**read_json(run.claim(1))) for run in runs]
+    assert [claimant.is_here for claimant in claimants] == [number in won[1] for number in range(CLAIMS)]
+
+
+def test_a_start_that_another_machine_has_claimed_is_waited_for(
+    made: Callable[[str], RunDirectory], box: OtherMachine
+) -> None:
+    run = made("job")
+    box.python(f"{IMPORTS}launch._claim_attempt(run)", str(run.path))
+    # Its process is gone, which nobody here can know.
+    with pytest.raises(NothingToStart, match=r"job is being started by process \d+ on box2 at this moment"):
+        launch.start(run)
+    long_ago = time.time() - LOST_AFTER_S - 5
+    os.utime(run.claim(1), (long_ago, long_ago))
+    summary = read_summary(run)
+    assert summary is not None
+    write_json(run.summary_json, asdict(summary) | {"updated": long_ago})
+    assert launch._claim_attempt(run) == 2
+
+
+def test_a_search_is_driven_by_one_machine(home: Path, box: OtherMachine) -> None:
+    search: Any = SimpleNamespace(name="s", trials=3, request=SimpleNamespace(runs=home / "runs"))
+    lease = driving.be_driver(search)
+    assert lease is not None
+    driving.write_record(search)
+    code = f"""{IMPORTS}
+search = SimpleNamespace(name="s", trials=3, request=SimpleNamespace(runs=run.path))
+record = driving.driver_of(search)
+print(driving.start_driver(None, search), driving.be_driver(search), record.alive, record.process)
+print(said(lambda: driving.stop_driver(search)))
+"""
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    assert box.python(code, str(home / "runs")) == f"False None True {me}\ns is driven by {me}: stop it there\n"
+    lease.release()
+    record = driving.driver_of(search)
+    assert record is not None and not record.alive
+
+
+@pytest.fixture
+def started(home: Path, made: Callable[[str], RunDirectory]) -> Callable[[], Counter[str]]:
+    """Queue jobs; how often the worker of each has been started."""
+    python, lines = home / "python", home / "started"
+    # The worker says that it has failed: of one of the other machine nobody here knew before half a minute of silence.
+    worker = """sed -i 's/"starting"/"failed"/' "$4/summary.json" """
+    python.write_text(PYTHON.format(python=sys.executable, started=lines).replace("exec sleep 0.2", worker))
+    python.chmod(0o755)
+    lines.touch()
+    pool = Pool(tuple(Device(f"cpu-{number}") for number in range(SLOTS)), 1)
+    for number in range(JOBS):
+        queue(made(f"job-{number}"), python=str(python), devices=pool.devices, takes=1 + (number % 5 == 0))
+    mark = "rbp_engine.train.worker "
+    return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(mark))
+
+
+def test_of_two_machines_with_one_name_each_job_is_started_once(
+    started: Callable[[], Counter[str]], box: OtherMachine, home: Path
+) -> None:
+    host_directory()
+    box.rename(socket.gethostname())
+    theirs = [box.start_python(RACE, str(home)) for _ in range(2)]
+    ours = [start_racer() for _ in range(RACERS // 4)]
+    deadline = time.monotonic() + 60 + 10 * JOBS
+    while entries():
+        assert time.monotonic() < deadline, f"{len(entries())} jobs are left"
+        time.sleep(0.1)
+    for process in theirs:
+        process.wait(60)
+    for racer in ours:
+        racer.join(60)
+    jobs = {f"job-{number}" for number in range(JOBS)}
+    assert started() == Counter(jobs)
+    for job in jobs:
+        assert [one.attempt for one in read_run_json(RunDirectory(home / "runs" / job)).attempts] == [1]
+
+
+def test_a_host_that_gets_another_name_goes_on_with_its_queue(
+    made: Callable[[str], RunDirectory], box: OtherMachine, home: Path
+) -> None:
+    code = f"""{IMPORTS}
+from tests.races.test_two_machines import queue
+from rbp_engine.run.queue import arrange
+arrange.pause_all()
+queue(run)
+start.ensure_dispatcher()
+"""
+    run = made("job")
+    run.preset_toml.write_text("[data\n")  # its worker ends at once
+    box.python(code, str(run.path), PYTHONPATH=str(Path.cwd()))
+    box.rename("renamed")
+    assert box.python(f"{IMPORTS}print(host_directory().name, len(entries()))", str(run.path)) == "box2 1\n"
+    go = f"{IMPORTS}from rbp_engine.run.queue import arrange; arrange.go_on_all(); start.ensure_dispatcher()"
+    box.python(go, str(run.path))
+    wait_for(lambda: judge(run).status == "failed")
+    wait_for(lambda: box.python(f"{IMPORTS}print(len(entries()))", str(run.path)) == "0\n")
+    assert read_run_json(run).attempt == 1
+
+
+def test_what_waited_when_a_host_was_switched_off_goes_on_there_or_is_taken_over_under_another_name(
+    made: Callable[[str], RunDirectory], box: OtherMachine
+) -> None:
+    code = f"{IMPORTS}from tests.races.test_two_machines import queue; queue(run)"
+    run = made("job")
+    run.preset_toml.write_text("[data\n")
+    box.python(code, str(run.path), PYTHONPATH=str(Path.cwd()))
+    box.start_again()
+    look = f"{IMPORTS}print(host_directory().name, len(entries()), is_stranded(run))"
+    assert box.python(look, str(run.path)) == "box2 1 False\n"
+    box.name = "renamed"
+    box.start_again()
+    assert box.python(look, str(run.path)) == "renamed 0 True\n"
+    assert is_stranded(run)
+    assert start.begin(run, gpus="none") is None
+    assert not is_stranded(run)
+    wait_for(lambda: judge(run).status == "failed" and not entries())
+    assert read_run_json(run).attempt == 1
