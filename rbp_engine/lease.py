@@ -37,7 +37,7 @@ _SHARED_BY_FUSE = frozenset({"ceph", "ceph-fuse", "encfs", "fuse-overlayfs", "gl
 _LOCAL_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=posix", "localflock", "nobrl"})
 
 
-class Held(UserError):
+class LeaseHeld(UserError):
     """Another process holds a lease; the message names it."""
 
 
@@ -80,11 +80,11 @@ def try_take(path: Path, folder: int | None = None) -> Lease | None:
 
 @contextlib.contextmanager
 def taken(path: Path, folder: int | None = None, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Hold a lease. Raises Held if somebody else holds it longer than that, and OSError."""
+    """Hold a lease. Raises LeaseHeld if somebody else holds it longer than that, and OSError."""
     deadline = time.monotonic() + patience_s
     while (lease := try_take(path, folder)) is None:
         if time.monotonic() > deadline:
-            raise Held(_held(path, holder(path, folder) or Process()))
+            raise LeaseHeld(_held(path, holder(path, folder) or Process()))
         time.sleep(random.uniform(0.001, 0.01))
     try:
         yield

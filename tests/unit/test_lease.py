@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rbp_engine import lease, os_process
-from rbp_engine.lease import Held, holder, taken, try_take
+from rbp_engine.lease import LeaseHeld, holder, taken, try_take
 from rbp_engine.os_process import here
 from tests.other_machine import OtherMachine, needs_another_machine
 
@@ -98,7 +98,10 @@ def test_a_process_that_is_killed_holds_nothing(path: Path, other: Callable[[], 
 
 def test_whoever_has_waited_long_enough_is_told_who_holds_it(path: Path, other: Callable[[], int]) -> None:
     pid = other()
-    with pytest.raises(Held, match=f"a.lock is held by process {pid} on .*: try again"), taken(path, patience_s=0.1):
+    with (
+        pytest.raises(LeaseHeld, match=f"a.lock is held by process {pid} on .*: try again"),
+        taken(path, patience_s=0.1),
+    ):
         pass
 
 
@@ -146,7 +149,7 @@ def test_without_locks_a_damaged_record_is_waited_for_and_its_file_named(without
     message = (
         f"held by process .*: try again once that is done; if that process is gone for good, remove {without_locks}"
     )
-    with pytest.raises(Held, match=message), taken(without_locks, patience_s=0.0):
+    with pytest.raises(LeaseHeld, match=message), taken(without_locks, patience_s=0.0):
         pass
 
 
@@ -154,7 +157,10 @@ def test_without_locks_a_process_of_another_boot_is_never_taken_for_dead(without
     before = replace(here(), boot="another", started=7)
     exclusive(without_locks).write_text(json.dumps(asdict(before)))
     assert try_take(without_locks) is None and holder(without_locks) == before
-    with pytest.raises(Held, match="before a restart or in another container"), taken(without_locks, patience_s=0.0):
+    with (
+        pytest.raises(LeaseHeld, match="before a restart or in another container"),
+        taken(without_locks, patience_s=0.0),
+    ):
         pass
 
 
@@ -214,7 +220,7 @@ def test_a_lease_of_another_machine_is_seen_and_free_once_that_is_switched_off(t
         found = holder(path)
         assert try_take(path) is None and found is not None and found.host == "box2" and not found.is_here
         said = rf"process {found.pid} on box2: try again once that is done$"
-        with pytest.raises(Held, match=said), taken(path, patience_s=0.0):
+        with pytest.raises(LeaseHeld, match=said), taken(path, patience_s=0.0):
             pass
         box.switch_off()
         assert holder(path) is None

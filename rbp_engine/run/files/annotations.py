@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.codec import decode
-from rbp_engine.lease import Held, taken
+from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.printable import NO_TEXT, Line, Lines
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
@@ -119,7 +119,7 @@ def _write(run: RunDirectory, changes: Callable[[], dict[str, Any]]) -> Annotati
     try:
         with inside.folder(run.control, run.path, make=True) as control, taken(run.control / LEASE, control.descriptor):
             write_json(run.annotations_json, load_json(run.annotations_json) | changes())
-    except Held as error:
+    except LeaseHeld as error:
         raise RunError(str(error)) from error
     except OSError as error:
         raise RunError(f"cannot write {run.annotations_json}: {error.strerror}") from error
