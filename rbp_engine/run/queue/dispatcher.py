@@ -184,9 +184,7 @@ class Dispatcher:
     def _run_hooks(self, action: Action, entry: Entry) -> None:
         verdict = judge(entry.run)
         names = ["on_end", "on_failure"] if action.job.failed else ["on_end"]
-        attempt = action.job.attempt
-        reason = given(entry.run, f"reason-{attempt}", verdict.reason)
-        words = [str(attempt), verdict.status, reason, verdict.cause, *names]
+        words = [str(action.job.attempt), verdict.status, given(verdict.reason), verdict.cause, *names]
         try:
             self._hooks.append(_helper(entry, HOOKS, *words))
         except OSError as error:
@@ -259,7 +257,7 @@ def main() -> None:
         began = time.process_time()
         dispatcher.look()
         took = time.process_time() - began
-        with locked():
+        with contextlib.suppress(RunError), locked():  # if somebody has the queue for long, it stays
             if not has_entries():
                 lease.release()
                 return

@@ -19,7 +19,7 @@ from rbp_engine.owners import make_private, writers_problem
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import AlertRaised
-from rbp_engine.run.files.layout import RunDirectory, write_atomic
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.settings.locations import state_directory
@@ -50,39 +50,27 @@ def run_alert_hook(run: RunDirectory, attempt: int, rule: str, message: str, pat
     It gets the same variables as at an end, and the message as RBP_ALERT.
     """
     about = {"RBP_STATUS": "running", "RBP_REASON": "", "RBP_CAUSE": "", "RBP_ALERT": message}
-    _run_once(run, f"hook-{attempt}-alert-{_digest(rule)}", about, [ON_ALERT], patience_s)
+    number = hashlib.sha256(rule.encode(errors="surrogatepass")).hexdigest()[:8]
+    _run_once(run, f"hook-{attempt}-alert-{number}", about, [ON_ALERT], patience_s)
 
 
-def given(run: RunDirectory, name: str, text: str) -> str:
-    """A text as it is given to a process: a long one is cut, and is whole in `control/<name>`."""
-    if len(text) <= LONGEST_TEXT:
-        return text
-    path = run.control / name
-    cut = f"{text[:LONGEST_TEXT]}…"
-    try:
-        write_atomic(path, text.encode(errors="backslashreplace"), below=run.path)
-    except OSError:  # the disk is full; the hook runs all the same
-        return cut
-    return f"{cut} (the whole is in {path})"
+def given(text: str) -> str:
+    """A text as it is given to a process: a long one is cut."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def start_alert_hook(run: RunDirectory, attempt: int, alert: AlertRaised) -> None:
     """Have the hook for an alert run, if there is one, in a process that is none of the run's and outlives this one."""
     with contextlib.suppress(OSError, MachineError):  # training goes on; `rbp doctor` tells of a broken machine.toml
         if read_machine().on_alert:
-            message = given(run, f"alert-{attempt}-{_digest(alert.rule)}", alert.message)
+            words = [str(attempt), ALERT, alert.rule, given(alert.message)]
             subprocess.Popen(
-                [sys.executable, "-P", "-m", MODULE, str(run.path), str(attempt), ALERT, alert.rule, message],
+                [sys.executable, "-P", "-m", MODULE, str(run.path), *words],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 env=dict(os.environ) | {processes.HOOK: ON_ALERT},
                 start_new_session=True,
             )
-
-
-def _digest(rule: str) -> str:
-    """The number of a rule, for names of files."""
-    return hashlib.sha256(rule.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _run_once(
