@@ -196,11 +196,11 @@ def devices() -> Finding:
     """Which devices do queued runs share, and does a run wait in vain?"""
     try:
         pool = pool_of_this_machine("auto", "auto")
-        waiting = entries()
+        waiting, served = entries(), dispatcher() is not None
     except UserError as error:
         return Finding("devices", "note", str(error))
     text = f"for rbp train --seeds: {', '.join(map(str, pool.devices))}, {_count(pool.threads, 'CPU thread')} with each"
-    if waiting and dispatcher() is None:
+    if waiting and not served:
         return Finding("devices", "note", f"{text}; {_count(len(waiting), 'run')} without a dispatcher", "rbp queue")
     return Finding("devices", "ok", text)
 

@@ -50,7 +50,8 @@ class Lease:
     def release(self) -> None:
         """Let others have it. To be called once."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
         elif _read(_exclusive(self._path), self._folder) == here():
             _unlink(_exclusive(self._path), self._folder)
@@ -65,8 +66,9 @@ def try_take(path: Path, folder: int | None = None) -> Lease | None:
     try:
         if _reaches_all(descriptor):
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, _record(), 0)
+            with contextlib.suppress(OSError):  # a full disk: the lock counts, and only its holder has no name
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, _record(), 0)
             return Lease(path, folder, os.dup(descriptor))
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
@@ -150,6 +152,9 @@ def _create(path: Path, folder: int | None) -> bool:
             descriptor = _open(held, folder, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 os.write(descriptor, _record())
+            except OSError:
+                _unlink(held, folder)
+                raise
             finally:
                 os.close(descriptor)
             return True
@@ -197,7 +202,10 @@ def _unlink(path: Path, folder: int | None) -> None:
 
 def _reaches_all(descriptor: int) -> bool:
     """Whether a lock of this open file is seen by all machines that can open it."""
-    information = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+    try:
+        information = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+    except OSError:
+        return False
     mount = next((words[1] for line in information.splitlines() if (words := line.split())[0] == "mnt_id:"), "")
     return _mount_reaches_all(mount, os.fstat(descriptor).st_dev, MOUNTS)
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -63,9 +64,10 @@ class OtherMachine:
         self.name = name
 
     def switch_off(self) -> None:
-        """End everything at once."""
-        self._process.kill()
-        self._process.communicate(timeout=60)
+        """End everything at once; returns when it has ended."""
+        if self._process.poll() is None:
+            os.kill(self.init, signal.SIGKILL)
+            self._process.communicate(timeout=60)
 
     def start_again(self) -> None:
         """Boot it anew."""

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,9 @@ def files_of(search: Search) -> Path:
 
 def be_driver(search: Search) -> Lease | None:
     """The lease of the driver of a search; None if another process has it. Raises RunError."""
-    path = _lease(search.request.runs, search.name)
-    try:
+    with _lease(search) as path:
         path.parent.mkdir(parents=True, exist_ok=True)
         return lease.try_take(path)
-    except OSError as error:
-        raise RunError(f"cannot drive {search.name}: {error.filename or path}: {error.strerror}") from error
 
 
 def log_of(search: Search) -> Path:
@@ -83,13 +81,17 @@ def write_record(search: Search, ended: str = "", *, failed: bool = False) -> No
 
 
 def driver_of(search: Search) -> DriverRecord | None:
-    """The driver of a search that lives, on any host, else the newest of this one; None if there was none."""
-    record, runs = _read(files_of(search)), search.request.runs
-    driver = lease.holder(_lease(runs, search.name))
+    """The driver of a search that lives, on any host, else the newest of this one; None if there was none.
+
+    Raises RunError.
+    """
+    record = _read(files_of(search))
+    with _lease(search) as path:
+        driver = lease.holder(path)
     if driver is None:
         return record and replace(record, alive=False)
     if record is None or record.process != driver:
-        record = DriverRecord(one_line(search.name), one_line(str(runs)), driver, search.trials)
+        record = DriverRecord(one_line(search.name), one_line(str(search.request.runs)), driver, search.trials)
     return replace(record, alive=True)
 
 
@@ -147,8 +149,14 @@ def stop_driver(search: Search) -> None:
         psutil.wait_procs([process], timeout=10)
 
 
-def _lease(runs: Path, name: str) -> Path:
-    return runs / f".{name}.search"
+@contextlib.contextmanager
+def _lease(search: Search) -> Iterator[Path]:
+    """The file of the lease of a search; raises RunError where it cannot be used."""
+    path = search.request.runs / f".{search.name}.search"
+    try:
+        yield path
+    except OSError as error:
+        raise RunError(f"{search.name} cannot be driven: {error.filename or path}: {error.strerror}") from error
 
 
 def _read(path: Path) -> DriverRecord | None:

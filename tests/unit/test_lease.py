@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 
 from rbp_engine import lease, os_process
 from rbp_engine.lease import LeaseHeld, holder, taken, try_take
-from rbp_engine.os_process import here
+from rbp_engine.os_process import Process, here
 from tests.other_machine import OtherMachine, needs_another_machine
 
 FORK = multiprocessing.get_context("fork")
@@ -108,25 +109,28 @@ def test_whoever_has_waited_long_enough_is_told_who_holds_it(path: Path, other: 
 def test_of_processes_and_threads_that_ask_at_once_one_has_it(path: Path) -> None:
     mark, found = path.with_name("mark"), FORK.Queue()
 
-    def work() -> None:
-        for _ in range(TRIALS):
-            with taken(path):
-                mark.touch(exist_ok=False)
-                time.sleep(0.0005)
-                mark.unlink()
-
     def race() -> None:
+        done: list[None] = []
+
+        def work() -> None:
+            for _ in range(TRIALS):
+                with taken(path):
+                    mark.touch(exist_ok=False)
+                    time.sleep(0.0005)
+                    mark.unlink()
+                    done.append(None)
+
         threads = [threading.Thread(target=work) for _ in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(60)
-        found.put(not any(thread.is_alive() for thread in threads) and not mark.exists())
+        found.put(len(done))
 
     racers = [FORK.Process(target=race, daemon=True) for _ in range(3)]
     for racer in racers:
         racer.start()
-    assert [found.get(timeout=90) for _ in racers] == [True] * 3
+    assert [found.get(timeout=90) for _ in racers] == [2 * TRIALS] * 3
 
 
 def test_a_lease_in_a_folder_that_is_open_is_taken_there_and_never_through_a_link(path: Path, tmp_path: Path) -> None:
@@ -236,3 +240,19 @@ def test_without_locks_another_machine_waits_and_says_for_whom(without_locks: Pa
     with OtherMachine(tmp_path / "box") as box, taken(without_locks):
         said = box.python(f"{seam}{TAKE}print(try_take(p), holder(p))", str(without_locks))
         assert said == f"None process {os.getpid()} on {here().host}\n"
+
+
+def test_a_full_disk_takes_nobody_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.touch()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        held = try_take(path)
+        assert held is not None and try_take(path) is None and holder(path) == Process()
+        held.release()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert holder(path) is None

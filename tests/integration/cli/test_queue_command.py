@@ -8,6 +8,8 @@ from collections import defaultdict
 
 import pytest
 
+from rbp_engine.lease import holder
+
 QUICK = ("digits", "T=1", "epochs=1", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", "train.kernel=eager")
 
@@ -201,9 +203,9 @@ def test_what_waits_in_a_queue_that_nothing_serves_is_named_with_the_way_out(rbp
     rbp("train", *QUICK, "--gpus", "none", "--detach")
     (run,) = rbp.runs.iterdir()
     (here,) = (rbp.folder / ".local" / "state" / "rbp" / "hosts").glob("[!.]*")
-    wait_for(lambda: "pid" in (here / "dispatcher.lock").read_text())
+    wait_for(lambda: holder(here / "dispatcher.lock"))
     assert "box1" not in rbp("queue").stderr
-    os.kill(json.loads((here / "dispatcher.lock").read_text())["pid"], signal.SIGKILL)
+    os.kill(holder(here / "dispatcher.lock").pid, signal.SIGKILL)
     here.rename(here.with_name("box1"))
     short = run.name[-4:]
     said = f"{short} waits in the queue of box1, which nothing serves: rbp resume {short} queues it here"
