@@ -44,11 +44,11 @@ def main(names: Sequence[str]) -> None:
 
 def _check_folder(data_set: DataSet, folder: Path) -> list[str]:
     if data_set.name == "imagenet":
-        from rbp_engine.data.sets.image_folders import check_image_folders
+        from rbp_engine.data.readers.image_folders import check_image_folders
 
         return check_image_folders(folder)
     if FOLDER_SET.fullmatch(data_set.name):
-        from rbp_engine.data.sets.folder_set import check_folder_set
+        from rbp_engine.data.readers.folder_set import check_folder_set
 
         return check_folder_set(folder)
     if data_set.name == "cifar10_dvs":
@@ -72,7 +72,7 @@ def _check_file(path: Path, expected: str) -> list[str]:
 
 def _check_idx(data_set: DataSet, folder: Path) -> list[str]:
     """Problems of the files that training reads: what it would refuse, and content that is not the published one."""
-    from rbp_engine.data.sets.mnist import content_md5, read_side, side_files
+    from rbp_engine.data.readers.mnist import content_md5, read_side, side_files
 
     problems, expected = [], {name.removesuffix(".gz"): md5 for name, md5 in data_set.files}
     for side in ("train", "t10k"):

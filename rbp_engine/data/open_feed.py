@@ -71,7 +71,7 @@ def _open(
     frames = shared | {"flip": data.flip, "roll": data.roll, "drop_last": data.drop_last, "workers": workers}
     if data.name == "imagenet":
         # torchvision takes seconds to import, and is needed only here.
-        from rbp_engine.data.sets.imagenet import imagenet
+        from rbp_engine.data.loading.image_batches import imagenet
 
         return imagenet(
             require(data.name).path or Path(),
@@ -118,9 +118,9 @@ def _splits(data: "DataSection", own_code: Path) -> DataSplits:
 def _image_folders(data: "DataSection", **settings: Any) -> Feed:
     """The user's folders of images: in memory where all have one size and fit there, else read one by one."""
     # As above.
-    from rbp_engine.data.sets.folder_set import in_memory, notes
-    from rbp_engine.data.sets.image_folders import list_folder_set
-    from rbp_engine.data.sets.imagenet import image_batches
+    from rbp_engine.data.loading.image_batches import image_batches
+    from rbp_engine.data.readers.folder_set import in_memory, notes
+    from rbp_engine.data.readers.image_folders import list_folder_set
 
     folders = list_folder_set(require(data.name).path or Path())
     splits = None if data.size else in_memory(folders)

@@ -71,7 +71,7 @@ class Pixels:
         if not self.crop:
             return raw
         # torchvision takes seconds to import.
-        from rbp_engine.data.sets.image_files import centre
+        from rbp_engine.data.readers.image_files import centre
 
         return centre(raw, self.crop)
 

@@ -16,6 +16,6 @@ def with_folder_data(loaded: LoadedPreset) -> LoadedPreset:
     if not FOLDER_SET.fullmatch(name):
         return loaded
     # numpy takes a tenth of a second to import.
-    from rbp_engine.data.sets.image_folders import content_digest, list_folder_set
+    from rbp_engine.data.readers.image_folders import content_digest, list_folder_set
 
     return loaded.with_contents("data.name", content_digest(list_folder_set(require(name).path or Path())))

@@ -29,7 +29,7 @@ ALLOWED = {
     ("rbp_engine/data/events/growing_array.py", "_widen"): MADE,
     ("rbp_engine/data/events/lock.py", "_create"): OWN,
     ("rbp_engine/data/events/lock.py", "_take"): OWN,
-    ("rbp_engine/data/sets/image_folders.py", "_save_listing"): MADE,
+    ("rbp_engine/data/readers/image_folders.py", "_save_listing"): MADE,
     ("rbp_engine/disk.py", "sync"): "flushes what it has just written",
     ("rbp_engine/lease.py", "_mount_reaches_all"): KERNEL,
     ("rbp_engine/lease.py", "_open"): "never follows a link, never blocks, and is read up to a limit",

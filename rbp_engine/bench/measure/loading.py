@@ -28,9 +28,9 @@ from rbp_engine.child import Progress
 from rbp_engine.data.augment.mixing import MixedBatches
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
+from rbp_engine.data.loading.image_batches import imagenet
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Batch, EvaluationSource, Feed, TrainingSource
-from rbp_engine.data.sets.imagenet import imagenet
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.run.files.layout import RunDirectory

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.files import open_data, read_data, size_of
-from rbp_engine.data.pickles import Call, Name, Persistent, unpickle
+from rbp_engine.data.readers.pickles import Call, Name, Persistent, unpickle
 from rbp_engine.untrusted_files import MIB
 
 Array = npt.NDArray[Any]

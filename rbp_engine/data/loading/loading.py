@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rbp_engine.data.catalog import DataMissing, data_roots, presence
-from rbp_engine.data.sets.cifar import cifar10, cifar100
+from rbp_engine.data.readers.cifar import cifar10, cifar100
+from rbp_engine.data.readers.mnist import fashion_mnist, mnist
 from rbp_engine.data.sets.digits import digits
-from rbp_engine.data.sets.mnist import fashion_mnist, mnist
 from rbp_engine.data.sets.mnist5k import mnist5k
 from rbp_engine.data.splits import DataSplits
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from rbp_engine.data.sets.packaged import read_packaged
+from rbp_engine.data.readers.packaged import read_packaged
 from rbp_engine.data.splits import DataSplits, Images, stratified_split
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
-from rbp_engine.data.sets.folder_set import check_folder_set
+from rbp_engine.data.readers.folder_set import check_folder_set
 from rbp_engine.errors import DataError
 from rbp_engine.preset import load_preset
 from rbp_engine.run.folder_data import with_folder_data

@@ -18,11 +18,11 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
+from rbp_engine.data.loading.image_batches import DEVIATION, MEAN, imagenet
 from rbp_engine.data.protocol import Feed
-from rbp_engine.data.sets import image_folders
-from rbp_engine.data.sets.image_files import FileImages, random_box, read_image
-from rbp_engine.data.sets.image_folders import check_image_folders, list_image_folders
-from rbp_engine.data.sets.imagenet import DEVIATION, MEAN, imagenet
+from rbp_engine.data.readers import image_folders
+from rbp_engine.data.readers.image_files import FileImages, random_box, read_image
+from rbp_engine.data.readers.image_folders import check_image_folders, list_image_folders
 
 CPU = torch.device("cpu")
 CLASSES = ("n01440764", "n01443537", "n02056570")
@@ -434,7 +434,7 @@ def test_workers_end_when_their_rank_is_killed(made: Path) -> None:
     script = f"""
         import os, signal, torch
         from pathlib import Path
-        from rbp_engine.data.sets.imagenet import imagenet
+        from rbp_engine.data.loading.image_batches import imagenet
         cpu = torch.device("cpu")
         feed = imagenet(Path({str(made)!r}), batch_size=2, seed=0, held_out=0, device=cpu, size=32, workers=2)
         batches = feed.train.epoch(0)

@@ -18,7 +18,7 @@ import torch
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.loading.loading import load
-from rbp_engine.data.sets.cifar import cifar100
+from rbp_engine.data.readers.cifar import cifar100
 
 COUNT = 12
 LABELS = {"cifar10": "labels", "cifar100": "fine_labels"}
@@ -247,7 +247,7 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
 READER = """
 import resource, sys
 from pathlib import Path
-from rbp_engine.data.sets.cifar import _read
+from rbp_engine.data.readers.cifar import _read
 
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, -1))

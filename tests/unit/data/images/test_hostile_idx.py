@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rbp_engine.data.sets.mnist import mnist
+from rbp_engine.data.readers.mnist import mnist
 
 COUNT = 7
 
@@ -53,7 +53,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 READER = """
 import resource, sys
 from pathlib import Path
-from rbp_engine.data.sets.mnist import read_idx
+from rbp_engine.data.readers.mnist import read_idx
 
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, -1))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rbp_engine.data.sets.image_folders import check_image_folders, list_image_folders
-from rbp_engine.data.sets.image_headers import MOST_PIXELS, CutShort, check_image
+from rbp_engine.data.readers.image_folders import check_image_folders, list_image_folders
+from rbp_engine.data.readers.image_headers import MOST_PIXELS, CutShort, check_image
 
 
 def encoded(kind: str = "JPEG", mode: str = "RGB", size: tuple[int, int] = (40, 30), **options: bool) -> bytes:
@@ -66,7 +66,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 READER = """
 import resource, sys
 from pathlib import Path
-from rbp_engine.data.sets.image_files import read_image
+from rbp_engine.data.readers.image_files import read_image
 
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, -1))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rbp_engine.data.sets.mnist import fashion_mnist, mnist
+from rbp_engine.data.readers.mnist import fashion_mnist, mnist
 
 COUNTS = {"train": 7, "t10k": 4}
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbp_engine.data.catalog import TEST_SIDES
-from rbp_engine.data.sets.image_headers import LARGEST_IMAGE, CutShort, check_image
+from rbp_engine.data.readers.image_headers import LARGEST_IMAGE, CutShort, check_image
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import open_untrusted
 

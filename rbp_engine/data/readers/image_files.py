@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional
 
-from rbp_engine.data.sets.image_folders import ImageList
-from rbp_engine.data.sets.image_headers import LARGEST_IMAGE, check_image
+from rbp_engine.data.readers.image_folders import ImageList
+from rbp_engine.data.readers.image_headers import LARGEST_IMAGE, check_image
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import read_untrusted
 

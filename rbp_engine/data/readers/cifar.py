@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from rbp_engine.data.files import read_data
-from rbp_engine.data.pickles import Call, unpickle
+from rbp_engine.data.readers.pickles import Call, unpickle
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB

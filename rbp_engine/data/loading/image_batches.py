@@ -10,8 +10,8 @@ from rbp_engine.data.loading.batches import NormalisePixels
 from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed
-from rbp_engine.data.sets.image_files import FileImages
-from rbp_engine.data.sets.image_folders import ImageFolders, ImageList, list_image_folders
+from rbp_engine.data.readers.image_files import FileImages
+from rbp_engine.data.readers.image_folders import ImageFolders, ImageList, list_image_folders
 from rbp_engine.data.splits import Images, stratified_split
 
 MEAN = (0.485, 0.456, 0.406)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.loading.workers import cores_of_a_rank
-from rbp_engine.data.sets.image_files import read_image
-from rbp_engine.data.sets.image_folders import ImageFolders, ImageList, list_folder_set, other_files
+from rbp_engine.data.readers.image_files import read_image
+from rbp_engine.data.readers.image_folders import ImageFolders, ImageList, list_folder_set, other_files
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.errors import DataError
 
