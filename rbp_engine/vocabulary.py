@@ -1,41 +1,16 @@
-"""The names in presets: data sets, networks, methods, surrogates, event layouts, devices. Without torch and numpy.
+"""The names in presets: networks, methods, surrogates, event layouts, devices. Without torch and numpy.
 
-They are listed only here. The schema, the registries, reports and completion read them from here, or a test checks
-that they are equal.
+They are listed only here, and data sets in `data/sets/`. The schema, the registries, reports and completion read them
+from here, or a test checks that they are equal.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 # Where to compute; the first card is cuda:0.
 DEVICE: Final = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 # Each name as the paper writes it.
-DATA_SETS: Final[Mapping[str, str]] = {
-    "digits": "digits",
-    "mnist5k": "MNIST-5k",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "imagenet": "ImageNet",
-    "cifar10_dvs": "CIFAR10-DVS",
-    "moving_digits": "moving_digits",
-    "sequential_digits": "sequential_digits",
-    "fake": "fake",
-}
-# How many samples there are to train on. One's own `imagenet` may be another set, and `fake` has any number.
-TRAINING_SAMPLES: Final[Mapping[str, int]] = {
-    "digits": 1437,
-    "mnist5k": 4000,
-    "mnist": 60_000,
-    "fashion_mnist": 60_000,
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-    "cifar10_dvs": 9_000,
-    "moving_digits": 1437,
-    "sequential_digits": 1437,
-}
 NETWORKS: Final[Mapping[str, str]] = {
     "convnet": "convnet",
     "resnet18": "ResNet-18",
@@ -111,8 +86,6 @@ LearntName = Literal["decay", "threshold"]
 LossName = Literal["ce", "tet", "mse"]
 ScheduleName = Literal["cosine", "constant", "multistep", "restarts"]
 
-EventSet = Literal["cifar10_dvs", "moving_digits", "sequential_digits"]
-EVENT_SETS: Final[tuple[EventSet, ...]] = get_args(EventSet)
 # T slices of equal event count or equal time.
 FramesBy = Literal["number", "time"]
 # Test on the last or first hundred recordings of each class, by number, or on a random tenth of each class.

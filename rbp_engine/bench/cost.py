@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.bench.measure.measurement import ask, temporary_run
 from rbp_engine.bench.results.extrapolate import Plane, plane_of
 from rbp_engine.child import Progress, no_progress
+from rbp_engine.data.catalog import catalogued
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def _describe_points(points: list[dict[str, Any]]) -> str:
 def _notes(preset: "Preset", figures: dict[str, Any]) -> list[str]:
     if figures["data_is_here"]:
         return []
-    if preset.data.name == "cifar10_dvs":
+    data_set = catalogued(preset.data.name)
+    if data_set.kind == "recordings":
         return ["random frames stand in for the recordings: reading them is not in the time"]
-    reading = ", and reading its files is not in the time" if preset.data.name == "imagenet" else ""
+    reading = "" if data_set.in_memory else ", and reading its files is not in the time"
     return [f"{preset.data.name} is not here: random images of its shape stand in for it{reading}"]

@@ -20,7 +20,8 @@ from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.child import Progress
-from rbp_engine.data.known_shape import DataShape, is_here, known_shape
+from rbp_engine.data.data_set import DataShape
+from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -148,7 +149,7 @@ def _count(trial: Trial) -> tuple[int, int]:
     """The numbers of steps in an epoch and of batches in an evaluation, without reading files."""
     steps = len(trial.feed.train)
     shape = known_shape(trial.preset.data)
-    if shape is not None and trial.preset.data.name in stand_in.READ_FROM_FILES:
+    if shape is not None and stand_in.is_read_by_batch(trial.preset.data.name):
         usual_steps, usual_evaluations = stand_in.batches(trial.preset, shape)
         return steps, max(1, round(steps * usual_evaluations / usual_steps))
     return steps, sum(1 for _ in trial.feed.validation)

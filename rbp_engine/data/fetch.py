@@ -12,54 +12,40 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-# The class in torchvision.datasets and the folder that it creates.
-DOWNLOADS: Final = {
-    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
-    "cifar100": ("CIFAR100", "cifar-100-python"),
-    "mnist": ("MNIST", "MNIST"),
-    "fashion_mnist": ("FashionMNIST", "FashionMNIST"),
-}
-BY_HAND: Final = {
-    "imagenet": "https://image-net.org/download.php (ILSVRC2012, after registration); unpack it into "
-    "train/<class>/ and val/<class>/ as https://github.com/pytorch/examples/tree/main/imagenet shows",
-    "cifar10_dvs": "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671; unpack the ten archives "
-    "into one folder",
-}
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.data_set import FetchError, NotFetchable
+
 _PATIENCE: Final = 60.0  # seconds without a byte from the server
 
 
-class FetchError(Exception):
-    """A data set could not be downloaded; the message says why, and what to do."""
-
-
-class NotFetchable(FetchError):
-    """A data set must be fetched by hand, or does not exist."""
-
-
 def fetch(name: str, root: Path) -> Path:
-    """Download data set `name` into `root` and return its folder there; does nothing if the folder exists.
+    """Download data set `name` into `root` and return its folder there, see `DataSet.fetch`. Raises `FetchError`."""
+    fetched = [one.name for one in CATALOG.values() if one.download or one.by_hand]
+    if name not in fetched:
+        raise NotFetchable(f"'{name}' cannot be downloaded: one of {', '.join(fetched)}")
+    return CATALOG[name].fetch(root)
 
-    The folder gets its name only when complete, and a failure leaves nothing behind. Raises `FetchError`.
+
+def download(name: str, class_name: str, folder: str, root: Path) -> Path:
+    """Let the class of this name in torchvision download a data set into `folder` of `root`, which is returned.
+
+    Does nothing if the folder exists. It gets its name only when complete, and a failure leaves nothing behind. Raises
+    `FetchError`.
     """
-    if name in BY_HAND:
-        raise NotFetchable(
-            f"'{name}' cannot be downloaded from here: get it from {BY_HAND[name]}, then `rbp data add {name} DIR`"
-        )
-    if name not in DOWNLOADS:
-        raise NotFetchable(f"'{name}' cannot be downloaded: one of {', '.join([*DOWNLOADS, *BY_HAND])}")
-    folder = DOWNLOADS[name][1]
-    target = root / folder
+    from torchvision import datasets
+
+    images, target = getattr(datasets, class_name), root / folder
     if target.exists():
-        if _complete(name, root):
+        if _is_complete(images, root):
             return target
         raise FetchError(f"{target} exists and is incomplete or damaged: remove it, then fetch again")
     try:
         root.mkdir(parents=True, exist_ok=True)
         # In the root itself, on the same disk, so that the last step is a rename.
         with tempfile.TemporaryDirectory(prefix=f".fetch-{name}-", dir=root) as temporary:
-            _download(name, Path(temporary))
+            images(temporary, download=True)
             _rename(Path(temporary) / folder, target)
     except OSError as error:
         raise FetchError(f"'{name}' could not be downloaded into {root}: {_reason(error)}") from error
@@ -71,17 +57,9 @@ def fetch(name: str, root: Path) -> Path:
     return target
 
 
-def _download(name: str, folder: Path) -> None:
-    from torchvision import datasets
-
-    getattr(datasets, DOWNLOADS[name][0])(str(folder), download=True)
-
-
-def _complete(name: str, root: Path) -> bool:
-    from torchvision import datasets
-
+def _is_complete(images: Any, root: Path) -> bool:
     try:
-        getattr(datasets, DOWNLOADS[name][0])(str(root), download=False)
+        images(str(root), download=False)
     except Exception:  # A damaged file may raise anything in its reader.
         return False
     return True

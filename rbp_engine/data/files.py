@@ -5,10 +5,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, open_untrusted, read_untrusted
+
+#: The folders of images to train and to evaluate on; of the user's own test folders the first that is there is taken.
+SIDES: Final = ("train", "val")
+TEST_SIDES: Final = ("test", "val")
 
 
 def open_data(path: str | Path, limit: int | None = None) -> BinaryIO:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.child import Progress, answer
+from rbp_engine.data.catalog import CATALOG
 from rbp_engine.evaluation.classes import classes_of, draw_worst, write_predictions
 from rbp_engine.evaluation.energy import energy_of
 from rbp_engine.evaluation.gradients import compare_gradients
 from rbp_engine.evaluation.request import EvaluationRequest
-from rbp_engine.evaluation.robustness import OF_ONE_T, measure_robustness, planned
+from rbp_engine.evaluation.robustness import measure_robustness, planned
 from rbp_engine.evaluation.trained import Trained, plain_pass, shuffled
 from rbp_engine.methods.inputs import MakeCarrier
 from rbp_engine.run import trust
@@ -35,7 +36,8 @@ def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) 
             results.append(trained.evaluate(trained.feed(one).test, one, carrier=carrier))
         return {"accuracy": results}
     robust = "robustness" in asked.parts
-    one_t = trained.loaded.preset.data.name in OF_ONE_T
+    data_set = CATALOG.get(trained.loaded.preset.data.name)
+    one_t = data_set is not None and data_set.has_one_t
     tests = planned(trained.timesteps, asked.timesteps, one_t=one_t) if robust else []
     first = trained.timesteps if robust else steps[0]
     trained.expected = first + sum(test.timesteps for test in tests)

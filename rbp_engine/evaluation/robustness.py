@@ -16,8 +16,6 @@ from rbp_engine.run.files.evaluation_json import DROPPED, NOISE, SHUFFLED, TIMES
 NOISES = (0.1, 0.2, 0.5)
 # Shares of the timesteps.
 DROPS = (0.25, 0.5)
-# Frames of CIFAR10-DVS at another T take minutes to make, and `sequential_digits` has one T only.
-OF_ONE_T = ("cifar10_dvs", "sequential_digits")
 SEED = 0
 
 

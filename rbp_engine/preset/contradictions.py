@@ -1,27 +1,25 @@
 """Settings that are each valid but contradict each other."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeGuard, get_args
 
+from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued
+from rbp_engine.data.data_set import FOR_IMAGES
 from rbp_engine.settings.lines import KeyPath
 from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.settings.values import describe_value
+from rbp_engine.settings.values import describe_value, is_count
 from rbp_engine.vocabulary import (
     DATA_KEYWORDS,
-    EVENT_SETS,
-    FOLDER_SET,
     LIBRARY_NETWORK,
     NETWORK_ARGUMENTS,
     NEURON_KEYWORDS,
     OWN_CODE,
     SURROGATE_ARGUMENTS,
-    TRAINING_SAMPLES,
     WEIGHT_KEYWORDS,
     ScheduleName,
 )
 
-SEQUENTIAL_TIMESTEPS = 8
 # Each setting of some schedules: its value for the others, and these schedules.
 SCHEDULE_SETTINGS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "lr_min": (0.0, ("cosine", "restarts")),
@@ -44,14 +42,8 @@ RATE_METHODS = ("rate_m", "rate_s")
 STEPWISE_METHODS = ("bptt_s", "sltt", "ottt")
 #: What contradicts the others, and why.
 Found = Iterator[tuple[KeyPath, str]]
-# What `data.args` of fake has, in words.
-FAKE_ARGUMENTS: Mapping[str, str] = {
-    "shape": "channels, height and width, three whole numbers from 1 to 4096",
-    "classes": "a whole number from 1 to 1048576",
-    "train_size": "a whole number from 1 to 1048576",
-    "test_size": "a whole number from 1 to 1048576",
-    "frames": "true or false",
-}
+# The sets that a setting of `[data]` is for, in words; those of the other settings are named.
+_FOR: Mapping[str, str] = dict.fromkeys(FOR_IMAGES, "images in memory") | {"roll": "event data"}
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
@@ -68,7 +60,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_arguments_of_none({"model": model, "neuron": neuron, "data": data}),
         *_arguments_of_network(model),
         *_arguments_of_library(model),
-        *_arguments_of_fake(data),
+        *_arguments_of_data(data),
         *_data(data, method),
         *_neuron(neuron),
         *_loss(loss, method),
@@ -112,7 +104,9 @@ def _arguments_of_none(tables: Mapping[str, Mapping[str, Any]]) -> Found:
     """Arguments of what takes none."""
     for section, table in tables.items():
         name, given = _arguments(table)
-        takes = _is_own(name) or name == "fake"
+        takes = _is_own(name)
+        if section == "data":
+            takes = takes or "args" in _taken(name, None)
         if section == "model":
             takes = takes or LIBRARY_NETWORK.fullmatch(name) is not None or name in NETWORK_ARGUMENTS
         if given and not takes:
@@ -127,7 +121,7 @@ def _arguments_of_network(model: Mapping[str, Any]) -> Found:
     for key, value in given.items() if taken is not None else ():
         if key not in taken:
             yield ("model", "args", key), _unknown(f"the network '{name}'", key, taken)
-        elif not _is_count(value, taken[key]):
+        elif not is_count(value, taken[key]):
             message = f"expected a whole number from 1 to {taken[key]}, got {describe_value(value)}"
             yield ("model", "args", key), message
 
@@ -147,25 +141,10 @@ def _arguments_of_library(model: Mapping[str, Any]) -> Found:
         yield from ((("model", "args", key), refused[key]) for key in given if key in refused)
 
 
-def _arguments_of_fake(data: Mapping[str, Any]) -> Found:
+def _arguments_of_data(data: Mapping[str, Any]) -> Found:
     name, given = _arguments(data)
-    for key, value in given.items() if name == "fake" else ():
-        if key not in FAKE_ARGUMENTS:
-            yield ("data", "args", key), _unknown("fake", key, FAKE_ARGUMENTS)
-        elif not _is_for_fake(key, value):
-            yield ("data", "args", key), f"expected {FAKE_ARGUMENTS[key]}, got {describe_value(value)}"
-
-
-def _is_for_fake(key: str, value: object) -> bool:
-    if key == "frames":
-        return isinstance(value, bool)
-    if key == "shape":
-        return isinstance(value, list) and len(value) == 3 and all(_is_count(number, 4096) for number in value)
-    return _is_count(value, 2**20)
-
-
-def _is_count(value: object, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+    if is_catalogued(name):
+        yield from ((("data", "args", key), problem) for key, problem in catalogued(name).wrong_arguments(given))
 
 
 def _data(data: Mapping[str, Any], method: Mapping[str, Any]) -> Found:
@@ -173,24 +152,30 @@ def _data(data: Mapping[str, Any], method: Mapping[str, Any]) -> Found:
     name = data.get("name")
     if not isinstance(name, str):
         return
-    useless: dict[str, str] = {}
-    if name in EVENT_SETS or name == "imagenet" or (FOLDER_SET.fullmatch(name) and data.get("size")):
-        in_memory = ("crop_padding", "cutout", "auto_augment", "augment_backend")
-        useless = dict.fromkeys(in_memory, "is for images in memory")
-    if name not in EVENT_SETS:
-        useless["roll"] = "is for event data"
-    if name != "cifar10_dvs":
-        useless |= dict.fromkeys(("frames_by", "split", "resize", "orientation"), "is for cifar10_dvs")
-    if name not in ("imagenet", "cifar10_dvs", "fake") and not FOLDER_SET.fullmatch(name):
-        useless["size"] = "is for imagenet, cifar10_dvs, fake and folder:name"
-    if name in ("digits", "mnist5k", "mnist", "fashion_mnist"):
-        useless["auto_augment"] = "needs images of 3 channels"
-    for key, why in useless.items():
-        if data.get(key) not in (0, False, "batched", "number", "last100", "exact", "canonical", None):
-            yield ("data", key), f"{why}, and data.name is '{name}'"
-    if name == "sequential_digits" and (timesteps := method.get("timesteps")) != SEQUENTIAL_TIMESTEPS:
-        message = f"sequential_digits shows one row of 8 at each timestep, so T is 8, got {timesteps}"
+    taken = _taken(name, data.get("size"))
+    for key in (*FOR_IMAGES, "roll", "frames_by", "split", "resize", "orientation", "size"):
+        unset = (0, False, "batched", "number", "last100", "exact", "canonical", None)
+        if key not in taken and data.get(key) not in unset:
+            yield ("data", key), f"{_reason(key, taken)}, and data.name is '{name}'"
+    only = CATALOG[name].timesteps if name in CATALOG else 0
+    if only and (timesteps := method.get("timesteps")) != only:
+        message = f"{name} has samples of {only} timesteps, so T is {only}, got {timesteps}"
         yield ("method", "timesteps"), message
+
+
+def _taken(name: str, size: object) -> Collection[str]:
+    """The settings of `[data]`, beyond those of every set, that have an effect on a set, a user's own included."""
+    return catalogued(name).taken(size) if is_catalogued(name) else FOR_IMAGES
+
+
+def _reason(key: str, taken: Collection[str]) -> str:
+    """Why a setting has no effect on a set that takes others."""
+    if key == "auto_augment" and "crop_padding" in taken:
+        return "needs images of 3 channels"
+    if key in _FOR:
+        return f"is for {_FOR[key]}"
+    names = [one.name for one in CATALOG.values() if key in one.takes] + ["folder:name"] * (key == "size")
+    return f"is for {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}"
 
 
 def _neuron(neuron: Mapping[str, Any]) -> Found:
@@ -264,7 +249,8 @@ def _warmup(optim: Mapping[str, Any], train: Mapping[str, Any], data: Mapping[st
     """A warm-up that outlasts the run; in steps, for data of a known size: the worker knows that of the others."""
     in_epochs, in_steps = optim.get("warmup_epochs"), optim.get("warmup_steps")
     epochs, split, batch = train.get("epochs"), train.get("validation_split"), data.get("batch_size")
-    samples = TRAINING_SAMPLES.get(str(data.get("name")))
+    known = CATALOG.get(str(data.get("name")))
+    samples = None if known is None or known.any_size else known.train_size
     if not _is_number(epochs) or epochs < 1:
         return
     if _is_number(in_epochs) and in_epochs > 0 and in_epochs >= epochs:

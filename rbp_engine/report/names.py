@@ -1,11 +1,12 @@
 """Names as the paper writes them."""
 
+from rbp_engine.data.catalog import CATALOG
 from rbp_engine.printable import LONGEST_NAME, one_line
-from rbp_engine.vocabulary import DATA_SETS, NETWORKS, TRAINING_METHODS
+from rbp_engine.vocabulary import NETWORKS, TRAINING_METHODS
 
 
 def data_set(name: str) -> str:
-    return DATA_SETS.get(name, one_line(name, LONGEST_NAME))
+    return CATALOG[name].paper_name if name in CATALOG else one_line(name, LONGEST_NAME)
 
 
 def network(name: str) -> str:

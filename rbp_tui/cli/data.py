@@ -109,30 +109,35 @@ def convert(
         str,
         typer.Argument(
             metavar="PRESET",
-            help="A preset on CIFAR10-DVS, which has the settings.",
+            help="A preset on recordings of events, which has the settings.",
             show_default=False,
             autocompletion=completion.presets,
         ),
     ],
     overrides: Settings = None,
 ) -> None:
-    """Decode the recordings of CIFAR10-DVS into frames now, instead of at the start of the first run.
+    """Decode recordings of events into frames now, instead of at the start of the first run.
 
     All are tried. If some cannot be read, each is named with the reason, and none are kept: exit code 1.
     """
-    from rbp_engine.data.catalog import require
+    from rbp_engine.data.catalog import catalogued, is_catalogued, require
     from rbp_engine.preset import load_preset
     from rbp_engine.settings.machine import made_cache_directory
 
     loaded = load_preset(preset, overrides or [])
     data = loaded.preset.data
-    if data.name != "cifar10_dvs":
+    if not is_catalogued(data.name) or catalogued(data.name).kind != "recordings":
         raise typer.BadParameter(f"{loaded.name} is on {data.name}, which needs no conversion")
-    options = {"frames-by": data.frames_by, "split": data.split, "resize": data.resize, "size": data.size or 48}
+    options = {
+        "frames-by": data.frames_by,
+        "split": data.split,
+        "resize": data.resize,
+        "size": data.size or catalogued(data.name).default_size,
+        "orientation": data.orientation,
+    }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     places = [str(require(data.name).path), str(made_cache_directory() / "events"), str(loaded.preset.method.timesteps)]
-    words += ["--orientation", data.orientation]
-    command = module_command("rbp_engine.data.events.convert", *places, *words)
+    command = module_command("rbp_engine.data.events.convert", data.name, *places, *words)
     code, printed = _followed(command)
     answer = json.loads(printed) if printed else {"problem": "the conversion was interrupted"}
     if code:
@@ -144,7 +149,7 @@ def convert(
 
 def _followed(command: list[str]) -> tuple[int, str]:
     """Run the conversion with its progress on stderr; its exit code, and what it has printed on stdout."""
-    what = "decoding the recordings into the cache: minutes for all 10 000, nothing to do if that was done before"
+    what = "decoding the recordings into the cache: minutes for all of them, nothing to do if that was done before"
     with progress(what) as report, tempfile.TemporaryFile("w+", encoding="utf-8") as out:
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace")
         assert child.stderr is not None

@@ -2,13 +2,13 @@
 
 import torch
 
-from rbp_engine.data.sets.digits import digits
+from rbp_engine.data.sets.digits import DIGITS
 from rbp_engine.data.splits import DataSplits, Images
 
 
 def few_digits(count: int = 240, wrong: float = 0.4) -> DataSplits:
     """The digits with `count` images to train on, of which a share has a wrong label."""
-    data = digits()
+    data = DIGITS.load()
     draw = torch.Generator().manual_seed(0)
     labels = data.train.labels[:count].clone()
     spoiled = torch.rand(count, generator=draw) < wrong

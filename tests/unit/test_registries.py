@@ -1,12 +1,10 @@
 """A preset can name exactly what the engine has: the schema's choices and the registries are the same."""
 
 from rbp_engine.data.catalog import CATALOG
-from rbp_engine.data.loading.loading import FOLDERS, PACKAGED
 from rbp_engine.methods import METHODS
 from rbp_engine.models import MODELS
 from rbp_engine.preset import choices
 from rbp_engine.spiking.surrogate import SURROGATES
-from rbp_engine.vocabulary import EVENT_SETS
 
 
 def test_every_network_of_the_schema_can_be_made_and_every_other_is_refused():
@@ -17,8 +15,8 @@ def test_every_method_of_the_schema_can_be_made_and_every_other_is_refused():
     assert set(choices("method.name")) == set(METHODS)
 
 
-def test_every_data_set_of_the_schema_is_in_the_catalogue_and_can_be_loaded():
-    assert set(choices("data.name")) == set(CATALOG) == {*PACKAGED, *FOLDERS, *EVENT_SETS, "imagenet", "fake"}
+def test_every_data_set_of_the_schema_is_in_the_catalogue():
+    assert set(choices("data.name")) == set(CATALOG)
 
 
 def test_every_surrogate_of_the_schema_exists():

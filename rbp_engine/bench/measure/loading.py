@@ -28,9 +28,10 @@ from rbp_engine.child import Progress
 from rbp_engine.data.augment.mixing import MixedBatches
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
-from rbp_engine.data.loading.image_batches import imagenet
+from rbp_engine.data.loading.image_batches import image_batches
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Batch, EvaluationSource, Feed, TrainingSource
+from rbp_engine.data.readers.image_folders import list_image_folders
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.run.files.layout import RunDirectory
@@ -191,7 +192,8 @@ def photographs_to(device: torch.device, folder: Path, ways: Sequence[str]) -> l
 
 
 def _photograph_feed(folder: Path, workers: int, device: torch.device) -> Feed:
-    return imagenet(folder / "photographs", batch_size=BATCH, seed=0, held_out=0, device=device, workers=workers)
+    images = list_image_folders(folder / "photographs")
+    return image_batches("imagenet", images, batch_size=BATCH, seed=0, held_out=0, device=device, workers=workers)
 
 
 def write_photographs(root: Path, different: int = 32, files: int = 1024) -> None:

@@ -3,12 +3,15 @@
 import math
 from typing import Any
 
-from rbp_engine.data.known_shape import DataShape
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.data_set import DataShape
 from rbp_engine.preset.schema import Preset
 from rbp_engine.train.kernel import is_long
 
-# Sets that are read batch by batch; all others are in memory as a whole.
-READ_FROM_FILES = ("imagenet", "cifar10_dvs")
+
+def is_read_by_batch(name: str) -> bool:
+    """Whether a data set is read batch by batch, and not in memory as a whole."""
+    return name in CATALOG and not CATALOG[name].in_memory
 
 
 def with_stand_in(preset: Preset, shape: DataShape | None) -> Preset:
@@ -39,7 +42,7 @@ def batches(preset: Preset, shape: DataShape) -> tuple[int, int]:
 
 def bytes_in_memory(preset: Preset, shape: DataShape) -> int:
     """The memory that the whole data set takes beyond that of the random images."""
-    if preset.data.name in READ_FROM_FILES:
+    if is_read_by_batch(preset.data.name):
         return 0
     samples = shape.train_size + shape.test_size - 6 * preset.data.batch_size
     return max(0, samples) * math.prod(shape.image) * (preset.method.timesteps if shape.frames else 1)

@@ -87,7 +87,7 @@ class Member:
 
     def read(self) -> Array:
         """The array, which cannot be written. Raises ValueError if it is not there in full."""
-        content = _read(self.archive, self.info.filename, self.info.file_size, whole=True)
+        content = read_member(self.archive, self.info.filename, self.info.file_size, whole=True)
         values = np.frombuffer(content, self.type, offset=self.start)
         return values.reshape(self.shape, order="F" if self.by_columns else "C")
 
@@ -129,10 +129,10 @@ def read_tensors(path: Path, most_numbers: Sequence[int]) -> list[Array]:
     if len(pickles) != 1:
         raise ValueError("it was not written by torch.save of torch 1.6 or later")
     folder = pickles[0].removesuffix("data.pkl")
-    if f"{folder}byteorder" in archive.namelist() and _read(archive, f"{folder}byteorder", 16) != b"little":
+    if f"{folder}byteorder" in archive.namelist() and read_member(archive, f"{folder}byteorder", 16) != b"little":
         raise ValueError("its numbers are not in little-endian order")
     names = (_REBUILD, "collections.OrderedDict", *_STORAGES)
-    recorded = unpickle(_read(archive, pickles[0], _LARGEST_PICKLE), names)
+    recorded = unpickle(read_member(archive, pickles[0], _LARGEST_PICKLE), names)
     if type(recorded) not in (list, tuple) or len(recorded) != len(most_numbers):
         raise ValueError(f"it does not hold {len(most_numbers)} tensors")
     return [_tensor(archive, folder, one, most) for one, most in zip(recorded, most_numbers, strict=True)]
@@ -161,7 +161,7 @@ def _tensor(archive: zipfile.ZipFile, folder: str, recorded: Any, most: int) -> 
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
     if math.prod(shape) > most or (math.prod(shape) and last >= stored):
         raise ValueError(f"a tensor says to be of the shape {_short(shape)} in {stored} numbers")
-    values = np.frombuffer(_read(archive, f"{folder}data/{key}", stored * kind.itemsize, whole=True), kind)
+    values = np.frombuffer(read_member(archive, f"{folder}data/{key}", stored * kind.itemsize, whole=True), kind)
     steps = [stride * kind.itemsize for stride in strides]
     view = np.lib.stride_tricks.as_strided(values[offset:], shape, steps, writeable=False)
     return np.array(view)
@@ -190,7 +190,8 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _read(archive: zipfile.ZipFile, name: str, most: int, whole: bool = False) -> bytes:
+def read_member(archive: zipfile.ZipFile, name: str, most: int, whole: bool = False) -> bytes:
+    """The contents of a member: at most so many bytes, or exactly as many. Raises one of ERRORS."""
     info = _member(archive, name)
     if info.file_size > most or (whole and info.file_size != most):
         raise ValueError(f"{name[:80]} has {info.file_size} bytes, not {most}")

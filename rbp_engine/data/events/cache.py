@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.archives import ERRORS, map_array
-from rbp_engine.data.events.layouts import CLASSES
-from rbp_engine.data.events.recordings import PARTS
+from rbp_engine.data.events.plan import PARTS
 from rbp_engine.data.files import checksum, read_data
 from rbp_engine.disk import sync
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
@@ -42,9 +41,9 @@ class Cache:
     test: Samples
 
 
-def key_of(settings: dict[str, Any]) -> str:
-    """The name of the folder for these settings, which include the recordings and the state of their files."""
-    return "cifar10_dvs-" + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+def key_of(name: str, settings: dict[str, Any]) -> str:
+    """The name of a set's folder for these settings, which include the recordings and the state of their files."""
+    return f"{name}-" + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load(folder: Path) -> Cache | None:
@@ -56,7 +55,7 @@ def load(folder: Path) -> Cache | None:
         for name in _FILES:
             if (folder / name).stat().st_size != manifest["files"][name]["bytes"]:
                 return None
-        train, test = (_samples(folder, part, manifest["scale"]) for part in PARTS)
+        train, test = (_samples(folder, part, manifest) for part in PARTS)
     except (OSError, *ERRORS):
         return None
     return Cache(folder, manifest, train, test)
@@ -86,11 +85,11 @@ def seal(folder: Path, manifest: dict[str, Any]) -> None:
     sync(folder)
 
 
-def _samples(folder: Path, part: str, scale: float) -> Samples:
+def _samples(folder: Path, part: str, manifest: dict[str, Any]) -> Samples:
     """Raises ValueError, among others, for what training could not use."""
     counts, labels = map_array(folder / f"{part}.npy"), np.array(map_array(folder / f"{part}_labels.npy"))
     if counts.ndim != 5 or labels.dtype != np.int64 or labels.shape != counts.shape[:1]:
         raise ValueError(f"{folder} holds no frames with labels")
-    if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(CLASSES):
-        raise ValueError(f"{folder} holds no labels, or others than 0 to {len(CLASSES) - 1}")
-    return Samples(counts, labels, float(scale))
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= manifest["classes"]:
+        raise ValueError(f"{folder} holds no labels, or others than its classes have")
+    return Samples(counts, labels, float(manifest["scale"]))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.sets.digits import digits
+from rbp_engine.data.sets.digits import DIGITS
 from rbp_engine.data.splits import Images
 
 # Side of a frame of `moving_digits` in pixels; the digit is 12×12 and moves on a circle around the frame's centre.
@@ -34,7 +34,7 @@ def moving_digits(timesteps: int) -> tuple[Samples, Samples]:
     intensity has changed by 0.3 since its last one. T slices of equal time. Sample i, numbered through both parts, is
     always the same.
     """
-    splits = digits()
+    splits = DIGITS.load()
     train = len(splits.train)
     paths = np.stack([_path(number, timesteps) for number in range(train + len(splits.test))])
     parts = (splits.train, paths[:train]), (splits.test, paths[train:])
@@ -48,7 +48,7 @@ def sequential_digits() -> tuple[Samples, Samples]:
     The row is repeated to fill the frame, so that 2-D convolutions and pooling accept it. The mean over time keeps only
     the sum of each column; the rest of the information is in the order, which a firing rate does not carry.
     """
-    splits = digits()
+    splits = DIGITS.load()
     first, second = (
         _samples(part.pixels.transpose(1, 2).expand(-1, -1, 8, -1).unsqueeze(2), part, scale=1 / 255)
         for part in (splits.train, splits.test)

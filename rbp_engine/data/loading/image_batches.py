@@ -1,8 +1,5 @@
 """ImageNet, or any other set of image files in class folders that are read one by one."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -11,19 +8,11 @@ from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, Work
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.readers.image_files import FileImages
-from rbp_engine.data.readers.image_folders import ImageFolders, ImageList, list_image_folders
+from rbp_engine.data.readers.image_folders import ImageFolders, ImageList
 from rbp_engine.data.splits import Images, stratified_split
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
-
-
-def imagenet(root: Path, *, cache: Path | None = None, **settings: Any) -> Feed:
-    """The batches of the image folders in `root`, as `image_batches`; `cache` keeps the list of files.
-
-    Raises ValueError for incomplete folders.
-    """
-    return image_batches("imagenet", list_image_folders(root, cache), **settings)
 
 
 def image_batches(

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their Python batches, all in memory as uint8 (180 MB)."""
+"""The Python batches of CIFAR-10 and CIFAR-100, all in memory as uint8 (180 MB)."""
 
 import math
 from pathlib import Path
@@ -10,13 +10,8 @@ from numpy.typing import NDArray
 
 from rbp_engine.data.files import read_data
 from rbp_engine.data.readers.pickles import Call, unpickle
-from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.data.splits import Images
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import MIB
-
-# Bytes of a file: 31 MB and 155 MB as published, and half as many again where Python 3 has written them in protocol 2.
-_BATCH: Final = 64 * MIB
-_WHOLE_SET: Final = 256 * MIB
 
 # By the names that all versions of numpy have written.
 _RECONSTRUCT: Final = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
@@ -24,38 +19,15 @@ _FROM_BUFFER: Final = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._f
 _NAMES: Final = ("numpy.dtype", "numpy.ndarray", "_codecs.encode", *_RECONSTRUCT, *_FROM_BUFFER)
 
 
-def cifar10(folder: Path) -> DataSplits:
-    """50 000 training and 10 000 test images from `cifar-10-batches-py`."""
-    return DataSplits(
-        _images([folder / f"data_batch_{number}" for number in range(1, 6)], b"labels", 10, _BATCH),
-        _images([folder / "test_batch"], b"labels", 10, _BATCH),
-        classes=10,
-        mean=(0.4914, 0.4822, 0.4465),
-        deviation=(0.2023, 0.1994, 0.2010),
-    )
-
-
-def cifar100(folder: Path) -> DataSplits:
-    """50 000 training and 10 000 test images from `cifar-100-python`, the 100 fine labels."""
-    return DataSplits(
-        _images([folder / "train"], b"fine_labels", 100, _WHOLE_SET),
-        _images([folder / "test"], b"fine_labels", 100, _WHOLE_SET),
-        classes=100,
-        mean=(0.5071, 0.4867, 0.4408),
-        deviation=(0.2675, 0.2565, 0.2761),
-    )
-
-
-def _images(files: list[Path], labels_key: bytes, classes: int, largest: int) -> Images:
+def read_images(files: list[Path], labels_key: bytes, classes: int, largest: int) -> Images:
+    """The images of batch files of at most `largest` bytes. Raises ValueError, naming the file, for a damaged one."""
     batches = [_read(file, labels_key, classes, largest) for file in files]
     pixels = np.concatenate([data for data, _ in batches]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([labels for _, labels in batches])
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 
-def _read(
-    file: Path, labels_key: bytes, classes: int, largest: int = _BATCH
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read(file: Path, labels_key: bytes, classes: int, largest: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pixels and labels of one batch file. Raises ValueError, naming the file, if it is damaged or a different file."""
     written = read_data(file, largest)
     try:

@@ -16,12 +16,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.data.catalog import TEST_SIDES
+from rbp_engine.data.files import SIDES, TEST_SIDES
 from rbp_engine.data.readers.image_headers import LARGEST_IMAGE, CutShort, check_image
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import open_untrusted
 
-SIDES: Final = ("train", "val")
 _SUFFIXES: Final = (b".jpeg", b".jpg", b".png")
 # Bytes of a file in which the size of most images stands; reading fewer is no faster.
 _HEAD: Final = 4096

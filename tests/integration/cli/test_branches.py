@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import load_file
 
 import rbp_engine
-from rbp_engine.data.loading.loading import load
+from rbp_engine.data.catalog import catalogued
 from rbp_engine.methods.self_distillation import Branch
 
 BRANCHES = 'loss.branches=["2","6"]'
@@ -25,7 +25,7 @@ def test_a_network_learns_with_branches_and_is_evaluated_without_them(finished, 
     branch = Branch((64, 4, 4), 10)
     branch.load_state_dict({key.removeprefix("1."): value for key, value in saved.items() if key.startswith("1.")})
 
-    loaded, test, found = rbp_engine.load(newest), load("digits").test, []
+    loaded, test, found = rbp_engine.load(newest), catalogued("digits").load().test, []
     with loaded.model.get_submodule("6").register_forward_hook(lambda m, x, spikes: found.append(spikes.time_mean())):
         loaded.predict(test.pixels)
     right = branch(torch.cat(found)).argmax(1) == test.labels

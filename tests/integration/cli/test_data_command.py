@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.data.catalog import CATALOG
-from rbp_engine.data.events.layouts import CLASSES
+from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 

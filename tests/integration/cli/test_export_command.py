@@ -8,7 +8,7 @@ import torch
 from spikingjelly.activation_based.nir_exchange import import_from_nir
 
 import rbp_engine
-from rbp_engine.data.loading.loading import load as load_data
+from rbp_engine.data.catalog import catalogued
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_spikingjelly_predicts_from_the_file_what_the_run_predicts(hard):
     rbp, answer = hard
     assert answer["file"] == str(rbp.folder / "hard.nir")
     loaded = rbp_engine.load("hard", runs_dir=rbp.runs, device="cpu")
-    pixels = load_data("digits").test.pixels
+    pixels = catalogued("digits").load().test.pixels
     images = loaded.preprocess(pixels)
     read, state, total = import_from_nir(answer["file"], dt=0.001), None, 0.0
     with torch.no_grad():

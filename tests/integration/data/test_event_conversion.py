@@ -17,11 +17,14 @@ import pytest
 import torch
 
 from rbp_engine.data.events.cache import Cache, load, verify
-from rbp_engine.data.events.convert import convert
+from rbp_engine.data.events.conversion import Progress
 from rbp_engine.data.events.errors import EventDataError, Unreadable
-from rbp_engine.data.events.layouts import CLASSES
 from rbp_engine.data.events.lock import AlreadyLocked, lock
-from rbp_engine.data.events.opening import open_events
+from rbp_engine.data.events.plan import FrameSettings
+from rbp_engine.data.open_feed import open_feed
+from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
+from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS
+from rbp_engine.preset.sections.data import DataSection
 
 LAYOUTS = (1, 3, 4, 5)
 NUMBERS = (0, 900)
@@ -83,6 +86,10 @@ def write(root: Path, layout: int, events: int = 1234, numbers: tuple[int, ...] 
     return root
 
 
+def convert(root: Path, cache: Path, *, progress: Progress | None = None, **wanted: Any) -> Cache:
+    return CIFAR10_DVS.convert(root, cache, FrameSettings(**wanted), progress=progress)
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folder = tmp_path_factory.mktemp("sets")
@@ -90,7 +97,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 
 def command(root: Path, cache: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", MODULE, str(root), str(cache), *words]
+    return [sys.executable, "-m", MODULE, "cifar10_dvs", str(root), str(cache), *words]
 
 
 def run(root: Path, cache: Path, *words: str) -> tuple[int, dict[str, Any], str]:
@@ -327,19 +334,13 @@ def test_a_conversion_that_another_host_has_taken_over_ends_and_leaves_the_other
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".building", ".lock"]
 
 
-def test_a_feed_has_batches_from_the_cache_and_describes_them(sources: dict[int, Path], tmp_path: Path) -> None:
-    feed = open_events(
-        name="cifar10_dvs",
-        root=sources[1],
-        cache=tmp_path,
-        seed=1,
-        held_out=0.0,
-        device=torch.device("cpu"),
-        batch_size=4,
-        timesteps=5,
-        flip=True,
-        roll=5,
-    )
+def test_a_feed_has_batches_from_the_cache_and_describes_them(
+    sources: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "machine.toml").write_text(f"cache = '{tmp_path}'\n[data]\ncifar10_dvs = '{sources[1]}'\n")
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    data = DataSection(name="cifar10_dvs", batch_size=4, flip=True, roll=5)
+    feed = open_feed(data, timesteps=5, seed=1, held_out=0.0, device=torch.device("cpu"))
     frames, labels = next(feed.train.epoch(0))
     assert frames.shape == (5, 4, 2, 48, 48) and frames.dtype == torch.float32 and labels.dtype == torch.int64
     assert torch.cat([part for _, part in feed.test]).tolist() == list(range(10))

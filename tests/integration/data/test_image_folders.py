@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
-from rbp_engine.data.loading.image_batches import DEVIATION, MEAN, imagenet
+from rbp_engine.data.loading.image_batches import DEVIATION, MEAN, image_batches
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.readers import image_folders
 from rbp_engine.data.readers.image_files import FileImages, random_box, read_image
@@ -52,7 +52,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 def feed(root: Path, **settings: Any) -> Feed:
     defaults = {"batch_size": 6, "seed": 3, "held_out": 0.0, "device": CPU, "size": 32}
-    return imagenet(root, **(defaults | settings))
+    return image_batches("imagenet", list_image_folders(root), **(defaults | settings))
 
 
 def epoch(source: Feed, number: int = 0, start: int = 0) -> list[tuple[Tensor, Tensor]]:
@@ -434,9 +434,12 @@ def test_workers_end_when_their_rank_is_killed(made: Path) -> None:
     script = f"""
         import os, signal, torch
         from pathlib import Path
-        from rbp_engine.data.loading.image_batches import imagenet
+        from rbp_engine.data.loading.image_batches import image_batches
+        from rbp_engine.data.readers.image_folders import list_image_folders
         cpu = torch.device("cpu")
-        feed = imagenet(Path({str(made)!r}), batch_size=2, seed=0, held_out=0, device=cpu, size=32, workers=2)
+        folders = list_image_folders(Path({str(made)!r}))
+        sizes = {{"batch_size": 2, "size": 32, "workers": 2}}
+        feed = image_batches("imagenet", folders, seed=0, held_out=0, device=cpu, **sizes)
         batches = feed.train.epoch(0)
         next(batches), next(batches)
         print(Path(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/children").read_text(), flush=True)

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 import rbp_engine
+from rbp_engine.data.catalog import catalogued
 from rbp_engine.data.events.synthetic import moving_digits
-from rbp_engine.data.loading.loading import load as load_data
 from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
@@ -29,7 +29,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @functools.cache
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
-    test = load_data("digits").test
+    test = catalogued("digits").load().test
     return test.pixels, test.labels
 
 

@@ -50,10 +50,10 @@ def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirec
     """A run whose second process fails. It starts first, because torchrun waits half a minute for the other process."""
     folder = tmp_path_factory.mktemp("failed")
     (folder / "sets.py").write_text(
-        "import os\nfrom rbp_engine.data.sets.digits import digits\n"
+        "import os\nfrom rbp_engine.data.sets.digits import DIGITS\n"
         "def mine():\n"
         "    if os.environ['RANK'] == '1':\n        raise ValueError('page 7 is missing')\n"
-        "    return digits()\n"
+        "    return DIGITS.load()\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")

@@ -9,8 +9,8 @@ import torch
 from idle import IDLE
 
 import rbp_engine
+from rbp_engine.data.catalog import catalogued
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels
-from rbp_engine.data.loading.loading import load
 from rbp_engine.methods import Loss, create_method
 from rbp_engine.models import create_model
 from rbp_engine.run import control
@@ -95,7 +95,7 @@ def test_a_run_with_another_loss_schedule_and_mixed_images_trains_as_it_was_told
     loaded = rbp_engine.load(run.path, weights="last")
     assert loaded.method.loss == Loss("tet", label_smoothing=0.1, mse_weight=0.05, mse_target=0.9)
     # Evaluations have the cross entropy of the mean output, whatever is minimised.
-    test = load("digits").test
+    test = catalogued("digits").load().test
     loss = torch.nn.functional.cross_entropy(loaded.predict(test.pixels), test.labels)
     assert validation.loss == pytest.approx(float(loss), rel=1e-5)
 
@@ -197,7 +197,7 @@ def accuracy(saved: checkpoint.Checkpoint) -> float:
     """The accuracy of a checkpoint on the test set; another number of threads may change the result for two images."""
     model = create_model("convnet", num_classes=10, in_channels=1)
     checkpoint.load_weights(saved, model)
-    splits = load("digits")
+    splits = catalogued("digits").load()
     cpu = torch.device("cpu")
     [(images, labels)] = EvaluationBatches(
         splits.test, NormalisePixels(splits.mean, splits.deviation, cpu), batch_size=360

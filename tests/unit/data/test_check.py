@@ -11,9 +11,8 @@ from typing import cast
 import numpy as np
 import pytest
 
-from rbp_engine.data.catalog import CATALOG, DataSet
-from rbp_engine.data.check import check
-from rbp_engine.data.events.layouts import CLASSES
+from rbp_engine.data.catalog import CATALOG, DataSet, catalogued
+from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 
 SIZES = {"train": 7, "t10k": 5}
 
@@ -48,14 +47,14 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_packed_files_unpacked_ones_and_both_are_whole(mnist: Path) -> None:
-    assert check("mnist", [mnist.parent.parent]) == []
+    assert catalogued("mnist").check([mnist.parent.parent]) == []
     for path in mnist.glob("t10k*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-    assert check("mnist", [mnist.parent.parent]) == []
+    assert catalogued("mnist").check([mnist.parent.parent]) == []
     for path in mnist.glob("*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert check("mnist", [mnist.parent.parent]) == []
+    assert catalogued("mnist").check([mnist.parent.parent]) == []
 
 
 @pytest.mark.parametrize(
@@ -75,20 +74,20 @@ def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_ar
 ) -> None:
     for name, content in files.items():
         (mnist / name).write_bytes(content)
-    [found] = check("mnist", [mnist.parent.parent])
+    [found] = catalogued("mnist").check([mnist.parent.parent])
     assert problem in found and str(mnist / "t10k-") in found
 
 
 def test_an_archive_that_was_packed_anew_is_whole(mnist: Path) -> None:
     for path in mnist.glob("*.gz"):
         path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=1, mtime=7))
-    assert check("mnist", [mnist.parent.parent]) == []
+    assert catalogued("mnist").check([mnist.parent.parent]) == []
 
 
 def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path, mnist: Path) -> None:
     os.mkfifo(mnist / "t10k-labels-idx1-ubyte")
     (mnist / "train-images-idx3-ubyte").symlink_to("/dev/zero")
-    pipe, device = sorted(check("mnist", [mnist.parent.parent]))
+    pipe, device = sorted(catalogued("mnist").check([mnist.parent.parent]))
     assert pipe.startswith(f"{mnist / 't10k-labels-idx1-ubyte'} cannot be read: a named pipe")
     assert device.startswith(f"{mnist / 'train-images-idx3-ubyte'} cannot be read: a device")
     folder = tmp_path / CATALOG["cifar100"].folder
@@ -96,7 +95,7 @@ def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path, mnist
     for name in ("train", "test", "meta"):
         with (folder / name).open("wb") as file:
             file.truncate(2**40)
-    assert [problem.partition(": ")[2] for problem in check("cifar100", [folder])] == [
+    assert [problem.partition(": ")[2] for problem in catalogued("cifar100").check([folder])] == [
         "cannot be read: larger than 256 MiB"
     ] * 3
 
@@ -130,7 +129,7 @@ def test_a_set_of_events_is_whole_where_each_file_begins_as_a_recording(recordin
     root, _ = recordings
     (root / "train").mkdir(exist_ok=True)
     (root / "train" / ".DS_Store").touch()
-    assert but_for_gaps(check("cifar10_dvs", [root])) == []
+    assert but_for_gaps(catalogued("cifar10_dvs").check([root])) == []
 
 
 def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Path, list[Path]]) -> None:
@@ -143,7 +142,7 @@ def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Pat
     os.mkfifo(files[6])
     files[7].unlink()
     files[7].symlink_to(files[7].name)
-    problems = check("cifar10_dvs", [root])
+    problems = catalogued("cifar10_dvs").check([root])
     gaps = len(problems) - len(but_for_gaps(problems))
     assert gaps == (0 if files[0].suffix == ".pt" else len(CLASSES))
     problems = but_for_gaps(problems)
@@ -152,7 +151,7 @@ def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Pat
     for file in files:
         if file.parent == files[-1].parent:
             file.unlink()
-    [problem] = check("cifar10_dvs", [root])
+    [problem] = catalogued("cifar10_dvs").check([root])
     assert str(files[-1].parent) in problem and ("has no" in problem or "holds no" in problem)
 
 
@@ -163,5 +162,5 @@ def test_a_number_beyond_all_others_costs_nothing(tmp_path: Path) -> None:
             (tmp_path / "cifar10_dvs" / part / f"{number}.pt").write_bytes(b"PK\3\4")
     (tmp_path / "cifar10_dvs" / "train" / "999999999.pt").write_bytes(b"PK\3\4")
     (tmp_path / "cifar10_dvs" / "train" / f"{'9' * 200}.pt").write_bytes(b"PK\3\4")
-    [problem] = check("cifar10_dvs", [tmp_path / "cifar10_dvs"])
+    [problem] = catalogued("cifar10_dvs").check([tmp_path / "cifar10_dvs"])
     assert "999999989 of 1000000000 recordings are missing, the first is number 10" in problem

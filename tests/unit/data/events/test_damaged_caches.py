@@ -15,7 +15,7 @@ def cache(tmp_path: Path) -> Path:
     for part, count in (("train", 4), ("test", 2)):
         np.save(tmp_path / f"{part}.npy", np.arange(count * 3 * 2 * 5 * 5, dtype=np.uint8).reshape(count, 3, 2, 5, 5))
         np.save(tmp_path / f"{part}_labels.npy", np.arange(count))
-    seal(tmp_path, {"scale": 1})
+    seal(tmp_path, {"scale": 1, "classes": 10})
     return tmp_path
 
 
@@ -63,7 +63,7 @@ def test_a_cache_that_cannot_be_used_does_not_load_and_is_named(cache: Path, dam
             manifest = manifest.replace(f'"bytes": {size}', '"bytes": 0')
         (cache / "manifest.json").write_text(manifest)
     else:
-        seal(cache, {"scale": 1})
+        seal(cache, {"scale": 1, "classes": 10})
     assert load(cache) is None
     [problem] = verify(cache)
     assert str(cache) in problem and "convert again" in problem

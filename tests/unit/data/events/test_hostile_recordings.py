@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from rbp_engine.data.events.aedat import MOST_EVENTS
-from rbp_engine.data.events.decode import decode
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.layouts import FoundLayout
+from rbp_engine.data.readers.cifar10_dvs.decode import decode
+from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout
 
 T = 2
 FRAMES = np.arange(T * 2 * 128 * 128).reshape(T, 2, 128, 128) % 7
@@ -229,8 +229,8 @@ KINDS = {"events": (3, EVENT_FILES), "tensors": (4, TENSOR_FILES), "aedat": (1, 
 READER = """
 import resource, sys
 from pathlib import Path
-from rbp_engine.data.events.decode import decode
-from rbp_engine.data.events.layouts import FoundLayout
+from rbp_engine.data.readers.cifar10_dvs.decode import decode
+from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout
 
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, -1))

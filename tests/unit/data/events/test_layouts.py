@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.layouts import CLASSES, detect, look
-from rbp_engine.data.events.recordings import list_recordings, split_recordings
+from rbp_engine.data.readers.cifar10_dvs.layouts import detect, look
+from rbp_engine.data.readers.cifar10_dvs.recordings import list_recordings, split_recordings
+from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 
 
 def touch(root: Path, *names: str) -> Path:

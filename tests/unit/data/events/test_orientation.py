@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rbp_engine.data.events.orientation import describe, to_canonical
+from rbp_engine.data.readers.cifar10_dvs.orientation import describe, to_canonical
 
 
 @pytest.mark.parametrize(

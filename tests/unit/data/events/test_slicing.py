@@ -58,4 +58,4 @@ def test_too_few_events_and_events_off_the_sensor_are_refused() -> None:
         slice_by_number(3, 4)
     recording = events(9, 0) | {"rows": np.full(9, 128)}
     with pytest.raises(ValueError, match="an event has the row 128, expected 0 to 127"):
-        integrate(**recording, timesteps=2, frames_by="number")
+        integrate(**recording, timesteps=2, frames_by="number", side=128)

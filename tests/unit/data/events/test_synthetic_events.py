@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from rbp_engine.data.events.opening import open_events
 from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
-from rbp_engine.data.sets.digits import digits
+from rbp_engine.data.open_feed import open_feed
+from rbp_engine.data.sets.digits import DIGITS
+from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
 
@@ -14,7 +15,7 @@ def test_moving_digits_are_the_same_in_every_process_and_follow_the_split_of_dig
     torch.manual_seed(5)
     np.random.seed(5)
     assert content_hash(*moving_digits(4)) == content_hash(train, test)
-    splits = digits()
+    splits = DIGITS.load()
     assert np.array_equal(train.labels, splits.train.labels) and np.array_equal(test.labels, splits.test.labels)
     assert train.counts.shape == (1437, 4, 2, 16, 16) and train.counts.dtype == np.uint8
 
@@ -30,7 +31,7 @@ def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_t
 
 def test_sequential_digits_show_one_row_a_step() -> None:
     train, _ = sequential_digits()
-    images = digits().train.pixels.numpy()
+    images = DIGITS.load().train.pixels.numpy()
     assert train.counts.shape == (1437, 8, 1, 8, 8)
     for step in range(8):
         assert (train.counts[:, step, 0] == images[:, 0, step, None, :]).all()
@@ -38,13 +39,11 @@ def test_sequential_digits_show_one_row_a_step() -> None:
 
 def test_sequential_digits_need_a_step_for_each_row() -> None:
     with pytest.raises(ValueError, match="set T to 8, not 4"):
-        open_events(name="sequential_digits", seed=0, held_out=0, device=CPU, batch_size=8, timesteps=4)
+        open_feed(DataSection(name="sequential_digits"), seed=0, held_out=0, device=CPU, timesteps=4)
 
 
 def test_the_feed_is_marked_as_synthetic_and_validates_on_held_out_samples() -> None:
-    feed = open_events(
-        name="moving_digits", seed=0, held_out=0.1, device=CPU, batch_size=64, timesteps=3, flip=False, roll=1
-    )
+    feed = open_feed(DataSection(name="moving_digits", roll=1), seed=0, held_out=0.1, device=CPU, timesteps=3)
     assert feed.record["synthetic"] == "True" and len(feed.record["sha256"]) == 64
     assert (feed.channels, feed.classes, feed.validation.split, feed.test.split) == (2, 10, "held-out", "test")
     frames, labels = next(feed.train.epoch(0))

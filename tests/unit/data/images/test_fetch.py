@@ -12,7 +12,13 @@ import pytest
 from torchvision import datasets
 
 from rbp_engine.data import fetch as module
-from rbp_engine.data.fetch import BY_HAND, DOWNLOADS, FetchError, NotFetchable, fetch, main
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.data_set import FetchError, NotFetchable
+from rbp_engine.data.fetch import fetch, main
+
+# By name, torchvision's class and the folder that it creates.
+DOWNLOADS = {name: (one.download, Path(one.folder).parts[0]) for name, one in CATALOG.items() if one.download}
+BY_HAND = [name for name, one in CATALOG.items() if one.by_hand]
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException | None = None) -> list[bool]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rbp_engine.data.readers.mnist import mnist
+from rbp_engine.data.catalog import catalogued
 
 COUNT = 7
 
@@ -107,6 +107,6 @@ def test_images_and_labels_that_no_network_for_mnist_can_use_are_refused(
     tmp_path: Path, files: dict[str, bytes], message: str
 ) -> None:
     lay(tmp_path)
-    assert len(mnist(tmp_path).train) == COUNT
+    assert len(catalogued("mnist").read(tmp_path).train) == COUNT
     with pytest.raises(ValueError, match=message):
-        mnist(lay(tmp_path, **files))
+        catalogued("mnist").read(lay(tmp_path, **files))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rbp_engine.data.readers.mnist import fashion_mnist, mnist
+from rbp_engine.data.catalog import catalogued
 
 COUNTS = {"train": 7, "t10k": 4}
 
@@ -34,21 +34,21 @@ def lay(folder: Path, packed: bool = False) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("packed", [False, True])
 def test_compressed_and_plain_files_give_images_and_labels_in_order(tmp_path: Path, packed: bool) -> None:
     arrays = lay(tmp_path, packed)
-    splits = mnist(tmp_path)
+    splits = catalogued("mnist").read(tmp_path)
     for images, side in ((splits.train, "train"), (splits.test, "t10k")):
         assert images.pixels.dtype == torch.uint8 and images.labels.dtype == torch.int64
         assert np.array_equal(images.pixels.squeeze(1).numpy(), arrays[f"{side}-images-idx3-ubyte"])
         assert images.labels.tolist() == arrays[f"{side}-labels-idx1-ubyte"].tolist()
     assert splits.train.pixels.shape == (7, 1, 28, 28)
     assert (splits.classes, splits.channels, splits.mean, splits.deviation) == (10, 1, (0.1307,), (0.3081,))
-    assert fashion_mnist(tmp_path).mean == (0.2860,)
+    assert catalogued("fashion_mnist").read(tmp_path).mean == (0.2860,)
 
 
 def test_torchvision_reads_the_same_files(tmp_path: Path) -> None:
     from torchvision.datasets import MNIST
 
     lay(tmp_path / "MNIST" / "raw")
-    theirs, ours = MNIST(str(tmp_path)), mnist(tmp_path / "MNIST" / "raw")
+    theirs, ours = MNIST(str(tmp_path)), catalogued("mnist").read(tmp_path / "MNIST" / "raw")
     assert torch.equal(theirs.data, ours.train.pixels.squeeze(1))
     assert torch.equal(theirs.targets, ours.train.labels)
 
@@ -70,7 +70,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, name: str, dam
     lay(tmp_path)
     (tmp_path / name).write_bytes(DAMAGES[damage]((tmp_path / name).read_bytes()))
     with pytest.raises(ValueError, match="is damaged") as caught:
-        mnist(tmp_path)
+        catalogued("mnist").read(tmp_path)
     assert str(tmp_path / name) in str(caught.value)
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_compressed_file_is_an_error_that_names_it(tmp_path: Path, dam
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(ValueError, match="is damaged") as caught:
-        mnist(tmp_path)
+        catalogued("mnist").read(tmp_path)
     assert str(file) in str(caught.value)
 
 
@@ -95,11 +95,11 @@ def test_labels_that_do_not_match_are_an_error_that_names_their_file(tmp_path: P
     lay(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is damaged"):
-        mnist(tmp_path)
+        catalogued("mnist").read(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     lay(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match="train-labels-idx1-ubyte"):
-        mnist(tmp_path)
+        catalogued("mnist").read(tmp_path)

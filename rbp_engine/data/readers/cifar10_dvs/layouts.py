@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.vocabulary import FramesBy
 
-CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PAGE: Final = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
 # The layout with `train/{i}.pt` stores this many timesteps.
 TENSOR_STEPS: Final = 10

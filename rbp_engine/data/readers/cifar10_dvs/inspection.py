@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rbp_engine.data.events.aedat import check_aedat
 from rbp_engine.data.events.archives import check_archive
-from rbp_engine.data.events.layouts import FoundLayout, all_layouts
-from rbp_engine.data.events.recordings import list_recordings, split_recordings
+from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout, all_layouts
+from rbp_engine.data.readers.cifar10_dvs.recordings import list_recordings, split_recordings
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import described
 

@@ -1,8 +1,5 @@
-"""The recordings of a layout and how they are split into training and test."""
+"""The recordings of a layout of CIFAR10-DVS, and how they are split into training and test."""
 
-import hashlib
-import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +9,12 @@ from typing import Final
 import numpy as np
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.layouts import CLASSES, FoundLayout
+from rbp_engine.data.events.plan import PARTS, Recording, index_hash, numbered
+from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout
+from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.vocabulary import SplitName
 
-PARTS: Final = ("train", "test")
 _SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One recording; `part` is "train" or "test" if the layout gives it, else "". The label is a class index."""
-
-    part: str
-    label: int
-    number: int
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -55,7 +43,7 @@ def list_recordings(found: FoundLayout) -> Listing:
     gaps: list[str] = []
     if found.files == "tensors":
         for part in PARTS:
-            numbers, stray = _numbered(found.folder / part, re.compile(r"(\d{1,9})\.pt"))
+            numbers, stray = numbered(found.folder / part, re.compile(r"(\d{1,9})\.pt"))
             strays += stray
             # The published script writes one recording of each class in turn.
             recordings += [Recording(part, number % 10, number, path) for number, path in numbers]
@@ -73,7 +61,7 @@ def list_recordings(found: FoundLayout) -> Listing:
             remedy = f"{name}.zip is still zipped, unpack it" if packed else "unpack, copy or convert it again"
             raise EventDataError(f"{folder}: the class {name} is missing: {remedy}")
         pattern = re.compile(rf"(?:cifar10_)?{name}_(\d{{1,9}})\.{_SUFFIX[found.files]}")
-        numbers, stray = _numbered(folder, pattern)
+        numbers, stray = numbered(folder, pattern)
         if not numbers:
             raise EventDataError(f"{folder} has no cifar10_{name}_0.{_SUFFIX[found.files]} or other: copy it again")
         strays += stray
@@ -102,22 +90,8 @@ def split_recordings(recordings: Sequence[Recording], split: SplitName, *, layou
                 f"{recordings[0].path.parent.parent} has no recording for the {part} part of the split {split}: "
                 "copy the missing recordings, or choose another split"
             )
-    index = [[f"{CLASSES[one.label]}_{one.number}" for one in part] for part in parts]
-    digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
-    return Split("as stored" if layout == 4 else split, tuple(parts[0]), tuple(parts[1]), digest)
-
-
-def fingerprint(recordings: Sequence[Recording]) -> str:
-    """A hash of the sizes and times of the files, in order, which those that replace them do not have."""
-    return hashlib.sha256(json.dumps([_size_and_time(one.path) for one in recordings]).encode()).hexdigest()
-
-
-def _size_and_time(path: Path) -> list[int | None]:
-    try:
-        found = path.stat()
-    except OSError:  # the conversion says why, with the other files that cannot be read
-        return [None, None]
-    return [found.st_size, found.st_mtime_ns]
+    name = "as stored" if layout == 4 else split
+    return Split(name, tuple(parts[0]), tuple(parts[1]), index_hash(parts, CLASSES))
 
 
 def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recording]:
@@ -131,21 +105,6 @@ def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recordi
         order = np.random.default_rng([0, label]).permutation(len(of_class))
         chosen |= {of_class[place] for place in order[: max(1, len(of_class) // 10)]}
     return chosen
-
-
-def _numbered(folder: Path, pattern: re.Pattern[str]) -> tuple[list[tuple[int, Path]], list[str]]:
-    """Files sorted by number (not by name: 0, 1, 10, 100, …), and a remark that names other files."""
-    numbers: list[tuple[int, Path]] = []
-    stray: list[str] = []
-    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # ten thousand names need no Path each
-        match = pattern.fullmatch(name)
-        if match:
-            numbers.append((int(match[1]), folder / name))
-        else:
-            stray.append(name)
-    shown = ", ".join(stray[:3]) + (f" and {len(stray) - 3} more" if len(stray) > 3 else "")
-    remarks = [f"{folder}: ignored {shown}, no recording; delete or move it"] if stray else []
-    return sorted(numbers), remarks
 
 
 def _gaps(folder: Path, numbers: Sequence[int], expected: int) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.recordings import Recording
+from rbp_engine.data.events.plan import Recording
 
 
 def check_labels(recordings: Sequence[Recording], stored: Sequence[npt.NDArray[Any]]) -> list[str]:

@@ -1,0 +1,141 @@
+"""Decode recordings once, into a cache of frames."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rbp_engine.data.events import resize as resizing
+from rbp_engine.data.events.cache import Cache, key_of, load, seal
+from rbp_engine.data.events.errors import EventDataError, Unreadable
+from rbp_engine.data.events.growing_array import GrowingArray
+from rbp_engine.data.events.lock import AlreadyLocked, Held, lock
+from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, Recording, fingerprint
+from rbp_engine.errors import DataError
+from rbp_engine.untrusted_files import described
+
+# Called with the number of finished recordings and their total number.
+Progress = Callable[[int, int], None]
+
+
+def cached(
+    name: str,
+    classes: int,
+    plan: Plan,
+    wanted: FrameSettings,
+    cache: Path,
+    *,
+    wait: bool = False,
+    progress: Progress | None = None,
+) -> Cache:
+    """The frames of a plan of the data set of this name, built in the folder `cache` if they do not exist yet.
+
+    Where the size or the time of a recording has changed, they are built anew. `wait` waits for another process that
+    builds them. A process that dies leaves nothing that loads. Raises EventDataError, which names a file and the
+    remedy, Unreadable with all files that cannot be read, and OSError.
+    """
+    settings = plan.settings | {
+        "timesteps": wanted.timesteps,
+        "frames_by": wanted.frames_by,
+        "files_sha256": fingerprint(plan.files),
+        "resize": wanted.resize,
+        "size": wanted.size,
+    }
+    folder = cache / key_of(name, settings)
+    if done := load(folder):
+        return done
+    cache.mkdir(parents=True, exist_ok=True)
+    with lock(_lock_of(folder), wait=wait) as held:
+        if done := load(folder):
+            return done
+        remove_leftovers(cache)
+        building = _building(folder)
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        try:
+            made = _build(building, plan, wanted, _beating(held, progress))
+            held.beat()
+            seal(building, settings | {"name": name, "classes": classes} | made)
+            held.beat()
+            # An existing folder did not load.
+            shutil.rmtree(folder, ignore_errors=True)
+            building.rename(folder)
+        finally:
+            if held.is_mine():
+                shutil.rmtree(building, ignore_errors=True)
+    done = load(folder)
+    if done is None:
+        raise EventDataError(f"{folder} does not load right after it was written: check the disk, then convert again")
+    return done
+
+
+def remove_leftovers(cache: Path) -> None:
+    """Delete the partial results of killed conversions in the folder `cache`, but not those of running ones."""
+    for building in cache.glob("*.building"):
+        try:
+            with lock(building.with_suffix(".lock"), wait=False):
+                shutil.rmtree(building, ignore_errors=True)
+        except AlreadyLocked:
+            continue
+
+
+def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress) -> dict[str, Any]:
+    """Write the arrays of both parts; returns what the manifest says of them.
+
+    Raises Unreadable, with all recordings that cannot be read, after all have been tried.
+    """
+    done, total = 0, len(plan.train) + len(plan.test)
+    problems: list[str] = []
+    types: dict[str, str] = {}
+    remarks = [*plan.remarks, *plan.gaps]
+    legacy = wanted.resize == "legacy_pil"
+    for part, recordings in zip(PARTS, (plan.train, plan.test), strict=True):
+        shape = (wanted.timesteps, 2, wanted.size, wanted.size)
+        with GrowingArray(folder / f"{part}.npy", len(recordings), shape) as array:
+            for one in recordings:
+                done += 1
+                try:
+                    frames = plan.read(one)
+                except DataError as error:
+                    problems.append(str(error))
+                except OSError as error:
+                    problems.append(described(error))
+                # A set without some of its recordings would be another one, so the rest is only tried.
+                if not problems:
+                    array.append((resizing.legacy_pil if legacy else resizing.exact)(frames, wanted.size))
+                progress(done, total)
+        if problems:
+            continue
+        remarks += plan.judge(recordings)
+        types[part] = array.type
+        _write_labels(folder / f"{part}_labels.npy", recordings)
+    if problems:
+        raise Unreadable(problems, total)
+    samples = {"train": len(plan.train), "test": len(plan.test)}
+    scale = resizing.LEGACY_SCALE if legacy else 1.0
+    return {"samples": samples, "types": types, "scale": scale, "remarks": remarks}
+
+
+def _beating(held: Held, progress: Progress | None) -> Progress:
+    """Wrap `progress` so that it also keeps the lock fresh."""
+
+    def report(done: int, total: int) -> None:
+        held.beat()
+        if progress is not None:
+            progress(done, total)
+
+    return report
+
+
+def _write_labels(path: Path, recordings: Sequence[Recording]) -> None:
+    np.save(path, np.array([one.label for one in recordings], dtype=np.int64))
+
+
+def _building(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.building")
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")

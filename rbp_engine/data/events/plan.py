@@ -1,0 +1,97 @@
+"""What a conversion decodes: the recordings of both parts, and how they are read. Without torch and numpy."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
+
+PARTS: Final = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording; `part` is "train" or "test" if the layout gives it, else "". The label is a class index."""
+
+    part: str
+    label: int
+    number: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class FrameSettings:
+    """The frames that are wanted of each recording: T of them, `size` pixels a side.
+
+    `layout` selects one of a set's layouts by its number, 0 takes the one found.
+    """
+
+    timesteps: int
+    frames_by: FramesBy = "number"
+    split: SplitName = "last100"
+    resize: Resize = "exact"
+    size: int = 48
+    orientation: Orientation = "canonical"
+    layout: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The recordings of both parts, in order, and how they are decoded.
+
+    `files` are those that they lie in. `settings` are for the manifest: all that decides the frames, beyond T, the
+    slices and the size; `remarks`, too, and `gaps`, the recordings that are missing. `read` gives the event counts
+    [T, 2, H, W] of a recording, and raises DataError and OSError. `judge` looks at a part once all of it was read:
+    further remarks.
+    """
+
+    train: Sequence[Recording]
+    test: Sequence[Recording]
+    files: Sequence[Path]
+    settings: dict[str, Any]
+    remarks: Sequence[str]
+    gaps: Sequence[str]
+    read: Callable[[Recording], Any]
+    judge: Callable[[Sequence[Recording]], list[str]] = lambda part: []
+
+
+def index_hash(parts: Sequence[Sequence[Recording]], class_names: Sequence[str]) -> str:
+    """The hash of the list of recordings in each part, wherever their files are."""
+    index = [[f"{class_names[one.label]}_{one.number}" for one in part] for part in parts]
+    return hashlib.sha256(json.dumps(index).encode()).hexdigest()
+
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """A hash of the sizes and times of the files, in order, which those that replace them do not have."""
+    return hashlib.sha256(json.dumps([_size_and_time(file) for file in files]).encode()).hexdigest()
+
+
+def numbered(folder: Path, pattern: re.Pattern[str]) -> tuple[list[tuple[int, Path]], list[str]]:
+    """The files whose name is the pattern, with the number that is its first group, and a remark that names others.
+
+    In the order of the numbers, not of the names: 0, 1, 10, 100, …. Raises OSError.
+    """
+    numbers: list[tuple[int, Path]] = []
+    stray: list[str] = []
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # ten thousand names need no Path each
+        match = pattern.fullmatch(name)
+        if match:
+            numbers.append((int(match[1]), folder / name))
+        else:
+            stray.append(name)
+    shown = ", ".join(stray[:3]) + (f" and {len(stray) - 3} more" if len(stray) > 3 else "")
+    remarks = [f"{folder}: ignored {shown}, no recording; delete or move it"] if stray else []
+    return sorted(numbers), remarks
+
+
+def _size_and_time(path: Path) -> list[int | None]:
+    try:
+        found = path.stat()
+    except OSError:  # the conversion says why, with the other files that cannot be read
+        return [None, None]
+    return [found.st_size, found.st_mtime_ns]

@@ -1,0 +1,121 @@
+"""Sets of recordings of event cameras, which are decoded once into a cache of frames. Without torch and numpy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rbp_engine.data.data_set import DataSet, Kind
+from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, index_hash
+from rbp_engine.errors import DataError
+from rbp_engine.settings.machine import cache_directory, made_cache_directory
+from rbp_engine.untrusted_files import described
+
+if TYPE_CHECKING:
+    from rbp_engine.data.events.cache import Cache
+    from rbp_engine.data.events.conversion import Progress
+    from rbp_engine.data.opening import DataSettings, Opening
+    from rbp_engine.data.protocol import Feed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedSet(DataSet):
+    """Recordings of an event camera; `image_size` is the sensor's."""
+
+    kind: ClassVar[Kind] = "recordings"
+    in_memory: ClassVar[bool] = False
+    takes: tuple[str, ...] = ("roll", "size", "frames_by")
+
+    def plan(self, root: Path, wanted: FrameSettings) -> Plan:
+        """What to decode of the set in `root`. Raises EventDataError, which says what is wrong, and the remedy."""
+        raise NotImplementedError
+
+    def problems_of_files(self, folder: Path) -> list[str]:
+        """Missing recordings, and those that cannot be read; decodes all of them. Raises OSError."""
+        try:
+            plan = self.plan(folder, FrameSettings(timesteps=1, size=self.image_size[0]))
+        except DataError as error:
+            return [str(error)]
+        problems = list(plan.gaps)
+        for recording in (*plan.train, *plan.test):
+            try:
+                plan.read(recording)
+            except DataError as error:
+                problems.append(str(error))
+            except OSError as error:
+                problems.append(described(error))
+        return problems
+
+    def problems(self, folder: Path | None) -> list[str]:
+        """Reads all of the caches, too."""
+        from rbp_engine.data.events.cache import verify
+
+        caches = sorted((cache_directory() / "events").glob(f"{self.name}-*"))
+        of_caches = [problem for cache in caches if cache.is_dir() for problem in verify(cache)]
+        return self.problems_of_files(folder or Path()) + of_caches
+
+    def wanted(self, data: "DataSettings", timesteps: int) -> FrameSettings:
+        """The frames that a preset's settings ask for."""
+        size = data.size or self.default_size
+        return FrameSettings(timesteps, data.frames_by, data.split, data.resize, size, data.orientation)
+
+    def planned(
+        self,
+        source: Path,
+        layout: str,
+        parts: Sequence[Sequence[Recording]],
+        files: Sequence[Path],
+        events: Callable[[Recording], Sequence[Any]],
+        wanted: FrameSettings,
+        remarks: Sequence[str] = (),
+        gaps: Sequence[str] = (),
+    ) -> Plan:
+        """A plan to count events: `events` gives times (µs), columns, rows and polarities of a recording."""
+
+        def read(recording: Recording) -> Any:
+            from rbp_engine.data.events.slicing import counted
+
+            return counted(
+                recording.path,
+                events(recording),
+                timesteps=wanted.timesteps,
+                frames_by=wanted.frames_by,
+                side=self.image_size[0],
+                what=self.paper_name,
+            )
+
+        settings = {"source": str(source), "layout": layout, "split": "as published"}
+        settings["index_sha256"] = index_hash(parts, self.class_names)
+        train, test = parts
+        return Plan(train, test, files, settings, remarks, gaps, read)
+
+    def convert(
+        self,
+        root: Path,
+        cache: Path,
+        wanted: FrameSettings,
+        *,
+        wait: bool = False,
+        progress: "Progress | None" = None,
+    ) -> "Cache":
+        """The frames of the recordings in `root`, from the folder `cache`, or decoded into it: see `cached`."""
+        from rbp_engine.data.events.conversion import cached
+
+        side = self.image_size[0]
+        if wanted.timesteps < 1 or not 1 <= wanted.size <= side:
+            raise EventDataError(
+                f"T = {wanted.timesteps} and size = {wanted.size}: expected T ≥ 1 and a size of 1 to {side} pixels"
+            )
+        plan = self.plan(root.resolve(), wanted)
+        return cached(self.name, self.classes, plan, wanted, cache, wait=wait, progress=progress)
+
+    def open(self, opening: "Opening") -> "Feed":
+        """Converts the recordings if there is no cache yet, which takes minutes; of several processes one does."""
+        from rbp_engine.data.events.feed import data_record, event_feed
+
+        wanted, cache = self.wanted(opening.data, opening.timesteps), made_cache_directory() / "events"
+        done = self.convert(self.require().path or Path(), cache, wanted, wait=True)
+        record = {key: value for key, value in done.manifest.items() if key not in ("classes", "files", "finished")}
+        samples = done.train, done.test, self.classes
+        return event_feed(*samples, data_record(record), class_names=self.class_names, **opening.frames)

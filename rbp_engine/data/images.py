@@ -1,0 +1,95 @@
+"""Data sets of images that are kept in memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.data.data_set import FOR_GREY_IMAGES, FOR_IMAGES, DataSet
+
+if TYPE_CHECKING:
+    from rbp_engine.data.opening import Opening
+    from rbp_engine.data.protocol import Feed
+    from rbp_engine.data.splits import DataSplits, Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesInMemory(DataSet):
+    """Images in memory as uint8, normalised and augmented in batches on the device.
+
+    `mean` and `deviation` are those of each channel, of pixels scaled to [0, 1].
+    """
+
+    takes: tuple[str, ...] = FOR_IMAGES
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def images(self, folder: Path) -> "tuple[Images, Images]":
+        """Training and test images in the set's folder. Raises DataError for a damaged file."""
+        raise NotImplementedError
+
+    def read(self, folder: Path | None) -> "DataSplits":
+        """The set in a folder, None for one in a package. Raises DataError for a damaged file."""
+        # torch takes seconds to import.
+        from rbp_engine.data.splits import DataSplits
+
+        return DataSplits(*self.images(folder or Path()), self.classes, self.mean, self.deviation)
+
+    def load(self) -> "DataSplits":
+        return self.read(self.require().path)
+
+    def open(self, opening: "Opening") -> "Feed":
+        from rbp_engine.data.loading.in_memory import images_in_memory
+
+        return images_in_memory(self.load(), opening, self.class_names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedImages(ImagesInMemory):
+    """Grey images in a `file` of a Python package, or as the package itself reads them; stratified, split seed 0.
+
+    `brightest` is the value of a white pixel.
+    """
+
+    takes: tuple[str, ...] = FOR_GREY_IMAGES
+    file: str
+    brightest: int = 255
+
+    def table(self) -> tuple[Any, Any]:
+        """All images [N, pixels] and labels [N] as the package itself reads them."""
+        raise NotImplementedError
+
+    def images(self, folder: Path) -> "tuple[Images, Images]":
+        import numpy as np
+        import torch
+
+        from rbp_engine.data.readers.packaged import read_packaged
+        from rbp_engine.data.splits import Images, stratified_split
+
+        table = read_packaged(self.module, self.file)
+        if table is None:
+            table = np.column_stack(self.table())
+        pixels = np.rint(table[:, :-1].reshape(-1, 1, *self.image_size) * (255 / self.brightest)).astype(np.uint8)
+        whole = Images(torch.from_numpy(pixels), torch.from_numpy(table[:, -1].astype(np.int64)))
+        return stratified_split(whole, self.test_size)
+
+    def problems(self, folder: Path | None) -> list[str]:
+        images, labels = self.table()
+        height, width = self.image_size
+        expected = (self.train_size + self.test_size, self.channels * height * width)
+        problems: list[str] = []
+        if images.shape != expected:
+            problems.append(f"{self.layout}: images have the shape {images.shape}, expected {expected}")
+        if sorted(set(labels.tolist())) != list(range(self.classes)):
+            problems.append(f"{self.layout}: labels are not 0 to {self.classes - 1}")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedImages(ImagesInMemory):
+    """Images in files that torchvision can download; `download` is the name of its class for them."""
+
+    def fetch(self, root: Path) -> Path:
+        # torchvision takes seconds to import.
+        from rbp_engine.data.fetch import download
+
+        return download(self.name, self.download, Path(self.folder).parts[0], root)

@@ -1,0 +1,76 @@
+"""What a run asks of its data set."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
+from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
+
+if TYPE_CHECKING:
+    import torch
+
+
+class DataSettings(Protocol):
+    """The settings of `[data]` that decide what is read, and how; a preset says what each of them means."""
+
+    name: str
+    args: dict[str, Any]
+    batch_size: int
+    crop_padding: int
+    flip: bool
+    auto_augment: bool
+    augment_backend: Literal["batched", "pil"]
+    cutout: int
+    mixup: float
+    cutmix: float
+    size: int
+    roll: int
+    frames_by: FramesBy
+    split: SplitName
+    resize: Resize
+    orientation: Orientation
+    workers: int | Literal["auto"]
+    drop_last: bool
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A run's settings of its data, its T and seed, and the process that reads.
+
+    `held_out` is the fraction of the training set to validate on; the process is `rank` of `world_size`.
+    """
+
+    data: DataSettings
+    timesteps: int
+    seed: int
+    held_out: float
+    device: "torch.device"
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def workers(self) -> int:
+        """The processes that read ahead in this rank."""
+        return reading_processes(self.data.workers, cores_of_a_rank())
+
+    @property
+    def shares(self) -> dict[str, Any]:
+        """How epochs are cut into batches, and batches into the shares of processes."""
+        return {"batch_size": self.data.batch_size, "rank": self.rank, "world_size": self.world_size}
+
+    @property
+    def one_by_one(self) -> dict[str, Any]:
+        """What batches are made with whose samples are read one by one."""
+        return self.shares | {
+            "device": self.device,
+            "seed": self.seed,
+            "held_out": self.held_out,
+            "flip": self.data.flip,
+            "drop_last": self.data.drop_last,
+            "workers": self.workers,
+        }
+
+    @property
+    def frames(self) -> dict[str, Any]:
+        """What batches of event frames are made with."""
+        return self.one_by_one | {"roll": self.data.roll}

@@ -1,0 +1,99 @@
+"""Synthetic events and sequences made from `digits`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from rbp_engine.data.data_set import DataSet, Kind
+from rbp_engine.data.sets.digits import DIGITS
+from rbp_engine.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rbp_engine.data.events.cache import Samples
+    from rbp_engine.data.opening import Opening
+    from rbp_engine.data.protocol import Feed
+
+_ORIGIN: Final = "made from scikit-learn's digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(DataSet):
+    """Frames that are made when a run starts, and kept in memory."""
+
+    kind: ClassVar[Kind] = "synthetic"
+    takes: tuple[str, ...] = ("roll",)
+
+    def samples(self, timesteps: int) -> "tuple[Samples, Samples]":
+        """Training and test samples. Raises SettingsError for a T that they cannot have."""
+        raise NotImplementedError
+
+    def open(self, opening: "Opening") -> "Feed":
+        from rbp_engine.data.events.feed import data_record, event_feed
+        from rbp_engine.data.events.synthetic import content_hash
+
+        train, test = self.samples(opening.timesteps)
+        made = {"timesteps": opening.timesteps, "sha256": content_hash(train, test)}
+        record = data_record({"name": self.name, "synthetic": True} | made)
+        return event_feed(train, test, self.classes, record, class_names=self.class_names, **opening.frames)
+
+    def problems(self, folder: Path | None) -> list[str]:
+        return DIGITS.problems(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingDigits(Synthetic):
+    """Each digit moves once around a circle before an event camera."""
+
+    def samples(self, timesteps: int) -> "tuple[Samples, Samples]":
+        from rbp_engine.data.events.synthetic import moving_digits
+
+        return moving_digits(timesteps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequentialDigits(Synthetic):
+    """One row of the image at each timestep."""
+
+    def samples(self, timesteps: int) -> "tuple[Samples, Samples]":
+        from rbp_engine.data.events.synthetic import sequential_digits
+
+        if timesteps != self.timesteps:
+            raise SettingsError(
+                f"{self.name} has one timestep for each of its 8 rows: set T to {self.timesteps}, not {timesteps}"
+            )
+        return sequential_digits()
+
+
+DATA_SETS = (
+    MovingDigits(
+        name="moving_digits",
+        paper_name="moving_digits",
+        title="Moving digits, synthetic events made from digits",
+        classes=DIGITS.classes,
+        class_names=DIGITS.class_names,
+        channels=2,
+        image_size=(16, 16),
+        train_size=DIGITS.train_size,
+        test_size=DIGITS.test_size,
+        origin=_ORIGIN,
+        layout=DIGITS.layout,
+        package=DIGITS.package,
+        module=DIGITS.module,
+    ),
+    SequentialDigits(
+        name="sequential_digits",
+        paper_name="sequential_digits",
+        title="Digits row by row, a synthetic sequence of 8 timesteps",
+        classes=DIGITS.classes,
+        class_names=DIGITS.class_names,
+        channels=1,
+        image_size=DIGITS.image_size,
+        timesteps=8,
+        train_size=DIGITS.train_size,
+        test_size=DIGITS.test_size,
+        origin=_ORIGIN,
+        layout=DIGITS.layout,
+        package=DIGITS.package,
+        module=DIGITS.module,
+    ),
+)

@@ -1,0 +1,103 @@
+"""Recordings that a stranger has been at: each is read, or named in one sentence, in little time and memory."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from rbp_engine.data.events.plan import FrameSettings
+from rbp_engine.data.events.recorded import RecordedSet
+from rbp_engine.errors import DataError
+from rbp_engine.untrusted_files import described
+
+#: Beyond the names of files.
+LONGEST_SENTENCE = 400
+# Checks the set in each of the folders that it is given, with half a gigabyte more than it had when it began.
+CHECKS = """
+import json, resource, sys
+from pathlib import Path
+from rbp_engine.data.catalog import catalogued
+from rbp_engine.data.events import archives, conversion  # their imports are not counted
+
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, -1))
+for folder in sys.argv[2:]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 10, -1))
+    print(json.dumps(catalogued(sys.argv[1]).check([Path(folder)])))
+"""
+
+
+def check_within_limits(name: str, roots: Iterable[Path], config: Path) -> list[list[str]]:
+    """What `rbp data check` finds in each folder, with a bound on its time and memory."""
+    environment = os.environ | {"RBP_CONFIG": str(config), "XDG_CACHE_HOME": str(config)}
+    words = [sys.executable, "-c", CHECKS, name, *map(str, roots)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def problems_of(data_set: RecordedSet, root: Path) -> list[str]:
+    """Why the recordings in a folder cannot be decoded, a sentence for each that cannot."""
+    try:
+        plan = data_set.plan(root, FrameSettings(timesteps=2, size=data_set.image_size[0]))
+    except DataError as error:
+        return [str(error)]
+    except OSError as error:
+        return [described(error)]
+    found = []
+    for recording in (*plan.train, *plan.test):
+        try:
+            frames = plan.read(recording)
+            assert frames.shape == (2, 2, *data_set.image_size) and frames.sum() > 0
+        except DataError as error:
+            found.append(str(error))
+        except OSError as error:
+            found.append(described(error))
+    return found
+
+
+def change(path: Path, draw: random.Random) -> str:
+    """Do one thing to a file; what it was."""
+    content = bytearray(path.read_bytes())
+    place, length = draw.randrange(len(content) or 1), draw.choice([1, 2, 4, 5, 8, 64])
+    what = draw.choice(["cut", "flip", "fill", "double", "drop", "insert", "empty"])
+    if what == "cut":
+        content = content[:place]
+    elif what == "flip" and content:
+        content[place] ^= 1 << draw.randrange(8)
+    elif what == "fill":
+        content[place : place + length] = bytes([draw.choice([0, 127, 128, 255])]) * length
+    elif what == "double":
+        content[place:place] = content[place : place + length]
+    elif what == "drop":
+        del content[place : place + length]
+    elif what == "insert":
+        content[place:place] = draw.randbytes(length)
+    elif what == "empty":
+        content.clear()
+    path.write_bytes(content)
+    return f"{what} {length} at {place}"
+
+
+def broken_promises(data_set: RecordedSet, whole: Path, folder: Path, cases: int = 150, seed: int = 1) -> list[str]:
+    """What goes wrong with copies of a set in which a file or two was changed; `folder` is for the copies."""
+    broken: list[str] = []
+    for case in range(cases):
+        draw = random.Random(seed * 1_000_003 + case)
+        root = Path(shutil.copytree(whole, folder / str(case)))
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        did = [f"{path.relative_to(root)} {change(path, draw)}" for path in draw.sample(files, draw.choice([1, 1, 2]))]
+        try:
+            for problem in problems_of(data_set, root):
+                without_names = problem.replace(str(root), "")
+                if len(without_names) > LONGEST_SENTENCE or not problem.isprintable():
+                    broken.append(f"case {case} ({did}): {problem!r}")
+        except Exception as error:
+            broken.append(f"case {case} ({did}): {type(error).__name__}: {error}")
+        shutil.rmtree(root)
+    return broken
