@@ -117,9 +117,8 @@ def _arguments_of_none(tables: Mapping[str, Mapping[str, Any]]) -> Found:
 def _arguments_of_network(model: Mapping[str, Any]) -> Found:
     """Arguments of a network of ours that it does not take, or takes in another range."""
     name, given = _arguments(model)
-    taken = NETWORK_ARGUMENTS.get(name)
-    for key, value in given.items() if taken is not None else ():
-        if key not in taken:
+    for key, value in given.items() if name in NETWORK_ARGUMENTS else ():
+        if key not in (taken := NETWORK_ARGUMENTS[name]):
             yield ("model", "args", key), _unknown(f"the network '{name}'", key, taken)
         elif not is_count(value, taken[key]):
             message = f"expected a whole number from 1 to {taken[key]}, got {describe_value(value)}"

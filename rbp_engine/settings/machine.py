@@ -194,7 +194,9 @@ def _checked(document: Document) -> Machine:
     if problems:
         raise MachineError(document.path, sorted(problems, key=lambda problem: problem.line or 0))
     known = {name: Host(name, **{"ssh": name} | host) for name, host in hosts.items()}
-    tables = {key: MappingProxyType(value) if isinstance(value, dict) else value for key, value in found.items()}
+    tables: dict[str, Any] = {
+        key: MappingProxyType(value) if isinstance(value, dict) else value for key, value in found.items()
+    }
     return Machine(**tables, **hooks, hosts=MappingProxyType(known))
 
 
