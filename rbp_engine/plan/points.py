@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from rbp_engine.plan.identity import identity_of
 from rbp_engine.plan.words import SweepWords
-from rbp_engine.preset import LoadedPreset
+from rbp_engine.preset import LoadedPreset, PresetError, Problem, fields
 from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord
-from rbp_engine.run.request import MOST_RUNS, LaunchRequest, load_all
+from rbp_engine.run.request import MOST_RUNS, LaunchRequest
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,20 @@ def combinations_of(section: SweepSection) -> Iterator[tuple[str, ...]]:
 
 def load_each(request: LaunchRequest, combinations: Iterable[tuple[str, ...]]) -> list[LoadedPreset]:
     """The preset of each combination. Raises PresetError with the problems of all of them, each once."""
-    return load_all(replace(request, overrides=(*request.overrides, *words)) for words in combinations)
+    presets: list[LoadedPreset] = []
+    problems: dict[tuple[str, str], Problem] = {}
+    source = ""
+    for words in combinations:
+        try:
+            presets.append(replace(request, overrides=(*request.overrides, *words)).load())
+        except PresetError as error:
+            source = error.source
+            # What is wrong with one value, or with what the requests share, is the same in several of them.
+            for problem in error.problems:
+                problems.setdefault((problem.key, problem.message), problem)
+    if problems:
+        raise PresetError(source, problems.values())
+    return presets
 
 
 def _different(
@@ -143,12 +156,25 @@ def _different(
 ) -> list[tuple[tuple[str, ...], LoadedPreset]]:
     """The combinations with their presets, of several that are one and the same only the first.
 
-    Draws may repeat each other. Anything else that does is a mistake: raises RunError.
+    Draws may repeat each other. Anything else that does is a mistake, as are settings that only change what the same
+    experiment costs, or where it is trained: raises RunError.
     """
     first: dict[str, tuple[tuple[str, ...], LoadedPreset]] = {}
     for words, loaded in zip(combinations, presets, strict=True):
         other, _ = first.setdefault(identity_of(loaded), (words, loaded))
         if other is not words and not drawn:
-            one, two = (" ".join(each) or "the preset" for each in (other, words))
-            raise RunError(f"{one} and {two} are one and the same: leave one of them out")
-    return list(first.values())
+            raise _same_experiment(other, words)
+    kept = list(first.values())
+    if len(kept) > 1 and len({loaded.experiment for _, loaded in kept}) == 1:
+        raise _same_experiment(kept[0][0], kept[1][0])
+    return kept
+
+
+def _same_experiment(*combinations: tuple[str, ...]) -> RunError:
+    """The error of two combinations that no comparison could tell apart."""
+    one, two = (" ".join(words) or "the preset" for words in combinations)
+    roles = {info.key: info.role for info in fields()}
+    names = dict.fromkeys(word.partition("=")[0] for words in combinations for word in words)
+    idle = [name for name in names if roles.get(key_of(name), "result") != "result"]
+    why = f", as {' and '.join(idle)} changes nothing that is learned" if idle else ""
+    return RunError(f"{one} and {two} are one and the same experiment{why}: leave one of them out")

@@ -82,7 +82,7 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
         run = RunDirectory(request.runs / run_id_of(point, number))
         if not os.path.lexists(run.path):
             try:
-                return start.create_runs(replace(request, run_id=run.id), [request.require_trust(point.loaded)])[0]
+                return start.create_runs(replace(request, run_id=run.id), request.require_trust(point.loaded))[0]
             except RunError:
                 if not os.path.lexists(run.path):
                     raise

@@ -1,5 +1,6 @@
 """The table of a sweep: a row for each combination of settings, with what its seeds have reached."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.sweep.varied import key_of
-from rbp_engine.report.spread import Spread, spread_of_known
+from rbp_engine.report.spread import Spread, paired, spread_of_known
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.store.store import RunRecord
 
 
@@ -23,13 +25,25 @@ class SweepRow:
     trial: int
     values: dict[str, str]
     states: tuple[PointState, ...]
-    last: Spread | None
-    best: Spread | None
+
+    @functools.cached_property
+    def last(self) -> Spread | None:
+        return spread_of_known(summary.last.top1 for summary in self.results)
+
+    @functools.cached_property
+    def best(self) -> Spread | None:
+        return spread_of_known(summary.best.top1 for summary in self.results)
 
     @property
     def done(self) -> int:
         """How many of its runs are done."""
         return counts(self.states)[Standing.DONE]
+
+    @property
+    def results(self) -> list[Summary]:
+        """The summaries of those that are done; a pruned run has no result to compare with those of whole runs."""
+        done = [state.record for state in self.states if state.standing is Standing.DONE and state.record]
+        return [record.summary for record in done if record.verdict.cause is not Cause.PRUNED]
 
     @property
     def records(self) -> list[RunRecord]:
@@ -45,12 +59,7 @@ def sweep_rows(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
     rows = []
     for trial, mine in sorted(by_trial.items()):
         values = {key_of(word): word.partition("=")[2] for word in mine[0].point.overrides}
-        records = [one.record for one in mine if one.standing is Standing.DONE and one.record]
-        # A pruned run has no result to compare with those that were trained to the end.
-        done = [record.summary for record in records if record.verdict.cause is not Cause.PRUNED]
-        last = spread_of_known(summary.last.top1 for summary in done)
-        best = spread_of_known(summary.best.top1 for summary in done)
-        rows.append(SweepRow(trial, {key: values.get(key, "") for key in plan.keys}, tuple(mine), last, best))
+        rows.append(SweepRow(trial, {key: values.get(key, "") for key in plan.keys}, tuple(mine)))
     return rows
 
 
@@ -59,6 +68,12 @@ def best_row(rows: Sequence[SweepRow]) -> SweepRow | None:
     return max(
         (row for row in rows if row.last), key=lambda row: (row.done, row.last.mean if row.last else 0), default=None
     )
+
+
+def difference(row: SweepRow, first: SweepRow, which: str) -> Spread | None:
+    """The difference of a row to the first one in `which`, "last" or "best", over the seeds that both have."""
+    ours, theirs = ({one.seed: getattr(one, which).top1 for one in each.results} for each in (row, first))
+    return paired(ours, theirs)
 
 
 def plain_row(row: SweepRow) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """A request to launch runs, whether typed in a shell, filled into a form, or repeating an earlier run."""
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields, load_preset
-from rbp_engine.preset.sweep.varied import Varied, key_of
+from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
+from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
@@ -26,9 +25,9 @@ MOST_RETRIES = 1000
 class LaunchRequest:
     """A preset, `key=value` overrides, and how to start its runs; None means the default, or as last time.
 
-    There is one run per seed in `seeds`, or one with the preset's seed if it is empty; with a `pair`, one for each of
-    its values and each seed. Each takes `resources`. With `seeds`, a `pair` or `gpus` ("auto", "none", or card indices)
-    the runs wait in the queue until each can have its own devices, those of a higher `priority` first.
+    There is one run per seed in `seeds`, or one with the preset's seed if it is empty. Each takes `resources`. With
+    `seeds` or `gpus` ("auto", "none", or card indices) the runs wait in the queue until each can have its own devices,
+    those of a higher `priority` first.
     `resume_or_start` resumes the run `run_id` if it exists; `inexact` allows another number of processes then, and
     `from_scratch` to start over if no checkpoint can be used. `typed` is the command that the user typed, if it differs
     from `command`. `original` is the run to repeat; `sweep` says to
@@ -49,7 +48,6 @@ class LaunchRequest:
     from_scratch: bool = False
     typed: tuple[str, ...] = ()
     original: RunDirectory | None = None
-    pair: Varied | None = None
     sweep: SweepRecord | None = None
 
     @classmethod
@@ -97,13 +95,6 @@ class LaunchRequest:
         other = self.without(setting)
         return replace(other, overrides=(*other.overrides, f"{setting}={value}"))
 
-    def each(self) -> tuple["LaunchRequest", ...]:
-        """The request for each value of the pair, in its order; this one if there is no pair."""
-        if self.pair is None:
-            return (self,)
-        gpus = self.gpus or "auto"  # each waits in the queue, as it does together with the others
-        return tuple(replace(self, pair=None, gpus=gpus, overrides=(*self.overrides, word)) for word in self.pair.words)
-
     @property
     def runs(self) -> Path:
         """The runs directory, absolute. Raises MachineError."""
@@ -122,7 +113,7 @@ class LaunchRequest:
     @property
     def queued(self) -> bool:
         """Whether the runs wait in the queue until each can have its own devices."""
-        return bool(self.seeds or self.pair) or self.gpus is not None
+        return bool(self.seeds) or self.gpus is not None
 
     @property
     def words(self) -> list[str]:
@@ -137,7 +128,6 @@ class LaunchRequest:
     def command(self) -> list[str]:
         """The shell command that makes the same request."""
         options = {
-            "--pair": self.pair,
             "--seeds": ",".join(map(str, self.seeds)),
             "--gpus": self.gpus,
             "--retries": self.retries,
@@ -164,32 +154,8 @@ class LaunchRequest:
         """The seed of each run, where `loaded` is the preset of this request."""
         return self.seeds or (loaded.preset.run.seed,)
 
-    def load_each(self) -> list[LoadedPreset]:
-        """The preset of each of `each()`.
-
-        Raises UserError for anything invalid or contradictory: PresetError with the problems of all of them, each once.
-        """
-        if self.pair is None:
-            return [self.load()]
-        self._refuse_contradictions(self.pair)
-        presets = load_all(self.each())
-        _refuse_same(self.pair, presets)
-        return presets
-
-    def _refuse_contradictions(self, pair: Varied) -> None:
-        if self.run_id is not None:
-            raise RunError("--id names one run, and --pair makes several")
-        given = [word for word in self.overrides if pair.key in _names(word)]
-        if given:
-            raise RunError(f"both --pair {pair} and {given[-1]} are given: leave one of them out")
-        if (count := len(pair.values) * max(1, len(self.seeds))) > MOST_RUNS:
-            raise RunError(f"--pair and --seeds: at most {MOST_RUNS} runs at a time, got {count}")
-
     def load(self) -> LoadedPreset:
-        """The preset with the overrides applied, without those of a pair.
-
-        Raises UserError for anything invalid or contradictory.
-        """
+        """The preset with the overrides applied. Raises UserError for anything invalid or contradictory."""
         loaded = load_preset(self.preset, self.overrides, code=self.code)
         loaded = with_folder_data(teacher.with_teacher(loaded, self.runs, self.original))
         if self.original is not None:
@@ -204,24 +170,6 @@ class LaunchRequest:
         return loaded
 
 
-def load_all(requests: Iterable[LaunchRequest]) -> list[LoadedPreset]:
-    """The preset of each request. Raises UserError: PresetError with the problems of all of them, each once."""
-    presets: list[LoadedPreset] = []
-    problems: dict[tuple[str, str], Problem] = {}
-    source = ""
-    for request in requests:
-        try:
-            presets.append(request.load())
-        except PresetError as error:
-            source = error.source
-            # What is wrong with one value, or with what the requests share, is the same in several of them.
-            for problem in error.problems:
-                problems.setdefault((problem.key, problem.message), problem)
-    if problems:
-        raise PresetError(source, problems.values())
-    return presets
-
-
 def parse_seeds(text: str) -> tuple[int, ...]:
     """The seeds in a text like `1,2,3`, at most a thousand. Raises RunError."""
     words = re.findall(r"[^,\s]+", text)
@@ -231,20 +179,3 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if len(seeds) > MOST_RUNS:
         raise RunError(f"--seeds: at most {MOST_RUNS} at a time, got {len(seeds)}")
     return seeds
-
-
-def _names(word: str) -> tuple[str, str]:
-    """The name in an override, and the dotted key that it stands for."""
-    name = word.partition("=")[0].strip()
-    return name, SHORT_NAMES.get(name, name)
-
-
-def _refuse_same(pair: Varied, presets: Sequence[LoadedPreset]) -> None:
-    """Refuse values that leave the experiment as it is: no comparison could tell their runs apart."""
-    first: dict[str, str] = {}
-    for word, loaded in zip(pair.words, presets, strict=True):
-        other = first.setdefault(loaded.experiment, word)
-        if other is not word:
-            role = next((info.role for info in fields() if info.key == pair.key), "result")
-            why = "" if role == "result" else f", as {pair.name} does not change what is learned"
-            raise RunError(f"--pair {pair}: {other} and {word} are the same experiment{why}")

@@ -7,7 +7,6 @@ run or sees one waiting starts it.
 """
 
 import dataclasses
-import itertools
 import os
 import shutil
 import subprocess
@@ -56,17 +55,13 @@ class StartResult:
     worker: "subprocess.Popen[bytes] | None" = None
 
 
-def check(request: LaunchRequest) -> "list[LoadedPreset]":
-    """The presets of a request, one for each value of its pair.
-
-    Raises UserError with the reason if the request cannot be started on this machine.
-    """
-    presets = request.load_each()
-    for loaded in presets:
-        require_data(loaded)
+def check(request: LaunchRequest) -> "LoadedPreset":
+    """The preset of a request. Raises UserError with the reason if it cannot be started on this machine."""
+    loaded = request.load()
+    require_data(loaded)
     if request.queued:
-        pool_for(request.takes, request.gpus or "auto", presets[0].preset.run.device)
-    return presets
+        pool_for(request.takes, request.gpus or "auto", loaded.preset.run.device)
+    return loaded
 
 
 def require_data(loaded: "LoadedPreset") -> None:
@@ -81,11 +76,10 @@ def start_runs(request: LaunchRequest) -> StartResult:
     Raises NothingToStart if the named run is already live. Its node may have died without a report, so this is known
     only after half a minute.
     """
-    presets = [request.require_trust(loaded) for loaded in request.load_each()]
-    for loaded in presets:
-        require_data(loaded)
-    may_be_there = request.pair is None and (request.resume_or_start or request.takes.nodes > 1)
-    runs, new = find_or_create(request, presets[0]) if may_be_there else (create_runs(request, presets), True)
+    loaded = request.require_trust(request.load())
+    require_data(loaded)
+    may_be_there = request.resume_or_start or request.takes.nodes > 1
+    runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
     patience_s = PATIENCE_S if may_be_there else 0.0
     if new:
         return StartResult(
@@ -107,11 +101,10 @@ def start_runs(request: LaunchRequest) -> StartResult:
     return StartResult([*runs], worker)
 
 
-def create_runs(request: LaunchRequest, presets: Sequence[TrustedPreset]) -> list[Launchable]:
-    """Create the runs of a request, all or none, and queue them if the request says so. Raises RunError.
+def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchable]:
+    """Create the runs of a request, one for each seed, all or none, and queue them if the request says so.
 
-    There is one for each seed and each of `presets`, which differ only in the setting of the request's pair. Those of
-    one seed follow each other, so that pairs are complete as early as possible, and trained under the same conditions.
+    `loaded` is the preset of the request. Raises RunError.
     """
     resources = request.takes
     dispatch = Dispatch(retries=request.retries or 0, priority=request.priority or 0)
@@ -122,15 +115,15 @@ def create_runs(request: LaunchRequest, presets: Sequence[TrustedPreset]) -> lis
     if request.queued:
         if resources.nodes > 1:
             raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
-        if request.gpus == "none" and presets[0].preset.run.device == "auto":
-            presets = [loaded.with_run(device="cpu") for loaded in presets]
+        if request.gpus == "none" and loaded.preset.run.device == "auto":
+            loaded = loaded.with_run(device="cpu")
         gpus = request.gpus or "auto"
-        dispatch = dataclasses.replace(dispatch, gpus=gpus, device=presets[0].preset.run.device)
+        dispatch = dataclasses.replace(dispatch, gpus=gpus, device=loaded.preset.run.device)
         pool = pool_for(resources, gpus, dispatch.device)
     _require_state(dispatch)
     made: list[Launchable] = []
     try:
-        for seed, loaded in itertools.product(request.seeds_of(presets[0]), presets):
+        for seed in request.seeds_of(loaded):
             run = launch.create(
                 loaded.with_run(seed=seed),
                 request.runs,
@@ -164,7 +157,7 @@ def find_or_create(request: LaunchRequest, loaded: TrustedPreset) -> tuple[list[
     deadline = time.monotonic() + making.UNTOUCHED_S + 5.0
     while making.is_half_made(run) or not run.run_json.is_file():
         try:
-            return create_runs(request, [loaded]), True
+            return create_runs(request, loaded), True
         except RunError:
             # Another node has just created it, or an older version of rbp may be creating it.
             if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:

@@ -42,10 +42,6 @@ def settings(context: typer.Context, incomplete: str) -> list[str]:
     from rbp_tui.text.setting_words import completions
 
     before = [str(word) for word in context.params.get("overrides") or context.params.get("words") or ()]
-    paired = str(context.params.get("pair") or "")
-    if paired in _names_of_settings() and (before[-1:] == ["="] or not (before or incomplete)):
-        # bash has split `--pair NAME=VALUES` at "=", so that the values come as settings.
-        return [word.removeprefix(f"{paired}=") for word in pair(f"{paired}={incomplete}")]
     named = str(context.params.get("preset") or context.params.get("source") or "".join(before[:1]))
     if context.params.get("like"):
         preset, before = _preset_of_run(context), [named, *before]
@@ -68,22 +64,17 @@ def settings_of_a_resume(incomplete: str) -> list[str]:
     return _fitting([f"{short.get(key, key)}=" for key in CHANGEABLE], incomplete)
 
 
-def pair(incomplete: str) -> list[str]:
-    """One setting with a list of values: names, then values."""
-    from rbp_tui.text.setting_words import pair_completions
-
-    offered = _fitting(pair_completions(incomplete), incomplete)
-    if len(offered) == 1 and offered[0].endswith("="):
-        # A shell adds a space after a single offer, but the values must follow without one.
-        offered = _fitting(pair_completions(offered[0]), offered[0]) or offered
-    return offered
-
-
 def varied_settings(context: typer.Context, incomplete: str) -> list[str]:
     """Settings, each with a list of values: names, then values."""
+    from rbp_tui.text.setting_words import list_completions
+
     before = [str(word) for word in context.params.get("settings") or ()]
     name, incomplete = _apart(before, incomplete, _names_of_settings())
-    return [word.removeprefix(name) for word in pair(f"{name}{incomplete}")]
+    offered = _fitting(list_completions(f"{name}{incomplete}"), f"{name}{incomplete}")
+    if len(offered) == 1 and offered[0].endswith("="):
+        # A shell adds a space after a single offer, but the values must follow without one.
+        offered = _fitting(list_completions(offered[0]), offered[0]) or offered
+    return [word.removeprefix(name) for word in offered]
 
 
 def preset_then_settings(context: typer.Context, incomplete: str) -> list[str]:

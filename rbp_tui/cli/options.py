@@ -33,16 +33,6 @@ Seeds = Annotated[
     str | None,
     typer.Option("--seeds", metavar="1,2,3", help="One run per seed, each on its own device.", show_default=False),
 ]
-Pair = Annotated[
-    str | None,
-    typer.Option(
-        "--pair",
-        metavar="KEY=A,B",
-        help="One run per value of this setting, with each seed; compared at the end.",
-        show_default=False,
-        autocompletion=completion.pair,
-    ),
-]
 Gpus = Annotated[
     str | None,
     typer.Option(

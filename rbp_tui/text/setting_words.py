@@ -48,7 +48,7 @@ def complete(text: str, preset: "Preset | None") -> str:
     return text.removesuffix(word) + found[0] if found else text
 
 
-def pair_completions(text: str) -> list[str]:
+def list_completions(text: str) -> list[str]:
     """The completions of `KEY=A,B`, one setting with a list of values: names with "=", then values, each once."""
     name, equals, listed = text.partition("=")
     if not equals:
@@ -59,12 +59,12 @@ def pair_completions(text: str) -> list[str]:
     return [f"{name}={head}{comma}{value}" for value in offered]
 
 
-def complete_pair(text: str) -> str:
+def complete_list(text: str) -> str:
     """`KEY=A,B` with its last word completed; the text itself if nothing fits or nothing is missing."""
     name, _, listed = text.partition("=")
     info = _field(SHORT_NAMES.get(name, name))
     whole = info is not None and listed.rpartition(",")[2] in _values(info, None)
-    found = pair_completions(text) if text and not whole else []
+    found = list_completions(text) if text and not whole else []
     return found[0] if found else text
 
 

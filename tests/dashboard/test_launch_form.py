@@ -43,8 +43,6 @@ def request_for(home, monkeypatch):
         ({"overrides": "T=6  method=bptt"}, "T=6 method=bptt"),
         ({"seeds": "7"}, "seed=7"),
         ({"seeds": "1, 2,3"}, "--seeds 1,2,3"),
-        ({"seeds": "1,2", "pair": "method=bptt, rate_m"}, "--pair method=bptt,rate_m --seeds 1,2"),
-        ({"seeds": "7", "pair": "T=2,4"}, "seed=7 --pair T=2,4"),
         ({"device": "cpu", "run_name": "two words"}, "run.device=cpu 'run.name=two words'"),
         ({"tags": "a, b"}, """'run.tags=["a", "b"]'"""),
         ({"run_id": "mine-1"}, "--id mine-1"),
@@ -61,7 +59,7 @@ def test_the_command_contains_the_typed_settings(request_for, typed, words):
 def test_the_settings_of_the_form_reach_the_preset(request_for):
     request = request_for(overrides="T=2", device="cpu", run_name="trial", tags="a b", seeds="3 5")
     assert request.seeds == (3, 5)
-    preset = start.check(request)[0].preset
+    preset = start.check(request).preset
     assert (preset.method.timesteps, preset.run.device, preset.run.name) == (2, "cpu", "trial")
     assert preset.run.tags == ["a", "b"]
 
@@ -85,12 +83,6 @@ def test_a_preset_not_found_by_name_and_another_runs_directory_are_given_by_path
         ({"seeds": "1,1"}, "different whole numbers"),
         ({"seeds": "1,2", "overrides": "seed=3"}, "give it in one place"),
         ({"seeds": "1,2", "run_id": "mine"}, "--id names one run"),
-        ({"pair": "method=bptt"}, "two or more values"),
-        ({"pair": "seed=1,2"}, "give them with --seeds"),
-        ({"pair": "mehtod=a,b"}, "unknown key. Did you mean 'method'"),
-        ({"pair": "T=0,x", "overrides": "epochs=0"}, "3 problems"),
-        ({"pair": "T=2,4", "overrides": "T=6"}, "both --pair T=2,4 and T=6"),
-        ({"pair": "T=2,4", "run_id": "mine"}, "--id names one run, and --pair"),
         ({"run_id": "../mine"}, "cannot be the id of a run"),
         ({"device": "gpu"}, "run.device"),
         ({"run_name": "a/b"}, "run.name"),
@@ -114,11 +106,6 @@ def test_warnings_name_the_gradient_scale_and_completed_seeds(request_for, home)
     scaled, done = warnings(request, start.check(request), list_runs(home / "runs"))
     assert scaled == "T=6: the rate gradient is scaled by 1/6 (loss_scale)"
     assert done == f"seed 2 is completed already: {run.id[-4:]}"
-    paired = request_for(pair="T=4,6", seeds="1,2")
-    assert [one.partition(":")[0] for one in warnings(paired, start.check(paired), list_runs(home / "runs"))] == [
-        "T=6",
-        "T=6",
-    ]
     assert warnings(request_for(), start.check(request_for()), []) == []
 
 
@@ -199,7 +186,7 @@ async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor
 
 
 @pytest.mark.asyncio
-async def test_a_pair_shows_its_command_and_problems_and_launches_a_run_for_each_value_and_seed(
+async def test_values_typed_with_commas_are_completed_and_launch_a_run_for_each_of_them_and_each_seed(
     dashboard, until, home, monkeypatch
 ):
     monkeypatch.chdir(home)
@@ -207,14 +194,11 @@ async def test_a_pair_shows_its_command_and_problems_and_launches_a_run_for_each
     async with dashboard.run_test(size=(80, 24)) as pilot:
         form = await open_form(dashboard, pilot, until)
         form.query_one("#seeds", Input).value = "4,5"
-        form.query_one("#pair", Input).focus()
-        await pilot.press(*"meth", "tab", *"b", "tab")
-        await until(pilot, lambda: "--pair method=bptt: expected two or more values" in verdict(form))
+        await pilot.press(*"meth", "tab", *"b", "tab", *",rate_m")
+        await until(pilot, lambda: "rbp sweep digits method=bptt,rate_m --seeds 4,5 --detach" in verdict(form))
         assert not dashboard.session.runs.exists()
-        await pilot.press(*",rate_m")
-        await until(pilot, lambda: verdict(form) == "rbp train digits --pair method=bptt,rate_m --seeds 4,5 --detach")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
+        await until(pilot, lambda: not isinstance(dashboard.screen, LaunchForm))
     made = [read_summary(RunDirectory(path)) for path in dashboard.session.runs.iterdir()]
     assert sorted((one.seed, one.method) for one in made) == [(4, "bptt"), (4, "rate_m"), (5, "bptt"), (5, "rate_m")]
 
@@ -244,7 +228,7 @@ def test_the_form_filled_from_a_run_has_its_settings_and_repeats_it_without_a_wo
     fields = (typed.seeds, typed.device, typed.run_name, typed.tags, typed.processes, typed.gpus, typed.run_id)
     assert fields == ("7", "cpu", "trial", "a b", "2", "", "")
     assert shlex.join(typed.request().typed) == f"rbp train --like {run.id} --nproc 2 --detach"
-    assert start.check(typed.request())[0].preset == read_resolved(run.preset_toml)
+    assert start.check(typed.request()).preset == read_resolved(run.preset_toml)
 
 
 @pytest.mark.parametrize(
@@ -277,8 +261,8 @@ def test_a_run_with_code_of_its_own_is_repeated_with_the_code_that_was_saved(ear
     net.write_text("class Net: 'changed'\n")
     typed = again(run)
     assert typed.overrides == "arch=nets.py:Net epochs=3"
-    assert start.check(typed.request())[0].experiment == read_summary(run).experiment
-    assert start.check(again(run, overrides="epochs=3").request())[0].preset.model.name == "convnet"
+    assert start.check(typed.request()).experiment == read_summary(run).experiment
+    assert start.check(again(run, overrides="epochs=3").request()).preset.model.name == "convnet"
     assert warnings(typed.request(), start.check(typed.request()), []) == []
 
 
@@ -298,7 +282,7 @@ def test_a_run_whose_preset_is_gone_is_repeated_as_it_was(earlier, home):
     assert again(run).overrides == "T=2"
     path.unlink()
     assert again(run).overrides == ""
-    assert start.check(again(run).request())[0].preset == read_resolved(run.preset_toml)
+    assert start.check(again(run).request()).preset == read_resolved(run.preset_toml)
 
 
 @pytest.mark.asyncio

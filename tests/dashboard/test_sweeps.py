@@ -83,8 +83,8 @@ def test_a_value_that_has_commas_of_its_own_is_no_sweep(typed):
     ("fields", "reasons"),
     [
         (
-            {"overrides": "T=2,x lrr=1", "pair": "T=2,4", "run_id": "a", "sweep": "no", "seeds": "1,1"},
-            ["type its setting", "several", "expected yes", "different whole numbers", "lrr", "method.timesteps"],
+            {"overrides": "T=2,x lrr=1", "run_id": "a", "sweep": "no", "seeds": "1,1"},
+            ["several", "expected yes", "different whole numbers", "lrr", "method.timesteps"],
         ),
         ({"overrides": "lr=0.1..0.5"}, ["say how often to draw"]),
         ({"overrides": "T=2,4", "sweep": "3"}, ["no setting has a range"]),

@@ -10,13 +10,14 @@ from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
-from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
+from rbp_engine.report.sweep_table import SweepRow, best_row, difference, sweep_rows
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import cell, print_rich, say
 from rbp_tui.cli.train.next_steps import runs_dir_option
+from rbp_tui.cli.train.results import compare_command
 from rbp_tui.text import format as fmt
-from rbp_tui.text.comparison_columns import spread_text
+from rbp_tui.text.comparison_columns import difference_text, spread_text
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
 from rbp_tui.text.sweep.plan import cost_text_of, failed_count, plan_text, standings_text
@@ -25,6 +26,8 @@ from rbp_tui.text.sweep.table import legend, row_words, runs_text
 #: Options of a command that do not belong to the one that continues.
 ONLY_LOOKS = ("--status", "--dry-run", "--json")
 RETRY = "--retry-failed"
+#: Of more values, most of the differences to the first one are not what anybody asks for.
+MOST_COMPARED = 10
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,11 +59,15 @@ def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
     best = best_row(rows)
     if best is not None and len(rows) > 1:
         say("  best mean: {}", " ".join(row_words(best)) or plan.name)
+    for line in _differences(plan, rows):
+        say("  {}", line)
     others = _made_by_others(plan, states)
     if others:
         say("  not under {}: {} that something else has created", query_word(plan.name), fmt.counted(others, "run"))
     for line in _next(plan, states, best, others):
         say("  next: {}", line)
+    if _is_one_setting(plan, rows) and all(row.results for row in rows):
+        say("  next: {}", compare_command(plan.request, [record.run for row in rows for record in row.records]))
 
 
 def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None = None) -> "RenderableType":
@@ -92,6 +99,21 @@ def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None =
     more = [f"and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []
     below = "   ".join([*more, *legend(rows)])
     return Group(table, Text(below, style="dim", no_wrap=True, overflow="ellipsis"))
+
+
+def _is_one_setting(plan: SweepPlan, rows: Sequence[SweepRow]) -> bool:
+    """Whether one setting is changed, and nothing else, so that its values are compared seed by seed."""
+    return len(plan.keys) == 1 and 1 < len(rows) <= MOST_COMPARED
+
+
+def _differences(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterable[str]:
+    """The mean difference of each value to the first one over the seeds that both have, with its interval."""
+    for row in rows[1:] if _is_one_setting(plan, rows) else ():
+        found = {which: difference(row, rows[0], which) for which in ("last", "best")}
+        if any(found.values()):
+            values = [inside_a_run(one.values[plan.keys[0]]) for one in (row, rows[0])]
+            points = ", ".join(f"{which} {difference_text(one)}" for which, one in found.items())
+            yield f"{' − '.join(values)}: {points} points of top-1 (mean by seed ± 95 % interval)"
 
 
 def query_word(name: str) -> str:

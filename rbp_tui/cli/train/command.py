@@ -16,7 +16,6 @@ from rbp_tui.cli.options import (
     Json,
     Nnodes,
     Nproc,
-    Pair,
     Priority,
     Rdzv,
     Retries,
@@ -42,7 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsOrLikeCommand,
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
-        "rbp train mine.toml --seeds 1,2,3 --detach   ·   rbp train digits --pair method=bptt,rate_m --seeds 1,2,3",
+        "rbp train mine.toml --seeds 1,2,3 --detach",
     )(train)
 
 
@@ -67,7 +66,6 @@ def train(
         ),
     ] = None,
     seeds: Seeds = None,
-    pair: Pair = None,
     gpus: Gpus = None,
     retries: Retries = None,
     priority: Priority = None,
@@ -94,7 +92,7 @@ def train(
 
     With --like, an earlier run is repeated, with the changes that are given.
 
-    With --seeds, --pair or --gpus, runs wait in a queue until each has its own device (rbp queue).
+    With --seeds or --gpus, runs wait in a queue until each has its own device (rbp queue).
 
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end,
     5 preempted: start it again.
@@ -105,21 +103,11 @@ def train(
     from rbp_engine.run.errors import NothingToStart
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.launch.slurm import RENDEZVOUS
-    from rbp_engine.run.pair import parse_pair
     from rbp_engine.run.request import parse_seeds
     from rbp_engine.run.status.status import judge
     from rbp_tui.cli.train.dry_run import print_dry_run
     from rbp_tui.cli.train.following import follow_started, report_start
 
-    if pair is not None:
-        for given, option in (
-            (run_id is not None, "--id names"),
-            (resume_or_start, "--resume-or-start continues"),
-            ((nnodes or 1) > 1, "--nnodes starts"),
-            (slurm, "--slurm writes the job file of"),
-        ):
-            if given:
-                raise typer.BadParameter(f"{option} one run, and --pair makes several")
     if slurm and seeds is not None:
         raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")
     if cost and not dry_run:
@@ -135,7 +123,6 @@ def train(
         base,
         overrides=words,
         seeds=() if seeds is None else parse_seeds(seeds),
-        pair=None if pair is None else parse_pair(pair),
         resources=resources or base.resources,
         gpus=base.gpus if gpus is None else gpus,
         retries=base.retries if retries is None else retries,
@@ -152,14 +139,12 @@ def train(
     if like is None and load_preset(request.preset, request.overrides).sweep is not None:
         say("[dim]this trains it once: rbp sweep {} trains all that its {} says[/]", request.preset, "[sweep]")
     if dry_run or slurm:
-        presets = request.load_each()
+        loaded = request.load()
         if cost:
-            for loaded in presets:
-                once_trusted(functools.partial(request.require_trust, loaded), trust=trust)
-        print_dry_run(request, presets, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
+            once_trusted(functools.partial(request.require_trust, loaded), trust=trust)
+        print_dry_run(request, loaded, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
         try:
-            for loaded in presets:
-                start.require_data(loaded)
+            start.require_data(loaded)
         except DataMissing as missing:
             say("[yellow]here it would not run:[/] {}", paragraph(str(missing)))
         return

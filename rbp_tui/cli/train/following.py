@@ -45,10 +45,7 @@ def follow_started(started: StartResult, *, detach: bool, as_json: bool, request
     if detach:
         return report_queued(runs, as_json=as_json) if worker is None else report_start(runs[0], as_json=as_json)
     first = worker is None or multinode.number_of(runs[0], worker.pid) == 0
-    pair = request.pair if request is not None else None
-    # The runs of one seed follow each other, in the order of the values.
-    words = {run.id: pair.words[number % len(pair.words)] for number, run in enumerate(runs)} if pair else None
-    verdicts = follow_live(runs, as_json=as_json, owner=True, silent=not first, words=words)
+    verdicts = follow_live(runs, as_json=as_json, owner=True, silent=not first)
     gone = False
     if worker is not None:
         worker.wait()

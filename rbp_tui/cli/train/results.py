@@ -14,7 +14,6 @@ from rbp_tui.text.alarm_text import alarm_line, finding_line
 from rbp_tui.text.run_text import short, status_text, title
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.sweep.varied import Varied
     from rbp_engine.run.request import LaunchRequest
 
 #: More runs than these are not named one by one in a command.
@@ -27,7 +26,7 @@ def print_results(
     request: "LaunchRequest | None" = None,
     waited_s: float | None = None,
 ) -> None:
-    """How each has ended, the mean of several seeds, the differences of a pair, and what to type next.
+    """How each has ended, the mean of several seeds, and what to type next.
 
     `waited_s` is what the user has waited for the command, in seconds; None if it did not start the runs.
     """
@@ -36,53 +35,29 @@ def print_results(
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
         return
-    words = request.pair.words if request and request.pair else ("",)
-    completed: list[list[Summary]] = [[] for _ in words]
-    for number, (run, verdict) in enumerate(zip(runs, verdicts, strict=True)):
+    completed = []
+    for run, verdict in zip(runs, verdicts, strict=True):
         summary = read_summary(run)
         if summary is None:
             continue
         if verdict.status == "completed":
-            completed[number % len(words)].append(summary)  # the runs of one seed follow each other
+            completed.append(summary)
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
-        word = words[number % len(words)]
-        say("{} {}{}{}", status_text(verdict.shown_status), title(summary), f" · {word}" if word else "", reason)
+        say("{} {}{}", status_text(verdict.shown_status), title(summary), reason)
         for alarm in read_alarms(run) if verdict.live else ():
             say("  [yellow]alarm: {}[/]", alarm_line(alarm))
         for alarm in () if verdict.live else read_findings(run):
             say("  [yellow]why: {}[/]", finding_line(alarm))
-    for word, summaries in zip(words, completed, strict=True):
-        seeds = f"{len(summaries)} of {len(runs) // len(words)} seeds completed"
-        scores = _mean_over_seeds(summaries)
-        say("  {}{}{}", f"{word}: " if word else "", seeds, f": {scores}" if scores else "")
-    if request and request.pair:
-        _print_differences(request.pair, completed)
+    scores = _mean_over_seeds(completed)
+    say("  {} of {} seeds completed{}", len(completed), len(runs), f": {scores}" if scores else "")
     if waited_s is not None:
         say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
-    if request and request.pair:
-        say("  next: {}", _compare_command(request, runs))
-    else:
-        place = runs_dir_option(runs[0], request)
-        say("  next: rbp ls{}  ·  rbp report{}  ·  {}", place, place, _compare_command(request, runs))
+    place = runs_dir_option(runs[0], request)
+    say("  next: rbp ls{}  ·  rbp report{}  ·  {}", place, place, compare_command(request, runs))
 
 
-def _print_differences(pair: "Varied", completed: Sequence[Sequence[Summary]]) -> None:
-    """The mean difference of each value to the first one over the seeds that both have, with its interval."""
-    from rbp_engine.report.spread import paired
-    from rbp_tui.text.comparison_columns import difference_text
-
-    first, *others = completed
-    for value, summaries in zip(pair.values[1:], others, strict=True):
-        found = []
-        for which in ("last", "best"):
-            ours, theirs = ({one.seed: getattr(one, which).top1 for one in each} for each in (summaries, first))
-            found.append(f"{which} {difference_text(paired(ours, theirs))}")
-        what = "points of top-1 (mean by seed ± 95 % interval)"
-        say("  {}", f"{value} − {pair.values[0]}: {', '.join(found)} {what}")
-
-
-def _compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirectory]) -> str:
+def compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirectory]) -> str:
     """The command that compares the runs; of many, their experiments."""
     words = [short(run.id) for run in runs]
     if len(words) > MOST_NAMED:

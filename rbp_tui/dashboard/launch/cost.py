@@ -61,9 +61,9 @@ def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
         if is_sweep(typed):
             return sweep_cost(typed, given_up)
         request = typed.request()
-        presets = request.load_each()
-        costs = [(loaded, predict_cost(loaded, cancelled=given_up, quiet=True)) for loaded in presets]
-        return Text("\n").join(cost_text(loaded, cost, request.takes.processes) for loaded, cost in costs)
+        loaded = request.load()
+        cost = predict_cost(loaded, cancelled=given_up, quiet=True)
+        return cost_text(loaded, cost, request.takes.processes)
     except UserError as error:
         return Text(str(error), style="red")
 

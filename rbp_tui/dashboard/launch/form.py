@@ -37,7 +37,7 @@ from rbp_tui.dashboard.launch.sweep import (
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.setting_words import complete, complete_pair, completions, help_on_word, last_word, pair_completions
+from rbp_tui.text.setting_words import complete, complete_list, completions, help_on_word, last_word, list_completions
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -101,7 +101,6 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     also = f"its sweep: {','.join(map(str, own))}" if own else ""
     return (
         FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; {also or 'a run for each'}"),
-        FormField("pair", "pair", "T=2,4", "a run for each value and seed"),
         FormField("sweep", "sweep", "20", offer_of(usual.sweep if usual else None)),
         FormField("device", "device", "cpu", f"{device} when empty"),
         FormField("processes", "processes", "2", "1 when empty; they share each batch"),
@@ -119,10 +118,9 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord], identities: 
     text = Text()
     try:
         request = typed.request()
-        presets = start.check(request)
-        for loaded in presets:
-            request.require_trust(loaded)
-        for warning in warnings(request, presets, records):
+        loaded = start.check(request)
+        request.require_trust(loaded)
+        for warning in warnings(request, loaded, records):
             text.append(f"⚠ {warning}\n", style="yellow")
         text.append(shlex.join(request.typed), style="bold")
     except DataMissing as error:
@@ -198,8 +196,6 @@ class LaunchForm(Dialog[Launched]):
 
     def _input(self, field: FormField) -> Input:
         typed = getattr(self.start, field.name)
-        if field.name == "pair":
-            return CompletingInput(typed, field.name, field.example, complete_pair)
         return Input(
             typed,
             id=field.name,
@@ -212,7 +208,7 @@ class LaunchForm(Dialog[Launched]):
     def _completed(self, words: str) -> str:
         word = last_word(words)
         if "," in word:
-            return words.removesuffix(word) + complete_pair(word)
+            return words.removesuffix(word) + complete_list(word)
         return complete(words, self._preset)
 
     def _usual(self) -> LoadedPreset | None:
@@ -252,7 +248,7 @@ class LaunchForm(Dialog[Launched]):
         # In a thread, since reading presets and querying the GPU driver takes time.
         verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records, self.session.identities))
 
-    @on(Input.Changed, "#overrides, #pair, #sweep, #device, #processes")
+    @on(Input.Changed, "#overrides, #sweep, #device, #processes")
     def _forget_cost(self) -> None:
         self.query_one(LaunchCost).forget()
 
@@ -264,7 +260,7 @@ class LaunchForm(Dialog[Launched]):
     def _offer(self) -> None:
         """Show completions and the meaning of the word being typed."""
         word = last_word(self.query_one("#overrides", Input).value)
-        found = [] if not word else pair_completions(word) if "," in word else completions(word, self._preset)
+        found = [] if not word else list_completions(word) if "," in word else completions(word, self._preset)
         lines = [Text("  ".join(found[:SHOWN_COMPLETIONS]), no_wrap=True, overflow="ellipsis")] if found else []
         lines.append(Text(help_on_word(word)))
         self.query_one("#offered", Static).update(Group(*lines))

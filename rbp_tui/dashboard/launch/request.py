@@ -14,7 +14,6 @@ from rbp_engine.preset.search import reference
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
-from rbp_engine.run.pair import parse_pair
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
@@ -34,7 +33,6 @@ class TypedRequest:
     runs: Path
     overrides: str = ""
     seeds: str = ""
-    pair: str = ""
     sweep: str = ""
     device: str = ""
     processes: str = ""
@@ -49,7 +47,6 @@ class TypedRequest:
         base = self.again.request if self.again else self._of_preset()
         takes = base.takes if not self.processes.strip() else replace(base.takes, processes=self._processes())
         seeds = parse_seeds(self.seeds) if self.seeds.strip() else ()
-        pair = parse_pair(self.pair) if self.pair.strip() else None
         run_id = self.run_id.strip() or None
         if run_id and os.path.lexists(self.runs / run_id):
             raise RunError(f"the run {run_id} exists already; choose another id")
@@ -59,7 +56,6 @@ class TypedRequest:
             base,
             overrides=(*self._settings(has_seeds=bool(seeds)), *self._place(seeds)),
             seeds=seeds if len(seeds) > 1 else (),
-            pair=pair,
             resources=takes,
             gpus=self.gpus.strip() or base.gpus,
             run_id=run_id,
@@ -121,22 +117,16 @@ def typed_again(run: RunDirectory, runs: Path) -> TypedRequest:
     )
 
 
-def warnings(request: LaunchRequest, presets: Sequence[LoadedPreset], records: Sequence[RunRecord]) -> list[str]:
-    """Warnings before the runs of a request are started, as sentences; `presets` has one for each value of its pair."""
+def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[str]:
+    """Warnings before the runs of a request are started, as sentences; `loaded` is its preset."""
     found = []
     usual = load_preset(request.preset, code=request.code).preset.method.timesteps
-    words = request.pair.words if request.pair else ("",)
-    for word, loaded in zip(words, presets, strict=True):
-        method, about = loaded.preset.method, f"{word}: " if word else ""
-        scaled = method.name.startswith("rate") and method.loss_scale == "1/T" and method.timesteps > 1
-        if scaled and method.timesteps != usual:
-            steps = method.timesteps
-            found.append(f"{about}T={steps}: the rate gradient is scaled by 1/{steps} (loss_scale)")
-        for seed in request.seeds_of(loaded):
-            same = [record for record in records if _is_run_of(record, loaded.experiment, seed)]
-            found += [
-                f"{about}seed {seed} is {one.verdict.status} already: {short_id(one.summary)}" for one in same[-1:]
-            ]
+    method, steps = loaded.preset.method, loaded.preset.method.timesteps
+    if method.name.startswith("rate") and method.loss_scale == "1/T" and steps > 1 and steps != usual:
+        found.append(f"T={steps}: the rate gradient is scaled by 1/{steps} (loss_scale)")
+    for seed in request.seeds_of(loaded):
+        same = [record for record in records if _is_run_of(record, loaded.experiment, seed)]
+        found += [f"seed {seed} is {one.verdict.status} already: {short_id(one.summary)}" for one in same[-1:]]
     return found
 
 

@@ -94,13 +94,11 @@ def typed_sweep(typed: TypedRequest) -> TypedSweep:
             problems.append(str(error))
             return None
 
-    if typed.pair.strip():
-        problems.append("pair: a sweep has none; type its setting among the settings, as T=2,4")
     if typed.run_id.strip():
         problems.append("run id: it names one run, and a sweep makes several")
     seeds = tried(lambda: parse_seeds(typed.seeds)) if typed.seeds.strip() else ()
     field = tried(lambda: parse_sweep_field(typed.sweep))
-    base = tried(replace(typed, pair="", run_id="", sweep="", seeds="").request)
+    base = tried(replace(typed, run_id="", sweep="", seeds="").request)
     found = None
     if base is not None and field is not None and seeds is not None:
         found = tried(lambda: _sweep_of(typed, base, field, seeds))

@@ -179,7 +179,7 @@ def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Sub
 def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit) -> None:
     request = LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1, 2), run_id="mine")
     with pytest.raises(RunError, match="exists already"):
-        start.create_runs(request, [load_preset("digits", DAMAGED)])
+        start.create_runs(request, load_preset("digits", DAMAGED))
     assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
 
 

@@ -12,6 +12,7 @@ from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import PresetError, load_preset
 from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.preset.sweep.varied import split_values
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary
@@ -93,7 +94,9 @@ def test_what_is_wrong_is_named_for_all_combinations_at_once() -> None:
 @pytest.mark.parametrize(
     ("words", "trials", "message"),
     [
-        (["lr=0.1,0.10"], None, "lr=0.1 and lr=0.10 are one and the same"),
+        (["lr=0.1,0.10"], None, "lr=0.1 and lr=0.10 are one and the same experiment: leave"),
+        (["run.name=a,b", "T=2,4"], None, "same experiment, as run.name changes nothing that is learned"),
+        (["train.kernel=eager,compiled"], None, "same experiment, as train.kernel changes nothing that is learned"),
         (["lr=0.1..0.5"], None, "say how many times"),
         (["T=2,4"], 5, "no setting has a range"),
         (["neuron.decay=0..1"], 2000, "at most 1000 runs"),
@@ -102,6 +105,23 @@ def test_what_is_wrong_is_named_for_all_combinations_at_once() -> None:
 def test_contradictions_are_refused(words: list[str], trials: int | None, message: str) -> None:
     with pytest.raises(RunError, match=message):
         planned(*words, trials=trials)
+
+
+def test_settings_that_only_change_the_cost_vary_beside_others() -> None:
+    assert len(planned("train.kernel=eager,compiled", "T=2,4").points) == 4
+
+
+@given(
+    st.lists(
+        st.text("abz019.-/:=", min_size=1)
+        | st.lists(st.text("ab,19", min_size=1), min_size=1).map(
+            lambda items: "[" + ", ".join(f'"{item}"' for item in items) + "]"
+        ),
+        min_size=2,
+    )
+)
+def test_values_are_read_as_they_are_written_with_a_comma_in_brackets_as_a_part_of_one(listed: list[str]) -> None:
+    assert split_values(",".join(listed)) == tuple(listed)
 
 
 @pytest.mark.parametrize("name", ['my "sweep"', "it's", "a\nb"])

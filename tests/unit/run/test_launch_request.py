@@ -118,7 +118,7 @@ def test_more_processes_nodes_retries_or_priority_than_anybody_has_are_refused(
 ) -> None:
     request = LaunchRequest("digits", runs_dir=tmp_path / "runs", **words)
     with pytest.raises(RunError, match=told):
-        start.create_runs(request, request.load_each())
+        start.create_runs(request, request.load())
     assert not (tmp_path / "runs").exists()
 
 

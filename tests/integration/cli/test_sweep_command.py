@@ -1,4 +1,4 @@
-"""`rbp train --pair`: one setting changed over the same seeds, trained, and compared."""
+"""`rbp sweep`: settings changed over the same seeds, trained, and compared; typed again, it goes on."""
 
 import json
 
@@ -6,17 +6,16 @@ import pytest
 
 pytestmark = pytest.mark.xdist_group("paired runs")  # they share runs
 SWEEP = ("sweep", "digits", "T=2", "epochs=2", "batch=128", "method=bptt,rate_m")
-PAIR = ("digits", "T=2", "epochs=2", "batch=128", "--pair", "method=bptt,rate_m", "--seeds", "1,2")
 
 
 @pytest.fixture(scope="module")
 def paired(tmp_path_factory, rbp_in):
-    """A folder with the runs of two seeds with two methods each, their summaries, and the output of `rbp train`."""
+    """A folder with the runs of two seeds with two methods each, their summaries, and the output of `rbp sweep`."""
     rbp = rbp_in(tmp_path_factory.mktemp("paired"))
     settings = rbp.folder / ".config" / "rbp" / "machine.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text("cpu_slots = 2\n")
-    done = rbp("train", *PAIR)
+    done = rbp(*SWEEP, "--seeds", "1,2", "--no-cost")
     made = [json.loads(path.read_text()) for path in rbp.runs.glob("*/summary.json")]
     return rbp, {(one["seed"], one["method"]): one for one in made}, done
 
@@ -48,8 +47,7 @@ def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_th
     half = 12.7062 * abs(differences[0] - differences[1]) / 2
     said = done.stderr
     assert f"rate_m − bptt: last {in_points(differences)} ± {100 * half:.2f}" in said
-    assert "method=bptt: 2 of 2 seeds completed" in said and "method=rate_m: 2 of 2 seeds completed" in said
-    (command,) = [line.partition("next: rbp ")[2] for line in said.splitlines() if "next:" in line]
+    (command,) = [line.partition("next: rbp ")[2] for line in said.splitlines() if "next: rbp runs compare" in line]
     assert len(command.split()) == 2 + 4
     found = rbp.json(*command.split())
     assert [group["settings"] for group in found["groups"]] == [{"method.name": "bptt"}, {"method.name": "rate_m"}]
@@ -73,45 +71,27 @@ def test_the_comparison_has_accuracies_at_equal_epochs_time_and_memory(paired):
     assert "at equal cost" in printed and "epoch 2: the last that all have validated" in printed
 
 
-def test_a_dry_run_shows_the_plan_of_every_value_and_creates_nothing(rbp_here):
-    plans = rbp_here.json("train", *PAIR, "--dry-run")
-    assert [(plan["pair"], plan["seeds"], plan["preset"]["method"]["name"]) for plan in plans] == [
-        ("method=bptt", [1, 2], "bptt"),
-        ("method=rate_m", [1, 2], "rate_m"),
-    ]
-    done = rbp_here("train", *PAIR, "--dry-run")
-    assert done.stdout.count("[method]") == 2 and "# method=rate_m\n" in done.stdout
-    assert "2 runs for each of the seeds 1, 2" in done.stderr
-    assert not rbp_here.runs.exists()
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--id", "mine"), "--id names one run, and --pair makes several"),
-        (("--resume-or-start",), "--resume-or-start continues one run, and --pair makes several"),
-        (("--slurm",), "--slurm writes the job file of one run, and --pair makes several"),
-        (("--nnodes", "2", "--rdzv", "a:1"), "--nnodes starts one run, and --pair makes several"),
         (("lr=-1", "--dry-run"), "optim.lr (lr=-1)"),
-        (("method=sltt",), "leave one of them out"),
+        (("method.name=sltt",), "leave one of them out"),
     ],
 )
-def test_what_makes_no_sense_with_a_pair_is_refused_with_the_reason(rbp_here, words, told):
-    assert told in " ".join(rbp_here("train", *PAIR, *words, code=2).stderr.replace("│", " ").split())
+def test_what_makes_no_sense_is_refused_with_the_reason_before_a_run_is_created(rbp_here, words, told):
+    assert told in " ".join(rbp_here(*SWEEP, *words, code=2).stderr.replace("│", " ").split())
     assert not rbp_here.runs.exists()
 
 
-def test_a_run_is_repeated_as_a_pair(paired):
+def test_a_run_is_repeated_with_several_values_of_a_setting(paired):
     rbp, made, _ = paired
-    words = ("train", "--like", made[1, "rate_m"]["id"], "--pair", "lr=0.1,0.05", "--seeds", "1,2", "--dry-run")
-    plans = rbp.json(*words)
-    assert [(plan["preset"]["optim"]["lr"], plan["preset"]["method"]["name"]) for plan in plans] == [
-        (0.1, "rate_m"),
-        (0.05, "rate_m"),
-    ]
+    words = ("sweep", "--like", made[1, "rate_m"]["id"], "lr=0.1,0.05", "--seeds", "1,2", "--dry-run", "--no-cost")
+    plan = rbp.json(*words)
+    assert [trial["settings"] for trial in plan["trials"]] == [{"optim.lr": "0.1"}, {"optim.lr": "0.05"}]
+    assert plan["runs"] == 4 and plan["counts"]["done"] == 2  # its own, and that of the other seed
 
 
-def test_a_sweep_counts_the_runs_of_the_pair_and_trains_nothing_twice(paired):
+def test_the_same_command_trains_nothing_twice_and_with_another_seed_only_what_is_missing(paired):
     rbp, made, _ = paired
     before = sorted(path.name for path in rbp.runs.iterdir())
     done = rbp(*SWEEP, "--seeds", "1,2")
