@@ -27,8 +27,8 @@ def estimate_rest(plan: SweepPlan, states: Sequence[PointState], measure: Measur
     prices = known_prices(states)
     if measure is not None and (unknown := unpriced(states, prices)):
         prices |= measure({kind: point.loaded for kind, point in unknown.items()})
-    pool = start.pool_for(plan.request.takes, plan.request.gpus or "auto", plan.points[0].loaded.preset.run.device)
-    expected = estimate(states, prices, len(pool.devices) // plan.request.takes.processes)
+    pool = start.pool_for(plan.request.options, plan.points[0].loaded.preset.run.device)
+    expected = estimate(states, prices, len(pool.devices) // plan.request.options.takes.processes)
     return expected if expected.origins else None
 
 

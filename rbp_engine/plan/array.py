@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from rbp_engine.plan.budget import larger_budget
 from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import name_in_id
-from rbp_engine.run.launch.slurm import device_words, job_of, script
+from rbp_engine.run.launch.slurm import device_words, in_a_job, job_of, script
 from rbp_engine.run.start import StartResult
 
 # How many tasks run at a time, unless the user changes it in the file.
@@ -20,23 +21,24 @@ AT_ONCE = 8
 SHORT = 12
 
 
-def array_file(plan: SweepPlan, states: Sequence[PointState], words: Sequence[str], rbp: Sequence[str]) -> str:
+def array_file(asked: SweepRequest, plan: SweepPlan, states: Sequence[PointState], rbp: Sequence[str]) -> str:
     """The text of a job file with a task for each point that is neither done nor failed.
 
-    `words` are those of `rbp sweep` for this plan, and `rbp` is the command line of this `rbp`. A task finds its point
-    by its identity: if the preset has been changed since, it ends with an error and trains nothing else. All tasks ask
-    for as much as the largest. Raises RunError if nothing is left, or for cards that a job cannot ask for.
+    `plan` is that of the request, and `rbp` the command line of this `rbp`. A task finds its point by its identity: if
+    the preset has been changed since, it ends with an error and trains nothing else. All tasks ask for as much as the
+    largest. Raises RunError if nothing is left, or for cards that a job cannot ask for.
     """
     left = [state.point for state in states if state.standing not in (Standing.DONE, Standing.FAILED)]
     if not left:
         raise RunError(f"nothing is left to do of {plan.name}: rbp sweep … --status; --retry-failed adds failed runs")
-    request = plan.request
+    request, options = asked.request, asked.request.options
     name = name_in_id(plan.name)
     array = f"0-{len(left) - 1}%{AT_ONCE}"
-    jobs = [job_of(point.loaded.preset, name, request.takes, request.gpus, array) for point in left]
+    jobs = [job_of(point.loaded.preset, name, options.takes, options.gpus, array) for point in left]
     job = replace(jobs[0], cards=max(one.cards for one in jobs), cores=max(one.cores for one in jobs))
     here = device_words(left[0].loaded.preset, job)
-    command = shlex.join([*rbp, "sweep", *words, *here, "--runs-dir", str(request.runs.resolve())])
+    request = replace(request, overrides=(*request.overrides, *here), options=in_a_job(options, options.runs), typed=())
+    command = shlex.join([*rbp, *replace(asked, request=request).command[1:]])
     points = " ".join(point.identity[:SHORT] for point in left)
     return script(job, f'{command} \\\n    --point "${{points[SLURM_ARRAY_TASK_ID]}}"', before=(f"points=({points})",))
 
@@ -47,8 +49,7 @@ def start_point(plan: SweepPlan, state: PointState) -> StartResult:
     run = create(plan, state.point, queued=False) if state.record is None else state.record.run
     worker = start.begin(
         run,
-        plan.request.resources,
-        retries=plan.request.retries,
+        replace(plan.request.options, gpus=None),
         at_once=True,
         patience_s=start.PATIENCE_S,
         changes=larger_budget(state.point.loaded.preset, run),

@@ -9,6 +9,7 @@ from rbp_engine.plan.states import PointState, standing_of
 from rbp_engine.preset import LoadedPreset, PresetError, read_resolved, setting_word
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.run_settings import differing_settings, settings_of
 from rbp_engine.run.store.store import RunRecord
@@ -60,7 +61,7 @@ class SweepRuns:
                 point = SweepPoint(trial if unique else number, words, seed, one.loaded, identity="")
                 states.append(PointState(point, standing_of(one.record.verdict), one.record))
         preset = members[0].loaded.name if members else ""
-        request = LaunchRequest(preset, runs_dir=runs)
+        request = LaunchRequest(preset, options=LaunchOptions(runs))
         return SweepPlan(name, request, tuple(keys), tuple(state.point for state in states)), states
 
     def _named(self, name: str, records: Iterable[RunRecord]) -> Sequence[RunRecord]:

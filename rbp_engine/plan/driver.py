@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence, Set
 from types import FrameType
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.driving import be_driver, request_in, write_record
+from rbp_engine.plan.driving import be_driver, requested_in, write_record
 from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.study import SearchTrial, TrialState, Value, propose, pruned_after
 from rbp_engine.plan.trials import TrialReader, TrialRuns, is_pruned
@@ -24,7 +24,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.transitions import is_stranded
-from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.store import RunRecord
 
 POLL_S = 0.5
 CALL_DISPATCHER_EVERY_S = 5.0
@@ -44,8 +44,8 @@ class SearchDriver:
     def __init__(self, search: Search) -> None:
         self.search = search
         self.reader = TrialReader(search)
-        pool = start.pool_for(search.request.takes, search.request.gpus or "auto", search.base.preset.run.device)
-        runs_at_once = max(1, len(pool.devices) // search.request.takes.processes)
+        pool = start.pool_for(search.request.options, search.base.preset.run.device)
+        runs_at_once = max(1, len(pool.devices) // search.request.options.takes.processes)
         self.trials_at_once = max(1, runs_at_once // len(search.seeds))
         self._resumes: dict[RunDirectory, int] = {}
         self._refused: dict[RunDirectory, str] = {}
@@ -81,20 +81,21 @@ class SearchDriver:
         """Ask the runs to stop whose scores are too low, by what the other trials had at the same epoch."""
         pruner = self.search.space.pruner
         for number, one in trials.items() if pruner else ():
-            (run,), (verdict,) = one.runs.values(), one.verdicts.values()
+            (found,) = one.records.values()
+            verdict = found.verdict
             newest = max(one.trial.scores, default=0)
             # One that has ended since the last look is judged, too, so that it does not matter when that was.
             judged = self._judged.get(number)
             if newest == judged or not (verdict.live or (judged is not None and verdict.has_result)):
                 continue
             self._judged[number] = newest
-            if is_pruned(run, verdict):
+            if is_pruned(found):
                 continue
             epoch = pruned_after(self.search.space, [other.trial for other in trials.values()], number, judged or 0)
             if epoch is not None:
                 score = one.trial.scores[epoch]
                 reason = f"{pruner} pruner: top-1 {100 * score:.2f} % after epoch {epoch}"
-                control.request_stop(run, Cause.PRUNED, reason)
+                control.request_stop(found.run, Cause.PRUNED, reason)
 
     def _resume(self, trials: Mapping[int, TrialRuns]) -> tuple[set[int], list[RunDirectory]]:
         """Resume what was interrupted; returns the numbers of the trials that go on, and the runs that a user has
@@ -103,26 +104,26 @@ class SearchDriver:
         busy: set[int] = set()
         left = []
         for number, one in trials.items():
-            for seed, run in one.runs.items():
-                verdict = one.verdicts[seed]
+            for found in one.records.values():
+                run, verdict = found.run, found.verdict
                 if self._first_look and verdict.live and is_stranded(run):
                     with contextlib.suppress(NothingToStart):
                         start.begin(run)
-                if verdict.live or (self._is_interrupted(run, verdict) and self._resumed(run, verdict)):
+                if verdict.live or (self._is_interrupted(found) and self._resumed(found)):
                     busy.add(number)
-                elif run not in self._refused and self._is_interrupted(run, verdict) and verdict.status != "failed":
+                elif run not in self._refused and self._is_interrupted(found) and verdict.status != "failed":
                     left.append(run)
         return busy, left
 
-    def _is_interrupted(self, run: RunDirectory, verdict: Verdict) -> bool:
-        if verdict.status == "failed":
+    def _is_interrupted(self, found: RunRecord) -> bool:
+        if found.verdict.status == "failed":
             return self.search.retry_failed and self._first_look
-        return not (verdict.has_result or is_pruned(run, verdict))
+        return not (found.verdict.has_result or is_pruned(found))
 
-    def _resumed(self, run: RunDirectory, verdict: Verdict) -> bool:
+    def _resumed(self, found: RunRecord) -> bool:
         """Resume a run, unless a user has stopped it since this driver started; False if it cannot be."""
-        count = self._resumes.get(run, 0)
-        if not self._first_look and not (verdict.cause.is_transient and count < MOST_RESUMES):
+        run, count = found.run, self._resumes.get(found.run, 0)
+        if not self._first_look and not (found.verdict.cause.is_transient and count < MOST_RESUMES):
             return False
         self._resumes[run] = count + 1
         try:
@@ -166,7 +167,7 @@ class SearchDriver:
                     if not os.path.lexists(self.search.run_of(number, seed).path):
                         raise
                     # Something else has come there; the next look finds what it is.
-            trials.setdefault(number, TrialRuns(SearchTrial(number, values), {}, {}))
+            trials.setdefault(number, TrialRuns(SearchTrial(number, values)))
             created.add(number)
         return created
 
@@ -201,7 +202,7 @@ def drive(search: Search) -> str:
 
 def main(text: str) -> None:
     """Drive the search that a request as JSON asks for; ends at once if another process does."""
-    search = plan_search(request_in(text))
+    search = plan_search(requested_in(text))
     if be_driver(search) is None:
         return
     write_record(search)

@@ -5,7 +5,6 @@ Its lease lies beside the runs, so that no other host that has them drives the s
 
 import contextlib
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -22,7 +20,8 @@ from rbp_engine.codec import decode
 from rbp_engine.lease import Lease
 from rbp_engine.os_process import Alive, Process
 from rbp_engine.owners import make_private
-from rbp_engine.plan.search import Search, SearchRequest
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import Search
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_json
@@ -57,7 +56,7 @@ def files_of(search: Search) -> Path:
     folder = host_directory() / FOLDER
     with usable(folder):
         make_private(folder)
-    place = hashlib.sha256(os.fsencode(search.request.runs.resolve())).hexdigest()[:8]
+    place = hashlib.sha256(os.fsencode(search.request.options.runs.resolve())).hexdigest()[:8]
     return folder / f"{search.name}-{place}.json"
 
 
@@ -75,7 +74,7 @@ def log_of(search: Search) -> Path:
 
 def write_record(search: Search, ended: str = "", *, failed: bool = False) -> None:
     """Write that this process drives the search, or how that has ended."""
-    name, runs = one_line(search.name), one_line(str(search.request.runs))
+    name, runs = one_line(search.name), one_line(str(search.request.options.runs))
     record = DriverRecord(name, runs, os_process.here(), search.trials, visible(ended), failed)
     write_json(files_of(search), asdict(record))
 
@@ -91,7 +90,7 @@ def driver_of(search: Search) -> DriverRecord | None:
     if driver is None:
         return record and replace(record, alive=False)
     if record is None or record.process != driver:
-        record = DriverRecord(one_line(search.name), one_line(str(search.request.runs)), driver, search.trials)
+        record = DriverRecord(one_line(search.name), one_line(str(search.request.options.runs)), driver, search.trials)
     return replace(record, alive=True)
 
 
@@ -103,14 +102,14 @@ def drivers() -> list[DriverRecord]:
     return [one for one in found if one is not None and os_process.is_alive(one.process) is Alive.YES]
 
 
-def start_driver(request: SearchRequest, search: Search) -> bool:
+def start_driver(asked: SweepRequest, search: Search) -> bool:
     """Start the driver of a search; False if there is one already. Raises RunError if it ends at once."""
     if (record := driver_of(search)) is not None and record.alive:
         return False
     log = log_of(search)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            module_command(DRIVER, json.dumps(asdict(request))),
+            module_command(DRIVER, as_text(asked)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -129,11 +128,18 @@ def start_driver(request: SearchRequest, search: Search) -> bool:
     raise RunError(f"the process that drives {search.name} has not started: {log}")
 
 
-def request_in(text: str) -> SearchRequest:
+def as_text(asked: SweepRequest) -> str:
+    """The request as JSON, for the process that drives the search."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(SweepRequest).dump_json(asked).decode()
+
+
+def requested_in(text: str) -> SweepRequest:
     """The request that `start_driver` has passed on."""
-    value: dict[str, Any] = json.loads(text)
-    fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
-    return SearchRequest(**fields)
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(SweepRequest).validate_json(text)
 
 
 def stop_driver(search: Search) -> None:
@@ -152,7 +158,7 @@ def stop_driver(search: Search) -> None:
 @contextlib.contextmanager
 def _lease(search: Search) -> Iterator[Path]:
     """The file of the lease of a search; raises RunError where it cannot be used."""
-    path = search.request.runs / f".{search.name}.search"
+    path = search.request.options.runs / f".{search.name}.search"
     try:
         yield path
     except OSError as error:

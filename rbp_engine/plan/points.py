@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rbp_engine.plan.identity import identity_of
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.words import SweepWords
 from rbp_engine.preset import LoadedPreset, PresetError, Problem, fields
 from rbp_engine.preset.sweep.section import SweepSection
@@ -61,30 +62,22 @@ class SweepPlan:
             self.request,
             overrides=(*self.request.overrides, *point.overrides),
             seeds=(),  # `loaded` has it
-            gpus=self.request.gpus or "auto",
             sweep=SweepRecord(one_line(self.name), point.trial),
         )
 
 
-def plan_sweep(
-    request: LaunchRequest, words: SweepWords | None = None, *, trials: int | None = None, name: str = ""
-) -> SweepPlan:
+def plan_sweep(asked: SweepRequest) -> SweepPlan:
     """The plan of a sweep: `[sweep]` of the request's preset, and over it what the command line says.
 
-    A setting in `words` takes the place of the preset's own values for it. `trials` is the number of draws. Raises
-    UserError for anything that is invalid or contradictory, in whichever combination: PresetError with every problem,
-    each once.
+    A setting that is typed takes the place of the preset's own values for it. Raises UserError for anything that is
+    invalid or contradictory, in whichever combination: PresetError with every problem, each once.
     """
+    name, base, request = asked.name, asked.base, asked.shared
     if not name.isprintable() or {"'", '"'} & set(name):
         raise RunError(f"--name {name}: no query could ask for it: leave quotes and invisible characters out")
-    words = words or SweepWords()
-    request = replace(request, overrides=(*request.overrides, *words.fixed))
-    base = replace(request, seeds=()).load()
-    section = combined(base.sweep or SweepSection(), words, trials=trials)
-    if section.search and trials is None:
+    section = combined(base.sweep or SweepSection(), asked.words, trials=asked.draws)
+    if asked.searches:
         raise RunError(f'search = "{section.search}" chooses settings as it goes: there is no plan of all of them')
-    if section.seeds and not request.seeds and base.sources.get("run.seed") != "override":
-        request = replace(request, seeds=section.seeds)
     combinations = list(combinations_of(section))
     seeds = request.seeds_of(base)
     if (count := len(combinations) * len(seeds)) > MOST_RUNS:

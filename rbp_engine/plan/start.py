@@ -34,7 +34,7 @@ def check_preset(request: LaunchRequest, loaded: LoadedPreset) -> None:
     trusted."""
     request.require_trust(loaded)
     start.require_data(loaded)
-    start.pool_for(request.takes, request.gpus or "auto", loaded.preset.run.device)
+    start.pool_for(request.options, loaded.preset.run.device)
 
 
 def start_points(
@@ -77,9 +77,9 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
     """Create the run of a point and queue it, or find the one that another sweep has just created. Raises RunError."""
     request = plan.request_of(point)
     if not queued:
-        request = replace(request, gpus=None, priority=None)
+        request = replace(request, options=replace(request.options, gpus=None, priority=None))
     for number in itertools.count(1):
-        run = RunDirectory(request.runs / run_id_of(point, number))
+        run = RunDirectory(request.options.runs / run_id_of(point, number))
         if not os.path.lexists(run.path):
             try:
                 return start.create_runs(replace(request, run_id=run.id), request.require_trust(point.loaded))[0]
@@ -99,7 +99,7 @@ def resume(plan: SweepPlan, run: RunDirectory, changes: Sequence[str] = ()) -> N
     `changes` are the budgets that it is to go on with.
     """
     try:
-        start.begin(run, gpus=plan.request.gpus or "auto", retries=plan.request.retries, changes=changes)
+        start.begin(run, replace(plan.request.options, resources=None), changes=changes)
     except NothingToStart:
         return
 

@@ -52,7 +52,7 @@ class Identities:
 
 def states_of(plan: SweepPlan, *, retry_failed: bool = False) -> list[PointState]:
     """The state of each point, in the order of the plan. A failed run is to be resumed with `retry_failed`."""
-    return states_among(plan, list_runs(plan.request.runs), Identities(), retry_failed=retry_failed)
+    return states_among(plan, list_runs(plan.request.options.runs), Identities(), retry_failed=retry_failed)
 
 
 def states_among(

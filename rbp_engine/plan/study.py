@@ -66,6 +66,13 @@ class SearchSpace:
     pruner: str = ""
     epochs: int = 1
 
+    def words_of(self, values: Mapping[str, Value]) -> tuple[str, ...]:
+        """The settings of a trial as override words."""
+        return tuple(
+            f"{one.name}={values[one.key]}" if one.choices else one.word_of(float(values[one.key]))
+            for one in self.settings
+        )
+
 
 def require_optuna() -> None:
     """Raise RunError if Optuna is not installed."""

@@ -1,4 +1,4 @@
-"""The trials of a search as the files of their runs tell of them: there is no other record."""
+"""The trials of a search, read from their runs: what has been chosen so far, and what came of it."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.points import SweepPoint, point_of
 from rbp_engine.plan.search import Search
+from rbp_engine.plan.states import PointState, standing_of
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.own_code import inside_a_run
@@ -18,9 +20,10 @@ from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, super
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import read_stop_request
-from rbp_engine.run.files.summary import Scores, Summary, load_summary, read_summary
+from rbp_engine.run.files.summary import Scores, Summary
 from rbp_engine.run.launch.making import is_half_made
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.store import RunRecord, record
 
 
 class OtherExperiment(RunError):
@@ -29,19 +32,33 @@ class OtherExperiment(RunError):
 
 @dataclass(frozen=True)
 class TrialRuns:
-    """A trial, and its runs by seed with their verdicts; a seed may be missing if their making was interrupted.
+    """A trial, and by seed its points and the records of their runs; a seed is missing if their making was interrupted.
 
-    `before` has the summaries of runs that were trained longer since, as they were when they ended for the search.
+    The record of a run that was trained longer since is as it was when it ended for the search.
     """
 
     trial: SearchTrial
-    runs: dict[int, RunDirectory]
-    verdicts: dict[int, Verdict]
-    before: dict[int, Summary] = field(default_factory=dict)
+    points: dict[int, SweepPoint] = field(default_factory=dict)
+    records: dict[int, RunRecord] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> dict[int, RunDirectory]:
+        return {seed: one.run for seed, one in self.records.items()}
+
+    @property
+    def verdicts(self) -> dict[int, Verdict]:
+        return {seed: one.verdict for seed, one in self.records.items()}
+
+    def states(self, *, retry_failed: bool = False) -> list[PointState]:
+        """Where its points stand."""
+        return [
+            PointState(self.points[seed], standing_of(one.verdict, retry_failed=retry_failed), one)
+            for seed, one in self.records.items()
+        ]
 
 
 class TrialReader:
-    """Reads the trials of a search, again and again. It only remembers what it has read of events that are complete.
+    """Reads the trials of a search, again and again. It remembers what never changes, and the events that it has read.
 
     `problems` says by number, after `read`, why a trial is left out: a run of it is damaged, or not of this search.
     """
@@ -49,7 +66,7 @@ class TrialReader:
     def __init__(self, search: Search) -> None:
         self.search = search
         self.problems: dict[int, str] = {}
-        self._values: dict[int, dict[str, Value]] = {}
+        self._points: dict[RunDirectory, tuple[SweepPoint, dict[str, Value]]] = {}
         self._events: dict[RunDirectory, _Events] = {}
 
     def read(self) -> list[TrialRuns]:
@@ -78,58 +95,52 @@ class TrialReader:
         runs = {seed: run for seed, run in runs.items() if _is_there(run)}
         if not runs:
             return None
-        first = next(iter(runs.values()))
-        summaries = {seed: _summary(run) for seed, run in runs.items()}
-        if number not in self._values:
-            self._values[number] = self._checked_values(number, runs, summaries)
-        before = {
-            seed: earlier
-            for seed, summary in summaries.items()
-            if (earlier := self._before(runs[seed], summary)) is not None
-        }
-        verdicts = {seed: Verdict("completed", "") if seed in before else judge(run) for seed, run in runs.items()}
-        state = state_of(self.search, runs, verdicts)
+        records = {seed: self._record(number, seed, run) for seed, run in runs.items()}
+        values = self._points[next(iter(runs.values()))][1]
+        state = state_of(self.search, records)
         score = None
         if state is TrialState.COMPLETED:
-            score = self._score((summaries | before).values())
+            score = self._score(one.summary for one in records.values())
             state = TrialState.FAILED if score is None else state
-        scores = self._scores(first) if self.search.space.pruner else {}
-        if (earlier := before.get(next(iter(runs)))) is not None:
-            scores = {epoch: top1 for epoch, top1 in scores.items() if epoch <= earlier.epochs}
-        return TrialRuns(SearchTrial(number, self._values[number], state, score, scores), runs, verdicts, before)
+        (first, *_) = records.values()
+        scores = self._scores(first.run, first.summary.epochs) if self.search.space.pruner else {}
+        points = {seed: self._points[run][0] for seed, run in runs.items()}
+        return TrialRuns(SearchTrial(number, values, state, score, scores), points, records)
 
-    def _checked_values(
-        self, number: int, runs: Mapping[int, RunDirectory], summaries: Mapping[int, Summary]
-    ) -> dict[str, Value]:
-        """The settings of a trial, once its runs are known to be what the search would train with them."""
-        for run in runs.values():
-            if not run.run_json.is_file():
-                raise RunError(f"{run.path} is in the way, and has no run.json")
-            record = read_run_json(run).sweep
-            if record is None:
-                raise RunError(f"{run.id} is in the way: its run.json names no search")
-            if (record.name, record.trial) != (self.search.name, number):
-                raise OtherExperiment(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
-        seed, first = next(iter(runs.items()))
-        values = values_of(self.search, first)
-        # Those that were trained longer since are other experiments by that alone.
-        made = [seed for seed, summary in summaries.items() if not summary.extended_from]
-        wanted = self.search.request_of(number, seed, values).load().experiment if made else ""
-        for seed in made:
-            if summaries[seed].experiment != wanted:
-                raise OtherExperiment(
-                    f"{runs[seed].id} is another experiment than trial {number} would be now: "
-                    "give the search another --name"
-                )
-        return values
+    def _record(self, number: int, seed: int, run: RunDirectory) -> RunRecord:
+        """The record of a run, once it is known to be what the search would train."""
+        found = record(run)
+        if not found.readable:
+            raise RunError(f"{run.id}: {found.verdict.reason}")
+        if run not in self._points:
+            self._points[run] = self._checked_point(number, seed, found)
+        earlier = self._before(found.summary, run)
+        return found if earlier is None else replace(found, summary=earlier, verdict=Verdict("completed", ""))
 
-    def _before(self, run: RunDirectory, summary: Summary) -> Summary | None:
+    def _checked_point(self, number: int, seed: int, found: RunRecord) -> tuple[SweepPoint, dict[str, Value]]:
+        """The point of a run, and its settings."""
+        run = found.run
+        if not run.run_json.is_file():
+            raise RunError(f"{run.path} is in the way, and has no run.json")
+        sweep = read_run_json(run).sweep
+        if sweep is None:
+            raise RunError(f"{run.id} is in the way: its run.json names no search")
+        if (sweep.name, sweep.trial) != (self.search.name, number):
+            raise OtherExperiment(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
+        values = values_of(self.search, found)
+        loaded = self.search.request_of(number, seed, values).load().with_run(seed=seed)
+        # One that was trained longer since is another experiment by that alone.
+        if not found.summary.extended_from and found.summary.experiment != loaded.experiment:
+            raise OtherExperiment(
+                f"{run.id} is another experiment than trial {number} would be now: give the search another --name"
+            )
+        return point_of(number, self.search.space.words_of(values), loaded), values
+
+    def _before(self, summary: Summary, run: RunDirectory) -> Summary | None:
         """The summary of a run that was trained longer since, as it was after the epochs that it was made for; None
         for any other run, and for one that has not come so far."""
         epochs = summary.extended_from
-        if not epochs:
-            return None
-        scores = {epoch: top1 for epoch, top1 in self._scores(run).items() if epoch <= epochs}
+        scores = self._scores(run, epochs) if epochs else {}
         if epochs not in scores:
             return None
         best = max(scores, key=lambda epoch: scores[epoch])
@@ -152,8 +163,10 @@ class TrialReader:
             scores.append(top1)
         return sum(scores) / len(scores)
 
-    def _scores(self, run: RunDirectory) -> dict[int, float]:
-        return self._events.setdefault(run, _Events(EventReader(run.events(), (RunStart, Validation)))).scores()
+    def _scores(self, run: RunDirectory, epochs: int) -> dict[int, float]:
+        """Those of the first `epochs`."""
+        events = self._events.setdefault(run, _Events(EventReader(run.events(), (RunStart, Validation))))
+        return {epoch: top1 for epoch, top1 in events.scores().items() if epoch <= epochs}
 
 
 @dataclass
@@ -177,39 +190,31 @@ def _is_there(run: RunDirectory) -> bool:
     return run.run_json.is_file() or (os.path.lexists(run.path) and not is_half_made(run))
 
 
-def _summary(run: RunDirectory) -> Summary:
-    try:
-        return load_summary(run)
-    except RunError as error:
-        raise RunError(f"{run.id}: {error}") from None
-
-
-def state_of(search: Search, runs: Mapping[int, RunDirectory], verdicts: Mapping[int, Verdict]) -> TrialState:
+def state_of(search: Search, records: Mapping[int, RunRecord]) -> TrialState:
     """The state of a trial, from those of its runs."""
-    found = verdicts.values()
+    found = [one.verdict for one in records.values()]
     if any(one.live for one in found):
         return TrialState.OPEN
     if failed := [one for one in found if one.status == "failed"]:
         return TrialState.DIVERGED if any(one.cause is Cause.NON_FINITE for one in failed) else TrialState.FAILED
-    if len(runs) < len(search.seeds):
+    if len(records) < len(search.seeds):
         return TrialState.OPEN
-    if any(is_pruned(runs[seed], verdict) for seed, verdict in verdicts.items()):
+    if any(is_pruned(one) for one in records.values()):
         return TrialState.PRUNED
     return TrialState.COMPLETED if all(one.has_result for one in found) else TrialState.OPEN
 
 
-def is_pruned(run: RunDirectory, verdict: Verdict) -> bool:
+def is_pruned(ended: RunRecord) -> bool:
     """Whether a run that has ended was pruned, even if it ended for another reason before it heard of it."""
-    return verdict.cause is Cause.PRUNED or read_stop_request(run).cause is Cause.PRUNED
+    return ended.verdict.cause is Cause.PRUNED or read_stop_request(ended.run).cause is Cause.PRUNED
 
 
-def values_of(search: Search, run: RunDirectory) -> dict[str, Value]:
+def values_of(search: Search, found: RunRecord) -> dict[str, Value]:
     """The settings that a search has given a run, from its preset. Raises UserError if they are not in its space."""
-    preset, summary = read_resolved(run.preset_toml), read_summary(run)
-    values = preset.model_dump()
-    if summary is not None and summary.extended_from:
-        values["train"]["epochs"] = summary.extended_from
-    return {one.key: _value_of(one, _found(values, one.key), run) for one in search.space.settings}
+    values = read_resolved(found.run.preset_toml).model_dump()
+    if found.summary.extended_from:
+        values["train"]["epochs"] = found.summary.extended_from
+    return {one.key: _value_of(one, _found(values, one.key), found.run) for one in search.space.settings}
 
 
 def _found(values: Any, key: str) -> Any:

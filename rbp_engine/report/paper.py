@@ -12,6 +12,7 @@ from rbp_engine.report.settings import differing, settings
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
@@ -56,7 +57,7 @@ class MissingRun:
     def command(self, runs: Path | None = None) -> str:
         """The shell command that trains it; `runs` is a runs directory other than the default."""
         words = (f"method={self.method}", f"T={self.timesteps}", f"seed={self.seed}")
-        return shlex.join(LaunchRequest(self.preset, words, runs).command)
+        return shlex.join(LaunchRequest(self.preset, words, LaunchOptions(runs)).command)
 
 
 def published(preset: "Preset | None") -> Published:

@@ -13,6 +13,7 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json
 from rbp_engine.run.files.summary import load_summary, read_summary
 from rbp_engine.run.folder_data import with_folder_data
+from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.settings.machine import runs_directory
 
 MOST_RUNS = 1000
@@ -23,29 +24,19 @@ MOST_RETRIES = 1000
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """A preset, `key=value` overrides, and how to start its runs; None means the default, or as last time.
+    """A preset, `key=value` overrides, and how to start its runs.
 
-    There is one run per seed in `seeds`, or one with the preset's seed if it is empty. Each takes `resources`. With
-    `seeds` or `gpus` ("auto", "none", or card indices) the runs wait in the queue until each can have its own devices,
-    those of a higher `priority` first.
-    `resume_or_start` resumes the run `run_id` if it exists; `inexact` allows another number of processes then, and
-    `from_scratch` to start over if no checkpoint can be used. `typed` is the command that the user typed, if it differs
-    from `command`. `original` is the run to repeat; `sweep` says to
-    which sweep the runs belong.
+    There is one run per seed in `seeds`, which wait in the queue, or one with the preset's seed if it is empty.
+    `resume_or_start` resumes the run `run_id` if it exists. `typed` is the command that the user typed, if it differs
+    from `command`. `original` is the run to repeat; `sweep` says to which sweep the runs belong.
     """
 
     preset: str
     overrides: tuple[str, ...] = ()
-    runs_dir: Path | None = None
+    options: LaunchOptions = AS_USUAL
     seeds: tuple[int, ...] = ()
-    resources: Resources | None = None
-    gpus: str | None = None
-    retries: int | None = None
-    priority: int | None = None
     run_id: str | None = None
     resume_or_start: bool = False
-    inexact: bool = False
-    from_scratch: bool = False
     typed: tuple[str, ...] = ()
     original: RunDirectory | None = None
     sweep: SweepRecord | None = None
@@ -62,27 +53,20 @@ class LaunchRequest:
                 f"{run.id} was trained by another program, {summary.program}, and its settings are no preset"
             )
         dispatch, resources = read_dispatch(run), replace(read_run_json(run).resources, devices=())
-        return cls(
-            str(run.preset_toml),
+        options = LaunchOptions(
             runs_dir=None if run.path.parent == runs_directory(None) else run.path.parent,
-            resources=resources,
+            resources=None if resources == Resources() else resources,
             gpus=dispatch.gpus,
-            retries=dispatch.retries,
+            retries=dispatch.retries or None,
             priority=dispatch.priority or None,
-            original=run,
         )
+        return cls(str(run.preset_toml), options=options, original=run)
 
     def once(self) -> "LaunchRequest":
         """A request for one run with the same settings and the first seed, which starts at once under a new id."""
         seed = [f"seed={number}" for number in self.seeds[:1]]
-        return LaunchRequest(
-            self.preset,
-            (*self.overrides, *seed),
-            self.runs_dir,
-            resources=self.resources,
-            retries=self.retries,
-            original=self.original,
-        )
+        options = replace(self.options, gpus=None, priority=None)
+        return LaunchRequest(self.preset, (*self.overrides, *seed), options, original=self.original)
 
     def without(self, setting: str) -> "LaunchRequest":
         """`once`, without the override of this setting, given by its full name or its short one."""
@@ -96,24 +80,14 @@ class LaunchRequest:
         return replace(other, overrides=(*other.overrides, f"{setting}={value}"))
 
     @property
-    def runs(self) -> Path:
-        """The runs directory, absolute. Raises MachineError."""
-        return runs_directory(self.runs_dir)
-
-    @property
     def code(self) -> Path | None:
         """The folder of the user's code if a run is repeated; None to take it from beside the preset."""
         return self.original.code if self.original else None
 
     @property
-    def takes(self) -> Resources:
-        """The resources of a new run."""
-        return self.resources or Resources()
-
-    @property
     def queued(self) -> bool:
         """Whether the runs wait in the queue until each can have its own devices."""
-        return bool(self.seeds) or self.gpus is not None
+        return bool(self.seeds) or self.options.gpus is not None
 
     @property
     def words(self) -> list[str]:
@@ -127,17 +101,10 @@ class LaunchRequest:
     @property
     def command(self) -> list[str]:
         """The shell command that makes the same request."""
-        options = {
-            "--seeds": ",".join(map(str, self.seeds)),
-            "--gpus": self.gpus,
-            "--retries": self.retries,
-            "--priority": self.priority,
-            "--nproc": self.takes.processes if self.takes.processes > 1 else None,
-            "--id": self.run_id,
-            "--runs-dir": self.runs_dir,
-        }
-        words = [word for name, value in options.items() if value for word in (name, str(value))]
-        return ["rbp", "train", *self.words, *words]
+        seeds = ["--seeds", ",".join(map(str, self.seeds))] if self.seeds else []
+        named = ["--id", self.run_id] if self.run_id else []
+        resumes = ["--resume-or-start"] if self.resume_or_start else []
+        return ["rbp", "train", *self.words, *seeds, *named, *resumes, *self.options.words]
 
     def require_trust(self, loaded: LoadedPreset) -> trust.TrustedPreset:
         """The gate of its runs.
@@ -146,7 +113,7 @@ class LaunchRequest:
         """
         if self.original is not None:
             copied = trust.rendezvous_of(read_run_json(self.original).resources)
-            if copied and copied == trust.rendezvous_of(self.resources):
+            if copied and copied == trust.rendezvous_of(self.options.resources):
                 trust.require_rendezvous(self.original, copied)
         return trust.require_preset(loaded)
 
@@ -157,7 +124,7 @@ class LaunchRequest:
     def load(self) -> LoadedPreset:
         """The preset with the overrides applied. Raises UserError for anything invalid or contradictory."""
         loaded = load_preset(self.preset, self.overrides, code=self.code)
-        loaded = with_folder_data(teacher.with_teacher(loaded, self.runs, self.original))
+        loaded = with_folder_data(teacher.with_teacher(loaded, self.options.runs, self.original))
         if self.original is not None:
             was = load_summary(self.original)
             loaded = replace(loaded, name=was.preset, label=was.label + loaded.label.removeprefix(loaded.name))

@@ -25,6 +25,7 @@ from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_r
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.launch.environment import module_command
+from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.run.queue.arrange import check_priority
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
@@ -60,7 +61,7 @@ def check(request: LaunchRequest) -> "LoadedPreset":
     loaded = request.load()
     require_data(loaded)
     if request.queued:
-        pool_for(request.takes, request.gpus or "auto", loaded.preset.run.device)
+        pool_for(request.options, loaded.preset.run.device)
     return loaded
 
 
@@ -78,27 +79,18 @@ def start_runs(request: LaunchRequest) -> StartResult:
     """
     loaded = request.require_trust(request.load())
     require_data(loaded)
-    may_be_there = request.resume_or_start or request.takes.nodes > 1
+    options = request.options
+    may_be_there = request.resume_or_start or options.takes.nodes > 1
     runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
     patience_s = PATIENCE_S if may_be_there else 0.0
     if new:
-        return StartResult(
-            [*runs],
-            None if request.queued else _start(runs[0], request.takes, request.retries or 0, patience_s=patience_s),
-        )
+        if request.queued:
+            return StartResult([*runs])
+        return StartResult([*runs], _start(runs[0], options.takes, options.retries or 0, patience_s=patience_s))
     verdict = judge(runs[0])
     if verdict.status == "completed" or (verdict.status == "queued" and not is_stranded(runs[0])):
         return StartResult([*runs])
-    worker = _begin(
-        runs[0],
-        request.resources or load_run_json(runs[0]).resources,
-        gpus=request.gpus,
-        retries=request.retries,
-        inexact=request.inexact,
-        from_scratch=request.from_scratch,
-        patience_s=patience_s,
-    )
-    return StartResult([*runs], worker)
+    return StartResult([*runs], _begin(runs[0], options, patience_s=patience_s))
 
 
 def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchable]:
@@ -106,27 +98,26 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
 
     `loaded` is the preset of the request. Raises RunError.
     """
-    resources = request.takes
-    dispatch = Dispatch(retries=request.retries or 0, priority=request.priority or 0)
+    options, resources = request.options, request.options.takes
+    dispatch = Dispatch(retries=options.retries or 0, priority=options.priority or 0)
     pool: Pool | None = None
     _refuse_counts(resources, dispatch)
-    if request.priority and not request.queued:
+    if options.priority and not request.queued:
         raise RunError("--priority is for runs that wait in the queue: add --gpus auto")
     if request.queued:
         if resources.nodes > 1:
             raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
-        if request.gpus == "none" and loaded.preset.run.device == "auto":
+        if options.gpus == "none" and loaded.preset.run.device == "auto":
             loaded = loaded.with_run(device="cpu")
-        gpus = request.gpus or "auto"
-        dispatch = dataclasses.replace(dispatch, gpus=gpus, device=loaded.preset.run.device)
-        pool = pool_for(resources, gpus, dispatch.device)
+        dispatch = dataclasses.replace(dispatch, gpus=options.gpus or "auto", device=loaded.preset.run.device)
+        pool = pool_for(options, dispatch.device)
     _require_state(dispatch)
     made: list[Launchable] = []
     try:
         for seed in request.seeds_of(loaded):
             run = launch.create(
                 loaded.with_run(seed=seed),
-                request.runs,
+                options.runs,
                 run_id=request.run_id,
                 command=request.typed or request.command,
                 resources=resources,
@@ -164,19 +155,19 @@ def find_or_create(request: LaunchRequest, loaded: TrustedPreset) -> tuple[list[
                 raise
             time.sleep(0.2)
     trust.remember_same_code(run, all_files(loaded.own_code))
-    launchable = _require_trust(run, request.resources)
+    launchable = _require_trust(run, request.options.resources)
     _check_same(run, loaded, *request.seeds_of(loaded))
     return [launchable], False
 
 
 def directory_of(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory:
     """The folder of a request's run: that of its id, or one with a newly drawn id."""
-    return RunDirectory(request.runs / (request.run_id or new_run_id(loaded.name, loaded.preset.method.name)))
+    return RunDirectory(request.options.runs / (request.run_id or new_run_id(loaded.name, loaded.preset.method.name)))
 
 
 def worker_command(request: LaunchRequest, run: RunDirectory) -> list[str]:
     """The command line of the process that a start would launch: the worker, or the launcher of several."""
-    return launch.command(run, request.takes)
+    return launch.command(run, request.options.takes)
 
 
 def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
@@ -194,36 +185,23 @@ def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
 
 def begin(
     run: RunDirectory,
-    resources: Resources | None = None,
+    options: LaunchOptions = AS_USUAL,
     *,
-    gpus: str | None = None,
-    retries: int | None = None,
-    inexact: bool = False,
-    from_scratch: bool = False,
     patience_s: float = 0.0,
     changes: Sequence[str] = (),
     at_once: bool = False,
 ) -> "subprocess.Popen[bytes] | None":
-    """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or `gpus` is
-    given, and return None. Resources, `gpus` and `retries` are as last time unless given; with `at_once`, no queue and
-    no devices: a scheduler has given this process its own.
+    """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or the
+    `options` have `gpus`, and return None. What they leave open is as last time; with `at_once`, no queue and no
+    devices: a scheduler has given this process its own.
 
     `changes` are settings that may change when a run goes on, as `epochs=400` (`run/longer.py`).
 
-    Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `from_scratch`, `patience_s` and the
-    other RunErrors are those of `launch.start`.
+    Raises Untrusted if the run, or where it is, is not this user's. `patience_s` and the other RunErrors are those of
+    `launch.start`.
     """
-    return _begin(
-        _require_trust(run, resources),
-        resources or load_run_json(run).resources,
-        gpus=gpus,
-        retries=retries,
-        inexact=inexact,
-        from_scratch=from_scratch,
-        patience_s=patience_s,
-        changes=changes,
-        at_once=at_once,
-    )
+    launchable = _require_trust(run, options.resources)
+    return _begin(launchable, options, patience_s=patience_s, changes=changes, at_once=at_once)
 
 
 def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
@@ -238,30 +216,28 @@ def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
 
 def _begin(
     run: Launchable,
-    resources: Resources,
+    options: LaunchOptions,
     *,
-    gpus: str | None,
-    retries: int | None,
-    inexact: bool,
-    from_scratch: bool,
     patience_s: float,
     changes: Sequence[str] = (),
     at_once: bool = False,
 ) -> "subprocess.Popen[bytes] | None":
+    resources = options.resources or load_run_json(run).resources
     refuse_links(run)
     last = read_dispatch(run)
     if at_once:
         last, resources = dataclasses.replace(last, gpus=None), dataclasses.replace(resources, devices=())
     dispatch = dataclasses.replace(
         last,
-        gpus=last.gpus if gpus is None else gpus,
-        retries=last.retries if retries is None else retries,
+        gpus=last.gpus if options.gpus is None else options.gpus,
+        retries=last.retries if options.retries is None else options.retries,
     )
     _refuse_counts(resources, dispatch)
     _wait_until_settled(run)
     if judge(run).status == "queued" and not is_stranded(run):
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
-    pool = None if dispatch.gpus is None else pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
+    takes = LaunchOptions(resources=resources, gpus=dispatch.gpus)
+    pool = None if dispatch.gpus is None else pool_for(takes, dispatch.device or _device_of(run))
     _require_state(dispatch)
     take_stranded(run)
     longer.finish(run)
@@ -269,19 +245,26 @@ def _begin(
         longer.extend(run, changes)
     if pool is not None:
         _refuse_unless_ended(run, patience_s)
-        dispatch = dataclasses.replace(dispatch, inexact=inexact, from_scratch=from_scratch)
+        dispatch = dataclasses.replace(dispatch, inexact=options.inexact, from_scratch=options.from_scratch)
         _update(run, dispatch=dispatch.as_json(), resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch)
         ensure_dispatcher()
         return None
     if dispatch != read_dispatch(run):
         _update(run, dispatch=dispatch.as_json())
-    return _start(run, resources, dispatch.retries, inexact=inexact, from_scratch=from_scratch, patience_s=patience_s)
+    return _start(
+        run,
+        resources,
+        dispatch.retries,
+        inexact=options.inexact,
+        from_scratch=options.from_scratch,
+        patience_s=patience_s,
+    )
 
 
 def requeue(run: RunDirectory) -> None:
     """Put a run that has ended back into the queue, also one that did not come from it. Raises RunError."""
-    begin(run, gpus=read_dispatch(run).gpus or "auto")
+    begin(run, LaunchOptions(gpus=read_dispatch(run).gpus or "auto"))
 
 
 def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: start it again") -> None:
@@ -406,10 +389,10 @@ def _wait_until_settled(run: RunDirectory) -> None:
         time.sleep(0.1)
 
 
-def pool_for(resources: Resources, gpus: str, device: str) -> Pool:
-    """The devices that `gpus` selects for a preset's `run.device`. Raises RunError if there are too few for a run."""
-    pool = pool_of_this_machine(gpus, device)
-    if resources.processes > len(pool.devices):
+def pool_for(options: LaunchOptions, device: str) -> Pool:
+    """The devices that options select for a preset's `run.device`. Raises RunError if there are too few for a run."""
+    pool, processes = pool_of_this_machine(options.gpus or "auto", device), options.takes.processes
+    if processes > len(pool.devices):
         there = ", ".join(map(str, pool.devices))
-        raise RunError(f"a run of {resources.processes} processes takes as many devices, and there is only: {there}")
+        raise RunError(f"a run of {processes} processes takes as many devices, and there is only: {there}")
     return pool

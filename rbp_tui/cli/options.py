@@ -10,6 +10,7 @@ from rbp_tui.cli import completion
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.resources import Resources
+    from rbp_engine.run.options import LaunchOptions
 
 
 def _of_root(context: typer.Context, value: Path | None) -> Path | None:
@@ -79,11 +80,31 @@ Inexact = Annotated[
 FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start over if its checkpoints are lost or damaged.")]
 
 
-def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, meet: str = "") -> "Resources | None":
-    """The resources that the options request; None if they request none. Raises BadParameter.
+def given_options(
+    *,
+    runs_dir: Path | None = None,
+    gpus: str | None = None,
+    retries: int | None = None,
+    priority: int | None = None,
+    nproc: int | None = None,
+    nnodes: int | None = None,
+    rdzv: str | None = None,
+    inexact: bool = False,
+    from_scratch: bool = False,
+    meet: str = "",
+) -> "LaunchOptions":
+    """What the options of a command say about its runs. Raises BadParameter.
 
     Several nodes meet at `meet`, if that is known without `rdzv`.
     """
+    from rbp_engine.run.options import LaunchOptions
+
+    resources = _given_resources(nproc, nnodes, rdzv, meet)
+    return LaunchOptions(runs_dir, resources, gpus, retries, priority, inexact, from_scratch)
+
+
+def _given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, meet: str) -> "Resources | None":
+    """The resources that the options request; None if they request none. Raises BadParameter."""
     from rbp_engine.run.files.resources import Resources
 
     if nproc is None and nnodes is None and rdzv is None:

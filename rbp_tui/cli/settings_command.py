@@ -87,13 +87,14 @@ def request_for(
     preset: str | None, like: str | None, settings: Sequence[str] | None, runs_dir: Path | None
 ) -> "tuple[LaunchRequest, tuple[str, ...]]":
     """The request for a preset, or for a run to repeat, and the settings that are typed with it. Raises UserError."""
+    from rbp_engine.run.options import LaunchOptions
     from rbp_engine.run.request import LaunchRequest
 
     words = tuple(settings or ())
     if like is None:
         assert preset is not None  # SettingsOrLikeCommand requires it
         warn_of_shared_presets(preset)
-        return LaunchRequest(preset, runs_dir=runs_dir), words
+        return LaunchRequest(preset, options=LaunchOptions(runs_dir)), words
     if preset is not None and "=" not in preset:
         raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
     return LaunchRequest.like(find(like, runs_dir)), (preset, *words) if preset else words

@@ -244,7 +244,7 @@ def test_the_form_filled_from_a_run_has_its_settings_and_repeats_it_without_a_wo
         ({"device": "auto"}, "run.device=auto"),
         ({"device": ""}, ""),
         ({"run_name": "", "tags": ""}, "run.name= 'run.tags=[]'"),
-        ({"processes": "2", "run_id": "other"}, "--nproc 2 --id other"),
+        ({"processes": "2", "run_id": "other"}, "--id other --nproc 2"),
     ],
 )
 def test_only_what_is_changed_in_the_form_is_said_in_the_command(earlier, typed, words):

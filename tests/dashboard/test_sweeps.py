@@ -8,8 +8,8 @@ from textual.widgets import Input, Static
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan.points import plan_sweep
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create
-from rbp_engine.plan.words import parse_words
 from rbp_engine.preset.search import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import read_json, write_json
@@ -41,7 +41,7 @@ def typed(home, monkeypatch):
 def points(home, monkeypatch):
     """The plan of a sweep of digits; `done` makes the run of one of its points, with a top-1."""
     monkeypatch.chdir(home)
-    plan = plan_sweep(LaunchRequest("digits", seeds=(1, 2)), parse_words(["T=2,4"]), name="mine")
+    plan = plan_sweep(SweepRequest(LaunchRequest("digits", ("T=2,4",), seeds=(1, 2)), name="mine"))
 
     def done(number, top1, **summary):
         run = create(plan, plan.points[number], queued=False)
@@ -57,7 +57,7 @@ def points(home, monkeypatch):
     [
         ({"overrides": "T=2,4 method=bptt,rate_m epochs=1"}, "T=2,4 method=bptt,rate_m epochs=1", 4),
         ({"overrides": "T=2,4", "seeds": "1 2", "device": "cpu"}, "T=2,4 run.device=cpu --seeds 1,2", 4),
-        ({"overrides": "lr=0.01..0.5:log", "sweep": "5", "gpus": "none"}, "lr=0.01..0.5:log --random 5 --gpus none", 5),
+        ({"overrides": "lr=0.01..0.5:log", "sweep": "5", "gpus": "none"}, "lr=0.01..0.5:log --gpus none --random 5", 5),
         ({"overrides": "T=2,4", "processes": "2", "tags": "a b"}, """T=2,4 'run.tags=["a", "b"]' --nproc 2""", 2),
     ],
 )

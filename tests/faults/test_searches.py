@@ -14,12 +14,15 @@ import psutil
 import pytest
 
 from rbp_engine.plan.driving import driver_of, start_driver, stop_driver
-from rbp_engine.plan.search import Search, SearchRequest, plan_search
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.study import SearchTrial, TrialState, propose
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run import control
 from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.host_lock import dispatcher
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
@@ -39,9 +42,8 @@ class Searching:
         self.environment = {"RBP_CONFIG": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
         self._patch = patch
         self.enter()
-        self.request = SearchRequest(
-            "digits", words=words, runs_dir=str(folder / "runs"), trials=trials, gpus="none", pruner=pruner
-        )
+        options = LaunchOptions(folder / "runs", gpus="none")
+        self.request = SweepRequest(LaunchRequest("digits", words, options), trials=trials, pruner=pruner)
         self.search: Search = plan_search(self.request)
         self.kills: list[str] = []
 
@@ -75,7 +77,11 @@ class Searching:
             process = dispatcher()
             found = [] if process is None or process.pid is None else [process.pid]
         else:
-            runs = [record.run for record in list_runs(self.search.request.runs) if record.verdict.status == "running"]
+            runs = [
+                record.run
+                for record in list_runs(self.search.request.options.runs)
+                if record.verdict.status == "running"
+            ]
             found = [process.pid for run in runs for process in processes.processes_of(run)]
         with contextlib.suppress(IndexError, psutil.Error):
             psutil.Process(draw.choice(found)).kill()
@@ -97,7 +103,7 @@ class Searching:
 
     def check_each_trial_once(self) -> None:
         """All trials have completed, and each run is one of theirs, with a trial of its own."""
-        records = list_runs(self.search.request.runs)
+        records = list_runs(self.search.request.options.runs)
         assert [record.verdict.status for record in records] == ["completed"] * self.search.trials
         sweeps = [read_run_json(record.run).sweep for record in records]
         assert {sweep.name for sweep in sweeps if sweep} == {self.search.name}
@@ -108,7 +114,7 @@ class Searching:
     def end(self) -> None:
         self.enter()
         stop_driver(self.search)
-        for record in list_runs(self.search.request.runs):
+        for record in list_runs(self.search.request.options.runs):
             if judge(record.run).live:
                 control.kill(record.run)
 

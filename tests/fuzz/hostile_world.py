@@ -32,16 +32,17 @@ from rbp_engine import os_process
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driver import SearchDriver
 from rbp_engine.plan.points import SweepPlan, plan_sweep
-from rbp_engine.plan.search import Search, SearchRequest, plan_search
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.start import run_id_of, start_points
 from rbp_engine.plan.states import Standing, states_of
-from rbp_engine.plan.words import parse_words
 from rbp_engine.run import start, track
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.resources import Dispatch
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import new_entry
@@ -90,13 +91,14 @@ class World:
     def search(self) -> Search:
         """Of its five trials three have begun, of which the second is stopped."""
         words = ("lr=0.01..0.5:log", "run.device=cpu")
-        return plan_search(SearchRequest("digits", "", words, str(self.runs), trials=5, name="trials", gpus="none"))
+        request = LaunchRequest("digits", words, LaunchOptions(self.runs, gpus="none"))
+        return plan_search(SweepRequest(request, trials=5, name="trials"))
 
     @property
     def sweep(self) -> SweepPlan:
         """Of its three runs two have begun, of which the second is stopped."""
-        request = LaunchRequest("digits", runs_dir=self.runs, overrides=("run.device=cpu",), gpus="none")
-        return plan_sweep(request, parse_words(["T=1,2,3"]), name="sweep")
+        options = LaunchOptions(self.runs, gpus="none")
+        return plan_sweep(SweepRequest(LaunchRequest("digits", ("run.device=cpu", "T=1,2,3"), options), name="sweep"))
 
     def files(self) -> list[Path]:
         """Every file that a stranger may have written."""

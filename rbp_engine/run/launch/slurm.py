@@ -7,7 +7,7 @@ Slurm itself requeues the job unless it was cancelled. So the shell requeues a j
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from rbp_engine.errors import PREEMPTED_CODE
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.options import LaunchOptions
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -80,20 +81,23 @@ def train_file(request: "LaunchRequest", loaded: "LoadedPreset", run: RunDirecto
 
     Partition and memory are for the user to fill in. Raises RunError for cards that a job cannot ask for.
     """
-    takes = request.takes
-    job = job_of(loaded.preset, run.id, takes, request.gpus)
-    words = shlex.join([*rbp, "train", *request.words, *device_words(loaded.preset, job)])
-    options = ["--id", run.id, "--resume-or-start", "--runs-dir", str(run.path.parent.resolve())]
-    if takes.processes > 1:
-        options = ["--nproc", str(takes.processes), *options]
-    if request.retries:
-        options += ["--retries", str(request.retries)]
-    if request.inexact:
-        options.append("--inexact")
-    if request.from_scratch:
-        options.append("--from-scratch")
-    several = f'--nnodes {takes.nodes} --rdzv "{RENDEZVOUS}" ' if takes.nodes > 1 else ""
-    return script(job, f"{words} \\\n    {several}{shlex.join(options)}", _FIND_RENDEZVOUS if takes.nodes > 1 else ())
+    takes = request.options.takes
+    job = job_of(loaded.preset, run.id, takes, request.options.gpus)
+    words = [*rbp, "train", *request.words, *device_words(loaded.preset, job)]
+    options = ["--id", run.id, "--resume-or-start", *in_a_job(request.options, run.path.parent).words]
+    quoted = shlex.join(options).replace(shlex.quote(RENDEZVOUS), f'"{RENDEZVOUS}"')  # the shell is to substitute it
+    return script(job, f"{shlex.join(words)} \\\n    {quoted}", _FIND_RENDEZVOUS if takes.nodes > 1 else ())
+
+
+def in_a_job(options: LaunchOptions, runs: Path) -> LaunchOptions:
+    """The options of a command in a job: nodes meet where Slurm says, and Slurm takes the place of the queue.
+
+    `runs` is the runs directory.
+    """
+    takes = options.resources
+    if takes is not None and takes.nodes > 1:
+        takes = replace(takes, rendezvous=RENDEZVOUS)
+    return replace(options, runs_dir=runs.resolve(), resources=takes, gpus=None, priority=None)
 
 
 def device_words(preset: "Preset", job: SlurmJob) -> list[str]:

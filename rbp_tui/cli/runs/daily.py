@@ -12,7 +12,7 @@ import typer
 from rbp_engine.printable import keep_colours
 from rbp_tui.cli import completion
 from rbp_tui.cli.log_text import LogText
-from rbp_tui.cli.options import Detach, FromScratch, Gpus, Inexact, Json, Nproc, Retries, RunsDir
+from rbp_tui.cli.options import Detach, FromScratch, Gpus, Inexact, Json, Nproc, Retries, RunsDir, given_options
 from rbp_tui.cli.output import print_json, print_part, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, find
 from rbp_tui.cli.settings_command import SettingsCommand
@@ -161,19 +161,10 @@ def resume(
     from rbp_tui.cli.train.following import follow_started
 
     directory = find(run, runs_dir)
-    resources = None if nproc is None else replace(load_run_json(directory).resources, processes=nproc)
-    worker = once_trusted(
-        lambda: start.begin(
-            directory,
-            resources,
-            gpus=gpus,
-            retries=retries,
-            inexact=inexact,
-            from_scratch=from_scratch,
-            changes=tuple(settings or ()),
-        ),
-        trust=trust,
-    )
+    options = given_options(gpus=gpus, retries=retries, inexact=inexact, from_scratch=from_scratch)
+    if nproc is not None:
+        options = replace(options, resources=replace(load_run_json(directory).resources, processes=nproc))
+    worker = once_trusted(lambda: start.begin(directory, options, changes=tuple(settings or ())), trust=trust)
     raise typer.Exit(follow_started(start.StartResult([directory], worker), detach=detach, as_json=as_json))
 
 

@@ -18,11 +18,12 @@ from rbp_tui.text.styled import paragraph
 
 if TYPE_CHECKING:
     from rbp_engine.plan.points import SweepPlan
+    from rbp_engine.plan.request import SweepRequest
 
 
-def print_array(plan: "SweepPlan", states: Sequence[PointState], words: Sequence[str]) -> None:
-    """Print the job file on stdout, and the plan on stderr; `words` are those of `rbp sweep`."""
-    print_lines(visible(array_file(plan, states, words, module_command("rbp_tui"))))
+def print_array(asked: "SweepRequest", plan: "SweepPlan", states: Sequence[PointState]) -> None:
+    """Print the job file on stdout, and the plan of the request on stderr."""
+    print_lines(visible(array_file(asked, plan, states, module_command("rbp_tui"))))
     say_plan(plan, states)
     try:
         for loaded in plan.presets:

@@ -2,19 +2,15 @@
 
 import functools
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_resources
+from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Priority, Retries, RunsDir, Seeds, given_options
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand, request_for
 from rbp_tui.cli.trust import Trust
-
-if TYPE_CHECKING:
-    from rbp_engine.run.request import LaunchRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -116,6 +112,7 @@ def sweep(
     ] = None,
     gpus: Gpus = None,
     retries: Retries = None,
+    priority: Priority = None,
     nproc: Nproc = None,
     detach: Detach = False,
     trust: Trust = False,
@@ -133,9 +130,8 @@ def sweep(
     """
     from rbp_engine.plan.array import point_named
     from rbp_engine.plan.points import plan_sweep
-    from rbp_engine.plan.search import search_request
+    from rbp_engine.plan.request import SweepRequest
     from rbp_engine.plan.states import states_of
-    from rbp_engine.plan.words import parse_words
     from rbp_engine.run.request import parse_seeds
     from rbp_tui.cli.sweep.array import print_array, train_point
     from rbp_tui.cli.sweep.cost import estimate_of
@@ -147,29 +143,27 @@ def sweep(
     if len(asked_for) > 1:
         raise typer.BadParameter(f"{' and '.join(asked_for)} do different things: leave all but one of them out")
     base, words = request_for(preset, like, settings, runs_dir)
-    request = replace(
-        base,
-        seeds=() if seeds is None else parse_seeds(seeds),
-        resources=given_resources(nproc, None, None) or base.resources,
-        gpus=base.gpus if gpus is None else gpus,
-        retries=base.retries if retries is None else retries,
-        typed=("rbp", *sys.argv[1:]),
+    asked = SweepRequest(
+        replace(
+            base,
+            overrides=words,
+            seeds=() if seeds is None else parse_seeds(seeds),
+            options=given_options(gpus=gpus, retries=retries, priority=priority, nproc=nproc).over(base.options),
+            typed=("rbp", *sys.argv[1:]),
+        ),
+        draws=random,
+        search=search or "",
+        trials=trials,
+        pruner=prune or "",
+        objective=objective or "",
+        name=name,
+        retry_failed=retry_failed,
     )
-    if search is not None or (random is None and _has_search(request, words)):
+    if asked.searches:
         if random is not None:
             raise typer.BadParameter("--random draws all values beforehand, and --search chooses them: leave one out")
         if slurm or point is not None:
             raise typer.BadParameter("a search chooses its runs one by one, and a job array needs them beforehand")
-        asked = search_request(
-            request,
-            words,
-            search=search or "",
-            trials=trials,
-            pruner=prune or "",
-            objective=objective or "",
-            name=name,
-            retry_failed=retry_failed,
-        )
         estimates = functools.partial(estimate_of, measure=not no_cost)
         raise typer.Exit(
             run_search(asked, estimates, status=status, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
@@ -177,7 +171,7 @@ def sweep(
     for option, value in (("--trials", trials), ("--prune", prune), ("--objective", objective)):
         if value is not None:
             raise typer.BadParameter(f"{option} belongs to a search: --search tpe")
-    plan = plan_sweep(request, parse_words(words), trials=random, name=name)
+    plan = plan_sweep(asked)
     if point is not None:
         plan = point_named(plan, point)
     states = states_of(plan, retry_failed=retry_failed)
@@ -187,19 +181,8 @@ def sweep(
     if point is not None:
         raise typer.Exit(train_point(plan, states[0], as_json=as_json, trust=trust))
     if slurm:
-        options = {"--seeds": seeds, "--random": random, "--name": name, "--nproc": nproc, "--retries": retries}
-        given = [word for option, value in options.items() if value for word in (option, str(value))]
-        typed = [*(["--like", like] if like else [request.preset]), *words, *given]
-        print_array(plan, states, [*typed, *(["--retry-failed"] if retry_failed else [])])
+        print_array(asked, plan, states)
         return
     raise typer.Exit(
         run_plan(plan, states, measure=not no_cost, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
     )
-
-
-def _has_search(request: "LaunchRequest", words: Sequence[str]) -> bool:
-    """Whether [sweep] of the preset is a search. Raises UserError if the preset is invalid."""
-    from rbp_engine.plan.words import parse_words
-
-    section = replace(request, overrides=parse_words(words).fixed, seeds=()).load().sweep
-    return section is not None and bool(section.search)

@@ -6,9 +6,10 @@ from typing import Any
 
 from rbp_engine.plan.driving import driver_of, log_of, start_driver
 from rbp_engine.plan.estimate import Estimate
-from rbp_engine.plan.outcome import SearchTable, best_of, counts_of, expected_states
+from rbp_engine.plan.outcome import best_of, counts_of, plan_to_the_end
 from rbp_engine.plan.points import SweepPlan
-from rbp_engine.plan.search import Search, SearchRequest, check_search, plan_search
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.states import PointState
 from rbp_engine.plan.study import TrialState, importance
 from rbp_engine.plan.trials import TrialReader, TrialRuns
@@ -23,7 +24,7 @@ Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
 
 
 def run_search(
-    request: SearchRequest,
+    asked: SweepRequest,
     estimate: Estimates,
     *,
     status: bool,
@@ -33,32 +34,31 @@ def run_search(
     as_json: bool,
 ) -> int:
     """Start a search, or go on with it, and follow it to its end; the exit code."""
-    search = plan_search(request)
-    reader, table = TrialReader(search), SearchTable(search)
+    search = plan_search(asked)
+    reader = TrialReader(search)
     trials = reader.read()
     if status:
-        _show(reader, trials, table, as_json=as_json)
+        _show(reader, trials, as_json=as_json)
         return 0
     if not dry_run:
         once_trusted(lambda: check_search(search), trust=trust)
     say_search(search, trials)
     say_left_out(reader.problems)
-    states = expected_states(search, table.states(trials))
-    expected = estimate(table.plan(states), states)
+    expected = estimate(*plan_to_the_end(search, trials))
     if expected is not None:
         say_cost(expected, at_most=bool(search.space.pruner))
     if dry_run:
         if as_json:
             print_json(_document(reader, trials) | {"cost": None if expected is None else asdict(expected)})
         return 0
-    if not start_driver(request, search) and (record := driver_of(search)) is not None:
+    if not start_driver(asked, search) and (record := driver_of(search)) is not None:
         say("  it goes on already, in {}", record.process)
     if detach:
         return _report(search, as_json=as_json)
-    record = follow_search(request, search, reader, table, as_json=as_json)
+    record = follow_search(asked, search, reader, as_json=as_json)
     trials = reader.read()
     if not as_json:
-        _show(reader, trials, table, as_json=False)
+        _show(reader, trials, as_json=False)
     if record is None or not record.ended:
         say(
             "[bold red]the process that drives it was killed[/]; the same command goes on  (its log: {})",
@@ -82,12 +82,11 @@ def _report(search: Search, *, as_json: bool) -> int:
     return 0
 
 
-def _show(reader: TrialReader, trials: Sequence[TrialRuns], table: SearchTable, *, as_json: bool) -> None:
+def _show(reader: TrialReader, trials: Sequence[TrialRuns], *, as_json: bool) -> None:
     if as_json:
         print_json(_document(reader, trials))
     else:
-        states = table.states(trials)
-        print_search(reader.search, trials, table.plan(states), states)
+        print_search(reader.search, trials)
         say_left_out(reader.problems)
 
 

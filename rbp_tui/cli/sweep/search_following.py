@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from rbp_engine.plan.driving import DriverRecord, driver_of, start_driver, stop_driver
-from rbp_engine.plan.outcome import SearchTable
-from rbp_engine.plan.search import Search, SearchRequest
+from rbp_engine.plan.outcome import plan_so_far
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import Search
 from rbp_engine.plan.study import TrialState
 from rbp_engine.plan.trials import TrialReader, TrialRuns
 from rbp_engine.printable import in_json, one_line
@@ -31,9 +32,9 @@ Show = Callable[[list[TrialRuns]], None]
 class SearchInterrupts(Interrupts):
     """Signals to a command that follows a search: to stop its runs means to stop the search."""
 
-    def __init__(self, request: SearchRequest, search: Search, reader: TrialReader) -> None:
+    def __init__(self, asked: SweepRequest, search: Search, reader: TrialReader) -> None:
         super().__init__([])
-        self.request = request
+        self.asked = asked
         self.search = search
         self.reader = reader
         self.replaced = 0
@@ -44,7 +45,7 @@ class SearchInterrupts(Interrupts):
         if self.stopping or self.replaced >= MOST_REPLACED:
             return False
         self.replaced += 1
-        start_driver(self.request, self.search)
+        start_driver(self.asked, self.search)
         return True
 
     def _say_it_goes_on(self) -> None:
@@ -61,19 +62,17 @@ class SearchInterrupts(Interrupts):
         super()._forward_signal(number, frame)
 
 
-def follow_search(
-    request: SearchRequest, search: Search, reader: TrialReader, table: SearchTable, *, as_json: bool
-) -> DriverRecord | None:
+def follow_search(asked: SweepRequest, search: Search, reader: TrialReader, *, as_json: bool) -> DriverRecord | None:
     """Show the trials until the search has ended; the record of its last driver. One that is killed is replaced.
 
     On a terminal this is the table that fills, else a line for each trial that has ended.
     """
-    interrupts = SearchInterrupts(request, search, reader)
+    interrupts = SearchInterrupts(asked, search, reader)
     while True:
         try:
             if as_json or not sys.stdout.isatty():
                 return _follow(search, reader, interrupts, _lines(search, as_json=as_json))
-            with _live_table(table) as show:
+            with _live_table(search) as show:
                 return _follow(search, reader, interrupts, show)
         except AskUser:
             interrupts.ask()
@@ -109,7 +108,7 @@ def _lines(search: Search, *, as_json: bool) -> Show:
 
 
 @contextlib.contextmanager
-def _live_table(table: SearchTable) -> Iterator[Show]:
+def _live_table(search: Search) -> Iterator[Show]:
     """The table, redrawn in place; it makes room for the last one, which is printed."""
     from rich.console import Group
     from rich.live import Live
@@ -118,8 +117,7 @@ def _live_table(table: SearchTable) -> Iterator[Show]:
     with Live(console=console(), auto_refresh=False, transient=True) as live:
 
         def show(trials: list[TrialRuns]) -> None:
-            states = table.states(trials)
-            plan = table.plan(states)
+            plan, states = plan_so_far(search, trials)
             drawn = sweep_table(plan, sweep_rows(plan, states), most=live.console.height - ROOM_FOR_OTHERS)
             hint = Text(HINT, style="dim", no_wrap=True, overflow="ellipsis")
             live.update(Group(drawn, hint), refresh=True)

@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbp_engine.plan.driving import driver_of
-from rbp_engine.plan.outcome import best_of, counts_of
-from rbp_engine.plan.points import SweepPlan
-from rbp_engine.plan.search import Search, words_of
-from rbp_engine.plan.states import PointState
+from rbp_engine.plan.outcome import best_of, counts_of, plan_so_far
+from rbp_engine.plan.search import Search
 from rbp_engine.plan.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
 from rbp_engine.plan.trials import TrialRuns
 from rbp_engine.preset.own_code import inside_a_run
@@ -43,7 +41,7 @@ def say_left_out(problems: Mapping[int, str]) -> None:
         say("[dim]  once its folder is moved away, the same command trains it again[/]")
 
 
-def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, states: Sequence[PointState]) -> None:
+def print_search(search: Search, trials: Sequence[TrialRuns]) -> None:
     """The table of trials on stdout, and what they show and what to type next on stderr."""
     record = driver_of(search)
     if record is not None and record.alive:
@@ -51,11 +49,12 @@ def print_search(search: Search, trials: Sequence[TrialRuns], plan: SweepPlan, s
     if not trials:
         say("no trial of {} has been started", search.name)
         return
+    plan, states = plan_so_far(search, trials)
     print_rich(sweep_table(plan, sweep_rows(plan, states)))
     completed = counts_of(trials).get(TrialState.COMPLETED, 0)
     best = best_of(trials)
     if best is not None:
-        words = [inside_a_run(word) for word in words_of(search.space, best.trial.values)]
+        words = [inside_a_run(word) for word in search.space.words_of(best.trial.values)]
         say("  best of {}: trial {}, {}", completed, best.trial.number, one_line(shlex.join(words)))
         say("  its {} top-1 on {}: {} %", search.objective, chosen_by(search), fmt.percent(best.trial.score))
     shares = importance(search.space, [one.trial for one in trials])
@@ -82,7 +81,7 @@ def plain_trial(one: TrialRuns) -> dict[str, Any]:
 
 def trial_line(one: TrialRuns, search: Search) -> str:
     """How a trial has ended, in a line."""
-    words = " ".join(words_of(search.space, one.trial.values))
+    words = " ".join(search.space.words_of(one.trial.values))
     if one.trial.score is not None:
         return f"trial {one.trial.number}: {words}: {search.objective} top-1 {fmt.percent(one.trial.score)} %"
     reasons = {verdict.reason for verdict in one.verdicts.values() if verdict.reason}

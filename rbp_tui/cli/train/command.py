@@ -21,7 +21,7 @@ from rbp_tui.cli.options import (
     Retries,
     RunsDir,
     Seeds,
-    given_resources,
+    given_options,
 )
 from rbp_tui.cli.output import say
 from rbp_tui.cli.runs.choice import weights_of
@@ -118,22 +118,27 @@ def train(
     if pretrained is not None:
         words = (*words, f"model.pretrained={weights_of(pretrained, runs_dir)}")
         refuse_twice(words)
-    resources = given_resources(nproc, nnodes, rdzv, meet=RENDEZVOUS if slurm else "")
+    options = given_options(
+        gpus=gpus,
+        retries=retries,
+        priority=priority,
+        nproc=nproc,
+        nnodes=nnodes,
+        rdzv=rdzv,
+        inexact=inexact,
+        from_scratch=from_scratch,
+        meet=RENDEZVOUS if slurm else "",
+    )
     request = replace(
         base,
         overrides=words,
+        options=options.over(base.options),
         seeds=() if seeds is None else parse_seeds(seeds),
-        resources=resources or base.resources,
-        gpus=base.gpus if gpus is None else gpus,
-        retries=base.retries if retries is None else retries,
-        priority=base.priority if priority is None else priority,
         run_id=run_id,
         resume_or_start=resume_or_start,
-        inexact=inexact,
-        from_scratch=from_scratch,
         typed=("rbp", *sys.argv[1:]),
     )
-    many_nodes = request.takes.nodes > 1
+    many_nodes = request.options.takes.nodes > 1
     if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
     if like is None and load_preset(request.preset, request.overrides).sweep is not None:
@@ -154,7 +159,7 @@ def train(
         if not resume_or_start:
             raise
         say("{}", why)  # another process was first and is running it
-        run = RunDirectory(request.runs / (run_id or ""))
+        run = RunDirectory(request.options.runs / (run_id or ""))
         raise typer.Exit(report_start(run, as_json=as_json) if detach else 0) from None
     if started.worker is None and judge(started.runs[0]).status == "completed":
         say("{} is complete already", started.runs[0].id)

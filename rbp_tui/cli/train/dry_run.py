@@ -60,5 +60,5 @@ def _print(request: "LaunchRequest", loaded: "LoadedPreset", output: dict[str, A
     say("[dim]would run:[/] {}", shlex.join(output["command"]))
     if cost is not None:
         print_cost(loaded, cost, stderr=True)
-        if note := one_process_note(request.takes.world_size):
+        if note := one_process_note(request.options.takes.world_size):
             say("[dim]{}[/]", note)

@@ -53,7 +53,7 @@ def runs_dir_option(run: "RunDirectory", request: "LaunchRequest | None" = None)
     they look there anyway."""
     from rbp_engine.settings.machine import runs_directory
 
-    given = request.runs_dir if request else None
+    given = request.options.runs_dir if request else None
     if given is None and run.path.parent != runs_directory(None):
         given = run.path.parent
     return f" --runs-dir {shlex.quote(str(given))}" if given else ""

@@ -63,7 +63,7 @@ def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
         request = typed.request()
         loaded = request.load()
         cost = predict_cost(loaded, cancelled=given_up, quiet=True)
-        return cost_text(loaded, cost, request.takes.processes)
+        return cost_text(loaded, cost, request.options.takes.processes)
     except UserError as error:
         return Text(str(error), style="red")
 

@@ -14,6 +14,7 @@ from rbp_engine.preset.search import reference
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
@@ -45,31 +46,34 @@ class TypedRequest:
     def request(self) -> LaunchRequest:
         """Parse the fields. Raises UserError if they are invalid or contradict each other."""
         base = self.again.request if self.again else self._of_preset()
-        takes = base.takes if not self.processes.strip() else replace(base.takes, processes=self._processes())
+        options = self._options(base.options)
         seeds = parse_seeds(self.seeds) if self.seeds.strip() else ()
         run_id = self.run_id.strip() or None
         if run_id and os.path.lexists(self.runs / run_id):
             raise RunError(f"the run {run_id} exists already; choose another id")
-        if takes.nodes > 1 and run_id is None:
-            raise UserError(f"run id: a run on {takes.nodes} nodes needs one; then type the command on each of them")
+        if (nodes := options.takes.nodes) > 1 and run_id is None:
+            raise UserError(f"run id: a run on {nodes} nodes needs one; then type the command on each of them")
         request = replace(
             base,
             overrides=(*self._settings(has_seeds=bool(seeds)), *self._place(seeds)),
             seeds=seeds if len(seeds) > 1 else (),
-            resources=takes,
-            gpus=self.gpus.strip() or base.gpus,
+            options=options,
             run_id=run_id,
         )
         return replace(request, typed=(*request.command, "--detach"))
 
     def _of_preset(self) -> LaunchRequest:
         runs_dir = None if self.runs.absolute() == runs_directory() else self.runs
-        return LaunchRequest(reference(self.path, self.name), runs_dir=runs_dir)
+        return LaunchRequest(reference(self.path, self.name), options=LaunchOptions(runs_dir))
 
-    def _processes(self) -> int:
-        if not re.fullmatch("[1-9][0-9]{0,3}", typed := self.processes.strip()):
+    def _options(self, usual: LaunchOptions) -> LaunchOptions:
+        options = replace(usual, gpus=self.gpus.strip() or usual.gpus)
+        if not (typed := self.processes.strip()):
+            return options
+        if not re.fullmatch("[1-9][0-9]{0,3}", typed):
             raise UserError(f"processes: expected a number from 1 on, got '{typed}'")
-        return int(typed)
+        takes = replace(usual.takes, processes=int(typed))
+        return options if takes == usual.takes else replace(options, resources=takes)
 
     def _settings(self, *, has_seeds: bool) -> list[str]:
         """The words of the settings; of an earlier run, those that make a difference to it."""
@@ -101,7 +105,7 @@ def typed_again(run: RunDirectory, runs: Path) -> TypedRequest:
     Raises UserError if the run cannot be read, or would execute code that this user has not agreed to.
     """
     again = earlier_run(run)
-    place, takes = again.loaded.preset.run, again.request.takes
+    place, options = again.loaded.preset.run, again.request.options
     return TypedRequest(
         run.preset_toml,
         f"{again.loaded.label} {short_id(load_summary(run))}",
@@ -109,8 +113,8 @@ def typed_again(run: RunDirectory, runs: Path) -> TypedRequest:
         overrides=shlex.join(again.words.values()),
         seeds=str(place.seed),
         device=place.device,
-        processes=str(takes.processes) if takes.processes > 1 else "",
-        gpus=again.request.gpus or "",
+        processes=str(options.takes.processes) if options.takes.processes > 1 else "",
+        gpus=options.gpus or "",
         run_name=place.name,
         tags=" ".join(place.tags),
         again=again,

@@ -13,9 +13,10 @@ from rbp_engine.bench.sweep_cost import estimate_rest, measure_prices
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driving import start_driver
-from rbp_engine.plan.outcome import SearchTable, expected_states
+from rbp_engine.plan.outcome import plan_to_the_end
 from rbp_engine.plan.points import SweepPlan, plan_sweep
-from rbp_engine.plan.search import Search, SearchRequest, check_search, plan_search, search_request
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.start import check, start_points
 from rbp_engine.plan.states import Identities, states_among, states_of
 from rbp_engine.plan.trials import TrialReader
@@ -50,10 +51,14 @@ class TypedSweep:
     """A sweep that can be started: a plan of all its runs, or a search, which chooses them as it goes."""
 
     typed: TypedRequest
-    command: tuple[str, ...]
+    asked: SweepRequest
     plan: SweepPlan | None = None
     search: Search | None = None
-    search_request: SearchRequest | None = None
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command in a shell that starts the same sweep."""
+        return self.asked.request.typed
 
     @property
     def name(self) -> str:
@@ -110,10 +115,11 @@ def typed_sweep(typed: TypedRequest) -> TypedSweep:
 
 
 def _sweep_of(typed: TypedRequest, base: LaunchRequest, field: SweepField, seeds: tuple[int, ...]) -> TypedSweep:
-    words = parse_words(base.overrides)
-    request = replace(base, overrides=(), seeds=seeds)
-    section = replace(request, overrides=words.fixed, seeds=()).load().sweep or SweepSection()
+    asked = SweepRequest(replace(base, seeds=seeds, typed=()), search=field.search)
+    words, section = asked.words, asked.base.sweep or SweepSection()
     searches = bool(field.search or (section.search and field.trials is None))
+    asked = replace(asked, trials=field.trials) if searches else replace(asked, draws=field.trials)
+    asked = replace(asked, request=replace(asked.request, typed=(*asked.command, "--detach")))
     if not searches and words.drawn and not (field.trials or section.trials):
         name = words.drawn[0].name
         raise UserError(f"sweep: {name} has a range; say how often to draw from it, as 20, or {SEARCHES[0]} to search")
@@ -121,24 +127,9 @@ def _sweep_of(typed: TypedRequest, base: LaunchRequest, field: SweepField, seeds
         raise UserError(f"sweep: {field.trials} draws, but no setting has a range to draw from, as lr=0.01..0.5:log")
     if not (searches or words.varied or words.drawn or section != SweepSection()):
         raise UserError("sweep: nothing varies; give a setting several values, as T=2,4, or a range, as lr=0.01..0.5")
-    options = {
-        "--seeds": ",".join(map(str, seeds)),
-        "--search": field.search,
-        ("--trials" if searches else "--random"): field.trials,
-    }
-    command = _command(request, base.overrides, [str(word) for item in options.items() if item[1] for word in item])
-    request = replace(request, typed=command)
-    if not searches:
-        return TypedSweep(typed, command, plan=plan_sweep(request, words, trials=field.trials))
-    asked = search_request(request, base.overrides, search=field.search, trials=field.trials)
-    return TypedSweep(typed, command, search=plan_search(asked), search_request=asked)
-
-
-def _command(request: LaunchRequest, words: Sequence[str], options: Sequence[str]) -> tuple[str, ...]:
-    """The command in a shell that starts the same sweep."""
-    bare = replace(request, seeds=(), overrides=(), priority=None)
-    rest = bare.command[2 + len(bare.words) :]
-    return ("rbp", "sweep", *bare.words, *words, *options, *rest, "--detach")
+    if searches:
+        return TypedSweep(typed, asked, search=plan_search(asked))
+    return TypedSweep(typed, asked, plan=plan_sweep(asked))
 
 
 def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> tuple[TypedSweep, list[str]]:
@@ -148,9 +139,9 @@ def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> 
     UserError.
     """
     found = typed_sweep(typed)
-    if found.search is not None and found.search_request is not None:
+    if found.search is not None:
         check_search(found.search)
-        start_driver(found.search_request, found.search)
+        start_driver(found.asked, found.search)
         return found, []
     assert found.plan is not None
     check(found.plan)
@@ -195,9 +186,8 @@ def sweep_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
     found = typed_sweep(typed)
     problems: list[str] = []
     if found.search is not None:
-        table = SearchTable(found.search)
-        states = expected_states(found.search, table.states(TrialReader(found.search).read()))
-        plan, pruned = table.plan(states), bool(found.search.space.pruner)
+        plan, states = plan_to_the_end(found.search, TrialReader(found.search).read())
+        pruned = bool(found.search.space.pruner)
     else:
         assert found.plan is not None
         plan, states, pruned = found.plan, states_of(found.plan), False

@@ -11,11 +11,13 @@ import typer
 from typer.testing import CliRunner, Result
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.search import SearchRequest, plan_search
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import plan_search
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
 from rbp_tui.cli import app
 from rbp_tui.cli.sweep.search_following import SearchInterrupts
 
@@ -45,11 +47,11 @@ def test_a_dry_run_shows_the_space_and_warns_that_the_test_set_decides() -> None
 
 
 def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() -> None:
-    search = plan_search(SearchRequest("digits", words=SPACE, pruner="median"))
+    search = plan_search(SweepRequest(LaunchRequest("digits", SPACE), pruner="median"))
     ends = [("completed", Cause.UNKNOWN, 0.5), ("stopped", Cause.PRUNED, 0.9), ("completed", Cause.UNKNOWN, 0.75)]
     for number, (status, cause, top1) in enumerate(ends, start=1):
         request = search.request_of(number, 1, {"optim.lr": number / 10, "method.name": "bptt"})
-        run = launch.create(request.load(), request.runs, run_id=request.run_id, sweep=request.sweep)
+        run = launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
         write_status(run, status, "median pruner" * (cause is Cause.PRUNED), cause, last=Scores(top1=top1))
     words = ("sweep", "digits", *SPACE, "--search", "tpe", "--prune", "median", "--status")
     shown = rbp(*words)
@@ -73,10 +75,10 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
 
 
 def test_a_damaged_trial_is_named_beside_the_table_of_the_others() -> None:
-    search = plan_search(SearchRequest("digits", words=SPACE))
+    search = plan_search(SweepRequest(LaunchRequest("digits", SPACE)))
     for number in (1, 2):
         request = search.request_of(number, 1, {"optim.lr": number / 10, "method.name": "bptt"})
-        run = launch.create(request.load(), request.runs, run_id=request.run_id, sweep=request.sweep)
+        run = launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
         write_status(run, "completed", last=Scores(top1=0.5))
     run.summary_json.write_text("{")
     shown = rbp("sweep", "digits", *SPACE, "--search", "tpe", "--status")
@@ -120,7 +122,7 @@ def test_a_preset_can_be_a_search_and_without_optuna_one_message_says_how_to_get
 def test_a_search_can_be_left_running_before_it_has_any_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    request = SearchRequest("digits", words=SPACE)
+    request = SweepRequest(LaunchRequest("digits", SPACE))
     search = plan_search(request)
     handled = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.getsignal(number) for number in handled]

@@ -30,6 +30,7 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, holders, new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
@@ -75,7 +76,7 @@ def submit(tmp_path: Path, paused: None) -> Iterator[Submit]:
     made: list[RunDirectory] = []
 
     def make(*seeds: int, words: tuple[str, ...] = DAMAGED, retries: int = 0) -> list[RunDirectory]:
-        request = LaunchRequest("digits", words, tmp_path / "runs", seeds, retries=retries)
+        request = LaunchRequest("digits", words, LaunchOptions(tmp_path / "runs", retries=retries), seeds)
         runs = start.start_runs(request).runs
         for run in runs if words is DAMAGED else []:
             run.preset_toml.write_text("[data\n")
@@ -177,7 +178,7 @@ def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Sub
 
 
 def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit) -> None:
-    request = LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1, 2), run_id="mine")
+    request = LaunchRequest("digits", DAMAGED, LaunchOptions(tmp_path / "runs"), (1, 2), run_id="mine")
     with pytest.raises(RunError, match="exists already"):
         start.create_runs(request, load_preset("digits", DAMAGED))
     assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
@@ -185,7 +186,7 @@ def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit) ->
 
 def test_a_run_that_needs_too_many_devices_is_refused_and_not_created(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"2 processes takes as many devices, and there is only: cpu 0"):
-        start.start_runs(LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1,), Resources(processes=2)))
+        start.start_runs(LaunchRequest("digits", DAMAGED, LaunchOptions(tmp_path / "runs", Resources(2)), (1,)))
     assert not (tmp_path / "runs").exists()
 
 
@@ -399,7 +400,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
 
 def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tmp_path: Path, look: Any) -> None:
     (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
-    request = LaunchRequest("digits", LONG, tmp_path / "runs", (1,), Resources(processes=2), retries=1)
+    request = LaunchRequest("digits", LONG, LaunchOptions(tmp_path / "runs", Resources(2), retries=1), (1,))
     (run,) = start.start_runs(request).runs
     try:
         wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))

@@ -8,6 +8,7 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train.next_steps import USUAL_RATE, next_steps
@@ -142,7 +143,7 @@ def ends():
 @pytest.mark.parametrize(
     ("given", "place"),
     [
-        (LaunchRequest("digits", runs_dir=Path("my runs")), "--runs-dir 'my runs'"),  # as it was typed
+        (LaunchRequest("digits", (), LaunchOptions(Path("my runs"))), "--runs-dir 'my runs'"),  # as it was typed
         (None, "--runs-dir '{folder}/my runs'"),
     ],
 )

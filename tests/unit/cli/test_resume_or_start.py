@@ -16,6 +16,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import find_or_create
 from rbp_tui.cli import app
@@ -68,7 +69,7 @@ def test_leftovers_of_a_killed_start_of_an_earlier_version_are_replaced(tmp_path
         part.mkdir(exist_ok=True, parents=True)
         os.utime(part, (time.time() - 60, time.time() - 60))
     loaded = load_preset("digits")
-    request = LaunchRequest("digits", runs_dir=tmp_path, run_id="night")
+    request = LaunchRequest("digits", (), LaunchOptions(tmp_path), run_id="night")
     (run,), new = find_or_create(request, loaded)
     assert new and run.path == path and read_summary(run) is not None
     assert find_or_create(request, loaded) == ([run], False)

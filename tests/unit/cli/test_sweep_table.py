@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.points import plan_sweep
+from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import states_of
-from rbp_engine.plan.words import parse_words
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import Scores, load_summary, write_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_tui.cli.sweep.text import print_table
+
+
+def planned(folder: Path, *words: str, seeds: tuple[int, ...] = ()) -> SweepPlan:
+    return plan_sweep(SweepRequest(LaunchRequest("digits", words, LaunchOptions(folder / "runs"), seeds)))
 
 
 @pytest.mark.parametrize(
@@ -27,9 +32,11 @@ from rbp_tui.cli.sweep.text import print_table
 def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(
     sweeps: tuple[str, ...], said: str, lists: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = plan_sweep(LaunchRequest("digits", runs_dir=tmp_path / "runs"), parse_words(["T=2,4"]))
+    plan = planned(tmp_path, "T=2,4")
     for point, name in zip(plan.points, sweeps, strict=True):
-        run = launch.create(point.loaded, plan.request.runs, sweep=SweepRecord(name, point.trial) if name else None)
+        run = launch.create(
+            point.loaded, plan.request.options.runs, sweep=SweepRecord(name, point.trial) if name else None
+        )
         scores = Scores(loss=0.1, top1=0.9)
         write_summary(
             run, replace(load_summary(run), status="completed", cause=Cause.UNKNOWN, last=scores, best=scores)
@@ -44,10 +51,9 @@ def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(
 def test_where_one_setting_varies_its_values_are_compared_by_seed(
     words: list[str], compares: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", seeds=(1, 2))
-    plan = plan_sweep(request, parse_words(words))
+    plan = planned(tmp_path, *words, seeds=(1, 2))
     for number, point in enumerate(plan.points):
-        run, top1 = launch.create(point.loaded, plan.request.runs), 0.5 + number**2 / 100
+        run, top1 = launch.create(point.loaded, plan.request.options.runs), 0.5 + number**2 / 100
         scores = Scores(loss=0.1, top1=top1)
         write_summary(run, replace(load_summary(run), status="completed", last=scores, best=scores))
     print_table(plan, states_of(plan))
@@ -60,8 +66,8 @@ def test_where_one_setting_varies_its_values_are_compared_by_seed(
 def test_the_log_of_a_failed_run_is_looked_for_where_the_run_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = plan_sweep(LaunchRequest("digits", runs_dir=tmp_path / "runs"), parse_words(["T=2,4"]))
-    run = launch.create(plan.points[0].loaded, plan.request.runs)
+    plan = planned(tmp_path, "T=2,4")
+    run = launch.create(plan.points[0].loaded, plan.request.options.runs)
     write_summary(run, replace(load_summary(run), status="failed", cause=Cause.ERROR, reason="broken"))
     print_table(plan, states_of(plan))
     assert f"rbp logs {run.id[-4:]} --runs-dir {tmp_path / 'runs'}" in "".join(capsys.readouterr().err.split("\n"))

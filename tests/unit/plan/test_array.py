@@ -9,8 +9,8 @@ import pytest
 
 from rbp_engine.plan.array import array_file, point_named
 from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import PointState, Standing, states_of
-from rbp_engine.plan.words import parse_words
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
@@ -26,11 +26,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(name: str = "") -> SweepPlan:
-    return plan_sweep(LaunchRequest(WORDS[0]), parse_words(WORDS[1:]), name=name)
+    return plan_sweep(asked(name))
+
+
+def asked(name: str = "") -> SweepRequest:
+    return SweepRequest(LaunchRequest(WORDS[0], WORDS[1:]), name=name)
 
 
 def file(plan: SweepPlan, states: list[PointState] | None = None) -> str:
-    return array_file(plan, states or states_of(plan), WORDS, ["/my envs/python", "-m", "rbp_tui"])
+    return array_file(asked(), plan, states or states_of(plan), ["/my envs/python", "-m", "rbp_tui"])
 
 
 def points_in(text: str) -> list[str]:
@@ -47,7 +51,7 @@ def test_an_array_has_a_task_for_each_run_that_is_left_and_asks_for_the_most_tha
     assert "#SBATCH --cpus-per-task=5\n" in text, "that of three readers"
     assert [point_named(plan, point).points for point in points_in(text)] == [(point,) for point in plan.points]
 
-    launch.create(plan.points[1].loaded, plan.request.runs)
+    launch.create(plan.points[1].loaded, plan.request.options.runs)
     states = [
         replace(state, standing=Standing.DONE) if state.record is not None else state for state in states_of(plan)
     ]
@@ -64,7 +68,7 @@ def test_a_task_trains_the_point_of_its_number() -> None:
     )
     assert words[1:-1] == [
         *("/my envs/python", "-m", "rbp_tui", "sweep", *WORDS, "run.device=cpu"),
-        *("--runs-dir", str(plan.request.runs), "--point", plan.points[2].identity[:12]),
+        *("--runs-dir", str(plan.request.options.runs), "--point", plan.points[2].identity[:12]),
     ]
     assert 'scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' in text, "not the whole array"
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.plan.identity import identity_of, identity_of_run
 from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import PresetError, load_preset
 from rbp_engine.preset.sweep.section import Drawn
@@ -30,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(*words: str, preset: str = "digits", seeds: tuple[int, ...] = (), trials: int | None = None) -> SweepPlan:
-    return plan_sweep(LaunchRequest(preset, seeds=seeds), parse_words(words), trials=trials)
+    return plan_sweep(SweepRequest(LaunchRequest(preset, words, seeds=seeds), draws=trials))
 
 
 def test_a_grid_has_every_combination_with_every_seed_and_those_of_a_seed_follow_each_other() -> None:
@@ -127,7 +128,7 @@ def test_values_are_read_as_they_are_written_with_a_comma_in_brackets_as_a_part_
 @pytest.mark.parametrize("name", ['my "sweep"', "it's", "a\nb"])
 def test_a_name_that_no_query_could_ask_for_is_refused(name: str) -> None:
     with pytest.raises(RunError, match="no query could ask for it"):
-        plan_sweep(LaunchRequest("digits"), name=name)
+        plan_sweep(SweepRequest(LaunchRequest("digits"), name=name))
 
 
 def test_a_comma_in_a_list_of_words_is_one_value_unless_it_is_in_brackets() -> None:

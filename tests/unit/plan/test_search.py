@@ -12,8 +12,8 @@ import pytest
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driver import SearchDriver
-from rbp_engine.plan.outcome import SearchTable
-from rbp_engine.plan.search import Search, SearchRequest, plan_search
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.states import Standing
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.plan.trials import TrialReader
@@ -28,6 +28,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import SweepRecord, update_run_json
 from rbp_engine.run.files.summary import Scores, write_status
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
+from rbp_engine.run.request import LaunchRequest
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
 VALUES: dict[str, Value] = {"optim.lr": 0.05, "method.timesteps": 3, "method.name": "bptt"}
@@ -41,14 +43,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def planned(*words: str, preset: str = "digits", **changes: object) -> Search:
-    return plan_search(replace(SearchRequest(preset, words=words or SPACE), **changes))  # type: ignore[arg-type]
+def planned(
+    *words: str, preset: str = "digits", seeds: tuple[int, ...] = (), retries: int | None = None, **changes: object
+) -> Search:
+    request = LaunchRequest(preset, words or SPACE, LaunchOptions(retries=retries), seeds)
+    return plan_search(SweepRequest(request, **changes))  # type: ignore[arg-type]
 
 
 def created(search: Search, number: int, values: dict[str, Value], seed: int = 1) -> RunDirectory:
     """A run of a trial that nobody has started."""
     request = search.request_of(number, seed, values)
-    return launch.create(request.load(), request.runs, run_id=request.run_id, sweep=request.sweep)
+    return launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
 
 
 def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -> None:
@@ -132,7 +137,7 @@ def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path: Path) -> N
 def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it() -> None:
     search = planned()
     request = search.request_of(1, 1, VALUES)
-    launch.create(request.load(), request.runs, run_id=request.run_id, sweep=SweepRecord(one_line("other"), 1))
+    launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=SweepRecord(one_line("other"), 1))
     with pytest.raises(RunError, match="is in the way"):
         TrialReader(search).read()
 
@@ -261,7 +266,7 @@ def test_a_trial_that_is_trained_longer_counts_with_what_it_had_when_it_ended_fo
     assert found.trial.values == {"optim.lr": 0.05, "train.epochs": "2"}
     assert (found.trial.state, found.trial.score) == (TrialState.COMPLETED, 0.5)
     assert SearchDriver(replace(search, trials=1)).look() == "1 of 1 trials have ended"
-    (state,) = SearchTable(search).states([found])
+    (state,) = found.states()
     assert state.standing is Standing.DONE and state.record is not None
     assert (state.record.summary.last.top1, state.record.summary.best.top1) == (0.4, 0.5)
 

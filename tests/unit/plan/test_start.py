@@ -9,9 +9,9 @@ import pytest
 
 from rbp_engine.plan.identity import identity_of_run
 from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create, run_id_of, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
-from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
@@ -19,6 +19,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json, update_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.request import LaunchRequest
@@ -32,8 +33,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPlan:
     for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
-    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", seeds=(1, 2), retries=3)
-    return plan_sweep(request, parse_words(["T=1,2", "run.device=cpu"]), name="mine")
+    options = LaunchOptions(tmp_path / "runs", retries=3)
+    return plan_sweep(SweepRequest(LaunchRequest("digits", ("T=1,2", "run.device=cpu"), options, (1, 2)), name="mine"))
 
 
 def refuse(error: RunError) -> None:
@@ -44,7 +45,7 @@ def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_
     states = states_of(plan)
     with ThreadPoolExecutor(3) as pool:
         found = [one.result() for one in [pool.submit(start_points, plan, states, refuse) for _ in range(3)]]
-    runs = list(run_directories(plan.request.runs))
+    runs = list(run_directories(plan.request.options.runs))
     assert {identity_of_run(run, load_summary(run)) for run in runs} == {point.identity for point in plan.points}
     assert len(runs) == len(plan.points) == 4
     assert all({run.id for run in one} == {run.id for run in runs} for one in found)
@@ -66,18 +67,18 @@ def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(
 
 def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan: SweepPlan) -> None:
     start_points(plan, states_of(plan), refuse)
-    stopped, *others = run_directories(plan.request.runs)
+    stopped, *others = run_directories(plan.request.options.runs)
     control.stop(stopped)
     assert [entry.run.id for entry in entries()].count(stopped.id) == 0
     assert counts(states_of(plan))[Standing.RESUMABLE] == 1
     assert len(start_points(plan, states_of(plan), refuse)) == 4
     assert judge(stopped).status == "queued"
-    assert len(entries()) == len(list(run_directories(plan.request.runs))) == len(others) + 1
+    assert len(entries()) == len(list(run_directories(plan.request.options.runs))) == len(others) + 1
 
 
 def test_runs_that_are_out_of_their_budget_go_on_with_a_larger_one_and_the_others_stay_done(plan: SweepPlan) -> None:
     def with_budget(*words: str) -> SweepPlan:
-        return plan_sweep(replace(plan.request, overrides=("run.device=cpu", *words)), parse_words(["T=1,2"]))
+        return plan_sweep(SweepRequest(replace(plan.request, overrides=("run.device=cpu", *words, "T=1,2"))))
 
     small = with_budget("guard.max_time=4h", "guard.alerts=memory > 90 %")
     spent, *others = start_points(small, states_of(small), refuse)
@@ -122,7 +123,7 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
 
 
 def test_a_run_that_does_not_wait_has_no_priority_though_the_one_that_it_repeats_had(plan: SweepPlan) -> None:
-    prior = replace(plan, request=replace(plan.request, priority=5))
+    prior = replace(plan, request=replace(plan.request, options=replace(plan.request.options, priority=5)))
     run = create(prior, plan.points[0], queued=False)
     assert (read_dispatch(run).priority, read_dispatch(run).gpus, entries()) == (0, None, [])
     assert read_dispatch(create(prior, plan.points[1])).priority == 5
@@ -139,9 +140,9 @@ def test_a_priority_that_nobody_can_give_is_refused_at_a_resume(plan: SweepPlan)
 
 def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> None:
     point = plan.points[0]
-    changed = launch.create(load_preset("digits", ["T=7"]), plan.request.runs, run_id=run_id_of(point))
-    (plan.request.runs / run_id_of(point, 2)).mkdir()  # another is no run at all
-    (plan.request.runs / run_id_of(point, 3)).symlink_to("nowhere")
+    changed = launch.create(load_preset("digits", ["T=7"]), plan.request.options.runs, run_id=run_id_of(point))
+    (plan.request.options.runs / run_id_of(point, 2)).mkdir()  # another is no run at all
+    (plan.request.options.runs / run_id_of(point, 3)).symlink_to("nowhere")
     run = create(plan, point)
     assert run.id == run_id_of(point, 4) and run.id[-4:] == changed.id[-4:]
     assert create(plan, point) == run

@@ -8,15 +8,17 @@ import pytest
 
 from rbp_engine.plan.estimate import Price, estimate, kind_of, known_prices, unpriced
 from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import Standing, counts, states_of
-from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.sweep_table import best_row, sweep_rows
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import AttemptRecord, record_attempt
 from rbp_engine.run.files.summary import Scores, load_summary, write_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 
 Make = Callable[..., RunDirectory]
@@ -24,8 +26,8 @@ Make = Callable[..., RunDirectory]
 
 @pytest.fixture
 def plan(tmp_path: Path) -> SweepPlan:
-    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", seeds=(1, 2))
-    return plan_sweep(request, parse_words(["T=2,4", "epochs=10"]))
+    request = LaunchRequest("digits", ("T=2,4", "epochs=10"), LaunchOptions(tmp_path / "runs"), seeds=(1, 2))
+    return plan_sweep(SweepRequest(request))
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan: Swe
     assert len(unpriced(states, {})) == 2  # by T: seeds cost the same
     now = 1.7e9
     run = make(plan.points[0].loaded, "completed", step=50, steps=50, mem_peak=1000)
-    record_attempt(run, AttemptRecord(1, t=now), LaunchRequest("digits").takes, 1)
+    record_attempt(run, AttemptRecord(1, t=now), Resources(), 1)
     summary = load_summary(run)
     states = states_of(plan)
     prices = known_prices(states)

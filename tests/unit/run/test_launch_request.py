@@ -17,8 +17,10 @@ from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 
+NODES = Resources(1, 2, "a:1")
 NETS = "from torch import nn\n\n\ndef net():\n    return nn.Linear(64, 10)\n"
 
 
@@ -41,7 +43,9 @@ def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
     (tmp_path / "mine.toml").write_text('extends = "digits"\n[run]\nseed = 3\n[train]\nepochs = 7\n')
     run = create(
         LaunchRequest(
-            "./mine.toml", ("arch=nets.py:net", "lr=0.02"), tmp_path / "runs", resources=Resources(2), retries=1
+            "./mine.toml",
+            ("arch=nets.py:net", "lr=0.02"),
+            LaunchOptions(tmp_path / "runs", Resources(2), retries=1),
         )
     )
     for name in ("nets.py", "mine.toml"):
@@ -64,7 +68,7 @@ def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
 
 
 def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path: Path) -> None:
-    request = LaunchRequest("digits", (), tmp_path / "runs", (5,), run_id="job", resume_or_start=True)
+    request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs"), (5,), run_id="job", resume_or_start=True)
     run = start.create_runs(replace(request, seeds=()), start.check(request))[0]
     with pytest.raises(RunError, match="has seed 1, not 5"):
         start.find_or_create(request, request.load())
@@ -74,11 +78,10 @@ def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path: Pat
 
 
 def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path: Path) -> None:
-    request = LaunchRequest(
-        "digits", ("optim.lr=1", "T=2", "lr=3"), Path("a b"), (4,), Resources(2), "none", run_id="x"
-    )
+    options = LaunchOptions(Path("a b"), Resources(2), "none")
+    request = LaunchRequest("digits", ("optim.lr=1", "T=2", "lr=3"), options, (4,), run_id="x")
     assert shlex.join(request.command) == (
-        "rbp train digits lr=3 T=2 --seeds 4 --gpus none --nproc 2 --id x --runs-dir 'a b'"
+        "rbp train digits lr=3 T=2 --seeds 4 --id x --gpus none --nproc 2 --runs-dir 'a b'"
     )
     assert shlex.join(request.once().command) == "rbp train digits lr=3 T=2 seed=4 --nproc 2 --runs-dir 'a b'"
     other = request.changed("train.accumulate", "2").changed("train.accumulate", "4").changed("seed", "7")
@@ -116,7 +119,7 @@ def test_a_thousand_seeds_are_the_most() -> None:
 def test_more_processes_nodes_retries_or_priority_than_anybody_has_are_refused(
     tmp_path: Path, words: dict[str, Any], told: str
 ) -> None:
-    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", **words)
+    request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs", **words))
     with pytest.raises(RunError, match=told):
         start.create_runs(request, request.load())
     assert not (tmp_path / "runs").exists()
@@ -129,9 +132,9 @@ def test_more_processes_nodes_retries_or_priority_than_anybody_has_are_refused(
         (LaunchRequest("digits", seeds=(1, 2), run_id="mine"), RunError, "--id names one run"),
         (LaunchRequest("digits", run_id="../mine"), RunError, "cannot be the id of a run"),
         (LaunchRequest("cifar10-resnet18"), DataMissing, "cifar-10-batches-py"),
-        (LaunchRequest("digits", gpus="none", resources=Resources(999)), RunError, "takes as many devices"),
-        (LaunchRequest("digits", gpus="none", resources=Resources(1, 2, "a:1")), RunError, "start it on each of them"),
-        (LaunchRequest("digits", retries=1, resources=Resources(1, 2, "a:1"), run_id="x"), RunError, "on one node"),
+        (LaunchRequest("digits", (), LaunchOptions(None, Resources(999), "none")), RunError, "takes as many devices"),
+        (LaunchRequest("digits", (), LaunchOptions(None, NODES, "none")), RunError, "start it on each of them"),
+        (LaunchRequest("digits", (), LaunchOptions(None, NODES, retries=1), run_id="x"), RunError, "on one node"),
     ],
 )
 def test_an_impossible_launch_is_refused_before_anything_is_created(
@@ -148,21 +151,21 @@ def test_an_impossible_launch_is_refused_before_anything_is_created(
 def test_without_a_place_for_the_dispatcher_a_run_that_needs_it_is_neither_made_nor_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: int, machine: str
 ) -> None:
-    earlier = create(LaunchRequest("digits", ("epochs=1",), tmp_path / "runs"))
+    earlier = create(LaunchRequest("digits", ("epochs=1",), LaunchOptions(tmp_path / "runs")))
     before = earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()
     (tmp_path / "RBP_CONFIG").mkdir(exist_ok=True)
     (tmp_path / "RBP_CONFIG" / "machine.toml").write_text(machine)
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "state"))
     with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):
-        create(LaunchRequest("digits", ("epochs=1",), tmp_path / "runs", retries=retries))
+        create(LaunchRequest("digits", ("epochs=1",), LaunchOptions(tmp_path / "runs", retries=retries)))
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.name[0] != "."] == [earlier.id]
     with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):
-        start.begin(earlier, retries=retries)
+        start.begin(earlier, LaunchOptions(retries=retries))
     assert (earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()) == before
 
 
 def test_the_command_of_a_request_keeps_its_retries_and_of_two_settings_the_one_that_counts() -> None:
-    request = LaunchRequest("digits", ("lr=0.1", "seed=5"), retries=3, seeds=(1, 2))
+    request = LaunchRequest("digits", ("lr=0.1", "seed=5"), LaunchOptions(retries=3), (1, 2))
     assert request.command == ["rbp", "train", "digits", "lr=0.1", "seed=5", "--seeds", "1,2", "--retries", "3"]
     assert request.once().command == ["rbp", "train", "digits", "lr=0.1", "seed=1", "--retries", "3"]

@@ -19,6 +19,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Dispatch
 from rbp_engine.run.files.run_json import read_dispatch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.dispatcher import Dispatcher
@@ -146,7 +147,7 @@ def test_dispatch_settings_are_read_back_unchanged(make_run: MakeRun) -> None:
 
 def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path: Path) -> None:
     (host_directory() / "lock").mkdir()
-    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", seeds=(1, 2), gpus="none")
+    request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs", gpus="none"), (1, 2))
     with pytest.raises(RunError, match=r"cannot use .*/lock, where runs of this host wait.*XDG_STATE_HOME"):
         start.create_runs(request, start.check(request))
     assert not list(tmp_path.glob("runs/*"))

@@ -29,6 +29,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, multinode
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.queue.start_queued import start_queued
@@ -171,7 +172,9 @@ def name_as_worker(run: RunDirectory, pid: int) -> None:
 
 def test_resume_or_start_does_not_adopt_a_planted_run_of_that_id(shared: Shared, planted: RunDirectory) -> None:
     before = contents(planted.path)
-    request = LaunchRequest(str(shared.preset), runs_dir=shared.runs, run_id="nightly", resume_or_start=True)
+    request = LaunchRequest(
+        str(shared.preset), options=LaunchOptions(shared.runs), run_id="nightly", resume_or_start=True
+    )
     assert shared.refused(lambda: start.start_runs(request)) == (
         f"nightly {THEIRS} and would execute code/nets.py, which you have not launched here; "
         "if you trust it, add --trust"
@@ -326,7 +329,7 @@ def test_a_runs_directory_or_trash_of_mallory_s_is_not_written_to(shared: Shared
         assert shared.refused(use) == f"{trash} {THEIRS}; if you trust it, add --trust"
     os.lchown(trash, MALLORY, MALLORY)
     assert "is a link that belongs to user 54322" in shared.refused(lambda: move_to_trash(run))
-    request = LaunchRequest(str(shared.plain), runs_dir=theirs)
+    request = LaunchRequest(str(shared.plain), options=LaunchOptions(theirs))
     assert shared.refused(lambda: start.start_runs(request)) == f"{theirs} {THEIRS}; if you trust it, add --trust"
     assert list(theirs.iterdir()) == []
 
@@ -397,6 +400,6 @@ def test_a_damaged_dispatch_is_refused_and_nothing_is_queued(shared: Shared) -> 
     run = shared.create("poison", ALICE, preset=shared.plain)
     value = json.loads(run.run_json.read_text()) | {"dispatch": {"retries": "lots", "gpus": "none"}}
     shared.act(ALICE, lambda: run.run_json.write_text(json.dumps(value)))
-    assert "retries is 'lots'" in shared.refused(lambda: start.begin(run, gpus="none"))
+    assert "retries is 'lots'" in shared.refused(lambda: start.begin(run, LaunchOptions(gpus="none")))
     assert shared.act(ALICE, entries) == []
     assert shared.act(ALICE, lambda: read_summary(run).status) == "failed"  # type: ignore[union-attr]

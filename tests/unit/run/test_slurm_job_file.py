@@ -1,7 +1,6 @@
 """What a Slurm job asks for, and the script around its command. tests/slurm submits such files to a real Slurm."""
 
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch.slurm import SlurmJob, job_of, script, train_file
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 
 FILES = "cifar10-resnet18"  # a set of files; digits come in a package
@@ -57,8 +57,8 @@ def test_a_job_asks_for_the_cores_of_its_threads_and_readers(workers: str) -> No
 
 @pytest.mark.parametrize("resources", [Resources(2), Resources(8, 4, "x:1")])
 def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resources) -> None:
-    request = LaunchRequest(FILES, ("run.name=it's $HOME",), resources=resources, gpus="none", retries=2)
-    request = replace(request, inexact=True, from_scratch=True)
+    options = LaunchOptions(resources=resources, gpus="none", retries=2, inexact=True, from_scratch=True)
+    request = LaunchRequest(FILES, ("run.name=it's $HOME",), options)
     rbp = ["/my envs/bin/python", "-m", "rbp_tui"]
     text = train_file(request, request.load(), RunDirectory(Path("/my runs/job")), rbp)
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
@@ -72,18 +72,8 @@ def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resour
     assert words[1:7] == [*rbp, "train", FILES, "run.name=it's $HOME"]
     assert words[7] == "run.device=cpu", "without a card of its own, it must not take one that it sees"
     assert words[words.index("--nproc") + 1] == str(resources.processes)
-    end = [
-        "--id",
-        "job",
-        "--resume-or-start",
-        "--runs-dir",
-        "/my runs",
-        "--retries",
-        "2",
-        "--inexact",
-        "--from-scratch",
-    ]
-    assert words[-len(end) :] == end
+    assert words[8:14] == ["--id", "job", "--resume-or-start", "--retries", "2", "--nproc"]
+    assert words[-4:] == ["--runs-dir", "/my runs", "--inexact", "--from-scratch"]
 
 
 @pytest.mark.parametrize(("code", "requeued"), [(0, ""), (1, ""), (4, ""), (5, "scontrol requeue 17\n")])

@@ -16,6 +16,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.teacher import with_teacher
 from rbp_engine.train.build import build_network
@@ -54,7 +55,7 @@ def trained(name: str, *words: str, seed: int = 0, classes: int = 10) -> RunDire
 
 
 def asked(*words: str) -> LoadedPreset:
-    return LaunchRequest("digits", words, Path("runs")).load()
+    return LaunchRequest("digits", words, LaunchOptions(Path("runs"))).load()
 
 
 def test_a_teacher_whose_weights_were_pruned_is_named_as_such() -> None:
@@ -78,7 +79,7 @@ def test_a_path_in_a_preset_is_relative_to_the_preset() -> None:
     Path("sub").mkdir()
     shutil.copy(trained("one").best / "model.safetensors", "sub/teacher.safetensors")
     Path("sub/mine.toml").write_text('extends = "digits"\n[loss]\ndistill = "./teacher.safetensors"\n')
-    found = LaunchRequest("sub/mine.toml", (), Path("runs")).load()
+    found = LaunchRequest("sub/mine.toml", (), LaunchOptions(Path("runs"))).load()
     assert found.experiment == asked("loss.distill=one").experiment
 
 
@@ -109,10 +110,11 @@ def test_a_teachers_own_network_is_copied_too_and_asks_for_trust(monkeypatch: py
     run = launch.create(loaded, Path("runs"), run_id="student")
     assert (run.code / "nets.py").read_text() == NETS
     assert LaunchRequest.like(run).load().experiment == loaded.experiment
-    LaunchRequest("digits", ("loss.distill=one",), Path("runs")).require_trust(loaded)  # it was launched here
+    request = LaunchRequest("digits", ("loss.distill=one",), LaunchOptions(Path("runs")))
+    request.require_trust(loaded)  # it was launched here
     monkeypatch.setenv("XDG_STATE_HOME", "elsewhere")
     with pytest.raises(trust.Untrusted, match=r"one would execute code/nets\.py"):
-        LaunchRequest("digits", ("loss.distill=one",), Path("runs")).require_trust(loaded)
+        request.require_trust(loaded)
     preset = read_resolved(run.preset_toml)
     feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
     assert build_teacher(run, preset, feed, CPU) is not None

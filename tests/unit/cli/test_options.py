@@ -1,0 +1,87 @@
+"""What the options of a command say about its runs: read from its words, and written as words."""
+
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.options import LaunchOptions
+from rbp_engine.run.request import LaunchRequest
+from rbp_tui.cli import app
+from rbp_tui.cli.options import given_options
+
+COUNTS = st.integers(1, 1024)
+RESOURCES = st.builds(Resources, COUNTS) | st.builds(Resources, COUNTS, st.integers(2, 1024), st.just("node-1:29400"))
+PLACES = st.sampled_from([Path("/my runs"), Path("runs"), Path("$HOME; rm")])
+OPTIONS = st.builds(
+    LaunchOptions,
+    runs_dir=st.none() | PLACES,
+    resources=st.none() | RESOURCES,
+    gpus=st.none() | st.sampled_from(["auto", "none", "0,1"]),
+    retries=st.none() | st.integers(0, 1000),
+    priority=st.none() | st.integers(-1000, 1000),
+    inexact=st.booleans(),
+    from_scratch=st.booleans(),
+)
+NAMES = ("runs_dir", "gpus", "retries", "priority", "nproc", "nnodes", "rdzv", "inexact", "from_scratch")
+
+
+def read(command: list[str]) -> dict[str, Any]:
+    """The parameters that a command gets from its words."""
+    _, name, *words = command
+    found = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined, arg-type]
+    return dict(found.make_context(name, words).params)
+
+
+def options_in(given: dict[str, Any]) -> LaunchOptions:
+    return given_options(**{name: given[name] for name in NAMES if name in given})
+
+
+@given(OPTIONS)
+def test_the_command_that_repeats_a_run_has_all_of_its_options(options: LaunchOptions) -> None:
+    request = LaunchRequest("digits", ("T=2",), options, (1, 2), run_id="mine", resume_or_start=True)
+    given = read(request.command)
+    assert options_in(given) == options
+    assert (given["preset"], given["overrides"], given["seeds"]) == ("digits", ["T=2"], "1,2")
+    assert (given["run_id"], given["resume_or_start"]) == ("mine", True)
+
+
+OF_A_SWEEP = OPTIONS.map(
+    lambda one: LaunchOptions(
+        one.runs_dir, one.resources and Resources(one.resources.processes), one.gpus, one.retries, one.priority
+    )
+)
+SWEEPS = st.builds(
+    SweepRequest,
+    st.builds(LaunchRequest, st.just("digits"), st.just(("T=2,4", "lr=0.1..0.5")), OF_A_SWEEP, st.just((1, 2))),
+    draws=st.none() | COUNTS,
+    search=st.sampled_from(["", "tpe"]),
+    trials=st.none() | COUNTS,
+    pruner=st.sampled_from(["", "median"]),
+    objective=st.sampled_from(["", "best"]),
+    name=st.sampled_from(["", "my sweep"]),
+    retry_failed=st.booleans(),
+)
+
+
+@given(SWEEPS)
+def test_the_command_that_goes_on_with_a_sweep_has_all_that_was_said(asked: SweepRequest) -> None:
+    given = read(asked.command)
+    assert options_in(given) == asked.request.options
+    assert (given["preset"], given["settings"], given["seeds"]) == ("digits", ["T=2,4", "lr=0.1..0.5"], "1,2")
+    assert (given["random"], given["trials"], given["retry_failed"]) == (asked.draws, asked.trials, asked.retry_failed)
+    assert (given["search"] or "", given["prune"] or "") == (asked.search, asked.pruner)
+    assert (given["objective"] or "", given["name"]) == (asked.objective, asked.name)
+
+
+@given(OPTIONS, OPTIONS)
+def test_options_that_say_nothing_are_those_of_the_run_that_is_repeated(
+    ours: LaunchOptions, theirs: LaunchOptions
+) -> None:
+    for name, value in vars(ours.over(theirs)).items():
+        said, usual = getattr(ours, name), getattr(theirs, name)
+        assert value == (usual if said is None or said is False else said)
