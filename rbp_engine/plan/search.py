@@ -11,7 +11,8 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import check_preset
 from rbp_engine.plan.study import SearchSpace, Value, require_optuna
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, Drawn, SweepSection
+from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, SweepSection
+from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id, name_in_id
@@ -85,7 +86,7 @@ def plan_search(asked: SweepRequest) -> Search:
     section = combined(written, words, trials=trials if written.drawn or words.drawn else None)
     if section.listed:
         raise RunError("a search varies each setting by itself: [[sweep.list]] is for a sweep without one")
-    settings = (*(Drawn(axis.name, axis.values) for axis in section.grid), *section.drawn)
+    settings = (*section.grid, *section.drawn)
     seeds = request.seeds_of(base)
     pruner, objective = asked.pruner or section.prune, asked.objective or section.objective or "last"
     _refuse_contradictions(settings, seeds, trials, pruner)
@@ -103,7 +104,7 @@ def plan_search(asked: SweepRequest) -> Search:
     return Search(request, base, space, trials, seeds, objective, asked.retry_failed)
 
 
-def _refuse_contradictions(settings: tuple[Drawn, ...], seeds: tuple[int, ...], trials: int, pruner: str) -> None:
+def _refuse_contradictions(settings: tuple[Varied, ...], seeds: tuple[int, ...], trials: int, pruner: str) -> None:
     if not settings:
         raise RunError("there is nothing to search: give a setting a range, as lr=0.01..0.5:log, or several values")
     if trials * len(seeds) > MOST_RUNS:
@@ -117,18 +118,15 @@ def _refuse_contradictions(settings: tuple[Drawn, ...], seeds: tuple[int, ...], 
         raise RunError(f"--prune {pruner} compares trials epoch by epoch: leave epochs out of what is searched")
 
 
-def _ends(settings: tuple[Drawn, ...]) -> Iterator[tuple[str, ...]]:
+def _ends(settings: tuple[Varied, ...]) -> Iterator[tuple[str, ...]]:
     """Combinations that contain both ends of each range and each choice, as words."""
-    ends = [
-        [f"{one.name}={choice}" for choice in one.choices] or [one.word_of(one.low), one.word_of(one.high)]
-        for one in settings
-    ]
+    ends = [one.words for one in settings]
     for number in range(max(map(len, ends))):
         yield tuple(words[min(number, len(words) - 1)] for words in ends)
 
 
 def _digest(
-    base: LoadedPreset, settings: tuple[Drawn, ...], seeds: tuple[int, ...], pruner: str, objective: str
+    base: LoadedPreset, settings: tuple[Varied, ...], seeds: tuple[int, ...], pruner: str, objective: str
 ) -> str:
     """What makes it another search, with trials of its own; that there are to be more of them does not."""
     text = json.dumps([identity_of(base), [asdict(one) for one in settings], seeds, pruner, objective])

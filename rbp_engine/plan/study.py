@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.run.errors import RunError
 
 if TYPE_CHECKING:
@@ -62,16 +62,13 @@ class SearchSpace:
     """
 
     name: str
-    settings: tuple[Drawn, ...]
+    settings: tuple[Varied, ...]
     pruner: str = ""
     epochs: int = 1
 
     def words_of(self, values: Mapping[str, Value]) -> tuple[str, ...]:
         """The settings of a trial as override words."""
-        return tuple(
-            f"{one.name}={values[one.key]}" if one.choices else one.word_of(float(values[one.key]))
-            for one in self.settings
-        )
+        return tuple(one.word_of(values[one.key]) for one in self.settings)
 
 
 def require_optuna() -> None:
@@ -192,23 +189,23 @@ def _tell(study: "optuna.Study", trial: "optuna.Trial", record: SearchTrial, *, 
         study.tell(trial, record.score if record.state is TrialState.COMPLETED else None, state=states[record.state])
 
 
-def _distribution(setting: Drawn) -> "optuna.distributions.BaseDistribution":
+def _distribution(setting: Varied) -> "optuna.distributions.BaseDistribution":
     import optuna
 
-    if setting.choices:
-        return optuna.distributions.CategoricalDistribution(setting.choices)
+    if setting.values:
+        return optuna.distributions.CategoricalDistribution(setting.values)
     if setting.whole:
         return optuna.distributions.IntDistribution(int(setting.low), int(setting.high), log=setting.log)
     return optuna.distributions.FloatDistribution(setting.low, setting.high, log=setting.log)
 
 
 def _drawn(space: SearchSpace, draws: random.Random) -> dict[str, Value]:
-    return {one.key: draws.choice(one.choices) if one.choices else one.at(draws.random()) for one in space.settings}
+    return {one.key: draws.choice(one.values) if one.values else one.at(draws.random()) for one in space.settings}
 
 
-def _rounded(setting: Drawn, value: Value) -> Value:
+def _rounded(setting: Varied, value: Value) -> Value:
     """The value as a run is given it."""
-    if setting.choices:
+    if setting.values:
         return value
     text = setting.word_of(float(value)).partition("=")[2]
     return int(text) if setting.whole else float(text)

@@ -12,7 +12,7 @@ from rbp_engine.plan.states import PointState, standing_of
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.preset.sweep.section import Drawn, value_in
+from rbp_engine.preset.sweep.varied import Varied, value_in
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import EventReader
@@ -223,12 +223,12 @@ def _found(values: Any, key: str) -> Any:
     return values
 
 
-def _value_of(setting: Drawn, value: Any, run: RunDirectory) -> Value:
-    for choice in setting.choices:
+def _value_of(setting: Varied, value: Any, run: RunDirectory) -> Value:
+    for choice in setting.values:
         written = value_in(f"{setting.name}={choice}")
         if value == (inside_a_run(written) if isinstance(written, str) else written):
             return choice
-    if not setting.choices and type(value) in (int, float) and setting.low <= value <= setting.high:
+    if not setting.values and type(value) in (int, float) and setting.low <= value <= setting.high:
         return int(value) if setting.whole else float(value)
     raise OtherExperiment(
         f"{run.id} has {setting.name} = {value!r:.60}, which is not in the space of this search: give it another --name"

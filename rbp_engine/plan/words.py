@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields
 from rbp_engine.preset.overrides import parse_overrides
-from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.preset.sweep.varied import Varied, key_of, split_values
 from rbp_engine.preset.validate import problems_of_value
 
@@ -21,7 +20,7 @@ class SweepWords:
 
     fixed: tuple[str, ...] = ()
     varied: tuple[Varied, ...] = ()
-    drawn: tuple[Drawn, ...] = ()
+    drawn: tuple[Varied, ...] = ()
 
     @property
     def keys(self) -> frozenset[str]:
@@ -46,7 +45,7 @@ def parse_words(words: Sequence[str]) -> SweepWords:
     A comma in brackets or quotes belongs to its value; so does each one of a list of strings, as `run.tags=a,b`.
     """
     _, problems = parse_overrides(words)
-    sorted_words: dict[str, str | Varied | Drawn] = {}
+    sorted_words: dict[str, str | Varied] = {}
     for word in words:
         name, _, text = word.partition("=")
         name, key = name.strip(), key_of(word)
@@ -54,12 +53,10 @@ def parse_words(words: Sequence[str]) -> SweepWords:
         drawn = _RANGE.fullmatch(text.strip())
         sorted_words.pop(key, None)
         if drawn is not None:
-            low, high, log = float(drawn["low"]), float(drawn["high"]), bool(drawn["log"])
-            if low >= high or (log and low <= 0):
-                why = "the first number must be less than the second" if low >= high else ":log needs numbers over 0"
-                problems.append(Problem(name, why, source=word))
-            whole = re.fullmatch(r"\d+\.\.\d+(:log)?", text.strip()) is not None and _is_whole(key)
-            sorted_words[key] = Drawn(name, low=low, high=high, log=log, whole=whole)
+            whole = drawn["low"].isdecimal() and drawn["high"].isdecimal() and _is_whole(key)
+            one = Varied(name, (), float(drawn["low"]), float(drawn["high"]), bool(drawn["log"]), whole)
+            problems += [Problem(name, one.fault, source=word)] if one.fault else []
+            sorted_words[key] = one
         elif len(values) == 1 or _is_list(key, text):
             sorted_words[key] = word
         elif "" in values or len(set(values)) < len(values):
@@ -71,20 +68,14 @@ def parse_words(words: Sequence[str]) -> SweepWords:
     problems += [problem for one in sorted_words.values() for problem in _wrong_values(one)]
     if problems:
         raise PresetError("rbp sweep", problems)
-    found = sorted_words.values()
-    return SweepWords(
-        tuple(one for one in found if isinstance(one, str)),
-        tuple(one for one in found if isinstance(one, Varied)),
-        tuple(one for one in found if isinstance(one, Drawn)),
-    )
+    fixed = tuple(one for one in sorted_words.values() if isinstance(one, str))
+    several = [one for one in sorted_words.values() if isinstance(one, Varied)]
+    listed, ranges = (tuple(one for one in several if bool(one.values) is known) for known in (True, False))
+    return SweepWords(fixed, listed, ranges)
 
 
-def _wrong_values(one: str | Varied | Drawn) -> Iterator[Problem]:
-    if isinstance(one, Drawn):
-        words: tuple[str, ...] = (one.word_of(one.low), one.word_of(one.high))
-    else:
-        words = one.words if isinstance(one, Varied) else (one,)
-    for override in parse_overrides(words)[0]:
+def _wrong_values(one: str | Varied) -> Iterator[Problem]:
+    for override in parse_overrides((one,) if isinstance(one, str) else one.words)[0]:
         for message in problems_of_value(override.key, override.value):
             yield Problem(override.key, message, source=override.word)
 

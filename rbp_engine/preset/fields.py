@@ -64,9 +64,14 @@ def choices(key: str) -> tuple[str, ...]:
     raise KeyError(f"no preset field is called '{key}'")
 
 
+def fields_of(model: "type[BaseModel]", prefix: str) -> list[FieldInfo]:
+    """The fields of a table, whose keys begin with the prefix."""
+    return list(_walk(model, prefix))
+
+
 def _walk(model: "type[BaseModel]", prefix: str) -> typing.Iterator[FieldInfo]:
     for name, model_field in model.model_fields.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{model_field.alias or name}"
         section = _section_of(model_field.annotation)
         if section is None:
             yield _describe(key, model_field)

@@ -43,6 +43,11 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
         return f"unknown key.{_nearest_key(error['loc'], known)}"
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}, got {describe_value(given)}"
+    if kind == "missing":
+        return f"{error['loc'][-1]} is missing"
+    if kind in ("too_short", "too_long"):
+        expected = f"at most {context['max_length']}" if kind == "too_long" else "at least one"
+        return f"expected {expected}, got {context['actual_length'] or 'none'}"
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         return f"must be {words} {context[bound]}, got {describe_value(given)}"

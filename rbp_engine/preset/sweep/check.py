@@ -2,39 +2,31 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rbp_engine.preset.fields import FieldInfo, fields
+from rbp_engine.preset.fields import FieldInfo, fields, fields_of
+from rbp_engine.preset.messages import explain
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
 from rbp_engine.preset.search import shown
-from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, Drawn, SweepSection
+from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
 from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.preset.validate import problems_of_value
 from rbp_engine.settings.documents import Document
 from rbp_engine.settings.lines import KeyPath, dotted
 from rbp_engine.settings.problems import Problem
-from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    Model = TypeVar("Model", bound=BaseModel)
+
 SECTION = "sweep"
-MOST_SEEDS = 1000
-MOST_TRIALS = 1000
 MOST_VALUES = 1000
-#: What the section may say, and what it means.
-KEYS = {
-    "seeds": "Array of integers: every combination is trained with each; the preset's own seed if left out.",
-    "trials": "Integer: how many times [sweep.random] is drawn.",
-    "search": 'Choice: "tpe" chooses the values of each trial by what earlier ones have reached.',
-    "prune": "Choice: how a search stops trials that do worse than others at the same epoch.",
-    "objective": 'Choice: a search looks for the top-1 of the "last" epoch or of the "best".',
-    "grid": "Table, as T = [2, 4]: settings with their values, of which every combination is trained.",
-    "list": "Array of tables, as T = 4, instead of a grid: the combinations, spelled out.",
-    "random": "Table, as lr = {from = 0.01, to = 0.5, log = true}: settings that are drawn; the space of a search.",
-}
 OF_A_RANGE = ("from", "to", "log")
 WEIGHTS, TEACHER = "model.pretrained", "loss.distill"
 #: Fields that may name a file, which a preset names relative to itself and a command relative to where it is typed.
@@ -56,6 +48,42 @@ def read_sweep(documents: Sequence[Document]) -> tuple[SweepSection | None, list
     return None, []
 
 
+def sweep_fields() -> list[FieldInfo]:
+    """What the section may say, by dotted key."""
+    from rbp_engine.preset.sections.sweep import Sweep
+
+    return fields_of(Sweep, f"{SECTION}.")
+
+
+def contradictions(table: dict[str, Any]) -> list[tuple[str, str]]:
+    """What does not go together in the section, as keys and what is wrong with them."""
+    searches, seeds = table.get("search") in SEARCHES, table.get("seeds")
+    several, alone = isinstance(seeds, list) and len(seeds) > 1, 'belongs to a search: search = "tpe" is missing'
+    rules = (
+        ("list", "grid" in table, "takes the place of [sweep.grid]: leave one of them out"),
+        ("list", searches, "a search varies each setting by itself: leave one of them out"),
+        (
+            "search",
+            searches and not table.keys() & {"grid", "random"},
+            "there is nothing to search: [sweep.random], its space, is missing",
+        ),
+        ("prune", searches and several, "judges a trial by one run: leave it out, or all seeds but one"),
+        ("prune", "search" not in table, alone),
+        ("objective", "search" not in table, alone),
+        (
+            "random",
+            not searches and "trials" not in table,
+            "how many times to draw is missing: trials = 20 in [sweep]",
+        ),
+        (
+            "trials",
+            not searches and "random" not in table,
+            "there is nothing to draw: [sweep.random] is missing",
+        ),
+    )
+    return [(key, message) for key, wrong, message in rules if wrong and key in table]
+
+
 @dataclass
 class _Reader:
     document: Document
@@ -65,180 +93,112 @@ class _Reader:
     values: int = 0
 
     def read(self, written: Any) -> SweepSection:
-        if not self._is(written, dict, "a table", (SECTION,)):
-            return SweepSection()
-        for key in written:
-            if key not in KEYS:
-                guess = did_you_mean(key, KEYS) or f" Known here: {', '.join(KEYS)}"
-                self._problem((SECTION, key), f"unknown key.{guess}")
-        section = SweepSection(
-            seeds=self._seeds(written.get("seeds", [])),
-            trials=self._trials(written.get("trials", 0)),
-            search=self._choice("search", SEARCHES),
-            prune=self._choice("prune", PRUNERS),
-            objective=self._choice("objective", OBJECTIVES),
-            grid=tuple(self._grid(written.get("grid", {}))),
-            listed=tuple(self._listed(written.get("list", []))),
-            drawn=tuple(self._drawn(written.get("random", {}))),
-        )
-        self._contradictions(written, section)
+        from rbp_engine.preset.sections.sweep import Sweep
+
+        checked = self._checked(Sweep, written, (SECTION,), sweep_fields())
+        table = written if isinstance(written, dict) else {}
+        for key, message in contradictions(table):
+            self._problem((SECTION, key), message)
+        varied: dict[str, list[Varied]] = {"grid": [], "random": []}
+        for kind, path, key, value in self._varying(table):
+            varied[kind] += self._varied(path, key, value, draws=kind == "random")
+        listed = [
+            tuple(word for place, key, value in self._settings(one, path) for word in self._word(place, key, value))
+            for path, one in self._combinations(table.get("list"))
+        ]
         if self.values > MOST_VALUES:
             self._problem((SECTION,), f"at most {MOST_VALUES} values, got {self.values}")
-        return section
+        if checked is None:
+            return SweepSection()
+        self._refuse_twice((SECTION, "seeds"), checked.seeds)
+        plain = checked.model_dump(exclude_unset=True, include={"trials", "search", "prune", "objective"})
+        grid, drawn = map(tuple, varied.values())
+        return SweepSection(seeds=tuple(checked.seeds), grid=grid, listed=tuple(listed), drawn=drawn, **plain)
 
-    def _contradictions(self, written: dict[str, Any], section: SweepSection) -> None:
-        if "grid" in written and "list" in written:
-            self._problem((SECTION, "list"), "takes the place of [sweep.grid]: leave one of them out")
-        if section.search:
-            self._contradictions_of_search(written)
-        else:
-            self._contradictions_without_search(written)
+    def _checked(self, model: "type[Model]", written: Any, path: KeyPath, known: Sequence[FieldInfo]) -> "Model | None":
+        """A table as a model; None, and a problem for each wrong value, if it is not one. `known` are its fields."""
+        from pydantic import ValidationError
+
+        try:
+            return model.model_validate(written)
+        except ValidationError as error:
+            for one in error.errors():
+                place = (*path, *one["loc"])
+                self._problem(place, explain({**one, "loc": place}, known))
+        return None
+
+    def _varying(self, table: dict[str, Any]) -> Iterator[tuple[str, KeyPath, str, Any]]:
+        """The settings of the grid and those that are drawn, with the table, the place and the key of each."""
         places: dict[str, KeyPath] = {}
         for kind in ("grid", "random"):
-            for path, key, _ in self._settings(written.get(kind), (SECTION, kind), enter_tables=True, silent=True):
+            for path, key, value in self._settings(table.get(kind), (SECTION, kind), enter_tables=True):
                 if key in places:
                     self._problem(path, f"is the same setting as {dotted(places[key])}: leave one of them out")
                 places.setdefault(key, path)
+                yield kind, path, key, value
 
-    def _contradictions_of_search(self, written: dict[str, Any]) -> None:
-        if "random" not in written and "grid" not in written:
-            self._problem((SECTION, "search"), "there is nothing to search: [sweep.random], its space, is missing")
-        if "list" in written:
-            self._problem((SECTION, "list"), "a search varies each setting by itself: leave one of them out")
-        if "prune" in written and isinstance(seeds := written.get("seeds"), list) and len(seeds) > 1:
-            self._problem((SECTION, "prune"), "judges a trial by one run: leave it out, or all seeds but one")
+    def _combinations(self, written: Any) -> Iterator[tuple[KeyPath, Any]]:
+        for number, one in enumerate(written if isinstance(written, list) else ()):
+            yield (SECTION, "list", number), one
 
-    def _contradictions_without_search(self, written: dict[str, Any]) -> None:
-        if "random" in written and "trials" not in written:
-            self._problem((SECTION, "random"), "how many times to draw is missing: trials = 20 in [sweep]")
-        if "trials" in written and "random" not in written:
-            self._problem((SECTION, "trials"), "there is nothing to draw: [sweep.random] is missing")
-        for key in ("prune", "objective"):
-            if key in written and "search" not in written:
-                self._problem((SECTION, key), f'belongs to a search: search = "{SEARCHES[0]}" is missing')
+    def _varied(self, path: KeyPath, key: str, written: Any, *, draws: bool) -> Iterator[Varied]:
+        """What varies a setting, if it is well written: its values or, with `draws`, a range of numbers."""
+        if draws and isinstance(written, dict):
+            yield from self._range(path, key, written)
+        elif not isinstance(written, list):
+            expected = "values, as [0, 0.5], or {from = 0.01, to = 0.5}" if draws else "an array of values"
+            self._problem(path, f"expected {expected}, got {describe_value(written)}")
+        elif not written:
+            self._problem(path, "expected at least one value")
+        elif words := [word for number, one in enumerate(written) for word in self._word((*path, number), key, one)]:
+            values = tuple(word.partition("=")[2] for word in words)
+            self._refuse_twice(path, values)
+            yield Varied(words[0].partition("=")[0], values)
 
-    def _seeds(self, written: Any) -> tuple[int, ...]:
-        path = (SECTION, "seeds")
-        if not self._is(written, list, "an array", path):
-            return ()
-        seen: dict[int, None] = {}
-        for number, seed in enumerate(written[:MOST_SEEDS]):
-            if type(seed) is not int or not 0 <= seed < 10**18:
-                self._problem((*path, number), f"expected a whole number from 0 on, got {describe_value(seed)}")
-            elif seed in seen:
-                self._problem((*path, number), f"{seed} is there twice")
-            else:
-                seen[seed] = None
-        if len(written) > MOST_SEEDS:
-            self._problem(path, f"at most {MOST_SEEDS}, got {len(written)}")
-        if not written and "seeds" in self.document.values[SECTION]:
-            self._problem(path, "expected at least one seed")
-        return tuple(seen)
+    def _range(self, path: KeyPath, key: str, written: dict[str, Any]) -> Iterator[Varied]:
+        from rbp_engine.preset.sections.sweep import Range
 
-    def _trials(self, written: Any) -> int:
-        given = "trials" in self.document.values[SECTION]
-        if given and (type(written) is not int or not 1 <= written <= MOST_TRIALS):
-            self._problem(
-                (SECTION, "trials"), f"expected a whole number from 1 to {MOST_TRIALS}, got {describe_value(written)}"
-            )
-            return 0
-        return int(written)
-
-    def _choice(self, key: str, choices: Sequence[str]) -> str:
-        written = self.document.values[SECTION].get(key)
-        if written is None:
-            return ""
-        if not isinstance(written, str) or written not in choices:
-            guess = did_you_mean(written, choices) if isinstance(written, str) else ""
-            expected = f"expected one of {', '.join(choices)}, got {describe_value(written)}."
-            self._problem((SECTION, key), f"{expected}{guess}")
-            return ""
-        return written
-
-    def _grid(self, written: Any) -> Iterator[Varied]:
-        for path, key, values in self._settings(written, (SECTION, "grid"), enter_tables=True):
-            if words := self._values(path, key, values):
-                yield Varied(words[0].partition("=")[0], tuple(word.partition("=")[2] for word in words))
-
-    def _listed(self, written: Any) -> Iterator[tuple[str, ...]]:
-        path = (SECTION, "list")
-        if not self._is(written, list, "[[sweep.list]], an array of tables", path):
+        checked = self._checked(Range, written, path, fields_of(Range, f"{'.'.join(map(str, path))}."))
+        if checked is None:
             return
-        for number, combination in enumerate(written):
-            if self._is(combination, dict, "a table", (*path, number)):
-                yield tuple(
-                    word
-                    for place, key, value in self._settings(combination, (*path, number))
-                    for word in self._word(place, key, value)
-                )
-
-    def _drawn(self, written: Any) -> Iterator[Drawn]:
-        for path, key, spec in self._settings(written, (SECTION, "random"), enter_tables=True):
-            if isinstance(spec, list):
-                if words := self._values(path, key, spec):
-                    yield Drawn(words[0].partition("=")[0], tuple(word.partition("=")[2] for word in words))
-            elif isinstance(spec, dict):
-                yield from self._range(path, key, spec)
-            else:
-                self._problem(
-                    path, f"expected values, as [0, 0.5], or {{from = 0.01, to = 0.5}}, got {describe_value(spec)}"
-                )
-
-    def _range(self, path: KeyPath, key: str, spec: dict[str, Any]) -> Iterator[Drawn]:
-        before = len(self.problems)
-        for name in spec:
-            if name not in OF_A_RANGE:
-                guess = did_you_mean(name, OF_A_RANGE) or f" Known here: {', '.join(OF_A_RANGE)}"
-                self._problem((*path, name), f"unknown key.{guess}")
-        low, high, log = spec.get("from"), spec.get("to"), spec.get("log", False)
-        for name, value in (("from", low), ("to", high)):
-            if name not in spec:
-                self._problem(path, f"{name} is missing, as in {{from = 0.01, to = 0.5}}")
-            elif type(value) not in (int, float):
-                self._problem((*path, name), f"expected a number, got {describe_value(value)}")
-            else:
-                self._word((*path, name), key, value)
-        if type(log) is not bool:
-            self._problem((*path, "log"), f"expected true or false, got {describe_value(log)}")
-        if len(self.problems) > before or low is None or high is None:
+        ends = [word for name in ("from", "to") for word in self._word((*path, name), key, written[name])]
+        if len(ends) < 2:
             return
-        if low >= high:
-            self._problem((*path, "from"), f"must be less than to, {high}")
-        elif log and low <= 0:
-            self._problem((*path, "from"), "must be more than 0 with log = true")
+        of_integers = key in self.known and "number" not in self.known[key].type
+        whole = of_integers and all(type(written[name]) is int for name in ("from", "to"))
+        one = Varied(ends[0].partition("=")[0], (), checked.low, checked.high, checked.log, whole)
+        if one.fault:
+            self._problem((*path, "from"), one.fault)
         else:
-            whole = type(low) is int and type(high) is int and self._is_whole(key)
-            name = setting_word(key, low).partition("=")[0]
-            yield Drawn(name, low=float(low), high=float(high), log=log, whole=whole)
+            yield one
 
-    def _is_whole(self, key: str) -> bool:
-        return key in self.known and "number" not in self.known[key].type
+    def _refuse_twice(self, path: KeyPath, values: Iterable[object]) -> None:
+        for value, count in Counter(values).items():
+            if count > 1:
+                self._problem(path, f"{value} is there twice")
 
     def _settings(
-        self, written: Any, path: KeyPath, *, enter_tables: bool = False, silent: bool = False
+        self, written: Any, path: KeyPath, *, enter_tables: bool = False
     ) -> Iterator[tuple[KeyPath, str, Any]]:
         """The settings in a table, with the place and the dotted key of each; those in tables of a section, too.
 
         `enter_tables`: a table cannot be a value here, so that one contains settings.
         """
-        report: Callable[[KeyPath, str], None] = (lambda place, message: None) if silent else self._problem
-        if not isinstance(written, dict):
-            if written is not None:
-                report(path, f"expected a table, got {describe_value(written)}")
-            return
-        for name, value in written.items():
+        for name, value in written.items() if isinstance(written, dict) else ():
             above = ".".join(str(part) for part in path[2:] if isinstance(part, str))
             written_as = f"{above}.{name}" if above else str(name)
             if isinstance(value, dict) and self._contains_settings(written_as, value, enter_tables=enter_tables):
-                yield from self._settings(value, (*path, name), enter_tables=enter_tables, silent=silent)
+                yield from self._settings(value, (*path, name), enter_tables=enter_tables)
                 continue
             key, place = SHORT_NAMES.get(written_as, written_as), (*path, name)
             if not self._is_setting(key):
-                report(place, parse_overrides([f"{key}=0"])[1][0].message)
+                self._problem(place, parse_overrides([f"{key}=0"])[1][0].message)
             elif key == "run.seed":
-                report(place, "seeds are what all combinations have in common: seeds = [1, 2, 3] in [sweep]")
+                self._problem(place, "seeds are what all combinations have in common: seeds = [1, 2, 3] in [sweep]")
             elif key in self.known and self.known[key].role == "place" and key != WEIGHTS:
-                report(place, "changes nothing of what is trained, so that no run could be told from another by it")
+                self._problem(
+                    place, "changes nothing of what is trained, so that no run could be told from another by it"
+                )
             else:
                 yield place, key, value
 
@@ -252,18 +212,6 @@ class _Reader:
             is_table = self.known[key].type.startswith("table")
             return enter_tables and is_table and not value.keys() & set(OF_A_RANGE)
         return any(known.startswith(f"{key}.") for known in self.known)
-
-    def _values(self, path: KeyPath, key: str, written: Any) -> list[str]:
-        """The override word for each value of a list."""
-        if not self._is(written, list, "an array of values", path):
-            return []
-        if not written:
-            self._problem(path, "expected at least one value")
-        words = [word for number, value in enumerate(written) for word in self._word((*path, number), key, value)]
-        for word, count in Counter(words).items():
-            if count > 1:
-                self._problem(path, f"{word.partition('=')[2]} is there twice")
-        return words
 
     def _word(self, path: KeyPath, key: str, value: Any) -> list[str]:
         """The override word of a value; none, and a problem, if the setting cannot have that value."""
@@ -285,12 +233,6 @@ class _Reader:
             return value
         path = os.path.relpath(self.document.path.absolute().parent / file)
         return (path if not path.startswith("..") else str(Path(path).absolute())) + value.removeprefix(file)
-
-    def _is(self, value: Any, kind: type, words: str, path: KeyPath) -> bool:
-        if isinstance(value, kind):
-            return True
-        self._problem(path, f"expected {words}, got {describe_value(value)}")
-        return False
 
     def _problem(self, path: KeyPath, message: str) -> None:
         lines = (self.document.lines.get(path[:length]) for length in range(len(path), 0, -1))

@@ -169,14 +169,15 @@ def schema(
 def _print_sweep_keys(*, as_json: bool) -> None:
     from rich.table import Table
 
-    from rbp_engine.preset.sweep.check import KEYS
+    from rbp_engine.preset.sweep.check import sweep_fields
 
+    texts = {info.key: f"{info.type.capitalize()}: {info.text}" for info in sweep_fields()}
     if as_json:
-        print_json([{"key": f"sweep.{key}", "text": text} for key, text in KEYS.items()])
+        print_json([{"key": key, "text": text} for key, text in texts.items()])
         return
     table = Table(box=None, pad_edge=False, show_header=False)
-    for key, text in KEYS.items():
-        table.add_row(styled("[bold]sweep.{}[/]", key), cell(text))
+    for key, text in texts.items():
+        table.add_row(styled("[bold]{}[/]", key), cell(text))
     print_rich(table)
 
 

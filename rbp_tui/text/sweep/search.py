@@ -2,7 +2,7 @@
 
 from rbp_engine.plan.search import Search
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.preset.sweep.varied import Varied
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 
@@ -29,10 +29,10 @@ def chosen_by(search: Search) -> str:
     return "held-out data" if search.held_out else "the test set"
 
 
-def range_text(setting: Drawn) -> str:
+def range_text(setting: Varied) -> str:
     """As `lr: 0.01 to 0.5, by its logarithm`."""
     name = setting_heading(setting.key)
-    if setting.choices:
-        return f"{name}: {', '.join(map(inside_a_run, setting.choices))}"
+    if setting.values:
+        return f"{name}: {', '.join(map(inside_a_run, setting.values))}"
     low, high = (setting.word_of(end).partition("=")[2] for end in (setting.low, setting.high))
     return f"{name}: {low} to {high}{', whole numbers' if setting.whole else ''}{', by its logarithm' * setting.log}"

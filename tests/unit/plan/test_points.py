@@ -12,8 +12,7 @@ from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.words import parse_words
 from rbp_engine.preset import PresetError, load_preset
-from rbp_engine.preset.sweep.section import Drawn
-from rbp_engine.preset.sweep.varied import split_values
+from rbp_engine.preset.sweep.varied import Varied, split_values
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary
@@ -72,7 +71,7 @@ def test_the_draws_of_a_trial_stay_as_they_are_when_others_are_added() -> None:
 
 @given(st.integers(-50, 50), st.integers(1, 100), st.floats(0, 1, exclude_max=True), st.booleans())
 def test_a_drawn_number_is_within_its_range(low: int, width: int, share: float, whole: bool) -> None:
-    one = Drawn("lr", low=low, high=low + width, whole=whole)
+    one = Varied("lr", low=low, high=low + width, whole=whole)
     assert low <= float(one.word_of(one.at(share)).partition("=")[2]) <= low + width
     if low > 0:
         one = replace(one, log=True)

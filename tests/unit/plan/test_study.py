@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.plan.study import SearchSpace, SearchTrial, TrialState, Value, importance, propose, pruned_after
-from rbp_engine.preset.sweep.section import Drawn
+from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.run.errors import RunError
 
-LR = Drawn("lr", low=0.001, high=1.0, log=True)
-STEPS = Drawn("T", low=2, high=8, whole=True)
-METHOD = Drawn("method", choices=("bptt", "rate_m"))
+LR = Varied("lr", low=0.001, high=1.0, log=True)
+STEPS = Varied("T", low=2, high=8, whole=True)
+METHOD = Varied("method", values=("bptt", "rate_m"))
 SPACE = SearchSpace("digits-tpe-1", (LR, STEPS, METHOD))
 EPOCHS = 9
 
@@ -84,12 +84,12 @@ def test_numbers_are_rounded_to_what_can_be_typed_and_stay_in_their_range(whole:
 
 
 def test_no_combination_is_trained_twice_and_the_search_ends_with_the_last_one() -> None:
-    small = SearchSpace("small", (Drawn("T", low=2, high=4, whole=True), METHOD))
+    small = SearchSpace("small", (Varied("T", low=2, high=4, whole=True), METHOD))
     trials: list[SearchTrial] = []
     while (values := propose(small, trials, len(trials) + 1)) is not None:
         trials.append(SearchTrial(len(trials) + 1, values, TrialState.COMPLETED, 0.5))
     found = [tuple(trial.values.values()) for trial in trials]
-    assert sorted(found, key=str) == sorted(itertools.product((2, 3, 4), METHOD.choices), key=str)
+    assert sorted(found, key=str) == sorted(itertools.product((2, 3, 4), METHOD.values), key=str)
 
 
 def test_a_combination_that_is_refused_is_not_proposed() -> None:
@@ -123,7 +123,7 @@ def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(
         values = {
             LR.key: asked.suggest_float(LR.key, 0.001, 1.0, log=True),
             STEPS.key: asked.suggest_int(STEPS.key, 2, 8),
-            METHOD.key: asked.suggest_categorical(METHOD.key, METHOD.choices),
+            METHOD.key: asked.suggest_categorical(METHOD.key, METHOD.values),
         }
         for epoch, score in curve(values).items():
             asked.report(score, epoch)

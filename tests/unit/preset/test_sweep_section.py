@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import PresetError, load_preset, load_text, read_resolved, resolved_toml
-from rbp_engine.preset.sweep.section import Drawn
 from rbp_engine.preset.sweep.varied import Varied
 
 
@@ -43,9 +42,9 @@ neuron.threshold = [0.5, 1.0]
         Varied("data.flip", ("false",)),
     )
     assert section.drawn == (
-        Drawn("lr", low=0.01, high=0.5, log=True),
-        Drawn("batch", low=16, high=64, whole=True),
-        Drawn("neuron.threshold", ("0.5", "1.0")),
+        Varied("lr", low=0.01, high=0.5, log=True),
+        Varied("batch", low=16, high=64, whole=True),
+        Varied("neuron.threshold", ("0.5", "1.0")),
     )
 
 
@@ -72,7 +71,6 @@ batch = {form = 1, to = 2.5}
 """
     found = problems_of(text, tmp_path / "a.toml")
     assert [line.partition(":")[0] for line in found] == [
-        "5 sweep.seeds[1]",
         "5 sweep.seeds[2]",
         "6 sweep.trails",
         "7 sweep.search",
@@ -85,14 +83,34 @@ batch = {form = 1, to = 2.5}
         "16 sweep.random",
         "17 sweep.random.optim.lr.from",
         "18 sweep.random.T",
+        "19 sweep.random.batch.from",
         "19 sweep.random.batch.form",
-        "19 sweep.random.batch",
-        "19 sweep.random.batch.to",
         "3 train.epochs",
     ]
     text = "\n".join(found)
     assert "Did you mean 'trials'?" in text and "Did you mean 'tpe'?" in text and "Did you mean 'from'?" in text
-    assert "method" in found[4] and "expected one of" in found[5]
+    assert "method" in found[3] and "expected one of" in found[4]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("seeds = [3, 1, 3]", "sweep.seeds: 3 is there twice"),
+        ("seeds = []", "sweep.seeds: expected at least one"),
+        ("trials = 1001", "must be at most 1000"),
+        ("seeds = 1", "expected an array, got the integer 1"),
+        ("grid = 3", "expected a table, got the integer 3"),
+        ("[sweep.grid]\nT = [2, 2]", "sweep.grid.T: 2 is there twice"),
+        ("[sweep.grid]\nT = []", "expected at least one value"),
+        ('[sweep.random]\nlr = {from = "0.1", to = 1}', 'from: expected a number, got the string "0.1"'),
+        ("[sweep.random]\nlr = {from = 0, to = 1, log = true}", "more than 0.0, got the integer 0"),
+        ("[sweep.random]\nneuron.v_reset = {from = 0, to = 1, log = true}", "a logarithm needs numbers over 0"),
+        ("[sweep.random]\nlr = {from = -1, to = 1}", "lr.from: must be more than 0"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_the_words_of_other_sections(written: str, told: str, tmp_path: Path) -> None:
+    found = problems_of(f'extends = "digits"\n[sweep]\n{written}\n', tmp_path / "a.toml")
+    assert any(told in one for one in found), found
 
 
 def test_an_unknown_section_may_have_been_meant_to_be_it(tmp_path: Path) -> None:
@@ -165,7 +183,7 @@ def test_a_search_has_a_space_and_what_belongs_to_it(tmp_path: Path) -> None:
     assert (section.search, section.prune, section.objective, section.trials) == ("tpe", "median", "best", 0)
     for text, message in (
         ('search = "tpe"', "there is nothing to search"),
-        ('search = "tpf"\n' + space, "expected one of tpe, got"),
+        ('search = "tpf"\n' + space, "expected tpe, the only choice, got"),
         ('search = "tpe"\nprune = "medium"\n' + space, "Did you mean 'median'?"),
         ('search = "tpe"\nprune = "median"\nseeds = [1, 2]\n' + space, "judges a trial by one run"),
         ('trials = 3\nobjective = "best"\n' + space, "belongs to a search"),
