@@ -65,7 +65,7 @@ class LaunchRequest:
     def once(self) -> "LaunchRequest":
         """A request for one run with the same settings and the first seed, which starts at once under a new id."""
         seed = [f"seed={number}" for number in self.seeds[:1]]
-        options = replace(self.options, gpus=None, priority=None)
+        options = replace(self.options, gpus=None, priority=None, inexact=False, from_scratch=False)
         return LaunchRequest(self.preset, (*self.overrides, *seed), options, original=self.original)
 
     def without(self, setting: str) -> "LaunchRequest":
