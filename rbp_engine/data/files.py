@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -15,7 +16,7 @@ SIDES: Final = ("train", "val")
 TEST_SIDES: Final = ("test", "val")
 
 
-def open_data(path: str | Path, limit: int | None = None) -> BinaryIO:
+def open_data(path: str | Path, limit: int | None = None) -> BufferedReader:
     """Open a regular file, of at most `limit` bytes.
 
     Raises DataError, naming the path, if it is something else, such as a named pipe, or larger; and the OSErrors of

@@ -43,7 +43,10 @@ STEPWISE_METHODS = ("bptt_s", "sltt", "ottt")
 #: What contradicts the others, and why.
 Found = Iterator[tuple[KeyPath, str]]
 # The sets that a setting of `[data]` is for, in words; those of the other settings are named.
-_FOR: Mapping[str, str] = dict.fromkeys(FOR_IMAGES, "images in memory") | {"roll": "event data"}
+_FOR: Mapping[str, str] = dict.fromkeys(FOR_IMAGES, "images in memory") | {
+    "roll": "event data",
+    "frames_by": "recordings of events",
+}
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
