@@ -162,7 +162,7 @@ class SearchDriver:
             for seed in missing:
                 request = self.search.request_of(number, seed, values)
                 try:
-                    start.create_runs(request, [request.require_trust(loaded) for loaded in start.check(request)])
+                    start.create_runs(request, request.require_trust(start.check(request)))
                 except RunError:
                     if not os.path.lexists(self.search.run_of(number, seed).path):
                         raise
