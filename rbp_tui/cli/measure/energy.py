@@ -11,11 +11,13 @@ from rbp_tui.cli.output import console, fail, print_line, print_rich, say
 
 def print_energy(run: RunDirectory, answer: dict[str, Any]) -> None:
     """Print what was measured, and whether the run keeps it."""
-    from rbp_engine.run.files.energy import energy_in
+    from rbp_engine.codec import convert
+    from rbp_engine.run.files.energy import Energy
 
-    energy = energy_in(answer)
-    if energy is None:
-        raise typer.Exit(fail("the result cannot be read", 1))
+    try:
+        energy = convert(Energy, answer)
+    except ValueError:
+        raise typer.Exit(fail("the result cannot be read", 1)) from None
     from rich.table import Column, Table
 
     from rbp_tui.charts.energy_rows import energy_rows

@@ -152,10 +152,11 @@ def _print_accuracies(results: list[dict[str, Any]], *, shuffled: bool) -> None:
 
 def _print_parts(answer: dict[str, Any]) -> None:
     """Print what is saved in the run, as its readers see it."""
-    from rbp_engine.run.files.evaluation_json import evaluation_in
+    from rbp_engine.codec import convert
+    from rbp_engine.run.files.evaluation_json import Evaluation
     from rbp_tui.text import evaluation_text as text
 
-    found = evaluation_in(answer)
+    found = convert(Evaluation, answer)
     if found.robustness is not None:
         print_rich("")
         print_rich(text.robustness_table(found.robustness))
