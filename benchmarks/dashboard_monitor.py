@@ -17,16 +17,16 @@ import sys
 import tempfile
 import termios
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
+from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates, Metrics, RunStart, System, Validation
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 
@@ -92,9 +92,8 @@ class Run:
         assert summary is not None
         self.summary = summary
         self.summary.status, self.summary.steps = "running", STEPS_PER_EPOCH * EPOCHS
-        described = read_json(self.run.run_json)
-        described["attempts"] = [{"attempt": 1, "t": time.time(), "process": asdict(os_process.here())}]
-        write_json(self.run.run_json, described)
+        me = os_process.here()
+        claim_attempt(self.run, AttemptRecord(1, me, me, time.time()))
         self.log = self.run.stdout().open("a")
         names = [f"layer{number}" for number in range(LAYERS)]
         start = RunStart(device="cpu", host="here", steps_per_epoch=STEPS_PER_EPOCH, epochs=EPOCHS, neuron_layers=names)

@@ -17,19 +17,20 @@ from typing import Any
 
 import psutil
 from many_runs import PER_EPOCH
+from rbp_engine.run.queue.claims import take
 
 import rbp_engine
+from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run import start
+from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, newest_attempt
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Dispatch, Resources
-from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
+from rbp_engine.run.files.resources import Dispatch
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher, start_queued
-from rbp_engine.run.queue.claims import take
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, has_entries
 from rbp_engine.run.queue.host_lock import locked
@@ -108,7 +109,7 @@ def drain(folder: Path) -> dict[str, float]:
         return SimpleNamespace(poll=lambda: 0)
 
     def work(run: RunDirectory, **_: Any) -> None:
-        record_attempt(run, AttemptRecord(1 + read_run_json(run).attempt), Resources(), os.getpid())
+        claim_attempt(run, AttemptRecord(1 + newest_attempt(run), os_process.here()))
         write_status(run, "completed")
 
     write_status(entries()[0].run, "completed")

@@ -1,13 +1,17 @@
 """Many runs that have ended, as `rbp train` and its worker leave them, made in seconds."""
 
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from rbp_engine.preset import load_preset, resolved_toml
+from rbp_engine.preset import load_preset
+from rbp_engine.preset.resolved import as_toml
 from rbp_engine.run.files.annotations import change_tags, set_note
 from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, System, Validation, to_json
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.summary import Scores, Summary, write_summary
+from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.files.summary import Progress, write_summary
 from rbp_engine.run.launch import launch
 
 # Of a run with many events.
@@ -20,10 +24,9 @@ def make_runs(runs: Path, count: int, first: int = 0) -> list[RunDirectory]:
     `first` is the number of the first, for a folder that has as many already.
     """
     loaded = load_preset("digits")
-    preset = resolved_toml(loaded.preset)
     with tempfile.TemporaryDirectory() as folder:
         described = read_json(launch.create(loaded, Path(folder)).run_json)  # with its packages and commit
-    return [_make_run(runs, number, preset, described) for number in range(first, first + count)]
+    return [_make_run(runs, number, described) for number in range(first, first + count)]
 
 
 def event(seq: int, t: float, step: int, body: Body) -> str:
@@ -44,32 +47,33 @@ def write_events(run: RunDirectory, count: int) -> None:
             file.write(event(step, 1.7e9 + step, step, body))
 
 
-def _make_run(runs: Path, number: int, preset: str, described: dict[str, object]) -> RunDirectory:
+def _make_run(runs: Path, number: int, described: dict[str, Any]) -> RunDirectory:
     run = RunDirectory(runs / f"20260101-{number:06}-digits-rate_m-{number:04x}")
     run.events().parent.mkdir(parents=True)
     epochs, created = 20, 1.7e9 + number
     lines = [event(k, created + k, k, Validation(k, 0.5, k / 25, None, 360)) for k in range(1, epochs + 1)]
     run.events().write_text("".join(lines))
     top1 = number % 101 / 101
+    lr, alpha = (1 + number // 3 % 10) / 100, 1 + number // 30
+    values = json.loads(json.dumps(described["settings"]))
+    values["optim"]["lr"], values["run"]["seed"] = lr, number % 3 + 1
+    values["neuron"]["surrogate_args"] = {"alpha": alpha}
+    identity = {
+        "id": run.id,
+        "experiment": f"{number // 3}",
+        "seed": number % 3 + 1,
+        "created": created,
+        "host": "here",
+    }
+    write_json(run.run_json, described | identity | {"epochs": epochs, "settings": values})
+    run.preset_toml.write_text(as_toml(values))
     write_summary(
         run,
-        Summary(run.id, "digits", f"{number // 3}", "rate_m", 4, number % 3 + 1, "completed", epoch=epochs,
-                epochs=epochs, last=Scores(top1=top1, loss=0.5), best=Scores(top1=top1, epoch=epochs),
-                train=Scores(loss=0.4), samples_per_s=4812.0, mem_peak=2**30, trained_s=60.0, created=created,
-                host="here"),
+        Progress(status="completed", epoch=epochs, last=Scores(top1=top1, loss=0.5),
+                 best=Scores(top1=top1, epoch=epochs), train=Scores(loss=0.4), samples_per_s=4812.0,
+                 mem_peak=2**30, trained_s=60.0, host="here"),
     )  # fmt: skip
-    write_json(run.run_json, described | {"id": run.id, "host": "here", "attempts": [{"attempt": 1, "host": "here"}]})
     if number % 5 == 0:
         change_tags(run, [f"group{number % 7}"])
         set_note(run, f"tried with slope {number // 30}, compare with the one before")
-    lr, alpha = (1 + number // 3 % 10) / 100, 1 + number // 30
-    settings = {
-        "lr = 0.1": f"lr = {lr}",
-        "seed = 1": f"seed = {number % 3 + 1}",
-        "surrogate_args = {}": f"surrogate_args = {{alpha = {alpha}}}",
-    }
-    for before, after in settings.items():
-        assert before in preset
-        preset = preset.replace(before, after)
-    run.preset_toml.write_text(preset)
     return run

@@ -13,6 +13,7 @@ import statistics
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ from rbp_engine.report.conditions import PACKAGES
 from rbp_engine.report.figure import COLUMN, MARKERS, STYLE, draw
 from rbp_engine.report.panels import METHOD_COLOURS
 from rbp_engine.report.tables import markdown
+from rbp_engine.run.files.attempts import read_attempts
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import load_run_json
+from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.store.store import run_directories
 
 PAGE = Path(__file__).with_name("results.md")
@@ -43,19 +47,21 @@ SWEEPS = (
     "sequential-digits",
 )
 EVENTS = ("run_start", "validation", "gradient_fidelity", "run_end")
-OF_RUN_JSON = ("id", "preset", "experiment", "created", "sweep", "python")
+OF_RUN_JSON = (
+    "format", "id", "preset", "label", "experiment", "method", "timesteps", "seed", "epochs", "name", "tags", "created",
+    "settings", "sweep", "python",
+)  # fmt: skip
 
 
 def keep(runs: Path) -> None:
     """Copy what is needed of the completed runs of the sweeps in `runs`, and what is kept already stays."""
     presets = {f"results-{name}" for name in SWEEPS}
     for run in run_directories(runs):
-        summary = json.loads(run.summary_json.read_text())
-        if summary["preset"] in presets and summary["status"] == "completed":
-            keep_run(run, summary)
+        if load_run_json(run).preset in presets and load_summary(run).status == "completed":
+            keep_run(run)
 
 
-def keep_run(run: RunDirectory, summary: dict[str, Any]) -> None:
+def keep_run(run: RunDirectory) -> None:
     """Write the part of a run that may be published."""
     kept = RunDirectory(KEPT / run.id)
     kept.events().parent.mkdir(parents=True, exist_ok=True)
@@ -64,9 +70,12 @@ def keep_run(run: RunDirectory, summary: dict[str, Any]) -> None:
     known = {name: made[name] for name in OF_RUN_JSON if name in made}
     known["packages"] = {name: made["packages"][name] for name in PACKAGES if name in made["packages"]}
     known["git"] = {"commit": made["git"]["commit"]} if made.get("git") else None
-    known["attempts"] = [{"attempt": attempt["attempt"], "host": ""} for attempt in made["attempts"]]
     write_json(kept.run_json, known)
-    write_json(kept.summary_json, summary | {"host": ""})
+    write_json(kept.summary_json, json.loads(run.summary_json.read_text()) | {"host": ""})
+    kept.attempts.mkdir(exist_ok=True)
+    for attempt in read_attempts(run):
+        ended = None if attempt.ended is None else asdict(attempt.ended)
+        write_json(kept.attempt(attempt.attempt), {"attempt": attempt.attempt, "ended": ended})
     lines = [json.loads(line) for line in run.events().read_text().splitlines()]
     kept.events().write_text("".join(f"{json.dumps(line)}\n" for line in reduced(lines)))
 
@@ -102,7 +111,7 @@ def mean_metrics(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def cells_of(sweep: str) -> list[Cell]:
     """The table's cells of a sweep, from the runs that are kept."""
-    runs = [run for run in run_directories(KEPT) if json.loads(run.summary_json.read_text())["preset"] == sweep]
+    runs = [run for run in run_directories(KEPT) if load_run_json(run).preset == sweep]
     entries, excluded = collect(runs)
     if excluded:
         raise SystemExit("\n".join(f"{run.id}: {run.reason}" for run in excluded))

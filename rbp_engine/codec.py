@@ -52,10 +52,15 @@ def decode(kind: type[T], content: bytes) -> T:
 
 
 def convert(kind: type[T], value: Any) -> T:
-    """The record in a JSON value that has been parsed, with its text as it stands: to be used, and not shown.
+    """The record in a JSON value that has been parsed. Raises ValueError as `decode` does."""
+    try:
+        return decode(kind, msgspec.json.encode(value))
+    except (RecursionError, OverflowError, TypeError) as error:
+        raise ValueError(f"it is no record: {error}") from None
 
-    Raises ValueError as `decode` does.
-    """
+
+def convert_verbatim(kind: type[T], value: Any) -> T:
+    """The same with its text as it stands, also what UTF-8 cannot encode: to be used, and not shown."""
     try:
         return msgspec.convert(value, kind, dec_hook=_path)
     except msgspec.MsgspecError as error:

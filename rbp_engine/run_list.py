@@ -5,12 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.codec import printable
 from rbp_engine.errors import UserError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.query import parse_query
+from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import RunRecord, list_runs
-from rbp_engine.settings.documents import Document, read_document
 from rbp_engine.settings.machine import runs_directory
 
 if TYPE_CHECKING:
@@ -52,15 +51,12 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Every field of the preset by its dotted key, as "optim.lr"; empty if the preset cannot be read.
+        """Every field of the preset by its dotted key, as "optim.lr"; empty if run.json cannot be read.
 
         Tables in a field, as `data.args`, stay tables.
         """
-        document = read_document(RunDirectory(self.folder).preset_toml)
-        if not isinstance(document, Document):
-            return {}
-        sections = {name: value for name, value in printable(document.values).items() if isinstance(value, dict)}
-        return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+        sections = read_settings(RunDirectory(self.folder)).sections
+        return {key: value for section in sections for key, value in section.items() if "." in key}
 
     def load(self, *, weights: "Weights" = "best", device: str = "auto", trust: bool = False) -> "Loaded":
         """The trained network, as from `rbp_engine.load`."""

@@ -19,8 +19,10 @@ from rbp_engine import compile_cache, os_process
 from rbp_engine.run.files import run_json
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Body, Heartbeat
-from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import Scores, Summary, write_summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.scores import Scores, Top1ByWeights
+from rbp_engine.run.files.summary import Summary, write_summary
+from tests.run_files import change_summary, write_attempt, write_identity
 
 # The shell starts background jobs, such as `make test &` in a script, with Ctrl-C ignored. Our children would inherit
 # that.
@@ -42,6 +44,8 @@ run_json.packages = functools.cache(run_json.packages)
 # Full collections scan all of torch, and little of what tests leave behind needs them.
 gc.set_threshold(50_000, 20, 100)
 
+_SCORES = {"last": Scores, "best": Scores, "train": Scores, "test": Top1ByWeights}
+
 WriteRun = Callable[..., RunDirectory]
 
 
@@ -57,11 +61,10 @@ def write_run() -> WriteRun:
 
     `bodies` are its events, one per step and second. A live run has the test process as its worker.
     """
-    here = {"process": asdict(os_process.here())}
 
     def write(runs: Path, run_id: str, *, bodies: tuple[Body, ...] = (), **changes: Any) -> RunDirectory:
         run = RunDirectory(runs / run_id)
-        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+        for folder in (run.attempts, run.control, run.checkpoints, run.events().parent, run.stdout().parent):
             folder.mkdir(parents=True)
         values = {
             "id": run_id, "preset": "digits", "experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1,
@@ -69,12 +72,14 @@ def write_run() -> WriteRun:
             "last": {"top1": 0.9, "loss": 0.3}, "best": {"top1": 0.95, "epoch": 12}, "train": {"loss": 0.2},
             "samples_per_s": 4812.0, "mem_peak": 2**30, "trained_s": 61.0,
         }  # fmt: skip
+        values = {name: _SCORES[name](**one) if isinstance(one, dict) else one for name, one in values.items()}
         summary = Summary(**(values | changes))
         updated = changes.get("updated", time.time())
+        write_identity(run, summary, host="gpu2")
         write_summary(run, summary)
         if "updated" in changes:  # write_summary sets it to now
-            write_json(run.summary_json, asdict(summary) | {"updated": updated})
-        write_json(run.run_json, {"id": run_id, "host": "gpu2", "attempts": [{"attempt": 1, "t": updated} | here]})
+            change_summary(run, updated=updated)
+        write_attempt(run, t=updated)
         if bodies:
             writer = EventWriter(run.events(), 1)
             for step, body in enumerate(bodies):
@@ -134,21 +139,21 @@ def write_texts(write_run: WriteRun) -> WriteRun:
         summary |= {"test": {text: 0.5, "last": 0.5}, "last": summary["last"] | {text: 1}}
         put(run.summary_json, summary)
         origin = json.loads(run.run_json.read_text())
-        attempt = origin["attempts"][0] | {
+        attempt = json.loads(run.attempt(1).read_text()) | {
             "process": asdict(os_process.of(2**22 - 1)) | {"host": text},
             "command": [text, text],
         }
         said = ("id", "preset", "source", "experiment", "host", "directory", "command", "python", "platform")
-        origin |= dict.fromkeys(said, text)
+        origin |= dict.fromkeys(said, text) | {name: texts[name] for name in ("method", "name", "label", "tags")}
         origin |= {
             "packages": {"torch": text, "rbp-tui": text, text: text},
-            "git": {"commit": text, "branch": text, "diff": text},
+            "git": {"commit": text, "branch": text, "changed": True},
             "resources": {"processes": 1, "nodes": 1, "rendezvous": text, "devices": [text]},
             "dispatch": {"gpus": text, "device": text, text: text},
-            "attempts": [attempt],
-            "faults": [{"attempt": 1, "status": text, "cause": text, "reason": text}],
+            "settings": {"title": text, "optim": {text: [text]}},
         }
         put(run.run_json, origin)
+        put(run.attempt(1), attempt | {"ended": {"status": text, "cause": text, "reason": text, "t": 1.7e9}})
         put(run.annotations_json, {"added": [text, "three"], "removed": ["four"], "note": f"{text}\n{text}"})
         of = {"weights": text, "checkpoint": text, "split": text, "samples": 9, "timesteps": 4, "top1": 0.5, "t": 1.7e9}
         classes = [{"name": text, "samples": 9, "right": 5, "predicted": 9}]

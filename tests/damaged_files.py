@@ -37,6 +37,7 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
+from tests.run_files import write_attempt
 
 NUMBERS = (-1, 0, 2, 2**31, 2**63, -(2**63), 10**400, 1e308, -1e308, float("nan"), float("inf"))
 OTHERS = ("7", "", None, True, [], {}, [[1]], [None], {"a": [{}]}, ["x"] * 3, "../../../etc", "\x1b[2J[/]")
@@ -72,17 +73,18 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     write_json(run.annotations_json, {"added": ["a"], "removed": [], "note": "x"})
     save_evaluation(run, evaluation())
     here = {"process": asdict(os_process.of(2**22 - 5)), "t": 1.7e9}
-    attempt = {"attempt": 1, "world_size": 2, "nodes": 1, "stderr_from": 0, "command": ["python"]} | here
-    fault = {"attempt": 1, "status": "lost", "reason": "r", "t": 1.7e9}
-    described = {"attempts": [attempt], "faults": [fault], "dispatch": {"gpus": "auto", "retries": 1}}
+    ended = {"status": "lost", "cause": "", "reason": "r", "t": 1.7e9}
+    write_attempt(run, resources={"processes": 2}, command=["python"], **here, **({"ended": ended} if ended else {}))
+    described: dict[str, Any] = {"dispatch": {"gpus": "auto", "retries": 1}}
     # A fixed state instead of that of this checkout, whose uncommitted changes may contain text that the test forbids.
-    described["git"] = {"commit": "0" * 40, "branch": "main", "diff": "+ x"}
+    described["git"] = {"commit": "0" * 40, "branch": "main", "changed": True}
+    run.uncommitted_diff.write_text("+ x")
     write_json(run.run_json, read_json(run.run_json) | described)
     summary = read_summary(run)
     assert summary is not None
     reached = {"status": "completed" if ended else "running", "epoch": 4, "epochs": 4, "step": 8, "steps": 8}
     scores = {"last": {"top1": 0.9, "loss": 0.3}, "best": {"top1": 0.9, "epoch": 2}, "train": {"loss": 0.1}}
-    write_json(run.summary_json, asdict(summary) | reached | scores)
+    write_json(run.summary_json, read_json(run.summary_json) | reached | scores)
     return run
 
 

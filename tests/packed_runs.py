@@ -67,7 +67,7 @@ def make_run_to_pack(folder: Path) -> RunDirectory:
     shutil.copytree(run.checkpoints / "step-00000010", run.checkpoints / "best", copy_function=os.link)
     (run.checkpoints / "step-00000015.tmp").mkdir()
     (run.checkpoints / "step-00000015.tmp" / "model.safetensors").write_bytes(b"half")
-    for name in ("attempt-1", "stop", "reserve"):
+    for name in ("stop", "reserve"):
         (run.control / name).write_text("{}")
     (run.code / "__pycache__").mkdir()
     (run.code / "__pycache__" / "nets.pyc").write_bytes(b"x")

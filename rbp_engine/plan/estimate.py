@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rbp_engine.plan.points import SweepPoint
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.attempts import read_attempts
 from rbp_engine.run.store.store import RunRecord
 
 #: Settings that enter a formula and change neither the time of a step nor the memory, and what is not trained at all.
@@ -119,11 +119,11 @@ def _epoch_s(record: RunRecord) -> float | None:
 
     They are those of the clock, start and evaluations included, or if it was resumed those of its steps.
     """
-    described, summary = read_run_json(record.run), record.summary
+    summary, attempts = record.summary, read_attempts(record.run)
     if not summary.steps or not summary.step:
         return None
     epochs = summary.epochs * summary.step / summary.steps
-    started = described.attempts[0].t if len(described.attempts) == 1 else None
+    started = attempts[0].t if len(attempts) == 1 else None
     if started is not None and summary.updated > started:
         return (summary.updated - started) / epochs
     return summary.trained_s / epochs or None

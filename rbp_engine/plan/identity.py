@@ -40,11 +40,10 @@ def identity_of_run(run: RunDirectory, summary: Summary) -> str | None:
 def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> str:
     values = preset.model_dump()
     chosen: dict[str, Any] = {}
-    for key, later, default in _cost_fields():
+    for key in _cost_fields():
         section, _, name = key.partition(".")
         value = values[section][name]
-        if not (later and value == default):
-            chosen[key] = inside_a_run(value) if key == _OWN_PROBES else value
+        chosen[key] = inside_a_run(value) if key == _OWN_PROBES else value
     if own_probes:
         chosen["code"] = own_probes
     text = json.dumps([experiment, seed, chosen], sort_keys=True, separators=(",", ":"))
@@ -52,9 +51,5 @@ def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> st
 
 
 @functools.cache
-def _cost_fields() -> tuple[tuple[str, bool, Any], ...]:
-    return tuple(
-        (info.key, info.later, info.default)
-        for info in fields()
-        if info.role == "cost" and info.key not in WITHOUT_EFFECT
-    )
+def _cost_fields() -> tuple[str, ...]:
+    return tuple(info.key for info in fields() if info.role == "cost" and info.key not in WITHOUT_EFFECT)

@@ -19,9 +19,9 @@ from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, supersede
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.stop_request import read_stop_request
-from rbp_engine.run.files.summary import Scores, Summary
-from rbp_engine.run.launch.making import is_half_made
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, record
 
@@ -187,7 +187,7 @@ class _Events:
 
 def _is_there(run: RunDirectory) -> bool:
     """Whether anything has the name of a run, be it damaged: a file, a dangling link."""
-    return run.run_json.is_file() or (os.path.lexists(run.path) and not is_half_made(run))
+    return os.path.lexists(run.path)
 
 
 def state_of(search: Search, records: Mapping[int, RunRecord]) -> TrialState:

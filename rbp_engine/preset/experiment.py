@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None) -> str:
     """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", except the seed.
 
-    A field that came later is left out at its default, so that older runs stay in their experiment.
     `own_code` has the hash of the user's file for each field that names one; that of a probe changes no result. Of a
     field that names weights it has theirs, and their name does not matter.
     """
@@ -24,9 +23,7 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
     for info in fields():
         if info.role == "result" and info.key != "run.seed":
             section, _, name = info.key.partition(".")
-            value = values[section][name]
-            if not (info.later and value == info.default):
-                chosen[info.key] = _canonical(value)
+            chosen[info.key] = _canonical(values[section][name])
     for key, digest in (own_code or {}).items():
         if key in chosen:
             named = chosen[key]

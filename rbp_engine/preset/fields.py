@@ -17,7 +17,7 @@ class FieldInfo:
 
     `key` is dotted (`optim.lr`; `paper.figures[].top1` for a field of each figure), `type` is in words, `unit` is ""
     for none, `role` is "result", "cost" or "place", `constraints` is like ">= 0, < 1", and `choices` is empty unless
-    the field is a choice among words. `later`: there are runs from before the field, which did what its default says.
+    the field is a choice among words.
     """
 
     key: str
@@ -28,7 +28,6 @@ class FieldInfo:
     text: str
     constraints: str
     choices: tuple[str, ...]
-    later: bool
 
     @property
     def takes_words(self) -> bool:
@@ -112,7 +111,6 @@ def _describe(key: str, model_field: "ModelField") -> FieldInfo:
         text=model_field.description or "",
         constraints=", ".join(bounds),
         choices=named or literal,
-        later=bool(notes.get("later")),
     )
 
 

@@ -142,8 +142,10 @@ def told_early(summaries: Iterable[Summary]) -> str:
 def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
     """The records of a run, whatever its status; if they cannot be read, the reason."""
     summary = read_summary(run)
-    if summary is None or not _is_sound(summary):
-        return ExcludedRun(run.id, "summary.json is missing or damaged")
+    if summary is None:
+        return ExcludedRun(run.id, "run.json is missing or damaged")
+    if not _is_sound(summary):
+        return ExcludedRun(run.id, "its summary.json has impossible numbers")
     if summary.program and not summary.preset:
         return _of_another_program(run, summary)
     try:

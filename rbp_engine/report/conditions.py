@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.printable import one_line
 from rbp_engine.report.collect import RecordedRun
 from rbp_engine.report.settings import settings
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.events import RunStart, from_json
 from rbp_engine.run.files.run_json import GitState
 from rbp_engine.untrusted_files import open_untrusted
@@ -21,7 +22,7 @@ LINES_TO_LOOK_AT = 20
 def conditions(entry: RecordedRun) -> dict[str, str]:
     """Host, device, versions, git state and cost settings, in words, as far as they are recorded."""
     origin = entry.origin
-    attempt = origin.last_attempt
+    attempt = last_attempt(entry.run)
     start = run_start(entry.run)
     known: dict[str, Any] = {
         "preset": entry.summary.preset,

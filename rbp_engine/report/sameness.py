@@ -1,7 +1,6 @@
 """Whether two runs of the same settings are the same to the last bit, where they part, and what may be why."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -13,10 +12,11 @@ from rbp_engine.report.collect import RecordedRun, read_recorded
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.settings import differing
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, supersede
-from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted, parse_json
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted, parse_json, read_untrusted
 
 #: Durations, which are never the same.
 _TIMES: Final = frozenset({"samples_per_s", "step_ms", "data_ms"})
@@ -176,17 +176,20 @@ def _known(run: RunDirectory) -> dict[str, str]:
     recorded = read_recorded(run)
     if not isinstance(recorded, RecordedRun):
         raise RunError(f"{run.id}: {recorded.reason}")
-    attempt = recorded.origin.last_attempt
+    attempt = last_attempt(run)
     starts = [event.body for event in read_events(run.events()) if isinstance(event.body, RunStart)]
     resumes = sum(not start.exact for start in starts)
-    git = read_json(run.run_json).get("git")
-    diff = git.get("diff") if isinstance(git, dict) else None
     known = conditions(recorded) | dict(sorted((attempt.environment if attempt else {}).items()))
-    known["uncommitted changes"] = _short_hash(diff) if diff else "none"
+    known["uncommitted changes"] = _hash_of(run.uncommitted_diff)
     if resumes:
         known["resumes that were not exact"] = str(resumes)
     return {name: str(one_line(value, 80)) for name, value in known.items()}
 
 
-def _short_hash(text: Any) -> str:
-    return hashlib.sha256(json.dumps(text).encode()).hexdigest()[:8]
+def _hash_of(diff: Path) -> str:
+    try:
+        return hashlib.sha256(read_untrusted(diff, JSON_LIMIT)).hexdigest()[:8]
+    except FileNotFoundError:
+        return "none"
+    except OSError:
+        return "not known"

@@ -6,7 +6,7 @@ from enum import StrEnum
 class Cause(StrEnum):
     """Causes that call for different reactions; the status distinguishes the rest, such as killed and preempted."""
 
-    # It has not ended, it has completed, or the cause is unknown: runs from before causes were recorded.
+    # It has not ended, it has completed, or the cause is unknown.
     UNKNOWN = ""
     # It was asked for: rbp stop, rbp kill, or a scheduler's signal. A resume continues.
     REQUEST = "request"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import psutil
 
-from rbp_engine.printable import one_line
+from rbp_engine.printable import one_line, visible
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
+from rbp_engine.run.files.attempts import Ended, last_attempt, record_end
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
-from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.stop_request import StopRequest, write_stop_request
 from rbp_engine.run.files.summary import read_summary, write_status
 from rbp_engine.run.launch import multinode
@@ -109,6 +109,8 @@ def kill(run: RunDirectory) -> Verdict:
     reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
     try:
         write_status(run, "killed", reason, Cause.REQUEST)
+        if attempt is not None:
+            record_end(run, attempt.attempt, Ended("killed", Cause.REQUEST, visible(reason), time.time()))
     except OSError as error:
         raise RunError(f"{reason}, but cannot write {run.summary_json}: {error.strerror}") from error
     return Verdict("killed", reason, Cause.REQUEST)

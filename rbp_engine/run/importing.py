@@ -19,10 +19,10 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
+from rbp_engine.codec import LARGEST, LATEST_T
 from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart, WarningRaised
-from rbp_engine.run.files.json_fields import LARGEST, LATEST_T
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
@@ -339,7 +339,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     # Without a seed, nothing says that runs of the same settings differ in it alone.
     trained_by = program.name if SEED in settings.values else f"{program.name} {identity}"
 
-    def record(run: RunDirectory, summary: Summary) -> None:
+    def record(run: RunDirectory, summary: Summary) -> Summary:
         writer = ForeignRun(run, summary, RunStart(method=one_line(summary.method)), t=begin, timed=False)
         for number, (t, step) in enumerate(rows):
             row, parts = table.rows[step], defaultdict[Part, dict[str, float | None]](dict)
@@ -356,6 +356,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
         writer.end("completed" if table.whole else "stopped", "" if table.whole else notes[0], t=end)
         writer.events.sync()
         writer.events.close()
+        return writer.summary
 
     known = {"name": name, "tags": tags, "created": begin, "host": "", "trained_s": end - begin}
     create_foreign(settings, program, runs, run.id, settings.experiment(trained_by), record, **known)

@@ -3,7 +3,7 @@
 The learning rate follows the schedule of the new length from there on. The result is that of neither length, so the run
 becomes another experiment, and `extended_from` in its summary says so wherever it is listed.
 
-The summary is written first, in one piece, and decides: if the process is killed after that, `finish` changes the other
+run.json is written first, in one piece, and decides: if the process is killed after that, `finish` changes the other
 files before the next start. If it is killed before, nothing has changed.
 """
 
@@ -16,22 +16,22 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields, parse_resolved, read_resolved, resolved_toml
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.resolved import as_toml
-from rbp_engine.printable import visible
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import RunStart, Validation
-from rbp_engine.run.files.layout import RunDirectory, write_atomic
+from rbp_engine.run.files.layout import RunDirectory, load_json, write_atomic, write_json
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import ExtensionRecord, add_extension, load_run_json
-from rbp_engine.run.files.summary import Summary, Top1ByWeights, load_summary, write_summary
+from rbp_engine.run.files.run_json import ExtensionRecord, load_run_json
+from rbp_engine.run.files.scores import Top1ByWeights
+from rbp_engine.run.files.summary import Summary, load_summary, write_status
 from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
@@ -75,14 +75,14 @@ def extend(run: RunDirectory, words: Sequence[str]) -> None:
                     f"the budget of {run.id} is used up, which would end it again at once: give it a larger one with "
                     "the epochs, as guard.max_time=8h or guard.max_steps=0"
                 )
-            write_summary(run, _longer(run, summary, new.train.epochs))
-        if new != old:
-            _write_preset(run, new)
+            _write(run, new, **_longer(run, summary, new.train.epochs))
+        elif new != old:
+            _write(run, new)
         _finish(run)
 
 
 def finish(run: RunDirectory) -> None:
-    """Do what a killed `extend` has left: give preset and run.json the length that the summary says.
+    """Do what a killed `extend` has left: give preset and summary the length that run.json says.
 
     Raises NothingToStart if another command is about to.
     """
@@ -96,32 +96,28 @@ def _finish(run: RunDirectory) -> None:
     if not summary.extended_from:
         return
     preset = read_resolved(run.preset_toml)
-    recorded = load_run_json(run).extensions
-    reached = recorded[-1].epochs if recorded else summary.extended_from
     with _writing(run):
         if preset.train.epochs < summary.epochs:
             _write_preset(run, _with_epochs(preset, summary.epochs))
-        if reached < summary.epochs:
-            add_extension(run, ExtensionRecord(reached, summary.epochs, step=_newest_step(run), t=time.time()))
+        if summary.status == "completed" and summary.epoch < summary.epochs and summary.cause != Cause.EARLY_STOP:
+            reason = f"trained for {summary.epoch} epochs, and is to go on to {summary.epochs}"
+            write_status(run, "stopped", reason, Cause.REQUEST, test=Top1ByWeights())
 
 
-def _longer(run: RunDirectory, summary: Summary, epochs: int) -> Summary:
-    """The summary of the run once it is to train for `epochs`."""
+def _longer(run: RunDirectory, summary: Summary, epochs: int) -> dict[str, Any]:
+    """What run.json says of the run once it is to train for `epochs`."""
     step = _newest_step(run)
     if not step:
         raise RunError(f"{run.id} has no checkpoint to go on from: rbp train --like {run.id} epochs={epochs}")
     history = json.dumps([summary.experiment, summary.epochs, step, epochs])
-    return dataclasses.replace(
-        summary,
-        status="stopped",
-        reason=visible(f"trained for {summary.epoch} of {summary.epochs} epochs, and is to go on to {epochs}"),
-        cause=Cause.REQUEST,
-        experiment=hashlib.sha256(history.encode()).hexdigest(),
-        extended_from=summary.extended_from or summary.epochs,
-        epochs=epochs,
-        steps=summary.steps // summary.epochs * epochs if summary.epochs else 0,
-        test=Top1ByWeights(),
-    )
+    before = load_run_json(run).extensions
+    extension = ExtensionRecord(summary.epochs, epochs, step, time.time())
+    return {
+        "experiment": hashlib.sha256(history.encode()).hexdigest(),
+        "extended_from": summary.extended_from or summary.epochs,
+        "epochs": epochs,
+        "extensions": [dataclasses.asdict(one) for one in (*before, extension)],
+    }
 
 
 def _has_enough(run: RunDirectory, guard: "GuardSection", epoch: int) -> bool:
@@ -183,6 +179,12 @@ def _in_words(problem: Problem, words: Mapping[str, str]) -> Problem:
 
 def _with_epochs(preset: "Preset", epochs: int) -> "Preset":
     return preset.model_copy(update={"train": preset.train.model_copy(update={"epochs": epochs})})
+
+
+def _write(run: RunDirectory, preset: "Preset", **fields: Any) -> None:
+    settings = preset.model_dump(exclude_none=True)
+    write_json(run.run_json, load_json(run.run_json) | fields | {"settings": settings})
+    _write_preset(run, preset)
 
 
 def _write_preset(run: RunDirectory, preset: "Preset") -> None:

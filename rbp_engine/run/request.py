@@ -8,9 +8,10 @@ from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
 from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import launched, resources_of
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json
+from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import load_summary, read_summary
 from rbp_engine.run.folder_data import with_folder_data
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
@@ -52,7 +53,8 @@ class LaunchRequest:
             raise RunError(
                 f"{run.id} was trained by another program, {summary.program}, and its settings are no preset"
             )
-        dispatch, resources = read_dispatch(run), replace(read_run_json(run).resources, devices=())
+        resources, dispatch = launched(run)
+        resources = replace(resources, devices=())
         options = LaunchOptions(
             runs_dir=None if run.path.parent == runs_directory(None) else run.path.parent,
             resources=None if resources == Resources() else resources,
@@ -112,7 +114,7 @@ class LaunchRequest:
         Raises Untrusted as `trust.require_preset` does, and for the rendezvous of a run that is repeated.
         """
         if self.original is not None:
-            copied = trust.rendezvous_of(read_run_json(self.original).resources)
+            copied = trust.rendezvous_of(resources_of(self.original))
             if copied and copied == trust.rendezvous_of(self.options.resources):
                 trust.require_rendezvous(self.original, copied)
         return trust.require_preset(loaded)

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.data.catalog import require
 from rbp_engine.preset.own_code import all_files
+from rbp_engine.printable import one_line
 from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.attempts import launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
 from rbp_engine.run.files.resources import Dispatch, Resources
-from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.launch import launch, making
+from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.run.queue.arrange import check_priority
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 DISPATCHER = "rbp_engine.run.queue.dispatcher"
 # How long a restart waits for the dispatcher to finish with the attempt that has ended.
 SETTLE_S = 15.0
+# How long a run that another node has created may not be seen here.
+SEEN_WITHIN_S = 15.0
 # How long to wait for a run that seems to be live: one without a heartbeat is lost after half a minute.
 PATIENCE_S = LOST_AFTER_S + 5.0
 
@@ -86,7 +89,8 @@ def start_runs(request: LaunchRequest) -> StartResult:
     if new:
         if request.queued:
             return StartResult([*runs])
-        return StartResult([*runs], _start(runs[0], options.takes, options.retries or 0, patience_s=patience_s))
+        _, dispatch = launched(runs[0])
+        return StartResult([*runs], _start(runs[0], options.takes, dispatch, patience_s=patience_s))
     verdict = judge(runs[0])
     if verdict.status == "completed" or (verdict.status == "queued" and not is_stranded(runs[0])):
         return StartResult([*runs])
@@ -109,7 +113,8 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
             raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
         if options.gpus == "none" and loaded.preset.run.device == "auto":
             loaded = loaded.with_run(device="cpu")
-        dispatch = dataclasses.replace(dispatch, gpus=options.gpus or "auto", device=loaded.preset.run.device)
+        device = one_line(loaded.preset.run.device)
+        dispatch = dataclasses.replace(dispatch, gpus=one_line(options.gpus or "auto"), device=device)
         pool = pool_for(options, dispatch.device)
     _require_state(dispatch)
     made: list[Launchable] = []
@@ -145,15 +150,16 @@ def find_or_create(request: LaunchRequest, loaded: TrustedPreset) -> tuple[list[
     Raises RunError if the existing run is another experiment or has another seed.
     """
     run = directory_of(request, loaded)
-    deadline = time.monotonic() + making.UNTOUCHED_S + 5.0
-    while making.is_half_made(run) or not run.run_json.is_file():
+    if not run.run_json.is_file():
         try:
             return create_runs(request, loaded), True
         except RunError:
-            # Another node has just created it, or an older version of rbp may be creating it.
-            if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+            # Another node may just have created it; shared file systems show it a few seconds later.
+            deadline = time.monotonic() + SEEN_WITHIN_S
+            while not run.run_json.is_file():
+                if not os.path.lexists(run.path) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
     trust.remember_same_code(run, all_files(loaded.own_code))
     launchable = _require_trust(run, request.options.resources)
     _check_same(run, loaded, *request.seeds_of(loaded))
@@ -173,7 +179,7 @@ def worker_command(request: LaunchRequest, run: RunDirectory) -> list[str]:
 def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
     summary = read_summary(run)
     if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
+        raise RunError(f"{run.id}: run.json is missing or damaged")
     if summary.experiment != loaded.experiment:
         raise RunError(
             f"{run.id} is another experiment ({summary.described}, {summary.experiment[:8]} instead of "
@@ -209,7 +215,7 @@ def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
     refuse_other_program(run)
     trust.require_place(run.path.parent)
     if given is None:
-        return trust.require_launch(run, rendezvous=trust.rendezvous_of(load_run_json(run).resources))
+        return trust.require_launch(run, rendezvous=trust.rendezvous_of(launched(run)[0]))
     trust.remember_rendezvous(given)
     return trust.require_launch(run)
 
@@ -222,16 +228,17 @@ def _begin(
     changes: Sequence[str] = (),
     at_once: bool = False,
 ) -> "subprocess.Popen[bytes] | None":
-    resources = options.resources or load_run_json(run).resources
+    last_resources, last = launched(run)
+    resources = options.resources or last_resources
     refuse_links(run)
-    last = read_dispatch(run)
     if at_once:
         last, resources = dataclasses.replace(last, gpus=None), dataclasses.replace(resources, devices=())
     dispatch = dataclasses.replace(
         last,
-        gpus=last.gpus if options.gpus is None else options.gpus,
+        gpus=last.gpus if options.gpus is None else one_line(options.gpus),
         retries=last.retries if options.retries is None else options.retries,
     )
+    allowed = {"inexact": options.inexact, "from_scratch": options.from_scratch}
     _refuse_counts(resources, dispatch)
     _wait_until_settled(run)
     if judge(run).status == "queued" and not is_stranded(run):
@@ -245,26 +252,15 @@ def _begin(
         longer.extend(run, changes)
     if pool is not None:
         _refuse_unless_ended(run, patience_s)
-        dispatch = dataclasses.replace(dispatch, inexact=options.inexact, from_scratch=options.from_scratch)
-        _update(run, dispatch=dispatch.as_json(), resources=resources.as_json())
-        _enqueue([run], pool, resources.processes, dispatch)
+        _enqueue([run], pool, resources.processes, dispatch, **allowed)
         ensure_dispatcher()
         return None
-    if dispatch != read_dispatch(run):
-        _update(run, dispatch=dispatch.as_json())
-    return _start(
-        run,
-        resources,
-        dispatch.retries,
-        inexact=options.inexact,
-        from_scratch=options.from_scratch,
-        patience_s=patience_s,
-    )
+    return _start(run, resources, dispatch, patience_s=patience_s, **allowed)
 
 
 def requeue(run: RunDirectory) -> None:
     """Put a run that has ended back into the queue, also one that did not come from it. Raises RunError."""
-    begin(run, LaunchOptions(gpus=read_dispatch(run).gpus or "auto"))
+    begin(run, LaunchOptions(gpus=launched(run)[1].gpus or "auto"))
 
 
 def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: start it again") -> None:
@@ -272,13 +268,6 @@ def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: 
     summary = read_summary(run)
     if summary is not None and summary.program:
         raise RunError(f"{run.id} was trained by another program, {summary.program}, {why}")
-
-
-def _update(run: RunDirectory, **fields: Any) -> None:
-    try:
-        update_run_json(run, **fields)
-    except OSError as error:
-        raise RunError(f"cannot write {run.run_json}: {error.strerror}") from error
 
 
 def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:
@@ -308,14 +297,14 @@ def _is_monitored(retries: int) -> bool:
     return bool(retries or machine.on_end or machine.on_failure)
 
 
-def _start(run: Launchable, resources: Resources, retries: int, **allowed: Any) -> "subprocess.Popen[bytes]":
+def _start(run: Launchable, resources: Resources, dispatch: Dispatch, **allowed: Any) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run at once, by `launch.start` with what is `allowed`; the dispatcher monitors it if
     there are retries or hooks."""
-    worker = launch.start(run, resources, **allowed)
+    worker = launch.start(run, resources, dispatch=dispatch, **allowed)
     _reap(worker)
-    if _is_monitored(retries):
+    if _is_monitored(dispatch.retries):
         with locked():
-            write_entry(new_entry(run, after=load_run_json(run).attempt - 1, retries=retries))
+            write_entry(new_entry(run, after=newest_begun(run) - 1, retries=dispatch.retries))
         ensure_dispatcher()
     return worker
 
@@ -345,21 +334,13 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
     threading.Thread(target=process.wait, daemon=True).start()
 
 
-def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dispatch) -> None:
+def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dispatch, **allowed: Any) -> None:
     with locked():
         if there := entries_of(runs):
             raise NothingToStart(f"{there[0].run.id} is queued already: rbp queue")
         for run in runs:
-            write_entry(
-                new_entry(
-                    run,
-                    after=load_run_json(run).attempt,
-                    retries=dispatch.retries,
-                    pool=pool,
-                    takes=takes,
-                    priority=dispatch.priority,
-                )
-            )
+            asked: dict[str, Any] = {"retries": dispatch.retries, "priority": dispatch.priority, "gpus": dispatch.gpus}
+            write_entry(new_entry(run, after=newest_begun(run), pool=pool, takes=takes, **asked, **allowed))
             mark_queued(run, WAITS)
 
 

@@ -3,39 +3,40 @@
 `write_run` makes the files of a new run; `RunWriter` writes the events of an attempt, the summary, and the end.
 """
 
-import os
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rbp_engine import os_process
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, record_end
 from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Body, ErrorRaised, RunEnd
+from rbp_engine.run.files.events import Body, ErrorRaised, Event, RunEnd
 from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.run.files.reserve import make_reserve, release_reserve
-from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import AttemptRecord, create_run_json, record_attempt
-from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.files.run_json import create_run_json
+from rbp_engine.run.files.summary import Summary, load_summary, write_summary
 from rbp_engine.run.phase import Phase
 
 
-def write_run(run: RunDirectory, settings: str, summary: Summary, command: Sequence[str], **origin: Any) -> None:
-    """Write the files of a new run into its folder: settings (TOML), summary, and where it comes from.
+def write_run(run: RunDirectory, toml: str, settings: Mapping[str, Any], command: Sequence[str], **known: Any) -> None:
+    """Write the files of a new run into its folder: its settings, as TOML and by section, what is `known` of it (fields
+    of run.json), and the summary.
 
     `command` made it. Raises OSError.
     """
-    write_atomic(run.preset_toml, settings)
-    write_summary(run, summary)
-    known = {"id": summary.id, "experiment": summary.experiment, "created": summary.created}
-    create_run_json(run, command, **known, **origin)
+    write_atomic(run.preset_toml, toml)
+    create_run_json(run, command, settings, **known)
+    write_summary(run, load_summary(run))
 
 
 def begin_here(run: RunDirectory, command: Sequence[str]) -> None:
     """Record that this process is the first attempt of a run. Raises OSError."""
-    run.claim(1).touch()
-    record = AttemptRecord(1, t=time.time(), command=[*command])
-    record_attempt(run, record, Resources(), os.getpid())
+    me = os_process.here()
+    claim_attempt(run, AttemptRecord(1, me, me, time.time(), command=[*command]))
 
 
 class RunWriter:
@@ -44,14 +45,15 @@ class RunWriter:
     def __init__(self, run: RunDirectory, summary: Summary, attempt: int = 1, rank: int = 0) -> None:
         self.run = run
         self.summary = summary
+        self.attempt = attempt
         self.rank = rank
         self.events = EventWriter(run.events(rank), attempt, rank)
         self._reserve = run.reserve(rank)
         make_reserve(run, self._reserve)
 
-    def write(self, body: Body, step: int | None = None, t: float | None = None) -> None:
+    def write(self, body: Body, step: int | None = None, t: float | None = None) -> Event:
         """Append an event, by default at the step in the summary, now (`t`, seconds since the epoch)."""
-        self.events.write(body, self.summary.step if step is None else step, now=t)
+        return self.events.write(body, self.summary.step if step is None else step, now=t)
 
     def write_summary(self) -> None:
         write_summary(self.run, self.summary)
@@ -75,8 +77,12 @@ class RunWriter:
                 self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause), t=t)
             if self.rank == 0:
                 last, best = self.summary.last.known, self.summary.best.known
-                self.write(RunEnd(status, visible(reason), cause, last, best), t=t)
+                self.write(RunEnd(status, visible(reason), cause, last, best, self.summary.trained_s), t=t)
         finally:
             summary = self.summary
             summary.status, summary.reason, summary.cause, summary.phase = status, visible(reason), cause, Phase.NONE
             self.write_summary()
+            if self.rank == 0:
+                with contextlib.suppress(RunError):  # damaged since; the event says it
+                    ended = Ended(status, cause, visible(reason), time.time() if t is None else t)
+                    record_end(self.run, self.attempt, ended)

@@ -21,7 +21,7 @@ from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_reader import announced_checkpoint
-from rbp_engine.run.files.events import RunStart, WarningRaised
+from rbp_engine.run.files.events import Reached, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
@@ -158,7 +158,7 @@ def _run_attempt(
     for warning in warnings if first else ():
         journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
-    journal.update(status="running", reason="", steps=steps, phase=Phase.FIRST_BATCH)
+    journal.update(phase=Phase.FIRST_BATCH)
     journal.progress()
 
     status = train(
@@ -294,6 +294,7 @@ def _write_start(
     model: nn.Module,
     feed: Feed,
 ) -> None:
+    at = journal.summary
     journal.write(
         RunStart(
             resumed_from=one_line(found.path.name) if found else None,
@@ -316,6 +317,8 @@ def _write_start(
             method=one_line(preset.method.name),
             classes=feed.classes,
             memory=memory_of(device),
+            split=one_line(feed.validation.split),
+            reached=Reached(at.last, at.best, at.train, at.timesteps_needed, at.trained_s),
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

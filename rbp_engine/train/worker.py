@@ -36,7 +36,7 @@ def main(folder: str) -> int:
     stop.install()
     summary = read_summary(run)
     if summary is None:
-        sys.stderr.write(f"{run.summary_json} is missing or damaged\n")
+        sys.stderr.write(f"{run.run_json} is missing or damaged\n")
         return EXIT_CODES["failed"]
     journal = Journal(run, summary, int(os.environ.get(ATTEMPT, "1")), process)
     preset: Preset | None = None

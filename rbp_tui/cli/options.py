@@ -105,6 +105,7 @@ def given_options(
 
 def _given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, meet: str) -> "Resources | None":
     """The resources that the options request; None if they request none. Raises BadParameter."""
+    from rbp_engine.printable import one_line
     from rbp_engine.run.files.resources import Resources
 
     if nproc is None and nnodes is None and rdzv is None:
@@ -116,4 +117,4 @@ def _given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, me
         raise typer.BadParameter("--rdzv is for several nodes: say how many with --nnodes")
     if rdzv is not None and re.fullmatch(r"[^:\s]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", rdzv) is None:
         raise typer.BadParameter(f"--rdzv {rdzv}: expected HOST:PORT, as node1:29400")
-    return Resources(processes=nproc or 1, nodes=nodes, rendezvous=rdzv or (meet if nodes > 1 else ""))
+    return Resources(processes=nproc or 1, nodes=nodes, rendezvous=one_line(rdzv or (meet if nodes > 1 else "")))

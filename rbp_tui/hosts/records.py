@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.codec import convert
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.annotations import Annotations
 from rbp_engine.run.files.layout import ID, RunDirectory
-from rbp_engine.run.files.summary import summary_in
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 
@@ -22,7 +23,7 @@ NOWHERE = Path("/dev/null")
 
 def record_of(value: Any) -> RunRecord:
     """The record of a run from `rbp ls --json`, or from a watch. Raises ValueError if it is none."""
-    summary = summary_in(value)
+    summary = convert(Summary, value)
     if not ID.fullmatch(summary.id):
         raise ValueError("it has no id")
     note = value.get("note")

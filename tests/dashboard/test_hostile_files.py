@@ -18,6 +18,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.columns import BY_NAME
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
+from tests.run_files import change_identity
 
 pytestmark = pytest.mark.asyncio
 
@@ -126,7 +127,8 @@ def summary_is_a_folder(run):
 
 
 def identity_is_nonsense(run):
-    run.run_json.write_text('{"attempts": [{"attempt": 1, "pid": [], "t": "yesterday", "world_size": {}}], "git": 3}')
+    run.run_json.write_text('{"format": 1, "settings": [], "git": 3}')
+    run.attempt(1).write_text('{"attempt": 1, "process": [], "t": "yesterday", "resources": {"nodes": {}}}')
     run.preset_toml.write_bytes(b"\xff = = [")
     run.annotations_json.write_text('{"added": "paper", "removed": 7, "note": ["x"]}')
 
@@ -134,7 +136,8 @@ def identity_is_nonsense(run):
 def names_with_escape_sequences(run):
     values = json.loads(run.summary_json.read_text())
     odd = {"name": "\x1b[2J[red]gone[/] [/nothing]", "preset": "a\nb", "tags": ["\x07", "[bold]"], "method": "[x]"}
-    run.summary_json.write_text(json.dumps(values | odd | {"status": "failed", "reason": "line\nline [/red] \x1b[31m"}))
+    change_identity(run, **odd)
+    run.summary_json.write_text(json.dumps(values | {"status": "failed", "reason": "line\nline [/red] \x1b[31m"}))
     set_note(run, "[/] \x1b]0;title\x07\n" * 100)
 
 

@@ -24,8 +24,9 @@ from rbp_engine.run.files.events import (
     Validation,
     WarningRaised,
 )
-from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import Summary, Top1ByWeights, write_summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.scores import Top1ByWeights
+from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.store.store import record
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -33,6 +34,7 @@ from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line, TextPanel
+from tests.run_files import change_summary, write_attempt, write_identity
 
 pytestmark = pytest.mark.asyncio
 
@@ -56,11 +58,12 @@ def write_run(home, preset_toml):
         now = time.time()
         write_events(run, epochs, ranks, attempts, now)
         process = asdict(os_process.here()) | ({} if alive else {"started": 1})
-        attempt = {"attempt": attempts, "t": now - 60, "process": process}
-        write_json(run.run_json, {"id": run_id, "preset": "digits", "source": "digits", "attempts": [attempt]})
         values = {"experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1, "epochs": EPOCHS, "epoch": epochs}
         values |= {"step": epochs * STEPS_PER_EPOCH, "steps": EPOCHS * STEPS_PER_EPOCH, "attempt": attempts}
         summary = Summary(run_id, "digits", **(values | {"status": status} | changes))
+        write_identity(run, summary, source="digits")
+        for number in range(1, attempts + 1):
+            write_attempt(run, number, t=now - 60, process=process)
         write_summary(run, summary)
         run.stdout().write_text("".join(f"epoch {epoch}: top-1 .9\n" for epoch in range(epochs)))
         run.stderr().write_text("")
@@ -153,9 +156,9 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
     runs["stopping"].stop_request.touch()
     async with dashboard.run_test(size=(120, 40)) as pilot:
         for status, (title, why) in expected.items():
-            summary, now = record(runs[status]).summary, time.time()
+            now = time.time()
             updated, progressed = now - 20 * (status == "stale"), now - 500 * (status == "stalled")
-            write_json(runs[status].summary_json, asdict(summary) | {"updated": updated, "progressed": progressed})
+            change_summary(runs[status], updated=updated, progressed=progressed)
             await show(pilot, runs[status])
             await until(pilot, lambda title=title: title in said(dashboard, "#title"))
             await until(pilot, lambda why=why: why in said(dashboard, "#why"))

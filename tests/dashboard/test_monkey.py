@@ -2,14 +2,12 @@
 
 import ast
 import asyncio
-import json
 import os
 import random
 import shlex
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from rbp_tui.dashboard.reading import run_list
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from tests import damaged_files
 from tests.dashboard.monkey import Act, Monkey, draw_acts, swallowed
+from tests.run_files import write_attempt
 
 SEEDS = int(os.environ.get("RBP_MONKEY_SEEDS", "1"))
 ACTS = int(os.environ.get("RBP_MONKEY_ACTS", "200"))
@@ -63,8 +62,7 @@ class World:
         write_texts(self.runs, "20260104-000000-hostile", hostile_text)
         self.live = write_run(self.runs, "20260105-000000-live", bodies=CURVE, status="running", epoch=1)
         self.process = subprocess.Popen(["sleep", "infinity"], env=os.environ | processes.marker(self.live))
-        attempt = {"attempt": 1, "t": time.time(), "process": asdict(os_process.of(self.process.pid))}
-        write_json(self.live.run_json, read_json(self.live.run_json) | {"attempts": [attempt]})
+        write_attempt(self.live, process=asdict(os_process.of(self.process.pid)))
         self.presets = root / "presets"
         self.presets.mkdir()
         (self.presets / "mine.toml").write_text('extends = "digits"\n[train]\nepochs = 3  # few\n')
@@ -86,9 +84,7 @@ class World:
         now = self.contents()
         found = [f"{name} is gone" for name in self.before.keys() - now.keys()]
         for name in self.before.keys() & now.keys():
-            resumed = name.endswith(("run.json", "summary.json")) and _attempts(now, name) > _attempts(
-                self.before, name
-            )
+            resumed = name.endswith("summary.json") and _attempts(now, name) > _attempts(self.before, name)
             if not now[name].startswith(self.before[name]) and not resumed:
                 found.append(f"{name} is another")
         found += [f"{name} is new" for name in now.keys() - self.before.keys() if name.startswith(self.live.id)]
@@ -107,11 +103,7 @@ class World:
 
 
 def _attempts(contents, name):
-    try:
-        described = json.loads(contents[f"{name.split('/')[0]}/run.json"])
-        return len(described["attempts"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return 0
+    return sum(file.startswith(f"{name.split('/')[0]}/attempts/") for file in contents)
 
 
 @pytest.fixture

@@ -2,22 +2,20 @@
 
 import csv
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from rbp_engine import os_process
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates
 from rbp_engine.run.files.layout import read_json, write_json
-from rbp_engine.run.files.summary import read_summary
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
 from rbp_tui.dashboard.text_line import Line
 from tests.dashboard.idle_loop import stand_still
+from tests.run_files import change_identity, change_summary, write_attempt
 
 NOW = 1010.0  # soon after the events of `end_run`
 CURVE = [0.5, 0.7, 0.8, 0.85, 0.9, 0.95]
@@ -28,10 +26,9 @@ SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: 
 def live_run(home, end_run):
     """A run of which this process is the worker, halfway through its epochs."""
     run = end_run(home / "runs", "live", curve=CURVE, layers=18)
-    here = {"attempt": 1, "t": time.time(), "process": asdict(os_process.here())}
-    write_json(run.run_json, read_json(run.run_json) | {"attempts": [here]})
-    now = {"status": "running", "epochs": 12, "steps": 120, "updated": time.time(), "progressed": time.time()}
-    write_json(run.summary_json, asdict(read_summary(run)) | now)
+    write_attempt(run)
+    change_identity(run, epochs=12)
+    change_summary(run, status="running", steps=120, updated=time.time(), progressed=time.time())
     return run
 
 

@@ -13,7 +13,7 @@ from rbp_engine.plan.start import create
 from rbp_engine.preset.search import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import read_json, write_json
-from rbp_engine.run.files.run_json import read_run_json, update_run_json
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
@@ -188,7 +188,7 @@ def test_a_run_that_cannot_be_resumed_is_named_and_the_others_of_its_sweep_start
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
     _, done = points
     stopped = done(0, 0.5, status="stopped")
-    update_run_json(stopped, dispatch={"retries": "many"})
+    stopped.attempt(1).write_text("{")
     refused = []
     _, started = start_sweep(typed(overrides="T=2,4", seeds="1,2"), refused.append)
     assert len(started) == 3 and stopped.id not in started

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 
 import pytest
@@ -13,7 +12,6 @@ from textual.widgets import Static
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import Heartbeat, RunStart
-from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
@@ -21,6 +19,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading import machine_watch
 from rbp_tui.dashboard.system.use_table import UseTable
 from rbp_tui.dashboard.text_line import Line
+from tests.run_files import write_attempt
 
 pytestmark = pytest.mark.asyncio
 
@@ -38,8 +37,7 @@ def live_run(home):
             started.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment))
             pid = started[-1].pid
         elsewhere = {"host": host, "boot": "another"} if host else {}
-        attempt = {"attempt": 1, "t": time.time(), "process": asdict(os_process.of(pid)) | elsewhere}
-        write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
+        write_attempt(run, process=asdict(os_process.of(pid)) | elsewhere)
         summary = read_summary(run)
         summary.status = "running"
         write_summary(run, summary)

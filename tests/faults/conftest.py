@@ -21,11 +21,11 @@ from typer.testing import CliRunner, Result
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes

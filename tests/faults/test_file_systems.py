@@ -17,10 +17,10 @@ import torch
 
 from rbp_engine import lease, load, os_process
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.status.status import judge
 from rbp_engine.train import attempt
 from rbp_engine.train.checkpoints import checkpoint

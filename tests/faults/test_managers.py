@@ -15,9 +15,9 @@ import pytest
 from idle import IDLE
 
 from rbp_engine.run import control
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import RunStart
-from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 

@@ -24,10 +24,10 @@ import torch
 from idle import IDLE
 from safetensors.torch import load
 
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.train.checkpoints import checkpoint

@@ -106,7 +106,7 @@ def test_processes_that_were_frozen_while_their_run_was_started_again_say_so_and
     ranks = job.ranks()
     for process in ranks:
         process.send_signal(signal.SIGSTOP)
-    job.run.claim(2).touch()
+    job.run.attempt(2).touch()
     files, logs = written(job.run.path)
     for process in ranks:
         process.send_signal(signal.SIGCONT)

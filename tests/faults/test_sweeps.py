@@ -17,10 +17,10 @@ import pytest
 from idle import IDLE
 
 from rbp_engine.plan.identity import identity_of_run
+from rbp_engine.run.files.attempts import last_attempt, newest_attempt, read_attempts
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import last_attempt, read_run_json
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory
 from rbp_engine.run.status import processes
@@ -137,10 +137,10 @@ def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
     for run in runs:
         begun = Counter(event.attempt for event in read_events(run.events()) if isinstance(event.body, RunStart))
         assert set(begun.values()) == {1}, (run.id, begun)
-        assert [attempt.attempt for attempt in read_run_json(run).attempts] == run.claimed_attempts()
+        assert all(attempt.begun for attempt in read_attempts(run))
     check_tables(lambda *words: json.loads(rbp(machine, *words, "--json").stdout), shell.words, runs)
     if whole:
-        attempts = sum(read_run_json(run).attempt for run in runs)
+        attempts = sum(newest_attempt(run) for run in runs)
         starts = (host_directory() / "dispatcher.log").read_text().count("starts on")
         print(f"\n{count} runs, {attempts} attempts, {starts} starts by dispatchers, {shell.typed} commands")
 

@@ -40,7 +40,8 @@ from rbp_engine.run import start, track
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.resources import Dispatch
-from rbp_engine.run.files.summary import Scores, write_status
+from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.pack.packing import pack
@@ -311,12 +312,11 @@ def write_huge_numbers(path: Path, world: World, draw: random.Random) -> None:
 
 
 def name_an_innocent_process(path: Path, world: World, draw: random.Random) -> None:
-    """In run.json of a run that says that it is running."""
+    """In the attempt of a run that says that it is running."""
     run = RunDirectory(world.runs / "lost")
-    described, summary = read_json(run.run_json), read_json(run.summary_json)
     attempt = {"attempt": 1, "process": asdict(os_process.of(world.innocent))}
     now = {"status": "running", "attempt": 1, "updated": time.time(), "progressed": time.time()}
-    for file, value in ((run.run_json, described | {"attempts": [attempt]}), (run.summary_json, summary | now)):
+    for file, value in ((run.attempt(1), attempt), (run.summary_json, read_json(run.summary_json) | now)):
         with contextlib.suppress(OSError):  # it may be a folder by now
             file.write_text(json.dumps(value))
 

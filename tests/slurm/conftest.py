@@ -1,6 +1,5 @@
 """A Slurm of the tests' own: munged, slurmctld and two slurmd on this machine, with a folder and ports of their own."""
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from rbp_engine import compile_cache
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 
@@ -188,8 +188,9 @@ class Cluster:
 
     def worker(self, run: str) -> psutil.Process:
         """The live worker of a run, or the launcher of several."""
-        attempt = json.loads(RunDirectory(self.runs / run).run_json.read_text())["attempts"][-1]
-        return psutil.Process(attempt["process"]["pid"])
+        attempt = last_attempt(RunDirectory(self.runs / run))
+        assert attempt is not None
+        return psutil.Process(attempt.process.pid)
 
     def logs(self) -> str:
         return "\n".join(f"{path.name}:\n{path.read_text()}" for path in self.folder.glob("*.log"))

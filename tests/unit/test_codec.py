@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.codec import DEEPEST, LARGEST, Count, Fraction, Integer, Seconds, convert, decode
+from rbp_engine.codec import DEEPEST, LARGEST, Count, Fraction, Integer, Seconds, convert, convert_verbatim, decode
+from rbp_engine.os_process import Process
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
 from rbp_engine.run.files.annotations import Annotations
+from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.energy import Energy
 from rbp_engine.run.files.evaluation_json import Evaluation
 from rbp_engine.run.files.events import KINDS
+from rbp_engine.run.files.run_json import RunJson
+from rbp_engine.run.files.summary import Progress, Summary
 
 
 @dataclass(frozen=True)
@@ -133,17 +137,29 @@ def test_what_is_to_be_used_is_converted_as_it_stands() -> None:
         path: Path
         word: str
 
-    assert convert(Place, {"path": "/a\x1b\udcff", "word": "\ud800"}) == Place(Path("/a\x1b\udcff"), "\ud800")
+    assert convert_verbatim(Place, {"path": "/a\x1b\udcff", "word": "\ud800"}) == Place(Path("/a\x1b\udcff"), "\ud800")
     with pytest.raises(ValueError, match="path: expected a path"):
-        convert(Place, {"path": 3, "word": ""})
+        convert_verbatim(Place, {"path": 3, "word": ""})
 
 
-RECORDS = (Annotations, Energy, Evaluation, *KINDS.values())
+def test_a_value_that_was_parsed_elsewhere_is_read_as_a_file_is() -> None:
+    assert convert(Outer, {"count": 2, "word": "a\x1bb"}) == Outer(2, r"a\x1bb")
+    with pytest.raises(ValueError, match="at: expected float"):
+        convert(Outer, {"count": 2, "at": float("nan")})
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in ({"count": 2, "anything": deep}, {"count": 10**400}, {"count": {1, 2}}, {3: 4}, "\ud800"):
+        with pytest.raises(ValueError, match=r"\w"):
+            convert(Outer, value)
+
+
+RECORDS = (Annotations, AttemptRecord, Energy, Evaluation, Progress, RunJson, Summary, *KINDS.values())
 
 
 def hints(kind: Any) -> typing.Iterator[Any]:
     yield kind
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind) and kind is not Process:  # whose numbers are only compared
         known = typing.get_type_hints(kind, include_extras=True)
         for one in dataclasses.fields(kind):
             yield from hints(known[one.name])

@@ -27,17 +27,13 @@ def field(
     unit: str,
     text: str,
     choices: Iterable[str] = (),
-    *,
-    later: bool = False,
     **constraints: Any,
 ) -> Any:
     """A field with its default, role, unit ("" for none), one-sentence description and bounds.
 
     `choices` are the names from `rbp_engine/vocabulary.py` that a string may be; other choices are Literal types.
-    `later`: there are runs from before this field, and they did what its default says. An experiment is the same
-    without the field as with it at its default.
     """
-    notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices), "later": later}
+    notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices)}
     return Field(default, description=text, json_schema_extra=notes, **constraints)
 
 

@@ -67,7 +67,6 @@ class DataSection(Section):
         "result",
         "",
         "Mix pairs of training images and their labels, in parts drawn from Beta(mixup, mixup); 0 is off.",
-        later=True,
         ge=0,
         le=100,
     )
@@ -76,7 +75,6 @@ class DataSection(Section):
         "result",
         "",
         "Put a box of another training image into each, of a share drawn from Beta(cutmix, cutmix); 0 is off.",
-        later=True,
         ge=0,
         le=100,
     )

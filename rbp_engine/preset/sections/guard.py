@@ -36,22 +36,18 @@ class GuardSection(Section):
         "result",
         "epochs",
         "Complete the run once so many epochs in a row have not improved its top-1; 0 is off.",
-        later=True,
         ge=0,
         le=MOST_EPOCHS,
     )
     early_stop_delta: float = field(
-        0.0, "result", "fraction", "Smallest gain of top-1 that counts as an improvement.", later=True, ge=0, lt=1
+        0.0, "result", "fraction", "Smallest gain of top-1 that counts as an improvement.", ge=0, lt=1
     )
     max_time: Annotated[str, AfterValidator(_time_span)] = field(
         "", "cost", "", 'Stop once all attempts together have worked so long, as "4h" or "30 min"; "" is no limit.',
-        later=True,
     )  # fmt: skip
-    max_steps: int = field(
-        0, "cost", "steps", "Stop after so many optimizer steps; 0 is no limit.", later=True, ge=0, le=10**12
-    )
+    max_steps: int = field(0, "cost", "steps", "Stop after so many optimizer steps; 0 is no limit.", ge=0, le=10**12)
     alerts: list[Annotated[str, AfterValidator(_alert)]] = field(
-        [], "cost", "", 'Tell of numbers, as "val.top1 < 0.2 after epoch 10", once in an attempt.', later=True
+        [], "cost", "", 'Tell of numbers, as "val.top1 < 0.2 after epoch 10", once in an attempt.'
     )
 
     @field_validator("alerts")

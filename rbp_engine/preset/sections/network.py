@@ -47,7 +47,7 @@ class ModelSection(Section):
         "File of weights to start from, of safetensors or torch.save, or folder of a run; relative to the preset.",
     )
     pretrained_sha256: str = field(
-        "", "result", "", "Hash of that file, found where it is not given.", later=True, pattern="^([0-9a-f]{64})?$"
+        "", "result", "", "Hash of that file, found where it is not given.", pattern="^([0-9a-f]{64})?$"
     )
 
 
@@ -60,9 +60,8 @@ class NeuronSection(Section):
         "",
         "Neuron of every layer; your own as mine.py:MyNeuron, relative to the preset.",
         NEURONS,
-        later=True,
     )
-    args: Arguments = field({}, "result", "", "Keyword arguments of a neuron of your own.", later=True)
+    args: Arguments = field({}, "result", "", "Keyword arguments of a neuron of your own.")
     decay: float = field(0.2, "result", "", "Share of the membrane that a timestep keeps (lambda).", ge=0, le=1)
     threshold: float = field(1.0, "result", "", "Membrane at which a neuron fires.", gt=0)
     reset: Literal["soft", "hard"] = field(
@@ -91,10 +90,9 @@ class NeuronSection(Section):
         "result",
         "",
         "Which of decay and threshold each neuron layer learns, from the values above.",
-        later=True,
     )
     learn_by: Literal["layer", "channel"] = field(
-        "layer", "result", "", "Learn one value for a layer, or for each of its channels.", later=True
+        "layer", "result", "", "Learn one value for a layer, or for each of its channels."
     )
 
     @field_validator("learn")

@@ -33,17 +33,15 @@ class LossSection(Section):
         "Cross entropy (ce) or squared error (mse) of the mean output, or cross entropy at every timestep (tet); your "
         "own as mine.py:f, relative to the preset.",
         get_args(LossName),
-        later=True,
     )
     label_smoothing: float = field(
-        0.0, "result", "fraction", "Share of a label that all classes have in equal parts.", later=True, ge=0, lt=1
+        0.0, "result", "fraction", "Share of a label that all classes have in equal parts.", ge=0, lt=1
     )
     mse_weight: float = field(
         0.0,
         "result",
         "fraction",
         "Share in tet of the squared error between each timestep's outputs and the threshold.",
-        later=True,
         ge=0,
         le=1,
     )
@@ -52,27 +50,22 @@ class LossSection(Section):
         "result",
         "",
         "Teacher to learn from as well: a run, or the path of a run or of its weights; empty for none.",
-        later=True,
     )
-    distill_weight: float = field(
-        0.5, "result", "fraction", "Share of the teacher's outputs in the loss.", later=True, gt=0, le=1
-    )
+    distill_weight: float = field(0.5, "result", "fraction", "Share of the teacher's outputs in the loss.", gt=0, le=1)
     distill_temperature: float = field(
-        4.0, "result", "", "Softens the outputs that are compared with the teacher's.", later=True, gt=0, le=1000
+        4.0, "result", "", "Softens the outputs that are compared with the teacher's.", gt=0, le=1000
     )
     branches: list[FreeText] = field(
         [],
         "result",
         "",
         "Modules of the network whose firing rates learn the classes too, each by a small network for training alone.",
-        later=True,
     )
     branches_weight: float = field(
         1.0,
         "result",
         "",
         "With branches: weight of the loss of each output, the network's and the branches'; 0.7 for ImageNet.",
-        later=True,
         gt=0,
         le=1000,
     )
@@ -81,12 +74,11 @@ class LossSection(Section):
         "result",
         "",
         "Weight of each output's distance to the mean of those outputs that are right.",
-        later=True,
         ge=0,
         le=1000,
     )
     branches_temperature: float = field(
-        3.0, "result", "", "Softens the outputs that are compared with that mean.", later=True, gt=0, le=1000
+        3.0, "result", "", "Softens the outputs that are compared with that mean.", gt=0, le=1000
     )
 
     @field_validator("branches")
@@ -104,7 +96,7 @@ class OptimSection(Section):
     lr: float = field(0.1, "result", "", "Learning rate at the start, after any warm-up.", gt=0)
     momentum: float = field(0.9, "result", "", "Momentum; used by sgd only.", ge=0, lt=1)
     weight_decay: float = field(5e-4, "result", "", "Weight decay; not on norms and biases.", ge=0)
-    decay_norms: bool = field(False, "result", "", "Weight decay on norms and biases too.", later=True)
+    decay_norms: bool = field(False, "result", "", "Weight decay on norms and biases too.")
     schedule: ScheduleName = field(
         "cosine",
         "result",
@@ -112,7 +104,7 @@ class OptimSection(Section):
         "Learning rate: cosine to lr_min, constant, times gamma at milestones, or cosine with restarts.",
     )
     schedule_by: Literal["epoch", "step"] = field(
-        "epoch", "result", "", "Change the learning rate between epochs, or between steps.", later=True
+        "epoch", "result", "", "Change the learning rate between epochs, or between steps."
     )
     warmup_epochs: int = field(
         0, "result", "epochs", "Epochs in which the learning rate rises linearly; 0 is off.", ge=0, le=MOST_EPOCHS
@@ -122,29 +114,21 @@ class OptimSection(Section):
         "result",
         "steps",
         'The same in optimizer steps; with schedule_by = "step".',
-        later=True,
         ge=0,
         le=MOST_EPOCHS,
     )
-    lr_min: float = field(0.0, "result", "", "Learning rate that a cosine falls to.", later=True, ge=0)
+    lr_min: float = field(0.0, "result", "", "Learning rate that a cosine falls to.", ge=0)
     milestones: list[Annotated[int, Field(ge=1, le=MOST_EPOCHS)]] = field(
-        [], "result", "epochs", "Epochs at which multistep multiplies the learning rate by gamma.", later=True
+        [], "result", "epochs", "Epochs at which multistep multiplies the learning rate by gamma."
     )
-    gamma: float = field(
-        0.1, "result", "", "Factor of the learning rate at each of the milestones.", later=True, gt=0, le=1
-    )
-    restart_epochs: int = field(
-        0, "result", "epochs", "Length of the first cosine of restarts.", later=True, ge=0, le=MOST_EPOCHS
-    )
-    restart_mult: int = field(
-        1, "result", "", "Length of each next cosine of restarts by that before.", later=True, ge=1, le=100
-    )
+    gamma: float = field(0.1, "result", "", "Factor of the learning rate at each of the milestones.", gt=0, le=1)
+    restart_epochs: int = field(0, "result", "epochs", "Length of the first cosine of restarts.", ge=0, le=MOST_EPOCHS)
+    restart_mult: int = field(1, "result", "", "Length of each next cosine of restarts by that before.", ge=1, le=100)
     lr_factors: dict[FreeText, Annotated[float, Field(ge=0)]] = field(
         {},
         "result",
         "",
         "Factors of the learning rate by module or parameter, as {fc = 10.0}; the longest path counts.",
-        later=True,
     )
     clip_norm: float = field(0.0, "result", "", "Largest norm of all gradients together; 0 is off.", ge=0)
 
@@ -191,7 +175,6 @@ class TrainSection(Section):
         "result",
         "",
         "Decay of a moving average of the weights, as 0.999, evaluated beside them; 0 is off.",
-        later=True,
         ge=0,
         lt=1,
     )

@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rbp_engine.codec import decode
 from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.printable import NO_TEXT, Line, Lines
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory, load_json, write_json
+from rbp_engine.run.files.layout import RunDirectory, load_json, read_record, write_json
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 LONGEST_TAG = 60
 LEASE = "annotations.lock"
@@ -38,10 +36,7 @@ class Annotations:
 
 def read_annotations(run: RunDirectory) -> Annotations:
     """The annotations of a run, printable; empty if the file is missing or damaged."""
-    try:
-        return decode(Annotations, read_untrusted(run.annotations_json, JSON_LIMIT))
-    except (OSError, ValueError):
-        return Annotations()
+    return read_record(Annotations, run.annotations_json, Annotations())
 
 
 def note_as_written(run: RunDirectory) -> str:

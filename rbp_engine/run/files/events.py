@@ -7,17 +7,29 @@ a number that is not finite is null. Text is printable: that of a damaged or hos
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from rbp_engine.codec import Count, Seconds, decode
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
 from rbp_engine.run.files.layout import json_text
+from rbp_engine.run.files.scores import Scores
 
 VERSION = 1
 ELIGIBILITY_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 TEST, LAST = one_line("test"), one_line("last")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a run has reached where an attempt begins, as in `summary.json`."""
+
+    last: Scores = field(default_factory=Scores)
+    best: Scores = field(default_factory=Scores)
+    train: Scores = field(default_factory=Scores)
+    timesteps_needed: Count | None = None
+    trained_s: Seconds = 0.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class RunStart:
     of epochs, or the type of device, has changed since the checkpoint. `logs` is the folder of this rank's stdout and
     stderr, relative to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by
     the names of their modules. `method` trains the network, and `classes` is the number of labels. `memory` is that of
-    the card in bytes; without one, what the process may use of the host's.
+    the card in bytes; without one, what the process may use of the host's. `split` is what epochs are evaluated on.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -47,13 +59,15 @@ class RunStart:
     method: Line = NO_TEXT
     classes: Count | None = None
     memory: Count | None = None
+    split: Line = TEST
+    reached: Reached = field(default_factory=Reached)
 
 
 @dataclass(frozen=True)
 class Metrics:
     """Training over the last `train.log_every` steps; `step_ms` contains `data_ms`, both per step.
 
-    `lr` is None where another program trains and has not said it.
+    `lr` is None where another program trains and has not said it. `trained_s` are the seconds of all steps so far.
     """
 
     kind: ClassVar[str] = "metrics"
@@ -64,6 +78,7 @@ class Metrics:
     samples_per_s: float | None = None
     step_ms: float | None = None
     data_ms: float | None = None
+    trained_s: Seconds | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +247,7 @@ class RunEnd:
     cause: str = ""
     last: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
+    trained_s: Seconds | None = None
 
 
 Body: TypeAlias = (
@@ -298,7 +314,8 @@ def to_json(event: Event) -> str:
     """The event as one line, without the newline."""
     envelope: dict[str, Any] = {"v": VERSION, "seq": event.seq, "t": round(event.t, 3), "attempt": event.attempt}
     envelope |= {"rank": event.rank, "step": event.step, "kind": event.body.kind}
-    return json_text(envelope | vars(event.body))
+    body = {name: asdict(value) if isinstance(value, Reached) else value for name, value in vars(event.body).items()}
+    return json_text(envelope | body)
 
 
 def from_json(line: bytes) -> Event | None:

@@ -76,7 +76,7 @@ class Folder:
 
     def replace(self, name: str, contents: str | bytes) -> None:
         """Write a file that readers see whole or not at all: write a temporary file beside it, then rename it."""
-        temporary = f".{name}.{os.getpid()}-{secrets.token_hex(3)}"
+        temporary = _temporary(name)
         try:
             self.write(temporary, contents.encode() if isinstance(contents, str) else contents)
             self.rename(temporary, name)
@@ -84,6 +84,25 @@ class Folder:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=self.descriptor)
             raise
+
+    def create(self, name: str, contents: str | bytes) -> None:
+        """Write a new file that readers see whole or not at all: a temporary file beside it, then a link to that.
+
+        Raises FileExistsError if anything has the name.
+        """
+        temporary = _temporary(name)
+        data = contents.encode() if isinstance(contents, str) else contents
+        try:
+            self.write(temporary, data)
+            try:
+                os.link(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links
+                self.write(name, data)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=self.descriptor)
 
     def rename(self, old: str, new: str) -> None:
         try:
@@ -163,6 +182,10 @@ def unlink(path: Path, below: Path) -> None:
     """Remove a file, if it exists."""
     with contextlib.suppress(FileNotFoundError), folder(path.parent, below) as here:
         os.unlink(path.name, dir_fd=here.descriptor)
+
+
+def _temporary(name: str) -> str:
+    return f".{name}.{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def _open_folder(name: str, above: Folder) -> int:

@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from rbp_engine.codec import decode
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json, read_untrusted
+
+T = TypeVar("T")
 
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -36,18 +39,23 @@ class RunDirectory:
 
     @property
     def run_json(self) -> Path:
-        """Identity: host, versions, git state, command, attempts (pid and start time of each)."""
+        """What the run is and where it comes from: identity, settings, versions, git state, command. Written once."""
         return self.path / "run.json"
 
     @property
     def preset_toml(self) -> Path:
-        """The resolved preset; the worker reads only this."""
+        """The resolved preset, for people and for the worker; the same settings as in run.json."""
         return self.path / "preset.toml"
 
     @property
     def summary_json(self) -> Path:
-        """What lists of runs read: status, progress, last and best scores."""
+        """What lists of runs read: status, progress, last and best scores. Made anew if it is missing."""
         return self.path / "summary.json"
+
+    @property
+    def uncommitted_diff(self) -> Path:
+        """The uncommitted changes of the repository in which the run was made; absent if there were none."""
+        return self.path / "uncommitted.diff"
 
     @property
     def annotations_json(self) -> Path:
@@ -107,14 +115,13 @@ class RunDirectory:
     def control(self) -> Path:
         return self.path / "control"
 
-    def claim(self, attempt: int) -> Path:
-        """The file whose creation decides which process starts an attempt; no file of the attempt is older."""
-        return self.control / f"attempt-{attempt}"
+    @property
+    def attempts(self) -> Path:
+        return self.path / "attempts"
 
-    def claimed_attempts(self) -> list[int]:
-        """The attempts that have been claimed, in order."""
-        numbers = (re.fullmatch(r"attempt-(\d{1,9})", path.name) for path in self.control.glob("attempt-*"))
-        return sorted(int(number[1]) for number in numbers if number)
+    def attempt(self, number: int) -> Path:
+        """The record of an attempt. Its creation decides which process starts it; no file of the attempt is older."""
+        return self.attempts / f"{number}.json"
 
     def reserve(self, rank: int = 0) -> Path:
         """Disk space that a rank reserves from its start, so that it can report its end on a full disk."""
@@ -155,7 +162,14 @@ def refuse_links(run: RunDirectory) -> None:
     A run creates none. Writing or deleting through one that came with another user's run would damage its target. The
     run's folder may itself be reached by a link, and the files beside these folders are replaced, never written into.
     """
-    for folder in (run.control, run.checkpoints, run.events().parent, run.ranks, run.tensorboard):
+    for folder in (
+        run.attempts,
+        run.control,
+        run.checkpoints,
+        run.events().parent,
+        run.ranks,
+        run.tensorboard,
+    ):
         inside = (Path(root, name) for root, folders, files in os.walk(folder) for name in (*folders, *files))
         for path in itertools.chain([folder], inside):
             try:
@@ -230,6 +244,14 @@ def read_json(path: Path) -> dict[str, Any]:
         return object_in(read_untrusted(path, JSON_LIMIT))
     except OSError:
         return {}
+
+
+def read_record(kind: type[T], path: Path, otherwise: T) -> T:
+    """The record in a file, to be shown; `otherwise` if it is missing, unreadable or damaged."""
+    try:
+        return decode(kind, read_untrusted(path, JSON_LIMIT))
+    except (OSError, ValueError):
+        return otherwise
 
 
 def load_json(path: Path) -> dict[str, Any]:

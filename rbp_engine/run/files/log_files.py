@@ -6,10 +6,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import last_attempt, read_run_json
 
 LAUNCHER = "launcher"
 STREAMS = ("stdout.log", "stderr.log")
@@ -36,12 +36,12 @@ def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})
 
 def named_folders(run: RunDirectory) -> dict[int, str]:
     """The log folders that the ranks of the newest attempt reported. Reads all events files."""
-    attempt = read_run_json(run).attempt
+    newest = last_attempt(run)
     found: dict[int, str] = {}
     for path in run.events().parent.glob("rank*.jsonl"):
         with contextlib.suppress(RunError):  # the others may say where theirs are
             for event in read_events(path, [RunStart]):
-                if isinstance(event.body, RunStart) and event.body.logs and event.attempt == attempt:
+                if isinstance(event.body, RunStart) and event.body.logs and newest and event.attempt == newest.attempt:
                     found[event.rank] = event.body.logs
     return found
 

@@ -1,110 +1,92 @@
-"""`summary.json`: the few values that lists of runs read."""
+"""`summary.json`: what lists of runs read about the progress of a run, beside what `run.json` says it is.
 
-import sys
+It is what `run.json`, the attempts and the events of rank 0 come to, by `see` and its kind. A worker keeps it in step
+with each event that it writes; a file that is missing or damaged is made anew from the others.
+"""
+
+import dataclasses
 import time
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
 
-from rbp_engine.printable import NO_TEXT, Lines, visible
+from rbp_engine.codec import Count, Seconds, decode
+from rbp_engine.printable import NO_TEXT, Line, Lines, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import AttemptRecord, Ended, read_attempts
+from rbp_engine.run.files.event_reader import EventReader
+from rbp_engine.run.files.events import LAST, TEST, AlertRaised, Event, Metrics, RunEnd, RunStart, System, Validation
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.json_fields import LATEST_T, fields_of
 from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.run_json import load_run_json
+from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.phase import Phase
-from rbp_engine.untrusted_files import TooComplex, parse_json
-
-LARGEST_FLOAT = sys.float_info.max
+from rbp_engine.run.timesteps_needed import timesteps_needed
 
 
-class _Numbers:
-    """Numbers of which some may not be known."""
-
-    @property
-    def known(self) -> dict[str, Any]:
-        """The known ones by name."""
-        return {name: number for name, number in vars(self).items() if number is not None}
-
-
-@dataclass(frozen=True)
-class Scores(_Numbers):
-    """Accuracies (fractions) and loss of training or of an evaluation, after `epoch` epochs; None where unknown.
-
-    `ema_top1` is the top-1 of the moving average of the weights, if the run has one.
-    """
-
-    top1: float | None = None
-    top5: float | None = None
-    loss: float | None = None
-    epoch: int | None = None
-    ema_top1: float | None = None
-
-
-@dataclass(frozen=True)
-class Top1ByWeights(_Numbers):
-    """The top-1 on the test set after training, by weights, where the epochs were evaluated on held-out data."""
-
-    last: float | None = None
-    best: float | None = None
-    ema: float | None = None
-
-
-@dataclass
-class Summary:
-    """State of a run as its worker last wrote it; `run/status/status.py` finds the true status.
+@dataclass(kw_only=True)
+class Progress:
+    """The fields of the file: the state of a run as its worker last wrote it; `run/status/status.py` finds the true
+    status.
 
     Accuracies are fractions, times seconds since the epoch, memory bytes. `progressed` is when the last step or
-    evaluation batch was done, `updated` the last sign of life. `label` is the preset, with the network or data set that
-    replaced its own. `timesteps_needed` is the smallest t whose accuracy in the newest evaluation is within half a
-    percentage point of that at T; None in older runs. `cause`, a value of `run.cause.Cause`, is why the run has ended.
-    `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
-    `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset`.
-    `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in
-    older runs. `extended_from` is the number of epochs that the run was made for, if it was given more since; else 0.
-    `host` is where the newest attempt was started, or the run was made; empty in older runs.
+    evaluation batch was done, `updated` the last sign of life. `timesteps_needed` is the smallest t whose accuracy in
+    the newest evaluation is within half a percentage point of that at T. `cause`, a value of `run.cause.Cause`, is why
+    the run has ended. `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
+    `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live. `host` is
+    where the newest attempt was started, or the run was made. `split` is what epochs are evaluated on.
     """
 
-    id: str
-    preset: str
-    experiment: str
-    method: str
-    timesteps: int
-    seed: int
     status: str = "starting"
     reason: Lines = NO_TEXT
     cause: str = ""
     phase: str = ""
     alert: Lines = NO_TEXT
+    epoch: Count = 0
+    step: Count = 0
+    steps: Count = 0
+    last: Scores = field(default_factory=Scores)
+    best: Scores = field(default_factory=Scores)
+    test: Top1ByWeights = field(default_factory=Top1ByWeights)
+    timesteps_needed: Count | None = None
+    train: Scores = field(default_factory=Scores)
+    samples_per_s: float | None = None
+    step_ms: float | None = None
+    mem_peak: Count | None = None
+    trained_s: Seconds = 0.0
+    attempt: Count = 1
+    host: str = ""
+    split: Line = TEST
+    progressed: Seconds = field(default_factory=time.time)
+    updated: Seconds = field(default_factory=time.time)
+
+
+@dataclass
+class Summary(Progress):
+    """A run in a list: what it is, by run.json, and its progress."""
+
+    id: str
+    preset: str
+    experiment: str
+    method: str
+    timesteps: Count
+    seed: Count
     name: str = ""
     label: str = ""
     program: str = ""
     tags: list[str] = field(default_factory=list)
-    epoch: int = 0
-    epochs: int = 0
-    extended_from: int = 0
-    step: int = 0
-    steps: int = 0
-    last: Scores = field(default_factory=Scores)
-    best: Scores = field(default_factory=Scores)
-    test: Top1ByWeights = field(default_factory=Top1ByWeights)
-    timesteps_needed: int | None = None
-    train: Scores = field(default_factory=Scores)
-    samples_per_s: float | None = None
-    step_ms: float | None = None
-    mem_peak: int | None = None
-    trained_s: float = 0.0
-    attempt: int = 1
-    host: str = ""
-    created: float = field(default_factory=time.time)
-    progressed: float = field(default_factory=time.time)
-    updated: float = field(default_factory=time.time)
+    epochs: Count = 0
+    extended_from: Count = 0
+    created: Seconds = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        self.label = self.label or self.preset  # older runs have no label
+        self.label = self.label or self.preset
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as in the file, where scores that are not known are left out."""
-        return {name: value.known if isinstance(value, _Numbers) else value for name, value in vars(self).items()}
+        """All fields, where scores that are not known are left out."""
+        return _plain(vars(self))
 
     @property
     def called(self) -> str:
@@ -122,6 +104,10 @@ class Summary:
         return f" · {self.extended_from}→{self.epochs} epochs" if self.extended_from else ""
 
 
+_OF_THE_FILE: Final = tuple(one.name for one in dataclasses.fields(Progress))
+IDENTITY: Final = tuple(one.name for one in dataclasses.fields(Summary) if one.name not in _OF_THE_FILE)
+
+
 def remaining_s(summary: Summary) -> float | None:
     """Seconds of training left, from the time per step over all attempts."""
     if not summary.step or not summary.steps:
@@ -129,10 +115,101 @@ def remaining_s(summary: Summary) -> float | None:
     return summary.trained_s / summary.step * (summary.steps - summary.step)
 
 
-def write_summary(run: RunDirectory, summary: Summary) -> None:
+def see(summary: Progress, event: Event) -> None:
+    """Bring a summary in step with the next event of rank 0."""
+    summary.step = max(summary.step, event.step)
+    match event.body:
+        case RunStart() as start:
+            summary.status, summary.step, summary.epoch = "running", event.step, start.epoch or 0
+            summary.steps = (start.steps_per_epoch or 0) * (start.epochs or 0)
+            reached = start.reached
+            summary.last, summary.best, summary.train = reached.last, reached.best, reached.train
+            summary.timesteps_needed, summary.trained_s = reached.timesteps_needed, reached.trained_s
+            summary.test, summary.split = Top1ByWeights(), start.split
+        case Metrics() as metrics:
+            summary.train = Scores(metrics.top1, loss=metrics.loss)
+            summary.samples_per_s = metrics.samples_per_s or summary.samples_per_s
+            summary.step_ms = metrics.step_ms or summary.step_ms
+            summary.trained_s = metrics.trained_s if metrics.trained_s is not None else summary.trained_s
+        case Validation(weights=weights, split=split) as result if weights == LAST and split == summary.split:
+            summary.epoch = result.epoch
+            summary.last = Scores(result.top1, result.top5, result.loss, ema_top1=result.ema_top1)
+            if result.top1 is not None and (summary.best.top1 is None or result.top1 > summary.best.top1):
+                summary.best = Scores(result.top1, epoch=result.epoch, ema_top1=result.ema_top1)
+            summary.timesteps_needed = timesteps_needed(result.top1_by_step or ())
+        case Validation(weights=weights) as result if weights in Top1ByWeights.__match_args__:
+            summary.test = dataclasses.replace(summary.test, **{weights: result.top1})
+        case System(mem_peak=int(peak)):
+            summary.mem_peak = peak
+        case AlertRaised() as alert:
+            summary.alert = alert.message
+        case RunEnd() as end:
+            summary.trained_s = end.trained_s if end.trained_s is not None else summary.trained_s
+            _end(summary, end.status, end.reason, end.cause)
+    summary.updated = max(summary.updated, event.t)
+    if isinstance(event.body, (RunStart, Metrics, Validation)):
+        summary.progressed = max(summary.progressed, event.t)
+
+
+def see_attempt(summary: Progress, attempt: AttemptRecord) -> None:
+    """Bring a summary in step with the start of an attempt."""
+    _end(summary, "starting", NO_TEXT, "")
+    summary.alert, summary.attempt, summary.host = NO_TEXT, attempt.attempt, attempt.host
+    summary.progressed = summary.updated = attempt.t or summary.updated
+
+
+def see_end(summary: Progress, ended: Ended) -> None:
+    """Bring a summary in step with the recorded end of an attempt."""
+    _end(summary, ended.status, ended.reason, ended.cause)
+    summary.updated = max(summary.updated, ended.t)
+
+
+def _end(summary: Progress, status: str, reason: Lines, cause: str) -> None:
+    summary.status, summary.reason, summary.cause, summary.phase = status, reason, cause, Phase.NONE
+
+
+def fold(run: RunDirectory) -> Summary:
+    """The summary that run.json, the attempts and the events of rank 0 come to. Raises RunError if run.json cannot be
+    read."""
+    described = load_run_json(run)
+    known: dict[str, Any] = {name: getattr(described, name) for name in IDENTITY}
+    known |= {"host": described.host, "progressed": described.created, "updated": described.created}
+    summary = Summary(**known)
+    reader, newest = EventReader(run.events()), None
+    attempts = iter(read_attempts(run))
+    for event in _events(reader):
+        while newest is None or newest.attempt < event.attempt:
+            if (following := next(attempts, None)) is None:
+                break
+            newest = _go_on(summary, newest, following)
+        see(summary, event)
+    for following in attempts:
+        newest = _go_on(summary, newest, following)
+    if newest is not None and newest.ended is not None:
+        see_end(summary, newest.ended)
+    return summary
+
+
+def _events(reader: EventReader) -> Iterator[Event]:
+    try:
+        yield from reader.poll_some()
+        while reader.behind:
+            yield from reader.poll_some()
+    except OSError:  # what has been read is what is known
+        return
+
+
+def _go_on(summary: Summary, before: AttemptRecord | None, following: AttemptRecord) -> AttemptRecord:
+    if before is not None and before.ended is not None:
+        see_end(summary, before.ended)
+    see_attempt(summary, following)
+    return following
+
+
+def write_summary(run: RunDirectory, summary: Progress) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
-    write_json(run.summary_json, summary.as_json())
+    write_json(run.summary_json, _plain({name: getattr(summary, name) for name in _OF_THE_FILE}))
     _memo.forget(run.summary_json)
 
 
@@ -141,18 +218,15 @@ def write_status(
 ) -> None:
     """Change status, reason, cause and other fields of the summary; no worker is in any phase then.
 
-    Raises RunError if the summary is invalid.
+    Raises RunError if run.json cannot be read.
     """
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    write_summary(
-        run, replace(summary, status=status, reason=visible(reason), cause=cause, phase=Phase.NONE, **changes)
-    )
+    summary = load_summary(run)
+    _end(summary, status, visible(reason), cause)
+    write_summary(run, dataclasses.replace(summary, **changes))
 
 
 def read_summary(run: RunDirectory) -> Summary | None:
-    """The summary; None if it is missing or invalid."""
+    """The summary; None if run.json cannot be read."""
     try:
         return load_summary(run)
     except RunError:
@@ -160,56 +234,21 @@ def read_summary(run: RunDirectory) -> Summary | None:
 
 
 def load_summary(run: RunDirectory) -> Summary:
-    """The summary. Raises RunError with the reason if it is missing or invalid."""
+    """The summary, made anew if its file is missing or damaged. Raises RunError if run.json cannot be read."""
+    described = load_run_json(run)
     try:
         known = _memo.read(run.summary_json)
-    except OSError as error:
-        raise RunError(f"cannot read summary.json: {error.strerror}") from error
+    except (OSError, ValueError):
+        return fold(run)
     own = object.__new__(Summary)  # a copy, since callers may change it; `copy` takes five times as long
     vars(own).update(vars(known))
+    vars(own).update({name: getattr(described, name) for name in IDENTITY})
     return own
 
 
-def _parse(content: bytes) -> Summary:
-    try:
-        value = parse_json(content)
-    except TooComplex as error:
-        raise RunError(f"summary.json is damaged: {error}") from None
-    except ValueError:
-        raise RunError("summary.json is damaged: it is not JSON") from None
-    try:
-        return summary_in(value)
-    except ValueError as error:
-        raise RunError(f"summary.json is damaged, or of another version of rbp: {error}") from error
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    scores = (Scores, Top1ByWeights)
+    return {name: value.known if isinstance(value, scores) else value for name, value in values.items()}
 
 
-def summary_in(value: Any) -> Summary:
-    """The summary in a JSON value. Raises ValueError with what is missing or invalid."""
-    if not isinstance(value, dict):
-        raise ValueError("it is not an object")
-    kinds = {"last": Scores, "best": Scores, "train": Scores, "test": Top1ByWeights}
-    scores: dict[str, Any] = {name: _scores(kind, name, value[name]) for name, kind in kinds.items() if name in value}
-    known = fields_of(Summary, {name: item for name, item in value.items() if name not in scores})
-    summary = Summary(**known, **scores)
-    for name in ("created", "progressed", "updated"):
-        if not 0 <= getattr(summary, name) <= LATEST_T:
-            raise ValueError(f"{name} is no time")
-    return summary
-
-
-def _scores(kind: type[Any], name: str, value: Any) -> Any:
-    """The scores in a JSON object; a number that no finite float can hold becomes None. Raises ValueError."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {value!r:.40}")
-    known = {}
-    for key, number in value.items():
-        if key not in kind.__match_args__ or number is None:
-            continue
-        if type(number) not in (int, float):
-            raise ValueError(f"{name}: scores are numbers or null")
-        if abs(number) <= LARGEST_FLOAT:  # not so for NaN, which Python's JSON allows
-            known[key] = number
-    return kind(**known)
-
-
-_memo = FileMemo(_parse)
+_memo = FileMemo(partial(decode, Progress))

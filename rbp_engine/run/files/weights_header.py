@@ -8,7 +8,7 @@ KEY = "rbp"
 
 
 def read_header(path: Path) -> str | None:
-    """The JSON text in the header of a file of weights; None if there is none, as in those of earlier versions.
+    """The JSON text in the header of a file of weights; None if there is none, as in those of other programs.
 
     Raises OSError for a file that cannot be read, and ValueError for one that is damaged or not of safetensors.
     """

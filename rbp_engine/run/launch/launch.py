@@ -1,40 +1,34 @@
 """Create a run and start it: a worker, or a launcher of several, in its own session, so that it outlives its parent."""
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbp_engine import os_process
-from rbp_engine.disk import sync
 from rbp_engine.os_process import Alive
 from rbp_engine.preset.own_code import all_files, inside_a_run, names_of_code
 from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.json_fields import process_in
-from rbp_engine.run.files.layout import (
-    RunDirectory,
-    new_run_id,
-    read_json,
-    refuse_links,
-    write_atomic,
-)
-from rbp_engine.run.files.resources import Dispatch, Resources
-from rbp_engine.run.files.run_json import (
+from rbp_engine.run.files.attempts import (
     AttemptRecord,
-    SweepRecord,
-    leave_to_worker,
-    load_run_json,
-    record_attempt,
+    claim_attempt,
+    launched,
+    load_attempt,
+    newest_attempt,
+    record_process,
+    withdraw_claim,
 )
-from rbp_engine.run.files.summary import Summary, write_status
+from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links, write_atomic
+from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, module_command, worker_defaults
 from rbp_engine.run.launch.held_signals import signals_held
@@ -49,7 +43,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 WORKER = "rbp_engine.train.worker"
-# How long a starter may take to write its pid to its claim, and a process to exit after it has reported its end.
+# How long a starter may take to record its process, and a process to exit after it has reported its end.
 CLAIM_S = 10.0
 LEAVE_S = 10.0
 
@@ -93,7 +87,7 @@ def _write(
     program: str,
 ) -> None:
     """Write preset, identity and summary of the run `run_id` into a folder."""
-    from rbp_engine.preset import resolved_toml
+    from rbp_engine.preset.resolved import as_toml
 
     preset = loaded.preset
     for name, source in all_files(loaded.own_code).items():
@@ -101,7 +95,12 @@ def _write(
         write_atomic(run.code / name, source)
     if loaded.teacher is not None:
         copy_teacher(loaded.teacher, run)
-    summary = Summary(
+    settings = _with_own_copies(preset).model_dump(exclude_none=True)
+    write_run(
+        run,
+        as_toml(settings),
+        settings,
+        command,
         id=run_id,
         preset=loaded.name,
         label=loaded.label,
@@ -112,15 +111,13 @@ def _write(
         epochs=preset.train.epochs,
         name=preset.run.name,
         tags=list(preset.run.tags),
-        host=socket.gethostname(),
         program=program,
+        source=str(loaded.path),
+        created=time.time(),
+        resources=asdict(resources),
+        dispatch=asdict(dispatch),
+        sweep=asdict(sweep) if sweep else None,
     )
-    origin: dict[str, Any] = {"preset": loaded.name, "source": str(loaded.path), "resources": resources.as_json()}
-    if dispatch != Dispatch():
-        origin["dispatch"] = dispatch.as_json()
-    if sweep is not None:
-        origin["sweep"] = asdict(sweep)
-    write_run(run, resolved_toml(_with_own_copies(preset)), summary, command, **origin)
     trust.remember(run, resources)
 
 
@@ -152,6 +149,7 @@ def start(
     run: trust.Launchable,
     resources: Resources | None = None,
     *,
+    dispatch: Dispatch | None = None,
     inexact: bool = False,
     from_scratch: bool = False,
     patience_s: float = 0.0,
@@ -160,19 +158,35 @@ def start(
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
-    It has the same resources as last time unless `resources` is given. Of several nodes, the first to call this starts
-    the attempt and the others join it. `inexact` allows another number of processes than saved the checkpoint, and
-    `from_scratch` to start over if no checkpoint can be used. `patience_s` is how long to wait if the run seems to be
-    live: its node may have died without a report. The processes of a run that has ended have `leave_s` to leave, by
-    default LEAVE_S. The process `inherits` these descriptors.
+    It has the same resources and `dispatch` as last time unless they are given. Of several nodes, the first to call
+    this starts the attempt and the others join it. `inexact` allows another number of processes than saved the
+    checkpoint, and `from_scratch` to start over if no checkpoint can be used. `patience_s` is how long to wait if the
+    run seems to be live: its node may have died without a report. The processes of a run that has ended have `leave_s`
+    to leave, by default LEAVE_S. The process `inherits` these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started or its folders contain links.
     """
-    resources = resources or load_run_json(run).resources
+    last_resources, last_dispatch = launched(run)
+    resources = resources or last_resources
     refuse_links(run)
     _check_world_size(run, resources, inexact=inexact)
-    attempt, node = _claim_or_join(run, resources, patience_s, leave_s)
+    words = command(run, resources)
+
+    def record(attempt: int) -> AttemptRecord:
+        variables = environment(run, resources, attempt)
+        return AttemptRecord(
+            attempt,
+            starter=os_process.here(),
+            t=time.time(),
+            resources=resources,
+            dispatch=dispatch or last_dispatch,
+            stderr_from=_size(run.stderr()),
+            command=words,
+            environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
+        )
+
+    attempt, node = _claim_or_join(run, resources, record, patience_s, leave_s)
     worker: subprocess.Popen[bytes] | None = None
     try:
         if node == 0:
@@ -183,11 +197,7 @@ def start(
         else:
             out, err, extra = run.stdout(), run.stderr(), {}
         with _appending(run, out) as stdout, _appending(run, err) as stderr:
-            words = command(run, resources)
             variables = environment(run, resources, attempt, inexact=inexact, from_scratch=from_scratch) | extra
-            record = _record(resources, attempt, os.fstat(stderr.fileno()).st_size, words, variables)
-            if resources.nodes == 1:
-                leave_to_worker(run, record, resources)
             # A launcher of several would not release them, and ignore them for good.
             with signals_held() if resources.world_size == 1 else contextlib.nullcontext():
                 worker = subprocess.Popen(
@@ -202,17 +212,24 @@ def start(
         if resources.nodes > 1:
             multinode.write_seat(run, attempt, node, worker.pid)
         if node == 0:
-            record_attempt(run, record, resources, worker.pid)
+            record_process(run, attempt, worker.pid)
     except BaseException as error:
         if worker is not None:  # it is recorded nowhere
             worker.kill()
         multinode.leave_seat(run, attempt, node)
         if node == 0:
-            inside.unlink(run.claim(attempt), run.path)
+            withdraw_claim(run, attempt)
         if isinstance(error, OSError):
             raise RunError(f"cannot start {run.id}: {error}") from error
         raise
     return worker
+
+
+def _size(log: Path) -> int:
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
 
 
 def _appending(run: RunDirectory, log: Path) -> BinaryIO:
@@ -232,9 +249,13 @@ def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool)
 
 
 def _claim_or_join(
-    run: RunDirectory, resources: Resources, patience_s: float, leave_s: float | None
+    run: RunDirectory,
+    resources: Resources,
+    record: Callable[[int], AttemptRecord],
+    patience_s: float,
+    leave_s: float | None,
 ) -> tuple[int, int]:
-    """The number of the attempt to start, and of this node in it."""
+    """The number of the attempt to start, which then has this `record`, and of this node in it."""
     several = resources.nodes > 1
     deadline = time.monotonic() + max(patience_s, CLAIM_S if several else 0.0)
     while True:
@@ -243,7 +264,7 @@ def _claim_or_join(
             if node is not None:
                 return attempt, node
         try:
-            attempt = _claim_attempt(run, leave_s)
+            attempt = _claim_attempt(run, record, leave_s)
         except RunError:
             # Another node may just be claiming the attempt that this one can join.
             if time.monotonic() > deadline or judge(run).status == "completed":
@@ -262,48 +283,38 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     write_status(run, "starting", attempt=attempt, host=socket.gethostname(), progressed=time.time())
 
 
-def _claim_attempt(run: RunDirectory, leave_s: float | None = None) -> int:
-    """Claim the next attempt by exclusive file creation, so that only one process starts it, and return its number."""
-    claims = run.claimed_attempts()
-    attempt = 1 + claims[-1] if claims else 1
-    if claims:
-        recorded = load_run_json(run).attempt == claims[-1]
-        if not recorded and (claimant := _starter_of(run.claim(claims[-1]))):
+def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], leave_s: float | None = None) -> int:
+    """Claim the next attempt, so that only one process starts it, and return its number."""
+    newest = newest_attempt(run)
+    if newest:
+        before = load_attempt(run, newest)
+        if not before.begun and (claimant := _starter_of(before)):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
-        if recorded and verdict.live and verdict.status != "queued":
+        if before.begun and verdict.live and verdict.status != "queued":
             raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
         if verdict.status == "completed":
             raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
         if left := remaining_processes(run, leave_s):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
-        claim = inside.open_file(run.claim(attempt), run.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        claim_attempt(run, record(newest + 1))
     except FileExistsError:
         raise NothingToStart(f"{run.id} is being started by somebody else at this moment") from None
     except OSError as error:
         raise RunError(f"cannot start {run.id}: {error}") from error
-    with os.fdopen(claim, "w") as file:
-        json.dump(asdict(os_process.here()), file)
-        file.flush()
-        os.fsync(file.fileno())
-    sync(run.control)  # after a power loss, no file of an attempt may exist without its claim
-    return attempt
+    return newest + 1
 
 
-def _starter_of(claim: Path) -> str:
+def _starter_of(record: AttemptRecord) -> str:
     """The process that is just starting an attempt, in words; empty if the one that claimed it has died.
 
     One of which nobody here knows has LOST_AFTER_S to start it: then the run counts as lost, like one of its kind.
     """
-    claimant = process_in(read_json(claim))
-    alive = os_process.is_alive(claimant)
-    if alive is Alive.UNKNOWN:
-        # A time far in the future means that the clock was set back; one slightly ahead, that another host's clock is.
-        waited = abs(time.time() - claim.stat().st_mtime)
-        named = claimant.pid is not None
-        return (str(claimant) if named else "somebody else") if waited < (LOST_AFTER_S if named else CLAIM_S) else ""
-    return str(claimant) if alive is Alive.YES else ""
+    alive = os_process.is_alive(record.starter)
+    # A time far in the future means that the clock was set back; one slightly ahead, that another host's clock is.
+    waits = alive is Alive.UNKNOWN and abs(time.time() - (record.t or 0.0)) < LOST_AFTER_S
+    return str(record.starter) if waits or alive is Alive.YES else ""
 
 
 def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list[Any]:
@@ -312,17 +323,3 @@ def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list
     while (left := processes.processes_of(run)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
-
-
-def _record(
-    resources: Resources, attempt: int, stderr_from: int, words: list[str], variables: Mapping[str, str]
-) -> AttemptRecord:
-    return AttemptRecord(
-        attempt,
-        t=time.time(),
-        world_size=resources.world_size,
-        nodes=resources.nodes,
-        stderr_from=stderr_from,
-        command=words,
-        environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
-    )

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import functools
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,12 +21,6 @@ from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.untrusted_files import read_untrusted
 
 PREFIX = ".new-"
-# For this long after the last change, an older version of rbp may still be creating a half-made run.
-UNTOUCHED_S = 10.0
-# The files and folders, and temporary files of these, that older versions created in place.
-_PARTS = re.compile(
-    r"control|checkpoints|events|ranks|code|\.?(preset\.toml|summary\.json|run\.json)(\.\d+-[0-9a-f]+)?"
-)
 
 
 def make_run(
@@ -54,7 +47,7 @@ def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool
     """Make the folder of a run; False if its name is taken. Raises RunError."""
     runs = run.path.parent
     try:
-        if run.path.exists() and not is_half_made(run):
+        if os.path.lexists(run.path):
             return False
         made = contextlib.ExitStack()
         hidden = made.enter_context(hidden_folder(runs))
@@ -62,7 +55,13 @@ def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
     with made:
         try:
-            for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+            for folder in (
+                run.attempts,
+                run.control,
+                run.checkpoints,
+                run.events().parent,
+                run.stdout().parent,
+            ):
                 (hidden / folder.relative_to(run.path)).mkdir(parents=True)
             write(RunDirectory(hidden), run.id)
             return publish(hidden, run)
@@ -72,8 +71,6 @@ def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool
 
 def _taken(run: RunDirectory) -> str:
     """The reason why a new run cannot have this id."""
-    if is_half_made(run):
-        return f"{run.id} is being made by somebody else at this moment"
     if not run.run_json.is_file():
         return f"{run.path} is in the way, and is no run: use another --id, or move it"
     return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
@@ -107,54 +104,22 @@ def hidden_folder(runs: Path) -> Iterator[Path]:
 
 
 def publish(hidden: Path, run: RunDirectory) -> bool:
-    """Flush a run to the disk and rename it atomically; False if the name is taken. Raises OSError.
-
-    Replaces an abandoned half-made run of that name.
-    """
+    """Flush a run to the disk and rename it atomically; False if the name is taken. Raises OSError."""
     for folder, _, _ in os.walk(hidden):  # the files were flushed when they were written
         sync(Path(folder))
-    with _exclusive(hidden.parent):
-        if is_left_half_made(run, hidden.stat().st_mtime):
-            shutil.rmtree(run.path, ignore_errors=True)
-        try:
-            hidden.rename(run.path)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                return False
-            raise
+    try:
+        hidden.rename(run.path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
     sync(run.path.parent)
     return True
 
 
-def is_half_made(run: RunDirectory) -> bool:
-    """Whether a folder is that of a run whose creation is incomplete: files are missing, and no attempt was made."""
-    if not run.path.is_dir() or run.path.is_symlink():
-        return False
-    files = (run.run_json, run.summary_json, run.preset_toml)
-    folders = (run.control, run.checkpoints, run.events().parent, run.stdout().parent)
-    whole = all(path.is_file() for path in files) and all(path.is_dir() for path in folders)
-    if whole or not all(_PARTS.fullmatch(path.name) for path in run.path.iterdir()):
-        return False
-    return not any(True for folder in (run.control, run.checkpoints, run.events().parent) for _ in folder.glob("*"))
-
-
-def is_left_half_made(run: RunDirectory, now: float) -> bool:
-    """Whether a folder is half-made and abandoned, judging by the times of its files.
-
-    `now` is by the file system's clock. A time in the future means that the clock was set back.
-    """
-    try:
-        if not is_half_made(run):
-            return False
-        touched = max(path.stat().st_mtime for path in (run.path, *run.path.iterdir()))
-    except OSError:  # it is being removed, or this user may not read it
-        return False
-    return not 0.0 <= now - touched < UNTOUCHED_S
-
-
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Prevent others meanwhile from making or replacing runs in a runs directory, or from removing a hidden folder."""
+    """Prevent others meanwhile from removing a hidden folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some shared file systems have no such locks

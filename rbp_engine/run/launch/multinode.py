@@ -10,15 +10,13 @@ from pathlib import Path
 import psutil
 
 from rbp_engine import os_process
-from rbp_engine.codec import decode
 from rbp_engine.os_process import Alive, Process
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.run_json import last_attempt, read_run_json
+from rbp_engine.run.files.attempts import last_attempt
+from rbp_engine.run.files.layout import RunDirectory, read_record, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
-from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 
 def gathering(run: RunDirectory) -> int | None:
@@ -26,7 +24,7 @@ def gathering(run: RunDirectory) -> int | None:
     summary, attempt = read_summary(run), last_attempt(run)
     if summary is None or attempt is None or attempt.attempt != summary.attempt:
         return None
-    if judge(run, summary).status != "starting" or attempt.nodes <= len(seats(run, summary.attempt)):
+    if judge(run, summary).status != "starting" or attempt.resources.nodes <= len(seats(run, summary.attempt)):
         return None
     return summary.attempt
 
@@ -54,19 +52,13 @@ def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
 
 def seats(run: RunDirectory, attempt: int) -> list[Process]:
     """The launchers of the nodes that have joined an attempt, in order; one that is still starting has no pid."""
-    return [_launcher(path) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
-
-
-def _launcher(seat: Path) -> Process:
-    try:
-        return decode(Process, read_untrusted(seat, JSON_LIMIT))
-    except (OSError, ValueError):
-        return Process()
+    return [read_record(Process, path, Process()) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
 
 
 def number_of(run: RunDirectory, pid: int) -> int:
     """The number of the node whose launcher has this pid, 0 for a run on one node."""
-    joined = seats(run, read_run_json(run).attempt)
+    newest = last_attempt(run)
+    joined = seats(run, newest.attempt) if newest else []
     return next((number for number, seat in enumerate(joined) if seat.pid == pid and seat.is_here), 0)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.errors import PREEMPTED_CODE
+from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
@@ -96,7 +97,7 @@ def in_a_job(options: LaunchOptions, runs: Path) -> LaunchOptions:
     """
     takes = options.resources
     if takes is not None and takes.nodes > 1:
-        takes = replace(takes, rendezvous=RENDEZVOUS)
+        takes = replace(takes, rendezvous=one_line(RENDEZVOUS))
     return replace(options, runs_dir=runs.resolve(), resources=takes, gpus=None, priority=None)
 
 

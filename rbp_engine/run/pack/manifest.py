@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from rbp_engine.codec import LARGEST, convert
+from rbp_engine.codec import LARGEST, convert_verbatim
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import check_run_id, json_text
@@ -25,10 +25,8 @@ LARGEST_TOTAL: Final = 2**40  # bytes
 LONGEST_NAME: Final = 200  # bytes
 DEEPEST: Final = 6
 #: Without these it is no run.
-NEEDED: Final = ("run.json", "preset.toml", "summary.json")
+NEEDED: Final = ("run.json", "preset.toml")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-#: Of `control/` only the numbers of the attempts outlive them; requests to stop are for a process that is there.
-_KEPT_CONTROL: Final = re.compile(r"attempt-\d{1,9}")
 #: A name in a folder: not hidden, and none that some file systems cannot have or take for something else.
 _PART: Final = re.compile(r'(?![. ])[^\\:*?"<>|]+(?<![. ])')
 
@@ -84,12 +82,12 @@ class _Document:
 def parse_manifest(content: bytes) -> Manifest:
     """The manifest in a text of anybody's. Raises RunError if an archive with it must not be unpacked."""
     try:
-        found = convert(_Document, parse_json(content, JSON_LIMIT))
+        found = convert_verbatim(_Document, parse_json(content, JSON_LIMIT))
         if found.schema != SCHEMA:
             raise ValueError(f"it is of schema {found.schema}, and this rbp reads {SCHEMA}")
         if len(found.files) > MOST_FILES:
             raise ValueError(f"it lists {len(found.files)} files, and no run has more than {MOST_FILES}")
-        files = convert(tuple[PackedFile, ...], found.files)
+        files = convert_verbatim(tuple[PackedFile, ...], found.files)
         check_run_id(found.id)
         _check(files)
     except (ValueError, RunError) as error:
@@ -131,7 +129,7 @@ def name_problem(name: str) -> str:
         return "is a name that no run gives to a file"
     if parts == [NAME]:
         return "is the name of the manifest"
-    if parts[0] == "control" and not (len(parts) == 2 and _KEPT_CONTROL.fullmatch(parts[1])):
+    if parts[0] == "control":  # requests to stop, room that is reserved
         return "is for a process that is no longer there"
     return ""
 

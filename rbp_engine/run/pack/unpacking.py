@@ -17,8 +17,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, load_json, write_json
-from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.launch import making
 from rbp_engine.run.pack.manifest import NAME, Manifest, PackedFile, parse_manifest
 from rbp_engine.run.pack.packing import member
@@ -129,13 +128,9 @@ def _fill(hidden: RunDirectory, archive: BinaryIO, manifest: Manifest, places: d
             _write(archive, hidden, file)
         if problem := weights_problem(file.name, hidden.path / file.name):
             raise RunError(f"{file.name} {problem}")
-    # The folder of a run may have been copied or renamed before it was packed, so that its files have an earlier id.
-    summary = load_summary(hidden)
-    if read_run_json(hidden).id not in ("", summary.id):
-        raise RunError("its summary.json is of another run than its run.json")
-    if run_id != summary.id:
-        for path in (hidden.summary_json, hidden.run_json):
-            write_json(path, load_json(path) | {"id": run_id})
+    # The folder of a run may have been copied or renamed before it was packed, so that its file has an earlier id.
+    if load_run_json(hidden).id != run_id:
+        write_json(hidden.run_json, load_json(hidden.run_json) | {"id": run_id})
 
 
 def _write(archive: BinaryIO, hidden: RunDirectory, file: PackedFile) -> None:

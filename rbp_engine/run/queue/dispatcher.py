@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.run_json import FaultRecord, add_fault, load_run_json, read_run_json
+from rbp_engine.run.files.attempts import Ended, last_attempt, newest_begun, record_end
 from rbp_engine.run.queue.entries import Entry, QueueReader, has_entries, holders, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
@@ -153,10 +153,9 @@ class Dispatcher:
             case Step.LAUNCH if isinstance(action, Start):
                 self._launch(entry, action.devices)
             case Step.RECORD_FAULT:
-                verdict, known = judge(run), load_run_json(run)
-                if all(fault.attempt != known.attempt for fault in known.faults):
-                    why = visible(verdict.reason)
-                    add_fault(run, FaultRecord(known.attempt, verdict.status, verdict.cause, why, time.time()))
+                verdict = judge(run)
+                ended = Ended(verdict.status, verdict.cause, visible(verdict.reason), time.time())
+                record_end(run, newest_begun(run), ended)
             case Step.COUNT_RETRY:
                 write_entry(entry.for_retry(RETRY_AFTER_S))
             case Step.MARK_QUEUED:
@@ -202,10 +201,10 @@ class Dispatcher:
 def _why_queued(action: Action, entry: Entry) -> str:
     """The reason of a run that waits; `entry` is that of before the action."""
     count = entry.retried + isinstance(action, Restart)
-    faults = read_run_json(entry.run).faults
-    if not count or not faults:
+    attempt = last_attempt(entry.run)
+    if not count or attempt is None or attempt.ended is None:
         return WAITS
-    return f"starts again, {count} of {entry.retries}, after: {faults[-1].reason}"
+    return f"starts again, {count} of {entry.retries}, after: {attempt.ended.reason}"
 
 
 def _about(action: Action, entry: Entry) -> str:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rbp_engine.codec import Count, Integer, Seconds, convert
+from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
 from rbp_engine.owners import make_private
+from rbp_engine.run.files.attempts import newest_begun
 from rbp_engine.run.files.layout import RunDirectory, object_in, write_atomic
-from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
@@ -33,7 +33,8 @@ class Entry:
     `claimed` has the keys of the devices that are the run's until this entry is gone. Only the dispatcher gives any.
 
     Entries of a higher `priority` come first, then those of a lower `place`, a time in nanoseconds. A `paused` entry is
-    passed over.
+    passed over. `inexact` allows another number of processes than saved the checkpoint, `from_scratch` to start over if
+    no checkpoint can be used; `gpus` is what was asked for, None as before.
     """
 
     name: str
@@ -52,6 +53,9 @@ class Entry:
     place: Integer = 0
     paused: bool = False
     claimed: tuple[str, ...] = ()
+    gpus: str | None = None
+    inexact: bool = False
+    from_scratch: bool = False
 
     @property
     def path(self) -> Path:
@@ -64,9 +68,7 @@ class Entry:
 
     def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
-        return replace(
-            self, after=load_run_json(self.run).attempt, retried=self.retried + 1, not_before=time.time() + delay_s
-        )
+        return replace(self, after=newest_begun(self.run), retried=self.retried + 1, not_before=time.time() + delay_s)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,16 @@ def queue_directory() -> Path:
 
 
 def new_entry(
-    run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0, priority: int = 0
+    run: RunDirectory,
+    *,
+    after: int,
+    retries: int,
+    pool: Pool | None = None,
+    takes: int = 0,
+    priority: int = 0,
+    gpus: str | None = None,
+    inexact: bool = False,
+    from_scratch: bool = False,
 ) -> Entry:
     """An entry behind all of its priority, with the interpreter, working directory and environment of this process."""
     run = RunDirectory(run.path.resolve())
@@ -103,6 +114,9 @@ def new_entry(
         environment=processes.without_marks(os.environ),
         priority=priority,
         place=now,
+        gpus=gpus,
+        inexact=inexact,
+        from_scratch=from_scratch,
     )
 
 
@@ -223,7 +237,7 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
 
 def _parse(name: str, value: dict[str, Any]) -> Entry:
     """The entry in a JSON object. Raises ValueError with what is missing or invalid."""
-    entry = convert(Entry, value | {"name": name, "run": {"path": value.get("run")}})
+    entry = convert_verbatim(Entry, value | {"name": name, "run": {"path": value.get("run")}})
     if not 0 <= entry.takes <= len(entry.devices):
         raise ValueError(f"it takes {entry.takes} of {len(entry.devices)} devices")
     if odd := [key for key in entry.claimed if key not in [device.key for device in entry.devices]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import newest_begun
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.entries import DamagedEntry, Entry, holders
 from rbp_engine.run.queue.gpus import read_cards
@@ -78,7 +78,7 @@ def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJ
     run = entry.run
     verdict = judge(run)
     try:
-        attempt = load_run_json(run).attempt
+        attempt = newest_begun(run)
     except RunError:
         attempt = None
     # Without its attempts nobody knows whether a run has begun. The starter of one that waits says so.

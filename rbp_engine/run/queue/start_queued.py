@@ -6,12 +6,14 @@ the process that queued the run.
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rbp_engine.errors import UserError
+from rbp_engine.printable import Line, one_line
 from rbp_engine.run import trust
+from rbp_engine.run.files.attempts import launched, newest_attempt
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import load_run_json, read_dispatch, update_run_json
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.entries import Entry, entry_of
 from rbp_engine.run.queue.holds import inherited
@@ -27,7 +29,7 @@ def start_queued(run: RunDirectory) -> bool:
     A run that cannot be started is marked `failed`, with the reason, or leaves the queue if that cannot be written.
     """
     held = inherited()
-    if run.claimed_attempts():  # what is left of the last one has time to leave, while others may use the queue
+    if newest_attempt(run):  # what is left of the last one has time to leave, while others may use the queue
         launch.remaining_processes(run)
     with locked():
         entry = entry_of(run)
@@ -35,13 +37,16 @@ def start_queued(run: RunDirectory) -> bool:
             return False
         if entry.paused or is_paused():
             return False
-        _show_only(run, entry)
+        devices = _show_only(entry)
         try:
-            dispatch = read_dispatch(run)
+            resources, last = launched(run)
+            gpus = one_line(entry.gpus) if entry.gpus else last.gpus
             launch.start(
-                trust.require_launch(run, rendezvous=trust.rendezvous_of(load_run_json(run).resources)),
-                inexact=dispatch.inexact,
-                from_scratch=dispatch.from_scratch,
+                trust.require_launch(run, rendezvous=trust.rendezvous_of(resources)),
+                replace(resources, processes=entry.takes, devices=devices),
+                dispatch=replace(last, gpus=gpus, retries=entry.retries, priority=entry.priority),
+                inexact=entry.inexact,
+                from_scratch=entry.from_scratch,
                 leave_s=0.0,
                 inherits=held,
             )
@@ -54,15 +59,16 @@ def start_queued(run: RunDirectory) -> bool:
     return True
 
 
-def _show_only(run: RunDirectory, entry: Entry) -> None:
-    """Make only the claimed devices visible to the worker, and record them in run.json."""
-    names = [device.name for device in entry.devices if device.key in entry.claimed and device.name is not None]
+def _show_only(entry: Entry) -> tuple[int | Line, ...]:
+    """Make only the claimed devices visible to the worker; returns their names."""
+    named = [device.name for device in entry.devices if device.key in entry.claimed and device.name is not None]
+    names = tuple(one_line(name) if isinstance(name, str) else name for name in named)
     if names:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, names))
-        update_run_json(run, resources=load_run_json(run).resources.as_json() | {"devices": names})
     if entry.threads:
         os.environ.setdefault("OMP_NUM_THREADS", str(entry.threads))
+    return names
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from rbp_engine import lease
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import PLAIN, StopRequest
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue.entries import damaged_entries, entries_elsewhere, entry_of
@@ -40,7 +40,7 @@ def withdraw(run: RunDirectory, request: StopRequest = PLAIN) -> bool:
     with locked():
         if judge(run).status != "queued":
             return False
-        reason = "taken out of the queue" if read_run_json(run).attempt else "never started: taken out of the queue"
+        reason = "taken out of the queue" if last_attempt(run) else "never started: taken out of the queue"
         if request.cause is not Cause.REQUEST:
             reason = f"{request.sentence}; {reason}"
         try:

@@ -6,7 +6,6 @@
 * A DataLoader raises a plain RuntimeError if one of its processes was killed. An exception in such a process it raises
   again with the same type and the traceback of the process in the message.
 * torchrun writes errors to files as text: the name of the type and the message.
-* Runs from before causes were recorded have only the reason.
 """
 
 import re
@@ -64,14 +63,3 @@ def cause_of_text(message: str) -> Cause:
     if _CONNECTION.search(message) is not None and not is_own_nccl_fault(message):
         return Cause.LOST_PROCESS
     return Cause.ERROR
-
-
-def cause_of_older(status: str, reason: str) -> Cause:
-    """The cause of an end that was recorded without one."""
-    if status in ("stopped", "preempted", "killed"):  # only `rbp kill` records "killed"
-        return Cause.REQUEST
-    if status != "failed":
-        return Cause.UNKNOWN
-    if "is not finite" in reason:
-        return Cause.NON_FINITE
-    return Cause.LOST_PROCESS if cause_of_text(reason) is Cause.LOST_PROCESS else Cause.UNKNOWN

@@ -15,19 +15,19 @@ from typing import Any
 
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.event_reader import read_last_events
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.run_json import AttemptRecord
-from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal
+from rbp_engine.run.status.error_texts import cause_of_text, is_graceful_signal
 from rbp_engine.untrusted_files import open_untrusted
 
 
 def diagnose(run: RunDirectory, attempt: AttemptRecord) -> tuple[str, str, Cause]:
-    """Status, reason and cause, for the record of an attempt in run.json."""
+    """Status, reason and cause of an attempt."""
     for event in reversed(list(_events(run, 0, attempt.attempt))):
         if isinstance(end := event.body, RunEnd):
-            return end.status, end.reason, Cause(end.cause) or cause_of_older(end.status, end.reason)
+            return end.status, end.reason, Cause(end.cause)
     errors = _errors(run, attempt.attempt)
     own = [(text, cause) for text, cause, about_others in errors if not about_others]
     if own or (own := _errors_in_files(run, attempt)):
@@ -68,7 +68,7 @@ def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, Cause, bool]]:
     return [
         (
             body.message if len(ranks) == 1 else f"process {event.rank}: {body.message}",
-            Cause(body.cause) or cause_of_older("failed", body.message),
+            Cause(body.cause),
             body.about_others,
         )
         for event, body in reported
@@ -85,8 +85,8 @@ def _errors_in_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[st
     They are sorted by the time in the file, in whole seconds, and within a second by the file's own time.
     """
     found: list[tuple[float, float, str]] = []
-    since = _start_time(run, attempt)
-    one_of_many = attempt.world_size > 1 and attempt.nodes == 1  # folders are named by local rank
+    since = attempt.t or 0.0
+    one_of_many = attempt.world_size > 1 and attempt.resources.nodes == 1  # folders are named by local rank
     for path in run.ranks.rglob("*error.json"):
         try:
             written = path.stat().st_mtime
@@ -108,17 +108,9 @@ def _was_interrupted(run: RunDirectory, attempt: AttemptRecord) -> bool:
     A traceback is then not its own, but that of an image-reading process that lost its parent.
     """
     try:
-        return run.reserve().stat().st_mtime >= _start_time(run, attempt)
+        return run.reserve().stat().st_mtime >= (attempt.t or 0.0)
     except OSError:
         return False
-
-
-def _start_time(run: RunDirectory, attempt: AttemptRecord) -> float:
-    """When an attempt began, by the file system's clock: the previous attempt's error may be only a moment older."""
-    try:
-        return run.claim(attempt.attempt).stat().st_mtime
-    except OSError:
-        return (attempt.t or 0.0) - 1.0  # by this host's clock, finer than some file systems'
 
 
 def _error_time(message: Any, otherwise: float) -> float:

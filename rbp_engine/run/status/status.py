@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from rbp_engine.os_process import Alive, is_alive
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import Summary, read_summary
-from rbp_engine.run.status.error_texts import cause_of_older
 
 ENDED = frozenset({"completed", "stopped", "preempted", "failed", "killed"})
 LIVE = frozenset({"queued", "starting", "running", "stopping", "stalled"})
@@ -60,15 +59,14 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     summary = summary or read_summary(run)
     if summary is None:
         gone = not run.path.exists()
-        return Verdict("lost", f"its folder {run.path} is gone" if gone else "summary.json is missing or damaged")
+        return Verdict("lost", f"its folder {run.path} is gone" if gone else "run.json is missing or damaged")
     if summary.status in ENDED:
-        cause = Cause(summary.cause) or cause_of_older(summary.status, summary.reason)
-        return Verdict(summary.status, summary.reason, cause)
+        return Verdict(summary.status, summary.reason, Cause(summary.cause))
     if summary.status == "queued":  # a queued run sends no heartbeat
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now
     attempt = last_attempt(run)
-    if attempt is not None and attempt.attempt != summary.attempt:
+    if attempt is not None and (attempt.attempt != summary.attempt or not attempt.begun):
         attempt = None  # a new attempt is being started, and its process is not recorded yet
     alive = is_alive(attempt.process) if attempt else Alive.UNKNOWN
     silence = max(0.0, now - summary.updated)

@@ -11,6 +11,7 @@ from rbp_engine.data.catalog import CATALOG
 from rbp_engine.guard.time_span import is_time_span
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.attempts import resources_of
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, remaining_s
@@ -255,11 +256,7 @@ def _eta(record: RunRecord) -> Any:
 
 
 def _host(record: RunRecord) -> Any:
-    if record.summary.host:
-        return record.summary.host
-    described = read_run_json(record.run)
-    attempt = described.last_attempt
-    return attempt.process.host if attempt and attempt.process.host else described.host
+    return record.summary.host or read_run_json(record.run).host
 
 
 def _synops(record: RunRecord) -> Any:
@@ -273,7 +270,7 @@ def _energy_uj(record: RunRecord) -> Any:
 
 
 def _processes(record: RunRecord) -> int:
-    return read_run_json(record.run).resources.world_size
+    return resources_of(record.run).world_size
 
 
 def _of_sweep(part: str) -> Getter:

@@ -1,15 +1,15 @@
-"""The settings of runs in a list, from their presets: read fast, because there are thousands of them."""
+"""The settings of runs in a list, from run.json: read fast, because there are thousands of them."""
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from rbp_engine.codec import decode
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.untrusted_files import TOML_LIMIT, parse_toml, read_untrusted
 
 #: The fields of one section by dotted key. Runs whose sections have the same text share it.
 Section: TypeAlias = Mapping[str, Any]
@@ -23,7 +23,7 @@ OF_OTHER_PROGRAMS = "settings."
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The settings of a run; without sections if its preset cannot be read."""
+    """The settings of a run; without sections if they cannot be read."""
 
     sections: tuple[Section, ...] = ()
 
@@ -51,10 +51,10 @@ def settings_of(record: RunRecord) -> RunSettings:
 
 
 def read_settings(run: RunDirectory) -> RunSettings:
-    """The settings of a run; those of an unreadable preset are empty."""
+    """The settings of a run; empty if they cannot be read."""
     try:
-        return _parse(read_untrusted(run.preset_toml, TOML_LIMIT))
-    except OSError:
+        return RunSettings(tuple(_section(name, bytes(text)) for name, text in read_run_json(run).settings.items()))
+    except ValueError:
         return RunSettings()
 
 
@@ -95,8 +95,8 @@ def _fields_in_lists() -> frozenset[str]:
 def differing_settings(records: Iterable[RunRecord]) -> list[str]:
     """The keys of the settings in which runs on the same data differ, those that change the result first.
 
-    Of these, keys with short names come first. Settings of a place, such as the device, are not among them. A run
-    without a value, of an older version, differs from none; but the entries of a table need not be there.
+    Of these, keys with short names come first. Settings of a place, such as the device, are not among them. The
+    entries of a table need not be there.
     """
     by_data: dict[Any, dict[int, Section]] = {}
     for settings in map(settings_of, records):
@@ -146,26 +146,8 @@ def _leaves(section: Section, entries: Mapping[str, Iterable[str]]) -> Iterator[
             yield key, value
 
 
-def _parse(content: bytes) -> RunSettings:
-    """The settings in a `preset.toml`, section by section: thousands of runs have few different sections.
-
-    A section is the text up to the next line that begins with a bracket, as in every file that rbp writes. Another file
-    is parsed as a whole.
-    """
-    with suppress(ValueError):
-        text = content.decode("utf-8-sig")
-        head, *sections = f"\n{text}".split("\n[")
-        with suppress(ValueError):
-            return RunSettings((_section(head), *(_section(f"[{section.rstrip()}") for section in sections)))
-        return RunSettings((_section(text),))
-    return RunSettings()
-
-
 @functools.lru_cache(maxsize=_SECTIONS_KEPT)
-def _section(text: str) -> Section:
-    section: dict[str, Any] = {}
-    for name, value in parse_toml(text).items():
-        section |= (
-            {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-        )
-    return section
+def _section(name: str, text: bytes) -> Section:
+    """The fields of a section from its JSON: thousands of runs have few different sections."""
+    value = decode(Any, text)
+    return {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}

@@ -13,7 +13,8 @@ from rbp_engine.codec import LARGEST
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import Body, Metrics, Probe, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, new_run_id
-from rbp_engine.run.files.summary import Scores, Summary, Top1ByWeights
+from rbp_engine.run.files.scores import Scores, Top1ByWeights
+from rbp_engine.run.files.summary import IDENTITY, Summary
 from rbp_engine.run.launch import making
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.tracking.given_settings import SEED, GivenSettings
@@ -50,12 +51,12 @@ def create_foreign(
     runs: Path,
     run_id: str | None,
     experiment: str,
-    record: Callable[[RunDirectory, Summary], None] = lambda run, summary: None,
+    record: Callable[[RunDirectory, Summary], Summary] = lambda run, summary: summary,
     **known: Any,
 ) -> RunDirectory:
     """Create a run whose first attempt is this process; `known` are fields of its summary, as its name.
 
-    What is known at once is recorded by `record`, before anybody sees the run.
+    What is known at once is recorded by `record`, before anybody sees the run, which returns what the summary is then.
 
     Raises RunError for settings that cannot be kept and for an id that is malformed or taken; RunError or OSError where
     nothing can be written.
@@ -75,10 +76,10 @@ def create_foreign(
             program=program.name,
             host=socket.gethostname(),
         )
-        summary = replace(summary, **known)
-        write_run(run, toml, summary, program.command)
         begin_here(run, program.command)
-        record(run, summary)
+        made = record(run, replace(summary, **known))
+        identity = {name: getattr(made, name) for name in IDENTITY}
+        write_run(run, toml, settings.sections(), program.command, **identity)
 
     called = known.get("name") or Path(program.name).stem
     return making.make_run(runs, run_id, lambda: new_run_id(called, method or _METHOD), write)

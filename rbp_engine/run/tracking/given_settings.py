@@ -33,13 +33,17 @@ class GivenSettings:
 
     values: dict[str, Any]
 
-    def toml(self) -> str:
-        """The contents of `preset.toml`. Raises RunError if they are more than any reader takes."""
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """The settings as presets have them, in sections."""
         sections: dict[str, dict[str, Any]] = {}
         for key, value in self.values.items():
             section, _, name = key.partition(".")
             sections.setdefault(section, {})[name] = value
-        text = HEAD + as_toml(sections).encode(errors="backslashreplace").decode()
+        return sections
+
+    def toml(self) -> str:
+        """The contents of `preset.toml`. Raises RunError if they are more than any reader takes."""
+        text = HEAD + as_toml(self.sections()).encode(errors="backslashreplace").decode()
         try:
             parse_toml(text)
         except ValueError as error:

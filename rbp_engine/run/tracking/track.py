@@ -126,7 +126,7 @@ def track(
     planned = _planned(epochs, steps_per_epoch, steps)
     runs = runs_directory(None if runs_dir is None else Path(runs_dir))
     run = TrackedRun(
-        _recorder(lambda: _create(settings, overrides, one_line(name), [*tags], runs, run_id), planned)
+        _recorder(lambda: _create(settings, overrides, one_line(name), [*tags], planned[0], runs, run_id), planned)
         if _is_first()
         else None
     )
@@ -160,10 +160,14 @@ def _create(
     overrides: Sequence[str],
     name: str,
     tags: list[str],
+    epochs: int | None,
     runs: Path,
     run_id: str | None,
 ) -> tuple[RunDirectory, int | None]:
-    """A run of this program, with a dictionary of settings or a preset that it implements; and its batch size."""
+    """A run of this program, with a dictionary of settings or a preset that it implements; and its batch size.
+
+    `epochs` are those that the settings do not say.
+    """
     program = Program(
         one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
         [sys.executable, *sys.argv],
@@ -172,12 +176,16 @@ def _create(
     if isinstance(settings, Mapping) or not settings:
         given = given_settings(settings if isinstance(settings, Mapping) else {})
         experiment = given.experiment(program.identity)
-        run = create_foreign(given, program, runs, run_id, experiment, name=name, tags=tags)
+        known: dict[str, Any] = {"name": name, "tags": tags} | ({"epochs": epochs} if epochs else {})
+        run = create_foreign(given, program, runs, run_id, experiment, **known)
         return run, given.count("data.batch_size") or None
     loaded = load_preset(str(settings), overrides)
     theirs = loaded.preset.run
     named = loaded.with_run(name=name or theirs.name, tags=[*theirs.tags, *tags])
-    ours = trust.require_preset(replace(named, experiment=foreign_experiment(loaded.experiment, program.identity)))
+    train = named.preset.train.model_copy(update={"epochs": epochs or named.preset.train.epochs})
+    preset = named.preset.model_copy(update={"train": train})
+    experiment = foreign_experiment(loaded.experiment, program.identity)
+    ours = trust.require_preset(replace(named, preset=preset, experiment=experiment))
     run = launch.create(ours, runs, run_id=run_id, command=program.command, program=program.name)
     begin_here(run, program.command)
     return run, loaded.preset.data.batch_size
@@ -188,10 +196,9 @@ def _recorder(
 ) -> TrackRecorder | None:
     """The recorder of a new run; None, with a warning, if it cannot be written."""
     try:
+        _, steps_per_epoch, steps = planned
         run, batch = create()
         summary = load_summary(run)
-        epochs, steps_per_epoch, steps = planned
-        summary.epochs = epochs or summary.epochs
         if steps is None and steps_per_epoch and summary.epochs:
             steps = steps_per_epoch * summary.epochs
         if steps_per_epoch is None and steps and summary.epochs:

@@ -33,7 +33,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe | None:
-    """The recipe in the header of a file of weights; None if it has none, as those of earlier versions.
+    """The recipe in the header of a file of weights; None if it has none, as those of other programs.
 
     Raises CheckpointError for a file that cannot be read, is not safetensors, or has an invalid recipe.
     """

@@ -9,11 +9,12 @@ from typing import Any
 
 from rbp_engine.printable import NO_TEXT, visible
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.events import Body, ErrorRaised, Heartbeat, RunStart, WarningRaised
+from rbp_engine.run.files.attempts import record_process
+from rbp_engine.run.files.events import Body, ErrorRaised, Event, Heartbeat, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import record_unless_started
-from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.files.summary import Summary, see
 from rbp_engine.run.queue.hooks import start_alert_hook
 from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.run.writer import RunWriter
@@ -41,23 +42,33 @@ class Journal(RunWriter):
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._started = False
-        # With several nodes, each records its own launcher.
-        self._recorded = process.rank != 0 or process.nodes > 1
-        self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
+        if process.rank == 0 and process.nodes == 1:  # with several nodes, each records its own launcher
+            with contextlib.suppress(OSError, RunError):  # if the starter was killed before it could
+                record_process(run, attempt, os.getppid() if process.world_size > 1 else os.getpid())
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
-    def write(self, body: Body, step: int | None = None, t: float | None = None) -> None:
+    def write(self, body: Body, step: int | None = None, t: float | None = None) -> Event:
         """Append an event, by default at the step in the summary, and the alerts about it."""
         self._look()
         step = self.summary.step if step is None else step
-        super().write(body, step, t)
+        event = super().write(body, step, t)
+        see(self.summary, event)
         self._started = self._started or isinstance(body, RunStart)
         for alert in self.alerts.see(body, self.summary.epoch, step) if self.alerts else ():
-            super().write(alert, step)
+            see(self.summary, super().write(alert, step))
             self.say(f"alert: {alert.message}")
-            self.update(alert=alert.message)
+            self.update()
             start_alert_hook(self.run, self.attempt, alert)
+        return event
+
+    def write_first(self, body: Body, step: int | None = None) -> None:
+        """`write` on rank 0; the other ranks keep their summary in step with its events."""
+        if self.rank == 0:
+            self.write(body, step)
+        else:
+            step = self.summary.step if step is None else step
+            see(self.summary, Event(0, time.time(), self.attempt, 0, step, body))
 
     def sync(self) -> None:
         """Flush the events so far to the disk, before a checkpoint."""
@@ -117,7 +128,7 @@ class Journal(RunWriter):
     @property
     def superseded(self) -> bool:
         """Whether the run has been started again since. Raises OSError if that is not known."""
-        return inside.exists(self.run.claim(self.attempt + 1), self.run.path)
+        return inside.exists(self.run.attempt(self.attempt + 1), self.run.path)
 
     def abandon(self) -> None:
         """Leave the run to its newer attempt."""
@@ -143,7 +154,6 @@ class Journal(RunWriter):
             # If a heartbeat cannot be written, it is missing; training itself will hit the full disk and report it.
             with contextlib.suppress(OSError, Superseded), self._lock:
                 self._look()
-                self._recorded = self._recorded or record_unless_started(self.run, self.attempt, self._started_as)
                 if self._started:  # `run_start` must be the first event; until then the summary is the heartbeat
                     self.write(Heartbeat())
                 self.write_summary()

@@ -13,9 +13,8 @@ from rbp_engine.methods import StepOutput
 from rbp_engine.printable import one_line
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import Metrics, Validation
-from rbp_engine.run.files.summary import Scores, Top1ByWeights
+from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.phase import Phase
-from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
@@ -254,19 +253,16 @@ class Recorder:
             samples_per_s=samples_here / times.seconds,
             step_ms=times.step_ms,
             data_ms=times.data_ms,
+            trained_s=self.journal.summary.trained_s,
         )
-        summary = self.journal.summary
-        summary.samples_per_s, summary.step_ms = metrics.samples_per_s, metrics.step_ms
-        summary.train = Scores(top1, loss=loss)
+        self.journal.write_first(metrics, last.progress.step)
         if self.ranks.rank == 0:
-            self.journal.write(metrics, last.progress.step)
             self.board.scalars(last.progress.step, {"train/loss": loss, "train/top1": top1, "train/lr": last.lr})
 
     def _write_system(self) -> None:
         memory = self.gauge.read()
         if memory is None:
             return
-        self.journal.summary.mem_peak = memory.mem_peak
         times, self._since_system = self._since_system, _Times()
         if times.steps:
             memory = replace(memory, step_ms=times.step_ms, data_ms=times.data_ms)
@@ -279,32 +275,26 @@ class Recorder:
         """
         if not math.isfinite(result["loss"]):
             raise NonFiniteLoss(f"the validation loss is not finite after step {progress.step}")
-        summary = self.journal.summary
+        before = self.journal.summary.best
         ema = averaged["top1"] if averaged else None
         self._write_evaluation(progress.epoch, progress.step, result, "last", ema)
-        best = summary.best.top1
-        improved = best is None or result["top1"] > best
-        summary.last = Scores(result["top1"], result["top5"], result["loss"], ema_top1=ema)
-        if improved:
-            summary.best = Scores(result["top1"], epoch=progress.epoch, ema_top1=ema)
-        needed = timesteps_needed(result["top1_by_step"])
-        self.journal.update(epoch=progress.epoch, phase=Phase.TRAINING, timesteps_needed=needed)
-        return improved
+        self.journal.update(phase=Phase.TRAINING)
+        return self.journal.summary.best is not before
 
     def test(self, results: dict[str, dict[str, Any]]) -> None:
         """Write the evaluations on the test set after all epochs, by weights: "last", "ema" and "best"."""
         for weights, result in results.items():
             self._write_evaluation(self.journal.summary.epoch, None, result, weights)
-        self.journal.update(test=Top1ByWeights(**{weights: result["top1"] for weights, result in results.items()}))
+        self.journal.update()
 
     def _write_evaluation(
         self, epoch: int, step: int | None, result: dict[str, Any], weights: str, ema: float | None = None
     ) -> None:
         """Write an evaluation as an event, and to TensorBoard if a step is given."""
+        fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split", "top1_by_step")}
+        self.journal.write_first(Validation(epoch=epoch, weights=one_line(weights), ema_top1=ema, **fields))
         if self.ranks.rank != 0:
             return
-        fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split", "top1_by_step")}
-        self.journal.write(Validation(epoch=epoch, weights=one_line(weights), ema_top1=ema, **fields))
         self.journal.say(
             f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {result['top1']:.4f} ({weights})"
             + ("" if ema is None else f", {ema:.4f} (ema)")
@@ -345,14 +335,13 @@ class Recorder:
         """Continue from what `state` returned."""
         if self.ranks.rank == 0:  # the sums are over all ranks
             self._window = _Window(*state["sums"].tolist())
-        best = state["best"]  # older checkpoints have no more than that
-        self.early_stop.restore(state.get("early_stop") or {"best": best.get("top1"), "epoch": best.get("epoch")})
+        self.early_stop.restore(state["early_stop"])
         self.journal.update(
             step=progress.step,
             epoch=progress.epoch,
             last=Scores(**state["last"]),
             best=Scores(**state["best"]),
             train=Scores(**state["train"]),
-            timesteps_needed=state.get("timesteps_needed"),  # older checkpoints have none
+            timesteps_needed=state["timesteps_needed"],
             trained_s=state["trained_s"],
         )

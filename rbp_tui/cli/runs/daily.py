@@ -157,13 +157,13 @@ def resume(
     The exit code is that of rbp train.
     """
     from rbp_engine.run import start
-    from rbp_engine.run.files.run_json import load_run_json
+    from rbp_engine.run.files.attempts import launched
     from rbp_tui.cli.train.following import follow_started
 
     directory = find(run, runs_dir)
     options = given_options(gpus=gpus, retries=retries, inexact=inexact, from_scratch=from_scratch)
     if nproc is not None:
-        options = replace(options, resources=replace(load_run_json(directory).resources, processes=nproc))
+        options = replace(options, resources=replace(launched(directory)[0], processes=nproc))
     worker = once_trusted(lambda: start.begin(directory, options, changes=tuple(settings or ())), trust=trust)
     raise typer.Exit(follow_started(start.StartResult([directory], worker), detach=detach, as_json=as_json))
 

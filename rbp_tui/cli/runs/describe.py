@@ -29,6 +29,7 @@ def describe_run(
     from rich.table import Table
     from rich.text import Text
 
+    from rbp_engine.run.files.attempts import read_attempts
     from rbp_tui.text.run_text import ATTENTION
 
     table = Table.grid(padding=(0, 2))
@@ -45,16 +46,18 @@ def describe_run(
     table.add_row("folder", cell(run.path))
     for name, text in _origin(origin):
         table.add_row(name, cell(text))
-    for attempt in origin.attempts:
+    attempts = read_attempts(run)
+    for attempt in attempts:
         started = "–" if attempt.t is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.t))
         table.add_row(f"attempt {attempt.attempt}", cell(f"{started}, {attempt.process}"))
     for extension in origin.extensions:
         longer = f"{extension.epochs_before} → {extension.epochs} epochs, from step {extension.step} on"
         what = f"{longer}: not exactly a run of {extension.epochs} epochs"
         table.add_row("trained longer", what)
-    for fault in origin.faults:
-        text = f"{fault.status}: {fault.reason}; started again"
-        table.add_row(f"after attempt {fault.attempt}", cell(text))
+    for attempt in attempts[:-1]:
+        if attempt.ended is not None:
+            text = f"{attempt.ended.status}: {attempt.ended.reason}; started again"
+            table.add_row(f"after attempt {attempt.attempt}", cell(text))
     table.add_row("preset", cell(run.preset_toml))
     return table
 

@@ -27,7 +27,8 @@ from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
+    from dataclasses import asdict
+from rbp_engine.run.files.layout import RunDirectory
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +72,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Everything about a run: status and why, progress, last and best, alarms, findings, attempts, its origin."""
+    from rbp_engine.run.files.attempts import read_attempts
     from rbp_engine.run.files.layout import read_json
     from rbp_engine.run.files.run_json import read_run_json
     from rbp_engine.run.status.history_reader import read_alarms, read_findings
@@ -83,7 +85,9 @@ def show(
     alarms, ended = read_alarms(directory), () if found.verdict.live else read_findings(directory)
     if as_json:
         summary = as_plain(found) if found.readable else None
-        shown = {"summary": summary, "run": read_json(directory.run_json), "path": str(directory.path)}
+        attempts = [asdict(attempt) for attempt in read_attempts(directory)]
+        run_json = read_json(directory.run_json)
+        shown = {"summary": summary, "run": run_json, "attempts": attempts, "path": str(directory.path)}
         judged = {"alarms": alarms, "findings": ended}
         print_json(shown | {name: [alarm_plain(alarm) for alarm in each] for name, each in judged.items()})
         return

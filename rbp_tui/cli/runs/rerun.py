@@ -82,7 +82,7 @@ def _request(original: "RunDirectory") -> "LaunchRequest":
 
 def _use_as_many_threads(original: "RunDirectory") -> None:
     """Have as many threads as the run had, unless the user says how many: sums in another order round differently."""
-    from rbp_engine.run.files.run_json import last_attempt
+    from rbp_engine.run.files.attempts import last_attempt
 
     attempt = last_attempt(original)
     threads = attempt.environment.get(THREADS, "") if attempt else ""

@@ -12,6 +12,7 @@ from rbp_engine.plan.states import PointState, Standing, standing_of, states_of
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console
@@ -51,7 +52,7 @@ def follow_sweep(plan: SweepPlan, states: Sequence[PointState], runs: Sequence[R
 
 
 def _never_started(record: RunRecord) -> bool:
-    return record.verdict.cause is Cause.LOST_PROCESS and not record.run.claimed_attempts()
+    return record.verdict.cause is Cause.LOST_PROCESS and not last_attempt(record.run)
 
 
 @contextmanager

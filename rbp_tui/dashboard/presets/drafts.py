@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rbp_engine.codec import convert
+from rbp_engine.codec import convert_verbatim
 from rbp_tui.dashboard.view_state import state_file
 
 
@@ -71,6 +71,6 @@ def _draft_file(path: Path) -> Path:
 
 def _read(file: Path) -> Draft | None:
     try:
-        return convert(Draft, json.loads(file.read_bytes()))
+        return convert_verbatim(Draft, json.loads(file.read_bytes()))
     except (OSError, ValueError):
         return None

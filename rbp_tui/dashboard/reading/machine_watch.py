@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rbp_engine.run.files.run_json import last_attempt
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_history import MachineHistory
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading

@@ -74,7 +74,8 @@ class RunListing:
             run = RunDirectory(self.runs / name)
             return _Known(_read(run, beats=False), summary, annotations, now, now, beats=False) if is_run(run) else None
         old = before.record
-        if summary != before.summary:
+        unread = not old.readable and now - before.judged >= JUDGE_LOST_EVERY_S
+        if summary != before.summary or unread:
             return _Known(_read(old.run, beats=True), summary, annotations, now, now, beats=True)
         if annotations != before.annotations:
             noted = replace(old, annotations=read_annotations(old.run))

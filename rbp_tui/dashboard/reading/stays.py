@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rbp_engine.run.files.attempts import resources_of
 from rbp_engine.run.files.events import CheckpointSaved, Heartbeat, RunEnd, RunStart
-from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.status.attempts import Attempt
 from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.store.store import RunRecord
@@ -89,7 +89,7 @@ def devices_of(record: RunRecord, attempt: Attempt) -> tuple[str, ...]:
     see; without it, they are taken to be all.
     """
     if match := re.search(r"\(cuda:(\d{1,4})\)$", attempt.device):
-        seen = read_run_json(record.run).resources.devices
+        seen = resources_of(record.run).devices
         local = range(int(match[1]), int(match[1]) + min(max(attempt.processes, 1), 64))
         names = [str(seen[number]) if number < len(seen) else str(number) for number in local]
         devices = tuple(f"gpu{name}" if name.isdigit() else name for name in names)

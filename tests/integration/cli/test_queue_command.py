@@ -150,7 +150,7 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert places(rbp) == [(2, 0, True)]
     rbp("queue", "retry", first)
     assert places(rbp) == [(2, 0, True), (1, 0, True)]
-    assert [json.loads(path.read_text())["attempts"] for path in rbp.runs.glob("*/run.json")] == [[]] * 4
+    assert not list(rbp.runs.glob("*/attempts/*"))
     rbp("queue", "rm", "status:queued")
     assert "1 of its runs" not in rbp("queue", "go").stderr
     assert rbp("queue", "--follow", "--json").stdout == ""  # nothing to wait for

@@ -7,6 +7,7 @@ import pytest
 
 from rbp_engine.report.sameness import compare_results
 from rbp_engine.run.files.layout import RunDirectory
+from tests.run_files import change_identity
 
 HEADER = 8
 
@@ -72,10 +73,10 @@ def test_without_weights_the_metrics_decide(again, changed):
 
 
 def test_what_was_different_is_named(again, changed):
-    origin = json.loads(changed.run_json.read_text())
-    origin["packages"]["torch"] = "1.0"
-    origin["attempts"][-1]["environment"]["OMP_NUM_THREADS"] = "8"
-    changed.run_json.write_text(json.dumps(origin))
+    attempt = json.loads(changed.attempt(1).read_text())
+    attempt["environment"]["OMP_NUM_THREADS"] = "8"
+    changed.attempt(1).write_text(json.dumps(attempt))
+    change_identity(changed, packages={"torch": "1.0"})
     found = {one.name: (one.original, one.again) for one in compare_results(again[1], changed).conditions}
     assert found["OMP_NUM_THREADS"] == ("1", "8")
     assert found["torch"][1] == "1.0"

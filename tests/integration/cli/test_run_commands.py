@@ -51,7 +51,7 @@ def test_other_commands_stop_resume_watch_and_remove_a_run_and_leave_another_alo
     rbp("kill", beside)
     rbp("runs", "rm", beside, "--now", "--yes")
     shown = rbp.json("runs", "show", run_id)
-    assert [attempt["attempt"] for attempt in shown["run"]["attempts"]] == [1, 2]
+    assert [attempt["attempt"] for attempt in shown["attempts"]] == [1, 2]
     assert shown["summary"]["status"] == "killed"
     assert "killed" in rbp("runs", "show", run_id).stdout
     assert "resumed from step-" in rbp("logs", run_id).stdout

@@ -24,23 +24,24 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.attempts import last_attempt, load_attempt, newest_attempt, newest_begun
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import AttemptRecord, read_run_json, record_attempt
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
+from rbp_engine.run.queue.dispatcher import POLL_S
 from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, holders, new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import DISPATCHER, LOCK, dispatcher, host_directory, locked
-from rbp_engine.run.queue.positions import queued_runs
 from rbp_engine.run.queue.start_queued import start_queued
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
+from tests.run_files import write_attempt
 
 Submit = Callable[..., list[RunDirectory]]
 DAMAGED = ("run.device=cpu",)
@@ -128,7 +129,7 @@ def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(s
     assert [entry.run for entry in entries()] == runs
     arrange.go_on_all()
     assert settled(*runs) == ["failed"] * 3
-    begun = [read_json(run.run_json)["attempts"][0]["t"] for run in runs]
+    begun = [load_attempt(run, 1).t for run in runs]
     ended = [read_json(run.summary_json)["updated"] for run in runs]
     assert begun[0] < ended[0] < begun[1] < ended[1] < begun[2]
     wait_for(lambda: dispatcher() is None)  # it exits when there is nothing to do
@@ -151,7 +152,7 @@ def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queu
     assert [entry.run for entry in entries()] == [kept, stopped]
     arrange.go_on_all()
     assert settled(kept, stopped) == ["failed"] * 2
-    assert [read_run_json(run).attempt for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
+    assert [newest_begun(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
 
 
 def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(submit: Submit) -> None:
@@ -163,7 +164,7 @@ def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(submi
         time.sleep(moments.uniform(0.05, 1.6))
         kill_dispatcher()
     assert [judge(run).status for run in runs] == ["failed"] * 8
-    assert [len(read_json(run.run_json)["attempts"]) for run in runs] == [1] * 8
+    assert [newest_begun(run) for run in runs] == [1] * 8
 
 
 def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Submit) -> None:
@@ -174,7 +175,7 @@ def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Sub
     wait_for(dispatcher)
     arrange.go_on_all()
     assert settled(*runs) == ["failed"] * 2
-    assert [read_run_json(run).attempt for run in runs] == [1, 1]
+    assert [newest_begun(run) for run in runs] == [1, 1]
 
 
 def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit) -> None:
@@ -206,28 +207,25 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(submit: Submit, machin
     assert entry is not None
     write_json(entry.path, read_json(entry.path) | {"retries": "lots"})
     (good.control / "attempt-of-nobody").touch()
-    for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b\ud800"})):
+    for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b"})):
         # They had an attempt, but nothing is left of it.
-        described = read_json(run.run_json) | {"attempts": [{"attempt": 1, "process": {"host": "gone"}}], "faults": 7}
-        write_json(run.run_json, described)
+        write_attempt(run, process={"pid": 7, "host": "gone"})
         summary = read_json(run.summary_json) | {"attempt": 1, "updated": 0.0} | changes
         run.summary_json.write_text(json.dumps(summary))
     arrange.go_on_all()
     wait_for(lambda: judge(faulty).reason.startswith("starts again, 1 of 1"))
     control.request_stop(faulty)
     assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
-    assert read_run_json(good).attempt == 1
-    assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
+    assert newest_begun(good) == 1
+    assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries: expected int, got str")]
     wait_for(lambda: dispatcher() is None)  # the dispatcher does not wait for the damaged entry
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
     assert transitions.discard(damaged.id) == [damaged.id]
 
 
-def test_a_queued_run_with_a_damaged_run_json_fails_and_one_that_has_begun_is_waited_for(
-    submit: Submit, new_run: Callable[..., RunDirectory]
-) -> None:
+def test_runs_with_a_damaged_run_json_are_waited_for(submit: Submit, new_run: Callable[..., RunDirectory]) -> None:
     (waiting,), begun = submit(1), new_run()
-    record_attempt(begun, AttemptRecord(1), Resources(), os.getpid())
+    write_attempt(begun)
     write_status(begun, "failed", "an error", Cause.ERROR)
     whole, written = begun.run_json.read_bytes(), waiting.run_json.read_text()[:-3]
     begun.run_json.write_bytes(whole[:-3])
@@ -236,12 +234,11 @@ def test_a_queued_run_with_a_damaged_run_json_fails_and_one_that_has_begun_is_wa
         write_entry(new_entry(begun, after=0, retries=0))
     arrange.go_on_all()
     start.ensure_dispatcher()
-    wait_for(lambda: judge(waiting).status == "failed")
-    assert f"{waiting.run_json} is damaged" in judge(waiting).reason and waiting.run_json.read_text() == written
-    assert {one.run for one in queued_runs()} == {waiting, begun}
+    time.sleep(3 * POLL_S)
+    assert waiting.run_json.read_text() == written and newest_attempt(waiting) == 0
     begun.run_json.write_bytes(whole)
     waiting.run_json.write_bytes(whole)
-    assert settled(begun, waiting) == ["failed", "failed"]
+    assert settled(begun, waiting) == ["failed", "completed"]
 
 
 def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_time_to_leave(
@@ -264,7 +261,7 @@ def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_
         assert starter.is_alive()
         left.kill()
     starter.join(60)
-    assert read_run_json(run).attempt == 2
+    assert newest_begun(run) == 2
 
 
 def is_queue_free() -> bool:
@@ -283,7 +280,7 @@ def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(su
     assert is_stranded(run)
     assert start.begin(run) is None
     assert not is_stranded(run) and entry_of(run) is not None and not list((old / "queue").iterdir())
-    assert settled(run) == ["failed"] and read_run_json(run).attempt == 1  # it has begun
+    assert settled(run) == ["failed"] and newest_begun(run) == 1  # it has begun
 
 
 def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit: Submit) -> None:
@@ -329,7 +326,7 @@ def test_a_failure_of_a_long_text_has_its_hooks_which_get_it_cut(
 ) -> None:
     machine("[hooks]\non_failure = 'echo \"$RBP_REASON\"'\n")
     run, reason = new_run(), "RuntimeError: " + "é" * 400_000
-    record_attempt(run, AttemptRecord(1), Resources(), os.getpid())
+    write_attempt(run)
     write_status(run, "failed", reason, Cause.ERROR)
     with locked():
         write_entry(new_entry(run, after=0, retries=0))
@@ -375,25 +372,25 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
     (run,) = submit(1, words=LONG, retries=1)
     arrange.go_on_all()
-    wait_for(lambda: read_run_json(run).attempt == 1)
+    wait_for(lambda: newest_begun(run) == 1)
     look.first(run, CheckpointSaved)
     kill_dispatcher()  # the next dispatcher finds the run, and that it has to be started again
     # Against other users, the worker itself holds its device.
-    assert holds_of(read_json(run.run_json)["attempts"][-1]["process"]["pid"]) == [f"@rbp-device/cpu-0/{os.geteuid()}"]
-    os.kill(read_json(run.run_json)["attempts"][-1]["process"]["pid"], signal.SIGKILL)
+    assert holds_of(last_attempt(run).process.pid) == [f"@rbp-device/cpu-0/{os.geteuid()}"]
+    os.kill(last_attempt(run).process.pid, signal.SIGKILL)
     start.ensure_dispatcher()
     wait_for(lambda: judge(run).status == "queued")
     assert judge(run).reason.startswith("starts again, 1 of 1, after: the process is gone")
     again = look.first(run, RunStart, attempt=2)
     assert again.body.resumed_from is not None and again.step > 0
-    (fault,) = read_json(run.run_json)["faults"]
-    assert (fault["attempt"], fault["status"]) == (1, "lost")
+    ended = load_attempt(run, 1).ended
+    assert ended is not None and ended.status == "lost"
     assert {key: entry.run for key, entry in holders(entries()).items()} == {"cpu-0": run}
     assert not (run.control / "hook-1").exists()  # the run continues, so its end has not come
 
-    os.kill(read_json(run.run_json)["attempts"][-1]["process"]["pid"], signal.SIGKILL)
+    os.kill(last_attempt(run).process.pid, signal.SIGKILL)
     assert settled(run) == ["lost"]
-    assert read_run_json(run).attempt == 2
+    assert newest_begun(run) == 2
     log = run.control / "hook-2"
     wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
 
@@ -405,13 +402,13 @@ def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tm
     try:
         wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
         assert holders(entries()).keys() == {"cpu-0", "cpu-1"}
-        launcher = read_json(run.run_json)["attempts"][-1]["process"]["pid"]
+        launcher = last_attempt(run).process.pid
         psutil.Process(launcher).children()[1].kill()
-        wait_for(lambda: read_run_json(run).attempt == 2)
-        (fault,) = read_json(run.run_json)["faults"]
+        wait_for(lambda: newest_begun(run) == 2)
+        fault = load_attempt(run, 1).ended
         # The reason may name either process: torchrun kills the other at once, and its report orders them by whole
         # seconds.
-        assert "was ended by signal 9" in fault["reason"] and fault["cause"] == "lost_process"
+        assert fault and "was ended by signal 9" in fault.reason and fault.cause == "lost_process"
         assert control.kill(run).status == "killed"
         assert settled(run) == ["killed"]
     finally:
@@ -422,7 +419,7 @@ def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit) -> None:
     (run,) = submit(1, retries=3)
     arrange.go_on_all()
     assert settled(run) == ["failed"]
-    assert read_run_json(run).attempt == 1
+    assert newest_begun(run) == 1
 
 
 def test_a_queued_run_does_not_inherit_the_markers_of_another_run(

@@ -14,9 +14,9 @@ from idle import IDLE
 from rbp_engine import os_process
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import last_attempt, read_attempts
 from rbp_engine.run.files.events import Metrics
-from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.run_json import last_attempt
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
@@ -59,7 +59,7 @@ def test_of_two_simultaneous_starts_exactly_one_wins(new_run: NewRun) -> None:
     assert len(started) == 1
     assert any("being started" in text or "already" in text for text in outcomes)
     assert [f"started {process.pid}" for process in processes.processes_of(run)] == started
-    assert [attempt["attempt"] for attempt in read_json(run.run_json)["attempts"]] == [1]
+    assert [attempt.attempt for attempt in read_attempts(run)] == [1]
     with pytest.raises(RunError, match="is starting already"):
         launch.start(run)
 
@@ -68,36 +68,33 @@ def test_a_worker_that_cannot_be_recorded_is_not_left_running(
     new_run: NewRun, look: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = new_run()
-    described = run.run_json.read_bytes()
 
     class Failing(subprocess.Popen[bytes]):
         """The disk fails just after the worker has been started."""
 
         def __init__(self, *words: Any, **options: Any) -> None:
             super().__init__(*words, **options)
-            run.run_json.unlink()
-            (run.run_json / "in the way").mkdir(parents=True)
+            run.attempt(1).unlink()
+            (run.attempt(1) / "in the way").mkdir(parents=True)
 
     with monkeypatch.context() as patched:
         patched.setattr(subprocess, "Popen", Failing)
         with pytest.raises(RunError, match="cannot be read"):
             launch.start(run)
-    assert not run.claim(1).exists()
     look.wait_until(lambda: not processes.processes_of(run))
-    shutil.rmtree(run.run_json)
-    run.run_json.write_bytes(described)
+    shutil.rmtree(run.attempt(1))
     assert launch.start(run).pid == last_attempt(run).process.pid
 
 
 def test_a_run_is_not_started_while_its_run_json_is_damaged(new_run: NewRun) -> None:
     run = new_run()
-    damaged = run.run_json.read_text().replace('"attempts": []', '"attempts": [],')
+    damaged = run.run_json.read_text().replace('"format": 1', '"format": 1,')
     run.run_json.write_text(damaged)
     before = run.summary_json.read_bytes()
     with pytest.raises(RunError, match=r"run\.json is damaged .*correct it"):
         launch.start(run)
     assert run.run_json.read_text() == damaged and run.summary_json.read_bytes() == before
-    assert not run.claim(1).exists() and not processes.processes_of(run)
+    assert not run.attempt(1).exists() and not processes.processes_of(run)
 
 
 def test_what_a_worker_prints_is_kept_by_attempt(new_run: NewRun, look: Any) -> None:

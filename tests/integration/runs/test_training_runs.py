@@ -27,7 +27,8 @@ from rbp_engine.run.files.events import (
     WarningRaised,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.summary import Scores, Top1ByWeights, read_summary
+from rbp_engine.run.files.scores import Scores, Top1ByWeights
+from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint

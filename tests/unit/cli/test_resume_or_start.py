@@ -1,25 +1,24 @@
 """`rbp train --id … --resume-or-start` for a run that another process has just started, in this process."""
 
-import json
 import os
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import find_or_create
 from rbp_tui.cli import app
+from tests.run_files import write_attempt
 
 
 @pytest.fixture
@@ -28,10 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="night")
-    me = asdict(os_process.here())
-    run.claim(1).write_text(json.dumps(me))
-    attempt = {"attempt": 1, "t": time.time(), "process": me}
-    write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
+    write_attempt(run)
     end(run, "running")
     return run
 
@@ -53,7 +49,7 @@ def test_it_succeeds_if_another_process_runs_the_run(run: RunDirectory, monkeypa
     assert done.exit_code == 0 and "night is running already" in done.stderr and done.stdout == ""
     detached = train(run, "--resume-or-start", "--detach")
     assert detached.exit_code == 0 and detached.stdout == "night\n"
-    assert [path.name for path in run.control.iterdir()] == ["attempt-1"]
+    assert [path.name for path in run.attempts.iterdir()] == ["1.json"]
 
 
 def test_it_succeeds_if_the_run_completes_in_another_process(run: RunDirectory) -> None:

@@ -4,15 +4,17 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
+from rbp_engine import os_process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.annotations import change_tags, set_note
-from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_tui.dashboard.reading.run_list import RunListing
+from tests.run_files import change_summary, write_attempt
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def statuses(records):
 
 def beat(run, **changes):
     """Write the summary as the worker would."""
-    write_json(run.summary_json, asdict(read_summary(run)) | changes)
+    change_summary(run, **changes)
 
 
 def test_runs_are_listed_oldest_first_and_a_missing_directory_has_none(runs, write_run):
@@ -77,18 +79,14 @@ def test_a_run_whose_process_is_gone_is_lost_without_a_change_of_its_summary(run
     run = write_run(runs, "live", status="running")
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"live": "running"}
-    os.utime(run.summary_json, ns=(0, run.summary_json.stat().st_mtime_ns))  # run.json changes, summary.json does not
-    identity = json.loads(run.run_json.read_text())
-    identity["attempts"][-1]["process"]["started"] -= 100
-    write_json(run.run_json, identity)
+    os.utime(run.summary_json, ns=(0, run.summary_json.stat().st_mtime_ns))  # the attempt changes, the summary does not
+    write_attempt(run, process=asdict(replace(os_process.here(), started=1)))
     assert statuses(listing.live()) == {"live": "lost"}
 
 
 def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_its_next_heartbeat(runs, write_run):
     run = write_run(runs, "far", status="running", updated=time.time() - 3600, progressed=time.time() - 3600)
-    identity = json.loads(run.run_json.read_text())
-    identity["attempts"][-1]["process"] |= {"host": "far away", "boot": "another"}
-    write_json(run.run_json, identity)
+    write_attempt(run, process=asdict(replace(os_process.here(), host="far away", boot="another")))
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"far": "lost"}
     beat(run, updated=time.time() - 3595, progressed=time.time() - 3595)
@@ -98,9 +96,7 @@ def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_its_next_heartbeat
 def test_a_run_on_a_host_with_a_fast_clock_is_lost_after_silence_by_our_clock(runs, write_run, monkeypatch):
     monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "far", status="running", updated=time.time() + 3600, progressed=time.time() + 3600)
-    identity = json.loads(run.run_json.read_text())
-    identity["attempts"][-1]["process"] |= {"host": "far away", "boot": "another"}
-    write_json(run.run_json, identity)
+    write_attempt(run, process=asdict(replace(os_process.here(), host="far away", boot="another")))
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"far": "running"}
     monkeypatch.setattr("rbp_engine.run.status.status.LOST_AFTER_S", 0.05)
@@ -108,24 +104,25 @@ def test_a_run_on_a_host_with_a_fast_clock_is_lost_after_silence_by_our_clock(ru
     assert statuses(listing.live()) == {"far": "lost"}
 
 
-def test_a_damaged_run_is_listed_with_the_reason_and_normally_once_repaired(runs, write_run):
+def test_a_damaged_run_is_listed_with_the_reason_and_normally_once_repaired(runs, write_run, monkeypatch):
     run = write_run(runs, "torn")
-    whole = run.summary_json.read_text()
-    run.summary_json.write_text(whole[:50])
+    whole = run.run_json.read_text()
+    run.run_json.write_text(whole[:50])
+    monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LOST_EVERY_S", 0.0)
     listing = RunListing(runs)
     (record,) = listing.all()
     assert (record.verdict.status, record.readable) == ("unreadable", False)
-    assert "not JSON" in record.verdict.reason
-    run.summary_json.write_text(whole)
+    assert "is damaged" in record.verdict.reason
+    run.run_json.write_text(whole)
     assert statuses(listing.all()) == {"torn": "completed"}
 
 
-@pytest.mark.parametrize("attempts", ["none", [None], [{"attempt": 1, "pid": "x", "t": "y"}], [{"attempt": 1}]])
-def test_a_run_is_listed_whatever_its_run_json_contains(runs, write_run, attempts):
+@pytest.mark.parametrize("attempt", ["none", None, {"attempt": 1, "process": "x", "t": "y"}, {"attempt": 1}])
+def test_a_run_is_listed_whatever_its_attempts_contain(runs, write_run, attempt):
     run = write_run(runs, "odd", status="running", updated=1.0)
     write_run(runs, "fine")
     (run.stderr()).write_text("Traceback (most recent call last)\nboom\n")
-    write_json(run.run_json, {"attempts": attempts})
+    run.attempt(1).write_text(json.dumps(attempt))
     listed = statuses(RunListing(runs).all())
     assert listed["fine"] == "completed" and listed["odd"] in ("lost", "failed", "unreadable")
 

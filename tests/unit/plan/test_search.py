@@ -25,11 +25,13 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import SweepRecord, update_run_json
-from rbp_engine.run.files.summary import Scores, write_status
+from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
+from tests.run_files import change_identity, write_attempt
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
 VALUES: dict[str, Value] = {"optim.lr": 0.05, "method.timesteps": 3, "method.name": "bptt"}
@@ -146,31 +148,30 @@ def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_other
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
-    search = planned(trials=10)
+    search = planned(trials=9)
     damages: dict[str, Callable[[RunDirectory], object]] = {
-        "cannot read summary.json": lambda run: run.summary_json.unlink(),
-        "summary.json is damaged": lambda run: run.summary_json.write_text("{"),
-        "has no run.json": lambda run: run.run_json.unlink(),
-        "names no search": lambda run: run.run_json.write_text("{}"),
+        "run.json is damaged": lambda run: run.run_json.write_text("{"),
+        "run.json cannot be read": lambda run: run.run_json.unlink(),
+        "names no search": lambda run: change_identity(run, sweep=None),
         "preset.toml: 1 problem; no such file": lambda run: run.preset_toml.unlink(),
         "not in the space of this search": lambda run: set_in_preset(run, "lr", "9.0"),
         "another experiment": lambda run: set_in_preset(run, "lr", "0.06"),
-        "cannot read summary.json: No such file": lambda run: (shutil.rmtree(run.path), run.path.symlink_to("nowhere")),
+        "run.json cannot be read (No such file": lambda run: (shutil.rmtree(run.path), run.path.symlink_to("nowhere")),
     }
-    for number in range(1, 10):
+    for number in range(1, 9):
         run = created(search, number, VALUES)
-        run.claim(1).touch()  # without an attempt it would only be half made
+        write_attempt(run)
         write_status(run, "completed", last=Scores(top1=0.75))
     for number, damage in enumerate(damages.values(), start=1):
         damage(search.run_of(number, 1))
     driver = SearchDriver(search)
     assert driver.look() == ""
     (ninth, tenth) = driver.reader.read()
-    assert (ninth.trial.number, tenth.trial.number) == (9, 10)
+    assert (ninth.trial.number, tenth.trial.number) == (8, 9)
     write_status(tenth.runs[1], "completed", last=Scores(top1=0.5))
-    assert driver.look() == "2 of 10 trials have ended"
+    assert driver.look() == "2 of 9 trials have ended"
     problems = driver.reader.problems
-    assert list(problems) == list(range(1, 9))
+    assert list(problems) == list(range(1, 8))
     for (number, problem), text in zip(problems.items(), damages, strict=True):
         assert text in problem and search.run_of(number, 1).id in problem
 
@@ -182,12 +183,12 @@ def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the
     search = planned(trials=2)
     stopped = created(search, 1, VALUES)
     write_status(stopped, "stopped", "", Cause.REQUEST)
-    update_run_json(stopped, dispatch={"retries": "many"})
+    stopped.attempt(1).write_text("{")
     driver = SearchDriver(search)
     assert driver.look() == ""
     write_status(search.run_of(2, 1), "completed", last=Scores(top1=0.5))
     ended = driver.look()
-    assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.id} cannot be started as it was")
+    assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.attempt(1)} is damaged")
 
 
 def set_in_preset(run: RunDirectory, name: str, value: str) -> None:

@@ -16,7 +16,8 @@ from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.run_json import SweepRecord, read_dispatch, read_run_json, update_run_json
+from rbp_engine.run.files.attempts import launched
+from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
@@ -26,6 +27,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
 from rbp_engine.run.trust import Untrusted
+from tests.run_files import change_identity
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_runs_that_are_out_of_their_budget_go_on_with_a_larger_one_and_the_other
 def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(plan: SweepPlan) -> None:
     damaged = create(plan, plan.points[0])
     control.stop(damaged)
-    update_run_json(damaged, dispatch={"retries": "many"})
+    damaged.attempt(1).write_text("{")
     foreign = create(plan, plan.points[1])
     control.stop(foreign)
     foreign.code.mkdir()
@@ -125,14 +127,14 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
 def test_a_run_that_does_not_wait_has_no_priority_though_the_one_that_it_repeats_had(plan: SweepPlan) -> None:
     prior = replace(plan, request=replace(plan.request, options=replace(plan.request.options, priority=5)))
     run = create(prior, plan.points[0], queued=False)
-    assert (read_dispatch(run).priority, read_dispatch(run).gpus, entries()) == (0, None, [])
-    assert read_dispatch(create(prior, plan.points[1])).priority == 5
+    assert (launched(run)[1].priority, launched(run)[1].gpus, entries()) == (0, None, [])
+    assert launched(create(prior, plan.points[1]))[1].priority == 5
 
 
 def test_a_priority_that_nobody_can_give_is_refused_at_a_resume(plan: SweepPlan) -> None:
     run = create(plan, plan.points[0])
     control.stop(run)
-    update_run_json(run, dispatch={"gpus": "none", "priority": 10**9})
+    change_identity(run, dispatch={"gpus": "none", "priority": 10**9})
     with pytest.raises(RunError, match="priority 1000000000: expected a whole number"):
         start.begin(run)
     assert entries() == []

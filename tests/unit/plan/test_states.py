@@ -14,12 +14,12 @@ from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.sweep_table import best_row, sweep_rows
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import AttemptRecord, record_attempt
-from rbp_engine.run.files.summary import Scores, load_summary, write_summary
+from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.files.summary import load_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
+from tests.run_files import write_attempt
 
 Make = Callable[..., RunDirectory]
 
@@ -102,7 +102,7 @@ def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan: Swe
     assert len(unpriced(states, {})) == 2  # by T: seeds cost the same
     now = 1.7e9
     run = make(plan.points[0].loaded, "completed", step=50, steps=50, mem_peak=1000)
-    record_attempt(run, AttemptRecord(1, t=now), Resources(), 1)
+    write_attempt(run, t=now)
     summary = load_summary(run)
     states = states_of(plan)
     prices = known_prices(states)

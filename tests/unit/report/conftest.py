@@ -12,9 +12,11 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunEnd, RunStart, System, Validation
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.summary import Scores, Top1ByWeights, read_summary, write_summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.scores import Scores, Top1ByWeights
+from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
+from tests.run_files import change_identity
 
 FinishRun = Callable[..., RunDirectory]
 STEPS_PER_EPOCH, GIB = 20, 2**30
@@ -61,12 +63,12 @@ def finish_run(runs: Path) -> FinishRun:
         summary.last = Scores(curve[-1], 1.0, 1.0 - curve[-1])
         summary.best = Scores(curve[best], epoch=best + 1)
         summary.test = Top1ByWeights(**(test or {}))
-        summary.created = time.time() if created is None else created
         if status == "completed":
             events.write(RunEnd(status, last=asdict(summary.last), best=asdict(summary.best)), step)
         events.close()
         write_summary(run, summary)
-        write_json(run.run_json, read_json(run.run_json) | {"host": host} | (identity or {}))
+        made = {"host": host, "created": time.time() if created is None else created}
+        change_identity(run, **(made | (identity or {})))
         return run
 
     return finish

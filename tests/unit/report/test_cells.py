@@ -12,6 +12,7 @@ from rbp_engine.report.tables import csv_text, latex, markdown, notes
 from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.store.store import run_directories
+from tests.run_files import change_identity
 
 FinishRun = Callable[..., RunDirectory]
 
@@ -111,14 +112,14 @@ def test_runs_of_one_hash_with_edited_settings_are_not_averaged(finish_run: Fini
 def test_equal_settings_under_two_hashes_are_distinguished(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "seed=1")
     other = finish_run("digits", "seed=2")
-    write_json(other.summary_json, read_json(other.summary_json) | {"experiment": "0123456789abcdef"})
+    change_identity(other, experiment="0123456789abcdef")
     words = [label_words(cell.label) for cell in cells_of(runs)]
     assert len(words) == 2 and ["recorded as 01234567"] in words
 
 
 def test_differing_conditions_are_noted_with_the_seeds(finish_run: FinishRun, runs: Path) -> None:
     def identity(torch: str, diff: str) -> dict[str, object]:
-        return {"packages": {"torch": torch}, "git": {"commit": "c" * 40, "diff": diff}}
+        return {"packages": {"torch": torch}, "git": {"commit": "c" * 40, "changed": bool(diff)}}
 
     finish_run("digits", "seed=1", identity=identity("2.8.0", ""), device="NVIDIA X (cuda:0)")
     finish_run("digits", "seed=2", identity=identity("2.8.0", "+1"), device="NVIDIA X (cuda:1)", host="there")

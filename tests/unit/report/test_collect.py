@@ -7,6 +7,7 @@ import pytest
 from rbp_engine.report.collect import collect
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.store.store import run_directories
+from tests.run_files import change_summary
 
 FinishRun = Callable[..., RunDirectory]
 
@@ -27,35 +28,26 @@ def test_a_run_whose_worker_is_gone_is_left_out_as_lost(finish_run: FinishRun, r
     assert excluded.reason.startswith("lost: ")
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"last": [0.9]},
-        {"last": {"top1": "0.9"}},
-        {"best": {"top1": 9.1}},
-        {"seed": "1"},
-        {"experiment": None},
-        {"created": None},
-        {"test": None},
-    ],
-)
-def test_a_summary_with_values_of_wrong_types_is_damaged(
+@pytest.mark.parametrize("damage", [{"last": [0.9]}, {"last": {"top1": "0.9"}}, {"created": None}, {"test": None}])
+def test_a_summary_with_values_of_wrong_types_is_made_anew(
     finish_run: FinishRun, runs: Path, damage: dict[str, Any]
 ) -> None:
-    run = finish_run()
-    write_json(run.summary_json, read_json(run.summary_json) | damage)
-    entries, (excluded,) = collect(run_directories(runs))
-    assert (entries, excluded.id, excluded.reason) == ([], run.id, "summary.json is missing or damaged")
+    run = finish_run(curve=[0.5, 0.75])
+    change_summary(run, **damage)
+    ((entry,), excluded) = collect(run_directories(runs))
+    assert (entry.run, entry.last, entry.best, excluded) == (run, 0.75, 0.75, [])
 
 
-def test_runs_with_a_damaged_summary_or_preset_are_left_out_by_name(finish_run: FinishRun, runs: Path) -> None:
-    torn, broken = finish_run("digits", "seed=1"), finish_run("digits", "seed=2")
-    torn.summary_json.write_text('{"id": "')
+def test_impossible_accuracies_and_damaged_files_are_left_out_by_name(finish_run: FinishRun, runs: Path) -> None:
+    torn, odd, broken = (finish_run("digits", f"seed={seed}") for seed in (1, 2, 3))
+    torn.run_json.write_text('{"id": "')
+    change_summary(odd, best={"top1": 9.1})
     broken.preset_toml.write_text("[optim]\nlrr = 1\n")
     entries, excluded = collect(run_directories(runs))
     reasons = {run.id: run.reason for run in excluded}
     assert entries == []
-    assert reasons[torn.id] == "summary.json is missing or damaged"
+    assert reasons[torn.id] == "run.json is missing or damaged"
+    assert reasons[odd.id] == "its summary.json has impossible numbers"
     assert reasons[broken.id].startswith("preset.toml cannot be read: unknown key")
 
 

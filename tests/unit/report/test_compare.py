@@ -14,6 +14,7 @@ from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.store.store import list_runs
+from tests.run_files import change_identity
 
 FinishRun = Callable[..., RunDirectory]
 GIB = 2**30
@@ -23,7 +24,8 @@ def with_cost(run: RunDirectory, *, seconds: float = 1.0, mem_peak: int = GIB) -
     """The run, with a summary as its worker leaves it."""
     summary = read_summary(run)
     assert summary is not None
-    summary.trained_s, summary.steps, summary.epochs = seconds, summary.step, summary.epoch
+    summary.trained_s, summary.steps = seconds, summary.step
+    change_identity(run, epochs=summary.epoch)
     summary.mem_peak = mem_peak
     write_summary(run, summary)
     return run

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from rbp_engine import os_process
-from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.status import processes
 from tests.packed_runs import make_run_to_pack
+from tests.run_files import change_summary, write_attempt, write_identity
 
 MakeRun = Callable[..., RunDirectory]
 PROCESS = ("pid", "started", "boot", "namespace", "host")
@@ -39,18 +40,22 @@ def make_run(tmp_path: Path) -> MakeRun:
         run_id: str = "20260101-120000-digits-rate_m-0a1b", *, attempt: Any = None, **changes: Any
     ) -> RunDirectory:
         run = RunDirectory(tmp_path / "runs" / run_id)
-        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+        for folder in (run.attempts, run.control, run.checkpoints, run.events().parent, run.stdout().parent):
             folder.mkdir(parents=True)
         values = {"id": run_id, "preset": "digits", "experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1}
         summary = Summary(**(values | {"status": "running"} | changes))
         updated = summary.updated
+        write_identity(run, summary)
         write_summary(run, summary)
         if "updated" in changes:  # write_summary sets it to now
-            write_json(run.summary_json, asdict(summary) | {"updated": updated})
+            change_summary(run, updated=updated)
         changed = dict(attempt or {})
         process = {name: changed.pop(name) for name in PROCESS if name in changed}
-        attempts = [{"attempt": 1, "t": time.time(), "process": asdict(os_process.here()) | process} | changed]
-        write_json(run.run_json, {"id": run_id, "attempts": [] if attempt == {} else attempts})
+        if attempt != {}:
+            number = changed.pop("attempt", 1)
+            for before in range(1, number):
+                write_attempt(run, before)
+            write_attempt(run, number, **({"process": asdict(os_process.here()) | process} | changed))
         return run
 
     return make

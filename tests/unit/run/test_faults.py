@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text
+from rbp_engine.run.status.error_texts import cause_of_text
 from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
-from rbp_engine.run.status.status import ENDED, Verdict, judge
+from rbp_engine.run.status.status import Verdict, judge
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -38,13 +38,12 @@ FAULTS_OF_ITS_OWN = [
 
 @pytest.mark.parametrize("message", BROKEN_CONNECTIONS)
 def test_text_about_a_broken_connection_means_a_lost_process(message: str) -> None:
-    assert cause_of_text(message) is cause_of_older("failed", message) is Cause.LOST_PROCESS
+    assert cause_of_text(message) is Cause.LOST_PROCESS
 
 
 @pytest.mark.parametrize("message", FAULTS_OF_ITS_OWN)
 def test_text_about_anything_else_does_not_mean_a_lost_process(message: str) -> None:
     assert cause_of_text(message) is Cause.ERROR
-    assert cause_of_older("failed", message) is Cause.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -77,29 +76,6 @@ def test_causes_that_may_pass_are_not_frozen_in_the_run() -> None:
 @given(st.text())
 def test_an_unrecognised_cause_is_unknown(text: str) -> None:
     assert Cause(text) in (text, Cause.UNKNOWN)
-
-
-@pytest.mark.parametrize(
-    ("status", "reason", "cause"),
-    [
-        ("failed", "the loss or its gradient is not finite at step 3; start again", Cause.NON_FINITE),
-        ("failed", BROKEN_CONNECTIONS[0], Cause.LOST_PROCESS),
-        ("failed", "ValueError: no", Cause.UNKNOWN),
-        ("killed", "killed by rbp kill (1 process)", Cause.REQUEST),
-        ("stopped", "asked to stop, saved at step 4", Cause.REQUEST),
-        ("preempted", "received SIGTERM, saved at step 4", Cause.REQUEST),
-        ("completed", "", Cause.UNKNOWN),
-    ],
-)
-def test_the_cause_of_a_run_without_one_is_derived_from_its_reason(
-    make_run: MakeRun, status: str, reason: str, cause: Cause
-) -> None:
-    assert judge(make_run(status=status, reason=reason)) == Verdict(status, reason, cause)
-
-
-@given(st.sampled_from(sorted(ENDED)), st.text())
-def test_older_runs_are_restarted_only_after_a_failure(status: str, reason: str) -> None:
-    assert not cause_of_older(status, reason).is_transient or status == "failed"
 
 
 def test_a_run_killed_on_request_has_not_failed_and_is_not_restarted(make_run: MakeRun, sleeper: Any) -> None:

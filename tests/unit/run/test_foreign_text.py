@@ -1,18 +1,19 @@
 """What is read from a run that somebody else wrote is printable; what is in its files stays as it was."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.files.annotations import change_tags, note_as_written, set_note
+from rbp_engine.run.files.attempts import read_attempts
 from rbp_engine.run.files.evaluation_json import read_evaluation
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.log_files import log_files, named_folders
-from rbp_engine.run.files.run_json import read_run_json, update_run_json
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
+from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import record
 
 WriteTexts = Callable[..., RunDirectory]
@@ -36,7 +37,8 @@ def test_every_text_of_a_record_is_printable(tmp_path: Path, write_texts: WriteT
         found = record(run)
         assert found.readable
         events = EventReader(run.events()).poll()
-        known = [*texts(read_run_json(run)), *texts(found), *texts([event.body for event in events])]
+        known = [*texts(read_run_json(run)), *texts(list(read_attempts(run))), *texts(found)]
+        known += [*texts([event.body for event in events]), *texts([dict(one) for one in read_settings(run).sections])]
         known += texts(read_evaluation(run))
         assert len(events) == 8 and len([text for text in known if "]52" in text]) > 30
         assert [text for text in known if not text.replace("\n", "").isprintable()] == []
@@ -48,13 +50,9 @@ def test_a_record_of_ordinary_text_is_that_text(tmp_path: Path, write_texts: Wri
     summary, origin = load_summary(run), read_run_json(run)
     assert {summary.name, summary.preset, summary.reason, *summary.tags} == {words, "two"}
     assert origin.git is not None
-    assert {
-        origin.host,
-        origin.command,
-        origin.git.commit,
-        origin.attempts[0].process.host,
-        *origin.packages.values(),
-    } == {words}
+    assert {origin.host, origin.command, origin.git.commit, read_attempts(run)[0].host, *origin.packages.values()} == {
+        words
+    }
 
 
 def test_what_is_written_back_keeps_the_rest_as_it_was(
@@ -62,9 +60,7 @@ def test_what_is_written_back_keeps_the_rest_as_it_was(
 ) -> None:
     text = hostile_text.replace("\ud800", "")
     run = write_texts(tmp_path, "run", text)
-    before, noted = json.loads(run.run_json.read_text()), note_as_written(run)
-    update_run_json(run, more=1)
-    assert read_json(run.run_json) == before | {"more": 1}
+    noted = note_as_written(run)
     change_tags(run, ["new"], ["two"])
     assert note_as_written(run) == noted == f"{text}\n{text}"
     assert read_json(run.annotations_json)["added"][-1] == "new"

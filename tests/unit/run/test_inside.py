@@ -8,6 +8,7 @@ import pytest
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
+from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import load_summary
@@ -42,10 +43,10 @@ def replace_by_link(path: Path, target: Path) -> None:
 
 WRITERS: dict[str, tuple[str, Callable[[RunDirectory], object]]] = {
     "events": ("events", lambda run: EventWriter(run.events(), 1)),
-    "claim": ("control", launch._claim_attempt),
+    "claim": ("attempts", lambda run: claim_attempt(run, AttemptRecord(2))),
     "old requests": ("control", lambda run: launch._announce(run, 1)),
     "seat": ("control", lambda run: multinode.take_seat(run, 1, 2)),
-    "JSON": ("control", lambda run: write_json(run.claim(1), {}, below=run.path)),
+    "JSON": ("attempts", lambda run: write_json(run.attempt(1), {}, below=run.path)),
     "log": ("ranks", lambda run: launch._appending(run, run.stdout())),
     "TensorBoard": ("tensorboard", lambda run: TensorBoardLog(run.tensorboard, 1)),
     "leftovers": ("checkpoints", lambda run: checkpoint.remove_leftovers(run.checkpoints)),
@@ -86,11 +87,11 @@ def test_a_link_or_a_named_pipe_in_the_place_of_a_file_is_refused_at_once(
     assert (elsewhere / "thesis.txt").read_text() == "first line\nsecond li"
 
 
-def test_the_journal_of_a_run_whose_control_folder_is_a_link_writes_nothing_there(
+def test_the_journal_of_a_run_whose_folder_of_attempts_is_a_link_writes_nothing_there(
     make_run: MakeRun, elsewhere: Path
 ) -> None:
     run = make_run("job")
-    replace_by_link(run.control, elsewhere)
+    replace_by_link(run.attempts, elsewhere)
     before = contents(elsewhere)
     with pytest.raises(OSError, match="a link or a special file"):  # a newer attempt may be claimed there
         Journal(run, load_summary(run), 1).end("stopped", "")
@@ -98,10 +99,10 @@ def test_the_journal_of_a_run_whose_control_folder_is_a_link_writes_nothing_ther
 
 
 def test_a_file_that_is_a_link_is_replaced_and_its_target_stays(make_run: MakeRun, elsewhere: Path) -> None:
-    run = make_run("job")
-    run.claim(1).symlink_to(elsewhere / "thesis.txt")
-    write_json(run.claim(1), {"pid": 1}, below=run.path)
-    assert not run.claim(1).is_symlink()
+    run = make_run("job", attempt={})
+    run.attempt(1).symlink_to(elsewhere / "thesis.txt")
+    write_json(run.attempt(1), {"pid": 1}, below=run.path)
+    assert not run.attempt(1).is_symlink()
     assert (elsewhere / "thesis.txt").read_text() == "first line\nsecond li"
 
 

@@ -1,6 +1,5 @@
 """Which files hold the output of a run's processes."""
 
-import json
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files, named_folders
+from tests.run_files import write_attempt
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def test_a_single_process_has_its_two_streams(run: RunDirectory) -> None:
 
 def attempt_of(run: RunDirectory, number: int, t: float) -> None:
     """The record of an attempt with many processes."""
-    run.run_json.write_text(json.dumps({"attempts": [{"attempt": number, "t": t, "world_size": 2}]}))
+    for before in range(1, number):
+        write_attempt(run, before)
+    write_attempt(run, number, t=t, resources={"processes": 2})
 
 
 def test_under_torchrun_each_rank_and_the_launcher_have_logs(run: RunDirectory) -> None:

@@ -52,10 +52,10 @@ def test_a_completed_run_becomes_one_to_be_resumed_and_another_experiment(comple
     after = load_summary(completed)
     assert state(completed) == (30, 30, 30, 1)
     assert read_resolved(completed.preset_toml).train.checkpoint_every == "5 epochs"
-    assert (after.extended_from, after.steps, after.step) == (10, 240, 80)
+    assert (after.extended_from, after.step) == (10, 80)
     assert after.called == "own · 10→30 epochs"
     verdict = judge(completed)
-    assert verdict.resumable and verdict.reason == "trained for 10 of 10 epochs, and is to go on to 30"
+    assert verdict.resumable and verdict.reason == "trained for 10 epochs, and is to go on to 30"
     from_the_start = load_preset(str(completed.preset_toml), code=completed.code)
     assert len({before.experiment, after.experiment, from_the_start.experiment}) == 3
     trust.require_launch(completed)  # its code is not asked for again
@@ -164,7 +164,7 @@ def test_a_run_that_cannot_be_written_is_one_message_and_stays_as_it_was(
         raise OSError(errno.ENOSPC, "No space left on device", str(completed.path / name))
 
     monkeypatch.setattr(Folder, "write", full)
-    with pytest.raises(RunError, match=r"cannot write .*summary\.json.*: No space left on device"):
+    with pytest.raises(RunError, match=r"cannot write .*run\.json.*: No space left on device"):
         extend(completed, ["epochs=20"])
     assert state(completed) == (10, 10, 10, 0)
 
@@ -204,8 +204,8 @@ def test_killed_between_two_writes_it_is_the_old_run_or_the_longer_one(
         assert judge(run).status == ("completed" if load_summary(run).epochs == 10 else "stopped")
         extend(run, ["epochs=30"])
         assert state(run) == (30, 30, 30, 1)
-        assert json.loads(run.summary_json.read_text())["extended_from"] == 10
-    assert seen == [(10, 10, 10, 0), (30, 10, 10, 0), (30, 30, 10, 0)]
+        assert json.loads(run.run_json.read_text())["extended_from"] == 10
+    assert seen == [(10, 10, 10, 0), (30, 10, 30, 1), (30, 30, 30, 1)]
 
 
 def test_of_two_commands_that_find_a_killed_change_one_does_the_rest(

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.resources import Dispatch
-from rbp_engine.run.files.run_json import read_dispatch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.devices import Device, Pool
@@ -91,7 +89,7 @@ ANYTHING = st.recursive(
 STORED = {
     "run": "/runs/job", "takes": 1, "devices": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
     "retried": 0, "not_before": 0.0, "python": "/usr/bin/python", "directory": "/", "environment": {"A": "b"},
-    "priority": 0, "place": 0, "paused": False,
+    "priority": 0, "place": 0, "paused": False, "gpus": None, "inexact": False, "from_scratch": False,
 }  # fmt: skip
 
 
@@ -118,31 +116,20 @@ def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_dama
 @pytest.mark.parametrize(
     ("dispatch", "what"),
     [
-        ("cpu", "it is not an object"),
-        ({"gpus": ["0"]}, r"gpus is \['0'\]"),
-        ({"gpus": 0}, "gpus is 0"),
-        ({"gpus": "auto", "device": ["cpu"]}, r"device is \['cpu'\]"),
-        ({"retries": "lots"}, "retries is 'lots'"),
-        ({"retries": None}, "retries is None"),
-        ({"inexact": "no"}, "inexact is 'no'"),
+        ("auto", "dispatch: expected object"),
+        ({"gpus": ["0"]}, "dispatch.gpus: expected str"),
+        ({"gpus": "auto", "device": ["cpu"]}, "dispatch.device: expected str"),
+        ({"retries": "lots"}, "dispatch.retries: expected int"),
+        ({"retries": -1}, "dispatch.retries: expected int >= 0"),
     ],
 )
 def test_a_run_with_damaged_dispatch_settings_is_not_queued(
     make_run: MakeRun, ended_pid: int, dispatch: Any, what: str
 ) -> None:
-    run = make_run("job", status="failed", attempt={"pid": ended_pid})
-    write_json(run.run_json, read_json(run.run_json) | {"dispatch": dispatch})
-    with pytest.raises(RunError, match=rf'job cannot be started as it was: "dispatch" in .* is damaged \({what}\)'):
+    run = make_run("job", status="failed", attempt={"pid": ended_pid, "dispatch": dispatch})
+    with pytest.raises(RunError, match=rf"attempts/1\.json is damaged \({what}"):
         start.begin(run)
     assert read_queue() == ([], []) and judge(run).status == "failed"
-
-
-def test_dispatch_settings_are_read_back_unchanged(make_run: MakeRun) -> None:
-    run = make_run("job")
-    assert read_dispatch(run) == Dispatch()
-    for dispatch in (Dispatch(retries=2), Dispatch("0,1", 1, "cuda", inexact=True)):
-        write_json(run.run_json, read_json(run.run_json) | {"dispatch": dispatch.as_json()})
-        assert read_dispatch(run) == dispatch
 
 
 def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path: Path) -> None:

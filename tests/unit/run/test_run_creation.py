@@ -1,7 +1,7 @@
 import itertools
-import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -14,14 +14,17 @@ from pathlib import Path
 import pytest
 
 from rbp_engine import os_process
+from rbp_engine.os_process import Process
 from rbp_engine.preset import LoadedPreset, load_preset, read_resolved
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import run_json
+from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, newest_attempt
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import find_run, list_runs, run_directories
+from tests.run_files import write_attempt
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -40,7 +43,7 @@ def test_a_new_run_has_preset_identity_and_summary_and_can_be_found(loaded: Load
     assert identity["host"] == socket.gethostname()
     assert identity["command"] == "rbp train 'a file.toml'"
     assert "torch" in identity["packages"] and identity["python"].startswith("3.")
-    assert identity["attempts"] == []
+    assert newest_attempt(run) == 0
     summary = read_summary(run)
     assert summary is not None
     assert (summary.id, summary.preset, summary.method, summary.timesteps) == (run.id, "tiny", "rate_m", 2)
@@ -107,7 +110,7 @@ def create_and_die(loaded: LoadedPreset, runs: Path, syncs: int) -> bool:
 def test_after_a_kill_at_any_point_the_run_is_complete_or_absent_and_can_be_created(
     loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_json, "git_state", lambda folder: None)  # it takes a while
+    monkeypatch.setattr(run_json, "git_state", lambda folder: (None, ""))  # it takes a while
     for syncs in itertools.count():
         runs = tmp_path / str(syncs)
         if create_and_die(loaded, runs, syncs):
@@ -121,56 +124,11 @@ def test_after_a_kill_at_any_point_the_run_is_complete_or_absent_and_can_be_crea
     assert syncs > 5, "nothing was killed"
 
 
-def leave_half_made(path: Path, *names: str) -> None:
-    """What an earlier version left when it was killed a minute ago."""
-    for name in names:
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_text("") if "." in name else (path / name).mkdir()
-    for part in (path, *path.iterdir()):
-        os.utime(part, (time.time() - 60, time.time() - 60))
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        (),
-        ("control", "checkpoints", "events", "ranks"),
-        ("control", "checkpoints", "events", "ranks", "ranks/0", "preset.toml", ".summary.json.4711-a1b2c3"),
-        ("run.json", "preset.toml", "summary.json", "control", "checkpoints", "events", "ranks"),
-    ],
-    ids=["empty", "folders", "half its files", "after a power loss"],
-)
-def test_leftovers_of_an_earlier_version_are_replaced(
-    loaded: LoadedPreset, tmp_path: Path, names: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("name", ["thesis.tex", "control", "events/rank0.jsonl", "summary.json"])
+def test_a_folder_that_is_no_run_is_never_replaced(loaded: LoadedPreset, tmp_path: Path, name: str) -> None:
     path = tmp_path / "runs" / "job-1"
-    path.mkdir(parents=True)
-    leave_half_made(path, *names)
-    run = launch.create(loaded, tmp_path / "runs", run_id="job-1")
-    assert read_resolved(run.preset_toml) == loaded.preset
-    assert [entry.name for entry in (tmp_path / "runs").iterdir()] == ["job-1"]
-
-
-@pytest.mark.parametrize("seconds", [0.0, 5.0])
-def test_a_folder_that_may_be_under_construction_is_left_alone(
-    loaded: LoadedPreset, tmp_path: Path, seconds: float
-) -> None:
-    path = tmp_path / "runs" / "job-1"
-    (path / "control").mkdir(parents=True)
-    os.utime(path / "control", (time.time() - 60, time.time() - 60))
-    os.utime(path, (time.time() - seconds, time.time() - seconds))
-    with pytest.raises(RunError, match="is being made by somebody else"):
-        launch.create(loaded, tmp_path / "runs", run_id="job-1")
-    assert [entry.name for entry in path.iterdir()] == ["control"]
-    os.utime(path, (time.time() + 3600, time.time() + 3600))  # then the clock was set back by an hour
-    assert launch.create(loaded, tmp_path / "runs", run_id="job-1").run_json.is_file()
-
-
-@pytest.mark.parametrize("name", ["thesis.tex", "events/rank0.jsonl", "checkpoints/step-00000010", "control/attempt-1"])
-def test_a_folder_with_anything_else_in_it_is_never_replaced(loaded: LoadedPreset, tmp_path: Path, name: str) -> None:
-    path = tmp_path / "runs" / "job-1"
-    path.mkdir(parents=True)
-    leave_half_made(path, "control", "checkpoints", "events", "ranks", name)
+    (path / name).parent.mkdir(parents=True)
+    (path / name).touch()
     before = sorted(path.rglob("*"))
     with pytest.raises(RunError, match="is in the way, and is no run"):
         launch.create(loaded, tmp_path / "runs", run_id="job-1")
@@ -241,40 +199,39 @@ def test_a_run_that_cannot_be_written_leaves_nothing(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_an_empty_new_claim_is_respected(make_run: MakeRun) -> None:
-    """Another manager has created the file but not yet written its pid into it."""
+def test_a_claim_of_a_living_starter_is_respected(make_run: MakeRun) -> None:
     run = make_run(attempt={}, status="starting")
-    (run.control / "attempt-1").touch()
+    claim_attempt(run, AttemptRecord(1, starter=os_process.here()))
     with pytest.raises(RunError, match="is being started"):
         launch.start(run)
-    assert [path.name for path in run.control.iterdir()] == ["attempt-1"]
+    assert [path.name for path in run.attempts.iterdir()] == ["1.json"]
 
 
-def test_an_empty_claim_from_the_future_does_not_block(make_run: MakeRun) -> None:
-    """A power loss emptied it, and since then the clock is behind."""
+@pytest.mark.parametrize("seconds", [3600.0, -60.0])
+def test_a_claim_of_nobody_that_can_be_seen_blocks_for_half_a_minute(make_run: MakeRun, seconds: float) -> None:
+    """A starter of another machine; the clock may have been set back since."""
     run = make_run(attempt={}, status="starting")
-    (run.control / "attempt-1").touch()
-    os.utime(run.control / "attempt-1", (time.time() + 3600, time.time() + 3600))
-    assert launch._claim_attempt(run) == 2
+    claim_attempt(run, AttemptRecord(1, starter=Process(pid=7, host="far away"), t=time.time()))
+    with pytest.raises(RunError, match="is being started by process 7 on far away"):
+        launch.start(run)
+    write_attempt(run, 1, process=asdict(Process()), starter=asdict(Process(pid=7)), t=time.time() + seconds)
+    assert launch._claim_attempt(run, AttemptRecord) == 2
 
 
 def test_a_live_run_is_not_started_again(make_run: MakeRun) -> None:
-    run = make_run()
-    (run.control / "attempt-1").write_text(json.dumps(asdict(os_process.here())))
     with pytest.raises(RunError, match="is running already"):
-        launch.start(run)
+        launch.start(make_run())
 
 
 def test_a_completed_run_is_not_started_again(make_run: MakeRun, ended_pid: int) -> None:
     run = make_run(status="completed", attempt={"pid": ended_pid})
-    (run.control / "attempt-1").write_text(json.dumps(asdict(os_process.of(ended_pid))))
     with pytest.raises(RunError, match="complete; there is nothing to resume"):
         launch.start(run)
 
 
 def test_a_failed_start_releases_its_claim(make_run: MakeRun) -> None:
     run = make_run(attempt={}, status="starting")
-    run.summary_json.unlink()
-    with pytest.raises(RunError, match=r"summary\.json is missing"):
+    shutil.rmtree(run.stdout().parent)
+    with pytest.raises(RunError, match="cannot start"):
         launch.start(run)
-    assert list(run.control.iterdir()) == []
+    assert list(run.attempts.iterdir()) == []

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbp_engine.codec import Count, Seconds
 from rbp_engine.printable import Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import event_reader, event_writer
@@ -29,6 +30,7 @@ from rbp_engine.run.files.events import (
     FiringRates,
     Heartbeat,
     Metrics,
+    Reached,
     RunEnd,
     RunStart,
     Validation,
@@ -37,6 +39,7 @@ from rbp_engine.run.files.events import (
     supersede,
     to_json,
 )
+from rbp_engine.run.files.scores import Scores
 
 # What a worker writes is printable; other text becomes so when it is read, and has its own tests.
 LINE = st.text(max_size=20).map(one_line)
@@ -48,7 +51,8 @@ JSON = st.recursive(
     max_leaves=6,
 )
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
-    int: COUNT,
+    Count: COUNT,
+    Seconds: st.floats(0, 1e9),
     float: NUMBER,
     bool: st.booleans(),
     str: LINE,
@@ -57,17 +61,17 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     Any: JSON,
     dict[str, Any]: st.dictionaries(LINE, JSON, max_size=3),
     list[Line]: st.lists(LINE, max_size=3),
-    list[float]: st.lists(NUMBER, max_size=3),
     list[float | None]: st.lists(st.none() | NUMBER, max_size=3),
     list[list[float | None]]: st.lists(st.lists(st.none() | NUMBER, max_size=3), max_size=3),
-    list[list[float]]: st.lists(st.lists(NUMBER, max_size=3), max_size=3),
     NoneType: st.none(),
 }
+SCORES = st.builds(Scores, st.none() | NUMBER, epoch=st.none() | COUNT)
+VALUES[Reached] = st.builds(Reached, SCORES, SCORES, SCORES, st.none() | COUNT, VALUES[Seconds])
 
 
 def bodies(kind: type) -> st.SearchStrategy[Any]:
     """Any body of this kind, made from the types of its fields."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     values = {}
     for entry in fields(kind):
         hint = hints[entry.name]

@@ -1,6 +1,7 @@
-"""The settings of listed runs, read section by section."""
+"""The settings of listed runs, from run.json."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,12 @@ from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.run_settings import differing_settings, dotted_key, read_settings
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.untrusted_files import parse_toml
+from tests.run_files import change_identity, write_identity
 
 
 def write(folder: Path, name: str, text: str) -> RunDirectory:
     run = RunDirectory(folder / name)
-    run.path.mkdir(parents=True, exist_ok=True)
-    run.preset_toml.write_text(text)
+    write_identity(run, Summary(run.id, "digits", "e", "rate_m", 4, 1), settings=parse_toml(text))
     return run
 
 
@@ -42,26 +43,21 @@ def test_every_setting_is_that_of_the_whole_file(tmp_path: Path, name: str) -> N
     assert found.get("title") == whole["title"] and found.get("no.such") is None
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[optim]\nlr = 0.1\n[data]\nargs = {path = "x"}\n',
-        'optim.lr = 0.1\ndata.args.path = "x"\n',
-        '[optim]\nlr = 0.1\n\n[data.args]\npath = "x"\n',
-        'title = """\n[optim]\nlr = 5\n"""\n[optim]\nlr = 0.1\n[data]\nargs = {path = "x"}\n',
-    ],
-)
-def test_other_ways_to_write_a_preset_are_read_too(tmp_path: Path, text: str) -> None:
-    found = read_settings(write(tmp_path, "run", text))
-    assert (found.get("optim.lr"), found.get("data.args.path")) == (0.1, "x")
-
-
 @given(st.binary(max_size=200))
 def test_whatever_a_file_contains_nothing_is_raised(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     run = write(tmp_path_factory.getbasetemp(), "any", "")
-    run.preset_toml.write_bytes(content)
+    run.run_json.write_bytes(content)
     assert read_settings(run).get("optim.lr") is None
     assert read_settings(RunDirectory(Path("not/there"))).sections == ()
+
+
+def test_settings_nested_too_deep_are_none(tmp_path: Path) -> None:
+    run = write(tmp_path, "run", "")
+    deep: Any = 1
+    for _ in range(100):
+        deep = [deep]
+    change_identity(run, settings={"optim": {"lr": deep}})
+    assert read_settings(run).sections == ()
 
 
 def test_settings_in_which_runs_on_the_same_data_differ_come_by_weight(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.attempts import load_attempt
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
@@ -110,8 +112,7 @@ def test_an_error_file_of_an_earlier_attempt_is_ignored(gone: RunDirectory) -> N
 def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone: RunDirectory) -> None:
     """When a run is resumed at once, nothing of the new attempt is older than its claim."""
     path = error_file(gone, "ValueError: a moment ago")
-    gone.claim(1).touch()
-    begun = gone.claim(1).stat().st_mtime
+    begun = load_attempt(gone, 1).t or 0.0
     os.utime(path, (begun - 0.1, begun - 0.1))
     assert judge(gone).status == "lost"
     os.utime(path, (begun + 0.1, begun + 0.1))
@@ -141,11 +142,10 @@ def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone: RunDirecto
 
 def test_a_traceback_of_a_loader_process_is_not_the_reason_why_its_worker_was_killed(gone: RunDirectory) -> None:
     """The loader reports that its worker is gone. The worker's reserve shows that it wrote no last event itself."""
-    gone.claim(1).touch()
     gone.reserve().touch()
     gone.stderr().write_text("Traceback (most recent call last):\n  …\nConnectionResetError: reset by peer\n")
     assert judge(gone).status == "lost"
-    before = gone.claim(1).stat().st_mtime - 1.0  # like the reserve of an attempt that was killed before this one
+    before = (load_attempt(gone, 1).t or 0.0) - 1.0  # like the reserve of an attempt that was killed before this one
     os.utime(gone.reserve(), (before, before))
     assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
     gone.reserve().unlink()
@@ -175,9 +175,16 @@ def test_a_reused_pid_is_not_the_worker(make_run: MakeRun) -> None:
     assert judge(make_run(attempt={"started": 7})).status == "lost"
 
 
-@pytest.mark.parametrize("pid", [None, "7", -1, 2**40])
-def test_a_record_without_a_usable_pid_counts_as_a_missing_process(make_run: MakeRun, pid: Any) -> None:
+@pytest.mark.parametrize("pid", [-1, 2**40])
+def test_a_record_without_a_possible_pid_counts_as_a_missing_process(make_run: MakeRun, pid: Any) -> None:
     assert judge(make_run(attempt={"pid": pid})).status == "lost"
+
+
+@pytest.mark.parametrize("pid", [None, "7"])
+def test_a_run_whose_process_is_not_known_is_judged_by_its_heartbeat(make_run: MakeRun, pid: Any) -> None:
+    run = make_run(attempt={"pid": pid})
+    assert judge(run).status == "running"
+    assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
 
 
 def test_a_run_on_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_run: MakeRun, ended_pid: int) -> None:
@@ -247,19 +254,27 @@ def test_a_run_that_was_never_started_is_lost_after_a_while(make_run: MakeRun) -
     assert verdict.status == "lost" and "never started" in verdict.reason
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"id": "x"}'])
-def test_a_missing_or_damaged_summary_is_reported(make_run: MakeRun, content: str | None) -> None:
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"step": "x"}'])
+def test_a_run_without_a_summary_is_judged_by_its_other_files(make_run: MakeRun, content: str | None) -> None:
     run = make_run()
+    writer = EventWriter(run.events(), 1)
+    writer.write(RunStart(steps_per_epoch=5, epochs=2), 0)
     run.summary_json.unlink()
     if content is not None:
         run.summary_json.write_text(content)
-    assert judge(run) == Verdict("lost", "summary.json is missing or damaged")
-
-
-def test_a_run_with_a_damaged_run_json_is_judged_by_its_heartbeat(make_run: MakeRun) -> None:
-    run = make_run()
-    run.run_json.write_text("{")
     assert judge(run).status == "running"
+    writer.write(RunEnd("failed", visible("boom"), Cause.ERROR), 3)
+    writer.close()
+    assert judge(run) == Verdict("failed", "boom", Cause.ERROR)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"id": "x"}'])
+def test_a_missing_or_damaged_run_json_is_reported(make_run: MakeRun, content: str | None) -> None:
+    run = make_run()
+    run.run_json.unlink()
+    if content is not None:
+        run.run_json.write_text(content)
+    assert judge(run) == Verdict("lost", "run.json is missing or damaged")
 
 
 def test_no_status_is_both_live_and_ended() -> None:
@@ -279,7 +294,7 @@ def tell_as(run: RunDirectory, rank: int, *errors: ErrorRaised, at: float) -> No
 @pytest.fixture
 def two_gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
     """A run of two processes, both gone."""
-    return make_run(attempt={"pid": ended_pid, "world_size": 2})
+    return make_run(attempt={"pid": ended_pid, "resources": {"processes": 2}})
 
 
 def test_the_reason_is_the_earliest_error_that_is_a_processs_own(two_gone: RunDirectory) -> None:
@@ -384,6 +399,6 @@ def test_the_first_of_the_processes_killed_on_several_nodes_is_named(two_gone: R
 def test_processes_waiting_for_each_other_are_starting_as_long_as_torchrun_waits(
     make_run: MakeRun,
 ) -> None:
-    run = make_run(status="starting", attempt={"world_size": 2})
+    run = make_run(status="starting", attempt={"resources": {"processes": 2}})
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "starting"
     assert judge(run, now=time.time() + GATHERING_S + 5).status == "lost"

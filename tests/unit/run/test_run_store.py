@@ -79,23 +79,18 @@ def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) ->
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (None, "cannot read summary.json: No such file or directory"),
-        ("{", "summary.json is damaged: it is not JSON"),
-        ("[1]", "of another version of rbp: it is not an object"),
-        ("{}", "of another version of rbp: id is missing"),
-        ('"timesteps": "four"', "of another version of rbp: timesteps is 'four'"),
-        ('"best": {"top1": "x"}', "best: scores are numbers or null"),
-        ('"created": 1e300', "created is no time"),
-        ('"trained_s": NaN', "trained_s is nan"),
-        ('"tags": [1]', "tags is [1]"),
+        ("{", "run.json is damaged (Input data was truncated)"),
+        ("[1]", "run.json is damaged (expected object, got array)"),
+        ("{}", "run.json is damaged (object missing required field format)"),
+        ('"timesteps": "four"', "run.json is damaged (timesteps: expected int, got str)"),
+        ('"format": 2', "it is of format 2, and this rbp reads 1"),
+        ('"created": 1e300', "created: expected float <= 100000000000.0"),
+        ('"tags": [1]', "tags[0]: expected str, got int"),
     ],
 )
-def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str | None, reason: str) -> None:
-    path = runs / SECOND / "summary.json"
-    if text is None:
-        path.unlink()
-    else:
-        path.write_text(text if text[0] in "{[" else f"{path.read_text().rstrip()[:-1]}, {text}}}")
+def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str, reason: str) -> None:
+    path = runs / SECOND / "run.json"
+    path.write_text(text if text[0] in "{[" else f"{path.read_text().rstrip()[:-1]}, {text}}}")
     (found,) = [entry for entry in list_runs(runs) if not entry.readable]
     assert (found.run.id, found.verdict.status) == (SECOND, "unreadable")
     assert reason in found.verdict.reason

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +38,7 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.store.store import find_run
 from rbp_engine.run.store.trash import empty_trash, move_to_trash, remove_run
 from rbp_engine.run.trust import Untrusted
+from tests.run_files import write_attempt
 
 ALICE, MALLORY = 54321, 54322  # no accounts have these numbers
 THEIRS = "belongs to user 54322"
@@ -166,7 +166,7 @@ def change(path: Path, **values: Any) -> None:
 
 def name_as_worker(run: RunDirectory, pid: int) -> None:
     """Write into a run's files that this process is its worker, and that the run is live."""
-    change(run.run_json, attempts=[{"attempt": 1, "t": time.time(), "process": asdict(os_process.of(pid))}])
+    write_attempt(run, process=asdict(os_process.of(pid)))
     change(run.summary_json, status="running")
 
 

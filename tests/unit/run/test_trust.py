@@ -14,13 +14,13 @@ from rbp_engine.run import start, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import update_run_json
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.torchrun import torchrun_command
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.trust import Untrusted
+from tests.run_files import change_identity
 
 CODE = "class Net:\n    pass\n"
 MakeRun = Callable[..., RunDirectory]
@@ -205,7 +205,7 @@ def test_the_code_of_a_run_is_in_its_own_folder(launched: RunDirectory, name: st
 def test_a_rendezvous_of_another_s_run_is_asked_for(make_run: MakeRun) -> None:
     """Torchrun unpickles what it is sent from there."""
     run = make_run("wide", status="failed", attempt={})
-    update_run_json(run, resources=Resources(2, 2, "evil.example:29400").as_json())
+    change_identity(run, resources={"processes": 2, "nodes": 2, "rendezvous": "evil.example:29400"})
     for use in (start.begin, lambda run: start.start_runs(LaunchRequest.like(run))):
         run.preset_toml.write_text("")
         with pytest.raises(Untrusted, match=r"wide would meet other processes at evil\.example:29400"):

@@ -1,0 +1,35 @@
+"""The files of a run of which a test needs no more than what it names."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from rbp_engine import os_process
+from rbp_engine.run.files.attempts import AttemptRecord
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.run_json import FORMAT
+from rbp_engine.run.files.summary import IDENTITY, Summary
+
+
+def write_identity(run: RunDirectory, summary: Summary, **fields: Any) -> None:
+    """Write a run.json that says of the run what its summary does, with other `fields`."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    known = {name: getattr(summary, name) for name in IDENTITY}
+    write_json(run.run_json, {"format": FORMAT, "settings": {}} | known | {"id": run.id} | fields)
+
+
+def change_identity(run: RunDirectory, **fields: Any) -> None:
+    """Change fields of run.json, as nothing else does."""
+    write_json(run.run_json, read_json(run.run_json) | fields)
+
+
+def change_summary(run: RunDirectory, **fields: Any) -> None:
+    """Change fields of summary.json, also those that a writer sets to now."""
+    write_json(run.summary_json, read_json(run.summary_json) | fields)
+
+
+def write_attempt(run: RunDirectory, number: int = 1, **fields: Any) -> None:
+    """Write the record of an attempt, by default of this process and of now."""
+    record = asdict(AttemptRecord(number, os_process.here(), os_process.here(), time.time()))
+    run.attempts.mkdir(exist_ok=True)
+    write_json(run.attempt(number), record | fields)

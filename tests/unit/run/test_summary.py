@@ -1,0 +1,159 @@
+"""summary.json is what run.json, the attempts and the events come to, whoever has written it."""
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.os_process import Process
+from rbp_engine.printable import one_line, visible
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, record_end
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import (
+    AlertRaised,
+    Body,
+    CheckpointSaved,
+    ErrorRaised,
+    Heartbeat,
+    Metrics,
+    Reached,
+    RunEnd,
+    RunStart,
+    System,
+    Validation,
+)
+from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.scores import Scores, Top1ByWeights
+from rbp_engine.run.files.summary import Progress, Summary, fold, load_summary, see, write_status, write_summary
+from tests.run_files import write_attempt, write_identity
+
+IDENTITY: dict[str, Any] = {
+    "id": "run", "preset": "digits", "experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1,
+    "epochs": 3, "created": 1.7e9, "label": "digits, 2 networks", "tags": ["a"],
+}  # fmt: skip
+
+number = st.floats(0, 1e6, allow_nan=False)
+share = st.none() | st.floats(0, 1)
+count = st.integers(0, 10**6)
+words = st.sampled_from(["test", "held-out", "last", "best", "ema", "another"]).map(one_line)
+text = st.text(st.characters(categories=["L", "N"]), max_size=5).map(visible)
+scores = st.builds(Scores, share, share, st.none() | number, st.none() | count, share)
+starts = st.builds(
+    RunStart,
+    steps_per_epoch=st.none() | count,
+    epochs=st.none() | count,
+    epoch=st.none() | count,
+    split=words,
+    reached=st.builds(Reached, scores, scores, scores, st.none() | count, number),
+)
+bodies: st.SearchStrategy[Body] = st.one_of(
+    st.builds(Metrics, count, st.none() | number, share, st.none(), st.none() | number, st.none() | number,
+              trained_s=st.none() | number),
+    st.builds(Validation, count, st.none() | number, share, share, count, words, words,
+              st.none() | st.lists(share, max_size=4), share),
+    st.builds(System, mem_peak=st.none() | count),
+    st.builds(AlertRaised, words, st.none() | number, text),
+    st.builds(CheckpointSaved, words),
+    st.builds(ErrorRaised, text),
+    st.just(Heartbeat()),
+)  # fmt: skip
+endings = st.builds(
+    RunEnd, st.sampled_from(["completed", "stopped", "failed"]), text, words, trained_s=st.none() | number
+)
+attempts = st.lists(
+    st.tuples(starts, st.lists(st.tuples(bodies, count), max_size=8), st.none() | endings, st.booleans()), max_size=4
+)
+
+
+@given(attempts)
+def test_what_a_worker_keeps_in_step_with_its_events_is_what_the_files_come_to(
+    history: list[tuple[RunStart, list[tuple[Body, int]], RunEnd | None, bool]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(Path(folder) / "run")
+        write_identity(run, Summary(**IDENTITY), host="maker")
+        kept = load_summary(run)
+        now = 1.7e9
+        for attempt, (start, between, end, recorded) in enumerate(history, start=1):
+            now += 10
+            claim_attempt(run, AttemptRecord(attempt, Process(1, host=f"box{attempt}"), t=now))
+            kept = dataclasses.replace(kept, attempt=attempt, host=f"box{attempt}", progressed=now, updated=now)
+            kept.status, kept.reason, kept.cause, kept.alert = "starting", visible(""), "", visible("")
+            writer = EventWriter(run.events(), attempt)
+            for body, step in [(start, 0), *between, *([(end, 7)] if end else [])]:
+                now += 1
+                see(kept, writer.write(body, step, now))
+            writer.close()
+            if recorded:
+                record_end(run, attempt, Ended("killed", "request", visible("by hand"), now))
+                kept.status, kept.reason, kept.cause = "killed", visible("by hand"), "request"
+        assert vars(fold(run)) == vars(kept)
+        write_summary(run, kept)
+        assert vars(load_summary(run)) == vars(kept)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    run = RunDirectory(tmp_path / "run")
+    write_identity(run, Summary(**IDENTITY), host="maker")
+    return run
+
+
+def test_what_run_json_says_is_not_in_it(run: RunDirectory) -> None:
+    write_summary(run, Summary(**IDENTITY, status="running", step=3, last=Scores(0.5)))
+    known = read_json(run.summary_json)
+    assert not known.keys() & IDENTITY.keys() and (known["step"], known["last"]) == (3, {"top1": 0.5})
+    found = load_summary(run)
+    assert (found.id, found.label, found.epochs, found.created) == ("run", "digits, 2 networks", 3, 1.7e9)
+
+
+def test_of_a_run_that_was_never_started_it_says_so(run: RunDirectory) -> None:
+    found = load_summary(run)
+    assert (found.status, found.host, found.updated, found.attempt) == ("starting", "maker", 1.7e9, 1)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"step": -1}', b'{"best": {"top1": "x"}}', b"\xff"])
+def test_one_that_is_missing_or_damaged_is_made_anew(run: RunDirectory, content: bytes | None) -> None:
+    writer = EventWriter(run.events(), 1)
+    write_attempt(run, 1, t=1.7e9 + 5)
+    for step, body in enumerate(
+        (
+            RunStart(steps_per_epoch=10, epochs=3, split=one_line("held-out")),
+            Metrics(0, 1.5, 0.25, 0.1, 100.0, 5.0, trained_s=2.0),
+            Validation(1, 0.5, 0.75, 0.875, 100, one_line("held-out"), top1_by_step=[0.5, 0.75]),
+            Validation(2, 0.5, 0.5, 0.875, 100, one_line("held-out")),
+            Validation(2, 0.5, 0.625, 0.875, 100, one_line("test"), one_line("best")),
+            RunEnd("completed", trained_s=3.0),
+        )
+    ):
+        writer.write(body, step, 1.7e9 + 10 + step)
+    writer.close()
+    if content is not None:
+        run.summary_json.write_bytes(content)
+    found = load_summary(run)
+    assert (found.status, found.epoch, found.step, found.steps, found.trained_s) == ("completed", 2, 5, 30, 3.0)
+    assert (found.last, found.best) == (Scores(0.5, 0.875, 0.5), Scores(0.75, epoch=1))
+    assert (found.train, found.test) == (Scores(0.25, loss=1.5), Top1ByWeights(best=0.625))
+    assert (found.updated, found.progressed) == (1.7e9 + 15, 1.7e9 + 14)
+    write_status(run, "stopped", "by hand")
+    assert json.loads(run.summary_json.read_text())["best"] == {"top1": 0.75, "epoch": 1}
+
+
+def test_a_damaged_attempt_and_events_that_cannot_be_read_leave_what_the_others_say(run: RunDirectory) -> None:
+    write_attempt(run, 1)
+    run.attempt(1).write_text("{")
+    run.events().mkdir(parents=True)
+    assert load_summary(run).status == "starting"
+
+
+def test_without_run_json_there_is_none(run: RunDirectory) -> None:
+    write_summary(run, Progress(status="running"))
+    run.run_json.unlink()
+    with pytest.raises(RunError, match="cannot be read"):
+        load_summary(run)
