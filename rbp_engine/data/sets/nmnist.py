@@ -1,0 +1,233 @@
+"""N-MNIST: MNIST's digits before a moving event camera; and 1100 of its recordings, which slayerPytorch carries.
+
+A recording is a file of 40 bits an event: column, row, polarity in the highest bit, and 23 bits of time in µs.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rbp_engine.data.data_set import is_file, is_folder
+from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, Recording, numbered
+from rbp_engine.data.events.recorded import RecordedSet
+from rbp_engine.data.files import open_data, read_data
+from rbp_engine.untrusted_files import MIB
+
+# Bytes of a recording: more than a hundred times as many as the largest has.
+_LARGEST: Final = 5 * MIB
+# An event in this row is none: from it on, 2^13 µs are added to the time.
+_OVERFLOW_ROW: Final = 240
+_OVERFLOW_US: Final = 2**13
+# Bytes of the list of an archive's members: that of the 60 000 training recordings has 5 MiB.
+_LARGEST_LIST: Final = 8 * MIB
+_MEMBER: Final = re.compile(r"(?:Train|Test)/([0-9])/([0-9]{1,9})\.bin")
+# A line of slayerPytorch's lists: a recording and its digit.
+_LARGEST_INDEX: Final = MIB
+_LINE: Final = re.compile(r"([0-9]{1,9})\s+([0-9])")
+
+Listed = list[tuple[int, int, Path]]
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """A folder for each part, with one for each digit inside."""
+
+    layout: str
+    parts: Sequence[Path]
+
+    def listed(self, part: Path) -> tuple[Listed, list[str]]:
+        """Label, number and file of each recording, and remarks on other files. Raises EventDataError and OSError."""
+        pattern = re.compile(rf"([0-9]{{1,9}})\.{self.layout}")
+        found: Listed = []
+        remarks: list[str] = []
+        for label in range(10):
+            folder = part / str(label)
+            if not is_folder(folder):
+                raise EventDataError(f"{folder}: the folder of a digit is missing: unpack or copy it again")
+            numbers, stray = numbered(folder, pattern)
+            found += [(label, number, path) for number, path in numbers]
+            remarks += stray
+        return found, remarks
+
+    def events(self, recording: Recording) -> Sequence[Any]:
+        """Times, columns, rows and polarities. Raises DataError and OSError."""
+        if self.layout == "bin":
+            return _decoded(recording.path, read_data(recording.path, _LARGEST))
+        from rbp_engine.data.events.npz import read_events
+
+        return read_events(recording.path)
+
+
+class _Archives:
+    """An archive for each part, as published."""
+
+    layout: Final = "zip"
+
+    def __init__(self, parts: Sequence[Path]) -> None:
+        self.parts = parts
+        self.opened: dict[Path, zipfile.ZipFile] = {}
+
+    def listed(self, part: Path) -> tuple[Listed, list[str]]:
+        """As that of _Folders; the file of a recording is its place in the archive."""
+        from rbp_engine.data.events.archives import ERRORS
+
+        file = open_data(part)
+        try:
+            self.opened[part] = zipfile.ZipFile(_Bounded(file.detach()))
+        except ERRORS as error:
+            raise EventDataError(f"{part} is truncated or damaged ({error}): download or copy it again") from error
+        matches = [match for name in self.opened[part].namelist() if (match := _MEMBER.fullmatch(name))]
+        return sorted((int(match[1]), int(match[2]), part / match[0]) for match in matches), []
+
+    def events(self, recording: Recording) -> Sequence[Any]:
+        """As that of _Folders."""
+        from rbp_engine.data.events.archives import ERRORS, read_member
+
+        path, part = recording.path, recording.path.parents[2]
+        try:
+            content = read_member(self.opened[part], path.relative_to(part).as_posix(), _LARGEST)
+        except ERRORS as error:
+            raise EventDataError(f"{path} is truncated or damaged ({error}): download or copy it again") from error
+        return _decoded(path, content)
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which only so much is read at a time: zipfile makes room for any list that an archive says to have."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _LARGEST_LIST:
+            raise zipfile.BadZipFile(f"its list of members is larger than {_LARGEST_LIST // MIB} MiB")
+        return super().read(_LARGEST_LIST if size is None or size < 0 else size)
+
+
+def _decoded(path: Path, content: bytes) -> Sequence[Any]:
+    """Times (µs), columns, rows and polarities of the events in a file. Raises EventDataError for a truncated one."""
+    import numpy as np
+
+    if not content or len(content) % 5:
+        raise EventDataError(f"{path} is truncated ({len(content)} bytes, 5 for each event): unpack or copy it again")
+    columns, rows, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64).T
+    overflow = rows == _OVERFLOW_ROW
+    times = ((high & 0x7F) << 16 | middle << 8 | low) + _OVERFLOW_US * np.cumsum(overflow)
+    return [values[~overflow] for values in (times, columns, rows, high >> 7)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NMnist(RecordedSet):
+    """60 000 training and 10 000 test recordings, as published, or as tonic or SpikingJelly leave them."""
+
+    def plan(self, root: Path, wanted: FrameSettings) -> Plan:
+        place = _place(root)
+        if place is None:
+            raise EventDataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
+        parts: list[list[Recording]] = []
+        remarks: list[str] = []
+        gaps: list[str] = []
+        for name, part, expected in zip(PARTS, place.parts, (self.train_size, self.test_size), strict=True):
+            listed, stray = place.listed(part)
+            if not listed:
+                raise EventDataError(f"{part} holds no recording: unpack or copy it again")
+            remarks += stray
+            gaps += [f"{part} has {len(listed)} recordings, not {expected}"] * (len(listed) != expected)
+            parts.append([Recording(name, *one) for one in listed])
+        files = place.parts if place.layout == "zip" else [one.path for part in parts for one in part]
+        return self.planned(root, place.layout, parts, files, place.events, wanted, remarks, gaps)
+
+    def missing(self, folder: Path) -> list[str]:
+        return [] if _place(folder) else ["Train/ and Test/"]
+
+    def holds_some(self, root: Path) -> bool:
+        return _place(root) is not None
+
+
+def _place(root: Path) -> _Folders | _Archives | None:
+    for folder in (root, root / "extract"):
+        if is_folder(folder / "Train") and is_folder(folder / "Test"):
+            return _Folders("bin", (folder / "Train", folder / "Test"))
+    events = root / "events_np"
+    if is_folder(events / "train") and is_folder(events / "test"):
+        return _Folders("npz", (events / "train", events / "test"))
+    for folder in (root, root / "download"):
+        if is_file(folder / "Train.zip") and is_file(folder / "Test.zip"):
+            return _Archives((folder / "Train.zip", folder / "Test.zip"))
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NMnistSmall(RecordedSet):
+    """1000 training and 100 test recordings in one folder, with a list of each part."""
+
+    def plan(self, root: Path, wanted: FrameSettings) -> Plan:
+        parts = [
+            [Recording(part, label, number, root / f"{number}.bs2") for number, label in _listed(root / name)]
+            for part, (name, _) in zip(PARTS, self.files, strict=True)
+        ]
+        files = [root / name for name, _ in self.files] + [one.path for part in parts for one in part]
+        return self.planned(root, "bs2", parts, files, _events, wanted)
+
+    def holds_some(self, root: Path) -> bool:
+        return any(is_file(root / name) for name, _ in self.files)
+
+
+def _listed(index: Path) -> list[tuple[int, int]]:
+    """Number and label of each recording in a list. Raises EventDataError and OSError."""
+    found: dict[int, int] = {}
+    for count, line in enumerate(read_data(index, _LARGEST_INDEX).decode(errors="replace").splitlines(), 1):
+        match = _LINE.fullmatch(line.strip())
+        if match is not None and int(match[1]) not in found:
+            found[int(match[1])] = int(match[2])
+        elif line.strip() and not line.startswith("#"):
+            raise EventDataError(f"{index} line {count} is not a recording and its digit, once: copy it again")
+    if not found:
+        raise EventDataError(f"{index} lists no recording: copy it again")
+    return list(found.items())
+
+
+def _events(recording: Recording) -> Sequence[Any]:
+    return _decoded(recording.path, read_data(recording.path, _LARGEST))
+
+
+DATA_SETS = (
+    NMnist(
+        name="nmnist",
+        paper_name="N-MNIST",
+        title="N-MNIST, events",
+        classes=10,
+        class_names=tuple("0123456789"),
+        channels=2,
+        image_size=(34, 34),
+        default_size=34,
+        train_size=60_000,
+        test_size=10_000,
+        origin="https://www.garrickorchard.com/datasets/n-mnist (CC BY-SA 4.0), by hand",
+        layout="Train/ and Test/ with DIGIT/NUMBER.bin, also in extract/, or as zip files, or events_np/",
+        by_hand="https://www.garrickorchard.com/datasets/n-mnist (CC BY-SA 4.0); put Train.zip and Test.zip into one "
+        "folder, packed or unpacked",
+        folder="NMNIST",
+    ),
+    NMnistSmall(
+        name="nmnist_small",
+        paper_name="N-MNIST-1k",
+        title="1000 recordings of N-MNIST, events",
+        classes=10,
+        class_names=tuple("0123456789"),
+        channels=2,
+        image_size=(34, 34),
+        default_size=34,
+        train_size=1000,
+        test_size=100,
+        origin="https://github.com/bamsumit/slayerPytorch (N-MNIST is CC BY-SA 4.0), by hand",
+        layout="train1K.txt and test100.txt with the recordings that they name, NUMBER.bs2",
+        by_hand="https://github.com/bamsumit/slayerPytorch (N-MNIST is CC BY-SA 4.0); unpack its NMNISTsmall.zip",
+        folder="NMNISTsmall",
+        files=(
+            ("train1K.txt", "95295ce925924af0e111164d2b822c16"),
+            ("test100.txt", "8ead20bc23d4b1f8166d42e10ef7a739"),
+        ),
+    ),
+)
