@@ -45,6 +45,7 @@ SWEEPS = (
     "digits",
     "moving-digits",
     "sequential-digits",
+    "nmnist",
 )
 EVENTS = ("run_start", "validation", "gradient_fidelity", "run_end")
 OF_RUN_JSON = (
