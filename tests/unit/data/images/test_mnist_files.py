@@ -44,6 +44,16 @@ def test_compressed_and_plain_files_give_images_and_labels_in_order(tmp_path: Pa
     assert catalogued("fashion_mnist").read(tmp_path).mean == (0.2860,)
 
 
+def test_fashion_mnist_is_read_from_where_debians_package_puts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(tmp_path / "datasets" / "fashion-mnist", packed=True)
+    monkeypatch.chdir(tmp_path)
+    for name, folder in {"XDG_DATA_DIRS": "", "RBP_CONFIG": "config", "XDG_CACHE_HOME": "cache"}.items():
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    assert len(catalogued("fashion_mnist").load().train) == 7
+
+
 def test_torchvision_reads_the_same_files(tmp_path: Path) -> None:
     from torchvision.datasets import MNIST
 
