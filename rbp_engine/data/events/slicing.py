@@ -52,7 +52,8 @@ def integrate(
     """
     for name, values, limit in (("row", rows, side), ("column", columns, side), ("polarity", polarities, 2)):
         if len(values) and (values.min() < 0 or values.max() >= limit):
-            raise ValueError(f"an event has the {name} {values.max()}, expected 0 to {limit - 1}")
+            outside = values.min() if values.min() < 0 else values.max()
+            raise ValueError(f"an event has the {name} {outside}, expected 0 to {limit - 1}")
     by_number = frames_by == "number"
     slices = slice_by_number(len(times), timesteps) if by_number else slice_by_time(times, timesteps)
     place = (slices * 2 + polarities.astype(np.int64)) * side + rows.astype(np.int64)

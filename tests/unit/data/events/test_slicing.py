@@ -56,6 +56,7 @@ def test_number_and_time_slice_a_burst_differently() -> None:
 def test_too_few_events_and_events_off_the_sensor_are_refused() -> None:
     with pytest.raises(ValueError, match="3 events cannot fill 4 timesteps"):
         slice_by_number(3, 4)
-    recording = events(9, 0) | {"rows": np.full(9, 128)}
-    with pytest.raises(ValueError, match="an event has the row 128, expected 0 to 127"):
-        integrate(**recording, timesteps=2, frames_by="number", side=128)
+    for row in (128, -1):
+        recording = events(9, 0) | {"rows": np.full(9, row)}
+        with pytest.raises(ValueError, match=f"an event has the row {row}, expected 0 to 127"):
+            integrate(**recording, timesteps=2, frames_by="number", side=128)
