@@ -40,10 +40,12 @@ def start_queued(run: RunDirectory) -> bool:
         devices = _show_only(entry)
         try:
             resources, last = launched(run)
+            if entry.takes:
+                resources = replace(resources, processes=entry.takes, devices=devices)
             gpus = one_line(entry.gpus) if entry.gpus else last.gpus
             launch.start(
                 trust.require_launch(run, rendezvous=trust.rendezvous_of(resources)),
-                replace(resources, processes=entry.takes, devices=devices),
+                resources,
                 dispatch=replace(last, gpus=gpus, retries=entry.retries, priority=entry.priority),
                 inexact=entry.inexact,
                 from_scratch=entry.from_scratch,

@@ -415,6 +415,19 @@ def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tm
         processes.kill_all(run)
 
 
+def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(tmp_path: Path) -> None:
+    request = LaunchRequest("digits", LONG, LaunchOptions(tmp_path / "runs", retries=1))
+    (run,) = start.start_runs(request).runs
+    try:
+        wait_for(lambda: judge(run).status == "running")
+        os.kill(last_attempt(run).process.pid, signal.SIGKILL)
+        wait_for(lambda: newest_begun(run) == 2 or judge(run).status == "failed")
+        assert load_attempt(run, 2).resources == load_attempt(run, 1).resources == Resources()
+        assert load_attempt(run, 2).dispatch == load_attempt(run, 1).dispatch
+    finally:
+        processes.kill_all(run)
+
+
 def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit) -> None:
     (run,) = submit(1, retries=3)
     arrange.go_on_all()
