@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from rbp_engine import os_process
+from rbp_engine.plan import driving
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.errors import NothingToStart, RunError
@@ -32,7 +33,6 @@ from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, is_stranded, mark_queued
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
-from rbp_engine.sweep import driving
 from tests.other_machine import OtherMachine, needs_another_machine
 from tests.races.test_racing_dispatchers import PYTHON, RACERS, SLOTS, start_racer
 
@@ -52,7 +52,7 @@ from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.status.status import judge
-from rbp_engine.sweep import driving
+from rbp_engine.plan import driving
 
 def said(act):
     try:
