@@ -352,13 +352,13 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
         for note in notes:
             writer.say(WarningRaised(one_line(note)), t=end)
         writer.flush()
-        writer.summary.epochs, writer.summary.steps = writer.summary.epoch, writer.summary.step
+        summary.epochs, summary.steps, summary.trained_s = summary.epoch, summary.step, end - begin
         writer.end("completed" if table.whole else "stopped", "" if table.whole else notes[0], t=end)
         writer.events.sync()
         writer.events.close()
-        return writer.summary
+        return summary
 
-    known = {"name": name, "tags": tags, "created": begin, "host": "", "trained_s": end - begin}
+    known = {"name": name, "tags": tags, "created": begin, "progressed": begin, "host": ""}
     create_foreign(settings, program, runs, run.id, settings.experiment(trained_by), record, **known)
     return result
 

@@ -18,8 +18,7 @@ from rbp_engine.run.files.events import Body, ErrorRaised, Event, RunEnd
 from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.run.files.reserve import make_reserve, release_reserve
 from rbp_engine.run.files.run_json import create_run_json
-from rbp_engine.run.files.summary import Summary, load_summary, write_summary
-from rbp_engine.run.phase import Phase
+from rbp_engine.run.files.summary import Summary, load_summary, see_end, write_summary
 
 
 def write_run(run: RunDirectory, toml: str, settings: Mapping[str, Any], command: Sequence[str], **known: Any) -> None:
@@ -72,6 +71,7 @@ class RunWriter:
     ) -> None:
         """Record how the attempt has ended, at `t`; in the summary even if no event can be written."""
         self.release()
+        ended = Ended(status, cause, visible(reason), time.time() if t is None else t)
         try:
             if traceback is not None:
                 self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause), t=t)
@@ -79,10 +79,8 @@ class RunWriter:
                 last, best = self.summary.last.known, self.summary.best.known
                 self.write(RunEnd(status, visible(reason), cause, last, best, self.summary.trained_s), t=t)
         finally:
-            summary = self.summary
-            summary.status, summary.reason, summary.cause, summary.phase = status, visible(reason), cause, Phase.NONE
+            see_end(self.summary, ended)
             self.write_summary()
             if self.rank == 0:
                 with contextlib.suppress(RunError):  # damaged since; the event says it
-                    ended = Ended(status, cause, visible(reason), time.time() if t is None else t)
                     record_end(self.run, self.attempt, ended)

@@ -128,17 +128,12 @@ def see(summary: Progress, event: Event) -> None:
             summary.test, summary.split = Top1ByWeights(), start.split
         case Metrics() as metrics:
             summary.train = Scores(metrics.top1, loss=metrics.loss)
+            summary.epoch = max(summary.epoch, metrics.epoch)
             summary.samples_per_s = metrics.samples_per_s or summary.samples_per_s
             summary.step_ms = metrics.step_ms or summary.step_ms
             summary.trained_s = metrics.trained_s if metrics.trained_s is not None else summary.trained_s
-        case Validation(weights=weights, split=split) as result if weights == LAST and split == summary.split:
-            summary.epoch = result.epoch
-            summary.last = Scores(result.top1, result.top5, result.loss, ema_top1=result.ema_top1)
-            if result.top1 is not None and (summary.best.top1 is None or result.top1 > summary.best.top1):
-                summary.best = Scores(result.top1, epoch=result.epoch, ema_top1=result.ema_top1)
-            summary.timesteps_needed = timesteps_needed(result.top1_by_step or ())
-        case Validation(weights=weights) as result if weights in Top1ByWeights.__match_args__:
-            summary.test = dataclasses.replace(summary.test, **{weights: result.top1})
+        case Validation() as result:
+            _see_evaluation(summary, result)
         case System(mem_peak=int(peak)):
             summary.mem_peak = peak
         case AlertRaised() as alert:
@@ -149,6 +144,21 @@ def see(summary: Progress, event: Event) -> None:
     summary.updated = max(summary.updated, event.t)
     if isinstance(event.body, (RunStart, Metrics, Validation)):
         summary.progressed = max(summary.progressed, event.t)
+
+
+def _see_evaluation(summary: Progress, result: Validation) -> None:
+    if summary.split == TEST != result.split:  # another program does not say at the start that it holds data out
+        summary.split, summary.last, summary.best = result.split, Scores(), Scores()
+    if result.weights == LAST and result.split == summary.split:
+        summary.epoch = max(summary.epoch, result.epoch)
+        summary.last = Scores(result.top1, result.top5, result.loss, ema_top1=result.ema_top1)
+        if result.top1 is not None and (summary.best.top1 is None or result.top1 > summary.best.top1):
+            summary.best = Scores(result.top1, epoch=result.epoch, ema_top1=result.ema_top1)
+        summary.timesteps_needed = timesteps_needed(result.top1_by_step or ())
+    elif result.weights in Top1ByWeights.__match_args__:
+        summary.test = dataclasses.replace(summary.test, **{result.weights: result.top1})
+        if result.weights == LAST and result.epoch == summary.best.epoch:  # these are the best weights, too
+            summary.test = dataclasses.replace(summary.test, best=result.top1)
 
 
 def see_attempt(summary: Progress, attempt: AttemptRecord) -> None:

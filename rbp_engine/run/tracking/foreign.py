@@ -11,10 +11,9 @@ from typing import Any
 
 from rbp_engine.codec import LARGEST
 from rbp_engine.printable import one_line
-from rbp_engine.run.files.events import Body, Metrics, Probe, RunStart, Validation
+from rbp_engine.run.files.events import Body, Event, Metrics, Probe, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, new_run_id
-from rbp_engine.run.files.scores import Scores, Top1ByWeights
-from rbp_engine.run.files.summary import IDENTITY, Summary
+from rbp_engine.run.files.summary import IDENTITY, Summary, see
 from rbp_engine.run.launch import making
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.tracking.given_settings import SEED, GivenSettings
@@ -118,17 +117,20 @@ class ForeignRun(RunWriter):
 
         Raises OSError if the first event cannot be written.
         """
-        super().__init__(run, replace(summary, status="running", phase=Phase.TRAINING, steps=steps or 0))
+        super().__init__(run, summary)
         self._batch, self._timed = batch, timed
         self._steps_per_epoch = start.steps_per_epoch
-        self._waiting: deque[tuple[float, int, Body]] = deque([(time.time() if t is None else t, 0, start)])
+        self._waiting = deque[tuple[float, int, Body]]()
         self._last: Logged | None = None  # the training that the duration of the next steps counts from
-        self._held_out = False  # whether it is evaluated on held-out data, so that the test set decides nothing
+        self.say(start, 0, t)
+        summary.phase, summary.steps = Phase.TRAINING, steps or summary.steps
         self.flush()
 
     def say(self, body: Body, step: int | None = None, t: float | None = None) -> None:
-        """Let an event wait, by default of now."""
-        self._waiting.append((time.time() if t is None else t, self.summary.step if step is None else step, body))
+        """Let an event wait, by default of now; the summary is in step with it at once."""
+        t, step = time.time() if t is None else t, self.summary.step if step is None else step
+        see(self.summary, Event(0, t, self.attempt, self.rank, step, body))
+        self._waiting.append((t, step, body))
         while len(self._waiting) > MOST_WAITING:
             self._waiting.popleft()
 
@@ -146,7 +148,6 @@ class ForeignRun(RunWriter):
         """Let numbers wait as events."""
         summary, parts = self.summary, logged.parts
         summary.progressed = logged.t
-        summary.step = max(summary.step, logged.step)
         evaluated = [part for part in (Part.HELD_OUT, Part.TEST) if part in parts]
         epoch = self._epoch(logged, evaluated=bool(evaluated))
         summary.epoch = max(summary.epoch, epoch)
@@ -167,30 +168,17 @@ class ForeignRun(RunWriter):
         return self.summary.epoch + 1 if evaluated else self.summary.epoch
 
     def _add_training(self, logged: Logged, given: dict[str, float | None], epoch: int) -> None:
-        summary, last, times = self.summary, self._last, dict[str, float | None]()
+        last, times = self._last, dict[str, float | None]()
         if self._timed and last is not None and logged.step > last.step:
             steps, seconds = logged.step - last.step, max(0.0, logged.t - last.t)
-            summary.trained_s += seconds
+            times["trained_s"] = self.summary.trained_s + seconds
             times["step_ms"] = 1000.0 * seconds / steps
             if self._batch and seconds:
                 times["samples_per_s"] = self._batch * steps / seconds
         metrics = Metrics(epoch, **{"loss": None, "top1": None, "lr": None} | times | given)
-        summary.train = Scores(metrics.top1, loss=metrics.loss)
-        summary.step_ms = metrics.step_ms or summary.step_ms
-        summary.samples_per_s = metrics.samples_per_s or summary.samples_per_s
         self.say(metrics, logged.step, logged.t)
 
     def _add_evaluation(self, logged: Logged, part: Part, given: dict[str, float | None], epoch: int) -> None:
         known: dict[str, Any] = {"loss": None, "top1": None, "top5": None} | given
         known["samples"] = min(int(known.get("samples") or 0), LARGEST - 1)
         self.say(Validation(epoch=epoch, split=one_line(part), **known), logged.step, logged.t)
-        summary, top1 = self.summary, known["top1"]
-        if part is Part.HELD_OUT and not self._held_out:
-            self._held_out, summary.last, summary.best = True, Scores(), Scores()
-        if part is Part.TEST and self._held_out:
-            is_best = summary.best.epoch == epoch
-            summary.test = Top1ByWeights(last=top1, best=top1 if is_best else summary.test.best)
-            return
-        summary.last = Scores(top1, known["top5"], known["loss"])
-        if top1 is not None and (summary.best.top1 is None or top1 > summary.best.top1):
-            summary.best = Scores(top1, epoch=epoch)

@@ -106,5 +106,4 @@ class TrackRecorder:
                     read() for read in (cuda.memory_allocated, cuda.memory_reserved, cuda.max_memory_allocated)
                 )
                 system = replace(system, mem_allocated=allocated, mem_reserved=reserved, mem_peak=peak)
-        self._writer.summary.mem_peak = system.mem_peak
         return system

@@ -15,7 +15,7 @@ from rbp_engine.run import importing
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
-from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.files.summary import fold, load_summary
 from rbp_engine.run.importing import Imported, import_runs
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.run.status.status import judge
@@ -204,7 +204,9 @@ def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path: Path) -> 
     table += [(str(n), repr(1 / n), repr(2 / n), repr(0.9 - 0.1 / n), repr(n / 7)) for n in range(1, 6)]
     (tmp_path / "metrics.csv").write_text("\n".join(map(",".join, table)))
     one = only(import_runs(tmp_path / "metrics.csv", tmp_path / "runs"))
-    assert load_summary(one.run).name == "metrics"
+    written, made = load_summary(one.run), fold(one.run)
+    assert (written.name, written.last.top1) == ("metrics", 0.9 - 0.1 / 5)
+    assert (written.last, written.best, written.test, written.epoch) == (made.last, made.best, made.test, made.epoch)
     assert rows_of(one, "epoch", "loss") == sorted(
         [(n, loss) for n, loss, *_ in table[1:]] + [(n, loss) for n, _, loss, *_ in table[1:]], key=lambda row: row[0]
     )

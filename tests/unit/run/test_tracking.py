@@ -23,7 +23,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import ErrorRaised, Metrics, Probe, RunEnd, RunStart, Validation, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.files.summary import fold, load_summary
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
@@ -263,9 +263,24 @@ def test_a_report_has_the_accuracies_on_test_data(
         for epoch, numbers in enumerate(logged):
             run.log(numbers, epoch=epoch + 1)
     assert run.folder is not None
-    counting, excluded = collect([RunDirectory(run.folder)])
-    assert [(one.last, one.best) for one in counting] == ([] if last is None else [(last, best)])
-    assert [one.reason for one in excluded] == ["completed, without an accuracy on the test set"] * (last is None)
+    for _ in ("as it was written", "made anew from the events"):
+        counting, excluded = collect([RunDirectory(run.folder)])
+        assert [(one.last, one.best) for one in counting] == ([] if last is None else [(last, best)])
+        assert [one.reason for one in excluded] == ["completed, without an accuracy on the test set"] * (last is None)
+        (run.folder / "summary.json").unlink(missing_ok=True)
+
+
+def test_the_summary_of_another_program_s_run_is_what_its_events_come_to(tmp_path: Path) -> None:
+    with track({"batch": 2}, epochs=2, steps_per_epoch=2, runs_dir=tmp_path) as run:
+        for epoch in range(2):
+            run.log(loss=1.0, epoch=epoch)
+            run.log(loss=0.5, top1=0.5, step=2 * epoch + 2)
+            run.log({"val_top1": 0.7 - epoch / 10, "test_top1": 0.5 + epoch / 10, "own": 1}, epoch=epoch + 1)
+    assert run.folder is not None
+    written, made = (summary(RunDirectory(run.folder)) for summary in (load_summary, fold))
+    for moment in ("progressed", "updated"):
+        assert vars(written).pop(moment) == pytest.approx(vars(made).pop(moment), abs=10)
+    assert vars(written) == vars(made)
 
 
 def test_a_process_that_was_forked_neither_logs_nor_ends_the_run(tmp_path: Path) -> None:
