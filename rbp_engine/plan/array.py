@@ -49,7 +49,7 @@ def start_point(plan: SweepPlan, state: PointState) -> StartResult:
     run = create(plan, state.point, queued=False) if state.record is None else state.record.run
     worker = start.begin(
         run,
-        replace(plan.request.options, gpus=None),
+        plan.request.options,
         at_once=True,
         patience_s=start.PATIENCE_S,
         changes=larger_budget(state.point.loaded.preset, run),

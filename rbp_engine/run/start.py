@@ -104,18 +104,15 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
     """
     options, resources = request.options, request.options.takes
     dispatch = Dispatch(retries=options.retries or 0, priority=options.priority or 0)
-    pool: Pool | None = None
-    _refuse_counts(resources, dispatch)
     if options.priority and not request.queued:
         raise RunError("--priority is for runs that wait in the queue: add --gpus auto")
     if request.queued:
-        if resources.nodes > 1:
-            raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
         if options.gpus == "none" and loaded.preset.run.device == "auto":
             loaded = loaded.with_run(device="cpu")
         device = one_line(loaded.preset.run.device)
         dispatch = dataclasses.replace(dispatch, gpus=one_line(options.gpus or "auto"), device=device)
-        pool = pool_for(options, dispatch.device)
+    _refuse_counts(resources, dispatch)
+    pool = pool_for(options, dispatch.device) if request.queued else None
     _require_state(dispatch)
     made: list[Launchable] = []
     try:
@@ -232,11 +229,16 @@ def _begin(
     resources = options.resources or last_resources
     refuse_links(run)
     if at_once:
-        last, resources = dataclasses.replace(last, gpus=None), dataclasses.replace(resources, devices=())
+        last, options = (
+            dataclasses.replace(last, gpus=None, priority=0),
+            dataclasses.replace(options, gpus=None, priority=None),
+        )
+        resources = dataclasses.replace(resources, devices=())
     dispatch = dataclasses.replace(
         last,
         gpus=last.gpus if options.gpus is None else one_line(options.gpus),
         retries=last.retries if options.retries is None else options.retries,
+        priority=last.priority if options.priority is None else options.priority,
     )
     allowed = {"inexact": options.inexact, "from_scratch": options.from_scratch}
     _refuse_counts(resources, dispatch)
@@ -280,6 +282,8 @@ def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:
         if number > most:
             raise RunError(f"{number} {what} are more than rbp can start: at most {most}")
     check_priority(dispatch.priority)
+    if dispatch.gpus is not None and resources.nodes > 1:
+        raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
     if dispatch.retries and resources.nodes > 1:
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
 

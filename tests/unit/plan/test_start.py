@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.plan.array import start_point
 from rbp_engine.plan.identity import identity_of_run
 from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create, run_id_of, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
 from rbp_engine.preset import load_preset, read_resolved
-from rbp_engine.run import control, start
+from rbp_engine.run import control, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import launched
+from rbp_engine.run.files.resources import Dispatch
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
@@ -129,6 +131,36 @@ def test_a_run_that_does_not_wait_has_no_priority_though_the_one_that_it_repeats
     run = create(prior, plan.points[0], queued=False)
     assert (launched(run)[1].priority, launched(run)[1].gpus, entries()) == (0, None, [])
     assert launched(create(prior, plan.points[1]))[1].priority == 5
+
+
+def test_a_run_that_is_resumed_waits_with_the_priority_that_is_given_and_else_with_its_own(plan: SweepPlan) -> None:
+    run = create(plan, plan.points[0])
+    for given, priority in ((5, 5), (None, 0)):
+        control.stop(run)
+        start.begin(run, LaunchOptions(priority=given))
+        assert [entry.priority for entry in entries()] == [priority]
+
+
+def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(
+    plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = replace(plan, request=replace(plan.request, options=replace(plan.request.options, priority=5)))
+    control.stop(create(prior, plan.points[0]))
+    (state, *_) = states_of(prior)
+    started: list[Dispatch] = []
+    monkeypatch.setattr(start, "_start", lambda run, resources, dispatch, **_: started.append(dispatch))
+    start_point(prior, state)
+    assert [(one.gpus, one.priority, one.retries) for one in started] == [(None, 0, 3)]
+
+
+def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan: SweepPlan) -> None:
+    run = create(plan, plan.points[0])
+    control.stop(run)
+    change_identity(run, resources={"nodes": 2, "rendezvous": "here:29400"}, dispatch={})
+    trust.remember_rendezvous(launched(run)[0])
+    with pytest.raises(RunError, match="cannot wait in the queue of one"):
+        start.requeue(run)
+    assert entries() == []
 
 
 def test_a_priority_that_nobody_can_give_is_refused_at_a_resume(plan: SweepPlan) -> None:
