@@ -11,7 +11,7 @@ from rbp_engine.run.files.annotations import change_tags, set_note
 from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, System, Validation, to_json
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.scores import Scores
-from rbp_engine.run.files.summary import Progress, write_summary
+from rbp_engine.run.files.summary import SummaryJson, write_summary
 from rbp_engine.run.launch import launch
 
 # Of a run with many events.
@@ -69,7 +69,7 @@ def _make_run(runs: Path, number: int, described: dict[str, Any]) -> RunDirector
     run.preset_toml.write_text(as_toml(values))
     write_summary(
         run,
-        Progress(status="completed", epoch=epochs, last=Scores(top1=top1, loss=0.5),
+        SummaryJson(status="completed", epoch=epochs, last=Scores(top1=top1, loss=0.5),
                  best=Scores(top1=top1, epoch=epochs), train=Scores(loss=0.4), samples_per_s=4812.0,
                  mem_peak=2**30, trained_s=60.0, host="here"),
     )  # fmt: skip

@@ -21,7 +21,7 @@ from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_reader import announced_checkpoint
-from rbp_engine.run.files.events import Reached, RunStart, WarningRaised
+from rbp_engine.run.files.events import ReachedSoFar, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
@@ -318,7 +318,7 @@ def _write_start(
             classes=feed.classes,
             memory=memory_of(device),
             split=one_line(feed.validation.split),
-            reached=Reached(at.last, at.best, at.train, at.timesteps_needed, at.trained_s),
+            reached=ReachedSoFar(at.last, at.best, at.train, at.timesteps_needed, at.trained_s),
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

@@ -11,7 +11,7 @@ from rbp_engine.run.files.attempts import AttemptRecord, Ended
 from rbp_engine.run.files.events import KINDS
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson
-from rbp_engine.run.files.summary import Progress
+from rbp_engine.run.files.summary import SummaryJson
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 # Written for people and for other programs; nothing here reads them.
@@ -46,7 +46,7 @@ def test_the_fields_of_an_attempt() -> None:
 
 def test_the_fields_of_the_summary() -> None:
     listed = section("summary.json").split("Its fields are ")[1].split(".")[0]
-    assert named(listed) == fields(Progress)
+    assert named(listed) == fields(SummaryJson)
 
 
 def test_the_kinds_of_events() -> None:

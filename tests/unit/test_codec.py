@@ -20,7 +20,7 @@ from rbp_engine.run.files.energy import Energy
 from rbp_engine.run.files.evaluation_json import Evaluation
 from rbp_engine.run.files.events import KINDS
 from rbp_engine.run.files.run_json import RunJson
-from rbp_engine.run.files.summary import Progress, Summary
+from rbp_engine.run.files.summary import Summary, SummaryJson
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def test_a_value_that_was_parsed_elsewhere_is_read_as_a_file_is() -> None:
             convert(Outer, value)
 
 
-RECORDS = (Annotations, AttemptRecord, Energy, Evaluation, Progress, RunJson, Summary, *KINDS.values())
+RECORDS = (Annotations, AttemptRecord, Energy, Evaluation, SummaryJson, RunJson, Summary, *KINDS.values())
 
 
 def hints(kind: Any) -> typing.Iterator[Any]:

@@ -22,7 +22,7 @@ TEST, LAST = one_line("test"), one_line("last")
 
 
 @dataclass(frozen=True)
-class Reached:
+class ReachedSoFar:
     """What a run has reached where an attempt begins, as in `summary.json`."""
 
     last: Scores = field(default_factory=Scores)
@@ -60,7 +60,7 @@ class RunStart:
     classes: Count | None = None
     memory: Count | None = None
     split: Line = TEST
-    reached: Reached = field(default_factory=Reached)
+    reached: ReachedSoFar = field(default_factory=ReachedSoFar)
 
 
 @dataclass(frozen=True)
@@ -314,7 +314,9 @@ def to_json(event: Event) -> str:
     """The event as one line, without the newline."""
     envelope: dict[str, Any] = {"v": VERSION, "seq": event.seq, "t": round(event.t, 3), "attempt": event.attempt}
     envelope |= {"rank": event.rank, "step": event.step, "kind": event.body.kind}
-    body = {name: asdict(value) if isinstance(value, Reached) else value for name, value in vars(event.body).items()}
+    body = vars(event.body)
+    if isinstance(event.body, RunStart):
+        body = body | {"reached": asdict(event.body.reached)}
     return json_text(envelope | body)
 
 

@@ -27,7 +27,7 @@ from rbp_engine.run.timesteps_needed import timesteps_needed
 
 
 @dataclass(kw_only=True)
-class Progress:
+class SummaryJson:
     """The fields of the file: the state of a run as its worker last wrote it; `run/status/status.py` finds the true
     status.
 
@@ -64,7 +64,7 @@ class Progress:
 
 
 @dataclass
-class Summary(Progress):
+class Summary(SummaryJson):
     """A run in a list: what it is, by run.json, and its progress."""
 
     id: str
@@ -104,7 +104,7 @@ class Summary(Progress):
         return f" · {self.extended_from}→{self.epochs} epochs" if self.extended_from else ""
 
 
-_OF_THE_FILE: Final = tuple(one.name for one in dataclasses.fields(Progress))
+_OF_THE_FILE: Final = tuple(one.name for one in dataclasses.fields(SummaryJson))
 IDENTITY: Final = tuple(one.name for one in dataclasses.fields(Summary) if one.name not in _OF_THE_FILE)
 
 
@@ -115,7 +115,7 @@ def remaining_s(summary: Summary) -> float | None:
     return summary.trained_s / summary.step * (summary.steps - summary.step)
 
 
-def see(summary: Progress, event: Event) -> None:
+def see(summary: SummaryJson, event: Event) -> None:
     """Bring a summary in step with the next event of rank 0."""
     summary.step = max(summary.step, event.step)
     match event.body:
@@ -146,7 +146,7 @@ def see(summary: Progress, event: Event) -> None:
         summary.progressed = max(summary.progressed, event.t)
 
 
-def _see_evaluation(summary: Progress, result: Validation) -> None:
+def _see_evaluation(summary: SummaryJson, result: Validation) -> None:
     if summary.split == TEST != result.split:  # another program does not say at the start that it holds data out
         summary.split, summary.last, summary.best = result.split, Scores(), Scores()
     if result.weights == LAST and result.split == summary.split:
@@ -161,20 +161,20 @@ def _see_evaluation(summary: Progress, result: Validation) -> None:
             summary.test = dataclasses.replace(summary.test, best=result.top1)
 
 
-def see_attempt(summary: Progress, attempt: AttemptRecord) -> None:
+def see_attempt(summary: SummaryJson, attempt: AttemptRecord) -> None:
     """Bring a summary in step with the start of an attempt."""
     _end(summary, "starting", NO_TEXT, "")
     summary.alert, summary.attempt, summary.host = NO_TEXT, attempt.attempt, attempt.host
     summary.progressed = summary.updated = attempt.t or summary.updated
 
 
-def see_end(summary: Progress, ended: Ended) -> None:
+def see_end(summary: SummaryJson, ended: Ended) -> None:
     """Bring a summary in step with the recorded end of an attempt."""
     _end(summary, ended.status, ended.reason, ended.cause)
     summary.updated = max(summary.updated, ended.t)
 
 
-def _end(summary: Progress, status: str, reason: Lines, cause: str) -> None:
+def _end(summary: SummaryJson, status: str, reason: Lines, cause: str) -> None:
     summary.status, summary.reason, summary.cause, summary.phase = status, reason, cause, Phase.NONE
 
 
@@ -216,7 +216,7 @@ def _go_on(summary: Summary, before: AttemptRecord | None, following: AttemptRec
     return following
 
 
-def write_summary(run: RunDirectory, summary: Progress) -> None:
+def write_summary(run: RunDirectory, summary: SummaryJson) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
     write_json(run.summary_json, _plain({name: getattr(summary, name) for name in _OF_THE_FILE}))
@@ -261,4 +261,4 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value.known if isinstance(value, scores) else value for name, value in values.items()}
 
 
-_memo = FileMemo(partial(decode, Progress))
+_memo = FileMemo(partial(decode, SummaryJson))

@@ -30,7 +30,7 @@ from rbp_engine.run.files.events import (
     FiringRates,
     Heartbeat,
     Metrics,
-    Reached,
+    ReachedSoFar,
     RunEnd,
     RunStart,
     Validation,
@@ -66,7 +66,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     NoneType: st.none(),
 }
 SCORES = st.builds(Scores, st.none() | NUMBER, epoch=st.none() | COUNT)
-VALUES[Reached] = st.builds(Reached, SCORES, SCORES, SCORES, st.none() | COUNT, VALUES[Seconds])
+VALUES[ReachedSoFar] = st.builds(ReachedSoFar, SCORES, SCORES, SCORES, st.none() | COUNT, VALUES[Seconds])
 
 
 def bodies(kind: type) -> st.SearchStrategy[Any]:

@@ -22,7 +22,7 @@ from rbp_engine.run.files.events import (
     ErrorRaised,
     Heartbeat,
     Metrics,
-    Reached,
+    ReachedSoFar,
     RunEnd,
     RunStart,
     System,
@@ -30,7 +30,7 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.scores import Scores, Top1ByWeights
-from rbp_engine.run.files.summary import Progress, Summary, fold, load_summary, see, write_status, write_summary
+from rbp_engine.run.files.summary import Summary, SummaryJson, fold, load_summary, see, write_status, write_summary
 from tests.run_files import write_attempt, write_identity
 
 IDENTITY: dict[str, Any] = {
@@ -50,7 +50,7 @@ starts = st.builds(
     epochs=st.none() | count,
     epoch=st.none() | count,
     split=words,
-    reached=st.builds(Reached, scores, scores, scores, st.none() | count, number),
+    reached=st.builds(ReachedSoFar, scores, scores, scores, st.none() | count, number),
 )
 bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(Metrics, count, st.none() | number, share, st.none(), st.none() | number, st.none() | number,
@@ -153,7 +153,7 @@ def test_a_damaged_attempt_and_events_that_cannot_be_read_leave_what_the_others_
 
 
 def test_without_run_json_there_is_none(run: RunDirectory) -> None:
-    write_summary(run, Progress(status="running"))
+    write_summary(run, SummaryJson(status="running"))
     run.run_json.unlink()
     with pytest.raises(RunError, match="cannot be read"):
         load_summary(run)
