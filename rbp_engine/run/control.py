@@ -110,7 +110,8 @@ def kill(run: RunDirectory) -> Verdict:
     try:
         write_status(run, "killed", reason, Cause.REQUEST)
         if attempt is not None:
-            record_end(run, attempt.attempt, Ended("killed", Cause.REQUEST, visible(reason), time.time()))
+            with contextlib.suppress(RunError):  # it is damaged; the summary says it
+                record_end(run, attempt.attempt, Ended("killed", Cause.REQUEST, visible(reason), time.time()))
     except OSError as error:
         raise RunError(f"{reason}, but cannot write {run.summary_json}: {error.strerror}") from error
     return Verdict("killed", reason, Cause.REQUEST)
