@@ -2,7 +2,7 @@
 
 import shlex
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
     assert summaries[0].experiment == summaries[1].experiment
     assert [(one.preset, one.label, one.seed) for one in summaries] == [("mine", "mine · nets.py:net", 3)] * 2
     assert read_json(again.run_json)["resources"] == read_json(run.run_json)["resources"]
-    assert read_json(again.run_json)["dispatch"] == Dispatch(retries=1).as_json()
+    assert read_json(again.run_json)["dispatch"] == asdict(Dispatch(retries=1))
 
     request = LaunchRequest.like(run).changed("lr", "0.5").changed("epochs", "2")
     assert shlex.join(request.command) == f"rbp train --like {run.id} lr=0.5 epochs=2 --retries 1 --nproc 2"
