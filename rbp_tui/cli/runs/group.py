@@ -4,6 +4,7 @@ import functools
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,8 +28,7 @@ from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
-    from dataclasses import asdict
-from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.files.layout import RunDirectory
 
 
 def register(app: typer.Typer) -> None:
