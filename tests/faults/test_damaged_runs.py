@@ -12,6 +12,7 @@ import pytest
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.event_reader import read_events, read_last_events
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files, named_folders
@@ -53,7 +54,8 @@ def read_everything(run: RunDirectory) -> None:
 
 def end_it(run: RunDirectory) -> None:
     """Kill it, stop it or start it again: each works, or is refused with a message."""
-    for act in (lambda: control.kill(run), lambda: control.stop(run, 0.0), lambda: launch._claim_attempt(run)):
+    claim = partial(launch._claim_attempt, run, AttemptRecord)
+    for act in (lambda: control.kill(run), lambda: control.stop(run, 0.0), claim):
         try:
             act()
         except RunError as error:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,11 +23,12 @@ from rbp_engine.plan import driving
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, load_attempt, newest_attempt, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Dispatch
-from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.files.summary import read_summary, write_status
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
+from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
@@ -43,8 +44,10 @@ IMPORTS = """
 import json, sys, time
 from pathlib import Path
 from types import SimpleNamespace
+from rbp_engine.os_process import here
 from rbp_engine.run import control, start
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher
@@ -53,6 +56,9 @@ from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.status.status import judge
 from rbp_engine.plan import driving
+
+def claim(run):
+    return launch._claim_attempt(run, lambda number: AttemptRecord(number, starter=here(), t=time.time()))
 
 def said(act):
     try:
@@ -74,7 +80,7 @@ for number in range({CLAIMS}):
     while time.time() < float(sys.argv[2]) + number / 20:
         pass
     try:
-        launch._claim_attempt(RunDirectory(run.path / f"job-{{number}}"))
+        claim(RunDirectory(run.path / f"job-{{number}}"))
         won.append(number)
     except RunError:
         pass
@@ -121,9 +127,7 @@ def test_a_run_of_another_machine_is_judged_by_its_heartbeat_and_left_alone(
 ) -> None:
     run = made("job")
     worker = subprocess.Popen(["sleep", "infinity"])
-    attempt = {"attempt": 1, "t": time.time(), "process": asdict(os_process.of(worker.pid))}
-    write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
-    run.claim(1).touch()
+    claim_attempt(run, AttemptRecord(1, os_process.of(worker.pid), t=time.time()))
     write_status(run, "running", attempt=1)
 
     def ask(act: str) -> str:
@@ -166,33 +170,32 @@ def test_an_attempt_is_one_machine_s(made: Callable[[str], RunDirectory], box: O
     )
     won = [json.loads(process.communicate(timeout=120)[0]) for process in (there, here)]
     assert sorted(won[0] + won[1]) == list(range(CLAIMS))
-    claimants = [os_process.Process(**read_json(run.claim(1))) for run in runs]
-    assert [claimant.is_here for claimant in claimants] == [number in won[1] for number in range(CLAIMS)]
+    assert [load_attempt(run, 1).starter.is_here for run in runs] == [number in won[1] for number in range(CLAIMS)]
 
 
 def test_a_start_that_another_machine_has_claimed_is_waited_for(
     made: Callable[[str], RunDirectory], box: OtherMachine
 ) -> None:
     run = made("job")
-    box.python(f"{IMPORTS}launch._claim_attempt(run)", str(run.path))
+    box.python(f"{IMPORTS}claim(run)", str(run.path))
     # Its process is gone, which nobody here can know.
     with pytest.raises(NothingToStart, match=r"job is being started by process \d+ on box2 at this moment"):
         launch.start(run)
     long_ago = time.time() - LOST_AFTER_S - 5
-    os.utime(run.claim(1), (long_ago, long_ago))
-    summary = read_summary(run)
-    assert summary is not None
-    write_json(run.summary_json, asdict(summary) | {"updated": long_ago})
-    assert launch._claim_attempt(run) == 2
+    for path, moment in ((run.attempt(1), "t"), (run.summary_json, "updated")):
+        write_json(path, read_json(path) | {moment: long_ago})
+    assert launch._claim_attempt(run, AttemptRecord) == 2
 
 
 def test_a_search_is_driven_by_one_machine(home: Path, box: OtherMachine) -> None:
-    search: Any = SimpleNamespace(name="s", trials=3, request=SimpleNamespace(runs=home / "runs"))
+    search: Any = SimpleNamespace(
+        name="s", trials=3, request=SimpleNamespace(options=SimpleNamespace(runs=home / "runs"))
+    )
     lease = driving.be_driver(search)
     assert lease is not None
     driving.write_record(search)
     code = f"""{IMPORTS}
-search = SimpleNamespace(name="s", trials=3, request=SimpleNamespace(runs=run.path))
+search = SimpleNamespace(name="s", trials=3, request=SimpleNamespace(options=SimpleNamespace(runs=run.path)))
 record = driving.driver_of(search)
 print(driving.start_driver(None, search), driving.be_driver(search), record.alive, record.process)
 print(said(lambda: driving.stop_driver(search)))
@@ -209,15 +212,15 @@ def started(home: Path, made: Callable[[str], RunDirectory]) -> Callable[[], Cou
     """Queue jobs; how often the worker of each has been started."""
     python, lines = home / "python", home / "started"
     # The worker says that it has failed: of one of the other machine nobody here knew before half a minute of silence.
-    worker = """sed -i 's/"starting"/"failed"/' "$4/summary.json" """
+    worker = """sed -i 's/"starting"/"failed"/' "$run/summary.json" """
     python.write_text(PYTHON.format(python=sys.executable, started=lines).replace("exec sleep 0.2", worker))
     python.chmod(0o755)
     lines.touch()
     pool = Pool(tuple(Device(f"cpu-{number}") for number in range(SLOTS)), 1)
     for number in range(JOBS):
         queue(made(f"job-{number}"), python=str(python), devices=pool.devices, takes=1 + (number % 5 == 0))
-    mark = "rbp_engine.train.worker "
-    return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(mark))
+    marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several
+    return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
 
 
 def test_of_two_machines_with_one_name_each_job_is_started_once(
@@ -238,7 +241,7 @@ def test_of_two_machines_with_one_name_each_job_is_started_once(
     jobs = {f"job-{number}" for number in range(JOBS)}
     assert started() == Counter(jobs)
     for job in jobs:
-        assert [one.attempt for one in read_run_json(RunDirectory(home / "runs" / job)).attempts] == [1]
+        assert newest_attempt(RunDirectory(home / "runs" / job)) == 1
 
 
 def test_a_host_that_gets_another_name_goes_on_with_its_queue(
@@ -260,7 +263,7 @@ start.ensure_dispatcher()
     box.python(go, str(run.path))
     wait_for(lambda: judge(run).status == "failed")
     wait_for(lambda: box.python(f"{IMPORTS}print(len(entries()))", str(run.path)) == "0\n")
-    assert read_run_json(run).attempt == 1
+    assert newest_begun(run) == 1
 
 
 def test_what_waited_when_a_host_was_switched_off_goes_on_there_or_is_taken_over_under_another_name(
@@ -277,7 +280,7 @@ def test_what_waited_when_a_host_was_switched_off_goes_on_there_or_is_taken_over
     box.start_again()
     assert box.python(look, str(run.path)) == "renamed 0 True\n"
     assert is_stranded(run)
-    assert start.begin(run, gpus="none") is None
+    assert start.begin(run, LaunchOptions(gpus="none")) is None
     assert not is_stranded(run)
     wait_for(lambda: judge(run).status == "failed" and not entries())
-    assert read_run_json(run).attempt == 1
+    assert newest_begun(run) == 1
