@@ -19,7 +19,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted, parse_json, read_untrusted
 
 #: Durations, which are never the same.
-_TIMES: Final = frozenset({"samples_per_s", "step_ms", "data_ms"})
+_TIMES: Final = frozenset({"samples_per_s", "step_ms", "data_ms", "trained_s"})
 _FILES: Final = ("model.safetensors", "ema.safetensors")
 _PART: Final = 2**20
 #: What a run's folder or name differs in, though it learns the same.
