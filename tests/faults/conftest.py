@@ -156,7 +156,7 @@ class Job:
 
     def story(self) -> list[dict[str, Any]]:
         """What the run learned, step by step and epoch by epoch, without timings."""
-        timing = {"samples_per_s", "step_ms", "data_ms"}
+        timing = {"samples_per_s", "step_ms", "data_ms", "trained_s"}
         return [
             {"step": event.step, "kind": event.body.kind}
             | {key: value for key, value in vars(event.body).items() if key not in timing}

@@ -48,7 +48,7 @@ import os, signal, sys
 from pathlib import Path
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
-launch.record_attempt = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+launch.record_process = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 launch.start(RunDirectory(Path(sys.argv[1])))
 """
 
@@ -196,9 +196,9 @@ def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_jo
     """It can then be stopped and resumed as usual, or resumed if its worker is killed before recording it."""
     job = new_job(nproc, "epochs=5000", *IDLE)
     starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
-    assert starter.returncode == -signal.SIGKILL and not last_attempt(job.run)
+    assert starter.returncode == -signal.SIGKILL and not last_attempt(job.run).begun
     assert judge(job.run).status == "starting"
-    job.wait_until(lambda: last_attempt(job.run))
+    job.wait_until(lambda: last_attempt(job.run).begun)
     record = last_attempt(job.run)
     [root] = [one for one in processes.processes_of(job.run) if one.ppid() not in pids_of(job)]
     assert (record.attempt, record.process.pid, record.world_size) == (1, root.pid, nproc)
@@ -210,7 +210,7 @@ def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_jo
     assert job.saved_step > 0
     starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
     processes.kill_all(job.run)
-    assert last_attempt(job.run).attempt == 1
+    assert last_attempt(job.run).attempt == 2 and not last_attempt(job.run).begun
     job.start()
     job.wait_for_start()
     assert last_attempt(job.run).attempt == 3 and starts(job)[-1] == 3

@@ -117,7 +117,7 @@ class Look:
     @staticmethod
     def story(run: RunDirectory) -> list[dict[str, Any]]:
         """What the run learned, step by step and epoch by epoch, without timings."""
-        timing = {"samples_per_s", "step_ms", "data_ms"}
+        timing = {"samples_per_s", "step_ms", "data_ms", "trained_s"}
         return [
             {"step": event.step, "kind": event.body.kind}
             | {k: v for k, v in vars(event.body).items() if k not in timing}
