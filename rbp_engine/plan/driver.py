@@ -4,7 +4,6 @@ It creates the runs of a trial when there is a device for them, stops those that
 interrupted. All that it knows is in the files of the runs, so that it can be killed and started again at any moment.
 """
 
-import contextlib
 import itertools
 import os
 import signal
@@ -16,12 +15,13 @@ from types import FrameType
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driving import be_driver, requested_in, write_record
 from rbp_engine.plan.search import Search, plan_search
+from rbp_engine.plan.start import resume
 from rbp_engine.plan.study import SearchTrial, TrialState, Value, propose, pruned_after
 from rbp_engine.plan.trials import TrialReader, TrialRuns, is_pruned
 from rbp_engine.preset import PresetError
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.store.store import RunRecord
@@ -107,8 +107,7 @@ class SearchDriver:
             for found in one.records.values():
                 run, verdict = found.run, found.verdict
                 if self._first_look and verdict.live and is_stranded(run):
-                    with contextlib.suppress(NothingToStart):
-                        start.begin(run)
+                    resume(self.search.request, run)
                 if verdict.live or (self._is_interrupted(found) and self._resumed(found)):
                     busy.add(number)
                 elif run not in self._refused and self._is_interrupted(found) and verdict.status != "failed":
@@ -127,9 +126,7 @@ class SearchDriver:
             return False
         self._resumes[run] = count + 1
         try:
-            start.begin(run)
-        except NothingToStart:  # somebody else has just resumed it
-            return True
+            resume(self.search.request, run)
         except UserError as refused:
             self._refused[run] = str(refused)
             return False

@@ -4,6 +4,7 @@ The id of a run comes from its identity, and a run's folder is created exclusive
 finds it already there. So nothing has to be locked, recorded or cleaned up, and it works on a shared file system.
 """
 
+import contextlib
 import functools
 import itertools
 import os
@@ -57,7 +58,7 @@ def start_points(
             run = state.record.run
             try:
                 changes = larger_budget(state.point.loaded.preset, run)
-                once_trusted(functools.partial(resume, plan, run, changes))
+                once_trusted(functools.partial(resume, plan.request, run, changes))
             except RunError as refused:
                 on_refused(refused)
                 continue
@@ -93,15 +94,13 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
     raise AssertionError("there are always more numbers")
 
 
-def resume(plan: SweepPlan, run: RunDirectory, changes: Sequence[str] = ()) -> None:
+def resume(request: LaunchRequest, run: RunDirectory, changes: Sequence[str] = ()) -> None:
     """Queue the next attempt of a run, with the resources that it had, unless somebody else has just done so.
 
-    `changes` are the budgets that it is to go on with.
+    `request` is what the runs of its sweep share; `changes` are the budgets that it is to go on with.
     """
-    try:
-        start.begin(run, replace(plan.request.options, resources=None), changes=changes)
-    except NothingToStart:
-        return
+    with contextlib.suppress(NothingToStart):
+        start.begin(run, replace(request.options, resources=None), changes=changes)
 
 
 def run_id_of(point: SweepPoint, number: int = 1) -> str:

@@ -44,7 +44,7 @@ def follow_sweep(plan: SweepPlan, states: Sequence[PointState], runs: Sequence[R
         for run in (record.run for record in left if record.run not in begun):
             begun.add(run)
             try:
-                resume(plan, run)
+                resume(plan.request, run)
             except RunError as refused:
                 say_not_resumed(refused)
             else:

@@ -30,6 +30,7 @@ from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
+from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.request import LaunchRequest
 from tests.run_files import change_identity, write_attempt
 
@@ -189,6 +190,15 @@ def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the
     write_status(search.run_of(2, 1), "completed", last=Scores(top1=0.5))
     ended = driver.look()
     assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.attempt(1)} is damaged")
+
+
+def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+    search = planned(trials=1)
+    write_status(created(search, 1, VALUES), "stopped", "", Cause.REQUEST)
+    options = replace(search.request.options, retries=3, priority=4)
+    assert SearchDriver(replace(search, request=replace(search.request, options=options))).look() == ""
+    assert [(entry.retries, entry.priority) for entry in entries()] == [(3, 4)]
 
 
 def set_in_preset(run: RunDirectory, name: str, value: str) -> None:
