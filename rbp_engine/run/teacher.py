@@ -99,7 +99,7 @@ def _own_code(file: Path, run: RunDirectory | None) -> dict[str, OwnCode]:
     """The code of a teacher's network and neurons that is its author's own, by field."""
     header = read_header(file)
     if header is None:
-        raise ValueError("it was saved by an early version of rbp, or by something else")
+        raise ValueError("it was saved by something else")
     preset = parse_resolved(parse_json(header.encode())["preset"], file)
     found = {}
     for (section, field), name in names_of_code(preset).items():

@@ -18,11 +18,11 @@ NEEDED = {
     "firing": "probes.firing_rates=true",
     "fidelity": "probes.gradients=100",
     "health": "probes.health=true",
-    "curves": "a training loss, and a run that is not of an older rbp",
+    "curves": "a training loss",
     "evaluations": "an evaluation after an epoch",
     "timesteps": "an evaluation, and more than one timestep",
     "times": "train.log_every steps",
-    "memory": "two seconds of training, and a run that is not of an older rbp",
+    "memory": "two seconds of training",
     "ranks": "several processes",
 }
 

@@ -96,11 +96,11 @@ class RunDirectory:
         """stdout and stderr of the processes."""
         return self.path / "ranks"
 
-    def stdout(self, rank: int = 0) -> Path:
-        return self.ranks / str(rank) / "stdout.log"
+    def stdout(self) -> Path:
+        return self.ranks / "0" / "stdout.log"
 
-    def stderr(self, rank: int = 0) -> Path:
-        return self.ranks / str(rank) / "stderr.log"
+    def stderr(self) -> Path:
+        return self.ranks / "0" / "stderr.log"
 
     @property
     def checkpoints(self) -> Path:

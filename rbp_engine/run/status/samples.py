@@ -131,7 +131,7 @@ class SampleBuilder(Generic[S]):
             self._sample(event)
         elif isinstance(body, RunStart) and event.rank == 0:
             for layers, names in (("neuron", body.neuron_layers), ("weight", body.weight_layers)):
-                if names is not None:  # a resume by an older version does not say the layers again
+                if names is not None:  # a run of another program says none
                     self._layers[layers] = tuple(names)
             counting = [one for one in self._kept if not done_again(one[0], one[1], None, event, body)]
             self._kept = [one for one in counting if self._fit(one[2])]

@@ -34,7 +34,6 @@ class Journal(RunWriter):
     def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: RankProcess | None = None) -> None:
         process = process or RankProcess(run.stdout().parent)
         super().__init__(run, summary, attempt, process.rank)
-        self.attempt = attempt
         summary.attempt, summary.alert = attempt, NO_TEXT
         #: What to tell of the events that are written; alerts about them follow.
         self.alerts: AlertWatch | None = None

@@ -34,7 +34,7 @@ class AccuracyTab(SampledTab[AccuracyHistory]):
         if sight.verdict.live:
             return "No accuracy by timestep yet: the first comes with the first evaluation."
         return (
-            "This run has no accuracies by timestep: it ended before its first evaluation, or is of an older rbp.\n"
+            "This run has no accuracies by timestep: it ended before its first evaluation.\n"
             f"rbp eval {sight.run.id} finds those of its weights."
         )
 

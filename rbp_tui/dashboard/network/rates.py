@@ -33,8 +33,8 @@ class RatesTab(SampledTab[FiringHistory]):
         if sight.verdict.live:
             return "No firing rates yet: the first come after train.log_every steps."
         return (
-            "This run has no firing rates: it ended too early, has probes.firing_rates=false, or is of an "
-            "older rbp.\nLaunch it again with probes.firing_rates=true."
+            "This run has no firing rates: it ended too early, or has probes.firing_rates=false.\n"
+            "Launch it again with probes.firing_rates=true."
         )
 
     def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
