@@ -335,7 +335,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     settings = given_settings(table.settings)
     rows = sorted((row.t, step) for step, row in table.rows.items() if row.numbers)
     begin, end = rows[0][0], rows[-1][0]
-    program = Program("TensorBoard" if _EVENTS in path.name else "CSV", sys.argv)
+    program = Program("TensorBoard" if _EVENTS in path.name else "CSV", sys.argv, here=False)
     # Without a seed, nothing says that runs of the same settings differ in it alone.
     trained_by = program.name if SEED in settings.values else f"{program.name} {identity}"
 
@@ -358,7 +358,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
         writer.events.close()
         return summary
 
-    known = {"name": name, "tags": tags, "created": begin, "progressed": begin, "host": ""}
+    known = {"name": name, "tags": tags, "created": begin, "progressed": begin}
     create_foreign(settings, program, runs, run.id, settings.experiment(trained_by), record, **known)
     return result
 

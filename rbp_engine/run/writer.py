@@ -23,7 +23,7 @@ from rbp_engine.run.files.summary import Summary, load_summary, see_end, write_s
 
 def write_run(run: RunDirectory, toml: str, settings: Mapping[str, Any], command: Sequence[str], **known: Any) -> None:
     """Write the files of a new run into its folder: its settings, as TOML and by section, what is `known` of it (fields
-    of run.json), and the summary.
+    of run.json, and whether it is trained `here`), and the summary.
 
     `command` made it. Raises OSError.
     """

@@ -118,28 +118,31 @@ def load_run_json(run: RunDirectory) -> RunJson:
         return _memo.read(run.run_json)
 
 
-def create_run_json(run: RunDirectory, command: Sequence[str], settings: Mapping[str, Any], **fields: Any) -> None:
+def create_run_json(
+    run: RunDirectory, command: Sequence[str], settings: Mapping[str, Any], *, here: bool = True, **fields: Any
+) -> None:
     """Write the file of a new run: `fields`, host, interpreter, packages, and the git state of the working directory,
-    whose uncommitted changes are beside it.
+    whose uncommitted changes are beside it; but none of these of a run that was not trained `here`.
 
     `command` is the one that created the run.
     """
+    made = {"directory": str(Path.cwd()), "command": shlex.join(command), "settings": settings}
+    write_json(run.run_json, {"format": FORMAT} | fields | (_surroundings(run) if here else {}) | made)
+
+
+def _surroundings(run: RunDirectory) -> dict[str, Any]:
     installed = packages()
     git, diff = git_state(Path.cwd())
     if diff:
         write_atomic(run.uncommitted_diff, diff)
-    here = {
+    return {
         "host": socket.gethostname(),
-        "directory": str(Path.cwd()),
-        "command": shlex.join(command),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: installed[name] for name in DECISIVE if name in installed},
         "git": asdict(git) if git else None,
-        "settings": settings,
         "other_packages": {name: version for name, version in installed.items() if name not in DECISIVE},
     }
-    write_json(run.run_json, {"format": FORMAT} | fields | here)
 
 
 def packages() -> dict[str, str]:

@@ -28,11 +28,15 @@ _METHOD = "tracked"  # in an id, where no method is known
 
 @dataclass(frozen=True)
 class Program:
-    """What trains a run in rbp's place: its name, its command, and the path of its file, if it is one."""
+    """What trains a run in rbp's place: its name, its command, and the path of its file, if it is one.
+
+    It trains `here`, in this process, or has trained elsewhere.
+    """
 
     name: str
     command: Sequence[str]
     file: str | None = None
+    here: bool = True
 
     @property
     def identity(self) -> str:
@@ -73,12 +77,12 @@ def create_foreign(
             seed=settings.count(SEED),
             epochs=settings.count("train.epochs"),
             program=program.name,
-            host=socket.gethostname(),
+            host=socket.gethostname() if program.here else "",
         )
         begin_here(run, program.command)
         made = record(run, replace(summary, **known))
         identity = {name: getattr(made, name) for name in IDENTITY}
-        write_run(run, toml, settings.sections(), program.command, **identity)
+        write_run(run, toml, settings.sections(), program.command, here=program.here, **identity)
 
     called = known.get("name") or Path(program.name).stem
     return making.make_run(runs, run_id, lambda: new_run_id(called, method or _METHOD), write)

@@ -111,5 +111,5 @@ def _origin(origin: "RunJson") -> list[tuple[str, str]]:
         rows.append(("commit", f"{origin.git.commit[:12]} ({origin.git.branch}{dirty})"))
     known = origin.packages
     versions = [f"{name} {known[name]}" for name in ("rbp-tui", "torch", "spikingjelly") if name in known]
-    rows.append(("versions", f"python {origin.python or '–'}, {', '.join(versions)}"))
+    rows.append(("versions", ", ".join([f"python {origin.python or '–'}", *versions])))
     return rows

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
+from rbp_engine.report.compare import compare
 from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run import importing
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
 from rbp_engine.run.importing import Imported, import_runs
 from rbp_engine.run.status.history_reader import read_history
@@ -197,6 +199,19 @@ def test_records_that_hold_no_numbers_are_passed_over(tmp_path: Path) -> None:
 
     one = only(import_runs(write_events(tmp_path / "logs", more=more), tmp_path / "runs"))
     assert one.curves == 5 and [value for (value,) in rows_of(one, "own.new")] == ["0.5"]
+
+
+def test_of_where_a_run_was_trained_nothing_is_taken_from_where_it_is_imported(tmp_path: Path) -> None:
+    described = read_run_json(only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs")).run)
+    assert (described.host, described.python, described.packages, described.git) == ("", "", {}, None)
+    assert described.command
+
+
+def test_a_table_without_times_has_no_seconds_of_an_epoch(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("epoch,test_acc,train_loss\n1,0.5,2\n2,0.75,1\n")
+    run = only(import_runs(tmp_path / "a.csv", tmp_path / "runs")).run
+    (group,) = compare([run]).groups
+    assert group.last is not None and group.epoch_s is None
 
 
 def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path: Path) -> None:
