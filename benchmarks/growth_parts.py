@@ -11,13 +11,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 from many_runs import PER_EPOCH
-from rbp_engine.run.queue.claims import take
 
 import rbp_engine
 from rbp_engine import os_process
@@ -32,7 +32,7 @@ from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher, start_queued
 from rbp_engine.run.queue.devices import Device, Pool
-from rbp_engine.run.queue.entries import entries, has_entries
+from rbp_engine.run.queue.entries import entries, has_entries, write_entry
 from rbp_engine.run.queue.host_lock import locked
 from rbp_engine.run.queue.positions import queued_runs
 from rbp_engine.run.status.history_reader import HistoryReader
@@ -79,10 +79,10 @@ def submit(folder: Path) -> dict[str, float]:
 
 def pass_once(folder: Path, before: int = 0) -> dict[str, float]:
     """A pass of the dispatcher, after some `before`, while the first job of the queue runs and has all the slots."""
-    first = entries()[0].run
-    write_status(first, "running")
+    first = entries()[0]
+    write_status(first.run, "running")
     with locked():
-        take(first, [device.key for device in SLOTS.devices])
+        write_entry(replace(first, claimed=tuple(device.key for device in SLOTS.devices)))
     one = dispatcher.Dispatcher()
     for _ in range(before):
         one.look()
