@@ -159,7 +159,7 @@ def _accuracies(members: Sequence[RecordedRun], which: str) -> dict[int, float]:
 def _epoch_s(one: RecordedRun) -> float | None:
     """Seconds of training per epoch, without evaluations."""
     summary = one.summary
-    if not (summary.step and summary.steps and summary.epochs):
+    if not (summary.trained_s and summary.step and summary.steps and summary.epochs):
         return None
     return summary.trained_s / summary.step * summary.steps / summary.epochs
 
