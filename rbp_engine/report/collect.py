@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.report.settings import SEED, settings
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import TEST, Validation
+from rbp_engine.run.files.events import TEST
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
@@ -160,24 +158,14 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         preset=preset,
         settings=settings(preset) | ({EXTENDED: summary.extended_from} if summary.extended_from else {}),
         origin=read_run_json(run),
-        held_out=bool(summary.test.known) if summary.program else preset.train.validation_split > 0,
+        held_out=summary.split != TEST if summary.program else preset.train.validation_split > 0,
     )
 
 
 def _of_another_program(run: RunDirectory, summary: Summary) -> RecordedRun:
     """The records of a run that was given settings of any kind; those whose names presets have keep them."""
     known = {key: value for section in read_settings(run).sections for key, value in section.items() if key != SEED}
-    held_out = bool(summary.test.known)
-    return RecordedRun(run, summary, judge(run, summary), None, known, read_run_json(run), held_out)
-
-
-def _evaluated_on(run: RunDirectory) -> str:
-    """The data of the newest evaluation; empty if there was none."""
-    try:
-        events = read_events(run.events(), (Validation,))
-    except RunError:
-        return ""
-    return next((event.body.split for event in reversed(events) if isinstance(event.body, Validation)), "")
+    return RecordedRun(run, summary, judge(run, summary), None, known, read_run_json(run), summary.split != TEST)
 
 
 def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | ExcludedRun:
@@ -189,7 +177,7 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | Exclu
         return ExcludedRun(run.id, f"{verdict.shown_status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
     last, best = (summary.test.last, summary.test.best) if recorded.held_out else (summary.last.top1, summary.best.top1)
-    if last is None or (summary.program and not recorded.held_out and _evaluated_on(run) != TEST):
+    if last is None:
         return ExcludedRun(run.id, f"{verdict.status}, without an accuracy on the test set")
     return ReportedRun(**vars(recorded), last=last, best=best)
 
