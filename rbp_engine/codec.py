@@ -101,7 +101,7 @@ def _sentence(error: Exception) -> str:
     """What msgspec found, without its marks: `attempt: expected int, got str`."""
     what, _, where = str(error).replace("`", "").partition(" - at ")
     place = where.removeprefix("$").removeprefix(".")
-    what = what[:1].lower() + what[1:] if what.startswith(("Expected", "Object", "Invalid")) else what
+    what = what[:1].lower() + what[1:] if what.startswith(("Expected", "Object", "Invalid", "Input")) else what
     return str(one_line(f"{place}: {what}" if place else what, 200))
 
 

@@ -28,6 +28,12 @@ def change_summary(run: RunDirectory, **fields: Any) -> None:
     write_json(run.summary_json, read_json(run.summary_json) | fields)
 
 
+def change_fields(run: RunDirectory, **fields: Any) -> None:
+    """Change fields of what lists show, each in the file that it is read from."""
+    change_identity(run, **{name: value for name, value in fields.items() if name in IDENTITY})
+    change_summary(run, **{name: value for name, value in fields.items() if name not in IDENTITY})
+
+
 def write_attempt(run: RunDirectory, number: int = 1, **fields: Any) -> None:
     """Write the record of an attempt, by default of this process and of now."""
     record = asdict(AttemptRecord(number, os_process.here(), os_process.here(), time.time()))

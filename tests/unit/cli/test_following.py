@@ -16,7 +16,7 @@ from rbp_tui.cli.train.views import Silence
 
 def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
-    run.path.mkdir()  # its summary has been removed already
+    run.path.mkdir()  # its run.json has been removed already
 
     def remove() -> None:
         time.sleep(0.3)
@@ -29,10 +29,10 @@ def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path: Path
     assert (verdict.status, verdict.reason) == ("lost", f"its folder {run.path} is gone")
 
 
-def test_a_run_without_its_summary_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_its_run_json_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "REMOVAL_S", 0.1)
     (verdict,) = following.follow([RunDirectory(tmp_path)], Silence())
-    assert (verdict.status, verdict.reason) == ("lost", "summary.json is missing or damaged")
+    assert (verdict.status, verdict.reason) == ("lost", "run.json is missing or damaged")
 
 
 def test_the_command_that_follows_a_run_has_the_whole_chosen_id_and_says_where_it_is(tmp_path, write_run, capsys):

@@ -1,22 +1,15 @@
 """`rbp train --id … --resume-or-start` for a run that another process has just started, in this process."""
 
-import os
 import threading
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
-from rbp_engine.run.start import find_or_create
 from rbp_tui.cli import app
 from tests.run_files import write_attempt
 
@@ -57,19 +50,3 @@ def test_it_succeeds_if_the_run_completes_in_another_process(run: RunDirectory) 
     done = train(run, "--resume-or-start")
     # On a busy machine it has completed before the command looks, which then says so in other words.
     assert done.exit_code == 0 and "is complete" in done.stderr
-
-
-def test_leftovers_of_a_killed_start_of_an_earlier_version_are_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "night"
-    for part in (path / "control", path):
-        part.mkdir(exist_ok=True, parents=True)
-        os.utime(part, (time.time() - 60, time.time() - 60))
-    loaded = load_preset("digits")
-    request = LaunchRequest("digits", (), LaunchOptions(tmp_path), run_id="night")
-    (run,), new = find_or_create(request, loaded)
-    assert new and run.path == path and read_summary(run) is not None
-    assert find_or_create(request, loaded) == ([run], False)
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.tex").touch()
-    with pytest.raises(RunError, match="thesis is in the way, and is no run"):
-        find_or_create(replace(request, run_id="thesis"), loaded)

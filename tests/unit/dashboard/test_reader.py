@@ -149,10 +149,11 @@ def test_lines_that_are_not_events_are_reported_once_per_run(heard, runs, write_
 
 def test_unreadable_runs_are_reported_once(heard, runs, write_run):
     run = write_run(runs, "torn")
-    run.summary_json.write_text("{")
-    heard.until(lambda: heard.problems == ["torn cannot be read: summary.json is damaged: it is not JSON"])
+    run.run_json.write_text("{")
+    heard.until(lambda: heard.problems)
+    assert heard.problems[0].startswith(f"torn cannot be read: {run.run_json} is damaged (input data was truncated)")
     for name in ("a", "b"):
-        write_run(runs.parent / "elsewhere", name).summary_json.unlink()
+        write_run(runs.parent / "elsewhere", name).run_json.write_text("{")
     for name in ("a", "b"):
         (runs.parent / "elsewhere" / name).rename(runs / name)
     heard.until(lambda: len(heard.lists[-1]) == 3)

@@ -41,7 +41,7 @@ def records(tmp_path_factory, write_run):
             created=1.7e9 + number, seed=number, tags=["paper"] if number == 0 else [],
         )  # fmt: skip
     set_note(run, "first line\nsecond \x1b[2J line")
-    write_run(runs, "odd").summary_json.write_text("{")
+    write_run(runs, "odd").run_json.write_text("{")
     return list_runs(runs)
 
 

@@ -10,13 +10,14 @@ from rich.cells import cell_len
 
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Heartbeat, RunStart
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord, list_runs
 from rbp_tui.dashboard.reading.machine_reader import MachineReading
 from rbp_tui.dashboard.reading.run_sizes import RunSizes
 from rbp_tui.dashboard.reading.stays import Stay, StayReader
 from rbp_tui.dashboard.system.disk_text import disk_lines
 from rbp_tui.dashboard.system.timeline import timeline_lines
+from tests.run_files import write_attempt
 
 NOW = 1.7e9
 HOUR = 3600.0
@@ -28,8 +29,8 @@ def read(tmp_path: Path, write_run: Callable[..., RunDirectory]) -> Callable[...
 
     def made(*attempts: tuple[float, float, RunStart], devices: tuple[int, ...] = ()) -> list[Stay]:
         run = write_run(tmp_path / "runs", "digits-a1b2", updated=NOW - HOUR * attempts[-1][1])
-        write_json(run.run_json, read_json(run.run_json) | {"resources": {"processes": 1, "devices": list(devices)}})
         for number, (start, end, body) in enumerate(attempts, start=1):
+            write_attempt(run, number, resources={"devices": list(devices)})
             writer = EventWriter(run.events(), number)
             writer.write(body, 0, now=NOW - HOUR * start)
             writer.write(Heartbeat(), 1, now=NOW - HOUR * end)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,12 @@ from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, load_preset
 from rbp_engine.run.files.annotations import change_tags, set_note
-from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.query_fields import field_names
 from rbp_engine.run.store.store import RunRecord, list_runs
+from tests.run_files import change_fields, change_identity
 
 DAY = 86400.0
 
@@ -24,9 +23,7 @@ DAY = 86400.0
 def make(runs: Path, run_id: str, *words: str, **changes: object) -> RunDirectory:
     """A run as `rbp train` makes it, with a summary as its worker leaves it."""
     run = launch.create(load_preset("digits", words), runs, run_id=run_id)
-    summary = read_summary(run)
-    assert summary is not None
-    write_json(run.summary_json, asdict(summary) | {"status": "completed"} | changes)
+    change_fields(run, **{"status": "completed"} | changes)
     return run
 
 
@@ -178,11 +175,15 @@ def test_every_short_name_of_a_preset_is_a_field() -> None:
 
 
 def test_damaged_values_fit_no_comparison_and_cause_no_error(tmp_path: Path) -> None:
-    run = make(tmp_path, "broken", best={"top1": "x"}, last=[], created=1.0, timesteps=None, epoch=True)
-    run.preset_toml.write_text("not toml")
-    (record,) = list_runs(tmp_path)
-    for text in ("acc>0", "last>0", "T>0", "epoch=1", "lr>0", "train.precision:p"):
-        assert not parse_query(text)(record) and parse_query(f"not {text}")(record)
+    run = make(tmp_path, "broken", best={"top1": "x"}, last=[], epoch=True)
+    change_identity(run, settings={"optim": 5, "train": {"precision": []}})
+    change_identity(make(tmp_path, "unreadable"), timesteps=None)
+    broken, unreadable = sorted(list_runs(tmp_path), key=lambda record: record.run.id)
+    assert broken.readable and not unreadable.readable
+    for text in ("acc>0", "last>0", "epoch=1", "lr>0", "train.precision:p"):
+        assert not parse_query(text)(broken) and parse_query(f"not {text}")(broken)
+        assert not parse_query(text)(unreadable) and parse_query(f"not {text}")(unreadable)
+    assert not parse_query("T>0")(unreadable) and parse_query("not T>0")(unreadable)
 
 
 FIELD = st.sampled_from([*field_names(), "optim.lr", "neuron.surrogate_args.alpha", "nothing", "data.flip"])

@@ -10,12 +10,12 @@ import tomli
 
 from rbp_engine.preset import fields as preset_fields
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord, record
+from tests.run_files import change_fields
 
 # Fields whose status lists do not take from the file, and the id, which is that of the folder.
 JUDGED = {"status", "reason", "cause", "id"}
@@ -43,11 +43,11 @@ def summary_values() -> Iterator[tuple[str, Any]]:
 def known(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """A run of a preset with all sections, whose summary has a value in every field."""
     run = launch.create(load_preset("cifar10-resnet18"), tmp_path_factory.mktemp("runs"), run_id="one")
-    summary = read_json(run.summary_json)
+    summary: dict[str, Any] = {}
     for name, value in summary_values():
         section, _, part = name.rpartition(".")
         (summary.setdefault(section, {}) if section else summary)[part] = value
-    write_json(run.summary_json, summary)
+    change_fields(run, **summary)
     found = record(run)
     assert found.readable, found.verdict.reason
     return found

@@ -79,7 +79,7 @@ def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) ->
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "run.json is damaged (Input data was truncated)"),
+        ("{", "run.json is damaged (input data was truncated)"),
         ("[1]", "run.json is damaged (expected object, got array)"),
         ("{}", "run.json is damaged (object missing required field format)"),
         ('"timesteps": "four"', "run.json is damaged (timesteps: expected int, got str)"),

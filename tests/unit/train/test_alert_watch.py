@@ -14,6 +14,7 @@ from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.queue.hooks import run_alert_hook
 from rbp_engine.train.record.alert_watch import AlertWatch
 from rbp_engine.train.record.journal import Journal
+from tests.run_files import write_identity
 
 
 def watch(*rules: str, capacity: int = 1000) -> AlertWatch:
@@ -49,23 +50,28 @@ def test_a_number_that_is_not_known_or_of_something_else_raises_nothing(body: Va
     assert not list(watch("val.top1 < 1", "train.loss > 0", "memory > 0 %", "gpu_util < 1").see(body, 3, 30))
 
 
+def summary() -> Summary:
+    return Summary("job", "p", "e", "rate_m", 2, 1)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     run = RunDirectory(tmp_path / "job")
     for folder in (run.control, run.checkpoints):
         folder.mkdir(parents=True)
+    write_identity(run, summary())
     return run
 
 
 def test_an_alert_is_an_event_behind_its_number_and_in_the_summary_of_its_attempt(run: RunDirectory) -> None:
     for attempt in (1, 2):
-        journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1), attempt)
+        journal = Journal(run, summary(), attempt)
         journal.alerts = watch("train.loss > 3")
         journal.write(Metrics(0, 4.0, 0.1, 0.1), 5)
         journal.write(Metrics(0, 5.0, 0.1, 0.1), 10)
         journal.end("stopped", "")
-        summary = read_summary(run)
-        assert summary is not None and summary.alert == "train.loss > 3: it is 4 after epoch 0, step 5"
+        written = read_summary(run)
+        assert written is not None and written.alert == "train.loss > 3: it is 4 after epoch 0, step 5"
     kinds = [(event.attempt, event.step, type(event.body)) for event in read_events(run.events()) if event.step]
     assert [kind for kind in kinds if kind[2] in (Metrics, AlertRaised)] == [
         (attempt, step, kind) for attempt in (1, 2) for step, kind in [(5, Metrics), (5, AlertRaised), (10, Metrics)]

@@ -13,6 +13,7 @@ from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.record import journal as record
 from rbp_engine.train.record.journal import Journal
+from tests.run_files import write_identity
 
 HEARTBEAT_S = 0.2
 
@@ -25,7 +26,9 @@ def a_quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_heartbeat_writes_events_and_updates_the_summary(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
-    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), attempt=1)
+    summary = Summary("a", "digits", "x", "rate_m", 4, 1)
+    write_identity(run, summary)
+    journal = Journal(run, summary, attempt=1)
     journal.write(RunStart())
     journal.update(status="running")
     written = read_summary(run)
@@ -43,10 +46,11 @@ def test_before_run_start_the_heartbeat_only_updates_the_summary(
 ) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
-    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), attempt=1)
-    begun = time.time()
+    summary = Summary("a", "digits", "x", "rate_m", 4, 1)
+    write_identity(run, summary)
+    journal = Journal(run, summary, attempt=1)
     deadline = time.monotonic() + 60
-    while (summary := read_summary(run)) is None or summary.updated <= begun:
+    while not run.summary_json.exists():
         assert time.monotonic() < deadline, "no sign of life came"
         time.sleep(0.02)
     journal.write(RunStart())

