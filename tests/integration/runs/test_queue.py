@@ -238,7 +238,7 @@ def test_runs_with_a_damaged_run_json_are_waited_for(submit: Submit, new_run: Ca
     assert waiting.run_json.read_text() == written and newest_attempt(waiting) == 0
     begun.run_json.write_bytes(whole)
     waiting.run_json.write_bytes(whole)
-    assert settled(begun, waiting) == ["failed", "completed"]
+    assert settled(begun, waiting) == ["failed", "failed"]
 
 
 def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_time_to_leave(

@@ -14,6 +14,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.train.record.energy import record_energy
 from rbp_engine.train.record.journal import Journal
+from tests.run_files import write_identity
 
 
 class Images(list[tuple[Tensor, Tensor]]):
@@ -28,6 +29,7 @@ class Odd(nn.Module):
 def recorded(run: RunDirectory, model: nn.Module, images: Images) -> list[str]:
     """Record the energy; returns the warnings."""
     run.control.mkdir()
+    write_identity(run, Summary("a", "digits", "x", "rate_m", 2, 1))
     journal = Journal(run, Summary("a", "digits", "x", "rate_m", 2, 1, step=40), attempt=1)
     record_energy(run, journal, model, images, timesteps=2)
     journal.end("completed", "")
