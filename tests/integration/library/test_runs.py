@@ -46,10 +46,10 @@ def test_without_pandas_the_message_says_how_to_get_it(monkeypatch: pytest.Monke
 
 
 def test_a_damaged_run_is_listed_as_unreadable(write_run, tmp_path: Path) -> None:
-    write_run(tmp_path, "broken").summary_json.write_text("{")
+    write_run(tmp_path, "broken").run_json.write_text("{")
     (run,) = rbp_engine.runs(runs_dir=tmp_path)
     assert (run.status, run.settings) == ("unreadable", {})
-    assert "summary.json is damaged" in run.reason
+    assert "run.json is damaged" in run.reason
 
 
 def test_importing_the_engine_and_listing_runs_imports_no_torch() -> None:
