@@ -2,13 +2,14 @@
 
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
 from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import FORMAT
-from rbp_engine.run.files.summary import IDENTITY, Summary
+from rbp_engine.run.files.summary import IDENTITY, Summary, load_summary
 
 
 def write_identity(run: RunDirectory, summary: Summary, **fields: Any) -> None:
@@ -16,6 +17,11 @@ def write_identity(run: RunDirectory, summary: Summary, **fields: Any) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
     known = {name: getattr(summary, name) for name in IDENTITY}
     write_json(run.run_json, {"format": FORMAT, "settings": {}} | known | {"id": run.id} | fields)
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """What the run in a folder is, and what it has reached."""
+    return load_summary(RunDirectory(folder)).as_json()
 
 
 def change_identity(run: RunDirectory, **fields: Any) -> None:

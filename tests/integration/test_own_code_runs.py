@@ -13,6 +13,8 @@ from typing import Any
 import idle
 import pytest
 
+from tests.run_files import recorded
+
 CHECKOUT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 NETS = """\
@@ -45,6 +47,7 @@ def measure(run, model):
 """
 LOSSES = """\
 from torch.nn.functional import multi_margin_loss
+
 
 
 def margin(logits, labels):
@@ -118,8 +121,7 @@ def mine(folder: Path) -> Path:
 
 
 def summary(folder: Path, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "runs" / name / "summary.json").read_text())
-    return found
+    return recorded(folder / "runs" / name)
 
 
 def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: Rbp, mine: Path) -> None:

@@ -1,6 +1,5 @@
 """`rbp resume RUN epochs=N`: a completed run is trained on, and whatever lists it says so."""
 
-import json
 import math
 import shutil
 
@@ -10,6 +9,7 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, RunStart, Validation, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
+from tests.run_files import change_identity
 
 SAID = "2→4 epochs"
 
@@ -21,8 +21,7 @@ def longer(tmp_path_factory, rbp_in, finished):
     rbp = rbp_in(tmp_path_factory.mktemp("longer"))
     shutil.copytree(there.runs / "mine", rbp.runs / "mine")
     shutil.copytree(there.runs / "mine", rbp.runs / "on")
-    summary = json.loads((rbp.runs / "on" / "summary.json").read_text()) | {"id": "on"}
-    (rbp.runs / "on" / "summary.json").write_text(json.dumps(summary))
+    change_identity(RunDirectory(rbp.runs / "on"), id="on")
     return rbp, rbp("resume", "on", "train.epochs=4", "--gpus", "none")
 
 

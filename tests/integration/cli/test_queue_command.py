@@ -9,6 +9,7 @@ from collections import defaultdict
 import pytest
 
 from rbp_engine.lease import holder
+from tests.run_files import recorded
 
 QUICK = ("digits", "T=1", "epochs=1", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", "train.kernel=eager")
@@ -28,7 +29,7 @@ def slots(rbp):
 
 def summaries(rbp):
     """The summaries of the runs by seed."""
-    found = [json.loads(path.read_text()) for path in rbp.runs.glob("*/summary.json")]
+    found = [recorded(path.parent) for path in rbp.runs.glob("*/summary.json")]
     return {summary["seed"]: summary for summary in found}
 
 

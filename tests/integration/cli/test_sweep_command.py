@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.run_files import recorded
+
 pytestmark = pytest.mark.xdist_group("paired runs")  # they share runs
 SWEEP = ("sweep", "digits", "T=2", "epochs=2", "batch=128", "method=bptt,rate_m")
 
@@ -16,7 +18,7 @@ def paired(tmp_path_factory, rbp_in):
     settings.parent.mkdir(parents=True)
     settings.write_text("cpu_slots = 2\n")
     done = rbp(*SWEEP, "--seeds", "1,2", "--no-cost")
-    made = [json.loads(path.read_text()) for path in rbp.runs.glob("*/summary.json")]
+    made = [recorded(path.parent) for path in rbp.runs.glob("*/summary.json")]
     return rbp, {(one["seed"], one["method"]): one for one in made}, done
 
 

@@ -18,6 +18,7 @@ from rbp_engine.run.files.attempts import newest_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.train.following import follow
 from rbp_tui.cli.train.plain_lines import PlainLines
+from tests.run_files import recorded
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
@@ -32,7 +33,7 @@ def wait_for(condition, timeout=60):
 
 def summary(rbp):
     (path,) = rbp.runs.glob("*/summary.json")
-    return json.loads(path.read_text())
+    return recorded(path.parent)
 
 
 def is_running(rbp):
@@ -62,7 +63,7 @@ def test_the_next_command_repeats_the_arguments_with_another_method(rbp, write):
     command = hint.split("  ·  ")[-1]
     assert command == "rbp train './my wider.toml' T=1 batch=256 method=bptt --runs-dir here"
     rbp(*shlex.split(command)[1:])
-    methods = {json.loads(path.read_text())["method"] for path in (rbp.folder / "here").glob("*/summary.json")}
+    methods = {recorded(path.parent)["method"] for path in (rbp.folder / "here").glob("*/summary.json")}
     assert methods == {"rate_s", "bptt"}
 
 
