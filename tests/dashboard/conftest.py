@@ -9,7 +9,6 @@ import subprocess
 import sys
 import termios
 import time
-from dataclasses import asdict
 
 import pytest
 
@@ -17,12 +16,12 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run import control
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates, Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_tui.dashboard.app import Dashboard
 from tests.dashboard.idle_loop import watch_loops
+from tests.run_files import change_fields
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -154,7 +153,7 @@ def end_run():
         reached = {"status": "completed", "epoch": len(curve), "epochs": len(curve), "step": step, "steps": step}
         scores = {"last": {"top1": curve[-1]}, "best": {"top1": best, "epoch": curve.index(best) + 1}}
         cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0}
-        write_json(run.summary_json, asdict(read_summary(run)) | reached | scores | cost)
+        change_fields(run, **reached | scores | cost)
         return run
 
     return make

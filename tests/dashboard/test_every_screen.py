@@ -9,7 +9,6 @@ import pytest
 from textual.widgets import Input, Static
 
 from rbp_engine.bench.cost import Cost
-from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.launch import cost
 from rbp_tui.dashboard.launch.cost import LaunchCost
@@ -19,6 +18,7 @@ from rbp_tui.dashboard.reading.run_sizes import RunSizer, RunSizes
 from rbp_tui.dashboard.reading.stays import Stay, StayReader
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from tests.dashboard.idle_loop import stand_still
+from tests.run_files import change_identity, change_summary
 
 NOW = 1_700_000_000.0
 SIZES = [(80, 24), (160, 45)]
@@ -78,8 +78,9 @@ def app(home, end_run, monkeypatch):
         )
         run.stdout().write_text("12:00:00 epoch 1: top-1 0.70\n12:00:01 epoch 2: top-1 0.91\n")
         sweep = {"name": "methods", "trial": 1 + (method == "bptt")}
-        write_json(run.run_json, read_json(run.run_json) | {"host": "gpu2", "git": None, "sweep": sweep})
-        write_json(run.summary_json, read_json(run.summary_json) | {"created": NOW - 60, "host": "gpu2"})
+        change_identity(run, host="gpu2", git=None, sweep=sweep)
+        change_summary(run, host="gpu2")
+        change_identity(run, created=NOW - 60)
     # What the machine has, and what other users have of it.
     (home / "config").mkdir(exist_ok=True)
     (home / "config" / "machine.toml").write_text("cpu_slots = 1\nshare_devices = false\n")

@@ -1,20 +1,17 @@
 """The tabs of the Network screen about health and about the user's own metrics."""
 
-from dataclasses import asdict
-
 import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Health, Probe, RunStart
-from rbp_engine.run.files.layout import write_json
-from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line
+from tests.run_files import change_fields
 
 SAMPLES = 12
 
@@ -40,7 +37,7 @@ def ended_run(runs, layers):
         events.write(Probe("rank", 9.0 - sample % 3 if sample != 5 else None), 10 * sample, 1000.0 + sample)
     events.close()
     done = {"status": "completed", "epoch": 3, "epochs": 3, "step": 120, "steps": 120, "updated": 1012.0}
-    write_json(run.summary_json, asdict(read_summary(run)) | done)
+    change_fields(run, **done)
     return run
 
 

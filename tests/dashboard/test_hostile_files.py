@@ -18,7 +18,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.columns import BY_NAME
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
-from tests.run_files import change_identity
+from tests.run_files import change_fields, change_identity
 
 pytestmark = pytest.mark.asyncio
 
@@ -142,15 +142,13 @@ def names_with_escape_sequences(run):
 
 
 def from_the_future(run):
-    values = json.loads(run.summary_json.read_text())
-    run.summary_json.write_text(json.dumps(values | {"status": "running", "updated": 4.1e9, "created": 9e10}))
+    change_fields(run, status="running", updated=4.1e9, created=9e10)
     for path in (run.summary_json, run.events(), run.path):
         os.utime(path, (4.1e9, 4.1e9))
 
 
 def from_the_past(run):
-    values = json.loads(run.summary_json.read_text())
-    run.summary_json.write_text(json.dumps(values | {"status": "running", "updated": 0, "progressed": 0, "created": 0}))
+    change_fields(run, status="running", updated=0, progressed=0, created=0)
     for path in (run.summary_json, run.events(), run.path):
         os.utime(path, (0, 0))
 

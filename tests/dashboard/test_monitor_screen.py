@@ -185,12 +185,12 @@ async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(das
         await until(pilot, lambda: "RUNNING" in said(dashboard, "#title"))
 
 
-async def test_a_run_whose_summary_is_damaged_says_so(dashboard, show, until, write_run):
+async def test_a_run_whose_run_json_is_damaged_says_so(dashboard, show, until, write_run):
     run = write_run("run-torn")
-    run.summary_json.write_text("{")
+    run.run_json.write_text("{")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
-        assert "UNREADABLE" in said(dashboard, "#title") and "summary.json is damaged" in said(dashboard, "#why")
+        assert "UNREADABLE" in said(dashboard, "#title") and "run.json is damaged" in said(dashboard, "#why")
         assert len(dashboard.screen.seen.history.curves["train/loss"]) == 40
 
 

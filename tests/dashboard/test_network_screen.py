@@ -8,7 +8,6 @@ import pytest
 
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates
-from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
@@ -65,7 +64,7 @@ def settled(until):
 @SIZES
 def test_a_run_without_samples(home, pictures, end_run, settled, snap_compare, size):
     run = end_run(home / "runs", "none", curve=CURVE)
-    write_json(run.summary_json, read_json(run.summary_json) | {"created": NOW - 60})
+    change_identity(run, created=NOW - 60)
     assert snap_compare(pictures, terminal_size=size, run_before=settled())
 
 

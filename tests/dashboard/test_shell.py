@@ -16,6 +16,7 @@ from rbp_tui.dashboard.jump import Jump
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.keys import names_of_keys
 from rbp_tui.dashboard.presets.name_dialog import Tick
+from tests.run_files import change_fields
 
 pytestmark = pytest.mark.asyncio
 
@@ -151,8 +152,7 @@ async def test_the_export_of_runs_has_whole_names_and_reasons_where_the_table_cu
     monkeypatch.chdir(home)
     name, reason = f"a-name-{'long-' * 20}end", f"an error of many words {'again ' * 40}and the end"
     run = end_run(home / "runs", "failed-1", curve=[0.5])
-    summary = read_json(run.summary_json)
-    write_json(run.summary_json, summary | {"status": "failed", "reason": reason, "name": name})
+    change_fields(run, status="failed", reason=reason, name=name)
     app = Dashboard(home / "runs")
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.screen.query_one(DataTable).row_count == 1)

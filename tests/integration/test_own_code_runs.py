@@ -47,9 +47,6 @@ def measure(run, model):
 """
 LOSSES = """\
 from torch.nn.functional import multi_margin_loss
-
-
-
 def margin(logits, labels):
     return multi_margin_loss(logits, labels)
 

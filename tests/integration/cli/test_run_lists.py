@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import write_json
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.disk_use import DiskUse
+from tests.run_files import change_fields, change_identity
 
 
 def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: Any) -> None:
@@ -27,12 +27,10 @@ def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: 
     events.write(Metrics(19, 0.1, 0.99, 0.1, 6400.0, 10.0, 1.0), 400)
     events.write(Validation(20, 0.3, top1, 1.0, 360), 400)
     events.close()
-    summary = read_summary(run)
-    assert summary is not None
     reached = {"status": "completed", "epoch": 20, "step": 400, "steps": 400, "trained_s": 4.0, "mem_peak": 2**30}
     scores = {"last": {"top1": top1, "loss": 0.3}, "best": {"top1": top1 + 0.01, "epoch": 20}, "train": {"loss": 0.1}}
     speed = {"samples_per_s": 6400.0, "step_ms": 10.0}
-    write_json(run.summary_json, asdict(summary) | reached | scores | speed | changes)
+    change_fields(run, **reached | scores | speed | changes)
 
 
 @pytest.fixture
@@ -170,8 +168,7 @@ def test_columns_of_any_field_are_chosen_by_the_names_of_queries(rbp, sweep):
 
 def test_an_id_is_shown_whole_however_many_columns_are_asked_for(rbp, sweep):
     (rbp.runs / "lr-9").rename(rbp.runs / "nightoflrnine")
-    summary = rbp.runs / "nightoflrnine" / "summary.json"
-    summary.write_text(summary.read_text().replace('"lr-9"', '"nightoflrnine"'))
+    change_identity(RunDirectory(rbp.runs / "nightoflrnine"), id="nightoflrnine")
     assert "nightoflrnine" in rbp("ls", "--columns", "lr,batch,train.log_every,optim.weight_decay").stdout
 
 
