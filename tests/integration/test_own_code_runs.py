@@ -47,6 +47,8 @@ def measure(run, model):
 """
 LOSSES = """\
 from torch.nn.functional import multi_margin_loss
+
+
 def margin(logits, labels):
     return multi_margin_loss(logits, labels)
 

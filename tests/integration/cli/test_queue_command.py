@@ -53,9 +53,9 @@ def test_each_seed_is_a_run_on_its_own_slot_and_all_events_go_to_stdout(rbp, slo
     for line in done.stdout.splitlines():
         event = json.loads(line)
         events[event.pop("run")].append(event)
-    for run_id, recorded in events.items():
-        assert recorded == [json.loads(line) for line in (rbp.runs / run_id / "events" / "rank0.jsonl").open()]
-    spans = sorted((recorded[0]["t"], recorded[-1]["t"]) for recorded in (events[run_id] for run_id in ids))
+    for run_id, written in events.items():
+        assert written == [json.loads(line) for line in (rbp.runs / run_id / "events" / "rank0.jsonl").open()]
+    spans = sorted((written[0]["t"], written[-1]["t"]) for written in (events[run_id] for run_id in ids))
     assert spans[2][0] > min(spans[0][1], spans[1][1])  # the third waited for one of the others
     wait_for(lambda: rbp.json("queue") == [])
 
