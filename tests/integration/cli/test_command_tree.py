@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from rbp_tui.cli import app
+from tests.run_files import change_identity
 
 Path_ = tuple[str, ...]
 Rbp = Any  # of conftest.py
@@ -205,7 +206,7 @@ def test_the_last_term_of_a_query_is_completed_with_fields_and_the_values_that_r
     offered: Callable[[str], list[str]], rbp_here: Rbp, write_run: Callable[..., Any], tmp_path: Path
 ) -> None:
     write_run(tmp_path / "runs", "first", method="bptt", tags=["base", "rm -rf"])
-    write_run(tmp_path / "runs", "other").preset_toml.write_text("[optim]\nmomentum = 0.3\n")
+    change_identity(write_run(tmp_path / "runs", "other"), settings={"optim": {"momentum": 0.3}})
     assert set(offered("rbp ls stat")) == {"status:completed"}
     assert set(offered("rbp ls met")) == {"method:bptt", "method:rate_m"}
     assert offered("rbp ls tag:") == ["tag:base"]
