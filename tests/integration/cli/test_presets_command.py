@@ -187,7 +187,6 @@ def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
         "text": "Number of timesteps T that each image is shown.",
         "constraints": ">= 1, <= 10000",
         "choices": [],
-        "later": False,
         "short": "T",
     }
     assert rows["model.init"]["choices"] == ["kaiming", "paper"]

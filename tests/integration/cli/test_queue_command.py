@@ -80,7 +80,7 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
     assert recorded[1].endswith("on cpu 0")
     assert recorded[2].endswith(f"{first[-4:]} has cpu 0")
     assert recorded[3].endswith(f"behind {second[-4:]}")
-    assert "it names no run, or no devices: rbp queue rm gone-0a1b" in " ".join(" ".join(recorded[4:]).split())
+    assert "run.path: expected a path: rbp queue rm gone-0a1b" in " ".join(" ".join(recorded[4:]).split())
     assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
 
     assert rbp.json("stop", second) == {
