@@ -140,7 +140,9 @@ def _cleaner_of_fields(kind: Any) -> Callable[[Any], Any] | None:
         return None
 
     def clean(record: Any) -> Any:
-        return dataclasses.replace(record, **{name: one(getattr(record, name)) for name, one in with_text.items()})
+        cleaned = {name: one(getattr(record, name)) for name, one in with_text.items()}
+        changed = {name: value for name, value in cleaned.items() if value != getattr(record, name)}
+        return dataclasses.replace(record, **changed) if changed else record
 
     return clean
 

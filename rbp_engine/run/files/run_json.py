@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class RunJson:
 
     `label` is the preset, with the network or data set that replaced its own; `experiment` is the same for all seeds.
     `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset`.
-    `settings` are those of `preset.toml`, by section, as they stand in the file. `resources` and `dispatch` are as the
+    `settings` are those of `preset.toml`, by section, in JSON. `resources` and `dispatch` are as the
     run was made; each attempt has its own. `packages` has the versions of DECISIVE, `source` the path of the preset;
     `sweep` is None for a run of none. `extended_from` is the number of epochs that the run was made for, if it was
     given more since; else 0.
@@ -73,7 +73,7 @@ class RunJson:
     id: Line
     experiment: Line
     created: Seconds
-    settings: dict[str, Raw]
+    settings: Raw
     preset: Line = NO_TEXT
     label: Line = NO_TEXT
     method: Line = NO_TEXT
@@ -101,7 +101,7 @@ class RunJson:
             raise ValueError(f"it is of format {self.format}, and this rbp reads {FORMAT}")
 
 
-NOTHING_KNOWN = RunJson(FORMAT, NO_TEXT, NO_TEXT, 0.0, {})
+NOTHING_KNOWN = RunJson(FORMAT, NO_TEXT, NO_TEXT, 0.0, Raw(b"{}"))
 
 
 def read_run_json(run: RunDirectory) -> RunJson:
@@ -190,8 +190,9 @@ def _git(folder: Path, *words: str) -> str | None:
 
 def _parse(content: bytes) -> RunJson:
     found = decode(RunJson, content)
-    # Copies: a view of the settings would keep the whole file in memory, and lists of runs have thousands.
-    return replace(found, settings={name: Raw(bytes(text)) for name, text in found.settings.items()})
+    # A copy: a view of the settings would keep the whole file in memory, and lists have thousands of runs.
+    object.__setattr__(found, "settings", found.settings.copy())
+    return found
 
 
 _memo = FileMemo(_parse)

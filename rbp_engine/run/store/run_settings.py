@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from msgspec import Raw
+
 from rbp_engine.codec import decode
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.files.layout import RunDirectory
@@ -53,7 +55,8 @@ def settings_of(record: RunRecord) -> RunSettings:
 def read_settings(run: RunDirectory) -> RunSettings:
     """The settings of a run; empty if they cannot be read."""
     try:
-        return RunSettings(tuple(_section(name, bytes(text)) for name, text in read_run_json(run).settings.items()))
+        sections = decode(dict[str, Raw], bytes(read_run_json(run).settings))
+        return RunSettings(tuple(_section(name, bytes(text)) for name, text in sections.items()))
     except ValueError:
         return RunSettings()
 

@@ -70,7 +70,6 @@ def test_uncommitted_changes_stand_beside_it(run: RunDirectory, monkeypatch: pyt
         ({"created": 1e300}, "created: expected float"),
         ({"dispatch": {"retries": "lots"}}, "dispatch.retries: expected int, got str"),
         ({"resources": {"processes": 0}}, "resources.processes: expected int >= 1"),
-        ({"settings": 3}, "settings: expected object"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place(run: RunDirectory, change: dict[str, Any], why: str) -> None:
