@@ -185,10 +185,8 @@ HOSTILE = (
     pipes_in_place_of_files, identity_is_nonsense, names_with_escape_sequences, from_the_future, from_the_past,
     more_done_than_there_is_to_do, events_may_not_be_read, the_folder_may_not_be_read,
 )  # fmt: skip
-UNREADABLE = {
-    "summary-of-another-version", "summary-with-wrong-values", "summary-cut-off", "summary-is-a-folder",
-    "summary-is-a-pipe", "the-folder-may-not-be-read",
-}  # fmt: skip
+#: A damaged summary is made anew from the other files.
+UNREADABLE = {"identity-is-nonsense", "the-folder-may-not-be-read"}
 LINES_LEFT_OUT = {
     "unknown-kinds", "another-version", "wrong-types", "a-line-of-100-mb", "a-list-as-the-name-of-a-layer",
     "an-attempt-of-400-digits",
