@@ -89,13 +89,15 @@ def record(run: RunDirectory) -> RunRecord:
 
 
 def unreadable(run: RunDirectory, reason: str) -> RunRecord:
-    """The record of a run of which nothing but its existence is known."""
+    """The record of a run of which nothing but its existence is known, with the reason as lists show it."""
     try:
         found = run.path.stat().st_mtime
     except OSError:
         found = 0.0
-    why = visible(reason)
-    summary = Summary(run.id, "", "", "", 0, 0, UNREADABLE, why, created=found, progressed=found, updated=found)
+    why = visible(reason.replace(f"{run.path}/", "").replace(", and nothing is changed", ""))
+    summary = Summary(
+        run.id, "", "", "", 0, 0, status=UNREADABLE, reason=why, created=found, progressed=found, updated=found
+    )
     return RunRecord(run, summary, Verdict(UNREADABLE, why), read_annotations(run))
 
 
