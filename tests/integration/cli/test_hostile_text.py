@@ -131,7 +131,7 @@ def test_no_text_of_a_run_controls_the_terminal_or_ends_a_command(rbp_there, com
     assert CONTROL.findall(output) == []
     assert "💣" not in output
     if "--json" in command:
-        for line in done.stdout.splitlines() if "watch" in command else [done.stdout]:
+        for line in done.stdout.splitlines() if command.startswith(("watch", "resume")) else [done.stdout]:
             assert not line or json.loads(line)
 
 
