@@ -131,7 +131,7 @@ def hooks_run_in_the_folder_of_the_run(patch: pytest.MonkeyPatch) -> None:
 
 
 def texts_of_failures_are_not_cut(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dispatcher, "given", lambda run, name, text: text)
+    patch.setattr(dispatcher, "given", lambda text: text)
 
 
 def a_damaged_trial_stops_the_search(patch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def nothing(world: World) -> None:
 
 
 def damaged_trial(world: World) -> None:
-    world.search.run_of(2, 1).summary_json.write_text("{")
+    world.search.run_of(2, 1).run_json.write_text("{")
 
 
 def link_in_the_place_of_a_run(world: World) -> None:
