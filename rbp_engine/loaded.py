@@ -17,7 +17,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import find_run
 from rbp_engine.run.trust import Untrusted, require_code
 from rbp_engine.settings.machine import runs_directory
-from rbp_engine.train.build import build_feed, build_method, build_network
+from rbp_engine.train.build import build_method, build_network
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import AVERAGED, WEIGHTS
 from rbp_engine.train.checkpoints.recipe import Recipe, read_recipe
@@ -96,7 +96,7 @@ def load(
     where = choose_device(str(device))
     if run is not None:
         _require_code(run, trust=trust)
-    recipe = _recipe(file, run, where)
+    recipe = _recipe(file, run)
     preset, code = recipe.preset, run.code if run is not None else None
     own = [name for name in (preset.model.name, preset.neuron.name, preset.neuron.surrogate) if is_own(name)]
     if run is None and own:
@@ -175,20 +175,14 @@ def _run_around(folder: Path) -> RunDirectory | None:
     return run if folder.parent == run.checkpoints and run.run_json.is_file() else None
 
 
-def _recipe(file: Path, run: RunDirectory | None, device: torch.device) -> Recipe:
-    """What the file says about its network; of an older run, what its preset and its data say."""
+def _recipe(file: Path, run: RunDirectory | None) -> Recipe:
+    """What the file says about its network, with the preset of its run."""
     found = read_recipe(file)
-    if run is None:
-        if found is None:
-            raise CheckpointError(
-                f"{file} does not say which network it is of, as what rbp saves does: load the run that it comes from"
-            )
-        return found
-    preset = read_resolved(run.preset_toml)
-    if found is not None:
-        return Recipe(preset, found.classes, found.preprocess)
-    feed = build_feed(run, preset, device)
-    return Recipe(preset, feed.classes, feed.preprocess)
+    if found is None:
+        raise CheckpointError(
+            f"{file} does not say which network it is of, as what rbp saves does: load the run that it comes from"
+        )
+    return found if run is None else Recipe(read_resolved(run.preset_toml), found.classes, found.preprocess)
 
 
 def _require_code(run: RunDirectory, *, trust: bool) -> None:
