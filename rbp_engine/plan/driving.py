@@ -16,7 +16,6 @@ from pathlib import Path
 import psutil
 
 from rbp_engine import lease, os_process
-from rbp_engine.codec import decode
 from rbp_engine.lease import Lease
 from rbp_engine.os_process import Alive, Process
 from rbp_engine.owners import make_private
@@ -24,11 +23,10 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import write_json
+from rbp_engine.run.files.layout import read_record, write_json
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
-from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 DRIVER = "rbp_engine.plan.driver"
 FOLDER = "searches"
@@ -84,7 +82,7 @@ def driver_of(search: Search) -> DriverRecord | None:
 
     Raises RunError.
     """
-    record = _read(files_of(search))
+    record = read_record(DriverRecord, files_of(search), None)
     with _lease(search) as path:
         driver = lease.holder(path)
     if driver is None:
@@ -98,7 +96,7 @@ def drivers() -> list[DriverRecord]:
     """The drivers that live on this host."""
     if not (folder := host_directory(make=False) / FOLDER).is_dir():
         return []
-    found = map(_read, sorted(folder.glob("*.json")))
+    found = [read_record(DriverRecord, path, None) for path in sorted(folder.glob("*.json"))]
     return [one for one in found if one is not None and os_process.is_alive(one.process) is Alive.YES]
 
 
@@ -163,9 +161,3 @@ def _lease(search: Search) -> Iterator[Path]:
         yield path
     except OSError as error:
         raise RunError(f"{search.name} cannot be driven: {error.filename or path}: {error.strerror}") from error
-
-
-def _read(path: Path) -> DriverRecord | None:
-    with contextlib.suppress(OSError, ValueError):
-        return decode(DriverRecord, read_untrusted(path, JSON_LIMIT))
-    return None

@@ -20,6 +20,7 @@ from rbp_engine.run.files import inside
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json, read_untrusted
 
 T = TypeVar("T")
+Other = TypeVar("Other")
 
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -246,7 +247,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def read_record(kind: type[T], path: Path, otherwise: T) -> T:
+def read_record(kind: type[T], path: Path, otherwise: Other) -> T | Other:
     """The record in a file, to be shown; `otherwise` if it is missing, unreadable or damaged."""
     try:
         return decode(kind, read_untrusted(path, JSON_LIMIT))
