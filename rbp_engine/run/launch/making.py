@@ -7,7 +7,6 @@ if it can know that nobody is busy with it: a lock says so, and never the folder
 import contextlib
 import errno
 import fcntl
-import functools
 import os
 import secrets
 import shutil
@@ -15,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rbp_engine.disk import sync
+from rbp_engine.os_process import here
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
-from rbp_engine.untrusted_files import read_untrusted
 
 PREFIX = ".new-"
 
@@ -88,7 +87,7 @@ def hidden_folder(runs: Path) -> Iterator[Path]:
     for path in missing:
         with contextlib.suppress(OSError):  # a folder may be writable but not readable
             sync(path.parent)
-    hidden = runs / f"{PREFIX}{_boot_id()}-{secrets.token_hex(6)}"
+    hidden = runs / f"{PREFIX}{here().boot}-{secrets.token_hex(6)}"
     with contextlib.ExitStack() as held:
         with _exclusive(runs):  # nobody takes the new one for left before it is locked
             for path in runs.glob(f"{PREFIX}*"):
@@ -142,10 +141,5 @@ def _is_left(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     of_a_disk = os.major(found.st_dev) != 0  # a network's file systems have no device
-    return of_a_disk or folder.name.startswith(f"{PREFIX}{_boot_id()}-")
-
-
-@functools.cache
-def _boot_id() -> str:
-    """What distinguishes this kernel, since it booted, from any other."""
-    return read_untrusted("/proc/sys/kernel/random/boot_id", 100).decode().strip()
+    boot = here().boot  # empty if it is not known, as is another's then
+    return of_a_disk or (boot != "" and folder.name.startswith(f"{PREFIX}{boot}-"))
