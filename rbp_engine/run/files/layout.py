@@ -273,9 +273,9 @@ def unreadable_refused(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror or error}), and nothing is changed") from error
+        raise RunError(f"{path} cannot be read ({error.strerror or error})") from error
     except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}), and nothing is changed: correct it, or move it away") from error
+        raise RunError(f"{path} is damaged ({error}): correct it, or move it away") from error
 
 
 def object_in(content: bytes) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def unreadable(run: RunDirectory, reason: str) -> RunRecord:
         found = run.path.stat().st_mtime
     except OSError:
         found = 0.0
-    why = visible(reason.replace(f"{run.path}/", "").replace(", and nothing is changed", ""))
+    why = visible(reason.replace(f"{run.path}/", ""))
     summary = Summary(
         run.id, "", "", "", 0, 0, status=UNREADABLE, reason=why, created=found, progressed=found, updated=found
     )

@@ -55,9 +55,9 @@ class Box:
             *(json.dumps(envelope | event, ensure_ascii=False) for event in events),
             '{"state": ' + "[" * 100_000,
             '{"state": {"id": "../../etc"}}',
-            text,
         ]
-        (self.folder / "evil.txt").write_bytes("\n".join([*lines, ""]).encode(errors="surrogatepass"))
+        records = "".join(f"{line}\n" for line in lines).encode(errors="ignore")  # with half a pair it would be none
+        (self.folder / "evil.txt").write_bytes(records + text.encode(errors="surrogatepass") + b"\n")
 
     def rbp(self, *words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(self.command(*words), env=self.environment, capture_output=True, text=True, timeout=120)
@@ -87,7 +87,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     (folder / "ssh_config").write_text(f"Host box\nPort {port}\n{common}Host dead\nPort {dead}\n{common}")
     _script(here / "bin" / "ssh", f'exec {SSH} -F {folder}/ssh_config "$@"')
     python = f"exec {sys.executable} -c 'from rbp_tui.cli import main; main()' \"$@\""
-    _script(there / "rbp", f"export HOME={there} PYTHONPATH={ROOT} OMP_NUM_THREADS=1 XDG_STATE_HOME={there}\n{python}")
+    exports = f"export HOME={there} XDG_STATE_HOME={there}/state PYTHONPATH={ROOT} OMP_NUM_THREADS=1"
+    _script(there / "rbp", f"{exports}\n{python}")
     _script(there / "evil", f"cat {folder}/evil.txt; cat {folder}/evil.txt >&2; exit 1")
     _script(there / "echo", "printf '%s|' \"$@\"; echo to stderr >&2; exit 7")
     (here / "config" / "machine.toml").write_text(
