@@ -21,10 +21,10 @@ class Run:
     """A run as it is now.
 
     `last` and `best` are the top-1 accuracy on the validation data, as fractions, after the last epoch and after
-    `best_epoch`; None before the first. `extended_from` is the number of epochs that the run was made for, if it was
-    trained longer, and 0 for the others. So many of the `timesteps` are enough: `timesteps_needed`. `created` is in
-    seconds since 1970, `trained_s` in seconds. `preset` is the preset's name, with the network or data set that
-    replaced its own.
+    `best_epoch`; None before the first. `origin` is the id of the run that a longer one goes on from, which was
+    made for `origin_epochs`; empty and 0 for the others. So many of the `timesteps` are enough: `timesteps_needed`.
+    `created` is in seconds since 1970, `trained_s` in seconds. `preset` is the preset's name, with the network or data
+    set that replaced its own.
     """
 
     id: str
@@ -37,7 +37,8 @@ class Run:
     reason: str
     epoch: int
     epochs: int
-    extended_from: int
+    origin: str
+    origin_epochs: int
     last: float | None
     best: float | None
     best_epoch: int | None
@@ -109,7 +110,8 @@ def _run(record: RunRecord) -> Run:
         reason=record.verdict.reason,
         epoch=summary.epoch,
         epochs=summary.epochs,
-        extended_from=summary.extended_from,
+        origin=summary.origin,
+        origin_epochs=summary.origin_epochs,
         last=summary.last.top1,
         best=summary.best.top1,
         best_epoch=summary.best.epoch,

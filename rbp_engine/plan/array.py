@@ -47,14 +47,13 @@ def start_point(plan: SweepPlan, state: PointState) -> StartResult:
     """Create or resume the run of a point and start it at once, without the queue: the scheduler has given it what it
     needs. Raises NothingToStart if it is live, which is known only after half a minute, and other RunErrors."""
     run = create(plan, state.point, queued=False) if state.record is None else state.record.run
-    worker = start.begin(
+    return start.resume(
         run,
+        larger_budget(state.point.loaded.preset, run),
         plan.request.options,
         at_once=True,
         patience_s=start.PATIENCE_S,
-        changes=larger_budget(state.point.loaded.preset, run),
     )
-    return StartResult([run], worker)
 
 
 def point_named(plan: SweepPlan, identity: str) -> SweepPlan:

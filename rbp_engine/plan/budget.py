@@ -4,8 +4,9 @@ import math
 from typing import TYPE_CHECKING
 
 from rbp_engine.guard.time_span import parse_time_span
-from rbp_engine.preset import PresetError, read_resolved
+from rbp_engine.preset import PresetError
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.longer import preset_in_force
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -18,7 +19,7 @@ WITHOUT_EFFECT = ("guard.max_time", "guard.max_steps", "guard.alerts")
 def larger_budget(wanted: "Preset", run: RunDirectory) -> tuple[str, ...]:
     """The words that give a run the budgets of a preset; empty if its own are as large, or cannot be read."""
     try:
-        own = read_resolved(run.preset_toml).guard
+        own = preset_in_force(run).guard
     except PresetError:
         return ()
     (time, steps), (own_time, own_steps) = _limits(wanted.guard), _limits(own)

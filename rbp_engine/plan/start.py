@@ -90,7 +90,7 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
         found = record(run)
         if is_run(run) and found.readable and identity_of_run(run, found.summary) == point.identity:
             return run
-        # It has been changed since, as by training it longer, or is damaged: `states_of` does not count it either.
+        # It is another experiment, or damaged: `states_of` does not count it either.
     raise AssertionError("there are always more numbers")
 
 
@@ -100,7 +100,7 @@ def resume(request: LaunchRequest, run: RunDirectory, changes: Sequence[str] = (
     `request` is what the runs of its sweep share; `changes` are the budgets that it is to go on with.
     """
     with contextlib.suppress(NothingToStart):
-        start.begin(run, replace(request.options, resources=None), changes=changes)
+        start.resume(run, changes, replace(request.options, resources=None))
 
 
 def run_id_of(point: SweepPoint, number: int = 1) -> str:

@@ -37,7 +37,7 @@ _ORDER = (Standing.DONE, Standing.LIVE, Standing.RESUMABLE, Standing.FAILED)
 
 
 class Identities:
-    """The identities of runs, each read once: its files keep it, unless it is trained longer, as another experiment."""
+    """The identities of runs, each read once: it never changes."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[RunDirectory, float, str], str | None] = {}

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rbp_engine.errors import UserError
@@ -19,7 +19,6 @@ from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, supersede
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
@@ -32,10 +31,7 @@ class OtherExperiment(RunError):
 
 @dataclass(frozen=True)
 class TrialRuns:
-    """A trial, and by seed its points and the records of their runs; a seed is missing if their making was interrupted.
-
-    The record of a run that was trained longer since is as it was when it ended for the search.
-    """
+    """A trial, its points by seed, and the records of their runs; a seed is missing if their making was interrupted."""
 
     trial: SearchTrial
     points: dict[int, SweepPoint] = field(default_factory=dict)
@@ -102,8 +98,7 @@ class TrialReader:
         if state is TrialState.COMPLETED:
             score = self._score(one.summary for one in records.values())
             state = TrialState.FAILED if score is None else state
-        (first, *_) = records.values()
-        scores = self._scores(first.run, first.summary.epochs) if self.search.space.pruner else {}
+        scores = self._scores(next(iter(runs.values()))) if self.search.space.pruner else {}
         points = {seed: self._points[run][0] for seed, run in runs.items()}
         return TrialRuns(SearchTrial(number, values, state, score, scores), points, records)
 
@@ -114,8 +109,7 @@ class TrialReader:
             raise RunError(f"{run.id}: {found.verdict.reason}")
         if run not in self._points:
             self._points[run] = self._checked_point(number, seed, found)
-        earlier = self._before(found.summary, run)
-        return found if earlier is None else replace(found, summary=earlier, verdict=Verdict("completed", ""))
+        return found
 
     def _checked_point(self, number: int, seed: int, found: RunRecord) -> tuple[SweepPoint, dict[str, Value]]:
         """The point of a run, and its settings."""
@@ -127,31 +121,13 @@ class TrialReader:
             raise RunError(f"{run.id} is in the way: its run.json names no search")
         if (sweep.name, sweep.trial) != (self.search.name, number):
             raise OtherExperiment(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
-        values = values_of(self.search, found)
+        values = values_of(self.search, run)
         loaded = self.search.request_of(number, seed, values).load().with_run(seed=seed)
-        # One that was trained longer since is another experiment by that alone.
-        if not found.summary.extended_from and found.summary.experiment != loaded.experiment:
+        if found.summary.experiment != loaded.experiment:
             raise OtherExperiment(
                 f"{run.id} is another experiment than trial {number} would be now: give the search another --name"
             )
         return point_of(number, self.search.space.words_of(values), loaded), values
-
-    def _before(self, summary: Summary, run: RunDirectory) -> Summary | None:
-        """The summary of a run that was trained longer since, as it was after the epochs that it was made for; None
-        for any other run, and for one that has not come so far."""
-        epochs = summary.extended_from
-        scores = self._scores(run, epochs) if epochs else {}
-        if epochs not in scores:
-            return None
-        best = max(scores, key=lambda epoch: scores[epoch])
-        return replace(
-            summary,
-            epoch=epochs,
-            epochs=epochs,
-            extended_from=0,
-            last=Scores(top1=scores[epochs], epoch=epochs),
-            best=Scores(top1=scores[best], epoch=best),
-        )
 
     def _score(self, summaries: Iterable[Summary]) -> float | None:
         """The mean over the seeds; None if a run has no accuracy."""
@@ -163,10 +139,8 @@ class TrialReader:
             scores.append(top1)
         return sum(scores) / len(scores)
 
-    def _scores(self, run: RunDirectory, epochs: int) -> dict[int, float]:
-        """Those of the first `epochs`."""
-        events = self._events.setdefault(run, _Events(EventReader(run.events(), (RunStart, Validation))))
-        return {epoch: top1 for epoch, top1 in events.scores().items() if epoch <= epochs}
+    def _scores(self, run: RunDirectory) -> dict[int, float]:
+        return self._events.setdefault(run, _Events(EventReader(run.events(), (RunStart, Validation)))).scores()
 
 
 @dataclass
@@ -209,12 +183,10 @@ def is_pruned(ended: RunRecord) -> bool:
     return ended.verdict.cause is Cause.PRUNED or read_stop_request(ended.run).cause is Cause.PRUNED
 
 
-def values_of(search: Search, found: RunRecord) -> dict[str, Value]:
+def values_of(search: Search, run: RunDirectory) -> dict[str, Value]:
     """The settings that a search has given a run, from its preset. Raises UserError if they are not in its space."""
-    values = read_resolved(found.run.preset_toml).model_dump()
-    if found.summary.extended_from:
-        values["train"]["epochs"] = found.summary.extended_from
-    return {one.key: _value_of(one, _found(values, one.key), found.run) for one in search.space.settings}
+    values = read_resolved(run.preset_toml).model_dump()
+    return {one.key: _value_of(one, _found(values, one.key), run) for one in search.space.settings}
 
 
 def _found(values: Any, key: str) -> Any:

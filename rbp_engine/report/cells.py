@@ -7,7 +7,7 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import EXTENDED, ReportedRun, told_early, told_longer
+from rbp_engine.report.collect import ORIGIN, ReportedRun, told_early, told_longer
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
@@ -95,12 +95,12 @@ def distinguish(
     better than another without the reader noticing.
     """
     keys = differing(tables)
-    if EXTENDED not in keys and any(EXTENDED in table for table in tables):
-        keys.append(EXTENDED)  # also if all are: nobody may take them for runs of that length
+    if ORIGIN not in keys and any(ORIGIN in table for table in tables):
+        keys.append(ORIGIN)  # also if all are: nobody may take them for runs of that length
     places = [repr([table.get(key) for key in keys]) for table in tables]
     times = Counter(places)
     return [
-        {key: table.get(key) for key in keys if key not in shown and not (key == EXTENDED and key not in table)}
+        {key: table.get(key) for key in keys if key not in shown and not (key == ORIGIN and key not in table)}
         # Another version of rbp may have hashed the same settings differently.
         | ({"": experiment[:8]} if times[place] > 1 else {})
         for table, place, experiment in zip(tables, places, experiments, strict=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 #: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
-EXTENDED = "extended_from"
+ORIGIN = "origin_epochs"
 
 AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
 
@@ -119,11 +119,11 @@ def precedence(run: RunDirectory, summary: Summary, verdict: Verdict) -> tuple[b
 
 
 def told_longer(summary: Summary) -> str:
-    """A note on a run that was trained longer than it was made for; empty for the others."""
-    if not summary.extended_from:
+    """A note on a run that goes on from a shorter one; empty for the others."""
+    if not summary.origin:
         return ""
     return (
-        f"made for {summary.extended_from} epochs and trained on to {summary.epochs}: its learning rates are of "
+        f"made for {summary.origin_epochs} epochs and trained on to {summary.epochs}: its learning rates are of "
         f"neither schedule, and it is no run of {summary.epochs} epochs"
     )
 
@@ -156,7 +156,7 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         summary=summary,
         verdict=judge(run, summary),
         preset=preset,
-        settings=settings(preset) | ({EXTENDED: summary.extended_from} if summary.extended_from else {}),
+        settings=settings(preset) | ({ORIGIN: summary.origin_epochs} if summary.origin else {}),
         origin=read_run_json(run),
         held_out=summary.split != TEST if summary.program else preset.train.validation_split > 0,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from rbp_engine.printable import one_line
 from rbp_engine.report.cells import label_words
 from rbp_engine.report.collect import (
-    EXTENDED,
+    ORIGIN,
     ExcludedRun,
     RecordedRun,
     newest_by_seed,
@@ -183,7 +183,7 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
 def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[str]:
     """Label, method and T of each experiment, and other differing settings if they are few."""
     # The label of a run that was trained longer says so already.
-    others = [key for key in _differing_settings(groups) if key not in (*IN_TITLE, EXTENDED)]
+    others = [key for key in _differing_settings(groups) if key not in (*IN_TITLE, ORIGIN)]
     titles = []
     for members in groups:
         first = members[0].summary

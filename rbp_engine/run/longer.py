@@ -1,37 +1,41 @@
-"""Train a run longer than it was made for: more epochs, from its newest checkpoint.
+"""What may be other when a run goes on: its length, by a fork; budgets, alerts and saving, in its next attempt.
 
-The learning rate follows the schedule of the new length from there on. The result is that of neither length, so the run
-becomes another experiment, and `extended_from` in its summary says so wherever it is listed.
-
-run.json is written first, in one piece, and decides: if the process is killed after that, `finish` changes the other
-files before the next start. If it is killed before, nothing has changed.
+The run itself never changes. More epochs make another run of it, `RUN-400`, with its newest checkpoint, linked, and its
+events and attempts so far, copied. The learning rate follows the schedule of the new length from there on. The result
+is that of neither length, so origin and step are part of the fork's experiment, and it is listed as `200→400 epochs`.
 """
 
 import contextlib
-import dataclasses
-import fcntl
 import hashlib
+import itertools
 import json
 import math
+import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from rbp_engine.guard.early_stop import EarlyStop
-from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields, parse_resolved, read_resolved, resolved_toml
+from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields, parse_resolved, read_resolved
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.resolved import as_toml
+from rbp_engine.printable import visible
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
+from rbp_engine.run.files.attempts import Ended, last_attempt, load_attempt, newest_attempt
+from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, load_json, write_atomic, write_json
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import ExtensionRecord, load_run_json
-from rbp_engine.run.files.scores import Top1ByWeights
-from rbp_engine.run.files.summary import Summary, load_summary, write_status
+from rbp_engine.run.files.run_json import load_run_json
+from rbp_engine.run.files.summary import fold, load_summary, write_summary
+from rbp_engine.run.launch import making
 from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
@@ -43,81 +47,131 @@ EPOCHS: Final = "train.epochs"
 CHANGEABLE: Final = (EPOCHS, "train.checkpoint_every", "guard.max_time", "guard.max_steps", "guard.alerts")
 
 
-def extend(run: RunDirectory, words: Sequence[str]) -> None:
-    """Change the length of a run that has ended, given as `epochs=400`; the next start goes on to it.
+def preset_in_force(run: RunDirectory) -> "Preset":
+    """The preset of a run with what its newest attempt has changed. Raises PresetError."""
+    preset, attempt = read_resolved(run.preset_toml), last_attempt(run)
+    return _changed(preset, attempt.changed, run) if attempt is not None and attempt.changed else preset
 
-    Raises NothingToStart if it is live, PresetError for invalid words, and RunError for a setting that cannot change, a
+
+def go_on(run: RunDirectory, words: Sequence[str]) -> tuple[RunDirectory, dict[str, Any]]:
+    """The run that is to go on where these settings are typed, and those that change in its next attempt.
+
+    With `epochs=400` it is the fork of that length, which is made unless it exists, else the run itself. Raises
+    PresetError for invalid words, NothingToStart if the run is live, and RunError for a setting that cannot change, a
     shorter length, a run without a checkpoint, or one that would end again at once.
     """
     overrides, problems = parse_overrides(words)
     if problems:
         raise PresetError(run.id, problems)
     _refuse_others(run, overrides)
-    with _alone(run), _writing(run):
-        _finish(run)
-        if (verdict := judge(run)).live:
-            raise NothingToStart(f"{run.id} is {verdict.status}: stop it first, with rbp stop {run.id}")
-        summary, old = load_summary(run), read_resolved(run.preset_toml)
-        new = _changed(old, overrides, run)
-        if new.train.epochs < old.train.epochs:
-            raise RunError(
-                f"{run.id} is made for {old.train.epochs} epochs, and cannot become shorter: "
-                f"rbp train --like {run.id} epochs={new.train.epochs}"
-            )
-        if new.train.epochs > old.train.epochs:
-            if verdict.cause is Cause.EARLY_STOP or _has_enough(run, old.guard, summary.epoch):
-                raise RunError(
-                    f"{run.id} would be ended again at once by its early stop: "
-                    f"rbp train --like {run.id} epochs={new.train.epochs} guard.early_stop=0"
-                )
-            if verdict.cause is Cause.BUDGET and new.guard == old.guard:
-                raise RunError(
-                    f"the budget of {run.id} is used up, which would end it again at once: give it a larger one with "
-                    "the epochs, as guard.max_time=8h or guard.max_steps=0"
-                )
-            _write(run, new, **_longer(run, summary, new.train.epochs))
-        elif new != old:
-            _write(run, new)
-        _finish(run)
+    values = {override.key: override.value for override in overrides}
+    new = _changed(preset_in_force(run), values, run, {override.key: override.word for override in overrides})
+    epochs, was = values.pop(EPOCHS, None), load_summary(run).epochs
+    if epochs is None or new.train.epochs == was:
+        return run, values
+    if new.train.epochs < was:
+        raise RunError(
+            f"{run.id} is made for {was} epochs, and cannot become shorter: "
+            f"rbp train --like {run.id} epochs={new.train.epochs}"
+        )
+    return _fork(run, new), values
 
 
-def finish(run: RunDirectory) -> None:
-    """Do what a killed `extend` has left: give preset and summary the length that run.json says.
+def _fork(run: RunDirectory, new: "Preset") -> RunDirectory:
+    """The fork of a run that trains for the epochs of `new`; it is made unless it exists."""
+    origin, epochs = load_run_json(run), new.train.epochs
+    base = run.id.removesuffix(f"-{origin.epochs}") if origin.origin else run.id
+    fork = RunDirectory(run.path.with_name(f"{base}-{epochs}"))
+    if not os.path.lexists(fork.path):
+        step = _step_to_go_on_from(run, new)
+        history = json.dumps([origin.experiment, origin.epochs, step, epochs])
+        described = load_json(run.run_json) | {
+            "id": fork.id,
+            "experiment": hashlib.sha256(history.encode()).hexdigest(),
+            "epochs": epochs,
+            "created": time.time(),
+            "command": shlex.join(["rbp", "resume", run.id, f"epochs={epochs}"]),
+            "origin": run.id,
+            "origin_epochs": origin.epochs,
+            "origin_step": step,
+            "sweep": None,
+            "settings": _with_epochs(read_resolved(run.preset_toml), epochs).model_dump(exclude_none=True),
+        }
+        try:
+            making.make_run(run.path.parent, fork.id, lambda: fork.id, lambda made, _: _write(run, made, described))
+        except RunError:
+            if not fork.run_json.is_file():  # else somebody else has just made it
+                raise
+    if load_run_json(fork).origin != run.id:
+        raise RunError(f"{fork.id} is in the way: it is no run of {run.id} that was trained longer")
+    return fork
 
-    Raises NothingToStart if another command is about to.
-    """
-    if load_summary(run).extended_from:
-        with _alone(run):
-            _finish(run)
+
+def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> None:
+    """Write a fork into its folder: what the run was made with, and what it has reached."""
+    write_atomic(fork.preset_toml, as_toml(described["settings"]))
+    write_json(fork.run_json, described)
+    number = newest_attempt(run)
+    events = itertools.takewhile(lambda path: inside.exists(path, run.path), map(run.events, itertools.count()))
+    _bring(run, [*map(run.attempt, range(1, number + 1)), *events], fork)
+    checkpoint = run.checkpoints / f"step-{described['origin_step']:08d}"
+    for folder in (run.code, run.tensorboard):
+        _bring(run, _files_in(run, folder), fork)
+    for file in [*_files_in(run, checkpoint), *_files_in(run, run.best), run.teacher]:
+        _bring(run, [file], fork, link=True)
+    if number:
+        reason = f"trained for {described['origin_epochs']} epochs, and is to go on to {described['epochs']}"
+        ended = Ended("stopped", Cause.REQUEST, visible(reason), described["created"])
+        write_json(fork.attempt(number), asdict(replace(load_attempt(fork, number), ended=ended)))
+    write_summary(fork, fold(fork))
+    trust.remember(fork, Resources())  # the user has agreed to this code before
 
 
-def _finish(run: RunDirectory) -> None:
-    summary = load_summary(run)
-    if not summary.extended_from:
-        return
-    preset = read_resolved(run.preset_toml)
-    with _writing(run):
-        if preset.train.epochs < summary.epochs:
-            _write_preset(run, _with_epochs(preset, summary.epochs))
-        if summary.status == "completed" and summary.epoch < summary.epochs and summary.cause != Cause.EARLY_STOP:
-            reason = f"trained for {summary.epoch} epochs, and is to go on to {summary.epochs}"
-            write_status(run, "stopped", reason, Cause.REQUEST, test=Top1ByWeights())
+def _files_in(run: RunDirectory, folder: Path) -> list[Path]:
+    """The files in a folder of the run; none if there is no such folder."""
+    with contextlib.suppress(FileNotFoundError), inside.folder(folder, run.path) as found:
+        return [folder / name for name in sorted(found.names()) if not name.startswith("__")]
+    return []
 
 
-def _longer(run: RunDirectory, summary: Summary, epochs: int) -> dict[str, Any]:
-    """What run.json says of the run once it is to train for `epochs`."""
-    step = _newest_step(run)
-    if not step:
-        raise RunError(f"{run.id} has no checkpoint to go on from: rbp train --like {run.id} epochs={epochs}")
-    history = json.dumps([summary.experiment, summary.epochs, step, epochs])
-    before = load_run_json(run).extensions
-    extension = ExtensionRecord(summary.epochs, epochs, step, time.time())
-    return {
-        "experiment": hashlib.sha256(history.encode()).hexdigest(),
-        "extended_from": summary.extended_from or summary.epochs,
-        "epochs": epochs,
-        "extensions": [dataclasses.asdict(one) for one in (*before, extension)],
-    }
+def _bring(run: RunDirectory, files: Iterable[Path], fork: RunDirectory, *, link: bool = False) -> None:
+    """Copy files of the run, as far as they exist, or `link` those that are never written again."""
+    for file in files:
+        target = fork.path / file.parent.relative_to(run.path)
+        with (
+            contextlib.suppress(FileNotFoundError),
+            inside.folder(file.parent, run.path) as source,
+            inside.folder(target, fork.path, make=True) as there,
+        ):
+            if link:
+                source.link(file.name, there)
+            else:
+                with os.fdopen(source.open(file.name, os.O_RDONLY), "rb") as opened:
+                    there.write(file.name, opened.read())
+
+
+def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:
+    """The step of the newest checkpoint. Raises what `go_on` does."""
+    if (verdict := judge(run)).live:
+        raise NothingToStart(f"{run.id} is {verdict.status}: stop it first, with rbp stop {run.id}")
+    old = preset_in_force(run)
+    if verdict.cause is Cause.EARLY_STOP or _has_enough(run, old.guard, load_summary(run).epoch):
+        raise RunError(
+            f"{run.id} would be ended again at once by its early stop: "
+            f"rbp train --like {run.id} epochs={new.train.epochs} guard.early_stop=0"
+        )
+    if verdict.cause is Cause.BUDGET and new.guard == old.guard:
+        raise RunError(
+            f"the budget of {run.id} is used up, which would end it again at once: give it a larger one with "
+            "the epochs, as guard.max_time=8h or guard.max_steps=0"
+        )
+    newest, announced = run.newest_checkpoint, announced_checkpoint(run)
+    name = max(filter(None, (newest.name if newest else None, announced)), default=None)
+    if name is None:
+        raise RunError(f"{run.id} has no checkpoint to go on from: rbp train --like {run.id} epochs={new.train.epochs}")
+    if not inside.exists(run.checkpoints / name, run.path):
+        raise RunError(f"{name} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole")
+    return int(name.removeprefix("step-"))
 
 
 def _has_enough(run: RunDirectory, guard: "GuardSection", epoch: int) -> bool:
@@ -136,12 +190,6 @@ def _has_enough(run: RunDirectory, guard: "GuardSection", epoch: int) -> bool:
     return rule.is_due(epoch)
 
 
-def _newest_step(run: RunDirectory) -> int:
-    """The step of the newest checkpoint; 0 if there is none."""
-    newest = run.newest_checkpoint
-    return int(newest.name.removeprefix("step-")) if newest else 0
-
-
 def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
     """Raise RunError, with all of the settings that are fixed in a run, and the command of a new one."""
     others = [override for override in overrides if override.key not in CHANGEABLE]
@@ -158,58 +206,25 @@ def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
     raise RunError(f"{named} cannot change when a run goes on ({why}), only {may} can: {command}")
 
 
-def _changed(preset: "Preset", overrides: Sequence[Override], run: RunDirectory) -> "Preset":
-    """The preset with the overrides, checked as a whole. Raises PresetError."""
-    values = preset.model_dump()
-    for override in overrides:
-        section, _, name = override.key.partition(".")
-        values[section][name] = override.value
+def _changed(
+    preset: "Preset", values: Mapping[str, Any], run: RunDirectory, words: Mapping[str, str] = MappingProxyType({})
+) -> "Preset":
+    """The preset with other values of some keys, checked as a whole. Raises PresetError, at their `words`."""
+    known = preset.model_dump()
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        known[section][name] = value
     try:
-        return parse_resolved(as_toml(values), run.preset_toml)
+        return parse_resolved(as_toml(known), run.preset_toml)
     except PresetError as error:
-        words = {override.key: override.word for override in overrides}
         raise PresetError(error.source, [_in_words(problem, words) for problem in error.problems]) from None
 
 
 def _in_words(problem: Problem, words: Mapping[str, str]) -> Problem:
     """A problem at the word that has its value, for the file of the run does not; `words` by their keys."""
     word = words.get(problem.key.partition("[")[0])
-    return problem if word is None else dataclasses.replace(problem, line=None, source=word)
+    return problem if word is None else replace(problem, line=None, source=word)
 
 
 def _with_epochs(preset: "Preset", epochs: int) -> "Preset":
     return preset.model_copy(update={"train": preset.train.model_copy(update={"epochs": epochs})})
-
-
-def _write(run: RunDirectory, preset: "Preset", **fields: Any) -> None:
-    settings = preset.model_dump(exclude_none=True)
-    write_json(run.run_json, load_json(run.run_json) | fields | {"settings": settings})
-    _write_preset(run, preset)
-
-
-def _write_preset(run: RunDirectory, preset: "Preset") -> None:
-    write_atomic(run.preset_toml, resolved_toml(preset))
-    # The user has agreed to this code before; with another preset it would be asked for again.
-    trust.remember(run, Resources())
-
-
-@contextlib.contextmanager
-def _writing(run: RunDirectory) -> Iterator[None]:
-    """Raise RunError where a file of the run cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"cannot write {error.filename or run.path}: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _alone(run: RunDirectory) -> Iterator[None]:
-    """Prevent two commands from changing a run at the same time. Raises NothingToStart if another one is doing so."""
-    with inside.folder(run.path, run.path) as folder:
-        try:
-            fcntl.flock(folder.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NothingToStart(f"{run.id} is being changed by another command at this moment") from None
-        except OSError:  # some shared file systems have no such locks
-            pass
-        yield

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.data.catalog import require
@@ -191,20 +192,20 @@ def begin(
     options: LaunchOptions = AS_USUAL,
     *,
     patience_s: float = 0.0,
-    changes: Sequence[str] = (),
+    changed: Mapping[str, Any] = MappingProxyType({}),
     at_once: bool = False,
 ) -> "subprocess.Popen[bytes] | None":
     """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or the
     `options` have `gpus`, and return None. What they leave open is as last time; with `at_once`, no queue and no
     devices: a scheduler has given this process its own.
 
-    `changes` are settings that may change when a run goes on, as `epochs=400` (`run/longer.py`).
+    `changed` has settings that are others from this attempt on, by key (`run/longer.py`).
 
     Raises Untrusted if the run, or where it is, is not this user's. `patience_s` and the other RunErrors are those of
     `launch.start`.
     """
     launchable = _require_trust(run, options.resources)
-    return _begin(launchable, options, patience_s=patience_s, changes=changes, at_once=at_once)
+    return _begin(launchable, options, patience_s=patience_s, changed=changed, at_once=at_once)
 
 
 def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
@@ -222,7 +223,7 @@ def _begin(
     options: LaunchOptions,
     *,
     patience_s: float,
-    changes: Sequence[str] = (),
+    changed: Mapping[str, Any] = MappingProxyType({}),
     at_once: bool = False,
 ) -> "subprocess.Popen[bytes] | None":
     last_resources, last = launched(run)
@@ -240,7 +241,7 @@ def _begin(
         retries=last.retries if options.retries is None else options.retries,
         priority=last.priority if options.priority is None else options.priority,
     )
-    allowed = {"inexact": options.inexact, "from_scratch": options.from_scratch}
+    allowed = {"inexact": options.inexact, "from_scratch": options.from_scratch, "changed": changed}
     _refuse_counts(resources, dispatch)
     _wait_until_settled(run)
     if judge(run).status == "queued" and not is_stranded(run):
@@ -249,15 +250,25 @@ def _begin(
     pool = None if dispatch.gpus is None else pool_for(takes, dispatch.device or _device_of(run))
     _require_state(dispatch)
     take_stranded(run)
-    longer.finish(run)
-    if changes:
-        longer.extend(run, changes)
     if pool is not None:
         _refuse_unless_ended(run, patience_s)
         _enqueue([run], pool, resources.processes, dispatch, **allowed)
         ensure_dispatcher()
         return None
     return _start(run, resources, dispatch, patience_s=patience_s, **allowed)
+
+
+def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions = AS_USUAL, **how: Any) -> StartResult:
+    """Go on with a run, or with its fork for settings as `epochs=400`, by `begin` with these options.
+
+    Raises what `begin` and `longer.go_on` do.
+    """
+    changed: dict[str, Any] = {}
+    if words:
+        _require_trust(run, options.resources)
+        refuse_links(run)
+        run, changed = longer.go_on(run, words)
+    return StartResult([run], begin(run, options, changed=changed, **how))
 
 
 def requeue(run: RunDirectory) -> None:

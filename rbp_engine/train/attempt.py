@@ -276,7 +276,7 @@ def _tell_of_new_length(found: Checkpoint, summary: Summary) -> list[str]:
 
 
 def _is_same_length(found: Checkpoint, summary: Summary) -> bool:
-    return not summary.extended_from or found.experiment == summary.experiment
+    return not summary.origin or found.experiment == summary.experiment
 
 
 def _is_same_device(found: Checkpoint, device: torch.device) -> bool:

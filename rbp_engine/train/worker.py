@@ -41,9 +41,9 @@ def main(folder: str) -> int:
     journal = Journal(run, summary, int(os.environ.get(ATTEMPT, "1")), process)
     preset: Preset | None = None
     try:
-        from rbp_engine.preset import read_resolved
+        from rbp_engine.run.longer import preset_in_force
 
-        preset = read_resolved(run.preset_toml)
+        preset = preset_in_force(run)
         journal.update(phase=Phase.IMPORTS)
 
         # torch is imported from here on, while the journal sends heartbeats. Imports leave no garbage;

@@ -52,9 +52,7 @@ class RunControlScreen(DashboardScreen):
         answer = await self.app.push_screen_wait(Ask(question, str(2 * epochs), verb="go on"))
         if answer is not None and answer.strip():
             changes = [f"epochs={answer.strip()}"]
-            self.act_on(
-                runs, lambda run: start.begin(run, changes=changes), lambda which: f"{which} goes on to {changes[0]}"
-            )
+            self.act_on(runs, lambda run: start.resume(run, changes), lambda which: f"{which} goes on to {changes[0]}")
 
     @work
     async def edit_tags(self, run: RunDirectory) -> None:

@@ -16,7 +16,7 @@ from rbp_engine.run.files.events import from_json
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
-from rbp_engine.run.longer import extend
+from rbp_engine.run.longer import go_on
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.pack.unpacking import unpack
 from rbp_engine.run.status.history_reader import read_findings, read_judged
@@ -90,7 +90,7 @@ def test_they_are_found_judged_packed_and_trained_longer(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     found = {record.run.id: record for record in list_runs(runs)}
     host = read_run_json(found["completed"].run).host
-    query = parse_query(f"host={host} extended_from=0 not:archived not:sweep:anything not:program:anything alert=''")
+    query = parse_query(f"host={host} origin_epochs=0 not:archived not:sweep:anything not:program:anything alert=''")
     assert host and found.keys() == {"completed", "stopped"} and all(map(query.lists, found.values()))
     for name, record in found.items():
         assert findings(read_judged(record.run)) == read_findings(record.run)
@@ -98,6 +98,5 @@ def test_they_are_found_judged_packed_and_trained_longer(
         pack(record.run, file)
         unpacked, _ = unpack(file, tmp_path / "elsewhere")
         assert load_summary(unpacked) == load_summary(record.run)
-    completed = found["completed"].run
-    extend(completed, ["epochs=8"])
-    assert judge(completed).resumable and load_summary(completed).extended_from == 3
+    fork, _ = go_on(found["completed"].run, ["epochs=8"])
+    assert judge(fork).resumable and load_summary(fork).called.endswith("3→8 epochs")

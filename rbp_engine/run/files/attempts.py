@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rbp_engine import os_process
 from rbp_engine.codec import Count, Positive, Seconds, decode
@@ -39,7 +40,7 @@ class AttemptRecord:
 
     `starter` has claimed it, and `process` has no pid until its own process is known; `t` is by the clock of the file
     system from then on. `stderr_from` is where its part of stderr begins, in bytes. `environment` has the variables of
-    its worker on which its last bits may depend.
+    its worker on which its last bits may depend, `changed` the settings that are no more as the run was made with them.
     """
 
     attempt: Positive
@@ -51,6 +52,7 @@ class AttemptRecord:
     stderr_from: Count = 0
     command: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
 
     @property
@@ -119,6 +121,12 @@ def launched(run: RunDirectory) -> tuple[Resources, Dispatch]:
     number = newest_attempt(run)
     known = load_attempt(run, number) if number else load_run_json(run)
     return known.resources, known.dispatch
+
+
+def changed_settings(run: RunDirectory) -> dict[str, Any]:
+    """The settings that the newest attempt has changed, by key. Raises RunError as `load_attempt` does."""
+    number = newest_attempt(run)
+    return load_attempt(run, number).changed if number else {}
 
 
 def resources_of(run: RunDirectory) -> Resources:

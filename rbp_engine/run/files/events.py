@@ -314,9 +314,9 @@ def to_json(event: Event) -> str:
     """The event as one line, without the newline."""
     envelope: dict[str, Any] = {"v": VERSION, "seq": event.seq, "t": round(event.t, 3), "attempt": event.attempt}
     envelope |= {"rank": event.rank, "step": event.step, "kind": event.body.kind}
-    body = vars(event.body)
-    if isinstance(event.body, RunStart):
-        body = body | {"reached": asdict(event.body.reached)}
+    body = {
+        name: asdict(value) if isinstance(value, ReachedSoFar) else value for name, value in vars(event.body).items()
+    }
     return json_text(envelope | body)
 
 

@@ -48,16 +48,6 @@ class SweepRecord:
 
 
 @dataclass(frozen=True)
-class ExtensionRecord:
-    """A run that was made for `epochs_before` was given `epochs`, which it trains for from `step` on."""
-
-    epochs_before: Count = 0
-    epochs: Count = 0
-    step: Count = 0
-    t: Seconds | None = None
-
-
-@dataclass(frozen=True)
 class RunJson:
     """The contents of run.json. Empty values are unknown.
 
@@ -65,8 +55,8 @@ class RunJson:
     `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset`.
     `settings` are those of `preset.toml`, by section, in JSON. `resources` and `dispatch` are as the
     run was made; each attempt has its own. `packages` has the versions of DECISIVE, `source` the path of the preset;
-    `sweep` is None for a run of none. `extended_from` is the number of epochs that the run was made for, if it was
-    given more since; else 0.
+    `sweep` is None for a run of none. A fork goes on from `origin_step` of another run, the `origin`, which
+    was made for `origin_epochs`.
     """
 
     format: Count
@@ -83,8 +73,9 @@ class RunJson:
     name: Line = NO_TEXT
     tags: list[Line] = field(default_factory=list)
     program: Line = NO_TEXT
-    extended_from: Count = 0
-    extensions: tuple[ExtensionRecord, ...] = ()
+    origin: Line = NO_TEXT
+    origin_epochs: Count = 0
+    origin_step: Count = 0
     source: Line = NO_TEXT
     host: Line = NO_TEXT
     directory: Line = NO_TEXT

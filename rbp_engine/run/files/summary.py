@@ -78,7 +78,8 @@ class Summary(SummaryJson):
     program: str = ""
     tags: list[str] = field(default_factory=list)
     epochs: Count = 0
-    extended_from: Count = 0
+    origin: str = ""
+    origin_epochs: Count = 0
     created: Seconds = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
@@ -95,13 +96,13 @@ class Summary(SummaryJson):
 
     @property
     def described(self) -> str:
-        """The label, with the epochs of a run that was trained longer than it was made for."""
+        """The label, with the epochs of a run that goes on from a shorter one."""
         return f"{self.label}{self.longer}"
 
     @property
     def longer(self) -> str:
-        """What follows the name of a run that was trained longer, as " · 200→400 epochs"; empty for the others."""
-        return f" · {self.extended_from}→{self.epochs} epochs" if self.extended_from else ""
+        """What follows the name of a fork, as " · 200→400 epochs"; empty for the others."""
+        return f" · {self.origin_epochs}→{self.epochs} epochs" if self.origin else ""
 
 
 _OF_THE_FILE: Final = tuple(one.name for one in dataclasses.fields(SummaryJson))

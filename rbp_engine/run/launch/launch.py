@@ -5,9 +5,10 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbp_engine import os_process
@@ -18,6 +19,7 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import (
     AttemptRecord,
+    changed_settings,
     claim_attempt,
     launched,
     load_attempt,
@@ -150,6 +152,7 @@ def start(
     resources: Resources | None = None,
     *,
     dispatch: Dispatch | None = None,
+    changed: Mapping[str, Any] = MappingProxyType({}),
     inexact: bool = False,
     from_scratch: bool = False,
     patience_s: float = 0.0,
@@ -158,17 +161,18 @@ def start(
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
-    It has the same resources and `dispatch` as last time unless they are given. Of several nodes, the first to call
-    this starts the attempt and the others join it. `inexact` allows another number of processes than saved the
-    checkpoint, and `from_scratch` to start over if no checkpoint can be used. `patience_s` is how long to wait if the
-    run seems to be live: its node may have died without a report. The processes of a run that has ended have `leave_s`
-    to leave, by default LEAVE_S. The process `inherits` these descriptors.
+    It has the same resources, `dispatch` and settings as last time, but for those `changed`, by key. Of several nodes,
+    the first to call this starts the attempt and the others join it. `inexact` allows another number of processes than
+    saved the checkpoint, and `from_scratch` to start over if no checkpoint can be used. `patience_s` is how long to
+    wait if the run seems to be live: its node may have died without a report. The processes of a run that has ended
+    have `leave_s` to leave, by default LEAVE_S. The process `inherits` these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started or its folders contain links.
     """
     last_resources, last_dispatch = launched(run)
     resources = resources or last_resources
+    settings = changed_settings(run) | dict(changed)
     refuse_links(run)
     _check_world_size(run, resources, inexact=inexact)
     words = command(run, resources)
@@ -182,6 +186,7 @@ def start(
             resources=resources,
             dispatch=dispatch or last_dispatch,
             stderr_from=_size(run.stderr()),
+            changed=settings,
             command=words,
             environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
         )

@@ -5,9 +5,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
@@ -34,7 +35,8 @@ class Entry:
 
     Entries of a higher `priority` come first, then those of a lower `place`, a time in nanoseconds. A `paused` entry is
     passed over. `inexact` allows another number of processes than saved the checkpoint, `from_scratch` to start over if
-    no checkpoint can be used; `gpus` is what was asked for, None as before.
+    no checkpoint can be used; `gpus` is what was asked for, None as before, and `changed` has the settings that change,
+    by key.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Entry:
     gpus: str | None = None
     inexact: bool = False
     from_scratch: bool = False
+    changed: dict[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -98,6 +101,7 @@ def new_entry(
     gpus: str | None = None,
     inexact: bool = False,
     from_scratch: bool = False,
+    changed: Mapping[str, Any] = MappingProxyType({}),
 ) -> Entry:
     """An entry behind all of its priority, with the interpreter, working directory and environment of this process."""
     run = RunDirectory(run.path.resolve())
@@ -117,6 +121,7 @@ def new_entry(
         gpus=gpus,
         inexact=inexact,
         from_scratch=from_scratch,
+        changed=dict(changed),
     )
 
 

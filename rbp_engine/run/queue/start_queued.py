@@ -47,6 +47,7 @@ def start_queued(run: RunDirectory) -> bool:
                 trust.require_launch(run, rendezvous=trust.rendezvous_of(resources)),
                 resources,
                 dispatch=replace(last, gpus=gpus, retries=entry.retries, priority=entry.priority),
+                changed=entry.changed,
                 inexact=entry.inexact,
                 from_scratch=entry.from_scratch,
                 leave_s=0.0,

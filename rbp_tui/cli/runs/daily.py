@@ -151,8 +151,9 @@ def resume(
     It uses as many processes as before; a run that came from the queue goes back into it and waits for a device.
     Resume a run on several nodes as you started it, on each of them.
 
-    With epochs=N it trains on to N epochs. The learning rate then follows the schedule of N epochs, so the result is
-    not exactly that of a run of N: it becomes another experiment, and every list says so.
+    With epochs=N a longer run goes on from it, RUN-N, and the run itself stays as it is; typed again, RUN-N is resumed.
+    The learning rate follows the schedule of N epochs from there on, so the result is not exactly that of a run of N:
+    it is another experiment, and every list says so.
 
     The exit code is that of rbp train.
     """
@@ -164,8 +165,8 @@ def resume(
     options = given_options(gpus=gpus, retries=retries, inexact=inexact, from_scratch=from_scratch)
     if nproc is not None:
         options = replace(options, resources=replace(launched(directory)[0], processes=nproc))
-    worker = once_trusted(lambda: start.begin(directory, options, changes=tuple(settings or ())), trust=trust)
-    raise typer.Exit(follow_started(start.StartResult([directory], worker), detach=detach, as_json=as_json))
+    started = once_trusted(lambda: start.resume(directory, tuple(settings or ()), options), trust=trust)
+    raise typer.Exit(follow_started(started, detach=detach, as_json=as_json))
 
 
 def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:

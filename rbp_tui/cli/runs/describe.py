@@ -50,10 +50,9 @@ def describe_run(
     for attempt in attempts:
         started = "–" if attempt.t is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.t))
         table.add_row(f"attempt {attempt.attempt}", cell(f"{started}, {attempt.process}"))
-    for extension in origin.extensions:
-        longer = f"{extension.epochs_before} → {extension.epochs} epochs, from step {extension.step} on"
-        what = f"{longer}: not exactly a run of {extension.epochs} epochs"
-        table.add_row("trained longer", what)
+    if origin.origin:
+        goes_on = f"from step {origin.origin_step} of {origin.origin}, {origin.origin_epochs} → {origin.epochs} epochs"
+        table.add_row("goes on", cell(f"{goes_on}: not exactly a run of {origin.epochs} epochs"))
     for attempt in attempts[:-1]:
         if attempt.ended is not None:
             text = f"{attempt.ended.status}: {attempt.ended.reason}; started again"

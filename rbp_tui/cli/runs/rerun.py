@@ -72,9 +72,9 @@ def _request(original: "RunDirectory") -> "LaunchRequest":
     start.refuse_other_program(original)
     if status != "completed":
         raise RunError(f"{original.id} is {status}: only a completed run has a result to repeat")
-    if summary.extended_from:
+    if summary.origin:
         raise RunError(
-            f"{original.id} was made for {summary.extended_from} epochs and trained on to {summary.epochs}: no run "
+            f"{original.id} goes on from {summary.origin}, {summary.origin_epochs} to {summary.epochs} epochs: no run "
             f"from the start repeats that. A new run of {summary.epochs} epochs: rbp train --like {original.id}"
         )
     return LaunchRequest.like(original)

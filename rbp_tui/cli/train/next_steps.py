@@ -99,10 +99,11 @@ def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None
 def _larger_budgets(run: "RunDirectory") -> list[str]:
     """The budgets of a run, twice as large."""
     from rbp_engine.guard.time_span import doubled
-    from rbp_engine.preset import PresetError, read_resolved
+    from rbp_engine.preset import PresetError
+    from rbp_engine.run.longer import preset_in_force
 
     try:
-        guard = read_resolved(run.preset_toml).guard
+        guard = preset_in_force(run).guard
     except PresetError:
         return []
     time = [f"guard.max_time={doubled(guard.max_time)}"] if guard.max_time else []

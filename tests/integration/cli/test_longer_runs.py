@@ -9,60 +9,64 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, RunStart, Validation, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
-from tests.run_files import change_identity
 
 SAID = "2→4 epochs"
 
 
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory, rbp_in, finished):
-    """A folder with a run of 2 epochs, and a copy of it that was trained on to 4 from the queue; what was printed."""
+    """A folder with a run of 2 epochs, and one that goes on from it to 4, from the queue; what was printed."""
     there, _ = finished
     rbp = rbp_in(tmp_path_factory.mktemp("longer"))
     shutil.copytree(there.runs / "mine", rbp.runs / "mine")
-    shutil.copytree(there.runs / "mine", rbp.runs / "on")
-    change_identity(RunDirectory(rbp.runs / "on"), id="on")
-    return rbp, rbp("resume", "on", "train.epochs=4", "--gpus", "none")
+    return rbp, rbp("resume", "mine", "train.epochs=4", "--gpus", "none")
 
 
 def test_it_goes_on_where_it_was_with_the_schedule_of_the_new_length(longer):
     rbp, _ = longer
-    events = [event for event in read_events(RunDirectory(rbp.runs / "on").events()) if event.attempt == 2]
+    events = [event for event in read_events(RunDirectory(rbp.runs / "mine-4").events()) if event.attempt == 2]
     (start,) = [event.body for event in events if isinstance(event.body, RunStart)]
     assert (start.resumed_from, start.epochs, start.exact) == ("step-00000012", 4, False)
     (warning,) = [event.body.message for event in events if isinstance(event.body, WarningRaised)]
     assert "trained on from epoch 2 to 4 with the learning rates of 4 epochs" in warning
     assert [event.body.epoch for event in events if isinstance(event.body, Validation)] == [3, 4]
     rates = [event.body.lr for event in events if isinstance(event.body, Metrics)]
-    preset = read_resolved(rbp.runs / "on" / "preset.toml")
+    preset = read_resolved(rbp.runs / "mine-4" / "preset.toml")
     assert preset.train.epochs == 4
     assert rates == [pytest.approx(preset.optim.lr * (1 + math.cos(0.75 * math.pi)) / 2)]  # in the last of four epochs
-    assert rbp.json("ls", "id=on")[0]["status"] == "completed"
+    assert rbp.json("ls", "id=mine-4")[0]["status"] == "completed"
 
 
 def test_every_list_says_so(longer, rbp_here):
     there, done = longer
     rbp = type(rbp_here)(there.folder)
     assert f"digits · {SAID} · rate_M" in done.stderr
-    for words in (("ls",), ("runs", "show", "on"), ("runs", "compare", "mine", "on"), ("report", "on")):
+    for words in (("ls",), ("runs", "show", "mine-4"), ("runs", "compare", "mine", "mine-4"), ("report", "mine-4")):
         shown = rbp(*words).stdout
         assert SAID in shown or "made for 2 epochs and trained on to 4" in shown, words
-    assert f"digits · {SAID}" in rbp("watch", "on").stderr
-    assert "2 → 4 epochs, from step 12 on: not exactly a run of 4 epochs" in " ".join(
-        rbp("runs", "show", "on").stdout.split()
+    assert f"digits · {SAID}" in rbp("watch", "mine-4").stderr
+    assert "from step 12 of mine, 2 → 4 epochs: not exactly a run of 4 epochs" in " ".join(
+        rbp("runs", "show", "mine-4").stdout.split()
     )
-    alone = rbp.json("report", "on")
-    assert alone["rows"][0]["settings"]["extended_from"] == 2
+    alone = rbp.json("report", "mine-4")
+    assert alone["rows"][0]["settings"]["origin_epochs"] == 2
     assert any("made for 2 epochs and trained on to 4" in note for note in alone["rows"][0]["notes"])
-    assert rbp.json("ls", "extended_from>0")[0]["extended_from"] == 2
-    compared = rbp.json("runs", "compare", "mine", "on")
-    assert [group["settings"]["extended_from"] for group in compared["groups"]] == [None, 2]
+    assert rbp.json("ls", "origin_epochs>0")[0]["origin_epochs"] == 2
+    compared = rbp.json("runs", "compare", "mine", "mine-4")
+    assert [group["settings"]["origin_epochs"] for group in compared["groups"]] == [None, 2]
     assert any("made for 2 epochs and trained on to 4" in note for note in compared["groups"][1]["notes"])
 
 
 def test_it_is_refused_where_it_makes_no_sense(longer, rbp_here):
     rbp = type(rbp_here)(longer[0].folder)
-    assert "cannot become shorter" in rbp("resume", "on", "epochs=2", code=2).stderr
-    assert "rbp train --like on lr=0.2" in rbp("resume", "on", "lr=0.2", code=2).stderr
-    assert "settings are words, without dashes: epochs=6" in rbp("resume", "on", "--epochs", "6", code=2).stderr
-    assert "on is complete" in rbp("resume", "on", code=2).stderr
+    assert "cannot become shorter" in rbp("resume", "mine-4", "epochs=2", code=2).stderr
+    assert "rbp train --like mine-4 lr=0.2" in rbp("resume", "mine-4", "lr=0.2", code=2).stderr
+    assert "settings are words, without dashes: epochs=6" in rbp("resume", "mine-4", "--epochs", "6", code=2).stderr
+    assert "mine-4 is complete" in rbp("resume", "mine-4", code=2).stderr
+
+
+def test_typed_again_it_is_the_run_that_is_there(longer, rbp_here):
+    rbp = type(rbp_here)(longer[0].folder)
+    assert "mine-4 is complete" in rbp("resume", "mine", "epochs=4", code=2).stderr
+    assert {record["id"] for record in rbp.json("ls")} == {"mine", "mine-4"}
+    assert rbp.json("ls", "id=mine")[0]["epochs"] == 2

@@ -84,10 +84,10 @@ def test_what_was_different_is_named(again, changed):
 
 def test_a_run_without_a_result_and_one_that_was_trained_longer_are_refused(rbp_here, write_run):
     write_run(rbp_here.runs, "stopped", status="stopped")
-    write_run(rbp_here.runs, "longer", extended_from=10)
+    write_run(rbp_here.runs, "longer", origin="short", origin_epochs=10)
     write_run(rbp_here.runs, "foreign", program="train.py")
     for words in (("runs", "rerun"), ("resume",), ("eval",), ("export", "nir"), ("runs", "layers")):
         assert "was trained by another program, train.py" in rbp_here(*words, "foreign", code=2).stderr
     assert "only a completed run has a result to repeat" in rbp_here("runs", "rerun", "stopped", code=2).stderr
     refused = rbp_here("runs", "rerun", "longer", code=2).stderr
-    assert "made for 10 epochs and trained on to 20: no run from the start repeats that" in refused
+    assert "goes on from short, 10 to 20 epochs: no run from the start repeats that" in refused

@@ -10,7 +10,7 @@ from rbp_engine.run.files.events import AlertRaised, CheckpointSaved, RunEnd, Va
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.longer import extend
+from rbp_engine.run.longer import go_on
 from rbp_engine.run.status.history_reader import read_findings
 
 
@@ -27,8 +27,8 @@ def test_a_run_ends_by_its_budget_goes_on_with_a_larger_one_and_ends_early_thoug
     assert ended.reason == "its budget is used up, guard.max_steps = 6, saved at step 6"
     assert look.newest(run).progress.step == 6
 
-    extend(run, ["guard.max_steps=600"])
-    worker = launch.start(run)
+    _, changed = go_on(run, ["guard.max_steps=600"])
+    worker = launch.start(run, changed=changed)
     look.first(run, CheckpointSaved, attempt=2)
     worker.kill()
     worker.wait()

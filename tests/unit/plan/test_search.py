@@ -14,12 +14,11 @@ from rbp_engine.errors import UserError
 from rbp_engine.plan.driver import SearchDriver
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, plan_search
-from rbp_engine.plan.states import Standing
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.preset import PresetError
 from rbp_engine.printable import one_line
-from rbp_engine.run import control, longer, start
+from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_writer import EventWriter
@@ -259,27 +258,6 @@ def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pr
     write_status(run, "completed", last=Scores(top1=0.75))
     control.request_stop(run, Cause.PRUNED, "pruned")
     assert TrialReader(search).read()[0].trial.state is TrialState.PRUNED
-
-
-@pytest.mark.parametrize("status", ["running", "stopped", "completed"])
-def test_a_trial_that_is_trained_longer_counts_with_what_it_had_when_it_ended_for_the_search(status: str) -> None:
-    search = planned("lr=0.01..0.5:log", "epochs=2,3", objective="best")
-    run = created(search, 1, {"optim.lr": 0.05, "train.epochs": "2"})
-    with closing(EventWriter(run.events(), attempt=1)) as writer:
-        writer.write(RunStart(), 0)
-        for epoch, top1 in enumerate((0.5, 0.4, 0.9), start=1):
-            writer.write(Validation(epoch, 0.1, top1, None, 10), epoch * 10)
-    (run.checkpoints / "step-00000020").mkdir()
-    write_status(run, "completed", last=Scores(top1=0.4), best=Scores(top1=0.5))
-    longer.extend(run, ["epochs=9"])
-    write_status(run, status, last=Scores(top1=0.9), best=Scores(top1=0.9))
-    (found,) = TrialReader(search).read()
-    assert found.trial.values == {"optim.lr": 0.05, "train.epochs": "2"}
-    assert (found.trial.state, found.trial.score) == (TrialState.COMPLETED, 0.5)
-    assert SearchDriver(replace(search, trials=1)).look() == "1 of 1 trials have ended"
-    (state,) = found.states()
-    assert state.standing is Standing.DONE and state.record is not None
-    assert (state.record.summary.last.top1, state.record.summary.best.top1) == (0.4, 0.5)
 
 
 def test_every_run_of_a_search_has_an_id_of_its_own() -> None:

@@ -13,7 +13,7 @@ from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create, run_id_of, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
-from rbp_engine.preset import load_preset, read_resolved
+from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -23,7 +23,7 @@ from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.queue.entries import entries, entry_of
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
@@ -94,7 +94,8 @@ def test_runs_that_are_out_of_their_budget_go_on_with_a_larger_one_and_the_other
         assert counts(states_of(same))[Standing.DONE] == 4
     for larger, limit in ((with_budget("guard.max_time=8h"), "8h"), (with_budget(), "")):
         assert start_points(larger, states_of(larger), refuse) == [spent]
-        assert read_resolved(spent.preset_toml).guard.max_time == limit
+        entry = entry_of(spent)
+        assert entry is not None and entry.changed["guard.max_time"] == limit
         assert counts(states_of(larger))[Standing.LIVE] == 1
         control.stop(spent)
         write_status(spent, "stopped", "", Cause.BUDGET)

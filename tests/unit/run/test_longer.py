@@ -1,30 +1,28 @@
-"""A run that is given more epochs than it was made for, up to its next start."""
+"""`resume RUN epochs=N`: a fork goes on, and the run stays as it was."""
 
 import errno
-import fcntl
-import json
-import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rbp_engine.preset import PresetError, load_preset, read_resolved
-from rbp_engine.run import trust
+from rbp_engine.run import longer, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, load_attempt, record_end, record_process
 from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Validation
+from rbp_engine.run.files.events import CheckpointSaved, RunEnd, RunStart, Validation
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.files.summary import load_summary, write_status
+from rbp_engine.run.files.run_json import load_run_json
+from rbp_engine.run.files.summary import fold, load_summary, write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.longer import extend, finish
+from rbp_engine.run.longer import go_on, preset_in_force
 from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import list_runs
 
-NET = "class Net:\n    pass\n"
+NET = "from torch import nn\n\n\nclass Net(nn.Module):\n    pass\n"
 
 
 @pytest.fixture
@@ -34,190 +32,158 @@ def completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     (tmp_path / "nets.py").write_text(NET)
     (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\ntrain.epochs = 10\n')
     run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
+    claim_attempt(run, AttemptRecord(1))
+    record_process(run, 1, 2**22 - 1)
+    events = EventWriter(run.events(), 1)
+    events.write(RunStart(steps_per_epoch=8, epochs=10, epoch=0), 0)
+    for epoch in (5, 10):
+        events.write(Validation(epoch, 0.5, epoch / 20, None, 100), 8 * epoch)
+        save(run, events, 8 * epoch)
+    events.write(RunEnd("completed"), 80)
+    events.close()
     write_status(run, "completed", epoch=10, step=80, steps=80)
-    (run.checkpoints / "step-00000080").mkdir()
+    record_end(run, 1, Ended("completed"))
     return run
 
 
-def state(run: RunDirectory) -> tuple[int, int, int, int]:
-    """The epochs that each file says, and how often run.json records a new length."""
-    summary, known = load_summary(run), read_run_json(run)
-    last = known.extensions[-1].epochs if known.extensions else 10
-    return summary.epochs, read_resolved(run.preset_toml).train.epochs, last, len(known.extensions)
+def save(run: RunDirectory, events: EventWriter, step: int) -> None:
+    """Save a checkpoint, and as the best one, too."""
+    for name in (f"step-{step:08d}", "best"):
+        shutil.rmtree(run.checkpoints / name, ignore_errors=True)
+        (run.checkpoints / name).mkdir()
+        for file in ("model.safetensors", "manifest.json"):
+            (run.checkpoints / name / file).write_text(f"{file} at {step}")
+    events.write(CheckpointSaved(f"step-{step:08d}"), step)  # type: ignore[arg-type]
 
 
-def test_a_completed_run_becomes_one_to_be_resumed_and_another_experiment(completed: RunDirectory) -> None:
-    before = load_summary(completed)
-    extend(completed, ["epochs=30", "train.checkpoint_every=5 epochs"])
-    after = load_summary(completed)
-    assert state(completed) == (30, 30, 30, 1)
-    assert read_resolved(completed.preset_toml).train.checkpoint_every == "5 epochs"
-    assert (after.extended_from, after.step) == (10, 80)
-    assert after.called == "own · 10→30 epochs"
-    verdict = judge(completed)
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(completed: RunDirectory) -> None:
+    before = contents(completed.path)
+    fork, changed = go_on(completed, ["epochs=30"])
+    assert (fork.id, changed) == ("own-30", {}) and contents(completed.path) == before
+    summary, described = load_summary(fork), load_run_json(fork)
+    assert (described.origin, described.origin_epochs, described.origin_step) == ("own", 10, 80)
+    assert (summary.epochs, summary.epoch, summary.step, summary.last.top1) == (30, 10, 80, 0.5)
+    assert read_resolved(fork.preset_toml).train.epochs == preset_in_force(fork).train.epochs == 30
+    assert summary.called == "own · 10→30 epochs" and summary.created > load_summary(completed).created
+    verdict = judge(fork)
     assert verdict.resumable and verdict.reason == "trained for 10 epochs, and is to go on to 30"
-    from_the_start = load_preset(str(completed.preset_toml), code=completed.code)
-    assert len({before.experiment, after.experiment, from_the_start.experiment}) == 3
-    trust.require_launch(completed)  # its code is not asked for again
+    assert fork.events().read_bytes() == completed.events().read_bytes()
+    assert fork.events().stat().st_ino != completed.events().stat().st_ino  # a copy: it will be appended to
+    assert load_attempt(fork, 1).process == load_attempt(completed, 1).process
+    assert sorted(path.name for path in fork.checkpoints.iterdir()) == ["best", "step-00000080"]
+    for name in ("best", "step-00000080"):
+        ours, its = (run.checkpoints / name / "model.safetensors" for run in (fork, completed))
+        assert ours.samefile(its)
+    assert (fork.code / "nets.py").read_text() == NET
+    trust.require_launch(fork)  # its code is not asked for again
+    fork.summary_json.unlink()
+    assert vars(fold(fork)) | {"updated": 0} == vars(summary) | {"updated": 0}
 
 
-def test_it_can_be_done_again_and_the_way_there_is_part_of_the_experiment(completed: RunDirectory) -> None:
-    other = RunDirectory(completed.path.with_name("at-once"))
-    shutil.copytree(completed.path, other.path)
-    extend(completed, ["epochs=20"])
-    write_status(completed, "completed", epoch=20, step=160)
-    extend(completed, ["train.epochs=40"])
-    extend(other, ["epochs=40"])
-    assert state(completed) == (40, 40, 40, 2)
-    assert load_summary(completed).extended_from == load_summary(other).extended_from == 10
-    assert load_summary(completed).experiment != load_summary(other).experiment
+def test_typed_again_it_is_the_same_fork(completed: RunDirectory) -> None:
+    fork, _ = go_on(completed, ["epochs=30"])
+    before = contents(fork.path)
+    assert go_on(completed, ["epochs=30", "guard.max_steps=500"]) == (fork, {"guard.max_steps": 500})
+    assert contents(fork.path) == before
+    write_status(fork, "completed", epoch=30, step=240)
+    assert go_on(completed, ["epochs=30"])[0] == fork
+    assert {record.run.id for record in list_runs(completed.path.parent)} == {"own", "own-30"}
 
 
-def test_the_same_change_of_two_seeds_gives_one_experiment(completed: RunDirectory) -> None:
-    other = RunDirectory(completed.path.with_name("other-seed"))
-    shutil.copytree(completed.path, other.path)
-    for run in (completed, other):
-        extend(run, ["epochs=40"])
-    assert load_summary(completed).experiment == load_summary(other).experiment
+def test_the_way_to_a_length_is_part_of_the_experiment(completed: RunDirectory) -> None:
+    at_once, _ = go_on(completed, ["epochs=40"])
+    between, _ = go_on(completed, ["epochs=20"])
+    shutil.move(at_once.path, at_once.path.with_name("at-once"))
+    at_once = RunDirectory(at_once.path.with_name("at-once"))
+    write_status(between, "queued")
+    with pytest.raises(NothingToStart, match="own-20 is queued: stop it first"):
+        go_on(between, ["epochs=40"])
+    write_status(between, "completed", epoch=20, step=160)
+    by_twenty, _ = go_on(between, ["epochs=40"])
+    assert by_twenty.id == "own-40" and load_run_json(by_twenty).origin == "own-20"
+    from_the_start = load_preset(str(completed.preset_toml), ["epochs=40"], code=completed.code)
+    runs = (completed, between, at_once, by_twenty)
+    assert len({from_the_start.experiment, *(load_summary(run).experiment for run in runs)}) == 5
+
+
+def test_a_run_that_is_in_the_way_is_named(completed: RunDirectory) -> None:
+    shutil.copytree(completed.path, completed.path.with_name("own-30"))
+    with pytest.raises(RunError, match="own-30 is in the way: it is no run of own that was trained longer"):
+        go_on(completed, ["epochs=30"])
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "message"),
+    ("words", "why"),
     [
-        (["epochs=5"], RunError, "made for 10 epochs, and cannot become shorter: rbp train --like own epochs=5"),
-        (["epochs=20", "lr=0.3", "T=2"], RunError, "lr=0.3, T=2 cannot change when a run goes on (it would be another "
-         "experiment), only epochs, train.checkpoint_every, guard.max_time, guard.max_steps and guard.alerts can: "
-         "rbp train --like own epochs=20 lr=0.3 T=2"),
-        (["train.kernel=reference"], RunError, "keeps the settings that it was made with"),
-        (["epochs=many"], PresetError, 'train.epochs (epochs=many)  expected an integer, got the string "many"'),
-        (["epochs=20", "train.checkpoint_every=often"], PresetError,
-         "train.checkpoint_every (train.checkpoint_every=often)"),
-        (["guard.alerts=x"], PresetError, "guard.alerts[0] (guard.alerts=x)"),
-        (["epoch=20"], PresetError, "Did you mean 'train.epochs'?"),
+        (["epochs=5"], "is made for 10 epochs, and cannot become shorter: rbp train --like own epochs=5"),
+        (["lr=0.2", "epochs=20"], "lr=0.2 cannot change when a run goes on .*rbp train --like own lr=0.2 epochs=20"),
+        (["train.log_every=3"], "a run keeps the settings that it was made with"),
     ],
-)  # fmt: skip
-def test_what_cannot_change_is_refused_with_the_reason_and_changes_nothing(
-    completed: RunDirectory, words: list[str], error: type[Exception], message: str
-) -> None:
-    before = (completed.preset_toml.read_text(), completed.summary_json.read_text())
-    with pytest.raises(error) as refused:
-        extend(completed, words)
-    assert message in str(refused.value)
-    assert (completed.preset_toml.read_text(), completed.summary_json.read_text()) == before
+)
+def test_what_cannot_change_is_refused_with_what_to_type(completed: RunDirectory, words: list[str], why: str) -> None:
+    with pytest.raises(RunError, match=why):
+        go_on(completed, words)
+    with pytest.raises(PresetError, match="epochs"):
+        go_on(completed, ["epochs=many"])
+    assert [path.name for path in completed.path.parent.iterdir()] == ["own"]
 
 
-def test_a_live_run_and_one_without_a_checkpoint_are_refused(completed: RunDirectory) -> None:
-    (completed.checkpoints / "step-00000080").rmdir()
-    with pytest.raises(RunError, match="has no checkpoint to go on from"):
-        extend(completed, ["epochs=20"])
-    (completed.checkpoints / "step-00000080").mkdir()
-    write_status(completed, "queued")
-    with pytest.raises(NothingToStart, match="is queued: stop it first"):
-        extend(completed, ["epochs=20"])
-    assert state(completed) == (10, 10, 10, 0)
+def test_a_checkpoint_that_was_announced_and_is_not_seen_is_not_passed_over(completed: RunDirectory) -> None:
+    (completed.checkpoints / "step-00000080").rename(completed.path / "gone")
+    with pytest.raises(RunError, match="step-00000080 was saved and is not in"):
+        go_on(completed, ["epochs=30"])
+    completed.events().unlink()
+    shutil.rmtree(completed.checkpoints / "step-00000040")
+    with pytest.raises(RunError, match="own has no checkpoint to go on from: rbp train --like own epochs=30"):
+        go_on(completed, ["epochs=30"])
 
 
-def test_a_run_that_has_stopped_early_is_not_made_another_experiment_only_to_stop_again(
-    completed: RunDirectory,
-) -> None:
-    write_status(completed, "completed", "early stop after epoch 7 of 10", Cause.EARLY_STOP)
-    with pytest.raises(RunError, match=r"by its early stop.* --like own epochs=20 guard.early_stop=0"):
-        extend(completed, ["epochs=20"])
-    assert state(completed) == (10, 10, 10, 0)
-
-
-@pytest.mark.parametrize(("best_epoch", "refused"), [(7, True), (8, False)])
-def test_an_early_stop_that_is_due_at_the_last_epoch_would_end_a_longer_run_at_once(
-    tmp_path: Path, best_epoch: int, refused: bool
-) -> None:
-    words = ["epochs=10", "guard.early_stop=3", "guard.early_stop_delta=0.1"]
-    run = launch.create(load_preset("digits", words), tmp_path / "runs", run_id="own")
-    writer = EventWriter(run.events(), 1)
-    for epoch in range(1, 11):
-        top1 = 0.5 + 0.3 * (epoch >= best_epoch) + 0.001 * epoch  # what it gains later is less than 0.1
-        writer.write(Validation(epoch, 1.0, top1, None, 100), 8 * epoch)
-    writer.close()
-    write_status(run, "completed", epoch=10, step=80, steps=80)
-    (run.checkpoints / "step-00000080").mkdir()
-    if refused:
-        with pytest.raises(RunError, match=r"by its early stop.* --like own epochs=20 guard.early_stop=0"):
-            extend(run, ["epochs=20"])
-    else:
-        extend(run, ["epochs=20"])
-    assert load_summary(run).epochs == (10 if refused else 20)
-
-
-def test_a_run_whose_budget_is_used_up_is_given_more_of_it_with_its_epochs(completed: RunDirectory) -> None:
-    extend(completed, ["guard.max_steps=80"])
+def test_a_run_that_would_end_again_at_once_is_refused(completed: RunDirectory) -> None:
+    write_status(completed, "completed", "", Cause.EARLY_STOP)
+    with pytest.raises(RunError, match=r"by its early stop: rbp train --like own epochs=30 guard.early_stop=0"):
+        go_on(completed, ["epochs=30"])
     write_status(completed, "stopped", "", Cause.BUDGET)
-    with pytest.raises(RunError, match=r"the budget of own is used up"):
-        extend(completed, ["epochs=20"])
-    assert state(completed) == (10, 10, 10, 0)
-    extend(completed, ["epochs=20", "guard.max_steps=0"])
-    assert state(completed) == (20, 20, 20, 1)
+    with pytest.raises(RunError, match="the budget of own is used up"):
+        go_on(completed, ["epochs=30"])
+    assert go_on(completed, ["epochs=30", "guard.max_steps=900"])[1] == {"guard.max_steps": 900}
 
 
-def test_a_run_that_cannot_be_written_is_one_message_and_stays_as_it_was(
-    completed: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fork_that_cannot_be_written_leaves_nothing(completed: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, left = Folder.write, [None] * 3
+
     def full(self: Folder, name: str, contents: bytes) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(completed.path / name))
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        left.pop()
+        write(self, name, contents)
 
     monkeypatch.setattr(Folder, "write", full)
-    with pytest.raises(RunError, match=r"cannot write .*run\.json.*: No space left on device"):
-        extend(completed, ["epochs=20"])
-    assert state(completed) == (10, 10, 10, 0)
+    with pytest.raises(RunError, match=r"cannot write the run into .*: No space left on device"):
+        go_on(completed, ["epochs=20"])
+    assert [path.name for path in completed.path.parent.iterdir()] == ["own"]
 
 
-def killed_at(write: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> bool:
-    """Do something in a process that is killed before the n-th file is put in place; whether it came so far."""
-    rename, done = Folder.rename, 0
-
-    def counted(self: Folder, old: str, new: str) -> None:
-        nonlocal done
-        if done == write:
-            raise SystemExit
-        done += 1
-        rename(self, old, new)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Folder, "rename", counted)
-        try:
-            action()
-        except SystemExit:
-            return True
-    return False
-
-
-def test_killed_between_two_writes_it_is_the_old_run_or_the_longer_one(
+def test_what_may_change_stands_in_the_attempt_and_not_in_the_run(
     completed: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    for write in range(10):
-        run = RunDirectory(completed.path.with_name(f"killed-{write}"))
-        shutil.copytree(completed.path, run.path)
-        if not killed_at(write, monkeypatch, lambda run=run: extend(run, ["epochs=30"])):
-            break
-        seen.append(state(run))
-        finish(run)  # as the next start does
-        assert state(run) in {(10, 10, 10, 0), (30, 30, 30, 1)}
-        assert judge(run).status == ("completed" if load_summary(run).epochs == 10 else "stopped")
-        extend(run, ["epochs=30"])
-        assert state(run) == (30, 30, 30, 1)
-        assert json.loads(run.run_json.read_text())["extended_from"] == 10
-    assert seen == [(10, 10, 10, 0), (30, 10, 30, 1), (30, 30, 30, 1)]
-
-
-def test_of_two_commands_that_find_a_killed_change_one_does_the_rest(
-    completed: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert killed_at(1, monkeypatch, lambda: extend(completed, ["epochs=30"]))
-    other = os.open(completed.path, os.O_RDONLY)
-    try:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(NothingToStart, match="is being changed by another command"):
-            finish(completed)
-    finally:
-        os.close(other)
-    finish(completed)
-    assert state(completed) == (30, 30, 30, 1)
+    write_status(completed, "stopped", "", Cause.REQUEST)
+    before = completed.run_json.read_bytes(), completed.preset_toml.read_bytes()
+    started: list[dict[str, object]] = []
+    monkeypatch.setattr(launch, "command", lambda run, resources: ["true"])
+    for words, changed in (
+        (["guard.max_steps=900"], {"guard.max_steps": 900}),
+        (["train.checkpoint_every=5 epochs"], {"guard.max_steps": 900, "train.checkpoint_every": "5 epochs"}),
+    ):
+        worker = start.resume(completed, words).worker
+        assert worker is not None and worker.wait(60) == 0
+        started.append(load_attempt(completed, len(started) + 2).changed)
+        assert started[-1] == changed
+        write_status(completed, "stopped", "", Cause.REQUEST)
+    now = preset_in_force(completed)
+    assert (now.guard.max_steps, now.train.checkpoint_every) == (900, "5 epochs")
+    assert (completed.run_json.read_bytes(), completed.preset_toml.read_bytes()) == before
+    assert longer.CHANGEABLE[0] == longer.EPOCHS
