@@ -143,11 +143,7 @@ def _bring(run: RunDirectory, files: Iterable[Path], fork: RunDirectory, *, link
             inside.folder(file.parent, run.path) as source,
             inside.folder(target, fork.path, make=True) as there,
         ):
-            if link:
-                source.link(file.name, there)
-            else:
-                with os.fdopen(source.open(file.name, os.O_RDONLY), "rb") as opened:
-                    there.write(file.name, opened.read())
+            (source.link if link else source.copy)(file.name, there)
 
 
 def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:

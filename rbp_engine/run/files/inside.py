@@ -115,8 +115,12 @@ class Folder:
         try:
             os.link(name, name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor, follow_symlinks=False)
         except OSError:  # a file system without hard links
-            with os.fdopen(self.open(name, os.O_RDONLY), "rb") as file:
-                target.write(name, file.read())
+            self.copy(name, target)
+
+    def copy(self, name: str, target: "Folder") -> None:
+        """Write what is in a file to a new one with the same name in another folder."""
+        with os.fdopen(self.open(name, os.O_RDONLY), "rb") as file:
+            target.write(name, file.read())
 
     def remove(self, name: str) -> None:
         """Remove a file, a link, or a folder with everything in it, as far as that is possible."""
