@@ -21,9 +21,8 @@ from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
-from rbp_engine.methods.inputs import Input, check_images, is_static
-from rbp_engine.methods.loss import CROSS_ENTROPY, StepLoss
-from rbp_engine.methods.objective import main_head
+from rbp_engine.methods.loss import CROSS_ENTROPY, StepLoss, main_head
+from rbp_engine.methods.protocol import Input, check_images, is_static
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.layers import NEURON_LAYERS

@@ -1,4 +1,4 @@
-"""What `rbp try` checks of a neuron of a user's own, beyond what each first step does (`own_neuron_check.py`)."""
+"""What `rbp try` checks of a neuron of a user's own, beyond what each first step does (`own_neuron.py`)."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.spiking import Carrier, OwnNeuron
-from rbp_engine.spiking.layers.own_loop import OwnNeurons
-from rbp_engine.spiking.own_neuron_check import FAR, tensors_of
+from rbp_engine.spiking.layers.own_loop import OwnNeurons, tensors_of
+from rbp_engine.spiking.own_neuron import FAR
 
 TIMESTEPS = 16
 # In float64.

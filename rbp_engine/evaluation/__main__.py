@@ -13,7 +13,7 @@ from rbp_engine.evaluation.gradients import compare_gradients
 from rbp_engine.evaluation.request import EvaluationRequest
 from rbp_engine.evaluation.robustness import measure_robustness, planned
 from rbp_engine.evaluation.trained import Trained, plain_pass, shuffled
-from rbp_engine.methods.inputs import MakeCarrier
+from rbp_engine.methods.protocol import MakeCarrier
 from rbp_engine.run import trust
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
 from rbp_engine.run.files.layout import RunDirectory

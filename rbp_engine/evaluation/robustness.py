@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.evaluation.trained import PlainPass, Trained, shuffled
-from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.protocol import is_static
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import DROPPED, NOISE, SHUFFLED, TIMESTEPS, Disturbed, Robustness
 

@@ -19,8 +19,7 @@ from rbp_engine.child import Progress
 from rbp_engine.data.protocol import EvaluationSource, Feed
 from rbp_engine.evaluation.request import EvaluationRequest
 from rbp_engine.loaded import Weights, load
-from rbp_engine.methods.inputs import MakeCarrier
-from rbp_engine.methods.protocol import predict
+from rbp_engine.methods.protocol import MakeCarrier, predict
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import EvaluatedWeights
 from rbp_engine.run.files.layout import RunDirectory

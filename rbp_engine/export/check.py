@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from rbp_engine.export.errors import ExportError
 from rbp_engine.export.graph import Written
 from rbp_engine.export.interpreter import execute
-from rbp_engine.methods.inputs import Input, is_static
-from rbp_engine.methods.protocol import predict
+from rbp_engine.methods.protocol import Input, is_static, predict
 from rbp_engine.spiking import LIF
 
 # Of the spikes. In float64 rounding moves a membrane across the threshold only where it stands on it; a wrong graph

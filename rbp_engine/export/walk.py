@@ -35,7 +35,7 @@ from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.layers.lif import LIFNeurons
 from rbp_engine.spiking.linear import Linear, OpenCall
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear, Product
-from rbp_engine.spiking.rules.tensor_like import TensorLike
+from rbp_engine.spiking.rules.table import TensorLike
 
 
 @torch.no_grad()

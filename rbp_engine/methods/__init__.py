@@ -4,8 +4,7 @@ from typing import Any
 
 from rbp_engine import private_apis
 from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
-from rbp_engine.methods.loss import Loss
-from rbp_engine.methods.objective import Distillation
+from rbp_engine.methods.loss import Distillation, Loss
 from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput, reset_state
 from rbp_engine.methods.rate import RateM, RateS

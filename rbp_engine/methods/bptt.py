@@ -4,11 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.batch_counts import BatchCounts
-from rbp_engine.methods.inputs import Input
-from rbp_engine.methods.loss import CROSS_ENTROPY, LossFunction, StepLoss, full
-from rbp_engine.methods.objective import Distillation, Objective, with_objective
+from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, full, with_objective
 from rbp_engine.methods.protocol import (
     BaseMethod,
+    Input,
     Precision,
     StepOutput,
     backward,

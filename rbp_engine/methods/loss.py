@@ -1,15 +1,24 @@
-"""The loss of a training step: of the mean output over time, or of the output at every timestep."""
+"""The loss of a training step, of the mean output over time or of the output at every timestep; and its objective.
+
+An `Objective` is what a step minimises: a loss with the labels of the batch filled in, as a function of outputs alone.
+A share of it may be the distance to the outputs of a trained network (knowledge distillation, Hinton et al., 2015).
+GoogLeNet and Inception return the logits of auxiliary classifiers while training: the loss of a step is then
+L(logits) + w·Σ L(auxiliary logits), with the weight w of the network's paper.
+"""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.errors import OwnCodeError
+from rbp_engine.spiking import Carrier
 from rbp_engine.vocabulary import LossName
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -117,3 +126,161 @@ def full(logits: Tensor) -> Tensor:
 CROSS_ENTROPY = Loss()
 # What an objective takes.
 StepLoss = Loss | OwnLoss
+
+
+C = TypeVar("C", bound=Carrier)
+
+# By the classes of torchvision's outputs. Szegedy et al., CVPR 2015, section 5, and torchvision's own training script,
+# for Inception v3.
+AUXILIARY_WEIGHTS: Final = {"GoogLeNetOutputs": 0.3, "InceptionOutputs": 0.4}
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A teacher whose outputs p count for the share w = `weight` of the loss, at the temperature τ:
+
+        (1 − w)·L(o, y) + w·τ²·KL( softmax(p / τ) ‖ softmax(o / τ) )        the mean over the batch
+
+    `teacher` makes logits [B, C] of the images that a step is given; it runs without a graph, on the images as they
+    are, augmented and mixed. Raises ValueError for a weight or temperature out of range.
+    """
+
+    teacher: Callable[[Tensor], Tensor]
+    weight: float = 0.5
+    temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.weight <= 1.0:
+            raise ValueError(f"the weight of a teacher is above 0 and at most 1, got {self.weight}")
+        if not 0.0 < self.temperature < float("inf"):
+            raise ValueError(f"the temperature is above 0, got {self.temperature}")
+
+    def targets(self, images: Tensor) -> Tensor:
+        """The teacher's log-probabilities [B, C] of a batch."""
+        with torch.no_grad():
+            return softened(self.teacher(images), self.temperature)
+
+    def mixed(self, loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss with the teacher's share, for logits and targets of the same shape [B, C]."""
+        if logits.shape != targets.shape:
+            raise ValueError(
+                f"the teacher gives {list(targets.shape)} logits for outputs {list(logits.shape)}: it must have the "
+                "same classes"
+            )
+        distance = softened_distance(logits, targets, self.temperature).mean()
+        return (1.0 - self.weight) * loss + self.weight * distance
+
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """The log-probabilities [B, C] at the temperature τ, log softmax(o / τ), in float32 at least."""
+    return F.log_softmax(full(logits) / temperature, 1)
+
+
+def softened_distance(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """τ²·KL( targets ‖ softmax(o / τ) ) of each sample, [B], for the log-probabilities `targets` [B, C] at τ.
+
+    KL alone has a gradient that falls by 1/τ² as τ grows; with τ² a weight means the same at every τ.
+    """
+    own = softened(logits, temperature)
+    return temperature**2 * F.kl_div(own, targets.to(own.dtype), reduction="none", log_target=True).sum(1)
+
+
+# Of an objective, its value, which is reported, and the logits [B, …] that it is of: what is minimised in its place.
+Extension = Callable[["Objective", Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a batch, and the share of a teacher in it, of which `targets` are the log-probabilities [B, C].
+
+    It is of the logits [B, classifiers·C] of a network: those of its last layer, and behind them those of auxiliary
+    classifiers, whose losses count by `auxiliary_weight`.
+    """
+
+    loss: StepLoss
+    labels: Tensor
+    distill: Distillation | None = None
+    targets: Tensor | None = None
+    classifiers: int = 1
+    auxiliary_weight: float = 0.0
+    extension: Extension | None = None
+
+    @property
+    def at_every_step(self) -> bool:
+        """Whether it needs the outputs of every timestep."""
+        return self.loss.at_every_step
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Of the logits of all classifiers, of the time mean or of one timestep."""
+        main, *auxiliary = self._by_classifier(logits)
+        value = self.of_one(main)
+        for other in auxiliary:
+            value = value + self.auxiliary_weight * self.of_one(other)
+        return value
+
+    def of_one(self, logits: Tensor) -> Tensor:
+        """Of the logits [B, C] of one classifier."""
+        loss = self.loss(logits, self.labels)
+        if self.distill is None or self.targets is None:
+            return loss
+        return self.distill.mixed(loss, logits, self.targets)
+
+    def of_steps(self, logits: Tensor) -> Tensor:
+        """The mean over t, of the logits of each timestep [T, B, …]: that of a batch of T·B samples."""
+        steps = len(logits)
+        labels = self.labels.repeat(steps, *[1] * (self.labels.ndim - 1))
+        targets = None if self.targets is None else self.targets.repeat(steps, 1)
+        return replace(self, labels=labels, targets=targets)(logits.flatten(0, 1))
+
+    def minimised(self, value: Tensor, logits: Tensor) -> Tensor:
+        """What the backward pass starts from, of the `value` of these logits, which is the loss that is reported."""
+        return value if self.extension is None else self.extension(self, value, logits)
+
+    def main(self, logits: Tensor) -> Tensor:
+        """Of the logits of all classifiers [B, …], those of the last layer [B, C]."""
+        return self._by_classifier(logits)[0]
+
+    def _by_classifier(self, logits: Tensor) -> Sequence[Tensor]:
+        # A part that is the whole would cost a copy in the backward pass.
+        return logits.chunk(self.classifiers, -1) if self.classifiers > 1 else (logits,)
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A network's output in training that comes with an extension of the objective."""
+
+    output: Any
+    extension: Extension
+
+
+def with_objective(output: Any, carrier: type[C], objective: Objective) -> tuple[C, Objective]:
+    """The network's output in training as one carrier [B, …], its classifiers side by side, and the objective for it.
+
+    Raises TypeError unless it is the carrier that was fed in, or the outputs of a network with several classifiers.
+    """
+    if isinstance(output, Extended):
+        objective, output = replace(objective, extension=output.extension), output.output
+    heads = heads_of(output, carrier)
+    if len(heads) == 1:
+        return heads[0], objective
+    weight = AUXILIARY_WEIGHTS[type(output).__name__]
+    joined: C = torch.cat(heads, -1)  # type: ignore[arg-type, assignment]
+    return joined, replace(objective, classifiers=len(heads), auxiliary_weight=weight)
+
+
+def heads_of(output: Any, carrier: type[C]) -> list[C]:
+    """The network's own logits, then the auxiliary ones; TypeError unless they are the carrier that was fed in."""
+    several = isinstance(output, tuple) and type(output).__name__ in AUXILIARY_WEIGHTS
+    heads = [head for head in output if head is not None] if several else [output]
+    for head in heads:
+        if not isinstance(head, carrier):
+            known = f" ({' and '.join(AUXILIARY_WEIGHTS)} are known)" if isinstance(head, tuple) else ""
+            raise TypeError(
+                f"the network returned {type(head).__name__}; it must return the logits of its last layer alone{known}"
+            )
+    return heads
+
+
+def main_head(output: Any, carrier: type[C]) -> C:
+    """The logits among the network's outputs."""
+    return heads_of(output, carrier)[0]

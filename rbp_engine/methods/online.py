@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.batch_counts import BatchCounts
-from rbp_engine.methods.inputs import Input
-from rbp_engine.methods.loss import full
-from rbp_engine.methods.objective import Objective, with_objective
+from rbp_engine.methods.loss import Objective, full, with_objective
 from rbp_engine.methods.protocol import (
     BaseMethod,
+    Input,
     StepOutput,
     gradients_stay_local,
 )

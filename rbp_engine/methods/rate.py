@@ -9,11 +9,10 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from rbp_engine.methods.batch_counts import BatchCounts
-from rbp_engine.methods.inputs import Input
-from rbp_engine.methods.loss import CROSS_ENTROPY, LossFunction, StepLoss, full
-from rbp_engine.methods.objective import Distillation, Objective, with_objective
+from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, full, with_objective
 from rbp_engine.methods.protocol import (
     BaseMethod,
+    Input,
     Precision,
     StepOutput,
     backward,
@@ -21,8 +20,8 @@ from rbp_engine.methods.protocol import (
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.step_state import StepState
-from rbp_engine.spiking.grad_proxy import WithValue
 from rbp_engine.spiking.reference import RateReference
+from rbp_engine.spiking.steps import WithValue
 
 LossScale = Literal["1/T", "1"]
 

@@ -34,10 +34,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.errors import SettingsError
-from rbp_engine.methods.inputs import is_static
-from rbp_engine.methods.loss import full
-from rbp_engine.methods.objective import Extended, Objective, softened, softened_distance
-from rbp_engine.methods.protocol import predict
+from rbp_engine.methods.loss import Extended, Objective, full, softened, softened_distance
+from rbp_engine.methods.protocol import is_static, predict
 from rbp_engine.printable import one_line
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.spiking import Carrier, SequenceTensor

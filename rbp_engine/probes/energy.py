@@ -20,7 +20,7 @@ from spikingjelly.activation_based.neuron import IFNode, LIFNode
 from spikingjelly.activation_based.op_counter import LemaireEnergyCostConfig, LemaireEnergyProfiler
 from torch import Tensor, nn
 
-from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.protocol import is_static
 from rbp_engine.printable import Line, one_line
 from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS
 from rbp_engine.probes.operations import NORMS, LayerCall, Operations, count_operations

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods import Method, create_method
-from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.protocol import is_static
 from rbp_engine.probes.assumption import AssumptionWatch
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.random_numbers import own_random_numbers

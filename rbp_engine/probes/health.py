@@ -20,8 +20,7 @@ from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.fusion import membrane_dtype
-from rbp_engine.spiking.layers.neuron_layer import RateLoop
+from rbp_engine.spiking.fusion import RateLoop, membrane_dtype
 from rbp_engine.spiking.surrogate import peak_slope, slope
 
 #: Samples whose neurons are run once more, of each micro-batch: a layer has thousands of membranes in each.

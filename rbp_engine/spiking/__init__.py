@@ -17,7 +17,7 @@
     ∂L/∂v_t                  grad_membrane
     γ, β                     weight and bias of a batch norm; μ mean, 1/√(σ² + ε) inverse_deviation
 
-A grad_proxy stands in the graph for a time mean whose value is known (`spiking/grad_proxy.py`).
+A grad_proxy stands in the graph for a time mean whose value is known (`spiking/steps.py`).
 
 Shapes are written [T, B, C, H, W]: timesteps, batch, channels, height, width; [B, …] is what a module sees of one
 timestep, whatever its dimensions. Where a name alone leaves the shape open it has a suffix:
@@ -29,8 +29,7 @@ timestep, whatever its dimensions. Where a name alone leaves the shape open it h
 
 import rbp_engine.spiking.rules.einops_backend  # noqa: F401  # tells einops about carriers
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.carriers.rate_m import RateTensor
-from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.spiking.carriers.sequence import RateTensor, SequenceTensor
 from rbp_engine.spiking.convert.make_spiking import make_spiking
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.fusion import unfused

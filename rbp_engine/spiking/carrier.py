@@ -1,7 +1,7 @@
 """What flows through a network in place of a tensor: spikes over time, in the form that a method needs.
 
 A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions
-(`spiking/rules/tensor_like.py`), so that unmodified `torch.nn` modules work on it, and models know neither T nor the
+(`spiking/rules/table.py`), so that unmodified `torch.nn` modules work on it, and models know neither T nor the
 method. One table, `spiking/rules/table.py`, says what each operation does to a carrier. The carriers are in
 `spiking/carriers/`.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.layers.neuron_layer import Neurons
+from rbp_engine.spiking.fusion import Neurons
 from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.nonlinear import Nonlinear
 

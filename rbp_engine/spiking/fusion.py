@@ -3,6 +3,16 @@
 A batch norm with known statistics is a scale and a shift per channel. Where a neuron comes next, as it nearly always
 does, the loop applies them to what it reads anyway, and one [T, B, …] less is written and read. `unfused` switches it
 off.
+
+`Neurons` is a layer of neurons as carriers see it: what it learns, and its loops over time. `spiking/layers/lif.py` has
+those of LIF, `spiking/layers/own_loop.py` those of a neuron of one's own. The layer has a backward of its own, batch
+norms before it included:
+
+FiringRate        the rate methods: needs the eligibility g, and of each batch norm its mean input and statistics.
+                  The values of c and r are known from the T timesteps, so that the forward computes nothing
+FireThroughTime   multi-step BPTT: autograd would save every membrane, slope and reset of all T steps. This saves
+                  what the layer received, which the backward of a batch norm needs anyway, and computes the
+                  membranes again
 """
 
 from __future__ import annotations
@@ -13,12 +23,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.steps import Dense, Spikes, Steps, TimeConstant
+from rbp_engine.spiking.steps import Dense, Spikes, Steps, TimeConstant, new_grad_proxy
+
+# torch's types call every autograd.Function method untyped.
+# mypy: disable-error-code="misc, untyped-decorator"
 
 _FUSED = ContextVar("fused", default=True)
 
@@ -169,3 +184,181 @@ def membrane_dtype(current: torch.dtype) -> torch.dtype:
 def count_dtype(timesteps: int) -> torch.dtype:
     """The smallest type that can hold the number of spikes in T steps."""
     return torch.uint8 if timesteps < 256 else torch.int32
+
+
+class RatePass(NamedTuple):
+    """What the rate methods keep of the loop over a layer."""
+
+    spikes: Tensor
+    """Bytes [T, B, …]."""
+    counts: Tensor
+    """The number of spikes, [B, …]."""
+    derivatives: Sequence[Tensor]
+    """Of the rate r, [B, …] each: by a current at every timestep, the eligibility g; then by what is learnt."""
+    means: Sequence[Tensor]
+    """The time means [B, …] of the terms that a batch norm is applied to, before it: its backward needs them."""
+
+    @property
+    def eligibility(self) -> Tensor:
+        """g = ∂r/∂c [B, …]."""
+        return self.derivatives[0]
+
+
+class RateLoop(Protocol):
+    """The loop of the rate methods, step by step from rest."""
+
+    def step(self, current: Current) -> Tensor:
+        """Spikes [B, …] of the next timestep, for a `Current` of one timestep."""
+        ...
+
+    def charge(self, current: Tensor) -> Tensor:
+        """Charge the neurons with a current [B, …]: their distance from the threshold, [B, …]."""
+        ...
+
+    def fire_into(self, spikes: Tensor) -> Tensor:
+        """Complete the timestep: write the spikes of the charged neurons into `spikes` [B, …], and reset them."""
+        ...
+
+    def finish(self) -> tuple[Tensor, Sequence[Tensor]]:
+        """`counts` and `derivatives` of a `RatePass`; it overwrites the sums, so it is called once, at the end."""
+        ...
+
+
+class Neurons(Protocol):
+    """A layer of neurons. Currents are [T, B, …], float32 at least inside; every loop begins at rest."""
+
+    @property
+    def learnt(self) -> Sequence[Tensor]:
+        """What is trained, with its graph: λ and V_th of LIF, the parameters of a neuron of one's own."""
+        ...
+
+    def spikes_only(self, current: Current) -> Tensor:
+        """Spikes [T, B, …], without a graph."""
+        ...
+
+    def rate(self, current: Current) -> RatePass:
+        """What the rate methods need, in one loop."""
+        ...
+
+    def rate_loop(self, like: Tensor, timesteps: int) -> RateLoop:
+        """The same step by step; `like` [B, …] gives shape, type and device."""
+        ...
+
+    def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
+        """The terms σ'_t·ρ_t [B, …] whose mean is the eligibility; of BPTT Σ_t ∂L/∂I_t = Σ_t ∂L/∂s_t ⊙ these."""
+        ...
+
+    def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """BPTT's ∂L/∂I [T, B, …] and the gradients of what is learnt, for ∂L/∂s [T, B, …]."""
+        ...
+
+    def once(
+        self, current: Sequence[Tensor], before: Any, *, through_time: bool, traced: bool
+    ) -> tuple[Tensor, Any, Tensor | None]:
+        """Spikes [B, …] of one timestep with their graph, the state for the next, and OTTT's trace if `traced`.
+
+        The current is the sum of one or two; `before` is the state that the timestep before gave, None at the first.
+        Without `through_time` no gradient goes there.
+        """
+        ...
+
+
+def rate_proxy(
+    terms: Sequence[Term], means: Sequence[Tensor], derivatives: Sequence[Tensor], learnt: Sequence[Tensor]
+) -> Tensor:
+    """The gradient proxy of a firing rate r [B, …] whose mean current c is the sum of these terms.
+
+    ∂L/∂c = ∂L/∂r ⊙ g with the eligibility g [B, …] (paper, section 4, equation 10), the first of the `derivatives`; the
+    others are ∂r/∂θ [B, …] for each θ that is `learnt`: ∂L/∂θ = Σ ∂L/∂r ⊙ ∂r/∂θ. `means` [B, …] are those of the terms
+    that a batch norm is applied to, before it.
+    """
+    inputs: list[Tensor | None] = [*learnt]
+    for term in terms:
+        inputs += [term.steps.grad_proxy, *term.parameters]
+    proxy: Tensor = FiringRate.apply(terms, means, derivatives, *inputs)
+    return proxy
+
+
+class FiringRate(torch.autograd.Function):
+    """Gradients go to what is learnt, to the proxies of the terms, and to their batch norms' weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        terms: Sequence[Term],
+        means: Sequence[Tensor],
+        derivatives: Sequence[Tensor],
+        *inputs: Tensor | None,
+    ) -> Tensor:
+        ctx.normalisations = [term.normalisation for term in terms]
+        ctx.learnt = [(value.shape, value.dtype) for value in inputs[: len(derivatives) - 1] if value is not None]
+        ctx.save_for_backward(*derivatives, *means)
+        return new_grad_proxy(derivatives[0])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        eligibility, *others = ctx.saved_tensors
+        by_learnt, means = others[: len(ctx.learnt)], others[len(ctx.learnt) :]
+        gradients: list[Tensor | None] = [
+            by_value.mul_(grad).to(dtype).sum_to_size(shape)
+            for by_value, (shape, dtype) in zip(by_learnt, ctx.learnt, strict=True)
+        ]
+        # In place: nothing else reads g, and it has the layer's memory layout, which a pooling's gradient may not have.
+        at_current = eligibility.mul_(grad)
+        for number, known in enumerate(ctx.normalisations):
+            first = 3 + len(by_learnt) + 3 * number
+            needed = ctx.needs_input_grad[first : first + 3]
+            if known is None:
+                gradients += [at_current if needed[0] else None, None, None]
+            else:
+                gradients += known.gradients(at_current, means.pop(0), needed)
+        return None, None, None, *gradients
+
+
+def spikes_through_time(current: Current, neurons: Neurons) -> Tensor:
+    """Spikes [T, B, …] from rest, with the graph of BPTT."""
+    inputs: list[Tensor | None] = [*neurons.learnt]
+    for term in current.terms:
+        inputs += [term.steps.values(), *term.parameters]
+    spikes: Tensor = FireThroughTime.apply(current, neurons, *inputs)
+    return spikes
+
+
+class FireThroughTime(torch.autograd.Function):
+    """Spikes of a `Current`.
+
+    Gradients go to what the neurons learn, to the values of the current's terms, and to their batch norms' weights.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, current: Current, neurons: Neurons, *inputs: Tensor | None) -> Tensor:
+        ctx.save_for_backward(*(term.steps.values() for term in current.terms))
+        ctx.terms = [(isinstance(term.steps, TimeConstant), term.normalisation) for term in current.terms]
+        ctx.neurons, ctx.timesteps = neurons, current.timesteps
+        return neurons.spikes_only(current)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        terms = [
+            Term(TimeConstant(values) if static else Dense(values), known)
+            for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
+        ]
+        at_current, learnt = ctx.neurons.gradient_through_time(Current(terms, ctx.timesteps), grad)
+        gradients: list[Tensor | None] = [*learnt]
+        for number, term in enumerate(terms):
+            first = 2 + len(learnt) + 3 * number
+            needed = ctx.needs_input_grad[first : first + 3]
+            gradients += _of_term(term, at_current, needed)
+        return None, None, *gradients
+
+
+def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of the term's values, and of its batch norm's weight and bias."""
+    known, values = term.normalisation, term.steps.values()
+    if known is None:
+        return (grad.sum(0) if isinstance(term.steps, TimeConstant) else grad) if needed[0] else None, None, None
+    of_values, of_weight, of_bias = known.gradients(grad.flatten(0, 1), values.flatten(0, 1), needed)
+    shaped = None if of_values is None else of_values.unflatten(0, values.shape[:2])
+    return shaped, of_weight, of_bias

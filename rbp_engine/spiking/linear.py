@@ -4,7 +4,7 @@ A linear operation commutes with the time mean: mean_t f(x_t) = f(mean_t x_t). C
 products with weights are such. `at_all_steps` computes any operation at all timesteps at once.
 
 The output of a convolution or linear layer is known before the graph is built: c = W·r_prev is the mean of the T
-outputs W·s_t. `layer_gradient` runs no forward. It returns a gradient proxy (`spiking/grad_proxy.py`) of c, whose
+outputs W·s_t. `layer_gradient` runs no forward. It returns a gradient proxy (`spiking/steps.py`) of c, whose
 backward is
 
     ∂L/∂r_prev = Wᵀ·∂L/∂c        ∂L/∂W = ∂L/∂c·r_prevᵀ
@@ -25,8 +25,7 @@ from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.grad_proxy import new_grad_proxy
-from rbp_engine.spiking.steps import Steps, TimeConstant, WeightInput
+from rbp_engine.spiking.steps import Steps, TimeConstant, WeightInput, new_grad_proxy
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
 from rbp_engine.spiking.convert.spikingjelly_map import in_our_words
-from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice, choose
 from rbp_engine.spiking.layers.lif import LIFNeurons
+from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.surrogate import create_surrogate
 from rbp_engine.vocabulary import LearntName
 
@@ -22,7 +22,7 @@ LearnBy = Literal["layer", "channel"]
 
 
 class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no types
-    """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; `spiking/equations.py`).
+    """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; `spiking/layers/loops.py`).
 
     Given a `Carrier` it runs all timesteps from rest and keeps no state. Given a plain tensor it is an ordinary
     SpikingJelly neuron: step mode "s" takes [B, …] and keeps the membrane in `v` until `reset()`, "m" takes

@@ -27,9 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.grad_proxy import new_grad_proxy
 from rbp_engine.spiking.linear import OpenCall, Over, at_all_steps, folded, per_dim, unfolded
-from rbp_engine.spiking.steps import Dense, Spikes, Steps, WeightInput, as_matrices
+from rbp_engine.spiking.steps import Dense, Spikes, Steps, WeightInput, as_matrices, new_grad_proxy
 
 # torch's types call every autograd.Function method untyped; an operation of one input names it.
 # mypy: disable-error-code="misc, untyped-decorator, override"

@@ -9,14 +9,23 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
+from rbp_engine.errors import NeuronError
 from rbp_engine.spiking.carrier import refuse_checkpointing
 from rbp_engine.spiking.fusion import membrane_dtype
-from rbp_engine.spiking.layers.own_loop import OwnNeurons, Timestep
-from rbp_engine.spiking.own_neuron_check import check_timesteps, tensors_of
+from rbp_engine.spiking.layers.own_loop import OwnNeurons, Timestep, kind_of, tensors_of
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
 
 State = TypeVar("State")
 Spiking = Callable[[Tensor], Tensor]
+
+STEPS = 3
+# Far beyond any threshold: a neuron that receives it fires, or is silent, at every timestep.
+FAR = 1e3
+_RECURRENT = (
+    "A layer whose neurons reach one another, as by weights that feed spikes back, is recurrent, and is refused: the "
+    "gradient of the rate methods is one number for each neuron, which holds where its past is its own. Put weights "
+    "into the layers between neurons"
+)
 
 
 class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # SpikingJelly ships no types
@@ -115,3 +124,100 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
     def multi_step_forward(self, currents: Tensor) -> Tensor:
         """Spikes [T, B, …] of T timesteps, starting from the state that is kept."""
         return torch.stack([self.single_step_forward(current) for current in currents.unbind(0)])
+
+
+@torch.no_grad()
+def check_timesteps(neuron: OwnNeuron[Any], like: Tensor) -> None:
+    """Run some timesteps for two samples of the shape of `like` [B, …].
+
+    Raises NeuronError if shapes or types are wrong, if a tensor is changed in place, if distances are NaN, if random
+    numbers are drawn, or if a neuron's current changes another neuron.
+    """
+    try:
+        zeros = torch.zeros((2, *like.shape[1:]), dtype=membrane_dtype(like.dtype), device=like.device)
+        _check_parameters(neuron, zeros)
+        currents = _currents(zeros)
+        _check_types(neuron, zeros, currents[0])
+        once = _distances(neuron, zeros, currents)
+        if once[:STEPS].isnan().any():
+            raise NeuronError(
+                "its distances are NaN for currents from -1 to 3: look for what divides by 0, or for a log"
+            )
+        if not _same(once, _distances(neuron, zeros, currents)).all():
+            raise NeuronError("the same currents give other values a second time: it must not draw random numbers")
+        for far in (FAR, -FAR):
+            changed = currents.clone()
+            changed.view(STEPS, -1)[:, 0] = far
+            other = ~_same(once, _distances(neuron, zeros, changed)).flatten(1)
+            if other[:, 1:].any():
+                raise NeuronError(f"the current of one neuron changes another neuron. {_RECURRENT}")
+    except NeuronError as error:
+        raise NeuronError(f"{type(neuron).__name__}: {error}") from None
+
+
+def _check_parameters(neuron: OwnNeuron[Any], zeros: Tensor) -> None:
+    for name, parameter in neuron.learnable.items():
+        expected = (1,) * (zeros.ndim - parameter.ndim) + tuple(parameter.shape)
+        fits = parameter.ndim < zeros.ndim and all(
+            size in (1, there) for size, there in zip(expected, zeros.shape, strict=True)
+        )
+        if not fits:
+            layer = ", ".join(map(str, zeros.shape[1:]))
+            channel = [zeros.shape[1], *[1] * (zeros.ndim - 2)]
+            raise NeuronError(
+                f"the parameter {name} has the shape {list(parameter.shape)}, and a neuron layer of [B, {layer}] can "
+                f"have one number ([]), or one a channel ({channel}). {_RECURRENT}"
+            )
+
+
+def _check_types(neuron: OwnNeuron[Any], zeros: Tensor, current: Tensor) -> None:
+    """Raise NeuronError unless the state keeps its shape and everything is left as it was."""
+    rest = neuron.at_rest(zeros)
+    for tensor in tensors_of(rest):
+        _check_numbers("at_rest gives", tensor, zeros)
+    known = [*tensors_of(rest), current]
+    before = [tensor._version for tensor in known]
+    charged = neuron.charge(rest, current)
+    _check_kind("charge gives", charged, rest)
+    _check_numbers("fire gives", neuron.fire(charged), current)
+    spikes, _, state = neuron.timestep(rest, current)
+    if [tensor._version for tensor in known] != before:
+        raise NeuronError("it changes its state or its current in place; return a new tensor: v + I, not v.add_(I)")
+    _check_kind("reset_by gives", state, rest)
+    if not ((spikes == 0) | (spikes == 1)).all():
+        raise NeuronError("its spikes are not 0 and 1: leave them to the surrogate, and give the distance in fire")
+
+
+def _check_kind(what: str, state: Any, rest: Any) -> None:
+    if type(state) is not type(rest) or len(tensors_of(state)) != len(tensors_of(rest)):
+        raise NeuronError(
+            f"{what} {kind_of(state)}, and at rest its state is {kind_of(rest)}: keep to one kind of state"
+        )
+    for tensor, before in zip(tensors_of(state), tensors_of(rest), strict=True):
+        _check_numbers(what, tensor, before)
+
+
+def _check_numbers(what: str, tensor: Any, expected: Tensor) -> None:
+    if not isinstance(tensor, Tensor) or tensor.shape != expected.shape or tensor.dtype != expected.dtype:
+        raise NeuronError(
+            f"{what} {kind_of(tensor)}, expected {kind_of(expected)} as the current: one number for each neuron"
+        )
+
+
+def _currents(zeros: Tensor) -> Tensor:
+    """Currents [STEPS, 2, …] from -1 to 3, the same in every process and without the global generator."""
+    numbers = torch.arange(STEPS * zeros.numel(), device=zeros.device)
+    return ((numbers * 7919 % 401) / 100 - 1).to(zeros.dtype).view(STEPS, *zeros.shape)
+
+
+def _distances(neuron: OwnNeuron[Any], zeros: Tensor, currents: Tensor) -> Tensor:
+    """What the neurons do [N, 2, …]: their distances at each timestep, and the states in the end."""
+    state, found = neuron.at_rest(zeros), []
+    for current in currents:
+        _, distance, state = neuron.timestep(state, current)
+        found.append(distance)
+    return torch.stack([*found, *tensors_of(state)])
+
+
+def _same(one: Tensor, other: Tensor) -> Tensor:
+    return (one == other) | (one.isnan() & other.isnan())

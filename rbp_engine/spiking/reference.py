@@ -30,11 +30,10 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.fusion import Neurons, membrane_dtype
 from rbp_engine.spiking.layers.lif import LIFNeurons
-from rbp_engine.spiking.layers.neuron_layer import Neurons
+from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.layers.own_loop import OwnNeurons
 from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.nonlinear import (
@@ -47,7 +46,7 @@ from rbp_engine.spiking.nonlinear import (
     RMSNorm,
     Softmax,
 )
-from rbp_engine.spiking.rules.tensor_like import TensorLike
+from rbp_engine.spiking.rules.table import TensorLike
 
 
 def with_value(graph: Tensor, value: Tensor) -> Tensor:
@@ -62,7 +61,7 @@ def added_at_every_step(rate: Tensor) -> Tensor:
 
 
 def spikes_of(neurons: Neurons, currents: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/equations.py`)."""
+    """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/layers/loops.py`)."""
     state: Any = None
     for current in currents:
         if isinstance(neurons, LIFNeurons):

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods import Method, StepOutput, WithBranches
-from rbp_engine.methods.inputs import is_static
-from rbp_engine.methods.protocol import gradients_stay_local
+from rbp_engine.methods.protocol import gradients_stay_local, is_static
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.optimisation import begin_momenta
 from rbp_engine.train.ranks.distributed import Ranks

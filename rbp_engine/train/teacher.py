@@ -9,7 +9,7 @@ from rbp_engine.data.preprocess import Frames, Pixels
 from rbp_engine.data.protocol import Feed
 from rbp_engine.errors import SettingsError
 from rbp_engine.methods import Method, create_method
-from rbp_engine.methods.objective import Distillation
+from rbp_engine.methods.loss import Distillation
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.random_numbers import random_numbers_put_back
 from rbp_engine.run.files.layout import RunDirectory

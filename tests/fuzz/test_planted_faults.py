@@ -6,14 +6,13 @@ import pytest
 import torch
 
 from rbp_engine.methods import rate as rate_methods
-from rbp_engine.spiking import batch_norm, equations, firing
+from rbp_engine.spiking import batch_norm, fusion
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.rate_s import RateSTensor, SumOverSteps
 from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.grad_proxy import WithValue
 from rbp_engine.spiking.layers import loops
 from rbp_engine.spiking.nonlinear import AtMean, GroupNorm, LayerNorm, MatrixProduct, MaxPool2d, Pointwise, Product
-from rbp_engine.spiking.steps import WeightInput
+from rbp_engine.spiking.steps import WeightInput, WithValue
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
@@ -182,8 +181,8 @@ def deviation_of_the_mean(patch):
 
 
 def sum_that_forgets_its_second_term(patch):
-    sound = firing.rate_proxy
-    patch.setattr(firing, "rate_proxy", lambda terms, means, *others: sound(terms[:1], means[:1], *others))
+    sound = fusion.rate_proxy
+    patch.setattr(fusion, "rate_proxy", lambda terms, means, *others: sound(terms[:1], means[:1], *others))
 
 
 def trace_with_another_decay(patch):
@@ -213,7 +212,7 @@ def weights_that_see_spikes(patch):
 
 
 def threshold_that_forgets_the_reset(patch):
-    patch.setattr(equations, "reset_by_threshold", lambda *_: 0.0)
+    patch.setattr(loops, "reset_by_threshold", lambda *_: 0.0)
 
 
 def sensitivities_of_the_last_step(patch):

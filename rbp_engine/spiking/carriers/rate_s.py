@@ -14,12 +14,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import firing
+from rbp_engine.spiking import fusion
 from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, Repeated
-from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
+from rbp_engine.spiking.carriers.sequence import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.step_state import BRANCHES_IN_TIME, StepState, TimestepCarrier
-from rbp_engine.spiking.fusion import Current, CurrentReader, Term, membrane_dtype
-from rbp_engine.spiking.layers.neuron_layer import Neurons, RateLoop
+from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, RateLoop, Term, membrane_dtype
 from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import Nonlinear
 from rbp_engine.spiking.steps import Dense, Steps, TimeConstant, WeightInput, firing_rate
@@ -243,7 +242,7 @@ class RateSFire(RateSOperation):
         self._loop = None
         rate = firing_rate(counts, x.timesteps, x.dtype)
         means = [term.steps.time_mean() for term in x.current.terms if term.normalisation]
-        proxy = firing.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
+        proxy = fusion.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
         known = _known(rate, proxy, WeightInput(counts, x.timesteps))
         return RateSTensor.of_means(known, x.state, static=False)
 

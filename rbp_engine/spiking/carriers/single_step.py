@@ -18,12 +18,10 @@ from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.step_state import StepState, TimestepCarrier
-from rbp_engine.spiking.fusion import is_fused
-from rbp_engine.spiking.grad_proxy import WithValue
-from rbp_engine.spiking.layers.neuron_layer import Neurons
+from rbp_engine.spiking.fusion import Neurons, is_fused
 from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear
-from rbp_engine.spiking.steps import TimeConstant
+from rbp_engine.spiking.steps import TimeConstant, WithValue
 
 
 @dataclass

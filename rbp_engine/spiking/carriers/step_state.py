@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from torch import Tensor
 
-from rbp_engine.spiking.rules.tensor_like import TensorLike
+from rbp_engine.spiking.rules.table import TensorLike
 
 P = TypeVar("P")
 

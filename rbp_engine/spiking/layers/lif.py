@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.equations import Neuron, charge_, fired, reset_, survives
-from rbp_engine.spiking.fusion import Current, CurrentReader, count_dtype
+from rbp_engine.spiking.fusion import Current, CurrentReader, RatePass, count_dtype
 from rbp_engine.spiking.layers import compiler, loops
 from rbp_engine.spiking.layers.compiler import Kernel
 from rbp_engine.spiking.layers.layout import FlatLayout, Layout
-from rbp_engine.spiking.layers.neuron_layer import RatePass
+from rbp_engine.spiking.layers.loops import Neuron, charge_, fired, reset_, survives
 from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
 # torch's types call every autograd.Function method untyped.
@@ -25,7 +24,7 @@ from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
 @dataclass(frozen=True)
 class LIFNeurons:
-    """A layer of leaky integrate-and-fire neurons (`spiking/layers/neuron_layer.py`: `Neurons`).
+    """A layer of leaky integrate-and-fire neurons (`spiking/fusion.py`: `Neurons`).
 
     `decay` is λ and `threshold` V_th: numbers, or tensors with their graph where they are learnt, [] for the layer or
     by channel. `v_reset` is the resting potential of the hard reset, and None for the soft reset. With `detach_reset`

@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from rbp_engine.errors import NeuronError
-from rbp_engine.spiking.fusion import Current, CurrentReader, count_dtype, membrane_dtype
-from rbp_engine.spiking.layers.neuron_layer import RatePass
-from rbp_engine.spiking.own_neuron_check import map_state
+from rbp_engine.spiking.fusion import Current, CurrentReader, RatePass, count_dtype, membrane_dtype
 from rbp_engine.spiking.steps import Steps, empty_steps
 from rbp_engine.spiking.surrogate import Spike, Surrogate
 
@@ -59,7 +57,7 @@ class OwnMembrane(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnNeurons:
-    """A layer of neurons of one's own (`spiking/layers/neuron_layer.py`: `Neurons`)."""
+    """A layer of neurons of one's own (`spiking/fusion.py`: `Neurons`)."""
 
     neuron: OwnTimestep
 
@@ -267,3 +265,26 @@ def _currents(current: Current) -> Iterator[Tensor]:
     """The currents [B, …] of one timestep after the other, float32 at least; each is a tensor of its own."""
     reader = CurrentReader(current)
     return (reader.at(t).detach().clone() for t in range(current.timesteps))
+
+
+def tensors_of(state: Any) -> list[Tensor]:
+    """The tensors of a state: itself, or those of a tuple. Raises NeuronError for anything else."""
+    found = list(state) if isinstance(state, tuple) else [state]
+    if not found or not all(isinstance(tensor, Tensor) for tensor in found):
+        raise NeuronError(f"its state is {kind_of(state)}; a state is one tensor [B, …], or a NamedTuple of several")
+    return found
+
+
+def map_state(function: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """A state of the same kind, with the function of each tensor."""
+    found = list(map(function, tensors_of(state)))
+    if isinstance(state, Tensor):
+        return found[0]
+    return type(state)(*found) if hasattr(state, "_fields") else tuple(found)
+
+
+def kind_of(value: Any) -> str:
+    """What it is, for messages: type and shape of a tensor, the type of anything else."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple) else type(value).__name__

@@ -10,7 +10,7 @@ from torchvision.models.googlenet import GoogLeNetOutputs
 from torchvision.models.inception import InceptionOutputs
 
 from rbp_engine.methods import METHODS, Loss, create_method
-from rbp_engine.methods.objective import AUXILIARY_WEIGHTS
+from rbp_engine.methods.loss import AUXILIARY_WEIGHTS
 from rbp_engine.spiking import LIF
 
 T, LABELS = 3, torch.tensor([0, 2])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, Loss, create_method
-from rbp_engine.methods.objective import Objective
+from rbp_engine.methods.loss import Objective
 from rbp_engine.probes.gradient_fidelity import gradient_fidelity
 from rbp_engine.spiking import LIF
 

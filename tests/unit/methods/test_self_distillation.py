@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rbp_engine.errors import SettingsError
 from rbp_engine.methods import Distillation, Loss, SelfDistillation, WithBranches, create_method, with_branches
-from rbp_engine.methods.objective import Objective
+from rbp_engine.methods.loss import Objective
 from rbp_engine.spiking import LIF
 
 B, C = 6, 5

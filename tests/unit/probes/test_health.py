@@ -21,8 +21,8 @@ from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor
-from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron, surrogate
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.equations import timestep
 from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.surrogate import SURROGATES
 
 RESETS = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.equations import timestep
+from rbp_engine.spiking.layers.loops import timestep
 
 # The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
