@@ -50,9 +50,8 @@ behind a batch norm of silent neurons, which divides by √ε, gradients grow wi
 
 {totals}
 
-GoogLeNet and Inception v3 return auxiliary logits while training. Their step minimises L(logits) + w·Σ L(auxiliary
-logits), with w = 0.3 and 0.4 as published. Other networks that return several outputs are refused: let them return
-their logits alone.
+GoogLeNet and Inception v3 are built without their auxiliary classifiers (`aux_logits=False`). A network that returns
+several outputs is refused: let it return its logits alone.
 
 ## What does not work, and why
 

@@ -21,7 +21,7 @@ from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
-from rbp_engine.methods.loss import CROSS_ENTROPY, StepLoss, main_head
+from rbp_engine.methods.loss import CROSS_ENTROPY, StepLoss, logits_of
 from rbp_engine.methods.protocol import Input, check_images, is_static
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
@@ -194,7 +194,7 @@ def _rule_or_each_sample(rule: Any, found: Missing) -> Callable[..., Any]:
 def _check_logits(model: nn.Module, images: Tensor, timesteps: int, classes: int) -> None:
     batch = images.shape[images.ndim - 4]
     with torch.no_grad():
-        shape = list(main_head(model(_rates(images, timesteps)), RateTensor).shape)
+        shape = list(logits_of(model(_rates(images, timesteps)), RateTensor).shape)
     if shape != [batch, classes]:
         raise ValueError(
             f"for {batch} images the network returns {shape}, not logits [{batch}, {classes}]: it must end in a linear "

@@ -4,7 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.batch_counts import BatchCounts
-from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, full, with_objective
+from rbp_engine.methods.loss import (
+    CROSS_ENTROPY,
+    Distillation,
+    LossFunction,
+    Objective,
+    StepLoss,
+    full,
+    logits_of,
+    with_objective,
+)
 from rbp_engine.methods.protocol import (
     BaseMethod,
     Input,
@@ -55,8 +64,7 @@ class BPTTSingleStep(BaseMethod):
             for images_t in shown.by_step():
                 state.next_pass()
                 output = model(StepTensor(images_t, state, through_time=True))
-                step, of_heads = with_objective(output, StepTensor, objective)
-                by_step.append(step.values())
+                by_step.append(logits_of(output, StepTensor).values())
         state.check_complete()
         logits = full(torch.stack(by_step))
-        return backward(of_heads, logits if of_heads.at_every_step else logits.mean(0), weight)
+        return backward(objective, logits if objective.at_every_step else logits.mean(0), weight)

@@ -2,16 +2,14 @@
 
 An `Objective` is what a step minimises: a loss with the labels of the batch filled in, as a function of outputs alone.
 A share of it may be the distance to the outputs of a trained network (knowledge distillation, Hinton et al., 2015).
-GoogLeNet and Inception return the logits of auxiliary classifiers while training: the loss of a step is then
-L(logits) + w·Σ L(auxiliary logits), with the weight w of the network's paper.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -130,10 +128,6 @@ StepLoss = Loss | OwnLoss
 
 C = TypeVar("C", bound=Carrier)
 
-# By the classes of torchvision's outputs. Szegedy et al., CVPR 2015, section 5, and torchvision's own training script,
-# for Inception v3.
-AUXILIARY_WEIGHTS: Final = {"GoogLeNetOutputs": 0.3, "InceptionOutputs": 0.4}
-
 
 @dataclass(frozen=True)
 class Distillation:
@@ -191,18 +185,12 @@ Extension = Callable[["Objective", Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a batch, and the share of a teacher in it, of which `targets` are the log-probabilities [B, C].
-
-    It is of the logits [B, classifiers·C] of a network: those of its last layer, and behind them those of auxiliary
-    classifiers, whose losses count by `auxiliary_weight`.
-    """
+    """The loss of a batch, and the share of a teacher in it, of which `targets` are the log-probabilities [B, C]."""
 
     loss: StepLoss
     labels: Tensor
     distill: Distillation | None = None
     targets: Tensor | None = None
-    classifiers: int = 1
-    auxiliary_weight: float = 0.0
     extension: Extension | None = None
 
     @property
@@ -211,22 +199,14 @@ class Objective:
         return self.loss.at_every_step
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Of the logits of all classifiers, of the time mean or of one timestep."""
-        main, *auxiliary = self._by_classifier(logits)
-        value = self.of_one(main)
-        for other in auxiliary:
-            value = value + self.auxiliary_weight * self.of_one(other)
-        return value
-
-    def of_one(self, logits: Tensor) -> Tensor:
-        """Of the logits [B, C] of one classifier."""
+        """Of the logits [B, C] of the time mean or of one timestep."""
         loss = self.loss(logits, self.labels)
         if self.distill is None or self.targets is None:
             return loss
         return self.distill.mixed(loss, logits, self.targets)
 
     def of_steps(self, logits: Tensor) -> Tensor:
-        """The mean over t, of the logits of each timestep [T, B, …]: that of a batch of T·B samples."""
+        """The mean over t, of the logits of each timestep [T, B, C]: that of a batch of T·B samples."""
         steps = len(logits)
         labels = self.labels.repeat(steps, *[1] * (self.labels.ndim - 1))
         targets = None if self.targets is None else self.targets.repeat(steps, 1)
@@ -235,14 +215,6 @@ class Objective:
     def minimised(self, value: Tensor, logits: Tensor) -> Tensor:
         """What the backward pass starts from, of the `value` of these logits, which is the loss that is reported."""
         return value if self.extension is None else self.extension(self, value, logits)
-
-    def main(self, logits: Tensor) -> Tensor:
-        """Of the logits of all classifiers [B, …], those of the last layer [B, C]."""
-        return self._by_classifier(logits)[0]
-
-    def _by_classifier(self, logits: Tensor) -> Sequence[Tensor]:
-        # A part that is the whole would cost a copy in the backward pass.
-        return logits.chunk(self.classifiers, -1) if self.classifiers > 1 else (logits,)
 
 
 @dataclass(frozen=True)
@@ -254,33 +226,17 @@ class Extended:
 
 
 def with_objective(output: Any, carrier: type[C], objective: Objective) -> tuple[C, Objective]:
-    """The network's output in training as one carrier [B, …], its classifiers side by side, and the objective for it.
-
-    Raises TypeError unless it is the carrier that was fed in, or the outputs of a network with several classifiers.
-    """
+    """The network's output in training, and the objective for it. Raises TypeError as `logits_of` does."""
     if isinstance(output, Extended):
         objective, output = replace(objective, extension=output.extension), output.output
-    heads = heads_of(output, carrier)
-    if len(heads) == 1:
-        return heads[0], objective
-    weight = AUXILIARY_WEIGHTS[type(output).__name__]
-    joined: C = torch.cat(heads, -1)  # type: ignore[arg-type, assignment]
-    return joined, replace(objective, classifiers=len(heads), auxiliary_weight=weight)
+    return logits_of(output, carrier), objective
 
 
-def heads_of(output: Any, carrier: type[C]) -> list[C]:
-    """The network's own logits, then the auxiliary ones; TypeError unless they are the carrier that was fed in."""
-    several = isinstance(output, tuple) and type(output).__name__ in AUXILIARY_WEIGHTS
-    heads = [head for head in output if head is not None] if several else [output]
-    for head in heads:
-        if not isinstance(head, carrier):
-            known = f" ({' and '.join(AUXILIARY_WEIGHTS)} are known)" if isinstance(head, tuple) else ""
-            raise TypeError(
-                f"the network returned {type(head).__name__}; it must return the logits of its last layer alone{known}"
-            )
-    return heads
-
-
-def main_head(output: Any, carrier: type[C]) -> C:
-    """The logits among the network's outputs."""
-    return heads_of(output, carrier)[0]
+def logits_of(output: Any, carrier: type[C]) -> C:
+    """What the network returned; TypeError unless it is a carrier like the one that was fed in."""
+    if not isinstance(output, carrier):
+        raise TypeError(
+            f"the network returned {type(output).__name__}; it must return the logits of its last layer alone, without "
+            "those of auxiliary classifiers (aux_logits=False)"
+        )
+    return output

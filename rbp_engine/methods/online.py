@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.batch_counts import BatchCounts
-from rbp_engine.methods.loss import Objective, full, with_objective
+from rbp_engine.methods.loss import Objective, full, logits_of
 from rbp_engine.methods.protocol import (
     BaseMethod,
     Input,
@@ -41,15 +41,14 @@ class SLTT(BaseMethod):
                 state.next_pass()
                 with gradients_stay_local(model) if step < self.timesteps else nullcontext():
                     output = model(self.carrier(images_t, state, through_time=False))
-                    heads, of_heads = with_objective(output, self.carrier, objective)
-                    out = heads.values()
-                    (of_heads.minimised(of_heads(out), out) * weight / self.timesteps).backward()
+                    out = logits_of(output, self.carrier).values()
+                    (objective(out) * weight / self.timesteps).backward()
                 by_step.append(full(out.detach()))
         state.check_complete()
         outputs = torch.stack(by_step)
         logits = outputs.mean(0)
-        loss = of_heads.of_steps(outputs) if of_heads.at_every_step else of_heads(logits)
-        return StepOutput(loss, of_heads.main(logits))
+        loss = objective.of_steps(outputs) if objective.at_every_step else objective(logits)
+        return StepOutput(loss, logits)
 
 
 class OTTT(SLTT):

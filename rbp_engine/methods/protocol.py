@@ -27,7 +27,7 @@ from rbp_engine.methods.loss import (
     OwnLoss,
     StepLoss,
     full,
-    main_head,
+    logits_of,
 )
 from rbp_engine.methods.waiting_threads import SpinningThreads
 from rbp_engine.spiking import SequenceTensor
@@ -269,7 +269,7 @@ def backward(objective: Objective, logits: Tensor, weight: float | Tensor) -> St
     """
     value = objective.of_steps(logits) if objective.at_every_step else objective(logits)
     (objective.minimised(value, logits) * weight).backward()
-    found = full(objective.main(logits)).detach()
+    found = full(logits).detach()
     return StepOutput(value.detach(), found.mean(0) if objective.at_every_step else found)
 
 
@@ -374,5 +374,5 @@ def predict(
     sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence(carrier)
     modes = _MODES.setdefault(model, SharedByThreads())
     with modes.changed(lambda: _evaluation(model)), uncompiled_without_autocast(images.device):
-        logits = main_head(model(sequence), SequenceTensor).steps()
+        logits = logits_of(model(sequence), SequenceTensor).steps()
     return full(logits)

@@ -12,8 +12,8 @@ network's own time mean. With R the outputs of a sample that are right, R = {k: 
 
 * The teacher is a constant. The class of mixed labels is that with the largest share.
 * Means are over all samples of the batch, with a teacher or without, so that parts of a batch add up to the whole.
-* L is the run's loss, cross entropy by default, with what another teacher (`Distillation`) and, for the last output,
-  auxiliary classifiers add to it. The loss that is reported is that of the last output alone, without α.
+* L is the run's loss, cross entropy by default, with what another teacher (`Distillation`) adds to it. The loss that is
+  reported is that of the last output alone, without α.
 * The authors divide all of it by T. So does `loss_scale="1/T"` of the rate methods, with the gradient of the whole
   step; nothing is divided here. For `bptt` nothing is divided at all, as for its other losses.
 * What they published does not say whether τ² multiplies KL. Here it does, as in `Distillation` (Hinton et al., 2015).
@@ -73,9 +73,9 @@ class SelfDistillation:
                 f"branches learn from means over time, and the loss {objective.loss.name!r} is one of each timestep: "
                 "use 'ce', 'mse' or a loss of your own"
             )
-        outputs = [full(output) for output in (*branches, objective.main(logits))]
+        outputs = [full(output) for output in (*branches, logits)]
         targets, taught = self.teacher(outputs, objective.labels)
-        losses = sum((objective.of_one(branch) for branch in branches), start=value)
+        losses = sum((objective(branch) for branch in branches), start=value)
         distances = [(softened_distance(output, targets, self.temperature) * taught).mean() for output in outputs]
         return self.weight * losses + self.distill * torch.stack(distances).sum()
 

@@ -19,6 +19,9 @@ _INSTALL: Final = {"timm": "pip install 'rbp-tui[timm]'"}
 # the timesteps. How a SEW-ResNet joins its branches has no default there; this is that of their paper.
 _OF_SPIKINGJELLY: Final[Mapping[str, Any]] = {"T": 1, "cnf": "ADD"}
 
+# Those of torchvision that return logits of auxiliary classifiers while training, unless told not to.
+_AUXILIARY: Final = ("googlenet", "inception_v3")
+
 
 def library_network(
     name: str, *, num_classes: int, in_channels: int, neuron: Callable[[], nn.Module], args: Mapping[str, Any]
@@ -71,7 +74,8 @@ def library_names(library: str, *, tags: bool = False) -> list[str]:
 def _torchvision(called: str, num_classes: int, in_channels: int, args: Mapping[str, Any]) -> nn.Module:
     import torchvision
 
-    network = torchvision.models.get_model(called, weights=None, num_classes=num_classes, **args)
+    plain = {"aux_logits": False} if called in _AUXILIARY else {}
+    network = torchvision.models.get_model(called, weights=None, num_classes=num_classes, **{**plain, **args})
     return _with_channels(network, in_channels)
 
 

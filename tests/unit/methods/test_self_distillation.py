@@ -226,16 +226,6 @@ def test_of_mixed_labels_the_larger_share_decides_which_output_is_right() -> Non
     torch.testing.assert_close(taught(mixed), taught(hard))
 
 
-def test_auxiliary_classifiers_count_in_the_loss_of_the_last_output_and_teach_nothing() -> None:
-    branch, own, auxiliary = drawn()
-    labels = labels_that_differ([branch, own, auxiliary])
-    objective = Objective(Loss(), labels, classifiers=2, auxiliary_weight=0.4)
-    logits = torch.cat([own, auxiliary], 1)
-    found = SETTINGS([branch], objective, objective(logits), logits)
-    expected = by_sample([branch, own], labels) + WEIGHT * 0.4 * nn.functional.cross_entropy(auxiliary, labels)
-    torch.testing.assert_close(found, expected)
-
-
 def test_another_teacher_has_its_share_in_the_loss_of_every_output() -> None:
     outputs, targets = drawn(), drawn(1, seed=5)[0]
     labels = labels_that_differ(outputs)
