@@ -35,7 +35,7 @@ _KINDS: Final = {
     stat.S_IFSOCK: "a socket",
 }
 # Strings of many lines, strings of one line, comments. A quote or two may be inside the former, and before their end.
-_TOML_TEXT: Final = re.compile(
+TOML_TEXT: Final = re.compile(
     r'"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+["\\]{0,5}'
     r"|'''(?:[^']++|'{1,2}(?!'))*+'{0,5}"
     r'|"(?:[^"\\\n]++|\\[^\n])*+["\\]?'
@@ -140,7 +140,7 @@ def parse_toml(text: str, limit: int = TOML_LIMIT) -> dict[str, Any]:
         raise TooComplex(f"longer than {_size(limit)}")
     # Each key, table and element has one of these signs. Most files have few of them, even in strings.
     if sum(map(text.count, "=[{,")) > _MOST_VALUES or _opening(text) > _DEEPEST or text.count(".") > _DEEPEST:
-        bare = _TOML_TEXT.sub("", text)
+        bare = TOML_TEXT.sub("", text)
         if sum(map(bare.count, "=[{,")) > _MOST_VALUES:
             raise TooComplex(f"more than {_MOST_VALUES} keys, tables and array elements")
         if _depth(bare) > _DEEPEST or _LONG_KEY.search(bare):
