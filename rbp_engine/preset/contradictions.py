@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypeGuard, get_args
+from typing import TYPE_CHECKING, Any
 
 from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued
 from rbp_engine.data.data_set import FOR_IMAGES
@@ -17,8 +17,11 @@ from rbp_engine.vocabulary import (
     OWN_CODE,
     SURROGATE_ARGUMENTS,
     WEIGHT_KEYWORDS,
-    ScheduleName,
 )
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+    from rbp_engine.preset.sections.data import DataSection
 
 # Each setting of some schedules: its value for the others, and these schedules.
 SCHEDULE_SETTINGS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
@@ -38,6 +41,8 @@ LIF_SETTINGS: Mapping[str, Any] = {
     "learn": [],
     "learn_by": "layer",
 }
+DISTILLING: Mapping[str, Any] = {"distill_weight": 0.5, "distill_temperature": 4.0}
+BRANCHING: Mapping[str, Any] = {"branches_weight": 1.0, "branches_distill": 0.3, "branches_temperature": 3.0}
 RATE_METHODS = ("rate_m", "rate_s")
 STEPWISE_METHODS = ("bptt_s", "sltt", "ottt")
 #: What contradicts the others, and why.
@@ -49,120 +54,78 @@ _FOR: Mapping[str, str] = dict.fromkeys(FOR_IMAGES, "images in memory") | {
 }
 
 
-def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    """Find the contradictions in settings given as plain tables, with every default filled in.
-
-    Values may also be invalid: a check whose values have the wrong type is skipped, so that all problems of a preset
-    can be shown at once.
-    """
-    tables = {name: table if isinstance(table, Mapping) else {} for name, table in sections.items()}
-    data, method, neuron, optim = (tables.get(name, {}) for name in ("data", "method", "neuron", "optim"))
-    model, loss, train = (tables.get(name, {}) for name in ("model", "loss", "train"))
+def contradictions(preset: "Preset") -> list[tuple[KeyPath, str]]:
+    """Find the contradictions in a preset whose values are each valid."""
+    plain = ((tuple(key.split(".")), message) for key, wrong, message in _rules(preset) if wrong)
     return [
-        *_surrogate_arguments(neuron),
-        *_arguments_of_none({"model": model, "neuron": neuron, "data": data}),
-        *_arguments_of_network(model),
-        *_arguments_of_library(model),
-        *_arguments_of_data(data),
-        *_data(data, method),
-        *_neuron(neuron),
-        *_loss(loss, method),
-        *_schedule(optim),
-        *_warmup(optim, train, data),
+        *_arguments_of_none(preset),
+        *_wrong_arguments(preset),
+        *_data(preset.data),
+        *_without_effect(preset),
+        *plain,
     ]
 
 
-def _without_effect(
-    section: str, table: Mapping[str, Any], unused: Mapping[str, Any], why: str, instead: str = ""
-) -> Found:
-    """Settings that nothing would read, and that are not at the value that they have then."""
-    for key, value in unused.items():
-        given = table.get(key)
-        if (type(given) is type(value) or (_is_number(given) and _is_number(value))) and given != value:
-            yield (section, key), f"{why}. Use {value}{instead}"
-
-
-def _is_own(name: Any) -> TypeGuard[str]:
-    return isinstance(name, str) and OWN_CODE.fullmatch(name) is not None
-
-
-def _arguments(table: Mapping[str, Any], name: str = "name", args: str = "args") -> tuple[str, Mapping[str, Any]]:
-    """What takes arguments, and these; empty for those of a wrong type."""
-    named, given = table.get(name), table.get(args)
-    return (named, given) if isinstance(named, str) and isinstance(given, Mapping) else ("", {})
+def _is_own(name: str) -> bool:
+    return OWN_CODE.fullmatch(name) is not None
 
 
 def _unknown(taker: str, key: str, taken: Mapping[str, Any] | tuple[str, ...]) -> str:
     return f"{taker} takes no '{key}', it takes: {', '.join(taken)}.{did_you_mean(key, list(taken))}"
 
 
-def _surrogate_arguments(neuron: Mapping[str, Any]) -> Found:
-    surrogate, given = _arguments(neuron, "surrogate", "surrogate_args")
-    for key in given if surrogate in SURROGATE_ARGUMENTS else ():
-        if key not in (taken := SURROGATE_ARGUMENTS[surrogate]):
-            yield ("neuron", "surrogate_args", key), _unknown(f"the surrogate '{surrogate}'", key, taken)
-
-
-def _arguments_of_none(tables: Mapping[str, Mapping[str, Any]]) -> Found:
+def _arguments_of_none(preset: "Preset") -> Found:
     """Arguments of what takes none."""
-    for section, table in tables.items():
-        name, given = _arguments(table)
-        takes = _is_own(name)
-        if section == "data":
-            takes = takes or "args" in _taken(name, None)
-        if section == "model":
-            takes = takes or LIBRARY_NETWORK.fullmatch(name) is not None or name in NETWORK_ARGUMENTS
-        if given and not takes:
+    model, data = preset.model.name, preset.data
+    network = LIBRARY_NETWORK.fullmatch(model) is not None or model in NETWORK_ARGUMENTS
+    known = {"model": network, "neuron": False, "data": "args" in _taken(data.name, None)}
+    for section, takes in known.items():
+        table = getattr(preset, section)
+        if table.args and not (takes or _is_own(table.name)):
             who = "a network of your own or a library's" if section == "model" else "code of your own"
-            yield (section, "args"), f"only {who} takes arguments, and {section}.name is '{name}'"
+            yield (section, "args"), f"only {who} takes arguments, and {section}.name is '{table.name}'"
 
 
-def _arguments_of_network(model: Mapping[str, Any]) -> Found:
-    """Arguments of a network of ours that it does not take, or takes in another range."""
-    name, given = _arguments(model)
-    for key, value in given.items() if name in NETWORK_ARGUMENTS else ():
-        if key not in (taken := NETWORK_ARGUMENTS[name]):
-            yield ("model", "args", key), _unknown(f"the network '{name}'", key, taken)
-        elif not is_count(value, taken[key]):
+def _wrong_arguments(preset: "Preset") -> Found:
+    """Arguments that what is known does not take, or takes in another range."""
+    model, neuron, data = preset.model, preset.neuron, preset.data
+    known = SURROGATE_ARGUMENTS.get(neuron.surrogate)
+    for key in neuron.surrogate_args:
+        if known is not None and key not in known:
+            yield ("neuron", "surrogate_args", key), _unknown(f"the surrogate '{neuron.surrogate}'", key, known)
+    taken, refused = NETWORK_ARGUMENTS.get(model.name, {}), _refused_by_libraries(model.name)
+    for key, value in model.args.items():
+        if key in refused:
+            yield ("model", "args", key), refused[key]
+        elif taken and key not in taken:
+            yield ("model", "args", key), _unknown(f"the network '{model.name}'", key, taken)
+        elif taken and not is_count(value, taken[key]):
             message = f"expected a whole number from 1 to {taken[key]}, got {describe_value(value)}"
             yield ("model", "args", key), message
+    if is_catalogued(data.name):
+        problems = catalogued(data.name).wrong_arguments(data.args)
+        yield from ((("data", "args", key), problem) for key, problem in problems)
 
 
-def _arguments_of_library(model: Mapping[str, Any]) -> Found:
+def _refused_by_libraries(network: str) -> dict[str, str]:
     """Keywords that would make a library download or unpickle weights, and those that the data or [neuron] decide."""
-    name, given = _arguments(model)
-    if match := LIBRARY_NETWORK.fullmatch(name):
-        weights = (
-            "weights of libraries are never downloaded here. Give a file as model.pretrained, or --pretrained FILE"
-        )
-        of_data = "the numbers of classes and channels are those of the data. Leave it out"
-        refused = dict.fromkeys(WEIGHT_KEYWORDS, weights) | dict.fromkeys(DATA_KEYWORDS, of_data)
-        if match["library"] == "spikingjelly":
-            neurons = "the neurons of this network are those of [neuron]. Set it there"
-            refused |= dict.fromkeys(NEURON_KEYWORDS, neurons)
-        yield from ((("model", "args", key), refused[key]) for key in given if key in refused)
+    match = LIBRARY_NETWORK.fullmatch(network)
+    if match is None:
+        return {}
+    weights = "weights of libraries are never downloaded here. Give a file as model.pretrained, or --pretrained FILE"
+    of_data = "the numbers of classes and channels are those of the data. Leave it out"
+    neurons = "the neurons of this network are those of [neuron]. Set it there"
+    refused = dict.fromkeys(WEIGHT_KEYWORDS, weights) | dict.fromkeys(DATA_KEYWORDS, of_data)
+    return refused | (dict.fromkeys(NEURON_KEYWORDS, neurons) if match["library"] == "spikingjelly" else {})
 
 
-def _arguments_of_data(data: Mapping[str, Any]) -> Found:
-    name, given = _arguments(data)
-    if is_catalogued(name):
-        yield from ((("data", "args", key), problem) for key, problem in catalogued(name).wrong_arguments(given))
-
-
-def _data(data: Mapping[str, Any], method: Mapping[str, Any]) -> Found:
-    """Settings for another kind of data set, which would have no effect; and T of a set that has its own."""
-    name = data.get("name")
-    if not isinstance(name, str):
-        return
-    taken = _taken(name, data.get("size"))
+def _data(data: "DataSection") -> Found:
+    """Settings for another kind of data set, which would have no effect."""
+    taken = _taken(data.name, data.size)
     for key in (*FOR_IMAGES, "roll", "frames_by", "split", "resize", "orientation", "size"):
-        unset = (0, False, "batched", "number", "last100", "exact", "canonical", None)
-        if key not in taken and data.get(key) not in unset:
-            yield ("data", key), f"{_reason(key, taken)}, and data.name is '{name}'"
-    only = CATALOG[name].timesteps if name in CATALOG else 0
-    if only and (timesteps := method.get("timesteps")) != only:
-        message = f"{name} has samples of {only} timesteps, so T is {only}, got {timesteps}"
-        yield ("method", "timesteps"), message
+        unset = (0, False, "batched", "number", "last100", "exact", "canonical")
+        if key not in taken and getattr(data, key) not in unset:
+            yield ("data", key), f"{_reason(key, taken)}, and data.name is '{data.name}'"
 
 
 def _taken(name: str, size: object) -> Collection[str]:
@@ -180,97 +143,114 @@ def _reason(key: str, taken: Collection[str]) -> str:
     return f"is for {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}"
 
 
-def _neuron(neuron: Mapping[str, Any]) -> Found:
-    name, v_reset, decay, learn = (neuron.get(key) for key in ("name", "v_reset", "decay", "learn"))
-    if neuron.get("reset") == "soft" and _is_number(v_reset) and v_reset != 0:
-        message = f"a soft reset subtracts the threshold and uses no v_reset, got {v_reset}"
-        yield ("neuron", "v_reset"), f'{message}. Use 0.0, or reset = "hard"'
-    if isinstance(learn, list) and "decay" in learn and _is_number(decay) and decay in (0, 1):
-        message = f"a decay that is learnt stays between 0 and 1, and must start there, got {decay}"
-        yield ("neuron", "decay"), message
-    if learn == [] and neuron.get("learn_by") == "channel":
-        yield ("neuron", "learn_by"), "is for neuron.learn, which is empty. Name decay or threshold there"
-    if _is_own(name):
-        why = f"is for the neuron 'lif', and neuron.name is '{name}'"
-        yield from _without_effect("neuron", neuron, LIF_SETTINGS, why, ", or neuron.args")
+def _without_effect(preset: "Preset") -> Found:
+    """Settings that nothing would read, and that are not at the value that they have then."""
+    neuron, loss, schedule = preset.neuron.name, preset.loss, preset.optim.schedule
+    labels = f"is for the losses ce, mse and tet, and loss.name is '{loss.name}', which gets plain labels"
+    cases: list[tuple[bool, str, Mapping[str, Any], str]] = [
+        (_is_own(neuron), "neuron", LIF_SETTINGS, f"is for the neuron 'lif', and neuron.name is '{neuron}'"),
+        (not loss.distill, "loss", DISTILLING, "is for a teacher, and loss.distill names none"),
+        (not loss.branches, "loss", BRANCHING, "is for branches, and loss.branches names no module"),
+        (loss.name != "tet", "loss", {"mse_weight": 0.0}, f"is for the loss 'tet', and loss.name is '{loss.name}'"),
+        (_is_own(loss.name), "loss", {"label_smoothing": 0.0}, labels),
+    ]
+    for key, (value, users) in SCHEDULE_SETTINGS.items():
+        why = f"is for the schedule {' or '.join(users)}, and optim.schedule is '{schedule}'"
+        cases.append((schedule not in users, "optim", {key: value}, why))
+    for applies, section, unused, why in cases:
+        for key, value in unused.items() if applies else ():
+            if getattr(getattr(preset, section), key) != value:
+                yield (section, key), f"{why}. Use {value}{', or neuron.args' * (section == 'neuron')}"
 
 
-def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> Found:
-    name, branches, trained_by = loss.get("name"), loss.get("branches"), method.get("name")
-    if name == "tet" and trained_by in RATE_METHODS:
-        message = (
-            f"'tet' is a loss of every timestep, and the backward pass of {trained_by} has only the mean output. Use "
-            "'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt"
-        )
-        yield ("loss", "name"), message
-    if loss.get("distill") == "":
-        unused = {"distill_weight": 0.5, "distill_temperature": 4.0}
-        yield from _without_effect("loss", loss, unused, "is for a teacher, and loss.distill names none")
-    if branches == []:
-        unused = {"branches_weight": 1.0, "branches_distill": 0.3, "branches_temperature": 3.0}
-        yield from _without_effect("loss", loss, unused, "is for branches, and loss.branches names no module")
-    elif isinstance(branches, list):
-        means = "branches learn from means over time, and"
-        if name == "tet":
-            yield ("loss", "branches"), f"{means} loss.name is 'tet', a loss of every timestep. Use 'ce' or 'mse'"
-        if trained_by in STEPWISE_METHODS:
-            message = f"{means} with {trained_by} a pass of the network is one timestep"
-            yield ("loss", "branches"), f"{message}. Use method.name rate_m, rate_s or bptt"
-    if name in ("ce", "mse") or _is_own(name):
-        why = f"is for the loss 'tet', and loss.name is '{name}'"
-        yield from _without_effect("loss", loss, {"mse_weight": 0.0}, why)
-    if _is_own(name):
-        why = f"is for the losses ce, mse and tet, and loss.name is '{name}', which gets plain labels"
-        yield from _without_effect("loss", loss, {"label_smoothing": 0.0}, why)
+def _rules(preset: "Preset") -> list[tuple[str, bool, str]]:
+    """Settings that do not go together: the key of one, whether they are so, and what is wrong with it then."""
+    neuron, loss, optim, method = preset.neuron, preset.loss, preset.optim, preset.method
+    only = CATALOG[preset.data.name].timesteps if preset.data.name in CATALOG else 0
+    steps, epochs = _steps(preset), preset.train.epochs
+    branches = "branches learn from means over time, and"
+    return [
+        (
+            "method.timesteps",
+            only not in (0, method.timesteps),
+            f"{preset.data.name} has samples of {only} timesteps, so T is {only}, got {method.timesteps}",
+        ),
+        (
+            "neuron.v_reset",
+            neuron.reset == "soft" and neuron.v_reset != 0,
+            f"a soft reset subtracts the threshold and uses no v_reset, got {neuron.v_reset}. "
+            'Use 0.0, or reset = "hard"',
+        ),
+        (
+            "neuron.decay",
+            "decay" in neuron.learn and neuron.decay in (0, 1),
+            f"a decay that is learnt stays between 0 and 1, and must start there, got {neuron.decay}",
+        ),
+        (
+            "neuron.learn_by",
+            not neuron.learn and neuron.learn_by == "channel",
+            "is for neuron.learn, which is empty. Name decay or threshold there",
+        ),
+        (
+            "loss.name",
+            loss.name == "tet" and method.name in RATE_METHODS,
+            f"'tet' is a loss of every timestep, and the backward pass of {method.name} has only the mean output. Use "
+            "'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt",
+        ),
+        (
+            "loss.branches",
+            bool(loss.branches) and loss.name == "tet",
+            f"{branches} loss.name is 'tet', a loss of every timestep. Use 'ce' or 'mse'",
+        ),
+        (
+            "loss.branches",
+            bool(loss.branches) and method.name in STEPWISE_METHODS,
+            f"{branches} with {method.name} a pass of the network is one timestep. "
+            "Use method.name rate_m, rate_s or bptt",
+        ),
+        (
+            "optim.milestones",
+            optim.schedule == "multistep" and not optim.milestones,
+            "multistep needs the epochs at which the rate falls, as [60, 120]",
+        ),
+        (
+            "optim.restart_epochs",
+            optim.schedule == "restarts" and not optim.restart_epochs,
+            "restarts needs the length of the first cosine in epochs, as 10",
+        ),
+        ("optim.lr_min", optim.lr_min > optim.lr, f"must be at most optim.lr ({optim.lr}), got {optim.lr_min}"),
+        (
+            "optim.warmup_steps",
+            optim.warmup_steps > 0 and optim.schedule_by == "epoch",
+            'needs optim.schedule_by = "step": by epoch the rate stays the same within an epoch',
+        ),
+        (
+            "optim.warmup_steps",
+            optim.warmup_steps > 0 and optim.warmup_epochs > 0,
+            "is another warm-up than optim.warmup_epochs. Use one of them",
+        ),
+        (
+            "optim.warmup_epochs",
+            0 < optim.warmup_epochs >= epochs,
+            f"must be fewer than train.epochs ({epochs}), got {optim.warmup_epochs}. Use 0 for no warm-up",
+        ),
+        (
+            "optim.warmup_steps",
+            optim.schedule_by == "step" and 0 < steps <= optim.warmup_steps,
+            too_long(optim.warmup_steps, steps),
+        ),
+    ]
 
 
-def _schedule(optim: Mapping[str, Any]) -> Found:
-    """Settings that a schedule needs and lacks, or does not use."""
-    name, lr, lr_min, steps = (optim.get(key) for key in ("schedule", "lr", "lr_min", "warmup_steps"))
-    if name not in get_args(ScheduleName):
-        return
-    if name == "multistep" and optim.get("milestones") == []:
-        yield ("optim", "milestones"), "multistep needs the epochs at which the rate falls, as [60, 120]"
-    if name == "restarts" and optim.get("restart_epochs") == 0:
-        yield ("optim", "restart_epochs"), "restarts needs the length of the first cosine in epochs, as 10"
-    for key, (unused, users) in SCHEDULE_SETTINGS.items():
-        if name not in users:
-            why = f"is for the schedule {' or '.join(users)}, and optim.schedule is '{name}'"
-            yield from _without_effect("optim", optim, {key: unused}, why)
-    if _is_number(lr) and _is_number(lr_min) and lr_min > lr > 0:
-        yield ("optim", "lr_min"), f"must be at most optim.lr ({lr}), got {lr_min}"
-    if _is_number(steps) and steps > 0:
-        if optim.get("schedule_by") == "epoch":
-            message = 'needs optim.schedule_by = "step": by epoch the rate stays the same within an epoch'
-            yield ("optim", "warmup_steps"), message
-        if _is_number(epochs := optim.get("warmup_epochs")) and epochs > 0:
-            yield ("optim", "warmup_steps"), "is another warm-up than optim.warmup_epochs. Use one of them"
-
-
-def _warmup(optim: Mapping[str, Any], train: Mapping[str, Any], data: Mapping[str, Any]) -> Found:
-    """A warm-up that outlasts the run; in steps, for data of a known size: the worker knows that of the others."""
-    in_epochs, in_steps = optim.get("warmup_epochs"), optim.get("warmup_steps")
-    epochs, split, batch = train.get("epochs"), train.get("validation_split"), data.get("batch_size")
-    known = CATALOG.get(str(data.get("name")))
-    samples = None if known is None or known.any_size else known.train_size
-    if not _is_number(epochs) or epochs < 1:
-        return
-    if _is_number(in_epochs) and in_epochs > 0 and in_epochs >= epochs:
-        message = f"must be fewer than train.epochs ({epochs}), got {in_epochs}. Use 0 for no warm-up"
-        yield ("optim", "warmup_epochs"), message
-    if samples is None or optim.get("schedule_by") != "step" or not _is_number(in_steps):
-        return
-    if _is_number(batch) and batch >= 1 and _is_number(split) and 0 <= split < 1:
-        batches = (samples - math.ceil(split * samples)) / batch
-        steps = epochs * (math.floor(batches) if data.get("drop_last") else math.ceil(batches))
-        if 0 < steps <= in_steps:
-            yield ("optim", "warmup_steps"), too_long(in_steps, steps)
+def _steps(preset: "Preset") -> int:
+    """The optimizer steps of a run on data of a known size; 0 for others, whose size the worker knows."""
+    known = CATALOG.get(preset.data.name)
+    if known is None or known.any_size:
+        return 0
+    batches = (known.train_size - math.ceil(preset.train.validation_split * known.train_size)) / preset.data.batch_size
+    return preset.train.epochs * (math.floor(batches) if preset.data.drop_last else math.ceil(batches))
 
 
 def too_long(warmup_steps: float, steps: float) -> str:
     """What is wrong with a warm-up that outlasts a run of so many optimizer steps."""
     return f"must be fewer than the run's steps ({steps}), got {warmup_steps}. Use 0 for no warm-up"
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

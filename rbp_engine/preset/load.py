@@ -25,7 +25,7 @@ from rbp_engine.preset.pretrained import with_weights
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.sweep.check import read_sweep
 from rbp_engine.preset.sweep.section import SweepSection
-from rbp_engine.preset.validate import problems_without_parents, validate
+from rbp_engine.preset.validate import validate
 from rbp_engine.settings.documents import Document, parse_document, read_document
 from rbp_engine.settings.lines import dotted
 from rbp_engine.settings.problems import PresetError, Problem
@@ -115,10 +115,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
     source = shown(path)
     if code is not None:
         _refuse_parent(document)
-    try:
-        documents = _with_parents(document)
-    except PresetError as error:
-        raise _with_own_problems(error, document) from None
+    documents = _with_parents(document)
     layers = stack([(document, shown(document.path)) for document in documents])
     own = {section: layers.written((section, "name")) for section in ("model", "neuron", "data")}
     words, problems = parse_overrides(overrides)
@@ -241,16 +238,6 @@ def _with_parents(document: Document) -> list[Document]:
         visited.add(real)
         documents.append(_read(path))
     return documents
-
-
-def _with_own_problems(lost: PresetError, document: Document) -> PresetError:
-    """The error of a parent that cannot be loaded, with the document's own problems, to report all at once."""
-    source = shown(document.path)
-    own = problems_without_parents(stack([(document, source)]), source)
-    if not own:
-        return lost
-    elsewhere = None if lost.source == source else lost.source
-    return PresetError(source, [*(replace(one, source=one.source or elsewhere) for one in lost.problems), *own])
 
 
 def _parent(document: Document) -> Path:

@@ -62,8 +62,7 @@ class Preset(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        found = contradictions(self.model_dump())
-        if found:
+        if found := contradictions(self):
             text = "; ".join(f"{dotted(path)}: {message}" for path, message in found)
-            raise PydanticCustomError("contradiction", "{text}", {"text": text})
+            raise PydanticCustomError("contradiction", "{text}", {"text": text, "found": found})
         return self

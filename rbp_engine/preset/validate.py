@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers
 from rbp_engine.preset.messages import explain
@@ -11,9 +10,10 @@ from rbp_engine.settings.lines import KeyPath, dotted
 from rbp_engine.settings.problems import PresetError, Problem
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-
     from rbp_engine.preset.schema import Preset
+
+#: The type of pydantic's error for values that are each valid.
+CONTRADICTION = "contradiction"
 
 
 def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "Preset":
@@ -30,24 +30,14 @@ def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "P
     try:
         preset = Preset.model_validate(layers.values)
     except ValidationError as error:
-        found = _messages(error) + contradictions(_with_defaults(layers.values))
+        known = fields()
+        for item in error.errors():
+            wrong = item["ctx"]["found"] if item["type"] == CONTRADICTION else [(item["loc"], explain(item, known))]
+            found += wrong
     problems = [*earlier, *sorted((_place(layers, source, *item) for item in found), key=_order)]
     if problems:
         raise PresetError(source, problems)
     return preset
-
-
-def problems_without_parents(layers: Layers, source: str) -> list[Problem]:
-    """The problems of single values that do not depend on missing parents; arguments as in `validate`."""
-    from pydantic import ValidationError
-
-    from rbp_engine.preset.schema import Preset
-
-    try:
-        Preset.model_validate(layers.values)
-    except ValidationError as error:
-        return sorted((_place(layers, source, *item) for item in _messages(error)), key=_order)
-    return []
 
 
 def problems_of_value(key: str, value: Any) -> list[str]:
@@ -60,23 +50,9 @@ def problems_of_value(key: str, value: Any) -> list[str]:
     try:
         Preset.model_validate({section: {name: {entry[0]: value} if entry else value}})
     except ValidationError as error:
-        return [message for _, message in _messages(error)]
+        known = fields()
+        return [explain(item, known) for item in error.errors() if item["type"] != CONTRADICTION]
     return []
-
-
-def _messages(error: "ValidationError") -> list[tuple[KeyPath, str]]:
-    known = fields()
-    return [(item["loc"], explain(item, known)) for item in error.errors() if item["type"] != "contradiction"]
-
-
-def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    from rbp_engine.preset.schema import Preset
-
-    filled: dict[str, Any] = {}
-    for section, defaults in Preset().model_dump().items():
-        given = values.get(section, {})
-        filled[section] = {**defaults, **given} if isinstance(defaults, dict) and isinstance(given, dict) else given
-    return filled
 
 
 def _place(layers: Layers, source: str, path: KeyPath, message: str) -> Problem:
