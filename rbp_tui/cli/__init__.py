@@ -3,7 +3,8 @@
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -30,15 +31,18 @@ class Commands(CommandGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command; with --host it is not looked for here, but run there."""
         if ctx.params.get("host") and not ctx.resilient_parsing:
-            from rbp_tui.cli.remote import run_there
-
-            runs = ctx.params.get("runs_dir")
-            raise typer.Exit(run_there(ctx.params["host"], args, str(runs or "")))
+            _do_there(ctx.params["host"], args, ctx.params["runs_dir"])
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with _printable_usage():
             return super().invoke(ctx)
+
+
+def _do_there(host: str, words: list[str], runs: Path | None) -> NoReturn:
+    from rbp_tui.cli.remote import run_there
+
+    raise typer.Exit(run_there(host, words, str(runs or "")))
 
 
 @contextlib.contextmanager
@@ -86,7 +90,7 @@ def root(
         str | None,
         typer.Option(
             metavar="HOST",
-            help="Have the rbp of another machine do it, through ssh: rbp --host box ls.",
+            help="Have the rbp of another machine do it, through ssh -t: rbp --host box ls.",
             show_default=False,
             autocompletion=completion.hosts,
         ),
@@ -101,9 +105,7 @@ def root(
     if context.invoked_subcommand is not None:
         return
     if host:
-        raise typer.BadParameter(
-            "say what to do there, as rbp --host HOST ls; the dashboard has the hosts of machine.toml in Runs"
-        )
+        _do_there(host, [], runs_dir)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         typer.echo(context.get_help())
         raise typer.Exit

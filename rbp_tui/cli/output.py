@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 #: An error may list many problems, each with its place.
 LONGEST_ERROR = 10 * LONGEST_TEXT
-#: The colours that a pipe takes, by Rich's names: it leads to the terminal of `rbp --host`.
-COLOURS = "RBP_COLOURS"
-KNOWN_COLOURS = ("standard", "256", "truecolor")
 
 #: Of COLUMNS: tables are padded to the width of the terminal, and a mistyped one would take minutes.
 WIDEST = 1000
@@ -97,8 +94,7 @@ def console(*, stderr: bool = False) -> "Console":
     """A Rich console on stdout or stderr that knows no markup and prints no control character but its own."""
     from rbp_tui.cli.safe_console import SafeConsole
 
-    colours = os.environ.get(COLOURS)
-    return SafeConsole(stderr=stderr, **({"color_system": colours} if colours in KNOWN_COLOURS else {}))
+    return SafeConsole(stderr=stderr)
 
 
 def cell(value: object) -> Line:

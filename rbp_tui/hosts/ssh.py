@@ -1,13 +1,12 @@
 """Commands of another machine's rbp, through the user's own `ssh`: with its configuration, keys and shared connections.
 
-There is no terminal on the other side: what comes back is text, which passes the filters like that of any file.
+The dashboard asks without a terminal on either side: what comes back passes the filters like the text of any file.
 """
 
 import shlex
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -25,6 +24,7 @@ STDERR_KEPT = 2**14
 _OPTIONS = (
     "RequestTTY=no",
     "RemoteCommand=none",
+    "BatchMode=yes",
     "ClearAllForwardings=yes",
     f"ConnectTimeout={CONNECT_S}",
     f"ServerAliveInterval={ALIVE_S}",
@@ -32,35 +32,13 @@ _OPTIONS = (
 )
 
 
-def command_line(
-    host: Host,
-    words: Sequence[str],
-    *,
-    ask: bool,
-    variables: Mapping[str, str] | None = None,
-    runs: str = "",
-    shared: bool = True,
-) -> list[str]:
-    """The command that runs `rbp WORDS` on the host.
+def remote_command(host: Host, words: Sequence[str], runs: str = "") -> str:
+    """What the shell of the host is given to run `rbp WORDS`; `runs` is a runs directory there, instead of the host's.
 
-    `ask`: somebody can answer ssh, which asks for passwords at the terminal. `runs` is a runs directory there, instead
-    of the host's. Without `shared`, not through a connection that another ssh holds open: that one may hang.
+    Raises UserError for a word that no shell can be given.
     """
-    options = (*_OPTIONS, *(() if ask else ("BatchMode=yes",)), *(() if shared else ("ControlPath=none",)))
-    there = remote_command(host, words, variables or {}, runs)
-    return ["ssh", "-T", *(word for option in options for word in ("-o", option)), "--", host.ssh, there]
-
-
-def remote_command(host: Host, words: Sequence[str], variables: Mapping[str, str], runs: str = "") -> str:
-    """What the shell of the host is given. Raises UserError for a word that no shell can be given."""
-    environment = [f"{name}={value}" for name, value in variables.items()]
     place = runs or host.runs
-    typed = [
-        *(["env", *environment] if environment else []),
-        host.rbp,
-        *(["--runs-dir", place] if place else []),
-        *words,
-    ]
+    typed = [host.rbp, *(["--runs-dir", place] if place else []), *words]
     if any("\0" in word for word in typed):
         raise UserError("no word of a command has a NUL character")
     # A home directory there is for that shell to find; nothing else of a word means anything to it.
@@ -70,35 +48,20 @@ def remote_command(host: Host, words: Sequence[str], variables: Mapping[str, str
     )
 
 
-def can_be_asked() -> bool:
-    """Whether somebody is there to answer ssh."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
 class Connection:
-    """One running command on the host; its stderr is read on the side, and the last of it kept."""
+    """A command of the host's rbp that prints and ends; its stderr is read on the side, and the last of it kept."""
 
-    def __init__(
-        self,
-        host: Host,
-        command: Sequence[str],
-        *,
-        session: bool = False,
-        on_said: Callable[[bytes], None] = lambda chunk: None,
-    ) -> None:
-        """`session`: without the terminal, so that nothing can ask. `on_said` is given stderr as it comes, in a thread.
-
-        Raises UserError if there is no ssh.
-        """
-        self.host = host
-        self._on_said = on_said
+    def __init__(self, host: Host, words: Sequence[str]) -> None:
+        """Start it without a terminal, so that nothing can ask. Raises UserError if there is no ssh."""
+        options = [word for option in _OPTIONS for word in ("-o", option)]
+        command = ["ssh", "-T", *options, "--", host.ssh, remote_command(host, words)]
         try:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=session,
+                start_new_session=True,
             )
         except OSError as error:
             raise UserError(f"cannot run ssh, which reaches {host.name}: {error.strerror}") from error
@@ -131,7 +94,6 @@ class Connection:
         with suppress(OSError, ValueError):
             while chunk := stream.read1(2**12):  # type: ignore[attr-defined]  # it is buffered
                 self._said = (self._said + chunk)[-STDERR_KEPT:]
-                self._on_said(chunk)
 
 
 def problem(host: Host, code: int, said: str) -> str:

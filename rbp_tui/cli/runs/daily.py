@@ -38,24 +38,16 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     run: Run,
-    skip: Annotated[int, typer.Option(metavar="N", min=0, help="With --json, leave out the first N events.")] = 0,
-    state: Annotated[bool, typer.Option(hidden=True)] = False,  # with --json, for rbp --host: the run's as it changes
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
     """Follow a run, live or from its beginning; Ctrl-C only stops watching. The exit code is the run's."""
-    from rbp_tui.cli.train.following import exit_code, follow, follow_live
+    from rbp_tui.cli.train.following import exit_code, follow_live
     from rbp_tui.cli.train.results import print_result
-    from rbp_tui.cli.train.views import JsonLines, StateJson
 
-    if skip and not as_json:
-        raise typer.BadParameter("--skip needs --json: it leaves out events of that")
     directory = find(run, runs_dir)
     try:
-        if as_json and (skip or state):
-            (verdict,) = follow([directory], StateJson(skip) if state else JsonLines(skip))
-        else:
-            (verdict,) = follow_live([directory], as_json=as_json, owner=False)
+        (verdict,) = follow_live([directory], as_json=as_json, owner=False)
     except KeyboardInterrupt:
         say("stopped watching; the run goes on")
         raise typer.Exit(0) from None

@@ -25,30 +25,15 @@ def live_view(hint: str, *, several: bool) -> Iterator[View]:
     """A view on stdout that is redrawn in place, and leaves its last state standing."""
     from rich.live import Live
 
-    if several:
-        with Live(console=console(), auto_refresh=False) as live:
-            yield LiveTable(live, hint)
-        return
-    picture = LivePicture(hint)
-    with live_on(picture):
-        yield picture
-
-
-@contextmanager
-def live_on(picture: "LivePicture") -> Iterator[None]:
-    """Have a picture drawn at the bottom of stdout; it may have been before, and goes on."""
-    from rich.live import Live
-
     with Live(console=console(), auto_refresh=False) as live:
-        picture.draw_on(live)
-        yield
+        yield LiveTable(live, hint) if several else LivePicture(live, hint)
 
 
 class LivePicture:
     """Progress, loss, accuracy, memory, speed and firing rates of one run."""
 
-    def __init__(self, hint: str) -> None:
-        self._live: Live | None = None
+    def __init__(self, live: "Live", hint: str) -> None:
+        self._live = live
         self._hint = hint
         self._clock = PhaseClock()
         self._changed = True
@@ -57,16 +42,11 @@ class LivePicture:
 
         self._history = HistoryBuilder()
 
-    def draw_on(self, live: "Live") -> None:
-        """Draw on this from now on."""
-        self._live, self._changed = live, True
-
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         self._history.add(event for line in lines if (event := from_json(line)) is not None)
         self._changed = self._changed or bool(lines) or not record.verdict.live
 
     def show(self, records: Sequence[RunRecord]) -> None:
-        assert self._live is not None
         console = self._live.console
         for record in records:
             phase = self._clock.text(record.summary)

@@ -2,14 +2,12 @@
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rbp_engine.printable import in_json, json_line, one_line
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_line
-from rbp_tui.cli.runs.choice import as_plain
 from rbp_tui.cli.train.plain_lines import PlainLines
 
 
@@ -41,53 +39,15 @@ class Silence:
 
 
 class JsonLines:
-    """The run's events on stdout as they stand in the file, one JSON object a line, control characters escaped.
-
-    The first `skip` are left out.
-    """
-
-    def __init__(self, skip: int = 0) -> None:
-        self._skip = skip
+    """The run's events on stdout as they stand in the file, one JSON object a line, control characters escaped."""
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        left_out = min(self._skip, len(lines))
-        self._skip -= left_out
-        for line in lines[left_out:]:
+        for line in lines:
             print_line(json_line(line))
         sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:
         """Nothing but events belongs on stdout."""
-
-
-class StateJson(JsonLines):
-    """The same, and between the events {"state": …}: the run as `rbp ls --json` has it, whenever it has changed.
-
-    At the latest after STATE_S, so that the reader knows that it is still connected.
-    """
-
-    STATE_S = 5.0
-    SOONEST_S = 0.5
-
-    def __init__(self, skip: int = 0) -> None:
-        super().__init__(skip)
-        self._said = ""
-        self._said_at = float("-inf")
-
-    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        if not self._said:  # the state comes first: it says which run this is
-            self.show([record])
-        super().lines(record, lines)
-
-    def show(self, records: Sequence[RunRecord]) -> None:
-        for record in records:
-            state, now = json.dumps({"state": as_plain(record)}, ensure_ascii=False, default=str), time.monotonic()
-            waited = now - self._said_at
-            due = waited >= self.SOONEST_S or not record.verdict.live
-            if waited >= self.STATE_S or (due and state != self._said):
-                self._said, self._said_at = state, now
-                print_line(one_line(in_json(state)))
-        sys.stdout.flush()
 
 
 class SeveralJson:

@@ -15,7 +15,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import Host, read_machine
 from rbp_engine.untrusted_files import parse_json
 from rbp_tui.hosts.records import MOST_RUNS, records_of
-from rbp_tui.hosts.ssh import Connection, command_line, problem
+from rbp_tui.hosts.ssh import Connection, problem
 
 #: Live runs are among them: they write something every five seconds.
 RECENT = "updated>7d"
@@ -93,7 +93,7 @@ class HostsReader:
     def _ask(self, host: Host) -> tuple[tuple[RunRecord, ...], str]:
         """The recent runs of a host, and why they could not be had."""
         begun = time.monotonic()
-        connection = Connection(host, command_line(host, ["ls", RECENT, "--json"], ask=False), session=True)
+        connection = Connection(host, ["ls", RECENT, "--json"])
         late = threading.Timer(PATIENCE_S, connection.process.kill)
         late.daemon = True
         late.start()

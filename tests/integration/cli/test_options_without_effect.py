@@ -13,7 +13,6 @@ import pytest
         ("train digits T=4 method.timesteps=2", "T=4 and method.timesteps=2 set the same"),
         ("sweep digits lr=0.1,0.2 --status --dry-run", "--status and --dry-run do different things"),
         ("sweep digits lr=0.1,0.2 lr=0.3", "lr=0.1,0.2 and lr=0.3 set the same"),
-        ("watch last --skip 3", "--skip needs --json"),
         ("bench digits --batch 16 batch=8", "batch=8 is an option here: --batch 8"),
         ("bench digits --precision bf16 train.precision=fp32", "is an option here: --precision fp32"),
         ("try nets.py:Net --batch 16 batch=8", "batch=8 and batch=16 set the same"),

@@ -1,7 +1,6 @@
 """Another host: an sshd on loopback with keys of its own, whose rbp has a home and a runs directory of its own."""
 
 import getpass
-import json
 import os
 import shutil
 import socket
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -31,33 +29,6 @@ class Box:
     @property
     def runs(self) -> Path:
         return self.folder / "there" / "runs"
-
-    def cut(self) -> int:
-        """Kill the processes of sshd that serve connections, not what they have started; how many there were."""
-        every = psutil.Process(self.daemon.pid).children(recursive=True)
-        serving = [process for process in every if process.name().startswith("sshd")]
-        for process in serving:
-            process.kill()
-        return len(serving)
-
-    def say_evil(self, text: str) -> None:
-        """Let the rbp of the host "evil" answer every command with hostile text in all places."""
-        summary = dict.fromkeys(("preset", "experiment", "method", "reason", "cause", "name", "label"), text)
-        state = summary | {"id": "evil", "status": "failed", "timesteps": 4, "seed": 1, "tags": [text], "note": text}
-        envelope = {"v": 1, "t": 1.7e9, "attempt": 1, "rank": 0, "step": 3, "seq": 0}
-        events = (
-            {"kind": "run_start", "device": text, "host": text, "epochs": 2},
-            {"kind": "warning", "message": text},
-            {"kind": "error", "message": text, "traceback": text},
-        )
-        lines = [
-            json.dumps({"state": state}, ensure_ascii=False),
-            *(json.dumps(envelope | event, ensure_ascii=False) for event in events),
-            '{"state": ' + "[" * 100_000,
-            '{"state": {"id": "../../etc"}}',
-        ]
-        records = "".join(f"{line}\n" for line in lines).encode(errors="ignore")  # with half a pair it would be none
-        (self.folder / "evil.txt").write_bytes(records + text.encode(errors="surrogatepass") + b"\n")
 
     def rbp(self, *words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(self.command(*words), env=self.environment, capture_output=True, text=True, timeout=120)
@@ -89,11 +60,10 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     python = f"exec {sys.executable} -c 'from rbp_tui.cli import main; main()' \"$@\""
     exports = f"export HOME={there} XDG_STATE_HOME={there}/state PYTHONPATH={ROOT} OMP_NUM_THREADS=1"
     _script(there / "rbp", f"{exports}\n{python}")
-    _script(there / "evil", f"cat {folder}/evil.txt; cat {folder}/evil.txt >&2; exit 1")
     _script(there / "echo", "printf '%s|' \"$@\"; echo to stderr >&2; exit 7")
     (here / "config" / "machine.toml").write_text(
         f'[hosts.box]\nrbp = "{there}/rbp"\nruns = "{there}/runs"\n[hosts.dead]\n[hosts.bare]\nssh = "box"\n'
-        f'[hosts.evil]\nssh = "box"\nrbp = "{there}/evil"\n[hosts.echo]\nssh = "box"\nrbp = "{there}/echo"\n'
+        f'[hosts.echo]\nssh = "box"\nrbp = "{there}/echo"\n'
     )
     Path("/run/sshd").mkdir(exist_ok=True) if os.geteuid() == 0 else None
     log = (folder / "sshd.log").open("wb")
@@ -114,7 +84,6 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
             pytest.skip(f"sshd does not serve here: {(folder / 'sshd.log').read_text()[-300:]}")
         time.sleep(0.1)
     yield found
-    found.cut()
     daemon.terminate()
     daemon.wait()
 

@@ -95,9 +95,7 @@ def live_output(runs, run, width=80):
     console = SafeConsole(file=out, force_terminal=True, color_system="truecolor", width=width, height=24)
     records = list_runs(runs)
     with Live(console=console, auto_refresh=False) as live:
-        picture = LivePicture("hint")
-        picture.draw_on(live)
-        for view in (picture, LiveTable(live, "hint")):
+        for view in (LivePicture(live, "hint"), LiveTable(live, "hint")):
             for _ in range(2):
                 view.lines(records[0], run.events().read_bytes().splitlines())
                 view.show(records)

@@ -1,0 +1,33 @@
+"""How many commands and options there are, and how long their help is: what a person has to learn."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from rbp_tui.cli import app
+
+MOST_COMMANDS, MOST_OPTIONS = 56, 238
+
+
+def commands_below(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and group of commands, with the words that call it."""
+    yield words, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands_below(command, *words, name)
+
+
+COMMANDS = dict(commands_below(typer.main.get_command(app)))
+
+
+def options_of(command: Any) -> list[str]:
+    own = [parameter for parameter in command.params if parameter.param_type_name == "option" and not parameter.hidden]
+    return [option.name for option in own if not option.name.endswith("_completion")]
+
+
+def test_there_are_no_more_commands_and_options_than_this() -> None:
+    does_something = [
+        words for words, command in COMMANDS.items() if command.params or not hasattr(command, "commands")
+    ]
+    assert len(does_something) - 1 <= MOST_COMMANDS
+    assert sum(len(options_of(command)) for command in COMMANDS.values()) <= MOST_OPTIONS
