@@ -1,8 +1,6 @@
 """Pictures of every screen but Compare, which has its own, at two sizes, with the clock stopped."""
 
-import math
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,6 @@ from rbp_tui.dashboard.launch import cost
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
-from rbp_tui.dashboard.reading.run_sizes import RunSizer, RunSizes
-from rbp_tui.dashboard.reading.stays import Stay, StayReader
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from tests.dashboard.idle_loop import stand_still
 from tests.run_files import change_identity, change_summary
@@ -26,19 +22,11 @@ MACHINE = MachineReading(
     cards=(),
     no_cards="no NVIDIA driver",
     cores=(0.5, 0.25),
-    load=(1.5, 1.0, 0.5),
     memory_used=3 * 2**30,
     memory_total=24 * 2**30,
     disk_free=70 * 2**30,
-    disk_total=100 * 2**30,
     uses=(),
 )
-STAYS = [
-    Stay("bptt-1", 1, ("gpu0",), NOW - 20 * 3600, NOW - 9 * 3600, True),
-    Stay("rate_m-1", 1, ("gpu0",), NOW - 9 * 3600, NOW - 6 * 3600, False),
-    Stay("rate_m-1", 2, ("gpu0",), NOW - 5 * 3600, NOW - 4 * 3600, True),
-    Stay("rate_m-2", 1, ("gpu1",), NOW - 8 * 3600, NOW - 3 * 3600, True),
-]
 COST = Cost(
     device="NVIDIA H100 80GB HBM3",
     memory=31 * 2**30,
@@ -68,9 +56,7 @@ def app(home, end_run, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.setattr(MachineReader, "read", lambda self, *, uses: MACHINE)
-    monkeypatch.setattr(StayReader, "read", lambda *_: (STAYS, False))
-    monkeypatch.setattr(RunSizer, "read", lambda *_: RunSizes({"bptt-1": 90 * 2**20, "rate_m-1": 60 * 2**20}, 0, 2**20))
+    monkeypatch.setattr(MachineReader, "read", lambda self: MACHINE)
     monkeypatch.chdir(home)
     for seed, method in ((1, "rate_m"), (2, "rate_m"), (1, "bptt")):
         run = end_run(
@@ -141,12 +127,8 @@ def test_monitor(app, settled, snap_compare, size):
 
 @sizes
 def test_system(app, settled, snap_compare, size):
-    for t in range(0, 100, 2):
-        cores = (0.5, 0.25) if t > 80 else (t / 100.0, 0.5 + 0.5 * math.sin(t / 5.0))
-        app.session.machine.history.add(replace(MACHINE, cores=cores), NOW - 100 + t)
-
     def seen(app):
-        return app.screen.sight is not None and app.screen.sight.stays
+        return app.session.machine.sight is not None and app.session.queue.devices is not None
 
     assert snap_compare(app, terminal_size=size, run_before=settled("5", seen))
 

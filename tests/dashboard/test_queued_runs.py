@@ -6,12 +6,10 @@ from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import is_paused
-from rbp_engine.run.queue.positions import DeviceUse
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
-from rbp_tui.dashboard.system.queue_lines import queue_lines
 
 
 @pytest.fixture
@@ -64,14 +62,3 @@ async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, u
             entry.path.unlink()
         await pilot.press("Q")
         await until(pilot, lambda: not is_paused())
-
-
-def test_devices_are_counted_and_their_holders_named_on_lines_that_fit():
-    assert queue_lines(None, 40) == []
-    free = [DeviceUse("cpu-0", "cpu 0")]
-    assert [line.plain for line in queue_lines(free, 40)] == ["queue   1 of 1 devices free"]
-    taken = [DeviceUse(f"cpu-{n}", f"cpu {n}", run=f"20260101-120000-digits-bptt-aaa{n}") for n in range(3)]
-    lines = [line.plain for line in queue_lines([*taken, *free, DeviceUse("x", "card 1", others="user bob")], 40)]
-    assert lines[0] == "queue   1 of 5 devices free"
-    assert max(map(len, lines)) <= 40
-    assert " ".join("".join(lines[1:]).split()) == "aaa0 has cpu 0, aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"

@@ -12,7 +12,7 @@ PATIENCE_S = 1.0
 
 @dataclass(frozen=True)
 class CardReading:
-    """A GPU: memory in bytes, utilisation as a fraction, power in watts, temperature in °C; None for what is not known.
+    """A GPU: memory in bytes, utilisation as a fraction, None where it is not known.
 
     `processes` are pairs of a pid and its bytes, 0 where those are not known. `problem` is why the card says nothing.
     """
@@ -22,8 +22,6 @@ class CardReading:
     used: int = 0
     total: int = 0
     utilisation: float | None = None
-    power: float | None = None
-    temperature: float | None = None
     processes: tuple[tuple[int, int], ...] = ()
     problem: str = ""
 
@@ -92,15 +90,12 @@ def _card(nvml: Any, index: int) -> CardReading:
     except nvml.NVMLError as error:  # a card that has failed does not hide the others
         return CardReading(index, problem=str(error))
     rates = asked(nvml.nvmlDeviceGetUtilizationRates)
-    power = asked(nvml.nvmlDeviceGetPowerUsage)
     return CardReading(
         index=index,
         name=name,
         used=memory.used,
         total=memory.total,
         utilisation=None if rates is None else rates.gpu / 100.0,
-        power=None if power is None else power / 1000.0,
-        temperature=asked(lambda card: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU)),
         processes=tuple(
             (process.pid, process.usedGpuMemory or 0)
             for process in asked(nvml.nvmlDeviceGetComputeRunningProcesses) or ()

@@ -28,12 +28,11 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         return 1
 
     parts: dict[str, object] = {
-        "NVMLError": NVMLError, "NVML_TEMPERATURE_GPU": 0, "answers": answers, "opened": [],
+        "NVMLError": NVMLError, "answers": answers, "opened": [],
         "nvmlInit": lambda: nvml.opened.append(1), "nvmlDeviceGetCount": count,
         "nvmlDeviceGetHandleByIndex": lambda index: index, "nvmlDeviceGetName": lambda _: "A100",
         "nvmlDeviceGetMemoryInfo": lambda _: memory,
         "nvmlDeviceGetUtilizationRates": lambda _: SimpleNamespace(gpu=50),
-        "nvmlDeviceGetPowerUsage": lambda _: 100_000, "nvmlDeviceGetTemperature": lambda *_: 40,
         "nvmlDeviceGetComputeRunningProcesses": lambda _: [SimpleNamespace(pid=7, usedGpuMemory=None)],
     }  # fmt: skip
     vars(nvml).update(parts)
@@ -47,7 +46,7 @@ def test_the_driver_is_opened_once_for_many_readings(driver: ModuleType) -> None
     reader = CardReader()
     for _ in range(3):
         (card,) = reader.read().cards
-    assert (card.name, card.utilisation, card.power, card.processes) == ("A100", 0.5, 100.0, ((7, 0),))
+    assert (card.name, card.utilisation, card.processes) == ("A100", 0.5, ((7, 0),))
     assert len(driver.opened) == 1
 
 
