@@ -112,7 +112,7 @@ def _started(axis: str, size: int, there: Path) -> Iterator[Point]:
     """`rbp train --detach`, which returns when the worker has imported torch and started."""
     name = "rbp train --detach"
     _, counts = _operations([*RBP, "train", *IDLE, "--detach", "--id", "grown"], there, follow=False)
-    subprocess.run([*RBP, "kill", "grown", "--yes"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    subprocess.run([*RBP, "stop", "--now", "grown"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     shutil.rmtree(there / "grown")
     yield from (Point(axis, name, unit, size, count) for unit, count in counts.items())
 

@@ -82,7 +82,7 @@ def main() -> None:
         try:
             asyncio.run(take_pictures(home / "runs"))
         finally:
-            subprocess.run([RBP, "kill", "last"], check=False, capture_output=True)
+            subprocess.run([RBP, "stop", "--now", "last"], check=False, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ class Cause(StrEnum):
 
     # It has not ended, it has completed, or the cause is unknown.
     UNKNOWN = ""
-    # It was asked for: rbp stop, rbp kill, or a scheduler's signal. A resume continues.
+    # It was asked for: rbp stop, rbp stop --now, or a scheduler's signal. A resume continues.
     REQUEST = "request"
     # A search has stopped it, because others do better. Its result counts as it is; a resume trains it to its end.
     PRUNED = "pruned"

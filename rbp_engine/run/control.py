@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import time
-from collections.abc import Callable
 
 import psutil
 
@@ -46,17 +45,26 @@ def request_stop(run: RunDirectory, cause: Cause = Cause.REQUEST, reason: str = 
         raise RunError(f"cannot write {run.stop_request}: {error.strerror}") from error
 
 
-def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], None] = lambda: None) -> Verdict:
-    """Ask a run to stop, call `on_asked`, and wait until it has ended, which takes one step and one checkpoint.
+def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
+    """Ask a run to stop, and wait for its end. Raises RunError if it is not live, and what `wait_for_end` raises."""
+    require_live(run)
+    request_stop(run)
+    return wait_for_end(run, patience_s)
 
-    If it has not ended within 30 s, one SIGTERM follows. Raises RunError if the run is not live, has not ended within
-    `patience_s`, or if its recorded process is not known to belong to it and so cannot be signalled.
-    """
+
+def require_live(run: RunDirectory) -> None:
+    """Raise RunError if the run has ended."""
     verdict = judge(run)
     if not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
-    request_stop(run)
-    on_asked()
+
+
+def wait_for_end(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
+    """Wait until a run that was asked to stop has ended, which takes one step and one checkpoint.
+
+    If it has not ended within 30 s, one SIGTERM follows. Raises RunError if it has not ended within `patience_s`, or if
+    its recorded process is not known to belong to it and so cannot be signalled.
+    """
     asked = time.monotonic()
     signalled = False
     verdict = judge(run)
@@ -66,7 +74,7 @@ def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], No
             signalled = True
             _signal_worker(run, signal.SIGTERM)
         if waited > patience_s:
-            raise RunError(f"{run.id} has not stopped within {patience_s:.0f} s: rbp kill {run.id}")
+            raise RunError(f"{run.id} has not stopped within {patience_s:.0f} s: rbp stop --now {run.id}")
         time.sleep(POLL_S)
         verdict = judge(run)
     return verdict
@@ -106,7 +114,7 @@ def kill(run: RunDirectory) -> Verdict:
     left = f"; {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if unrelated := multinode.unrelated_here(run):
         left += f"; process {unrelated[0]}, which it names, is {UNRELATED} and goes on"
-    reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
+    reason = f"killed by rbp stop --now ({count} process{'' if count == 1 else 'es'}){left}"
     try:
         write_status(run, "killed", reason, Cause.REQUEST)
         if attempt is not None:

@@ -10,13 +10,13 @@ import typer
 
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, visible
-from rbp_tui.cli import completion, data, doctor, export, report
-from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup
+from rbp_tui.cli import completion, data, doctor, export, paper, report
+from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup, Typer
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
-from rbp_tui.cli.options import RunsDir
+from rbp_tui.cli.options import MORE, RunsDir
 from rbp_tui.cli.output import fail, prepare_streams
 from rbp_tui.cli.presets import commands
-from rbp_tui.cli.runs import daily, group, importing, ls, queue
+from rbp_tui.cli.runs import daily, group, importing, ls, queue, show
 from rbp_tui.cli.sweep import command as sweep_command
 from rbp_tui.cli.train import command
 
@@ -55,31 +55,20 @@ def _printable_usage() -> Iterator[None]:
         raise
 
 
-app = typer.Typer(
+app = Typer(
     name="rbp",
     cls=Commands,
-    help="Train deep spiking networks by rate-based backpropagation, and keep track of the experiments.",
-    epilog="Begin with: rbp train digits   ·   list presets: rbp presets list   ·   check this machine: rbp doctor",
-    rich_markup_mode="rich",
+    help="Train deep spiking networks by rate-based backpropagation; alone: the dashboard.",
+    epilog="Begin with: rbp train digits   ·   rbp doctor   ·   rbp COMMAND --help",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help", "--help-all"]},
 )
-command.register(app)
-sweep_command.register(app)
-ls.register(app)
-daily.register(app)
-queue.register(app)
-group.register(app)
-importing.register(app)
-commands.register(app)
-data.register(app)
-cost.register(app)
-bench.register(app)
-try_network.register(app)
-report.register(app)
-evaluate.register(app)
-export.register(app)
-doctor.register(app)
+for module in (
+    command, sweep_command, try_network, cost, daily, queue, ls, show, report, paper, evaluate, bench,
+    group, export, importing, commands, data, doctor,
+):  # fmt: skip
+    module.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -90,6 +79,7 @@ def root(
         str | None,
         typer.Option(
             metavar="HOST",
+            rich_help_panel=MORE,
             help="Have the rbp of another machine do it, through ssh -t: rbp --host box ls.",
             show_default=False,
             autocompletion=completion.hosts,

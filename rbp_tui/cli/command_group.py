@@ -1,7 +1,6 @@
-"""A group of commands: how their help is wrapped, and which ones may be meant by an unknown one."""
+"""Commands and groups of them: what their help shows, and which ones may be meant by an unknown one."""
 
 import difflib
-import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,34 +8,72 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from rbp_tui.cli.options import JUDGE, KEEP, LOOK, MORE, SET_UP, TRAIN
+
 # Typer has it from click, in newer versions from a copy of its own.
 USAGE_ERROR: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+HELP_ALL = "--help-all"
+#: The options that mean the same in every command.
+EVERYWHERE = frozenset({"trust", "runs_dir", "as_json", "version", "install_completion", "show_completion"})
+PANELS = (TRAIN, LOOK, JUDGE, KEEP, SET_UP)
+#: Commands that are not for every day.
+RARE = frozenset({"cost", "logs", "bench", "paper", "import", "export", "presets", "data", "doctor"})
 MOST_OFFERED, CLOSE = 3, 0.7
+#: The width of a panel and a command, with what is around them.
+LABEL = 20
 #: A negated comparison, and no option: those have one letter or two dashes.
 _NEGATED = re.compile(r"-[^\W\d][\w.]+\s*(:|!?=|[<>])|-T\s*(!?=|[<>])")
 
 
-class QueryCommand(TyperCommand):
-    """A command that takes a query, which may begin with a minus: `rbp ls '-tag:x'`."""
+class Typer(typer.Typer):
+    """Commands that are a `Command` unless they are of another class."""
+
+    def command(self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **settings: Any) -> Any:
+        return super().command(name, cls=cls or Command, **settings)
+
+
+class Command(TyperCommand):
+    """A command; it may be given a query that begins with a minus, as `rbp ls -tag:x`, and its help fits a screen."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[HELP_ALL] = HELP_ALL in args
         if "--" not in args:
             negated = [word for word in args if _NEGATED.match(word)]
             args = [word for word in args if word not in negated] + (["--", *negated] if negated else [])
         return super().parse_args(ctx, args)
 
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """The first paragraph, or all."""
+        text = (self.help or "").strip()
+        formatter.write_paragraph()
+        formatter.write_text(text if ctx.meta[HELP_ALL] else text.partition("\n\n")[0])
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        formatter.write_paragraph()
+        _write_also(formatter, _write_parameters(self, ctx, formatter))
+
 
 class CommandGroup(TyperGroup):
-    """Commands; `rbp show` is answered with `rbp runs show`, and `rbp runs ls` with `rbp ls`."""
+    """Commands; `rbp layers` is answered with those of similar names, and `rbp runs ls` with `rbp ls`."""
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name; its help is wrapped to the terminal."""
-        command = super().get_command(ctx, cmd_name)
-        if command is not None and command.help:
-            # Typer does so in the first paragraph, and keeps the line breaks of the source in the others.
-            command.help = re.sub(r"(?<!\n)\n(?![\n *-])", " ", inspect.cleandoc(command.help))
-        return command
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[HELP_ALL] = HELP_ALL in args
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The commands by their panels, one a line; those that are not for every day by their names only."""
+        rare = [] if ctx.meta[HELP_ALL] else [name for name in self.commands if name in RARE]
+        panels = {name: command.rich_help_panel for name, command in self.commands.items() if name not in rare}
+        rows, before = [], ""
+        for name in sorted(panels, key=lambda name: PANELS.index(panels[name]) if panels[name] in PANELS else 0):
+            panel = panels[name] if panels[name] in PANELS else ""
+            label = f"{'' if panel == before else panel:<7} {name}" if panel else name
+            rows.append((label, self.commands[name].get_short_help_str(formatter.width - LABEL)))
+            before = panel
+        formatter.write_paragraph()
+        formatter.write_dl(rows)
+        _write_also(formatter, [*rare, *_write_parameters(self, ctx, formatter)])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         try:
@@ -45,6 +82,21 @@ class CommandGroup(TyperGroup):
             if not args[0].startswith("-"):
                 error.message = f"No such command '{args[0]}'.{_meant(ctx, args[0])}"
             raise
+
+
+def _write_parameters(command: Any, ctx: Any, formatter: Any) -> list[str]:
+    """Explain arguments and options; returns the names of those that only --help-all explains."""
+    help_ = command.get_help_option(ctx)
+    known = [one for one in command.get_params(ctx) if one is not help_ and not getattr(one, "hidden", False)]
+    rare = [one for one in known if one.name in EVERYWHERE or getattr(one, "rich_help_panel", "") == MORE]
+    shown = known if ctx.meta[HELP_ALL] else [one for one in known if one not in rare]
+    if rows := [record for one in shown if (record := one.get_help_record(ctx))]:
+        formatter.write_dl(rows, col_max=24)
+    return [] if ctx.meta[HELP_ALL] else [one.opts[0] for one in rare]
+
+
+def _write_also(formatter: Any, names: list[str]) -> None:
+    formatter.write_text(f"Also: {'  '.join(names)}  ({HELP_ALL} explains them)" if names else "")
 
 
 def _meant(ctx: Any, word: str) -> str:

@@ -55,15 +55,6 @@ def settings(context: typer.Context, incomplete: str) -> list[str]:
     return [word.removeprefix(name) for word in offered]
 
 
-def settings_of_a_resume(incomplete: str) -> list[str]:
-    """The settings that may change when a run goes on."""
-    from rbp_engine.preset import SHORT_NAMES
-    from rbp_engine.run.longer import CHANGEABLE
-
-    short = {key: name for name, key in SHORT_NAMES.items()}
-    return _fitting([f"{short.get(key, key)}=" for key in CHANGEABLE], incomplete)
-
-
 def varied_settings(context: typer.Context, incomplete: str) -> list[str]:
     """Settings, each with a list of values: names, then values."""
     from rbp_tui.text.setting_words import list_completions
@@ -180,11 +171,6 @@ def saved_queries(incomplete: str) -> list[str]:
     return []
 
 
-def runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Runs with their descriptions."""
-    return _references(context, incomplete, lambda record: True)
-
-
 def one_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Runs with their descriptions, and `last`."""
     return _references(context, incomplete, lambda record: True, last=True)
@@ -209,23 +195,24 @@ def trained_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str
 
 
 def live_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Runs that can be stopped or killed."""
+    """Runs that can be stopped."""
     return _references(context, incomplete, lambda record: record.verdict.live)
 
 
 def resumable_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Runs that can be resumed."""
-    return _references(context, incomplete, lambda record: record.verdict.resumable)
+    """Runs that can be resumed; behind one, also the settings that may change then."""
+    from rbp_engine.preset import SHORT_NAMES
+    from rbp_engine.run.longer import CHANGEABLE
+
+    short = {key: name for name, key in SHORT_NAMES.items()} if context.params.get("words") else {}
+    changeable = _fitting([f"{short.get(key, key)}=" for key in CHANGEABLE if short], incomplete)
+    runs = _references(context, incomplete, lambda record: record.verdict.resumable)
+    return [*runs, *((word, "setting") for word in changeable)]
 
 
 def queued_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Runs that wait in the queue."""
     return _references(context, incomplete, lambda record: record.verdict.status == "queued")
-
-
-def archived_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Runs in the archive."""
-    return _references(context, incomplete, lambda record: record.annotations.archived)
 
 
 def removed_runs(context: typer.Context, incomplete: str) -> list[str]:

@@ -12,8 +12,8 @@ import typer
 
 from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
-from rbp_tui.cli.command_group import CommandGroup
-from rbp_tui.cli.options import Json
+from rbp_tui.cli.command_group import CommandGroup, Typer
+from rbp_tui.cli.options import SET_UP, Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import Settings
@@ -37,7 +37,7 @@ Name = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
+    group = Typer(
         cls=CommandGroup, name="data", help="List, add, fetch, convert and check data sets.", no_args_is_help=True
     )
     group.command("list", epilog="Example:  rbp data list --json | jq '.[] | select(.found) | .name'")(listing)
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Example:  rbp data add cifar10 ~/datasets")(add)
     group.command(epilog="Example:  rbp data fetch cifar10")(fetch)
     group.command(epilog="Example:  rbp data convert cifar10-dvs-vggsnn T=10")(convert)
-    app.add_typer(group)
+    app.add_typer(group, rich_help_panel=SET_UP)
 
 
 def listing(as_json: Json = False) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.options import SET_UP, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.text.styled import paragraph, styled
 
@@ -22,7 +22,9 @@ SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "re
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example:  rbp doctor --json | jq '.[] | select(.status != \"ok\")'")(doctor)
+    app.command(rich_help_panel=SET_UP, epilog="Example:  rbp doctor --json | jq '.[] | select(.status != \"ok\")'")(
+        doctor
+    )
 
 
 def doctor(

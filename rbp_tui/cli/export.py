@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.measure.evaluate import Weights
-from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.options import KEEP, Json, RunsDir
 from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.runs.choice import TrainedRun
 from rbp_tui.cli.train.interrupts import end_on_sigterm
@@ -16,11 +17,11 @@ from rbp_tui.cli.trust import Trust, once_trusted
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(name="export", help="Write a trained network for other programs and for chips.")
+    group = Typer(cls=CommandGroup, name="export", help="Write a trained network for other programs and for chips.")
     group.command("nir", epilog="Example:  rbp export nir last   ·   rbp export nir 3f2a net.nir --dt 0.001")(nir)
     # Without a callback Typer would make a group of one command that command.
     group.callback()(lambda: None)
-    app.add_typer(group)
+    app.add_typer(group, rich_help_panel=KEEP)
 
 
 def nir(

@@ -28,6 +28,10 @@ RunsDir = Annotated[
         callback=_of_root,
     ),
 ]
+#: The panel of options that only --help-all explains.
+MORE = "More"
+#: Of `rbp --help`, the groups of commands.
+TRAIN, LOOK, JUDGE, KEEP, SET_UP = "Train", "Look", "Judge", "Keep", "Set up"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Return once it has started; print its id.")]
 Seeds = Annotated[
@@ -50,6 +54,7 @@ Retries = Annotated[
         "--retries",
         metavar="N",
         min=0,
+        rich_help_panel=MORE,
         help="Start again up to N times if the machine or the network is at fault.",
         show_default=False,
     ),
@@ -57,7 +62,11 @@ Retries = Annotated[
 Priority = Annotated[
     int | None,
     typer.Option(
-        "--priority", metavar="N", help="In the queue, before all runs of a lower one (default 0).", show_default=False
+        "--priority",
+        metavar="N",
+        rich_help_panel=MORE,
+        help="In the queue, before all runs of a lower one (default 0).",
+        show_default=False,
     ),
 ]
 Nproc = Annotated[
@@ -66,18 +75,47 @@ Nproc = Annotated[
 ]
 Nnodes = Annotated[
     int | None,
-    typer.Option("--nnodes", metavar="N", min=1, help="Nodes; give the same command on each.", show_default=False),
+    typer.Option(
+        "--nnodes",
+        metavar="N",
+        min=1,
+        rich_help_panel=MORE,
+        help="Nodes; give the same command on each.",
+        show_default=False,
+    ),
 ]
 Rdzv = Annotated[
     str | None,
     typer.Option(
-        "--rdzv", metavar="HOST:PORT", help="Where the nodes meet: one of them, and a free port.", show_default=False
+        "--rdzv",
+        metavar="HOST:PORT",
+        rich_help_panel=MORE,
+        help="Where the nodes meet: one of them, and a free port.",
+        show_default=False,
     ),
 ]
 Inexact = Annotated[
-    bool, typer.Option("--inexact", help="Resume with another number of processes; the result is not exactly the same.")
+    bool,
+    typer.Option(
+        "--inexact",
+        rich_help_panel=MORE,
+        help="Resume with another number of processes; the result is not exactly the same.",
+    ),
 ]
-FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start over if its checkpoints are lost or damaged.")]
+FromScratch = Annotated[
+    bool,
+    typer.Option("--from-scratch", rich_help_panel=MORE, help="Start over if its checkpoints are lost or damaged."),
+]
+
+
+def refuse_others(context: typer.Context, option: str, *allowed: str) -> None:
+    """Raise BadParameter for what was typed beside an option that makes it meaningless; `allowed` are parameters."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        typed = source is not None and source.name == "COMMANDLINE"
+        if typed and option not in parameter.opts and name not in allowed:
+            raise typer.BadParameter(f"{option} leaves {parameter.opts[-1]} without effect: leave one of them out")
 
 
 def given_options(

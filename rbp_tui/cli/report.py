@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_tui.cli import completion
-from rbp_tui.cli.command_group import CommandGroup, QueryCommand
-from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.options import JUDGE, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
-from rbp_tui.cli.paper_report import print_missing, print_reproductions
+from rbp_tui.cli.runs.choice import Query, SomeRuns, select
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -19,41 +17,13 @@ if TYPE_CHECKING:
 
     from rbp_engine.report.cells import Cell
     from rbp_engine.report.collect import ExcludedRun
-    from rbp_engine.report.figure import FigureView
-    from rbp_engine.run.files.layout import RunDirectory
 
 IncludeUnfinished = Annotated[
     bool, typer.Option("--include-unfinished", help="Count runs that have not completed, too.")
 ]
-Output = Annotated[
-    Path,
-    typer.Option("-o", "--output", metavar="FILE", help="The file: .pdf, .png or .svg.", show_default=False),
-]
-Runs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="RUN",
-        help="Runs to draw; all completed ones if none is named.",
-        show_default=False,
-        autocompletion=completion.runs,
-    ),
-]
-
 
 # Below it, method and figures would be folded.
 _WIDTH_WITH_COSTS = 110
-LogY = Annotated[bool, typer.Option("--log-y", help="A log axis for all but accuracies.")]
-
-
-def _limit(name: str, what: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(name, help=what, show_default=False)
-    return option
-
-
-XMin = Annotated[float | None, _limit("--x-min", "Where x begins, in epochs or timesteps.")]
-XMax = Annotated[float | None, _limit("--x-max", "Where x ends.")]
-YMin = Annotated[float | None, _limit("--y-min", "Where y begins in the first panel, in its unit.")]
-YMax = Annotated[float | None, _limit("--y-max", "Where y ends in the first panel.")]
 
 
 class Format(StrEnum):
@@ -61,62 +31,33 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
     LATEX = "latex"
     CSV = "csv"
-    JSON = "json"
+
+
+class Kind(StrEnum):
+    CURVES = "curves"
+    ACCURACY = "accuracy-vs-T"
+    COST = "cost"
+
+
+def _range(axis: str, what: str) -> Any:
+    return typer.Option(f"--{axis}", metavar="FROM..TO", help=what, show_default=False)
 
 
 def register(app: typer.Typer) -> None:
-    examples = "Examples:  rbp report 'T=4 digits' --format latex > table.tex   ·   rbp report --missing | sh"
-    app.command(cls=QueryCommand, epilog=examples)(report)
-    group = typer.Typer(
-        cls=CommandGroup, name="figure", help="Draw figures for a paper from runs.", no_args_is_help=True
-    )
-    group.command(
-        epilog="Examples:  rbp figure curves -o curves.pdf   ·   rbp figure curves --log-y --y-min 90 -o curves.pdf"
-    )(curves)
-    group.command("accuracy-vs-T", epilog="Example:  rbp figure accuracy-vs-T -o accuracy.pdf")(accuracy)
-    group.command(epilog="Example:  rbp figure cost -o cost.pdf")(cost)
-    app.add_typer(group)
+    app.command(
+        rich_help_panel=JUDGE,
+        epilog="Examples:  rbp report   ·   rbp report T=4 digits --format latex > table.tex",
+    )(report)
+    app.command(
+        rich_help_panel=JUDGE,
+        epilog="Examples:  rbp figure curves -o curves.pdf   ·   rbp figure cost T=4 -o cost.svg   ·   "
+        "rbp figure curves 3f2a 9c01 --log-y --y 90.. -o curves.pdf",
+    )(figure)
 
 
 def report(
-    query: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="QUERY",
-            help="Which runs, in one quoted string, as for rbp ls: 'T=4 digits'; else all.",
-            show_default=False,
-            autocompletion=completion.query,
-        ),
-    ] = None,
-    form: Annotated[
-        Format | None, typer.Option("--format", help="The output format; a table if left out.", show_default=False)
-    ] = None,
-    paper: Annotated[
-        bool, typer.Option("--paper", help="For each published accuracy: do the runs here reproduce it?")
-    ] = False,
-    costs: Annotated[
-        bool, typer.Option("--cost", help="With --paper: also measure what the missing runs would take here.")
-    ] = False,
-    missing: Annotated[
-        bool,
-        typer.Option(
-            "--missing", help="Print the commands that would fill the paper's empty cells, where the data is here."
-        ),
-    ] = False,
-    everything: Annotated[
-        bool,
-        typer.Option("--all", help="With --missing: those without data here; with --paper: cells without a figure."),
-    ] = False,
-    preset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--preset",
-            metavar="P",
-            help="With --missing or --paper: only of this preset, all of them.",
-            show_default=False,
-            autocompletion=completion.presets,
-        ),
-    ] = None,
+    query: Query = None,
+    form: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.TABLE,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -129,136 +70,69 @@ def report(
 
     Runs that are left out are listed on stderr.
     """
+    from rbp_engine.report import tables
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
     from rbp_engine.run.store.selection import fitting_runs
     from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.machine import runs_directory
 
-    if as_json and form not in (None, Format.JSON):
+    if as_json and form is not Format.TABLE:
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
-    form = Format.JSON if as_json else form or Format.TABLE
-    runs = runs_directory(runs_dir)
-    if paper and missing:
-        raise typer.BadParameter("--paper and --missing are two questions: leave one of them out")
-    if costs and not paper:
-        raise typer.BadParameter("--cost needs --paper; rbp cost PRESET measures a preset, and rbp sweep a sweep")
-    if missing or paper:
-        if form not in (Format.TABLE, Format.JSON):
-            raise typer.BadParameter(f"--{'paper' if paper else 'missing'} prints text or JSON, not {form}")
-        if query:
-            raise typer.BadParameter("a query chooses runs that are there; with --paper or --missing, name a --preset")
-        if paper:
-            print_reproductions(
-                runs,
-                preset or [],
-                everything=everything,
-                include_unfinished=include_unfinished,
-                costs=costs,
-                as_json=form is Format.JSON,
-            )
-            return
-        print_missing(runs, runs_dir, preset or [], everything=everything, as_json=form is Format.JSON)
-        return
-    if preset or everything:
-        raise typer.BadParameter(
-            f"{'--preset' if preset else '--all'} needs --missing or --paper; a query chooses runs: 'T=4 digits'"
-        )
-    chosen = fitting_runs(runs, query, archived=True) if query else run_directories(runs)
+    runs, words = runs_directory(runs_dir), " ".join(query or ())
+    chosen = fitting_runs(runs, words, archived=True) if words else run_directories(runs)
     entries, excluded = collect(chosen, include_unfinished=include_unfinished)
     cells = make_cells(entries)
-    if not cells and form is not Format.JSON:
-        fitting = f" that fit {query!r}" if query else ""
+    if as_json:
+        print_json(tables.document(cells, excluded, runs))
+        return
+    if not cells:
+        fitting = f" that fit {words!r}" if words else ""
         say("no {}runs in {}{} to report yet", "" if include_unfinished else "completed ", runs, fitting)
-    _print_cells(form, cells, excluded, runs)
-    if form is not Format.JSON:
-        _report_excluded(excluded)
+    _print_cells(form, cells)
+    _report_excluded(excluded)
 
 
-def curves(
-    output: Output,
-    runs: Runs = None,
-    log_y: LogY = False,
-    x_min: XMin = None,
-    x_max: XMax = None,
-    y_min: YMin = None,
-    y_max: YMax = None,
+def figure(
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            help="Top-1 and loss by epoch; last top-1 by T and method; or peak memory and time of a step by T and "
+            "method, those of different machines apart.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .pdf, .png or .svg.", show_default=False)
+    ],
+    runs: SomeRuns = None,
+    log_y: Annotated[bool, typer.Option("--log-y", help="A log axis for all but accuracies.")] = False,
+    x: Annotated[str, _range("x", "Where x begins and ends, in epochs or timesteps: 10..50, or 10..")] = "",
+    y: Annotated[str, _range("y", "Where y begins and ends in the first panel, in its unit.")] = "",
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Validation top-1 and training loss against epochs: mean and standard deviation over the seeds."""
-    from rbp_engine.report.figure import FigureView
+    """Draw a figure for a paper: mean and standard deviation over the seeds of each experiment.
 
-    view = FigureView(log_y, x_min, x_max, y_min, y_max)
-    _draw("curves", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
-
-
-def accuracy(
-    output: Output,
-    runs: Runs = None,
-    log_y: LogY = False,
-    x_min: XMin = None,
-    x_max: XMax = None,
-    y_min: YMin = None,
-    y_max: YMax = None,
-    include_unfinished: IncludeUnfinished = False,
-    runs_dir: RunsDir = None,
-    as_json: Json = False,
-) -> None:
-    """Last top-1 against the number of timesteps T, by method: mean and standard deviation over the seeds."""
-    from rbp_engine.report.figure import FigureView
-
-    view = FigureView(log_y, x_min, x_max, y_min, y_max)
-    _draw("accuracy-vs-T", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
-
-
-def cost(
-    output: Output,
-    runs: Runs = None,
-    log_y: LogY = False,
-    x_min: XMin = None,
-    x_max: XMax = None,
-    y_min: YMin = None,
-    y_max: YMax = None,
-    include_unfinished: IncludeUnfinished = False,
-    runs_dir: RunsDir = None,
-    as_json: Json = False,
-) -> None:
-    """Peak memory and time of a step against T, by method; runs on different machines are kept apart."""
-    from rbp_engine.report.figure import FigureView
-
-    view = FigureView(log_y, x_min, x_max, y_min, y_max)
-    _draw("cost", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
-
-
-def _draw(
-    kind: str,
-    output: Path,
-    references: Sequence[str],
-    runs_dir: Path | None,
-    view: "FigureView",
-    *,
-    include_unfinished: bool,
-    as_json: bool,
-) -> None:
+    Without a RUN, all completed runs are drawn.
+    """
     from rbp_engine.report.collect import collect
-    from rbp_engine.report.figure import check_path, draw
+    from rbp_engine.report.figure import FigureView, check_path, draw
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.store.store import find_run, run_directories
+    from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.machine import runs_directory
 
     check_path(output)
-    runs = runs_directory(runs_dir)
-    chosen: Sequence[RunDirectory] = [find_run(runs, reference) for reference in dict.fromkeys(references)]
-    entries, excluded = collect(
-        dict.fromkeys(chosen or run_directories(runs)), include_unfinished=include_unfinished or bool(chosen)
-    )
+    view = FigureView(log_y, *_ends("--x", x), *_ends("--y", y))
+    directory = runs_directory(runs_dir)
+    chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
+    entries, excluded = collect(chosen, include_unfinished=include_unfinished or bool(runs))
     if not as_json:
         _report_excluded(excluded)
     if not entries:
-        raise RunError(f"no {'' if include_unfinished else 'completed '}runs in {runs} to draw")
-    draw(kind, entries, output, view)
+        raise RunError(f"no {'' if include_unfinished else 'completed '}runs in {directory} to draw")
+    draw(kind.value, entries, output, view)
     if as_json:
         ids = sorted(entry.run.id for entry in entries)
         print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})
@@ -266,12 +140,19 @@ def _draw(
         say("drew {} into {}", fmt.counted(len(entries), "run"), output)
 
 
-def _print_cells(form: Format, cells: "list[Cell]", excluded: "list[ExcludedRun]", runs: Path) -> None:
+def _ends(option: str, text: str) -> tuple[float | None, float | None]:
+    """Where an axis begins and ends; None where that is left to the figure."""
+    begin, _, end = text.partition("..")
+    try:
+        return float(begin) if begin else None, float(end) if end else None
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers as 10..50, or 10.., got {text!r}", param_hint=option) from None
+
+
+def _print_cells(form: Format, cells: "list[Cell]") -> None:
     from rbp_engine.report import tables
 
-    if form is Format.JSON:
-        print_json(tables.document(cells, excluded, runs))
-    elif form is Format.CSV:
+    if form is Format.CSV:
         print_lines(tables.csv_text(cells))
     elif cells and form is Format.TABLE:
         print_rich(_table(cells))

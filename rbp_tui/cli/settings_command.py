@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from rbp_tui.cli import completion
+from rbp_tui.cli.command_group import Command
 from rbp_tui.cli.runs.choice import find
 from rbp_tui.cli.trust import warn_of_shared_presets
 
@@ -46,7 +46,7 @@ Like = Annotated[
 ]
 
 
-class SettingsCommand(TyperCommand):
+class SettingsCommand(Command):
     """A command with KEY=VALUE words. For a setting given as an option raises BadParameter with the right word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

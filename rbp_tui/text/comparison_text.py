@@ -1,4 +1,4 @@
-"""A comparison of runs as text and as JSON: what `rbp runs compare` prints and the dashboard shows."""
+"""A comparison of runs as text and as JSON: what `rbp compare` prints and the dashboard shows."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass

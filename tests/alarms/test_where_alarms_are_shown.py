@@ -1,4 +1,4 @@
-"""A recorded run with a silenced layer, as `rbp runs show`, `rbp watch` and the dashboard tell of it."""
+"""A recorded run with a silenced layer, as `rbp show`, `rbp watch` and the dashboard tell of it."""
 
 import gzip
 import io

@@ -90,7 +90,7 @@ async def test_without_accuracies_by_timestep_it_says_what_finds_them(home, end_
 @SIZES
 async def test_what_was_found_is_shown_with_whole_matrix_and_worst_mistakes(trained, shown, size):
     async with shown("Evaluation", size) as screen:
-        await screen.wait_for("rbp eval mine --full")
+        await screen.wait_for("rbp eval mine robustness classes")
         save_evaluation(trained, evaluation())
         await screen.wait_for("time shuffled before every layer")
         assert "−5.00" in screen.text and "rbp eval" not in screen.text
@@ -117,7 +117,7 @@ async def test_of_a_hundred_classes_the_worst_and_the_most_frequent_confusions_a
 async def test_a_damaged_file_is_as_none(trained, shown):
     trained.evaluation_json.write_text('{"by_class": [7], "robustness": {"rows": "\x1b[2J"}}')
     async with shown("Evaluation") as screen:
-        await screen.wait_for("rbp eval mine --full")
+        await screen.wait_for("rbp eval mine robustness classes")
 
 
 async def test_an_old_evaluation_says_that_training_has_gone_on(trained, shown):

@@ -26,7 +26,7 @@ async def test_it_says_how_to_measure_and_shows_what_was_measured_meanwhile(dash
         await until(pilot, lambda: dashboard.session.listed)
         await pilot.press("6")
         tab = dashboard.screen.query_one(EnergyTab)
-        await until(pilot, lambda: "rbp eval one --energy" in tab.query_one(".nothing", Line).shown.plain)
+        await until(pilot, lambda: "rbp eval one energy" in tab.query_one(".nothing", Line).shown.plain)
         write_energy(run, energy(60))
         await until(pilot, lambda: not tab.has_class("-nothing"))
         assert tab.display and len(tab.query_one(LayerTable).rows) == 61

@@ -141,7 +141,7 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
         "stopped": "asked to stop, saved at step 40",
         "preempted": "SIGTERM, saved at step 40",
         "failed": "out of memory",
-        "killed": "killed by rbp kill (1 process)",
+        "killed": "killed by rbp stop --now (1 process)",
     }
     runs = {}
     for status in expected:

@@ -202,7 +202,7 @@ def check_left(run: RunDirectory, verdict: Verdict) -> None:
             checkpoint.verify(path)
         else:
             assert path.suffix == ".tmp" or path.name in ("best", "best.old")
-    shown = rbp(run.path.parent, "runs", "show", run.id).output
+    shown = rbp(run.path.parent, "show", run.id).output
     assert verdict.status in shown
     if verdict.status != "completed":
         assert verdict.reason and " ".join(verdict.reason.split())[:30] in " ".join(shown.split())

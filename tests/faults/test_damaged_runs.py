@@ -27,8 +27,8 @@ from tests.damaged_files import DAMAGES, files, write_run
 
 def commands(name: str) -> list[tuple[str, ...]]:
     """The commands that read runs."""
-    return [    ("ls",), ("ls", "--json"), ("ls", "acc>0.5 age<1d host:x", "--sort", "best"), ("runs", "show", name),
-    ("runs", "show", name, "--json"), ("runs", "compare", name, "two"), ("runs", "compare", name, "two", "--json"),
+    return [    ("ls",), ("ls", "--json"), ("ls", "acc>0.5 age<1d host:x", "--sort", "best"), ("show", name),
+    ("show", name, "--json"), ("compare", name, "two"), ("compare", name, "two", "--json"),
     ("runs", "csv", name), ("logs", name), ("logs", name, "--rank", "1"), ("report", "--include-unfinished"),
     ("report", "--json"), ("watch", name), ("watch", name, "--json"), ("runs", "tag", name), ("queue",),
     ]  # fmt: skip

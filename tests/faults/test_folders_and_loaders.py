@@ -143,7 +143,7 @@ def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_recreate_i
     job.process.wait(60)
     assert not runs.exists()
     assert judge(job.run).status == "lost"
-    assert f"no run '{job.run.id}'" in str(rbp(runs, "runs", "show", job.run.id).exception)
+    assert f"no run '{job.run.id}'" in str(rbp(runs, "show", job.run.id).exception)
     assert rbp(runs, "ls", "--json").output.strip() == "[]"
     for act in (launch.start, control.stop, control.kill):
         with pytest.raises(RunError):

@@ -63,7 +63,7 @@ def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or
 
     second.send_signal(signal.SIGSTOP)
     job.wait_until(lambda: judge(job.run).status == "stalled")
-    with pytest.raises(RunError, match=f"has not stopped within 1 s: rbp kill {job.run.id}"):
+    with pytest.raises(RunError, match=f"has not stopped within 1 s: rbp stop --now {job.run.id}"):
         control.stop(job.run, patience_s=1.0)
     assert control.kill(job.run).status == "killed"
     job.check_end("killed")

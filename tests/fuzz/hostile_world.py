@@ -163,13 +163,13 @@ def commands(world: World) -> list[tuple[str, ...]]:
     """The commands that read files of others, or act on runs; and those of ACTIONS."""
     runs = ("--runs-dir", str(world.runs))
     of_runs = [
-        ("ls",), ("ls", "--json"), ("ls", "acc>0.5 host:x lr>0", "--sort", "best"), ("runs", "show", "lost"),
-        ("runs", "show", "one", "--json"), ("runs", "compare", "one", "lost"), ("runs", "csv", "lost"),
+        ("ls",), ("ls", "--json"), ("ls", "acc>0.5 host:x lr>0", "--sort", "best"), ("show", "lost"),
+        ("show", "one", "--json"), ("compare", "one", "lost"), ("runs", "csv", "lost"),
         ("logs", "one"), ("logs", "lost", "--rank", "1"), ("report", "--include-unfinished"), ("report", "--json"),
         ("report", "--format", "csv"), ("watch", "one"), ("watch", "one", "--json"), ("runs", "tag", "one", "+a"),
-        ("runs", "note", "lost", "a note"), ("queue",), ("stop", "lost"), ("kill", "lost"),
-        ("runs", "rm", "one", "--yes"), ("runs", "trash"), ("train", "--like", "one", "--dry-run"),
-        ("resume", "lost", "--detach"), ("eval", "lost"), ("runs", "layers", "lost"), ("runs", "why", "lost"),
+        ("runs", "note", "lost", "a note"), ("queue",), ("stop", "lost"), ("stop", "--now", "lost"),
+        ("runs", "rm", "one", "--yes"), ("runs", "restore"), ("train", "--like", "one", "--dry-run"),
+        ("resume", "lost", "--detach"), ("eval", "lost"), ("show", "lost", "--layers"), ("show", "lost", "--why"),
         ("runs", "unpack", "packed.tar", "--as", "new"), ("sweep", "digits", "T=1,2,3", "run.device=cpu", "--status"),
         ("sweep", "digits", "lr=0.01..0.5:log", "run.device=cpu", "--search", "tpe", "--name", "trials", "--status"),
     ]  # fmt: skip
@@ -177,7 +177,7 @@ def commands(world: World) -> list[tuple[str, ...]]:
         ("presets", "list"), ("presets", "list", "--json"), ("presets", "show", "mine"), ("presets", "check"),
         ("presets", "diff", "mine", "base"), ("train", "mine", "--dry-run"),
         ("train", "./presets/mine.toml", "--dry-run"),
-        ("doctor",), ("data", "list"), ("data", "check", "mnist"), ("report", "--missing"),
+        ("doctor",), ("data", "list"), ("data", "check", "mnist"), ("paper", "--missing"),
     ]  # fmt: skip
     return [*((*words, *runs) for words in of_runs), *others, *((name,) for name in ACTIONS)]
 

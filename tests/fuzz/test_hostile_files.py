@@ -229,17 +229,17 @@ def enormous_events(world: World) -> None:
 @pytest.mark.parametrize(
     ("fault", "mischief", "words", "found"),
     [
-        (text_is_not_filtered, hostile_name, ("runs", "show", "lost"), "raw"),
+        (text_is_not_filtered, hostile_name, ("show", "lost"), "raw"),
         (files_are_opened_as_they_come, pipe_in_the_place_of_a_summary, ("ls",), "waits for ever"),
         (links_are_followed, control_folder_elsewhere, ("stop", "lost"), "changes a file outside"),
         (any_named_process_is_signalled, innocent_named, ("stop", "lost"), "signals a process"),
-        (values_are_not_checked, attempts_of_another_shape, ("runs", "show", "lost"), "Error"),
+        (values_are_not_checked, attempts_of_another_shape, ("show", "lost"), "Error"),
         (events_are_read_whole, enormous_events, ("watch", "lost"), "it takes"),
-        (events_are_not_checked, drawn(hostile_world.put_a_list_for_a_name), ("runs", "layers", "lost"), "Error"),
+        (events_are_not_checked, drawn(hostile_world.put_a_list_for_a_name), ("show", "lost", "--layers"), "Error"),
         (
             events_are_not_checked,
             drawn(hostile_world.number_an_attempt_by_400_digits),
-            ("runs", "layers", "lost"),
+            ("show", "lost", "--layers"),
             "Error",
         ),
         (

@@ -108,7 +108,7 @@ def rbp(folder: Path, environment: dict[str, str]) -> Iterator[Rbp]:
     yield run
     for path in (folder / "runs").glob("*"):
         if json.loads((path / "summary.json").read_text())["status"] not in ("completed", "failed", "stopped"):
-            run("kill", path.name)
+            run("stop", "--now", path.name)
 
 
 @pytest.fixture

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import typer
+from typer.testing import CliRunner
 
 from rbp_tui.cli import app
 
-MOST_COMMANDS, MOST_OPTIONS = 56, 238
+LONGEST_HELP, LONGER_ONE = 24, {("train",): 32, ("sweep",): 32}
+MOST_COMMANDS, MOST_OPTIONS = 43, 193
 
 
 def commands_below(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -31,3 +34,10 @@ def test_there_are_no_more_commands_and_options_than_this() -> None:
     ]
     assert len(does_something) - 1 <= MOST_COMMANDS
     assert sum(len(options_of(command)) for command in COMMANDS.values()) <= MOST_OPTIONS
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_help_of_a_command_fits_a_screen(words: tuple[str, ...]) -> None:
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*words, "--help"]).output
+    assert len(shown.rstrip("\n").split("\n")) <= LONGER_ONE.get(words, LONGEST_HELP)
+    assert max(map(len, shown.split("\n"))) <= 80

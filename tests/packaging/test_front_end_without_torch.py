@@ -17,7 +17,7 @@ COMMANDS = {
     "data list": (),
     "train digits --dry-run": (),
     "report": (),
-    "report --missing": (),
+    "paper --missing": (),
 }
 
 

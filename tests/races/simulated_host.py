@@ -384,7 +384,7 @@ class SimulatedHost:
         self.unlock(pid)
 
     def resume(self) -> Process:
-        """`rbp resume` or `rbp queue retry` of a run that has ended and left the queue."""
+        """`rbp resume` or `rbp resume` of a run that has ended and left the queue."""
         waiting = self.entries_of()
         ended = [name for name, run in self.runs.items() if self.judge(run) in ("failed", "stopped", "lost")]
         for name in ended:

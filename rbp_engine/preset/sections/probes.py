@@ -37,7 +37,7 @@ class ProbesSection(Section):
         False,
         "cost",
         "",
-        "Synaptic operations and energy for one image, once at the end; rbp eval --energy does it later.",
+        "Synaptic operations and energy for one image, once at the end; rbp eval RUN energy does it later.",
     )
     own: Annotated[str, AfterValidator(own_function)] = field(
         "",

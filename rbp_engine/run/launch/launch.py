@@ -301,7 +301,7 @@ def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], le
         if verdict.status == "completed":
             raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
         if left := remaining_processes(run, leave_s):
-            raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
+            raise RunError(f"{run.id} still has process {left[0].pid}: rbp stop --now {run.id} first")
     try:
         claim_attempt(run, record(newest + 1))
     except FileExistsError:

@@ -1,6 +1,6 @@
 """The status of a run: from evidence, never from an exit code.
 
-The worker writes `starting`, `running` and its own end: `completed`, `stopped`, `preempted`, `failed`; `rbp kill`
+The worker writes `starting`, `running` and its own end: `completed`, `stopped`, `preempted`, `failed`; `rbp stop --now`
 writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are found here whenever a reader asks, and are not
 stored.
 """
@@ -75,7 +75,7 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
 
         verdict = Verdict(*diagnose(run, attempt))
         if verdict.status in ("lost", "killed") and run.kill_request.exists():
-            return Verdict("killed", "killed by rbp kill", Cause.REQUEST)  # which is about to write that itself
+            return Verdict("killed", "killed by rbp stop --now", Cause.REQUEST)  # which is about to write that itself
         return verdict
     gathering = summary.status == "starting" and attempt is not None and attempt.world_size > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):

@@ -10,19 +10,16 @@ from rbp_engine.run.store.store import find_run, list_runs
 
 
 def select_runs(runs: Path, words: Sequence[str], *, archived: bool = False) -> list[RunDirectory]:
-    """The selected runs, each once: a word with one of `:=<>`, or with @ in front, is a query, any other names one run.
+    """The selected runs, each once: words with one of `:=<>`, or an @ in front, are one query, others a run each.
 
     A query finds runs in the archive only if it asks for them, or with `archived`.
     Raises RunError for a reference that fits no run or several, and for a query that is invalid or fits none.
     """
-    chosen: dict[RunDirectory, None] = {}
-    for word in words:
-        if is_query(word):
-            found = fitting_runs(runs, word, archived=archived)
-            if not found:
-                raise RunError(f"no run in {runs} fits {word!r}")
-        else:
-            found = [find_run(runs, word)]
+    chosen = dict.fromkeys(find_run(runs, word) for word in words if not is_query(word))
+    if query := " ".join(filter(is_query, words)):
+        found = fitting_runs(runs, query, archived=archived)
+        if not found:
+            raise RunError(f"no run in {runs} fits {query!r}")
         chosen.update(dict.fromkeys(found))
     return list(chosen)
 

@@ -50,7 +50,7 @@ def move_to_trash(run: RunDirectory) -> TrashedRun:
 def remove_run(run: RunDirectory) -> None:
     """Delete a run that has ended for good. Raises RunError if it is live or cannot be deleted.
 
-    It goes by the trash, so that nobody sees half of it among the runs; if this process is killed, `rbp runs trash`
+    It goes by the trash, so that nobody sees half of it among the runs; if this process is killed, `rbp runs restore`
     lists what is left.
     """
     require_removable(run)
@@ -102,7 +102,7 @@ def restore(runs: Path, reference: str) -> RunDirectory:
     """
     entries = [entry for entry in list_trash(runs) if is_run(entry.run)]
     matching = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
-    entry = matching[-1] if matching else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
+    entry = matching[-1] if matching else _trashed(find_run(trash_directory(runs), reference, "rbp runs restore"))
     trust.require_place(runs)
     trust.require_place(trash_directory(runs))
     target = runs.resolve() / entry.id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.options import Json
+from rbp_tui.cli.options import JUDGE, MORE, Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand
@@ -52,6 +52,7 @@ LATENCY_HEADS = ("predict", "step", "memory", "predict", "time", "memory", "ANN"
 def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsCommand,
+        rich_help_panel=JUDGE,
         epilog="Examples:  rbp bench   ·   rbp bench digits --timesteps 2,4,8 -o cost.svg   ·   "
         "rbp bench --methods rate_m --precision fp32,bf16   ·   rbp bench --data",
     )(bench)
@@ -84,6 +85,7 @@ def bench(
         str,
         typer.Option(
             metavar="P,P,…",
+            rich_help_panel=MORE,
             help="Values of train.precision; the preset's own if left out.",
             autocompletion=completion.precisions,
         ),
@@ -92,6 +94,7 @@ def bench(
         str,
         typer.Option(
             metavar="K,K,…",
+            rich_help_panel=MORE,
             help="Values of train.kernel; the preset's own if left out.",
             autocompletion=completion.kernels,
         ),
@@ -115,7 +118,11 @@ def bench(
     repeats: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1000, help=f"Rounds; medians are shown: {QUICK.rounds} if left out.", show_default=False
+            min=1,
+            max=1000,
+            rich_help_panel=MORE,
+            help=f"Rounds; medians are shown: {QUICK.rounds} if left out.",
+            show_default=False,
         ),
     ] = None,
     full: Annotated[
@@ -125,12 +132,18 @@ def bench(
     latency: Annotated[
         bool,
         typer.Option(
-            "--latency", help="Also a prediction; what is left out becomes one image, kernels eager and compiled."
+            "--latency",
+            rich_help_panel=MORE,
+            help="Also a prediction; what is left out becomes one image, kernels eager and compiled.",
         ),
     ] = False,
     busy: Annotated[
         bool,
-        typer.Option("--busy", help="Let the baselines' threads sleep, not spin, even if no other programs run now."),
+        typer.Option(
+            "--busy",
+            rich_help_panel=MORE,
+            help="Let the baselines' threads sleep, not spin, even if no other programs run now.",
+        ),
     ] = False,
     data: Annotated[bool, typer.Option("--data", help="Measure loading and augmentation instead.")] = False,
     probes: Annotated[bool, typer.Option("--probes", help="Measure what each probe adds to a run instead.")] = False,

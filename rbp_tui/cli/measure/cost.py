@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.options import Json
+from rbp_tui.cli.options import TRAIN, Json
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsCommand,
+        rich_help_panel=TRAIN,
         epilog="Example:  rbp cost cifar10-resnet18 T=6 method=bptt   ·   rbp cost mine.toml --json",
     )(cost)
 

@@ -1,4 +1,4 @@
-"""`rbp eval --energy`: what the network of a run spends on an image."""
+"""`rbp eval RUN energy`: what the network of a run spends on an image."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """`rbp eval`: what the weights of a run can do, and what they withstand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +10,10 @@ import typer
 from rbp_engine.printable import one_line
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.energy import print_energy
-from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.progress import progress
-from rbp_tui.cli.runs.choice import TrainedRun
+from rbp_tui.cli.runs.choice import TrainedRun, find
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
 
@@ -25,88 +25,83 @@ class Weights(StrEnum):
     BEST = "best"
 
 
+class What(StrEnum):
+    ENERGY = "energy"
+    ROBUSTNESS = "robustness"
+    GRADIENTS = "gradients"
+    CLASSES = "classes"
+
+
 def register(app: typer.Typer) -> None:
     app.command(
         "eval",
-        epilog="Examples:  rbp eval last --timesteps 1,2,4,8   ·   rbp eval 3f2a --full   ·   "
-        "rbp eval 3f2a --classes --figure mistakes.pdf",
+        rich_help_panel=JUDGE,
+        epilog="Examples:  rbp eval last --timesteps 1,2,4,8   ·   rbp eval 3f2a robustness classes   ·   "
+        "rbp eval 3f2a --figure mistakes.pdf",
     )(evaluate)
 
 
 def evaluate(
     run: TrainedRun,
+    what: Annotated[
+        list[What] | None,
+        typer.Argument(
+            metavar="WHAT",
+            help="energy, robustness, gradients or classes, else the accuracy; robustness and classes may be both.",
+            show_default=False,
+        ),
+    ] = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the last or of the best epoch.")] = Weights.LAST,
-    ema: Annotated[
-        bool, typer.Option("--ema", help="The moving average of these weights, which runs with train.ema keep.")
-    ] = False,
+    ema: Annotated[bool, typer.Option("--ema", help="The moving average of these weights, of runs with train.ema.")] = (
+        False
+    ),
     timesteps: Annotated[
-        str, typer.Option(metavar="T,T,…", help="Numbers of timesteps to test at; the trained one if left out.")
+        str, typer.Option(metavar="T,T,…", help="Numbers of timesteps to test at; else the trained one.")
     ] = "",
     shuffle_time: Annotated[
         bool, typer.Option("--shuffle-time", help="Shuffle the inputs of every layer in time; a rate code survives it.")
     ] = False,
-    robustness: Annotated[
-        bool,
-        typer.Option("--robustness", help="Other T, time shuffled, noise, timesteps without input, in one table."),
-    ] = False,
-    classes: Annotated[
-        bool, typer.Option("--classes", help="Accuracy by class, confusion matrix and the worst mistakes.")
-    ] = False,
-    full: Annotated[bool, typer.Option("--full", help="--robustness and --classes.")] = False,
     figure: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Draw the confusion matrix and the worst mistakes: .pdf, .png or .svg.",
-            show_default=False,
-        ),
+        Path | None, typer.Option(metavar="FILE", help="Draw classes: .pdf, .png or .svg.", show_default=False)
     ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Save label, prediction and logits of each image: .npz or .csv.", show_default=False
+            metavar="FILE",
+            rich_help_panel=MORE,
+            help="Save those of each image, and logits: .npz or .csv.",
+            show_default=False,
         ),
     ] = None,
-    gradients: Annotated[
-        bool, typer.Option("--gradients", help="Compare the gradients of the methods with that of BPTT; no accuracy.")
-    ] = False,
-    energy: Annotated[
-        bool, typer.Option("--energy", help="Count operations and energy of an image by layer; no accuracy.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", autocompletion=completion.devices)] = "auto",
+    device: Annotated[
+        str, typer.Option(rich_help_panel=MORE, help="auto, cpu, cuda or cuda:N.", autocompletion=completion.devices)
+    ] = "auto",
     trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate the weights of a run on the test set: accuracy at every t up to T, and at other T.
+    """Evaluate a run on the test set: accuracy at every t up to T, and at other T.
 
-    What --robustness and --classes find is kept in the run, and the dashboard shows it.
+    energy counts operations and energy of an image by layer. robustness tries other T, shuffled time, noise and
+    timesteps without input. gradients compares those of the methods with BPTT's. classes has the accuracy by class, the
+    confusion matrix and the worst mistakes.
+
+    Robustness, classes and energy are kept in the run, and the dashboard shows them.
     """
-    robustness, classes = robustness or full, classes or full or figure is not None or predictions is not None
-    if energy and (ema or timesteps or shuffle_time or gradients or robustness or classes):
-        raise typer.BadParameter(
-            "energy is measured alone, at the trained number of timesteps: leave out --ema, --timesteps, "
-            "--shuffle-time, --gradients, --robustness, --classes, --full, --figure and --predictions",
-            param_hint="--energy",
-        )
-    _check(gradients=gradients, parts=robustness or classes, shuffle_time=shuffle_time)
-    from rbp_engine.evaluation.request import EvaluationRequest, Part, evaluate_run
-    from rbp_engine.run.start import refuse_other_program
-    from rbp_engine.run.store.store import find_run
-    from rbp_engine.run.trust import require_code
-    from rbp_engine.settings.machine import runs_directory
-
+    drawn = [What.CLASSES] if figure is not None or predictions is not None else []
+    parts = list(dict.fromkeys([*(what or []), *drawn]))
     steps = _numbers(timesteps) if timesteps else []
-    if classes and not robustness and len(steps) > 1:
-        raise typer.BadParameter("classes are counted at one T", param_hint="--timesteps")
-    directory = find_run(runs_directory(runs_dir), run)
+    _refuse_contradictions(parts, steps, ema=ema, shuffle_time=shuffle_time)
+    from rbp_engine.evaluation.request import EvaluationRequest, evaluate_run
+    from rbp_engine.run.start import refuse_other_program
+    from rbp_engine.run.trust import require_code
+
+    directory = find(run, runs_dir)
     refuse_other_program(directory, "so that rbp does not have its network")
     trusted = once_trusted(lambda: require_code(directory), trust=trust)
     end_on_sigterm()
-    saved: dict[Part, bool] = {"classes": classes, "robustness": robustness}
-    parts: list[Part] = [part for part, wanted in saved.items() if wanted]
     request = EvaluationRequest(
-        parts or ["gradients" if gradients else "energy" if energy else "accuracy"],
+        [part.value for part in parts] or ["accuracy"],
         weights.value,
         ema=ema,
         device=device,
@@ -118,28 +113,31 @@ def evaluate(
     with progress(f"evaluating the {'averaged ' * ema}{weights.value} weights of {directory.id}") as report:
         answer = evaluate_run(trusted, request, on_progress=report)
     if as_json:
-        print_json(answer if parts else next(iter(answer.values())))
+        print_json(answer if "saved" in answer else next(iter(answer.values())))
         return
-    if gradients:
+    if "gradients" in answer:
         _print_gradients(answer["gradients"])
-        return
-    if energy:
+    elif "energy" in answer:
         print_energy(directory, answer["energy"])
-        return
-    _print_accuracies(answer["accuracy"], shuffled=shuffle_time)
-    if parts:
-        _print_parts(answer)
+    else:
+        _print_accuracies(answer["accuracy"], shuffled=shuffle_time)
+        if parts:
+            _print_parts(answer)
     for path in filter(None, (figure, predictions)):
         say("wrote {}", path)
 
 
-def _check(*, gradients: bool, parts: bool, shuffle_time: bool) -> None:
-    """Refuse options that contradict each other."""
-    if gradients and (parts or shuffle_time):
-        other = "--shuffle-time" if shuffle_time else "--robustness, --classes, --full, --figure and --predictions"
-        raise typer.BadParameter(f"gradients are compared with time in its order, and alone: leave out {other}")
+def _refuse_contradictions(parts: Sequence[What], steps: Sequence[int], *, ema: bool, shuffle_time: bool) -> None:
+    for alone in (What.ENERGY, What.GRADIENTS):
+        if alone in parts and len(parts) > 1:
+            others = ", ".join(part for part in parts if part is not alone)
+            raise typer.BadParameter(f"{alone} is measured alone: leave out {others}, --figure and --predictions")
+    if What.ENERGY in parts and (ema or steps):
+        raise typer.BadParameter("energy is measured at the trained number of timesteps: leave out --ema, --timesteps")
     if parts and shuffle_time:
-        raise typer.BadParameter("--robustness has a row for it: leave out --shuffle-time")
+        raise typer.BadParameter(f"--shuffle-time is for the accuracy alone, and changes nothing of {parts[0]}")
+    if What.CLASSES in parts and What.ROBUSTNESS not in parts and len(steps) > 1:
+        raise typer.BadParameter("classes are counted at one T", param_hint="--timesteps")
 
 
 def _print_accuracies(results: list[dict[str, Any]], *, shuffled: bool) -> None:

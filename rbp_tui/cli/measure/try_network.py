@@ -9,7 +9,7 @@ import typer
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
-from rbp_tui.cli.options import Json
+from rbp_tui.cli.options import TRAIN, Json
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand, refuse_twice
@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "try",
         cls=TryCommand,
+        rich_help_panel=TRAIN,
         epilog="Examples:  rbp try nets.py:MyNet --input 3,32,32 T=4   ·   rbp try nets.py:MyNet model.args.width=64"
         "   ·   rbp try mine.py:MyNeuron --neuron   ·   rbp try --example",
     )(try_network)

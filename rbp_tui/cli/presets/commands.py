@@ -10,8 +10,8 @@ import typer
 
 from rbp_engine.printable import visible
 from rbp_tui.cli import completion
-from rbp_tui.cli.command_group import CommandGroup
-from rbp_tui.cli.options import Json
+from rbp_tui.cli.command_group import CommandGroup, Typer
+from rbp_tui.cli.options import SET_UP, Json
 from rbp_tui.cli.output import cell, console, fail, print_json, print_rich, say
 from rbp_tui.cli.presets import files
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
@@ -19,21 +19,17 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
     from rbp_engine.preset import FieldInfo, PresetEntry, Problem
-    from rbp_engine.preset.schema import Preset
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
+    group = Typer(
         cls=CommandGroup, name="presets", help="List, show, check, write and compare presets.", no_args_is_help=True
     )
-    group.command("list", epilog="Examples:  rbp presets list --paper   ·   rbp presets list --json | jq '.[].name'")(
-        listing
-    )
+    group.command("list", epilog="Examples:  rbp presets list   ·   rbp presets list --json | jq '.[].name'")(listing)
     group.command(
         cls=SettingsCommand,
         epilog="Examples:  rbp presets show cifar10-resnet18 T=6   ·   rbp presets show digits lr=0.05 > mine.toml",
@@ -43,21 +39,13 @@ def register(app: typer.Typer) -> None:
         schema
     )
     files.register(group)
-    app.add_typer(group)
+    app.add_typer(group, rich_help_panel=SET_UP)
 
 
-def listing(
-    paper: Annotated[
-        bool, typer.Option("--paper", help="Only presets of a paper: its cells, with every published figure.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
+def listing(as_json: Json = False) -> None:
     """List the presets by data set; "paper %" is the published top-1 accuracy for that method and T."""
     from rbp_engine.preset import list_presets
 
-    if paper:
-        _list_paper(as_json=as_json)
-        return
     # Presets whose data set cannot be read come last.
     rows = [_as_json(entry) for entry in sorted(list_presets(), key=lambda entry: not entry.group)]
     if as_json:
@@ -179,76 +167,6 @@ def _print_sweep_keys(*, as_json: bool) -> None:
     for key, text in texts.items():
         table.add_row(styled("[bold]{}[/]", key), cell(text))
     print_rich(table)
-
-
-def _list_paper(*, as_json: bool) -> None:
-    """The cells of papers that presets reproduce."""
-    from rbp_engine.preset import list_presets
-
-    papers = {entry.name: entry.preset for entry in list_presets() if entry.preset is not None and entry.preset.paper}
-    if as_json:
-        print_json([figure for name, preset in papers.items() for figure in _paper_figures(name, preset)])
-        return
-    if not papers:
-        say("no preset says which cell of a paper it reproduces")
-        return
-    print_rich(_paper_table(papers))
-
-
-def _paper_figures(name: str, preset: "Preset") -> list[dict[str, Any]]:
-    """The published figures of a preset; if it has none, its own method and T with None."""
-    paper = preset.paper
-    assert paper is not None
-    figures = [figure.model_dump() for figure in paper.figures]
-    own = {"method": preset.method.name, "timesteps": preset.method.timesteps, "top1": None, "std": 0.0, "runs": 0}
-    about = {"preset": name, "cell": paper.cell, "source": paper.source, "note": paper.note}
-    return [about | figure for figure in figures or [own]]
-
-
-def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
-    """One row per method of a cell; sources stand below the table by number, since they would not fit beside it."""
-    from rich.console import Group
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    table = Table(
-        Column("cell", overflow="fold"),
-        Column("method", no_wrap=True),
-        "T",
-        "paper %",
-        Column("source", justify="right", no_wrap=True),
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
-    sources: dict[str, int] = {}
-    for name, preset in papers.items():
-        figures = _paper_figures(name, preset)
-        cell, source = figures[0]["cell"] or "not named", figures[0]["source"]
-        number = f"[{sources.setdefault(source, len(sources) + 1)}]" if source else "–"
-        heads = [(Text(cell, style="bold"), number), (Text(f"  {name}", style="dim"), "")]
-        lines = [
-            (
-                fmt.method(method),
-                _comma_separated([str(one["timesteps"]) for one in same]),
-                _comma_separated(_percents(same)),
-            )
-            for method, group in groupby(figures, key=lambda one: one["method"])
-            for same in [list(group)]
-        ]
-        for position in range(max(len(lines), len(heads))):
-            first, where = heads[position] if position < len(heads) else (Text(), "")
-            table.add_row(first, *map(Text, lines[position] if position < len(lines) else ("", "", "")), Text(where))
-    return Group(table, Text(), *(Text(f"[{number}] {source}", style="dim") for source, number in sources.items()))
-
-
-def _percents(figures: list[dict[str, Any]]) -> list[str]:
-    return [top1 if isinstance(top1 := figure["top1"], str) else fmt.percent(top1) for figure in figures]
-
-
-def _comma_separated(words: list[str]) -> str:
-    """Join words with commas; just one if all are the same."""
-    return ", ".join(words if len(set(words)) > 1 else words[:1])
 
 
 def _as_json(entry: "PresetEntry") -> dict[str, Any]:

@@ -18,7 +18,7 @@ def _one(offers: Callable[..., object]) -> Any:
     """The argument of a command on one run, which a shell completes with `offers`."""
     return typer.Argument(
         metavar="RUN",
-        help="An id (rbp ls shows them), a unique prefix, its last four characters, a name, or 'last'.",
+        help="An id (rbp ls shows them), its beginning or last four characters, a name, 'last', or a query.",
         show_default=False,
         autocompletion=offers,
     )
@@ -28,7 +28,7 @@ def _several(offers: Callable[..., object]) -> Any:
     """The argument of a command on several runs."""
     return typer.Argument(
         metavar="RUN",
-        help="Runs (rbp ls shows them), or queries as 'status:failed age>7d' and @NAME.",
+        help="Runs (rbp ls shows them), or a query, as status:failed 'age>7d' or @NAME.",
         show_default=False,
         autocompletion=offers,
     )
@@ -36,23 +36,31 @@ def _several(offers: Callable[..., object]) -> Any:
 
 Run = Annotated[str, _one(completion.one_run)]
 TrainedRun = Annotated[str, _one(completion.trained_runs)]
-LiveRun = Annotated[str, _one(completion.live_runs)]
-ResumableRun = Annotated[str, _one(completion.resumable_runs)]
 Runs = Annotated[list[str], _several(completion.runs_or_query)]
 SomeRuns = Annotated[list[str] | None, _several(completion.runs_or_query)]
-ArchivedRuns = Annotated[list[str], _several(completion.archived_runs)]
-ResumableRuns = Annotated[list[str], _several(completion.resumable_runs)]
+LiveRuns = Annotated[list[str], _several(completion.live_runs)]
 QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
+Query = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="QUERY",
+        help="Which runs: acc>0.9 T=4 status:running method:rate_m tag:x -tag:y; with > or spaces, quoted.",
+        show_default=False,
+        autocompletion=completion.query,
+    ),
+]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
-    """The run that a reference names."""
-    from rbp_engine.run.store.store import find_run
-    from rbp_engine.settings.machine import runs_directory
+    """The only run that a reference names, or that a query fits. Raises RunError if there are several."""
+    from rbp_engine.run.errors import RunError
 
-    return find_run(runs_directory(runs_dir), reference)
+    found = select([reference], runs_dir, archived=True)
+    if len(found) > 1:
+        raise RunError(f"{reference!r} fits {len(found)} runs: name one")
+    return found[0]
 
 
 def weights_of(reference: str, runs_dir: Path | None) -> Path:
@@ -69,6 +77,11 @@ def select(words: list[str], runs_dir: Path | None, *, archived: bool = False) -
     from rbp_engine.settings.machine import runs_directory
 
     return select_runs(runs_directory(runs_dir), words, archived=archived)
+
+
+def one_or_several(found: list[Any]) -> Any:
+    """What a command prints as JSON of the runs that it was given: of one run the object itself, else a list."""
+    return found[0] if len(found) == 1 else found
 
 
 def as_plain(record: "RunRecord") -> dict[str, Any]:

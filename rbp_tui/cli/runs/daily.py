@@ -1,39 +1,53 @@
-"""The daily commands on a run: watch, logs, stop, kill, resume."""
+"""The daily commands on runs: watch, logs, stop, resume."""
 
+import functools
 import os
 import sys
 import time
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rbp_engine.printable import keep_colours
 from rbp_tui.cli import completion
 from rbp_tui.cli.log_text import LogText
-from rbp_tui.cli.options import Detach, FromScratch, Gpus, Inexact, Json, Nproc, Retries, RunsDir, given_options
+from rbp_tui.cli.options import (
+    LOOK,
+    TRAIN,
+    Detach,
+    FromScratch,
+    Gpus,
+    Inexact,
+    Json,
+    Nproc,
+    Retries,
+    RunsDir,
+    given_options,
+)
 from rbp_tui.cli.output import print_json, print_part, say
-from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, find
+from rbp_tui.cli.runs.choice import LiveRuns, Run, find, one_or_several, select
+from rbp_tui.cli.runs.queue import waiting
 from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.trust import Trust, once_trusted
-
-if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
-    from rbp_engine.run.status.status import Verdict
-
 
 MOST_AT_ONCE = 4 * 2**20  # bytes of a log
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example:  rbp watch last")(watch)
-    app.command(epilog="Example:  rbp logs 3f2a --follow")(logs)
-    app.command(epilog="Example:  rbp stop last && rbp resume last --detach")(stop)
-    app.command(epilog="Example:  rbp kill 3f2a")(kill)
-    app.command(cls=SettingsCommand, epilog="Examples:  rbp resume last   ·   rbp resume 3f2a epochs=400 --detach")(
-        resume
-    )
+    app.command(rich_help_panel=LOOK, epilog="Example:  rbp watch last")(watch)
+    app.command(rich_help_panel=LOOK, epilog="Example:  rbp logs 3f2a --follow")(logs)
+    app.command(
+        rich_help_panel=TRAIN,
+        epilog="Examples:  rbp stop last && rbp resume last   ·   rbp stop status:queued   ·   rbp stop 3f2a --now",
+    )(stop)
+    app.command(
+        cls=SettingsCommand,
+        rich_help_panel=TRAIN,
+        epilog="Examples:  rbp resume last   ·   rbp resume 3f2a epochs=400   ·   rbp resume status:failed --detach",
+    )(resume)
 
 
 def watch(
@@ -94,40 +108,60 @@ def logs(
             part.end()
 
 
-def stop(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """Let a run finish its step, save a checkpoint and end; waits for its end."""
+def stop(
+    runs: LiveRuns,
+    now: Annotated[
+        bool, typer.Option("--now", help="End every process at once; what came after the last checkpoint is lost.")
+    ] = False,
+    trust: Trust = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Let runs finish their step, save a checkpoint and end; waits for their end.
+
+    A run that waits in the queue leaves it, and so does a damaged entry of the queue.
+    """
     from rbp_engine.run import control
+    from rbp_engine.run.queue.transitions import discard
+    from rbp_engine.run.status.status import judge
+    from rbp_engine.settings.machine import runs_directory
+    from rbp_tui.text.run_text import status_text
 
-    directory = find(run, runs_dir)
-
-    def asked() -> None:
+    directory = runs_directory(runs_dir)
+    damaged = {word: discard(word) for word in runs}
+    for run_id in chain.from_iterable(damaged.values()):
+        say("removed the damaged entry of {} from the queue", run_id)
+    # Of a damaged entry, the run may be gone, or in another folder.
+    gone = [word for word, ids in damaged.items() if ids and not any((directory / name).is_dir() for name in ids)]
+    chosen = waiting([word for word in runs if word not in gone], runs_dir)
+    chosen = [run for run in chosen if judge(run).live] or chosen
+    verdicts = []
+    for run in () if now else chosen:
+        control.require_live(run)
+        once_trusted(functools.partial(control.request_stop, run), trust=trust)
         if not as_json:
-            say("[dim]asked {} to stop[/]", directory.id)
-
-    verdict = once_trusted(lambda: control.stop(directory, on_asked=asked), trust=trust)
-    _report(directory, verdict, as_json=as_json)
-
-
-def kill(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """End every process of a run at once; what came after the last checkpoint is lost."""
-    from rbp_engine.run import control
-
-    directory = find(run, runs_dir)
-    verdict = once_trusted(lambda: control.kill(directory), trust=trust)
-    _report(directory, verdict, as_json=as_json)
+            say("[dim]asked {} to stop[/]", run.id)
+    for run in chosen:
+        end = functools.partial(control.kill if now else control.wait_for_end, run)
+        verdicts.append(once_trusted(end, trust=trust))
+        reason = f": {verdicts[-1].reason}" if verdicts[-1].reason else ""
+        if not as_json:
+            say("{} {}{}", status_text(verdicts[-1].shown_status), run.id, reason)
+    if as_json:
+        ended = zip(chosen, verdicts, strict=True)
+        print_json(one_or_several([{"id": run.id} | asdict(verdict) for run, verdict in ended]))
 
 
 def resume(
-    run: ResumableRun,
-    settings: Annotated[
-        list[str] | None,
+    words: Annotated[
+        list[str],
         typer.Argument(
-            metavar="epochs=N",
-            help="Train it longer, also a completed one; guard.max_time=8h gives it a larger budget.",
+            metavar="RUN... [epochs=N]",
+            help="Runs or a query; epochs=N trains one longer, guard.max_time=8h gives it a larger budget.",
             show_default=False,
-            autocompletion=completion.settings_of_a_resume,
+            autocompletion=completion.resumable_runs,
         ),
-    ] = None,
+    ],
     gpus: Gpus = None,
     retries: Retries = None,
     detach: Detach = False,
@@ -138,37 +172,38 @@ def resume(
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Resume a run from its newest checkpoint, exactly where it was, and follow it.
+    """Resume runs from their newest checkpoints, exactly where they were, and follow them.
 
-    It uses as many processes as before; a run that came from the queue goes back into it and waits for a device.
+    A run uses as many processes as before; one that came from the queue goes back into it, and so do several runs.
     Resume a run on several nodes as you started it, on each of them.
 
-    With epochs=N a longer run goes on from it, RUN-N, and the run itself stays as it is; typed again, RUN-N is resumed.
-    The learning rate follows the schedule of N epochs from there on, so the result is not exactly that of a run of N:
-    it is another experiment, and every list says so.
+    With epochs=N a longer run goes on from it, RUN-N, and the run itself stays as it is. It is another experiment.
 
     The exit code is that of rbp train.
     """
+    from rbp_engine.preset.sweep.varied import key_of
     from rbp_engine.run import start
     from rbp_engine.run.files.attempts import launched
+    from rbp_engine.run.longer import CHANGEABLE
+    from rbp_engine.run.store.query import is_query
     from rbp_tui.cli.train.following import follow_started
 
-    directory = find(run, runs_dir)
+    named = any(not is_query(word) for word in words)
+    settings = tuple(word for word in words if "=" in word and (named or key_of(word) in CHANGEABLE))
+    runs = select([word for word in words if word not in settings], runs_dir)
+    if not runs:
+        raise typer.BadParameter(f"which run? rbp resume RUN {' '.join(settings)}")
     options = given_options(gpus=gpus, retries=retries, inexact=inexact, from_scratch=from_scratch)
-    if nproc is not None:
-        options = replace(options, resources=replace(launched(directory)[0], processes=nproc))
-    started = once_trusted(lambda: start.resume(directory, tuple(settings or ()), options), trust=trust)
+    resumed = []
+    for run in runs:
+        resources, dispatch = launched(run)
+        its = options if nproc is None else replace(options, resources=replace(resources, processes=nproc))
+        if len(runs) > 1:
+            its = replace(its, gpus=gpus or dispatch.gpus or "auto")
+        started = once_trusted(functools.partial(start.resume, run, settings, its), trust=trust)
+        resumed += started.runs
+    started = replace(started, runs=resumed)
     raise typer.Exit(follow_started(started, detach=detach, as_json=as_json))
-
-
-def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
-    from rbp_tui.text.run_text import status_text
-
-    if as_json:
-        print_json({"id": run.id} | asdict(verdict))
-    else:
-        reason = f": {verdict.reason}" if verdict.reason else ""
-        say("{} {}{}", status_text(verdict.shown_status), run.id, reason)
 
 
 class _LogPrinter:

@@ -1,4 +1,4 @@
-"""`rbp runs show`: one run in full."""
+"""`rbp show`: one run in full."""
 
 import time
 from collections.abc import Sequence

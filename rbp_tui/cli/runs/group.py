@@ -1,10 +1,9 @@
-"""`rbp runs`: look at runs, compare, annotate, export and remove them."""
+"""`rbp runs`: annotate, export, remove and restore runs."""
 
 import functools
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,19 +11,16 @@ import typer
 
 from rbp_engine.printable import visible
 from rbp_tui.cli import completion
-from rbp_tui.cli.command_group import CommandGroup
-from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
-from rbp_tui.cli.runs.archive import archive, unarchive
-from rbp_tui.cli.runs.choice import Run, Runs, Yes, as_plain, find, select
+from rbp_tui.cli.command_group import CommandGroup, Typer
+from rbp_tui.cli.options import KEEP, Json, RunsDir
+from rbp_tui.cli.output import print_json, print_lines, print_rich, say
+from rbp_tui.cli.runs.archive import archive
+from rbp_tui.cli.runs.choice import Run, SomeRuns, Yes, find, select
 from rbp_tui.cli.runs.columns import Columns, named_settings
-from rbp_tui.cli.runs.disk import disk
-from rbp_tui.cli.runs.layers import layers
 from rbp_tui.cli.runs.packing import pack, unpack
 from rbp_tui.cli.runs.prune import prune
-from rbp_tui.cli.runs.rerun import rerun
-from rbp_tui.cli.runs.why import why
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
@@ -32,111 +28,28 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        cls=CommandGroup, name="runs", help="Look at runs, compare, annotate and remove them.", no_args_is_help=True
+    group = Typer(
+        cls=CommandGroup,
+        name="runs",
+        help="Tag, note, archive, pack, remove and restore runs.",
+        no_args_is_help=True,
     )
-    group.command(epilog="Examples:  rbp runs show last   ·   rbp runs show 3f2a --json")(show)
-    group.command(epilog="Examples:  rbp runs why last   ·   rbp runs why 'age<1d' --json")(why)
-    group.command(epilog="Examples:  rbp runs layers last   ·   rbp runs layers 3f2a --epoch 10 --json")(layers)
     group.command(
-        epilog="Examples:  rbp runs compare 3f2a 9c01   ·   rbp runs compare 'data=digits T=4' --baseline 9c01"
-    )(compare)
-    group.command(
-        epilog="Examples:  rbp runs tag 3f2a +paper -draft   ·   rbp runs tag 'status:failed' +look",
+        epilog="Examples:  rbp runs tag 3f2a +paper -draft   ·   rbp runs tag status:failed +look",
         # `-word` takes a tag away, so that no letter may be an option here.
-        context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+        context_settings={"ignore_unknown_options": True, "help_option_names": ["--help", "--help-all"]},
     )(tag)
     group.command(epilog='Example:  rbp runs note last "the first with cutout"')(note)
-    group.command(epilog="Examples:  rbp runs archive 3f2a 9c01   ·   rbp runs archive 'tag:paper age>30d'")(archive)
-    group.command(epilog="Examples:  rbp runs unarchive 3f2a   ·   rbp runs unarchive archived:true")(unarchive)
-    group.command(epilog="Examples:  rbp runs disk -n 20   ·   rbp runs disk 'age>30d' --json")(disk)
-    group.command(
-        epilog="Examples:  rbp runs prune 'status:completed age>30d' --keep best   ·   "
-        "rbp runs prune 'size>1GiB acc<0.5' --whole --dry-run"
-    )(prune)
+    group.command(epilog="Examples:  rbp runs archive 3f2a 9c01   ·   rbp runs archive archived:true --undo")(archive)
     group.command(epilog="Examples:  rbp runs rm 3f2a 9c01   ·   rbp runs rm 'status:failed age>7d'")(rm)
-    group.command(epilog="Example:  rbp runs restore 3f2a")(restore)
-    group.command(epilog="Example:  rbp runs rerun 3f2a")(rerun)
+    group.command(epilog="Examples:  rbp runs restore   ·   rbp runs restore 3f2a")(restore)
+    group.command(epilog="Example:  rbp runs prune 'status:completed age>30d' --keep best")(prune)
     group.command(epilog="Examples:  rbp runs pack 3f2a   ·   rbp runs pack last --weights best -o run.tar")(pack)
     group.command(epilog="Examples:  rbp runs unpack run.tar   ·   rbp runs unpack run.tar --as theirs")(unpack)
-    group.command(epilog="Example:  rbp runs trash --empty")(trash)
     group.command(
         "csv", epilog="Examples:  rbp runs csv last -o curves.csv   ·   rbp runs csv last --columns lr,batch"
     )(export_csv)
-    app.add_typer(group)
-
-
-def show(
-    run: Run,
-    runs_dir: RunsDir = None,
-    as_json: Json = False,
-) -> None:
-    """Everything about a run: status and why, progress, last and best, alarms, findings, attempts, its origin."""
-    from rbp_engine.run.files.attempts import read_attempts
-    from rbp_engine.run.files.layout import read_json
-    from rbp_engine.run.files.run_json import read_run_json
-    from rbp_engine.run.status.history_reader import read_alarms, read_findings
-    from rbp_engine.run.store.store import record
-    from rbp_tui.cli.runs.describe import describe_run
-    from rbp_tui.text.alarm_text import alarm_plain
-
-    directory = find(run, runs_dir)
-    found = record(directory)
-    alarms, ended = read_alarms(directory), () if found.verdict.live else read_findings(directory)
-    if as_json:
-        summary = as_plain(found) if found.readable else None
-        attempts = [asdict(attempt) for attempt in read_attempts(directory)]
-        run_json = read_json(directory.run_json)
-        shown = {"summary": summary, "run": run_json, "attempts": attempts, "path": str(directory.path)}
-        judged = {"alarms": alarms, "findings": ended}
-        print_json(shown | {name: [alarm_plain(alarm) for alarm in each] for name, each in judged.items()})
-        return
-    print_rich(describe_run(directory, found, read_run_json(directory), alarms if found.verdict.live else ended))
-
-
-def compare(
-    runs: Runs,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Whose experiment the others are measured against; else the first RUN's.",
-            autocompletion=completion.one_run,
-        ),
-    ] = None,
-    each_run: Annotated[bool, typer.Option("--each-run", help="A line for each run, not for each experiment.")] = False,
-    runs_dir: RunsDir = None,
-    as_json: Json = False,
-) -> None:
-    """Runs beside each other by experiment: last and best accuracy, speed, memory, and what differs.
-
-    Accuracies are mean ± standard deviation over the seeds. Δ is the difference to the baseline, paired by seed: its
-    mean over the seeds that both have ± the 95 % confidence interval, in percentage points.
-
-    A second table has the accuracy at equal cost: after as many epochs, in the same time, in the same memory.
-    """
-    from rbp_engine.report.compare import compare as compared
-    from rbp_engine.report.equal_cost import equal_cost, read_top1
-    from rbp_tui.text.comparison_text import comparison_plain, comparison_text
-    from rbp_tui.text.equal_cost_text import equal_cost_plain, equal_cost_text
-
-    found = compared(
-        select(runs, runs_dir, archived=True), find(baseline, runs_dir) if baseline else None, each_run=each_run
-    )
-    directories = {one.run.id: one.run for group in found.groups for one in group.runs}
-    curves = {run_id: read_top1(run) for run_id, run in directories.items()} if len(found.groups) > 1 else {}
-    equal = equal_cost(found, curves.get)
-    if as_json:
-        print_json(comparison_plain(found) | {"equal_cost": equal_cost_plain(equal) if equal.seconds else None})
-        return
-    if found.groups:
-        say("[dim]★ baseline:[/] {}", found.baseline_title)
-        print_rich(comparison_text(found, console().width).whole)
-    if equal.seconds:
-        print_rich(styled("\n[bold]at equal cost[/]"))
-        print_rich(equal_cost_text(found, equal, console().width).whole)
-    for run in found.excluded:
-        say("[dim]left out {}:[/] {}", run.id, run.reason)
+    app.add_typer(group, rich_help_panel=KEEP)
 
 
 def tag(
@@ -147,7 +60,7 @@ def tag(
             metavar="RUN +TAG -TAG",
             help="Runs (rbp ls shows them), tags to add, and tags to take away.",
             show_default=False,
-            autocompletion=completion.runs,
+            autocompletion=completion.runs_or_query,
         ),
     ],
     runs_dir: RunsDir = None,
@@ -218,8 +131,11 @@ def note(
 
 
 def rm(
-    runs: Runs,
+    runs: SomeRuns = None,
     now: Annotated[bool, typer.Option("--now", help="Delete for good, without the trash.")] = False,
+    trashed: Annotated[
+        bool, typer.Option("--trash", help="Delete for good what is in the trash, without RUN.")
+    ] = False,
     yes: Yes = False,
     trust: Trust = False,
     runs_dir: RunsDir = None,
@@ -227,69 +143,65 @@ def rm(
     """Move runs that have ended to the trash, from where rbp runs restore brings them back."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.status.status import judge
-    from rbp_engine.run.store.trash import move_to_trash, remove_run
+    from rbp_engine.run.store import trash
+    from rbp_engine.settings.machine import runs_directory
 
-    directories = select(runs, runs_dir)
+    if trashed is bool(runs) or (trashed and now):
+        raise typer.BadParameter("name runs that go to the trash, with --now for good, or say --trash to empty it")
+    if yes and not (now or trashed):
+        raise typer.BadParameter("nothing is asked before runs go to the trash: leave out --yes")
+    if trashed:
+        directory = runs_directory(runs_dir)
+        if entries := trash.list_trash(directory):
+            _ask([entry.run.id for entry in entries], yes=yes)
+        say("deleted {}", fmt.counted(once_trusted(lambda: trash.empty_trash(directory), trust=trust), "run"))
+        return
+    directories = select(runs or [], runs_dir)
     if live := [directory.id for directory in directories if judge(directory).live]:
-        raise RunError(f"still running: {', '.join(live)}; stop or kill first")
+        raise RunError(f"still running: {', '.join(live)}; stop them first: rbp stop RUN")
     if now:
         _ask([directory.id for directory in directories], yes=yes)
     for directory in directories:
         if now:
-            once_trusted(functools.partial(remove_run, directory), trust=trust)
+            once_trusted(functools.partial(trash.remove_run, directory), trust=trust)
             say("removed {}", directory.id)
         else:
-            trashed = once_trusted(functools.partial(move_to_trash, directory), trust=trust)
-            say("moved {} to the trash; rbp runs restore {} brings it back", directory.id, trashed.run.id)
+            moved = once_trusted(functools.partial(trash.move_to_trash, directory), trust=trust)
+            say("moved {} to the trash; rbp runs restore {} brings it back", directory.id, moved.run.id)
 
 
 def restore(
     runs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="Runs in the trash (rbp runs trash shows them); 'last' was removed last.",
+            help="Runs in the trash; 'last' was removed last. Without one, they are listed, the newest last.",
             show_default=False,
             autocompletion=completion.removed_runs,
         ),
-    ],
-    trust: Trust = False,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Bring runs back from the trash."""
-    from rbp_engine.run.store import trash as bin_
-    from rbp_engine.settings.machine import runs_directory
-
-    for reference in runs:
-        directory = once_trusted(functools.partial(bin_.restore, runs_directory(runs_dir), reference), trust=trust)
-        say("restored {}", directory.id)
-
-
-def trash(
-    empty: Annotated[bool, typer.Option("--empty", help="Delete everything in it for good.")] = False,
-    yes: Yes = False,
+    ] = None,
     trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """What is in the trash, the newest last."""
-    from rbp_engine.run.store.trash import empty_trash, list_trash, trash_directory
+    """Bring runs back from the trash, or show what is in it."""
+    from rbp_engine.run.store import trash
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.runs.table import trash_plain, trash_table
 
     directory = runs_directory(runs_dir)
-    entries = list_trash(directory)
-    if empty:
-        if entries:
-            _ask([entry.run.id for entry in entries], yes=yes)
-        count = once_trusted(lambda: empty_trash(directory), trust=trust)
-        say("deleted {} run{}", count, "" if count == 1 else "s")
-    elif as_json:
+    for reference in runs or ():
+        back = once_trusted(functools.partial(trash.restore, directory, reference), trust=trust)
+        say("restored {}", back.id)
+    if runs:
+        return
+    entries = trash.list_trash(directory)
+    if as_json:
         print_json([trash_plain(entry) for entry in entries])
     elif entries:
         print_rich(trash_table(entries))
     else:
-        say("nothing in {}", trash_directory(directory))
+        say("nothing in {}", trash.trash_directory(directory))
 
 
 def export_csv(
@@ -325,4 +237,4 @@ def _ask(run_ids: list[str], *, yes: bool) -> None:
         raise typer.BadParameter("say --yes to delete runs for good without a terminal")
     for run_id in run_ids:
         say("  {}", run_id)
-    typer.confirm(f"Delete {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} for good?", abort=True, err=True)
+    typer.confirm(f"Delete {fmt.counted(len(run_ids), 'run')} for good?", abort=True, err=True)

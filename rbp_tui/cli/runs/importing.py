@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_engine.printable import one_line
-from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.options import KEEP, Json, RunsDir
 from rbp_tui.cli.output import print_json, say
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     app.command(
         "import",
+        rich_help_panel=KEEP,
         epilog="Examples:  rbp import logs/   ·   rbp import metrics.csv --name theirs --tag cifar10 --percent",
     )(import_)
 

@@ -6,10 +6,9 @@ import typer
 
 from rbp_engine.printable import one_line
 from rbp_tui.cli import completion
-from rbp_tui.cli.command_group import QueryCommand
-from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.options import LOOK, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
-from rbp_tui.cli.runs.choice import as_plain
+from rbp_tui.cli.runs.choice import Query, as_plain
 from rbp_tui.cli.runs.columns import Columns, named_columns
 
 if TYPE_CHECKING:
@@ -21,22 +20,14 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command(
-        cls=QueryCommand,
+        rich_help_panel=LOOK,
         epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls digits --columns lr,optim.momentum   ·   "
         "rbp ls 'acc>0.9 tag:night' --save night   ·   rbp ls @night --sort best -n 5",
     )(ls)
 
 
 def ls(
-    query: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="QUERY",
-            help="Which runs, in one quoted string: 'acc>0.9 T=4 status:running method:rate_m tag:x not:digits'.",
-            show_default=False,
-            autocompletion=completion.query,
-        ),
-    ] = None,
+    query: Query = None,
     sort: Annotated[
         str | None,
         typer.Option(
@@ -92,9 +83,10 @@ def ls(
     from rbp_tui.cli.runs.table import column_of
 
     wanted = named_columns(columns, column_of)
-    asked = parse_query(query or "")
+    words = " ".join(query or ())
+    asked = parse_query(words)
     if save is not None:
-        _save(save, query)
+        _save(save, words)
     fits = asked if archived_too else asked.lists
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
@@ -119,15 +111,15 @@ def ls(
             say("[dim]{} of {}{} runs{}[/]", len(records), of, len(known), archived)
 
 
-def _save(name: str, query: str | None) -> None:
+def _save(name: str, query: str) -> None:
     from rbp_engine.settings.machine import read_machine, save_query
 
-    if not (query or "").strip():
+    if not query.strip():
         raise typer.BadParameter("there is no query to save: rbp ls 'acc>0.9' --save NAME", param_hint="--save")
-    if f"@{name}" in (query or "").split():
+    if f"@{name}" in query.split():
         raise typer.BadParameter(f"the query would lead back to itself: it has @{name} in it", param_hint="--save")
     before = read_machine().queries.get(name)
-    path = save_query(name, (query or "").strip())
+    path = save_query(name, query.strip())
     replaced = f", in the place of {before!r}" if before not in (None, query) else ""
     say("saved in {}{}: rbp ls @{}", path, replaced, name)
 

@@ -1,18 +1,14 @@
 """`rbp queue`: runs that wait for a device of this host, their order, and the devices."""
 
-import functools
-import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.command_group import CommandGroup
-from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.command_group import CommandGroup, Typer
+from rbp_tui.cli.options import TRAIN, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
-from rbp_tui.cli.runs.choice import QueuedRuns, ResumableRuns, select
-from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.cli.runs.choice import QueuedRuns, select
 from rbp_tui.text.run_text import named, short
 
 if TYPE_CHECKING:
@@ -31,17 +27,8 @@ SomeQueuedRuns = Annotated[
 ]
 
 
-class PriorityCommand(TyperCommand):
-    """Its last argument may be a negative number, which is no option."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and re.fullmatch("-[0-9]+", args[-1]):
-            args = [*args[:-1], "--", args[-1]]
-        return super().parse_args(ctx, args)
-
-
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
+    group = Typer(
         name="queue",
         cls=CommandGroup,
         help="Show which runs wait for a device of this host, and change their order.",
@@ -50,17 +37,10 @@ def register(app: typer.Typer) -> None:
         invoke_without_command=True,
     )
     group.callback()(queue)
-    group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move 3f2a 9c01 --before 77aa")(move)
-    group.command(
-        epilog="Examples:  rbp queue priority 3f2a 5   ·   rbp queue priority data:cifar10 -1",
-        cls=PriorityCommand,
-    )(priority)
+    group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move data:cifar10 --priority -1")(move)
     group.command(epilog="Examples:  rbp queue pause   ·   rbp queue pause 3f2a")(pause)
     group.command(epilog="Examples:  rbp queue go   ·   rbp queue go 3f2a")(go)
-    group.command(epilog="Examples:  rbp queue retry 3f2a   ·   rbp queue retry 'status:failed age<1d'")(retry)
-    group.command(epilog="Examples:  rbp queue rm 3f2a   ·   rbp queue rm 'status:queued data:cifar10'")(rm)
-    group.command(epilog="Examples:  rbp queue devices   ·   rbp queue devices --json")(devices)
-    app.add_typer(group)
+    app.add_typer(group, rich_help_panel=TRAIN)
 
 
 def queue(
@@ -111,19 +91,6 @@ def _tell_of_other_hosts() -> None:
             )
 
 
-def devices(as_json: Json = False) -> None:
-    """Show the devices that runs of this host can get: which are free, and who has the others."""
-    from rbp_engine.run.queue.positions import device_uses
-    from rbp_tui.cli.runs.queue_view import device_as_plain, device_table
-
-    uses = device_uses()
-    if as_json:
-        free = sum(use.free for use in uses)
-        print_json({"free": free, "taken": len(uses) - free, "devices": [device_as_plain(use) for use in uses]})
-    else:
-        print_rich(device_table(uses))
-
-
 def move(
     runs: QueuedRuns,
     first: Annotated[bool, typer.Option("--first", help="Before all others.")] = False,
@@ -134,17 +101,25 @@ def move(
             "--before", metavar="OTHER", help="Directly before this waiting run.", autocompletion=completion.queued_runs
         ),
     ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Before all of a lower one; 0 is the default.", show_default=False),
+    ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
     """Move waiting runs in the queue; where they go they get the priority of that place."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue import arrange
 
-    chosen = _waiting(runs, runs_dir)
-    if first + last + (before is not None) != 1:
-        raise typer.BadParameter("say where: --first, --last, or --before OTHER")
+    chosen = waiting(runs, runs_dir)
+    if first + last + (before is not None) + (priority is not None) != 1:
+        raise typer.BadParameter("say where: --first, --last, --before OTHER, or --priority N")
+    if priority is not None:
+        arrange.set_priority(chosen, priority)
+        say("{}: priority {}", named(chosen), priority)
+        return
     if before is not None:
-        others = _waiting([before], runs_dir)
+        others = waiting([before], runs_dir)
         if len(others) > 1:
             raise RunError(f"--before {before} names {len(others)} runs: name one")
         arrange.move_before(chosen, others[0])
@@ -154,28 +129,12 @@ def move(
     say("moved {} to the {}", named(chosen), "front" if first else "end")
 
 
-def priority(
-    runs: QueuedRuns,
-    number: Annotated[
-        int,
-        typer.Argument(metavar="N", help="Higher starts first; 0 is the default, below 0 behind.", show_default=False),
-    ],
-    runs_dir: RunsDir = None,
-) -> None:
-    """Set the priority of waiting runs: those of a higher one start first."""
-    from rbp_engine.run.queue import arrange
-
-    chosen = _waiting(runs, runs_dir)
-    arrange.set_priority(chosen, number)
-    say("{}: priority {}", named(chosen), number)
-
-
 def pause(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
     """Start nothing more, or pass some runs over, until rbp queue go. Runs that have started go on."""
     from rbp_engine.run.queue import arrange
 
     if runs:
-        chosen = _waiting(runs, runs_dir)
+        chosen = waiting(runs, runs_dir)
         arrange.pause(chosen)
         say("paused {}; rbp queue go {} ends it", named(chosen), " ".join(short(run.id) for run in chosen))
         return
@@ -191,7 +150,7 @@ def go(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
     from rbp_engine.run.start import ensure_dispatcher
 
     if runs:
-        chosen = _waiting(runs, runs_dir)
+        chosen = waiting(runs, runs_dir)
         arrange.go_on(chosen)
         say("{} may start", named(chosen))
         if is_paused():
@@ -203,48 +162,12 @@ def go(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
     ensure_dispatcher()
 
 
-def retry(runs: ResumableRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None:
-    """Put runs that failed, or ended before their end, back into the queue; they go on from their checkpoints."""
-    from rbp_engine.run.start import requeue
-
-    for run in select(runs, runs_dir):
-        once_trusted(functools.partial(requeue, run), trust=trust)
-        say("{} is in the queue again", run.id)
-
-
-def rm(runs: QueuedRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None:
-    """Remove waiting runs and damaged entries from the queue; rbp queue retry puts runs back."""
-    from rbp_engine.run.errors import RunError
-    from rbp_engine.run.queue.transitions import discard, withdraw
-    from rbp_engine.run.status.status import judge
-
-    for word in runs:
-        discarded = discard(word)
-        for run_id in discarded:
-            say("removed the damaged entry of {} from the queue", run_id)
-        try:
-            chosen = _waiting([word], runs_dir)
-        except RunError:
-            if not discarded:
-                raise
-            continue  # the run of a damaged entry may be gone, or in another folder
-        for run in chosen:
-            if once_trusted(functools.partial(withdraw, run), trust=trust):
-                say("removed {} from the queue", run.id)
-            elif not discarded:
-                verdict = judge(run)
-                raise RunError(
-                    f"{run.id} is not queued, it is {verdict.status}" + (f": rbp stop {run.id}" if verdict.live else "")
-                )
-
-
-def _waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":
+def waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":
     """The runs that references and queries name: those of the queue first, whatever runs directory they are in."""
     from rbp_engine.run.queue.entries import entries
 
     known = [entry.run for entry in entries()]
-    found: dict[RunDirectory, None] = {}
-    for word in words:
-        here = [run for run in known if word in (run.id, run.id[-4:])]
-        found |= dict.fromkeys(here if len(here) == 1 else select([word], runs_dir))
-    return list(found)
+    matching = {word: [run for run in known if word in (run.id, run.id[-4:])] for word in words}
+    here = [found[0] for found in matching.values() if len(found) == 1]
+    others = [word for word, found in matching.items() if len(found) != 1]
+    return list(dict.fromkeys([*here, *(select(others, runs_dir) if others else ())]))

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from rbp_tui.text.run_text import device_counts, short, status_text, title, wher
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from rich.table import Table
 
 LOOK_EVERY_S = 0.5
 
@@ -76,11 +75,6 @@ def damaged_as_plain(entry: DamagedEntry) -> dict[str, object]:
     }
 
 
-def device_as_plain(use: DeviceUse) -> dict[str, object]:
-    """A device for JSON."""
-    return {"device": use.name, "free": use.free, "run": use.run or None, "others": use.others or None}
-
-
 def queue_table(look: QueueState) -> "Group":
     """One row per run: its position, or where it runs; and per damaged entry: what is wrong with it.
 
@@ -105,24 +99,12 @@ def queue_table(look: QueueState) -> "Group":
             str(queued.position or ""), cell(short(queued.run.id)), run, status_text(queued.verdict.status), where
         )
     for entry in look.damaged:
-        why = cell(f"{entry.why}: rbp queue rm {entry.id}")
+        why = cell(f"{entry.why}: rbp stop {entry.id}")
         table.add_row("", cell(short(entry.id)), Text(), status_text("damaged"), why)
     foot = Text(device_counts(look.devices), style="dim")
     if look.paused:
         foot = Text.assemble(("paused", "yellow"), (": nothing starts before rbp queue go · ", "dim"), foot)
     return Group(table, foot)
-
-
-def device_table(uses: Sequence[DeviceUse]) -> "Table":
-    """One row per device and who has it."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("device", no_wrap=True)
-    table.add_column("has", overflow="fold")
-    for use in uses:
-        table.add_row(cell(use.name), cell(use.run or use.others) if not use.free else status_text("free"))
-    return table
 
 
 def follow_queue(*, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.options import Detach, Gpus, Json, Nproc, Priority, Retries, RunsDir, Seeds, given_options
+from rbp_tui.cli.options import MORE, TRAIN, Detach, Gpus, Json, Nproc, Priority, Retries, RunsDir, Seeds, given_options
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand, request_for
 from rbp_tui.cli.trust import Trust
 
@@ -16,6 +16,7 @@ from rbp_tui.cli.trust import Trust
 def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsOrLikeCommand,
+        rich_help_panel=TRAIN,
         epilog="Examples:  rbp sweep digits method=bptt,rate_m T=2,4,6 --seeds 1,2,3   ·   rbp sweep digits-sweep   "
         "·   rbp sweep digits lr=0.01..0.5:log --random 20   ·   rbp sweep digits lr=0.01..0.5:log T=2..6 --search tpe",
     )(sweep)
@@ -57,7 +58,12 @@ def sweep(
     trials: Annotated[
         int | None,
         typer.Option(
-            "--trials", metavar="N", min=1, help="With --search: how many trials; else 20.", show_default=False
+            "--trials",
+            metavar="N",
+            min=1,
+            rich_help_panel=MORE,
+            help="With --search: how many trials; else 20.",
+            show_default=False,
         ),
     ] = None,
     prune: Annotated[
@@ -65,6 +71,7 @@ def sweep(
         typer.Option(
             "--prune",
             metavar="median|hyperband",
+            rich_help_panel=MORE,
             help="With --search: stop trials that do worse than others at the same epoch.",
             show_default=False,
             autocompletion=completion.pruners,
@@ -75,6 +82,7 @@ def sweep(
         typer.Option(
             "--objective",
             metavar="last|best",
+            rich_help_panel=MORE,
             help="With --search: look for the top-1 of the last epoch, or of the best; else the last.",
             show_default=False,
             autocompletion=completion.objectives,
@@ -93,7 +101,9 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is missing and what it costs.")] = False,
     no_cost: Annotated[
         bool,
-        typer.Option("--no-cost", help="Do not measure what is missing, some seconds for each setting."),
+        typer.Option(
+            "--no-cost", rich_help_panel=MORE, help="Do not measure what is missing, some seconds for each setting."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Resume failed runs, too, which else count as done.")
@@ -106,6 +116,7 @@ def sweep(
         typer.Option(
             "--point",
             metavar="ID",
+            rich_help_panel=MORE,
             help="Train one run at once, without the queue; the tasks of a job array do this.",
             show_default=False,
         ),

@@ -65,7 +65,7 @@ def print_search(search: Search, trials: Sequence[TrialRuns]) -> None:
     if best is not None:
         run, query = next(iter(best.runs.values())), query_word(search.name)
         place = runs_dir_option(run, search.request)
-        say("  next: rbp ls {}{}  ·  rbp runs show {}{}", query, place, short(run.id), place)
+        say("  next: rbp ls {}{}  ·  rbp show {}{}", query, place, short(run.id), place)
 
 
 def plain_trial(one: TrialRuns) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
+    MORE,
+    TRAIN,
     Detach,
     FromScratch,
     Gpus,
@@ -22,9 +24,10 @@ from rbp_tui.cli.options import (
     RunsDir,
     Seeds,
     given_options,
+    refuse_others,
 )
 from rbp_tui.cli.output import say
-from rbp_tui.cli.runs.choice import weights_of
+from rbp_tui.cli.runs.choice import find, weights_of
 from rbp_tui.cli.settings_command import (
     Like,
     OptionalPresetName,
@@ -40,15 +43,20 @@ from rbp_tui.text.styled import paragraph
 def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsOrLikeCommand,
+        rich_help_panel=TRAIN,
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
         "rbp train mine.toml --seeds 1,2,3 --detach",
     )(train)
 
 
 def train(
+    context: typer.Context,
     preset: OptionalPresetName,
     overrides: Settings = None,
     like: Like = None,
+    same: Annotated[
+        bool, typer.Option("--same", help="With --like: change nothing, and compare the two bit by bit at the end.")
+    ] = False,
     run_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Choose the id of the run.", show_default=False)
     ] = None,
@@ -77,7 +85,12 @@ def train(
     from_scratch: FromScratch = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
     cost: Annotated[
-        bool, typer.Option("--cost", help="With --dry-run: also measure what a process would take, as rbp cost does.")
+        bool,
+        typer.Option(
+            "--cost",
+            rich_help_panel=MORE,
+            help="With --dry-run: also measure what a process would take, as rbp cost does.",
+        ),
     ] = False,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
@@ -90,7 +103,8 @@ def train(
 
     The run goes on if the terminal closes. Ctrl-C asks what to do.
 
-    With --like, an earlier run is repeated, with the changes that are given.
+    With --like, an earlier run is repeated, with the changes that are given; with --same as well, without any, and the
+    exit code is 1 if a weight or a metric differs.
 
     With --seeds or --gpus, runs wait in a queue until each has its own device (rbp queue).
 
@@ -107,7 +121,13 @@ def train(
     from rbp_engine.run.status.status import judge
     from rbp_tui.cli.train.dry_run import print_dry_run
     from rbp_tui.cli.train.following import follow_started, report_start
+    from rbp_tui.cli.train.same import train_the_same
 
+    if same:
+        refuse_others(context, "--same", "like", "trust", "runs_dir", "as_json")
+        if like is None:
+            raise typer.BadParameter("--same needs --like RUN: the run to train again")
+        raise typer.Exit(train_the_same(find(like, runs_dir), trust=trust, as_json=as_json))
     if slurm and seeds is not None:
         raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")
     if cost and not dry_run:

@@ -26,7 +26,7 @@ def next_steps(
     from rbp_tui.text.run_text import short_id
 
     reference, cause, place = short_id(summary), verdict.cause, runs_dir_option(run, request)
-    looks = [f"rbp ls{place}", f"rbp runs show {reference}{place}"]
+    looks = [f"rbp ls{place}", f"rbp show {reference}{place}"]
     if summary.program:  # which rbp can neither start again nor change
         return [] if verdict.live else looks
     if verdict.status == "completed":
@@ -44,7 +44,7 @@ def next_steps(
     if cause is Cause.DATA:
         return [*_check_data(run), resume, logs]
     if cause is Cause.UNRESPONSIVE:
-        return [f"rbp kill {reference}{place}", resume, logs]
+        return [f"rbp stop --now {reference}{place}", resume, logs]
     return [logs, resume] if cause is Cause.ERROR else [resume, logs]
 
 

@@ -62,8 +62,8 @@ def compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirectory
     words = [short(run.id) for run in runs]
     if len(words) > MOST_NAMED:
         experiments = dict.fromkeys(summary.experiment for run in runs if (summary := read_summary(run)) is not None)
-        words = [f"experiment:{experiment}" for experiment in experiments]
-    return shlex.join(["rbp", "runs", "compare", *words]) + runs_dir_option(runs[0], request)
+        words = [" or ".join(f"experiment:{experiment}" for experiment in experiments)]
+    return shlex.join(["rbp", "compare", *words]) + runs_dir_option(runs[0], request)
 
 
 def print_result(

@@ -1,4 +1,4 @@
-"""Compare experiments: overlaid curves, the table of `rbp runs compare`, and the differences."""
+"""Compare experiments: overlaid curves, the table of `rbp compare`, and the differences."""
 
 import asyncio
 import time

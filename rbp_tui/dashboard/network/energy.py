@@ -77,5 +77,5 @@ def _why_nothing(sight: Sight | None) -> str:
     return (
         "The energy of this run has not been measured.\n"
         "Launch it again with probes.energy=true, or measure that of its weights:\n"
-        f"rbp eval {sight.run.id} --energy"
+        f"rbp eval {sight.run.id} energy"
     )

@@ -56,7 +56,7 @@ class _Ongoing:
 
 
 class EvaluationTab(NetworkTab):
-    """What `rbp eval --full` has found about a run, and a key that runs it. There is never more than one process."""
+    """What `rbp eval` has found about a run, and a key that runs it. There is never more than one process."""
 
     TITLE = "Evaluation"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -163,7 +163,7 @@ class EvaluationTab(NetworkTab):
     def _nothing_yet(self, sight: Sight) -> Text:
         if why := foreign(sight):
             return Text(why, "dim")
-        command = one_line(f"rbp eval {sight.run.id} --full")
+        command = one_line(f"rbp eval {sight.run.id} robustness classes")
         if sight.verdict.live:
             return Text(f"No evaluation yet. Once the run has ended, run:\n{command}", "dim")
         key = active_key(self.screen, "network.evaluate")
@@ -181,8 +181,8 @@ class EvaluationTab(NetworkTab):
     async def _evaluate(self, sight: Sight) -> None:
         run = sight.run
         if sight.verdict.live:
-            said = f"it is still training, which this would slow down; rbp eval {run.id} --full does it all the same"
-            self._problems[run] = said
+            asked = f"rbp eval {run.id} robustness classes"
+            self._problems[run] = f"it is still training, which this would slow down; {asked} does it all the same"
             self._show_state()
             return
         self._problems.pop(run, None)
@@ -207,7 +207,9 @@ def _evaluated(run: RunDirectory, given_up: Callable[[], bool], report: Callable
     except UserError as error:
         return "" if given_up() else str(error)
     return (
-        "" if answer["saved"] else f"the run is another user's, and nothing is written there: rbp eval {run.id} --full"
+        ""
+        if answer["saved"]
+        else f"the run is another user's, and nothing is written there: rbp eval {run.id} robustness classes"
     )
 
 
@@ -246,7 +248,7 @@ def _of_another(found: Evaluation) -> list[RenderableType]:
 
 def _classes(found: ByClass) -> list[RenderableType]:
     rest = len(found.classes) - SHOWN_CLASSES
-    more = [styled("[dim]and {} more: rbp eval --classes --json has all[/]", rest)] if rest > 0 else []
+    more = [styled("[dim]and {} more: rbp eval RUN classes --json has all[/]", rest)] if rest > 0 else []
     return [text.class_table(found, SHOWN_CLASSES), *more]
 
 

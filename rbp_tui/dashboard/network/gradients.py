@@ -36,7 +36,7 @@ class GradientsTab(SampledTab[FidelityHistory]):
         return (
             "This run has not compared its gradients with BPTT's.\n"
             "Launch it again with probes.gradients=100, or compare those of its weights:\n"
-            f"rbp eval {sight.run.id} --gradients"
+            f"rbp eval {sight.run.id} gradients"
         )
 
     def draw(self, samples: FidelityHistory, number: int, sight: Sight) -> None:

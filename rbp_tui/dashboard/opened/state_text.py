@@ -35,7 +35,7 @@ def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Ru
     """The current state of a run: `there` is whether its folder exists, `silence` the seconds since its last news."""
     if not there:
         return RunState(
-            "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs trash may have it"
+            "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs restore may have it"
         )
     status, why = sight.verdict.status, _reason(sight)
     if status in ("running", "starting", "stopping") and silence > STALE_AFTER_S:

@@ -119,7 +119,7 @@ COLUMNS = (
            right=True),
     Column("memory", "highest memory of a process", 7, lambda record: fmt.gib(record.summary.mem_peak), "-mem",
            right=True, heading="mem GiB"),
-    Column("energy", "energy of an image, if it was measured (rbp eval --energy)", 7, _energy, "energy_uj", right=True,
+    Column("energy", "energy of an image, if measured (rbp eval RUN energy)", 7, _energy, "energy_uj", right=True,
            least=4),
     Column("ETA", "time that is left", 6, _eta, "eta", least=6, right=True),
     Column("elapsed", "time that it has trained", 7, lambda record: fmt.duration(record.summary.trained_s),

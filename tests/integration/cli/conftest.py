@@ -107,7 +107,7 @@ def rbp(tmp_path: Path) -> Iterator[Rbp]:
     if command.runs.is_dir():
         for path in command.runs.glob("*/summary.json"):
             if json.loads(path.read_text())["status"] in LIVE:
-                command("kill", path.parent.name, code=None)
+                command("stop", "--now", path.parent.name, code=None)
 
 
 @pytest.fixture(scope="session")

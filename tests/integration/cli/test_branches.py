@@ -13,7 +13,7 @@ BRANCHES = 'loss.branches=["2","6"]'
 def test_a_network_learns_with_branches_and_is_evaluated_without_them(finished, rbp):
     there, _ = finished
     rbp("train", "digits", "T=1", "epochs=4", "batch=64", BRANCHES, "--id", "mine")
-    summary = rbp.json("runs", "show", "mine")["summary"]
+    summary = rbp.json("show", "mine")["summary"]
     assert summary["last"]["top1"] > 0.9
     (result,) = rbp.json("eval", "mine")
     assert result["top1"] == summary["last"]["top1"]

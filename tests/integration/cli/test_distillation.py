@@ -18,7 +18,7 @@ def test_a_student_learns_from_a_copy_of_its_teacher(finished, rbp):
     assert ours["loss"] != theirs["loss"] and ours["lr"] == theirs["lr"]
 
     shutil.rmtree(rbp.runs / "teacher")
-    summary = rbp.json("runs", "show", "student")["summary"]
+    summary = rbp.json("show", "student")["summary"]
     (result,) = rbp.json("eval", "student")
     assert result["top1"] == summary["last"]["top1"]
     done = rbp("train", *words, code=2)

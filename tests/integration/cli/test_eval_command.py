@@ -37,22 +37,22 @@ def shuffled(trained):
 
 @pytest.fixture(scope="module")
 def full(trained):
-    return trained.json("eval", "mine", "--full", "--figure", "m.svg", "--predictions", "p.npz")
+    return trained.json("eval", "mine", "robustness", "classes", "--figure", "m.svg", "--predictions", "p.npz")
 
 
 def test_the_last_weights_give_the_runs_accuracy_and_one_after_every_step(trained, result):
-    assert result["top1"] == pytest.approx(trained.json("runs", "show", "mine")["summary"]["last"]["top1"])
+    assert result["top1"] == pytest.approx(trained.json("show", "mine")["summary"]["last"]["top1"])
     assert len(result["top1_by_step"]) == 3
     assert result["top1_by_step"][-1] == result["top1"]
     assert result["samples"] == 360
 
 
 def test_the_moving_average_is_evaluated_beside_the_weights_and_afterwards(trained, result):
-    recorded = trained.json("runs", "show", "mine")["summary"]["last"]
+    recorded = trained.json("show", "mine")["summary"]["last"]
     (averaged,) = trained.json("eval", "mine", "--ema")
     assert averaged["top1"] == pytest.approx(recorded["ema_top1"])
     assert averaged["loss"] != result["loss"] and averaged["weights"] == "averaged last"
-    assert f"{100 * recorded['ema_top1']:.2f} % top-1 with the moving average" in trained("runs", "show", "mine").stdout
+    assert f"{100 * recorded['ema_top1']:.2f} % top-1 with the moving average" in trained("show", "mine").stdout
     [event] = trained.json("ls", f"ema={100 * recorded['ema_top1']:.2f}%")
     assert event["id"] == "mine"
 
@@ -77,7 +77,7 @@ def test_invalid_numbers_and_a_run_without_a_checkpoint_give_one_message(trained
 
 
 def test_gradients_are_compared_with_those_of_bptt_for_every_method_and_t(trained):
-    results = trained.json("eval", "mine", "--gradients", "--timesteps", "1,3")
+    results = trained.json("eval", "mine", "gradients", "--timesteps", "1,3")
     assert [(one["timesteps"], one["method"]) for one in results] == [
         (steps, method) for steps in (1, 3) for method in ("rate_m", "rate_s", "sltt", "ottt")
     ]
@@ -90,10 +90,10 @@ def test_gradients_are_compared_with_those_of_bptt_for_every_method_and_t(traine
     ]
     assert all(error < 1e-5 for one in errors[:4] for error in one)
     assert all(0.01 < max(one) < 1.0 for one in errors[4:])
-    shown = trained("eval", "mine", "--gradients").stdout
+    shown = trained("eval", "mine", "gradients").stdout
     assert "rate_M" in shown and "norm ratio" in shown
     assert f"{max(results[4]['neuron_error'].values()):.3f}" in shown
-    assert "--shuffle-time" in trained("eval", "mine", "--gradients", "--shuffle-time", code=2).stderr
+    assert "--shuffle-time" in trained("eval", "mine", "gradients", "--shuffle-time", code=2).stderr
 
 
 def test_the_classes_are_those_of_the_saved_predictions(trained, result, full):
@@ -129,7 +129,7 @@ def test_the_rows_of_the_robustness_table_are_what_single_evaluations_find(full,
 def test_what_was_found_is_kept_in_the_run_and_printed_as_tables(trained, full):
     kept = json.loads((trained.runs / "mine" / "evaluation.json").read_text())
     assert full["saved"] and kept == {part: full[part] for part in ("robustness", "by_class")}
-    done = trained("eval", "mine", "--robustness", "--timesteps", "2", "--predictions", "p.csv")
+    done = trained("eval", "mine", "robustness", "--timesteps", "2", "--predictions", "p.csv")
     for text in ("T needed", "T = 2", "noise of 0.1 σ", "no input at 1 of 3 timesteps", "precision %", "confidence %"):
         assert text in done.stdout, text
     assert "T = 6" not in done.stdout and "seed 0" in done.stderr
@@ -144,19 +144,19 @@ def test_nothing_is_written_into_a_run_of_another_user(trained, rbp):
     shutil.copytree(trained.runs / "mine", rbp.runs / "mine")
     (rbp.runs / "mine" / "evaluation.json").unlink(missing_ok=True)
     os.chown(rbp.runs / "mine" / "run.json", 54321, -1)
-    assert "another user" in rbp("eval", "mine", "--classes").stderr
+    assert "another user" in rbp("eval", "mine", "classes").stderr
     assert not (rbp.runs / "mine" / "evaluation.json").exists()
     (rbp.runs / "mine" / "energy.json").unlink(missing_ok=True)
-    assert "another user" in rbp("eval", "mine", "--energy").stderr
+    assert "another user" in rbp("eval", "mine", "energy").stderr
     assert not (rbp.runs / "mine" / "energy.json").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--gradients", "--full"), "alone"),
-        (("--full", "--shuffle-time"), "--shuffle-time"),
-        (("--classes", "--timesteps", "1,2"), "one T"),
+        (("gradients", "classes"), "alone"),
+        (("robustness", "classes", "--shuffle-time"), "--shuffle-time"),
+        (("classes", "--timesteps", "1,2"), "one T"),
         (("--predictions", "p.txt"), ".npz or .csv"),
         (("--figure", "m.txt"), ".pdf"),
     ],
@@ -168,17 +168,17 @@ def test_contradictions_and_files_that_cannot_be_written_are_refused(rbp_here, t
 
 def test_the_timesteps_that_are_needed_are_a_column_and_a_field_of_queries(rbp_here, trained, result):
     runs = ("--runs-dir", str(trained.runs))
-    needed = rbp_here.json("runs", "show", "mine", *runs)["summary"]["timesteps_needed"]
+    needed = rbp_here.json("show", "mine", *runs)["summary"]["timesteps_needed"]
     accurate = [t for t, top1 in enumerate(result["top1_by_step"], start=1) if top1 >= result["top1"] - 0.005]
     assert needed == accurate[0]
-    assert f"{needed} of 3" in rbp_here("runs", "show", "mine", *runs).stdout
+    assert f"{needed} of 3" in rbp_here("show", "mine", *runs).stdout
     assert "T needed" in rbp_here("ls", f"T_needed={needed}", "--columns", "T_needed", *runs).stdout
     assert rbp_here.json("report", *runs)["rows"][0]["timesteps_needed"] == needed
 
 
 def test_energy_is_measured_kept_and_shown_as_columns(trained):
-    shown = trained("eval", "mine", "--energy").stdout
+    shown = trained("eval", "mine", "energy").stdout
     assert "This run" in shown and "all neurons" in shown and "2-bit ANN" in shown
     assert "–" not in trained("ls", "--columns", "energy_uj,synops").stdout.splitlines()[1]
     assert len(trained("ls", "synops>0").stdout.splitlines()) == 2
-    assert "--energy" in trained("eval", "mine", "--energy", "--timesteps", "2", code=2).stderr
+    assert "trained number" in trained("eval", "mine", "energy", "--timesteps", "2", code=2).stderr

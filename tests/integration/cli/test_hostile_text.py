@@ -16,28 +16,28 @@ CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 COMMANDS = (
     "ls",
     "ls --json",
-    "runs show bad",
-    "runs show bad --json",
-    "runs show bad-done",
+    "show bad",
+    "show bad --json",
+    "show bad-done",
     "watch bad",
     "watch bad --json",
     "watch bad-done",
     "logs bad",
     "runs csv bad",
-    "runs compare bad bad-done",
-    "runs compare bad bad-done --json",
+    "compare bad bad-done",
+    "compare bad bad-done --json",
     "report --include-unfinished",
     "report --include-unfinished --json",
     "report --include-unfinished --format markdown",
     "report --include-unfinished --format latex",
     "report --include-unfinished --format csv",
-    "report --missing",
+    "paper --missing",
     "runs tag bad",
     "runs tag bad --json",
     "runs note bad",
     "runs rm bad",
     "stop bad",
-    "kill bad",
+    "stop --now bad",
     "resume bad",
     "resume bad --json",
     "queue",
@@ -60,13 +60,13 @@ def rbp_there(rbp_here, write_texts, hostile_text):
     [
         ("ls", "--sort"),
         ("ls",),
-        ("runs", "show"),
+        ("show"),
         ("runs", "tag", "bad"),
-        ("queue", "rm"),
+        ("stop",),
         ("presets", "schema"),
         ("presets", "show"),
         ("data", "check"),
-        ("report", "--missing", "--preset"),
+        ("paper", "--missing"),
         ("bench", "--timesteps"),
         (),
         ("runs",),
@@ -83,8 +83,6 @@ def test_what_was_typed_is_printable_in_messages(rbp_there, hostile_text, words)
 PRESET_COMMANDS = (
     "presets list",
     "presets list --json",
-    "presets list --paper",
-    "presets list --paper --json",
     "presets show bad",
     "presets show bad --json",
     "presets show broken",
@@ -95,8 +93,8 @@ PRESET_COMMANDS = (
     "train bad --dry-run --json",
     "train bad --slurm",
     "train broken",
-    "report --missing --preset bad",
-    "report --missing --preset broken",
+    "paper --missing bad",
+    "paper --missing broken",
 )
 
 
@@ -140,11 +138,11 @@ def test_a_message_of_200_kb_is_cut_where_people_read_it_and_whole_in_json(rbp_h
     said = (ErrorRaised(long), WarningRaised(long))
     run = write_run(rbp_here.runs, "long", bodies=said, status="failed", reason=long)
     set_note(run, "y" * 200_000)
-    for command in ("runs show long", "ls", "watch long", "report", "runs compare long"):
+    for command in ("show long", "ls", "watch long", "report", "compare long"):
         done = rbp_here(*command.split(), code=None)
         assert len(done.stdout + done.stderr) < 8 * LONGEST_TEXT, command
-    assert "…" in rbp_here("runs", "show", "long").stdout
-    assert rbp_here.json("runs", "show", "long")["summary"]["reason"] == long
+    assert "…" in rbp_here("show", "long").stdout
+    assert rbp_here.json("show", "long")["summary"]["reason"] == long
     assert rbp_here.json("ls")[0]["note"] == "y" * 200_000
     assert rbp_here("watch", "long", "--json", code=None).stdout.count("x") == 400_000
 
@@ -157,7 +155,7 @@ def test_tags_and_notes_of_ordinary_unicode_are_printed_as_they_were_written(rbp
     assert read_annotations(run).note == note_as_written(run) == words
     assert rbp_here("runs", "note", "run").stdout == f"{words}\n"
     assert "größe [b] 学習" in rbp_here("runs", "tag", "run").stdout
-    assert words in rbp_here("runs", "show", "run").stdout
+    assert words in rbp_here("show", "run").stdout
 
 
 def test_a_note_keeps_every_character_that_was_typed_when_tags_change(rbp_here, write_run):

@@ -80,7 +80,7 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
     assert recorded[1].endswith("on cpu 0")
     assert recorded[2].endswith(f"{first[-4:]} has cpu 0")
     assert recorded[3].endswith(f"behind {second[-4:]}")
-    assert "run.path: expected a path: rbp queue rm gone-0a1b" in " ".join(" ".join(recorded[4:]).split())
+    assert "run.path: expected a path: rbp stop gone-0a1b" in " ".join(" ".join(recorded[4:]).split())
     assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
 
     assert rbp.json("stop", second) == {
@@ -91,18 +91,17 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
     }
     (entry,) = queue.glob(f"*-{third}.json")
     entry.write_text(json.dumps(json.loads(entry.read_text()) | {"retries": "lots"}))
-    rbp("queue", "rm", "0a1b", third)  # both entries are damaged, and the first one's run is gone
+    rbp("stop", "0a1b", third)  # both entries are damaged, and the first one's run is gone
     assert [place["id"] for place in rbp.json("queue")] == [first]
     assert summaries(rbp)[3]["status"] == "stopped"
-    assert f"is not queued, it is running: rbp stop {first}" in rbp("queue", "rm", first, code=2).stderr
-    assert rbp("queue", "rm", second, code=2).stderr.strip().endswith(f"{second} is not queued, it is stopped")
+    assert rbp("stop", second, code=2).stderr.strip().endswith(f"{second} is not running, it is stopped")
 
     rbp("resume", third, "--detach")
     assert rbp.json("ls", "status:queued")[0]["id"] == third
     followed = rbp.start("queue", "--follow", "--json")
     begun = json.loads(followed.stdout.readline())
     assert (begun["id"], begun["status"], begun["where"]) == (first, "running", "on cpu 0")
-    rbp("kill", third)
+    rbp("stop", "--now", third)
     assert rbp.json("stop", first)["status"] == "stopped"
     lines = [json.loads(line) for line in followed.stdout]  # it ends with the queue
     assert followed.wait(90) == 0
@@ -128,7 +127,7 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     first, second, third = rbp("train", *QUICK, "--seeds", "1,2,3", "--gpus", "none", "--detach").stdout.split()
     (urgent,) = rbp("train", *QUICK, "--seeds", "4", "--gpus", "none", "--priority", "2", "--detach").stdout.split()
     assert places(rbp) == [(4, 2, True), (1, 0, True), (2, 0, True), (3, 0, True)]
-    rbp("queue", "priority", urgent[-4:], "-1")
+    rbp("queue", "move", urgent[-4:], "--priority", "-1")
     rbp("queue", "move", third, "--first")
     rbp("queue", "move", second, third, "--before", first)
     assert places(rbp) == [(2, 0, True), (3, 0, True), (1, 0, True), (4, -1, True)]
@@ -136,23 +135,19 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert {run["reason"] for run in rbp.json("ls")} == {"waits in the queue: rbp queue"}  # no device
     shown = rbp("queue").stdout
     assert "priority -1 · paused" in shown and "paused: nothing starts before rbp queue go" in shown
-    found = rbp.json("queue", "devices")
-    assert found["free"] + found["taken"] == len(found["devices"])
-    assert {"device": "cpu 0", "free": True, "run": None, "others": None} in found["devices"]
-    assert "cpu 0" in rbp("queue", "devices").stdout
 
     assert "say where" in rbp("queue", "move", first, code=2).stderr
     assert "before itself" in rbp("queue", "move", first, "--before", first, code=2).stderr
-    assert "from -1000 to 1000" in rbp("queue", "priority", first, "9999", code=2).stderr
+    assert "from -1000 to 1000" in rbp("queue", "move", first, "--priority", "9999", code=2).stderr
     assert "add --gpus auto" in rbp("train", *QUICK, "--priority", "1", code=2).stderr
 
-    rbp("queue", "rm", first, third, urgent)
+    rbp("stop", first, third, urgent)
     assert "does not wait in the queue" in rbp("queue", "pause", first, code=2).stderr
     assert places(rbp) == [(2, 0, True)]
-    rbp("queue", "retry", first)
+    rbp("resume", first, "--detach")
     assert places(rbp) == [(2, 0, True), (1, 0, True)]
     assert not list(rbp.runs.glob("*/attempts/*"))
-    rbp("queue", "rm", "status:queued")
+    rbp("stop", "status:queued")
     assert "1 of its runs" not in rbp("queue", "go").stderr
     assert rbp("queue", "--follow", "--json").stdout == ""  # nothing to wait for
 
@@ -215,7 +210,7 @@ def test_what_waits_in_a_queue_that_nothing_serves_is_named_with_the_way_out(rbp
     rbp("resume", short, "--detach")
     shown = rbp("queue")
     assert "box1" not in shown.stderr and short in shown.stdout
-    rbp("queue", "rm", short)
+    rbp("stop", short)
 
 
 def test_logs_of_a_queued_run_are_followed_once_it_starts(rbp):

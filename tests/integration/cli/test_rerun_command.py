@@ -1,4 +1,4 @@
-"""`rbp runs rerun`: a run is trained again, and the two are compared bit by bit."""
+"""`rbp train --same`: a run is trained again, and the two are compared bit by bit."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def again(tmp_path_factory, rbp_in, finished):
     """A folder with a run, the run that repeats it, and what `rerun` printed."""
     rbp = rbp_in(tmp_path_factory.mktemp("again"))
     shutil.copytree(finished[0].runs / "mine", rbp.runs / "mine")
-    done = rbp("runs", "rerun", "mine")
+    done = rbp("train", "--like", "mine", "--same")
     (other,) = [path for path in rbp.runs.iterdir() if path.name != "mine"]
     return rbp, RunDirectory(rbp.runs / "mine"), RunDirectory(other), done
 
@@ -86,8 +86,14 @@ def test_a_run_without_a_result_and_one_that_was_trained_longer_are_refused(rbp_
     write_run(rbp_here.runs, "stopped", status="stopped")
     write_run(rbp_here.runs, "longer", origin="short", origin_epochs=10)
     write_run(rbp_here.runs, "foreign", program="train.py")
-    for words in (("runs", "rerun"), ("resume",), ("eval",), ("export", "nir"), ("runs", "layers")):
+    for words in (("train", "--same", "--like"), ("resume",), ("eval",), ("export", "nir"), ("show", "--layers")):
         assert "was trained by another program, train.py" in rbp_here(*words, "foreign", code=2).stderr
-    assert "only a completed run has a result to repeat" in rbp_here("runs", "rerun", "stopped", code=2).stderr
-    refused = rbp_here("runs", "rerun", "longer", code=2).stderr
+    assert (
+        "only a completed run has a result to repeat" in rbp_here("train", "--like", "stopped", "--same", code=2).stderr
+    )
+    refused = rbp_here("train", "--like", "longer", "--same", code=2).stderr
     assert "goes on from short, 10 to 20 epochs: no run from the start repeats that" in refused
+    assert (
+        "leaves --seeds without effect"
+        in rbp_here("train", "--like", "longer", "--same", "--seeds", "1", code=2).stderr
+    )

@@ -1,4 +1,4 @@
-"""ls, watch, logs, stop, kill, resume, runs show and rm on real runs."""
+"""ls, watch, logs, stop, kill, resume, show and rm on real runs."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def test_other_commands_stop_resume_watch_and_remove_a_run_and_leave_another_alo
     assert [entry["status"] for entry in rbp.json("ls")] == ["running"]
     assert "digits" in rbp("ls").stdout
     refused = rbp("runs", "rm", run_id, "--yes", code=2)
-    assert "stop or kill first" in refused.stderr
+    assert "stop them first" in refused.stderr
     assert "running already" in rbp("resume", run_id, code=2).stderr
     assert rbp.json("stop", run_id[-4:])["status"] == "stopped"
     refused = rbp("stop", run_id, code=2).stderr
@@ -45,34 +45,34 @@ def test_other_commands_stop_resume_watch_and_remove_a_run_and_leave_another_alo
     wait_for_step(rbp, run_id)
     beside = start(rbp)
     wait_for_step(rbp, beside)
-    assert rbp.json("kill", run_id)["status"] == "killed"
+    assert rbp.json("stop", "--now", run_id)["status"] == "killed"
     statuses = {entry["id"]: entry["status"] for entry in rbp.json("ls")}
     assert statuses == {run_id: "killed", beside: "running"}
-    rbp("kill", beside)
+    rbp("stop", "--now", beside)
     rbp("runs", "rm", beside, "--now", "--yes")
-    shown = rbp.json("runs", "show", run_id)
+    shown = rbp.json("show", run_id)
     assert [attempt["attempt"] for attempt in shown["attempts"]] == [1, 2]
     assert shown["summary"]["status"] == "killed"
-    assert "killed" in rbp("runs", "show", run_id).stdout
+    assert "killed" in rbp("show", run_id).stdout
     assert "resumed from step-" in rbp("logs", run_id).stdout
     rbp("runs", "rm", run_id)
     assert list(rbp.runs.iterdir()) == []
     rbp("runs", "restore", "last")
     rbp("resume", run_id, "--detach")
     wait_for_step(rbp, run_id)
-    rbp("kill", run_id)
+    rbp("stop", "--now", run_id)
     rbp("runs", "rm", run_id, "--now", "--yes")
-    assert list(rbp.runs.iterdir()) == [] and rbp.json("runs", "trash") == []
+    assert list(rbp.runs.iterdir()) == [] and rbp.json("runs", "restore") == []
 
 
 def test_an_ambiguous_reference_lists_the_candidates(rbp_here, write_run):
     for name in ("aa-1", "aa-2"):
         write_run(rbp_here.runs, name)
-    message = rbp_here("runs", "show", "aa", code=2).stderr
+    message = rbp_here("show", "aa", code=2).stderr
     assert "aa-1" in message and "aa-2" in message
 
 
-@pytest.mark.parametrize("command", [("watch",), ("stop",), ("kill",), ("resume",), ("logs",), ("runs", "show")])
+@pytest.mark.parametrize("command", [("watch",), ("stop",), ("stop", "--now"), ("resume",), ("logs",), ("show")])
 @pytest.mark.parametrize("reference", ["nothing", "../x", "last"])
 def test_a_missing_run_gives_one_message_and_exit_code_2(rbp_here, command, reference):
     message = rbp_here(*command, reference, code=2).stderr

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
-from rbp_engine.run.store.disk_use import DiskUse
 from tests.run_files import change_fields, change_identity
 
 
@@ -56,7 +54,7 @@ def test_a_users_network_is_shown_beside_the_name_of_the_preset(rbp_here, monkey
     end_run(rbp_here.runs, "plain")
     end_run(rbp_here.runs, "mine", "arch=nets.py:net", top1=0.33)
     assert [entry["label"] for entry in rbp_here.json("ls")] == ["digits", "digits · nets.py:net"]
-    for words in (("ls",), ("runs", "show", "mine"), ("runs", "compare", "plain", "mine")):
+    for words in (("ls",), ("show", "mine"), ("compare", "plain", "mine")):
         assert "digits · nets.py:net" in rbp_here(*words).stdout
     assert ids(rbp_here, "run='digits · nets.py:net'") == ids(rbp_here, "nets.py") == ["mine"]
     assert ids(rbp_here, "preset=digits") == ["plain", "mine"]
@@ -192,9 +190,9 @@ def test_tags_and_a_note_show_in_lists_and_queries(rbp, runs):
     rbp("runs", "note", "rate-1", "the first", "with cutout")
     assert rbp("runs", "note", "rate-1").stdout == "the first with cutout\n"
     assert ids(rbp, "note:CUTOUT") == ["rate-1"]
-    shown = rbp("runs", "show", "rate-1").stdout
+    shown = rbp("show", "rate-1").stdout
     assert "kept h" in shown and "the first with cutout" in shown
-    assert rbp.json("runs", "show", "rate-1")["summary"]["tags"] == ["kept", "h"]
+    assert rbp.json("show", "rate-1")["summary"]["tags"] == ["kept", "h"]
     assert "RUN" in rbp("runs", "tag", "-h").stdout
     assert "rbp runs tag rate-1 +foo" in rbp("runs", "tag", "rate-1", "foo", code=2).stderr
     for words in (("rate-1", "+two words"), ("+kept",), ("rate-1", "--jsn"), ("nothing", "+x")):
@@ -205,22 +203,22 @@ def test_runs_go_to_the_trash_and_come_back(rbp, runs):
     moved = rbp("runs", "rm", "rate-1", "method:bptt").stderr
     assert "rbp runs restore rate-1" in moved
     assert ids(rbp) == ["rate-2", "20260101-120000-digits-rate_m-0a1b"]
-    assert {entry["id"] for entry in rbp.json("runs", "trash")} == {"rate-1", "bptt-1", "bptt-2"}
-    assert "rate-1" in rbp("runs", "trash").stdout
+    assert {entry["id"] for entry in rbp.json("runs", "restore")} == {"rate-1", "bptt-1", "bptt-2"}
+    assert "rate-1" in rbp("runs", "restore").stdout
     rbp("runs", "restore", "rate-1", "bptt-2")
     assert len(ids(rbp)) == 4
-    assert "--yes" in rbp("runs", "trash", "--empty", code=2).stderr
-    assert "deleted 1 run" in rbp("runs", "trash", "--empty", "--yes").stderr
-    assert "rbp runs trash" in rbp("runs", "restore", "bptt-1", code=2).stderr
-    assert rbp("runs", "trash").stdout == ""
+    assert "--yes" in rbp("runs", "rm", "--trash", code=2).stderr
+    assert "deleted 1 run" in rbp("runs", "rm", "--trash", "--yes").stderr
+    assert "rbp runs restore" in rbp("runs", "restore", "bptt-1", code=2).stderr
+    assert rbp("runs", "restore").stdout == ""
     rbp("runs", "rm", "rate-1", "--now", "-y")
-    assert rbp.json("runs", "trash") == [] and "rate-1" not in ids(rbp)
+    assert rbp.json("runs", "restore") == [] and "rate-1" not in ids(rbp)
 
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
     rbp.environment["COLUMNS"] = str(width)
-    done = rbp("runs", "compare", "rate-1", "rate-2", "method:bptt", "--baseline", "bptt-1")
+    done = rbp("compare", "rate-1", "rate-2", "method:bptt", "--baseline", "bptt-1")
     shown = done.stdout
     assert max(map(len, shown.splitlines())) <= width
     headings, bptt, rate, *_ = shown.splitlines()
@@ -229,12 +227,12 @@ def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
     assert bptt.split()[:5] == ["1★", "BPTT", "2", "93.00", "±"] and "1.0" in bptt
     # A difference of −1 and one of −2 points: t is 12.7 with one degree of freedom, times 0.71 / √2.
     assert rate.split()[:3] == ["2", "rate_M", "2"] and "91.50 ± 0.71" in rate and "−1.50 ± 6.35" in rate
-    assert max(map(len, rbp("runs", "compare", "method:bptt", "rate-1", "--each-run").stdout.splitlines())) <= width
+    assert max(map(len, rbp("compare", "method:bptt", "rate-1", "--each-run").stdout.splitlines())) <= width
 
 
 def test_compare_as_json(rbp, runs):
     rbp("runs", "tag", "rate-1", "+x")
-    found = rbp.json("runs", "compare", "bptt-1", "bptt-2", "rate-2", "status:failed")
+    found = rbp.json("compare", "bptt-1", "bptt-2", "rate-2", "status:failed")
     baseline, rate, failed = found["groups"]
     assert (baseline["baseline"], baseline["ids"], baseline["seeds"]) == (True, ["bptt-1", "bptt-2"], [1, 2])
     assert baseline["last"]["mean"] == pytest.approx(0.93) and baseline["last_difference"] is None
@@ -275,38 +273,35 @@ def test_a_query_is_saved_and_used_by_its_name(rbp, runs):
 
 def test_archived_runs_are_out_of_the_way_and_count_in_reports(rbp, runs):
     reported = rbp("report", "--json").stdout
-    assert "rbp runs unarchive bptt-1" in rbp("runs", "archive", "bptt-1", "method:bptt").stderr
+    assert "rbp runs archive --undo bptt-1" in rbp("runs", "archive", "bptt-1", "method:bptt").stderr
     assert "in the archive already" in rbp("runs", "archive", "bptt-1").stderr
     assert "bptt-1" not in ids(rbp) and ids(rbp, "archived") == ids(rbp, "--all", "bptt") == ["bptt-1", "bptt-2"]
     assert "3 of 5 runs; 2 in the archive: rbp ls archived" in rbp("ls").stderr
     assert rbp.json("ls", "archived")[0]["archived"] is True
     assert rbp("report", "--json").stdout == reported
-    assert len(rbp.json("runs", "compare", "T=4")["groups"]) == 2
+    assert len(rbp.json("compare", "T=4")["groups"]) == 2
     rbp("runs", "tag", "method:bptt", "+x", code=2)
-    assert "bptt-1 is listed again" in rbp("runs", "unarchive", "archived=true").stderr
-    assert "not in the archive" in rbp("runs", "unarchive", "bptt-1").stderr
+    assert "bptt-1 is listed again" in rbp("runs", "archive", "--undo", "archived=true").stderr
+    assert "not in the archive" in rbp("runs", "archive", "--undo", "bptt-1").stderr
     assert len(ids(rbp)) == 5
 
 
 def test_rules_that_could_not_be_checked_are_counted_by_what_they_need(rbp, runs):
-    *_, line = rbp("runs", "why", "rate-1").stdout.splitlines()
+    *_, line = rbp("show", "rate-1", "--why").stdout.splitlines()
     in_all, *counts = map(int, re.findall(r"(\d+) (?:of|needs?) ", line))
     assert in_all == sum(counts) and "3 need probes.health=true" in line
 
 
-def test_disk_use_is_listed_and_checkpoints_go_by_a_rule(rbp, runs):
+def test_runs_are_sorted_by_size_and_checkpoints_go_by_a_rule(rbp, runs):
     for step in (1, 2):
         folder = runs / "rate-1" / "checkpoints" / f"step-{step:08d}"
         folder.mkdir()
         (folder / "manifest.json").write_text("{}")
         (folder / "model.safetensors").write_bytes(bytes([step]) * 2**20)
     assert ids(rbp, "size>2MiB") == ["rate-1"] and "MiB" in rbp("ls", "--columns", "size").stdout
-    largest, *others = rbp.json("runs", "disk")
-    assert (largest["id"], largest["checkpoints"] // 2**20, len(others)) == ("rate-1", 2, 4)
-    assert "all 5 runs" in rbp("runs", "disk", "-n", "1").stdout
-    shown = rbp("runs", "prune", "T=4", "--dry-run")
-    assert "step-00000001" in shown.stdout and "1 MiB in 1 run" in shown.stderr
-    assert "--yes" in rbp("runs", "prune", "T=4", code=2).stderr
+    assert ids(rbp, "--sort", "-size")[-1] == ids(rbp, "--sort", "size")[0] != "rate-1"
+    shown = rbp("runs", "prune", "T=4")
+    assert "step-00000001" in shown.stdout and "1 MiB in 1 run; --yes removes that" in shown.stderr
     assert sorted(path.name for path in (runs / "rate-1" / "checkpoints").iterdir()) == [
         "step-00000001",
         "step-00000002",
@@ -314,11 +309,9 @@ def test_disk_use_is_listed_and_checkpoints_go_by_a_rule(rbp, runs):
     assert "removed" in rbp("runs", "prune", "T=4", "--yes").stderr
     assert [path.name for path in (runs / "rate-1" / "checkpoints").iterdir()] == ["step-00000002"]
     assert "nothing to remove of 4 runs" in rbp("runs", "prune", "T=4", "--yes").stderr
-    (plan,) = rbp.json("runs", "prune", "rate-1", "--whole", "-y")
-    assert plan["frees"] > 2**20 and "rate-1" not in ids(rbp) and rbp.json("runs", "trash")[0]["id"] == "rate-1"
 
 
-def test_on_80_columns_only_names_of_runs_are_cut_in_the_tables_of_disk_use(rbp, runs):
+def test_on_80_columns_only_names_of_runs_are_cut_in_the_table_of_what_goes(rbp, runs):
     rbp.environment["COLUMNS"] = "80"
     end_run(runs, "large", "seed=3", "run.name=a name that is far too long for a small table")
     folders = [runs / "large" / "checkpoints" / name for name in ("step-00000001", "step-00000002", "best")]
@@ -327,9 +320,5 @@ def test_on_80_columns_only_names_of_runs_are_cut_in_the_tables_of_disk_use(rbp,
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").write_text("{}")
         (folder / "model.safetensors").write_bytes(bytes([number]) * 852 * 2**10)
-    heading, *lines = rbp("runs", "disk").stdout.splitlines()
-    assert heading.split() == ["run", "id", "total", *(part.name for part in fields(DiskUse))]
-    assert lines[-1].startswith("all 6 runs ")
-    assert [line.rpartition("…")[2].split()[0] for line in lines if "…" in line] == ["large", "0a1b"]
-    table = rbp("runs", "prune", "large", "--keep", "none", "--dry-run").stdout
+    table = rbp("runs", "prune", "large", "--keep", "none").stdout
     assert [word.strip(",") for word in table.split() if "0000" in word] == ["step-00000001", "step-00000002"]

@@ -69,9 +69,9 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     assert document["counts"] == {"completed": 2, "pruned": 1} and document["best_trial"] == 3
     assert [trial["state"] for trial in document["trials"]] == ["completed", "pruned", "completed"]
     assert document["importance"] == {} and document["held_out"] is False
-    assert "▽ pruned" in rbp("runs", "show", search.run_of(2, 1).id).stdout
+    assert "▽ pruned" in rbp("show", search.run_of(2, 1).id).stdout
     assert "pruned: median pruner" in rbp("ls").stdout
-    assert "▽ pruned" in rbp("runs", "why", search.run_of(2, 1).id).stdout
+    assert "▽ pruned" in rbp("show", search.run_of(2, 1).id, "--why").stdout
     assert "▽ pruned" in rbp("runs", "prune", "--whole", "--dry-run", search.run_of(2, 1).id).stdout
 
 

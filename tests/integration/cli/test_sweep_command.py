@@ -49,7 +49,7 @@ def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_th
     half = 12.7062 * abs(differences[0] - differences[1]) / 2
     said = done.stderr
     assert f"rate_m − bptt: last {in_points(differences)} ± {100 * half:.2f}" in said
-    (command,) = [line.partition("next: rbp ")[2] for line in said.splitlines() if "next: rbp runs compare" in line]
+    (command,) = [line.partition("next: rbp ")[2] for line in said.splitlines() if "next: rbp compare" in line]
     assert len(command.split()) == 2 + 4
     found = rbp.json(*command.split())
     assert [group["settings"] for group in found["groups"]] == [{"method.name": "bptt"}, {"method.name": "rate_m"}]
@@ -59,7 +59,7 @@ def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_th
 def test_the_comparison_has_accuracies_at_equal_epochs_time_and_memory(paired):
     rbp, made, _ = paired
     ids = [one["id"] for one in made.values()]
-    words = ("runs", "compare", *ids, "--baseline", made[1, "bptt"]["id"])
+    words = ("compare", *ids, "--baseline", made[1, "bptt"]["id"])
     found = rbp.json(*words)
     equal = found["equal_cost"]
     # Both have validated both epochs, so at equal epochs they are compared as they ended.

@@ -222,7 +222,7 @@ def test_a_failed_run_gives_exit_code_1_and_prints_the_reason(rbp):
     assert "not finite" in done.stdout + done.stderr
     assert "rbp train digits T=1 lr=0.1 (a resume would fail the same way)" in done.stderr
     assert "rbp resume" not in done.stderr
-    shown = " ".join(rbp("runs", "show", "last").stdout.split())
+    shown = " ".join(rbp("show", "last").stdout.split())
     assert "rbp train --like " in shown and "lr=0.1 (a resume" in shown and "rbp resume" not in shown
     assert (summary(rbp)["status"], summary(rbp)["cause"]) == ("failed", "non_finite")
 
@@ -320,7 +320,7 @@ def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, 
     assert code == 0
     statuses = [json.loads(path.read_text())["status"] for path in rbp.runs.glob("*/summary.json")]
     assert len(statuses) == 3 and statuses.count("queued") >= 2
-    rbp("queue", "rm", "status:queued")
+    rbp("stop", "status:queued")
 
 
 def test_the_small_spikformer_learns(rbp):

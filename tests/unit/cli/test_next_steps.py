@@ -52,7 +52,7 @@ def test_the_comparison_with_another_method_is_advised_only_if_its_preset_is_acc
         run = launch.create(load_preset("digits", words), tmp_path / "runs", run_id=f"run{number}")
         last.append(next_steps(run, read_summary(run), Verdict("completed", ""), LaunchRequest("digits", words))[-1])
     compared = "rbp train digits loss.name=tet method=bptt"
-    assert last == ["rbp train digits method=rate_m", "rbp runs show run1", compared]
+    assert last == ["rbp train digits method=rate_m", "rbp show run1", compared]
 
 
 def test_every_optimizer_has_a_usual_rate():
@@ -111,7 +111,7 @@ def test_after_an_error_in_own_code_the_same_command_with_a_corrected_file_is_ad
         ("stopped", Cause.REQUEST, ["rbp resume here", "rbp logs here"]),
         ("lost", Cause.LOST_PROCESS, ["rbp resume here", "rbp logs here"]),
         ("failed", Cause.UNKNOWN, ["rbp resume here", "rbp logs here"]),  # an older run
-        ("lost", Cause.UNRESPONSIVE, ["rbp kill here", "rbp resume here (once it is killed)", "rbp logs here"]),
+        ("lost", Cause.UNRESPONSIVE, ["rbp stop --now here", "rbp resume here (once it is killed)", "rbp logs here"]),
         ("failed", Cause.DISK, ["rbp resume here (once its disk is writable)", "rbp logs here"]),
         (
             "failed",

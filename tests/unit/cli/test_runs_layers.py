@@ -1,4 +1,4 @@
-"""`rbp runs layers`: what probes have measured, from files of events as a run writes them."""
+"""`rbp show --layers`: what probes have measured, from files of events as a run writes them."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_learnt_decays_and_thresholds_stand_beside_the_membranes(run: RunDirecto
 
 
 def rbp(run: RunDirectory, *words: str) -> str:
-    done = CliRunner().invoke(app, ["runs", "layers", run.id, *words, "--runs-dir", str(run.path.parent)])
+    done = CliRunner().invoke(app, ["show", run.id, "--layers", *words, "--runs-dir", str(run.path.parent)])
     assert done.exit_code == 0, done.output
     return done.output
 

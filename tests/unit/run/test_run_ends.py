@@ -31,7 +31,7 @@ def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
 
 
 def test_killing_a_run_ends_its_processes_and_records_it(run: RunDirectory) -> None:
-    assert control.kill(run) == judge(run) == Verdict("killed", "killed by rbp kill (1 process)", Cause.REQUEST)
+    assert control.kill(run) == judge(run) == Verdict("killed", "killed by rbp stop --now (1 process)", Cause.REQUEST)
     assert processes.processes_of(run) == []
 
 
@@ -45,7 +45,7 @@ def test_a_kill_does_not_override_an_end_that_the_run_has_just_recorded(run: Run
 
 
 def test_a_stop_that_takes_too_long_says_what_to_do(run: RunDirectory) -> None:
-    with pytest.raises(RunError, match="job has not stopped within 0 s: rbp kill job"):
+    with pytest.raises(RunError, match="job has not stopped within 0 s: rbp stop --now job"):
         control.stop(run, patience_s=0.3)
     assert run.stop_request.exists()
 

@@ -17,7 +17,11 @@ def runs(make_run: Callable[..., RunDirectory], tmp_path: Path) -> Path:
 
 
 def test_references_and_queries_select_each_run_once(runs: Path) -> None:
-    assert [run.id for run in select_runs(runs, ["mine", "status:failed", "three"])] == ["two", "one", "three"]
+    assert [run.id for run in select_runs(runs, ["mine", "status:failed", "three"])] == ["two", "three", "one"]
+
+
+def test_words_of_a_query_are_one_as_in_a_list(runs: Path) -> None:
+    assert [run.id for run in select_runs(runs, ["status:failed", "name:mine"])] == ["two"]
 
 
 @pytest.mark.parametrize("word", ["four", "status:running", "nothing=1"])

@@ -120,7 +120,7 @@ def uneven(history: History) -> Iterator[Alarm]:
             f"{percent(rates.min())} and {percent(rates.max())}",
             "membranes need several timesteps to reach the threshold; the mean over time, which rate-based "
             "backpropagation trains, leaves that out",
-            "lower neuron.threshold or neuron.decay; rbp eval RUN --gradients says how far the gradient is from BPTT's",
+            "lower neuron.threshold or neuron.decay; rbp eval RUN gradients says how far the gradient is from BPTT's",
         )
 
 

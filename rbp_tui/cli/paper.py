@@ -1,14 +1,17 @@
-"""`rbp report --paper` and `--missing`: published accuracies beside ours, and the runs that would measure them."""
+"""`rbp paper`: published accuracies beside ours, and the runs that would measure them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbp_engine.printable import visible
+from rbp_tui.cli import completion
+from rbp_tui.cli.options import JUDGE, Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_lines, print_rich, say
+from rbp_tui.cli.report import IncludeUnfinished
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -20,14 +23,57 @@ if TYPE_CHECKING:
 NO_CELL = "the paper has no cell of these presets"
 
 
-def print_missing(
+def register(app: typer.Typer) -> None:
+    app.command(
+        rich_help_panel=JUDGE,
+        epilog="Examples:  rbp paper   ·   rbp paper cifar10-resnet18 --cost   ·   rbp paper --missing | sh",
+    )(paper)
+
+
+def paper(
+    presets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PRESET",
+            help="Presets that reproduce a cell of the paper; else all.",
+            show_default=False,
+            autocompletion=completion.presets,
+        ),
+    ] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Print the commands of the runs that are missing, where the data is here.")
+    ] = False,
+    costs: Annotated[bool, typer.Option("--cost", help="Measure what the missing runs would take here.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also cells without a figure; with --missing, runs without data here.")
+    ] = False,
+    include_unfinished: IncludeUnfinished = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """For each published accuracy: do the runs here reproduce it?"""
+    from rbp_engine.settings.machine import runs_directory
+
+    runs, names = runs_directory(runs_dir), presets or []
+    require_presets(names)
+    if not missing:
+        _print_reproductions(
+            runs, names, everything=everything, include_unfinished=include_unfinished, costs=costs, as_json=as_json
+        )
+        return
+    for option, given in (("--cost", costs), ("--include-unfinished", include_unfinished)):
+        if given:
+            raise typer.BadParameter(f"--missing prints commands, and {option} changes none: leave one of them out")
+    _print_missing(runs, runs_dir, names, everything=everything, as_json=as_json)
+
+
+def _print_missing(
     runs: Path, runs_dir: Path | None, presets: Sequence[str], *, everything: bool, as_json: bool
 ) -> None:
     """Print the commands of missing runs: those whose data is here first, the others only if asked for."""
     from rbp_engine.report.paper import missing_runs, paper_cells
     from rbp_engine.run.store.store import run_directories
 
-    require_presets(presets)
     missing, troubles = missing_runs(run_directories(runs), presets)
     if as_json:
         print_json([vars(one) | {"command": one.command(runs_dir)} for one in missing])
@@ -64,7 +110,7 @@ def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidde
     return f"{text}; --all prints their commands" if hidden else text
 
 
-def print_reproductions(
+def _print_reproductions(
     runs: Path, presets: Sequence[str], *, everything: bool, include_unfinished: bool, costs: bool, as_json: bool
 ) -> None:
     """Print for each published accuracy whether the runs here reproduce it.
@@ -77,7 +123,6 @@ def print_reproductions(
     from rbp_engine.report.reproduction import reproductions
     from rbp_engine.run.store.store import run_directories
 
-    require_presets(presets)
     cells, troubles = paper_cells(presets)
     entries, _ = collect(run_directories(runs), include_unfinished=include_unfinished)
     found = reproductions(cells, entries)
@@ -210,4 +255,4 @@ def _reproduction_lines(found: "Sequence[Reproduction]", *, hidden: int) -> Iter
             "or of ours where the paper gives none"
         )
     if todo := sum(len(one.missing) for one in found if isinstance(one.cell.published, float)):
-        yield f"{fmt.counted(todo, 'run')} would complete the published cells: rbp report --missing"
+        yield f"{fmt.counted(todo, 'run')} would complete the published cells: rbp paper --missing"

@@ -1,4 +1,4 @@
-"""`rbp runs rerun`: train a run once more, and say whether the result is the same to the last bit."""
+"""`rbp train --same`: train a run once more, and say whether the result is the same to the last bit."""
 
 import functools
 import os
@@ -7,12 +7,8 @@ import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, say
-from rbp_tui.cli.runs.choice import Run, find
-from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.cli.trust import once_trusted
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -24,21 +20,16 @@ THREADS = "OMP_NUM_THREADS"
 NOT_THE_SAME = 1
 
 
-def rerun(run: Run, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """Train a completed run again, as a new run: the same settings, own code, seed, processes and threads.
+def train_the_same(original: "RunDirectory", *, trust: bool, as_json: bool) -> int:
+    """Train a completed run again, with the same settings, code, seed, processes and threads, and compare the two.
 
-    Then compare the weights of the last and the best checkpoint and all metrics, bit by bit. If they are not the same,
-    it names the first step where they part, and the recorded conditions that differ.
-
-    Exit codes: 0 the same, 1 not the same or failed, 3 data missing or damaged, 4 stopped before the end,
-    5 preempted: start it again.
+    The exit code is that of the new run; of one that has completed 0 if the result is the same, else 1.
     """
     from rbp_engine.report.sameness import compare_results
     from rbp_engine.run import start
     from rbp_tui.cli.train.following import exit_code, follow_live
     from rbp_tui.cli.train.results import print_result
 
-    original = find(run, runs_dir)
     request = replace(_request(original), typed=("rbp", *sys.argv[1:]))
     _use_as_many_threads(original)
     started = once_trusted(functools.partial(start.start_runs, request), trust=trust)
@@ -46,18 +37,15 @@ def rerun(run: Run, trust: Trust = False, runs_dir: RunsDir = None, as_json: Jso
     (verdict,) = follow_live([again], as_json=False, owner=True, silent=as_json)
     if started.worker is not None:
         started.worker.wait()
-    if verdict.status != "completed":
-        if as_json:
-            print_json({"original": original.id, "again": again.id, "status": verdict.status, "same": None})
-        else:
-            print_result(again, verdict)
-        raise typer.Exit(exit_code(verdict))
-    found = compare_results(original, again)
+    found = compare_results(original, again) if verdict.status == "completed" else None
     if as_json:
-        print_json({"original": original.id, "again": again.id, "status": verdict.status, **_plain(found)})
+        same = {"same": None} if found is None else _plain(found)
+        print_json({"original": original.id, "again": again.id, "status": verdict.status} | same)
+    elif found is None:
+        print_result(again, verdict)
     else:
         _print(found, original, again)
-    raise typer.Exit(0 if found.same else NOT_THE_SAME)
+    return exit_code(verdict) if found is None else 0 if found.same else NOT_THE_SAME
 
 
 def _request(original: "RunDirectory") -> "LaunchRequest":
