@@ -8,7 +8,6 @@ from typing import Any
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.blocks import Neuron
 from rbp_engine.spiking import LIF, OwnNeuron
-from rbp_engine.spiking.convert.spikingjelly_map import refuse_deciding
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
 from rbp_engine.user_code import is_own, load_own
 
@@ -28,13 +27,7 @@ def neuron_maker(name: str, args: Mapping[str, Any], own_code: Path, settings: M
         return partial(_own, name, load_own(name, own_code), settings, **args)
     if name != "lif":
         raise ValueError(f"unknown neuron {name!r}: expected lif, or your own as file.py:name")
-    return partial(_lif, settings)
-
-
-def _lif(settings: Mapping[str, Any], **given: Any) -> LIF:
-    """A layer of neurons with these settings; `given` are those that the network sets itself."""
-    refuse_deciding(given)
-    return LIF(**{**settings, **given})
+    return partial(LIF, **settings)
 
 
 def _own(name: str, make: Any, settings: Mapping[str, Any], **args: Any) -> OwnNeuron[Any]:

@@ -10,7 +10,6 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
-from rbp_engine.spiking.convert.spikingjelly_map import in_our_words
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice, choose
 from rbp_engine.spiking.layers.lif import LIFNeurons
@@ -42,9 +41,6 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
             parameter `decay_logit`, so 0 < λ < 1, and V_th = exp(w) of the parameter `log_threshold`.
         learn_by: one λ and V_th for the layer, or for each channel, dimension 1 of the input; the parameters then get
             their shape [C] from the first input or from a state dict, like those of torch's lazy modules.
-        theirs: `tau`, `decay_input`, `v_threshold` and `surrogate_function` of SpikingJelly's `LIFNode`, with its
-            defaults, in place of decay, threshold, reset and surrogate. It is then the same neuron, in our λ and V_th
-            (`convert/spikingjelly_map.py`). `step_mode` alone leaves ours; `backend` and `store_v_seq` do nothing.
     """
 
     decay_logit: nn.Parameter | None
@@ -62,14 +58,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         kernel: KernelChoice = "eager",
         learn: Sequence[LearntName] = (),
         learn_by: LearnBy = "layer",
-        **theirs: Any,
     ) -> None:
-        if theirs:
-            ours: dict[str, Any] = {"decay": decay, "threshold": threshold, "reset": reset, "v_reset": v_reset}
-            ours |= {"detach_reset": detach_reset, "surrogate": surrogate, "surrogate_args": surrogate_args}
-            LIF.__init__(self, **in_our_words(theirs, ours), kernel=kernel, learn=learn, learn_by=learn_by)
-            self.step_mode = theirs.get("step_mode", "s")
-            return
         super().__init__()
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"decay is a factor between 0 and 1, got {decay}")

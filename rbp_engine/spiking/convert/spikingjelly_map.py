@@ -5,7 +5,6 @@ The first is ours with λ = 1 − 1/τ. The second is ours in membranes that are
 τ·V_th and τ·v_reset, and the surrogate τ times as wide, which for most of them is α/τ.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from spikingjelly.activation_based import base, neuron, surrogate
@@ -26,40 +25,8 @@ _NETWORKS: Final = "spikingjelly.activation_based.model."
 # What their networks that repeat an image call the number of times.
 _OWN_TIMESTEPS: Final = ("T", "total_timestep", "_time_step")
 
-# The keywords of their constructors that decide what a neuron computes and are not also ours, and those that do not.
-_DECIDE: Final = ("tau", "decay_input", "v_threshold", "surrogate_function")
-_DO_NOT: Final = ("step_mode", "backend", "store_v_seq")
+# The keywords of their constructors that are also ours.
 _OF_BOTH: Final = ("v_reset", "detach_reset")
-# Of ours that mean the same as some of theirs.
-_DEFAULTS: Final = {"decay": 0.2, "threshold": 1.0, "reset": "soft", "surrogate": "sigmoid", "surrogate_args": None}
-
-
-def in_our_words(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of `LIF` for SpikingJelly's keywords, and those of `ours` that both have: v_reset, detach_reset.
-
-    Without one that decides what the neuron computes, ours keep their values. Raises TypeError for a keyword that
-    neither has, and where both say something about the same.
-    """
-    unknown = [name for name in theirs if name not in (*_DECIDE, *_DO_NOT)]
-    if unknown:
-        raise TypeError(f"LIF takes no {unknown[0]!r}, only its own settings and those of SpikingJelly's LIFNode")
-    deciding = {name: value for name, value in theirs.items() if name in _DECIDE}
-    if not deciding:
-        return dict(ours)
-    both = [name for name, value in ours.items() if name in _DEFAULTS and value != _DEFAULTS[name]]
-    if both:
-        raise TypeError(f"LIF takes its own {', '.join(both)} or SpikingJelly's {', '.join(deciding)}, not both")
-    return keywords_of_lif(**deciding, **{name: ours[name] for name in _OF_BOTH})
-
-
-def refuse_deciding(theirs: Mapping[str, Any]) -> None:
-    """Raise TypeError for keywords of SpikingJelly that decide what a neuron computes."""
-    deciding = [name for name in theirs if name in _DECIDE]
-    if deciding:
-        raise TypeError(
-            f"neuron() makes a layer with the settings of [neuron], and is given {', '.join(deciding)}: leave "
-            "that out, or build the network with SpikingJelly's neurons and pass it to rbp_engine.spiking.make_spiking"
-        )
 
 
 def keywords_of_lif(

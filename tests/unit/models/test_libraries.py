@@ -78,19 +78,6 @@ def test_the_names_of_a_library_are_its_networks_for_images() -> None:
     assert {"sew_resnet18", "spiking_vgg11_bn"} <= {*library_names("spikingjelly")}
 
 
-def test_a_network_of_ones_own_decides_nothing_that_the_preset_decides(tmp_path: Any) -> None:
-    (tmp_path / "nets.py").write_text(
-        "from torch import nn\n"
-        "def theirs(*, num_classes, in_channels, neuron):\n"
-        "    return nn.Sequential(nn.Flatten(), neuron(tau=2.0))\n"
-        "def mode(*, num_classes, in_channels, neuron):\n"
-        "    return nn.Sequential(nn.Flatten(), neuron(step_mode='m'))\n"
-    )
-    made("nets.py:mode", own_code=tmp_path)
-    with pytest.raises(TypeError, match=r"settings of \[neuron\], and is given tau: .*make_spiking"):
-        made("nets.py:theirs", own_code=tmp_path)
-
-
 def test_a_network_that_repeats_its_image_is_made_for_one_timestep() -> None:
     network = made("spikingjelly:spikformer_cifar10")
     logits = create_method("bptt", 3).predict(network, torch.rand(2, 3, 32, 32))

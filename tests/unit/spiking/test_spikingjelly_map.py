@@ -1,6 +1,6 @@
-"""`LIF` in SpikingJelly's words is SpikingJelly's neuron: spikes, membranes and gradients, to rounding."""
+"""Neurons of SpikingJelly become ours with their parameters: spikes, membranes and gradients, to rounding."""
 
-import inspect
+import copy
 from typing import Any
 
 import pytest
@@ -27,22 +27,6 @@ def spikes_and_gradient(module: Any) -> tuple[Tensor, Tensor]:
     assert currents.grad is not None
     assert spikes.sum() > 0
     return spikes.detach(), currents.grad
-
-
-WORDS: list[dict[str, Any]] = [
-    {"tau": 2.0},
-    {"tau": 1.7, "decay_input": False, "v_threshold": 0.8},
-    {"tau": 3.0, "v_reset": None, "detach_reset": True},
-    {"tau": 2.5, "v_reset": -0.3, "detach_reset": False, "surrogate_function": surrogate.ATan(alpha=1.5)},
-]
-
-
-@pytest.mark.parametrize("words", WORDS)
-def test_the_same_keywords_give_the_same_neuron(words: dict[str, Any]) -> None:
-    words = {"detach_reset": True} | words
-    ours, theirs = LIF(step_mode="m", backend="torch", **words), neuron.LIFNode(step_mode="m", **words)
-    for found, expected in zip(spikes_and_gradient(ours), spikes_and_gradient(theirs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -100,35 +84,11 @@ def test_a_neuron_with_other_equations_is_replaced_and_the_report_says_so() -> N
     assert "QIFNode has other equations than LIF" in str(report)
 
 
-def test_step_mode_alone_leaves_our_neuron_as_it_is() -> None:
-    ours = LIF(step_mode="m", store_v_seq=False, decay=0.6)
-    assert (ours.step_mode, ours.decay, ours.v_reset) == ("m", 0.6, None)
-
-
-def test_a_setting_in_both_words_and_an_unknown_one_are_refused() -> None:
-    with pytest.raises(TypeError, match="its own decay or SpikingJelly's tau, not both"):
-        LIF(tau=2.0, decay=0.5)
-    with pytest.raises(TypeError, match="takes no 'tua'"):
-        LIF(tua=2.0)
-    with pytest.raises(ValueError, match="tau must be at least 1"):
-        LIF(tau=0.5)
-
-
-def test_the_words_that_mean_the_same_as_theirs_have_the_defaults_of_our_constructor() -> None:
-    from rbp_engine.spiking.convert.spikingjelly_map import _DEFAULTS
-
-    given = inspect.signature(LIF.__init__).parameters
-    assert {name: given[name].default for name in _DEFAULTS} == _DEFAULTS
-
-
-def test_a_network_of_theirs_has_the_same_logits_with_our_neuron() -> None:
+def test_a_network_of_theirs_has_the_same_logits_with_our_neurons() -> None:
+    torch.manual_seed(0)
     words: dict[str, Any] = {"tau": 2.0, "surrogate_function": surrogate.ATan(), "detach_reset": True}
-    networks = []
-    for kind in (LIF, neuron.LIFNode):
-        torch.manual_seed(0)
-        network = sew_resnet.sew_resnet18(spiking_neuron=kind, cnf="ADD", num_classes=10, **words)
-        networks.append(network.double().eval())
-    ours, theirs = networks
+    theirs = sew_resnet.sew_resnet18(spiking_neuron=neuron.LIFNode, cnf="ADD", num_classes=10, **words).double().eval()
+    ours, _ = make_spiking(copy.deepcopy(theirs))
     images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
     with torch.no_grad():
         functional.set_step_mode(theirs, "m")
