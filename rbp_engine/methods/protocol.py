@@ -1,16 +1,16 @@
 """What every training method has: an input, a training step and a prediction."""
 
+import os
 import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from numbers import Integral
-from threading import Lock
+from threading import RLock
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
-from weakref import WeakKeyDictionary
 
 import torch
 from spikingjelly.activation_based.base import MemoryModule
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from rbp_engine.cores import let_threads_sleep
 from rbp_engine.methods.loss import (
     CROSS_ENTROPY,
     Distillation,
@@ -29,7 +30,6 @@ from rbp_engine.methods.loss import (
     full,
     logits_of,
 )
-from rbp_engine.methods.waiting_threads import SpinningThreads
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
 
@@ -105,7 +105,8 @@ R = TypeVar("R")
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_SPINNING_THREADS = SpinningThreads()
+# A load of the last minute, by core: what a script itself has used before its first step is less.
+_BUSY = 0.5
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,11 @@ class Method(Protocol):
         Raises ValueError where the input's T is another, and TypeError where images are integers or the network has
         neurons of SpikingJelly.
         """
-        ...
 
     def predict(
         self, model: nn.Module, images: Tensor, timesteps: int | None = None, *, time: bool | None = None
     ) -> Tensor:
         """Logits at every timestep, [T, B, C], in evaluation mode and without a graph; `images` as of a step."""
-        ...
 
 
 def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -205,9 +204,10 @@ class BaseMethod:
         check_images(images, self.timesteps, time)
         if self._checked is None or (self._checked[0](), self._checked[1]) != (model, model.training):
             self.check(model)
+            if images.device.type == "cpu":
+                warn_of_spinning_threads()
             self._checked = weakref.ref(model), model.training
         targets = None if self.distill is None else self.distill.targets(images)
-        _SPINNING_THREADS.look(images.device)
         reset_state(model)
         with uncompiled_without_autocast(images.device):
             shown = Input(converted(images, self.precision, model), self.timesteps, is_static(images, time))
@@ -278,33 +278,8 @@ def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
-class SharedByThreads:
-    """A change of what all threads see: the first of them makes it, and the last one takes it back.
-
-    Otherwise one thread would take back what another still needs, or leave for good what it found in between.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._made = Lock(), 0, ExitStack()
-
-    @contextmanager
-    def changed(self, by: Callable[[], AbstractContextManager[Any]]) -> Iterator[None]:
-        """Within it what `by()` changes is changed."""
-        with self._lock:
-            if not self._inside:
-                self._made.enter_context(by())
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if not self._inside:
-                    self._made.close()
-
-
-_STANCE = SharedByThreads()
-_MODES: WeakKeyDictionary[nn.Module, SharedByThreads] = WeakKeyDictionary()
+# One thread at a time runs a network: what a step or a prediction changes is seen by all.
+_ONE_THREAD = RLock()
 
 
 @contextmanager
@@ -314,12 +289,12 @@ def uncompiled_without_autocast(device: torch.device) -> Iterator[None]:
     Carriers keep state from operation to operation and change tensors in place. torch.compile loses track of that, and
     gradients would be wrong without an error. The neurons' own compiled kernels stay compiled.
     """
-    with ExitStack() as stack:
+    with _ONE_THREAD, ExitStack() as stack:
         if torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
         # If anything is compiled it has been imported; the import takes seconds.
         if "torch._dynamo" in sys.modules:
-            stack.enter_context(_STANCE.changed(lambda: torch.compiler.set_stance("force_eager")))
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 
@@ -333,6 +308,19 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@cache
+def warn_of_spinning_threads() -> None:
+    """Warn, at the first step of a process, where its threads spin on a machine whose cores are busy."""
+    load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    if load > _BUSY and torch.get_num_threads() > 1 and not let_threads_sleep():
+        warnings.warn(
+            f"the cores are busy ({load:.0%} in the last minute). Beside other programs a step takes several times as "
+            "long, for torch was imported before rbp_engine, so its threads spin while they wait: import rbp_engine "
+            "first, or set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=1000",
+            stacklevel=4,
+        )
 
 
 def warn_of_silent_hooks(model: nn.Module) -> None:
@@ -372,7 +360,6 @@ def predict(
     check_neurons(model)
     reset_state(model)
     sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence(carrier)
-    modes = _MODES.setdefault(model, SharedByThreads())
-    with modes.changed(lambda: _evaluation(model)), uncompiled_without_autocast(images.device):
+    with uncompiled_without_autocast(images.device), _evaluation(model):
         logits = logits_of(model(sequence), SequenceTensor).steps()
     return full(logits)

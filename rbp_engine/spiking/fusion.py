@@ -209,19 +209,15 @@ class RateLoop(Protocol):
 
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a `Current` of one timestep."""
-        ...
 
     def charge(self, current: Tensor) -> Tensor:
         """Charge the neurons with a current [B, …]: their distance from the threshold, [B, …]."""
-        ...
 
     def fire_into(self, spikes: Tensor) -> Tensor:
         """Complete the timestep: write the spikes of the charged neurons into `spikes` [B, …], and reset them."""
-        ...
 
     def finish(self) -> tuple[Tensor, Sequence[Tensor]]:
         """`counts` and `derivatives` of a `RatePass`; it overwrites the sums, so it is called once, at the end."""
-        ...
 
 
 class Neurons(Protocol):
@@ -230,27 +226,21 @@ class Neurons(Protocol):
     @property
     def learnt(self) -> Sequence[Tensor]:
         """What is trained, with its graph: λ and V_th of LIF, the parameters of a neuron of one's own."""
-        ...
 
     def spikes_only(self, current: Current) -> Tensor:
         """Spikes [T, B, …], without a graph."""
-        ...
 
     def rate(self, current: Current) -> RatePass:
         """What the rate methods need, in one loop."""
-        ...
 
     def rate_loop(self, like: Tensor, timesteps: int) -> RateLoop:
         """The same step by step; `like` [B, …] gives shape, type and device."""
-        ...
 
     def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
         """The terms σ'_t·ρ_t [B, …] whose mean is the eligibility; of BPTT Σ_t ∂L/∂I_t = Σ_t ∂L/∂s_t ⊙ these."""
-        ...
 
     def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """BPTT's ∂L/∂I [T, B, …] and the gradients of what is learnt, for ∂L/∂s [T, B, …]."""
-        ...
 
     def once(
         self, current: Sequence[Tensor], before: Any, *, through_time: bool, traced: bool
@@ -260,7 +250,6 @@ class Neurons(Protocol):
         The current is the sum of one or two; `before` is the state that the timestep before gave, None at the first.
         Without `through_time` no gradient goes there.
         """
-        ...
 
 
 def rate_proxy(

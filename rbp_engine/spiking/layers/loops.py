@@ -156,15 +156,12 @@ class Reader(Protocol):
     @property
     def dtype(self) -> torch.dtype:
         """The type of the layer's values."""
-        ...
 
     def at(self, t: int) -> Tensor:
         """I_t [F], float32 at least, good until the next call."""
-        ...
 
     def values_at(self, term: int, t: int) -> Tensor:
         """The values [F] of a term, before its batch norm."""
-        ...
 
 
 def spikes_only(current: Reader, neuron: Neuron, spikes: Sequence[Tensor]) -> None:

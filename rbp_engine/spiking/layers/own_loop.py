@@ -10,7 +10,6 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -21,9 +20,6 @@ from rbp_engine.errors import NeuronError
 from rbp_engine.spiking.fusion import Current, CurrentReader, RatePass, count_dtype, membrane_dtype
 from rbp_engine.spiking.steps import Steps, empty_steps
 from rbp_engine.spiking.surrogate import Spike, Surrogate
-
-# Forward-mode derivatives have one stack of levels for all threads of a process.
-_FORWARD_MODE = Lock()
 
 
 class Timestep(NamedTuple):
@@ -199,8 +195,7 @@ def forward_mode(
     learnable, by_parameters = _parameters_and_directions(neuron, parameter)
     by_current = torch.ones_like(current) if parameter is None else torch.zeros_like(current)
     values, directions = (learnable, state, current), (by_parameters, of_state, by_current)
-    with _FORWARD_MODE:
-        step, derivative = jvp(partial(_timestep, neuron), values, directions)  # type: ignore[misc]  # no third of aux
+    step, derivative = jvp(partial(_timestep, neuron), values, directions)  # type: ignore[misc]  # no third of aux
     return Timestep(*step), Timestep(*derivative)
 
 
@@ -213,8 +208,7 @@ def derivative_at_rest(neuron: OwnTimestep, current: Tensor, parameter: str | No
     learnable, by_parameters = _parameters_and_directions(neuron, parameter)
     if not learnable:
         return map_state(torch.zeros_like, neuron.start(current))
-    with _FORWARD_MODE:
-        _, derivative = jvp(at_rest, (learnable,), (by_parameters,))  # type: ignore[misc]  # no third of aux
+    _, derivative = jvp(at_rest, (learnable,), (by_parameters,))  # type: ignore[misc]  # no third of aux
     return derivative
 
 
