@@ -2,22 +2,83 @@
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rbp_engine.child import Progress, answer
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.evaluation.classes import classes_of, draw_worst, write_predictions
-from rbp_engine.evaluation.energy import energy_of
-from rbp_engine.evaluation.gradients import compare_gradients
 from rbp_engine.evaluation.request import EvaluationRequest
 from rbp_engine.evaluation.robustness import measure_robustness, planned
 from rbp_engine.evaluation.trained import Trained, plain_pass, shuffled
+from rbp_engine.methods import METHODS, Loss, create_method
 from rbp_engine.methods.protocol import MakeCarrier
+from rbp_engine.probes.energy import measure_energy
+from rbp_engine.probes.gradient_fidelity import REFERENCE, first_samples, gradient_fidelity
 from rbp_engine.run import trust
+from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.train.checkpoints import checkpoint
+
+# Images on which gradients are compared: BPTT keeps all timesteps of them.
+PROBED = 64
+
+
+def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[str, Any]]:
+    """The agreement of gradients with BPTT's on the first images of the test set, for each T and each other method.
+
+    `by_weight` has for each weight layer its cosine, norm ratio and `error`, `neuron_error` the error of each neuron
+    layer: how far what the rate methods assume is from the truth (`probes/assumption.py`). The loss is that of the run,
+    or cross entropy if it is one at every step, which rate methods lack.
+    """
+    trained_with = trained.loaded.method.loss
+    loss = trained_with
+    if isinstance(trained_with, Loss) and trained_with.at_every_step:
+        loss = Loss(label_smoothing=trained_with.label_smoothing)
+    results = []
+    for steps in timesteps:
+        images, labels = first_samples(*next(iter(trained.feed(steps).test)), PROBED)
+        for name in (method for method in METHODS if REFERENCE[method] != method):
+            method = create_method(name, steps, precision=trained.precision, loss=loss)
+            found = gradient_fidelity(trained.loaded.model, method, images, labels)
+            by_weight = {
+                layer: {**asdict(agreement), "error": found.weight_error[layer]}
+                for layer, agreement in found.by_weight.items()
+            }
+            results.append(
+                {
+                    "run": trained.run.id,
+                    "weights": trained.called,
+                    "samples": len(labels),
+                    "timesteps": steps,
+                    "method": name,
+                    **asdict(found.whole),
+                    "by_weight": by_weight,
+                    "neuron_error": found.neuron_error,
+                }
+            )
+    return results
+
+
+def energy_of(trained: Trained) -> dict[str, Any]:
+    """Measure the network on the first images of its test set, and keep the result in the run's `energy.json`.
+
+    Returns it as JSON, with `kept` "" or the reason why it was not written.
+    """
+    images, _ = next(iter(trained.feed(trained.timesteps).test))
+    step = checkpoint.verify(trained.loaded.file.parent).progress.step
+    energy = replace(measure_energy(trained.loaded.model, images, trained.timesteps), step=step)
+    kept = "" if trust.is_own(trained.run) else "it is another user's"
+    try:
+        if not kept:
+            write_energy(trained.run, energy)
+    except OSError as error:
+        kept = error.strerror or str(error)
+    return {"run": trained.run.id, "weights": trained.called} | energy.as_json() | {"kept": kept}
 
 
 def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.child import answer
-from rbp_engine.export.errors import ExportError
+from rbp_engine.export.operations import ExportError
 from rbp_engine.run.files.layout import RunDirectory
 
 

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rbp_engine.export.errors import no_node
 from rbp_engine.export.operations import (
     AdaptivePool,
     AnySpike,
@@ -34,6 +33,7 @@ from rbp_engine.export.operations import (
     Scaling,
     SpikingLayer,
     Sum,
+    no_node,
 )
 
 #: The key of a node's metadata, and of the graph's, and its value where the reset is soft. NIR has no field for it.

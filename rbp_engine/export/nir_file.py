@@ -16,9 +16,8 @@ from torch import Tensor
 from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.export.check import check_predictions, check_spikes
-from rbp_engine.export.errors import ExportError
 from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, NumberFormat, to_graph
-from rbp_engine.export.operations import ChannelMap, LinearMap, SpikingLayer
+from rbp_engine.export.operations import ChannelMap, ExportError, LinearMap, SpikingLayer
 from rbp_engine.export.walk import walk
 from rbp_engine.loaded import Loaded, Weights, load
 from rbp_engine.run.files.layout import RunDirectory

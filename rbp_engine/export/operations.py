@@ -1,6 +1,7 @@
 """The operations of a network in evaluation mode, as the walk finds them.
 
-Shapes are those of one sample at one timestep, without batch and time: [C, H, W] or [N].
+Shapes are those of one sample at one timestep, without batch and time: [C, H, W] or [N]. What NIR cannot express is an
+`ExportError`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,18 @@ from typing import Literal
 
 from torch import Tensor
 
+from rbp_engine.errors import UserError
 from rbp_engine.spiking.layers.lif import LIFNeurons
+
+
+class ExportError(UserError):
+    """The network has no file of NIR; the message names the layer, why, and what would help."""
+
+
+def no_node(path: str, why: str) -> ExportError:
+    """The error for the module at `path` in the network."""
+    return ExportError(f"layer {path}: {why}" if path else f"the network: {why}")
+
 
 Pair = tuple[int, int]
 

@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.export.errors import ExportError, no_node
 from rbp_engine.export.operations import (
     AdaptivePool,
     AnySpike,
     ChannelMap,
     Convolution,
+    ExportError,
     Flattening,
     LinearMap,
     NetworkInput,
@@ -30,6 +30,7 @@ from rbp_engine.export.operations import (
     SpikingLayer,
     Sum,
     leading_to,
+    no_node,
 )
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.layers.lif import LIFNeurons

@@ -21,8 +21,7 @@ from rbp_engine.methods.protocol import (
     StepOutput,
     backward,
 )
-from rbp_engine.spiking.carriers.single_step import StepTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState, StepTensor
 from rbp_engine.spiking.reference import SequenceReference
 
 

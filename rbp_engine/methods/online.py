@@ -23,8 +23,7 @@ from rbp_engine.methods.protocol import (
     StepOutput,
     gradients_stay_local,
 )
-from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 
 
 class SLTT(BaseMethod):

@@ -19,7 +19,7 @@ from rbp_engine.methods.protocol import (
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState
 from rbp_engine.spiking.reference import RateReference
 from rbp_engine.spiking.steps import WithValue
 

@@ -9,18 +9,15 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from rbp_engine.errors import OwnCodeError
-from rbp_engine.models import imagenet_resnet, maxformer, ms_resnet, qkformer, resnet, sdt, sdt_v2, spikformer, vgg
-from rbp_engine.models.convnet import convnet
+from rbp_engine.models import maxformer, ms_resnet, qkformer, resnet, sdt, sdt_v2, spikformer, vgg
 from rbp_engine.models.libraries import library_network
 from rbp_engine.models.neurons import neuron_maker
 from rbp_engine.user_code import call_own, is_own
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "convnet": convnet,
-    **resnet.NETWORKS,
     **vgg.NETWORKS,
-    **imagenet_resnet.NETWORKS,
+    **resnet.NETWORKS,
     **spikformer.NETWORKS,
     **qkformer.NETWORKS,
     **ms_resnet.NETWORKS,

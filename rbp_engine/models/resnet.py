@@ -1,6 +1,9 @@
-"""Post-activation spiking ResNets for 32×32 images (paper, appendix)."""
+"""Spiking ResNets (paper, appendix): post-activation for 32×32 images; SEW and pre-activation for ImageNet.
 
-from collections.abc import Sequence
+Those for ImageNet have a stem of 7×7, a max pool 3×3, and convolutions with bias.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -11,7 +14,9 @@ from rbp_engine.models.blocks import (
     NamedSequential,
     Networks,
     Neuron,
+    PreActBlock,
     Residual,
+    conv_norm,
     initialised,
     projection,
     residual_stages,
@@ -65,4 +70,54 @@ def resnet19(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = 
     return initialised(ResNet([3, 3, 2], [128, 256, 512], in_channels, neuron, head), init)
 
 
-NETWORKS: Final[Networks] = {"resnet18": resnet18, "resnet19": resnet19}
+class SEWBlock(Residual):
+    """conv-BN-neuron twice, then + the shortcut, which is conv 1×1-BN-neuron where the shape changes."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, neuron: Neuron) -> None:
+        super().__init__(
+            conv1=nn.Conv2d(in_channels, channels, 3, stride, padding=1),
+            bn1=nn.BatchNorm2d(channels),
+            neuron1=neuron(),
+            conv2=nn.Conv2d(channels, channels, 3, padding=1),
+            bn2=nn.BatchNorm2d(channels),
+            neuron2=neuron(),
+            shortcut=projection(in_channels, channels, stride, bias=True, neuron=neuron),
+        )
+
+
+def sew_resnet34(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
+    """Stem conv-BN-neuron-maxpool, [3, 4, 6, 3] spike-element-wise (ADD) blocks, FC 512→C."""
+    return _resnet34(partial(SEWBlock, neuron=neuron), [neuron()], num_classes, in_channels, init)
+
+
+def preact_resnet34(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
+    """Stem conv-BN-maxpool, [3, 4, 6, 3] pre-activation blocks, FC 512→C; no neuron in the stem nor after the last."""
+    return _resnet34(partial(PreActBlock, neuron=neuron, bias=True), [], num_classes, in_channels, init)
+
+
+def _resnet34(
+    block: Callable[[int, int, int], nn.Module],
+    stem_neuron: list[nn.Module],
+    num_classes: int,
+    in_channels: int,
+    init: str,
+) -> nn.Sequential:
+    network = nn.Sequential(
+        *conv_norm(in_channels, 64, 7, 2, bias=True),
+        *stem_neuron,
+        nn.MaxPool2d(3, 2, padding=1),
+        *chain(*residual_stages(block, (3, 4, 6, 3), (64, 128, 256, 512), 64)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(512, num_classes),
+    )
+    # Here the paper's initial weights are Kaiming by fan-out, the same as "kaiming".
+    return initialised(network, "kaiming" if init == "paper" else init)
+
+
+NETWORKS: Final[Networks] = {
+    "resnet18": resnet18,
+    "resnet19": resnet19,
+    "sew_resnet34": sew_resnet34,
+    "preact_resnet34": preact_resnet34,
+}

@@ -39,7 +39,18 @@ def convolutions(
     return layers
 
 
+def convnet(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
+    """A small network for small images, used by the presets `digits` and `mnist5k`: 32-A-64-A-128-AA3, FC 1152→C.
+
+    A number is conv 3×3, batch norm, neuron; A is a 2×2 average pool, AA3 averages to 3×3.
+    """
+    layers = convolutions((32, "A", 64, "A", 128), in_channels, neuron, bias=False)
+    layers += [nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(128 * 9, num_classes)]
+    return initialised(nn.Sequential(*layers), init)
+
+
 NETWORKS: Final[Networks] = {
+    "convnet": convnet,
     "vgg11": partial(vgg, (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512), 1),
     "vgg13": partial(vgg, (64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512), 1),
     "vggsnn_cifar": partial(vgg, (64, 128, "A", 256, 256, "A", 512, 512, "A", 512, 512), 3),

@@ -3,12 +3,13 @@
 Both gradients are those of the network as it stands, on a copy, so that training goes on as if nothing had been
 measured. BPTT with the same batch statistics is the reference: the statistics of rate_M are those of all timesteps, as
 in multi-step BPTT, and those of the other methods of each timestep, as in single-step BPTT. In the step of BPTT it is
-also measured how far what the rate methods assume is from the truth (`assumption.py`).
+also measured how far what the rate methods assume is from the truth (`assumption.py`). A run measures it while it
+trains, on the same few images every so many steps.
 """
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -16,11 +17,15 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.data.protocol import Batch
 from rbp_engine.methods import Method, create_method
 from rbp_engine.methods.protocol import is_static
+from rbp_engine.printable import visible
 from rbp_engine.probes.assumption import AssumptionWatch
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.random_numbers import own_random_numbers
+from rbp_engine.probes.step_probe import StepProbe
+from rbp_engine.run.files.events import GradientFidelity, WarningRaised
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.synchronised_batch_norm import use_own_statistics
 
@@ -142,3 +147,66 @@ def _agreement(product: float, found: float, expected: float) -> GradientAgreeme
 
 def _error(difference: float, whole: float) -> float | None:
     return (difference / whole) ** 0.5 if whole and math.isfinite(difference + whole) else None
+
+
+LARGEST_BATCH = 64
+# Of a number in an event: finer than a cosine that a batch of 64 images can tell.
+DIGITS = 6
+
+
+class FidelityProbe(StepProbe):
+    """Compares the gradient of the training method with BPTT's, after every `every`-th step.
+
+    An error, such as a GPU without memory left, ends the comparisons with a warning; training goes on.
+    """
+
+    def __init__(self, model: nn.Module, method: Method, batch: Batch, every: int) -> None:
+        """`model` is the network itself, not one that averages over processes; `batch` as of `probe_batch`."""
+        super().__init__(every)
+        self._model = model
+        self._method = method
+        self._images, self._labels = batch
+        self._failed = False
+
+    def measure(self, step: int) -> None:
+        if self._failed:
+            return
+        try:
+            read = compare(self._model, self._method, self._images, self._labels)
+            self.keep(step, lambda: [self._event(read())])
+        except Exception as error:
+            message = (
+                f"gradients are no longer compared with BPTT's (probes.gradients): {error or type(error).__name__}"
+            )
+            self.keep(step, lambda: [WarningRaised(visible(message))])
+            self._failed = True
+
+    def _event(self, found: Fidelity) -> GradientFidelity:
+        return GradientFidelity(
+            samples=len(self._labels),
+            cosine=_rounded([found.whole.cosine])[0],
+            norm_ratio=_rounded([found.whole.norm_ratio])[0],
+            cosine_by_weight=_rounded([agreement.cosine for agreement in found.by_weight.values()]),
+            norm_ratio_by_weight=_rounded([agreement.norm_ratio for agreement in found.by_weight.values()]),
+            neuron_error=_rounded(list(found.neuron_error.values())),
+            weight_error=_rounded(list(found.weight_error.values())),
+        )
+
+
+def probe_batch(batches: Iterable[Batch], method: Method, accumulate: int) -> Batch | None:
+    """The first images of an evaluation: so few that a comparison takes less memory than a training step.
+
+    A step keeps at least one timestep of a batch (of this process) divided by `accumulate`. Multi-step BPTT keeps T
+    timesteps and gets 1/(2·T) of these images; single-step BPTT keeps more of each, and gets half as many. None if
+    there are no images.
+    """
+    first = next(iter(batches), None)
+    if first is None:
+        return None
+    parts = (2 if REFERENCE[method.name] == "bptt" else 4) * method.timesteps * accumulate
+    # Batch norm needs two.
+    return first_samples(*first, min(LARGEST_BATCH, max(2, len(first[1]) // parts)))
+
+
+def _rounded(numbers: Sequence[float | None]) -> list[float | None]:
+    return [None if number is None else round(number, DIGITS) for number in numbers]

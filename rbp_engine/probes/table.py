@@ -7,8 +7,8 @@ from torch import nn
 
 from rbp_engine.data.protocol import EvaluationSource
 from rbp_engine.methods import Method
-from rbp_engine.probes.fidelity_probe import FidelityProbe, probe_batch
 from rbp_engine.probes.firing_rates import SpikeWatch
+from rbp_engine.probes.gradient_fidelity import FidelityProbe, probe_batch
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.own_metrics import OwnMetrics

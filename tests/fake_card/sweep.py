@@ -22,8 +22,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from rbp_engine.methods import METHODS, SelfDistillation, WithBranches, create_method
 from rbp_engine.models import MODELS, create_model
-from rbp_engine.probes.fidelity_probe import FidelityProbe
 from rbp_engine.probes.firing_rates import SpikeWatch
+from rbp_engine.probes.gradient_fidelity import FidelityProbe
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes

@@ -17,7 +17,7 @@ from torch import Tensor
 from rbp_engine.spiking import fusion
 from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, Repeated
 from rbp_engine.spiking.carriers.sequence import DeferredSum, deferred_terms
-from rbp_engine.spiking.carriers.step_state import BRANCHES_IN_TIME, StepState, TimestepCarrier
+from rbp_engine.spiking.carriers.single_step import BRANCHES_IN_TIME, StepState, TimestepCarrier
 from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, RateLoop, Term, membrane_dtype
 from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import Nonlinear

@@ -14,8 +14,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import predict
 from rbp_engine.models import create_model
 from rbp_engine.models.blocks import initialised
-from rbp_engine.models.imagenet_resnet import SEWBlock
-from rbp_engine.models.resnet import ResNet
+from rbp_engine.models.resnet import ResNet, SEWBlock
 from rbp_engine.models.spikformer import from_spikingjelly, spikformer
 from rbp_engine.spiking import LIF
 

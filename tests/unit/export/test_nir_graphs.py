@@ -16,18 +16,15 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based.nir_exchange import import_from_nir
 from torch import nn
 
-from rbp_engine.export.check import check_predictions, check_spikes
-from rbp_engine.export.errors import ExportError
+from rbp_engine.export.check import check_predictions, check_spikes, execute
 from rbp_engine.export.graph import NumberFormat, to_graph
-from rbp_engine.export.interpreter import execute
-from rbp_engine.export.operations import AdaptivePool, ChannelMap, LinearMap
+from rbp_engine.export.operations import AdaptivePool, ChannelMap, ExportError, LinearMap
 from rbp_engine.export.walk import walk
 from rbp_engine.methods.protocol import predict
 from rbp_engine.models import MODELS, create_model
 from rbp_engine.models.blocks import PreActBlock
-from rbp_engine.models.convnet import convnet
-from rbp_engine.models.imagenet_resnet import SEWBlock
-from rbp_engine.models.resnet import ResNet
+from rbp_engine.models.resnet import ResNet, SEWBlock
+from rbp_engine.models.vgg import convnet
 from rbp_engine.spiking import LIF, register_rule
 from rbp_engine.spiking.rules import table
 

@@ -8,8 +8,8 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.models.convnet import convnet
 from rbp_engine.models.resnet import ResNet
+from rbp_engine.models.vgg import convnet
 from rbp_engine.spiking import LIF
 
 T, B = 2, 4

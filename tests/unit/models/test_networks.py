@@ -457,7 +457,7 @@ def test_neuron_settings_reach_every_neuron_and_each_has_its_own_surrogate(name)
 
 
 def test_an_unknown_model_is_a_value_error_that_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'resnet81'.*convnet.*resnet18.*vgg11"):
+    with pytest.raises(ValueError, match=r"'resnet81'.*convnet.*vgg11.*resnet18"):
         create_model("resnet81", num_classes=10, in_channels=3)
 
 

@@ -11,9 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
-from rbp_engine.probes.fidelity_probe import DIGITS, FidelityProbe, probe_batch
 from rbp_engine.probes.firing_rates import SpikeWatch
-from rbp_engine.probes.gradient_fidelity import gradient_fidelity
+from rbp_engine.probes.gradient_fidelity import DIGITS, FidelityProbe, gradient_fidelity, probe_batch
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes

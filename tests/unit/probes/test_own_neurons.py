@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.bench.baselines import BASELINES
-from rbp_engine.export.errors import ExportError
+from rbp_engine.export.operations import ExportError
 from rbp_engine.export.walk import walk
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.energy import measure_energy

@@ -10,7 +10,7 @@ from torch import nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState
 
 T, B, N, E, HEADS = 3, 2, 5, 6, 2
 pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")

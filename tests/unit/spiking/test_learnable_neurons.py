@@ -11,8 +11,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 from rbp_engine.spiking.fusion import Current
 from rbp_engine.spiking.layers import compiler
 

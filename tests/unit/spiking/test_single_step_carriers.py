@@ -9,8 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF, UnsupportedOperation
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
-from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 
 T, B = 4, 3
 CARRIERS = {

@@ -8,8 +8,7 @@ import torch
 from torch._inductor.graph import GraphLowering
 
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.layers import compiler
 from rbp_engine.spiking.layers.loops import timestep

@@ -8,7 +8,7 @@ from torch import nn
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.single_step import StepState
 from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient, check_one_gradient_at_t_1
 
 T, B, C = 3, 2, 4

@@ -11,8 +11,8 @@ from torch import Tensor, distributed, nn
 
 from rbp_engine.data.loading.shares import Share
 from rbp_engine.methods import METHODS, Distillation, SelfDistillation, WithBranches, create_method
-from rbp_engine.models.convnet import convnet
 from rbp_engine.models.resnet import ResNet
+from rbp_engine.models.vgg import convnet
 from rbp_engine.spiking import LIF
 from rbp_engine.train.optimisation import add_branches
 from rbp_engine.train.ranks.distributed import Ranks

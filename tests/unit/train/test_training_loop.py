@@ -17,8 +17,8 @@ from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import SelfDistillation, StepOutput, WithBranches, create_method, with_branches
 from rbp_engine.models import create_model
-from rbp_engine.probes.fidelity_probe import FidelityProbe
 from rbp_engine.probes.firing_rates import SpikeWatch
+from rbp_engine.probes.gradient_fidelity import FidelityProbe
 from rbp_engine.probes.layers import neuron_layers
 from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.run.files.event_reader import read_events
