@@ -5,7 +5,6 @@ checksum of that. What is whole before the first damaged record is taken.
 """
 
 import csv
-import functools
 import hashlib
 import math
 import os
@@ -204,13 +203,15 @@ def _read_events(file: BufferedReader, path: Path, table: _Table) -> None:
 
 def _records(file: BufferedReader) -> Iterator[bytes]:
     """The records of a file that may hold numbers. Raises _Damaged at the first that is not whole."""
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
     size = os.fstat(file.fileno()).st_size
     while head := file.read(12):
         at = file.tell() - len(head)
         if len(head) < 12:
             raise _Damaged(f"is cut off at byte {at}")
         length, checksum = struct.unpack("<QI", head)
-        if _checksum(head[:8]) != checksum:
+        if masked_crc32c(head[:8]) != checksum:
             raise _Damaged(f"is damaged at byte {at}")
         if file.tell() + length + 4 > size:
             raise _Damaged(f"is cut off at byte {at}")
@@ -218,28 +219,9 @@ def _records(file: BufferedReader) -> Iterator[bytes]:
             file.seek(length + 4, os.SEEK_CUR)
             continue
         record = file.read(length)
-        if struct.pack("<I", _checksum(record)) != file.read(4):
+        if struct.pack("<I", masked_crc32c(record)) != file.read(4):
             raise _Damaged(f"is damaged at byte {at}")
         yield record
-
-
-def _checksum(content: bytes) -> int:
-    """The masked CRC-32C."""
-    table, crc = _crc_table(), 0xFFFFFFFF
-    for byte in content:
-        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-@functools.cache
-def _crc_table() -> list[int]:
-    table = []
-    for crc in range(256):
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-        table.append(crc)
-    return table
 
 
 def _scalar(tensor: Any) -> float | None:
