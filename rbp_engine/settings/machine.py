@@ -6,7 +6,7 @@ They are not in presets but in `machine.toml` in the user's configuration direct
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +18,9 @@ from rbp_engine.settings.documents import Document, parse_document, read_documen
 from rbp_engine.settings.files import write_settings
 from rbp_engine.settings.lines import KeyPath, dotted
 from rbp_engine.settings.locations import configuration_directory
-from rbp_engine.settings.problems import Problem, describe_problems
+from rbp_engine.settings.problems import Problem, SettingsFileError
 from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.settings.values import describe_value
+from rbp_engine.settings.values import describe_value, is_count
 
 QUERY_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,59}", re.ASCII)
 QUERY_NAMES: Final = "the name of a query is a word of letters, digits, _ and -, which begins with a letter"
@@ -65,16 +65,8 @@ class Machine:
     hosts: Mapping[str, Host] = field(default_factory=lambda: MappingProxyType({}))
 
 
-class MachineError(UserError):
-    """`machine.toml` cannot be used; `problems` has every problem found in the file `source`."""
-
-    def __init__(self, source: Path, problems: Iterable[Problem]) -> None:
-        self.source = source
-        self.problems = tuple(problems)
-        super().__init__(source, self.problems)
-
-    def __str__(self) -> str:
-        return describe_problems(str(self.source), self.problems)
+class MachineError(SettingsFileError):
+    """`machine.toml` cannot be used."""
 
 
 def machine_file() -> Path:
@@ -87,10 +79,7 @@ def read_machine() -> Machine:
     path = machine_file()
     if not os.path.lexists(path):
         return Machine()
-    document = read_document(path)
-    if isinstance(document, Problem):
-        raise MachineError(path, [document])
-    return _checked(document)
+    return _checked(_usable(read_document(path), path))
 
 
 def runs_directory(explicit: Path | None = None) -> Path:
@@ -157,7 +146,7 @@ def _put(section: str, name: str, value: str) -> Path:
     import tomlkit
 
     read_machine()
-    target, problem = machine_file(), Problem(f"{section}.{name}", "could not be added here; add it by hand")
+    target = machine_file()
     old = read_text(target) if os.path.lexists(target) else ""
     if isinstance(old, Problem):
         raise MachineError(target, [old])
@@ -166,15 +155,18 @@ def _put(section: str, name: str, value: str) -> Path:
         content.add(section, tomlkit.table())
     content[section][name] = value
     text = tomlkit.dumps(content)
-    written = parse_document(text, target)
-    if isinstance(written, Problem) or written.values.get(section, {}).get(name) != value:
-        raise MachineError(target, [problem])
-    _checked(written)
+    _checked(_usable(parse_document(text, target), target))
     try:
         write_settings(target, text.encode())
     except OSError as error:
         raise MachineError(target, [Problem("", f"cannot be written: {error.strerror}")]) from error
     return target
+
+
+def _usable(found: Document | Problem, path: Path) -> Document:
+    if isinstance(found, Problem):
+        raise MachineError(path, [found])
+    return found
 
 
 def _checked(document: Document) -> Machine:
@@ -200,15 +192,21 @@ def _checked(document: Document) -> Machine:
     return Machine(**tables, **hooks, hosts=MappingProxyType(known))
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What a value has to be, in words, and what reads it; that returns None for anything else."""
+
+    expected: str
+    read: Callable[[Any], Any]
+
+
 def _read(path: KeyPath, value: object, expected: Any, refuse: Callable[[KeyPath, str], None]) -> Any:
-    """The value as it is `expected`: by a function that raises ValueError with what is, or as a table of such. None for
-    one that is refused; a table is without these."""
-    if callable(expected):
-        try:
-            return expected(value)
-        except ValueError as error:
-            refuse(path, f"{error}, got {describe_value(value)}")
-            return None
+    """The value of a kind, or a table of such. None for one that is refused; a table is without these."""
+    if isinstance(expected, _Kind):
+        read = expected.read(value)
+        if read is None:
+            refuse(path, f"expected {expected.expected}, got {describe_value(value)}")
+        return read
     if not isinstance(value, dict):
         example = f', as [hosts.{path[1]}] with ssh = "…"' if path[0] == "hosts" and len(path) > 1 else ""
         refuse(path, f"expected a table{example}, got {describe_value(value)}")
@@ -223,68 +221,47 @@ def _read(path: KeyPath, value: object, expected: Any, refuse: Callable[[KeyPath
     return found
 
 
-def _folder(value: object) -> Path:
-    if not isinstance(value, str):
-        raise ValueError("expected the path of a folder as a string")
-    if "\0" in value:
-        raise ValueError("no path has a NUL character")
+def _folder(value: object) -> Path | None:
+    if not isinstance(value, str) or "\0" in value:
+        return None
     folder = Path(os.path.expanduser(value))  # noqa: PTH111  # pathlib raises for an unknown ~user
     # A relative path would mean a different folder in each working directory.
-    if not folder.is_absolute():
-        raise ValueError("expected an absolute path, or one from ~")
-    return folder
+    return folder if folder.is_absolute() else None
 
 
-def _slots(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SLOTS:
-        return value
-    raise ValueError(f"expected a whole number from 1 to {_MOST_SLOTS}")
+def _line(value: object) -> str | None:
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("expected true or false")
+def _there(value: object) -> str | None:
+    return None if str(value).startswith("-") else _line(value) or None
 
 
-def _command(value: object) -> str:
-    if isinstance(value, str) and "\0" not in value:
-        return value
-    raise ValueError("no command has a NUL character" if isinstance(value, str) else "expected a command as a string")
-
-
-def _query(value: object) -> str:
-    if isinstance(value, str) and value.isprintable():
-        return value
-    raise ValueError("expected a query as a string of one line")
-
-
-def _destination(value: object) -> str:
-    if isinstance(value, str) and _DESTINATION.fullmatch(value):
-        return value
-    raise ValueError("expected what ssh takes, as user@host")
-
-
-def _place_there(example: str) -> Callable[[object], str | None]:
-    def read(value: object) -> str | None:
-        if isinstance(value, str) and value.isprintable() and not value.startswith("-"):
-            return value or None
-        raise ValueError(f"expected a path there, as {example}")
-
-    return read
-
-
+_FOLDER: Final = _Kind("an absolute path, or one from ~, as a string", _folder)
+_COMMAND: Final = _Kind(
+    "a command as a string, without NUL characters",
+    lambda value: value if isinstance(value, str) and "\0" not in value else None,
+)
 _ANY: Final = "*"
 #: What each key is, or in a table of the user's names any key.
 _SETTINGS: Final = {
-    "runs": _folder,
-    "cache": _folder,
-    "cpu_slots": _slots,
-    "share_devices": _flag,
-    "data": {_ANY: _folder},
-    "hooks": {"on_end": _command, "on_failure": _command, "on_alert": _command},
+    "runs": _FOLDER,
+    "cache": _FOLDER,
+    "cpu_slots": _Kind(
+        f"a whole number from 1 to {_MOST_SLOTS}", lambda value: value if is_count(value, _MOST_SLOTS) else None
+    ),
+    "share_devices": _Kind("true or false", lambda value: value if isinstance(value, bool) else None),
+    "data": {_ANY: _FOLDER},
+    "hooks": {"on_end": _COMMAND, "on_failure": _COMMAND, "on_alert": _COMMAND},
     "hosts": {
-        _ANY: {"ssh": _destination, "rbp": _place_there("~/venv/bin/rbp"), "runs": _place_there("/data/runs")},
+        _ANY: {
+            "ssh": _Kind(
+                "what ssh takes, as user@host",
+                lambda value: value if isinstance(value, str) and _DESTINATION.fullmatch(value) else None,
+            ),
+            "rbp": _Kind("a path there, as ~/venv/bin/rbp", _there),
+            "runs": _Kind("a path there, as /data/runs", _there),
+        },
     },
-    "queries": {_ANY: _query},
+    "queries": {_ANY: _Kind("a query as a string of one line", _line)},
 }

@@ -44,16 +44,17 @@ def _left_column(problem: Problem) -> str:
     return problem.key or problem.place
 
 
-class PresetError(UserError):
-    """A preset cannot be used: not found, not readable, not TOML, or with invalid settings.
+class SettingsFileError(UserError):
+    """A file of settings cannot be used: `source` is the file, or its name; `problems` has every problem found."""
 
-    `source` is the file (or the name, if there is no file); `problems` has every problem found.
-    """
-
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        self.source = source
+    def __init__(self, source: object, problems: Iterable[Problem]) -> None:
+        self.source = str(source)
         self.problems = tuple(problems)
         super().__init__(source, self.problems)
 
     def __str__(self) -> str:
         return describe_problems(self.source, self.problems)
+
+
+class PresetError(SettingsFileError):
+    """A preset cannot be used: not found, not readable, not TOML, or with invalid settings."""
