@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.run.files.events import (
+    LAST,
     AlertRaised,
     Body,
     CheckpointSaved,
@@ -27,17 +28,18 @@ from rbp_engine.run.files.events import (
     WarningRaised,
     superseded,
 )
-from rbp_engine.run.status.accuracy import AccuracyBuilder, AccuracyHistory
 from rbp_engine.run.status.attempts import Attempt, begin
 from rbp_engine.run.status.curves import Curve, CurveBuilder
 from rbp_engine.run.status.samples import (
     METRICS_KEPT,
+    AccuracyHistory,
     FidelityHistory,
     FiringHistory,
     HealthHistory,
     OwnBuilder,
     OwnHistory,
     SampleBuilder,
+    accuracy_builder,
     fidelity_builder,
     firing_builder,
     health_builder,
@@ -153,11 +155,11 @@ class HistoryBuilder:
 
     def __init__(self) -> None:
         self._curves = CurveBuilder()
-        self._accuracy = AccuracyBuilder()
-        self._firing, self._fidelity, self._health = firing_builder(), fidelity_builder(), health_builder()
+        self._accuracy, self._firing = accuracy_builder(), firing_builder()
+        self._fidelity, self._health = fidelity_builder(), health_builder()
         self._own = OwnBuilder()
         # Each takes its own kind and the starts of attempts; most events of a run are of none.
-        self._by_kind: dict[type[Body], AccuracyBuilder | SampleBuilder[Any] | OwnBuilder] = {
+        self._by_kind: dict[type[Body], SampleBuilder[Any] | OwnBuilder] = {
             Validation: self._accuracy,
             FiringRates: self._firing,
             GradientFidelity: self._fidelity,
@@ -180,7 +182,7 @@ class HistoryBuilder:
             if isinstance(body, RunStart):
                 for each in self._by_kind.values():
                     each.add(event)
-            elif part := self._by_kind.get(type(body)):
+            elif (part := self._by_kind.get(type(body))) and self._counts(body):
                 part.add(event)
             if isinstance(body, RunStart) and event.rank == 0:
                 self._begin(event, body)
@@ -222,6 +224,10 @@ class HistoryBuilder:
             method=self._method,
             classes=self._classes,
         )
+
+    def _counts(self, body: Body) -> bool:
+        """Whether a validation, if it is one, is that after an epoch: of the last weights, not the final test."""
+        return not isinstance(body, Validation) or (body.weights, body.split) == (LAST, self._curves.split)
 
     def _begin(self, event: Event, start: RunStart) -> None:
         for kept in (self._checkpoints, *self._probes.values()):

@@ -7,7 +7,17 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.run.files.events import Body, Event, FiringRates, GradientFidelity, Health, Probe, RunStart, done_again
+from rbp_engine.run.files.events import (
+    Body,
+    Event,
+    FiringRates,
+    GradientFidelity,
+    Health,
+    Probe,
+    RunStart,
+    Validation,
+    done_again,
+)
 
 Floats = NDArray[np.float64]
 
@@ -83,6 +93,13 @@ class HealthHistory(ProbeHistory):
 
 
 @dataclass(frozen=True, eq=False)
+class AccuracyHistory(ProbeHistory):
+    """Of the evaluations after each epoch, of the last weights: top-1 [N, T] after the first t timesteps, t = 1 … T."""
+
+    top1_by_step: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class OwnHistory(ProbeHistory):
     """The user's own metrics, those of `Probe` events whose values are numbers: `values` is [N, M], by `names`."""
 
@@ -90,7 +107,7 @@ class OwnHistory(ProbeHistory):
     values: Floats
 
 
-S = TypeVar("S", FiringHistory, FidelityHistory, HealthHistory)
+S = TypeVar("S", FiringHistory, FidelityHistory, HealthHistory, AccuracyHistory)
 
 
 class SampleBuilder(Generic[S]):
@@ -119,7 +136,7 @@ class SampleBuilder(Generic[S]):
         self._optional = optional
         self._layers: dict[str, tuple[str, ...]] = {"neuron": (), "weight": ()}
         self._steps_per_epoch = 0
-        self._kept: list[tuple[int, int, dict[str, Floats]]] = []  # attempt, step, numbers
+        self._kept: list[tuple[int, int, Any, dict[str, Floats]]] = []  # attempt, step, epoch of a validation, numbers
         self._stride = 1
         self._seen = 0
         self._made: S | None = None
@@ -133,8 +150,8 @@ class SampleBuilder(Generic[S]):
             for layers, names in (("neuron", body.neuron_layers), ("weight", body.weight_layers)):
                 if names is not None:  # a run of another program says none
                     self._layers[layers] = tuple(names)
-            counting = [one for one in self._kept if not done_again(one[0], one[1], None, event, body)]
-            self._kept = [one for one in counting if self._fit(one[2])]
+            counting = [one for one in self._kept if not done_again(*one[:3], event, body)]
+            self._kept = [one for one in counting if self._fit(one[3])]
             self._steps_per_epoch = body.steps_per_epoch or self._steps_per_epoch
             self._made = None
 
@@ -149,11 +166,11 @@ class SampleBuilder(Generic[S]):
         for name in self._optional:
             if not numbers[name].size:
                 numbers[name] = np.full(len(self._layers["neuron"]), np.nan)
-        if self._kept and any(array.shape != self._kept[-1][2][name].shape for name, array in numbers.items()):
+        if self._kept and any(array.shape != self._kept[-1][3][name].shape for name, array in numbers.items()):
             return
         if not self._fit(numbers):
             return
-        self._kept.append((event.attempt, event.step, numbers))
+        self._kept.append((event.attempt, event.step, getattr(event.body, "epoch", None), numbers))
         self._made = None
         if len(self._kept) > SAMPLES_KEPT:
             self._kept = self._kept[1::2]
@@ -171,11 +188,17 @@ class SampleBuilder(Generic[S]):
     def history(self) -> S | None:
         """Everything so far; None without a sample."""
         if self._made is None and self._kept:
-            step = np.array([float(step) for _, step, _ in self._kept])
-            epoch = step / self._steps_per_epoch if self._steps_per_epoch else np.full(len(step), np.nan)
+            step = np.array([float(step) for _, step, *_ in self._kept])
+            known = np.array([epoch for *_, epoch, _ in self._kept], dtype=float)
+            epoch = np.where(np.isnan(known) & (self._steps_per_epoch > 0), step / (self._steps_per_epoch or 1), known)
             arrays = {name: np.stack([numbers[name] for *_, numbers in self._kept]) for name in self._fields}
             self._made = self._record(self._layers["neuron"], self._layers["weight"], step, epoch, **arrays)
         return self._made if self._kept else None
+
+
+def accuracy_builder() -> SampleBuilder[AccuracyHistory]:
+    """Collects those of `Validation` that are after an epoch."""
+    return SampleBuilder(Validation, AccuracyHistory, whole=("top1_by_step",), lists=("top1_by_step",))
 
 
 def firing_builder() -> SampleBuilder[FiringHistory]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from textual.widget import Widget
 
-from rbp_engine.run.status.accuracy import AccuracyHistory
+from rbp_engine.run.status.samples import AccuracyHistory
 from rbp_engine.run.timesteps_needed import TOLERANCE, timesteps_needed
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import Heat, LayerRows, Numbers, Words
@@ -39,16 +39,17 @@ class AccuracyTab(SampledTab[AccuracyHistory]):
         )
 
     def draw(self, samples: AccuracyHistory, number: int, sight: Sight) -> None:
-        self.query_one(LayersAndChart).show(accuracy_rows(samples, number))
+        pane = self.query_one(LayersAndChart)
+        pane.chart.title = f"{sight.history.split} top-1 %"
+        pane.show(accuracy_rows(samples, number))
 
     def draw_charts(self, samples: AccuracyHistory) -> None:
         """Draw the accuracy after the selected timestep, after the first and after all."""
         pane = self.query_one(LayersAndChart)
-        top1, x = 100 * samples.top1, x_of(samples)
+        top1, x = 100 * samples.top1_by_step, x_of(samples)
         last = top1.shape[1]
         ends = dict.fromkeys((1, last))
         chosen = pane.table.selected + 1
-        pane.chart.title = f"{samples.split} top-1 %"
         pane.chart.x_axis = x_axis_of(samples)
         pane.chart.set_series(
             [
@@ -60,8 +61,8 @@ class AccuracyTab(SampledTab[AccuracyHistory]):
 
 def accuracy_rows(accuracy: AccuracyHistory, number: int) -> LayerRows:
     """The timesteps at one evaluation, with what is missing to T over all of them."""
-    now = accuracy.top1[number]
-    below = np.maximum(0.0, accuracy.top1[:, -1:] - accuracy.top1)  # [N, T]
+    now = accuracy.top1_by_step[number]
+    below = np.maximum(0.0, accuracy.top1_by_step[:, -1:] - accuracy.top1_by_step)  # [N, T]
     across = np.unique(np.linspace(0, len(below) - 1, min(ACROSS, len(below))).round().astype(int))
     needed = timesteps_needed(now.tolist())
     highest = float(np.nanmax(below)) if np.isfinite(below).any() else 0.0

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.status.accuracy import AccuracyHistory
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.rules.table import RULES, alarms, findings
-from rbp_engine.run.status.samples import FiringHistory, Floats
+from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory, Floats
 from rbp_engine.run.status.sustained import SUSTAINED
 
 LAYERS = ("a", "b", "c", "d")
@@ -114,7 +113,7 @@ def test_chance_is_judged_after_three_epochs() -> None:
 
 @pytest.mark.parametrize(("accuracy", "said"), [(0.1, []), (0.15, []), (0.9, ["timesteps"])])
 def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy: float, said: list[str]) -> None:
-    by_step = AccuracyHistory("test", np.array([23.0]), np.array([1.0]), np.full((1, 4), accuracy))
+    by_step = AccuracyHistory((), (), np.array([23.0]), np.array([1.0]), np.full((1, 4), accuracy))
     assert [found.rule for found in findings(History(accuracy=by_step, classes=10))] == said
 
 
@@ -126,7 +125,7 @@ def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy: flo
     ],
 )
 def test_how_many_timesteps_are_needed_is_said_in_a_sentence(by_step: list[float], sentence: str) -> None:
-    accuracy = AccuracyHistory("test", np.array([23.0]), np.array([1.0]), np.array([by_step]))
+    accuracy = AccuracyHistory((), (), np.array([23.0]), np.array([1.0]), np.array([by_step]))
     [found] = findings(History(accuracy=accuracy, classes=10))
     assert found.what.startswith(sentence)
 

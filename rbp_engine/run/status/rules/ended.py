@@ -104,11 +104,12 @@ def no_progress(history: History) -> Iterator[Alarm]:
 def timesteps(history: History) -> Iterator[Alarm]:
     """Half of the timesteps, or fewer, decide nearly as well as all, and better than guessing does."""
     accuracy, classes = history.accuracy, history.classes
-    if accuracy is None or accuracy.top1.shape[1] < 2:
+    if accuracy is None or accuracy.top1_by_step.shape[1] < 2:
         return
-    if classes > 1 and accuracy.top1[-1, -1] <= chance_limit(classes):
+    newest = accuracy.top1_by_step[-1].tolist()
+    if classes > 1 and newest[-1] <= chance_limit(classes):
         return
-    needed, trained = timesteps_needed(accuracy.top1[-1].tolist()), accuracy.top1.shape[1]
+    needed, trained = timesteps_needed(newest), len(newest)
     if needed is not None and 2 * needed <= trained:
         give = "gives" if needed == 1 else "give"
         yield Alarm(

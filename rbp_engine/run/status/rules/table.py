@@ -71,7 +71,7 @@ def unchecked(history: History) -> tuple[Rule, ...]:
         "health": history.health is not None,
         "curves": history.classes > 0 and "train/loss" in history.curves,
         "evaluations": "validation/top1" in history.curves,
-        "timesteps": history.accuracy is not None and history.accuracy.top1.shape[1] > 1,
+        "timesteps": history.accuracy is not None and history.accuracy.top1_by_step.shape[1] > 1,
         "times": "data_ms" in history.curves,
         "memory": bool(history.attempt and history.attempt.memory) and "mem_peak" in history.curves,
         "ranks": len(several) > 1,
