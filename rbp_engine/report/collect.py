@@ -144,7 +144,7 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         return ExcludedRun(run.id, "run.json is missing or damaged")
     if not _is_sound(summary):
         return ExcludedRun(run.id, "its summary.json has impossible numbers")
-    if summary.program and not summary.preset:
+    if summary.program:
         return _of_another_program(run, summary)
     try:
         preset = read_resolved(run.preset_toml)
@@ -158,7 +158,7 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         preset=preset,
         settings=settings(preset) | ({ORIGIN: summary.origin_epochs} if summary.origin else {}),
         origin=read_run_json(run),
-        held_out=summary.split != TEST if summary.program else preset.train.validation_split > 0,
+        held_out=preset.train.validation_split > 0,
     )
 
 

@@ -59,11 +59,10 @@ def create(
     resources: Resources | None = None,
     dispatch: Dispatch | None = None,
     sweep: SweepRecord | None = None,
-    program: str = "",
 ) -> trust.Launchable:
     """Create the folder of a new run: preset, identity and summary. Leaves nothing behind if that fails.
 
-    `sweep` is the one that it belongs to, `program` the one that trains it, if that is not rbp.
+    `sweep` is the one that it belongs to.
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
@@ -71,9 +70,7 @@ def create(
         runs,
         run_id,
         lambda: new_run_id(loaded.name, loaded.preset.method.name),
-        lambda run, named: _write(
-            loaded, run, named, command, resources or Resources(), dispatch or Dispatch(), sweep, program
-        ),
+        lambda run, named: _write(loaded, run, named, command, resources or Resources(), dispatch or Dispatch(), sweep),
     )
     return trust.Launchable(trust.Executable(made))
 
@@ -86,7 +83,6 @@ def _write(
     resources: Resources,
     dispatch: Dispatch,
     sweep: SweepRecord | None,
-    program: str,
 ) -> None:
     """Write preset, identity and summary of the run `run_id` into a folder."""
     from rbp_engine.preset.resolved import as_toml
@@ -113,7 +109,6 @@ def _write(
         epochs=preset.train.epochs,
         name=preset.run.name,
         tags=list(preset.run.tags),
-        program=program,
         source=str(loaded.path),
         created=time.time(),
         resources=asdict(resources),

@@ -51,9 +51,10 @@ class GivenSettings:
         return text
 
     def experiment(self, program: str) -> str:
-        """The identity of what the program trains, whatever the seed; never that of a preset."""
+        """The SHA-256 (hexadecimal) of what the program trains, whatever the seed; never that of a preset."""
         chosen = {key: value for key, value in self.values.items() if key != SEED}
-        return foreign_experiment(json.dumps(chosen, sort_keys=True, default=str), program)
+        text = f"trained by {program}: {json.dumps(chosen, sort_keys=True, default=str)}"
+        return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
 
     def text(self, key: str) -> str:
         """A setting that is text; empty if it is not given, or is something else."""
@@ -66,11 +67,6 @@ class GivenSettings:
         return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else 0
 
 
-def foreign_experiment(settings: str, program: str) -> str:
-    """The SHA-256 (hexadecimal) of what another program trains with these settings: not the one of a run of rbp."""
-    return hashlib.sha256(f"trained by {program}: {settings}".encode(errors="backslashreplace")).hexdigest()
-
-
 def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     """The settings in a dictionary, whatever is in it; None is left out, and what TOML cannot say becomes text.
 
@@ -81,7 +77,7 @@ def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     values: dict[str, Any] = {}
     for name, value in _read(_leaves("", given, tables)):
         key = SHORT_NAMES.get(name) or _ALSO.get(name, name)
-        values[key if key in known else f"{OWN}.{name}"] = value
+        values[key if key in known and "." in key else f"{OWN}.{name}"] = value
         if len(values) > _MOST:
             raise RunError(f"these are more than {_MOST} settings: give those that say what is trained")
     return GivenSettings(values)

@@ -10,26 +10,21 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
-from rbp_engine.preset import load_preset
 from rbp_engine.printable import one_line
-from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
-from rbp_engine.run.launch import launch
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
-from rbp_engine.run.tracking.given_settings import foreign_experiment, given_settings
+from rbp_engine.run.tracking.given_settings import given_settings
 from rbp_engine.run.tracking.numbers import Part, sort_numbers, whole_number
 from rbp_engine.run.tracking.recorder import TrackRecorder
-from rbp_engine.run.writer import begin_here
 from rbp_engine.settings.machine import runs_directory
 
 log = logging.getLogger("rbp")
@@ -98,9 +93,8 @@ class _Terminated(SystemExit):
 
 @contextlib.contextmanager
 def track(
-    settings: str | Path | Mapping[Any, Any] = "",
+    settings: Mapping[Any, Any] = MappingProxyType({}),
     *,
-    overrides: Sequence[str] = (),
     name: str = "",
     tags: Sequence[str] = (),
     epochs: int | None = None,
@@ -111,22 +105,21 @@ def track(
 ) -> Iterator[TrackedRun]:
     """Record this program's training as a run: `with rbp_engine.run.track({"lr": 0.1}, epochs=10) as run:`.
 
-    `settings` is a preset, by name or path, that this program implements, with `overrides` as `lr=0.05`; or a
-    dictionary of any settings. `epochs`, `steps_per_epoch` and `steps` (in all) are what is planned, as far as it is
-    known: from them come the progress and the time left. The run is in `runs_dir`, by default the runs directory of the
+    `settings` are any. `epochs`, `steps_per_epoch` and `steps` (in all) are what is planned, as far as it is known:
+    from them come the progress and the time left. The run is in `runs_dir`, by default the runs directory of the
     commands, under `run_id` or a new id.
 
     Its end is that of the block: `completed`, `stopped` after a stop request that the loop has seen or Ctrl-C,
     `preempted` after SIGTERM, `failed` after an exception, which goes on as without rbp. In a job of several processes
     (RANK, or SLURM_PROCID, is not 0) only the first records.
 
-    Raises PresetError for a preset that cannot be loaded and RunError for what cannot be a run. If nothing can be
-    written, now or later, a warning says so once, and training goes on.
+    Raises RunError for what cannot be a run. If nothing can be written, now or later, a warning says so once, and
+    training goes on.
     """
     planned = _planned(epochs, steps_per_epoch, steps)
     runs = runs_directory(None if runs_dir is None else Path(runs_dir))
     run = TrackedRun(
-        _recorder(lambda: _create(settings, overrides, one_line(name), [*tags], planned[0], runs, run_id), planned)
+        _recorder(lambda: _create(settings, one_line(name), [*tags], planned[0], runs, run_id), planned)
         if _is_first()
         else None
     )
@@ -156,39 +149,18 @@ def _planned(epochs: Any, steps_per_epoch: Any, steps: Any) -> tuple[int | None,
 
 
 def _create(
-    settings: str | Path | Mapping[Any, Any],
-    overrides: Sequence[str],
-    name: str,
-    tags: list[str],
-    epochs: int | None,
-    runs: Path,
-    run_id: str | None,
+    settings: Mapping[Any, Any], name: str, tags: list[str], epochs: int | None, runs: Path, run_id: str | None
 ) -> tuple[RunDirectory, int | None]:
-    """A run of this program, with a dictionary of settings or a preset that it implements; and its batch size.
-
-    `epochs` are those that the settings do not say.
-    """
+    """A run of this program, and its batch size. `epochs` are those that the settings do not say."""
     program = Program(
         one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
         [sys.executable, *sys.argv],
         getattr(sys.modules["__main__"], "__file__", None),
     )
-    if isinstance(settings, Mapping) or not settings:
-        given = given_settings(settings if isinstance(settings, Mapping) else {})
-        experiment = given.experiment(program.identity)
-        known: dict[str, Any] = {"name": name, "tags": tags} | ({"epochs": epochs} if epochs else {})
-        run = create_foreign(given, program, runs, run_id, experiment, **known)
-        return run, given.count("data.batch_size") or None
-    loaded = load_preset(str(settings), overrides)
-    theirs = loaded.preset.run
-    named = loaded.with_run(name=name or theirs.name, tags=[*theirs.tags, *tags])
-    train = named.preset.train.model_copy(update={"epochs": epochs or named.preset.train.epochs})
-    preset = named.preset.model_copy(update={"train": train})
-    experiment = foreign_experiment(loaded.experiment, program.identity)
-    ours = trust.require_preset(replace(named, preset=preset, experiment=experiment))
-    run = launch.create(ours, runs, run_id=run_id, command=program.command, program=program.name)
-    begin_here(run, program.command)
-    return run, loaded.preset.data.batch_size
+    given = given_settings(settings)
+    known: dict[str, Any] = {"name": name, "tags": tags} | ({"epochs": epochs} if epochs else {})
+    run = create_foreign(given, program, runs, run_id, given.experiment(program.identity), **known)
+    return run, given.count("data.batch_size") or None
 
 
 def _recorder(

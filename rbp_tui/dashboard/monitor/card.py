@@ -36,7 +36,7 @@ class CardFacts:
 def read_facts(run: RunDirectory, baseline: RunDirectory | None) -> CardFacts:
     """Read the contents of the card, in a thread, since presets are slow to check. Reports what cannot be read."""
     origin, summary = read_run_json(run), read_summary(run)
-    if summary is not None and summary.program and not summary.preset:
+    if summary is not None and summary.program:
         return CardFacts((("program", one_line(summary.program)), *_given(run), *_origin(run, origin)))
     try:
         preset = read_resolved(run.preset_toml)
