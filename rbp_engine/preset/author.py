@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.preset.diff import differences
-from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of
-from rbp_engine.preset.own_code import FIELDS, OUTSIDE, leads_out_of_a_run, own_file
+from rbp_engine.preset.load import LoadedPreset, load_preset, load_text
 from rbp_engine.preset.resolved import toml_item
 from rbp_engine.preset.search import bundled_folder, find_by_name, is_path, shown
-from rbp_engine.settings.documents import parse_document, read_text
+from rbp_engine.settings.documents import read_text
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
-from rbp_engine.settings.values import describe_value
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -37,74 +35,40 @@ def create_preset(target: Path, source: str | None = None, words: Sequence[str] 
 
     Writes only what differs. Raises `PresetError` if anything is wrong or the file exists, and then writes nothing.
     """
-    if os.path.lexists(target):
-        raise PresetError(shown(target), [Problem("", "exists already; choose another name, or edit it")])
     base = load_text("", target) if source is None else load_preset(source)
     changed = load_text("", target, words) if source is None else load_preset(source, words)
-    text = _text(target, base, changed, source)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)  # first: ../nets.py only resolves from an existing folder
-        loaded = load_text(text, target)
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise PresetError(shown(target), [Problem("", f"cannot be written: {error.strerror}")]) from error
-    return loaded
+    _write(target, _text(target, base, changed, source))
+    return load_preset(str(target))
 
 
-def copy_preset(target: Path, path: Path, *, code: Path | None = None, note: str = "") -> None:
-    """Write a copy of the preset `path`, with its comments, and with relative paths adjusted to the same targets.
+def create_from_run(target: Path, preset: Path, code: Path | None, note: str) -> None:
+    """Write a preset with the settings of a run, from its own `preset` and its folder of `code`.
 
-    `code` is the folder that the names of the user's code are relative to, if not the preset's own; `note` is a comment
-    for the first line. Raises `PresetError` if the target exists, or the preset cannot be read.
+    `note` is a comment for the first line. Raises `PresetError` as `create_preset` does.
     """
-    if os.path.lexists(target):
-        raise PresetError(shown(target), [Problem("", "exists already; choose another name, or edit it")])
+    changed = load_preset(str(preset), code=code)
+    _write(target, f"# {note}\n{_text(target, load_text('', target), changed, None)}")
+
+
+def copy_preset(target: Path, path: Path) -> None:
+    """Write a copy of the text of a preset, as it is. Raises `PresetError` if the target exists, or it has no text."""
     text = read_text(path)
     if isinstance(text, Problem):
         raise PresetError(shown(path), [text])
-    text = (f"# {note}\n" if note else "") + moved_text(text, path, target, code=code)
+    _write(target, text, check=False)
+
+
+def _write(target: Path, text: str, *, check: bool = True) -> None:
+    if os.path.lexists(target):
+        raise PresetError(shown(target), [Problem("", "exists already; choose another name, or edit it")])
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)  # first: ../nets.py only resolves from an existing folder
+        if check:
+            load_text(text, target)
         with target.open("x", encoding="utf-8", newline="") as file:
             file.write(text)
     except OSError as error:
         raise PresetError(shown(target), [Problem("", f"cannot be written: {error.strerror}")]) from error
-
-
-def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None) -> str:
-    """The text of the preset `path` for the file `target`, with the same parent and the same user's code.
-
-    `code` is the folder that the names of the user's code are relative to, if the preset is a run's own. A text that is
-    not TOML is returned unchanged. Raises `PresetError` if the parent is missing, or has the name of the copy, and if a
-    run's own preset names code outside that folder.
-    """
-    document = parse_document(text, path)
-    if isinstance(document, Problem):
-        return text
-    moved: dict[tuple[str, ...], str] = {}
-    parent = parent_of(path, text)
-    if parent is not None:
-        moved[("extends",)] = _extends(target, parent, document.values["extends"])
-    for section, field in FIELDS:
-        values = document.values.get(section)
-        name = str(values.get(field, "")) if isinstance(values, dict) else ""
-        file = own_file(name)
-        if code is not None and leads_out_of_a_run(name):
-            line = document.lines.get((section, field))
-            message = f"{OUTSIDE}, got {describe_value(name)}"
-            raise PresetError(shown(path), [Problem(f"{section}.{field}", message, line)])
-        if file is not None and not os.path.isabs(os.path.expanduser(file)):  # noqa: PTH111, PTH117  # unknown ~user
-            moved[(section, field)] = _relative((code or path.parent) / file, target) + name.removeprefix(file)
-    import tomlkit
-
-    content: Any = tomlkit.parse(text)
-    changed = False
-    for (*tables, key), value in moved.items():
-        place = content[tables[0]] if tables else content
-        if place[key] != value:
-            place[key], changed = value, True
-    return tomlkit.dumps(content) if changed else text
 
 
 def is_bundled(path: Path) -> bool:

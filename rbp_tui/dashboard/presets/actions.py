@@ -13,7 +13,7 @@ from textual.widgets import OptionList
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetEntry, PresetError
-from rbp_engine.preset.author import copy_preset, create_preset
+from rbp_engine.preset.author import copy_preset, create_from_run, create_preset
 from rbp_engine.preset.search import reference, shown
 from rbp_engine.run import trust
 from rbp_engine.run.request import LaunchRequest
@@ -197,5 +197,5 @@ async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
     new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
     if new_preset is None:
         return None
-    copy_preset(new_preset.path, Path(again.preset), code=again.code, note=f"The settings of the run {run.id}.")
+    create_from_run(new_preset.path, Path(again.preset), again.code, f"The settings of the run {run.id}.")
     return new_preset.path.absolute()

@@ -13,8 +13,7 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from rbp_engine.preset import PresetError, Problem
-from rbp_engine.preset.author import moved_text
+from rbp_engine.preset import Problem
 from rbp_engine.preset.search import shown
 from rbp_tui.dashboard.answered import Answered
 from rbp_tui.dashboard.dialogs import Choice
@@ -160,7 +159,6 @@ class EditorScreen(Answered[Path]):
             if named is None:
                 return False
             edit = PresetEdit(named.path.absolute(), "")
-            self._replace(_moved(self.area.text, self.edit.path, edit.path))
         try:
             edit.write(self.area.text)
         except OSError as error:
@@ -204,13 +202,6 @@ class EditorScreen(Answered[Path]):
         if text != self.area.text:
             self.area.replace(text, (0, 0), self.area.document.end)
         self._check()
-
-
-def _moved(text: str, path: Path, target: Path) -> str:
-    try:
-        return moved_text(text, path, target)
-    except PresetError:  # a missing parent is a problem of the text, and reported as one
-        return text
 
 
 def _in_words(problem: Problem) -> str:

@@ -6,7 +6,7 @@ import pytest
 import tomli
 
 from rbp_engine.preset import PresetError, differences, load_preset, load_text, parent_of
-from rbp_engine.preset.author import copy_preset, create_preset, draft_of, is_bundled, place_of
+from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, draft_of, is_bundled, place_of
 from rbp_engine.preset.search import bundled_folder, preset_files
 
 
@@ -59,39 +59,33 @@ def test_paths_of_own_code_are_relative_to_the_new_preset() -> None:
     Path("nets.py").write_text("class MyNet: ...\n")
     Path("mine.py").write_text("def measure(run, model): ...\n")
     create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet", "probes.own=mine.py:measure"])
-    for name in ("mine", "copy"):
-        own_code = load_preset(name).own_code
-        assert own_code["model.name"].files["nets.py"] == b"class MyNet: ...\n"
-        assert own_code["probes.own"].path.resolve() == Path("mine.py").resolve()
-        if name == "mine":
-            copy_preset(place_of("copy", for_user=True), Path("presets/mine.toml"))
+    own_code = load_preset("mine").own_code
+    assert own_code["model.name"].files["nets.py"] == b"class MyNet: ...\n"
+    assert own_code["probes.own"].path.resolve() == Path("mine.py").resolve()
 
 
-def test_a_copy_keeps_every_character_if_its_names_mean_the_same_files() -> None:
+def test_a_copy_keeps_every_character() -> None:
     text = '# mine\r\nextends = "digits"\r\n\r\n[optim]\r\nlr = 0.05   # half\r\n'
     Path("mine.toml").write_bytes(text.encode())
     copy_preset(place_of("other"), Path("mine.toml"))
     assert Path("presets/other.toml").read_bytes() == text.encode()
 
 
-def test_the_paths_in_a_copy_point_to_the_same_files() -> None:
-    Path("lab").mkdir()
-    Path("lab/nets.py").write_text("class MyNet: ...\n")
-    Path("lab/base.toml").write_text("[optim]\nlr = 0.3\n")
-    Path("lab/mine.toml").write_text('extends = "base"   # beside it\n[model]\nname = "nets.py:MyNet"   # ours\n')
-    copy_preset(place_of("copy"), Path("lab/mine.toml"), note="of mine")
-    assert Path("presets/copy.toml").read_text() == (
-        '# of mine\nextends = "../lab/base.toml"   # beside it\n[model]\nname = "../lab/nets.py:MyNet"   # ours\n'
-    )
-    assert load_preset("copy").experiment == load_preset("lab/mine.toml").experiment
+def test_a_preset_with_the_settings_of_a_run_uses_the_code_that_the_run_has() -> None:
+    Path("run/code").mkdir(parents=True)
+    Path("run/code/nets.py").write_text("class MyNet: ...\n")
+    Path("run/preset.toml").write_text('[optim]\nlr = 0.3\n[model]\nname = "nets.py:MyNet"\n')
+    create_from_run(place_of("again"), Path("run/preset.toml"), Path("run/code"), "of a run")
+    assert Path("presets/again.toml").read_text().startswith("# of a run\n")
+    loaded = load_preset("again")
+    assert loaded.preset.optim.lr == 0.3 and loaded.preset.model.name == "../run/code/nets.py:MyNet"
 
 
-def test_a_copy_neither_overwrites_a_preset_nor_takes_its_parents_name() -> None:
+def test_a_copy_does_not_overwrite_a_preset() -> None:
     Path("mine.toml").write_text('extends = "digits"\n')
     create_preset(place_of("taken"))
-    for name, message in (("taken", "exists already"), ("digits", "of its own name")):
-        with pytest.raises(PresetError, match=message):
-            copy_preset(place_of(name), Path("mine.toml"))
+    with pytest.raises(PresetError, match="exists already"):
+        copy_preset(place_of("taken"), Path("mine.toml"))
     assert [path.name for path in Path("presets").iterdir()] == ["taken.toml"]
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetError, list_presets, load_preset, read_resolved
-from rbp_engine.preset.author import copy_preset
+from rbp_engine.preset.author import create_from_run
 from rbp_tui.cli import app
 
 
@@ -147,7 +147,7 @@ def test_a_runs_preset_names_only_code_in_the_runs_own_folder(
     for read in (
         lambda: read_resolved(path),
         lambda: load_preset(str(path), code=tmp_path / "run" / "code"),
-        lambda: copy_preset(folder / "copy.toml", path, code=tmp_path / "run" / "code"),
+        lambda: create_from_run(folder / "copy.toml", path, tmp_path / "run" / "code", "of a run"),
     ):
         with pytest.raises(PresetError) as caught:
             read()
