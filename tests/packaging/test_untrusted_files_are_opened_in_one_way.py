@@ -49,8 +49,6 @@ ALLOWED = {
     ("rbp_engine/run/files/reserve.py", "make_reserve"): INSIDE,
     ("rbp_engine/run/files/run_json.py", "_packages"): "what is installed here, as importlib finds it",
     ("rbp_engine/run/launch/launch.py", "_appending"): INSIDE,
-    ("rbp_engine/run/launch/making.py", "_exclusive"): "locks the runs directory, or a hidden folder in it",
-    ("rbp_engine/run/launch/making.py", "_is_left"): "opens a folder only, to see its lock",
     ("rbp_engine/run/pack/packing.py", "_write"): INSIDE,
     ("rbp_engine/run/pack/packing.py", "pack"): MADE,
     ("rbp_engine/run/pack/unpacking.py", "_write"): MADE,

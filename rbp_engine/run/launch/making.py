@@ -1,25 +1,26 @@
 """Create the folder of a new run under a hidden name, which no reader takes for a run, and rename it when complete.
 
 A process that is killed in between leaves a folder that readers do not see. The next one that makes a run removes it,
-if it can know that nobody is busy with it: a lock says so, and never the folder's age.
+if nobody is busy with it: a lease beside it says so, and never the folder's age.
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rbp_engine import lease
 from rbp_engine.disk import sync
-from rbp_engine.os_process import here
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 
 PREFIX = ".new-"
+#: What the name of the file ends in by whose lease somebody is busy with a hidden folder.
+LEASE = ".lease"
 
 
 def make_run(
@@ -48,6 +49,11 @@ def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool
     try:
         if os.path.lexists(run.path):
             return False
+        missing = [path for path in (runs, *runs.parents) if not path.exists()]
+        runs.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            with contextlib.suppress(OSError):  # a folder may be writable but not readable
+                sync(path.parent)
         made = contextlib.ExitStack()
         hidden = made.enter_context(hidden_folder(runs))
     except OSError as error:
@@ -76,30 +82,30 @@ def _taken(run: RunDirectory) -> str:
 
 
 @contextlib.contextmanager
-def hidden_folder(runs: Path) -> Iterator[Path]:
-    """Make a hidden folder for a new run in the runs directory, which is created if it is missing; at the end it is
-    removed, if it has not been published.
+def hidden_folder(place: Path) -> Iterator[Path]:
+    """Make a hidden folder in a place, for what gets its name when it is complete; at the end it is removed, if it is
+    still there.
 
     Removes what was left by others. Nobody removes this one meanwhile, however long that takes. Raises OSError.
     """
-    missing = [path for path in (runs, *runs.parents) if not path.exists()]
-    runs.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        with contextlib.suppress(OSError):  # a folder may be writable but not readable
-            sync(path.parent)
-    hidden = runs / f"{PREFIX}{here().boot}-{secrets.token_hex(6)}"
-    with contextlib.ExitStack() as held:
-        with _exclusive(runs):  # nobody takes the new one for left before it is locked
-            for path in runs.glob(f"{PREFIX}*"):
-                with contextlib.suppress(OSError):
-                    if _is_left(path):
-                        shutil.rmtree(path, ignore_errors=True)
-            hidden.mkdir()
-            held.enter_context(_exclusive(hidden))
+    for left in place.glob(f"{PREFIX}*{LEASE}"):
+        with contextlib.suppress(OSError):
+            if (taken := lease.try_take(left)) is not None:
+                _remove(left)
+                taken.release()
+    held = place / f"{PREFIX}{secrets.token_hex(6)}{LEASE}"
+    with lease.taken(held):
         try:
-            yield hidden
+            held.with_suffix("").mkdir()
+            yield held.with_suffix("")
         finally:
-            shutil.rmtree(hidden, ignore_errors=True)
+            _remove(held)
+
+
+def _remove(held: Path) -> None:
+    """Remove a hidden folder, and then the file of its lease, which this process has."""
+    shutil.rmtree(held.with_suffix(""), ignore_errors=True)
+    held.unlink(missing_ok=True)
 
 
 def publish(hidden: Path, run: RunDirectory) -> bool:
@@ -114,32 +120,3 @@ def publish(hidden: Path, run: RunDirectory) -> bool:
         raise
     sync(run.path.parent)
     return True
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Prevent others meanwhile from removing a hidden folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some shared file systems have no such locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_left(folder: Path) -> bool:
-    """Whether nobody is busy with a hidden folder: its lock is free, and its maker, if it lived, would be seen to hold
-    it. That is so on a disk of this machine, and elsewhere for a maker under the same kernel.
-
-    Raises OSError where that cannot be known, as where folders have no locks.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        found = os.fstat(descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        os.close(descriptor)
-    of_a_disk = os.major(found.st_dev) != 0  # a network's file systems have no device
-    boot = here().boot  # empty if it is not known, as is another's then
-    return of_a_disk or (boot != "" and folder.name.startswith(f"{PREFIX}{boot}-"))

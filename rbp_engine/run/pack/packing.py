@@ -5,12 +5,9 @@ two checkpoints (179 MB), gzip leaves 93 % in 25 times the time, xz the same in 
 the newest one, too; the files that a run links are then written once, which leaves 50 %.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import io
 import os
-import secrets
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -22,17 +19,15 @@ from rbp_engine.disk import sync
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, refuse_special
+from rbp_engine.run.launch import making
 from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, may_share, name_problem
 from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
-from rbp_engine.untrusted_files import open_untrusted
 
 WEIGHTS: Final = ("best", "last", "all", "none")
 #: Folders and files that a run can do without: of its processes, and compiled code.
 _LEFT_OUT: Final = ("__pycache__",)
 _UNKNOWN: Final = "0" * 64
-#: A file that is still being written, beside where it is to be.
-_UNFINISHED: Final = ".rbp-pack-"
 
 
 def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
@@ -53,37 +48,20 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
         raise RunError(f"{run.id} cannot be packed: {'; '.join(problems[:5])}")
     if missing := [name for name in NEEDED if name not in names]:
         raise RunError(f"{run.id} cannot be packed: it has no {', '.join(missing)}")
-    temporary = output.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}")
     try:
-        _remove_left(output.parent)
-        with temporary.open("xb") as archive:
-            with contextlib.suppress(OSError):  # without such locks, what a killed pack leaves is not removed
-                fcntl.flock(archive, fcntl.LOCK_EX)
-            manifest = _write(run, Manifest(run.id, weights, tuple(_listed(run, names))), archive)
-            archive.flush()
-            os.fsync(archive.fileno())
-        _put_in_place(temporary, output)
+        with making.hidden_folder(output.parent) as hidden:
+            temporary = hidden / NAME
+            with temporary.open("xb") as archive:
+                manifest = _write(run, Manifest(run.id, weights, tuple(_listed(run, names))), archive)
+                archive.flush()
+                os.fsync(archive.fileno())
+            _put_in_place(temporary, output)
     except FileExistsError:
         raise RunError(f"{output} is there already: name another file with -o, or remove it") from None
     except OSError as error:
-        where = output if error.filename in (None, str(temporary)) else error.filename
+        where = error.filename if Path(error.filename or "").is_relative_to(run.path) else output
         raise RunError(f"cannot pack {run.id}: {where}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # what cannot be removed could not be written
-            temporary.unlink()
     return manifest
-
-
-def _remove_left(folder: Path) -> None:
-    """Remove the unfinished files of this folder of writers that were killed: one that writes keeps its own locked.
-
-    An empty one may be new, and not locked yet.
-    """
-    for path in folder.glob(f"{_UNFINISHED}*"):
-        with contextlib.suppress(OSError), open_untrusted(path) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_size:
-                path.unlink()
 
 
 def _put_in_place(temporary: Path, output: Path) -> None:

@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine import os_process
+from rbp_engine import lease, os_process
 from rbp_engine.os_process import Process
 from rbp_engine.preset import LoadedPreset, load_preset, read_resolved
 from rbp_engine.run.errors import RunError
@@ -137,12 +138,13 @@ def test_a_folder_that_is_no_run_is_never_replaced(loaded: LoadedPreset, tmp_pat
 
 def make_hidden_and_die(runs: Path) -> Path:
     """What a process leaves that is killed while it makes a run."""
+    runs.mkdir()
     pid = os.fork()
     if pid == 0:
         with making.hidden_folder(runs):
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    (left,) = runs.glob(f"{making.PREFIX}*")
+    (left,) = (path for path in runs.glob(f"{making.PREFIX}*") if path.is_dir())
     return left
 
 
@@ -156,18 +158,20 @@ def test_what_a_kill_left_is_removed_with_the_next_run_however_new_it_is(loaded:
 def test_what_another_machine_may_be_busy_with_is_not_removed_where_its_lock_cannot_be_seen(
     loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "major", lambda device: 0)  # as for the file system of a network
-    theirs = tmp_path / "runs" / f"{making.PREFIX}00000000-0000-0000-0000-000000000000-0a1b"
-    theirs.mkdir(parents=True)
-    os.utime(theirs, (1.0, 1.0))
+    left = make_hidden_and_die(tmp_path / "runs")
+    (holder,) = (tmp_path / "runs").glob(f"{making.PREFIX}*{making.LEASE}")
+    monkeypatch.setattr(lease, "_reaches_all", lambda descriptor: False)  # as on a file system with local locks
+    elsewhere = Process(pid=7, started=1, boot="another", namespace="another", host="another")
+    holder.with_name(f"{holder.name}.holder").write_text(json.dumps(asdict(elsewhere)))
     launch.create(loaded, tmp_path / "runs")
-    assert theirs.is_dir()
+    assert left.is_dir()
 
 
 def test_a_folder_that_a_process_is_busy_with_is_not_removed_however_old_it_is(
     loaded: LoadedPreset, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
+    runs.mkdir()
     with making.hidden_folder(runs) as hidden:
         os.utime(hidden, (time.time() - 9000, time.time() - 9000))
         run = launch.create(loaded, runs)
