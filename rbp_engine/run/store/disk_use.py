@@ -1,9 +1,10 @@
 """What runs use on the disk: blocks, without following links; a file with several names in a run counts once."""
 
+import itertools
 import os
+import stat
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,44 +17,10 @@ _RUNS_KEPT = 8192
 Stamp: TypeAlias = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class DiskUse:
-    """Bytes of a run by what they are for; `best` is what the best checkpoint needs beside the others.
-
-    `logs` is the output of the processes; `other` the preset, the summary, copies of code and whatever else is there.
-    """
-
-    checkpoints: int = 0
-    best: int = 0
-    events: int = 0
-    tensorboard: int = 0
-    logs: int = 0
-    other: int = 0
-
-    @property
-    def total(self) -> int:
-        return sum(getattr(self, part.name) for part in fields(self))
-
-
-def disk_use(run: RunDirectory) -> DiskUse:
-    """Add up the files of a run: at most MOST_FILES, and no deeper than DEEPEST folders."""
-    folders = {run.checkpoints: "checkpoints", run.events().parent: "events", run.tensorboard: "tensorboard",
-               run.ranks: "logs"}  # fmt: skip
-    adding = _Adding()
-    found = Counter[str]()
-    for name in adding.folders_in(run.path):
-        folder = run.path / name
-        best = [run.best.name] if folder == run.checkpoints else []
-        found[folders.get(folder, "other")] += adding.below(folder, apart=best)
-    if run.best.name in adding.folders_in(run.checkpoints) and not run.checkpoints.is_symlink():
-        found["best"] = adding.below(run.best)
-    found["other"] += adding.files_in(run.path)
-    return DiskUse(**found)
-
-
-def folder_size(folder: Path) -> int:
-    """The bytes of everything below a folder, with the same limits."""
-    return _Adding().below(folder)
+def disk_use(folder: Path) -> int:
+    """Add up everything below a folder, of a run or others: at most MOST_FILES, and no deeper than DEEPEST folders."""
+    counted: set[tuple[int, int]] = set()
+    return sum(_blocks(found, counted) for found in itertools.islice(_files(folder, DEEPEST), MOST_FILES))
 
 
 def freed_by(folders: Iterable[Path]) -> int:
@@ -72,14 +39,14 @@ def freed_by(folders: Iterable[Path]) -> int:
     return sum(size[key] for key, count in names.items() if count >= links[key])
 
 
-def known_disk_use(run: RunDirectory) -> DiskUse:
+def known_disk_use(run: RunDirectory) -> int:
     """The same as `disk_use`, added up again only if the run looks different from the last time."""
     now = stamp(run.path)
     before = _known.get(run.path)
     if before is None or before[0] != now:
         if len(_known) >= _RUNS_KEPT:
             _known.clear()
-        before = _known[run.path] = now, disk_use(run)
+        before = _known[run.path] = now, disk_use(run.path)
     return before[1]
 
 
@@ -94,47 +61,25 @@ def stamp(folder: Path) -> Stamp:
     return tuple(stamps)
 
 
-_known: dict[Path, tuple[Stamp, DiskUse]] = {}
+_known: dict[Path, tuple[Stamp, int]] = {}
 
 
-class _Adding:
-    """Adds up folders one after the other: what has been counted counts for no later one."""
+def _files(folder: Path | str, deep: int) -> Iterator[os.stat_result]:
+    """What is in a folder, and in the folders in it."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.stat(follow_symlinks=False)
+                if deep and entry.is_dir(follow_symlinks=False):
+                    yield from _files(entry.path, deep - 1)
+    except OSError:  # it has gone, or may not be looked into
+        return
 
-    def __init__(self) -> None:
-        self._left = MOST_FILES
-        self._counted: set[tuple[int, int]] = set()
 
-    def below(self, folder: Path, apart: Collection[str] = ()) -> int:
-        """The bytes below a folder that have not been counted, without the folders in it that are `apart`."""
-        return self._below(os.fspath(folder), DEEPEST, apart)
-
-    def files_in(self, folder: Path) -> int:
-        """The bytes of the files directly in a folder that have not been counted."""
-        return self._below(os.fspath(folder), 0)
-
-    def folders_in(self, folder: Path) -> list[str]:
-        """The names of the folders in a folder, without links."""
-        try:
-            with os.scandir(folder) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-        except OSError:
-            return []
-
-    def _below(self, folder: str, deep: int, apart: Collection[str] = ()) -> int:
-        total = 0
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    self._left -= 1
-                    if self._left < 0:
-                        break
-                    if entry.is_dir(follow_symlinks=False):
-                        total += self._below(entry.path, deep - 1) if deep and entry.name not in apart else 0
-                        continue
-                    found = entry.stat(follow_symlinks=False)
-                    if (found.st_dev, found.st_ino) not in self._counted:
-                        self._counted.add((found.st_dev, found.st_ino))
-                        total += found.st_blocks * _BLOCK
-        except OSError:  # it has gone, or may not be looked into
-            pass
-        return total
+def _blocks(found: os.stat_result, counted: set[tuple[int, int]]) -> int:
+    """The bytes of a file that has not been counted."""
+    key = found.st_dev, found.st_ino
+    if stat.S_ISDIR(found.st_mode) or key in counted:
+        return 0
+    counted.add(key)
+    return found.st_blocks * _BLOCK

@@ -321,7 +321,7 @@ _FIELDS: dict[str, Field] = {
         Field("eta", "span", _eta),
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),
-        Field("size", "size", lambda record: known_disk_use(record.run).total),
+        Field("size", "size", lambda record: known_disk_use(record.run)),
         Field("mem", "size", _of_summary("mem_peak")),
         Field("energy_uj", "number", _energy_uj),
         Field("synops", "number", _synops),
