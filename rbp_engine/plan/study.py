@@ -148,14 +148,8 @@ def _rebuilt(
     A number that is missing is that of a trial that has failed. One trial may be left without its scores.
     """
     optuna = _optuna()
-    pruner = {
-        "": optuna.pruners.NopPruner,
-        "median": optuna.pruners.MedianPruner,
-        "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=space.epochs),
-    }[space.pruner]()
-    study = optuna.create_study(
-        study_name=space.name, direction="maximize", sampler=optuna.samplers.RandomSampler(), pruner=pruner
-    )
+    sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.MedianPruner()
+    study = optuna.create_study(study_name=space.name, direction="maximize", sampler=sampler, pruner=pruner)
     records = {trial.number: trial for trial in trials}
     distributions = {one.key: _distribution(one) for one in space.settings}
     asked = {}
@@ -167,12 +161,12 @@ def _rebuilt(
             study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
     for number, trial in asked.items():
         if number != left_out:
-            _tell(study, trial, records[number], remembers=space.pruner == "hyperband")
+            _tell(study, trial, records[number])
     return study, asked
 
 
-def _tell(study: "optuna.Study", trial: "optuna.Trial", record: SearchTrial, *, remembers: bool) -> None:
-    """Tell a study what is known of a trial. A pruner that `remembers` has to see each of its scores again."""
+def _tell(study: "optuna.Study", trial: "optuna.Trial", record: SearchTrial) -> None:
+    """Tell a study what is known of a trial."""
     states = {
         TrialState.COMPLETED: _optuna().trial.TrialState.COMPLETE,
         TrialState.PRUNED: _optuna().trial.TrialState.PRUNED,
@@ -183,7 +177,7 @@ def _tell(study: "optuna.Study", trial: "optuna.Trial", record: SearchTrial, *, 
     for epoch, score in sorted(record.scores.items()) if record.state is not TrialState.DIVERGED else ():
         trial.report(score, epoch)
         # A stop takes a moment: what came after the epoch that decided depends on the clock, and does not count.
-        if (pruned or remembers) and trial.should_prune() and pruned:
+        if pruned and trial.should_prune():
             break
     if record.state in states:
         study.tell(trial, record.score if record.state is TrialState.COMPLETED else None, state=states[record.state])

@@ -30,7 +30,7 @@ class Sweep(Section):
     search: Literal["tpe"] = field(
         "tpe", "place", "", '"tpe" chooses the values of each trial by what earlier ones have reached.'
     )
-    prune: Literal["median", "hyperband"] = field(
+    prune: Literal["median"] = field(
         "median", "place", "", "How a search stops trials that do worse than others at the same epoch."
     )
     objective: Literal["last", "best"] = field(

@@ -8,7 +8,7 @@ from rbp_engine.preset.sweep.varied import Varied, value_in
 #: The searches that `search` may name.
 SEARCHES = ("tpe",)
 #: How a search judges trials before their end, and which score it looks for.
-PRUNERS = ("median", "hyperband")
+PRUNERS = ("median",)
 OBJECTIVES = ("last", "best")
 
 

@@ -51,7 +51,7 @@ def whole() -> dict[str, list[SearchTrial]]:
     return {pruner: searched(SearchSpace("s", SPACE.settings, pruner, EPOCHS), 24) for pruner in PRUNING}
 
 
-PRUNING = ("", "median", "hyperband")
+PRUNING = ("", "median")
 
 
 @settings(max_examples=12, deadline=None)
@@ -107,17 +107,12 @@ def test_live_trials_are_seen_so_that_two_at_a_time_are_not_alike(whole: dict[st
     assert second is not None and second != whole[""][12].values
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(
-    pruner: str, whole: dict[str, list[SearchTrial]]
+    whole: dict[str, list[SearchTrial]],
 ) -> None:
-    judge = {
-        "median": optuna.pruners.MedianPruner(),
-        "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS),
-    }[pruner]
-    study = optuna.create_study(study_name="s", direction="maximize", pruner=judge)
+    study = optuna.create_study(study_name="s", direction="maximize", pruner=optuna.pruners.MedianPruner())
     pruned = 0
-    for trial in whole[pruner]:
+    for trial in whole["median"]:
         study.enqueue_trial(trial.values)
         asked = study.ask()
         values = {
@@ -135,13 +130,12 @@ def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(
         else:
             assert trial.state is TrialState.COMPLETED
             study.tell(asked, top1(values))
-    assert 3 < pruned < len(whole[pruner])
+    assert 3 < pruned < len(whole["median"])
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_what_a_run_did_after_it_was_pruned_does_not_count(pruner: str, whole: dict[str, list[SearchTrial]]) -> None:
-    space = SearchSpace("s", SPACE.settings, pruner, EPOCHS)
-    trials = whole[pruner]
+def test_what_a_run_did_after_it_was_pruned_does_not_count(whole: dict[str, list[SearchTrial]]) -> None:
+    space = SearchSpace("s", SPACE.settings, "median", EPOCHS)
+    trials = whole["median"]
     longer = [
         SearchTrial(trial.number, trial.values, trial.state, trial.score, curve(trial.values))
         if trial.state is TrialState.PRUNED
