@@ -27,14 +27,19 @@ def identity_of(loaded: LoadedPreset) -> str:
 
 
 def identity_of_run(run: RunDirectory, summary: Summary) -> str | None:
-    """The identity of a run; None if its preset cannot be read."""
+    """The identity of a run, read once: it never changes. None if its preset cannot be read."""
+    return _identity_of_run(run, summary.experiment, summary.seed, summary.created)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _identity_of_run(run: RunDirectory, experiment: str, seed: int, _created: float) -> str | None:
     try:
         preset = read_resolved(run.preset_toml)
         own = preset.probes.own
         code = read_own_code(own, run.code, copied=True).digest if own_file(own) else ""
     except (PresetError, OSError, ValueError):
         return None
-    return _digest(summary.experiment, preset, summary.seed, code)
+    return _digest(experiment, preset, seed, code)
 
 
 def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> str:

@@ -8,7 +8,6 @@ from rbp_engine.plan.budget import larger_budget
 from rbp_engine.plan.identity import identity_of_run
 from rbp_engine.plan.points import SweepPlan, SweepPoint
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, list_runs
 
@@ -36,30 +35,14 @@ class PointState:
 _ORDER = (Standing.DONE, Standing.LIVE, Standing.RESUMABLE, Standing.FAILED)
 
 
-class Identities:
-    """The identities of runs, each read once: it never changes."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[RunDirectory, float, str], str | None] = {}
-
-    def of(self, record: RunRecord) -> str | None:
-        """The identity of a run; None if its preset cannot be read."""
-        key = (record.run, record.summary.created, record.summary.experiment)
-        if key not in self._known:
-            self._known[key] = identity_of_run(record.run, record.summary)
-        return self._known[key]
-
-
 def states_of(plan: SweepPlan, *, retry_failed: bool = False) -> list[PointState]:
     """The state of each point, in the order of the plan. A failed run is to be resumed with `retry_failed`."""
-    return states_among(plan, list_runs(plan.request.options.runs), Identities(), retry_failed=retry_failed)
+    return states_among(plan, list_runs(plan.request.options.runs), retry_failed=retry_failed)
 
 
-def states_among(
-    plan: SweepPlan, runs: Iterable[RunRecord], identities: Identities, *, retry_failed: bool = False
-) -> list[PointState]:
+def states_among(plan: SweepPlan, runs: Iterable[RunRecord], *, retry_failed: bool = False) -> list[PointState]:
     """The same, from the records of all runs."""
-    records = _records_of(plan, runs, identities)
+    records = _records_of(plan, runs)
     found = []
     for point in plan.points:
         standing = {
@@ -71,13 +54,13 @@ def states_among(
     return found
 
 
-def _records_of(plan: SweepPlan, runs: Iterable[RunRecord], identities: Identities) -> dict[str, list[RunRecord]]:
+def _records_of(plan: SweepPlan, runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     """The runs of each identity in the plan."""
     found: dict[str, list[RunRecord]] = {point.identity: [] for point in plan.points}
     wanted = {(point.loaded.experiment, point.seed) for point in plan.points}
     for record in runs:
         if (record.summary.experiment, record.summary.seed) in wanted:
-            identity = identities.of(record)
+            identity = identity_of_run(record.run, record.summary)
             if identity in found:
                 found[identity].append(record)
     return found

@@ -23,6 +23,7 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.by_name import sweep_of
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_names
@@ -302,7 +303,7 @@ class Dashboard(App[None]):
     @work(exclusive=True, group="sweep")
     async def _sweep_of_run(self, message: SweepOfRun) -> None:
         record = self.session.record_of(message.run_id)
-        sweep = None if record is None else await asyncio.to_thread(self.session.sweeps.sweep_of, record)
+        sweep = None if record is None else await asyncio.to_thread(sweep_of, record)
         if sweep is None:
             self.notify(
                 f"{message.run_id} belongs to no sweep. In the launch form T=2,4,6 makes one.", timeout=6, markup=False

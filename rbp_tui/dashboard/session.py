@@ -5,8 +5,6 @@ from pathlib import Path
 
 from textual.message import Message
 
-from rbp_engine.plan.by_name import SweepRuns
-from rbp_engine.plan.states import Identities
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
@@ -27,7 +25,6 @@ class Session:
     one, each by id. `step` is the optimizer step of the opened run where the cursor is, None without one. `since` is
     the message about the time since the last visit. `colours` has the colour of each series on every screen, by
     experiment, or by run id where each run is a series. `hosts` are the other ones of machine.toml, as seen last.
-    `identities` and `sweeps` remember which runs belong to which sweep.
     """
 
     def __init__(self, runs: Path, post: Callable[[Message], None]) -> None:
@@ -47,8 +44,6 @@ class Session:
         self.baseline: str | None = self.state.baseline or None
         self.colours = SeriesColours()
         self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
-        self.identities = Identities()
-        self.sweeps = SweepRuns()
         self.queue = QueueWatch()
         self.reader = RunsReader(
             runs,

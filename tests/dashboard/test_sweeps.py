@@ -103,7 +103,7 @@ def test_the_form_says_how_many_runs_there_are_and_how_many_of_them_are_done(typ
     _, done = points
     done(0, 0.9)
     fields = typed(overrides="T=2,4", seeds="1,2")
-    said = sweep_verdict(fields, list_runs(home / "runs"), dashboard.session.identities).plain.splitlines()
+    said = sweep_verdict(fields, list_runs(home / "runs")).plain.splitlines()
     assert said[0] == "4 runs: 2 combinations of T × seeds 1, 2"
     assert said[1] == "1 done, 3 to be created"
 

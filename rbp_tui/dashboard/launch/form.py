@@ -17,7 +17,6 @@ from textual.widgets import Input, Label, Static
 
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
-from rbp_engine.plan.states import Identities
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
 from rbp_engine.preset.search import shared_presets_problem
 from rbp_engine.printable import one_line
@@ -111,10 +110,10 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     )
 
 
-def verdict_text(typed: TypedRequest, records: Sequence[RunRecord], identities: Identities) -> Text:
+def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     """The exact command with warnings, or all errors."""
     if is_sweep(typed):
-        return sweep_verdict(typed, records, identities)
+        return sweep_verdict(typed, records)
     text = Text()
     try:
         request = typed.request()
@@ -246,7 +245,7 @@ class LaunchForm(Dialog[Launched]):
         typed, verdict = self.typed, self.query_one("#verdict", Static)  # afterwards the form may be closing
         await asyncio.sleep(pause_s)
         # In a thread, since reading presets and querying the GPU driver takes time.
-        verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records, self.session.identities))
+        verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records))
 
     @on(Input.Changed, "#overrides, #sweep, #device, #processes")
     def _forget_cost(self) -> None:

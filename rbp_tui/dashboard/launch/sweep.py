@@ -18,7 +18,7 @@ from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.start import check, start_points
-from rbp_engine.plan.states import Identities, states_among, states_of
+from rbp_engine.plan.states import states_among, states_of
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.plan.words import parse_words, varies
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
@@ -148,7 +148,7 @@ def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> 
     return found, [run.id for run in start_points(found.plan, states_of(found.plan), on_refused)]
 
 
-def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord], identities: Identities) -> Text:
+def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     """How many runs a sweep has, how many of them are done, and the exact command; or all errors."""
     text = Text()
     try:
@@ -158,7 +158,7 @@ def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord], identities:
             _describe_search(text, found.search, records)
         elif found.plan is not None:
             check(found.plan)
-            states = states_among(found.plan, records, identities)
+            states = states_among(found.plan, records)
             text.append(f"{plan_text(found.plan)}\n{standings_text(states)}\n")
             if failed := failed_count(states):
                 text.append(f"⚠ {fmt.counted(failed, 'failed run')}: they are not started again\n", style="yellow")

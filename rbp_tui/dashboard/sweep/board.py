@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.by_name import SweepRuns
+from rbp_engine.plan.by_name import read_sweep
 from rbp_engine.plan.driving import driver_of
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.search import Search
-from rbp_engine.plan.states import Identities, PointState, Standing, states_among
+from rbp_engine.plan.states import PointState, Standing, states_among
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.store.store import RunRecord
@@ -42,16 +42,14 @@ class SweepBoard:
     problem: str = ""
 
 
-def read_board(
-    source: SweepSource, runs: Path, records: Sequence[RunRecord], sweeps: SweepRuns, identities: Identities
-) -> SweepBoard:
+def read_board(source: SweepSource, runs: Path, records: Sequence[RunRecord]) -> SweepBoard:
     """The sweep among the records of all runs. Of their files it reads what it has not read before."""
     try:
         if source.plan is not None:
-            plan, states = source.plan, states_among(source.plan, records, identities)
+            plan, states = source.plan, states_among(source.plan, records)
         else:
             keys = [one.key for one in source.search.space.settings] if source.search else []
-            plan, states = sweeps.read(source.name, runs, records, keys)
+            plan, states = read_sweep(source.name, runs, records, keys)
     except UserError as error:
         return SweepBoard(problem=str(error))
     rows = _in_words(plan, states)

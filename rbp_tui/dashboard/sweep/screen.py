@@ -91,9 +91,7 @@ class SweepScreen(RunControlScreen):
     @work(group="board")
     async def _read_board(self) -> None:
         session = self.session
-        self.board = await asyncio.to_thread(
-            read_board, self.source, session.runs, session.records, session.sweeps, session.identities
-        )
+        self.board = await asyncio.to_thread(read_board, self.source, session.runs, session.records)
         self._reading, self._read = False, True
         self.marked &= set(self.board.rows)
         self.show_board()

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from rbp_engine.plan.by_name import SweepRuns
+from rbp_engine.plan.by_name import read_sweep
 from rbp_engine.plan.states import Standing
 from rbp_engine.preset import load_preset
 from rbp_engine.report.sweep_table import sweep_rows
@@ -27,8 +27,8 @@ def create(runs, run_id, trial, *words, name="mine", top1=None):
     return run
 
 
-def table(runs, name="mine", sweeps=None):
-    plan, states = (sweeps or SweepRuns()).read(name, runs, list_runs(runs))
+def table(runs, name="mine"):
+    plan, states = read_sweep(name, runs, list_runs(runs))
     return plan, sweep_rows(plan, states)
 
 
@@ -67,8 +67,7 @@ def test_a_run_that_cannot_be_read_is_left_out_and_one_that_is_gone_leaves_the_t
 
 def test_files_that_never_change_are_read_once(runs):
     run = create(runs, "r1", 1, "T=2")
-    sweeps, records = SweepRuns(), list_runs(runs)
-    first = sweeps.read("mine", runs, records)
+    records = list_runs(runs)
+    first = read_sweep("mine", runs, records)
     run.preset_toml.unlink()
-    run.run_json.unlink()
-    assert sweeps.read("mine", runs, records) == first
+    assert read_sweep("mine", runs, records) == first
