@@ -14,9 +14,7 @@ from typing import Any, Final, Literal
 
 from rbp_engine import child, compile_cache
 from rbp_engine.cores import cores_here
-from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.errors import UserError
-from rbp_engine.preset import list_presets
 from rbp_engine.run.launch.environment import CARD_ORDER, module_command
 from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.entries import entries
@@ -51,8 +49,6 @@ def examine(runs: Path | None = None) -> Iterator[Finding]:
     yield nvidia_driver()
     yield machine_toml()
     yield runs_folder(runs)
-    yield presets()
-    yield data_sets()
     yield devices()
     yield logout()
     yield shared_memory(Path("/dev/shm"))
@@ -165,31 +161,6 @@ def runs_folder(explicit: Path | None = None) -> Finding:
     if free < 5 * _GIB:
         return Finding("runs", "note", text, "rbp runs rm, or another runs directory: checkpoints need room")
     return Finding("runs", "ok", text)
-
-
-def presets() -> Finding:
-    """Is every preset that can be named valid?"""
-    entries = list_presets()
-    broken = [entry.name for entry in entries if entry.problems]
-    if broken:
-        text = f"{len(broken)} of {len(entries)} are broken: {', '.join(broken)}"
-        return Finding("presets", "note", text, f"rbp presets check {' '.join(broken)}")
-    return Finding("presets", "ok", f"all {len(entries)} are valid")
-
-
-def data_sets() -> Finding:
-    """Which data sets are on this machine?"""
-    try:
-        here = {name: presence(name).found for name in CATALOG}
-    except MachineError:
-        return Finding("data", "note", "not known until machine.toml is mended")
-    found, missing = [name for name in here if here[name]], [name for name in here if not here[name]]
-    text = "; ".join(
-        f"{label} {', '.join(names)}" for label, names in (("here:", found), ("not here:", missing)) if names
-    )
-    if not found:
-        return Finding("data", "problem", text, "rbp data list")
-    return Finding("data", "ok", text)
 
 
 def devices() -> Finding:

@@ -24,8 +24,6 @@ NAMES = [
     "nvidia driver",
     "machine.toml",
     "runs",
-    "presets",
-    "data",
     "devices",
     "logout",
     "shared memory",
@@ -71,14 +69,11 @@ def test_a_machine_that_trains_gives_exit_code_0_and_a_line_for_each_check(rbp: 
 
 
 def test_notes_do_not_fail(rbp: Rbp, tmp_path: Path) -> None:
-    (tmp_path / "presets").mkdir()
-    (tmp_path / "presets" / "mine.toml").write_text("[optim]\nlrr = 1\n")
     done = rbp("--json", OMP_WAIT_POLICY="ACTIVE", OMP_NUM_THREADS="1", PYTHONIOENCODING="ascii")
     findings = by_name(done)
     assert done.returncode == 0
     assert list(findings) == NAMES
-    assert {name for name in NAMES if findings[name]["status"] == "note"} >= {"presets", "threads", "terminal"}
-    assert findings["presets"]["remedy"] == "rbp presets check mine"
+    assert {name for name in NAMES if findings[name]["status"] == "note"} >= {"threads", "terminal"}
     assert findings["runs"]["text"].startswith(f"{tmp_path / 'runs'} (made by the first run), ")
 
 
@@ -95,7 +90,6 @@ def test_problems_that_prevent_training_give_exit_code_1(rbp: Rbp, tmp_path: Pat
     assert "libcudart.so.13" in findings["torch"]["text"]
     assert "Did you mean 'runs'?" in findings["machine.toml"]["text"]
     assert f"{tmp_path / 'file'} is not a folder" in findings["runs"]["text"]
-    assert "machine.toml is mended" in findings["data"]["text"]
     assert "torch, machine.toml, runs" in done.stderr
 
 
