@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import math
 import os
 import shlex
 import time
@@ -19,7 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields, parse_resolved, read_resolved
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.resolved import as_toml
@@ -30,7 +28,6 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import Ended, last_attempt, load_attempt, newest_attempt
 from rbp_engine.run.files.event_reader import announced_checkpoint
-from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, load_json, write_atomic, write_json
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import load_run_json
@@ -40,7 +37,6 @@ from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
-    from rbp_engine.preset.sections.guard import GuardSection
 
 EPOCHS: Final = "train.epochs"
 #: What may change when a run goes on: its length, its budgets, what it tells of, and how often it saves.
@@ -151,7 +147,7 @@ def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:
     if (verdict := judge(run)).live:
         raise NothingToStart(f"{run.id} is {verdict.status}: stop it first, with rbp stop {run.id}")
     old = preset_in_force(run)
-    if verdict.cause is Cause.EARLY_STOP or _has_enough(run, old.guard, load_summary(run).epoch):
+    if verdict.cause is Cause.EARLY_STOP:
         raise RunError(
             f"{run.id} would be ended again at once by its early stop: "
             f"rbp train --like {run.id} epochs={new.train.epochs} guard.early_stop=0"
@@ -168,22 +164,6 @@ def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:
     if not inside.exists(run.checkpoints / name, run.path):
         raise RunError(f"{name} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole")
     return int(name.removeprefix("step-"))
-
-
-def _has_enough(run: RunDirectory, guard: "GuardSection", epoch: int) -> bool:
-    """Whether the early stop of a run is due after this epoch, as it can be at its last one."""
-    if not guard.early_stop:
-        return False
-    from rbp_engine.run.status.history_reader import HistoryReader  # imports numpy
-
-    reader = HistoryReader(run, first_rank=True, kinds=(RunStart, Validation))
-    reader.poll()
-    rule = EarlyStop(guard.early_stop, guard.early_stop_delta)
-    if (scores := reader.history().curves.get("validation/top1")) is not None:
-        for after, score in zip(scores.epoch, scores.value, strict=True):
-            if not math.isnan(score):
-                rule.add(round(after), score)
-    return rule.is_due(epoch)
 
 
 def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
