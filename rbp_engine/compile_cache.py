@@ -12,12 +12,11 @@ import functools
 import hashlib
 import os
 import platform
-import stat
 import tempfile
 from pathlib import Path
 
 from rbp_engine.errors import UserError
-from rbp_engine.owners import make_private, name_of
+from rbp_engine.owners import make_private, owner_problem, writers_problem
 
 
 class CompileCacheError(UserError):
@@ -81,19 +80,8 @@ def problem(folder: Path) -> str:
 
 
 def _danger(path: Path) -> str:
-    if not os.path.lexists(path):
-        return ""
-    found = [path.lstat()]  # another user may own the link, though not its target
-    if path.exists():
-        found.append(path.stat())
-    others = [status.st_uid for status in found if status.st_uid != os.geteuid()]
-    if others:
-        why = f"which belongs to {name_of(others[0])}"
-    elif len(found) == 2 and found[1].st_mode & stat.S_IWOTH:
-        why = "where everybody may write"
-    else:
-        return ""
-    return f"torch.compile would execute what lies in {path}, {why}: remove it"
+    why = owner_problem(path) or writers_problem(path)
+    return f"torch.compile would execute what lies in {path}, which {why}: remove it" if why else ""
 
 
 def _make(folder: Path) -> None:

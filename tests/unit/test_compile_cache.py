@@ -37,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def foreign(tmp_path: Path) -> Path:
     """A folder that belongs to another user."""
     if os.geteuid() != 0:
-        return Path("/usr")
+        pytest.skip("only root can give a folder away")
     folder = tmp_path / "theirs"
     folder.mkdir()
     os.chown(folder, 54321, -1)
@@ -107,7 +107,7 @@ def test_a_folder_of_another_user_is_refused_with_its_name_and_owner(
     def never_compiled_before() -> None: ...
 
     monkeypatch.setenv(name, str(foreign))
-    owner = "root" if foreign == Path("/usr") else "user 54321"
+    owner = "user 54321"
     with pytest.raises(CompileCacheError, match=rf"{foreign}, which belongs to {owner}: remove it; or set {name} to"):
         compiler.jit(never_compiled_before)
     finding = compile_folders()
@@ -135,14 +135,14 @@ def test_a_world_writable_folder_and_a_link_of_another_user_are_refused(
     (home / "open").mkdir()
     (home / "open").chmod(0o777)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(home / "open"))
-    with pytest.raises(CompileCacheError, match="open, where everybody may write"):
+    with pytest.raises(CompileCacheError, match="open, which may be written by everybody"):
         compile_cache.prepare()
     if os.geteuid() == 0:
         (home / "mine").mkdir()
         (home / "link").symlink_to(home / "mine")
         os.lchown(home / "link", 54321, -1)
         monkeypatch.setenv("TRITON_CACHE_DIR", str(home / "link"))
-        with pytest.raises(CompileCacheError, match="link, which belongs to user 54321"):
+        with pytest.raises(CompileCacheError, match="link, which is a link that belongs to user 54321"):
             compile_cache.prepare()
 
 
