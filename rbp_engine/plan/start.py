@@ -78,7 +78,7 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
     """Create the run of a point and queue it, or find the one that another sweep has just created. Raises RunError."""
     request = plan.request_of(point)
     if not queued:
-        request = replace(request, options=replace(request.options, gpus=None, priority=None))
+        request = replace(request, options=replace(request.options, gpus=None))
     for number in itertools.count(1):
         run = RunDirectory(request.options.runs / run_id_of(point, number))
         if not os.path.lexists(run.path):

@@ -13,16 +13,14 @@ class LaunchOptions:
     """What the options of a command say about all runs that it starts; None means the default, or as last time.
 
     Each run takes `resources`. With `gpus` ("auto", "none", or card indices) it waits in the queue until it can have
-    its own devices, and those of a higher `priority` start first. It is restarted up to `retries` times. When a run is
-    resumed, `inexact` allows another number of processes, and `from_scratch` to start over if no checkpoint can be
-    used.
+    its own devices. It is restarted up to `retries` times. When a run is resumed, `inexact` allows another number of
+    processes, and `from_scratch` to start over if no checkpoint can be used.
     """
 
     runs_dir: Path | None = None
     resources: Resources | None = None
     gpus: str | None = None
     retries: int | None = None
-    priority: int | None = None
     inexact: bool = False
     from_scratch: bool = False
 
@@ -49,7 +47,6 @@ class LaunchOptions:
         values = {
             "--gpus": self.gpus,
             "--retries": self.retries,
-            "--priority": self.priority,
             "--nproc": takes.processes if takes and (takes.processes > 1 or not several) else None,
             "--nnodes": takes.nodes if takes and several else None,
             "--rdzv": takes.rendezvous if takes and several else None,

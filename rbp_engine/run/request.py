@@ -49,7 +49,7 @@ class LaunchRequest:
         Raises RunError if run.json is damaged, or if the settings of another program's run are no preset.
         """
         summary = read_summary(run)
-        if summary is not None and summary.program and not summary.preset:
+        if summary is not None and summary.program:
             raise RunError(
                 f"{run.id} was trained by another program, {summary.program}, and its settings are no preset"
             )
@@ -60,14 +60,13 @@ class LaunchRequest:
             resources=None if resources == Resources() else resources,
             gpus=dispatch.gpus,
             retries=dispatch.retries or None,
-            priority=dispatch.priority or None,
         )
         return cls(str(run.preset_toml), options=options, original=run)
 
     def once(self) -> "LaunchRequest":
         """A request for one run with the same settings and the first seed, which starts at once under a new id."""
         seed = [f"seed={number}" for number in self.seeds[:1]]
-        options = replace(self.options, gpus=None, priority=None, inexact=False, from_scratch=False)
+        options = replace(self.options, gpus=None, inexact=False, from_scratch=False)
         return LaunchRequest(self.preset, (*self.overrides, *seed), options, original=self.original)
 
     def without(self, setting: str) -> "LaunchRequest":

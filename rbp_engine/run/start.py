@@ -28,7 +28,6 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
-from rbp_engine.run.queue.arrange import check_priority
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory, locked
@@ -104,9 +103,7 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
     `loaded` is the preset of the request. Raises RunError.
     """
     options, resources = request.options, request.options.takes
-    dispatch = Dispatch(retries=options.retries or 0, priority=options.priority or 0)
-    if options.priority and not request.queued:
-        raise RunError("--priority is for runs that wait in the queue: add --gpus auto")
+    dispatch = Dispatch(retries=options.retries or 0)
     if request.queued:
         if options.gpus == "none" and loaded.preset.run.device == "auto":
             loaded = loaded.with_run(device="cpu")
@@ -230,18 +227,14 @@ def _begin(
     resources = options.resources or last_resources
     refuse_links(run)
     if at_once:
-        last, options = (
-            dataclasses.replace(last, gpus=None, priority=0),
-            dataclasses.replace(options, gpus=None, priority=None),
-        )
+        last, options = dataclasses.replace(last, gpus=None), dataclasses.replace(options, gpus=None)
         resources = dataclasses.replace(resources, devices=())
     dispatch = dataclasses.replace(
         last,
         gpus=last.gpus if options.gpus is None else one_line(options.gpus),
         retries=last.retries if options.retries is None else options.retries,
-        priority=last.priority if options.priority is None else options.priority,
     )
-    allowed = {"inexact": options.inexact, "from_scratch": options.from_scratch, "changed": changed}
+    allowed = {"inexact": options.inexact, "from_scratch": options.from_scratch, "changed": dict(changed)}
     _refuse_counts(resources, dispatch)
     _wait_until_settled(run)
     if judge(run).status == "queued" and not is_stranded(run):
@@ -292,7 +285,6 @@ def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:
     ):
         if number > most:
             raise RunError(f"{number} {what} are more than rbp can start: at most {most}")
-    check_priority(dispatch.priority)
     if dispatch.gpus is not None and resources.nodes > 1:
         raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
     if dispatch.retries and resources.nodes > 1:
@@ -354,7 +346,7 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dis
         if there := entries_of(runs):
             raise NothingToStart(f"{there[0].run.id} is queued already: rbp queue")
         for run in runs:
-            asked: dict[str, Any] = {"retries": dispatch.retries, "priority": dispatch.priority, "gpus": dispatch.gpus}
+            asked: dict[str, Any] = {"retries": dispatch.retries, "gpus": dispatch.gpus}
             write_entry(new_entry(run, after=newest_begun(run), pool=pool, takes=takes, **asked, **allowed))
             mark_queued(run, WAITS)
 

@@ -59,16 +59,6 @@ Retries = Annotated[
         show_default=False,
     ),
 ]
-Priority = Annotated[
-    int | None,
-    typer.Option(
-        "--priority",
-        metavar="N",
-        rich_help_panel=MORE,
-        help="In the queue, before all runs of a lower one (default 0).",
-        show_default=False,
-    ),
-]
 Nproc = Annotated[
     int | None,
     typer.Option("--nproc", metavar="N", min=1, help="Processes per node; they share every batch.", show_default=False),
@@ -123,7 +113,6 @@ def given_options(
     runs_dir: Path | None = None,
     gpus: str | None = None,
     retries: int | None = None,
-    priority: int | None = None,
     nproc: int | None = None,
     nnodes: int | None = None,
     rdzv: str | None = None,
@@ -138,7 +127,7 @@ def given_options(
     from rbp_engine.run.options import LaunchOptions
 
     resources = _given_resources(nproc, nnodes, rdzv, meet)
-    return LaunchOptions(runs_dir, resources, gpus, retries, priority, inexact, from_scratch)
+    return LaunchOptions(runs_dir, resources, gpus, retries, inexact, from_scratch)
 
 
 def _given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, meet: str) -> "Resources | None":

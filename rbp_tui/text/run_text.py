@@ -107,10 +107,10 @@ def named(runs: "Sequence[RunDirectory]") -> str:
 
 
 def where_queued(queued: "QueuedRun") -> str:
-    """Where a run of the queue runs; of a waiting one its priority, if it has one, and what it waits for."""
+    """Where a run of the queue runs; of a waiting one what it waits for."""
     if not queued.position:
         return f"on {', '.join(queued.devices)}" if queued.devices else ""
-    return f"priority {queued.priority} · {_waits_for(queued)}" if queued.priority else _waits_for(queued)
+    return _waits_for(queued)
 
 
 def _waits_for(queued: "QueuedRun") -> str:

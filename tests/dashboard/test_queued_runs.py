@@ -7,7 +7,6 @@ from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import is_paused
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 
@@ -25,7 +24,7 @@ def waiting(home, write_run):
 
 
 def order():
-    return [(entry.run.id, entry.priority, entry.paused) for entry in entries()]
+    return [(entry.run.id, entry.paused) for entry in entries()]
 
 
 @pytest.mark.asyncio
@@ -42,21 +41,16 @@ async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, u
         table.move_cursor(row=0)
         await until(pilot, lambda: table.current == "c")
         await pilot.press("shift+up")
-        await until(pilot, lambda: [run for run, _, _ in order()] == ["a", "c", "b"])
+        await until(pilot, lambda: [run for run, _ in order()] == ["a", "c", "b"])
         await pilot.press("shift+home")
-        await until(pilot, lambda: [run for run, _, _ in order()] == ["c", "a", "b"])
+        await until(pilot, lambda: [run for run, _ in order()] == ["c", "a", "b"])
         await until(pilot, lambda: reasons()["c"] == "1 in the queue · paused")
         await pilot.press("p")
-        await until(pilot, lambda: order()[0] == ("c", 0, True))
+        await until(pilot, lambda: order()[0] == ("c", True))
         await pilot.press("p")
-        await until(pilot, lambda: order()[0] == ("c", 0, False))
+        await until(pilot, lambda: order()[0] == ("c", False))
         await pilot.press("shift+end")
         await until(pilot, lambda: order()[2][0] == "c")
-        await pilot.press("+")
-        await until(pilot, lambda: isinstance(app.screen, Ask))
-        await pilot.press("backspace", "5", "enter")
-        await until(pilot, lambda: order()[0] == ("c", 5, False))
-        await until(pilot, lambda: reasons()["c"] == "1 in the queue · priority 5 · paused")
         assert is_paused()
         for entry in entries():
             entry.path.unlink()

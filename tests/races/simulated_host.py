@@ -61,7 +61,6 @@ class SimulatedEntry:
     retries: int = 0
     retried: int = 0
     not_before: float = 0.0
-    priority: int = 0
     place: int = 0
     paused: bool = False
     claimed: tuple[str, ...] = ()
@@ -236,7 +235,7 @@ class SimulatedHost:
         tried: dict[str, float] = {}
         while True:
             jobs = []
-            order = sorted(self.entries.values(), key=lambda entry: (-entry.priority, entry.place, entry.name))
+            order = sorted(self.entries.values(), key=lambda entry: (entry.place, entry.name))
             for entry in order:
                 jobs.append(self.job(entry, starters, tried))
                 yield
@@ -351,7 +350,7 @@ class SimulatedHost:
         """A user at the shell does one thing."""
         yield
         yield from self.locked(pid)
-        verb = self.random.choice(["remove", "pause", "go", "pause one", "first", "priority", "stop", "resume"])
+        verb = self.random.choice(["remove", "pause", "go", "pause one", "first", "stop", "resume"])
         name = self.random.choice(sorted(self.entries) or [""])
         entry, run = self.entries.get(name), None
         self.log.append(f"{pid}: a user does {verb} {name}")
@@ -371,8 +370,6 @@ class SimulatedHost:
                 self.entries[name] = replace(entry, paused=not entry.paused)
             elif verb == "first":
                 self.entries[name] = replace(entry, place=min(one.place for one in self.entries.values()) - 10**9)
-            elif verb == "priority":
-                self.entries[name] = replace(entry, priority=self.random.randint(-1, 1))
         self.unlock(pid)
         self.ensure()
 
@@ -411,7 +408,7 @@ def simulate(seed: int, planted: Planted | None = None, most_steps: int = 20_000
     for number in range(draw.randint(2, 5)):
         entry = SimulatedEntry(
             f"run-{number}", f"{number}-run", draw.randint(1, len(host.devices)), host.devices,
-            retries=draw.randint(0, 2), priority=draw.choice([0, 0, 0, 1]),
+            retries=draw.randint(0, 2),
         )  # fmt: skip
         host.spawn(lambda pid, entry=entry: host.submit(pid, entry.run, entry))  # type: ignore[misc]
     busy = draw.choice([0.005, 0.03, 0.08])

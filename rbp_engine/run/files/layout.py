@@ -242,8 +242,8 @@ def write_json(path: Path, value: dict[str, Any], below: Path | None = None) -> 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty if it is missing, unreadable, too large or not an object."""
     try:
-        return object_in(read_untrusted(path, JSON_LIMIT))
-    except OSError:
+        return checked_object(read_untrusted(path, JSON_LIMIT))
+    except (OSError, ValueError):
         return {}
 
 
@@ -276,14 +276,6 @@ def unreadable_refused(path: Path) -> Iterator[None]:
         raise RunError(f"{path} cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}): correct it, or move it away") from error
-
-
-def object_in(content: bytes) -> dict[str, Any]:
-    """The object in a JSON text; empty if there is none."""
-    try:
-        return checked_object(content)
-    except ValueError:
-        return {}
 
 
 def checked_object(content: bytes) -> dict[str, Any]:

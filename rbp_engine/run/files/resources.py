@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rbp_engine.codec import Count, Integer, Positive
+from rbp_engine.codec import Count, Positive
 from rbp_engine.printable import NO_TEXT, Line
 
 
@@ -26,11 +26,9 @@ class Resources:
 class Dispatch:
     """How a run is started: from the queue, on the devices that `gpus` selects, or at once if that is None.
 
-    It is restarted up to `retries` times. `device` is that of its preset, empty if unknown. Runs of a higher `priority`
-    start first.
+    It is restarted up to `retries` times. `device` is that of its preset, empty if unknown.
     """
 
     gpus: Line | None = None
     retries: Count = 0
     device: Line = NO_TEXT
-    priority: Integer = 0

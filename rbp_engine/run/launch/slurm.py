@@ -98,7 +98,7 @@ def in_a_job(options: LaunchOptions, runs: Path) -> LaunchOptions:
     takes = options.resources
     if takes is not None and takes.nodes > 1:
         takes = replace(takes, rendezvous=one_line(RENDEZVOUS))
-    return replace(options, runs_dir=runs.resolve(), resources=takes, gpus=None, priority=None)
+    return replace(options, runs_dir=runs.resolve(), resources=takes, gpus=None)
 
 
 def device_words(preset: "Preset", job: SlurmJob) -> list[str]:

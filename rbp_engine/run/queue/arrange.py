@@ -1,4 +1,4 @@
-"""What a user changes in the queue: the order of waiting runs, their priority, and pauses."""
+"""What a user changes in the queue: the order of waiting runs, and pauses."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,16 +11,9 @@ from rbp_engine.run.queue.host_lock import host_directory, locked, usable
 from rbp_engine.run.queue.observe import pause_file
 from rbp_engine.run.status.status import judge
 
-MOST_PRIORITY = 1000
 _SECOND = 10**9
 # Between runs whose places leave no room between them.
 _APART = 10**6
-
-
-def check_priority(priority: int) -> None:
-    """Raise RunError for a priority beyond MOST_PRIORITY, in either direction."""
-    if abs(priority) > MOST_PRIORITY:
-        raise RunError(f"priority {priority}: expected a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}")
 
 
 def pause_all() -> bool:
@@ -54,40 +47,27 @@ def go_on(runs: Sequence[RunDirectory]) -> None:
     _change(runs, lambda entry: replace(entry, paused=False))
 
 
-def set_priority(runs: Sequence[RunDirectory], priority: int) -> None:
-    """Put these waiting runs before all of a lower priority.
-
-    Raises RunError, and changes nothing, if one is not waiting.
-    """
-    check_priority(priority)
-    _change(runs, lambda entry: replace(entry, priority=priority))
-
-
 def move_first(runs: Sequence[RunDirectory]) -> None:
-    """Put waiting runs before all others, in this order; they get the highest priority that one has.
+    """Put waiting runs before all others, in this order.
 
     Raises RunError, and changes nothing, if one is not waiting.
     """
     with locked():
-        moved, others = _apart(runs)
-        priority = max((one.priority for one in (*moved, *others)), default=0)
-        _insert(moved, [one for one in others if one.priority == priority], 0, priority)
+        _insert(*_apart(runs), 0)
 
 
 def move_last(runs: Sequence[RunDirectory]) -> None:
-    """Put waiting runs behind all others, in this order; they get the lowest priority that one has.
+    """Put waiting runs behind all others, in this order.
 
     Raises RunError, and changes nothing, if one is not waiting.
     """
     with locked():
         moved, others = _apart(runs)
-        priority = min((one.priority for one in (*moved, *others)), default=0)
-        level = [one for one in others if one.priority == priority]
-        _insert(moved, level, len(level), priority)
+        _insert(moved, others, len(others))
 
 
 def move_before(runs: Sequence[RunDirectory], other: RunDirectory) -> None:
-    """Put waiting runs directly before another one, in this order; they get its priority.
+    """Put waiting runs directly before another one, in this order.
 
     Raises RunError, and changes nothing, if one of all these is not waiting.
     """
@@ -95,27 +75,26 @@ def move_before(runs: Sequence[RunDirectory], other: RunDirectory) -> None:
         raise RunError(f"{other.id} cannot be moved before itself")
     with locked():
         moved, others = _apart(runs)
-        target = next((entry for entry in others if entry.run.path == other.path.resolve()), None)
-        if target is None:
+        paths = [entry.run.path for entry in others]
+        if other.path.resolve() not in paths:
             raise _not_waiting(other)
-        level = [one for one in others if one.priority == target.priority]
-        _insert(moved, level, level.index(target), target.priority)
+        _insert(moved, others, paths.index(other.path.resolve()))
 
 
-def _insert(moved: Sequence[Entry], level: Sequence[Entry], at: int, priority: int) -> None:
-    """Put entries between those of a priority, before the one with the index `at`. The caller must hold `locked()`."""
-    if at == len(level):
-        last = level[-1].place if level else 0
+def _insert(moved: Sequence[Entry], others: Sequence[Entry], at: int) -> None:
+    """Put entries before the one of the others with the index `at`. The caller must hold `locked()`."""
+    if at == len(others):
+        last = others[-1].place if others else 0
         first, step = max(last + 1, time.time_ns()), 1
     else:
-        before = level[at - 1].place if at else level[at].place - (len(moved) + 1) * _SECOND
-        step = (level[at].place - before) // (len(moved) + 1)
+        before = others[at - 1].place if at else others[at].place - (len(moved) + 1) * _SECOND
+        step = (others[at].place - before) // (len(moved) + 1)
         first = before + step
     if step == 0:  # no room: those before it make way
-        moved, step = [*level[:at], *moved], _APART
-        first = level[at].place - len(moved) * step
+        moved, step = [*others[:at], *moved], _APART
+        first = others[at].place - len(moved) * step
     for number, entry in enumerate(moved):
-        write_entry(replace(entry, priority=priority, place=first + number * step))
+        write_entry(replace(entry, place=first + number * step))
 
 
 def move_by_one(run: RunDirectory, *, later: bool) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Ended, last_attempt, newest_begun, record_end
-from rbp_engine.run.queue.entries import Entry, QueueReader, has_entries, holders, reread, write_entry
+from rbp_engine.run.queue.entries import Entry, has_entries, holders, read_queue, reread, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
@@ -52,7 +52,6 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._memory = DispatcherMemory()
-        self._queue = QueueReader()
         self._turn = 0
         self._holds = Holds()
         self._hooks: list[subprocess.Popen[bytes]] = []
@@ -67,7 +66,7 @@ class Dispatcher:
         entry whose run has been withdrawn or removed is found in the end.
         """
         self._reap()
-        known, damaged = self._queue.read()
+        known, damaged = read_queue()
         for one in damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
         scan = ProcessScan()
@@ -86,7 +85,7 @@ class Dispatcher:
                 self._do(action, entry, scan)
             except (OSError, RunError) as error:
                 self._log(entry.name, entry.run.id, f"trouble: {error}")
-        self._holds.keep_only(holders(self._queue.read()[0]).keys())
+        self._holds.keep_only(holders(read_queue()[0]).keys())
 
     def _can_wait(self, entry: Entry, schedule: JobSchedule) -> bool:
         """Whether a job is not started now, whatever it is: it has no device, and could get none, or is paused."""
@@ -136,7 +135,7 @@ class Dispatcher:
 
     def _may_have(self, action: Start, entry: Entry) -> bool:
         """Whether nobody else has the devices of a run that is to start: they are held from now on."""
-        taken = holders(self._queue.read()[0])
+        taken = holders(read_queue()[0])
         if any(taken.get(key, entry).name != entry.name for key in action.devices):
             return False
         who = self._holds.take(action.devices)

@@ -5,16 +5,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
 from rbp_engine.owners import make_private
 from rbp_engine.run.files.attempts import newest_begun
-from rbp_engine.run.files.layout import RunDirectory, object_in, write_atomic
+from rbp_engine.run.files.file_memo import FileMemo
+from rbp_engine.run.files.layout import RunDirectory, checked_object, write_atomic
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
@@ -33,10 +33,9 @@ class Entry:
 
     `claimed` has the keys of the devices that are the run's until this entry is gone. Only the dispatcher gives any.
 
-    Entries of a higher `priority` come first, then those of a lower `place`, a time in nanoseconds. A `paused` entry is
-    passed over. `inexact` allows another number of processes than saved the checkpoint, `from_scratch` to start over if
-    no checkpoint can be used; `gpus` is what was asked for, None as before, and `changed` has the settings that change,
-    by key.
+    Entries of a lower `place`, a time in nanoseconds, come first. A `paused` entry is passed over. `inexact` allows
+    another number of processes than saved the checkpoint, `from_scratch` to start over if no checkpoint can be used;
+    `gpus` is what was asked for, None as before, and `changed` has the settings that change, by key.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Entry:
     python: str = sys.executable
     directory: str = "/"
     environment: dict[str, str] = field(default_factory=dict)
-    priority: Integer = 0
     place: Integer = 0
     paused: bool = False
     claimed: tuple[str, ...] = ()
@@ -65,9 +63,9 @@ class Entry:
         return host_directory(make=False) / QUEUE / self.name
 
     @property
-    def order(self) -> tuple[int, int, str]:
+    def order(self) -> tuple[int, str]:
         """Sorts entries: the first is the first to start."""
-        return -self.priority, self.place, self.name
+        return self.place, self.name
 
     def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
@@ -90,38 +88,22 @@ def queue_directory() -> Path:
     return make_private(host_directory() / QUEUE)
 
 
-def new_entry(
-    run: RunDirectory,
-    *,
-    after: int,
-    retries: int,
-    pool: Pool | None = None,
-    takes: int = 0,
-    priority: int = 0,
-    gpus: str | None = None,
-    inexact: bool = False,
-    from_scratch: bool = False,
-    changed: Mapping[str, Any] = MappingProxyType({}),
-) -> Entry:
-    """An entry behind all of its priority, with the interpreter, working directory and environment of this process."""
+def new_entry(run: RunDirectory, *, pool: Pool | None = None, **asked: Any) -> Entry:
+    """An entry behind all others, with the interpreter, working directory and environment of this process.
+
+    `asked` are other fields of it.
+    """
     run = RunDirectory(run.path.resolve())
     now = time.time_ns()
     return Entry(
         name=f"{now:020d}-{run.id}.json",
         run=run,
-        takes=takes,
         devices=pool.devices if pool else (),
         threads=pool.threads if pool else 0,
-        after=after,
-        retries=retries,
         directory=str(Path.cwd()),
         environment=processes.without_marks(os.environ),
-        priority=priority,
         place=now,
-        gpus=gpus,
-        inexact=inexact,
-        from_scratch=from_scratch,
-        changed=dict(changed),
+        **asked,
     )
 
 
@@ -132,35 +114,17 @@ def write_entry(entry: Entry) -> None:
     # ASCII with escapes, not UTF-8: file names in an environment may have any encoding, which only escapes preserve.
     with usable(entry.path):
         write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
+    _memo.forget(entry.path)
 
 
 def read_queue() -> Queue:
-    """The valid entries, the first to start first, and the others: their runs are not started, nor waited for."""
-    return QueueReader().read()
+    """The valid entries, the first to start first, and the others: their runs are not started, nor waited for.
 
-
-class QueueReader:
-    """Reads the queue again and again, and each file of it only once it has changed: files are replaced as a whole."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[tuple[int, int, int], Entry | DamagedEntry]] = {}
-
-    def read(self) -> Queue:
-        """As `read_queue`."""
-        before, self._known = self._known, {}
-        for one in _files():
-            try:
-                found = one.stat(follow_symlinks=False)  # before the read: no change is missed
-            except FileNotFoundError:
-                continue
-            stamp = found.st_mtime_ns, found.st_size, found.st_ino
-            known = before.get(one.name)
-            entry = known[1] if known and known[0] == stamp else _read(Path(one.path))
-            if entry is not None:
-                self._known[one.name] = stamp, entry
-        read = [entry for _, entry in self._known.values()]
-        valid = [entry for entry in read if isinstance(entry, Entry)]
-        return sorted(valid, key=lambda entry: entry.order), [one for one in read if isinstance(one, DamagedEntry)]
+    Each file is read again only once it has changed.
+    """
+    read = [_read(Path(one.path), _memo.read) for one in _files()]
+    valid = [entry for entry in read if isinstance(entry, Entry)]
+    return sorted(valid, key=lambda entry: entry.order), [one for one in read if isinstance(one, DamagedEntry)]
 
 
 def entries() -> list[Entry]:
@@ -227,10 +191,14 @@ def _id_in(name: str) -> str:
     return name.removesuffix(".json").partition("-")[2]
 
 
-def _read(path: Path) -> Entry | DamagedEntry | None:
+def _read_anew(path: Path) -> Entry:
+    return _parse(read_untrusted(path, JSON_LIMIT))
+
+
+def _read(path: Path, read: Callable[[Path], Entry] = _read_anew) -> Entry | DamagedEntry | None:
     """The entry in a file; None if the file has just been removed."""
     try:
-        return _parse(path.name, object_in(read_untrusted(path, JSON_LIMIT)))
+        return replace(read(path), name=path.name)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -240,9 +208,10 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
     return DamagedEntry(path, _id_in(path.name), why)
 
 
-def _parse(name: str, value: dict[str, Any]) -> Entry:
-    """The entry in a JSON object. Raises ValueError with what is missing or invalid."""
-    entry = convert_verbatim(Entry, value | {"name": name, "run": {"path": value.get("run")}})
+def _parse(content: bytes) -> Entry:
+    """The entry in a JSON text, without its name. Raises ValueError with what is missing or invalid."""
+    value = checked_object(content)
+    entry = convert_verbatim(Entry, value | {"name": "", "run": {"path": value.get("run")}})
     if not 0 <= entry.takes <= len(entry.devices):
         raise ValueError(f"it takes {entry.takes} of {len(entry.devices)} devices")
     if odd := [key for key in entry.claimed if key not in [device.key for device in entry.devices]]:
@@ -266,3 +235,6 @@ def _check_word(word: Any) -> None:
     """Raise ValueError for a value that cannot be a path, an argument or an environment variable of a process."""
     if not isinstance(word, str) or b"\0" in os.fsencode(word):
         raise ValueError(f"{word!r:.40} is no path and no word")
+
+
+_memo = FileMemo(_parse)

@@ -40,7 +40,6 @@ class QueuedRun:
     pool: int = 0
     behind: list[str] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=dict)
-    priority: int = 0
     paused: bool = False
     starts: bool = False
     restarted: bool = False
@@ -88,7 +87,6 @@ def queued_runs() -> list[QueuedRun]:
                 len(entry.devices),
                 _behind(action) if waits else [],
                 {device: holder for device, holder in held.items() if holder} if waits else {},
-                entry.priority,
                 waits and (everything or entry.paused),
                 waits and (isinstance(action, Start) or claims_all),
                 entry.retried > 0,

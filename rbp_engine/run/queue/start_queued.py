@@ -46,7 +46,7 @@ def start_queued(run: RunDirectory) -> bool:
             launch.start(
                 trust.require_launch(run, rendezvous=trust.rendezvous_of(resources)),
                 resources,
-                dispatch=replace(last, gpus=gpus, retries=entry.retries, priority=entry.priority),
+                dispatch=replace(last, gpus=gpus, retries=entry.retries),
                 changed=entry.changed,
                 inexact=entry.inexact,
                 from_scratch=entry.from_scratch,

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         invoke_without_command=True,
     )
     group.callback()(queue)
-    group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move data:cifar10 --priority -1")(move)
+    group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move 3f2a 9c01 --before 77aa")(move)
     group.command(epilog="Examples:  rbp queue pause   ·   rbp queue pause 3f2a")(pause)
     group.command(epilog="Examples:  rbp queue go   ·   rbp queue go 3f2a")(go)
     app.add_typer(group, rich_help_panel=TRAIN)
@@ -101,23 +101,15 @@ def move(
             "--before", metavar="OTHER", help="Directly before this waiting run.", autocompletion=completion.queued_runs
         ),
     ] = None,
-    priority: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Before all of a lower one; 0 is the default.", show_default=False),
-    ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Move waiting runs in the queue; where they go they get the priority of that place."""
+    """Move waiting runs in the queue."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue import arrange
 
     chosen = waiting(runs, runs_dir)
-    if first + last + (before is not None) + (priority is not None) != 1:
-        raise typer.BadParameter("say where: --first, --last, --before OTHER, or --priority N")
-    if priority is not None:
-        arrange.set_priority(chosen, priority)
-        say("{}: priority {}", named(chosen), priority)
-        return
+    if first + last + (before is not None) != 1:
+        raise typer.BadParameter("say where: --first, --last, or --before OTHER")
     if before is not None:
         others = waiting([before], runs_dir)
         if len(others) > 1:

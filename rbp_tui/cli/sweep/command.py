@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.options import MORE, TRAIN, Detach, Gpus, Json, Nproc, Priority, Retries, RunsDir, Seeds, given_options
+from rbp_tui.cli.options import MORE, TRAIN, Detach, Gpus, Json, Nproc, Retries, RunsDir, Seeds, given_options
 from rbp_tui.cli.settings_command import Like, OptionalPresetName, SettingsOrLikeCommand, request_for
 from rbp_tui.cli.trust import Trust
 
@@ -70,7 +70,7 @@ def sweep(
         str | None,
         typer.Option(
             "--prune",
-            metavar="median|hyperband",
+            metavar="median",
             rich_help_panel=MORE,
             help="With --search: stop trials that do worse than others at the same epoch.",
             show_default=False,
@@ -123,7 +123,6 @@ def sweep(
     ] = None,
     gpus: Gpus = None,
     retries: Retries = None,
-    priority: Priority = None,
     nproc: Nproc = None,
     detach: Detach = False,
     trust: Trust = False,
@@ -159,7 +158,7 @@ def sweep(
             base,
             overrides=words,
             seeds=() if seeds is None else parse_seeds(seeds),
-            options=given_options(gpus=gpus, retries=retries, priority=priority, nproc=nproc).over(base.options),
+            options=given_options(gpus=gpus, retries=retries, nproc=nproc).over(base.options),
             typed=("rbp", *sys.argv[1:]),
         ),
         draws=random,

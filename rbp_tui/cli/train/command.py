@@ -18,7 +18,6 @@ from rbp_tui.cli.options import (
     Json,
     Nnodes,
     Nproc,
-    Priority,
     Rdzv,
     Retries,
     RunsDir,
@@ -76,7 +75,6 @@ def train(
     seeds: Seeds = None,
     gpus: Gpus = None,
     retries: Retries = None,
-    priority: Priority = None,
     detach: Detach = False,
     nproc: Nproc = None,
     nnodes: Nnodes = None,
@@ -141,7 +139,6 @@ def train(
     options = given_options(
         gpus=gpus,
         retries=retries,
-        priority=priority,
         nproc=nproc,
         nnodes=nnodes,
         rdzv=rdzv,

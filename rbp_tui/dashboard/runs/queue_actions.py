@@ -1,4 +1,4 @@
-"""Actions on runs that wait in the queue: pause, priority, order; and back into it."""
+"""Actions on runs that wait in the queue: pause, order; and back into it."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +14,6 @@ from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.entries import entry_of
 from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.run_control import RunControlScreen
 from rbp_tui.text.run_text import named
 
@@ -27,8 +26,6 @@ class QueueActions(RunControlScreen):
                 tooltip="pause the waiting runs, or let them go on"),
         Binding("Q", "pause_all", "pause the queue", id="runs.pause_queue", show=False,
                 tooltip="pause the whole queue of this host, or let it go on"),
-        Binding("plus", "priority", "priority", id="runs.priority", key_display="+", show=False,
-                tooltip="set the priority of the waiting runs"),
         Binding("shift+up", "earlier", "earlier in the queue", id="runs.earlier", show=False,
                 tooltip="move the waiting run forward in the queue by one"),
         Binding("shift+down", "later", "later in the queue", id="runs.later", show=False,
@@ -64,24 +61,6 @@ class QueueActions(RunControlScreen):
             self._arrange(arrange.go_on_all, "the queue goes on")
         else:
             self._arrange(arrange.pause_all, "the queue of this host is paused; what runs goes on")
-
-    @work
-    async def action_priority(self) -> None:
-        """Ask for the priority of the waiting runs."""
-        runs = self._waiting("give a priority")
-        if not runs:
-            return
-        now = entry_of(runs[0])
-        question = f"Priority of {named(runs)}: a whole number; higher starts first, 0 is the default"
-        word = await self.app.push_screen_wait(Ask(question, str(now.priority if now else 0)))
-        if word is None:
-            return
-        try:
-            number = int(word)
-        except ValueError:
-            self.notify(f"a priority is a whole number, and {word!r} is none", severity="error", markup=False)
-            return
-        self._arrange(lambda: arrange.set_priority(runs, number), f"{named(runs)}: priority {number}")
 
     def action_earlier(self) -> None:
         """Move the waiting run forward by one."""

@@ -49,7 +49,6 @@ OF_ROWS = frozenset(
         "mark",
         "mark_all",
         "pause",
-        "priority",
         "earlier",
         "later",
         "to_front",

@@ -114,9 +114,9 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
 
 
 def places(rbp):
-    """Seed, priority and pause of the waiting runs, in their order."""
+    """Seed and pause of the waiting runs, in their order."""
     seeds = {summary["id"]: seed for seed, summary in summaries(rbp).items()}
-    return [(seeds[run["id"]], run["priority"], run["paused"]) for run in rbp.json("queue")]
+    return [(seeds[run["id"]], run["paused"]) for run in rbp.json("queue")]
 
 
 def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
@@ -125,27 +125,24 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert "is paused;" in rbp("queue", "pause").stderr
     assert "is paused already;" in rbp("queue", "pause").stderr
     first, second, third = rbp("train", *QUICK, "--seeds", "1,2,3", "--gpus", "none", "--detach").stdout.split()
-    (urgent,) = rbp("train", *QUICK, "--seeds", "4", "--gpus", "none", "--priority", "2", "--detach").stdout.split()
-    assert places(rbp) == [(4, 2, True), (1, 0, True), (2, 0, True), (3, 0, True)]
-    rbp("queue", "move", urgent[-4:], "--priority", "-1")
+    (fourth,) = rbp("train", *QUICK, "--seeds", "4", "--gpus", "none", "--detach").stdout.split()
+    assert places(rbp) == [(1, True), (2, True), (3, True), (4, True)]
     rbp("queue", "move", third, "--first")
     rbp("queue", "move", second, third, "--before", first)
-    assert places(rbp) == [(2, 0, True), (3, 0, True), (1, 0, True), (4, -1, True)]
+    assert places(rbp) == [(2, True), (3, True), (1, True), (4, True)]
     rbp("queue", "pause", second)
     assert {run["reason"] for run in rbp.json("ls")} == {"waits in the queue: rbp queue"}  # no device
     shown = rbp("queue").stdout
-    assert "priority -1 · paused" in shown and "paused: nothing starts before rbp queue go" in shown
+    assert "paused: nothing starts before rbp queue go" in shown
 
     assert "say where" in rbp("queue", "move", first, code=2).stderr
     assert "before itself" in rbp("queue", "move", first, "--before", first, code=2).stderr
-    assert "from -1000 to 1000" in rbp("queue", "move", first, "--priority", "9999", code=2).stderr
-    assert "add --gpus auto" in rbp("train", *QUICK, "--priority", "1", code=2).stderr
 
-    rbp("stop", first, third, urgent)
+    rbp("stop", first, third, fourth)
     assert "does not wait in the queue" in rbp("queue", "pause", first, code=2).stderr
-    assert places(rbp) == [(2, 0, True)]
+    assert places(rbp) == [(2, True)]
     rbp("resume", first, "--detach")
-    assert places(rbp) == [(2, 0, True), (1, 0, True)]
+    assert places(rbp) == [(2, True), (1, True)]
     assert not list(rbp.runs.glob("*/attempts/*"))
     rbp("stop", "status:queued")
     assert "1 of its runs" not in rbp("queue", "go").stderr

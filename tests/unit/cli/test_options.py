@@ -23,11 +23,10 @@ OPTIONS = st.builds(
     resources=st.none() | RESOURCES,
     gpus=st.none() | st.sampled_from(["auto", "none", "0,1"]),
     retries=st.none() | st.integers(0, 1000),
-    priority=st.none() | st.integers(-1000, 1000),
     inexact=st.booleans(),
     from_scratch=st.booleans(),
 )
-NAMES = ("runs_dir", "gpus", "retries", "priority", "nproc", "nnodes", "rdzv", "inexact", "from_scratch")
+NAMES = ("runs_dir", "gpus", "retries", "nproc", "nnodes", "rdzv", "inexact", "from_scratch")
 
 
 def read(command: list[str]) -> dict[str, Any]:
@@ -51,9 +50,7 @@ def test_the_command_that_repeats_a_run_has_all_of_its_options(options: LaunchOp
 
 
 OF_A_SWEEP = OPTIONS.map(
-    lambda one: LaunchOptions(
-        one.runs_dir, one.resources and Resources(one.resources.processes), one.gpus, one.retries, one.priority
-    )
+    lambda one: LaunchOptions(one.runs_dir, one.resources and Resources(one.resources.processes), one.gpus, one.retries)
 )
 SWEEPS = st.builds(
     SweepRequest,

@@ -11,7 +11,7 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 
-OPTIONS = LaunchOptions(Path("/my runs"), Resources(2), "none", 3, -5)
+OPTIONS = LaunchOptions(Path("/my runs"), Resources(2), "none", 3)
 AGAIN = LaunchRequest("runs/one/preset.toml", original=RunDirectory(Path("runs/one")))
 
 

@@ -127,31 +127,15 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
     assert len(agreed) == 1
 
 
-def test_a_run_that_does_not_wait_has_no_priority_though_the_one_that_it_repeats_had(plan: SweepPlan) -> None:
-    prior = replace(plan, request=replace(plan.request, options=replace(plan.request.options, priority=5)))
-    run = create(prior, plan.points[0], queued=False)
-    assert (launched(run)[1].priority, launched(run)[1].gpus, entries()) == (0, None, [])
-    assert launched(create(prior, plan.points[1]))[1].priority == 5
-
-
-def test_a_run_that_is_resumed_waits_with_the_priority_that_is_given_and_else_with_its_own(plan: SweepPlan) -> None:
-    run = create(plan, plan.points[0])
-    for given, priority in ((5, 5), (None, 0)):
-        control.stop(run)
-        start.begin(run, LaunchOptions(priority=given))
-        assert [entry.priority for entry in entries()] == [priority]
-
-
 def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(
     plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prior = replace(plan, request=replace(plan.request, options=replace(plan.request.options, priority=5)))
-    control.stop(create(prior, plan.points[0]))
-    (state, *_) = states_of(prior)
+    control.stop(create(plan, plan.points[0]))
+    (state, *_) = states_of(plan)
     started: list[Dispatch] = []
     monkeypatch.setattr(start, "_start", lambda run, resources, dispatch, **_: started.append(dispatch))
-    start_point(prior, state)
-    assert [(one.gpus, one.priority, one.retries) for one in started] == [(None, 0, 3)]
+    start_point(plan, state)
+    assert [(one.gpus, one.retries) for one in started] == [(None, 3)]
 
 
 def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan: SweepPlan) -> None:
@@ -161,15 +145,6 @@ def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan: SweepPl
     trust.remember_rendezvous(launched(run)[0])
     with pytest.raises(RunError, match="cannot wait in the queue of one"):
         start.requeue(run)
-    assert entries() == []
-
-
-def test_a_priority_that_nobody_can_give_is_refused_at_a_resume(plan: SweepPlan) -> None:
-    run = create(plan, plan.points[0])
-    control.stop(run)
-    change_identity(run, dispatch={"gpus": "none", "priority": 10**9})
-    with pytest.raises(RunError, match="priority 1000000000: expected a whole number"):
-        start.begin(run)
     assert entries() == []
 
 

@@ -75,7 +75,7 @@ def test_a_run_keeps_the_devices_that_a_dead_dispatcher_gave_it(
     queue: Callable[..., RunDirectory], started: list[str]
 ) -> None:
     queue("behind")
-    queue("first", takes=2, claimed=("cpu-0", "cpu-1"), priority=1)
+    queue("first", takes=2, claimed=("cpu-0", "cpu-1"), place=0)
     Dispatcher().look()
     assert started == ["first"] and claimed() == {"cpu-0": "first", "cpu-1": "first"}
 

@@ -113,10 +113,9 @@ def test_a_thousand_seeds_are_the_most() -> None:
         ),
         ({"resources": Resources(nodes=1025, rendezvous="a:1")}, "1025 nodes are more"),
         ({"retries": 1001}, "1001 retries are more"),
-        ({"priority": 1001, "gpus": "none"}, "priority 1001: expected a whole number from -1000 to 1000"),
     ],
 )
-def test_more_processes_nodes_retries_or_priority_than_anybody_has_are_refused(
+def test_more_processes_nodes_or_retries_than_anybody_has_are_refused(
     tmp_path: Path, words: dict[str, Any], told: str
 ) -> None:
     request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs", **words))

@@ -63,7 +63,7 @@ def test_an_entry_is_read_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> Non
 
 DAMAGES: dict[str, Any] = {
     "retries": "lots", "takes": 4, "devices": [{"key": 1}], "after": None, "retried": 1.5, "not_before": "soon",
-    "python": ["python"], "threads": True, "priority": "high", "place": 1.5, "paused": "yes",
+    "python": ["python"], "threads": True, "place": 1.5, "paused": "yes",
     "directory": "/x\0y", "environment": {"A": 1}, "run": 7,
 }  # fmt: skip
 
@@ -89,7 +89,7 @@ ANYTHING = st.recursive(
 STORED = {
     "run": "/runs/job", "takes": 1, "devices": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
     "retried": 0, "not_before": 0.0, "python": "/usr/bin/python", "directory": "/", "environment": {"A": "b"},
-    "priority": 0, "place": 0, "paused": False, "gpus": None, "inexact": False, "from_scratch": False,
+    "place": 0, "paused": False, "gpus": None, "inexact": False, "from_scratch": False,
 }  # fmt: skip
 
 

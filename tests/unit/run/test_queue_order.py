@@ -1,4 +1,4 @@
-"""The order of the queue: priorities, moves and pauses, and that nobody overtakes within a priority."""
+"""The order of the queue: moves and pauses, and that nobody overtakes."""
 
 import random
 from collections.abc import Callable
@@ -28,14 +28,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def waiting(make_run: MakeRun) -> Callable[..., list[RunDirectory]]:
-    """Queue runs of these names, with priorities if given."""
+    """Queue runs of these names."""
 
-    def queue(*names: str, **priorities: int) -> list[RunDirectory]:
+    def queue(*names: str) -> list[RunDirectory]:
         runs = [make_run(name, status="queued") for name in names]
         for run in runs:
-            write_entry(
-                new_entry(run, after=0, retries=0, pool=POOL, takes=1, priority=priorities.get(run.path.name, 0))
-            )
+            write_entry(new_entry(run, after=0, retries=0, pool=POOL, takes=1))
         return runs
 
     return queue
@@ -43,13 +41,6 @@ def waiting(make_run: MakeRun) -> Callable[..., list[RunDirectory]]:
 
 def order() -> str:
     return "".join(entry.run.id for entry in entries())
-
-
-def test_a_higher_priority_comes_first_and_a_later_run_behind_all_of_its_own(waiting: Callable[..., object]) -> None:
-    waiting("a", "b", "c", "d", b=1, d=-1)
-    assert order() == "bacd"
-    waiting("e", e=1)
-    assert order() == "beacd"
 
 
 def test_runs_are_moved_to_the_front_the_end_and_before_others(waiting: Callable[..., list[RunDirectory]]) -> None:
@@ -60,16 +51,10 @@ def test_runs_are_moved_to_the_front_the_end_and_before_others(waiting: Callable
     assert order() == "dabc"
     arrange.move_before([c, d], b)
     assert order() == "acdb"
-    arrange.set_priority([b], 3)
-    assert order() == "bacd"
-    arrange.move_before([d], b)  # and it gets its priority, or it would not stand there
-    assert order() == "dbac"
-    arrange.move_first([a])
-    assert order() == "adbc"
     arrange.move_last([a])
-    assert order() == "dbca"
+    assert order() == "cdba"
     waiting("e")
-    assert order() == "dbcae"
+    assert order() == "cdbae"
 
 
 def test_a_run_stands_directly_before_another_however_many_moves_there_were(
@@ -99,15 +84,12 @@ def test_a_run_that_does_not_wait_is_not_moved_and_nothing_else_is(
     for change in (
         lambda: arrange.move_first([b, ended]),
         lambda: arrange.move_before([b], ended),
-        lambda: arrange.set_priority([b, ended], 1),
         lambda: arrange.pause([b, ended]),
     ):
         with pytest.raises(RunError, match="ended does not wait in the queue of this host, it is completed"):
             change()
     with pytest.raises(RunError, match="before itself"):
         arrange.move_before([a, b], b)
-    with pytest.raises(RunError, match="from -1000 to 1000"):
-        arrange.set_priority([b], 1001)
     assert order() == "ab" and not any(entry.paused for entry in entries())
 
 
