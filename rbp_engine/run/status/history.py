@@ -159,7 +159,7 @@ class HistoryBuilder:
         self._fidelity, self._health = fidelity_builder(), health_builder()
         self._own = OwnBuilder()
         # Each takes its own kind and the starts of attempts; most events of a run are of none.
-        self._by_kind: dict[type[Body], SampleBuilder[Any] | OwnBuilder] = {
+        self._by_kind: dict[type[Body], SampleBuilder[Any]] = {
             Validation: self._accuracy,
             FiringRates: self._firing,
             GradientFidelity: self._fidelity,

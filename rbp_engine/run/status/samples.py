@@ -107,7 +107,7 @@ class OwnHistory(ProbeHistory):
     values: Floats
 
 
-S = TypeVar("S", FiringHistory, FidelityHistory, HealthHistory, AccuracyHistory)
+S = TypeVar("S", FiringHistory, FidelityHistory, HealthHistory, AccuracyHistory, OwnHistory)
 
 
 class SampleBuilder(Generic[S]):
@@ -136,7 +136,7 @@ class SampleBuilder(Generic[S]):
         self._optional = optional
         self._layers: dict[str, tuple[str, ...]] = {"neuron": (), "weight": ()}
         self._steps_per_epoch = 0
-        self._kept: list[tuple[int, int, Any, dict[str, Floats]]] = []  # attempt, step, epoch of a validation, numbers
+        self._kept: list[tuple[int, int, Any, dict[str, Any]]] = []  # attempt, step, epoch of a validation, numbers
         self._stride = 1
         self._seen = 0
         self._made: S | None = None
@@ -156,9 +156,6 @@ class SampleBuilder(Generic[S]):
             self._made = None
 
     def _sample(self, event: Event) -> None:
-        self._seen += 1
-        if self._seen % self._stride:
-            return
         try:
             numbers = {name: np.array(getattr(event.body, name), dtype=float) for name in self._fields}
         except (ValueError, TypeError, OverflowError):
@@ -168,17 +165,22 @@ class SampleBuilder(Generic[S]):
                 numbers[name] = np.full(len(self._layers["neuron"]), np.nan)
         if self._kept and any(array.shape != self._kept[-1][3][name].shape for name, array in numbers.items()):
             return
-        if not self._fit(numbers):
-            return
-        self._kept.append((event.attempt, event.step, getattr(event.body, "epoch", None), numbers))
-        self._made = None
+        if self._fit(numbers):
+            self._keep(event, numbers)
+
+    def _keep(self, event: Event, numbers: dict[str, Any]) -> None:
+        """Keep a sample, or only each second, fourth, …, so that there are not too many."""
+        self._seen += 1
+        if self._seen % self._stride == 0:
+            self._kept.append((event.attempt, event.step, getattr(event.body, "epoch", None), numbers))
+            self._made = None
         if len(self._kept) > SAMPLES_KEPT:
             self._kept = self._kept[1::2]
             self._stride *= 2
 
     def _fit(self, numbers: dict[str, Floats]) -> bool:
         """Whether each field has a value for each layer."""
-        return all(self._fits(self._fields[name], name in self._lists, array) for name, array in numbers.items())
+        return all(self._fits(layers, name in self._lists, numbers[name]) for name, layers in self._fields.items())
 
     def _fits(self, layers: str, lists: bool, array: Floats) -> bool:
         if array.ndim != bool(layers) + lists or not array.size:
@@ -191,9 +193,11 @@ class SampleBuilder(Generic[S]):
             step = np.array([float(step) for _, step, *_ in self._kept])
             known = np.array([epoch for *_, epoch, _ in self._kept], dtype=float)
             epoch = np.where(np.isnan(known) & (self._steps_per_epoch > 0), step / (self._steps_per_epoch or 1), known)
-            arrays = {name: np.stack([numbers[name] for *_, numbers in self._kept]) for name in self._fields}
-            self._made = self._record(self._layers["neuron"], self._layers["weight"], step, epoch, **arrays)
+            self._made = self._record(self._layers["neuron"], self._layers["weight"], step, epoch, **self._arrays())
         return self._made if self._kept else None
+
+    def _arrays(self) -> dict[str, Any]:
+        return {name: np.stack([numbers[name] for *_, numbers in self._kept]) for name in self._fields}
 
 
 def accuracy_builder() -> SampleBuilder[AccuracyHistory]:
@@ -229,55 +233,30 @@ def health_builder() -> SampleBuilder[HealthHistory]:
     )
 
 
-class OwnBuilder:
-    """Collects the numbers of `Probe` events, as `SampleBuilder` does those of its kind."""
+class OwnBuilder(SampleBuilder[OwnHistory]):
+    """Collects the numbers of `Probe` events: those of one step of an attempt are one sample."""
 
     def __init__(self) -> None:
-        self._steps_per_epoch = 0
+        super().__init__(Probe, OwnHistory)
         self._names: dict[str, None] = {}
-        self._kept: list[tuple[int, int, dict[str, float]]] = []  # attempt, step, all values
-        self._open: tuple[tuple[int, int], dict[str, float]] = ((-1, -1), {})  # attempt and step of the last values
-        self._stride = 1
-        self._seen = 0
-        self._made: OwnHistory | None = None
+        self._open: tuple[tuple[int, int], dict[str, float]] = ((-1, -1), {})  # of the newest step
 
-    def add(self, event: Event) -> None:
-        """Add the next event; the start of an attempt drops what it repeats."""
-        body = event.body
-        if isinstance(body, Probe):
-            self._value(event, body.name, body.values)
-        elif isinstance(body, RunStart) and event.rank == 0:
-            self._kept = [one for one in self._kept if not done_again(one[0], one[1], None, event, body)]
-            self._steps_per_epoch = body.steps_per_epoch or self._steps_per_epoch
-            self._made = None
-
-    def _value(self, event: Event, name: str, value: Any) -> None:
-        known = name in self._names or len(self._names) < METRICS_KEPT
-        number = number_of(value)
-        if number is None or not known:
+    def _sample(self, event: Event) -> None:
+        assert isinstance(event.body, Probe)
+        name, number = event.body.name, number_of(event.body.values)
+        if number is None or (name not in self._names and len(self._names) == METRICS_KEPT):
             return
         self._names.setdefault(name)
         at = (event.attempt, event.step)
         if self._open[0] != at:
             self._open = (at, {})
-            self._seen += 1
-            if self._seen % self._stride == 0:
-                self._kept.append((*at, self._open[1]))
-            if len(self._kept) > SAMPLES_KEPT:
-                self._kept = self._kept[1::2]
-                self._stride *= 2
+            self._keep(event, self._open[1])
         self._open[1][name] = number
         self._made = None
 
-    def history(self) -> OwnHistory | None:
-        """Everything so far; None without a number."""
-        if self._made is None and self._kept:
-            names = tuple(self._names)
-            step = np.array([float(step) for _, step, _ in self._kept])
-            epoch = step / self._steps_per_epoch if self._steps_per_epoch else np.full(len(step), np.nan)
-            values = np.array([[values.get(name, math.nan) for name in names] for *_, values in self._kept])
-            self._made = OwnHistory((), (), step, epoch, names, values)
-        return self._made if self._kept else None
+    def _arrays(self) -> dict[str, Any]:
+        rows = [[values.get(name, math.nan) for name in self._names] for *_, values in self._kept]
+        return {"names": tuple(self._names), "values": np.array(rows)}
 
 
 def number_of(value: Any) -> float | None:
