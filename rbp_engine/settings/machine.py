@@ -1,4 +1,4 @@
-"""The settings of this machine: where runs and data are, commands for a run's end, other hosts, saved queries.
+"""The settings of this machine: where runs and data are, commands for a run's end, other hosts.
 
 They are not in presets but in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
 """
@@ -22,8 +22,6 @@ from rbp_engine.settings.problems import Problem, SettingsFileError
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value, is_count
 
-QUERY_NAME: Final = re.compile(r"[A-Za-z][\w-]{0,59}", re.ASCII)
-QUERY_NAMES: Final = "the name of a query is a word of letters, digits, _ and -, which begins with a letter"
 # ssh takes a word that begins with - for an option.
 _DESTINATION: Final = re.compile(r"[^-\s\x00-\x1f\x7f][^\s\x00-\x1f\x7f]{0,254}")
 # Each slot has a claim file, and a place in lists.
@@ -61,7 +59,6 @@ class Machine:
     on_end: str = ""
     on_failure: str = ""
     on_alert: str = ""
-    queries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     hosts: Mapping[str, Host] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -130,17 +127,6 @@ def add_data_root(name: str, path: Path) -> Path:
     return _put("data", name, str(root))
 
 
-def save_query(name: str, query: str) -> Path:
-    """Save a query in `machine.toml`, in the place of one of that name; keeps comments and everything else.
-
-    Returns the written file. Raises `MachineError` for an impossible name, or a file that is broken or cannot be
-    written, and then writes nothing.
-    """
-    if QUERY_NAME.fullmatch(name) is None:
-        raise MachineError(machine_file(), [Problem(f"queries.{name}", QUERY_NAMES)])
-    return _put("queries", name, query)
-
-
 def _put(section: str, name: str, value: str) -> Path:
     """Set one value of a table in `machine.toml`, and return the file."""
     import tomlkit
@@ -177,9 +163,6 @@ def _checked(document: Document) -> Machine:
 
     found = _read((), document.values, _SETTINGS, refuse)
     hooks, hosts = found.pop("hooks", {}), found.pop("hosts", {})
-    for name in found.get("queries", {}):
-        if QUERY_NAME.fullmatch(name) is None:
-            refuse(("queries", name), QUERY_NAMES)
     for name, host in hosts.items():
         if "ssh" not in host and not _DESTINATION.fullmatch(name):
             refuse(("hosts", name, "ssh"), f"expected what ssh takes, as user@host, got {describe_value(name)}")
@@ -229,12 +212,9 @@ def _folder(value: object) -> Path | None:
     return folder if folder.is_absolute() else None
 
 
-def _line(value: object) -> str | None:
-    return value if isinstance(value, str) and value.isprintable() else None
-
-
 def _there(value: object) -> str | None:
-    return None if str(value).startswith("-") else _line(value) or None
+    is_path = isinstance(value, str) and value != "" and value.isprintable() and not value.startswith("-")
+    return str(value) if is_path else None
 
 
 _FOLDER: Final = _Kind("an absolute path, or one from ~, as a string", _folder)
@@ -263,5 +243,4 @@ _SETTINGS: Final = {
             "runs": _Kind("a path there, as /data/runs", _there),
         },
     },
-    "queries": {_ANY: _Kind("a query as a string of one line", _line)},
 }

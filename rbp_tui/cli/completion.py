@@ -155,20 +155,13 @@ def run_fields(incomplete: str) -> list[str]:
 
 
 def query(context: typer.Context, incomplete: str) -> list[str]:
-    """The last term of a query: a saved one, or a field, then the values that it has in runs."""
+    """The last term of a query: a field, then the values that it has in runs."""
     head, space, term = incomplete.rpartition(" ")
     if not all(NEEDS_NO_QUOTES.fullmatch(word) for word in head.split()):
         return []
     return [f"{head}{space}{word}" for word in _terms(context, term)]
 
 
-def saved_queries(incomplete: str) -> list[str]:
-    """The names of saved queries."""
-    from rbp_engine.settings.machine import read_machine
-
-    with suppress(UserError):
-        return _fitting(read_machine().queries, incomplete)
-    return []
 
 
 def one_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -275,8 +268,6 @@ def _terms(context: typer.Context, term: str) -> list[str]:
     """What a term of a query may become: a field with its sign, ":" for text and "=" for numbers; then its values."""
     from rbp_engine.run.store.query_fields import field_names, find_field, score_names
 
-    if term.startswith("@"):
-        return [f"@{name}" for name in saved_queries(term[1:])]
     name, sign, _ = _SIGN.match(term).groups()  # type: ignore[union-attr]  # it matches any text
     if not sign:
         signs = {"text": ":", "number": "=", "any": "="}

@@ -20,7 +20,6 @@ from rbp_engine.settings.machine import (
     machine_file,
     read_machine,
     runs_directory,
-    save_query,
 )
 from rbp_tui.hosts.ssh import remote_command
 
@@ -190,27 +189,6 @@ def test_the_number_of_cpu_slots_is_a_whole_number_with_a_maximum() -> None:
         write(f"cpu_slots = {wrong}\n")
         with pytest.raises(MachineError, match="whole number from 1 to 1024"):
             read_machine()
-
-
-def test_saving_a_query_keeps_the_rest_of_the_file() -> None:
-    write("# mine\ncpu_slots = 2  # both\n")
-    save_query("night", "acc>0.9 note:'two words'")
-    assert dict(read_machine().queries) == {"night": "acc>0.9 note:'two words'"}
-    assert machine_file().read_text().startswith("# mine\ncpu_slots = 2  # both\n")
-
-
-@pytest.mark.parametrize("name", ["", "two words", "-x", "9", "a.b", "ä", "x" * 61])
-def test_an_impossible_name_is_refused_and_nothing_is_written(name: str) -> None:
-    with pytest.raises(MachineError, match="the name of a query is a word"):
-        save_query(name, "T=4")
-    assert not machine_file().exists()
-
-
-def test_the_queries_in_the_file_are_checked_with_the_rest() -> None:
-    write('cpu_slots = 0\n[queries]\nok = "T=4"\n"no good" = "T=4"\nlist = ["T=4"]\n')
-    with pytest.raises(MachineError) as caught:
-        read_machine()
-    assert [problem.key for problem in caught.value.problems] == ["cpu_slots", "queries.'no good'", "queries.list"]
 
 
 def test_hosts_are_read_and_any_other_name_is_a_destination_of_ssh() -> None:

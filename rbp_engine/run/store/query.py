@@ -5,7 +5,6 @@ All terms side by side must hold; `or` separates alternatives. A term is
 * `FIELD OP VALUE` with one of = != < <= > >=, as `acc>90%`, `lr=0.1`, `age<3h`, `neuron.decay!=0.2`;
 * `FIELD:WORD`, where the word is a part of the text, ignoring case, as `method:rate`;
 * a bare word, which is a part of the id, preset, name, method, a tag or the note; `archived` is in the archive;
-* `@NAME`, the query that was saved under this name in machine.toml;
 
 and a `not:`, `not` or `-` before a term negates it. Quote words with spaces or signs. An unknown value fits no
 comparison; a negated term fits exactly the runs that the term does not.
@@ -15,12 +14,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbp_engine.errors import UserError
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.store.query_fields import Test, choices_of, find_field, no_run_has, word_fits
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.settings.machine import read_machine
-from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.vocabulary import OWN_CODE
 
 _WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
@@ -67,20 +63,19 @@ class Query:
 
 
 def is_query(word: str) -> bool:
-    """Whether a word that may name a run is a query: it has a sign, or is `@NAME`."""
-    return word.startswith("@") or any(sign in word for sign in ":=<>")
+    """Whether a word that may name a run is a query: it has a sign."""
+    return any(sign in word for sign in ":=<>")
 
 
 def parse_query(text: str) -> Query:
     """The query; the empty one fits every run. Raises QueryError and no other exception."""
-    return _Parser(()).parse(text)
+    return _Parser().parse(text)
 
 
 class _Parser:
-    """Parses a query. `within` are the names of the saved queries that led to it."""
+    """Parses a query."""
 
-    def __init__(self, within: tuple[str, ...]) -> None:
-        self.within = within
+    def __init__(self) -> None:
         self.about_archived = False
         self.doubts: list[tuple[Test, QueryError]] = []
 
@@ -118,13 +113,11 @@ class _Parser:
             raise QueryError(text[start:], start, "a quote stands in the middle of a word, or is not closed")
         try:
             test = self._contained(word[0]) if comparison is None else self._compared(comparison, term, start)
-        except (ValueError, UserError) as error:  # machine.toml may be damaged, too
+        except ValueError as error:
             raise QueryError(term, start, str(error)) from None
         return _negated(test) if negated else test, end
 
     def _contained(self, word: str) -> Test:
-        if word[0] == "@":
-            return self._saved(word[1:])
         if word[0] not in "\"'" and (word[0] == ":" or any(sign in word for sign in "=<>")):
             raise ValueError("a comparison begins with the name of a field, as acc>0.9")
         if word == "%":
@@ -133,18 +126,6 @@ class _Parser:
             self.about_archived = True
             return find_field(ARCHIVED).test("=", "true")
         return word_fits(_unquoted(word))
-
-    def _saved(self, name: str) -> Test:
-        known = read_machine().queries
-        if name not in known:
-            guess = did_you_mean(name, known) or f" Saved: {', '.join(f'@{one}' for one in known) or 'none yet'}"
-            raise ValueError(f"no query is saved under this name.{guess}")
-        if name in self.within:
-            raise ValueError(f"it leads back to itself: {' '.join(f'@{one}' for one in (*self.within, name))}")
-        inner = _Parser((*self.within, name)).parse(known[name])
-        self.about_archived |= inner.about_archived
-        self.doubts += inner.doubts
-        return inner
 
     def _compared(self, comparison: re.Match[str], term: str, start: int) -> Test:
         if comparison["value"] is None:

@@ -28,7 +28,7 @@ def _several(offers: Callable[..., object]) -> Any:
     """The argument of a command on several runs."""
     return typer.Argument(
         metavar="RUN",
-        help="Runs (rbp ls shows them), or a query, as status:failed 'age>7d' or @NAME.",
+        help="Runs (rbp ls shows them), or a query, as status:failed 'age>7d'.",
         show_default=False,
         autocompletion=offers,
     )

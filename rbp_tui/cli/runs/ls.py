@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         rich_help_panel=LOOK,
         epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls digits --columns lr,optim.momentum   ·   "
-        "rbp ls 'acc>0.9 tag:night' --save night   ·   rbp ls @night --sort best -n 5",
+        "rbp ls 'acc>0.9 tag:night' --sort best -n 5",
     )(ls)
 
 
@@ -49,15 +49,6 @@ def ls(
         ),
     ] = None,
     archived_too: Annotated[bool, typer.Option("--all", "-a", help="Runs in the archive, too.")] = False,
-    save: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Save the query: from then on, @NAME stands for it wherever a query does.",
-            show_default=False,
-            autocompletion=completion.saved_queries,
-        ),
-    ] = None,
     columns: Columns = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -73,7 +64,7 @@ def ls(
     as optim.lr.
 
     A single word is searched in id, preset, name, method, tags and note.
-    created>2d means younger than two days; "or" separates alternatives; @NAME is a saved query.
+    created>2d means younger than two days; "or" separates alternatives.
     """
     from rbp_engine.run.store.ordering import sort_runs
     from rbp_engine.run.store.query import parse_query
@@ -85,8 +76,6 @@ def ls(
     wanted = named_columns(columns, column_of)
     words = " ".join(query or ())
     asked = parse_query(words)
-    if save is not None:
-        _save(save, words)
     fits = asked if archived_too else asked.lists
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
@@ -109,19 +98,6 @@ def ls(
             archived = f"; {hidden} in the archive: rbp ls archived" if hidden else ""
             of = f"{len(fitting)} that fit, of " if len(records) < len(fitting) < len(known) else ""
             say("[dim]{} of {}{} runs{}[/]", len(records), of, len(known), archived)
-
-
-def _save(name: str, query: str) -> None:
-    from rbp_engine.settings.machine import read_machine, save_query
-
-    if not query.strip():
-        raise typer.BadParameter("there is no query to save: rbp ls 'acc>0.9' --save NAME", param_hint="--save")
-    if f"@{name}" in query.split():
-        raise typer.BadParameter(f"the query would lead back to itself: it has @{name} in it", param_hint="--save")
-    before = read_machine().queries.get(name)
-    path = save_query(name, query.strip())
-    replaced = f", in the place of {before!r}" if before not in (None, query) else ""
-    say("saved in {}{}: rbp ls @{}", path, replaced, name)
 
 
 def _print_table(records: "Sequence[RunRecord]", wanted: "Sequence[Column]") -> None:

@@ -1,33 +1,25 @@
 """The filter of the Runs screen, with the queries that were used before."""
 
-from contextlib import suppress
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.suggester import Suggester
 from textual.widgets import Input
 
-from rbp_engine.errors import UserError
 from rbp_engine.run.store.query_fields import field_names
-from rbp_engine.settings.machine import read_machine
 
 MOST_QUERIES = 50
 
 
 class TermSuggester(Suggester):
-    """Offers what the last term of a query may become: a saved query, or a field, once it has two letters."""
+    """Offers what the last term of a query may become: a field, once it has two letters."""
 
     def __init__(self) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
 
     async def get_suggestion(self, value: str) -> str | None:
         term = value.rpartition(" ")[2].removeprefix("-")
-        words: list[str] = []
-        if term.startswith("@"):
-            with suppress(UserError):
-                words = [f"@{name}" for name in read_machine().queries]
-        elif len(term) > 1:
-            words = field_names()
+        words = field_names() if len(term) > 1 else []
         found = next((word for word in words if word.startswith(term) and word != term), None)
         return None if found is None or term in words else value + found[len(term) :]
 

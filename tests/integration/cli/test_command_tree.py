@@ -213,10 +213,7 @@ def test_the_last_term_of_a_query_is_completed_with_fields_and_the_values_that_r
     assert offered("rbp ls nothing:") == offered("rbp ls '$(touch x) status:'") == []
     assert offered("rbp runs rm method : b") == ["bptt"]  # as bash splits it
     assert set(offered("rbp ls best.")) == {"best.loss=", "best.epoch="}
-    assert offered("rbp ls @") == []
-    rbp_here("ls", "T=4", "--save", "night")
     rbp_here("runs", "archive", "first")
-    assert offered("rbp ls @n") == ["@night"] and offered("rbp ls --save n") == ["night"]
     assert offered("rbp runs archive --undo fi") == ["first"]
     assert offered("rbp runs rm stat") == ["status:completed"]
 

@@ -260,17 +260,6 @@ def test_the_newest_or_the_first_of_an_order_are_listed(rbp, runs):
     rbp("ls", "-n", "0", code=2)
 
 
-def test_a_query_is_saved_and_used_by_its_name(rbp, runs):
-    rbp.environment["RBP_CONFIG"] = str(rbp.folder / "config")
-    assert "rbp ls @good" in rbp("ls", "acc>0.925 tag:paper", "--save", "good").stderr
-    assert ids(rbp, "@good") == ["rate-2"] and ids(rbp, "@good or seed=1 bptt") == ["bptt-1", "rate-2"]
-    assert "rate_M" in (reported := rbp("report", "@good").stdout) and "BPTT" not in reported
-    assert "in the place of 'acc>0.925 tag:paper'" in rbp("ls", "T=6", "--save", "good").stderr
-    assert rbp.json("runs", "tag", "@good") == [{"id": "20260101-120000-digits-rate_m-0a1b", "tags": []}]
-    for words in (["--save", "x"], ["T=4", "--save", "two words"], ["T=4 @y", "--save", "y"], ["zz=1", "--save", "z"]):
-        rbp("ls", *words, code=2)
-
-
 def test_archived_runs_are_out_of_the_way_and_count_in_reports(rbp, runs):
     reported = rbp("report", "--json").stdout
     assert "rbp runs archive --undo bptt-1" in rbp("runs", "archive", "bptt-1", "method:bptt").stderr

@@ -1,4 +1,4 @@
-"""Queries that users have saved, and runs in the archive, which queries leave out unless they ask."""
+"""Runs in the archive, which queries leave out unless they ask."""
 
 import shutil
 from collections.abc import Callable
@@ -10,10 +10,8 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.annotations import change_tags, read_annotations, set_archived, set_note
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.selection import fitting_runs, select_runs
 from rbp_engine.run.store.store import find_run, list_runs
-from rbp_engine.settings.machine import MachineError, machine_file, save_query
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -35,46 +33,6 @@ def ids(runs: Path, query: str, *, archived: bool = False) -> list[str]:
     return [run.id for run in fitting_runs(runs, query, archived=archived)]
 
 
-def test_a_saved_query_stands_wherever_a_query_does(runs: Path) -> None:
-    save_query("four", "T=4 or T=5")
-    save_query("done-four", "@four status:completed")
-    assert ids(runs, "@four") == ["one", "two"]
-    assert ids(runs, "not:@four") == ids(runs, "-@four") == ["three"]
-    assert ids(runs, "@four status:failed or three") == ["one", "three"]
-    assert [run.id for run in select_runs(runs, ["@done-four", "three"])] == ["two", "three"]
-    save_query("four", "T=6")
-    assert ids(runs, "@four") == ["three"] and ids(runs, "@done-four") == ["three"]
-
-
-def test_a_query_that_cannot_be_saved_is_an_error_that_names_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "file" / "config"))
-    with pytest.raises(MachineError, match=r"machine\.toml: 1 problem\n  cannot be written: "):
-        save_query("four", "T=4")
-
-
-def test_a_saved_query_that_cannot_be_used_is_named_where_it_stands(runs: Path) -> None:
-    save_query("night", "@day T=4")
-    save_query("day", "@night")
-    save_query("wrong", "acz>1")
-    for text, words in (
-        ("T=4 @nigth", "'@nigth': no query is saved under this name. Did you mean 'night'?"),
-        ("@zzz", "Saved: @night, @day, @wrong"),
-        ("T=4 @day", "at character 5: '@day': query, at character 1: '@night': query"),
-        ("@day", "it leads back to itself: @day @night @day"),
-        ("@wrong", "Did you mean 'acc'?"),
-    ):
-        with pytest.raises(QueryError) as caught:
-            parse_query(text)
-        assert words in str(caught.value)
-    machine_file().write_text("runs = 3\n[queries]\nnight = 'T=4'\n")
-    with pytest.raises(QueryError, match=r"runs \(line 1\)"):
-        parse_query("@night")
-    assert ids(runs, "T=6") == ["three"]  # a query without one does not need the file
-
-
 def test_the_archive_is_left_out_unless_a_query_asks_for_it(runs: Path) -> None:
     two = RunDirectory(runs / "two")
     change_tags(two, add=["kept"])
@@ -86,8 +44,6 @@ def test_the_archive_is_left_out_unless_a_query_asks_for_it(runs: Path) -> None:
     assert ids(runs, "not:archived") == ids(runs, "archived:false") == ["one", "three"]
     assert ids(runs, "archived or T=6") == ["two", "three"]
     assert ids(runs, "T=4", archived=True) == ["one", "two"]
-    save_query("away", "archived T=4")
-    assert ids(runs, "@away") == ["two"]
     with pytest.raises(RunError, match="fits 'tag=kept'"):
         select_runs(runs, ["tag=kept"])
     assert [run.id for run in select_runs(runs, ["two"])] == ["two"]  # a run that is named is meant
