@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rbp_engine.plan.budget import larger_budget
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create
@@ -47,13 +46,7 @@ def start_point(plan: SweepPlan, state: PointState) -> StartResult:
     """Create or resume the run of a point and start it at once, without the queue: the scheduler has given it what it
     needs. Raises NothingToStart if it is live, which is known only after half a minute, and other RunErrors."""
     run = create(plan, state.point, queued=False) if state.record is None else state.record.run
-    return start.resume(
-        run,
-        larger_budget(state.point.loaded.preset, run),
-        plan.request.options,
-        at_once=True,
-        patience_s=start.PATIENCE_S,
-    )
+    return start.resume(run, (), plan.request.options, at_once=True, patience_s=start.PATIENCE_S)
 
 
 def point_named(plan: SweepPlan, identity: str) -> SweepPlan:

@@ -5,7 +5,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.plan.budget import WITHOUT_EFFECT
 from rbp_engine.preset import LoadedPreset, PresetError, fields, read_resolved
 from rbp_engine.preset.own_code import inside_a_run, own_file, read_own_code
 from rbp_engine.run.files.layout import RunDirectory
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 _OWN_PROBES = "probes.own"
+#: They end a run or tell of it, and change neither what it learns nor what a step costs.
+_WITHOUT_EFFECT = ("guard.max_time", "guard.max_steps", "guard.alerts")
 
 
 def identity_of(loaded: LoadedPreset) -> str:
@@ -57,4 +58,4 @@ def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> st
 
 @functools.cache
 def _cost_fields() -> tuple[str, ...]:
-    return tuple(info.key for info in fields() if info.role == "cost" and info.key not in WITHOUT_EFFECT)
+    return tuple(info.key for info in fields() if info.role == "cost" and info.key not in _WITHOUT_EFFECT)

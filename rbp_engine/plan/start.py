@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rbp_engine.plan.budget import larger_budget
 from rbp_engine.plan.identity import identity_of_run
 from rbp_engine.plan.points import SweepPlan, SweepPoint
 from rbp_engine.plan.states import PointState, Standing
@@ -57,8 +56,7 @@ def start_points(
         elif state.record is not None and _is_to_be_resumed(state.standing, state.record.run):
             run = state.record.run
             try:
-                changes = larger_budget(state.point.loaded.preset, run)
-                once_trusted(functools.partial(resume, plan.request, run, changes))
+                once_trusted(functools.partial(resume, plan.request, run))
             except RunError as refused:
                 on_refused(refused)
                 continue
@@ -94,13 +92,13 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
     raise AssertionError("there are always more numbers")
 
 
-def resume(request: LaunchRequest, run: RunDirectory, changes: Sequence[str] = ()) -> None:
+def resume(request: LaunchRequest, run: RunDirectory) -> None:
     """Queue the next attempt of a run, with the resources that it had, unless somebody else has just done so.
 
-    `request` is what the runs of its sweep share; `changes` are the budgets that it is to go on with.
+    `request` is what the runs of its sweep share.
     """
     with contextlib.suppress(NothingToStart):
-        start.resume(run, changes, replace(request.options, resources=None))
+        start.resume(run, (), replace(request.options, resources=None))
 
 
 def run_id_of(point: SweepPoint, number: int = 1) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rbp_engine.plan.budget import larger_budget
 from rbp_engine.plan.identity import identity_of_run
 from rbp_engine.plan.points import SweepPlan, SweepPoint
 from rbp_engine.run.cause import Cause
@@ -46,7 +45,7 @@ def states_among(plan: SweepPlan, runs: Iterable[RunRecord], *, retry_failed: bo
     found = []
     for point in plan.points:
         standing = {
-            record.run: _standing(point, record, retry_failed=retry_failed) for record in records[point.identity]
+            record.run: standing_of(record.verdict, retry_failed=retry_failed) for record in records[point.identity]
         }
         mine = sorted(records[point.identity], key=lambda record: record.summary.created, reverse=True)
         best = min(mine, key=lambda record: _ORDER.index(standing[record.run]), default=None)
@@ -70,12 +69,6 @@ def counts(states: Iterable[PointState]) -> dict[Standing, int]:
     """How many points stand where, in the order of `Standing`."""
     standings: Sequence[Standing] = [state.standing for state in states]
     return {standing: standings.count(standing) for standing in Standing}
-
-
-def _standing(point: SweepPoint, record: RunRecord, *, retry_failed: bool) -> Standing:
-    if record.verdict.cause is Cause.BUDGET and larger_budget(point.loaded.preset, record.run):
-        return Standing.RESUMABLE
-    return standing_of(record.verdict, retry_failed=retry_failed)
 
 
 def standing_of(verdict: Verdict, *, retry_failed: bool = False) -> Standing:
