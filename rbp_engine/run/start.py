@@ -107,10 +107,9 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
     if request.queued:
         if options.gpus == "none" and loaded.preset.run.device == "auto":
             loaded = loaded.with_run(device="cpu")
-        device = one_line(loaded.preset.run.device)
-        dispatch = dataclasses.replace(dispatch, gpus=one_line(options.gpus or "auto"), device=device)
+        dispatch = dataclasses.replace(dispatch, gpus=one_line(options.gpus or "auto"))
     _refuse_counts(resources, dispatch)
-    pool = pool_for(options, dispatch.device) if request.queued else None
+    pool = pool_for(options, loaded.preset.run.device) if request.queued else None
     _require_state(dispatch)
     made: list[Launchable] = []
     try:
@@ -240,7 +239,7 @@ def _begin(
     if judge(run).status == "queued" and not is_stranded(run):
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
     takes = LaunchOptions(resources=resources, gpus=dispatch.gpus)
-    pool = None if dispatch.gpus is None else pool_for(takes, dispatch.device or _device_of(run))
+    pool = None if dispatch.gpus is None else pool_for(takes, _device_of(run))
     _require_state(dispatch)
     take_stranded(run)
     if pool is not None:

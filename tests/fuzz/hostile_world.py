@@ -130,7 +130,7 @@ def build(root: Path, innocent: int) -> World:
 
 
 def _write_trials(world: World) -> None:
-    search, plan, queued = world.search, world.sweep, Dispatch(gpus="none", device="cpu")
+    search, plan, queued = world.search, world.sweep, Dispatch(gpus="none")
     for number, status in enumerate(("completed", "stopped", "completed"), start=1):
         request = search.request_of(number, 1, {"optim.lr": number / 10})
         made = {"run_id": request.run_id, "sweep": request.sweep, "dispatch": queued}

@@ -25,7 +25,6 @@ from rbp_engine.run import control, start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, load_attempt, newest_attempt, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.resources import Dispatch
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
@@ -104,8 +103,7 @@ def box(tmp_path: Path) -> Iterator[OtherMachine]:
 @pytest.fixture
 def made(home: Path) -> Callable[[str], RunDirectory]:
     preset = load_preset("digits", ["run.device=cpu"])
-    dispatch = Dispatch(device="cpu")
-    return lambda name: launch.create(preset, home / "runs", run_id=name, dispatch=dispatch)
+    return lambda name: launch.create(preset, home / "runs", run_id=name)
 
 
 def queue(run: RunDirectory, **changes: Any) -> None:

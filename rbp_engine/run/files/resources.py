@@ -26,9 +26,8 @@ class Resources:
 class Dispatch:
     """How a run is started: from the queue, on the devices that `gpus` selects, or at once if that is None.
 
-    It is restarted up to `retries` times. `device` is that of its preset, empty if unknown.
+    It is restarted up to `retries` times.
     """
 
     gpus: Line | None = None
     retries: Count = 0
-    device: Line = NO_TEXT

@@ -73,7 +73,7 @@ class PresetActions(DashboardScreen):
 
     def _open_form(self, *, measure: bool) -> None:
         entry = self.current
-        if entry is not None and entry.problem_count:
+        if entry is not None and entry.problems:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
             self.post_message(LaunchPreset(entry.path, entry.name, measure))
@@ -81,7 +81,7 @@ class PresetActions(DashboardScreen):
     def action_sweep(self) -> None:
         """Show the table of the sweep that the preset has."""
         entry = self.current
-        if entry is not None and entry.problem_count:
+        if entry is not None and entry.problems:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
             self.post_message(SweepOfPreset(entry.path, entry.name))
@@ -142,14 +142,14 @@ class PresetActions(DashboardScreen):
         edit_outside(self.app, path)
         self._show_preset(path)
         now = self.current
-        if now is not None and now.path == path and now.problem_count:
+        if now is not None and now.path == path and now.problems:
             self._warn("\n".join(f"{problem.place} {problem.key}: {problem.message}" for problem in now.problems))
 
     @work(exclusive=True, group="preset")
     async def action_new(self) -> None:
         """Write a new preset, from nothing or on top of this one, and edit it."""
         entry = self.current
-        parent = entry if entry is not None and not entry.problem_count else None
+        parent = entry if entry is not None and not entry.problems else None
         new_preset = await self._ask_name("A new preset, called", parent=parent.name if parent else None)
         if new_preset is None:
             return

@@ -116,7 +116,7 @@ class PresetList(OptionList):
         is_dim = here is False and entry.name != self._not_dim
         # Without a colour of its own, the tick can be read on the selected row, too.
         line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if is_dim else "")
-        if count := entry.problem_count:
+        if count := len(entry.problems):
             line.append(f"  {count} problem{'' if count == 1 else 's'}", style="red")
         if os.path.realpath(entry.path) in self._drafts:
             line.append("  unsaved", style="yellow")

@@ -180,7 +180,7 @@ def test_the_list_has_each_name_once_by_data_set(places: dict[str, Path]) -> Non
     assert [(entry.group, entry.name) for entry in entries] == sorted((entry.group, entry.name) for entry in entries)
     assert next(entry.group for entry in entries if entry.name == "cifar10-dvs-vggsnn") == "cifar10_dvs"
     assert next(entry.title for entry in entries if entry.name == "digits") == "my own"
-    assert all(entry.problem_count == 0 for entry in entries)
+    assert not any(entry.problems for entry in entries)
 
 
 def test_the_list_has_broken_presets_with_their_problems(places: dict[str, Path]) -> None:
@@ -190,5 +190,5 @@ def test_the_list_has_broken_presets_with_their_problems(places: dict[str, Path]
     (places["here"] / ".hidden.toml").touch()
     entries = {entry.name: entry for entry in list_presets()}
     assert set(entries) == BUNDLED | {"bad", "worse", "folder"}
-    assert (entries["bad"].title, entries["bad"].group, entries["bad"].problem_count) == ("Bad", "cifar10", 2)
-    assert entries["worse"].problem_count == entries["folder"].problem_count == 1
+    assert (entries["bad"].title, entries["bad"].group, len(entries["bad"].problems)) == ("", "", 2)
+    assert len(entries["worse"].problems) == len(entries["folder"].problems) == 1
