@@ -162,8 +162,6 @@ def query(context: typer.Context, incomplete: str) -> list[str]:
     return [f"{head}{space}{word}" for word in _terms(context, term)]
 
 
-
-
 def one_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Runs with their descriptions, and `last`."""
     return _references(context, incomplete, lambda record: True, last=True)
