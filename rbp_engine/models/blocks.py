@@ -1,14 +1,13 @@
-"""What several families share: blocks of layers by name, attention, initial weights, and the weights of SpikingJelly.
+"""What several families share: blocks of layers by name, attention, initial weights.
 
 Values are [B, C, H, W], those of transformers too: a token is a place, and its weights are a 1×1 convolution. They are
 tensors, or what a method makes of them. Layers keep the names that they are given, and are made and run in that order.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 Model = TypeVar("Model", bound=nn.Module)
 #: Makes a layer of neurons.
@@ -224,7 +223,7 @@ def currents_mlp(width: int, neuron: Neuron) -> NamedSequential:
     )
 
 
-# Weights
+# Initial weights
 
 
 def initialised(model: Model, init: str, *, normal_deviation: float | None = None) -> Model:
@@ -249,19 +248,3 @@ def initialised(model: Model, init: str, *, normal_deviation: float | None = Non
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return model
-
-
-Renaming: TypeAlias = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
-
-
-def renamed(state: Mapping[str, Tensor], names: Renaming) -> dict[str, Tensor]:
-    """SpikingJelly's state dict with our names: what `names` gives for regular expressions, one after another.
-
-    Weights of its convolutions over tokens in a row, [C, C', 1], become those of 1×1 convolutions.
-    """
-    ours: dict[str, Tensor] = {}
-    for name, value in state.items():
-        for theirs, replacement in names:
-            name = re.sub(theirs, replacement, name)
-        ours[name] = value.unsqueeze(-1) if value.ndim == 3 else value
-    return ours

@@ -1,21 +1,19 @@
 """Max-Former (Fang et al., NeurIPS 2025): max pools and depthwise convolutions first, attention in the last stage."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.models.blocks import (
     Networks,
     Neuron,
-    Renaming,
     Residual,
     Transformer,
     conv_norm,
     initialised,
     qkv_attention,
-    renamed,
 )
 
 
@@ -131,39 +129,6 @@ def maxformer(
         before = channels
     return initialised(Transformer(stages=stages, neuron=neuron(), head=nn.Linear(width, num_classes)), init)
 
-
-def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a `MaxFormer` of `spikingjelly.activation_based.model`, for the same size here.
-
-    Its neurons, τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
-    """
-    return renamed(state, _NAMES)
-
-
-_NAMES: Final[Renaming] = (
-    (r"^patch_embed1\.(conv|conv1)\.", "stage1.-1.stem.0."),
-    (r"^patch_embed1\.(bn|bn1)\.", "stage1.-1.stem.1."),
-    (r"^patch_embed1\.conv3\.", "stage1.-1.branch.3."),
-    (r"^patch_embed1\.bn3\.", "stage1.-1.branch.4."),
-    (r"^patch_embed1\.conv2\.", "stage1.-1.branch.0."),
-    (r"^patch_embed1\.bn2\.", "stage1.-1.branch.1."),
-    (r"^patch_embed(\d)\.conv1\.", r"stage\1.-1.branch.0."),
-    (r"^patch_embed(\d)\.bn1\.", r"stage\1.-1.branch.1."),
-    (r"^patch_embed(\d)\.conv2\.", r"stage\1.-1.branch.4."),
-    (r"^patch_embed(\d)\.bn2\.", r"stage\1.-1.branch.5."),
-    (r"^patch_embed(\d)\.", r"stage\1.-1."),
-    (r"\.mlp\.", ".1."),
-    (r"^(stage\d\.\d+)\.(fc|bn)(\d)\.", r"\1.0.\2\3."),
-    (r"\.fc1\.", ".branch.1."),
-    (r"\.(0|1)\.bn1\.", r".\1.branch.2."),
-    (r"\.fc2\.", ".branch.4."),
-    (r"\.(0|1)\.bn2\.", r".\1.branch.5."),
-    (r"\.dwconv\.", ".0.branch.1."),
-    (r"^(stage\d\.\d+)\.bn\.", r"\1.0.branch.2."),
-    (r"\.attn\.qkv(_conv_bn)?\.", ".0.qkv."),
-    (r"\.attn\.proj(_conv_bn)?\.", ".0.project."),
-    (r"^stage(\d)\.(-?\d+)", lambda found: f"stages.{int(found[1]) - 1}.{int(found[2]) + 1}"),
-)
 
 NETWORKS: Final[Networks] = {
     # For CIFAR.

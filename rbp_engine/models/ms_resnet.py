@@ -4,11 +4,11 @@ Hu et al., Advancing Spiking Neural Networks Toward Deep Residual Learning, TNNL
 max pools in the blocks: Fang et al., Spiking Neural Networks Need High-Frequency Information, NeurIPS 2025.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.models.blocks import (
     NamedSequential,
@@ -17,7 +17,6 @@ from rbp_engine.models.blocks import (
     PreActBlock,
     conv_norm,
     initialised,
-    renamed,
     residual_stages,
 )
 
@@ -63,21 +62,6 @@ def ms_resnet(
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.constant_(norm.weight, 0.0 if name.endswith("bn2") else 0.5)
     return initialised(model, "kaiming")
-
-
-def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a network of `spikingjelly.activation_based.model.ms_resnet`, for the same size here.
-
-    Its neurons are `LIF(decay=0.25, threshold=0.5, reset="hard")` in an MS-ResNet, and `LIF(decay=0.5, threshold=2.0,
-    reset="hard")` in a Max-ResNet.
-    """
-    return renamed(
-        state,
-        [
-            (r"^layer(\d)\.", lambda found: f"stages.{int(found[1]) - 1}."),
-            (r"\.downsample\.", ".shortcut."),
-        ],
-    )
 
 
 _CIFAR = partial(ms_resnet, (3, 3, 2), (128, 256, 512), (3, 1), 1)

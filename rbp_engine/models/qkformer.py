@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.models.blocks import (
     Networks,
     Neuron,
-    Renaming,
     Residual,
     Transformer,
     TransformerBlock,
     conv_norm,
     initialised,
-    renamed,
     spikes_mlp,
     spiking_convolutions,
 )
@@ -112,38 +110,6 @@ def hierarchy(width: int, heads: int, depths: tuple[int, int, int], **settings: 
     )
     return qkformer({width // 8: True}, stages, heads, **settings)
 
-
-def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a `spikingjelly.activation_based.model.qkformer.QKFormer` for the same size here.
-
-    Its biases before a batch norm become part of the running mean. Its neurons, τ = 2 with `decay_input`, are
-    `LIF(decay=0.5, threshold=2.0, reset="hard")`.
-    """
-    named = renamed(state, _NAMES)
-    for name in [name for name in named if name.endswith(".0.bias")]:
-        mean = name.replace(".0.bias", ".1.running_mean")
-        named[mean] = named[mean] - named.pop(name)
-    return named
-
-
-# Where weights, and the batch norm behind them, stand in a `nn.Sequential` here.
-_PLACE: Final = {"conv": 0, "fc": 0, "bn": 1}
-# Like `patch_embed2.bn1.weight`, which is `stages.1.0.layers.0.1.weight`. Their first patch embedding begins with our
-# stem.
-_NAMES: Final[Renaming] = (
-    (r"mlp\.(fc|bn)(\d)", lambda found: f"mlp.fc{found[2]}.{_PLACE[found[1]]}"),
-    (r"^patch_embed1\.(conv|bn)1\.", lambda found: f"stem.0.{_PLACE[found[1]]}."),
-    (
-        r"^patch_embed1\.(conv|bn)(\d)\.",
-        lambda found: f"stages.0.0.layers.{int(found[2]) - 2}.{_PLACE[found[1]]}.",
-    ),
-    (
-        r"^patch_embed(\d)\.(conv|bn)(\d)\.",
-        lambda found: f"stages.{int(found[1]) - 1}.0.layers.{int(found[3]) - 1}.{_PLACE[found[2]]}.",
-    ),
-    (r"^patch_embed(\d)\.", lambda found: f"stages.{int(found[1]) - 1}.0."),
-    (r"^stage(\d)\.(\d+)\.", lambda found: f"stages.{int(found[1]) - 1}.{int(found[2]) + 1}."),
-)
 
 NETWORKS: Final[Networks] = {
     # For 8×8 digits, and for CIFAR.

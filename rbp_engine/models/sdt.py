@@ -1,22 +1,19 @@
 """Spike-driven Transformer (Yao et al., NeurIPS 2023): attention by masks and sums, shortcuts between currents."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.models.blocks import (
     Networks,
     Neuron,
-    Renaming,
     Residual,
     Transformer,
     TransformerBlock,
     conv_norm,
     currents_mlp,
     initialised,
-    renamed,
 )
 
 
@@ -81,26 +78,6 @@ def sdt(
     )
     return initialised(model, init, normal_deviation=0.02)
 
-
-def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a `SpikeDrivenTransformer` of `spikingjelly.activation_based.model`, for the same size here.
-
-    Its neurons, τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
-    """
-    return renamed(state, _NAMES)
-
-
-_NAMES: Final[Renaming] = (
-    (r"^patch_embed\.final_stage\.", "patch_embed.stages.3."),
-    (r"\.rpe_conv\.", ".position.0."),
-    (r"\.rpe_bn\.", ".position.1."),
-    (r"\.(q|k|v)_conv\.", r".\1.0."),
-    (r"\.(q|k|v)_bn\.", r".\1.1."),
-    (r"\.proj_conv\.", ".project.0."),
-    (r"\.proj_bn\.", ".project.1."),
-    (r"\.fc(\d)\.", r".fc\1.0."),
-    (r"\.bn(\d)\.", r".fc\1.1."),
-)
 
 NETWORKS: Final[Networks] = {
     # For CIFAR, tokens of 4×4 pixels.

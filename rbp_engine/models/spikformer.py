@@ -18,7 +18,6 @@ from rbp_engine.models.blocks import (
     conv_norm,
     initialised,
     qkv_attention,
-    renamed,
     spikes_mlp,
     spiking_convolutions,
 )
@@ -88,9 +87,13 @@ def spikformer(
 def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of a `spikingjelly.activation_based.model.spikformer.Spikformer` for the same size here.
 
-    Its neurons, τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
+    Weights of its convolutions over tokens in a row, [C, C', 1], become those of 1×1 convolutions. Its neurons,
+    τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
     """
-    return renamed(state, [(r"\.conv_bn\.block\.", "."), (r"\.neuron\.", ".")])
+    return {
+        name.replace(".conv_bn.block.", ".").replace(".neuron.", "."): value.unsqueeze(-1) if value.ndim == 3 else value
+        for name, value in state.items()
+    }
 
 
 NETWORKS: Final[Networks] = {

@@ -10,9 +10,10 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
-from rbp_engine.models.qkformer import Stage, TokenQKAttention, from_spikingjelly, hierarchy, qkformer
+from rbp_engine.models.qkformer import Stage, TokenQKAttention, hierarchy, qkformer
 from rbp_engine.models.spikformer import SpikingSelfAttention
 from rbp_engine.spiking import LIF
+from tests.unit.models import spikingjelly_weights
 
 # τ = 2 with `decay_input` and a hard reset to 0.
 PAPER_NEURON = partial(LIF, decay=0.5, threshold=2.0, reset="hard", surrogate_args={"alpha": 2.0})
@@ -66,7 +67,7 @@ def test_with_spikingjellys_weights_its_logits_come_out():
             nn.init.normal_(norm.bias, 0.8, 0.5)
             norm.running_var.uniform_(0.01, 0.2)
     ours = hierarchy(16, 4, (1, 2, 1), num_classes=5, in_channels=3, neuron=PAPER_NEURON).double().eval()
-    ours.load_state_dict(from_spikingjelly(theirs.state_dict()))
+    ours.load_state_dict(spikingjelly_weights.qkformer(theirs.state_dict()))
     rates = {}
     for name, neuron in ours.named_modules():
         if isinstance(neuron, LIF):
