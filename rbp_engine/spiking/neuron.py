@@ -13,7 +13,6 @@ from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice, choose
 from rbp_engine.spiking.layers.lif import LIFNeurons
-from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.surrogate import create_surrogate
 from rbp_engine.vocabulary import LearntName
 
@@ -152,7 +151,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
                 "before another batch call reset() of the neuron, or rbp_engine.methods.reset_state(model); "
                 "step and predict of a method do so"
             )
-        spikes, self.v = timestep(self.v, current, self.neurons_for(current))
+        spikes, self.v = self.neurons_for(current).timestep(self.v, current)
         return spikes.to(current.dtype)
 
     def multi_step_forward(self, currents: Tensor) -> Tensor:

@@ -33,7 +33,6 @@ from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.fusion import Neurons, membrane_dtype
 from rbp_engine.spiking.layers.lif import LIFNeurons
-from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.layers.own_loop import OwnNeurons
 from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.nonlinear import (
@@ -61,12 +60,12 @@ def added_at_every_step(rate: Tensor) -> Tensor:
 
 
 def spikes_of(neurons: Neurons, currents: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/layers/loops.py`)."""
+    """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/layers/lif.py`)."""
     state: Any = None
     for current in currents:
         if isinstance(neurons, LIFNeurons):
             rest = torch.full_like(current, neurons.v_reset or 0.0)
-            spikes, state = timestep(rest if state is None else state, current, neurons)
+            spikes, state = neurons.timestep(rest if state is None else state, current)
         else:
             assert isinstance(neurons, OwnNeurons)
             own = neurons.neuron

@@ -54,6 +54,16 @@ class LIFNeurons:
             return self
         return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
 
+    def timestep(self, membrane: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes s_t and the membrane v_t after the reset, from v_{t−1} and I_t, [B, …] each, with their graph."""
+        rest = self.v_reset or 0.0
+        charged = rest + self.decay * (membrane - rest) + current if rest else self.decay * membrane + current
+        spikes = self.surrogate(charged - self.threshold)
+        by = spikes.detach() if self.detach_reset else spikes
+        if self.v_reset is None:
+            return spikes, charged - self.threshold * by
+        return spikes, (1.0 - by) * charged + by * self.v_reset
+
     @torch.no_grad()
     def spikes_only(self, current: Tensor | Current) -> Tensor:
         current = Current.of(current)

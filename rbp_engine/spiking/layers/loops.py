@@ -5,10 +5,9 @@
     v_t = u_t − V_th·s_t                            soft reset, v_rest = 0
     v_t = (1 − s_t)·u_t + s_t·v_reset               hard reset, v_rest = v_reset
 
-`timestep` is all of it with autograd's graph. The loops have their backward passes written out, and are made of the
-functions below it, which build no graph; those that end in `_` change the membrane [B, …] in place.
-
-The loops run as they stand, or by torch.compile.
+`LIFNeurons.timestep` is all of it with autograd's graph (`layers/lif.py`). The loops have their backward passes written
+out, and are made of the functions below, which build no graph; those that end in `_` change the membrane [B, …] in
+place. The loops run as they stand, or by torch.compile.
 
 They see a layer as `layers/layout.py` hands it over: a timestep is [F], which is [B, …] as it is ("eager"), or flat
 ("compiled", so that one kernel serves layers and batches of all sizes). inductor makes one pass over memory of a loop,
@@ -25,32 +24,6 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.fusion import count_dtype
-
-
-class Parameters(Protocol):
-    """The parameters of a layer, with the graph of what is learnt (`spiking/layers/lif.py`: `LIFNeurons`)."""
-
-    @property
-    def decay(self) -> float | Tensor: ...
-    @property
-    def threshold(self) -> float | Tensor: ...
-    @property
-    def v_reset(self) -> float | None: ...
-    @property
-    def detach_reset(self) -> bool: ...
-    @property
-    def surrogate(self) -> Callable[[Tensor], Tensor]: ...
-
-
-def timestep(membrane: Tensor, current: Tensor, neurons: Parameters) -> tuple[Tensor, Tensor]:
-    """Spikes s_t and the membrane v_t after the reset, from v_{t−1} and I_t, [B, …] each, with their graph."""
-    rest, threshold = neurons.v_reset or 0.0, neurons.threshold
-    charged = rest + neurons.decay * (membrane - rest) + current if rest else neurons.decay * membrane + current
-    spikes = neurons.surrogate(charged - threshold)
-    by = spikes.detach() if neurons.detach_reset else spikes
-    if neurons.v_reset is None:
-        return spikes, charged - threshold * by
-    return spikes, (1.0 - by) * charged + by * neurons.v_reset
 
 
 class Neuron(NamedTuple):

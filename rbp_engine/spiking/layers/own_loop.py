@@ -195,20 +195,15 @@ def forward_mode(
     learnable, by_parameters = _parameters_and_directions(neuron, parameter)
     by_current = torch.ones_like(current) if parameter is None else torch.zeros_like(current)
     values, directions = (learnable, state, current), (by_parameters, of_state, by_current)
-    step, derivative = jvp(partial(_timestep, neuron), values, directions)  # type: ignore[misc]  # no third of aux
+    step, derivative = jvp(partial(_run, neuron), values, directions)  # type: ignore[misc]  # no third of aux
     return Timestep(*step), Timestep(*derivative)
 
 
 def derivative_at_rest(neuron: OwnTimestep, current: Tensor, parameter: str | None) -> Any:
     """The derivative of the state before the first timestep by a parameter, which may be part of it."""
-
-    def at_rest(parameters: dict[str, Tensor]) -> Any:
-        return functional_call(_WithParameters(neuron), _named(parameters), (None, current))
-
     learnable, by_parameters = _parameters_and_directions(neuron, parameter)
-    if not learnable:
-        return map_state(torch.zeros_like, neuron.start(current))
-    _, derivative = jvp(at_rest, (learnable,), (by_parameters,))  # type: ignore[misc]  # no third of aux
+    values, directions = (learnable, current), (by_parameters, torch.zeros_like(current))
+    _, derivative = jvp(lambda own, like: _run(neuron, own, None, like), values, directions)  # type: ignore[misc]
     return derivative
 
 
@@ -236,13 +231,10 @@ class _WithParameters(nn.Module):
         return spikes
 
 
-def _timestep(neuron: OwnTimestep, parameters: dict[str, Tensor], state: Any, current: Tensor) -> Any:
-    return functional_call(_WithParameters(neuron), _named(parameters), (state, current))
-
-
-def _named(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """By their names in a `_WithParameters`."""
-    return {f"neuron.{name}": tensor for name, tensor in parameters.items()}
+def _run(neuron: OwnTimestep, parameters: dict[str, Tensor], state: Any, current: Tensor) -> Any:
+    """A timestep, or without a state that at rest, with these parameters."""
+    named = {f"neuron.{name}": tensor for name, tensor in parameters.items()}
+    return functional_call(_WithParameters(neuron), named, (state, current))
 
 
 def _time_mean(steps: Steps, timesteps: int) -> Tensor:

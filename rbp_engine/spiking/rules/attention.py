@@ -22,12 +22,7 @@ from rbp_engine.spiking.rules.linear_rules import Arguments, Function, Keywords
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
 
-def scaled_dot_product_attention(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Of q, k, v [B, …, N, D]."""
-    return _scaled_dot_product(*args, **kwargs)
-
-
-def _scaled_dot_product(
+def scaled_dot_product_attention(
     query: Any,
     key: Any,
     value: Any,
@@ -38,6 +33,7 @@ def _scaled_dot_product(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Any:
+    """Of q, k, v [B, …, N, D]."""
     if enable_gqa:
         raise UnsupportedOperation("scaled_dot_product_attention", "enable_gqa: repeat keys and values for each query")
     if is_causal and attn_mask is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -60,41 +61,30 @@ def softmax(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
     return nonlinear((Softmax if function.__name__ == "softmax" else LogSoftmax)(dim, dtype), carrier)
 
 
-def group_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return _group_norm(carrier, *args[1:], **kwargs)
+def _by_signature(rule: Callable[..., Any]) -> Rule:
+    """A rule of torch's own arguments, the first of which is the carrier."""
+    return lambda carrier, function, args, kwargs: rule(carrier, *args[1:], **kwargs)
 
 
-def _group_norm(
+def group_norm(
     x: Carrier, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Any:
     return nonlinear(GroupNorm(num_groups, cast(x, weight), cast(x, bias), eps), x)
 
 
-def layer_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return _layer_norm(carrier, *args[1:], **kwargs)
-
-
-def _layer_norm(
+def layer_norm(
     x: Carrier, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Any:
     _check_shape(x, "layer_norm", normalized_shape)
     return nonlinear(LayerNorm(tuple(normalized_shape), cast(x, weight), cast(x, bias), eps), x)
 
 
-def rms_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return _rms_norm(carrier, *args[1:], **kwargs)
-
-
-def _rms_norm(x: Carrier, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Any:
+def rms_norm(x: Carrier, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Any:
     _check_shape(x, "rms_norm", normalized_shape)
     return nonlinear(RMSNorm(tuple(normalized_shape), cast(x, weight), eps), x)
 
 
-def instance_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return _instance_norm(carrier, *args[1:], **kwargs)
-
-
-def _instance_norm(
+def instance_norm(
     x: Carrier,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
@@ -111,14 +101,10 @@ def _instance_norm(
         )
     if x.like[0, 0].numel() == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(x.shape)}")
-    return _group_norm(x, x.shape[1], weight, bias, eps)
+    return group_norm(x, x.shape[1], weight, bias, eps)
 
 
-def normalize(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return _normalize(carrier, *args[1:], **kwargs)
-
-
-def _normalize(x: Carrier, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Any:
+def normalize(x: Carrier, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Any:
     if p != 2 or out is not None:
         raise UnsupportedOperation("normalize", "only the Euclidean norm, p=2, and no out=")
     check_dim(x, "normalize", dim)
@@ -344,11 +330,11 @@ POINTWISE: Final = (
 REDUCTIONS: Final = ("norm", "linalg_vector_norm", "var", "std", "logsumexp", "prod")
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("softmax", "log_softmax"), softmax),
-    "group_norm": group_norm,
-    "layer_norm": layer_norm,
-    "instance_norm": instance_norm,
-    "normalize": normalize,
-    "rms_norm": rms_norm,
+    "group_norm": _by_signature(group_norm),
+    "layer_norm": _by_signature(layer_norm),
+    "instance_norm": _by_signature(instance_norm),
+    "normalize": _by_signature(normalize),
+    "rms_norm": _by_signature(rms_norm),
     **dict.fromkeys(POINTWISE, pointwise),
     **dict.fromkeys(REDUCTIONS, reduction),
     "prelu": prelu,

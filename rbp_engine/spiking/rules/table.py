@@ -104,7 +104,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "linear"), _layer),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _layer),
     "batch_norm": _batch_norm,
-    "scaled_dot_product_attention": scaled_dot_product_attention,
+    "scaled_dot_product_attention": lambda _, function, args, kwargs: scaled_dot_product_attention(*args, **kwargs),
     "multi_head_attention_forward": multi_head_attention,
 }
 

@@ -22,7 +22,6 @@ from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor
 from rbp_engine.spiking.fusion import membrane_dtype
-from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
@@ -123,7 +122,7 @@ def by_autograd(received: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]
         parameters.surrogate(charged - parameters.threshold).sum().backward()
         assert charged.grad is not None
         inside += (charged.grad >= 0.5 * peak_slope(parameters.surrogate)).flatten().tolist()
-        spikes, membrane = timestep(membrane, current, parameters)
+        spikes, membrane = parameters.timestep(membrane, current)
         fired = fired + spikes.sum()
     fired.backward()
     assert inputs.grad is not None

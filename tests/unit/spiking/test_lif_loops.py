@@ -8,7 +8,6 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.fusion import membrane_dtype
-from rbp_engine.spiking.layers.loops import timestep
 from rbp_engine.spiking.surrogate import SURROGATES
 
 RESETS = {
@@ -26,7 +25,7 @@ def by_autograd(current, parameters):
     dtype, spikes = membrane_dtype(current[0].dtype), []
     membrane = torch.full_like(current[0], parameters.v_reset or 0.0, dtype=dtype)
     for current_t in current:
-        fired, membrane = timestep(membrane, current_t, parameters)
+        fired, membrane = parameters.timestep(membrane, current_t)
         spikes.append(fired)
     return torch.stack(spikes)
 

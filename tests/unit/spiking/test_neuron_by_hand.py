@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.layers.loops import timestep
 
 # The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
@@ -130,7 +129,7 @@ def test_a_membrane_exactly_at_the_threshold_fires():
     parameters = LIF().neurons
     fired = [
         parameters.rate(current)[0],
-        timestep(torch.zeros_like(current[0]), current[0], parameters)[0],
+        parameters.timestep(torch.zeros_like(current[0]), current[0])[0],
         parameters.spikes_only(current),
     ]
     assert [spikes[0].item() for spikes in fired] == [1, 1, 1]

@@ -11,7 +11,6 @@ from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.layers import compiler
-from rbp_engine.spiking.layers.loops import timestep
 
 T, B, C, SIZE = 3, 2, 16, 4
 BOTH = ("decay", "threshold")
@@ -71,7 +70,7 @@ def by_autograd(neuron, inputs, through_time):
     """The same layer as torch differentiates it."""
     membrane, spikes = torch.full_like(inputs[0], neuron.v_reset or 0.0, dtype=membrane_dtype(inputs[0].dtype)), []
     for x_t in inputs:
-        s_t, membrane = timestep(membrane, x_t, neuron.neurons_for(x_t))
+        s_t, membrane = neuron.neurons_for(x_t).timestep(membrane, x_t)
         membrane = membrane if through_time else membrane.detach()
         spikes.append(s_t)
     return spikes
