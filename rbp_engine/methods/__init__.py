@@ -1,4 +1,4 @@
-"""Training methods by name: one Protocol, one registry."""
+"""Training methods by name: one base class, one registry."""
 
 from typing import Any
 

@@ -15,8 +15,8 @@ from rbp_engine.methods.loss import (
     with_objective,
 )
 from rbp_engine.methods.protocol import (
-    BaseMethod,
     Input,
+    Method,
     Precision,
     StepOutput,
     backward,
@@ -25,7 +25,7 @@ from rbp_engine.spiking.carriers.single_step import StepState, StepTensor
 from rbp_engine.spiking.reference import SequenceReference
 
 
-class BPTT(BaseMethod):
+class BPTT(Method):
     """Multi-step BPTT: cost and memory of the backward grow with T.
 
     With `reference` a step is that of `spiking/reference.py`, the plain definition.
@@ -51,7 +51,7 @@ class BPTT(BaseMethod):
         return backward(objective, logits, weight)
 
 
-class BPTTSingleStep(BaseMethod):
+class BPTTSingleStep(Method):
     """Single-step BPTT: the loop over time is outside the network, batch norm sees each step's own B samples."""
 
     name = "bptt_s"

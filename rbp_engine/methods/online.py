@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.loss import Objective, full, logits_of
 from rbp_engine.methods.protocol import (
-    BaseMethod,
     Input,
+    Method,
     StepOutput,
     gradients_stay_local,
 )
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 
 
-class SLTT(BaseMethod):
+class SLTT(Method):
     """Memory of one timestep's graph, whatever T."""
 
     name = "sltt"

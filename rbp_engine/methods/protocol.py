@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, wraps
 from numbers import Integral
 from threading import RLock
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 from spikingjelly.activation_based.base import MemoryModule
@@ -117,15 +117,48 @@ class StepOutput:
     logits: Tensor
 
 
-class Method(Protocol):
-    """A way to get gradients for a spiking network over T timesteps."""
+def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep torch.compile from compiling this call in a function that it compiles.
+
+    The compiler is imported only if it is in use: its import takes as long as that of torch itself.
+    """
+    uncompiled = _disable_dynamo(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return (uncompiled if torch.compiler.is_compiling() else function)(*args, **kwargs)
+
+    return call
+
+
+class Method:
+    """A way to get gradients for a spiking network over T timesteps.
+
+    All methods share T, the precision, the loss, the checks before a step, and the prediction. Each implements `_step`,
+    from an input in the right type to the gradients of the objective.
+    """
 
     name: str
-    timesteps: int
-    precision: Precision
-    loss: StepLoss
-    distill: Distillation | None
 
+    def __init__(
+        self,
+        timesteps: int,
+        precision: Precision = "fp32",
+        loss: StepLoss | LossFunction = CROSS_ENTROPY,
+        distill: Distillation | None = None,
+    ) -> None:
+        check_timesteps(timesteps)
+        self.timesteps = timesteps
+        self.precision: Precision = precision
+        self.loss: StepLoss = loss if isinstance(loss, (Loss, OwnLoss)) else OwnLoss(loss)
+        self.distill = distill
+        # The model that it has met, in training or in evaluation.
+        self._checked: tuple[weakref.ref[nn.Module], bool] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_checked": None}  # a weak reference is not pickled
+
+    @_never_compiled
     def step(
         self,
         model: nn.Module,
@@ -146,61 +179,6 @@ class Method(Protocol):
         Raises ValueError where the input's T is another, and TypeError where images are integers or the network has
         neurons of SpikingJelly.
         """
-
-    def predict(
-        self, model: nn.Module, images: Tensor, timesteps: int | None = None, *, time: bool | None = None
-    ) -> Tensor:
-        """Logits at every timestep, [T, B, C], in evaluation mode and without a graph; `images` as of a step."""
-
-
-def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Keep torch.compile from compiling this call in a function that it compiles.
-
-    The compiler is imported only if it is in use: its import takes as long as that of torch itself.
-    """
-    uncompiled = _disable_dynamo(function)
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return (uncompiled if torch.compiler.is_compiling() else function)(*args, **kwargs)
-
-    return call
-
-
-class BaseMethod:
-    """What all methods share: T, the precision, the loss, the checks before a step, and the prediction.
-
-    A method implements `_step`, from an input in the right type to the gradients of the objective.
-    """
-
-    def __init__(
-        self,
-        timesteps: int,
-        precision: Precision = "fp32",
-        loss: StepLoss | LossFunction = CROSS_ENTROPY,
-        distill: Distillation | None = None,
-    ) -> None:
-        check_timesteps(timesteps)
-        self.timesteps = timesteps
-        self.precision = precision
-        self.loss: StepLoss = loss if isinstance(loss, (Loss, OwnLoss)) else OwnLoss(loss)
-        self.distill = distill
-        # The model that it has met, in training or in evaluation.
-        self._checked: tuple[weakref.ref[nn.Module], bool] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_checked": None}  # a weak reference is not pickled
-
-    @_never_compiled
-    def step(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        weight: float | Tensor = 1.0,
-        *,
-        time: bool | None = None,
-    ) -> StepOutput:
         check_images(images, self.timesteps, time)
         if self._checked is None or (self._checked[0](), self._checked[1]) != (model, model.training):
             self.check(model)
@@ -225,6 +203,7 @@ class BaseMethod:
     def predict(
         self, model: nn.Module, images: Tensor, timesteps: int | None = None, *, time: bool | None = None
     ) -> Tensor:
+        """Logits at every timestep, [T, B, C], in evaluation mode and without a graph; `images` as of a step."""
         steps = self.timesteps if timesteps is None else timesteps
         return predict(model, images, steps, self.precision, time=time)
 

@@ -11,8 +11,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, full, with_objective
 from rbp_engine.methods.protocol import (
-    BaseMethod,
     Input,
+    Method,
     Precision,
     StepOutput,
     backward,
@@ -26,15 +26,13 @@ from rbp_engine.spiking.steps import WithValue
 LossScale = Literal["1/T", "1"]
 
 
-class RateMethod(BaseMethod):
+class RateMethod(Method):
     """`loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
     that its learning rates keep their meaning; "1" gives the size of BPTT's gradient. With `reference` a step is the
     plain definition, `spiking/reference.py`.
 
     Raises ValueError for a loss at every step, as "tet": the backward pass has the mean output only.
     """
-
-    name: str
 
     def __init__(
         self,
