@@ -36,7 +36,7 @@ TRAINING = (
     PrivateName("torch:_foreach_add_", "train/moving_average.py", "averages all weights with few launches"),
     PrivateName("torch:_foreach_sub_", "probes/health.py", "subtracts all weights with few launches"),
     PrivateName("torch._compile:_disable_dynamo", "methods/protocol.py", "leaves a step out of a compiled function"),
-    PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/batch_counts.py", "finds all batch norms"),
+    PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/protocol.py", "finds all batch norms"),
 )
 COMPILING = (
     PrivateName("torch._dynamo.config:recompile_limit", "spiking/layers/compiler.py", "allows a kernel for each sum"),

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.loss import (
     CROSS_ENTROPY,
     Distillation,
@@ -15,6 +14,7 @@ from rbp_engine.methods.loss import (
     with_objective,
 )
 from rbp_engine.methods.protocol import (
+    BatchCounts,
     Input,
     Method,
     Precision,

@@ -15,9 +15,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.loss import Objective, full, logits_of
 from rbp_engine.methods.protocol import (
+    BatchCounts,
     Input,
     Method,
     StepOutput,

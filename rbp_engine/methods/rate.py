@@ -8,9 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from rbp_engine.methods.batch_counts import BatchCounts
 from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, full, with_objective
 from rbp_engine.methods.protocol import (
+    BatchCounts,
     Input,
     Method,
     Precision,

@@ -1,6 +1,7 @@
 """Networks by name: one file per family, with the networks of its paper. None knows T or the training method."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch.nn.parameter import is_lazy
 
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.models import maxformer, ms_resnet, qkformer, resnet, sdt, sdt_v2, spikformer, vgg
+from rbp_engine.models.blocks import Neuron
 from rbp_engine.models.libraries import library_network
-from rbp_engine.models.neurons import neuron_maker
-from rbp_engine.user_code import call_own, is_own
+from rbp_engine.spiking import LIF, OwnNeuron
+from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
+from rbp_engine.user_code import call_own, is_own, load_own
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -46,7 +49,7 @@ def create_model(
 
     `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
     surrogate, surrogate_args, kernel, learn, learn_by; another neuron is given by `neuron_name` and `neuron_args`
-    (`models/neurons.py`). A name like `nets.py:MyNet` is a user's own: the class or function in that file in the folder
+    (`neuron_maker`). A name like `nets.py:MyNet` is a user's own: the class or function in that file in the folder
     `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every neuron layer) and `args`.
     One like `torchvision:resnet50` is a library's, with our neurons in the place of its activations, of which `told`
     gets the report. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
@@ -76,3 +79,38 @@ def _channels_last(model: nn.Module) -> nn.Module:
         if not is_lazy(parameter) and parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def neuron_maker(name: str, args: Mapping[str, Any], own_code: Path, settings: Mapping[str, Any]) -> Neuron:
+    """What a network calls for every neuron layer.
+
+    `settings` are the keywords of LIF. A name like `mine.py:MyNeuron` is a class or function of a user's own in the
+    folder `own_code`, which is called with `args`; of the settings it has the surrogate. That may be the user's own,
+    too. Raises ValueError for an unknown name, OwnCodeError for what is no neuron or no surrogate.
+    """
+    surrogate = settings.get("surrogate", "sigmoid")
+    if is_own(surrogate):
+        settings = {**settings, "surrogate": load_own(surrogate, own_code)}
+        _surrogate(surrogate, settings)  # an error names the file
+    if is_own(name):
+        return partial(_own, name, load_own(name, own_code), settings, **args)
+    if name != "lif":
+        raise ValueError(f"unknown neuron {name!r}: expected lif, or your own as file.py:name")
+    return partial(LIF, **settings)
+
+
+def _own(name: str, make: Any, settings: Mapping[str, Any], **args: Any) -> OwnNeuron[Any]:
+    neuron = make(**args)
+    if not isinstance(neuron, OwnNeuron):
+        raise OwnCodeError(
+            f"{name} gave {type(neuron).__name__}, not a neuron derived from rbp_engine.spiking.OwnNeuron"
+        )
+    neuron.surrogate = create_surrogate(settings.get("surrogate", "sigmoid"), settings.get("surrogate_args"))
+    return neuron
+
+
+def _surrogate(name: str, settings: Mapping[str, Any]) -> Surrogate:
+    try:
+        return create_surrogate(settings["surrogate"], settings.get("surrogate_args"))
+    except (TypeError, ValueError) as error:
+        raise OwnCodeError(f"{name}: {error}") from error
