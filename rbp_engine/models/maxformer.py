@@ -12,6 +12,7 @@ from rbp_engine.models.blocks import (
     Residual,
     Transformer,
     conv_norm,
+    currents_mlp,
     initialised,
     qkv_attention,
 )
@@ -53,14 +54,6 @@ def max_downsampling(in_channels: int, channels: int, neuron: Neuron, *, bias: b
             *conv_norm(channels, channels, 3, bias=bias),
         ),
         shortcut=nn.Sequential(*conv_norm(in_channels, channels, bias=bias), nn.MaxPool2d(3, 2, padding=1)),
-    )
-
-
-def channel_mixer(width: int, neuron: Neuron) -> Residual:
-    """x + twice neuron, conv 1×1, batch norm; four times as wide in between."""
-    wide = 4 * width
-    return Residual(
-        branch=nn.Sequential(neuron(), *conv_norm(width, wide, bias=True), neuron(), *conv_norm(wide, width, bias=True))
     )
 
 
@@ -124,7 +117,7 @@ def maxformer(
         stage = nn.ModuleList([embedding(before, channels, neuron)])
         for _ in range(depth):
             mixers = [token_mixer(channels, neuron)] if token_mixer else []
-            stage.append(nn.Sequential(*mixers, channel_mixer(channels, neuron)))
+            stage.append(nn.Sequential(*mixers, Residual(**currents_mlp(channels, neuron))))
         stages.append(stage)
         before = channels
     return initialised(Transformer(stages=stages, neuron=neuron(), head=nn.Linear(width, num_classes)), init)

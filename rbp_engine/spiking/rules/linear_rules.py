@@ -72,13 +72,9 @@ def _view(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyword
     return carrier.make_view(_moved(carrier, function, args, kwargs))
 
 
-def window(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+def window(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords, over: Over = "step") -> Any:
     """What may be a view, and may calculate with the entries that it moves."""
-    return carrier.make_view(linear(carrier, function, args, kwargs))
-
-
-def _contiguous(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return carrier.make_view(linear(carrier, function, args, kwargs, over="batch"))
+    return carrier.make_view(linear(carrier, function, args, kwargs, over=over))
 
 
 def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -168,14 +164,16 @@ def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     return _view(carrier, lambda x: x[index], (carrier,), {})
 
 
+def check_dimensions(carrier: Carrier, operation: str, values: Iterable[Any]) -> None:
+    """Raise UnsupportedOperation unless carriers have as many dimensions as this one, and tensors at most as many."""
+    for other in values:
+        more = other.ndim - carrier.ndim if isinstance(other, Carrier | Tensor) else 0
+        if more > 0 or (more and isinstance(other, Carrier)):
+            raise UnsupportedOperation(operation, f"{list(other.shape)} against {list(carrier.shape)}")
+
+
 def elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    for other in args:
-        if isinstance(other, type(carrier)):
-            fits = other.ndim == carrier.ndim
-        else:
-            fits = not isinstance(other, Tensor) or other.ndim <= carrier.ndim
-        if not fits:
-            raise UnsupportedOperation(function.__name__, f"{list(other.shape)} against {list(carrier.shape)}")
+    check_dimensions(carrier, function.__name__, args)
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
     return linear(carrier, function, drawn_once(carrier, args), kwargs, over="numbers")
@@ -208,7 +206,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("narrow", "select", "detach"), _view),
     **dict.fromkeys(("repeat", "repeat_interleave", "tile", "index_select", "gather", "roll", "flip"), _moved),
     **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle"), _moved),
-    "contiguous": _contiguous,
+    "contiguous": partial(window, over="batch"),
     "unfold": window,
     "getitem": _index,
     **dict.fromkeys(("chunk", "split", "tensor_split", "unbind"), _pieces),

@@ -42,6 +42,7 @@ from rbp_engine.spiking.rules.linear_rules import (
     Keywords,
     Rule,
     cast,
+    check_dimensions,
     drawn_once,
     elementwise,
     linear,
@@ -55,7 +56,7 @@ def nonlinear(operation: Nonlinear, *inputs: Carrier) -> Any:
 def softmax(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """p_t, or log p_t, over a dimension of each sample."""
     dim: Any = args[1] if len(args) > 1 else kwargs.get("dim")
-    check_dim(carrier, function.__name__, dim)
+    _dims(carrier, function.__name__, dim)
     warn_of_numbers(function.__name__)
     dtype = kwargs.get("dtype", args[-1] if len(args) > 2 and not isinstance(args[-1], int) else None)
     return nonlinear((Softmax if function.__name__ == "softmax" else LogSoftmax)(dim, dtype), carrier)
@@ -107,7 +108,7 @@ def instance_norm(
 def normalize(x: Carrier, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Any:
     if p != 2 or out is not None:
         raise UnsupportedOperation("normalize", "only the Euclidean norm, p=2, and no out=")
-    check_dim(x, "normalize", dim)
+    _dims(x, "normalize", dim)
     return nonlinear(Normalize(dim, eps), x)
 
 
@@ -132,10 +133,7 @@ def pointwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
 
 def _of_one_shape(carrier: Carrier, name: str, tensors: list[Any]) -> list[Any]:
     """Carriers and tensors without time as if they were as large as the output."""
-    for other in tensors:
-        fits = other.ndim == carrier.ndim if isinstance(other, Carrier) else other.ndim <= carrier.ndim
-        if not fits:
-            raise UnsupportedOperation(name, f"{list(other.shape)} against {list(carrier.shape)}")
+    check_dimensions(carrier, name, tensors)
     shape = torch.broadcast_shapes(*(other.shape for other in tensors))
     return [other.expand(shape) for other in drawn_once(carrier, tensors)]
 
@@ -296,12 +294,6 @@ def warn_of_numbers(operation: str) -> None:
         "approximate gradient by the rate methods. Put a neuron there to have spikes",
         stacklevel=1,
     )
-
-
-def check_dim(x: Carrier, operation: str, dim: Any) -> None:
-    """Raise UnsupportedOperation unless it is one dimension of each sample."""
-    if not isinstance(dim, int) or dim % x.ndim == 0:
-        raise UnsupportedOperation(operation, "name one dimension, and not the batch (0)")
 
 
 def _dims(x: Carrier, operation: str, dims: Any) -> tuple[int, ...]:

@@ -340,7 +340,7 @@ def test_masked_fill_commutes_with_the_time_mean():
 
 REFUSED = {
     "softmax over the batch": (lambda x: x.softmax(0), "softmax.*batch"),
-    "softmax over nothing named": (lambda x: F.softmax(x), "softmax.*name one dimension"),
+    "softmax over nothing named": (lambda x: F.softmax(x), "softmax.*name the dimensions"),
     "layer norm over the batch": (lambda x: F.layer_norm(x, SHAPE), "layer_norm.*batch"),
     "instance norm that keeps statistics": (
         nn.InstanceNorm2d(C, track_running_stats=True),
