@@ -3,9 +3,8 @@
 from typing import Any
 
 from rbp_engine import private_apis
-from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
+from rbp_engine.methods.bptt import BPTT, OTTT, SLTT, BPTTSingleStep
 from rbp_engine.methods.loss import Distillation, Loss
-from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput, reset_state
 from rbp_engine.methods.rate import RateM, RateS
 from rbp_engine.methods.self_distillation import SelfDistillation, WithBranches, with_branches

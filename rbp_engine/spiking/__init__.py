@@ -27,7 +27,6 @@ timestep, whatever its dimensions. Where a name alone leaves the shape open it h
     _t      of timestep t, [B, …]
 """
 
-import rbp_engine.spiking.rules.einops_backend  # noqa: F401  # tells einops about carriers
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.carriers.sequence import RateTensor, SequenceTensor
 from rbp_engine.spiking.convert.make_spiking import make_spiking

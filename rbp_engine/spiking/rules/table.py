@@ -262,3 +262,26 @@ _COMPARABLE = (TensorLike, Tensor, int, float)
 
 def _apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return apply(list(all_carriers([*args, *kwargs.values()])), function, args, kwargs)
+
+
+try:
+    from einops._backends import TorchBackend
+except ImportError:  # not installed, or a version that has another structure
+    pass
+else:
+
+    class CarrierBackend(TorchBackend):
+        """Lets `einops.rearrange`, `reduce`, `repeat` and `einsum` take carriers: torch's own backend for them.
+
+        einops asks every subclass of its backends whether a value is one of its own. All functions of this one are
+        methods of the tensor or functions of torch.
+        """
+
+        framework_name = "rbp_engine.spiking"  # the module that must have been imported
+
+        def __init__(self) -> None:
+            # Torch's own loads the compiler, which takes seconds.
+            self.torch = torch
+
+        def is_appropriate_type(self, tensor: Any) -> bool:
+            return isinstance(tensor, Carrier)
