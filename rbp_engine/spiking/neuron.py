@@ -19,7 +19,27 @@ from rbp_engine.vocabulary import LearntName
 LearnBy = Literal["layer", "channel"]
 
 
-class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no types
+class NeuronModule(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no types
+    """A layer of neurons as a module: for every carrier, and for plain tensors step by step."""
+
+    def forward(self, current: Any) -> Any:
+        """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
+        if isinstance(current, Tensor):
+            return super().forward(current)
+        refuse_checkpointing()
+        current.check_unchanged(type(self).__name__)
+        self.meet(current)
+        return current.fire(self.neurons_for(current))
+
+    def meet(self, current: Carrier) -> None:
+        """What is done when carriers come, before the neurons fire."""
+
+    def multi_step_forward(self, currents: Tensor) -> Tensor:
+        """Spikes [T, B, …] of T timesteps, from what the timestep before has left."""
+        return torch.stack([self.single_step_forward(current) for current in currents.unbind(0)])
+
+
+class LIF(NeuronModule):
     """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; `spiking/layers/loops.py`).
 
     Given a `Carrier` it runs all timesteps from rest and keeps no state. Given a plain tensor it is an ordinary
@@ -97,17 +117,12 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         kernel: Kernel = "eager" if self.kernel == "auto" else self.kernel
         return LIFNeurons(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, kernel)
 
-    def forward(self, current: Any) -> Any:
-        """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
-        if isinstance(current, Carrier):
-            refuse_checkpointing()
-            current.check_unchanged(type(self).__name__)
-            if self.kernel == "auto":
-                self.kernel, problem = choose("auto", current.like.device.type)
-                if problem:
-                    warnings.warn(problem, stacklevel=2)
-            return current.fire(self.neurons_for(current))
-        return super().forward(current)
+    def meet(self, current: Carrier) -> None:
+        """The kernel "auto" becomes the one that works for the device."""
+        if self.kernel == "auto":
+            self.kernel, problem = choose("auto", current.like.device.type)
+            if problem:
+                warnings.warn(problem, stacklevel=3)
 
     def neurons_for(self, current: Carrier | Tensor) -> LIFNeurons:
         """The layer for an input [B, C, …], whose channels give what is learnt by channel its shape.
@@ -153,10 +168,6 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
             )
         spikes, self.v = self.neurons_for(current).timestep(self.v, current)
         return spikes.to(current.dtype)
-
-    def multi_step_forward(self, currents: Tensor) -> Tensor:
-        """Spikes [T, B, …] of T timesteps, starting from the membrane in `v`."""
-        return torch.stack([self.single_step_forward(current) for current in currents.unbind(0)])
 
     def extra_repr(self) -> str:
         reset = "soft" if self.v_reset is None else f"hard to {self.v_reset}"

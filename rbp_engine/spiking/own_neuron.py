@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import torch
-from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
-from rbp_engine.spiking.carrier import refuse_checkpointing
+from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.layers.own_loop import OwnNeurons, Timestep, kind_of, tensors_of
+from rbp_engine.spiking.neuron import NeuronModule
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
 
 State = TypeVar("State")
@@ -28,7 +28,7 @@ _RECURRENT = (
 )
 
 
-class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # SpikingJelly ships no types
+class OwnNeuron(NeuronModule, Generic[State]):
     """The base class of neurons of one's own. A subclass writes three functions of one timestep:
 
         charge(state, current)   the state after the input current, before it fires
@@ -91,16 +91,11 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
         """The parameters that are trained, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
-    def forward(self, current: Any) -> Any:
-        """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor, as of LIF."""
-        if isinstance(current, Tensor):
-            return super().forward(current)
-        refuse_checkpointing()
-        current.check_unchanged(type(self).__name__)
+    def meet(self, current: Carrier) -> None:
+        """The functions of the neuron are checked once."""
         if not self._checked and not current.like.is_meta:
             check_timesteps(self, current.like)
             self._checked = True
-        return current.fire(self.neurons_for(current))
 
     def neurons_for(self, current: Any) -> OwnNeurons:
         """The layer as carriers fire it, as of LIF."""
@@ -120,10 +115,6 @@ class OwnNeuron(base.MemoryModule, Generic[State]):  # type: ignore[misc]  # Spi
             )
         spikes, _, self.state = self.timestep(before, current.to(membrane_dtype(current.dtype)))
         return spikes.to(current.dtype)
-
-    def multi_step_forward(self, currents: Tensor) -> Tensor:
-        """Spikes [T, B, …] of T timesteps, starting from the state that is kept."""
-        return torch.stack([self.single_step_forward(current) for current in currents.unbind(0)])
 
 
 @torch.no_grad()
