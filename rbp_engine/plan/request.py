@@ -14,7 +14,7 @@ class SweepRequest:
 
     Of the overrides of the `request`, those with one value are for all runs, and those with several or a range vary.
     Settings with a range are drawn so many times as `draws` says, unless a `search`, one of SEARCHES, chooses the
-    values of all that vary: then there are `trials`, judged by a `pruner` before their end, and by an `objective`.
+    values of all that vary: then there are `trials`, judged by a `pruner` before their end.
     """
 
     request: LaunchRequest
@@ -22,7 +22,6 @@ class SweepRequest:
     search: str = ""
     trials: int | None = None
     pruner: str = ""
-    objective: str = ""
     name: str = ""
     retry_failed: bool = False
 
@@ -58,7 +57,6 @@ class SweepRequest:
             "--search": self.search,
             "--trials": self.trials,
             "--prune": self.pruner,
-            "--objective": self.objective,
             "--name": self.name,
         }
         words = [word for name, value in values.items() if value for word in (name, str(value))]

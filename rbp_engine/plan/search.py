@@ -11,7 +11,7 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import check_preset
 from rbp_engine.plan.study import SearchSpace, Value, require_optuna
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.preset.sweep.section import OBJECTIVES, PRUNERS, SEARCHES, SweepSection
+from rbp_engine.preset.sweep.section import PRUNERS, SEARCHES, SweepSection
 from rbp_engine.preset.sweep.varied import Varied
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
@@ -28,8 +28,8 @@ LONGEST_NAME = 100
 class Search:
     """A search that can be started: `trials` combinations of settings, each trained with every one of the `seeds`.
 
-    `request` is what all of its runs share, `base` the preset that it loads. `objective` is the top-1 of the last epoch
-    or of the best one; the score of a trial is its mean over the seeds.
+    `request` is what all of its runs share, `base` the preset that it loads. The score of a
+    trial is its top-1 of the last epoch, the mean over the seeds.
     """
 
     request: LaunchRequest
@@ -37,7 +37,6 @@ class Search:
     space: SearchSpace
     trials: int
     seeds: tuple[int, ...]
-    objective: str
     retry_failed: bool = False
 
     @property
@@ -73,11 +72,7 @@ def check_search(search: Search) -> None:
 def plan_search(asked: SweepRequest) -> Search:
     """The search that is asked for. Raises UserError for anything that is invalid or contradictory."""
     require_optuna()
-    for option, value, known in (
-        ("--search", asked.search, SEARCHES),
-        ("--prune", asked.pruner, PRUNERS),
-        ("--objective", asked.objective, OBJECTIVES),
-    ):
+    for option, value, known in (("--search", asked.search, SEARCHES), ("--prune", asked.pruner, PRUNERS)):
         if value and value not in known:
             raise RunError(f"{option} {value}: expected {' or '.join(known)}.{did_you_mean(value, known)}")
     base, words, request = asked.base, asked.words, asked.shared
@@ -88,11 +83,11 @@ def plan_search(asked: SweepRequest) -> Search:
         raise RunError("a search varies each setting by itself: [[sweep.list]] is for a sweep without one")
     settings = (*section.grid, *section.drawn)
     seeds = request.seeds_of(base)
-    pruner, objective = asked.pruner or section.prune, asked.objective or section.objective or "last"
+    pruner = asked.pruner or section.prune
     _refuse_contradictions(settings, seeds, trials, pruner)
     load_each(request, _ends(settings))  # a problem of any of them is told before the search begins
     kind = asked.search or section.search or SEARCHES[0]
-    digest = _digest(base, settings, seeds, pruner, objective)
+    digest = _digest(base, settings, seeds, pruner)
     name = asked.name or f"{name_in_id(base.name)}-{kind}-{digest[:4]}"
     if len(name) > LONGEST_NAME:
         raise RunError(f"--name: at most {LONGEST_NAME} characters, got {len(name)}")
@@ -101,7 +96,7 @@ def plan_search(asked: SweepRequest) -> Search:
     except RunError as error:
         raise RunError(f"--name: the ids of all trials begin with it, and {error}") from None
     space = SearchSpace(name, settings, pruner, base.preset.train.epochs)
-    return Search(request, base, space, trials, seeds, objective, asked.retry_failed)
+    return Search(request, base, space, trials, seeds, asked.retry_failed)
 
 
 def _refuse_contradictions(settings: tuple[Varied, ...], seeds: tuple[int, ...], trials: int, pruner: str) -> None:
@@ -125,9 +120,7 @@ def _ends(settings: tuple[Varied, ...]) -> Iterator[tuple[str, ...]]:
         yield tuple(words[min(number, len(words) - 1)] for words in ends)
 
 
-def _digest(
-    base: LoadedPreset, settings: tuple[Varied, ...], seeds: tuple[int, ...], pruner: str, objective: str
-) -> str:
+def _digest(base: LoadedPreset, settings: tuple[Varied, ...], seeds: tuple[int, ...], pruner: str) -> str:
     """What makes it another search, with trials of its own; that there are to be more of them does not."""
-    text = json.dumps([identity_of(base), [asdict(one) for one in settings], seeds, pruner, objective])
+    text = json.dumps([identity_of(base), [asdict(one) for one in settings], seeds, pruner])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -88,7 +88,8 @@ class TrialReader:
 
     def _trial(self, number: int) -> TrialRuns | None:
         runs = {seed: self.search.run_of(number, seed) for seed in self.search.seeds}
-        runs = {seed: run for seed, run in runs.items() if _is_there(run)}
+        # Also what is damaged: a file, a dangling link.
+        runs = {seed: run for seed, run in runs.items() if os.path.lexists(run.path)}
         if not runs:
             return None
         records = {seed: self._record(number, seed, run) for seed, run in runs.items()}
@@ -133,7 +134,7 @@ class TrialReader:
         """The mean over the seeds; None if a run has no accuracy."""
         scores: list[float] = []
         for summary in summaries:
-            top1 = getattr(summary, self.search.objective).top1
+            top1 = summary.last.top1
             if top1 is None:
                 return None
             scores.append(top1)
@@ -157,11 +158,6 @@ class _Events:
         split = bodies[0].split if bodies else ""
         chosen = (body for body in bodies if body.weights == LAST and body.split == split)
         return {body.epoch: body.top1 for body in chosen if body.top1 is not None}
-
-
-def _is_there(run: RunDirectory) -> bool:
-    """Whether anything has the name of a run, be it damaged: a file, a dangling link."""
-    return os.path.lexists(run.path)
 
 
 def state_of(search: Search, records: Mapping[int, RunRecord]) -> TrialState:

@@ -118,13 +118,6 @@ def pruners(incomplete: str) -> list[str]:
     return _fitting(PRUNERS, incomplete)
 
 
-def objectives(incomplete: str) -> list[str]:
-    """What a search looks for."""
-    from rbp_engine.preset.sweep.section import OBJECTIVES
-
-    return _fitting(OBJECTIVES, incomplete)
-
-
 def methods(incomplete: str) -> list[str]:
     """A list of training methods."""
     return _choices("method.name", incomplete)

@@ -33,9 +33,6 @@ class Sweep(Section):
     prune: Literal["median"] = field(
         "median", "place", "", "How a search stops trials that do worse than others at the same epoch."
     )
-    objective: Literal["last", "best"] = field(
-        "last", "place", "", 'A search looks for the top-1 of the "last" epoch or of the "best".'
-    )
     grid: Table = field({}, "place", "", "As T = [2, 4]: settings with their values, whose combinations are trained.")
     list: Tables = field([], "place", "", "As T = 4, instead of a grid: the combinations, spelled out.")
     random: Table = field(

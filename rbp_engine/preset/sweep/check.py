@@ -69,7 +69,6 @@ def contradictions(table: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("prune", searches and several, "judges a trial by one run: leave it out, or all seeds but one"),
         ("prune", "search" not in table, alone),
-        ("objective", "search" not in table, alone),
         (
             "random",
             not searches and "trials" not in table,
@@ -111,7 +110,7 @@ class _Reader:
         if checked is None:
             return SweepSection()
         self._refuse_twice((SECTION, "seeds"), checked.seeds)
-        plain = checked.model_dump(exclude_unset=True, include={"trials", "search", "prune", "objective"})
+        plain = checked.model_dump(exclude_unset=True, include={"trials", "search", "prune"})
         grid, drawn = map(tuple, varied.values())
         return SweepSection(seeds=tuple(checked.seeds), grid=grid, listed=tuple(listed), drawn=drawn, **plain)
 

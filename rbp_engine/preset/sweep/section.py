@@ -9,7 +9,6 @@ from rbp_engine.preset.sweep.varied import Varied, value_in
 SEARCHES = ("tpe",)
 #: How a search judges trials before their end, and which score it looks for.
 PRUNERS = ("median",)
-OBJECTIVES = ("last", "best")
 
 
 @dataclass(frozen=True)
@@ -18,15 +17,14 @@ class SweepSection:
 
     The combinations of settings are those of the `grid`, or are spelled out as `listed`, each as override words. With
     `trials`, each combination is trained with so many draws of the settings in `drawn`. A `search` chooses values of
-    `grid` and `drawn` by itself; `prune`, of PRUNERS, and `objective`, of OBJECTIVES, belong to it. Values that are
-    paths lead to the same files from the working directory.
+    `grid` and `drawn` by itself; `prune`, of PRUNERS, belongs to it. Values that are paths lead
+    to the same files from the working directory.
     """
 
     seeds: tuple[int, ...] = ()
     trials: int = 0
     search: str = ""
     prune: str = ""
-    objective: str = ""
     grid: tuple[Varied, ...] = ()
     listed: tuple[tuple[str, ...], ...] = ()
     drawn: tuple[Varied, ...] = ()

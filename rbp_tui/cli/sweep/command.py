@@ -77,17 +77,6 @@ def sweep(
             autocompletion=completion.pruners,
         ),
     ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(
-            "--objective",
-            metavar="last|best",
-            rich_help_panel=MORE,
-            help="With --search: look for the top-1 of the last epoch, or of the best; else the last.",
-            show_default=False,
-            autocompletion=completion.objectives,
-        ),
-    ] = None,
     name: Annotated[
         str,
         typer.Option(
@@ -165,7 +154,6 @@ def sweep(
         search=search or "",
         trials=trials,
         pruner=prune or "",
-        objective=objective or "",
         name=name,
         retry_failed=retry_failed,
     )
@@ -178,7 +166,7 @@ def sweep(
         raise typer.Exit(
             run_search(asked, estimates, status=status, dry_run=dry_run, detach=detach, trust=trust, as_json=as_json)
         )
-    for option, value in (("--trials", trials), ("--prune", prune), ("--objective", objective)):
+    for option, value in (("--trials", trials), ("--prune", prune)):
         if value is not None:
             raise typer.BadParameter(f"{option} belongs to a search: --search tpe")
     plan = plan_sweep(asked)

@@ -98,7 +98,6 @@ def _document(reader: TrialReader, trials: Sequence[TrialRuns]) -> dict[str, Any
         "trials_wanted": search.trials,
         "counts": counts_of(trials),
         "keys": [one.key for one in search.space.settings],
-        "objective": search.objective,
         "held_out": search.held_out,
         "prune": search.space.pruner or None,
         "best_trial": None if best is None else best.trial.number,

@@ -56,7 +56,7 @@ def print_search(search: Search, trials: Sequence[TrialRuns]) -> None:
     if best is not None:
         words = [inside_a_run(word) for word in search.space.words_of(best.trial.values)]
         say("  best of {}: trial {}, {}", completed, best.trial.number, one_line(shlex.join(words)))
-        say("  its {} top-1 on {}: {} %", search.objective, chosen_by(search), fmt.percent(best.trial.score))
+        say("  its last top-1 on {}: {} %", chosen_by(search), fmt.percent(best.trial.score))
     shares = importance(search.space, [one.trial for one in trials])
     if shares:
         say("  importance: {} (PED-ANOVA over {} completed trials)", _importance_text(shares), completed)
@@ -83,7 +83,7 @@ def trial_line(one: TrialRuns, search: Search) -> str:
     """How a trial has ended, in a line."""
     words = " ".join(search.space.words_of(one.trial.values))
     if one.trial.score is not None:
-        return f"trial {one.trial.number}: {words}: {search.objective} top-1 {fmt.percent(one.trial.score)} %"
+        return f"trial {one.trial.number}: {words}: last top-1 {fmt.percent(one.trial.score)} %"
     reasons = {verdict.reason for verdict in one.verdicts.values() if verdict.reason}
     why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
     return f"trial {one.trial.number}: {words}: {one.trial.state}{why}"

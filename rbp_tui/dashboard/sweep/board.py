@@ -57,7 +57,7 @@ def read_board(source: SweepSource, runs: Path, records: Sequence[RunRecord]) ->
     if not rows:
         about = "" if source.search is None else search_text(source.search)
         return SweepBoard(about=about, driver=driver)
-    found = _best(rows, source.search)
+    found = best_row(rows)
     best = None if found is None else found.trial
     by_trial = {row.trial: row for row in rows}
     about = plan_text(plan) if source.search is None else f"{len(rows)} of {search_text(source.search)}"
@@ -68,14 +68,6 @@ def _in_words(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
     """The rows; values may be anybody's text."""
     rows = sweep_rows(plan, states)
     return [replace(row, values={key: one_line(value) for key, value in row.values.items()}) for row in rows]
-
-
-def _best(rows: Sequence[SweepRow], search: Search | None) -> SweepRow | None:
-    """The best row: of a search by what that looks for."""
-    if search is None or search.objective == "last":
-        return best_row(rows)
-    done = [row for row in rows if row.best]
-    return max(done, key=lambda row: (row.done, row.best.mean if row.best else 0.0), default=None)
 
 
 def _driver_text(search: Search) -> str:

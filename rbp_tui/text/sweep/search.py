@@ -21,7 +21,7 @@ def search_text(search: Search) -> str:
 
 def objective_text(search: Search) -> str:
     """What it looks for, and on which data."""
-    return f"looks for the highest top-1 of the {search.objective} epoch, on {chosen_by(search)}"
+    return f"looks for the highest top-1 of the last epoch, on {chosen_by(search)}"
 
 
 def chosen_by(search: Search) -> str:

@@ -59,7 +59,6 @@ SWEEPS = st.builds(
     search=st.sampled_from(["", "tpe"]),
     trials=st.none() | COUNTS,
     pruner=st.sampled_from(["", "median"]),
-    objective=st.sampled_from(["", "best"]),
     name=st.sampled_from(["", "my sweep"]),
     retry_failed=st.booleans(),
 )
@@ -72,7 +71,7 @@ def test_the_command_that_goes_on_with_a_sweep_has_all_that_was_said(asked: Swee
     assert (given["preset"], given["settings"], given["seeds"]) == ("digits", ["T=2,4", "lr=0.1..0.5"], "1,2")
     assert (given["random"], given["trials"], given["retry_failed"]) == (asked.draws, asked.trials, asked.retry_failed)
     assert (given["search"] or "", given["prune"] or "") == (asked.search, asked.pruner)
-    assert (given["objective"] or "", given["name"]) == (asked.objective, asked.name)
+    assert given["name"] == asked.name
 
 
 @given(OPTIONS, OPTIONS)

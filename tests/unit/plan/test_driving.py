@@ -21,7 +21,7 @@ AGAIN = LaunchRequest("runs/one/preset.toml", original=RunDirectory(Path("runs/o
         SweepRequest(
             LaunchRequest("digits", ("lr=0.1..0.5", "run.name='ü\n'"), OPTIONS, (1, 2), typed=("rbp", "sweep"))
         ),
-        SweepRequest(AGAIN, 3, "tpe", 7, "median", "best", "mine", True),
+        SweepRequest(AGAIN, 3, "tpe", 7, "median", "mine", True),
     ],
 )
 def test_the_request_of_a_search_arrives_as_it_was_made(asked: SweepRequest) -> None:

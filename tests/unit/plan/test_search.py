@@ -61,7 +61,7 @@ def created(search: Search, number: int, values: dict[str, Value], seed: int = 1
 def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -> None:
     search = planned(*SPACE, "epochs=3")
     assert [setting.key for setting in search.space.settings] == ["method.name", "optim.lr", "method.timesteps"]
-    assert (search.trials, search.seeds, search.objective, search.space.epochs) == (20, (1,), "last", 3)
+    assert (search.trials, search.seeds, search.space.epochs) == (20, (1,), 3)
     loaded = search.request_of(7, 1, VALUES).load()
     assert (loaded.preset.method.timesteps, loaded.preset.method.name, loaded.preset.optim.lr) == (3, "bptt", 0.05)
     assert not search.held_out
@@ -83,10 +83,9 @@ def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the
         planned(*SPACE, "epochs=3"),
         planned("lr=0.01..0.6:log", *SPACE[1:]),
         planned(seeds=(1, 2)),
-        planned(objective="best"),
         planned(pruner="median"),
     ]
-    assert len({search.name, *(other.name for other in others)}) == 6
+    assert len({search.name, *(other.name for other in others)}) == 5
     assert planned(name="mine").name == "mine"
     path = tmp_path / "other.toml"
     path.write_text(
@@ -223,12 +222,12 @@ def test_the_end_of_a_run_is_that_of_its_trial(state: TrialState) -> None:
     assert (found.trial.state, found.trial.score) == (state, 0.75 if state is TrialState.COMPLETED else None)
 
 
-def test_the_score_is_the_mean_over_all_seeds_of_the_objective() -> None:
-    search = planned(seeds=(1, 2), objective="best")
+def test_the_score_is_the_mean_over_all_seeds() -> None:
+    search = planned(seeds=(1, 2))
     reader = TrialReader(search)
     for seed, top1 in ((1, 0.75), (2, 0.25)):
         assert all(one.trial.score is None for one in reader.read())
-        write_status(created(search, 1, VALUES, seed), "completed", last=Scores(top1=0.1), best=Scores(top1=top1))
+        write_status(created(search, 1, VALUES, seed), "completed", last=Scores(top1=top1), best=Scores(top1=0.9))
     (found,) = reader.read()
     assert (found.trial.state, found.trial.score) == (TrialState.COMPLETED, 0.5)
     assert len({run.id for run in found.runs.values()}) == 2

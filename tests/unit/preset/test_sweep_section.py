@@ -177,15 +177,15 @@ def test_a_section_larger_than_any_is_refused_in_a_moment(section: str, tmp_path
 def test_a_search_has_a_space_and_what_belongs_to_it(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     space = "[sweep.random]\nlr = {from = 0.01, to = 0.5, log = true}\n"
-    path.write_text(f'extends = "digits"\n[sweep]\nsearch = "tpe"\nprune = "median"\nobjective = "best"\n{space}')
+    path.write_text(f'extends = "digits"\n[sweep]\nsearch = "tpe"\nprune = "median"\n{space}')
     section = load_preset(str(path)).sweep
     assert section is not None
-    assert (section.search, section.prune, section.objective, section.trials) == ("tpe", "median", "best", 0)
+    assert (section.search, section.prune, section.trials) == ("tpe", "median", 0)
     for text, message in (
         ('search = "tpe"', "there is nothing to search"),
         ('search = "tpf"\n' + space, "expected tpe, the only choice, got"),
         ('search = "tpe"\nprune = "medium"\n' + space, "Did you mean 'median'?"),
         ('search = "tpe"\nprune = "median"\nseeds = [1, 2]\n' + space, "judges a trial by one run"),
-        ('trials = 3\nobjective = "best"\n' + space, "belongs to a search"),
+        ('trials = 3\nprune = "median"\n' + space, "belongs to a search"),
     ):
         assert any(message in problem for problem in problems_of(f'extends = "digits"\n[sweep]\n{text}', path))
