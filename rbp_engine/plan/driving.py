@@ -43,7 +43,6 @@ class DriverRecord:
     name: Line
     runs: Line
     process: Process
-    trials: int = 0
     ended: Lines = NO_TEXT
     failed: bool = False
     alive: bool = False
@@ -73,7 +72,7 @@ def log_of(search: Search) -> Path:
 def write_record(search: Search, ended: str = "", *, failed: bool = False) -> None:
     """Write that this process drives the search, or how that has ended."""
     name, runs = one_line(search.name), one_line(str(search.request.options.runs))
-    record = DriverRecord(name, runs, os_process.here(), search.trials, visible(ended), failed)
+    record = DriverRecord(name, runs, os_process.here(), visible(ended), failed)
     write_json(files_of(search), asdict(record))
 
 
@@ -88,7 +87,7 @@ def driver_of(search: Search) -> DriverRecord | None:
     if driver is None:
         return record and replace(record, alive=False)
     if record is None or record.process != driver:
-        record = DriverRecord(one_line(search.name), one_line(str(search.request.options.runs)), driver, search.trials)
+        record = DriverRecord(one_line(search.name), one_line(str(search.request.options.runs)), driver)
     return replace(record, alive=True)
 
 

@@ -25,7 +25,7 @@ from rbp_engine.preset.pretrained import with_weights
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.sweep.check import read_sweep
 from rbp_engine.preset.sweep.section import SweepSection
-from rbp_engine.preset.validate import validate
+from rbp_engine.preset.validate import place, validate
 from rbp_engine.settings.documents import Document, parse_document, read_document
 from rbp_engine.settings.lines import dotted
 from rbp_engine.settings.problems import PresetError, Problem
@@ -170,8 +170,7 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
             except ValueError as error:
                 message = str(error)
         if message:
-            where = origin.word or (origin.file if origin.file != source else None)
-            problems.append(Problem(key, message, origin.line, where))
+            problems.append(place(layers, source, path, message))
     if clash := problem_together(found):
         problems.append(Problem(*clash))
     if problems:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rbp_engine.preset.layers import Layers, Origin
-from rbp_engine.settings.problems import PresetError, Problem
+from rbp_engine.preset.validate import place
+from rbp_engine.settings.problems import PresetError
 from rbp_engine.untrusted_files import described, open_untrusted
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def with_weights(preset: "Preset", layers: Layers, source: str) -> "Preset":
     except OSError as error:
         problem = f"cannot read the weights: {described(error)}"
     if problem:
-        where = origin.word or (origin.file if origin.file != source else None)
-        raise PresetError(source, [Problem("model.pretrained", problem, origin.line, where)])
+        raise PresetError(source, [place(layers, source, path, problem)])
     return _changed(preset, str(file), found)
 
 

@@ -34,7 +34,8 @@ def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "P
         for item in error.errors():
             wrong = item["ctx"]["found"] if item["type"] == CONTRADICTION else [(item["loc"], explain(item, known))]
             found += wrong
-    problems = [*earlier, *sorted((_place(layers, source, *item) for item in found), key=_order)]
+    placed = (place(layers, source, *item) for item in found)
+    problems = [*earlier, *sorted(placed, key=lambda one: (one.source or "", one.line or 0))]
     if problems:
         raise PresetError(source, problems)
     return preset
@@ -55,14 +56,11 @@ def problems_of_value(key: str, value: Any) -> list[str]:
     return []
 
 
-def _place(layers: Layers, source: str, path: KeyPath, message: str) -> Problem:
+def place(layers: Layers, source: str, path: KeyPath, message: str) -> Problem:
+    """The problem with what is at a path of keys, where that was written; `source` is the file as messages show it."""
     origin = layers.origin(path)
     if origin is None:
         return Problem(dotted(path), message)
     if origin.word is not None:
         return Problem(dotted(path), message, source=origin.word)
     return Problem(dotted(path), message, origin.line, None if origin.file == source else origin.file)
-
-
-def _order(problem: Problem) -> tuple[str, int]:
-    return problem.source or "", problem.line or 0

@@ -165,11 +165,6 @@ def directory_of(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory
     return RunDirectory(request.options.runs / (request.run_id or new_run_id(loaded.name, loaded.preset.method.name)))
 
 
-def worker_command(request: LaunchRequest, run: RunDirectory) -> list[str]:
-    """The command line of the process that a start would launch: the worker, or the launcher of several."""
-    return launch.command(run, request.options.takes)
-
-
 def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
     summary = read_summary(run)
     if summary is None:

@@ -39,7 +39,7 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
         return loaded
     given = loaded.sources.get(FIELD) == "override"
     if original is not None and not given:
-        file, run = _copy_in(original)
+        file, run = original.teacher, original
     else:
         file, run = _find(named, Path() if given else loaded.path.parent, runs)
     try:
@@ -69,10 +69,6 @@ def copy_teacher(teacher: Teacher, run: RunDirectory) -> None:
         os.fsync(target.fileno())
     if hashed.hexdigest() != teacher.digest:
         raise RunError(f"the teacher's weights, {teacher.file}, have changed just now: start again")
-
-
-def _copy_in(run: RunDirectory) -> tuple[Path, RunDirectory | None]:
-    return run.teacher, run
 
 
 def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | None]:

@@ -27,7 +27,7 @@ class QueuedRun:
     """A run in the queue of this host.
 
     `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
-    claimed. It `takes` this many of the `pool` devices that it may use. `behind` names the runs ahead of a waiting one
+    claimed. It `takes` this many. `behind` names the runs ahead of a waiting one
     that wait for the same devices, `held` the holder of each taken device of its pool. `paused`: it is held back,
     itself or by a pause of the whole queue. `starts`: it has what it needs. `restarted`: that is after a fault.
     """
@@ -37,7 +37,6 @@ class QueuedRun:
     position: int
     devices: list[str]
     takes: int = 0
-    pool: int = 0
     behind: list[str] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=dict)
     paused: bool = False
@@ -84,7 +83,6 @@ def queued_runs() -> list[QueuedRun]:
                 position if waits else 0,
                 [str(device) for device in entry.devices if device.key in action.job.claimed],
                 entry.takes,
-                len(entry.devices),
                 _behind(action) if waits else [],
                 {device: holder for device, holder in held.items() if holder} if waits else {},
                 waits and (everything or entry.paused),

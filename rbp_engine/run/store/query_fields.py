@@ -147,7 +147,7 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
     def test(record: RunRecord) -> bool:
         found = field.get(record)
         texts: Iterable[Any] = found if isinstance(found, (tuple, list)) else () if found is None else (found,)
-        return any(wanted == text if whole else wanted in text for text in map(_as_text, texts))
+        return any(wanted == text if whole else wanted in text for text in (str(one).lower() for one in texts))
 
     return test
 
@@ -190,10 +190,6 @@ _TESTS: dict[str, Callable[[Field, str, str], Test]] = {
     "text": _text_test,
     "any": _any_test,
 }
-
-
-def _as_text(value: Any) -> str:
-    return str(value).lower()
 
 
 def _is_number(value: Any) -> bool:
@@ -251,14 +247,6 @@ def _age(record: RunRecord) -> Any:
     return time.time() - created if _is_number(created) else None
 
 
-def _eta(record: RunRecord) -> Any:
-    return remaining_s(record.summary) if record.verdict.live else None
-
-
-def _host(record: RunRecord) -> Any:
-    return record.summary.host or read_run_json(record.run).host
-
-
 def _synops(record: RunRecord) -> Any:
     energy = read_energy(record.run)
     return None if energy is None else round(energy.synops)
@@ -267,10 +255,6 @@ def _synops(record: RunRecord) -> Any:
 def _energy_uj(record: RunRecord) -> Any:
     energy = read_energy(record.run)
     return None if energy is None else float(f"{energy.spiking.total_pj / PJ_IN_UJ:.4g}")
-
-
-def _processes(record: RunRecord) -> int:
-    return resources_of(record.run).world_size
 
 
 def _of_sweep(part: str) -> Getter:
@@ -314,18 +298,18 @@ _FIELDS: dict[str, Field] = {
         Field("trial", "number", _of_sweep("trial")),
         Field("archived", "text", lambda record: record.annotations.archived),
         Field("attempts", "number", _of_summary("attempt")),
-        Field("host", "text", _host),
+        Field("host", "text", lambda record: record.summary.host or read_run_json(record.run).host),
         Field("created", "time", _of_summary("created")),
         Field("updated", "time", _of_summary("updated")),
         Field("age", "span", _age),
-        Field("eta", "span", _eta),
+        Field("eta", "span", lambda record: remaining_s(record.summary) if record.verdict.live else None),
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),
         Field("size", "size", lambda record: known_disk_use(record.run)),
         Field("mem", "size", _of_summary("mem_peak")),
         Field("energy_uj", "number", _energy_uj),
         Field("synops", "number", _synops),
-        Field("processes", "number", _processes),
+        Field("processes", "number", lambda record: resources_of(record.run).world_size),
         Field("precision", "text", _of_preset("train.precision")),
         Field("lr", "number", _of_preset(SHORT_NAMES["lr"])),
         Field("batch", "number", _of_preset(SHORT_NAMES["batch"])),

@@ -36,13 +36,14 @@ def print_dry_run(
 
 def _output(request: "LaunchRequest", loaded: "LoadedPreset", *, slurm: bool) -> dict[str, Any]:
     from rbp_engine.run import start
+    from rbp_engine.run.launch import launch
     from rbp_engine.run.launch.environment import module_command
     from rbp_engine.run.launch.slurm import train_file
 
     run = start.directory_of(request, loaded)
     output: dict[str, Any] = {
         "preset": loaded.preset.model_dump(mode="json"),
-        "command": start.worker_command(request, run),
+        "command": launch.command(run, request.options.takes),
     }
     if slurm:
         output["job_file"] = train_file(request, loaded, run, module_command("rbp_tui"))
