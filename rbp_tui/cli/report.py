@@ -97,8 +97,9 @@ def figure(
     kind: Annotated[
         Kind,
         typer.Argument(
-            help="Top-1 and loss by epoch; last top-1 by T and method; or peak memory and time of a step by T and "
-            "method, those of different machines apart.",
+            metavar="KIND",
+            help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1 by T and method; cost: peak memory and "
+            "time of a step by T and method, those of different machines apart.",
             show_default=False,
         ),
     ],

@@ -1,4 +1,4 @@
-"""`rbp bench`: the cost of a training step by method, or the speed of the loader."""
+"""`rbp bench`: the cost of a training step by method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         cls=SettingsCommand,
         rich_help_panel=JUDGE,
         epilog="Examples:  rbp bench   ·   rbp bench digits --timesteps 2,4,8 -o cost.svg   ·   "
-        "rbp bench --methods rate_m --precision fp32,bf16   ·   rbp bench --data",
+        "rbp bench --methods rate_m --precision fp32,bf16",
     )(bench)
 
 
@@ -145,8 +145,6 @@ def bench(
             help="Let the baselines' threads sleep, not spin, even if no other programs run now.",
         ),
     ] = False,
-    data: Annotated[bool, typer.Option("--data", help="Measure loading and augmentation instead.")] = False,
-    probes: Annotated[bool, typer.Option("--probes", help="Measure what each probe adds to a run instead.")] = False,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -182,23 +180,10 @@ def bench(
     for name in named:
         warn_of_shared_presets(name)
     for path in output or []:
-        _check(path, figures=not (data or probes))
-    if data + probes + latency > 1:
-        raise typer.BadParameter("--data, --probes or --latency: one measurement at a time")
-    if not data:
-        _refuse_settings_of_options(overrides, {"method.name": "--methods"})
-    if probes:
-        names = _words(methods or "rate_m,rate_s,bptt")
-        _bench_probes(
-            named, overrides, names, FULL.rounds if repeats is None else repeats, output or [], as_json=as_json
-        )
-        return
-    if data:
-        _bench_data(named, overrides, FULL.rounds if repeats is None else repeats, output or [], as_json=as_json)
-        return
+        _check(path)
+    _refuse_settings_of_options(overrides, {"method.name": "--methods", "method.timesteps": "--timesteps"})
     from rbp_engine.bench.results import comparison
 
-    _refuse_settings_of_options(overrides, {"method.timesteps": "--timesteps"})
     wanted = comparison.candidates(
         named[0] if named else PRESET,
         overrides if named else [f"batch={extent.batch}", *overrides],
@@ -240,49 +225,6 @@ def _refuse_settings_of_options(overrides: Sequence[str], options: Mapping[str, 
             raise typer.BadParameter(f"{word} is an option here: {option} {value}")
 
 
-def _bench_data(
-    named: Sequence[str], overrides: Sequence[str], repeats: int, output: Sequence[Path], *, as_json: bool
-) -> None:
-    from rbp_engine.data.catalog import require
-    from rbp_engine.preset import load_preset
-    from rbp_tui.cli.measure.loading import measure_loading, print_rates
-
-    if overrides and not named:
-        raise typer.BadParameter(f"{' '.join(overrides)} of which preset? Name one before it")
-    loaded = load_preset(named[0], overrides) if named else None
-    if loaded is not None and "data.name" not in loaded.own_code:
-        require(loaded.preset.data.name)
-    document = measure_loading(loaded, repeats)
-    for path in output:
-        _write_json(path, document)
-    if as_json:
-        print_json(document)
-    else:
-        print_rates(document["rates"])
-
-
-def _bench_probes(
-    named: Sequence[str],
-    overrides: Sequence[str],
-    methods: Sequence[str],
-    repeats: int,
-    output: Sequence[Path],
-    *,
-    as_json: bool,
-) -> None:
-    from rbp_engine.preset import load_preset
-    from rbp_tui.cli.measure.probes import measure_probes, print_costs
-
-    preset = named[0] if named else "digits"
-    costs = measure_probes([load_preset(preset, [*overrides, f"method={name}"]) for name in methods], repeats)
-    for path in output:
-        _write_json(path, {"preset": preset, "costs": costs})
-    if as_json:
-        print_json({"preset": preset, "costs": costs})
-    else:
-        print_costs(costs)
-
-
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -304,13 +246,13 @@ def _numbers(text: str) -> list[int]:
         raise typer.BadParameter(f"--timesteps takes whole numbers with commas between them, got '{text}'") from None
 
 
-def _check(path: Path, *, figures: bool) -> None:
+def _check(path: Path) -> None:
     """Refuse a file that cannot be written, before anything is measured."""
     from rbp_engine.report.figure import check_path
 
-    if path.suffix.lower() != ".json" and figures:
+    if path.suffix.lower() != ".json":
         check_path(path)
-    elif path.suffix.lower() != ".json" or not path.parent.is_dir() or path.is_dir():
+    elif not path.parent.is_dir() or path.is_dir():
         raise typer.BadParameter(f"cannot write {path}: expected a .json file in an existing folder")
 
 

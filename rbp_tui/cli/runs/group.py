@@ -148,8 +148,6 @@ def rm(
 
     if trashed is bool(runs) or (trashed and now):
         raise typer.BadParameter("name runs that go to the trash, with --now for good, or say --trash to empty it")
-    if yes and not (now or trashed):
-        raise typer.BadParameter("nothing is asked before runs go to the trash: leave out --yes")
     if trashed:
         directory = runs_directory(runs_dir)
         if entries := trash.list_trash(directory):

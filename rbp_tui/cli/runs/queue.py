@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         name="queue",
         cls=CommandGroup,
         help="Show which runs wait for a device of this host, and change their order.",
-        epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue --follow   ·   "
+        epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue --json   ·   "
         "rbp queue move 3f2a --first   ·   rbp queue pause",
         invoke_without_command=True,
     )
@@ -45,9 +45,6 @@ def register(app: typer.Typer) -> None:
 
 def queue(
     context: typer.Context,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on showing it until nothing waits or runs; in lines if piped.")
-    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show which runs wait for a device of this host and why, which run on one, and which devices are free."""
@@ -55,11 +52,8 @@ def queue(
         return
     from rbp_engine.plan.driving import drivers
     from rbp_engine.run.start import ensure_dispatcher
-    from rbp_tui.cli.runs.queue_view import QueueState, follow_queue, queue_table
+    from rbp_tui.cli.runs.queue_view import QueueState, queue_table
 
-    if follow:
-        follow_queue(as_json=as_json)
-        return
     ensure_dispatcher()
     look = QueueState.now()
     if as_json:

@@ -1,6 +1,5 @@
 """`rbp train`: start a run and follow it."""
 
-import functools
 import sys
 from dataclasses import replace
 from typing import Annotated
@@ -9,7 +8,6 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
-    MORE,
     TRAIN,
     Detach,
     FromScratch,
@@ -82,14 +80,6 @@ def train(
     inexact: Inexact = False,
     from_scratch: FromScratch = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
-    cost: Annotated[
-        bool,
-        typer.Option(
-            "--cost",
-            rich_help_panel=MORE,
-            help="With --dry-run: also measure what a process would take, as rbp cost does.",
-        ),
-    ] = False,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
     ] = False,
@@ -128,8 +118,6 @@ def train(
         raise typer.Exit(train_the_same(find(like, runs_dir), trust=trust, as_json=as_json))
     if slurm and seeds is not None:
         raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")
-    if cost and not dry_run:
-        raise typer.BadParameter("--cost needs --dry-run; rbp cost PRESET measures a preset alone")
     if slurm and detach:
         raise typer.BadParameter("--slurm only prints a job file, and --detach starts a run: leave one of them out")
     base, words = request_for(preset, like, overrides, runs_dir)
@@ -162,9 +150,7 @@ def train(
         say("[dim]this trains it once: rbp sweep {} trains all that its {} says[/]", request.preset, "[sweep]")
     if dry_run or slurm:
         loaded = request.load()
-        if cost:
-            once_trusted(functools.partial(request.require_trust, loaded), trust=trust)
-        print_dry_run(request, loaded, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
+        print_dry_run(request, loaded, slurm=slurm or many_nodes, as_json=as_json)
         try:
             start.require_data(loaded)
         except DataMissing as missing:

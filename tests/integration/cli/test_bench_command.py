@@ -64,7 +64,6 @@ def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
     assert "spikingjelly" in rbp_here("bench", "--against", "torch", code=2).stderr
     assert "one choice of what is left out" in rbp_here("bench", "--full", "--latency", code=2).stderr
     assert "must end in" in rbp_here("bench", "-o", "cost.gif", code=2).stderr
-    assert "one measurement at a time" in rbp_here("bench", "--latency", "--data", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,6 @@ def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
     [
         (["digits", "T=6"], "--timesteps 6"),
         (["digits", "method.name=sltt"], "--methods sltt"),
-        (["--probes", "digits", "method=sltt"], "--methods sltt"),
     ],
 )
 def test_a_setting_that_an_option_would_override_in_silence_is_refused_with_the_option(rbp_here, words, advice):
@@ -113,28 +111,3 @@ def test_a_signal_leaves_no_process_behind(rbp, number, code):
     assert ("interrupted: these are the figures so far" in error) == (code == 130)
     assert bench.returncode == code
     assert psutil.wait_procs(children, timeout=5)[1] == []
-
-
-def test_the_rates_of_a_presets_loader_are_measured(rbp):
-    document = rbp.json("bench", "--data", "digits", "data.crop_padding=1", "run.device=cpu", "--repeats", "1")
-    training, evaluation = document["rates"]
-    assert (training["kind"], training["augmentation"], evaluation["augmentation"]) == (
-        "digits",
-        "training",
-        "evaluation",
-    )
-    assert training["images_per_s"] > 0 and training["per_core"] > 0
-
-
-def test_what_each_probe_adds_to_a_run_is_measured(rbp):
-    words = ("digits", "run.device=cpu", "batch=8", "--methods", "bptt", "--repeats", "1")
-    document = rbp.json("bench", "--probes", *words)
-    assert {cost["method"] for cost in document["costs"]} == {"bptt"}
-    [firing] = [cost for cost in document["costs"] if cost["probe"] == "firing_rates"]
-    assert firing["every"] == 10 and firing["step_s"] > 0
-    expected = max(0.0, firing["sampled_s"] / firing["step_s"] - 1) / firing["every"]
-    assert firing["share"] == pytest.approx(expected)
-    [gradients] = [cost for cost in document["costs"] if cost["probe"] == "gradients"]
-    assert gradients["every"] == 180 and gradients["sampled_s"] > gradients["step_s"]
-    refused = rbp("bench", "--probes", "--data", code=2)
-    assert "one measurement at a time" in refused.stderr

@@ -60,7 +60,7 @@ def rbp_there(rbp_here, write_texts, hostile_text):
     [
         ("ls", "--sort"),
         ("ls",),
-        ("show"),
+        ("show",),
         ("runs", "tag", "bad"),
         ("stop",),
         ("presets", "schema"),

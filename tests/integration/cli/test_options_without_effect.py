@@ -8,7 +8,6 @@ import pytest
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("train digits --cost", "--cost needs --dry-run"),
         ("train digits --slurm --detach", "--slurm only prints a job file"),
         ("train digits T=4 method.timesteps=2", "T=4 and method.timesteps=2 set the same"),
         ("sweep digits lr=0.1,0.2 --status --dry-run", "--status and --dry-run do different things"),

@@ -98,18 +98,8 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
 
     rbp("resume", third, "--detach")
     assert rbp.json("ls", "status:queued")[0]["id"] == third
-    followed = rbp.start("queue", "--follow", "--json")
-    begun = json.loads(followed.stdout.readline())
-    assert (begun["id"], begun["status"], begun["where"]) == (first, "running", "on cpu 0")
     rbp("stop", "--now", third)
     assert rbp.json("stop", first)["status"] == "stopped"
-    lines = [json.loads(line) for line in followed.stdout]  # it ends with the queue
-    assert followed.wait(90) == 0
-    assert {(line["id"], line["status"]) for line in lines} >= {
-        (third, "queued"),
-        (third, "stopped"),
-        (first, "stopped"),
-    }
     assert rbp.json("queue") == []
 
 
@@ -146,7 +136,6 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert not list(rbp.runs.glob("*/attempts/*"))
     rbp("stop", "status:queued")
     assert "1 of its runs" not in rbp("queue", "go").stderr
-    assert rbp("queue", "--follow", "--json").stdout == ""  # nothing to wait for
 
 
 def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp, slots):

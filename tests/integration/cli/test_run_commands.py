@@ -72,7 +72,7 @@ def test_an_ambiguous_reference_lists_the_candidates(rbp_here, write_run):
     assert "aa-1" in message and "aa-2" in message
 
 
-@pytest.mark.parametrize("command", [("watch",), ("stop",), ("stop", "--now"), ("resume",), ("logs",), ("show")])
+@pytest.mark.parametrize("command", [("watch",), ("stop",), ("stop", "--now"), ("resume",), ("logs",), ("show",)])
 @pytest.mark.parametrize("reference", ["nothing", "../x", "last"])
 def test_a_missing_run_gives_one_message_and_exit_code_2(rbp_here, command, reference):
     message = rbp_here(*command, reference, code=2).stderr
