@@ -12,12 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import loading
 import torch
 
-from rbp_engine.bench.measure.measurement import ask, temporary_run
 from rbp_engine.child import ChildError
 from rbp_engine.cores import cores_here
-from rbp_engine.preset import load_preset
 
 LEAVE_S = 20.0
 # A process needs this to load torch and take a step; with less, a part is left out.
@@ -88,16 +87,6 @@ def run(command: Sequence[str], patience_s: float, **environment: str) -> str:
 
 def first_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0]
-
-
-def measured(
-    report: Report, module: str, preset: str, batch: int, settings: Iterable[str], patience_s: float, *words: str
-) -> Row:
-    """What a measuring module answers. Raises ChildError if it cannot, or takes too long."""
-    loaded = load_preset(preset, [f"run.device={report.wanted}", f"batch={batch}", *settings])
-    ends = time.monotonic() + min(patience_s, report.left())
-    with temporary_run(loaded) as folder:
-        return ask(f"rbp_engine.bench.measure.{module}", folder, *words, cancelled=lambda: time.monotonic() > ends)
 
 
 def bench(
@@ -173,52 +162,6 @@ def steps(report: Report, title: str, patience_s: float) -> Part:
     return Part(title, lines, sound(rows))
 
 
-def idle(report: Report, title: str, patience_s: float) -> Part:
-    preset, batch = report.network
-    lines = ["From the first to the last kernel of five steps; kernels are counted by the profiler.", ""]
-    lines += ["| | idle | kernels a step | step, ms |", "|---|---|---|---|"]
-    found: dict[str, float] = {}
-    failed = False
-    for method, precision in (("rate_m", "fp32"), ("rate_m", "bf16"), ("bptt", "fp32"), ("spikingjelly", "")):
-        name = ", ".join(filter(None, (method, precision)))
-        words = [f"train.precision={precision or 'fp32'}", "train.kernel=compiled"]
-        words += [] if method == "spikingjelly" else [f"method={method}"]
-        side = method if method == "spikingjelly" else "ours"
-        try:
-            one = measured(report, "idle", preset, batch, words, patience_s / 3, side)
-        except ChildError as error:
-            failed = True
-            lines.append(f"| {name} | {first_line(str(error))} | | |")
-            continue
-        found[name] = one["idle"]
-        lines.append(f"| {name} | {one['idle']:.0%} | {one['kernels']:.0f} | {1000 * one['seconds']:.1f} |")
-    lines += [
-        "",
-        goal(report, "share of a rate_M step in bf16 in which the card is idle", found.get("rate_m, bf16"), 0.1),
-    ]
-    return Part(title, lines, not failed)
-
-
-def convolutions(report: Report, title: str, patience_s: float) -> Part:
-    preset, batch = report.network
-    found = measured(report, "convolutions", preset, batch, [], patience_s)
-    lines = ["| | TFLOP/s | of the convolution |", "|---|---|---|"]
-    peaks = {name: peak["operations_per_s"] for name, peak in found["peaks"].items()}
-    lines += [f"| {name} | {peaks[name] / 1e12:.3g} | {peak['convolution']} |" for name, peak in found["peaks"].items()]
-    lines += ["", "Convolutions and linear layers of a step, as a share of this peak:", ""]
-    lines += ["| | TFLOP/s | share |", "|---|---|---|"]
-    for row in report.rows.get("steps", []):
-        if not row["problem"] and row["units"]:
-            speed = row["units"] * found["forward_operations"] / row["seconds"]
-            number_format = (
-                "tf32" if row["precision"] in ("", "fp32") and "tf32" in peaks else row["precision"] or "fp32"
-            )
-            lines.append(
-                f"| {named(row)} | {speed / 1e12:.3g} | {speed / peaks[number_format]:.0%} of {number_format} |"
-            )
-    return Part(title, lines)
-
-
 def memory(report: Report, title: str, patience_s: float) -> Part:
     preset, batch = report.network
     words = ["--batch", str(batch), "--timesteps", "1,4,16", "--methods", "rate_m,bptt", "--kernel", "compiled"]
@@ -249,23 +192,12 @@ def networks(report: Report, title: str, patience_s: float) -> Part:
 
 
 def pipeline(report: Report, title: str, patience_s: float) -> Part:
-    words = [str(each) for each in (0, 1, 2, 4, 8, 16, 32) if each <= cores_here()]
-    lines = ["JPEGs of 500×375 pixels, cropped to 224×224 and flipped.", "", "| decoded by | images/s |", "|---|---|"]
-    for ways in (",".join(words), "device"):
-        try:
-            found = measured(
-                report, "loading", "digits", 8, [], patience_s / 2, "--rounds", "1", "--photographs", ways
-            )["rates"]
-        except ChildError as error:
-            lines.append(f"| {ways} | {first_line(str(error))} |")
-            continue
-        for one in found:
-            by = (
-                f"{one['workers']} workers"
-                if ways != "device"
-                else f"torchvision on the {'CPU' if report.small else 'card'}"
-            )
-            lines.append(f"| {by} | {one['images_per_s']:.0f} |")
+    workers = [each for each in (0, 1, 2, 4, 8, 16, 32) if each <= cores_here()]
+    lines = ["JPEGs of 500×375 pixels, read, cropped to 224×224 and flipped on the CPU.", ""]
+    with TemporaryDirectory() as folder:
+        rates = loading.measure(loading.photographs(Path(folder) / "photographs", workers), rounds=1)
+    lines += ["| | workers | images/s |", "|---|---|---|"]
+    lines += [f"| {what} | {readers} | {rate:.0f} |" for (what, readers), rate in rates.items()]
     lines += ["", "Needed, by the steps above:", ""]
     needed = [(preset, row) for preset, rows in report.rows.items() for row in rows if row["method"] == "rate_m"]
     lines += [
@@ -317,8 +249,6 @@ Measure = Callable[[Report, str, float], Part]
 #: Each measurement with its title and the most seconds that it may take, the most valuable first.
 MEASURED: tuple[tuple[Measure, str, float], ...] = (
     (steps, "Training steps, T = 4", 130.0),
-    (idle, "Launch overhead", 75.0),
-    (convolutions, "Convolution peak", 40.0),
     (memory, "Memory against T", 90.0),
     (networks, "SEW-ResNet-34 and Spikformer-4-384", 110.0),
     (pipeline, "Input pipeline", 45.0),

@@ -1,10 +1,9 @@
 """What rbp does on this machine's GPU, on one page: `make gpu`.
 
-Training steps against SpikingJelly and an ANN, the share of the card's convolution peak that they reach, how long the
-card is idle in a step, memory against T, the input pipeline, and the tests that need a GPU (tests/gpu). The most
-valuable comes first. The page, `gpu-report.md` in the working directory, is written after each part, and
-everything ends within ten minutes; a part that fails leaves its reason, and the others go on. Without a GPU the page
-lists what was skipped. `--device cpu` tries all parts on a CPU, with a small network.
+Training steps against SpikingJelly and an ANN, memory against T, the input pipeline, and the tests that need a GPU
+(tests/gpu). The most valuable comes first. The page, `gpu-report.md` in the working directory, is written after each
+part, and everything ends within ten minutes; a part that fails leaves its reason, and the others go on. Without a GPU
+the page lists what was skipped. `--device cpu` tries all parts on a CPU, with a small network.
 
 The exit code is 1 if a test fails or a measurement cannot be made, else 0, also without a GPU.
 """
@@ -31,7 +30,7 @@ OUTCOMES = ("passed", "failed", "skipped")
 TESTS = "Tests"
 TITLES = {"cuda": "rbp on this machine's card", "cpu": "The page of `make gpu`, tried on a CPU with small networks"}
 # The tests are cut off after this; before them comes what has figures of the card.
-TESTS_S, BEFORE_TESTS = 180.0, 6
+TESTS_S, BEFORE_TESTS = 180.0, 4
 
 
 def machine(device: torch.device | None, why_not: str) -> Part:

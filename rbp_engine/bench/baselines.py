@@ -3,7 +3,6 @@
     spikingjelly   SpikingJelly's multi-step BPTT, with its own layers and neuron
     memopt         the same with SpikingJelly's memopt, which keeps the input of each block, as bits if it is spikes
     checkpoint     the same with torch.utils.checkpoint around each block
-    two_pass       rate_M as its paper describes it: T·B without a graph, then the means with one; written plainly
     ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
 
 They convert a network of `rbp_engine.models` in place, with its weights and its neuron, and raise ValueError if they do
@@ -13,13 +12,11 @@ timestep, or [T, B, C, H, W]; a baseline is made for a batch like the one that i
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, neuron
-from spikingjelly.activation_based.surrogate import Sigmoid
 from torch import Tensor, nn
 
 from rbp_engine.bench.recomputation import use_checkpoints, use_memopt
@@ -28,7 +25,6 @@ from rbp_engine.methods.protocol import reset_state
 from rbp_engine.models.spikformer import Spikformer
 from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.spiking import LIF, OwnNeuron
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 
 Step = Callable[[Tensor, Tensor], None]
 Predict = Callable[[Tensor], Tensor]
@@ -37,13 +33,13 @@ Predict = Callable[[Tensor], Tensor]
 class Baseline(NamedTuple):
     """The network that a baseline trains, and its training step: forward and backward for images and labels.
 
-    `predict` gives the logits [B, C] of images, in evaluation mode; None if the baseline only trains. `setting` is what
-    it has chosen by itself on this machine.
+    `predict` gives the logits [B, C] of images, in evaluation mode. `setting` is what it has chosen by itself on this
+    machine.
     """
 
     network: nn.Module
     step: Step
-    predict: Predict | None = None
+    predict: Predict
     setting: str = ""
 
 
@@ -70,7 +66,7 @@ def checkpoint_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Bas
 def _spikingjelly_network(model: nn.Module, timesteps: int) -> nn.Module:
     if isinstance(model, Spikformer):
         for module in model.modules():
-            _check_neuron(module, "spikingjelly")
+            _check_neuron(module)
         network = spikingjelly_spikformer(model, timesteps, _spikingjelly_neuron)
     else:
         network = model
@@ -126,23 +122,10 @@ def ann_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     return Baseline(model, step, _evaluated(model, lambda images: model(mean(images))))
 
 
-def two_pass_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
-    """rate_M with two forward passes; gradients are those of the 1/T objective."""
-    _replace(model, partial(_two_pass_layer, timesteps))
-
-    def step(images: Tensor, labels: Tensor) -> None:
-        with torch.no_grad():
-            model(by_step(images, timesteps).flatten(0, 1))
-        (F.cross_entropy(model(mean(images)), labels) / timesteps).backward()
-
-    return Baseline(model, step)
-
-
 BASELINES: dict[str, Callable[[nn.Module, int, Tensor], Baseline]] = {
     "spikingjelly": spikingjelly_baseline,
     "memopt": memopt_baseline,
     "checkpoint": checkpoint_baseline,
-    "two_pass": two_pass_baseline,
     "ann": ann_baseline,
 }
 
@@ -181,7 +164,7 @@ def _spikingjelly_neuron(lif: LIF) -> nn.Module:
 
 
 def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
-    _check_neuron(module, "spikingjelly")
+    _check_neuron(module)
     if isinstance(module, LIF):
         return _spikingjelly_neuron(module)
     if isinstance(module, nn.Dropout):  # theirs does not derive from torch's
@@ -200,10 +183,10 @@ def _fixed(module: LIF) -> tuple[float, float]:
     return decay, threshold
 
 
-def _check_neuron(module: nn.Module, baseline: str) -> None:
-    """Raise ValueError for a neuron of a user's own, which the baseline does not have."""
+def _check_neuron(module: nn.Module) -> None:
+    """Raise ValueError for a neuron of a user's own, which SpikingJelly does not have."""
     if isinstance(module, OwnNeuron):
-        raise ValueError(f"{baseline} has no neuron {type(module).__name__}: leave it out of --against")
+        raise ValueError(f"spikingjelly has no neuron {type(module).__name__}: leave it out of --against")
 
 
 def _time_constant(decay: float) -> float:
@@ -218,78 +201,3 @@ def _as_class(module: nn.Module, kind: Any) -> nn.Module:
     other: nn.Module = kind.__new__(kind)
     other.__dict__.update(module.__dict__ | {"_step_mode": "s"})
     return other
-
-
-class _TwoPassRate(torch.autograd.Function):
-    """c ↦ r, the known rate: ∂L/∂c = ∂L/∂r ⊙ g."""
-
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
-        ctx.save_for_backward(eligibility)
-        return rate.view_as(rate)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        (eligibility,) = ctx.saved_tensors
-        return grad * eligibility, None, None
-
-
-class _TwoPassNeuron(nn.Module):
-    """LIF with the soft, detached reset: spikes without a graph, then c ↦ r with the eligibility g."""
-
-    def __init__(self, timesteps: int, decay: float, threshold: float, alpha: float) -> None:
-        super().__init__()
-        self.timesteps, self.decay, self.threshold, self.alpha = timesteps, decay, threshold, alpha
-        self.rate, self.eligibility = torch.empty(0), torch.empty(0)
-
-    def forward(self, current: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            out: Tensor = _TwoPassRate.apply(current, self.rate, self.eligibility)
-            return out
-        currents = current.unflatten(0, (self.timesteps, -1))
-        membrane, eligibility = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
-        rho, spikes = 1.0, []
-        for current_t in currents:
-            membrane = self.decay * membrane + current_t
-            fired = (membrane >= self.threshold).to(membrane.dtype)
-            sigma = torch.sigmoid(self.alpha * (membrane - self.threshold))
-            eligibility = eligibility + self.alpha * sigma * (1.0 - sigma) * rho
-            rho = 1.0 + self.decay * rho
-            membrane = membrane - self.threshold * fired
-            spikes.append(fired)
-        stacked = torch.stack(spikes)
-        self.rate, self.eligibility = stacked.mean(0), eligibility / self.timesteps
-        return stacked.flatten(0, 1)
-
-
-class _TwoPassBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose second pass uses the statistics of the first."""
-
-    known: Normalisation
-
-    def forward(self, values: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            return self.known(values)
-        norm = BatchNorm(None, None, self.weight, self.bias, eps=self.eps)
-        out, mean, inverse_deviation = torch.native_batch_norm(
-            values, self.weight, self.bias, self.running_mean, self.running_var, True, self.momentum or 0.1, self.eps
-        )
-        self.known = Normalisation(norm, mean, None, inverse_deviation)
-        return out
-
-
-def _two_pass_layer(timesteps: int, module: nn.Module) -> nn.Module | None:
-    _check_neuron(module, "two_pass")
-    if isinstance(module, LIF):
-        surrogate = module.surrogate
-        if not isinstance(surrogate, Sigmoid) or module.v_reset is not None or not module.detach_reset:
-            raise ValueError(
-                "two_pass is written for the sigmoid surrogate and the soft, detached reset, not for "
-                f"{type(surrogate).__name__} with {module.extra_repr()}: leave it out of --against"
-            )
-        return _TwoPassNeuron(timesteps, *_fixed(module), surrogate.alpha)
-    if isinstance(module, nn.BatchNorm2d):
-        norm = _TwoPassBatchNorm(module.num_features, module.eps, module.momentum)
-        norm.load_state_dict(module.state_dict())
-        return norm
-    return None

@@ -108,7 +108,7 @@ class Dashboard(App[None]):
     def __init__(self, runs: Path) -> None:
         super().__init__(driver_class=TerminalDriver)
         # Python collects cycles after every 700 new objects; a long run has hundreds of thousands of them, and the
-        # collections take a quarter of the time of reading it (benchmarks/dashboard_runs.py).
+        # collections take a quarter of the time of reading it.
         gc.set_threshold(100_000, 20, 50)
         self.session = Session(runs, self._post)
         for name, screen in self.MODE_SCREENS.items():

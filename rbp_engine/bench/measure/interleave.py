@@ -44,7 +44,7 @@ class StepMeasurement:
     `fastest` and `slowest` are the seconds of a step in the extreme rounds. `saved` are bytes kept for the backward
     pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an interrupt has
     prevented is None. `setting` is what a baseline has chosen by itself on this machine. `predict_seconds`, of a
-    prediction, is None where it was not asked for, and for a baseline that only trains.
+    prediction, is None where it was not asked for.
     """
 
     device: str
@@ -100,10 +100,9 @@ class MeasuredProcess(Child):
         """Take steps and return their means."""
         return self._asked(str(steps))
 
-    def predict(self, times: int) -> float | None:
-        """Mean seconds of a prediction for the batch; None for a baseline that only trains."""
-        seconds: float | None = self._asked(f"predict {times}")["seconds"]
-        return seconds
+    def predict(self, times: int) -> float:
+        """Mean seconds of a prediction for the batch."""
+        return float(self._asked(f"predict {times}")["seconds"])
 
     def count(self) -> dict[str, float]:
         """The saved bytes and operations of a step."""
@@ -213,9 +212,9 @@ def memory_processes(rounds: int) -> int:
 def _take_turn(record: _Record, *, last: bool, predictions: bool, busy: bool) -> None:
     process = _ready(record, busy=busy)
     record.turns.append(process.take(record.steps))
-    if predictions and process.predict(1) is not None:  # the first one is slower
-        seconds = process.predict(1) or TURN_S
-        record.predictions.append(process.predict(max(1, round(TURN_S / seconds))) or seconds)
+    if predictions:
+        process.predict(1)  # the first one is slower
+        record.predictions.append(process.predict(max(1, round(TURN_S / process.predict(1)))))
     if record.device != "cpu":
         if last:
             record.counted = process.count()  # another process would take longer to start than this takes

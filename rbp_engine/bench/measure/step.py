@@ -3,7 +3,7 @@
 SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. It prints a line of JSON when it
 is ready, and one for every line on stdin: for a number, it takes that many training steps (mean seconds, processor
 seconds of all threads, and peak memory above that before the first step, in bytes); for `predict` and a number, it
-evaluates the batch so often (mean seconds, null for a baseline that only trains); for `count`, the saved bytes and
+evaluates the batch so often (mean seconds); for `count`, the saved bytes and
 operations of a step. A step is everything: gradients to None, forward, backward and the optimizer, on one batch.
 """
 
@@ -39,7 +39,7 @@ class Side:
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
         self.step: Step = self.trial.step
-        self.evaluate: Predict | None = self._predict
+        self.evaluate: Predict = self._predict
         self.setting = ""
         if side != "ours":
             baseline = _replaced(self.trial, preset, side, self.images)
@@ -56,10 +56,8 @@ class Side:
             "cpu_seconds": (time.process_time() - processor) / steps,
         }
 
-    def predict(self, times: int) -> dict[str, float | None]:
-        """Mean seconds of a prediction for the batch; None for a baseline that only trains."""
-        if self.evaluate is None:
-            return {"seconds": None}
+    def predict(self, times: int) -> dict[str, float]:
+        """Mean seconds of a prediction for the batch."""
         started = self.trial.clock()
         for _ in range(times):
             self.evaluate(self.images)

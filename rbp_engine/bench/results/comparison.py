@@ -22,7 +22,6 @@ TITLES = {
     BPTT: "SpikingJelly",
     MEMOPT: "memopt",
     "checkpoint": "torch checkpoint",
-    "two_pass": "rate_M, two passes",
     FLOOR: "ANN floor",
 }
 BASELINES, ALL = tuple(TITLES), "all"

@@ -6,7 +6,7 @@ from pathlib import Path
 from rbp_engine.bench.measure.interleave import StepMeasurement
 from rbp_engine.bench.results.comparison import TITLES, ComparisonRow
 from rbp_engine.report import figure, names
-from rbp_engine.report.panels import BLACK, GREEN, METHOD_COLOURS, ORANGE, PURPLE, Panel, PanelLine, memory_and_time
+from rbp_engine.report.panels import BLACK, GREEN, METHOD_COLOURS, PURPLE, Panel, PanelLine, memory_and_time
 from rbp_engine.report.spread import Spread
 
 GREY = "#999999"
@@ -14,7 +14,6 @@ COLOURS = METHOD_COLOURS | {
     "spikingjelly": BLACK,
     "memopt": GREEN,
     "checkpoint": PURPLE,
-    "two_pass": ORANGE,
     "ann": GREY,
 }
 

@@ -103,7 +103,7 @@ def bench(
         str | None,
         typer.Option(
             metavar="B,B,…",
-            help="Baselines of spikingjelly,memopt,checkpoint,two_pass,ann, or all; an empty text for none: "
+            help="Baselines of spikingjelly,memopt,checkpoint,ann, or all; an empty text for none: "
             f"{QUICK.against} if left out.",
             show_default=False,
             autocompletion=completion.baselines,
@@ -181,9 +181,9 @@ def bench(
         warn_of_shared_presets(name)
     for path in output or []:
         _check(path)
-    _refuse_settings_of_options(overrides, {"method.name": "--methods", "method.timesteps": "--timesteps"})
     from rbp_engine.bench.results import comparison
 
+    _refuse_settings_of_options(overrides, {"method.name": "--methods", "method.timesteps": "--timesteps"})
     wanted = comparison.candidates(
         named[0] if named else PRESET,
         overrides if named else [f"batch={extent.batch}", *overrides],
@@ -311,20 +311,16 @@ def _say_what_memopt_lacks(rows: "Sequence[ComparisonRow]") -> None:
 
 
 def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
+    import json
+
     from rbp_engine.bench.results.figure import draw
 
     if path.suffix.lower() == ".json":
-        _write_json(path, document)
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        say("written: {}", path)
     else:
         draw(rows, path)
         say("drawn: {}", path)
-
-
-def _write_json(path: Path, document: Any) -> None:
-    import json
-
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    say("written: {}", path)
 
 
 def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":

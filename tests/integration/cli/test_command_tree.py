@@ -154,7 +154,7 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
         ("rbp bench --precision fp", {"fp32", "fp16"}),
         ("rbp bench --kernel eager,", {"eager,auto", "eager,compiled"}),
         ("rbp bench --against a", {"ann", "all"}),
-        ("rbp bench --against two_pass,a", {"two_pass,ann"}),
+        ("rbp bench --against memopt,a", {"memopt,ann"}),
     ],
 )  # fmt: skip
 def test_presets_settings_data_and_devices_are_offered(

@@ -53,8 +53,6 @@ def gradients_of(model, name, images, labels):
         ("memopt", "bptt", PAPER | {"reset": "hard", "v_reset": 0.1, "detach_reset": False}),
         ("checkpoint", "spikingjelly", PAPER),
         ("checkpoint", "bptt", PAPER | {"reset": "hard", "v_reset": 0.1, "detach_reset": False}),
-        ("two_pass", "rate_m", PAPER),
-        ("two_pass", "rate_m", PAPER | {"surrogate_args": {"alpha": 2.0}, "threshold": 0.5}),
     ],
 )
 def test_a_baseline_has_the_gradient_of_our_method_for_the_same_neuron(baseline, method, settings, frames):
@@ -172,28 +170,18 @@ def test_a_baseline_predicts_what_we_predict(baseline):
     assert all(module.training for module in theirs.network.modules())
 
 
-def test_a_prediction_of_the_ann_is_one_pass_and_the_two_passes_only_train():
+def test_a_prediction_of_the_ann_is_one_pass():
     images = torch.rand(4, 2, 16, 16, dtype=torch.float64)
     ann = BASELINES["ann"](small_resnet(), T, images)
     assert weighted_operations(lambda: ann.predict(images)) == weighted_operations(
         lambda: predict(small_resnet(), images, 1)
     )
-    assert BASELINES["two_pass"](create_model("convnet", num_classes=4, in_channels=2), T, images).predict is None
 
 
-@pytest.mark.parametrize(
-    ("baseline", "settings", "message"),
-    [
-        ("two_pass", {"reset": "hard"}, "soft, detached reset, not for Sigmoid with .*reset=hard"),
-        ("two_pass", {"detach_reset": False}, "detach_reset=False"),
-        ("two_pass", {"surrogate": "atan"}, "not for ATan"),
-        ("spikingjelly", {"decay": 0.0}, "no neuron.decay = 0"),
-    ],
-)
-def test_a_baseline_without_support_for_the_neuron_says_so(baseline, settings, message):
-    model = create_model("convnet", num_classes=10, in_channels=2, **settings)
-    with pytest.raises(ValueError, match=message):
-        BASELINES[baseline](model, T, IMAGES)
+def test_a_baseline_without_support_for_the_neuron_says_so():
+    model = create_model("convnet", num_classes=10, in_channels=2, decay=0.0)
+    with pytest.raises(ValueError, match=r"no neuron\.decay = 0"):
+        BASELINES["spikingjelly"](model, T, IMAGES)
 
 
 def test_a_network_with_torchs_dropout_has_spikingjellys_in_its_place():

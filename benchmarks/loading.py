@@ -1,0 +1,141 @@
+"""Images per second of loading and augmentation, without training: a preset's data, or made-up data of every kind.
+
+    python benchmarks/loading.py [PRESET KEY=VALUE…] [--workers 0,1,2] [--rounds 3] [--photographs]
+
+Made-up data are small images in memory, event frames in a file, and JPEG files of 500×375 pixels. The cases take turns;
+the figures are medians, with one thread in each process. `--photographs` measures the JPEG files alone.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rbp_engine.bench.measure.trial import endless
+from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.events.sources import EventTraining
+from rbp_engine.data.loading.image_batches import image_batches
+from rbp_engine.data.open_feed import open_feed
+from rbp_engine.data.readers.image_folders import list_image_folders
+from rbp_engine.preset import load_preset
+from rbp_engine.preset.sections.data import DataSection
+
+CPU = torch.device("cpu")
+TURN_S = 1.0
+# CIFAR's pipeline of the paper; `pil` treats one image at a time, as the paper does.
+PAPER = {"crop_padding": 4, "flip": True, "auto_augment": True, "cutout": 16}
+
+#: By name and number of workers, what gives endless batches.
+Cases = dict[tuple[str, int], Callable[[], Iterator[Any]]]
+
+
+def in_memory(workers: list[int]) -> Cases:
+    def case(readers: int, **settings: Any) -> Callable[[], Iterator[Any]]:
+        sizes = {"train_size": 2048, "test_size": 1}
+        data = DataSection(name="fake", batch_size=128, args=sizes, workers=readers, **settings)
+        return partial(endless, open_feed(data, timesteps=1, seed=0, held_out=0.0, device=CPU).train)
+
+    found = {("32×32×3", 0): case(0), ("32×32×3, paper's augmentation", 0): case(0, **PAPER)}
+    return found | {("32×32×3, the same by PIL", one): case(one, augment_backend="pil", **PAPER) for one in workers}
+
+
+def event_frames(folder: Path, workers: list[int]) -> Cases:
+    np.save(folder / "counts.npy", np.random.default_rng(0).integers(0, 4, (512, 10, 2, 48, 48), dtype=np.uint8))
+    samples = Samples(np.load(folder / "counts.npy", mmap_mode="r"), np.zeros(512, np.int64))
+    settings: dict[str, Any] = {"device": CPU, "batch_size": 64, "seed": 0, "flip": True, "roll": 5}
+    return {
+        ("event frames, T = 10, flip, roll", one): partial(
+            endless, EventTraining(samples, np.arange(512), workers=one, **settings)
+        )
+        for one in workers
+    }
+
+
+def photographs(folder: Path, workers: list[int]) -> Cases:
+    write_photographs(folder)
+    found: Cases = {}
+    for one in workers:
+        feed = image_batches(
+            "imagenet", list_image_folders(folder), batch_size=32, seed=0, held_out=0, device=CPU, workers=one
+        )
+        found["JPEG, crop to 224, flip", one] = partial(endless, feed.train)
+        found["JPEG, centre", one] = partial(again, feed.validation)
+    return found
+
+
+def write_photographs(root: Path, different: int = 32, files: int = 1024) -> None:
+    """Write JPEGs of about 100 kB, ImageNet's mean: smooth shapes with grain; `files` are links to `different` ones."""
+    draw = np.random.default_rng(0)
+    places = [root / side / f"n{label:08}" for side, label in itertools.product(("train", "val"), range(2))]
+    for place in places:
+        place.mkdir(parents=True)
+    for number in range(different):
+        shapes = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((500, 375))
+        pixels = np.asarray(shapes) + draw.normal(0, 18, (375, 500, 3))
+        original = root / f"{number}.JPEG"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(original, quality=90)
+        for place, copy in itertools.product(places, range(files // different // 2)):
+            os.link(original, place / f"{number}-{copy}.JPEG")
+
+
+def again(source: Any) -> Iterator[Any]:
+    while True:
+        yield from source
+
+
+def of_preset(words: list[str]) -> Cases:
+    preset = load_preset(words[0], words[1:]).preset
+    settings: dict[str, Any] = {"timesteps": preset.method.timesteps, "seed": 0, "held_out": 0.0, "device": CPU}
+    feed = open_feed(preset.data, **settings)
+    readers = feed.loaders[0].workers if feed.loaders else 0
+    return {("training", readers): partial(endless, feed.train), ("evaluation", readers): partial(again, feed.test)}
+
+
+def rate(case: Callable[[], Iterator[Any]]) -> float:
+    """Images per second of a turn; the clock starts at the first batch, when the workers have started."""
+    batches, images = case(), 0
+    next(batches)
+    started = time.perf_counter()
+    while (passed := time.perf_counter() - started) < TURN_S:
+        images += len(next(batches)[1])
+    return images / passed
+
+
+def measure(cases: Cases, rounds: int) -> dict[tuple[str, int], float]:
+    turns = [[rate(case) for case in cases.values()] for _ in range(rounds)]
+    return dict(zip(cases, map(statistics.median, zip(*turns, strict=True)), strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="PRESET KEY=VALUE")
+    parser.add_argument("--workers", default="0,1,2")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photographs", action="store_true")
+    chosen = parser.parse_args()
+    workers = [int(one) for one in chosen.workers.split(",")]
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if chosen.words:
+            cases = of_preset(chosen.words)
+        elif chosen.photographs:
+            cases = photographs(folder / "photographs", workers)
+        else:
+            cases = in_memory(workers) | event_frames(folder, workers) | photographs(folder / "photographs", workers)
+        for (what, readers), found in measure(cases, chosen.rounds).items():
+            print(f"{found:8.0f} images/s  {what}, {readers} workers", flush=True)
+
+
+if __name__ == "__main__":
+    main()
