@@ -23,7 +23,7 @@ from PIL import Image
 
 from rbp_engine.bench.measure.trial import endless
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import EventTraining
+from rbp_engine.data.events.sources import event_training
 from rbp_engine.data.loading.image_batches import image_batches
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.readers.image_folders import list_image_folders
@@ -55,7 +55,7 @@ def event_frames(folder: Path, workers: list[int]) -> Cases:
     settings: dict[str, Any] = {"device": CPU, "batch_size": 64, "seed": 0, "flip": True, "roll": 5}
     return {
         ("event frames, T = 10, flip, roll", one): partial(
-            endless, EventTraining(samples, np.arange(512), workers=one, **settings)
+            endless, event_training(samples, np.arange(512), workers=one, **settings)
         )
         for one in workers
     }

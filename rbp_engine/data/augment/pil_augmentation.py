@@ -1,6 +1,6 @@
 """The paper's training pipeline for CIFAR as published: torchvision's transforms, one Pillow image at a time.
 
-Slow, for parity with the paper. `WorkerTrainBatches` runs it in worker processes.
+Slow, for parity with the paper. `image_training` runs it in worker processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ class PilImages:
     """Images in memory, augmented one by one: float32 [C, H, W], normalised.
 
     In this order: random crop after `crop_padding` pixels of black, flip, AutoAugment (CIFAR-10 policy), tensor,
-    normalise, cutout of `cutout` pixels. `WorkerTrainBatches` must not flip or normalise them again.
+    normalise, cutout of `cutout` pixels. `image_training` must not flip or normalise them again.
     """
 
     def __init__(

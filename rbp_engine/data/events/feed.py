@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import EventEvaluation, EventTraining
+from rbp_engine.data.events.sources import event_evaluation, event_training
 from rbp_engine.data.preprocess import Frames
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.stratified import stratified_indices
@@ -22,32 +22,27 @@ def event_feed(
     batch_size: int,
     seed: int,
     held_out: float = 0.0,
-    flip: bool = False,
-    roll: int = 0,
-    drop_last: bool = False,
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
     class_names: tuple[str, ...] = (),
+    **augmentation: Any,
 ) -> Feed:
-    """Batches of samples in memory or on disk; `held_out` is the fraction of the training samples to validate on."""
-    batches: dict[str, Any] = {
-        "device": device,
-        "batch_size": batch_size,
-        "workers": workers,
-        "rank": rank,
-        "world_size": world_size,
-    }
-    kept, judged = np.arange(len(train)), np.arange(len(test))
-    test_source = EventEvaluation(test, judged, **batches)
-    validation = test_source
+    """Batches of samples in memory or on disk; `held_out` is the fraction of the training samples to validate on.
+
+    `augmentation` is that of `event_training`.
+    """
+    batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
+    batches |= {"rank": rank, "world_size": world_size}
+    kept = np.arange(len(train))
+    test_source = validation = event_evaluation(test, np.arange(len(test)), **batches)
     if held_out:
         kept, held = stratified_indices(train.labels, held_out)
-        validation = EventEvaluation(train, held, split="held-out", **batches)
-    source = EventTraining(train, kept, seed=seed, flip=flip, roll=roll, drop_last=drop_last, **batches)
+        validation = event_evaluation(train, held, split="held-out", **batches)
+    source = event_training(train, kept, seed=seed, **augmentation, **batches)
     channels = int(train.counts.shape[2])
-    raw = Frames(channels, train.scale)
     loaders = (source.loader, validation.loader, test_source.loader) if workers else ()
+    raw = Frames(channels, train.scale)
     return Feed(source, validation, test_source, classes, channels, raw, record, loaders, class_names)
 
 

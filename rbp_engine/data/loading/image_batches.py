@@ -1,10 +1,12 @@
 """ImageNet, or any other set of image files in class folders that are read one by one."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from rbp_engine.data.loading.batches import NormalisePixels
-from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
+from rbp_engine.data.loading.folder_batches import image_evaluation, image_training
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.readers.image_files import FileImages
@@ -19,7 +21,6 @@ def image_batches(
     name: str,
     folders: ImageFolders,
     *,
-    batch_size: int,
     seed: int,
     held_out: float,
     device: torch.device,
@@ -27,47 +28,21 @@ def image_batches(
     flip: bool = True,
     drop_last: bool = False,
     workers: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    **shares: Any,
 ) -> Feed:
     """The batches of these images, which are read one by one; `folders.val` is the test set.
 
     Training: a random crop resized to `size` × `size` pixels, mirrored with probability one half; evaluation: the
-    centre. `batch_size` counts images over all processes, `held_out` is the fraction of each training class to validate
-    on (0: on the test set), `workers` the number of reading processes per rank. A damaged file raises ValueError once
-    it is read.
+    centre. `held_out` is the fraction of each training class to validate on (0: on the test set), `workers` the number
+    of reading processes per rank; `shares` are those of `Opening`. A damaged file raises ValueError once it is read.
     """
-    normalise = NormalisePixels(MEAN, DEVIATION, device)
-
-    def evaluation(images: ImageList, split: str) -> WorkerEvaluationBatches:
-        return WorkerEvaluationBatches(
-            FileImages(images, size),
-            normalise,
-            device=device,
-            batch_size=batch_size,
-            workers=workers,
-            split=split,
-            rank=rank,
-            world_size=world_size,
-        )
-
-    training = folders.train
-    test = validation = evaluation(folders.val, "test")
+    reading: dict[str, Any] = {"device": device, "workers": workers} | shares
+    normalise, training = NormalisePixels(MEAN, DEVIATION, device), folders.train
+    test = validation = image_evaluation(FileImages(folders.val, size), normalise, **reading)
     if held_out:
         training, held = _hold_out(training, held_out)
-        validation = evaluation(held, "held-out")
-    train = WorkerTrainBatches(
-        FileImages(training, size),
-        normalise,
-        device=device,
-        batch_size=batch_size,
-        seed=seed,
-        flip=flip,
-        drop_last=drop_last,
-        workers=workers,
-        rank=rank,
-        world_size=world_size,
-    )
+        validation = image_evaluation(FileImages(held, size), normalise, split="held-out", **reading)
+    train = image_training(FileImages(training, size), normalise, seed=seed, flip=flip, drop_last=drop_last, **reading)
     record = {"name": name, "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
     loaders = (train.loader, validation.loader, test.loader)
     raw = Pixels(MEAN, DEVIATION, crop=size)

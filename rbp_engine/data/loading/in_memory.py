@@ -1,7 +1,8 @@
 """The batches of images that are kept in memory."""
 
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
-from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
+from rbp_engine.data.loading.folder_batches import image_training
+from rbp_engine.data.loading.source import Training
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed, TrainingSource
@@ -17,7 +18,7 @@ def images_in_memory(splits: DataSplits, opening: Opening, class_names: tuple[st
         train_images, held = stratified_split(train_images, opening.held_out)
         validation = EvaluationBatches(held.to(opening.device), normalise, split="held-out", **opening.shares)
     train = _training(splits, train_images, normalise, opening)
-    loaders = (train.loader,) if isinstance(train, WorkerTrainBatches) else ()
+    loaders = (train.loader,) if isinstance(train, Training) else ()
     raw = Pixels(tuple(splits.mean), tuple(splits.deviation))
     names = splits.class_names or class_names
     record = {"name": opening.data.name}
@@ -38,7 +39,7 @@ def _training(splits: DataSplits, images: Images, normalise: NormalisePixels, op
             autoaugment=data.auto_augment,
             cutout=data.cutout,
         )
-        return WorkerTrainBatches(
+        return image_training(
             reader,
             lambda augmented: augmented,
             device=opening.device,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import EventEvaluation, EventTraining, mirror_and_roll
+from rbp_engine.data.events.sources import event_evaluation, event_training, mirror_and_roll
+from rbp_engine.data.loading.source import Training
 from rbp_engine.errors import DataError
 
 CPU = torch.device("cpu")
@@ -24,9 +25,9 @@ def samples(count: int = 23) -> Samples:
     return Samples(counts, np.arange(count))
 
 
-def training(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> EventTraining:
+def training(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> Training:
     data = samples(count)
-    return EventTraining(data, np.arange(count), device=CPU, batch_size=batch_size, seed=seed, **settings)
+    return event_training(data, np.arange(count), device=CPU, batch_size=batch_size, seed=seed, **settings)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def children() -> Callable[[], list[psutil.Process]]:
     return lambda: [process for process in psutil.Process().children() if process not in before]
 
 
-def labels(source: EventTraining, epoch: int, start: int = 0) -> list[int]:
+def labels(source: Training, epoch: int, start: int = 0) -> list[int]:
     return [label for _, part in source.epoch(epoch, start) for label in part.tolist()]
 
 
@@ -106,7 +107,7 @@ def test_a_batch_that_cannot_be_filled_is_refused() -> None:
 def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
     data = samples()
     scaled = Samples(data.counts, data.labels, 0.5)
-    batches = list(EventEvaluation(scaled, np.arange(23), device=CPU, batch_size=4))
+    batches = list(event_evaluation(scaled, np.arange(23), device=CPU, batch_size=4))
     assert torch.cat([part for _, part in batches]).tolist() == list(range(23))
     assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
 
@@ -118,7 +119,7 @@ def test_the_joined_shares_of_several_processes_are_the_batches_of_one() -> None
         assert torch.equal(torch.cat([share for share, _ in shares], 1), frames)
         assert torch.equal(torch.cat([share for _, share in shares]), chosen)
     evaluations = [
-        EventEvaluation(samples(), np.arange(23), device=CPU, batch_size=4, rank=rank, world_size=3)
+        event_evaluation(samples(), np.arange(23), device=CPU, batch_size=4, rank=rank, world_size=3)
         for rank in range(3)
     ]
     assert [label for one in evaluations for _, part in one for label in part.tolist()] == list(range(23))
@@ -136,7 +137,7 @@ def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(
         for (frames, chosen), (alike, labels_alike) in zip(ahead.epoch(3, start), expected, strict=True):
             assert torch.equal(frames, alike) and torch.equal(chosen, labels_alike)
     ahead.loader.stop()
-    evaluation = EventEvaluation(samples(), np.arange(23), device=CPU, batch_size=4, workers=workers)
+    evaluation = event_evaluation(samples(), np.arange(23), device=CPU, batch_size=4, workers=workers)
     assert [label for _, part in evaluation for label in part.tolist()] == list(range(23))
     assert children() == []
 
@@ -151,7 +152,7 @@ def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children: Call
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_samples_that_are_not_there_are_named(workers: int, children: Callable[[], list[psutil.Process]]) -> None:
-    source = EventTraining(samples(), np.array([0, 99]), device=CPU, batch_size=2, seed=1, workers=workers)
+    source = event_training(samples(), np.array([0, 99]), device=CPU, batch_size=2, seed=1, workers=workers)
     with pytest.raises(DataError, match="index 99 is out of bounds"):
         list(source.epoch(0))
     assert children() == []
@@ -161,6 +162,6 @@ def test_a_file_that_has_lost_its_end_is_an_error_of_the_process_that_trains(tmp
     counts = np.lib.format.open_memmap(tmp_path / "train.npy", "w+", np.uint8, (64, 3, 2, 32, 32))
     counts.flush()
     os.truncate(tmp_path / "train.npy", 4096)
-    source = EventTraining(Samples(counts, np.arange(64)), np.arange(64), device=CPU, batch_size=64, seed=1, workers=1)
+    source = event_training(Samples(counts, np.arange(64)), np.arange(64), device=CPU, batch_size=64, seed=1, workers=1)
     with pytest.raises(RuntimeError, match=r"^DataLoader worker"):
         list(source.epoch(0))

@@ -7,7 +7,8 @@ from torchvision import transforms
 
 from rbp_engine.data.augment.pil_augmentation import PilImages
 from rbp_engine.data.loading.batches import NormalisePixels
-from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
+from rbp_engine.data.loading.folder_batches import image_training
+from rbp_engine.data.loading.source import Training
 from rbp_engine.data.sets.fake import fake
 
 CPU = torch.device("cpu")
@@ -18,8 +19,8 @@ def paper_images(**settings: bool | int) -> PilImages:
     return PilImages(SPLITS.train, SPLITS, **settings)  # type: ignore[arg-type]
 
 
-def batches(workers: int, seed: int = 0) -> WorkerTrainBatches:
-    return WorkerTrainBatches(
+def batches(workers: int, seed: int = 0) -> Training:
+    return image_training(
         paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16),
         lambda images: images,
         device=CPU,
@@ -31,7 +32,7 @@ def batches(workers: int, seed: int = 0) -> WorkerTrainBatches:
     )
 
 
-def images_of(source: WorkerTrainBatches, epoch: int, start: int = 0) -> Tensor:
+def images_of(source: Training, epoch: int, start: int = 0) -> Tensor:
     return torch.cat([images for images, _ in source.epoch(epoch, start)])
 
 
