@@ -1,7 +1,9 @@
 """Open and read the files of data sets, which somebody else may have made."""
 
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -30,6 +32,22 @@ def read_data(path: str | Path, limit: int) -> bytes:
     """The contents of a regular file of at most `limit` bytes. Raises as `open_data` does."""
     with _as_data_error():
         return read_untrusted(path, limit)
+
+
+def read_published(path: Path, md5: str, limit: int) -> bytes:
+    """The content of a file with this md5, of at most `limit` bytes; unpacked, where its name ends in `.gz`.
+
+    Raises DataError, naming the path, for another content or what is no file, and the OSErrors of `open`.
+    """
+    with open_data(path, limit) as file:
+        try:
+            content = (gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file).read(limit + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{path} is damaged ({error}): fetch or copy it again") from error
+    actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if actual != md5:
+        raise DataError(f"{path} is damaged or another version (md5 {actual}, not {md5}): fetch or copy it again")
+    return content
 
 
 def checksum(path: str | Path, algorithm: str, limit: int | None = None) -> str:

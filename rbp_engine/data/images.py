@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.data.data_set import FOR_GREY_IMAGES, FOR_IMAGES, DataSet
+from rbp_engine.data.data_set import FOR_GREY_IMAGES, FOR_IMAGES, DataSet, unpacked
+from rbp_engine.data.files import read_published
+from rbp_engine.errors import DataError
+from rbp_engine.untrusted_files import MIB, described
 
 if TYPE_CHECKING:
     from rbp_engine.data.opening import Opening
@@ -86,7 +89,27 @@ class PackagedImages(ImagesInMemory):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedImages(ImagesInMemory):
-    """Images in files that torchvision can download; `download` is the name of its class for them."""
+    """Images in files that torchvision can download; `download` is the name of its class for them.
+
+    `largest` is how many bytes the content of a file may have.
+    """
+
+    largest: int = 64 * MIB
+
+    def contents(self, folder: Path) -> list[bytes]:
+        """What is in each of the files, in their order. Raises DataError for one that is not as published."""
+        return [read_published(unpacked(folder / name), md5, self.largest) for name, md5 in self.files]
+
+    def problems(self, folder: Path | None) -> list[str]:
+        problems = []
+        for name, md5 in self.files:
+            try:
+                read_published(unpacked((folder or Path()) / name), md5, self.largest)
+            except DataError as error:
+                problems.append(str(error))
+            except OSError as error:
+                problems.append(described(error))
+        return problems
 
     def fetch(self, root: Path) -> Path:
         # torchvision takes seconds to import.

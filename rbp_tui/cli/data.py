@@ -2,9 +2,8 @@
 
 import json
 import os
-import re
 import subprocess
-import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,47 +119,29 @@ def convert(
 
     All are tried. If some cannot be read, each is named with the reason, and none are kept: exit code 1.
     """
-    from rbp_engine.data.catalog import catalogued, is_catalogued, require
+    from rbp_engine import child
+    from rbp_engine.data.catalog import CATALOG
+    from rbp_engine.data.events.recorded import RecordedSet
     from rbp_engine.preset import load_preset
     from rbp_engine.settings.machine import made_cache_directory
 
     loaded = load_preset(preset, overrides or [])
     data = loaded.preset.data
-    if not is_catalogued(data.name) or catalogued(data.name).kind != "recordings":
+    data_set = CATALOG.get(data.name)
+    if not isinstance(data_set, RecordedSet):
         raise typer.BadParameter(f"{loaded.name} is on {data.name}, which needs no conversion")
-    options = {
-        "frames-by": data.frames_by,
-        "split": data.split,
-        "resize": data.resize,
-        "size": data.size or catalogued(data.name).default_size,
-        "orientation": data.orientation,
-    }
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    places = [str(require(data.name).path), str(made_cache_directory() / "events"), str(loaded.preset.method.timesteps)]
-    command = module_command("rbp_engine.data.events.convert", data.name, *places, *words)
-    code, printed = _followed(command)
-    answer = json.loads(printed) if printed else {"problem": "the conversion was interrupted"}
-    if code:
-        for problem in answer.get("files", []):
-            say("[red]✗[/] {}", problem)
-        raise typer.Exit(fail(answer["problem"], 1))
-    say("converted into {}", answer["folder"])
-
-
-def _followed(command: list[str]) -> tuple[int, str]:
-    """Run the conversion with its progress on stderr; its exit code, and what it has printed on stdout."""
+    wanted = data_set.wanted(data, loaded.preset.method.timesteps)
+    places = [str(data_set.require().path), str(made_cache_directory() / "events")]
+    command = module_command("rbp_engine.data.events.convert", data.name, *places, json.dumps(asdict(wanted)))
     what = "decoding the recordings into the cache: minutes for all of them, nothing to do if that was done before"
-    with progress(what) as report, tempfile.TemporaryFile("w+", encoding="utf-8") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace")
-        assert child.stderr is not None
-        for line in child.stderr:
-            if counted := re.fullmatch(r"([0-9]+)/([0-9]+) recordings\n", line):
-                report(line.strip(), int(counted[1]) / max(1, int(counted[2])))
-            else:
-                say("{}", line.rstrip("\n"))
-        code = child.wait()
-        out.seek(0)
-        return code, out.read()
+    end_on_sigterm()
+    with progress(what) as on_progress:
+        answer = child.ask(command, os.environ, what="the conversion", on_progress=on_progress)
+    for problem in answer.get("unreadable", []):
+        say("[red]✗[/] {}", problem)
+    if "unreadable" in answer:
+        raise typer.Exit(fail(answer["message"], 1))
+    say("converted into {}", answer["folder"])
 
 
 def check(

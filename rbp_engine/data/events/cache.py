@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbp_engine.data.events.archives import ERRORS, map_array
+from rbp_engine.data.events.archives import map_array
 from rbp_engine.data.events.plan import PARTS
 from rbp_engine.data.files import checksum, read_data
 from rbp_engine.disk import sync
@@ -56,7 +56,7 @@ def load(folder: Path) -> Cache | None:
             if (folder / name).stat().st_size != manifest["files"][name]["bytes"]:
                 return None
         train, test = (_samples(folder, part, manifest) for part in PARTS)
-    except (OSError, *ERRORS):
+    except Exception:  # a damaged file may raise anything in its reader
         return None
     return Cache(folder, manifest, train, test)
 

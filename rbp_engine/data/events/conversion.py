@@ -1,5 +1,6 @@
 """Decode recordings once, into a cache of frames."""
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ from rbp_engine.data.events import resize as resizing
 from rbp_engine.data.events.cache import Cache, key_of, load, seal
 from rbp_engine.data.events.errors import EventDataError, Unreadable
 from rbp_engine.data.events.growing_array import GrowingArray
-from rbp_engine.data.events.lock import AlreadyLocked, Held, lock
 from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, Recording, fingerprint
 from rbp_engine.errors import DataError
+from rbp_engine.lease import taken, try_take
 from rbp_engine.untrusted_files import described
 
 # Called with the number of finished recordings and their total number.
@@ -34,7 +35,7 @@ def cached(
 
     Where the size or the time of a recording has changed, they are built anew. `wait` waits for another process that
     builds them. A process that dies leaves nothing that loads. Raises EventDataError, which names a file and the
-    remedy, Unreadable with all files that cannot be read, and OSError.
+    remedy, Unreadable with all files that cannot be read, LeaseHeld if another process builds them, and OSError.
     """
     settings = plan.settings | {
         "timesteps": wanted.timesteps,
@@ -47,7 +48,7 @@ def cached(
     if done := load(folder):
         return done
     cache.mkdir(parents=True, exist_ok=True)
-    with lock(_lock_of(folder), wait=wait) as held:
+    with taken(_lock_of(folder), patience_s=math.inf if wait else 0.0):
         if done := load(folder):
             return done
         remove_leftovers(cache)
@@ -55,16 +56,13 @@ def cached(
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         try:
-            made = _build(building, plan, wanted, _beating(held, progress))
-            held.beat()
+            made = _build(building, plan, wanted, progress)
             seal(building, settings | {"name": name, "classes": classes} | made)
-            held.beat()
             # An existing folder did not load.
             shutil.rmtree(folder, ignore_errors=True)
             building.rename(folder)
         finally:
-            if held.is_mine():
-                shutil.rmtree(building, ignore_errors=True)
+            shutil.rmtree(building, ignore_errors=True)
     done = load(folder)
     if done is None:
         raise EventDataError(f"{folder} does not load right after it was written: check the disk, then convert again")
@@ -74,14 +72,12 @@ def cached(
 def remove_leftovers(cache: Path) -> None:
     """Delete the partial results of killed conversions in the folder `cache`, but not those of running ones."""
     for building in cache.glob("*.building"):
-        try:
-            with lock(building.with_suffix(".lock"), wait=False):
-                shutil.rmtree(building, ignore_errors=True)
-        except AlreadyLocked:
-            continue
+        if lease := try_take(building.with_suffix(".lock")):
+            shutil.rmtree(building, ignore_errors=True)
+            lease.release()
 
 
-def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress) -> dict[str, Any]:
+def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress | None) -> dict[str, Any]:
     """Write the arrays of both parts; returns what the manifest says of them.
 
     Raises Unreadable, with all recordings that cannot be read, after all have been tried.
@@ -105,10 +101,10 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress) 
                 # A set without some of its recordings would be another one, so the rest is only tried.
                 if not problems:
                     array.append((resizing.legacy_pil if legacy else resizing.exact)(frames, wanted.size))
-                progress(done, total)
+                if progress is not None:
+                    progress(done, total)
         if problems:
             continue
-        remarks += plan.judge(recordings)
         types[part] = array.type
         _write_labels(folder / f"{part}_labels.npy", recordings)
     if problems:
@@ -116,17 +112,6 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress) 
     samples = {"train": len(plan.train), "test": len(plan.test)}
     scale = resizing.LEGACY_SCALE if legacy else 1.0
     return {"samples": samples, "types": types, "scale": scale, "remarks": remarks}
-
-
-def _beating(held: Held, progress: Progress | None) -> Progress:
-    """Wrap `progress` so that it also keeps the lock fresh."""
-
-    def report(done: int, total: int) -> None:
-        held.beat()
-        if progress is not None:
-            progress(done, total)
-
-    return report
 
 
 def _write_labels(path: Path, recordings: Sequence[Recording]) -> None:

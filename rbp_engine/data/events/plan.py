@@ -16,9 +16,8 @@ PARTS: Final = ("train", "test")
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording; `part` is "train" or "test" if the layout gives it, else "". The label is a class index."""
+    """One recording. The label is a class index."""
 
-    part: str
     label: int
     number: int
     path: Path
@@ -26,10 +25,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class FrameSettings:
-    """The frames that are wanted of each recording: T of them, `size` pixels a side.
-
-    `layout` selects one of a set's layouts by its number, 0 takes the one found.
-    """
+    """The frames that are wanted of each recording: T of them, `size` pixels a side."""
 
     timesteps: int
     frames_by: FramesBy = "number"
@@ -37,7 +33,6 @@ class FrameSettings:
     resize: Resize = "exact"
     size: int = 48
     orientation: Orientation = "canonical"
-    layout: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,8 +41,7 @@ class Plan:
 
     `files` are those that they lie in. `settings` are for the manifest: all that decides the frames, beyond T, the
     slices and the size; `remarks`, too, and `gaps`, the recordings that are missing. `read` gives the event counts
-    [T, 2, H, W] of a recording, and raises DataError and OSError. `judge` looks at a part once all of it was read:
-    further remarks.
+    [T, 2, H, W] of a recording, and raises DataError and OSError.
     """
 
     train: Sequence[Recording]
@@ -57,7 +51,6 @@ class Plan:
     remarks: Sequence[str]
     gaps: Sequence[str]
     read: Callable[[Recording], Any]
-    judge: Callable[[Sequence[Recording]], list[str]] = lambda part: []
 
 
 def index_hash(parts: Sequence[Sequence[Recording]], class_names: Sequence[str]) -> str:

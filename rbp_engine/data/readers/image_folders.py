@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbp_engine.data.files import SIDES, TEST_SIDES
-from rbp_engine.data.readers.image_headers import LARGEST_IMAGE, CutShort, check_image
+from rbp_engine.data.readers.image_headers import LARGEST_IMAGE, check_header
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import open_untrusted
 
 _SUFFIXES: Final = (b".jpeg", b".jpg", b".png")
-# Bytes of a file in which the size of most images stands; reading fewer is no faster.
-_HEAD: Final = 4096
 _PREPARE: Final = "https://github.com/pytorch/examples/tree/main/imagenet (extract_ILSVRC.sh) does it"
 
 
@@ -118,12 +116,7 @@ def check_image_folders(root: Path, expected_classes: int = 1000) -> list[str]:
 def _file_problem(path: str) -> str:
     try:
         with open_untrusted(path, limit=LARGEST_IMAGE) as file:
-            head = file.read(_HEAD)
-            try:
-                check_image(head, whole=False)
-            except CutShort:
-                # Before its size, a photograph may carry a picture of itself and much more.
-                check_image(head + file.read())
+            check_header(file)
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror}"
     except ValueError as error:

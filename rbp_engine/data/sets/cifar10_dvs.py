@@ -6,48 +6,39 @@ from typing import Any
 
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
 from rbp_engine.data.events.recorded import RecordedSet
-from rbp_engine.data.readers.cifar10_dvs.layouts import PAGE, detect, holds_any, look
+from rbp_engine.data.readers.cifar10_dvs.layouts import PAGE, detect, holds_any, why_none
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10Dvs(RecordedSet):
-    """1000 recordings of each class, in one of four layouts."""
+    """1000 recordings of each class."""
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        from rbp_engine.data.readers.cifar10_dvs.decode import decode
-        from rbp_engine.data.readers.cifar10_dvs.labels import check_labels
-        from rbp_engine.data.readers.cifar10_dvs.orientation import describe, to_canonical
+        from rbp_engine.data.readers.cifar10_dvs.decode import decode, describe
         from rbp_engine.data.readers.cifar10_dvs.recordings import list_recordings, split_recordings
 
-        timesteps, frames_by, layout = wanted.timesteps, wanted.frames_by, wanted.layout
-        found = detect(root, timesteps=timesteps, frames_by=frames_by, layout=layout)
+        slices: dict[str, Any] = {"timesteps": wanted.timesteps, "frames_by": wanted.frames_by}
+        found = detect(root, **slices)
         listing = list_recordings(found)
-        chosen = split_recordings(listing.recordings, wanted.split, layout=found.layout)
-        stored: dict[Path, Any] = {}
+        chosen = split_recordings(listing.recordings, wanted.split)
 
         def read(recording: Recording) -> Any:
-            frames, label = decode(found, recording.path, timesteps=timesteps, frames_by=frames_by)
-            if label is not None:
-                stored[recording.path] = label
-            return to_canonical(frames, found.layout) if wanted.orientation == "canonical" else frames
-
-        def judge(part: Any) -> list[str]:
-            return check_labels(part, [stored[one.path] for one in part]) if stored else []
+            return decode(found, recording.path, orientation=wanted.orientation, **slices)
 
         settings = {
             "source": str(found.folder),
-            "layout": found.layout,
-            "orientation": describe(found.layout, wanted.orientation),
-            "split": chosen.name,
+            "layout": found.files,
+            "orientation": describe(found, wanted.orientation),
+            "split": wanted.split,
             "index_sha256": chosen.sha256,
         }
         files = [one.path for one in listing.recordings]
-        return Plan(chosen.train, chosen.test, files, settings, listing.strays, listing.gaps, read, judge)
+        return Plan(chosen.train, chosen.test, files, settings, listing.strays, listing.gaps, read)
 
     def problems_of_files(self, folder: Path) -> list[str]:
         """Looks at how recordings begin, in each layout."""
-        from rbp_engine.data.readers.cifar10_dvs.inspection import check_recordings
+        from rbp_engine.data.readers.cifar10_dvs.recordings import check_recordings
 
         return check_recordings(folder)
 
@@ -55,11 +46,11 @@ class Cifar10Dvs(RecordedSet):
         return holds_any(root)
 
     def missing(self, folder: Path) -> list[str]:
-        layouts, message = look(folder)
-        return [] if layouts else [message]
+        message = why_none(folder)
+        return [message] if message else []
 
     def incomplete(self, folder: Path) -> str:
-        return ", ".join(self.missing(folder))
+        return why_none(folder)
 
 
 CIFAR10_DVS = Cifar10Dvs(
@@ -74,7 +65,7 @@ CIFAR10_DVS = Cifar10Dvs(
     train_size=9_000,
     test_size=1_000,
     origin=f"{PAGE}, by hand",
-    layout="AEDAT 2.0 recordings by class, SpikingJelly's or older frames, or train/ and test/ tensors",
+    layout="AEDAT 2.0 recordings by class, or events_np/ or frames_number_T_split_by_…/ of SpikingJelly",
     takes=("roll", "size", "frames_by", "split", "resize", "orientation"),
     by_hand=f"{PAGE}; unpack the ten archives into one folder",
     folder="cifar10_dvs",

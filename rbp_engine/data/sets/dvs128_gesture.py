@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 
 from rbp_engine.data.data_set import is_file, is_folder
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, Recording
+from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.data.files import open_data, read_data
 from rbp_engine.untrusted_files import MIB
@@ -61,12 +61,12 @@ class Dvs128Gesture(RecordedSet):
         layout, places = found
         spans: dict[Path, tuple[int, int]] = {}
         parts: list[list[Recording]] = []
-        for part, place in zip(PARTS, places, strict=True):
+        for place in places:
             trials = list({"aedat": _in_recordings, "npz": _by_class, "npy": _by_person}[layout](place))
             if not trials:
                 raise EventDataError(f"{place} has no trial: unpack, copy or convert it again")
             spans |= {path: span for _, path, span in trials if span is not None}
-            parts.append([Recording(part, label, number, path) for number, (label, path, _) in enumerate(trials)])
+            parts.append([Recording(label, number, path) for number, (label, path, _) in enumerate(trials)])
 
         def events(trial: Recording) -> Sequence[Any]:
             if layout == "aedat":
@@ -196,7 +196,7 @@ def _packets(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def _read_npz(path: Path) -> Sequence[Any]:
-    from rbp_engine.data.events.npz import read_events
+    from rbp_engine.data.events.archives import read_events
 
     return read_events(path)
 
@@ -206,7 +206,7 @@ def _read_npy(path: Path) -> Sequence[Any]:
     import numpy as np
 
     from rbp_engine.data.events.aedat import MOST_EVENTS
-    from rbp_engine.data.events.archives import ERRORS, map_array
+    from rbp_engine.data.events.archives import damaged, map_array
 
     try:
         array = map_array(path)
@@ -215,8 +215,8 @@ def _read_npy(path: Path) -> Sequence[Any]:
         columns, rows, polarities, milliseconds = events = np.array(array, np.float64).T
         if not (np.abs(events) < _MOST_MILLISECONDS).all():
             raise ValueError("it holds numbers that are no place and no time")
-    except ERRORS as error:
-        raise EventDataError(f"{path} is truncated or damaged ({error}): convert or copy it again") from error
+    except Exception as error:  # a damaged file may raise anything in its reader
+        raise damaged(path, error) from error
     return milliseconds * 1000, columns, rows, polarities
 
 

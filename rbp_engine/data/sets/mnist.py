@@ -2,47 +2,34 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rbp_engine.data.data_set import FOR_GREY_IMAGES
 from rbp_engine.data.images import PublishedImages
-from rbp_engine.errors import DataError
 
 if TYPE_CHECKING:
     from rbp_engine.data.splits import Images
 
-SIDES: Final = ("train", "t10k")
-
 
 @dataclass(frozen=True, kw_only=True)
 class IdxImages(PublishedImages):
-    """Images in IDX files, packed or not."""
+    """Images in IDX files, packed or not: bytes behind a header, first those to train on and their labels."""
 
     takes: tuple[str, ...] = FOR_GREY_IMAGES
 
     def images(self, folder: Path) -> "tuple[Images, Images]":
-        from rbp_engine.data.readers.mnist import read_side
+        import numpy as np
+        import torch
 
-        train, test = (read_side(folder, side) for side in SIDES)
-        return train, test
+        from rbp_engine.data.splits import Images
 
-    def problems(self, folder: Path | None) -> list[str]:
-        """Problems of the files that training reads: what it would refuse, and content that is not the published."""
-        from rbp_engine.data.readers.mnist import content_md5, read_side, side_files
+        def side(images: bytes, labels: bytes) -> Images:
+            pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, *self.image_size)
+            numbers = np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
+            return Images(torch.from_numpy(pixels.copy()), torch.from_numpy(numbers))
 
-        folder = folder or Path()
-        problems, expected = [], {name.removesuffix(".gz"): md5 for name, md5 in self.files}
-        for side in SIDES:
-            try:
-                read_side(folder, side)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            for file in side_files(folder, side):
-                actual, md5 = content_md5(file), expected[file.name.removesuffix(".gz")]
-                if actual != md5:
-                    problems.append(f"{file}: is another version (md5 of its content {actual}, expected {md5})")
-        return problems
+        *train, test_images, test_labels = self.contents(folder)
+        return side(*train), side(test_images, test_labels)
 
 
 DATA_SETS = (

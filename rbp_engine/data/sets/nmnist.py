@@ -3,9 +3,7 @@
 A recording is a file of 40 bits an event: column, row, polarity in the highest bit, and 23 bits of time in µs.
 """
 
-import io
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any, Final
 
 from rbp_engine.data.data_set import is_file, is_folder
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, Recording, numbered
+from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, numbered
 from rbp_engine.data.events.recorded import RecordedSet
-from rbp_engine.data.files import open_data, read_data
+from rbp_engine.data.files import read_data
 from rbp_engine.untrusted_files import MIB
 
 # Bytes of a recording: more than a hundred times as many as the largest has.
@@ -23,9 +21,6 @@ _LARGEST: Final = 5 * MIB
 # An event in this row is none: from it on, 2^13 µs are added to the time.
 _OVERFLOW_ROW: Final = 240
 _OVERFLOW_US: Final = 2**13
-# Bytes of the list of an archive's members: that of the 60 000 training recordings has 5 MiB.
-_LARGEST_LIST: Final = 8 * MIB
-_MEMBER: Final = re.compile(r"(?:Train|Test)/([0-9])/([0-9]{1,9})\.bin")
 # A line of slayerPytorch's lists: a recording and its digit.
 _LARGEST_INDEX: Final = MIB
 _LINE: Final = re.compile(r"([0-9]{1,9})\s+([0-9])")
@@ -58,51 +53,9 @@ class _Folders:
         """Times, columns, rows and polarities. Raises DataError and OSError."""
         if self.layout == "bin":
             return _decoded(recording.path, read_data(recording.path, _LARGEST))
-        from rbp_engine.data.events.npz import read_events
+        from rbp_engine.data.events.archives import read_events
 
         return read_events(recording.path)
-
-
-class _Archives:
-    """An archive for each part, as published."""
-
-    layout: Final = "zip"
-
-    def __init__(self, parts: Sequence[Path]) -> None:
-        self.parts = parts
-        self.opened: dict[Path, zipfile.ZipFile] = {}
-
-    def listed(self, part: Path) -> tuple[Listed, list[str]]:
-        """As that of _Folders; the file of a recording is its place in the archive."""
-        from rbp_engine.data.events.archives import ERRORS
-
-        file = open_data(part)
-        try:
-            self.opened[part] = zipfile.ZipFile(_Bounded(file.detach()))
-        except ERRORS as error:
-            raise EventDataError(f"{part} is truncated or damaged ({error}): download or copy it again") from error
-        matches = [match for name in self.opened[part].namelist() if (match := _MEMBER.fullmatch(name))]
-        return sorted((int(match[1]), int(match[2]), part / match[0]) for match in matches), []
-
-    def events(self, recording: Recording) -> Sequence[Any]:
-        """As that of _Folders."""
-        from rbp_engine.data.events.archives import ERRORS, read_member
-
-        path, part = recording.path, recording.path.parents[2]
-        try:
-            content = read_member(self.opened[part], path.relative_to(part).as_posix(), _LARGEST)
-        except ERRORS as error:
-            raise EventDataError(f"{path} is truncated or damaged ({error}): download or copy it again") from error
-        return _decoded(path, content)
-
-
-class _Bounded(io.BufferedReader):
-    """A file of which only so much is read at a time: zipfile makes room for any list that an archive says to have."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > _LARGEST_LIST:
-            raise zipfile.BadZipFile(f"its list of members is larger than {_LARGEST_LIST // MIB} MiB")
-        return super().read(_LARGEST_LIST if size is None or size < 0 else size)
 
 
 def _decoded(path: Path, content: bytes) -> Sequence[Any]:
@@ -128,14 +81,14 @@ class NMnist(RecordedSet):
         parts: list[list[Recording]] = []
         remarks: list[str] = []
         gaps: list[str] = []
-        for name, part, expected in zip(PARTS, place.parts, (self.train_size, self.test_size), strict=True):
+        for part, expected in zip(place.parts, (self.train_size, self.test_size), strict=True):
             listed, stray = place.listed(part)
             if not listed:
                 raise EventDataError(f"{part} holds no recording: unpack or copy it again")
             remarks += stray
             gaps += [f"{part} has {len(listed)} recordings, not {expected}"] * (len(listed) != expected)
-            parts.append([Recording(name, *one) for one in listed])
-        files = place.parts if place.layout == "zip" else [one.path for part in parts for one in part]
+            parts.append([Recording(*one) for one in listed])
+        files = [one.path for part in parts for one in part]
         return self.planned(root, place.layout, parts, files, place.events, wanted, remarks, gaps)
 
     def missing(self, folder: Path) -> list[str]:
@@ -145,16 +98,13 @@ class NMnist(RecordedSet):
         return _place(root) is not None
 
 
-def _place(root: Path) -> _Folders | _Archives | None:
+def _place(root: Path) -> _Folders | None:
     for folder in (root, root / "extract"):
         if is_folder(folder / "Train") and is_folder(folder / "Test"):
             return _Folders("bin", (folder / "Train", folder / "Test"))
     events = root / "events_np"
     if is_folder(events / "train") and is_folder(events / "test"):
         return _Folders("npz", (events / "train", events / "test"))
-    for folder in (root, root / "download"):
-        if is_file(folder / "Train.zip") and is_file(folder / "Test.zip"):
-            return _Archives((folder / "Train.zip", folder / "Test.zip"))
     return None
 
 
@@ -164,8 +114,8 @@ class NMnistSmall(RecordedSet):
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
         parts = [
-            [Recording(part, label, number, root / f"{number}.bs2") for number, label in _listed(root / name)]
-            for part, (name, _) in zip(PARTS, self.files, strict=True)
+            [Recording(label, number, root / f"{number}.bs2") for number, label in _listed(root / name)]
+            for name, _ in self.files
         ]
         files = [root / name for name, _ in self.files] + [one.path for part in parts for one in part]
         return self.planned(root, "bs2", parts, files, _events, wanted)
@@ -205,9 +155,9 @@ DATA_SETS = (
         train_size=60_000,
         test_size=10_000,
         origin="https://www.garrickorchard.com/datasets/n-mnist (CC BY-SA 4.0), by hand",
-        layout="Train/ and Test/ with DIGIT/NUMBER.bin, also in extract/, or as zip files, or events_np/",
-        by_hand="https://www.garrickorchard.com/datasets/n-mnist (CC BY-SA 4.0); put Train.zip and Test.zip into one "
-        "folder, packed or unpacked",
+        layout="Train/ and Test/ with DIGIT/NUMBER.bin, also in extract/, or events_np/",
+        by_hand="https://www.garrickorchard.com/datasets/n-mnist (CC BY-SA 4.0); unpack Train.zip and Test.zip into "
+        "one folder",
         folder="NMNIST",
     ),
     NMnistSmall(

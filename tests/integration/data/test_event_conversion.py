@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ import torch
 from rbp_engine.data.events.cache import Cache, load, verify
 from rbp_engine.data.events.conversion import Progress
 from rbp_engine.data.events.errors import EventDataError, Unreadable
-from rbp_engine.data.events.lock import AlreadyLocked, lock
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS
+from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.preset.sections.data import DataSection
 
-LAYOUTS = (1, 3, 4, 5)
+LAYOUTS = {1: "aedat", 3: "events"}
 NUMBERS = (0, 900)
 T = 10
 MODULE = "rbp_engine.data.events.convert"
@@ -67,22 +67,15 @@ def write_aedat(path: Path, raw: Raw) -> None:
 
 def write(root: Path, layout: int, events: int = 1234, numbers: tuple[int, ...] = NUMBERS) -> Path:
     """Write the recordings in a layout."""
-    inside = {3: "events_np/", 5: f"frames_num_{T}_split_by_number_normalization_None/"}.get(layout, "")
+    inside = "events_np/" if layout == 3 else ""
     for label, name in enumerate(CLASSES):
         for number in numbers:
             raw, stem = recording(label, number, events), root / f"{inside}{name}/cifar10_{name}_{number}"
-            if layout == 4:
-                stem = root / ("train" if number < 900 else "test") / str(label)
             stem.parent.mkdir(parents=True, exist_ok=True)
             if layout == 1:
                 write_aedat(stem.with_suffix(".aedat"), raw)
-            elif layout == 3:
-                np.savez(stem.with_suffix(".npz"), t=raw.t, x=127 - raw.y, y=127 - raw.x, p=raw.p)
-            elif layout == 4:
-                frames = torch.Tensor(frames_of(raw, 127 - raw.x, raw.y))
-                torch.save([frames, torch.Tensor([label])], stem.with_suffix(".pt"))
             else:
-                np.savez_compressed(stem.with_suffix(".npz"), frames_of(raw, raw.y, 127 - raw.x))
+                np.savez(stem.with_suffix(".npz"), t=raw.t, x=127 - raw.y, y=127 - raw.x, p=raw.p)
     return root
 
 
@@ -96,13 +89,16 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return {layout: write(folder / str(layout), layout) for layout in LAYOUTS}
 
 
-def command(root: Path, cache: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", MODULE, "cifar10_dvs", str(root), str(cache), *words]
+def command(root: Path, cache: Path, **wanted: Any) -> list[str]:
+    settings = json.dumps(asdict(FrameSettings(**wanted)))
+    return [sys.executable, "-m", MODULE, "cifar10_dvs", str(root), str(cache), settings]
 
 
-def run(root: Path, cache: Path, *words: str) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run(command(root, cache, *words), capture_output=True, text=True, check=False)
-    return done.returncode, json.loads(done.stdout), done.stderr
+def run(root: Path, cache: Path, **wanted: Any) -> tuple[int, dict[str, Any], list[str]]:
+    """The exit code, the answer, and what was said of the progress."""
+    done = subprocess.run(command(root, cache, **wanted), capture_output=True, text=True, check=False)
+    *progress, answer = map(json.loads, done.stdout.splitlines())
+    return done.returncode, answer, [one["doing"] for one in progress]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -110,7 +106,7 @@ def test_a_recording_gives_the_same_frames_from_every_layout(
     sources: dict[int, Path], tmp_path: Path, layout: int
 ) -> None:
     done = convert(sources[layout], tmp_path, timesteps=T, size=128)
-    assert done.manifest["layout"] == layout
+    assert done.manifest["layout"] == LAYOUTS[layout]
     for part, number in ((done.train, 0), (done.test, 900)):
         raws = [recording(label, number) for label in range(10)]
         expected = np.stack([frames_of(raw, 127 - raw.x, 127 - raw.y) for raw in raws])
@@ -134,19 +130,19 @@ def test_the_frames_of_spikingjelly_are_the_same_as_its_events(sources: dict[int
 
 
 def test_with_orientation_stored_the_frames_stay_as_in_the_layout(sources: dict[int, Path], tmp_path: Path) -> None:
-    done = convert(sources[4], tmp_path, timesteps=T, size=128, orientation="stored")
+    done = convert(sources[1], tmp_path, timesteps=T, size=128, orientation="stored")
     raw = recording(3, 0)
-    assert np.array_equal(done.train.counts[3], frames_of(raw, 127 - raw.x, raw.y))
-    assert done.manifest["orientation"] == "row 127-x, column y, as stored"
+    assert np.array_equal(done.train.counts[3], frames_of(raw, raw.y, raw.x))
+    assert done.manifest["orientation"] == "row y, column x, as stored"
 
 
-def test_the_command_writes_json_on_stdout_and_progress_on_stderr(sources: dict[int, Path], tmp_path: Path) -> None:
-    words = ("4", "--frames-by", "time", "--split", "first100", "--resize", "legacy_pil", "--size", "16")
-    code, answer, progress = run(sources[1], tmp_path / "cache", *words)
-    assert code == 0 and "20/20 recordings" in progress
+def test_the_command_answers_with_the_manifest_and_says_how_far_it_is(sources: dict[int, Path], tmp_path: Path) -> None:
+    wanted = {"timesteps": 4, "frames_by": "time", "split": "first100", "resize": "legacy_pil", "size": 16}
+    code, answer, progress = run(sources[1], tmp_path / "cache", **wanted)
+    assert code == 0 and progress[-1] == "20/20 recordings"
     shown = {name: answer[name] for name in ("layout", "timesteps", "frames_by", "split", "resize", "size", "finished")}
     assert shown == {
-        "layout": 1,
+        "layout": "aedat",
         "timesteps": 4,
         "frames_by": "time",
         "split": "first100",
@@ -157,7 +153,7 @@ def test_the_command_writes_json_on_stdout_and_progress_on_stderr(sources: dict[
     done = load(Path(answer["folder"]))
     assert done is not None and done.train.counts.shape == (10, 4, 2, 16, 16) and verify(done.folder) == []
     assert done.train.scale == pytest.approx(1 / 255)
-    code, answer, _ = run(tmp_path / "nowhere", tmp_path / "cache", "4")
+    code, answer, _ = run(tmp_path / "nowhere", tmp_path / "cache", timesteps=4)
     assert code == 1 and "is no folder" in answer["problem"]
 
 
@@ -174,8 +170,6 @@ def truncate(path: Path) -> None:
     [
         (1, "cat/cifar10_cat_0.aedat"),
         (3, "events_np/cat/cifar10_cat_0.npz"),
-        (4, "train/3.pt"),
-        (5, f"frames_num_{T}_split_by_number_normalization_None/cat/cifar10_cat_0.npz"),
     ],
 )
 def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(
@@ -186,10 +180,10 @@ def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(
     with pytest.raises(EventDataError, match=r"(truncated|damaged).*again") as caught:
         convert(root, tmp_path / "cache", timesteps=T)
     assert str(root / file) in str(caught.value) and "\n" not in str(caught.value)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache").glob("*/")) == []
 
 
-@pytest.mark.parametrize("layout", [1, 4])
+@pytest.mark.parametrize("layout", [1, 3])
 def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_been_tried(
     sources: dict[int, Path], tmp_path: Path, layout: int
 ) -> None:
@@ -209,64 +203,7 @@ def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_b
     told = {next(file for file in bad if str(file) in problem): problem for problem in caught.value.problems}
     assert len(caught.value.problems) == len(told) == 4
     assert all(reason in told[file] and "\n" not in told[file] for file, reason in bad.items())
-    assert "\n" not in str(caught.value) and list((tmp_path / "cache").iterdir()) == []
-
-
-def test_frames_of_another_number_of_steps_are_refused(sources: dict[int, Path], tmp_path: Path) -> None:
-    root = copied(sources, 4, tmp_path)
-    torch.save([torch.zeros(8, 2, 128, 128), torch.Tensor([5])], root / "test" / "5.pt")
-    with pytest.raises(
-        EventDataError, match=r"test/5\.pt holds frames of the shape \[8, 2, 128, 128\], expected \[10,"
-    ):
-        convert(root, tmp_path / "cache", timesteps=T)
-
-
-def test_garbage_test_labels_are_reported_and_replaced_and_a_stray_file_is_ignored(
-    sources: dict[int, Path], tmp_path: Path
-) -> None:
-    root = copied(sources, 4, tmp_path)
-    for label in range(1, 10):
-        frames, _ = torch.load(root / "test" / f"{label}.pt", weights_only=True)
-        # As torch.Tensor(label) makes them: that many uninitialised numbers.
-        torch.save([frames, torch.full((label,), 4.5e-41)], root / "test" / f"{label}.pt")
-    (root / "test" / ".DS_Store").touch()
-    done = convert(root, tmp_path / "cache", timesteps=T)
-    assert done.test.labels.tolist() == list(range(10))
-    labels, stray = (
-        next(line for line in done.manifest["remarks"] if word in line) for word in ("the label", "DS_Store")
-    )
-    assert "test/1.pt: the label is" in labels and "8 more are wrong" in labels and "i mod 10 is used" in labels
-    assert "ignored .DS_Store" in stray
-    assert done.manifest["split"] == "as stored"
-
-
-def test_labels_in_another_order_are_refused(sources: dict[int, Path], tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        root = Path(shutil.copytree(sources[4], tmp_path / part))
-        for place in range(10):
-            frames, _ = torch.load(root / part / f"{place}.pt", weights_only=True)
-            torch.save([frames, torch.Tensor([9 - place])], root / part / f"{place}.pt")
-        with pytest.raises(
-            EventDataError, match=rf"{part}/0\.pt: the label is \[9\.\], not 0.*numbered in another way"
-        ):
-            convert(root, tmp_path / "cache", timesteps=T)
-
-
-def test_a_file_of_the_reference_layout_cannot_run_code(sources: dict[int, Path], tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> Any:
-            return Path.touch, (tmp_path / "ran",)
-
-    root = copied(sources, 4, tmp_path)
-    torch.save([torch.zeros(T, 2, 128, 128), Evil()], root / "train" / "0.pt")
-    with pytest.raises(EventDataError, match=r"train/0\.pt is damaged or not \[frames, label\]"):
-        convert(root, tmp_path / "cache", timesteps=T)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_another_split_of_the_reference_layout_is_refused(sources: dict[int, Path], tmp_path: Path) -> None:
-    with pytest.raises(EventDataError, match="comes split into train and test, so split = random cannot be made"):
-        convert(sources[4], tmp_path, timesteps=T, split="random")
+    assert "\n" not in str(caught.value) and list((tmp_path / "cache").glob("*/")) == []
 
 
 def test_a_second_conversion_reads_no_recording(sources: dict[int, Path], tmp_path: Path) -> None:
@@ -312,26 +249,10 @@ def test_a_conversion_in_progress_refuses_another(sources: dict[int, Path], tmp_
     done = convert(sources[1], tmp_path, timesteps=T)
     shutil.rmtree(done.folder)
     with (
-        lock(done.folder.with_suffix(".lock"), wait=False),
-        pytest.raises(AlreadyLocked, match=f"process {os.getpid()}"),
+        taken(done.folder.with_suffix(".lock")),
+        pytest.raises(LeaseHeld, match=f"process {os.getpid()}"),
     ):
         convert(sources[1], tmp_path, timesteps=T)
-
-
-def test_a_conversion_that_another_host_has_taken_over_ends_and_leaves_the_others_files(
-    sources: dict[int, Path], tmp_path: Path
-) -> None:
-    def taken_over(done: int, total: int) -> None:
-        if done == 7:
-            (lock_file,) = tmp_path.glob("*.lock")
-            lock_file.unlink()
-            lock_file.write_text(json.dumps({"pid": 7, "started": 1.0, "host": "another"}))
-            shutil.rmtree(lock_file.with_suffix(".building"))
-            lock_file.with_suffix(".building").mkdir()
-
-    with pytest.raises(EventDataError, match="was taken over by process 7 on another"):
-        convert(sources[1], tmp_path, timesteps=T, progress=taken_over)
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".building", ".lock"]
 
 
 def test_a_feed_has_batches_from_the_cache_and_describes_them(
@@ -363,19 +284,19 @@ def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(
 ) -> None:
     root, expected = many
     converting = subprocess.Popen(
-        command(root, tmp_path, "8", "--size", "32"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command(root, tmp_path, timesteps=8, size=32), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    assert converting.stderr is not None
-    converting.stderr.readline()
+    assert converting.stdout is not None
+    converting.stdout.readline()
     time.sleep(random.Random(trial).uniform(0.0, 0.6))
     converting.send_signal(signal.SIGKILL)
     converting.wait()
-    converting.stderr.close()
+    converting.stdout.close()
     folder = tmp_path / expected.folder.name
     left = load(folder)
     assert left is None or verify(folder) == []
     built = convert(root, tmp_path, timesteps=8, size=32)
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
     for name in ("train.npy", "test.npy", "train_labels.npy", "test_labels.npy"):
         assert (folder / name).read_bytes() == (expected.folder / name).read_bytes()
     assert np.array_equal(built.train.counts, expected.train.counts)
@@ -385,12 +306,12 @@ def test_leftovers_of_a_killed_conversion_are_removed_by_one_with_other_settings
     many: tuple[Path, Cache], tmp_path: Path
 ) -> None:
     root, expected = many
-    converting = subprocess.Popen(command(root, tmp_path, "8", "--size", "64"), stderr=subprocess.PIPE)
-    assert converting.stderr is not None
-    converting.stderr.readline()
+    converting = subprocess.Popen(command(root, tmp_path, timesteps=8, size=64), stdout=subprocess.PIPE)
+    assert converting.stdout is not None
+    converting.stdout.readline()
     converting.kill()
     converting.wait()
-    converting.stderr.close()
+    converting.stdout.close()
     assert any(path.suffix == ".building" for path in tmp_path.iterdir())
     convert(root, tmp_path, timesteps=8, size=32)
-    assert [path.name for path in tmp_path.iterdir()] == [expected.folder.name]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [expected.folder.name]

@@ -150,7 +150,8 @@ def test_a_check_names_every_damaged_file(here: Path) -> None:
     assert len(problems) == 3
     actual = hashlib.md5(b"not the real thing").hexdigest()
     assert problems[0] == (
-        f"{folder / 'train'}: is damaged or another version (md5 {actual}, expected {CATALOG['cifar100'].files[0][1]})"
+        f"{folder / 'train'} is damaged or another version (md5 {actual}, not {CATALOG['cifar100'].files[0][1]}): "
+        "fetch or copy it again"
     )
 
 

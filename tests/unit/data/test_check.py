@@ -57,25 +57,10 @@ def test_packed_files_unpacked_ones_and_both_are_whole(mnist: Path) -> None:
     assert catalogued("mnist").check([mnist.parent.parent]) == []
 
 
-@pytest.mark.parametrize(
-    ("files", "problem"),
-    [
-        ({"t10k-labels-idx1-ubyte": idx(5, value=255)}, "the label 255 is not one of 10 classes"),
-        ({"t10k-images-idx3-ubyte": idx(0, 28, 28), "t10k-labels-idx1-ubyte": idx(0)}, "0 labels for the 0 images"),
-        ({"t10k-images-idx3-ubyte": idx(5, 1, 1)}, "images of 1 × 1 pixels, expected 28 × 28"),
-        ({"t10k-images-idx3-ubyte": idx(4, 28, 28)}, "5 labels for the 4 images"),
-        ({"t10k-images-idx3-ubyte": b"<html>404</html>"}, "does not begin as an IDX file"),
-        ({"t10k-labels-idx1-ubyte": idx(5, value=3)}, "is another version (md5 of its content"),
-        ({"t10k-labels-idx1-ubyte.gz": gzip.compress(idx(5))[:-9]}, "its archive ends too early"),
-    ],
-)
-def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_archive(
-    mnist: Path, files: dict[str, bytes], problem: str
-) -> None:
-    for name, content in files.items():
-        (mnist / name).write_bytes(content)
+def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_archive(mnist: Path) -> None:
+    (mnist / "t10k-labels-idx1-ubyte").write_bytes(idx(5, value=3))
     [found] = catalogued("mnist").check([mnist.parent.parent])
-    assert problem in found and str(mnist / "t10k-") in found
+    assert "is damaged or another version" in found and str(mnist / "t10k-labels-idx1-ubyte ") in found
 
 
 def test_an_archive_that_was_packed_anew_is_whole(mnist: Path) -> None:
@@ -95,24 +80,20 @@ def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path, mnist
     for name in ("train", "test", "meta"):
         with (folder / name).open("wb") as file:
             file.truncate(2**40)
-    assert [problem.partition(": ")[2] for problem in catalogued("cifar100").check([folder])] == [
-        "cannot be read: larger than 256 MiB"
-    ] * 3
+    problems = catalogued("cifar100").check([folder])
+    assert len(problems) == 3 and all("cannot be read: larger than 256 MiB" in problem for problem in problems)
 
 
 def event_file(layout: int) -> bytes:
     return b"#!AER-DAT2.0\r\n" + bytes(80) if layout == 1 else b"PK\3\4"
 
 
-@pytest.fixture(params=[1, 3, 4])
+@pytest.fixture(params=[1, 3])
 def recordings(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Path]]:
     """A set of events in a layout: its root, and its files."""
     layout, root = request.param, tmp_path / "cifar10_dvs"
-    inside, suffix = {1: (root, "aedat"), 3: (root / "events_np", "npz"), 4: (root, "pt")}[layout]
-    if layout == 4:
-        files = [root / part / f"{number}.pt" for part in ("train", "test") for number in range(10)]
-    else:
-        files = [inside / name / f"cifar10_{name}_{number}.{suffix}" for name in CLASSES for number in (0, 1, 900)]
+    inside, suffix = {1: (root, "aedat"), 3: (root / "events_np", "npz")}[layout]
+    files = [inside / name / f"cifar10_{name}_{number}.{suffix}" for name in CLASSES for number in (0, 1, 900)]
     for folder in {file.parent for file in files}:
         folder.mkdir(parents=True)
     files[0].write_bytes(event_file(layout))
@@ -127,8 +108,6 @@ def but_for_gaps(problems: list[str]) -> list[str]:
 
 def test_a_set_of_events_is_whole_where_each_file_begins_as_a_recording(recordings: tuple[Path, list[Path]]) -> None:
     root, _ = recordings
-    (root / "train").mkdir(exist_ok=True)
-    (root / "train" / ".DS_Store").touch()
     assert but_for_gaps(catalogued("cifar10_dvs").check([root])) == []
 
 
@@ -143,8 +122,7 @@ def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Pat
     files[7].unlink()
     files[7].symlink_to(files[7].name)
     problems = catalogued("cifar10_dvs").check([root])
-    gaps = len(problems) - len(but_for_gaps(problems))
-    assert gaps == (0 if files[0].suffix == ".pt" else len(CLASSES))
+    assert len(problems) - len(but_for_gaps(problems)) == len(CLASSES)
     problems = but_for_gaps(problems)
     assert [str(file) in problem for file, problem in zip(files[3:8], problems, strict=True)] == [True] * 5
     assert "a named pipe" in problems[3] and "symbolic links" in problems[4]
@@ -153,14 +131,3 @@ def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Pat
             file.unlink()
     [problem] = catalogued("cifar10_dvs").check([root])
     assert str(files[-1].parent) in problem and ("has no" in problem or "holds no" in problem)
-
-
-def test_a_number_beyond_all_others_costs_nothing(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        (tmp_path / "cifar10_dvs" / part).mkdir(parents=True)
-        for number in range(10):
-            (tmp_path / "cifar10_dvs" / part / f"{number}.pt").write_bytes(b"PK\3\4")
-    (tmp_path / "cifar10_dvs" / "train" / "999999999.pt").write_bytes(b"PK\3\4")
-    (tmp_path / "cifar10_dvs" / "train" / f"{'9' * 200}.pt").write_bytes(b"PK\3\4")
-    [problem] = catalogued("cifar10_dvs").check([tmp_path / "cifar10_dvs"])
-    assert "999999989 of 1000000000 recordings are missing, the first is number 10" in problem

@@ -1,4 +1,4 @@
-"""Detect the layout of CIFAR10-DVS in a folder by file names, never by contents."""
+"""What people have of CIFAR10-DVS, found in a folder by file names, never by contents."""
 
 import itertools
 import os
@@ -12,64 +12,55 @@ from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.vocabulary import FramesBy
 
 PAGE: Final = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
-# The layout with `train/{i}.pt` stores this many timesteps.
-TENSOR_STEPS: Final = 10
 
-_FRAMES: Final = re.compile(r"frames_num(?:ber)?_(\d+)_split_by_(number|time)(?:_normalization_None)?")
+_FRAMES: Final = re.compile(r"frames_number_\d+_split_by_(?:number|time)")
 
 
 @dataclass(frozen=True)
 class FoundLayout:
-    """A layout (1, 3, 4 or 5), what its files contain, and the `folder` with the classes, or with train and test."""
+    """What its files contain, and the `folder` with the classes: recordings, or as SpikingJelly leaves them."""
 
-    layout: int
-    files: Literal["aedat", "events", "frames", "tensors"]
+    files: Literal["aedat", "events", "frames"]
     folder: Path
 
 
-def detect(root: Path, *, timesteps: int, frames_by: FramesBy, layout: int = 0) -> FoundLayout:
+def detect(root: Path, *, timesteps: int, frames_by: FramesBy) -> FoundLayout:
     """The layout to read from `root`; of several the first whose frames or events give these timesteps.
 
-    `layout` selects one, 0 takes any. Raises EventDataError, which says what was found instead, and the remedy.
+    Raises EventDataError, which says what was found instead, and the remedy.
     """
-    root = _holder(root)
+    root, wanted = _holder(root), f"frames_number_{timesteps}_split_by_{frames_by}"
     if not root.is_dir():
         raise EventDataError(_no_folder(root))
-    there = [found for found in _candidates(root, timesteps, frames_by) if layout in (0, found.layout)]
-    whole = [found for found in there if not _marker(found.folder).exists()]
+    there = [one for one in _there(root) if one.files != "frames" or one.folder.name == wanted]
+    whole = [one for one in there if not _marker(one.folder).exists()]
     if not whole and there:
         raise EventDataError(
             f"{there[0].folder} is unfinished, {_marker(there[0].folder).name} lies beside it: "
             "delete both and let SpikingJelly build it again"
         )
     if not whole:
-        raise EventDataError(_explain(root, timesteps, frames_by, layout))
-    if whole[0].files == "tensors":
-        _refuse_other_steps(whole[0].folder, timesteps, frames_by)
+        raise EventDataError(_explain(root, wanted))
     return whole[0]
 
 
-def look(root: Path) -> tuple[list[int], str]:
-    """The layouts in `root`, whatever their T, and ""; or none, and a message that says what to do."""
-    if not _holder(root).is_dir():
-        return [], _no_folder(_holder(root))
-    layouts = sorted({one.layout for one in all_layouts(root)})
-    return layouts, "" if layouts else _explain(_holder(root), TENSOR_STEPS, "number", 0)
+def all_layouts(root: Path) -> list[FoundLayout]:
+    """Each layout in the folder `root`, whatever its T, that is not still being made."""
+    return [one for one in _there(_holder(root)) if not _marker(one.folder).exists()]
+
+
+def why_none(root: Path) -> str:
+    """Why nothing in `root` can be read, whatever its T, and what to do; "" if something can."""
+    root = _holder(root)
+    if not root.is_dir():
+        return _no_folder(root)
+    return "" if all_layouts(root) else _explain(root, "frames_number_T_split_by_number")
 
 
 def holds_any(root: Path) -> bool:
     """Whether something of CIFAR10-DVS lies in the folder itself, whether or not it can be read."""
     root = _holder(root)
-    return root.is_dir() and bool(_candidates(root, TENSOR_STEPS, "number") or _obstacle(root, TENSOR_STEPS, "number"))
-
-
-def all_layouts(root: Path) -> list[FoundLayout]:
-    """Each layout in the folder `root`, whatever its T, that is not still being made."""
-    root = _holder(root)
-    there = [(int(match[1]), match[2]) for name in os.listdir(root) if (match := _FRAMES.fullmatch(name))]  # noqa: PTH208  # only names
-    settings = [(TENSOR_STEPS, "number"), *there]
-    found = [one for steps, by in settings for one in _candidates(root, steps, "time" if by == "time" else "number")]
-    return [one for one in dict.fromkeys(found) if not _marker(one.folder).exists()]
+    return root.is_dir() and bool(_there(root) or _obstacle(root))
 
 
 def _holder(root: Path) -> Path:
@@ -81,31 +72,27 @@ def _no_folder(root: Path) -> str:
     return f"{root} is no folder: name the one that holds CIFAR10-DVS ({PAGE} has the recordings)"
 
 
-def _candidates(root: Path, timesteps: int, frames_by: FramesBy) -> list[FoundLayout]:
-    frames = f"{timesteps}_split_by_{frames_by}"
-    found = [
-        FoundLayout(3, "frames", root / f"frames_number_{frames}"),
-        FoundLayout(3, "events", root / "events_np"),
-        FoundLayout(5, "frames", root / f"frames_num_{frames}_normalization_None"),
-    ]
-    found = [one for one in found if one.folder.is_dir()]
-    found += [FoundLayout(1, "aedat", folder) for folder in (root, root / "extract") if _has(folder, ".aedat")]
-    if _begins_with(root / "train", ".pt") and (root / "test").is_dir():
-        found.append(FoundLayout(4, "tensors", root))
-    return found
+def _there(root: Path) -> list[FoundLayout]:
+    names = sorted(name for name in os.listdir(root) if _FRAMES.fullmatch(name))  # noqa: PTH208  # only names
+    found = [FoundLayout("frames", root / name) for name in names]
+    found += [FoundLayout("events", root / "events_np")] if (root / "events_np").is_dir() else []
+    return found + [FoundLayout("aedat", folder) for folder in (root, root / "extract") if _has(folder, ".aedat")]
 
 
-def _explain(root: Path, timesteps: int, frames_by: FramesBy, layout: int) -> str:
+def _explain(root: Path, wanted: str) -> str:
     """A message why nothing in `root` can be read, and what to do."""
-    asked = f" in layout {layout}" if layout else ""
-    return _obstacle(root, timesteps, frames_by) or (
-        f"{root} holds no CIFAR10-DVS{asked}: looked for CLASS/cifar10_CLASS_NUMBER.aedat, events_np, "
-        f"frames_number_{timesteps}_split_by_{frames_by}, train/0.pt with test/0.pt and "
-        f"frames_num_{timesteps}_split_by_{frames_by}_normalization_None; {PAGE} has the recordings"
+    if other := [one.folder.name for one in _there(root) if one.files == "frames"]:
+        return (
+            f"{root} has no {wanted}, but frames for other settings ({', '.join(other)}): ask for those, or put "
+            "events_np or the .aedat files beside them"
+        )
+    return _obstacle(root) or (
+        f"{root} holds no CIFAR10-DVS: looked for CLASS/cifar10_CLASS_NUMBER.aedat, events_np and {wanted}; "
+        f"{PAGE} has the recordings"
     )
 
 
-def _obstacle(root: Path, timesteps: int, frames_by: FramesBy) -> str:
+def _obstacle(root: Path) -> str:
     """What is there of CIFAR10-DVS that cannot be read, and what to do; "" if nothing of it is there."""
     zips = [
         folder for folder in (root, root / "download") if any((folder / f"{name}.zip").exists() for name in CLASSES)
@@ -118,26 +105,12 @@ def _obstacle(root: Path, timesteps: int, frames_by: FramesBy) -> str:
             "each recording with tonic.datasets.CIFAR10DVS and write it with numpy.savez(t=, x=, y=, p=) to "
             "events_np/CLASS/cifar10_CLASS_NUMBER.npz, x to the right and y downwards"
         )
-    other = sorted(name for name in os.listdir(root) if _FRAMES.fullmatch(name))  # noqa: PTH208  # only names
-    if other:
+    if list(root.glob("frames_num_*")) or _begins_with(root / "train", ".pt"):
         return (
-            f"{root} has frames for other settings than T = {timesteps} by {frames_by} ({', '.join(other)}): "
-            "ask for those, or put events_np or the .aedat files beside them"
+            f"{root} holds frames as the published code or an old SpikingJelly stores them, which are not read: take "
+            f"the AEDAT 2.0 files of {PAGE}"
         )
     return ""
-
-
-def _refuse_other_steps(folder: Path, timesteps: int, frames_by: FramesBy) -> None:
-    if timesteps != TENSOR_STEPS:
-        raise EventDataError(
-            f"{folder / 'train'} stores frames of T = {TENSOR_STEPS}, so T = {timesteps} cannot be made from it: "
-            f"set T to {TENSOR_STEPS}, or use a layout with events (.aedat or events_np)"
-        )
-    if frames_by != "number":
-        raise EventDataError(
-            f"{folder / 'train'} stores frames of equal event number: set frames_by to number, or use a layout with "
-            "events (.aedat or events_np)"
-        )
 
 
 def _marker(folder: Path) -> Path:

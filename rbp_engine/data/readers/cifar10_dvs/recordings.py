@@ -1,4 +1,4 @@
-"""The recordings of a layout of CIFAR10-DVS, and how they are split into training and test."""
+"""The recordings of a layout of CIFAR10-DVS, how they are split into training and test, and a look at each."""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +8,14 @@ from typing import Final
 
 import numpy as np
 
+from rbp_engine.data.events.aedat import check_aedat
+from rbp_engine.data.events.archives import check_archive
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import PARTS, Recording, index_hash, numbered
-from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout
+from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout, all_layouts
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
+from rbp_engine.errors import DataError
+from rbp_engine.untrusted_files import described
 from rbp_engine.vocabulary import SplitName
 
 _SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}
@@ -19,9 +23,8 @@ _SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}
 
 @dataclass(frozen=True)
 class Split:
-    """The recordings of each part, in order; `sha256` is the hash of their list, equal for all layouts by class."""
+    """The recordings of each part, in order; `sha256` is the hash of their list, equal for all layouts."""
 
-    name: str
     train: tuple[Recording, ...]
     test: tuple[Recording, ...]
     sha256: str
@@ -29,7 +32,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Listing:
-    """All recordings, by class or part and number, and remarks on files that are none, and on missing recordings."""
+    """All recordings, by class and number, and remarks on files that are none, and on missing recordings."""
 
     recordings: tuple[Recording, ...]
     strays: tuple[str, ...]
@@ -41,19 +44,6 @@ def list_recordings(found: FoundLayout) -> Listing:
     recordings: list[Recording] = []
     strays: list[str] = []
     gaps: list[str] = []
-    if found.files == "tensors":
-        for part in PARTS:
-            numbers, stray = numbered(found.folder / part, re.compile(r"(\d{1,9})\.pt"))
-            strays += stray
-            # The published script writes one recording of each class in turn.
-            recordings += [Recording(part, number % 10, number, path) for number, path in numbers]
-            gaps += _gaps(found.folder / part, [number for number, _ in numbers], numbers[-1][0] + 1 if numbers else 0)
-            if missing := set(range(10)) - {number % 10 for number, _ in numbers}:
-                raise EventDataError(
-                    f"{found.folder / part} has no file of class {CLASSES[min(missing)]} ({min(missing)}.pt, "
-                    f"1{min(missing)}.pt, …): copy or convert it again"
-                )
-        return Listing(tuple(recordings), tuple(strays), tuple(gaps))
     for label, name in enumerate(CLASSES):
         folder = found.folder / name
         if not folder.is_dir():
@@ -65,24 +55,18 @@ def list_recordings(found: FoundLayout) -> Listing:
         if not numbers:
             raise EventDataError(f"{folder} has no cifar10_{name}_0.{_SUFFIX[found.files]} or other: copy it again")
         strays += stray
-        gaps += _gaps(folder, [number for number, _ in numbers], 1000)
-        recordings += [Recording("", label, number, path) for number, path in numbers]
+        gaps += _gaps(folder, [number for number, _ in numbers])
+        recordings += [Recording(label, number, path) for number, path in numbers]
     return Listing(tuple(recordings), tuple(strays), tuple(gaps))
 
 
-def split_recordings(recordings: Sequence[Recording], split: SplitName, *, layout: int) -> Split:
+def split_recordings(recordings: Sequence[Recording], split: SplitName) -> Split:
     """Training and test recordings.
 
     By recording number in each class, "last100" tests on 900 and above, "first100" on 0 to 99; "random" tests on a
-    tenth of each class, always the same. The files of layout 4 are already split. Raises EventDataError if a part would
-    be empty, or if layout 4 is requested with another split.
+    tenth of each class, always the same. Raises EventDataError if a part would be empty.
     """
-    if layout == 4 and split != "last100":
-        raise EventDataError(
-            f"{recordings[0].path.parent.parent} comes split into train and test, so split = {split} cannot be made: "
-            "leave split at its default, or use another layout"
-        )
-    test = {one for one in recordings if one.part == "test"} if layout == 4 else _test_part(recordings, split)
+    test = _test_part(recordings, split)
     parts = [one for one in recordings if one not in test], [one for one in recordings if one in test]
     for part, chosen in zip(PARTS, parts, strict=True):
         if not chosen:
@@ -90,8 +74,7 @@ def split_recordings(recordings: Sequence[Recording], split: SplitName, *, layou
                 f"{recordings[0].path.parent.parent} has no recording for the {part} part of the split {split}: "
                 "copy the missing recordings, or choose another split"
             )
-    name = "as stored" if layout == 4 else split
-    return Split(name, tuple(parts[0]), tuple(parts[1]), index_hash(parts, CLASSES))
+    return Split(tuple(parts[0]), tuple(parts[1]), index_hash(parts, CLASSES))
 
 
 def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recording]:
@@ -107,11 +90,33 @@ def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recordi
     return chosen
 
 
-def _gaps(folder: Path, numbers: Sequence[int], expected: int) -> list[str]:
-    there = set(numbers)
-    # A single file may have any number: those before it are counted, not listed.
-    missing = expected - sum(number < expected for number in there)
+def _gaps(folder: Path, numbers: Sequence[int]) -> list[str]:
+    missing = sorted(set(range(1000)) - set(numbers))
     if not missing:
         return []
-    first = next(number for number in range(expected) if number not in there)
-    return [f"{folder}: {missing} of {expected} recordings are missing, the first is number {first}"]
+    return [f"{folder}: {len(missing)} of 1000 recordings are missing, the first is number {missing[0]}"]
+
+
+def check_recordings(root: Path) -> list[str]:
+    """Problems of each layout in `root`: missing classes and recordings, and files that do not begin as recordings."""
+    problems: list[str] = []
+    for found in all_layouts(root):
+        try:
+            listing = list_recordings(found)
+            split_recordings(listing.recordings, "last100")
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        problems += listing.gaps
+        problems += [problem for one in listing.recordings if (problem := _file_problem(found, one.path))]
+    return problems
+
+
+def _file_problem(found: FoundLayout, path: Path) -> str:
+    try:
+        (check_aedat if found.files == "aedat" else check_archive)(path)
+    except DataError as error:
+        return str(error)
+    except OSError as error:
+        return described(error)
+    return ""

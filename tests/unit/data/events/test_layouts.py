@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.readers.cifar10_dvs.layouts import detect, look
+from rbp_engine.data.readers.cifar10_dvs.layouts import detect, why_none
 from rbp_engine.data.readers.cifar10_dvs.recordings import list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 
@@ -23,20 +23,17 @@ def by_class(folder: str, suffix: str, numbers: range) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("names", "layout", "files"),
+    ("names", "files"),
     [
-        (["airplane/cifar10_airplane_0.aedat"], 1, "aedat"),
-        (["extract/cat/cifar10_cat_7.aedat"], 1, "aedat"),
-        (["events_np/airplane/cifar10_airplane_0.npz"], 3, "events"),
-        (["frames_number_10_split_by_number/airplane/cifar10_airplane_0.npz"], 3, "frames"),
-        (["train/0.pt", "test/0.pt"], 4, "tensors"),
-        (["frames_num_10_split_by_number_normalization_None/airplane/cifar10_airplane_0.npz"], 5, "frames"),
+        (["airplane/cifar10_airplane_0.aedat"], "aedat"),
+        (["extract/cat/cifar10_cat_7.aedat"], "aedat"),
+        (["events_np/airplane/cifar10_airplane_0.npz"], "events"),
+        (["frames_number_10_split_by_number/airplane/cifar10_airplane_0.npz"], "frames"),
     ],
 )
-def test_each_layout_is_recognised(tmp_path: Path, names: list[str], layout: int, files: str) -> None:
-    found = detect(touch(tmp_path, *names), timesteps=10, frames_by="number")
-    assert (found.layout, found.files) == (layout, files)
-    assert look(tmp_path) == ([layout], "")
+def test_each_layout_is_recognised(tmp_path: Path, names: list[str], files: str) -> None:
+    assert detect(touch(tmp_path, *names), timesteps=10, frames_by="number").files == files
+    assert why_none(tmp_path) == ""
 
 
 def test_the_folder_of_the_frames_can_be_given_directly(tmp_path: Path) -> None:
@@ -46,16 +43,10 @@ def test_the_folder_of_the_frames_can_be_given_directly(tmp_path: Path) -> None:
 
 
 def test_frames_of_any_number_of_steps_are_found_and_an_empty_folder_gives_a_remedy(tmp_path: Path) -> None:
-    assert look(tmp_path)[0] == [] and "holds no CIFAR10-DVS: looked for" in look(tmp_path)[1]
-    assert "is no folder" in look(tmp_path / "elsewhere")[1]
-    touch(tmp_path, "frames_number_4_split_by_time/cat/cifar10_cat_0.npz", "train/0.pt", "test/0.pt")
-    assert look(tmp_path) == ([3, 4], "")
-
-
-def test_one_of_several_layouts_can_be_chosen(tmp_path: Path) -> None:
-    touch(tmp_path, "train/0.pt", "test/0.pt", "events_np/cat/cifar10_cat_0.npz")
-    assert detect(tmp_path, timesteps=10, frames_by="number").layout == 3
-    assert detect(tmp_path, timesteps=10, frames_by="number", layout=4).layout == 4
+    assert "holds no CIFAR10-DVS: looked for" in why_none(tmp_path)
+    assert "is no folder" in why_none(tmp_path / "elsewhere")
+    touch(tmp_path, "frames_number_4_split_by_time/cat/cifar10_cat_0.npz")
+    assert why_none(tmp_path) == ""
 
 
 @pytest.mark.parametrize(
@@ -67,12 +58,14 @@ def test_one_of_several_layouts_can_be_chosen(tmp_path: Path) -> None:
         (["CIFAR10DVS.zip"], r"AEDAT 4"),
         (
             ["frames_number_8_split_by_time/cat/cifar10_cat_0.npz"],
-            r"T = 10 by number \(frames_number_8_split_by_time\): ask for those",
+            r"no frames_number_10_split_by_number, but .*\(frames_number_8_split_by_time\): ask for those",
         ),
         (
             ["frames_number_10_split_by_number/cat/cifar10_cat_0.npz", "frames_number_10_split_by_number.building"],
             r"frames_number_10_split_by_number is unfinished.*delete both",
         ),
+        (["train/0.pt", "test/0.pt"], r"published code .* not read: take the AEDAT 2.0 files"),
+        (["frames_num_10_split_by_number_normalization_None/cat/cifar10_cat_0.npz"], r"an old SpikingJelly stores"),
         (["train/a/b.JPEG", "test/a/b.JPEG"], r"holds no CIFAR10-DVS"),
         (["readme.txt"], r"holds no CIFAR10-DVS: looked for .*figshare"),
     ],
@@ -83,28 +76,18 @@ def test_an_unreadable_folder_gives_one_message_with_a_remedy(tmp_path: Path, na
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_reference_layout_refuses_settings_that_it_does_not_store(tmp_path: Path) -> None:
-    touch(tmp_path, "train/0.pt", "test/0.pt")
-    with pytest.raises(EventDataError, match=r"stores frames of T = 10, so T = 4 cannot be made"):
-        detect(tmp_path, timesteps=4, frames_by="number")
-    with pytest.raises(EventDataError, match="set frames_by to number"):
-        detect(tmp_path, timesteps=10, frames_by="time")
-    with pytest.raises(EventDataError, match="no folder"):
-        detect(tmp_path / "elsewhere", timesteps=10, frames_by="number")
-
-
 def test_splits_follow_the_number_in_the_name(tmp_path: Path) -> None:
     touch(tmp_path, *by_class("", "aedat", range(1000)))
     listing = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
     recordings = listing.recordings
     assert (len(recordings), listing.strays, listing.gaps) == (10_000, (), ())
-    last = split_recordings(recordings, "last100", layout=1)
-    first = split_recordings(recordings, "first100", layout=1)
-    drawn = split_recordings(recordings, "random", layout=1)
+    last = split_recordings(recordings, "last100")
+    first = split_recordings(recordings, "first100")
+    drawn = split_recordings(recordings, "random")
     assert {one.number for one in last.test} == set(range(900, 1000))
     assert {one.number for one in first.test} == set(range(100))
     assert [sum(one.label == label for one in drawn.test) for label in range(10)] == [100] * 10
-    assert drawn.sha256 == split_recordings(recordings, "random", layout=1).sha256
+    assert drawn.sha256 == split_recordings(recordings, "random").sha256
     assert len({last.sha256, first.sha256, drawn.sha256}) == 3
     for split in (last, first, drawn):
         assert len({*split.train, *split.test}) == len(split.train) + len(split.test) == 10_000
@@ -114,7 +97,7 @@ def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path: Path) -> No
     aedat = touch(tmp_path / "a", *by_class("", "aedat", range(890, 910)))
     npz = touch(tmp_path / "b", *by_class("events_np/", "npz", range(890, 910)))
     hashes = {
-        split_recordings(list_recordings(found).recordings, "last100", layout=found.layout).sha256
+        split_recordings(list_recordings(found).recordings, "last100").sha256
         for found in (detect(root, timesteps=6, frames_by="time") for root in (aedat, npz))
     }
     assert len(hashes) == 1
@@ -142,4 +125,4 @@ def test_an_empty_part_of_a_split_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, *by_class("", "aedat", range(5)))
     recordings = list_recordings(detect(tmp_path, timesteps=10, frames_by="number")).recordings
     with pytest.raises(EventDataError, match="no recording for the test part of the split last100"):
-        split_recordings(recordings, "last100", layout=1)
+        split_recordings(recordings, "last100")
