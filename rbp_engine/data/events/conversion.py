@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from rbp_engine.data.events import resize as resizing
 from rbp_engine.data.events.cache import Cache, key_of, load, seal
 from rbp_engine.data.events.errors import EventDataError, Unreadable
-from rbp_engine.data.events.growing_array import GrowingArray
-from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, Recording, fingerprint
+from rbp_engine.data.events.narrow_array import write_narrowly
+from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, fingerprint
 from rbp_engine.errors import DataError
 from rbp_engine.lease import taken, try_take
 from rbp_engine.untrusted_files import described
@@ -82,40 +82,33 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress |
 
     Raises Unreadable, with all recordings that cannot be read, after all have been tried.
     """
-    done, total = 0, len(plan.train) + len(plan.test)
+    recordings = [*plan.train, *plan.test]
     problems: list[str] = []
     types: dict[str, str] = {}
-    remarks = [*plan.remarks, *plan.gaps]
     legacy = wanted.resize == "legacy_pil"
-    for part, recordings in zip(PARTS, (plan.train, plan.test), strict=True):
-        shape = (wanted.timesteps, 2, wanted.size, wanted.size)
-        with GrowingArray(folder / f"{part}.npy", len(recordings), shape) as array:
-            for one in recordings:
-                done += 1
-                try:
-                    frames = plan.read(one)
-                except DataError as error:
-                    problems.append(str(error))
-                except OSError as error:
-                    problems.append(described(error))
-                # A set without some of its recordings would be another one, so the rest is only tried.
-                if not problems:
-                    array.append((resizing.legacy_pil if legacy else resizing.exact)(frames, wanted.size))
-                if progress is not None:
-                    progress(done, total)
-        if problems:
-            continue
-        types[part] = array.type
-        _write_labels(folder / f"{part}_labels.npy", recordings)
+
+    def frames(number: int) -> Any:
+        try:
+            found = plan.read(recordings[number])
+        except DataError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(described(error))
+        if progress is not None:
+            progress(number + 1, len(recordings))
+        # A set without some of its recordings would be another one, so the rest is only tried.
+        return None if problems else (resizing.legacy_pil if legacy else resizing.exact)(found, wanted.size)
+
+    shape = (wanted.timesteps, 2, wanted.size, wanted.size)
+    for part, chosen, first in zip(PARTS, (plan.train, plan.test), (0, len(plan.train)), strict=True):
+        path = folder / f"{part}.npy"
+        types[part] = write_narrowly(path, len(chosen), shape, lambda number, first=first: frames(first + number))
+        np.save(folder / f"{part}_labels.npy", np.array([one.label for one in chosen], dtype=np.int64))
     if problems:
-        raise Unreadable(problems, total)
+        raise Unreadable(problems, len(recordings))
     samples = {"train": len(plan.train), "test": len(plan.test)}
     scale = resizing.LEGACY_SCALE if legacy else 1.0
-    return {"samples": samples, "types": types, "scale": scale, "remarks": remarks}
-
-
-def _write_labels(path: Path, recordings: Sequence[Recording]) -> None:
-    np.save(path, np.array([one.label for one in recordings], dtype=np.int64))
+    return {"samples": samples, "types": types, "scale": scale, "remarks": [*plan.remarks, *plan.gaps]}
 
 
 def _building(folder: Path) -> Path:

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rbp_engine.data.events.growing_array import GrowingArray
+from rbp_engine.data.events.narrow_array import write_narrowly
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,8 @@ from rbp_engine.data.events.growing_array import GrowingArray
 def test_the_narrowest_type_that_holds_all_samples_is_written(
     tmp_path: Path, values: list[list[float]], expected: str
 ) -> None:
-    with GrowingArray(tmp_path / "a.npy", 3, (2,)) as array:
-        for sample in values:
-            array.append(np.array(sample))
+    kind = write_narrowly(tmp_path / "a.npy", 3, (2,), lambda number: np.array(values[number]))
     written = np.load(tmp_path / "a.npy", mmap_mode="r", allow_pickle=False)
-    assert (written.dtype, array.type) == (np.dtype(expected), expected)
+    assert (written.dtype, kind) == (np.dtype(expected), expected)
     assert np.array_equal(written, np.array(values))
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
