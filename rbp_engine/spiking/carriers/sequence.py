@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import fusion
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, Term, is_fused
 from rbp_engine.spiking.linear import Linear, at_all_steps, layer_gradient
 from rbp_engine.spiking.nonlinear import Nonlinear
@@ -118,10 +118,6 @@ class SequenceTensor(DeferredSum):
         """Other values of the same timesteps."""
         return type(self)(values, self.timesteps, static)
 
-    def normalised(self, by: Normalisation) -> Self:
-        """After a batch norm whose statistics are known; deferred."""
-        return self.with_values(Current([Term(self.resolve(), by)], self.timesteps)).left_to_neurons()
-
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return enumerate(self.steps().unbind(0))
 
@@ -154,7 +150,8 @@ class SequenceTensor(DeferredSum):
         if self.static:
             values = norm.static(self.values(), self.timesteps) if norm.training else norm(self.values())
             return self.with_values(values, static=True)
-        return self.normalised(norm.statistics(self.values().flatten(0, 1)) if norm.training else norm.running())
+        known = norm.statistics(self.values().flatten(0, 1)) if norm.training else norm.running()
+        return self.with_values(Current([Term(self.resolve(), known)], self.timesteps)).left_to_neurons()
 
 
 class ShuffledTensor(SequenceTensor):

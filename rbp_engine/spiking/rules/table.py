@@ -161,7 +161,10 @@ _TURNED: dict[str, Callable[[Any], Any]] = {
     "mT": lambda x: x.transpose(-2, -1),
 }
 # What a tensor's attributes say about all timesteps alike.
-_OF_THE_BATCH = ("is_cpu", "is_meta", "is_mps", "is_nested", "is_quantized", "is_sparse", "is_xpu", "layout")
+_OF_THE_BATCH = (
+    *("device", "layout", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu"),
+    *("is_nested", "is_quantized", "is_sparse"),  # torch's attention and transformer layers ask for the first
+)
 
 
 def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,19 +203,6 @@ class TensorLike(Carrier):
         if not callable(getattr(Tensor, name)):
             raise UnsupportedAttribute(name)
         return lambda *args, **kwargs: _apply(getattr(Tensor, name), self, *args, **kwargs)
-
-    @property
-    def device(self) -> torch.device:
-        return self.like.device
-
-    @property
-    def is_cuda(self) -> bool:
-        return self.like.is_cuda
-
-    @property
-    def is_nested(self) -> bool:
-        """What torch's attention and transformer layers ask for."""
-        return False
 
     def dim(self) -> int:
         return self.ndim
