@@ -35,10 +35,9 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[s
     layer: how far what the rate methods assume is from the truth (`probes/assumption.py`). The loss is that of the run,
     or cross entropy if it is one at every step, which rate methods lack.
     """
-    trained_with = trained.loaded.method.loss
-    loss = trained_with
-    if isinstance(trained_with, Loss) and trained_with.at_every_step:
-        loss = Loss(label_smoothing=trained_with.label_smoothing)
+    loss = trained.loaded.method.loss
+    if isinstance(loss, Loss) and loss.at_every_step:
+        loss = Loss(label_smoothing=loss.label_smoothing)
     results = []
     for steps in timesteps:
         images, labels = first_samples(*next(iter(trained.feed(steps).test)), PROBED)

@@ -14,7 +14,6 @@ from rbp_engine.models.blocks import (
     Transformer,
     TransformerBlock,
     qkv_attention,
-    renamed,
     residual_stages,
 )
 
@@ -113,13 +112,3 @@ def test_each_stage_but_the_first_halves_the_image_in_its_first_block():
         [(8, 8, 2), (8, 8, 1)],
     ]
     assert residual_stages(shape, [1], [4], 4, stride=2) == [[(4, 4, 2)]]
-
-
-def test_names_are_replaced_one_after_another_and_tokens_in_a_row_become_places():
-    state = {"block1.fc.weight": torch.zeros(2, 3, 1), "head.bias": torch.zeros(2)}
-    names = [(r"^block(\d)", lambda found: f"blocks.{int(found[1]) - 1}"), (r"\.fc\.", ".mlp.")]
-    ours = renamed(state, names)
-    assert {name: tuple(value.shape) for name, value in ours.items()} == {
-        "blocks.0.mlp.weight": (2, 3, 1, 1),
-        "head.bias": (2,),
-    }
