@@ -14,6 +14,7 @@ from rbp_engine.settings.machine import cache_directory, read_machine
 from rbp_engine.untrusted_files import described
 
 if TYPE_CHECKING:
+    from rbp_engine.data.events.plan import FrameSettings
     from rbp_engine.data.opening import DataSettings, Opening
     from rbp_engine.data.protocol import Feed
     from rbp_engine.data.splits import DataSplits
@@ -143,6 +144,10 @@ class DataSet:
         height, width = (data.size or self.default_size,) * 2 if self.default_size else self.image_size
         image = (self.channels, height, width)
         return DataShape(image, self.kind != "images", self.classes, self.train_size, self.test_size)
+
+    def wanted(self, data: "DataSettings", timesteps: int) -> "FrameSettings | None":
+        """The frames that these settings ask for, of recordings that are decoded first; None for any other set."""
+        return None
 
     @property
     def has_one_t(self) -> bool:

@@ -4,14 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
+from rbp_engine.data.loading.batch_loader import Batch as Batch
 from rbp_engine.data.loading.batch_loader import BatchLoader, start_together
 from rbp_engine.data.preprocess import Preprocess
-
-# Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64; mixed ones are the probabilities
-# of classes, [B, C] float32.
-Batch = tuple[Tensor, Tensor]
 
 
 class TrainingSource(Protocol):

@@ -120,18 +120,16 @@ def convert(
     All are tried. If some cannot be read, each is named with the reason, and none are kept: exit code 1.
     """
     from rbp_engine import child
-    from rbp_engine.data.catalog import CATALOG
-    from rbp_engine.data.events.recorded import RecordedSet
+    from rbp_engine.data.catalog import CATALOG, require
     from rbp_engine.preset import load_preset
     from rbp_engine.settings.machine import made_cache_directory
 
     loaded = load_preset(preset, overrides or [])
     data = loaded.preset.data
-    data_set = CATALOG.get(data.name)
-    if not isinstance(data_set, RecordedSet):
+    wanted = CATALOG[data.name].wanted(data, loaded.preset.method.timesteps) if data.name in CATALOG else None
+    if wanted is None:
         raise typer.BadParameter(f"{loaded.name} is on {data.name}, which needs no conversion")
-    wanted = data_set.wanted(data, loaded.preset.method.timesteps)
-    places = [str(data_set.require().path), str(made_cache_directory() / "events")]
+    places = [str(require(data.name).path), str(made_cache_directory() / "events")]
     command = module_command("rbp_engine.data.events.convert", data.name, *places, json.dumps(asdict(wanted)))
     what = "decoding the recordings into the cache: minutes for all of them, nothing to do if that was done before"
     end_on_sigterm()

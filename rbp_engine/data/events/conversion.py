@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress |
     types: dict[str, str] = {}
     legacy = wanted.resize == "legacy_pil"
 
-    def frames(number: int) -> Any:
+    def frames(first: int, place: int) -> Any:
+        number = first + place
         try:
             found = plan.read(recordings[number])
         except DataError as error:
@@ -102,7 +104,7 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress |
     shape = (wanted.timesteps, 2, wanted.size, wanted.size)
     for part, chosen, first in zip(PARTS, (plan.train, plan.test), (0, len(plan.train)), strict=True):
         path = folder / f"{part}.npy"
-        types[part] = write_narrowly(path, len(chosen), shape, lambda number, first=first: frames(first + number))
+        types[part] = write_narrowly(path, len(chosen), shape, partial(frames, first))
         np.save(folder / f"{part}_labels.npy", np.array([one.label for one in chosen], dtype=np.int64))
     if problems:
         raise Unreadable(problems, len(recordings))

@@ -41,7 +41,7 @@ def event_feed(
         validation = event_evaluation(train, held, split="held-out", **batches)
     source = event_training(train, kept, seed=seed, **augmentation, **batches)
     channels = int(train.counts.shape[2])
-    loaders = (source.loader, validation.loader, test_source.loader) if workers else ()
+    loaders = tuple(one.loader for one in (source, validation, test_source) if one.loader is not None and workers)
     raw = Frames(channels, train.scale)
     return Feed(source, validation, test_source, classes, channels, raw, record, loaders, class_names)
 

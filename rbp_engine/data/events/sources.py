@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.data.loading.source import Evaluation, Training, Wanted
-from rbp_engine.data.protocol import Batch
+from rbp_engine.data.loading.source import Evaluation, Training, Wanted, permutation, read_by
 
 Integers = npt.NDArray[np.int64]
 
@@ -49,16 +49,20 @@ def event_training(
         return _frames(counts, samples.scale), labels
 
     batches = Batches(len(index), batch_size, drop_last, rank, world_size)
-    return Training(_Recorded(samples, index), finish, batches, seed=seed, device=device, workers=workers)
+    loader = BatchLoader(_Recorded(samples, index), workers, device)
+    return Training(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
 
 
-def event_evaluation(samples: Samples, index: Integers, *, workers: int = 0, **settings: Any) -> Evaluation:
-    """The samples at `index` in order; the settings are those of `Evaluation`."""
+def event_evaluation(
+    samples: Samples, index: Integers, *, device: torch.device, workers: int = 0, **shares: Any
+) -> Evaluation:
+    """The samples at `index` in order; the shares are those of `Evaluation`."""
 
     def finish(_: Wanted, counts: Tensor, labels: Tensor) -> Batch:
         return _frames(counts, samples.scale), labels
 
-    return Evaluation(_Recorded(samples, index), finish, len(index), workers=workers, **settings)
+    loader = BatchLoader(_Recorded(samples, index), workers, device)
+    return Evaluation(read_by(loader, device), finish, len(index), loader=loader, **shares)
 
 
 class _Recorded(Dataset[Any]):

@@ -11,6 +11,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from rbp_engine.errors import DataError, LoaderLost
 
+#: Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64; mixed ones are the probabilities
+#: of classes, [B, C] float32.
+Batch = tuple[Tensor, Tensor]
+
 # Signals of a scheduler or torchrun that ask the rank to save and end.
 PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 

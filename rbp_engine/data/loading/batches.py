@@ -1,9 +1,7 @@
-"""Batches of images in memory: their order and augmentation are functions of seed, epoch and position alone.
-
-A resume in the middle of an epoch needs no saved state, and nothing is drawn from torch's global generator.
-"""
+"""Batches of images in memory; nothing is drawn from torch's global generator."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +9,9 @@ from torch import Tensor
 
 from rbp_engine.data.augment import augmentation
 from rbp_engine.data.augment.autoaugment import AutoAugment
-from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
+from rbp_engine.data.loading.batch_loader import Batch
+from rbp_engine.data.loading.shares import Batches
+from rbp_engine.data.loading.source import Evaluation, Training, Wanted
 from rbp_engine.data.splits import Images
 
 
@@ -28,96 +28,65 @@ class NormalisePixels:
         return torch.addcmul(self.shift, pixels.float(), self.scale)
 
 
-class TrainBatches:
+def memory_training(
+    images: Images,
+    normalise: NormalisePixels,
+    *,
+    batch_size: int,
+    seed: int,
+    crop_padding: int = 0,
+    flip: bool = False,
+    auto_augment: bool = False,
+    cutout: int = 0,
+    drop_last: bool = False,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Training:
     """Shuffled, augmented batches of (images float32 [B, C, H, W], labels [B]).
 
     `batch_size` counts images over all processes: process `rank` of `world_size` gets its share of each batch.
     """
-
-    def __init__(
-        self,
-        images: Images,
-        normalise: NormalisePixels,
-        *,
-        batch_size: int,
-        seed: int,
-        crop_padding: int = 0,
-        flip: bool = False,
-        auto_augment: bool = False,
-        cutout: int = 0,
-        drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.images = images
-        self.normalise = normalise
-        self.batches = Batches(len(images), batch_size, drop_last, rank, world_size)
-        self.seed = seed
-        self.crop_padding = crop_padding
-        self.flip = flip
+    device = images.labels.device
+    generator, policy = torch.Generator(device), None
+    if auto_augment:
         height, width = images.pixels.shape[-2:]
-        self.auto_augment = AutoAugment(height, width, images.pixels.device) if auto_augment else None
-        self.cutout = cutout
+        policy = AutoAugment(height, width, device)
 
-    def __len__(self) -> int:
-        return len(self.batches)
+    def order(epoch: int) -> Tensor:
+        drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(_mix(seed, epoch, 0)))
+        return drawn.to(device)
 
-    def size(self, position: int) -> int:
-        """Images of the batch at a position, over all processes."""
-        return self.batches.size(position)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch, from position `start` on."""
-        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_mix(self.seed, epoch, 0)))
-        order = order.to(self.images.labels.device)
-        generator = torch.Generator(self.images.labels.device)
-        for position in range(start, len(self)):
-            index = order[self.batches.places(position)]
-            seed = _mix(self.seed, epoch, 1 + position)
-            images = self._augment(
-                self.images.pixels[index], generator.manual_seed(seed), seed, self.batches.share(position)
-            )
-            yield images, self.images.labels[index]
-
-    def _augment(self, pixels: Tensor, generator: torch.Generator, seed: int, share: Share) -> Tensor:
-        if self.crop_padding:
-            pixels = augmentation.random_crop(pixels, self.crop_padding, generator, share)
-        if self.flip:
+    def finish(wanted: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
+        mixed, share = _mix(seed, wanted.epoch, 1 + wanted.position), wanted.share
+        generator.manual_seed(mixed)
+        if crop_padding:
+            pixels = augmentation.random_crop(pixels, crop_padding, generator, share)
+        if flip:
             pixels = augmentation.random_flip(pixels, generator, share)
-        if self.auto_augment:
+        if policy is not None:
             # It groups images by operation on the host, so it draws there.
-            pixels = self.auto_augment(pixels, torch.Generator().manual_seed(_mix(seed, 1)), share)
-        images = self.normalise(pixels)
-        return augmentation.cutout(images, self.cutout, generator, share) if self.cutout else images
+            pixels = policy(pixels, torch.Generator().manual_seed(_mix(mixed, 1)), share)
+        finished = normalise(pixels)
+        return augmentation.cutout(finished, cutout, generator, share) if cutout else finished, labels
+
+    def read(plan: Sequence[Wanted]) -> Iterator[Batch]:
+        return ((images.pixels[wanted.indices], images.labels[wanted.indices]) for wanted in plan)
+
+    return Training(read, finish, order, Batches(len(images), batch_size, drop_last, rank, world_size))
 
 
-class EvaluationBatches:
-    """All images in order, each exactly once; process `rank` of `world_size` gets a contiguous share of them.
+def memory_evaluation(images: Images, normalise: NormalisePixels, **shares: Any) -> Evaluation:
+    """All images in order; the shares are those of `Evaluation`."""
 
-    `split` is "test" or "held-out"; `batch_size` counts images over all processes.
-    """
+    def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
+        return normalise(pixels), labels
 
-    def __init__(
-        self,
-        images: Images,
-        normalise: NormalisePixels,
-        *,
-        batch_size: int,
-        split: str = "test",
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.split = split
-        self.images = images
-        self.normalise = normalise
-        self.plan = evaluation_plan(len(images), batch_size, rank, world_size)
+    def read(plan: Sequence[Wanted]) -> Iterator[Batch]:
+        # By slices, which a card needs not wait for.
+        places = (slice(wanted.first, wanted.first + len(wanted.indices)) for wanted in plan)
+        return ((images.pixels[place], images.labels[place]) for place in places)
 
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in self.plan:
-            yield self.normalise(self.images.pixels[index]), self.images.labels[index]
+    return Evaluation(read, finish, len(images), **shares)
 
 
 def _mix(*parts: int) -> int:

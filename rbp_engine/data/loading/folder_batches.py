@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.data.loading.source import Evaluation, Training, Wanted
-from rbp_engine.data.protocol import Batch
+from rbp_engine.data.loading.source import Evaluation, Training, Wanted, permutation, read_by
 
 
 class ImageReader(Protocol):
@@ -54,16 +54,25 @@ def image_training(
         return normalise(pixels), labels
 
     batches = Batches(len(reader.labels), batch_size, drop_last, rank, world_size)
-    return Training(_Augmented(reader, seed), finish, batches, seed=seed, device=device, workers=workers)
+    loader = BatchLoader(_Augmented(reader, seed), workers, device)
+    return Training(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
 
 
-def image_evaluation(reader: ImageReader, normalise: Callable[[Tensor], Tensor], **settings: Any) -> Evaluation:
-    """All images in order; the settings are those of `Evaluation`."""
+def image_evaluation(
+    reader: ImageReader,
+    normalise: Callable[[Tensor], Tensor],
+    *,
+    device: torch.device,
+    workers: int,
+    **shares: Any,
+) -> Evaluation:
+    """All images in order; the shares are those of `Evaluation`."""
 
     def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
         return normalise(pixels), labels
 
-    return Evaluation(_Plain(reader), finish, len(reader.labels), **settings)
+    loader = BatchLoader(_Plain(reader), workers, device)
+    return Evaluation(read_by(loader, device), finish, len(reader.labels), loader=loader, **shares)
 
 
 class _Augmented(Dataset[Any]):

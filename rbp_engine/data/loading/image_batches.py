@@ -44,7 +44,7 @@ def image_batches(
         validation = image_evaluation(FileImages(held, size), normalise, split="held-out", **reading)
     train = image_training(FileImages(training, size), normalise, seed=seed, flip=flip, drop_last=drop_last, **reading)
     record = {"name": name, "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
-    loaders = (train.loader, validation.loader, test.loader)
+    loaders = tuple(one.loader for one in (train, validation, test) if one.loader is not None)
     raw = Pixels(MEAN, DEVIATION, crop=size)
     return Feed(train, validation, test, len(folders.classes), 3, raw, record, loaders, folders.classes)
 

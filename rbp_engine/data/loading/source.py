@@ -1,22 +1,20 @@
-"""Batches that are read from files, ahead of training: their order, and what each process reads of them.
+"""Batches of samples in memory, in files or of events: their order, and what each process gets of them.
 
 Order and augmentation are functions of seed, epoch and place in the epoch alone, not of the number of workers or
 processes, so that a resume in the middle of an epoch needs no saved state.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch import Tensor
 
-from rbp_engine.data.loading.batch_loader import BatchLoader
+from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
 from rbp_engine.data.loading.prefetch import on_device
 from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
-from rbp_engine.data.protocol import Batch
 
 
 @dataclass(frozen=True)
@@ -29,29 +27,39 @@ class Wanted:
     epoch: int
     position: int
     first: int
-    indices: NDArray[np.int64]
+    indices: Any
     share: Share
 
 
-class Training:
-    """Shuffled batches on `device`: each is an item of `read`, by what is wanted, or an error message.
+#: Reads what is wanted, in its order, onto the device.
+Read = Callable[[Sequence[Wanted]], Iterator[tuple[Tensor, ...]]]
 
-    `finish` turns what is wanted and what was read, on the device, into the batch. `workers` processes read ahead, or
-    this process reads if 0.
+
+def read_by(loader: BatchLoader, device: torch.device) -> Read:
+    """Read by the processes of a loader, or by this one if it has none."""
+    return lambda plan: on_device(loader.load(plan), device)
+
+
+def permutation(seed: int, count: int) -> Callable[[int], Any]:
+    """The order of so many samples in each epoch."""
+    return lambda epoch: np.random.default_rng((seed, epoch, 0)).permutation(count)
+
+
+class Training:
+    """Shuffled batches: what is read in the `order` of an epoch, and then finished.
+
+    `finish` turns what is wanted and what was read into the batch. `loader` is what reads, if it may have processes.
     """
 
     def __init__(
         self,
-        read: Dataset[Any],
+        read: Read,
         finish: Callable[..., Batch],
+        order: Callable[[int], Any],
         batches: Batches,
-        *,
-        seed: int,
-        device: torch.device,
-        workers: int,
+        loader: BatchLoader | None = None,
     ) -> None:
-        self.finish, self.batches, self.seed, self.device = finish, batches, seed, device
-        self.loader = BatchLoader(read, workers, device)
+        self.read, self.finish, self.order, self.batches, self.loader = read, finish, order, batches, loader
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -62,12 +70,12 @@ class Training:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from position `start` on; earlier ones are not read."""
-        order = np.random.default_rng((self.seed, epoch, 0)).permutation(self.batches.count)
+        order = self.order(epoch)
         plan = [self._wanted(epoch, position, order) for position in range(start, len(self))]
-        for wanted, read in zip(plan, on_device(self.loader.load(plan), self.device), strict=True):
+        for wanted, read in zip(plan, self.read(plan), strict=True):
             yield self.finish(wanted, *read)
 
-    def _wanted(self, epoch: int, position: int, order: NDArray[np.int64]) -> Wanted:
+    def _wanted(self, epoch: int, position: int, order: Any) -> Wanted:
         places = self.batches.places(position)
         return Wanted(epoch, position, places.start, order[places], self.batches.share(position))
 
@@ -80,19 +88,17 @@ class Evaluation:
 
     def __init__(
         self,
-        read: Dataset[Any],
+        read: Read,
         finish: Callable[..., Batch],
         count: int,
         *,
-        device: torch.device,
         batch_size: int,
-        workers: int,
         split: str = "test",
         rank: int = 0,
         world_size: int = 1,
+        loader: BatchLoader | None = None,
     ) -> None:
-        self.finish, self.device, self.split = finish, device, split
-        self.loader = BatchLoader(read, workers, device)
+        self.read, self.finish, self.split, self.loader = read, finish, split, loader
         self.plan = [
             Wanted(0, position, places.start, np.arange(places.start, places.stop), Share.whole(count))
             for position, places in enumerate(evaluation_plan(count, batch_size, rank, world_size))
@@ -102,5 +108,5 @@ class Evaluation:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        for wanted, read in zip(self.plan, on_device(self.loader.load(self.plan), self.device), strict=True):
+        for wanted, read in zip(self.plan, self.read(self.plan), strict=True):
             yield self.finish(wanted, *read)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
+from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
+from rbp_engine.data.loading.source import Training
 from rbp_engine.data.splits import DataSplits, Images
 
 CPU = torch.device("cpu")
@@ -20,18 +21,18 @@ def splits(count: int, mean: float = 0.0, deviation: float = 1.0) -> DataSplits:
     return DataSplits(images, images, count, (mean,), (deviation,))
 
 
-def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> TrainBatches:
+def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> Training:
     data = splits(count)
-    return TrainBatches(
+    return memory_training(
         data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size, seed=seed, **settings
     )
 
 
-def labels(batches: TrainBatches, epoch: int, start: int = 0) -> list[int]:
+def labels(batches: Training, epoch: int, start: int = 0) -> list[int]:
     return [label for _, labels in batches.epoch(epoch, start) for label in labels.tolist()]
 
 
-def by_label(batches: TrainBatches, epoch: int) -> dict[int, Tensor]:
+def by_label(batches: Training, epoch: int) -> dict[int, Tensor]:
     return {int(label): image for images, labels in batches.epoch(epoch) for image, label in zip(images, labels)}  # noqa: B905
 
 
@@ -99,7 +100,9 @@ def test_augmentation_treats_images_batches_and_epochs_differently(settings: dic
     pixels = torch.arange(1, 37, dtype=torch.uint8).view(1, 1, 6, 6).repeat(64, 1, 1, 1)
     images = Images(pixels, torch.arange(64))
     data = DataSplits(images, images, 64, (0.0,), (1.0,))
-    batches = TrainBatches(images, NormalisePixels(data.mean, data.deviation, CPU), batch_size=32, seed=1, **settings)
+    batches = memory_training(
+        images, NormalisePixels(data.mean, data.deviation, CPU), batch_size=32, seed=1, **settings
+    )
     first, second = (images for images, _ in batches.epoch(0))
     assert len(first.unique(dim=0)) > 1
     assert not torch.equal(first, second)
@@ -116,7 +119,7 @@ def test_nothing_is_drawn_from_the_global_generator() -> None:
 @given(st.integers(1, 40), st.integers(1, 50))
 def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size: int) -> None:
     data = splits(count)
-    batches = EvaluationBatches(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size)
+    batches = memory_evaluation(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size)
     images, numbers = (torch.cat(parts) for parts in zip(*batches, strict=True))
     assert numbers.tolist() == list(range(count))
     assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
@@ -141,7 +144,9 @@ def test_normalisation_equals_torchvisions() -> None:
 
 def test_a_hole_has_the_value_of_the_mean() -> None:
     data = splits(8, mean=0.5, deviation=0.25)
-    batches = TrainBatches(data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20)
+    batches = memory_training(
+        data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20
+    )
     [(images, _)] = batches.epoch(0)
     assert bool((images == 0).all())  # normalised, zero is the mean
 
@@ -177,7 +182,7 @@ def test_joined_autoaugmented_shares_are_the_batch_of_one_process() -> None:
 
     def batch(**ranks: int) -> Tensor:
         normalise = NormalisePixels((0.0,) * 3, (1.0,) * 3, CPU)
-        return next(TrainBatches(images, normalise, batch_size=24, seed=1, auto_augment=True, **ranks).epoch(0))[0]
+        return next(memory_training(images, normalise, batch_size=24, seed=1, auto_augment=True, **ranks).epoch(0))[0]
 
     assert torch.equal(batch(), torch.cat([batch(rank=rank, world_size=2) for rank in (0, 1)]))
 
@@ -187,7 +192,7 @@ def test_an_evaluation_is_split_over_processes_without_padding(count: int, batch
     data = splits(count)
     normalise = NormalisePixels(data.mean, data.deviation, CPU)
     shares = [
-        EvaluationBatches(data.test, normalise, batch_size=batch_size, rank=rank, world_size=world_size)
+        memory_evaluation(data.test, normalise, batch_size=batch_size, rank=rank, world_size=world_size)
         for rank in range(world_size)
     ]
     assert [label for share in shares for _, labels in share for label in labels.tolist()] == list(range(count))

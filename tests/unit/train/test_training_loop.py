@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
+from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
+from rbp_engine.data.loading.source import Evaluation, Training
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import SelfDistillation, StepOutput, WithBranches, create_method, with_branches
@@ -61,11 +62,12 @@ CPU = torch.device("cpu")
 STEPS = 4  # per epoch
 
 
-class Interrupted(EvaluationBatches):
+class Interrupted(Evaluation):
     """Calls `happen` before the last batch of the evaluation with this number, counted from 1."""
 
     def __init__(self, data: DataSplits, number: int, happen: Callable[[], None]) -> None:
-        super().__init__(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=6)
+        pixels = NormalisePixels(data.mean, data.deviation, CPU)
+        vars(self).update(vars(memory_evaluation(data.test, pixels, batch_size=6)))
         self.left = number
         self.happen = happen
 
@@ -179,11 +181,11 @@ class Attempt:
         normalise = NormalisePixels(self.data.mean, self.data.deviation, CPU)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
-            batches = TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share)
+            batches = memory_training(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share)
             return train(
                 self.step,
                 SpoiledBatches(batches, 2, self.spoil_images) if self.spoil_images is not None else batches,
-                self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6, **share),
+                self.settings["validation"] or memory_evaluation(self.data.test, normalise, batch_size=6, **share),
                 self.settings["schedule"] or (lambda now: self.settings["lr"]),
                 self.recorder,
                 self.checkpointer,
@@ -640,10 +642,10 @@ def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(r
     assert found is not None and found.progress.step == STEPS
 
 
-class SpoiledBatches(TrainBatches):
+class SpoiledBatches(Training):
     """One pixel of a batch of the second epoch is not finite."""
 
-    def __init__(self, batches: TrainBatches, position: int, value: float) -> None:
+    def __init__(self, batches: Training, position: int, value: float) -> None:
         vars(self).update(vars(batches))
         self.spoilt, self.value = position, value
 
@@ -876,7 +878,7 @@ def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run: RunDirecto
         assert one.top1_by_step is not None and len(one.top1_by_step) == 2
         assert one.top1_by_step[-1] == one.top1
     pixels = NormalisePixels(attempt.data.mean, attempt.data.deviation, CPU)
-    [(images, labels)] = EvaluationBatches(attempt.data.test, pixels, batch_size=16)
+    [(images, labels)] = memory_evaluation(attempt.data.test, pixels, batch_size=16)
     logits = attempt.step.method.predict(attempt.model, images)
     assert evaluated[-1].top1_by_step == [
         (logits[: t + 1].mean(0).argmax(1) == labels).double().mean().item() for t in range(2)
