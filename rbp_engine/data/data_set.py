@@ -243,7 +243,7 @@ class DataSet:
 
     def problems(self, folder: Path | None) -> list[str]:
         """What is wrong with the set's contents in its folder, None for one in a package. Raises OSError."""
-        raise NotImplementedError
+        return []
 
 
 def shared_roots() -> list[Path]:

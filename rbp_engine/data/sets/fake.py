@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rbp_engine.data.data_set import FOR_IMAGES, DataSet, DataShape, Kind
@@ -54,9 +53,6 @@ class Fake(DataSet):
             elif not _is_valid(key, value):
                 found.append((key, f"expected {ARGUMENTS[key]}, got {describe_value(value)}"))
         return found
-
-    def problems(self, folder: Path | None) -> list[str]:
-        return []
 
 
 def _is_valid(key: str, value: object) -> bool:

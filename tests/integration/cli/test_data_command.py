@@ -74,7 +74,7 @@ def test_an_undamaged_set_passes_its_check(rbp: Rbp) -> None:
 def test_damage_is_named_file_by_file_and_gives_exit_code_1(rbp: Rbp, damaged: Path) -> None:
     done = rbp("check", "cifar100")
     assert done.returncode == 1
-    assert done.stdout.startswith(f"✗ cifar100\n  {damaged / 'train'}: is damaged")
+    assert done.stdout.startswith(f"✗ cifar100\n  {damaged / 'train'} is damaged")
     assert done.stdout.count("is damaged") == 3
 
 
@@ -111,9 +111,8 @@ def test_a_conversion_names_each_recording_that_cannot_be_read_and_sums_up(rbp: 
     bad[1].unlink()
     os.mkfifo(bad[1])
     done = rbp("convert", "cifar10-dvs-vggsnn")
-    first, *lines = done.stderr.splitlines()
-    assert first.startswith("decoding the recordings into the cache: ")
-    assert done.returncode == 1
+    assert done.returncode == 1 and done.stderr.startswith("decoding the recordings into the cache: ")
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("✗", "error"))]  # without the progress
     assert lines[0].startswith(f"✗ {bad[0]} is truncated")
     assert lines[1].startswith(f"✗ {bad[1]} cannot be read: a named pipe")
     assert lines[2].startswith("error 2 of 20 recordings cannot be read, so none were converted: the first is ")
