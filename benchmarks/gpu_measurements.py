@@ -148,8 +148,8 @@ def goal(report: Report, what: str, figure: float | None, limit: float) -> str:
 
 def steps(report: Report, title: str, patience_s: float) -> Part:
     preset, batch = report.network
-    words = ["--batch", str(batch), "--timesteps", "4", "--methods", "rate_m", "--precision", "fp32,bf16"]
-    words += ["--kernel", "compiled", "--against", "spikingjelly,ann", "--repeats", "2"]
+    words = [f"batch={batch}", "T=4", "method=rate_m", "train.precision=fp32,bf16"]
+    words += ["train.kernel=compiled", "--against", "spikingjelly,ann", "--repeats", "2"]
     # On a card SpikingJelly takes its native kernels where somebody has built them, but most have Triton's.
     kernels = {} if report.small else {CHOICE: "triton"}
     rows, lines = bench(report, preset, words, patience_s, **kernels)
@@ -164,7 +164,7 @@ def steps(report: Report, title: str, patience_s: float) -> Part:
 
 def memory(report: Report, title: str, patience_s: float) -> Part:
     preset, batch = report.network
-    words = ["--batch", str(batch), "--timesteps", "1,4,16", "--methods", "rate_m,bptt", "--kernel", "compiled"]
+    words = [f"batch={batch}", "T=1,4,16", "method=rate_m,bptt", "train.kernel=compiled"]
     rows, lines = bench(report, preset, [*words, "--against", "", "--repeats", "1"], patience_s)
     peaks = {(row["method"], row["timesteps"]): row["peak"] for row in rows if not row["problem"]}
     first, last = (peaks.get(("rate_m", timesteps)) for timesteps in (4, 16))
@@ -180,10 +180,10 @@ def networks(report: Report, title: str, patience_s: float) -> Part:
     wanted = [("imagenet-sew_resnet34", 32), ("cifar10-spikformer", 64)]
     if report.small:
         wanted = [("cifar10-spikformer", 2)]  # SpikingJelly has no smaller one
-    words = ["--timesteps", "4", "--methods", "rate_m", "--precision", "fp32,bf16", "--kernel", "compiled"]
+    words = ["T=4", "method=rate_m", "train.precision=fp32,bf16", "train.kernel=compiled"]
     lines, all_rows = [], []
     for preset, batch in wanted:
-        given = ["--batch", str(batch), *words, "--against", "spikingjelly", "--repeats", "1"]
+        given = [f"batch={batch}", *words, "--against", "spikingjelly", "--repeats", "1"]
         rows, command = bench(report, preset, given, patience_s / len(wanted))
         report.rows[preset] = rows
         all_rows += rows
@@ -211,7 +211,7 @@ def pipeline(report: Report, title: str, patience_s: float) -> Part:
 def rivals(report: Report, title: str, patience_s: float) -> Part:
     """SpikingJelly's kernels, its memopt and torch's checkpoints, in terms of its Triton BPTT of the first part."""
     preset, batch = report.network
-    words = ["--batch", str(batch), "--timesteps", "4", "--methods", "", "--repeats", "1"]
+    words = [f"batch={batch}", "T=4", "method=", "--repeats", "1"]
     other = row_of(report.rows.get("steps", []), "spikingjelly")
     lines, rows = [], []
     if not report.small:
@@ -227,7 +227,7 @@ def rivals(report: Report, title: str, patience_s: float) -> Part:
 
 def others(report: Report, title: str, patience_s: float) -> Part:
     preset, batch = report.network
-    words = ["--batch", str(batch), "--timesteps", "4,8", "--methods", "rate_m,rate_s,bptt", "--kernel", "compiled"]
+    words = [f"batch={batch}", "T=4,8", "method=rate_m,rate_s,bptt", "train.kernel=compiled"]
     rows, lines = bench(report, preset, [*words, "--against", "spikingjelly,ann", "--repeats", "1"], patience_s)
     return Part(title, [*lines, *table(rows)], sound(rows))
 

@@ -63,7 +63,7 @@ class Point:
 def timesteps(sizes: Sequence[int], folder: Path, rounds: int) -> Iterator[Point]:
     """A training step of VGG-11 on 4 images of 32×32, against T."""
     for size in sizes:
-        words = ["cifar10-vgg11", "--batch", "4", "--timesteps", str(size)]
+        words = ["cifar10-vgg11", "batch=4", f"T={size}"]
         yield from _steps("timesteps", size, words, rounds)
 
 
@@ -72,11 +72,11 @@ def depth(sizes: Sequence[int], folder: Path, rounds: int) -> Iterator[Point]:
     (folder / "nets.py").write_text(PLAIN)
     for size in sizes:
         words = ["cifar10-vgg11", f"arch={folder}/nets.py:plain", f"model.args.depth={size}"]
-        yield from _steps("depth", size, [*words, "--batch", "4", "--timesteps", "4"], rounds)
+        yield from _steps("depth", size, [*words, "batch=4", "T=4"], rounds)
 
 
 def _steps(axis: str, size: int, words: Sequence[str], rounds: int) -> Iterator[Point]:
-    fixed = ["--methods", METHODS, "--against", "", "--kernel", "eager", "--repeats", str(rounds), "--json"]
+    fixed = [f"method={METHODS}", "--against", "", "train.kernel=eager", "--repeats", str(rounds), "--json"]
     done = subprocess.run(
         [*RBP, "bench", *words, *fixed], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
     )

@@ -13,7 +13,7 @@ from rbp_engine.printable import LONGEST_TEXT, visible
 from rbp_tui.cli import completion, data, doctor, export, paper, report
 from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup, Typer
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
-from rbp_tui.cli.options import MORE, RunsDir
+from rbp_tui.cli.options import MORE, RootRunsDir
 from rbp_tui.cli.output import fail, prepare_streams
 from rbp_tui.cli.presets import commands
 from rbp_tui.cli.runs import daily, group, importing, ls, queue, show
@@ -85,7 +85,7 @@ def root(
             autocompletion=completion.hosts,
         ),
     ] = None,
-    runs_dir: RunsDir = None,
+    runs_dir: RootRunsDir = None,
 ) -> None:
     if version:
         from importlib.metadata import version as installed

@@ -59,7 +59,7 @@ def varied_settings(context: typer.Context, incomplete: str) -> list[str]:
     """Settings, each with a list of values: names, then values."""
     from rbp_tui.text.setting_words import list_completions
 
-    before = [str(word) for word in context.params.get("settings") or ()]
+    before = [str(word) for word in context.params.get("settings") or context.params.get("words") or ()]
     name, incomplete = _apart(before, incomplete, _names_of_settings())
     offered = _fitting(list_completions(f"{name}{incomplete}"), f"{name}{incomplete}")
     if len(offered) == 1 and offered[0].endswith("="):
@@ -69,8 +69,8 @@ def varied_settings(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def preset_then_settings(context: typer.Context, incomplete: str) -> list[str]:
-    """A preset, then its settings."""
-    return settings(context, incomplete) if context.params.get("words") else presets(context, incomplete)
+    """A preset, then settings with a list of values."""
+    return varied_settings(context, incomplete) if context.params.get("words") else presets(context, incomplete)
 
 
 def setting_names(incomplete: str) -> list[str]:
@@ -116,21 +116,6 @@ def pruners(incomplete: str) -> list[str]:
     from rbp_engine.preset.sweep.section import PRUNERS
 
     return _fitting(PRUNERS, incomplete)
-
-
-def methods(incomplete: str) -> list[str]:
-    """A list of training methods."""
-    return _choices("method.name", incomplete)
-
-
-def precisions(incomplete: str) -> list[str]:
-    """A list of precisions."""
-    return _choices("train.precision", incomplete)
-
-
-def kernels(incomplete: str) -> list[str]:
-    """A list of kernels."""
-    return _choices("train.kernel", incomplete)
 
 
 def baselines(incomplete: str) -> list[str]:
@@ -283,12 +268,6 @@ def _records(context: typer.Context) -> "list[RunRecord]":
     with suppress(UserError):
         return list_runs(runs_directory(context.params.get("runs_dir")))
     return []
-
-
-def _choices(key: str, incomplete: str) -> list[str]:
-    from rbp_engine.preset import choices
-
-    return _in_list(choices(key), incomplete)
 
 
 def _in_list(words: Iterable[str], incomplete: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,16 +18,20 @@ def _of_root(context: typer.Context, value: Path | None) -> Path | None:
     return context.find_root().params.get("runs_dir") if value is None else value
 
 
-RunsDir = Annotated[
-    Path | None,
-    typer.Option(
+def _runs_dir(*, hidden: bool) -> Any:
+    return typer.Option(
         "--runs-dir",
         metavar="DIR",
         help="Where runs are kept (else $RBP_RUNS, machine.toml, ./runs).",
         show_default=False,
         callback=_of_root,
-    ),
-]
+        hidden=hidden,
+    )
+
+
+#: An option of rbp itself, which may also stand behind a command.
+RootRunsDir = Annotated[Path | None, _runs_dir(hidden=False)]
+RunsDir = Annotated[Path | None, _runs_dir(hidden=True)]
 #: The panel of options that only --help-all explains.
 MORE = "More"
 #: Of `rbp --help`, the groups of commands.

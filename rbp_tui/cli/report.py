@@ -33,7 +33,7 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-class Kind(StrEnum):
+class FigureKind(StrEnum):
     CURVES = "curves"
     ACCURACY = "accuracy-vs-T"
     COST = "cost"
@@ -95,7 +95,7 @@ def report(
 
 def figure(
     kind: Annotated[
-        Kind,
+        FigureKind,
         typer.Argument(
             metavar="KIND",
             help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1 by T and method; cost: peak memory and "

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from rbp_tui.cli import app
 
 LONGEST_HELP, LONGER_ONE = 24, {("train",): 32, ("sweep",): 32}
-MOST_COMMANDS, MOST_OPTIONS = 43, 189
+MOST_COMMANDS, MOST_OPTIONS = 43, 156
 
 
 def commands_below(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:

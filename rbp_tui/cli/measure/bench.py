@@ -1,6 +1,6 @@
 """`rbp bench`: the cost of a training step by method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,21 +27,28 @@ PRESET = "cifar10-resnet18"
 
 @dataclass(frozen=True)
 class Extent:
-    """What is measured where no option says it; `batch` only of PRESET."""
+    """What is measured where nothing says it; `batch` only where no preset is named."""
 
-    methods: str
-    timesteps: str
     against: str
     batch: int
     rounds: int
+    methods: tuple[str, ...] = ("rate_m",)
+    timesteps: tuple[str, ...] = ("4",)
+    precisions: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
 
 
 # Two minutes on two old cores, and the table in docs/bench.md.
-QUICK = Extent("rate_m,bptt", "4", "spikingjelly", 8, 3)
-LATENCY = Extent("rate_m", "4", "spikingjelly,ann", 1, 3)
-FULL = Extent("rate_m,rate_s,bptt", "1,2,4,8", "all", 32, 5)
-#: The options that a setting may stand for, as long as they are not given, too.
-OPTIONS = {"data.batch_size": "--batch", "train.precision": "--precision", "train.kernel": "--kernel"}
+QUICK = Extent("spikingjelly", 8, 3, ("rate_m", "bptt"))
+LATENCY = Extent("spikingjelly,ann", 1, 3, kernels=("eager", "compiled"))
+FULL = Extent("all", 32, 5, ("rate_m", "rate_s", "bptt"), ("1", "2", "4", "8"))
+#: The settings that may have several values, and where an `Extent` has them.
+VARIED = {
+    "method.name": "methods",
+    "method.timesteps": "timesteps",
+    "train.precision": "precisions",
+    "train.kernel": "kernels",
+}
 # About how long a process loads torch and takes its first steps, for the time announced only.
 PROCESS_S = 8.0
 INTERRUPTED = 130
@@ -53,8 +60,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsCommand,
         rich_help_panel=JUDGE,
-        epilog="Examples:  rbp bench   ·   rbp bench digits --timesteps 2,4,8 -o cost.svg   ·   "
-        "rbp bench --methods rate_m --precision fp32,bf16",
+        epilog="Examples:  rbp bench   ·   rbp bench digits T=2,4,8 -o cost.svg   ·   "
+        "rbp bench method=rate_m train.precision=fp32,bf16",
     )(bench)
 
 
@@ -63,42 +70,12 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="PRESET KEY=VALUE",
-            help=f"The network, its data's shape, and settings on top; {PRESET} if not named.",
+            help=f"The network, {PRESET} if not named, and settings: method=rate_m,bptt T=2,4 batch=32 "
+            "train.precision=fp32,bf16 train.kernel=eager,compiled, of which every combination is measured.",
             show_default=False,
             autocompletion=completion.preset_then_settings,
         ),
     ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            metavar="M,M,…",
-            help=f"Training methods: {QUICK.methods} if left out.",
-            show_default=False,
-            autocompletion=completion.methods,
-        ),
-    ] = None,
-    timesteps: Annotated[
-        str | None,
-        typer.Option(metavar="T,T,…", help=f"Numbers of timesteps: {QUICK.timesteps} if left out.", show_default=False),
-    ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            metavar="P,P,…",
-            rich_help_panel=MORE,
-            help="Values of train.precision; the preset's own if left out.",
-            autocompletion=completion.precisions,
-        ),
-    ] = "",
-    kernel: Annotated[
-        str,
-        typer.Option(
-            metavar="K,K,…",
-            rich_help_panel=MORE,
-            help="Values of train.kernel; the preset's own if left out.",
-            autocompletion=completion.kernels,
-        ),
-    ] = "",
     against: Annotated[
         str | None,
         typer.Option(
@@ -107,12 +84,6 @@ def bench(
             f"{QUICK.against} if left out.",
             show_default=False,
             autocompletion=completion.baselines,
-        ),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="B", help=f"Images per step: the preset's, {QUICK.batch} if none is named.", show_default=False
         ),
     ] = None,
     repeats: Annotated[
@@ -164,17 +135,14 @@ def bench(
     if full and latency:
         raise typer.BadParameter("--full or --latency: one choice of what is left out")
     extent = FULL if full else LATENCY if latency else QUICK
-    from rbp_engine.preset.sweep.varied import key_of
+    from rbp_engine.preset.sweep.varied import key_of, split_values
 
     end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]
-    overrides = [word for word in words or [] if "=" in word]
-    given = {"--batch": batch is not None, "--precision": precision, "--kernel": kernel or latency}
-    _refuse_settings_of_options(overrides, {key: option for key, option in OPTIONS.items() if given[option]})
-    if latency:
-        kernel = kernel or "eager,compiled"
-        batch = 1 if batch is None and "data.batch_size" not in map(key_of, overrides) else batch
-    overrides += [] if batch is None else [f"batch={batch}"]
+    typed = {key_of(word): split_values(word.partition("=")[2]) for word in words or [] if "=" in word}
+    overrides = [word for word in words or [] if "=" in word and key_of(word) not in VARIED]
+    if not ("data.batch_size" in typed or (named and not latency)):
+        overrides.insert(0, f"batch={extent.batch}")
     if len(named) > 1:
         raise typer.BadParameter(f"one preset, then KEY=VALUE words; got {' and '.join(named)}")
     for name in named:
@@ -183,18 +151,20 @@ def bench(
         _check(path)
     from rbp_engine.bench.results import comparison
 
-    _refuse_settings_of_options(overrides, {"method.name": "--methods", "method.timesteps": "--timesteps"})
+    methods, timesteps, precisions, kernels = (
+        [value for value in typed.get(key, getattr(extent, name)) if value] for key, name in VARIED.items()
+    )
     wanted = comparison.candidates(
         named[0] if named else PRESET,
-        overrides if named else [f"batch={extent.batch}", *overrides],
-        methods=_words(extent.methods if methods is None else methods),
-        timesteps=_numbers(timesteps or extent.timesteps),
-        precisions=_words(precision),
-        kernels=_words(kernel),
+        overrides,
+        methods=methods,
+        timesteps=_numbers(timesteps),
+        precisions=precisions,
+        kernels=kernels,
         against=_baselines(extent.against if against is None else against),
     )
     if not wanted:
-        raise typer.BadParameter("nothing to measure: name a method (--methods) or a baseline (--against)")
+        raise typer.BadParameter("nothing to measure: name a method (method=rate_m) or a baseline (--against)")
     rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=_other_programs_run() or busy)
     document = comparison.document(rows, wanted)
     for path in output or []:
@@ -205,8 +175,8 @@ def bench(
         print_rich(_table(rows, latency=latency))
         _say_how_sure(rows)
         _say_what_memopt_lacks(rows)
-        if not (full or latency or named or methods or timesteps):
-            say("[dim]more:[/] rbp bench --timesteps 4,8 --batch 32  ·  rbp bench --full  ·  -h")
+        if not (full or latency or typed or named):
+            say("[dim]more:[/] rbp bench T=4,8 batch=32  ·  rbp bench --full  ·  -h")
     if not whole:
         raise typer.Exit(fail("interrupted: these are the figures so far", INTERRUPTED))
     for row in rows:
@@ -215,35 +185,21 @@ def bench(
     raise typer.Exit(1 if any(row.problem for row in rows) else 0)
 
 
-def _refuse_settings_of_options(overrides: Sequence[str], options: Mapping[str, str]) -> None:
-    """Refuse words that an option would override in silence; `options` are by the full keys of what they set."""
-    from rbp_engine.preset.overrides import SHORT_NAMES
-
-    for word in overrides:
-        key, _, value = word.partition("=")
-        if option := options.get(SHORT_NAMES.get(key, key)):
-            raise typer.BadParameter(f"{word} is an option here: {option} {value}")
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
 def _baselines(text: str) -> list[str]:
     """The names of baselines with commas between them, or `all`."""
     from rbp_engine.bench.results.comparison import baselines
 
     try:
-        return baselines(_words(text))
+        return baselines([word.strip() for word in text.split(",") if word.strip()])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(words: Sequence[str]) -> list[int]:
     try:
-        return [int(word) for word in _words(text)]
+        return [int(word) for word in words]
     except ValueError:
-        raise typer.BadParameter(f"--timesteps takes whole numbers with commas between them, got '{text}'") from None
+        raise typer.BadParameter(f"T takes whole numbers with commas between them, got '{','.join(words)}'") from None
 
 
 def _check(path: Path) -> None:

@@ -13,7 +13,7 @@ from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import KEEP, Json, RunsDir
-from rbp_tui.cli.output import print_json, print_lines, print_rich, say
+from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.runs.archive import archive
 from rbp_tui.cli.runs.choice import Run, SomeRuns, Yes, find, select
 from rbp_tui.cli.runs.columns import Columns, named_settings
@@ -197,7 +197,7 @@ def restore(
     if as_json:
         print_json([trash_plain(entry) for entry in entries])
     elif entries:
-        print_rich(trash_table(entries))
+        print_rich(trash_table(entries, console().width))
     else:
         say("nothing in {}", trash.trash_directory(directory))
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.run.store.query_fields import find_field
-from rbp_tui.cli.output import cell
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import (
     GAP,
@@ -20,10 +19,9 @@ from rbp_tui.text.run_columns import (
     settings_worth_a_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short_id, status_text, timesteps_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short_id, timesteps_text
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
     from rbp_engine.run.store.store import RunRecord
@@ -93,26 +91,14 @@ def _names(columns: Iterable[Column]) -> list[str]:
     return [column.name for column in columns]
 
 
-def trash_table(entries: "Sequence[TrashedRun]") -> "Table":
+def trash_table(entries: "Sequence[TrashedRun]", width: int) -> "Text":
     """The runs in the trash: what they were, and how long ago they were removed."""
-    from rich.table import Table
+    from rbp_engine.run.store.store import record
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("run", "id", "method", "T", "seed", "status", "best %", "removed"):
-        table.add_column(heading, justify="left" if heading in ("run", "id", "method", "status") else "right")
-    for entry in entries:
-        summary = entry.summary
-        known = ("–", "–", "–", "–", "–") if summary is None else (
-            fmt.method(summary.method),
-            timesteps_text(summary),
-            str(summary.seed),
-            status_text(summary.status),
-            fmt.percent(summary.best.top1),
-        )  # fmt: skip
-        named = "–" if summary is None else cell(summary.called)
-        short = entry.run.id if summary is None or entry.run.id != entry.id else short_id(summary)
-        table.add_row(named, cell(short), *known, f"{fmt.duration(time.time() - entry.removed)} ago")
-    return table
+    ages = {entry.run.id: fmt.duration(time.time() - entry.removed) for entry in entries}
+    removed = Column("removed", "", 12, lambda record: f"{ages[record.run.id]} ago", right=True, always=True)
+    records = [record(entry.run) for entry in entries]
+    return runs_table(records, placed_columns(records, width, [removed]))
 
 
 def trash_plain(entry: "TrashedRun") -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 
 def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
-    words = ["digits", "batch=8", "run.device=cpu", "--methods", "rate_m", "--timesteps", "2", "--repeats", "1"]
+    words = ["digits", "batch=8", "run.device=cpu", "method=rate_m", "T=2", "--repeats", "1"]
     done = rbp("bench", *words, "--against", "spikingjelly,memopt", "-o", "rows.json", "-o", "cost.svg")
     assert "T = 2" in done.stdout and "rate_M fp32" in done.stdout
     assert "memopt, level 1" in done.stdout and "levels 2 to 4 search by measurements of CUDA's memory" in done.stderr
@@ -36,10 +36,8 @@ def test_a_failed_measurement_is_reported_and_the_rest_is_shown(rbp, write):
         "digits",
         "arch=nets.py:net",
         "run.device=cpu",
-        "--methods",
-        "rate_m",
-        "--timesteps",
-        "1",
+        "method=rate_m",
+        "T=1",
         "--repeats",
         "1",
     ]
@@ -59,27 +57,16 @@ def test_the_latency_of_one_image_is_measured_eager_and_compiled(rbp_here, write
 
 
 def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
-    assert "method.name" in rbp_here("bench", "digits", "--methods", "rate_x", code=2).stderr
-    assert "whole numbers" in rbp_here("bench", "--timesteps", "two", code=2).stderr
+    assert "method.name" in rbp_here("bench", "digits", "method=rate_x", code=2).stderr
+    assert "whole numbers" in rbp_here("bench", "T=two", code=2).stderr
     assert "spikingjelly" in rbp_here("bench", "--against", "torch", code=2).stderr
     assert "one choice of what is left out" in rbp_here("bench", "--full", "--latency", code=2).stderr
     assert "must end in" in rbp_here("bench", "-o", "cost.gif", code=2).stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "advice"),
-    [
-        (["digits", "T=6"], "--timesteps 6"),
-        (["digits", "method.name=sltt"], "--methods sltt"),
-    ],
-)
-def test_a_setting_that_an_option_would_override_in_silence_is_refused_with_the_option(rbp_here, words, advice):
-    assert advice in rbp_here("bench", *words, code=2).stderr
-
-
 def test_a_busy_machine_gives_a_warning_about_the_times(rbp, write):
     write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
-    words = ["digits", "arch=nets.py:net", "run.device=cpu", "--methods", "rate_m", "--timesteps", "1", "--against", ""]
+    words = ["digits", "arch=nets.py:net", "run.device=cpu", "method=rate_m", "T=1", "--against", ""]
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
     try:
         error = rbp("bench", *words, code=1).stderr
@@ -101,7 +88,7 @@ def measuring(bench):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_no_process_behind(rbp, number, code):
-    bench = rbp.start("bench", "digits", "run.device=cpu", "--methods", "rate_m,rate_s", "--timesteps", "4")
+    bench = rbp.start("bench", "digits", "run.device=cpu", "method=rate_m,rate_s", "T=4")
     deadline = time.monotonic() + 60
     while not (children := measuring(bench)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -67,7 +67,7 @@ def rbp_there(rbp_here, write_texts, hostile_text):
         ("presets", "show"),
         ("data", "check"),
         ("paper", "--missing"),
-        ("bench", "--timesteps"),
+        ("bench", "--against"),
         (),
         ("runs",),
         ("ls", "--runs-dir"),
