@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,10 @@ from rbp_tui.cli.output import cell, console, say
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.progress import Task
 
 #: Without a terminal, a line comes this often.
 EVERY_S = 10.0
-# The share that is done says nothing about the whole before this.
-TELLING = 0.1
 
 
 @contextlib.contextmanager
@@ -25,70 +22,25 @@ def progress(what: str, every_s: float = EVERY_S) -> Iterator[Callable[[str, flo
     The yielded function takes what is done next, in words, and the share of the whole that is done. On a terminal a bar
     shows them, else a line every `every_s` seconds.
     """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     say("[dim]{}[/]", what)
-    state = ProgressState()
-    shown = _bar(state) if console(stderr=True).is_terminal else _lines(state, every_s)
-    with shown:
-        yield state.report
-
-
-class ProgressState:
-    """How far a command has come."""
-
-    def __init__(self) -> None:
-        self.begun = self.reported = time.monotonic()
-        self.doing = "starting"
-        self.share = 0.0
-
-    def report(self, doing: str, share: float) -> None:
-        """Note what is done next, and the share of the whole that is done."""
-        self.doing, self.share, self.reported = doing, share, time.monotonic()
-
-    def text(self) -> str:
-        """As `42s so far, about 30s left`."""
-        now = time.monotonic()
-        left = remaining_s(self.share, self.reported - self.begun, now - self.reported)
-        rest = "" if left is None else f", about {fmt.duration(left)} left"
-        return f"{fmt.duration(now - self.begun)} so far{rest}"
-
-
-def remaining_s(share: float, took_s: float, since_s: float) -> float | None:
-    """Seconds left if `share` of the whole took `took_s`, `since_s` ago; None if that cannot be said."""
-    if not TELLING <= share <= 1.0:
-        return None
-    left = took_s / share * (1.0 - share) - since_s
-    return left if left > 0 else None
+    out = console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        number = bar.add_task("starting", total=1.0)
+        with contextlib.nullcontext() if out.is_terminal else _lines(bar.tasks[0], every_s):
+            yield lambda doing, share: bar.update(number, description=cell(doing), completed=share)
 
 
 @contextlib.contextmanager
-def _bar(state: ProgressState) -> Iterator[None]:
-    from rich.live import Live
-
-    with Live(
-        get_renderable=lambda: _picture(state), console=console(stderr=True), refresh_per_second=4, transient=True
-    ):
-        yield
-
-
-def _picture(state: ProgressState) -> "RenderableType":
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-
-    row = Table.grid(padding=(0, 1), expand=True)
-    row.add_column(ratio=2, no_wrap=True, overflow="ellipsis")
-    row.add_column(ratio=1)
-    row.add_column(no_wrap=True, justify="right")
-    row.add_row(cell(state.doing), ProgressBar(total=1.0, completed=state.share), state.text())
-    return row
-
-
-@contextlib.contextmanager
-def _lines(state: ProgressState, every_s: float) -> Iterator[None]:
+def _lines(task: "Task", every_s: float) -> Iterator[None]:
     ended = threading.Event()
 
     def tell() -> None:
         while not ended.wait(every_s):
-            say("[dim]{}; {}[/]", state.doing, state.text())
+            left = "" if task.time_remaining is None else f", about {fmt.duration(task.time_remaining)} left"
+            say("[dim]{}; {} so far{}[/]", task.description, fmt.duration(task.elapsed), left)
 
     thread = threading.Thread(target=tell, name="progress", daemon=True)
     thread.start()
