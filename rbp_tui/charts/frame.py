@@ -32,7 +32,6 @@ class Options:
     title: str
     x_unit: XUnit
     smoothing: float
-    y_locked: bool
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,6 @@ def _flags(model: ChartModel, options: Options, *, clipped: bool) -> str:
     scales = " ".join(name for name, log in (("x", model.x_log), ("y", model.y_log)) if log)
     flags = (
         (f"log {scales}", bool(scales)),
-        ("y locked", options.y_locked),
         ("zoomed", model.view is not None),
         ("clipped", clipped),
         (f"~{options.smoothing:g}", options.smoothing > 0),

@@ -23,8 +23,6 @@ class ChartModel:
         self.everything = False  # no value is left out of the y axis
         self._y_log = False
         self._smoothing = 0.0
-        self._y_locked = False
-        self._locked_range: YRange | None = None
 
     def set_series(self, series: Sequence[Series]) -> bool:
         """Replace the curves; returns whether any differ. Curves that stay the same are not computed again."""
@@ -56,11 +54,6 @@ class ChartModel:
             self._y_log = log
             self.smooth(self._smoothing)
 
-    def lock_y(self, locked: bool) -> None:
-        """Keep the y axis as drawn now (or next, if nothing is drawn) in every view, or let it follow again."""
-        self._y_locked = locked
-        self._locked_range = None
-
     def all_x(self) -> Axis | None:
         """The x axis that shows everything; None without data."""
         spans = [span for curve in self.curves if (span := curve.span(log=self.x_log))]
@@ -76,13 +69,8 @@ class ChartModel:
         return Axis(*self.view, log=self.x_log)
 
     def y_range(self, x_axis: Axis) -> YRange | None:
-        """The y values that are shown: those of the view, or the locked range; None if there is nothing to show."""
-        found = self._locked_range
-        if found is None or (self.y_log and found.low <= 0):
-            found = y_range(self.curves, x_axis, log=self.y_log, everything=self.everything)
-            if self._y_locked:
-                self._locked_range = found
-        return found
+        """The y values that are shown, those of the view; None if there is nothing to show."""
+        return y_range(self.curves, x_axis, log=self.y_log, everything=self.everything)
 
     def y_axis(self, x_axis: Axis) -> Axis | None:
         """The y axis of `y_range`."""

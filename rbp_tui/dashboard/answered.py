@@ -1,8 +1,9 @@
 """Screens that return a result, and do so once."""
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual.await_complete import AwaitComplete
+from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 
 Result = TypeVar("Result")
@@ -35,4 +36,6 @@ class Answered(Screen[Result]):
 
 
 class Dialog(ModalScreen[Result], Answered[Result]):
-    """A dialog that is answered once. Stylesheets know the first base of a class only, here `ModalScreen`."""
+    """A dialog that is answered once; Escape says nothing. Stylesheets know the first base only, here `ModalScreen`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "back", id="dialog.back")]

@@ -20,6 +20,7 @@ from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import HelpPanel
 from textual.worker import WorkerFailed
 
 from rbp_engine.errors import UserError
@@ -32,8 +33,6 @@ from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.dim_filter import DimFilter
 from rbp_tui.dashboard.export import Export, export_of, write
-from rbp_tui.dashboard.help import Help, PaneHelp
-from rbp_tui.dashboard.jump import Jump, places
 from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
@@ -72,7 +71,7 @@ class Dashboard(App[None]):
 
     CSS_PATH: ClassVar = "dashboard.tcss"
     TITLE = "rbp"
-    ALLOW_IN_MAXIMIZED_VIEW = "KeyBar"
+    ALLOW_IN_MAXIMIZED_VIEW = "Footer"
     MODE_SCREENS: ClassVar[dict[str, type[DashboardScreen]]] = {
         "presets": PresetsScreen,
         "runs": RunsScreen,
@@ -88,21 +87,9 @@ class Dashboard(App[None]):
         Binding("4", "switch_mode('compare')", "show compare", id="screen.compare", show=False),
         Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
         Binding("6", "switch_mode('network')", "show network", id="screen.network", show=False),
-        Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="list the keys of this screen"),
-        Binding(
-            "f1",
-            "help_pane",
-            "help",
-            id="help.pane",
-            key_display="F1",
-            tooltip="list the keys of this pane",
-            show=False,
-        ),
-        Binding(
-            "grave_accent,ctrl+g", "jump", "jump", id="jump", key_display="`", tooltip="jump to a pane", show=False
-        ),
-        Binding("ctrl+e", "export", "export", id="export", tooltip="export the focused table or chart"),
-        Binding("q", "leave", "leave", id="leave", tooltip="leave the dashboard; runs go on"),
+        Binding("question_mark,f1", "help", "help", id="help", key_display="?", tooltip="all keys; again: none"),
+        Binding("ctrl+e", "export", "export", id="export", tooltip="the focused table or chart", show=False),
+        Binding("q,ctrl+c", "leave", "leave", id="leave", tooltip="runs go on"),
     ]
 
     def __init__(self, runs: Path) -> None:
@@ -335,20 +322,18 @@ class Dashboard(App[None]):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
-        """List what the keys do on this screen."""
-        self.push_screen(Help(self.screen))
-
-    def action_help_pane(self) -> None:
-        """List the keys of the focused pane, with tips."""
-        pane = self.screen.focused
-        self.push_screen(Help(self.screen) if pane is None else PaneHelp(self.screen, pane))
+        """List what the keys do here, beside the screen, or no longer."""
+        if self.screen.query(HelpPanel):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
 
     def action_export(self) -> None:
         """Write what has focus into files: a table, or a chart with a plot."""
         names = self.screen.series_names() if isinstance(self.screen, ChartScreen) else {}
         export = export_of(self.screen.focused, names)
         if export is None:
-            self.notify("A table or a chart can be exported: Tab goes to one, ` shows all.", timeout=5)
+            self.notify("A table or a chart can be exported: Tab goes to one.", timeout=5)
         else:
             self._write_export(export)
 
@@ -360,14 +345,6 @@ class Dashboard(App[None]):
             self.notify(str(error), severity="error", timeout=10, markup=False)
         else:
             self.notify(f"{', '.join(names)} are in {place}", title="exported", timeout=10, markup=False)
-
-    @work
-    async def action_jump(self) -> None:
-        """Show a letter on each pane, and go where the next key says."""
-        if widgets := places(self.screen):
-            chosen = await self.push_screen_wait(Jump(widgets))
-            if chosen is not None and chosen.is_attached:
-                chosen.focus()
 
     @work
     async def action_leave(self) -> None:

@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from rbp_engine.printable import LONGEST_NAME, one_line
 from rbp_tui.dashboard.keys import key_meaning, key_name
+from rbp_tui.dashboard.screen_base import DashboardScreen
 
 
 def literal(text: str) -> str:
@@ -47,7 +48,11 @@ class Palette(CommandPalette):
 
 
 def commands_of_keys(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]:
-    """The actions of this screen that have keys, each once, however many keys it has."""
+    """The actions of this screen: first those without a key, then those with one, each once however many it has."""
+    if isinstance(screen, DashboardScreen):
+        for title, action in screen.PALETTE.items():
+            if screen.check_action(action, ()):
+                yield SystemCommand(title, "", partial(app.run_action, action, screen))
     seen = set()
     for active in screen.active_bindings.values():
         binding = active.binding

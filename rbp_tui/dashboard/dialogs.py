@@ -18,7 +18,7 @@ class Confirm(Dialog[bool]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y", "dismiss(True)", "yes", id="confirm.yes"),
-        Binding("escape,n,q", "dismiss(False)", "no", id="confirm.no"),
+        Binding("n,q", "dismiss(False)", "no", id="confirm.no"),
     ]
     YES = "Enter"
 
@@ -34,24 +34,17 @@ class Confirm(Dialog[bool]):
             yield Static(keys, markup=False, classes="keys")
 
 
-class ConfirmLeaving(Confirm, inherit_bindings=False):
+class ConfirmLeaving(Confirm):
     """The key that asked to leave, pressed again, leaves. No other question takes it for a yes."""
 
     YES = "Enter or q"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,y", "dismiss(True)", "yes", id="confirm.yes"),
-        Binding("q", "dismiss(True)", "yes", id="leave"),
-        Binding("escape,n", "dismiss(False)", "no", id="confirm.no"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q,ctrl+c", "dismiss(True)", "yes", id="leave")]
 
 
 class Ask(Dialog[str | None]):
     """Ask for a line of text, finished with Enter, or for several `lines`, finished with ctrl+s. Escape cancels."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "give", "save", id="ask.give"),
-        Binding("escape", "dismiss", "cancel", id="ask.cancel"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "give", "save", id="ask.give")]
 
     def __init__(self, question: str, value: str, *, lines: bool = False, verb: str = "save") -> None:
         super().__init__()
@@ -80,8 +73,6 @@ class Ask(Dialog[str | None]):
 
 class Choice(Dialog[str | None]):
     """A question with several answers: the arrows and Enter choose one, Escape none."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "back", id="choice.back")]
 
     def __init__(self, question: str, answers: dict[str, str], back: str) -> None:
         """`answers` maps each returned name to the answer's text; `back` describes what Escape does."""

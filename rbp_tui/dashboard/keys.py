@@ -1,10 +1,10 @@
 """The user's own keys, from `dashboard.toml` in the configuration directory.
 
     [keys]
-    runs.stop = "S"
+    stop = "S"
     screen.runs = "f2"
 
-The names are those that the help overlay shows beside each key.
+The names are those of the table of verbs and of the other keys; docs/dashboard.md lists them.
 """
 
 import os
@@ -31,8 +31,8 @@ def key_name(app: App[Any], binding: Binding) -> str:
 
 
 def key_meaning(binding: Binding) -> str:
-    """What a key does: a sentence for our own keys, whose footer text is one word; Textual's texts are long enough."""
-    return binding.tooltip if binding.id and binding.tooltip else binding.description
+    """What a key does: the word of the footer, and what help adds to that."""
+    return f"{binding.description}: {binding.tooltip}" if binding.id and binding.tooltip else binding.description
 
 
 def active_key(screen: Screen[Any], name: str) -> str:

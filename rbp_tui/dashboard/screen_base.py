@@ -1,18 +1,21 @@
 """Base classes of the screens: the session, the bar at the top, charts that move together."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
 from textual import on
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.dashboard.verbs import BY_NAME, VERBS
 from rbp_tui.text.run_text import LIVE
 
 # Typed text is read after a pause: half a word means something else than the whole word.
@@ -38,10 +41,19 @@ class DashboardScreen(Screen[None]):
     """A screen of the dashboard. `runs_changed` and `sight_changed` are called when the reader has news."""
 
     NAME: str = ""
+    BINDINGS: ClassVar[list[BindingType]] = [verb.binding for verb in VERBS]
+    #: What is done so seldom that it has no key: the palette has it, by its title and action.
+    PALETTE: ClassVar[dict[str, str]] = {}
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a shared key only where it does something."""
+        if action == "find" and isinstance(self.focused, Input):
+            return False
+        return action not in BY_NAME or hasattr(self, f"action_{action}")
 
     def on_screen_resume(self) -> None:
         self.runs_changed()
@@ -81,7 +93,11 @@ class ChartScreen(DashboardScreen):
         """Names of series by key, for exports, where a legend's sign says too little."""
         return {}
 
-    def action_zoom_panel(self) -> None:
+    def action_back(self) -> None:
+        """Show all panels again."""
+        self.minimize()
+
+    def action_zoom(self) -> None:
         """The focused panel alone, or all of them."""
         if self.maximized is not None:
             self.minimize()

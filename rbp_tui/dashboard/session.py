@@ -5,6 +5,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
@@ -22,9 +23,10 @@ class Session:
 
     `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
     its id. `opened` is the run of the Monitor, `compared` are those of the Compare screen, `baseline` is the pinned
-    one, each by id. `step` is the optimizer step of the opened run where the cursor is, None without one. `since` is
-    the message about the time since the last visit. `colours` has the colour of each series on every screen, by
-    experiment, or by run id where each run is a series. `hosts` are the other ones of machine.toml, as seen last.
+    one, each by id; `trashed` has what was moved to the trash together, the last ones last. `step` is the optimizer
+    step of the opened run where the cursor is, None without one. `since` is the message about the time since the last
+    visit. `colours` has the colour of each series on every screen, by experiment, or by run id where each run is a
+    series. `hosts` are the other ones of machine.toml, as seen last.
     """
 
     def __init__(self, runs: Path, post: Callable[[Message], None]) -> None:
@@ -42,6 +44,7 @@ class Session:
         self.opened: str | None = None
         self.compared: list[str] = self.state.compared
         self.baseline: str | None = self.state.baseline or None
+        self.trashed: list[list[RunDirectory]] = []
         self.colours = SeriesColours()
         self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
         self.queue = QueueWatch()

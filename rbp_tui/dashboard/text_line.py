@@ -1,10 +1,7 @@
 """Texts that are redrawn only when they change."""
 
-from typing import ClassVar
-
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
@@ -36,14 +33,8 @@ def _shape(text: Text) -> list[int]:
     return [len(row) for row in text.plain.split("\n")]
 
 
-class TextPanel(VerticalScroll, inherit_bindings=False):
-    """A scrollable text of many rows. It leaves the keys to the sides, to which it never scrolls, to its screen."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        binding
-        for binding in VerticalScroll.BINDINGS
-        if isinstance(binding, Binding) and binding.key in ("up", "down", "pageup", "pagedown", "home", "end")
-    ]
+class TextPanel(VerticalScroll):
+    """A scrollable text of many rows."""
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id)

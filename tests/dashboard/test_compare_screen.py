@@ -84,15 +84,15 @@ async def test_the_table_equals_that_of_rbp_runs_compare(app, made, until, compa
         for press, more in (
             ([], []),
             (["down", "b"], ["--baseline", "bptt-1"]),
-            (["i"], ["--baseline", "bptt-1", "--each-run"]),
+            (["g"], ["--baseline", "bptt-1", "--each-run"]),
         ):
             await pilot.press(*press)
             printed = CliRunner().invoke(rbp, words + more, env={"COLUMNS": str(width - TABLE_EDGE)}).stdout
             whole, _, at_equal_cost = printed.rstrip("\n").partition("\n\nat equal cost\n")
             await until(pilot, lambda whole=whole: shown(screen) == whole)
-            await pilot.press("e")
+            await pilot.press("dollar_sign")
             await until(pilot, lambda table=at_equal_cost: shown(screen) == table)
-            await pilot.press("e")
+            await pilot.press("dollar_sign")
 
 
 @pytest.mark.asyncio
@@ -111,7 +111,7 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
 async def test_the_table_at_equal_cost_is_paired_by_seed_and_sorted_by_its_own_columns(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
-        await pilot.press("e")
+        await pilot.press("dollar_sign")
         await until(pilot, lambda: "1★" in shown(screen) and "2 BPTT 2 93.50 +1.50" in " ".join(shown(screen).split()))
         table = " ".join(shown(screen).split())
         # rate_M, the baseline, is done after 2 s, when BPTT has one epoch: 85 and 86 against 91 and 93. Of its memory
@@ -121,9 +121,9 @@ async def test_the_table_at_equal_cost_is_paired_by_seed_and_sorted_by_its_own_c
         assert "at equal cost" in screen.query_one("#about", Line).shown.plain
         await pilot.press(*["greater_than_sign"] * (screen.column_names().index("time") + 1))
         assert shown(screen).splitlines()[1].split()[1] == "rate_M"
-        await pilot.press("o")
+        await pilot.press("i")
         assert shown(screen).splitlines()[1].split()[1] == "BPTT"
-        await pilot.press("e")
+        await pilot.press("dollar_sign")
         assert screen.sort == "" and "samples/s" not in shown(screen) and "last %" in shown(screen)
 
 
@@ -140,7 +140,7 @@ async def test_the_table_is_sorted_by_keys_and_by_a_click_on_a_heading(app, unti
         await pilot.press(*["greater_than_sign"] * (names.index("last") + 1))
         assert methods() == ["BPTT", "rate_M"] and drawn(app)["2★"].y[-1] < drawn(app)["1"].y[-1]
         assert "sorted by last" in screen.query_one("#about", Line).shown.plain
-        await pilot.press("o")
+        await pilot.press("i")
         assert methods() == ["rate_M", "BPTT"]
         start = {name: start for name, start, _ in screen._text.places}["peak"]
         await pilot.click("#headings", offset=(start + 4, 0))
@@ -186,7 +186,7 @@ async def test_the_x_axis_switches_between_epochs_steps_seconds_and_memory(app, 
                 pytest.approx(rate),
                 pytest.approx(bptt),
             )
-            await pilot.press("x")
+            await pilot.press("h")
         assert drawn(app)["2"].points is False
 
 
@@ -212,12 +212,12 @@ async def test_a_key_pins_and_unpins_the_baseline_which_is_kept_between_visits(a
 async def test_single_runs_can_replace_experiments_and_curves_can_be_hidden(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
-        await pilot.press("i")
+        await pilot.press("g")
         await until(pilot, lambda: sorted(drawn(app)) == ["1★", "2★", "3"])
         assert screen.group.title.endswith("seed 1")
         await pilot.press("down", "space")
         assert sorted(drawn(app)) == ["1★", "3"]
-        await pilot.press("space", "i")
+        await pilot.press("space", "g")
         await until(pilot, lambda: sorted(drawn(app)) == ["1★", "2"])
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
@@ -262,7 +262,7 @@ async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_
                 await until(pilot, lambda: len(drawn(app)) == 2)
                 assert (drawn(app)["1★"].y.tolist(), drawn(app)["2"].y.tolist()) == ([0, 1, 2, 3], [0, 2, 4, 6])
         assert chart.x_axis == "step" and drawn(app)["1★"].x.tolist() == [1, 2, 3, 4]
-        await pilot.press("x")
+        await pilot.press("h")
         assert chart.x_axis == "time"
 
 
@@ -288,7 +288,7 @@ async def test_without_runs_it_says_how_to_get_some_and_offers_no_useless_keys(d
         await pilot.press("4")
         await until(pilot, lambda: "Nothing to compare" in str(dashboard.screen.query_one("#empty", Static).render()))
         keys = {active.binding.id for active in dashboard.screen.active_bindings.values() if active.enabled}
-        assert not {"compare.open", "compare.hide", "compare.pin", "compare.each_run"} & keys
+        assert not {"compare.open", "mark", "pin", "group"} & keys
 
 
 @pytest.mark.asyncio

@@ -20,7 +20,7 @@ EDGES = set("▐▌▔▁▎▊▕▏")
 PICTURES = {
     "presets": "1",
     "launch form": "1 enter",
-    "new preset": "escape 1 n",
+    "new preset": "escape 1 ctrl+n",
     "runs": "escape 2",
     "a marked run": "space",
     "columns": "o",
@@ -42,9 +42,7 @@ PICTURES = {
     "alarms": "v",
     "own": "v",
     "help": "question_mark",
-    "help on a pane": "escape escape 2 f1",
-    "jump": "escape grave_accent",
-    "palette": "escape ctrl+p r",
+    "palette": "question_mark ctrl+p r",
 }
 
 
@@ -67,7 +65,7 @@ def places(app):
     """What is read now: the whole screen, or the dialog on top of it."""
     screen = app.screen
     if isinstance(screen, ModalScreen):
-        return [widget.region for widget in screen.query(".dialog, .jump, CommandInput, CommandList")]
+        return [widget.region for widget in screen.query(".dialog, CommandInput, CommandList")]
     return [screen.region]
 
 

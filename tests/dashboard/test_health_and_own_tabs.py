@@ -72,14 +72,15 @@ async def test_health_is_that_of_the_cursor_and_of_the_selected_layers(dashboard
             dashboard.screen.action_sample(-1)
         await until(pilot, lambda: shown(dashboard)[0]["in window %"] == "14.0")
         neurons, weights = dashboard.screen.tab.query(LayerTable)
-        assert neurons.has_focus and not weights.parent.display
-        await pilot.press("w", "down")
-        assert weights.has_focus and weights.selected == 1 and not neurons.parent.display
+        assert neurons.has_focus
+        weights.focus()
+        await pilot.press("down")
+        assert weights.selected == 1
         await until(pilot, lambda: chart(dashboard, "update / weight").series[0].y[0] == 0.008)
         [band] = [chart(dashboard, "eligibility g").series[0].band]
         assert (band[0][0], band[1][0]) == (0.0042, 1.05)
         await pilot.resize_terminal(160, 45)
-        await until(pilot, lambda: neurons.parent.display and weights.parent.display)
+        await until(pilot, lambda: neurons.region.y == weights.region.y)
 
 
 @pytest.mark.asyncio

@@ -237,7 +237,7 @@ async def test_every_screen_keeps_working_and_unreadable_files_are_reported_once
             app.open_run(name)
             await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
             await until(pilot, lambda name=name: app.session.sight_of(name) is not None)
-            await pilot.press("x")
+            await pilot.press("h")
             await pilot.press("6")
         await until(pilot, lambda: len(app.session.sight_of("good").history.curves["train/loss"]) == 4)
         before = list(app.messages)

@@ -33,9 +33,9 @@ ESCAPE, PALETTE = "\x1b", "\x10"
 PRESSES = 5
 #: Keys through every screen, and words in what each brings: lists, dialogs, panels of the monitor, the palette.
 STEPS = (
-    ("1", "Diff to"), ("2", "best %"), ("n", "Note on bad-3"), (ESCAPE, "tag"), ("t", "Tags of bad-3"), (ESCAPE, "tag"),
+    ("1", "Diff to"), ("2", "best %"), ("n", "Note on bad-3"), (ESCAPE, "mark"), ("t", "Tags of"), (ESCAPE, "mark"),
     ("\r", "traceback"), ("T", ""), ("z", ""), ("z", "epoch"), (">", "traceback"), ("T", ""), ("4", "x epoch"),
-    ("5", "disk"), (PALETTE, "Search"), ("Preset bad", "Preset bad[b]two["), ("\r", "extends"),
+    ("5", "cores"), (PALETTE, "Search"), ("Preset bad", "Preset bad[b]two["), ("\r", "extends"),
 )  # fmt: skip
 
 

@@ -1,9 +1,6 @@
 """Keys that users choose."""
 
-import re
-
 import pytest
-from textual.widgets import Static
 
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.keys import keys_file, names_of_keys, read_keys
@@ -91,15 +88,3 @@ async def test_two_actions_on_one_key_are_reported_once(keys_toml, dashboard):
             await pilot.press("f5")
         await pilot.pause()
         assert len([note for note in dashboard._notifications if "same key" in note.message]) == 1
-
-
-@pytest.mark.asyncio
-async def test_help_names_every_key_including_brackets(dashboard, home, end_run, until):
-    end_run(home / "runs", "ended", curve=[0.5])
-    async with dashboard.run_test(size=(100, 60)) as pilot:
-        await pilot.press("3")
-        await until(pilot, lambda: dashboard.screen.query_one("#loss").has_focus)
-        await pilot.press("question_mark")
-        await pilot.pause()
-        said = dashboard.screen.query(Static).first().content.plain
-        assert re.search(r"\[  Smooth less +chart\.smooth_less", said) and "[/b]" not in said

@@ -119,7 +119,7 @@ async def test_a_measured_cost_disappears_when_its_settings_change(dashboard, un
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
         dashboard.screen.choose("digits")
-        await pilot.press("b")  # opens the form and measures
+        dashboard.screen.action_measure()
         await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
         form = dashboard.screen
         await until(pilot, lambda: "memory" in said(form))

@@ -167,7 +167,7 @@ async def test_missing_data_is_shown_with_the_commands_that_fetch_it(dashboard, 
         await show(dashboard, pilot, until, "cifar10-resnet18")
         summary = text_of(dashboard, "#summary")
         assert "\n         rbp data fetch cifar10\n         rbp data add cifar10 DIR\n" in summary
-        assert "paper    95.61 %\n" in summary and "here     not measured, b measures it\n" in summary
+        assert "paper    95.61 %\n" in summary and "here     not measured: Enter, ctrl+o measures it\n" in summary
 
 
 async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate_and_open_in_the_monitor(
@@ -183,7 +183,7 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate_and_open_in_th
         assert "ours     96.00 % ± 1.41, best 98.00, 2 runs" in summary
         assert "~1.0 GiB · 2.0 s an epoch · 40s" in summary
         assert label(dashboard, "runs") == "Runs (3)"
-        await pilot.press("r")
+        await pilot.press("v", "v", "v")
         table = dashboard.screen.query_one("#preset_runs", DataTable)
         assert [str(cell) for cell in table.get_column_at(8)] == ["other", "same", "same"]
         table.focus()
@@ -204,7 +204,7 @@ async def test_a_seed_that_was_trained_twice_counts_once_as_in_a_report(dashboar
 async def test_the_difference_to_the_parent_is_shown(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
-        await pilot.press("d")
+        await pilot.press("v", "v")
         assert dashboard.screen.query_one(Tabs).active == "diff" and label(dashboard, "diff") == "Diff to digits"
         assert text_of(dashboard, "#differences").splitlines()[1].split() == ["optim.lr", "0.05", "0.1", "result"]
 
@@ -331,7 +331,9 @@ async def test_the_users_editor_is_used_and_unsaved_text_survives_a_kill(home, m
     press(b"/", b"filter:")
     press(b"mine", b"What I try")
     press(b"\r", b"launch")
-    press(b"E", b"1 problem")
+    press(b"\x10", b"Search")
+    press(b"edit the preset in", b"EDITOR")
+    press(b"\r", b"1 problem")
     assert mine.read_text() == MINE + "momentum = 2.0\n"
     press(b"e", b"next problem")
     os.write(terminal.master, b"# half a thought")
@@ -379,13 +381,13 @@ async def test_a_file_whose_line_ends_the_editor_would_change_is_not_opened(dash
 async def test_a_clone_keeps_comments_and_a_new_preset_extends_the_selected_one(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
-        await pilot.press("c")
+        await pilot.press("C")
         await give_name(dashboard, pilot, until, "twin", "#everywhere")
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert (Path(os.environ["RBP_CONFIG"]) / "presets" / "twin.toml").read_text() == MINE
         await pilot.press("escape")
         await show(dashboard, pilot, until, "digits")
-        await pilot.press("n")
+        await pilot.press("ctrl+n")
         await give_name(dashboard, pilot, until, "fresh")
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert 'extends = "digits"' in mine.with_name("fresh.toml").read_text()
@@ -394,7 +396,7 @@ async def test_a_clone_keeps_comments_and_a_new_preset_extends_the_selected_one(
 async def test_a_box_is_empty_unless_it_is_ticked(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "digits")
-        await pilot.press("n")
+        await pilot.press("ctrl+n")
         await until(pilot, lambda: isinstance(dashboard.screen, NamePreset))
         boxes = [box.render().plain.strip() for box in dashboard.screen.query(Checkbox)]
         assert boxes == ["[✓] extends digits", "[ ] found from every folder"]
@@ -403,8 +405,8 @@ async def test_a_box_is_empty_unless_it_is_ticked(dashboard, mine, until):
 async def test_the_layers_are_counted_when_asked_for_and_shown_beside_on_a_very_wide_screen(dashboard, mine, until):
     async with dashboard.run_test(size=(200, 60)) as pilot:
         await show(dashboard, pilot, until, "mine")
-        assert text_of(dashboard, "#known_layers") == "l lists the layers of the network"
-        await pilot.press("l")
+        assert text_of(dashboard, "#known_layers") == "the tab Network lists the layers of the network"
+        dashboard.screen.query_one(Tabs).active = "network"
         await until(pilot, lambda: "counting layers…" in text_of(dashboard, "#layers"))
         await until(pilot, counting)
         await until(pilot, lambda: "parameters" in text_of(dashboard, "#layers"))
@@ -413,7 +415,7 @@ async def test_the_layers_are_counted_when_asked_for_and_shown_beside_on_a_very_
         assert layers[2].split() == ["layer", "kind", "output", "parameters"]
         assert layers[3].split() == ["0", "Conv2d", "32×8×8", "288"]
         assert not dashboard.screen.query_one("#known_layers").display
-        await pilot.press("t")
+        dashboard.screen.query_one(Tabs).active = "toml"
         dashboard.screen.choose("digits")  # has the same network, which is known
         await until(pilot, lambda: dashboard.screen.loaded.name == "digits")
         assert text_of(dashboard, "#known_layers").splitlines() == layers
@@ -425,7 +427,7 @@ async def test_one_process_counts_at_a_time_and_none_once_the_screen_is_left(das
     most = 0
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mnist")
-        await pilot.press("l")
+        dashboard.screen.query_one(Tabs).active = "network"
         for name in ("fashion-mnist", "cifar10-vgg11"):
             await until(pilot, counting)
             dashboard.screen.choose(name)
@@ -449,7 +451,7 @@ async def test_code_that_others_may_have_written_is_not_executed_to_count_layers
     mine.parent.chmod(0o777)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
-        await pilot.press("l")
+        dashboard.screen.query_one(Tabs).active = "network"
         await until(pilot, lambda: "not counted, since that executes its code" in text_of(dashboard, "#layers"))
 
 

@@ -5,16 +5,12 @@ import json
 from collections import Counter
 
 import pytest
-from textual.widgets import DataTable, Input, OptionList, Static
+from textual.widgets import DataTable, Footer, HelpPanel, Input, OptionList
+from textual.widgets._footer import FooterKey
 
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.dialogs import Confirm, ConfirmLeaving
-from rbp_tui.dashboard.help import TASKS, Help, PaneHelp
-from rbp_tui.dashboard.jump import Jump
-from rbp_tui.dashboard.key_bar import KeyBar
-from rbp_tui.dashboard.keys import names_of_keys
 from rbp_tui.dashboard.presets.name_dialog import Tick
 from tests.run_files import change_fields
 
@@ -30,14 +26,6 @@ def app(home, end_run, monkeypatch):
     return Dashboard(home / "runs")
 
 
-def row_of_keys(app):
-    return app.screen.query_one(KeyBar).shown.plain
-
-
-def said(app):
-    return app.screen.query(Static).first().content.plain
-
-
 async def test_tabs_can_be_clicked(app, until):
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.current_mode == "runs")
@@ -48,73 +36,29 @@ async def test_tabs_can_be_clicked(app, until):
             await until(pilot, lambda name=name: app.current_mode == name)
 
 
-async def test_the_row_of_keys_fits_and_always_ends_with_help_and_leave(app, until):
+async def test_the_footer_has_the_keys_that_do_something_now_and_fits(app, until):
+    def shown():
+        return [key.description for key in app.screen.query(FooterKey)]
+
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(app.session.records) == 2)
         for key in "12345":
             await pilot.press(key)
-            await until(pilot, lambda: row_of_keys(app).endswith("? help  q leave"))
-            assert len(row_of_keys(app)) <= 80
+            await until(pilot, lambda: {"help", "leave"} <= set(shown()))
+            await pilot.pause()
+            footer = app.screen.query_one(Footer)
+            assert footer.virtual_size.width <= footer.size.width, shown()
+        await pilot.press("2", "slash")
+        await until(pilot, lambda: "mark" not in shown())  # letters go into the filter now
 
 
-async def test_the_row_of_keys_follows_the_focus(app, until):
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: len(app.session.records) == 2)
-        await pilot.press("3")
-        await until(pilot, lambda: "+- zoom" in row_of_keys(app))
-        app.screen.query_one("#log_lines").focus()
-        await until(pilot, lambda: "+- zoom" not in row_of_keys(app))
-        await pilot.press("2")
-        await until(pilot, lambda: "space mark" in row_of_keys(app))
-        await pilot.press("slash")
-        # Letters go into the filter now, so none is offered.
-        await until(pilot, lambda: "space mark" not in row_of_keys(app) and "F1 help" in row_of_keys(app))
-        assert "q leave" not in row_of_keys(app)
-
-
-async def test_a_key_in_the_row_can_be_clicked(app, until):
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "space mark" in row_of_keys(app))
-        await pilot.click("KeyBar", offset=(row_of_keys(app).index("? help") + 3, 0))
-        await until(pilot, lambda: isinstance(app.screen, Help))
-
-
-async def test_help_is_grouped_by_task_and_f1_has_the_keys_of_the_pane_with_two_tips(app, until):
-    async with app.run_test(size=(100, 40)) as pilot:
-        await until(pilot, lambda: len(app.session.records) == 2)
-        await pilot.press("3")
-        await until(pilot, lambda: "+- zoom" in row_of_keys(app))
-        await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, Help))
-        headings = [line for line in said(app).split("\n") if line and not line.startswith(" ") and "  " not in line]
-        assert headings == ["This run", "Look", "Charts", "Move", "Everywhere"]
-        await pilot.press("escape", "f1")
-        await until(pilot, lambda: isinstance(app.screen, PaneHelp))
-        assert said(app).startswith("Chart\n") and "chart.zoom_in" in said(app) and "monitor." not in said(app)
-        assert said(app).count("•") == 2
-
-
-async def test_the_tasks_of_help_name_keys_that_exist(home):
-    known = names_of_keys()
-    named = [name for names in TASKS.values() for name in names]
-    assert [name for name in named if not any(one == name or one.startswith(f"{name[:-1]}.") for one in known)] == []
-
-
-async def test_jump_shows_a_letter_on_each_pane_and_goes_there(app, until):
+async def test_help_lists_the_keys_beside_the_screen(app, until):
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: len(app.session.records) == 2)
-        await pilot.press("3")
-        await until(pilot, lambda: isinstance(app.focused, CurveChart))
-        await pilot.press("grave_accent")
-        await until(pilot, lambda: isinstance(app.screen, Jump))
-        signs = {sign.region.offset: str(sign.content).strip() for sign in app.screen.query(".jump").results(Static)}
-        log = app.screen_stack[-2].query_one("#log_lines")
-        await pilot.press(signs[log.region.offset])
-        await until(pilot, lambda: app.focused is log)
-        await pilot.press("grave_accent")
-        await until(pilot, lambda: isinstance(app.screen, Jump))
-        await pilot.press("Z")
-        await until(pilot, lambda: app.focused is log)
+        await pilot.press("f1")
+        await until(pilot, lambda: app.screen.query(HelpPanel))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: not app.screen.query(HelpPanel))
 
 
 async def test_the_palette_lists_each_action_once_and_finds_presets_by_typing(app, until):
@@ -187,15 +131,15 @@ async def test_leaving_with_live_runs_is_confirmed_by_the_same_key_and_nothing_e
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("q")
         await until(pilot, lambda: answers == [False])
-        await pilot.press("q")
+        await pilot.press("ctrl+c")
         await until(pilot, lambda: isinstance(app.screen, ConfirmLeaving))
-        await pilot.press("q")
+        await pilot.press("ctrl+c")
         await until(pilot, lambda: not app.is_running)
 
 
 async def test_an_unticked_box_is_empty(app, until):
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("1", "n")
+        await pilot.press("1", "ctrl+n")
         await until(pilot, lambda: app.screen.query(Tick))
         for box in app.screen.query(Tick):
             for ticked in (True, False):

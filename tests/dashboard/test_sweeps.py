@@ -161,7 +161,7 @@ async def test_a_preset_shows_its_sweep_before_anything_is_started_and_the_form_
         await until(pilot, lambda: isinstance(app.screen, SweepScreen) and len(app.screen.board.rows) == 6)
         assert not app.session.runs.exists()
         assert all(row[-1] == "·2" for row in rows(app))
-        await pilot.press("l")
+        await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, LaunchForm))
         app.screen.query_one("#overrides", Input).value = "T=2,4"
         await until(pilot, lambda: "8 to be created" in str(app.screen.query_one("#verdict", Static).content))

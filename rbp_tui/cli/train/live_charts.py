@@ -84,7 +84,7 @@ def _chart(history: History, title: str, width: int, height: int, *, unicode: bo
             if (curve := history.curves.get(name)) is not None
         ]
     )
-    options = Options(title, "epoch", 0.0, y_locked=False)
+    options = Options(title, "epoch", 0.0)
     return draw(model, options, LOOK, UNICODE if unicode else ASCII, width, height)[1]
 
 

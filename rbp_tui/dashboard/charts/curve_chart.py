@@ -60,7 +60,6 @@ class CurveChart(Widget, can_focus=True):
             ("log_x", "L", "toggle('x_log')", "Log x"),
             ("smooth_less", "[", "smooth_less", "Smooth less"),
             ("smooth_more", "]", "smooth_more", "Smooth more"),
-            ("lock_y", "y", "toggle('y_locked')", "Lock y"),
             ("cursor_left", "left", "step_cursor(-1)", "Cursor left"),
             ("cursor_right", "right", "step_cursor(1)", "Cursor right"),
         )
@@ -70,7 +69,6 @@ class CurveChart(Widget, can_focus=True):
     x_axis: reactive[XUnit] = reactive[XUnit]("step", init=False)
     x_log: reactive[bool] = reactive(False)
     y_log: reactive[bool] = reactive(False)
-    y_locked: reactive[bool] = reactive(False)
     smoothing: reactive[float] = reactive(0.0)
     dimmed: reactive[bool] = reactive(False)
     ascii_only: reactive[bool] = reactive(False)
@@ -152,10 +150,6 @@ class CurveChart(Widget, can_focus=True):
     def watch_y_log(self, log: bool) -> None:
         self._model.y_log = log
 
-    def watch_y_locked(self, locked: bool) -> None:
-        """Keep the y axis, or let it follow the view."""
-        self._model.lock_y(locked)
-
     def validate_smoothing(self, smoothing: float) -> float:
         """From 0 to 0.99."""
         return min(max(smoothing, 0.0), SMOOTHINGS[-1])
@@ -176,7 +170,7 @@ class CurveChart(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """A row of the chart. All rows are drawn together after any change."""
-        options = Options(self.title, self.x_axis, self.smoothing, self.y_locked)
+        options = Options(self.title, self.x_axis, self.smoothing)
         state = (self.size, options, self.x_log, self.y_log, self.dimmed, self.ascii_only)
         if self._drawn != state:
             styles = look(self, [curve.series for curve in self._model.curves], self._colours, dimmed=self.dimmed)

@@ -11,15 +11,17 @@ from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.equal_cost import EqualCost, equal_cost
 from rbp_engine.report.seed_statistics import MeanCurve
 from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, OWN, ComparedCurves, all_curves
 from rbp_tui.dashboard.messages import OpenRun
+from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, sorted_by
 from rbp_tui.text.equal_cost_text import equal_cost_columns
 
 
-class CompareActions(ChartScreen):
+class CompareActions(RunScreen, ChartScreen):
     """The keys of the Compare screen. The chart has the focus, so its keys work as well."""
 
     NAME = "compare"
@@ -29,16 +31,7 @@ class CompareActions(ChartScreen):
         Binding("pageup", "scroll_table(-1)", "scroll the table up", id="compare.page_up", show=False),
         Binding("pagedown", "scroll_table(1)", "scroll the table down", id="compare.page_down", show=False),
         Binding("enter", "open", "open", id="compare.open"),
-        Binding("space", "hide", "hide", id="compare.hide"),
-        Binding("b", "pin", "baseline", id="compare.pin"),
-        Binding("e", "equal_cost", "cost", id="compare.equal_cost", tooltip="accuracies at equal cost"),
-        Binding("i", "each_run", "runs", id="compare.each_run"),
-        Binding("v", "curve", "curve", id="compare.curve"),
-        Binding("x", "axis", "axis", id="compare.axis"),
-        Binding("greater_than_sign", "sort_by_next(1)", "sort by the next column", id="compare.sort_next", show=False),
-        Binding("less_than_sign", "sort_by_next(-1)", "sort by the column before", id="compare.sort_back", show=False),
-        Binding("o", "turn", "reverse the order", id="compare.turn", show=False),
-        Binding("z", "zoom_panel", "zoom", id="compare.zoom", show=False),
+        Binding("dollar_sign", "equal_cost", "cost", id="compare.equal_cost", tooltip="accuracies at equal cost"),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -115,15 +108,23 @@ class CompareActions(ChartScreen):
         match action:
             case "turn":
                 return bool(self.sort)
-            case "sort_by_next":
+            case "step":
                 return len(self.groups) > 1
-            case "choose" | "open" | "hide" | "pin" | "scroll_table" | "zoom_panel" | "curve" | "axis":
+            case "choose" | "open" | "mark" | "scroll_table" | "zoom" | "view" | "axis":
                 return bool(self.groups)
             case "equal_cost":
                 return self.equal_cost or len(self.groups) > 1
-            case "each_run":
+            case "group":
                 return self.each_run or any(len(group.runs) > 1 for group in self.groups)
-        return True
+            case "compare":
+                return False
+        return super().check_action(action, parameters)
+
+    @property
+    def targets(self) -> list[RunRecord]:
+        """The runs of the chosen group."""
+        ids = [one.run.id for one in self.group.runs] if self.group is not None else []
+        return [record for run_id in ids if (record := self.session.record_of(run_id)) is not None]
 
     def action_choose(self, by: int) -> None:
         """The row above or below."""
@@ -147,7 +148,7 @@ class CompareActions(ChartScreen):
         if self.group is not None:
             self.post_message(OpenRun(self.group.runs[0].run.id))
 
-    def action_hide(self) -> None:
+    def action_mark(self) -> None:
         """Leave the curve out of the charts, or put it back."""
         if self.group is not None:
             self.hidden ^= {self.key_of(self.group)}
@@ -156,13 +157,12 @@ class CompareActions(ChartScreen):
 
     def action_pin(self) -> None:
         """Measure the others against this experiment, also in comparisons to come; again, no longer."""
-        if self.group is not None:
-            ids = [one.run.id for one in self.group.runs]
-            pinned = self.session.baseline
-            self.notify(self.session.pin(pinned if pinned in ids else ids[0]), markup=False)
+        pinned = [record.run.id for record in self.targets if record.run.id == self.session.baseline]
+        for run_id in (pinned or [record.run.id for record in self.targets])[:1]:
+            self.notify(self.session.pin(run_id), markup=False)
             self.runs_changed()
 
-    def action_sort_by_next(self, by: int) -> None:
+    def action_step(self, by: int) -> None:
         """Sort by the next column; after the last, as the runs were given."""
         names = ["", *self.column_names()]
         self.sort_by(names[(names.index(self.sort) + by) % len(names) if self.sort in names else 0])
@@ -208,7 +208,7 @@ class CompareActions(ChartScreen):
         """The columns of the table that have room."""
         return ()
 
-    def action_each_run(self) -> None:
+    def action_group(self) -> None:
         """A curve and a row for each run, or for each experiment."""
         self.each_run = not self.each_run
         self.compare_again()
@@ -218,7 +218,7 @@ class CompareActions(ChartScreen):
         self.equal_cost = not self.equal_cost
         self.sort_by("")  # the columns are others now
 
-    def action_curve(self) -> None:
+    def action_view(self) -> None:
         """The next curve: top-1, losses, metrics of the runs' own."""
         names = self.curve_names
         self.session.state.compared_curve = names[(names.index(self.curve) + 1) % len(names)]

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.events import Click
 from textual.geometry import Region
-from textual.widgets import Static
+from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
 from rbp_tui.charts.plot import UNICODE
@@ -18,7 +18,6 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, MEMORY, series, title
 from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs
-from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
@@ -62,7 +61,7 @@ class CompareScreen(CompareActions):
         with VerticalScroll(id="groups", can_focus=False):
             yield Line(id="table", wraps=True)
         yield Static(id="empty", markup=False)
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)

@@ -154,7 +154,6 @@ class LaunchForm(Dialog[Launched]):
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", "cancel", id="launch.cancel"),
         Binding("ctrl+o", "cost", "measure the cost", id="launch.cost"),
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]

@@ -5,48 +5,29 @@ from typing import ClassVar
 import numpy as np
 from textual.binding import Binding, BindingType
 
-from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
+from rbp_tui.dashboard.messages import CompareRuns
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.marks import timeline
 from rbp_tui.dashboard.monitor.seeds import siblings
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
-from rbp_tui.dashboard.run_control import RunControlScreen
+from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.session import Session
 
 AXES = ("epoch", "step", "time")
-NEED_A_RUN = ("again", "sweep", "preset", "find", "compare", "pin", "tag", "note", "axis")
 
 
-class MonitorActions(RunControlScreen, OpenedRunScreen):
+class MonitorActions(RunScreen, OpenedRunScreen):
     """The keys of the Monitor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "stop", "stop", id="monitor.stop"),
-        Binding("k", "kill", "kill", id="monitor.kill"),
-        Binding("r", "resume", "resume", id="monitor.resume"),
-        Binding("C", "again", "run again, changed", id="monitor.again", show=False),
-        Binding("P", "preset", "make a preset of it", id="monitor.preset", show=False),
-        Binding("w", "sweep", "sweep", id="monitor.sweep", tooltip="the table of the sweep it belongs to", show=False),
         Binding("T", "traceback", "traceback", id="monitor.traceback"),
-        Binding("slash", "find", "find", id="monitor.find", key_display="/"),
-        Binding("m", "rank(1)", "rank", id="monitor.rank"),
-        Binding("M", "rank(-1)", "previous rank", id="monitor.rank_back", show=False),
         Binding("comma", "seed(-1)", "previous seed", id="monitor.seed_back", show=False),
         Binding("full_stop", "seed(1)", "next seed", id="monitor.seed", show=False),
-        Binding("x", "axis", "axis", id="monitor.axis"),
-        Binding("z", "zoom_panel", "zoom", id="monitor.zoom"),
-        Binding("c", "compare", "compare", id="monitor.compare", show=False),
-        Binding("b", "pin", "pin as the baseline", id="monitor.pin", show=False),
-        Binding("t", "tag", "tags", id="monitor.tag", show=False),
-        Binding("a", "note", "note", id="monitor.note", show=False),
-        Binding("less_than_sign", "step_run(-1)", "previous run", id="monitor.previous", show=False),
-        Binding("greater_than_sign", "step_run(1)", "next run", id="monitor.next", show=False),
     ]
+    PALETTE: ClassVar[dict[str, str]] = {"Make a preset of the run": "preset"}
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -58,10 +39,10 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
         return siblings(self.session.records, self.session.opened or "")
 
     @property
-    def run(self) -> RunDirectory:
-        """The run that the keys are for, which are there only while one is shown."""
-        assert self.seen is not None
-        return self.seen.run
+    def targets(self) -> list[RunRecord]:
+        """The run that is shown, while it is there."""
+        record = self.session.record_of(self.session.opened)
+        return [] if record is None or self.seen is None else [record]
 
     @property
     def live(self) -> bool:
@@ -81,80 +62,24 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
-        status = self.seen.verdict.status if self.seen and self.run_state.status != "gone" else ""
-        summary = self.seen.summary if self.seen else None
-        foreign = summary is not None and bool(summary.program)  # another program trains it, and rbp cannot
         match action:
-            case "stop":
-                return status in LIVE - {"stopping"}
-            case "kill":
-                return status in LIVE | {"lost"} and not foreign
-            case "resume":
-                if self.seen is None or not status or foreign:
-                    return False
-                # The run's own copy of the code has the fault, and a resume runs that copy.
-                of_own_code = self.seen.verdict.cause is Cause.OWN_CODE
-                return status == "completed" or (self.seen.verdict.resumable and not of_own_code)
-            case "again" | "preset" if foreign and summary is not None and not summary.preset:
-                return False
+            case "find" | "axis" | "preset":
+                return bool(self.targets)
             case "traceback":
                 failure = self.seen.history.failure if self.seen else None
-                return not self.traceback_shown and (status == "failed" or bool(status and failure))
-            case "rank":
+                failed = any(record.verdict.status == "failed" or failure for record in self.targets)
+                return not self.traceback_shown and failed
+            case "view":
                 return len(self.processes()) > 1
             case "seed":
                 return len(self.seeds()) > 1
-            case "step_run":
-                return len(self.neighbours) > 1
-        return action not in NEED_A_RUN or bool(status)
-
-    def action_stop(self) -> None:
-        """Let the run save and end."""
-        self.stop_runs([self.run])
-
-    def action_kill(self) -> None:
-        """End the run at once."""
-        self.kill_runs([self.run])
-
-    def action_resume(self) -> None:
-        """Go on with the run from its newest checkpoint; with a completed one for more epochs."""
-        if self.seen is not None and self.seen.verdict.status == "completed":
-            self.train_longer([self.run])
-        else:
-            self.resume_runs([self.run])
-
-    def action_again(self) -> None:
-        """Launch another run with its settings, changed."""
-        self.post_message(RunAgain(self.run.id))
-
-    def action_sweep(self) -> None:
-        """Show the table of the sweep that the run belongs to."""
-        self.post_message(SweepOfRun(self.run.id))
-
-    def action_preset(self) -> None:
-        """Write its settings as a preset, and edit that."""
-        self.post_message(PresetFromRun(self.run.id))
-
-    def action_tag(self) -> None:
-        """Change the tags of the run."""
-        if (record := self.session.record_of(self.session.opened)) is not None:
-            self.edit_tags(record.run)
-
-    def action_note(self) -> None:
-        """Write a note on the run."""
-        if (record := self.session.record_of(self.session.opened)) is not None:
-            self.edit_note(record.run)
-
-    def action_pin(self) -> None:
-        """Hold other runs against this one; again, no longer."""
-        self.notify(self.session.pin(self.run.id), markup=False)
-        self.runs_changed()
+        return super().check_action(action, parameters)
 
     def action_compare(self) -> None:
         """Show the run beside the baseline, or beside its other seeds."""
         seeds = [record.run.id for record in self.seeds()]
         others = [self.session.baseline] if self.session.baseline else seeds
-        self.post_message(CompareRuns(list(dict.fromkeys([*others, self.run.id]))))
+        self.post_message(CompareRuns(list(dict.fromkeys([*others, *(record.run.id for record in self.targets)]))))
 
     def action_find(self) -> None:
         """Find something in the log."""
@@ -172,11 +97,11 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
         else:
             self._choose(name)
 
-    def action_rank(self, by: int) -> None:
+    def action_view(self) -> None:
         """Memory and log of the next process; after the last, of the rank that needs most memory."""
         names = ["", *self.processes()]
         at = names.index(self.process) if self.process in names else 0
-        self._choose(names[(at + by) % len(names)])
+        self._choose(names[(at + 1) % len(names)])
 
     def _choose(self, name: str) -> None:
         self.process = name

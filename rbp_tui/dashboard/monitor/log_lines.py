@@ -70,14 +70,13 @@ class LogLines(Log):
         self.highlighter = _Marker(wanted)
         self.refresh()
 
-    def find(self, wanted: str, direction: int) -> bool:
-        """Go to the next (1) or previous (-1) line that contains it, wrapping around; returns whether there is one."""
+    def find(self, wanted: str) -> bool:
+        """Go to the previous line that contains it, wrapping around; returns whether there is one."""
         places = self._places(wanted)
         if not places:
             return False
-        first = 0 if direction > 0 else -1
-        beyond = [place for place in places if self.current is None or (place - self.current) * direction > 0]
-        self.current = (beyond or places)[first]
+        before = [place for place in places if self.current is None or place < self.current]
+        self.current = (before or places)[-1]
         self.scroll_to(0, max(0, self.current - self.size.height // 3), animate=False)
         self.refresh()
         return True

@@ -29,8 +29,6 @@ class LogPane(Vertical):
 
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "find_next(1)", "next", id="log.next"),
-        Binding("N", "find_next(-1)", "previous", id="log.previous"),
         Binding("escape", "leave_search", "end search", id="log.leave", show=False),
     ]
 
@@ -59,11 +57,8 @@ class LogPane(Vertical):
         return self.query_one(LogLines)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the keys of a search while there is one; the key that leaves it also before anything is typed."""
-        if action not in ("find_next", "leave_search"):
-            return True
-        asking = action == "leave_search" and any(field.display for field in self.query("#find"))
-        return asking or any(lines.wanted for lines in self.query(LogLines))
+        """Offer to leave a search while there is one."""
+        return action != "leave_search" or any(field.display for field in self.query("#find"))
 
     def follow(self, run: RunDirectory | None) -> None:
         """Show the log of another run."""
@@ -106,7 +101,7 @@ class LogPane(Vertical):
             return True
         for name in dict.fromkeys([before, *self.names]):
             self.show_process(name)
-            if self.lines.find("Traceback (most recent call last)", -1):
+            if self.lines.find("Traceback (most recent call last)"):
                 return True
         self.show_process(before)
         return False
@@ -124,14 +119,9 @@ class LogPane(Vertical):
         self._show_head()
 
     @on(Input.Submitted, "#find")
-    def _search(self, event: Input.Submitted) -> None:
-        event.input.display = bool(event.value)
-        self.lines.focus()
-        self.action_find_next(-1)
-
-    def action_find_next(self, direction: int) -> None:
-        """The next place, or the previous one, where it is found; past the end it goes on at the other."""
-        if self.lines.wanted and not self.lines.find(self.lines.wanted, direction):
+    def _search(self) -> None:
+        """The place before, where it is found; before the first the last. Each Enter goes on."""
+        if self.lines.wanted and not self.lines.find(self.lines.wanted):
             self.notify(f"{self.lines.wanted!r} is not in what is shown of the log", markup=False, timeout=3)
         self._show_head()
 

@@ -9,11 +9,11 @@ from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widget import Widget
+from textual.widgets import Footer
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History
 from rbp_tui.charts.palette import SeriesColours
-from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
@@ -70,7 +70,7 @@ class MonitorScreen(MonitorActions):
             yield TextPanel(id="ranks")
             yield TextPanel(id="happenings")
         yield Line(id="alert")
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self._restore_view()

@@ -60,7 +60,7 @@ class EvaluationTab(NetworkTab):
 
     TITLE = "Evaluation"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "evaluate", "evaluate", id="network.evaluate", tooltip="evaluate its weights; again to stop that"),
+        Binding("enter", "evaluate", "evaluate", id="network.evaluate", tooltip="its weights; again: stop that"),
     ]
 
     def __init__(self) -> None:

@@ -1,11 +1,9 @@
 """The tab "Health": whether layers can learn. Membranes and eligibilities of the neurons, updates of the weights."""
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal
+from textual.containers import Container, Horizontal, VerticalScroll
 from textual.widget import Widget
 
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
@@ -37,12 +35,9 @@ class LayersAndTwoCharts(Container):
 
 
 class HealthTab(SampledTab[HealthHistory]):
-    """Neuron layers and weights: beside each other, or one of them where there is no room for both."""
+    """Neuron layers and weights: beside each other, or below where there is no room for that."""
 
     TITLE = "Health"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "other", "neurons/weights", id="network.health_other", tooltip="neurons, or weights")
-    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,24 +45,12 @@ class HealthTab(SampledTab[HealthHistory]):
         self.weights = LayersAndTwoCharts("gradient norm", "update / weight")
         for chart in self.weights.charts:
             chart.y_log = True
-        self._front = self.neurons
-        self._place()  # so that the first frame is not one of both
 
     def panes(self) -> Iterable[Widget]:
-        yield Horizontal(self.neurons, self.weights)
+        yield VerticalScroll(self.neurons, self.weights, id="health", can_focus=False)
 
     def on_resize(self) -> None:
-        self._place()
-
-    def _place(self) -> None:
-        for pane in (self.neurons, self.weights):
-            pane.display = self.size.width >= WIDE or pane is self._front
-
-    def action_other(self) -> None:
-        """The neurons, or the weights: shown where there is room for one of them, and focused."""
-        self._front = self.weights if self._front is self.neurons else self.neurons
-        self._place()
-        self._front.table.focus()
+        self.query_one("#health").set_class(self.size.width >= WIDE, "-beside")
 
     def samples(self, sight: Sight) -> HealthHistory | None:
         return sight.history.health

@@ -11,11 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.css.query import NoMatches
 from textual.widget import Widget
+from textual.widgets import Footer
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.network.accuracy import AccuracyTab
 from rbp_tui.dashboard.network.alarms import AlarmsTab
 from rbp_tui.dashboard.network.energy import EnergyTab
@@ -54,15 +54,9 @@ class NetworkScreen(OpenedRunScreen):
 
     NAME = "network"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "tab(1)", "tab", id="network.tab", tooltip="next tab"),
-        Binding("V", "tab(-1)", "previous tab", id="network.tab_back", show=False),
         Binding("p", "play", "play", id="network.play", tooltip="play training from the cursor; again to pause"),
         Binding("left", "sample(-1)", "back", id="network.back", tooltip="one sample back"),
         Binding("right", "sample(1)", "forth", id="network.forth", tooltip="one sample forth"),
-        Binding("escape", "newest", "newest", id="network.newest", tooltip="back to the newest sample"),
-        Binding("z", "zoom_panel", "zoom", id="network.zoom"),
-        Binding("less_than_sign", "step_run(-1)", "previous run", id="network.previous", show=False),
-        Binding("greater_than_sign", "step_run(1)", "next run", id="network.next", show=False),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -77,7 +71,7 @@ class NetworkScreen(OpenedRunScreen):
         with Container(id="pages"):
             for tab in TABS:
                 yield tab()
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self._player = self.set_interval(PLAY_S, self._play_on, pause=True)
@@ -172,10 +166,10 @@ class NetworkScreen(OpenedRunScreen):
         self.minimize()
         self._open(title)
 
-    def action_tab(self, by: int) -> None:
+    def action_view(self) -> None:
         """The next tab."""
         titles = [tab.TITLE for tab in TABS]
-        self.action_open(titles[(titles.index(self.tab.TITLE) + by) % len(titles)])
+        self.action_open(titles[(titles.index(self.tab.TITLE) + 1) % len(titles)])
 
     # The moment that is looked at
 
@@ -187,15 +181,11 @@ class NetworkScreen(OpenedRunScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
         match action:
-            case "tab":
-                return len(TABS) > 1
             case "play" | "sample":
                 return len(self._steps) > 1
-            case "newest":
-                return self.step is not None
-            case "step_run":
-                return len(self.neighbours) > 1
-        return True
+            case "back":
+                return self.step is not None or self.maximized is not None
+        return super().check_action(action, parameters)
 
     def look_at(self, step: float | None) -> None:
         """Look at a step, None for the newest."""
@@ -219,10 +209,13 @@ class NetworkScreen(OpenedRunScreen):
         if len(steps := self._steps):
             self.look_at(next_step(steps, self.step, by))
 
-    def action_newest(self) -> None:
-        """Follow the run again."""
-        self._pause()
-        self.look_at(None)
+    def action_back(self) -> None:
+        """Show all panels again, or follow the run again."""
+        if self.maximized is not None:
+            self.minimize()
+        else:
+            self._pause()
+            self.look_at(None)
 
     def action_play(self) -> None:
         """Play training from the cursor, or from the start; pause it."""

@@ -120,7 +120,11 @@ class OpenedRunScreen(ChartScreen):
         """The user's key for an action; empty if it does nothing now."""
         return active_key(self, name)
 
-    def action_step_run(self, by: int) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to go through runs if there are several."""
+        return super().check_action(action, parameters) and (action != "step" or len(self.neighbours) > 1)
+
+    def action_step(self, by: int) -> None:
         """The run before or after this one, of those that the filter of Runs shows."""
         self.step_through(self.neighbours, by)
 

@@ -68,14 +68,14 @@ def _usually(status: str, sight: Sight) -> str:
 def _advice(sight: Sight, key_of: KeyOf) -> str:
     status, cause = sight.verdict.status, sight.verdict.cause
     if cause.wants_new_run:
-        keys = _keys(key_of, ("traceback", "shows the traceback"), ("again", "runs it again, changed"))
+        keys = _keys(key_of, ("monitor.traceback", "shows the traceback"), ("again", "runs it again, changed"))
         return " · ".join(filter(None, (keys, "" if sight.summary.program else WHY_RESUME_FAILS[cause])))
     if sight.verdict.resumable:
         checkpoint = sight.history.checkpoints[-1].body if sight.history.checkpoints else None
         resume = f"resumes from {checkpoint.name}" if checkpoint is not None else "starts it again"  # type: ignore[union-attr]
         condition = f" {RESUME_CONDITIONS[cause]}" if cause in RESUME_CONDITIONS else ""
         kill = [("kill", "kills it")] if cause is Cause.UNRESPONSIVE else []
-        return _keys(key_of, ("traceback", "shows the traceback"), *kill, ("resume", resume + condition))
+        return _keys(key_of, ("monitor.traceback", "shows the traceback"), *kill, ("resume", resume + condition))
     if status == "stalled":
         return _keys(key_of, ("stop", "stops it after its step"), ("kill", "kills it"))
     if status == "completed":
@@ -87,4 +87,4 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
 
 def _keys(key_of: KeyOf, *offers: tuple[str, str]) -> str:
     """As `T shows the traceback · r resumes`, without keys that do nothing now."""
-    return " · ".join(f"{key} {does}" for name, does in offers if (key := key_of(f"monitor.{name}")))
+    return " · ".join(f"{key} {does}" for name, does in offers if (key := key_of(name)))

@@ -37,13 +37,13 @@ class PresetActions(DashboardScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "launch", "launch", id="presets.launch"),
         Binding("e", "edit", "edit", id="presets.edit"),
-        Binding("E", "outside", "edit in $EDITOR", id="presets.outside", show=False),
-        Binding("n", "new", "new", id="presets.new"),
-        Binding("c", "clone", "clone", id="presets.clone"),
-        Binding("w", "sweep", "sweep", id="presets.sweep", tooltip="the table of its sweep", show=False),
-        Binding("b", "measure", "measure the cost", id="presets.measure", show=False),
-        Binding("y", "copy", "copy the command", id="presets.copy", show=False),
+        Binding("ctrl+n", "new", "new", id="presets.new"),
     ]
+    PALETTE: ClassVar[dict[str, str]] = {
+        "Edit the preset in $EDITOR": "outside",
+        "Measure what the preset costs": "measure",
+        "Copy the command that trains the preset": "copy",
+    }
 
     @property
     def presets(self) -> PresetList:
@@ -105,7 +105,7 @@ class PresetActions(DashboardScreen):
         try:
             begun = await self._begin(path)
         except PresetError as error:
-            self._warn(f"{error}\nE opens it in $EDITOR")
+            self._warn(f"{error}\nthe palette (ctrl+p) opens it in $EDITOR")
             return
         if begun is not None:
             self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
@@ -158,7 +158,7 @@ class PresetActions(DashboardScreen):
             await self.edit(new_preset.path.absolute())
 
     @work(exclusive=True, group="preset")
-    async def action_clone(self) -> None:
+    async def action_again(self) -> None:
         """Copy the preset, comments and all, under another name, and edit that."""
         entry = self.current
         if entry is None:

@@ -10,14 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
-from textual.widgets import OptionList, Static, TextArea
+from textual.widgets import Footer, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from rbp_engine.preset import Problem
 from rbp_engine.preset.search import shown
 from rbp_tui.dashboard.answered import Answered
 from rbp_tui.dashboard.dialogs import Choice
-from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, lines_of, needs_copy
 from rbp_tui.dashboard.presets.external_editor import edit_outside
@@ -56,7 +55,7 @@ class EditorScreen(Answered[Path]):
                 yield Static(id="changes")
         yield Static(id="field")
         yield OptionList(id="problems", markup=False, compact=True)
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.area.focus()

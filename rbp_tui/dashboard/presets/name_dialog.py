@@ -3,12 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Checkbox, Input, Static
@@ -38,8 +36,6 @@ class Tick(Checkbox):
 
 class NamePreset(Dialog[NewPreset | None]):
     """Enter returns a file that does not exist yet, Escape None. Nothing is written here."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "cancel", id="name.cancel")]
 
     def __init__(self, question: str, name: str = "", *, parent: str | None = None) -> None:
         """`parent` is the name of a preset that the new one may extend; None offers none."""

@@ -1,15 +1,12 @@
 """Presets: browse them by data set, inspect one, and launch it."""
 
-from typing import ClassVar
-
 from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Input, OptionList, Static, Tab, Tabs
+from textual.widgets import DataTable, Footer, Input, OptionList, Static, Tab, Tabs
 
 from rbp_engine.preset import (
     LoadedPreset,
@@ -23,8 +20,6 @@ from rbp_engine.preset.search import shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
-from rbp_tui.dashboard.key_bar import KeyBar
-from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.presets.actions import PresetActions
 from rbp_tui.dashboard.presets.changes import changes_of
@@ -39,7 +34,7 @@ from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 
 LOOK_EVERY_S = 2.0
-TABS = {"toml": "TOML", "diff": "Diff", "runs": "Runs", "network": "Network"}
+TABS = {"toml": "TOML", "resolved": "Resolved", "diff": "Diff", "runs": "Runs", "network": "Network"}
 
 
 class PresetsScreen(PresetActions):
@@ -52,19 +47,10 @@ class PresetsScreen(PresetActions):
     AUTO_FOCUS = "PresetList"  # not the filter: hints name the keys that work where the focus is
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide"), (190, "-very-wide")]  # noqa: RUF012  # as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "tab('diff')", "diff", id="presets.diff"),
-        Binding("t", "tab('toml')", "TOML, as written or resolved", id="presets.toml", show=False),
-        Binding("r", "tab('runs')", "its runs", id="presets.runs", show=False),
-        Binding("l", "tab('network')", "its network's layers", id="presets.network", show=False),
-        Binding("slash", "filter", "filter", id="presets.filter", key_display="/"),
-        Binding("escape", "clear", "clear", id="presets.clear", show=False),
-    ]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.loaded: LoadedPreset | None = None
-        self.resolved = False
         self._shown_runs: list[RunRecord] | None = None
 
     def compose(self) -> ComposeResult:
@@ -85,13 +71,14 @@ class PresetsScreen(PresetActions):
                     yield Tabs(*(Tab(name, id=pane) for pane, name in TABS.items()), id="tabs")
                     with Horizontal():
                         yield TomlArea(read_only=True, id="toml_pane")
+                        yield TomlArea(read_only=True, id="resolved_pane")
                         with VerticalScroll(id="diff_pane"):
                             yield Static(id="differences")
                         yield NetworkPane(id="network_pane")
                         with Vertical(id="runs_pane"):
                             yield Static(id="runs_heading")
                             yield DataTable[Text](id="preset_runs", cursor_type="row")
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
@@ -164,13 +151,11 @@ class PresetsScreen(PresetActions):
         return text.append(f"  {shown(entry.path)}", style="not bold dim") if is_own(entry) else text
 
     def _show_toml(self, entry: PresetEntry | None, problems: tuple[Problem, ...]) -> None:
-        area = self.query_one(TomlArea)
-        resolved = self.resolved and self.loaded is not None
+        area = self.query_one("#toml_pane", TomlArea)
         written = read_text(entry.path) if entry is not None else ""
-        text = resolved_toml(self.loaded.preset) if resolved and self.loaded else written
-        area.mark_lines(() if resolved else lines_of(problems))
-        area.text = text if isinstance(text, str) else ""
-        self._tab("toml").label = "TOML, resolved" if resolved else "TOML"
+        area.mark_lines(lines_of(problems))
+        area.text = written if isinstance(written, str) else ""
+        self.query_one("#resolved_pane", TomlArea).text = resolved_toml(self.loaded.preset) if self.loaded else ""
 
     def _show_differences(self) -> None:
         parent, changes = changes_of(self.loaded, self.loaded.name) if self.loaded is not None else ("", "")
@@ -184,8 +169,7 @@ class PresetsScreen(PresetActions):
         runs = of_preset(self.loaded, self.session.records)
         if runs != self._shown_runs:
             self._shown_runs = runs
-            measure = active_key(self, "presets.measure")
-            self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records, measure))
+            self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records))
             self._show_paper(paper_table(self.loaded, self.session.records))
             heading = f"Runs ({len(runs)})" if runs else "No run of it yet"
             self._tab("runs").label = f"Runs ({len(runs)})"
@@ -199,7 +183,7 @@ class PresetsScreen(PresetActions):
         beside = self.query_one("#known_layers", Static)
         is_open = self._tabs.active == "network"
         network = pane.known(self.loaded)
-        hint = Text(f"{active_key(self, 'presets.network')} lists the layers of the network", style="dim")
+        hint = Text("the tab Network lists the layers of the network", style="dim")
         beside.update(hint if network is None else layer_table(network))
         beside.set_class(is_open or self.loaded is None, "-away")
         if is_open and self.is_current:
@@ -223,12 +207,9 @@ class PresetsScreen(PresetActions):
     def _tab(self, name: str) -> Tab:
         return self._tabs.query_one(f"#{name}", Tab)
 
-    def action_tab(self, name: str) -> None:
-        """Show the TOML, the differences, the runs or the network; the TOML again, with everything resolved."""
-        if name == "toml" == self._tabs.active:
-            self.resolved = not self.resolved
-            self._show()
-        self._tabs.active = name
+    def action_view(self) -> None:
+        """The next pane: TOML as written or resolved, differences, runs, network."""
+        self._tabs.action_next_tab()
 
     @on(Tabs.TabActivated, "#tabs")
     def _show_pane(self) -> None:
@@ -236,7 +217,7 @@ class PresetsScreen(PresetActions):
             self.query_one(f"#{name}_pane").set_class(name == self._tabs.active, "-open")
         self._show_network()
 
-    def action_filter(self) -> None:
+    def action_find(self) -> None:
         """Filter the list by words."""
         field = self.query_one("#filter", Input)
         field.display = True
@@ -250,14 +231,12 @@ class PresetsScreen(PresetActions):
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
         self.presets.focus()
-        self.call_after_refresh(self._show)  # the summary names keys, which were text in the filter
 
-    def action_clear(self) -> None:
+    def action_back(self) -> None:
         """Take away the filter."""
         self.presets.filter("")
         self._hide_filter()
         self.presets.focus()
-        self.call_after_refresh(self._show)
 
     def _hide_filter(self) -> None:
         field = self.query_one("#filter", Input)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from rbp_engine.preset.sections.network import NeuronSection
 
 
-def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord], measure: str) -> Group:
-    """The important settings, and below them results, data and cost; `measure` is the key that measures the cost."""
+def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
+    """The important settings, and below them results, data and cost."""
     facts = _grid(2)
     if loaded.preset.paper is not None:
         facts.add_row("paper", _paper(loaded.preset))
     facts.add_row("ours", _ours(loaded, records))
-    facts.add_row("here", estimate_line(loaded, records) or _no_estimate(measure))
+    facts.add_row("here", estimate_line(loaded, records) or Text("not measured: Enter, ctrl+o measures it", "dim"))
     facts.add_row("data", data_text(loaded))
     return Group(_settings(loaded.preset), Text(), facts)
 
@@ -53,10 +53,6 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | 
         total = fmt.duration(per_epoch * loaded.preset.train.epochs)
         return Text(f"~{fmt.size(summary.mem_peak)} · {shown} an epoch · {total}")
     return None
-
-
-def _no_estimate(measure: str) -> Text:
-    return Text.assemble("not measured", f", {measure} measures it" if measure else "", style="dim")
 
 
 def data_here(name: str) -> bool | None:

@@ -1,52 +1,48 @@
-"""Actions on several runs at once: mark, stop, kill, resume, compare, tag, archive, move to the trash and back."""
+"""The runs that are chosen in the table: marks, the verbs on them, and the queue for those that wait."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
 
-from rbp_engine.run.files.annotations import change_tags, set_archived, tag_words
+from rbp_engine.errors import UserError
+from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue import arrange
+from rbp_engine.run.queue.entries import entry_of
+from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.run.store.trash import move_to_trash, restore
-from rbp_tui.dashboard.dialogs import Ask
-from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
+from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.runs.elsewhere import only_there
-from rbp_tui.dashboard.runs.queue_actions import QueueActions
 from rbp_tui.dashboard.runs.rows import Rows
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.session import Session
+from rbp_tui.dashboard.verbs import Verb
 from rbp_tui.hosts.records import host_of
-from rbp_tui.text.format import counted
 from rbp_tui.text.run_text import named
 
 
-class RunActions(QueueActions):
-    """The keys of the Runs screen that act on the marked runs, or on those under the cursor if none is marked."""
+class RunActions(RunScreen):
+    """The verbs act on the marked runs, or on those under the cursor if none is marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "mark", id="runs.mark"),
-        Binding("a", "mark_all", "mark all", id="runs.mark_all", show=False),
-        Binding("c", "compare", "compare", id="runs.compare"),
-        Binding("w", "sweep", "sweep", id="runs.sweep", tooltip="the table of the sweep it belongs to", show=False),
-        Binding("s", "stop", "stop", id="runs.stop"),
-        Binding("k", "kill", "kill", id="runs.kill", show=False),
-        Binding("r", "resume", "resume", id="runs.resume"),
-        Binding("C", "again", "run again, changed", id="runs.again", show=False),
-        Binding("P", "preset", "make a preset of it", id="runs.preset", show=False),
-        Binding("t", "tag", "tag", id="runs.tag"),
-        Binding("n", "note", "note", id="runs.note", show=False),
-        Binding("A", "archive", "archive, or bring back", id="runs.archive", show=False),
-        Binding("x", "trash", "trash", id="runs.trash"),
-        Binding("u", "undo", "undo trash", id="runs.undo", show=False),
+        Binding("p", "pause", "pause", id="pause", show=False, tooltip="the waiting runs, or let them go on"),
+        Binding("shift+up", "move(False)", "earlier", id="earlier", show=False, tooltip="in the queue"),
+        Binding("shift+down", "move(True)", "later", id="later", show=False, tooltip="in the queue"),
     ]
+    PALETTE: ClassVar[dict[str, str]] = {
+        "Make a preset of the run": "preset",
+        "Move waiting runs to the front of the queue": "to_front",
+        "Move waiting runs to the end of the queue": "to_end",
+        "Pause the whole queue, or let it go on": "pause_all",
+    }
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.rows = Rows()
         self.marked: set[str] = set()
-        self._trashed: list[list[RunDirectory]] = []  # together, the last ones last
 
     @property
     def shown(self) -> Sequence[RunRecord]:
@@ -54,10 +50,11 @@ class RunActions(QueueActions):
         return self.rows.records
 
     @property
-    def under_cursor(self) -> set[str]:
+    def under_cursor(self) -> list[RunRecord]:
         """The run under the cursor, or the runs of the group there."""
         key = self.query_one(RunTable).current
-        return set() if key is None else set(self.rows.groups.get(key, (key,)))
+        here = () if key is None else self.rows.groups.get(key, (key,))
+        return [record for record in self.shown if record.run.id in here]
 
     def make_rows(self) -> None:
         """Make the rows of the table anew."""
@@ -70,19 +67,25 @@ class RunActions(QueueActions):
 
     @property
     def targets(self) -> list[RunRecord]:
-        """The runs that an action applies to; never a hidden one, nor one of another host."""
-        here = self.under_cursor
-        return self.marked_shown or [record for record in self.local if record.run.id in here]
+        """The runs that a verb acts on; never a hidden one, nor one of another host."""
+        return self.marked_shown or [record for record in self.under_cursor if not host_of(record)]
 
     @property
-    def local(self) -> list[RunRecord]:
-        """The runs in the table that are in the runs directory of this dashboard."""
-        return [record for record in self.shown if not host_of(record)]
+    def one(self) -> list[RunRecord]:
+        return [] if self.refuses_elsewhere() else self.under_cursor[:1]
+
+    def may(self, verb: Verb) -> bool:
+        """What does not fit the run under the cursor says so, since the footer does not follow the cursor."""
+        return bool(self.rows.cells)
+
+    def fitting(self, name: str) -> list[RunDirectory]:
+        if not self.targets:
+            self.refuses_elsewhere()
+        return super().fitting(name)
 
     def refuses_elsewhere(self) -> bool:
         """Whether the run under the cursor is another host's, where nothing can be done with it; says so."""
-        here = self.under_cursor
-        why = only_there(record for record in self.shown if record.run.id in here)
+        why = only_there(self.under_cursor)
         if why:
             self.notify(why, severity="warning", timeout=8, markup=False)
         return bool(why)
@@ -90,145 +93,64 @@ class RunActions(QueueActions):
     def action_mark(self) -> None:
         """Mark the run, for what is then done to all that are marked."""
         if not self.refuses_elsewhere():
-            self._toggle_marks(self.under_cursor)
+            self._toggle_marks({record.run.id for record in self.under_cursor})
         self.query_one(RunTable).action_cursor_down()
 
     def action_mark_all(self) -> None:
         """Mark all runs that are shown, or none of them."""
-        self._toggle_marks({record.run.id for record in self.local})
+        self._toggle_marks({record.run.id for record in self.shown if not host_of(record)})
 
     def _toggle_marks(self, runs: set[str]) -> None:
         self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
         self.make_rows()
 
-    def action_compare(self) -> None:
-        """Compare the runs."""
-        if not self.marked_shown and self.refuses_elsewhere():
-            return
-        self.post_message(CompareRuns([record.run.id for record in self.targets]))
+    # The queue
 
-    def action_stop(self) -> None:
-        """Let the runs save and end."""
-        live = [record for record in self.targets if record.verdict.live]
-        if self.any_of(live, "stop"):
-            self.stop_runs(_folders(live))
+    def action_pause(self) -> None:
+        """Pass the waiting runs over until they may go on; let them go on if all of them are paused."""
+        if runs := self._waiting():
+            if all((entry := entry_of(run)) is not None and entry.paused for run in runs):
+                self._arrange(lambda: arrange.go_on(runs), f"{named(runs)} may start")
+            else:
+                self._arrange(lambda: arrange.pause(runs), f"paused {named(runs)}")
 
-    def action_kill(self) -> None:
-        """End the runs at once."""
-        there = [record for record in self.targets if record.verdict.live or record.verdict.status == "lost"]
-        if self.any_of(there, "kill"):
-            self.kill_runs(_folders(there))
+    def action_pause_all(self) -> None:
+        """Start nothing that waits, or end that."""
+        if is_paused():
+            self._arrange(arrange.go_on_all, "the queue goes on")
+        else:
+            self._arrange(arrange.pause_all, "the queue of this host is paused; what runs goes on")
 
-    def action_resume(self) -> None:
-        """Go on with the runs from their newest checkpoints; with completed ones for more epochs."""
-        resumable = [record for record in self.targets if record.verdict.resumable]
-        ours = [record for record in self.targets if not record.summary.program]
-        completed = [record for record in ours if record.verdict.status == "completed"]
-        if completed and not resumable:
-            self.train_longer(_folders(completed))
-        elif self.any_of(resumable, "resume"):
-            self.resume_runs(_folders(resumable))
+    def action_move(self, later: bool) -> None:
+        """Move the waiting run by one."""
+        for run in self._waiting()[:1]:
+            self._arrange(partial(arrange.move_by_one, run, later=later), "")
 
-    def action_again(self) -> None:
-        """Launch another run with the settings of the one under the cursor, changed."""
-        for run_id in self._one_under_cursor():
-            self.post_message(RunAgain(run_id))
+    def action_to_front(self) -> None:
+        """Move the waiting runs to the front."""
+        if runs := self._waiting():
+            self._arrange(lambda: arrange.move_first(runs), f"moved {named(runs)} to the front of the queue")
 
-    def action_sweep(self) -> None:
-        """Show the table of the sweep that the run under the cursor belongs to."""
-        for run_id in self._one_under_cursor():
-            self.post_message(SweepOfRun(run_id))
+    def action_to_end(self) -> None:
+        """Move the waiting runs to the end."""
+        if runs := self._waiting():
+            self._arrange(lambda: arrange.move_last(runs), f"moved {named(runs)} to the end of the queue")
 
-    def action_preset(self) -> None:
-        """Write the settings of the run under the cursor as a preset, and edit that."""
-        for run_id in self._one_under_cursor():
-            self.post_message(PresetFromRun(run_id))
-
-    def _one_under_cursor(self) -> list[str]:
-        """The run under the cursor, of a group its first; none in an empty table."""
-        if self.refuses_elsewhere():
-            return []
-        here = self.under_cursor
-        return [record.run.id for record in self.shown if record.run.id in here][:1]
-
-    @work
-    async def action_tag(self) -> None:
-        """Change the tags of the runs."""
-        runs = _folders(self.targets)
+    def _waiting(self) -> list[RunDirectory]:
+        """The chosen runs that wait; if there are none, it says so."""
+        runs = [record.run for record in self.targets if record.verdict.status == "queued"]
         if not runs:
-            self.refuses_elsewhere()
-        if len(runs) == 1:
-            self.edit_tags(runs[0])
-        elif runs:
-            question = f"Tags of {named(runs)}: +word is added, -word is taken away"
-            words = await self.app.push_screen_wait(Ask(question, ""))
-            tags = tag_words((words or "").split())
-            added = [*tags.plain, *tags.added]
-            if added or tags.removed:
-                self.act_on(runs, lambda run: change_tags(run, added, tags.removed), lambda which: f"tagged {which}")
+            self.notify("no chosen run waits in the queue", severity="warning")
+        return runs
 
-    def action_note(self) -> None:
-        """Write a note on the run."""
-        if self.targets:
-            self.edit_note(self.targets[0].run)
+    @work(thread=True, group="runs")
+    def _arrange(self, change: Callable[[], object], done: str) -> None:
+        """Change the queue in a thread, for another process may have its lock."""
+        try:
+            change()
+            start.ensure_dispatcher()
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=8, markup=False)
         else:
-            self.refuses_elsewhere()
-
-    def action_archive(self) -> None:
-        """Keep the runs out of the way; if all of them are in the archive, bring them back."""
-        if not self.targets:
-            self.refuses_elsewhere()
-            return
-        there = [record for record in self.targets if not record.annotations.archived]
-        if there:
-            self.act_on(
-                _folders(there),
-                lambda run: set_archived(run, archived=True),
-                lambda which: f"archived {which}; the filter archived shows what is there, and A brings it back",
-            )
-        elif self.targets:
-            self.act_on(
-                _folders(self.targets),
-                lambda run: set_archived(run, archived=False),
-                lambda which: f"{which} back from the archive",
-            )
-
-    def action_trash(self) -> None:
-        """Move the runs to the trash."""
-        targets = self.targets
-        ended = [record for record in targets if not record.verdict.live]
-        if self.any_of(ended, "move to the trash"):
-            together: list[RunDirectory] = []
-            self._trashed.append(together)
-            live = len(targets) - len(ended)
-            stays = f"; {counted(live, 'run')} still going, stop or kill first" if live else ""
-            self.act_on(
-                _folders(ended),
-                lambda run: together.append(move_to_trash(run).run),
-                lambda which: f"moved {which} to the trash, u undoes it{stays}",
-            )
-
-    def action_undo(self) -> None:
-        """Bring back what was moved to the trash last, then what was before, as far as this dashboard did it."""
-        trashed: list[RunDirectory] = []
-        while self._trashed and not trashed:
-            trashed = self._trashed.pop()
-        if trashed:
-            self.act_on(trashed, lambda run: restore(self.session.runs, run.id), lambda which: f"brought back {which}")
-        else:
-            self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
-
-    def any_of(self, fitting: Sequence[RunRecord], verb: str) -> bool:
-        """Whether there is anything to do; if not, notify the user why."""
-        targets = self.targets
-        if not targets:
-            self.refuses_elsewhere()
-        if not fitting and targets:
-            are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"
-            statuses = ", ".join(sorted({record.verdict.status for record in targets}))
-            self.notify(f"nothing to {verb}: {are} {statuses}", severity="warning", markup=False)
-        return bool(fitting)
-
-
-def _folders(records: Sequence[RunRecord]) -> list[RunDirectory]:
-    return [record.run for record in records]
+            if done:
+                self.notify(done, markup=False)

@@ -9,15 +9,14 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.store.ordering import reversed_order
-from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
-from rbp_tui.dashboard.runs.columns import CURVE, column_named
+from rbp_tui.dashboard.runs.columns import CURVE
 from rbp_tui.dashboard.runs.elsewhere import hosts_text
 from rbp_tui.dashboard.runs.query_input import QueryInput
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
@@ -26,38 +25,14 @@ from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.format import counted
-from rbp_tui.text.run_columns import Column, settings_worth_a_column
+from rbp_tui.text.run_columns import settings_worth_a_column
 from rbp_tui.text.run_text import STYLES
 
 HOSTS_SHOWN_EVERY_S = 1.0
 # Sign, mark and scroll bar beside the columns.
 EDGE = 3
-#: Actions that do nothing without rows, or while the query is being typed.
-OF_ROWS = frozenset(
-    {
-        "compare",
-        "sweep",
-        "again",
-        "preset",
-        "stop",
-        "kill",
-        "resume",
-        "tag",
-        "note",
-        "archive",
-        "trash",
-        "mark",
-        "mark_all",
-        "pause",
-        "earlier",
-        "later",
-        "to_front",
-        "to_end",
-        "retry",
-        "turn",
-        "sort_by_next",
-    }
-)
+#: Actions beside the verbs of runs that do nothing without rows.
+OF_ROWS = frozenset({"mark", "pause", "move", "turn", "step", "mark_all", "preset", "to_front", "to_end"})
 
 
 class RunsScreen(RunActions):
@@ -66,14 +41,8 @@ class RunsScreen(RunActions):
     NAME = "runs"
     AUTO_FOCUS = "RunTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        # With priority, or text typed quickly after it would still go to the keys of the table.
-        Binding("slash", "query", "filter", id="runs.filter", key_display="/", show=False, priority=True),
-        Binding("g", "group", "group", id="runs.group", show=False),
-        Binding("o", "columns", "columns", id="runs.columns", show=False),
-        Binding("greater_than_sign", "sort_by_next(1)", "sort by the next column", id="runs.sort_next", show=False),
-        Binding("less_than_sign", "sort_by_next(-1)", "sort by the column before", id="runs.sort_before", show=False),
-        Binding("i", "turn", "turn the order round", id="runs.turn", show=False),
-        Binding("escape", "clear", "clear", id="runs.clear", show=False),
+        Binding("a", "mark_all", "mark all, or none", id="mark_all", show=False),
+        Binding("o", "columns", "columns", id="columns", show=False),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -97,7 +66,7 @@ class RunsScreen(RunActions):
         yield RunTable()
         yield Static(id="empty", markup=False)
         yield Line(id="detail")
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#query", Input).value = self.session.state.query
@@ -118,10 +87,8 @@ class RunsScreen(RunActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only actions that do something now in footer and palette."""
-        typing = isinstance(self.focused, Input)
-        if action in OF_ROWS:
-            return bool(self.rows.cells) and not typing
-        return not (action == "query" and typing)
+        offered = super().check_action(action, parameters)
+        return offered and (action not in OF_ROWS or bool(self.rows.cells))
 
     def runs_changed(self) -> None:
         super().runs_changed()
@@ -231,7 +198,7 @@ class RunsScreen(RunActions):
         elif key is not None:
             self.post_message(OpenRun(key))
 
-    def action_query(self) -> None:
+    def action_find(self) -> None:
         """Choose the runs that are shown by a query."""
         self.set_focus(self.query_one("#query"))
 
@@ -247,7 +214,7 @@ class RunsScreen(RunActions):
         self.query_one(QueryInput).remember()
         self.set_focus(self.query_one(RunTable))
 
-    def action_clear(self) -> None:
+    def action_back(self) -> None:
         """Leave the filter, take away the marks, then the filter, then what happened since you left."""
         query = self.query_one("#query", Input)
         if self.marked and self.focused is not query:
@@ -269,7 +236,7 @@ class RunsScreen(RunActions):
         """Turn the order of the table round."""
         self._sort_by(reversed_order(self.session.state.sort))
 
-    def action_sort_by_next(self, by: int) -> None:
+    def action_step(self, by: int) -> None:
         """Sort by the column beside the one that the table is sorted by."""
         sorts = [place.column.sort for place in self.rows.placed if place.column.sort]
         now = next((number for number, sort in enumerate(sorts) if self._sorted_by(sort)), -1 if by > 0 else 0)
@@ -278,12 +245,8 @@ class RunsScreen(RunActions):
     @on(DataTable.HeaderSelected)
     def _heading_clicked(self, event: DataTable.HeaderSelected) -> None:
         name = event.column_key.value
-        if name in {place.column.name for place in self.rows.placed}:
-            self._sort_by_column(column_named(name))
-
-    def _sort_by_column(self, column: Column) -> None:
-        """Sort by a column; reverse the order if the table is sorted by it already."""
-        if column.sort:
+        column = next((place.column for place in self.rows.placed if place.column.name == name), None)
+        if column is not None and column.sort:  # again: the other way round
             now = self.session.state.sort
             self._sort_by(reversed_order(now) if self._sorted_by(column.sort) else column.sort)
 
@@ -296,13 +259,10 @@ class RunsScreen(RunActions):
 
     @work
     async def action_columns(self) -> None:
-        """Choose the columns, and which one to sort by."""
+        """Choose the columns."""
         shown = [place.column.name for place in self.rows.placed]
         differing = await asyncio.to_thread(settings_worth_a_column, self.shown)
-        choice = await self.app.push_screen_wait(ColumnDialog(shown, differing))
-        if choice is not None:
-            if choice.columns is not None:
-                self.session.state.columns = list(choice.columns)
-            if choice.sort_by:
-                self._sort_by_column(column_named(choice.sort_by))
+        columns = await self.app.push_screen_wait(ColumnDialog(shown, differing))
+        if columns is not None:
+            self.session.state.columns = columns
             self.make_rows()

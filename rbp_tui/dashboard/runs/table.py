@@ -1,16 +1,13 @@
 """The table of runs: Textual's own, updated row by row, with the cursor staying on its run."""
 
-from typing import ClassVar
-
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
 from rbp_engine.run.store.ordering import descends, reversed_order
 from rbp_tui.dashboard.runs.columns import BY_NAME, CURVE, TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
+from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.run_columns import PlacedColumn
 
 # A frame takes forty milliseconds: the visible rows are added first, then the rest in a few steps.
@@ -21,14 +18,8 @@ MARK, SIGN, KEY = "mark", "sign", "key"
 STATUS = BY_NAME["status"]
 
 
-class RunTable(DataTable[TableCell]):
+class RunTable(RowTable[TableCell]):
     """Shows `Rows`. A hidden column has the key of each row, so that the table can be sorted in any order."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select_cursor", "open", id="runs.open"),
-        Binding("home", "scroll_top", "first run", id="runs.first", show=False),
-        Binding("end", "scroll_bottom", "last run", id="runs.last", show=False),
-    ]
 
     class ShownRows(Message):
         """The visible rows have changed."""

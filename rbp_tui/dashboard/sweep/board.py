@@ -9,7 +9,7 @@ from rbp_engine.plan.by_name import read_sweep
 from rbp_engine.plan.driving import driver_of
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.search import Search
-from rbp_engine.plan.states import PointState, Standing, states_among
+from rbp_engine.plan.states import PointState, states_among
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.store.store import RunRecord
@@ -82,16 +82,3 @@ def _driver_text(search: Search) -> str:
 def live_of(row: SweepRow) -> list[RunRecord]:
     """The live runs of a row."""
     return [record for record in row.records if record.verdict.live]
-
-
-def resumable_of(row: SweepRow) -> list[RunRecord]:
-    """The runs of a row that can go on."""
-    return [
-        state.record
-        for state in row.states
-        if state.record is not None
-        and (
-            state.standing is Standing.RESUMABLE
-            or (state.standing is Standing.FAILED and state.record.verdict.resumable)
-        )
-    ]

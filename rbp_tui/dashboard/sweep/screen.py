@@ -8,19 +8,19 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable, Footer, Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
-from rbp_tui.dashboard.run_control import RunControlScreen
+from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
-from rbp_tui.dashboard.sweep.board import SweepBoard, SweepSource, live_of, read_board, resumable_of
+from rbp_tui.dashboard.sweep.board import SweepBoard, SweepSource, live_of, read_board
 from rbp_tui.dashboard.sweep.table import SweepOrder, SweepTable
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.dashboard.verbs import Verb
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import SIGNS, STYLES
@@ -28,24 +28,16 @@ from rbp_tui.text.sweep.table import legend
 
 # What the process that drives a search does is in a file that no run changes.
 LOOK_AT_DRIVER_EVERY_S = 2.0
-OF_ROWS = frozenset({"mark", "compare", "sort_by_next", "turn"})
+OF_ROWS = frozenset({"mark", "step", "turn"})
 
 
-class SweepScreen(RunControlScreen):
+class SweepScreen(RunScreen):
     """Follows a sweep. It lies over the table of runs, to which Escape goes back."""
 
     NAME = "sweep"
     AUTO_FOCUS = "SweepTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "mark", id="sweep.mark"),
-        Binding("c", "compare", "compare", id="sweep.compare", tooltip="compare the marked rows, or all of them"),
-        Binding("l", "launch", "launch", id="sweep.launch", tooltip="launch what is missing, after the form"),
-        Binding("s", "stop", "stop", id="sweep.stop"),
-        Binding("r", "resume", "resume", id="sweep.resume"),
-        Binding("greater_than_sign", "sort_by_next(1)", "sort by the next column", id="sweep.sort_next", show=False),
-        Binding("less_than_sign", "sort_by_next(-1)", "sort by the column before", id="sweep.sort_back", show=False),
-        Binding("o", "turn", "reverse the order", id="sweep.turn", show=False),
-        Binding("escape", "back", "back", id="sweep.back", tooltip="take the marks away, then go back"),
+        Binding("m", "launch", "missing", id="sweep.missing", tooltip="launch what is missing, after the form"),
     ]
 
     def __init__(self, session: Session, source: SweepSource, launch: Callable[[], object] | None = None) -> None:
@@ -65,7 +57,7 @@ class SweepScreen(RunControlScreen):
         yield SweepTable()
         yield Static(id="empty", markup=False)
         yield Line(id="detail", wraps=True)
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one(SweepTable).display = False
@@ -128,7 +120,7 @@ class SweepScreen(RunControlScreen):
         if not self._read:
             return f"reading {self.session.runs} …"
         if self.source.search is not None:
-            how = f"\n\n{self.board.driver}" if self.board.driver else "\n\nl launches it"
+            how = f"\n\n{self.board.driver}" if self.board.driver else "\n\nm launches it"
             return f"No trial of this search has been started yet.{how}"
         return f"No run of {one_line(self.source.name)} is here any more.\n\nEsc goes back to the runs."
 
@@ -155,21 +147,20 @@ class SweepScreen(RunControlScreen):
         return self.board.rows.get(current) if current is not None else None
 
     @property
-    def targets(self) -> list[SweepRow]:
-        """The rows that an action applies to: those that are marked, or the one under the cursor."""
+    def targets(self) -> list[RunRecord]:
+        """The runs of the marked rows, or of the one under the cursor."""
         marked = [row for trial, row in self.board.rows.items() if trial in self.marked]
-        return marked or ([self.row] if self.row else [])
+        return [record for row in marked or ([self.row] if self.row else []) for record in row.records]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
-        match action:
-            case "launch":
-                return self.launch is not None
-            case "stop":
-                return any(live_of(row) for row in self.board.rows.values())
-            case "resume":
-                return any(resumable_of(row) for row in self.board.rows.values())
-        return action not in OF_ROWS or bool(self.board.rows)
+        if action == "launch":
+            return self.launch is not None
+        return super().check_action(action, parameters) and (action not in OF_ROWS or bool(self.board.rows))
+
+    def may(self, verb: Verb) -> bool:
+        """What fits a run of any row; the footer does not follow the cursor."""
+        return verb.may is not None and any(verb.may(one) for row in self.board.rows.values() for one in row.records)
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
@@ -180,7 +171,7 @@ class SweepScreen(RunControlScreen):
         if records:
             self.post_message(OpenRun(records[0].run.id))
         else:
-            how = "; l launches it" if self.launch else ""
+            how = "; m launches it" if self.launch else ""
             self.notify(f"no run of this row is there yet{how}", timeout=4, markup=False)
 
     def action_mark(self) -> None:
@@ -192,8 +183,8 @@ class SweepScreen(RunControlScreen):
 
     def action_compare(self) -> None:
         """Compare the runs of the marked rows, or of all of them."""
-        rows = self.targets if self.marked else self.board.rows.values()
-        ids = [record.run.id for row in rows for record in row.records]
+        every = [record for row in self.board.rows.values() for record in row.records]
+        ids = [record.run.id for record in (self.targets if self.marked else every)]
         if ids:
             self.post_message(CompareRuns(ids))
         else:
@@ -204,22 +195,7 @@ class SweepScreen(RunControlScreen):
         if self.launch is not None:
             self.launch()
 
-    def action_stop(self) -> None:
-        """Let the live runs of the rows save and end."""
-        self._act([record for row in self.targets for record in live_of(row)], self.stop_runs, "live")
-
-    def action_resume(self) -> None:
-        """Go on with the runs of the rows that can go on."""
-        self._act([record for row in self.targets for record in resumable_of(row)], self.resume_runs, "to be resumed")
-
-    def _act(self, records: list[RunRecord], act: Callable[..., object], what: str) -> None:
-        if records:
-            act([record.run for record in records])
-        else:
-            which = fmt.counted(len(self.targets), "row")
-            self.notify(f"no run of {which} is {what}", severity="warning", timeout=4, markup=False)
-
-    def action_sort_by_next(self, by: int) -> None:
+    def action_step(self, by: int) -> None:
         """Sort by the column beside the one that the table is sorted by; after the last, by the result."""
         names = ["", *self.query_one(SweepTable).shown_columns]
         at = names.index(self.order.column) if self.order.column in names else 0

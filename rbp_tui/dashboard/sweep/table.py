@@ -2,17 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual.binding import Binding, BindingType
-from textual.widgets import DataTable
 
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.report.spread import Spread
 from rbp_engine.report.sweep_table import SweepRow
 from rbp_tui.dashboard.sweep.board import SweepBoard
+from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.comparison_columns import spread_text
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.sweep.table import runs_text
@@ -67,14 +66,8 @@ def _value(text: str) -> tuple[bool, float, str]:
         return True, 0.0, text
 
 
-class SweepTable(DataTable[Text]):
+class SweepTable(RowTable[Text]):
     """Shows a `SweepBoard`; the cursor stays on its row."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select_cursor", "open", id="sweep.open"),
-        Binding("home", "scroll_top", "first row", id="sweep.first", show=False),
-        Binding("end", "scroll_bottom", "last row", id="sweep.last", show=False),
-    ]
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0)

@@ -5,9 +5,8 @@ from pathlib import Path
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable, Footer, Static
 
-from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.system.machine_text import machine_lines
@@ -28,7 +27,7 @@ class SystemScreen(DashboardScreen):
         yield Line(id="machine", wraps=True)
         yield UseTable(cursor_type="row", id="uses")
         yield Static("reading…", id="empty", markup=False)
-        yield KeyBar()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one(UseTable).display = False

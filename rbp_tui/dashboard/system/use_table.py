@@ -1,20 +1,15 @@
 """The table of the runs that use this machine now."""
 
-from typing import ClassVar
-
 from rich.text import Text
-from textual.binding import Binding, BindingType
-from textual.widgets import DataTable
 
 from rbp_tui.dashboard.system.uses import COLUMNS, Cells
+from rbp_tui.dashboard.table import RowTable
 
 RIGHT = ("procs", "memory", "cores")
 
 
-class UseTable(DataTable[Text]):
+class UseTable(RowTable[Text]):
     """The runs that use this machine, by their folders."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open", id="system.open")]
 
     def on_mount(self) -> None:
         """Create the columns."""

@@ -114,11 +114,10 @@ async def test_extreme_values_are_survived(log: bool) -> None:
             app.chart.x_log = app.chart.y_log = log
             app.chart.smoothing = 0.9
             app.chart.focus()
-            await press(pilot, "left", "shift+left", "y")
+            await press(pilot, "left", "shift+left")
             for _ in range(200):
                 app.chart.action_zoom(0.8)
             assert len(app.rows[5]) == 60
-            assert "┤" in "".join(app.rows)
             for _ in range(300):
                 app.chart.action_zoom(1.25)
             assert app.chart.view is None
@@ -181,17 +180,17 @@ async def test_more_than_eight_series_have_other_strokes_and_keys() -> None:
         assert [row.count(key) for key in "●╍┉"] == [8, 8, 1]
 
 
-async def test_keys_change_scales_smoothing_and_lock() -> None:
+async def test_keys_change_scales_and_smoothing() -> None:
     app = Charts(RISING)
     async with app.run_test(size=(80, 12)) as pilot:
         app.chart.focus()
-        await press(pilot, "l", "L", "]", "]", "y")
-        assert (app.chart.y_log, app.chart.x_log, app.chart.y_locked) == (True, True, True)
+        await press(pilot, "l", "L", "]", "]")
+        assert (app.chart.y_log, app.chart.x_log) == (True, True)
         assert app.chart.smoothing == 0.6
-        assert app.rows[0].endswith("log x y  y locked  ~0.6")
-        await press(pilot, "[", "[", "[", "l", "L", "y")
+        assert app.rows[0].endswith("log x y  ~0.6")
+        await press(pilot, "[", "[", "[", "l", "L")
         assert app.chart.smoothing == 0.0
-        assert not (app.chart.y_log or app.chart.x_log or app.chart.y_locked)
+        assert not (app.chart.y_log or app.chart.x_log)
 
 
 async def test_keys_can_be_remapped() -> None:

@@ -66,24 +66,6 @@ def test_smoothing_does_not_depend_on_the_view() -> None:
     assert (model.curves[0].line == line).all()
 
 
-def test_a_locked_y_axis_does_not_follow_the_view() -> None:
-    model = ChartModel()
-    x = np.arange(100.0)
-    model.set_series([Series("a", "a", x, x)])
-    model.lock_y(True)
-    whole = model.x_axis()
-    assert whole is not None
-    before = model.y_axis(whole)
-    model.view = (10.0, 20.0)
-    axis = model.x_axis()
-    assert axis is not None
-    assert model.y_axis(axis) == before
-    model.lock_y(False)
-    zoomed = model.y_axis(axis)
-    assert zoomed is not None
-    assert (zoomed.low, zoomed.high) == (10.0, 20.0)
-
-
 def test_the_cursor_steps_to_the_next_point_at_least_a_cell_away() -> None:
     model = ChartModel()
     x = np.array([0.0, 1.0, 2.0, 50.0, 100.0])

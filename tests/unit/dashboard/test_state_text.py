@@ -12,7 +12,7 @@ from rbp_tui.dashboard.opened.head import progress_text
 from rbp_tui.dashboard.opened.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight
 
-KEYS = {"monitor.traceback": "T", "monitor.resume": "r", "monitor.again": "C", "monitor.kill": "k"}
+KEYS = {"monitor.traceback": "T", "resume": "r", "again": "C", "kill": "k"}
 
 
 def advice(tmp_path, status, cause):

@@ -1,0 +1,219 @@
+"""The verbs of runs: what a screen does with the runs that are chosen on it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from textual import work
+
+from rbp_engine.errors import UserError
+from rbp_engine.run import control, start
+from rbp_engine.run.files.annotations import (
+    change_tags,
+    note_as_written,
+    read_annotations,
+    set_archived,
+    set_note,
+    tag_words,
+)
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.trash import move_to_trash, restore
+from rbp_tui.dashboard.dialogs import Ask, Confirm
+from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
+from rbp_tui.dashboard.screen_base import DashboardScreen
+from rbp_tui.dashboard.verbs import BY_NAME, Verb, has_settings
+from rbp_tui.text.format import counted
+from rbp_tui.text.run_text import named
+
+if TYPE_CHECKING:
+    from rbp_engine.run.store.store import RunRecord
+
+FAULTS_SHOWN = 3
+
+
+class RunScreen(DashboardScreen):
+    """A screen with the verbs of `verbs.py`. They act on the `targets`; those that need a single run, on `one`."""
+
+    @property
+    def targets(self) -> "list[RunRecord]":
+        """The runs that a verb acts on."""
+        raise NotImplementedError
+
+    @property
+    def one(self) -> "list[RunRecord]":
+        """The first of them; none without any."""
+        return self.targets[:1]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a verb only if it can be done."""
+        verb = BY_NAME.get(action)
+        offered = super().check_action(action, parameters)
+        return self.may(verb) if offered and verb is not None and verb.may is not None else offered
+
+    def may(self, verb: Verb) -> bool:
+        """Whether to offer a verb of runs."""
+        return verb.may is not None and any(map(verb.may, self.targets))
+
+    def fitting(self, name: str) -> list[RunDirectory]:
+        """The targets of which a verb may be done; if there are none, the user is told why."""
+        verb, targets = BY_NAME[name], self.targets
+        found = [record.run for record in targets if verb.may is None or verb.may(record)]
+        if targets and not found:
+            are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"
+            statuses = ", ".join(sorted({record.verdict.status for record in targets}))
+            self.notify(f"nothing to {verb.does}: {are} {statuses}", severity="warning", markup=False)
+        return found
+
+    @work
+    async def action_stop(self) -> None:
+        """Ask the runs to save and end, after a question."""
+        if runs := self.fitting("stop"):
+            they, them = ("It", "it") if len(runs) == 1 else ("They", "them")
+            text = f"Stop {named(runs)}? {they} will save a checkpoint and end; r resumes {them}."
+            if await self.app.push_screen_wait(Confirm(text, "stop")):
+                self.act_on(runs, control.request_stop, lambda which: f"asked {which} to stop")
+
+    @work
+    async def action_kill(self) -> None:
+        """End the runs at once, after a question."""
+        if runs := self.fitting("kill"):
+            whose = "its" if len(runs) == 1 else "the"
+            text = f"Kill {named(runs)}? What came after {whose} last checkpoint is lost."
+            if await self.app.push_screen_wait(Confirm(text, "kill")):
+                self.act_on(runs, control.kill, lambda which: f"killed {which}")
+
+    def action_resume(self) -> None:
+        """Go on with the runs from their newest checkpoints; with completed ones for more epochs."""
+        runs = self.fitting("resume")
+        resumable = [record.run for record in self.targets if record.verdict.resumable and record.run in runs]
+        if resumable:
+            self.act_on(resumable, start.begin, lambda which: f"resuming {which}")
+        elif runs:
+            self._train_longer(runs)
+
+    @work
+    async def _train_longer(self, runs: Sequence[RunDirectory]) -> None:
+        """Ask to how many epochs completed runs are to train on, and go on with them."""
+        known = (record for run in runs if (record := self.session.record_of(run.id)) is not None)
+        epochs = max((record.summary.epochs for record in known), default=1)
+        whose = f"{named(runs)} {'has' if len(runs) == 1 else 'have'}"
+        question = (
+            f"{whose} completed {epochs} epochs. To how many shall training go on? The learning rate then follows the "
+            "schedule of that length, so the result is not exactly that of a run of so many epochs."
+        )
+        answer = await self.app.push_screen_wait(Ask(question, str(2 * epochs), verb="go on"))
+        if answer is not None and answer.strip():
+            changes = [f"epochs={answer.strip()}"]
+            self.act_on(runs, lambda run: start.resume(run, changes), lambda which: f"{which} goes on to {changes[0]}")
+
+    def action_again(self) -> None:
+        """Launch another run with its settings, changed."""
+        for record in filter(has_settings, self.one):
+            self.post_message(RunAgain(record.run.id))
+
+    def action_preset(self) -> None:
+        """Write its settings as a preset, and edit that."""
+        for record in filter(has_settings, self.one):
+            self.post_message(PresetFromRun(record.run.id))
+
+    def action_sweep(self) -> None:
+        """Show the table of the sweep that the run belongs to."""
+        for record in self.one:
+            self.post_message(SweepOfRun(record.run.id))
+
+    def action_compare(self) -> None:
+        """Compare the runs."""
+        if ids := [run.id for run in self.fitting("compare")]:
+            self.post_message(CompareRuns(ids))
+
+    def action_pin(self) -> None:
+        """Hold other runs against this one; again, no longer."""
+        for record in self.one:
+            self.notify(self.session.pin(record.run.id), markup=False)
+            self.runs_changed()
+
+    @work
+    async def action_tag(self) -> None:
+        """Change the tags: of one run they are edited, to several some are added and from them some are taken."""
+        if not (runs := self.fitting("tag")):
+            return
+        had: tuple[str, ...] = ()
+        if len(runs) == 1 and (record := self.session.record_of(runs[0].id)) is not None:
+            had = read_annotations(record.run).tags(record.summary)
+        question = (
+            f"Tags of {named(runs)}. Write +word to add one and -word to remove one, or delete a word that is there."
+        )
+        words = await self.app.push_screen_wait(Ask(question, " ".join(had)))
+        if words is not None:
+            asked = tag_words(words.split())
+            added, removed = asked.change(had)
+            if len(runs) > 1:  # their tags are not shown, so that none is removed by being left out
+                added, removed = [*asked.plain, *asked.added], [*asked.removed]
+            tags = [*(tag for tag in had if tag not in removed), *added]
+            said = f"tags: {' '.join(tags) or 'none'}" if len(runs) == 1 else f"tagged {named(runs)}"
+            self.act_on(runs, lambda run: change_tags(run, added, removed), lambda _: said)
+
+    @work
+    async def action_note(self) -> None:
+        """Write a note on the run."""
+        if not (one := self.one):
+            return
+        try:
+            old = note_as_written(one[0].run)
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=8, markup=False)
+            return
+        note = await self.app.push_screen_wait(Ask(f"Note on {one[0].run.id}", old, lines=True))
+        if note is not None:
+            done = "note written" if note.strip() else "no note"
+            self.act_on([one[0].run], lambda run: set_note(run, note), lambda _: done)
+
+    def action_archive(self) -> None:
+        """Keep the runs out of the way; if all of them are in the archive, bring them back."""
+        runs = self.fitting("archive")
+        there = [record.run for record in self.targets if not record.annotations.archived]
+        if there:
+            how = "the filter archived shows what is there, and A brings it back"
+            self.act_on(there, lambda run: set_archived(run, archived=True), lambda which: f"archived {which}; {how}")
+        elif runs:
+            done = "back from the archive"
+            self.act_on(runs, lambda run: set_archived(run, archived=False), lambda which: f"{which} {done}")
+
+    def action_trash(self) -> None:
+        """Move the runs to the trash."""
+        if ended := self.fitting("trash"):
+            together: list[RunDirectory] = []
+            self.session.trashed.append(together)
+            live = len(self.targets) - len(ended)
+            rest = f"; {counted(live, 'run')} still going, stop or kill first" if live else ""
+            self.act_on(
+                ended,
+                lambda run: together.append(move_to_trash(run).run),
+                lambda which: f"moved {which} to the trash, u undoes it{rest}",
+            )
+
+    def action_undo(self) -> None:
+        """Bring back what was moved to the trash last, then what was before, as far as this dashboard did it."""
+        trashed: list[RunDirectory] = []
+        while self.session.trashed and not trashed:
+            trashed = self.session.trashed.pop()
+        if trashed:
+            self.act_on(trashed, lambda run: restore(self.session.runs, run.id), lambda which: f"brought back {which}")
+        else:
+            self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
+
+    @work(thread=True, group="runs")
+    def act_on(
+        self, runs: Sequence[RunDirectory], action: Callable[[RunDirectory], object], done: Callable[[str], str]
+    ) -> None:
+        """Run an action on each run in a thread; `done` words the message about the runs where it succeeded."""
+        faults = []
+        for run in runs:
+            try:
+                action(run)
+            except UserError as error:
+                faults.append(str(error))
+        if well := len(runs) - len(faults):
+            self.notify(done(runs[0].id if len(runs) == 1 else counted(well, "run")), markup=False)
+        if faults:
+            more = f"\nand {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+            self.notify("\n".join(faults[:FAULTS_SHOWN]) + more, severity="error", timeout=8, markup=False)

@@ -1,0 +1,86 @@
+"""What a key means on every screen, and what may be done with a run when. A screen offers what it has an action for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.store.store import RunRecord
+
+
+@dataclass(frozen=True)
+class Verb:
+    """An action with its key, the word for the footer, what help says beside it, and the name in the user's own keys.
+
+    `may` says of which runs it may be done; None for what is done with a screen or a table. `action` is its
+    action if that has another name.
+    """
+
+    name: str
+    key: str
+    does: str
+    help: str = ""
+    may: Callable[[RunRecord], bool] | None = None
+    shown: bool = False
+    action: str = ""
+
+    @property
+    def binding(self) -> Binding:
+        """The key, for Textual."""
+        action = self.action or self.name
+        # A search has priority, or text typed quickly after it would still go to the keys of a table.
+        first = self.name == "find"
+        return Binding(self.key, action, self.does, show=self.shown, tooltip=self.help, id=self.name, priority=first)
+
+
+def _always(record: RunRecord) -> bool:
+    return True
+
+
+def _may_stop(record: RunRecord) -> bool:
+    return record.verdict.live and record.verdict.status != "stopping"
+
+
+def _may_kill(record: RunRecord) -> bool:
+    return (record.verdict.live or record.verdict.status == "lost") and not record.summary.program
+
+
+def _may_resume(record: RunRecord) -> bool:
+    # The run's own copy of the code has the fault, and a resume runs that copy.
+    resumable = record.verdict.resumable and record.verdict.cause is not Cause.OWN_CODE
+    return not record.summary.program and (resumable or record.verdict.status == "completed")
+
+
+def has_settings(record: RunRecord) -> bool:
+    """Whether rbp can train a run with its settings: another program's has none of rbp's."""
+    return not record.summary.program or bool(record.summary.preset)
+
+
+#: The twelve verbs of runs, and after them the gestures.
+VERBS = (
+    Verb("stop", "s", "stop", "they save and end", _may_stop, shown=True),
+    Verb("kill", "k", "kill", "they end at once", _may_kill),
+    Verb("resume", "r", "resume", "completed ones for more epochs", _may_resume, shown=True),
+    Verb("again", "C", "copy", "another one from it, changed", has_settings),
+    Verb("compare", "c", "compare", may=_always, shown=True),
+    Verb("pin", "b", "baseline", "hold others against it; again: no longer", _always),
+    Verb("sweep", "w", "sweep", "the table of its sweep", _always),
+    Verb("tag", "t", "tags", may=_always),
+    Verb("note", "n", "note", may=_always),
+    Verb("archive", "A", "archive", "or bring back from it", _always),
+    Verb("trash", "x", "trash", "u brings them back", lambda record: not record.verdict.live),
+    Verb("undo", "u", "undo", "bring back what went to the trash last"),
+    Verb("mark", "space", "mark", "for what is then done to all that are marked", shown=True),
+    Verb("find", "slash", "find", shown=True),
+    Verb("back", "escape", "back"),
+    Verb("before", "less_than_sign", "before", "the run, or the column to sort by", action="step(-1)"),
+    Verb("next", "greater_than_sign", "next", "the run, or the column to sort by", action="step(1)"),
+    Verb("turn", "i", "reverse the order"),
+    Verb("view", "v", "view", "the next tab, curve or log", shown=True),
+    Verb("zoom", "z", "zoom", "the focused chart alone"),
+    Verb("group", "g", "group", "the runs of an experiment together"),
+    Verb("axis", "h", "axis", "over epochs, steps or time"),
+)
+#: By the names of their actions.
+BY_NAME = {(verb.action or verb.name).partition("(")[0]: verb for verb in VERBS}
