@@ -49,14 +49,11 @@ class LayerColumn(ABC):
 
 
 class Words(LayerColumn):
-    """A text for each layer, with its style; those of numbers with units end below each other on the `right`."""
+    """A text for each layer; those of numbers with units end below each other on the `right`."""
 
-    def __init__(
-        self, heading: str, texts: Sequence[str], styles: Sequence[str] = (), *, right: bool = False, rank: int = 0
-    ) -> None:
+    def __init__(self, heading: str, texts: Sequence[str], *, right: bool = False, rank: int = 0) -> None:
         super().__init__(heading, rank=rank)
         self._texts = [one_line(text) for text in texts]
-        self._styles = styles
         self._right = right
         self.most = max([self.least, *map(cell_len, self._texts)])
         if right:
@@ -66,7 +63,7 @@ class Words(LayerColumn):
         return Text(f"{self.heading:>{width}}", "dim") if self._right else super().head(width)
 
     def cell(self, row: int, width: int, colours: tuple[str, ...]) -> Text:
-        text = Text(self._texts[row], self._styles[row] if self._styles else "")
+        text = Text(self._texts[row])
         text.truncate(width, overflow="ellipsis")
         if self._right:
             text.pad_left(width - text.cell_len)
@@ -79,8 +76,8 @@ class Words(LayerColumn):
 class Numbers(LayerColumn):
     """A number for each layer; from `attention` on it is marked. NaN is not known.
 
-    It has `digits` after the point, or three that count, as 1.23e-04, with None; differences are `signed`. Shares
-    become per cent by a `factor` of 100.
+    It has `digits` after the point, or three that count, as 1.23e-04, with None. Shares become per cent by a `factor`
+    of 100.
     """
 
     def __init__(
@@ -90,13 +87,12 @@ class Numbers(LayerColumn):
         *,
         digits: int | None = 1,
         factor: float = 1.0,
-        signed: bool = False,
         attention: float = math.inf,
         rank: int = 0,
     ) -> None:
         super().__init__(heading, rank=rank)
         self._values = factor * values
-        self._format = "+" * signed + (".2e" if digits is None else f".{digits}f")
+        self._format = ".2e" if digits is None else f".{digits}f"
         self._attention = factor * attention
         self.least = self.most = max([cell_len(heading), *(len(self.plain(row)) for row in range(len(values)))])
 

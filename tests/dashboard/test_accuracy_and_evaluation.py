@@ -16,8 +16,6 @@ from rbp_engine.run.files.evaluation_json import (
 )
 from rbp_engine.run.files.events import Heartbeat, RunStart, Validation
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.charts.layer_table import LayerTable
-from rbp_tui.dashboard.network.accuracy import AccuracyTab
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from tests.damaged_files import evaluation
 
@@ -62,29 +60,6 @@ def trained(home, write_run):
     for epoch, top1 in enumerate(([0.2, 0.5, 0.6], [0.4, 0.7, 0.8], [0.5, 0.899, 0.9]), start=1):
         events.append(Validation(epoch, 0.1, top1[-1], 1.0, 360, top1_by_step=top1))
     return write_run(home / "runs", "mine", timesteps=3, bodies=events)
-
-
-@SIZES
-async def test_accuracies_are_shown_by_timestep_and_follow_the_cursor(trained, shown, size):
-    async with shown("Accuracy", size) as screen:
-        await screen.wait_for("within 0.5 of T")
-        table = screen.app.screen.query_one(AccuracyTab).query_one(LayerTable)
-        headings, rows = table.rows.table()
-        assert headings[:3] == ["timestep", "top-1 %", "Δ to T"]
-        assert [row[:2] for row in rows] == [["t = 1", "50.00"], ["t = 2", "89.90"], ["t = 3", "90.00"]]
-        assert [bool(row[3]) for row in rows] == [False, True, False]
-        assert "test top-1 %" in screen.text
-        await screen.pilot.press("left", "left")
-        await screen.wait_for("60.00")
-        rows = table.rows.table()[1]
-        assert [row[1] for row in rows] == ["20.00", "50.00", "60.00"]
-        assert [bool(row[3]) for row in rows] == [False, False, True]
-
-
-async def test_without_accuracies_by_timestep_it_says_what_finds_them(home, end_run, shown):
-    end_run(home / "runs", "old", curve=[0.7, 0.9])
-    async with shown("Accuracy") as screen:
-        await screen.wait_for("rbp eval old")
 
 
 @SIZES

@@ -44,6 +44,7 @@ def events_text(history: History, alerts: Sequence[Event], kept: Collection[str]
         text.append("why\n", style="dim")
         for alarm in alarms:
             text.append(f"{one_line(finding_line(alarm))}\n", style="yellow")
+            text.append(f"{alarm.cause}\n", style="dim")
     if alerts:
         text.append("alerts\n", style="dim")
         for event in reversed(alerts[-ALERTS_SHOWN:]):

@@ -1,4 +1,4 @@
-"""The tab "Evaluation": what the trained network withstands, and what it takes for what; found when asked for."""
+"""The tab "Evaluation": what the trained network withstands, what it takes for what, and what an image costs."""
 
 import asyncio
 import threading
@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 from textual import work
 from textual.binding import Binding, BindingType
@@ -18,14 +19,17 @@ from textual.widgets import Static
 from rbp_engine.errors import UserError
 from rbp_engine.evaluation.request import SAVED, EvaluationRequest, evaluate_run
 from rbp_engine.printable import one_line
+from rbp_engine.run.files.energy import Energy
 from rbp_engine.run.files.evaluation_json import ByClass, Evaluation, read_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_engine.run.trust import require_code
+from rbp_tui.charts.energy_rows import energy_rows
 from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text import energy_text
 from rbp_tui.text import evaluation_text as text
 from rbp_tui.text.styled import styled
 
@@ -87,9 +91,20 @@ class EvaluationTab(NetworkTab):
 
     def on_resize(self) -> None:
         self.query_one("#evaluation_columns").set_class(self.size.width >= WIDE, "-beside")
+        self._draw()
 
     def steps(self, sight: Sight) -> Floats:
         return np.empty(0)
+
+    @property
+    def _energy(self) -> Energy | None:
+        """What an image costs, if that was measured."""
+        return None if self._sight is None else self._sight.energy
+
+    @property
+    def _width(self) -> int:
+        """The room for a row on the left."""
+        return max(1, (self.size.width // 2 if self.size.width >= WIDE else self.size.width) - 4)
 
     def show(self, sight: Sight | None, step: float | None) -> None:
         """Show what is known of the run; it is of its weights now, not of the step that is looked at."""
@@ -97,7 +112,7 @@ class EvaluationTab(NetworkTab):
         self._sight = sight
         if other:
             self._found = Evaluation()
-            self._draw()
+        self._draw()
         self._show_state()
         self._look()
 
@@ -130,11 +145,13 @@ class EvaluationTab(NetworkTab):
             self._show_state()
 
     def _draw(self) -> None:
-        drawn = (self._run_of(self._sight), self._found)
+        drawn = (self._run_of(self._sight), self._found, self._energy, self._width)
         if drawn == self._drawn:
             return
         self._drawn = drawn
         left, right = columns_of(self._found)
+        if self._energy is not None:
+            left = Group(left, *energy_lines(self._energy, self._width))
         self.query_one("#evaluation_left", Static).update(left)
         self.query_one("#evaluation_right", Static).update(right)
         if self._found == Evaluation():
@@ -151,7 +168,7 @@ class EvaluationTab(NetworkTab):
             said = Text(one_line(problem), "red")
         elif self._found == Evaluation():
             said = self._nothing_yet(self._sight)
-            self.set_class(True, "-empty")
+            self.set_class(self._energy is None, "-empty")
         else:
             said = styled("[dim]{}[/]", _behind(self._found, self._sight))
         self.query_one("#evaluation_state", Line).show_or_hide(said)
@@ -237,6 +254,19 @@ def columns_of(found: Evaluation) -> tuple[RenderableType, RenderableType]:
         right += [text.confusion_table(classes, SHOWN_CONFUSIONS) if many else text.matrix_table(classes), Text()]
         right += [_heading("worst mistakes"), _mistakes(classes)]
     return Group(*left), Group(*right)
+
+
+def energy_lines(energy: Energy, width: int) -> list[RenderableType]:
+    """What an image costs: the verdict, each layer, and the network beside others of its shape."""
+    rows = energy_rows(energy)
+    lines = [rows.head(width), *(rows.row(number, width, ()) for number in range(len(rows)))]
+    compared = Table("an image costs", box=None, pad_edge=False, header_style="dim")
+    for heading in ("computation", "memory", "in all"):
+        compared.add_column(heading, justify="right")
+    for cells in energy_text.comparison_cells(energy):
+        compared.add_row(*map(Text, cells))
+    head = [_heading("energy"), Text(energy_text.verdict(energy)), Text(energy_text.totals(energy)), Text()]
+    return [*head, *lines, Text(), compared, Text(energy_text.notes(energy), "dim")]
 
 
 def _of_another(found: Evaluation) -> list[RenderableType]:

@@ -1,11 +1,14 @@
-"""The tab "Rates": how often the neurons of each layer fire at each timestep, now and over training."""
+"""The tab "Rates": how often the neurons of each layer fire at each timestep, and how accurate the network is then."""
 
 from collections.abc import Iterable
 
 import numpy as np
+from rich.text import Text
 from textual.widget import Widget
 
+from rbp_engine.run.status.accuracy import AccuracyHistory
 from rbp_engine.run.status.samples import FiringHistory
+from rbp_engine.run.timesteps_needed import TOLERANCE, timesteps_needed
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import Heat, LayerRows, Numbers, Sparks
 from rbp_tui.charts.series import Series
@@ -13,18 +16,21 @@ from rbp_tui.dashboard.network.layers import LayersAndChart
 from rbp_tui.dashboard.network.sampled_tab import SampledTab
 from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text import format as fmt
 
 #: From these shares of a layer's neurons on, a number is marked.
 MANY_SILENT, MANY_SATURATED = 0.5, 0.1
 
 
 class RatesTab(SampledTab[FiringHistory]):
-    """A heatmap of layers and timesteps; the rates of the selected layer over training."""
+    """A heatmap of layers and timesteps; the rates of the selected layer over training; accuracy by timestep."""
 
     TITLE = "Rates"
 
     def panes(self) -> Iterable[Widget]:
         yield LayersAndChart("firing rate %")
+        yield Line(id="accuracy")
 
     def samples(self, sight: Sight) -> FiringHistory | None:
         return sight.history.firing
@@ -39,6 +45,9 @@ class RatesTab(SampledTab[FiringHistory]):
 
     def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
         self.query_one(LayersAndChart).show(rate_rows(samples, number))
+        accuracy = sight.history.accuracy
+        said = Text() if accuracy is None else accuracy_text(accuracy, accuracy.at(samples.step[number]))
+        self.query_one("#accuracy", Line).show_or_hide(said)
 
     def draw_charts(self, samples: FiringHistory) -> None:
         """Draw the selected layer: its mean, and its first and last timestep, beside the mean of all layers."""
@@ -55,6 +64,15 @@ class RatesTab(SampledTab[FiringHistory]):
                 Series("layer", f"{name}: mean", x, layer.mean(axis=1), emphasis=True),
             ]
         )
+
+
+def accuracy_text(accuracy: AccuracyHistory, number: int) -> Text:
+    """The accuracy after each timestep at one evaluation, and from which on it is close to that after all of them."""
+    top1 = accuracy.top1[number].tolist()
+    each = "   ".join(f"{t}: {fmt.percent(value)}" for t, value in enumerate(top1, start=1))
+    text = Text.assemble((f" {accuracy.split} top-1 % after t =  ", "dim"), each)
+    needed = timesteps_needed(top1)
+    return text if needed is None else text.append(f"   t = {needed} is within {100 * TOLERANCE:g} of T", "green")
 
 
 def rate_rows(firing: FiringHistory, number: int) -> LayerRows:

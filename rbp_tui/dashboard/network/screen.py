@@ -16,9 +16,6 @@ from textual.widgets import Footer
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.network.accuracy import AccuracyTab
-from rbp_tui.dashboard.network.alarms import AlarmsTab
-from rbp_tui.dashboard.network.energy import EnergyTab
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.network.health import HealthTab
@@ -38,10 +35,7 @@ TABS: tuple[type[NetworkTab], ...] = (
     RatesTab,
     GradientsTab,
     HealthTab,
-    AccuracyTab,
     EvaluationTab,
-    EnergyTab,
-    AlarmsTab,
     OwnTab,
 )
 DRAW_S = 0.5  # a tab does not follow each event: to draw all layers takes as long as a whole Monitor

@@ -17,7 +17,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.dashboard.network.accuracy import AccuracyTab
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import LIGHT
@@ -49,24 +48,6 @@ async def read(pilot: Pilot[None]) -> None:
     """Wait until the tab has read the run's folder."""
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
-
-
-@SIZES
-def test_accuracy_of_a_live_run_without_an_evaluation(
-    snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]
-) -> None:
-    assert snap_compare(Picture(AccuracyTab(), sight(run, 0, status="running")), terminal_size=size)
-
-
-@SIZES
-def test_accuracy_of_a_live_run(snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(AccuracyTab(), sight(run, 3, status="running")), terminal_size=size)
-
-
-@SIZES
-def test_accuracy_of_a_finished_run(snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]) -> None:
-    picture = Picture(AccuracyTab(), sight(run, 40), theme=LIGHT.name)
-    assert snap_compare(picture, terminal_size=size, press=["down"])
 
 
 @SIZES

@@ -27,17 +27,17 @@ def rows(timesteps: int = 4) -> LayerRows:
         Numbers("mean %", rates.mean(axis=1), factor=100, rank=1),
         Numbers("silent %", np.array([0.0, math.nan, 0.5, 1.0]), factor=100, attention=0.5, rank=2),
         Sparks("trend", history, rank=3),
-        Words("cause", ["", "short", "a long sentence about it", "x"], ["", "", "red", ""], rank=4),
+        Words("cause", ["", "short", "a long sentence about it", "x"], rank=4),
     ]
     return LayerRows("rates", NAMES, columns)
 
 
-def test_texts_with_units_end_below_each_other_and_differences_have_a_sign() -> None:
-    differences = Numbers("Δ", np.array([-6.11, 0.28, math.nan]), digits=2, signed=True)
+def test_texts_with_units_end_below_each_other() -> None:
+    differences = Numbers("Δ", np.array([-6.11, 0.28, math.nan]), digits=2)
     table = LayerRows("", ["a", "b", "c"], [Words("energy", ["6.71 nJ", "84.9 µJ", "–"], right=True), differences])
     assert [table.row(number, 40, ()).plain[6:] for number in range(3)] == [
         "  6.71 nJ  −6.11",
-        "  84.9 µJ  +0.28",
+        "  84.9 µJ   0.28",
         "        –      –",
     ]
     assert table.head(40).plain[6:] == "   energy      Δ"

@@ -1,35 +1,9 @@
-"""Alarms in words, and what is said of a run that has none."""
+"""Alarms in words."""
 
 import pytest
 
-from rbp_engine.run.files.events import Event, Health, RunStart
-from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import RULES
-from rbp_tui.text.alarm_text import NEEDED, alarm_line, alarms_text
-
-
-def history(*events: Event) -> History:
-    builder = HistoryBuilder()
-    builder.add(events)
-    return builder.history()
-
-
-def test_a_run_of_which_nothing_was_recorded_is_not_called_well() -> None:
-    text = alarms_text([], history()).plain
-    assert text.startswith("Nothing could be checked.") and "✓" not in text
-    live = {rule.reads for rule in RULES if not rule.at_end}
-    assert all((f"not checked: needs {needed}\n" in text) == (reads in live) for reads, needed in NEEDED.items())
-
-
-def test_what_is_checked_and_what_is_not_stand_apart() -> None:
-    start = RunStart(steps_per_epoch=5, epochs=1, neuron_layers=["lif"], weight_layers=["conv"])
-    health = Health(in_window=[0.3], eligibility=[[0.1] * 5], gradient_norm=[1.0], update_ratio=[1e-3])
-    text = alarms_text([], history(Event(1, 1.0, 1, 0, 0, start), Event(2, 2.0, 1, 0, 1, health))).plain
-    assert text.startswith("Nothing to report.")
-    checked, unchecked = text.split("not checked", 1)
-    assert "✓ updates that are large" in checked and "–" not in checked
-    assert "probes.firing_rates=true" in unchecked and NEEDED["health"] not in unchecked
+from rbp_tui.text.alarm_text import alarm_line
 
 
 @pytest.mark.parametrize(
