@@ -1,11 +1,9 @@
-"""Export of what has focus: a table as CSV and JSON, a chart as CSV, JSON and a plot."""
+"""Export of what has focus: a table as CSV and JSON, a chart, too."""
 
 import csv
 import io
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable
 
 from rbp_engine.errors import UserError
-from rbp_engine.printable import for_csv, one_line, visible
+from rbp_engine.printable import for_csv, visible
 from rbp_engine.run.files.layout import write_atomic
 from rbp_tui.charts.series import Floats, Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -25,19 +23,14 @@ from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.runs.table import RunTable
 
 FOLDER = "rbp-export"
-PLOT = "chart.pdf"
-PLOT_TIMEOUT_S = 120.0
-#: Its own process: matplotlib would make the dashboard slow and large for good.
-PLOT_COMMAND = (sys.executable, "-m", "rbp_tui.charts.figure")
 
 
 @dataclass(frozen=True)
 class Export:
-    """Texts by the names of their files, and the description of a plot, empty for none."""
+    """Texts by the names of their files."""
 
     name: str
     files: Mapping[str, str]
-    plot: str = ""
 
 
 def export_of(widget: Widget | None, names: Mapping[str, str]) -> Export | None:
@@ -59,7 +52,7 @@ def export_of(widget: Widget | None, names: Mapping[str, str]) -> Export | None:
 def write(export: Export, name: str, folder: Path, now: float | None = None) -> tuple[Path, list[str]]:
     """Write the files into a new folder below `folder/rbp-export`; returns it and their names.
 
-    Raises UserError where it cannot be written, and if the plot cannot be drawn, after the rest is written.
+    Raises UserError where it cannot be written.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     place = folder / FOLDER / f"{name}-{export.name}-at-{stamp}"
@@ -69,25 +62,11 @@ def write(export: Export, name: str, folder: Path, now: float | None = None) -> 
             write_atomic(place / file, text)
     except OSError as error:
         raise UserError(f"cannot export into {place}: {error.strerror}") from error
-    if export.plot:
-        _draw(export.plot, place / PLOT)
-    return place, [*export.files, *([PLOT] if export.plot else [])]
-
-
-def _draw(description: str, path: Path) -> None:
-    try:
-        done = subprocess.run(
-            [*PLOT_COMMAND, str(path)], input=description, text=True, capture_output=True, timeout=PLOT_TIMEOUT_S
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"CSV and JSON are in {path.parent}; the plot failed: {one_line(str(error))}") from error
-    if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise UserError(f"CSV and JSON are in {path.parent}; the plot failed: {one_line(last)}")
+    return place, [*export.files]
 
 
 def _chart(chart: CurveChart, series: Sequence[Series]) -> Export:
-    """One row of the CSV for each point; the plot has the axes of the chart, and its colours on paper."""
+    """One row of the CSV for each point; the JSON has the axes of the chart, and its colours on paper, too."""
     columns = ["series", chart.x_axis, chart.title, "low", "high"]
     rows = [(one.label, *point) for one in series for point in _points(one)]
     document = {
@@ -97,8 +76,8 @@ def _chart(chart: CurveChart, series: Sequence[Series]) -> Export:
         "y_log": chart.y_log,
         "series": [_series(one, chart.colours.colour(one.key, dark=False)) for one in series],
     }
-    text = json.dumps(document, indent=1)
-    return Export(_slug(chart.title), {"chart.csv": csv_text(columns, rows), "chart.json": text}, plot=text)
+    files = {"chart.csv": csv_text(columns, rows), "chart.json": json.dumps(document, indent=1)}
+    return Export(_slug(chart.title), files)
 
 
 def _points(series: Series) -> list[tuple[object, ...]]:

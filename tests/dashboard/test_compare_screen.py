@@ -279,7 +279,6 @@ async def test_the_curves_are_exported_under_the_titles_of_their_experiments(app
     assert {row["series"] for row in rows} == {"digits · rate_M · T=4", "digits · BPTT · T=4"}
     assert float(rows[0]["top-1 %"]) == pytest.approx(81)
     assert float(rows[0]["low"]) < 81 < float(rows[0]["high"])
-    assert (folder / "chart.pdf").read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.asyncio
