@@ -234,7 +234,7 @@ class Dashboard(App[None]):
     @work
     async def _launch_preset(self, message: LaunchPreset) -> None:
         typed = TypedRequest(message.path, message.name, self.session.runs)
-        await self._launch(LaunchForm(typed, self.session, measure=message.measure))
+        await self._launch(LaunchForm(typed, self.session))
 
     @on(RunAgain)
     @work(exclusive=True, group="again")

@@ -98,8 +98,7 @@ class SweepOfPreset(Message):
 
 @dataclass
 class LaunchPreset(Message):
-    """Open the launch form for a preset; nothing is created before it is confirmed. `measure`: its cost at once."""
+    """Open the launch form for a preset; nothing is created before it is confirmed."""
 
     path: Path
     name: str
-    measure: bool = False

@@ -158,13 +158,12 @@ class LaunchForm(Dialog[Launched]):
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]
 
-    def __init__(self, start: TypedRequest, session: Session, *, measure: bool = False) -> None:
-        """`start` is what the form is filled with; `measure`: the cost is measured at once."""
+    def __init__(self, start: TypedRequest, session: Session) -> None:
+        """`start` is what the form is filled with."""
         super().__init__()
         self.session = session
         self.start = start
         self.launching = False
-        self.measure = measure
         self._preset: Preset | None = None
 
     def compose(self) -> ComposeResult:
@@ -222,8 +221,6 @@ class LaunchForm(Dialog[Launched]):
         self.query_one("#overrides").focus()
         self._offer()
         self._check()
-        if self.measure:
-            self.action_cost()
         if not self.start.again and (problem := shared_presets_problem(str(self.start.path))):
             self.notify(problem, severity="warning", markup=False)
 

@@ -6,8 +6,7 @@ import numpy as np
 from rich.text import Text
 from textual.widget import Widget
 
-from rbp_engine.run.status.accuracy import AccuracyHistory
-from rbp_engine.run.status.samples import FiringHistory
+from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory
 from rbp_engine.run.timesteps_needed import TOLERANCE, timesteps_needed
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import Heat, LayerRows, Numbers, Sparks
@@ -45,8 +44,8 @@ class RatesTab(SampledTab[FiringHistory]):
 
     def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
         self.query_one(LayersAndChart).show(rate_rows(samples, number))
-        accuracy = sight.history.accuracy
-        said = Text() if accuracy is None else accuracy_text(accuracy, accuracy.at(samples.step[number]))
+        accuracy, split = sight.history.accuracy, sight.history.split
+        said = Text() if accuracy is None else accuracy_text(accuracy, accuracy.at(samples.step[number]), split)
         self.query_one("#accuracy", Line).show_or_hide(said)
 
     def draw_charts(self, samples: FiringHistory) -> None:
@@ -66,11 +65,11 @@ class RatesTab(SampledTab[FiringHistory]):
         )
 
 
-def accuracy_text(accuracy: AccuracyHistory, number: int) -> Text:
+def accuracy_text(accuracy: AccuracyHistory, number: int, split: str) -> Text:
     """The accuracy after each timestep at one evaluation, and from which on it is close to that after all of them."""
-    top1 = accuracy.top1[number].tolist()
+    top1 = accuracy.top1_by_step[number].tolist()
     each = "   ".join(f"{t}: {fmt.percent(value)}" for t, value in enumerate(top1, start=1))
-    text = Text.assemble((f" {accuracy.split} top-1 % after t =  ", "dim"), each)
+    text = Text.assemble((f" {split} top-1 % after t =  ", "dim"), each)
     needed = timesteps_needed(top1)
     return text if needed is None else text.append(f"   t = {needed} is within {100 * TOLERANCE:g} of T", "green")
 

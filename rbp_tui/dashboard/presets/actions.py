@@ -1,6 +1,5 @@
 """Actions on a preset: launch it, edit it, make another one from it."""
 
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +20,8 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.messages import LaunchPreset, SweepOfPreset
 from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
-from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
+from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit
 from rbp_tui.dashboard.presets.editor import EditorScreen
-from rbp_tui.dashboard.presets.external_editor import edit_outside
 from rbp_tui.dashboard.presets.list import PresetList
 from rbp_tui.dashboard.presets.name_dialog import NamePreset, NewPreset
 from rbp_tui.dashboard.screen_base import DashboardScreen
@@ -39,11 +37,6 @@ class PresetActions(DashboardScreen):
         Binding("e", "edit", "edit", id="presets.edit"),
         Binding("ctrl+n", "new", "new", id="presets.new"),
     ]
-    PALETTE: ClassVar[dict[str, str]] = {
-        "Edit the preset in $EDITOR": "outside",
-        "Measure what the preset costs": "measure",
-        "Copy the command that trains the preset": "copy",
-    }
 
     @property
     def presets(self) -> PresetList:
@@ -65,18 +58,11 @@ class PresetActions(DashboardScreen):
     @on(OptionList.OptionSelected, "#presets")
     def action_launch(self) -> None:
         """Open the launch form; nothing is created before it is confirmed."""
-        self._open_form(measure=False)
-
-    def action_measure(self) -> None:
-        """Open the launch form, and measure what a run takes in memory and time."""
-        self._open_form(measure=True)
-
-    def _open_form(self, *, measure: bool) -> None:
         entry = self.current
         if entry is not None and entry.problems:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
-            self.post_message(LaunchPreset(entry.path, entry.name, measure))
+            self.post_message(LaunchPreset(entry.path, entry.name))
 
     def action_sweep(self) -> None:
         """Show the table of the sweep that the preset has."""
@@ -85,13 +71,6 @@ class PresetActions(DashboardScreen):
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
             self.post_message(SweepOfPreset(entry.path, entry.name))
-
-    def action_copy(self) -> None:
-        """Copy the command that trains the preset."""
-        if self.current is not None:
-            command = shlex.join(["rbp", "train", reference(self.current.path, self.current.name)])
-            self.app.copy_to_clipboard(command)
-            self.notify(f"copied: {command}", timeout=3, markup=False)
 
     @work(exclusive=True, group="preset")
     async def action_edit(self) -> None:
@@ -105,7 +84,7 @@ class PresetActions(DashboardScreen):
         try:
             begun = await self._begin(path)
         except PresetError as error:
-            self._warn(f"{error}\nthe palette (ctrl+p) opens it in $EDITOR")
+            self._warn(str(error))
             return
         if begun is not None:
             self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
@@ -126,24 +105,6 @@ class PresetActions(DashboardScreen):
             drop_draft(path)
             return edit, edit.saved
         return None
-
-    @work(exclusive=True, group="preset")
-    async def action_outside(self) -> None:
-        """Edit the preset in $VISUAL or $EDITOR; of one that comes with rbp, a copy."""
-        entry = self.current
-        if entry is None:
-            return
-        path = entry.path
-        if why := needs_copy(path):
-            new_preset = await self._ask_name(f"{why}. Edit a copy, called", f"my-{entry.name}")
-            if new_preset is None or not self._written(lambda: copy_preset(new_preset.path, entry.path)):
-                return
-            path = new_preset.path.absolute()
-        edit_outside(self.app, path)
-        self._show_preset(path)
-        now = self.current
-        if now is not None and now.path == path and now.problems:
-            self._warn("\n".join(f"{problem.place} {problem.key}: {problem.message}" for problem in now.problems))
 
     @work(exclusive=True, group="preset")
     async def action_new(self) -> None:

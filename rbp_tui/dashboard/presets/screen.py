@@ -1,12 +1,11 @@
 """Presets: browse them by data set, inspect one, and launch it."""
 
-from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Input, OptionList, Static, Tab, Tabs
+from textual.widgets import Footer, Input, OptionList, Static, Tab, Tabs
 
 from rbp_engine.preset import (
     LoadedPreset,
@@ -20,27 +19,24 @@ from rbp_engine.preset.search import shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
-from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.presets.actions import PresetActions
 from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.edit_session import lines_of
 from rbp_tui.dashboard.presets.list import PresetList, is_own
 from rbp_tui.dashboard.presets.network import NetworkPane, layer_table
-from rbp_tui.dashboard.presets.paper import paper_table
-from rbp_tui.dashboard.presets.runs import fill_runs, of_preset
-from rbp_tui.dashboard.presets.summary import summary_of
+from rbp_tui.dashboard.presets.summary import of_experiment, summary_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 
 LOOK_EVERY_S = 2.0
-TABS = {"toml": "TOML", "resolved": "Resolved", "diff": "Diff", "runs": "Runs", "network": "Network"}
+TABS = {"toml": "TOML", "resolved": "Resolved", "diff": "Diff", "network": "Network"}
 
 
 class PresetsScreen(PresetActions):
-    """The list on the left; beside it a summary, and a pane with TOML, differences, runs or network.
+    """The list on the left; beside it a summary, and a pane with TOML, differences or network.
 
-    On a very wide screen the runs are beside the pane, and the network below the summary once it is known.
+    On a very wide screen the network is below the summary, too, once it is known.
     """
 
     NAME = "presets"
@@ -65,7 +61,6 @@ class PresetsScreen(PresetActions):
                     yield Static(id="title")
                     yield Static(id="description", markup=False)
                     yield Static(id="summary")
-                    yield Static(id="paper")
                     yield Static(id="known_layers")
                 with Vertical(id="sheet"):
                     yield Tabs(*(Tab(name, id=pane) for pane, name in TABS.items()), id="tabs")
@@ -75,9 +70,6 @@ class PresetsScreen(PresetActions):
                         with VerticalScroll(id="diff_pane"):
                             yield Static(id="differences")
                         yield NetworkPane(id="network_pane")
-                        with Vertical(id="runs_pane"):
-                            yield Static(id="runs_heading")
-                            yield DataTable[Text](id="preset_runs", cursor_type="row")
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -137,7 +129,6 @@ class PresetsScreen(PresetActions):
         self.query_one("#description", Static).update(visible(description))
         self.query_one("#description").display = bool(description)
         self.query_one("#summary", Static).update(about)
-        self._show_paper(None)
         self.query_one("#legend").display = self.presets.some_lack_data
         self._show_toml(entry, problems)
         self._show_differences()
@@ -166,15 +157,10 @@ class PresetsScreen(PresetActions):
         """Show the runs and their figures, if they have changed."""
         if self.loaded is None:
             return
-        runs = of_preset(self.loaded, self.session.records)
+        runs = of_experiment(self.loaded, self.session.records)
         if runs != self._shown_runs:
             self._shown_runs = runs
             self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records))
-            self._show_paper(paper_table(self.loaded, self.session.records))
-            heading = f"Runs ({len(runs)})" if runs else "No run of it yet"
-            self._tab("runs").label = f"Runs ({len(runs)})"
-            self.query_one("#runs_heading", Static).update(Text(heading, style="bold"))
-            fill_runs(self.query_one("#preset_runs", DataTable), runs, self.loaded)
 
     @on(NetworkPane.Counted)
     def _show_network(self) -> None:
@@ -191,15 +177,6 @@ class PresetsScreen(PresetActions):
         else:
             pane.leave()
 
-    def _show_paper(self, figures: Table | None) -> None:
-        paper = self.query_one("#paper", Static)
-        paper.update("" if figures is None else figures)
-        paper.set_class(figures is None, "-away")
-
-    @on(DataTable.RowSelected, "#preset_runs")
-    def _open(self, event: DataTable.RowSelected) -> None:
-        self.post_message(OpenRun(str(event.row_key.value)))
-
     @property
     def _tabs(self) -> Tabs:
         return self.query_one("#tabs", Tabs)
@@ -208,7 +185,7 @@ class PresetsScreen(PresetActions):
         return self._tabs.query_one(f"#{name}", Tab)
 
     def action_view(self) -> None:
-        """The next pane: TOML as written or resolved, differences, runs, network."""
+        """The next pane: TOML as written or resolved, differences, network."""
         self._tabs.action_next_tab()
 
     @on(Tabs.TabActivated, "#tabs")

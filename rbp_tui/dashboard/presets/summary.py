@@ -11,11 +11,12 @@ from rich.text import Text
 from rbp_engine.data.catalog import catalogued, is_catalogued, presence
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.printable import one_line
+from rbp_engine.report.collect import one_of_each_seed
 from rbp_engine.report.paper import published
+from rbp_engine.report.spread import Spread, spread_of_known
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
-from rbp_tui.dashboard.presets.paper import counting_runs, last_accuracies
 from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text
 
@@ -33,6 +34,18 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
     facts.add_row("here", estimate_line(loaded, records) or Text("not measured: Enter, ctrl+o measures it", "dim"))
     facts.add_row("data", data_text(loaded))
     return Group(_settings(loaded.preset), Text(), facts)
+
+
+def counting_runs(experiment: str, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The completed runs of an experiment, one for each seed, as in a report."""
+    return one_of_each_seed(
+        record for record in records if record.summary.experiment == experiment and record.verdict.status == "completed"
+    )
+
+
+def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
+    """Last top-1 accuracy over the completed runs of an experiment, one for each seed; None without any."""
+    return spread_of_known(record.summary.last.top1 for record in counting_runs(experiment, records))
 
 
 def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
