@@ -14,9 +14,8 @@ from rbp_engine.run.files.evaluation_json import (
     Mistake,
     save_evaluation,
 )
-from rbp_engine.run.files.events import Heartbeat, RunStart, Validation
+from rbp_engine.run.files.events import RunStart, Validation
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from tests.damaged_files import evaluation
 
 pytestmark = pytest.mark.asyncio
@@ -99,28 +98,3 @@ async def test_an_old_evaluation_says_that_training_has_gone_on(trained, shown):
     save_evaluation(trained, evaluation())  # of step 8
     async with shown("Evaluation") as screen:
         await screen.wait_for("training has gone on since")
-
-
-async def test_why_an_evaluation_failed_is_shown_and_it_can_be_stopped(home, end_run, shown, until):
-    run = end_run(home / "runs", "mine", curve=[0.7, 0.9])
-    async with shown("Evaluation") as screen:
-        await screen.wait_for("Press ⏎ to evaluate")
-        await screen.pilot.press("enter")
-        await screen.wait_for("evaluating mine")
-        await screen.wait_for("has no checkpoint")
-        assert not run.evaluation_json.exists()
-        tab = screen.app.screen.query_one(EvaluationTab)
-        await screen.pilot.press("enter")
-        await screen.wait_for("⏎ stops it")
-        await screen.pilot.press("enter")
-        await until(screen.pilot, lambda: tab._ongoing is None)
-        assert "no checkpoint" not in screen.text
-
-
-async def test_a_run_that_trains_is_not_slowed_down(home, write_run, shown):
-    write_run(home / "runs", "mine", status="running", bodies=[Heartbeat()])
-    async with shown("Evaluation") as screen:
-        await screen.wait_for("Once the run has ended")
-        await screen.pilot.press("enter")
-        await screen.wait_for("it is still training")
-        assert screen.app.screen.query_one(EvaluationTab)._ongoing is None

@@ -30,7 +30,6 @@ from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.store.store import record
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line, TextPanel
@@ -578,4 +577,3 @@ async def test_a_run_of_another_program_is_shown_over_what_it_has_and_offered_wh
             await pilot.pause()
             said = "".join(line.shown.plain for line in tab.query(Line))
             assert "Launch it again" not in said and "rbp eval" not in said, tab.TITLE
-            assert active_key(screen, "network.evaluate") == ""

@@ -1,31 +1,23 @@
 """The tab "Evaluation": what the trained network withstands, what it takes for what, and what an image costs."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from textual import work
-from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from rbp_engine.errors import UserError
-from rbp_engine.evaluation.request import SAVED, EvaluationRequest, evaluate_run
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.energy import Energy
 from rbp_engine.run.files.evaluation_json import ByClass, Evaluation, read_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
-from rbp_engine.run.trust import require_code
 from rbp_tui.charts.energy_rows import energy_rows
-from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
@@ -34,45 +26,19 @@ from rbp_tui.text import evaluation_text as text
 from rbp_tui.text.styled import styled
 
 LOOK_EVERY_S = 2.0  # for what a command has found meanwhile
-TELL_EVERY_S = 0.5  # how far it has come
 WIDE = 130
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 15
 
 
-@dataclass
-class _Ongoing:
-    """An evaluation in a process of its own."""
-
-    run: RunDirectory
-    given_up: threading.Event
-    doing: str = "starting"
-    share: float = 0.0
-
-    def report(self, doing: str, share: float) -> None:
-        self.doing, self.share = doing, share
-
-    def text(self, key: str) -> Text:
-        """What it does, and the key that stops it."""
-        stop = f"{key} stops it" if key else ""
-        return styled(
-            "[bold]evaluating[/] {}: {}, {} %   [dim]{}[/]", self.run.id, self.doing, f"{100 * self.share:.0f}", stop
-        )
-
-
 class EvaluationTab(NetworkTab):
-    """What `rbp eval` has found about a run, and a key that runs it. There is never more than one process."""
+    """What `rbp eval RUN robustness classes` has found about a run."""
 
     TITLE = "Evaluation"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "evaluate", "evaluate", id="network.evaluate", tooltip="its weights; again: stop that"),
-    ]
 
     def __init__(self) -> None:
         super().__init__()
         self._sight: Sight | None = None
         self._found = Evaluation()
-        self._ongoing: _Ongoing | None = None
-        self._problems: dict[RunDirectory, str] = {}
         self._drawn: tuple[object, ...] = ()
 
     def panes(self) -> Iterable[Widget]:
@@ -83,11 +49,6 @@ class EvaluationTab(NetworkTab):
 
     def on_mount(self) -> None:
         self.set_interval(LOOK_EVERY_S, self._look_again)
-        self.set_interval(TELL_EVERY_S, self._tell)
-
-    def on_unmount(self) -> None:
-        if self._ongoing is not None:
-            self._ongoing.given_up.set()
 
     def on_resize(self) -> None:
         self.query_one("#evaluation_columns").set_class(self.size.width >= WIDE, "-beside")
@@ -128,10 +89,6 @@ class EvaluationTab(NetworkTab):
         if self._is_seen:
             self._look()
 
-    def _tell(self) -> None:
-        if self._is_seen and self._ongoing is not None:
-            self._show_state()
-
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
         """Read what the run's folder has."""
@@ -158,14 +115,10 @@ class EvaluationTab(NetworkTab):
             self.query_one("#evaluation", VerticalScroll).scroll_home(animate=False)
 
     def _show_state(self) -> None:
-        """Say what goes on, what is wrong, or what to do."""
+        """Say what to do, or that the evaluation is of older weights."""
         self.set_class(False, "-empty")
-        if self._ongoing is not None:
-            said = self._ongoing.text(active_key(self.screen, "network.evaluate"))
-        elif self._sight is None:
+        if self._sight is None:
             said = Text("reading…", "dim")
-        elif problem := self._problems.get(self._sight.run):
-            said = Text(one_line(problem), "red")
         elif self._found == Evaluation():
             said = self._nothing_yet(self._sight)
             self.set_class(self._energy is None, "-empty")
@@ -173,61 +126,12 @@ class EvaluationTab(NetworkTab):
             said = styled("[dim]{}[/]", _behind(self._found, self._sight))
         self.query_one("#evaluation_state", Line).show_or_hide(said)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to evaluate only what rbp trains."""
-        return action != "evaluate" or self._sight is None or not foreign(self._sight)
-
     def _nothing_yet(self, sight: Sight) -> Text:
         if why := foreign(sight):
             return Text(why, "dim")
         command = one_line(f"rbp eval {sight.run.id} robustness classes")
-        if sight.verdict.live:
-            return Text(f"No evaluation yet. Once the run has ended, run:\n{command}", "dim")
-        key = active_key(self.screen, "network.evaluate")
-        how = f"Press {key} to evaluate its weights, or run:" if key else "This evaluates its weights:"
-        return Text(f"This run has not been evaluated.\n{how}\n{command}", "dim")
-
-    def action_evaluate(self) -> None:
-        """Evaluate the weights of the run; stop that if it goes on."""
-        if self._ongoing is not None:
-            self._ongoing.given_up.set()
-        elif self._sight is not None:
-            self._evaluate(self._sight)
-
-    @work(group="evaluate")
-    async def _evaluate(self, sight: Sight) -> None:
-        run = sight.run
-        if sight.verdict.live:
-            asked = f"rbp eval {run.id} robustness classes"
-            self._problems[run] = f"it is still training, which this would slow down; {asked} does it all the same"
-            self._show_state()
-            return
-        self._problems.pop(run, None)
-        ongoing = self._ongoing = _Ongoing(run, threading.Event())
-        self._show_state()
-        try:
-            problem = await asyncio.to_thread(_evaluated, run, ongoing.given_up.is_set, ongoing.report)
-        finally:
-            ongoing.given_up.set()
-            self._ongoing = None
-        if problem:
-            self._problems[run] = problem
-        self._show_state()
-        self._look()
-
-
-def _evaluated(run: RunDirectory, given_up: Callable[[], bool], report: Callable[[str, float], None]) -> str:
-    """Evaluate a run, in a process that `given_up` ends; returns why that failed, empty if it did not."""
-    try:
-        request = EvaluationRequest(SAVED)
-        answer = evaluate_run(require_code(run), request, cancelled=given_up, quiet=True, on_progress=report)
-    except UserError as error:
-        return "" if given_up() else str(error)
-    return (
-        ""
-        if answer["saved"]
-        else f"the run is another user's, and nothing is written there: rbp eval {run.id} robustness classes"
-    )
+        when = "Once it has ended, this" if sight.verdict.live else "This"
+        return Text(f"This run has not been evaluated. {when} evaluates its weights:\n{command}", "dim")
 
 
 def _behind(found: Evaluation, sight: Sight) -> str:
