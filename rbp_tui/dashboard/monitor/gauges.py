@@ -13,6 +13,7 @@ from rbp_engine.run.status.history import History, ProbeSeries, RankProgress
 from rbp_tui.text import format as fmt
 
 LARGEST = 1e300
+LONGEST_PROBE = 60
 SPARKED = 200  # the newest measurements of a probe, drawn in a sparkline
 
 
@@ -95,41 +96,12 @@ def probes_text(probes: Sequence[ProbeSeries], width: int, rows: int) -> Text:
 
 
 def _measured(probed: ProbeSeries, width: int) -> str:
-    """A number with its history; a table by name; a list, say by layer, as a profile with its range."""
+    """A number with its history; of anything else the beginning of its text."""
     newest = probed.values[-1]
-    if (number := _number(newest)) is not None:
-        shown = [_number(value) for value in probed.values[-SPARKED:]]
-        return f"{fmt.sparkline(shown, width)}  {fmt.number(number)}"
-    if isinstance(newest, dict):
-        return "   ".join(f"{one_line(str(name))} {_short(value, width // 2)}" for name, value in newest.items())
-    return _short(newest, width)
-
-
-def _short(value: Any, width: int) -> str:
-    if (number := _number(value)) is not None:
-        return fmt.number(number)
-    profile = _profile(value)
-    if profile is None:
-        return one_line(str(value))[:60]
-    known = [number for number in profile if number is not None]
-    if not known:
-        return "–"
-    return f"{fmt.sparkline(profile, width)}  {fmt.number(min(known))} … {fmt.number(max(known))}"
-
-
-def _profile(value: Any) -> list[float | None] | None:
-    """The numbers of a list, or the means of the rows of a table, say layer by timestep; None for anything else."""
-    if not isinstance(value, list) or not value:
-        return None
-    if all(isinstance(row, list) for row in value):
-        return [_mean(row) for row in value]
-    numbers = [_number(entry) for entry in value]
-    return numbers if any(number is not None for number in numbers) else None
-
-
-def _mean(row: list[Any]) -> float | None:
-    known = [number for entry in row if (number := _number(entry)) is not None]
-    return sum(known) / len(known) if known else None
+    if (number := _number(newest)) is None:
+        return str(one_line(str(newest)))[:LONGEST_PROBE]
+    shown = [_number(value) for value in probed.values[-SPARKED:]]
+    return f"{fmt.sparkline(shown, width)}  {fmt.number(number)}"
 
 
 def _number(value: Any) -> float | None:
