@@ -13,7 +13,6 @@ from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import Footer
 
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
@@ -39,8 +38,6 @@ TABS: tuple[type[NetworkTab], ...] = (
     OwnTab,
 )
 DRAW_S = 0.5  # a tab does not follow each event: to draw all layers takes as long as a whole Monitor
-PLAY_S = 0.2  # between two samples
-LONGEST_PLAY_S = 30.0  # a long training is played in larger strides
 
 
 class NetworkScreen(OpenedRunScreen):
@@ -48,14 +45,12 @@ class NetworkScreen(OpenedRunScreen):
 
     NAME = "network"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "play", "play", id="network.play", tooltip="play training from the cursor; again to pause"),
         Binding("left", "sample(-1)", "back", id="network.back", tooltip="one sample back"),
         Binding("right", "sample(1)", "forth", id="network.forth", tooltip="one sample forth"),
     ]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.playing = False
         self._drawn: tuple[NetworkTab, Sight | None, float | None] | None = None
 
     def compose(self) -> ComposeResult:
@@ -68,13 +63,9 @@ class NetworkScreen(OpenedRunScreen):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self._player = self.set_interval(PLAY_S, self._play_on, pause=True)
         self.set_interval(self.CLOCK_S, self.show_head)
         self.set_interval(DRAW_S, self._show_tab)
         self._open(self.session.state.network_tab)
-
-    def on_screen_suspend(self) -> None:
-        self._pause()
 
     @property
     def step(self) -> float | None:
@@ -82,10 +73,6 @@ class NetworkScreen(OpenedRunScreen):
         return self.session.step
 
     # Drawing
-
-    def run_opened(self, run: RunDirectory | None, *, new: bool) -> None:
-        if new:
-            self._pause()
 
     def show_all(self) -> None:
         self.set_class(self.session.opened is None, "-no-run")
@@ -122,7 +109,7 @@ class NetworkScreen(OpenedRunScreen):
         """Where training is, or which moment of it is looked at."""
         if self.step is None:
             return progress_text(sight, self.run_state, now, width)
-        return replay_text(sight, self._steps, self.step, self._steps_per_epoch, width, playing=self.playing)
+        return replay_text(sight, self._steps, self.step, self._steps_per_epoch, width)
 
     # Tabs
 
@@ -175,7 +162,7 @@ class NetworkScreen(OpenedRunScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
         match action:
-            case "play" | "sample":
+            case "sample":
                 return len(self._steps) > 1
             case "back":
                 return self.step is not None or self.maximized is not None
@@ -193,13 +180,11 @@ class NetworkScreen(OpenedRunScreen):
 
     def cursor_moved(self, chart: Widget, x: float | None) -> None:
         """The cursor of a chart was moved: all tabs show that moment."""
-        self._pause()
         epochs = isinstance(chart, CurveChart) and chart.x_axis == "epoch"
         self.look_at(None if x is None else x * (self._steps_per_epoch if epochs else 1.0))
 
     def action_sample(self, by: int) -> None:
         """One sample back, or forth."""
-        self._pause()
         if len(steps := self._steps):
             self.look_at(next_step(steps, self.step, by))
 
@@ -208,29 +193,4 @@ class NetworkScreen(OpenedRunScreen):
         if self.maximized is not None:
             self.minimize()
         else:
-            self._pause()
             self.look_at(None)
-
-    def action_play(self) -> None:
-        """Play training from the cursor, or from the start; pause it."""
-        if self.playing:
-            self._pause()
-            self.show_head()
-        elif len(steps := self._steps) > 1:
-            self.playing = True
-            self._player.resume()
-            if self.step is None or self.step >= steps[-1]:
-                self.look_at(float(steps[0]))
-            self.show_head()
-
-    def _play_on(self) -> None:
-        steps = self._steps
-        if self.step is None or not len(steps) or self.step >= steps[-1]:
-            self._pause()
-            self.look_at(None)
-        else:
-            self.look_at(next_step(steps, self.step, max(1, round(len(steps) * PLAY_S / LONGEST_PLAY_S))))
-
-    def _pause(self) -> None:
-        self.playing = False
-        self._player.pause()
