@@ -39,22 +39,19 @@ from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.launch.sweep import TypedSweep, typed_sweep
 from rbp_tui.dashboard.messages import (
     CompareRuns,
-    HostSeen,
     LaunchPreset,
     OpenRun,
     PresetFromRun,
-    ProblemMet,
     RunAgain,
-    RunSeen,
-    RunsListed,
     SweepOfPreset,
     SweepOfRun,
-    TrendsRead,
 )
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.presets.actions import preset_of_run
 from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.reading.hosts import HostSeen
+from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.since_last_visit import since_you_left
 from rbp_tui.dashboard.screen_base import ChartScreen, DashboardScreen

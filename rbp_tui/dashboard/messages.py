@@ -1,56 +1,10 @@
-"""Messages to the app: news from the reader's thread, and requests for other screens."""
+"""Requests of a screen to the app, for another screen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from textual.message import Message
-
-from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.hosts import HostSight
-from rbp_tui.dashboard.reading.reader import Sight
-from rbp_tui.dashboard.reading.sparklines import Trend
-
-
-@dataclass
-class RunsListed(Message):
-    """All runs, oldest first. Of several pending messages only the newest is handled."""
-
-    records: tuple[RunRecord, ...]
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, RunsListed)
-
-
-@dataclass
-class RunSeen(Message):
-    """New events or a new state of a run on screen. Of several pending ones per run only the newest is handled."""
-
-    sight: Sight
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, RunSeen) and message.sight.run.id == self.sight.run.id
-
-
-@dataclass
-class TrendsRead(Message):
-    """New validations of those runs in the list that have some."""
-
-    trends: dict[str, Trend]
-
-
-@dataclass
-class HostSeen(Message):
-    """Another host has answered, or has not."""
-
-    sight: HostSight
-
-
-@dataclass
-class ProblemMet(Message):
-    """A message about something that could not be read; each is posted once."""
-
-    problem: str
 
 
 @dataclass

@@ -9,7 +9,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
-from rbp_tui.dashboard.messages import HostSeen, ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reading.hosts import HostSight, HostsReader
 from rbp_tui.dashboard.reading.machine_watch import MachineWatch
 from rbp_tui.dashboard.reading.queue_watch import QueueWatch
@@ -29,8 +28,8 @@ class Session:
     series. `hosts` are the other ones of machine.toml, as seen last.
     """
 
-    def __init__(self, runs: Path, post: Callable[[Message], None]) -> None:
-        """`post` receives the messages of the reader, in the reader's thread."""
+    def __init__(self, runs: Path, post: Callable[[Message], object]) -> None:
+        """`post` receives the news of the readers, in their threads."""
         self.runs = runs
         self.state: ViewState = load_state()
         if self.state.runs != str(runs.resolve()):
@@ -48,20 +47,10 @@ class Session:
         self.colours = SeriesColours()
         self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
         self.queue = QueueWatch()
-        self.reader = RunsReader(
-            runs,
-            lambda records: post(RunsListed(records)),
-            lambda sight: post(RunSeen(sight)),
-            lambda trends: post(TrendsRead(trends)),
-            lambda problem: post(ProblemMet(problem)),
-            self.queue.with_places,
-        )
+        self.reader = RunsReader(runs, post, self.queue.with_places)
         self.machine = MachineWatch(runs)
         self.hosts: dict[str, HostSight] = {}
-        self._hosts = HostsReader(
-            lambda sight: post(HostSeen(sight)),
-            lambda problem: post(ProblemMet(problem)),
-        )
+        self._hosts = HostsReader(post)
 
     def start(self) -> None:
         """Start reading the runs, the queue, the machine and the other hosts."""

@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from textual.message import Message
+
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_NAME, NO_TEXT, Line, one_line, visible
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import Host, read_machine
 from rbp_engine.untrusted_files import parse_json
+from rbp_tui.dashboard.reading.reader import ProblemMet
 from rbp_tui.hosts.records import MOST_RUNS, records_of
 from rbp_tui.hosts.ssh import Connection, problem
 
@@ -39,12 +42,18 @@ class HostSight:
     down_since: float = 0.0
 
 
-class HostsReader:
-    """Asks each host of machine.toml again and again, and hands over what has come of it."""
+@dataclass
+class HostSeen(Message):
+    """Another host has answered, or has not."""
 
-    def __init__(self, on_sight: Callable[[HostSight], None], on_problem: Callable[[str], None]) -> None:
-        self._on_sight = on_sight
-        self._on_problem = on_problem
+    sight: HostSight
+
+
+class HostsReader:
+    """Asks each host of machine.toml again and again, and posts what has come of it."""
+
+    def __init__(self, post: Callable[[Message], object]) -> None:
+        self._post = post
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
@@ -66,7 +75,7 @@ class HostsReader:
         try:
             hosts = read_machine().hosts
         except UserError as error:
-            self._on_problem(str(error))
+            self._post(ProblemMet(str(error)))
             return
         for host in hosts.values():
             threading.Thread(target=self._ask_often, args=(host,), name=f"host {host.name}", daemon=True).start()
@@ -88,7 +97,7 @@ class HostsReader:
             else:
                 sight, failures, pause = HostSight(host.name, records, now), 0, EVERY_S
             if not self._ended.is_set():
-                self._on_sight(sight)
+                self._post(HostSeen(sight))
 
     def _ask(self, host: Host) -> tuple[tuple[RunRecord, ...], str]:
         """The recent runs of a host, and why they could not be had."""
@@ -115,7 +124,8 @@ class HostsReader:
             answer = parse_json(content or b"[]", LARGEST)
             if isinstance(answer, list) and len(answer) > MOST_RUNS and host.name not in self._cut_off:
                 self._cut_off.add(host.name)
-                self._on_problem(f"{host.name} lists {len(answer)} recent runs; the newest {MOST_RUNS} are shown")
+                many = f"{host.name} lists {len(answer)} recent runs; the newest {MOST_RUNS} are shown"
+                self._post(ProblemMet(many))
             return tuple(records_of(answer, host.name)), ""
         except ValueError as error:
             return (), f"{host.name} sends what is no list of runs: {error}"

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from textual.message import Message
+
 from rbp_engine.errors import UserError
 from rbp_engine.run.files.energy import Energy, read_energy
 from rbp_engine.run.files.layout import RunDirectory
@@ -55,6 +57,40 @@ class Sight:
     def judged(self) -> tuple[Alarm, ...]:
         """What rules say of the run as it is now."""
         return self.alarms if self.verdict.live else self.findings
+
+
+@dataclass
+class RunsListed(Message):
+    """All runs, oldest first. Of several pending messages only the newest is handled."""
+
+    records: tuple[RunRecord, ...]
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, RunsListed)
+
+
+@dataclass
+class TrendsRead(Message):
+    """New validations of those runs in the list that have some."""
+
+    trends: dict[str, Trend]
+
+
+@dataclass
+class ProblemMet(Message):
+    """A message about something that could not be read; each is posted once."""
+
+    problem: str
+
+
+@dataclass
+class RunSeen(Message):
+    """New events or a new state of a run on screen. Of several pending ones per run only the newest is handled."""
+
+    sight: Sight
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, RunSeen) and message.sight.run.id == self.sight.run.id
 
 
 class _Watched:
@@ -122,26 +158,20 @@ class _Watched:
 
 
 class RunsReader:
-    """Reads in a thread of its own and hands over frozen snapshots, only when something has changed.
+    """Reads in a thread of its own and posts frozen snapshots, only when something has changed.
 
-    What it cannot read is handed over in words (`on_problem`), every problem once.
+    What it cannot read is posted in words, every problem once.
     """
 
     def __init__(
         self,
         runs: Path,
-        on_list: Callable[[tuple[RunRecord, ...]], None],
-        on_sight: Callable[[Sight], None],
-        on_trends: Callable[[dict[str, Trend]], None] = lambda trends: None,
-        on_problem: Callable[[str], None] = lambda problem: None,
+        post: Callable[[Message], object],
         complete: Callable[[tuple[RunRecord, ...]], tuple[RunRecord, ...]] = lambda records: records,
     ) -> None:
         """`complete` adds to the records what others know of the runs."""
         self.runs = runs
-        self._on_list = on_list
-        self._on_sight = on_sight
-        self._on_trends = on_trends
-        self._on_problem = on_problem
+        self._post = post
         self._complete = complete
         self._wanted: frozenset[str] = frozenset()
         self._shown: tuple[str, ...] = ()
@@ -195,7 +225,7 @@ class RunsReader:
         """Hand over what is wrong, once for each run."""
         if (about or problem) not in self._reported:
             self._reported.add(about or problem)
-            self._on_problem(problem)
+            self._post(ProblemMet(problem))
 
     def _list(self) -> bool:
         now = time.monotonic()
@@ -210,7 +240,7 @@ class RunsReader:
         if records != self._listed and now - self._handed_at >= LIST_HAND_OVER_S:
             self._listed = records
             self._handed_at = now
-            self._on_list(records)
+            self._post(RunsListed(records))
             self._report_unreadable(records)
         return False
 
@@ -218,9 +248,10 @@ class RunsReader:
         new = [record for record in records if not record.readable and record.run.id not in self._reported]
         self._reported |= {record.run.id for record in new}
         if len(new) == 1:
-            self._on_problem(f"{new[0].run.id} cannot be read: {new[0].verdict.reason}")
+            self._post(ProblemMet(f"{new[0].run.id} cannot be read: {new[0].verdict.reason}"))
         elif new:
-            self._on_problem(f"{len(new)} runs cannot be read; the filter status:unreadable shows them and why")
+            many = f"{len(new)} runs cannot be read; the filter status:unreadable shows them and why"
+            self._post(ProblemMet(many))
 
     def _look(self) -> bool:
         wanted = self._wanted
@@ -233,7 +264,7 @@ class RunsReader:
             if record is None:
                 watched.handed = None  # if it comes back from the trash it is news
             elif (sight := watched.sight(record, time.monotonic())) is not None:
-                self._on_sight(sight)
+                self._post(RunSeen(sight))
                 if sight.problem:
                     self._report(f"{run_id}: {sight.problem}", about=run_id)
         return any(watched.behind for watched in self._watched.values())
@@ -244,7 +275,7 @@ class RunsReader:
             return False
         changed, more = self._trends.read(self._shown, TURN_S)
         if changed:
-            self._on_trends(changed)
+            self._post(TrendsRead(changed))
         if not more:
             self._trends_at = now
         return more

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_tui.dashboard.reading.hosts import HostSight, HostsReader
+from rbp_tui.dashboard.reading.hosts import HostSeen, HostSight, HostsReader
 from rbp_tui.hosts.records import MOST_RUNS
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +49,11 @@ def test_of_a_host_with_more_runs_than_a_table_holds_the_newest_are_shown_and_sa
     lie(tmp_path, f"print(json.dumps([dict(state, id='r%d' % n) for n in range({MOST_RUNS + 7})]))")
     sights: list[HostSight] = []
     problems: list[str] = []
-    reader = HostsReader(sights.append, problems.append)
+
+    def hear(news):
+        (sights if isinstance(news, HostSeen) else problems).append(getattr(news, "sight", None) or news.problem)
+
+    reader = HostsReader(hear)
     reader.start()
     try:
         until = time.monotonic() + 60

@@ -9,7 +9,7 @@ from rbp_engine.run.files import event_reader
 from rbp_engine.run.files.annotations import change_tags
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Heartbeat, Metrics, RunStart, System, Validation
-from rbp_tui.dashboard.reading.reader import RunsReader
+from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, RunsReader, TrendsRead
 from rbp_tui.dashboard.reading.sparklines import Trend
 
 
@@ -18,7 +18,18 @@ class Heard:
 
     def __init__(self, runs):
         self.lists, self.sights, self.trends, self.problems = [], [], {}, []
-        self.reader = RunsReader(runs, self.lists.append, self.sights.append, self.trends.update, self.problems.append)
+        self.reader = RunsReader(runs, self.hear)
+
+    def hear(self, news):
+        match news:
+            case RunsListed():
+                self.lists.append(news.records)
+            case RunSeen():
+                self.sights.append(news.sight)
+            case TrendsRead():
+                self.trends.update(news.trends)
+            case ProblemMet():
+                self.problems.append(news.problem)
 
     def until(self, condition, timeout=30.0):
         deadline = time.monotonic() + timeout
