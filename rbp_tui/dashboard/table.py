@@ -1,5 +1,6 @@
 """A table of rows that are chosen: Enter opens the one under the cursor."""
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
@@ -16,3 +17,25 @@ class RowTable(DataTable[Cell]):
         Binding("home", "scroll_top", "first row", id="first", show=False),
         Binding("end", "scroll_bottom", "last row", id="last", show=False),
     ]
+
+    @property
+    def current_key(self) -> str | None:
+        """The key of the row under the cursor."""
+        if not self.is_valid_row_index(self.cursor_row):
+            return None
+        return self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
+
+    def show_rows(self, rows: Mapping[str, Sequence[Cell]], held: str | None = None) -> None:
+        """Show these rows; the cursor stays on its row, or goes to that of the key `held`."""
+        if list(rows) == [row.key.value for row in self.ordered_rows]:
+            for key, cells in rows.items():
+                for column, cell in zip(self.columns, cells, strict=True):
+                    if self.get_cell(key, column) != cell:
+                        self.update_cell(key, column, cell, update_width=True)
+            return
+        held = held or self.current_key
+        self.clear()
+        for key, cells in rows.items():
+            self.add_row(*cells, key=key)
+        if held is not None and held in rows:
+            self.move_cursor(row=list(rows).index(held))

@@ -15,7 +15,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading import machine_watch
-from rbp_tui.dashboard.system.use_table import UseTable
+from rbp_tui.dashboard.system.uses import UseTable
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import write_attempt
 
@@ -85,10 +85,10 @@ async def test_the_cursor_stays_on_its_run_and_enter_opens_it(dashboard, until, 
         await pilot.press("5")
         await until(pilot, lambda: row_of(dashboard, first) and row_of(dashboard, second))
         table = dashboard.screen.query_one(UseTable)
-        while table.current != str(second.path):
+        while table.current_key != str(second.path):
             await pilot.press("down")
-        table.show({key.value: tuple(table.get_row(key)) for key in reversed(table.rows)})
-        assert table.current == str(second.path)
+        table.show_rows({key.value: tuple(table.get_row(key)) for key in reversed(table.rows)})
+        assert table.current_key == str(second.path)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
         assert dashboard.session.opened == second.id

@@ -1,6 +1,6 @@
 """The table of settings × result: a row for each trial, in the order of what they have reached."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -72,7 +72,6 @@ class SweepTable(RowTable[Text]):
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0)
         self._columns: Columns = ()
-        self._cells: dict[str, tuple[Text, ...]] = {}
         self._headed: tuple[str, ...] = ()
         #: Settings without room for a column.
         self.left_out: tuple[str, ...] = ()
@@ -80,7 +79,7 @@ class SweepTable(RowTable[Text]):
     @property
     def current(self) -> int | None:
         """The trial under the cursor."""
-        return self._at(self._cells)
+        return None if self.current_key is None else int(self.current_key)
 
     @property
     def shown_columns(self) -> list[str]:
@@ -89,36 +88,18 @@ class SweepTable(RowTable[Text]):
 
     def show(self, board: SweepBoard, order: SweepOrder, marked: Collection[int], width: int) -> None:
         """Show the rows of a sweep in a width."""
-        rows, held = ordered(board, order), self.current
+        rows, held = ordered(board, order), self.current_key
         columns, self.left_out = _placed(rows, board.keys, width)
         cells = {str(row.trial): _cells(row, columns, board, marked) for row in rows}
         headed = tuple(_heading(name, board, order) for name, _ in columns)
         if (columns, headed) != (self._columns, self._headed):
             self.clear(columns=True)
-            self._columns, self._headed, self._cells = columns, headed, {}
+            self._columns, self._headed = columns, headed
             for (name, wide), heading in zip(columns, headed, strict=True):
                 sorts = bool(name) and name == order.column
                 text = f"{' ' * GAP}{heading}" if name == RUNS else heading.rjust(wide)
                 self.add_column(Text(text, "bold" if sorts else ""), width=wide, key=name)
-        if list(cells) != list(self._cells):
-            self.clear()
-            for key, row_cells in cells.items():
-                self.add_row(*row_cells, key=key)
-        else:
-            self._update(cells)
-        self._cells = cells
-        if held is not None and str(held) in cells and held != self._at(cells):
-            self.move_cursor(row=list(cells).index(str(held)))
-
-    def _at(self, cells: Mapping[str, object]) -> int | None:
-        keys = list(cells)
-        return int(keys[self.cursor_row]) if 0 <= self.cursor_row < len(keys) else None
-
-    def _update(self, cells: Mapping[str, tuple[Text, ...]]) -> None:
-        for key, row_cells in cells.items():
-            for (name, _), before, after in zip(self._columns, self._cells[key], row_cells, strict=True):
-                if before != after:
-                    self.update_cell(key, name, after)
+        self.show_rows(cells, held)
 
 
 def _title(name: str) -> str:

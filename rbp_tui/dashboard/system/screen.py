@@ -10,8 +10,7 @@ from textual.widgets import DataTable, Footer, Static
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.system.machine_text import machine_lines
-from rbp_tui.dashboard.system.use_table import UseTable
-from rbp_tui.dashboard.system.uses import use_rows
+from rbp_tui.dashboard.system.uses import UseTable, use_rows
 from rbp_tui.dashboard.text_line import Line
 
 SHOW_EVERY_S = 0.5
@@ -52,7 +51,7 @@ class SystemScreen(DashboardScreen):
             lines = machine_lines(watch.sight.machine, self.session.queue.devices)
             self.query_one("#machine", Line).show_text(Text("\n").join(lines))
             rows = use_rows(watch.sight.machine, self.session.records, watch.sight.hosts, self.size.width)
-            self.query_one(UseTable).show(rows)
+            self.query_one(UseTable).show_rows(rows)
         why = f"this machine cannot be read: {watch.fault}" if watch.fault else ""
         none = "" if rows else why or "No run is live, and no process of one is here. Launch one from the presets (1)."
         self.show_table_or(none, self.query_one(UseTable))

@@ -1,4 +1,4 @@
-"""Rows of the runs that use this machine now."""
+"""The table of the runs that use this machine now."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,14 +8,24 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.cards import CardReading
 from rbp_tui.dashboard.reading.machine_reader import MachineReading, Use
+from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
 COLUMNS = ("", "run", "id", "procs", "memory", "cores", "GPU")
+RIGHT = ("procs", "memory", "cores")
 #: Cells for the name of a run at least and at most, and for all other columns.
 NARROWEST, WIDEST, OTHERS = 12, 32, 52
 
 Cells = tuple[Text, ...]
+
+
+class UseTable(RowTable[Text]):
+    """The runs that use this machine, by their folders."""
+
+    def on_mount(self) -> None:
+        """Create the columns."""
+        self.add_columns(*((Text(name, justify="right" if name in RIGHT else "left"), name) for name in COLUMNS))
 
 
 def use_rows(
