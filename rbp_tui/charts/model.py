@@ -90,9 +90,9 @@ class ChartModel:
             around = place if 0.0 <= place <= 1.0 else 0.5
         return self._show(axis.zoomed(factor, around))
 
-    def pan(self, share: float, origin: Axis | None = None) -> bool:
-        """Move the view, or `origin`, by a share of its length; returns whether the view has changed."""
-        axis, whole = origin or self.x_axis(), self.all_x()
+    def pan(self, share: float) -> bool:
+        """Move the view by a share of its length; returns whether the view has changed."""
+        axis, whole = self.x_axis(), self.all_x()
         return axis is not None and whole is not None and self._show(axis.panned(share, whole))
 
     def _show(self, axis: Axis) -> bool:

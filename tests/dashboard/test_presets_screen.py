@@ -352,23 +352,6 @@ async def test_the_users_editor_is_used_and_unsaved_text_survives_a_kill(home, m
         assert app.screen.area.text == f"# half a thought{MINE}momentum = 2.0\n"
 
 
-async def test_unsaved_text_of_a_deleted_file_is_still_offered(dashboard, mine, until):
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await edit(dashboard, pilot, until, "mine")
-        await pilot.press("number_sign", "escape")
-        await answer(dashboard, pilot, until, Choice, "down", "enter")
-        mine.unlink()
-        await until(pilot, lambda: "   mine  1 problem  unsaved" in options(dashboard))
-        dashboard.screen.choose("mine")
-        await pilot.press("e")
-        await answer(dashboard, pilot, until, Choice, "enter")
-        await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
-        await pilot.press("ctrl+s")
-        await answer(dashboard, pilot, until, Choice, "enter")  # saves although the file has gone
-        await until(pilot, lambda: mine.exists())
-        assert mine.read_text() == "#" + MINE
-
-
 async def test_a_file_whose_line_ends_the_editor_would_change_is_not_opened(dashboard, mine, until):
     mine.write_bytes(MINE.replace("\n", "\r\n", 1).encode())
     async with dashboard.run_test(size=(80, 24)) as pilot:

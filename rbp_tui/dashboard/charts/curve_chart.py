@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -12,7 +11,6 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rbp_tui.charts.axis import Axis
 from rbp_tui.charts.frame import ChartLayout, Options, draw
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.palette import SeriesColours
@@ -24,16 +22,6 @@ from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 
 SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 ZOOM, PAN = 0.8, 0.2  # of the length of the x axis, per key or turn of the wheel
-
-
-@dataclass
-class _Drag:
-    """Where a drag began, and the view at that time."""
-
-    x: int
-    axis: Axis
-    held: bool = True  # the button is still down
-    moved: bool = False
 
 
 class CurveChart(Widget, can_focus=True):
@@ -88,7 +76,6 @@ class CurveChart(Widget, can_focus=True):
         self._layout: ChartLayout | None = None
         # What `_strips` were drawn for; None if something else has changed since.
         self._drawn: tuple[Size, Options, bool, bool, bool, bool] | None = None
-        self._drag: _Drag | None = None
         self.set_reactive(CurveChart.title, title)
 
     # What the chart shows
@@ -244,33 +231,8 @@ class CurveChart(Widget, can_focus=True):
         event.stop()
         self._changed(view=self._model.zoom(1 / ZOOM, self._position(event)))
 
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Start a drag."""
-        axis = self._model.x_axis()
-        if event.button == 1 and axis is not None:
-            self._drag = _Drag(event.screen_x, axis)
-            self.capture_mouse()
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Pan by the distance that the pointer has moved since the drag began."""
-        drag = self._drag
-        if drag is None or not drag.held or (event.screen_x == drag.x and not drag.moved):
-            return
-        drag.moved = True
-        self._changed(view=self._model.pan((drag.x - event.screen_x) * self._cell(), drag.axis))
-
-    def on_mouse_up(self) -> None:
-        """End the drag, but keep it for the click that follows."""
-        self.release_mouse()
-        if self._drag is not None:
-            self._drag.held = False
-
     def on_click(self, event: events.Click) -> None:
         """Put the cursor at the pointer; a double click shows everything."""
-        dragged = self._drag is not None and self._drag.moved
-        self._drag = None
-        if dragged:
-            return
         if event.chain == 2:
             self.action_reset_view()
         elif event.chain == 1:

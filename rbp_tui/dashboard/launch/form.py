@@ -28,7 +28,6 @@ from rbp_tui.dashboard.launch.request import TypedRequest, warnings
 from rbp_tui.dashboard.launch.sweep import (
     TypedSweep,
     is_sweep,
-    offer_of,
     start_sweep,
     sweep_verdict,
     typed_sweep,
@@ -98,9 +97,10 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     seed, device = (run.seed, run.device) if run else (1, "auto")
     own = usual.sweep.seeds if usual and usual.sweep else ()
     also = f"its sweep: {','.join(map(str, own))}" if own else ""
+    own_sweep = "yes: the preset's own" if usual and usual.sweep else "draws of a range, or tpe 20"
     return (
         FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; {also or 'a run for each'}"),
-        FormField("sweep", "sweep", "20", offer_of(usual.sweep if usual else None)),
+        FormField("sweep", "sweep", "20", own_sweep),
         FormField("device", "device", "cpu", f"{device} when empty"),
         FormField("processes", "processes", "2", "1 when empty; they share each batch"),
         FormField("gpus", "gpus", "0,1", "waits for a free one; or auto, none"),

@@ -22,14 +22,12 @@ from rbp_engine.plan.states import states_among, states_of
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.plan.words import parse_words, varies
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
-from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.sweep.plan import cost_text_of, failed_count, plan_text, standings_text
 from rbp_tui.text.sweep.search import NOT_HELD_OUT, objective_text, range_text, search_text
 
@@ -201,18 +199,3 @@ def sweep_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
     for problem in dict.fromkeys(problems):
         text.append("\n✗ ", style="red").append(problem, style="not bold")
     return text
-
-
-def offer_of(section: SweepSection | None) -> str:
-    """What the field `sweep` does for a preset, in a few words."""
-    if section is None:
-        return f"draws of a range, or {SEARCHES[0]} 20"
-    if section.search:
-        return f"{YES}: its own search by {section.search}"
-    return f"{YES}: the preset's own, of {', '.join(map(setting_heading, _varied_by(section)))}"
-
-
-def _varied_by(section: SweepSection) -> list[str]:
-    listed = (key_of(word) for words in section.listed for word in words)
-    grid, drawn = (one.key for one in section.grid), (one.key for one in section.drawn)
-    return list(dict.fromkeys([*grid, *listed, *drawn]))

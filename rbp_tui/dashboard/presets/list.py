@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,10 +11,10 @@ from textual.widgets.option_list import Option
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.disk import changed_ns
-from rbp_engine.preset import PresetEntry, Problem, list_presets
+from rbp_engine.preset import PresetEntry, list_presets
 from rbp_engine.preset.search import bundled_folder, preset_files, search_folders
 from rbp_engine.printable import one_line
-from rbp_tui.dashboard.presets.drafts import Draft, all_drafts
+from rbp_tui.dashboard.presets.drafts import all_drafts
 from rbp_tui.dashboard.presets.summary import data_here
 
 MINE, HERE, OTHER, UNREADABLE = "Mine", "Data here", "Other data", "Unreadable"
@@ -47,10 +46,8 @@ class PresetList(OptionList):
     def reload(self) -> None:
         """Read the presets again, and look for their data; the cursor stays on its preset."""
         self._stamp = _stamp()
-        drafts = all_drafts()
-        self._drafts = {draft.path for draft in drafts}
-        found = list_presets()
-        self.entries = [*found, *_deleted(found, drafts)]
+        self._drafts = {draft.path for draft in all_drafts()}
+        self.entries = list_presets()
         self._here = {}
         self.look_for_data()
 
@@ -156,14 +153,6 @@ def _in_groups(entries: Sequence[PresetEntry], here: Mapping[str, bool | None]) 
         return groups.index(group), within, entry.name
 
     return sorted(entries, key=place)
-
-
-def _deleted(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[PresetEntry]:
-    """Presets whose file is gone, but that have a draft."""
-    names = {entry.name for entry in known}
-    problem = Problem("", "no such file; an unsaved text of it is kept")
-    gone = [path for draft in drafts if (path := Path(draft.path)).stem not in names and not os.path.lexists(path)]
-    return [PresetEntry(path.stem, path, "", "", (problem,)) for path in {path.stem: path for path in gone}.values()]
 
 
 def _searched(entry: PresetEntry) -> str:

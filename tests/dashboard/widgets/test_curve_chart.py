@@ -243,22 +243,6 @@ async def test_a_click_sets_the_cursor_and_a_double_click_shows_everything() -> 
         assert app.chart.cursor is None
 
 
-async def test_a_drag_pans_without_setting_the_cursor() -> None:
-    app = Charts(RISING)
-    async with app.run_test(size=(106, 12)) as pilot:
-        app.chart.set_view(40, 60)
-        await pilot.pause()
-        await pilot.mouse_down(CurveChart, offset=(60, 5))
-        await pilot.hover(CurveChart, offset=(70, 5))
-        await pilot.mouse_up(CurveChart, offset=(70, 5))
-        await pilot.pause()
-        assert app.chart.view == pytest.approx((38, 58))
-        assert app.views[-1] == app.chart.view
-        assert app.chart.cursor is None
-        await pilot.hover(CurveChart, offset=(80, 5))
-        assert app.chart.view == pytest.approx((38, 58))
-
-
 async def test_the_wheel_zooms_around_the_pointer() -> None:
     app = Charts(RISING)
     async with app.run_test(size=(107, 12)) as pilot:
