@@ -3,29 +3,13 @@
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.suggester import Suggester
 from textual.widgets import Input
-
-from rbp_engine.run.store.query_fields import field_names
 
 MOST_QUERIES = 50
 
 
-class TermSuggester(Suggester):
-    """Offers what the last term of a query may become: a field, once it has two letters."""
-
-    def __init__(self) -> None:
-        super().__init__(use_cache=False, case_sensitive=True)
-
-    async def get_suggestion(self, value: str) -> str | None:
-        term = value.rpartition(" ")[2].removeprefix("-")
-        words = field_names() if len(term) > 1 else []
-        found = next((word for word in words if word.startswith(term) and word != term), None)
-        return None if found is None or term in words else value + found[len(term) :]
-
-
 class QueryInput(Input):
-    """A line for a query; up and down go through `history`, which has the newest last, right takes what is offered."""
+    """A line for a query; up and down go through `history`, which has the newest last."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "earlier", "earlier query", id="query.earlier", show=False),
@@ -33,7 +17,7 @@ class QueryInput(Input):
     ]
 
     def __init__(self, history: list[str], placeholder: str, name: str) -> None:
-        super().__init__(placeholder=placeholder, compact=True, id=name, suggester=TermSuggester())
+        super().__init__(placeholder=placeholder, compact=True, id=name)
         self.history = history
         self._place = len(history)  # in the history; its end is the line that is being written
         self._written = ""
