@@ -1,14 +1,7 @@
 """A preset as a whole. Imported only when a preset is read, because pydantic takes long to import."""
 
-from typing import Self
+from pydantic import field_validator
 
-from pydantic import (
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
-
-from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.sections.base import (
     FreeText,
     Label,
@@ -21,7 +14,6 @@ from rbp_engine.preset.sections.network import MethodSection, ModelSection, Neur
 from rbp_engine.preset.sections.paper import Paper
 from rbp_engine.preset.sections.probes import ProbesSection
 from rbp_engine.preset.sections.training import LossSection, OptimSection, TrainSection
-from rbp_engine.settings.lines import dotted
 from rbp_engine.vocabulary import DEVICE
 
 
@@ -44,7 +36,7 @@ class RunSection(Section):
 
 
 class Preset(Section):
-    """All choices of one training run, checked."""
+    """All choices of one training run, each valid by itself."""
 
     title: FreeText = field("", "place", "", "Title of the preset, a few words.")
     description: FreeText = field("", "place", "", "What the preset is for, and where it departs from its source.")
@@ -59,10 +51,3 @@ class Preset(Section):
     probes: ProbesSection = ProbesSection()
     guard: GuardSection = GuardSection()
     run: RunSection = RunSection()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if found := contradictions(self):
-            text = "; ".join(f"{dotted(path)}: {message}" for path, message in found)
-            raise PydanticCustomError("contradiction", "{text}", {"text": text, "found": found})
-        return self

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers
 from rbp_engine.preset.messages import explain
@@ -11,9 +12,6 @@ from rbp_engine.settings.problems import PresetError, Problem
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
-
-#: The type of pydantic's error for values that are each valid.
-CONTRADICTION = "contradiction"
 
 
 def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "Preset":
@@ -26,14 +24,12 @@ def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "P
 
     from rbp_engine.preset.schema import Preset
 
-    found: list[tuple[KeyPath, str]] = []
     try:
         preset = Preset.model_validate(layers.values)
+        found = contradictions(preset)
     except ValidationError as error:
         known = fields()
-        for item in error.errors():
-            wrong = item["ctx"]["found"] if item["type"] == CONTRADICTION else [(item["loc"], explain(item, known))]
-            found += wrong
+        found = [(item["loc"], explain(item, known)) for item in error.errors()]
     placed = (place(layers, source, *item) for item in found)
     problems = [*earlier, *sorted(placed, key=lambda one: (one.source or "", one.line or 0))]
     if problems:
@@ -52,7 +48,7 @@ def problems_of_value(key: str, value: Any) -> list[str]:
         Preset.model_validate({section: {name: {entry[0]: value} if entry else value}})
     except ValidationError as error:
         known = fields()
-        return [explain(item, known) for item in error.errors() if item["type"] != CONTRADICTION]
+        return [explain(item, known) for item in error.errors()]
     return []
 
 

@@ -15,7 +15,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import WarningRaised
-from rbp_engine.run.launch import launch
+from rbp_engine.run.launch import launch, torchrun
 from rbp_engine.run.status import processes, status
 from rbp_engine.run.status.status import judge
 
@@ -26,7 +26,7 @@ LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs stall after two seconds without a step, for their workers and for the test."""
-    monkeypatch.setattr(launch, "WORKER", "impatient_worker")
+    monkeypatch.setattr(torchrun, "WORKER", "impatient_worker")
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(status, "STALLED_AFTER_S", 2.0)
 

@@ -32,9 +32,9 @@ from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import making, multinode
-from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, module_command, worker_defaults
+from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, worker_defaults
 from rbp_engine.run.launch.held_signals import signals_held
-from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
+from rbp_engine.run.launch.torchrun import launcher_log, torchrun_environment, worker_command
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.teacher import copy_teacher
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset
     from rbp_engine.preset.schema import Preset
 
-WORKER = "rbp_engine.train.worker"
 # How long a starter may take to record its process, and a process to exit after it has reported its end.
 CLAIM_S = 10.0
 LEAVE_S = 10.0
@@ -126,13 +125,6 @@ def _with_own_copies(preset: "Preset") -> "Preset":
     return preset
 
 
-def command(run: RunDirectory, resources: Resources) -> list[str]:
-    """The command line of the worker, or of the launcher of several."""
-    if resources.world_size > 1:
-        return torchrun_command(run, resources, WORKER)
-    return module_command(WORKER, str(run.path.resolve()))
-
-
 def environment(
     run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False, from_scratch: bool = False
 ) -> dict[str, str]:
@@ -170,7 +162,7 @@ def start(
     settings = changed_settings(run) | dict(changed)
     refuse_links(run)
     _check_world_size(run, resources, inexact=inexact)
-    words = command(run, resources)
+    words = worker_command(run, resources)
 
     def record(attempt: int) -> AttemptRecord:
         variables = environment(run, resources, attempt)

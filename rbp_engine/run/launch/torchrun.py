@@ -1,6 +1,6 @@
-"""The command that starts several processes of a run: torch.distributed.run, once per node, as a subprocess.
+"""The command that starts the processes of a run; for several, torch.distributed.run, once per node.
 
-In this process it would take over signals and load torch. Its exit code does not say how the run ended.
+It is a subprocess, since it takes over signals and loads torch. Its exit code does not say how the run ended.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch.environment import module_command
 
+WORKER = "rbp_engine.train.worker"
 # A save requested by a signal must be complete within this time, or torchrun kills the processes.
 SHUTDOWN_TIMEOUT_S = 120
 # SIGHUP and SIGQUIT are torchrun's defaults. Without SIGUSR1 and SIGUSR2, a scheduler's warning would end torchrun, and
@@ -17,8 +18,11 @@ SHUTDOWN_TIMEOUT_S = 120
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 
 
-def torchrun_command(run: RunDirectory, resources: Resources, worker: str) -> list[str]:
-    """The command line of the launcher, the same on every node."""
+def worker_command(run: RunDirectory, resources: Resources) -> list[str]:
+    """The command line of the worker, or of the launcher of several, the same on every node."""
+    folder = str(run.path.resolve())
+    if resources.world_size == 1:
+        return module_command(WORKER, folder)
     words = {
         "--nnodes": str(resources.nodes),
         "--nproc-per-node": str(resources.processes),
@@ -30,7 +34,7 @@ def torchrun_command(run: RunDirectory, resources: Resources, worker: str) -> li
         "--redirects": "3",
     }
     options = [word for pair in words.items() for word in pair]
-    return module_command("torch.distributed.run", *options, "-m", worker, str(run.path.resolve()))
+    return module_command("torch.distributed.run", *options, "-m", WORKER, folder)
 
 
 def torchrun_environment(run: RunDirectory, attempt: int, node: int) -> dict[str, str]:

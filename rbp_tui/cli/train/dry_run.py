@@ -16,12 +16,12 @@ def print_dry_run(request: "LaunchRequest", loaded: "LoadedPreset", *, slurm: bo
 
     from rbp_engine.preset import resolved_toml
     from rbp_engine.run import start
-    from rbp_engine.run.launch import launch
     from rbp_engine.run.launch.environment import module_command
     from rbp_engine.run.launch.slurm import train_file
+    from rbp_engine.run.launch.torchrun import worker_command
 
     run = start.directory_of(request, loaded)
-    command = launch.command(run, request.options.takes)
+    command = worker_command(run, request.options.takes)
     output: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
     if slurm:
         output["job_file"] = train_file(request, loaded, run, module_command("rbp_tui"))

@@ -9,20 +9,20 @@ import pytest
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch import launch
-from rbp_engine.run.launch.torchrun import torchrun_environment
+from rbp_engine.run.launch.torchrun import torchrun_environment, worker_command
 
 RUN = RunDirectory(Path("/runs/job"))
 
 
 def test_one_process_is_the_worker_itself() -> None:
-    assert launch.command(RUN, Resources()) == [sys.executable, "-P", "-m", "rbp_engine.train.worker", "/runs/job"]
+    assert worker_command(RUN, Resources()) == [sys.executable, "-P", "-m", "rbp_engine.train.worker", "/runs/job"]
 
 
 @pytest.mark.parametrize(
     ("resources", "endpoint"), [(Resources(2), "localhost:0"), (Resources(4, 3, "head:29400"), "head:29400")]
 )
 def test_several_processes_are_the_worker_under_torchrun(resources: Resources, endpoint: str) -> None:
-    assert launch.command(RUN, resources) == shlex.split(
+    assert worker_command(RUN, resources) == shlex.split(
         f"{sys.executable} -P -m torch.distributed.run --nnodes {resources.nodes} "
         f"--nproc-per-node {resources.processes} --rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id job "
         "--max-restarts 0 --log-dir /runs/job/ranks --redirects 3 -m rbp_engine.train.worker /runs/job"
@@ -31,7 +31,7 @@ def test_several_processes_are_the_worker_under_torchrun(resources: Resources, e
 
 def test_torchrun_understands_its_command_and_its_environment() -> None:
     """A name that another version of torch has changed would be ignored silently."""
-    words = launch.command(RUN, Resources(2))[4:]
+    words = worker_command(RUN, Resources(2))[4:]
     script = f"""
         from torch.distributed.run import config_from_args, parse_args
         config, command, words = config_from_args(parse_args({words!r}))

@@ -15,7 +15,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch import launch
-from rbp_engine.run.launch.torchrun import torchrun_command
+from rbp_engine.run.launch.torchrun import worker_command
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
@@ -215,7 +215,7 @@ def test_a_rendezvous_of_another_s_run_is_asked_for(make_run: MakeRun) -> None:
 
 
 def test_a_run_on_one_node_meets_nobody_else(make_run: MakeRun) -> None:
-    assert "localhost:0" in torchrun_command(make_run("one"), Resources(2, 1, "evil.example:29400"), "worker")
+    assert "localhost:0" in worker_command(make_run("one"), Resources(2, 1, "evil.example:29400"))
 
 
 def test_a_hook_executes_nothing_that_came_with_a_run(
