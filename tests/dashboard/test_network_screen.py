@@ -137,26 +137,6 @@ async def test_the_monitor_has_the_same_cursor(dashboard, home, end_run, until):
 
 
 @pytest.mark.asyncio
-async def test_play_goes_from_the_start_to_the_newest_sample_and_pauses(dashboard, home, end_run, until):
-    end_run(home / "runs", "one", curve=[0.9] * 60, layers=4)
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await open_network(dashboard, pilot, until)
-        session = dashboard.session
-        dashboard.screen.action_play()  # not by its key: it would have gone on before the key has been waited for
-        assert session.step == 10.0 and first_mean(dashboard) == MEANS[0] and "playing" in head(dashboard)
-        await until(pilot, lambda: session.step > 10.0)
-        await pilot.press("p")
-        paused = session.step
-        assert "playing" not in head(dashboard)
-        await pilot.pause(0.5)
-        assert session.step == paused < 600.0
-        dashboard.screen.look_at(580.0)
-        await pilot.press("p")
-        await until(pilot, lambda: session.step is None)
-        assert first_mean(dashboard) == 0.2 and not dashboard.screen.playing
-
-
-@pytest.mark.asyncio
 async def test_a_new_sample_is_shown_unless_the_past_is_looked_at(dashboard, live_run, until):
     writer = EventWriter(live_run.events(), attempt=1)
     async with dashboard.run_test(size=(120, 40)) as pilot:
