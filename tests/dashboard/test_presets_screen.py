@@ -323,7 +323,7 @@ async def test_the_users_editor_is_used_and_unsaved_text_survives_a_kill(home, m
     press(b"e", b"next problem")
     press(b"\x0f", b"1 problem")  # ctrl+o: $EDITOR
     assert mine.read_text() == MINE + "momentum = 2.0\n"
-    os.write(terminal.master, b"# half a thought")
+    os.write(terminal.master, b"\x1b[1;5H# half a thought")  # at the start of the text
     terminal.read_until(lambda: [draft for draft in all_drafts() if "thought" in draft.text])
     terminal.process.kill()
     terminal.process.wait()
