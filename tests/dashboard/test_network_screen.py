@@ -8,10 +8,12 @@ import pytest
 
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates
+from rbp_engine.run.status import status
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
+from rbp_tui.dashboard.opened import state_text
 from rbp_tui.dashboard.text_line import Line
 from tests.dashboard.idle_loop import stand_still
 from tests.run_files import change_identity, change_summary, write_attempt
@@ -38,6 +40,9 @@ def pictures(home, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(time, "time", lambda: NOW)
+    # The live run writes nothing more, however long the picture takes on a busy machine.
+    for place, name in ((status, "LOST_AFTER_S"), (status, "STALLED_AFTER_S"), (state_text, "STALE_AFTER_S")):
+        monkeypatch.setattr(place, name, 1e9)
     monkeypatch.chdir(home)
     yield Dashboard(Path("runs"))
     time.tzset()
