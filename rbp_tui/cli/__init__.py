@@ -58,8 +58,8 @@ def _printable_usage() -> Iterator[None]:
 app = Typer(
     name="rbp",
     cls=Commands,
-    help="Train deep spiking networks by rate-based backpropagation; alone: the dashboard.",
-    epilog="Begin with: rbp train digits   ·   rbp doctor   ·   rbp COMMAND --help",
+    help="Train deep spiking networks by rate-based backpropagation.",
+    epilog="Begin with: rbp train digits   ·   rbp alone opens the dashboard",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help", "--help-all"]},

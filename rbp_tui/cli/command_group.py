@@ -64,7 +64,8 @@ class CommandGroup(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The commands by their panels, one a line; those that are not for every day by their names only."""
         rare = [] if ctx.meta[HELP_ALL] else [name for name in self.commands if name in RARE]
-        panels = {name: command.rich_help_panel for name, command in self.commands.items() if name not in rare}
+        shown: dict[str, Any] = {name: command for name, command in self.commands.items() if name not in rare}
+        panels = {name: command.rich_help_panel for name, command in shown.items()}
         rows, before = [], ""
         for name in sorted(panels, key=lambda name: PANELS.index(panels[name]) if panels[name] in PANELS else 0):
             panel = panels[name] if panels[name] in PANELS else ""

@@ -14,6 +14,7 @@ from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.runs.choice import TrainedRun
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text import format as fmt
 
 
 def register(app: typer.Typer) -> None:
@@ -74,8 +75,6 @@ def nir(
 
 
 def _print_export(target: Path, exported: dict[str, Any]) -> None:
-    from rbp_tui.text import format as fmt
-
     nodes = ", ".join(f"{count} {kind}" for kind, count in sorted(exported["nodes"].items()))
     size = fmt.size(exported["bytes"])
     say("wrote {} ({}): {} weights of {}", target, size, exported["weights"], exported["run"])
@@ -110,13 +109,9 @@ def _print_export(target: Path, exported: dict[str, Any]) -> None:
 def _folded(exported: dict[str, Any]) -> str:
     parts = []
     if count := exported["batch_norms"]:
-        parts.append(f"{_counted(count, 'batch norm')} into the layer before")
+        parts.append(f"{fmt.counted(count, 'batch norm')} into the layer before")
     if count := exported["poolings"]:
-        parts.append(f"{_counted(count, 'average pooling')} into the linear layer after")
+        parts.append(f"{fmt.counted(count, 'average pooling')} into the linear layer after")
     if count := exported["batch_norms_kept"]:
-        parts.append(f"not {_counted(count, 'batch norm')}, since no layer with weights is right before")
+        parts.append(f"not {fmt.counted(count, 'batch norm')}, since no layer with weights is right before")
     return "; ".join(parts)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count > 1)}"

@@ -149,10 +149,10 @@ def rm(
     if trashed is bool(runs) or (trashed and now):
         raise typer.BadParameter("name runs that go to the trash, with --now for good, or say --trash to empty it")
     if trashed:
-        directory = runs_directory(runs_dir)
-        if entries := trash.list_trash(directory):
+        place = runs_directory(runs_dir)
+        if entries := trash.list_trash(place):
             _ask([entry.run.id for entry in entries], yes=yes)
-        say("deleted {}", fmt.counted(once_trusted(lambda: trash.empty_trash(directory), trust=trust), "run"))
+        say("deleted {}", fmt.counted(once_trusted(lambda: trash.empty_trash(place), trust=trust), "run"))
         return
     directories = select(runs or [], runs_dir)
     if live := [directory.id for directory in directories if judge(directory).live]:

@@ -18,10 +18,11 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console
 from rbp_tui.cli.sweep.text import say_not_resumed, sweep_table
 from rbp_tui.cli.train.following import follow_live
+from rbp_tui.cli.train.live import LiveTable
 from rbp_tui.cli.train.views import View
 
 if TYPE_CHECKING:
-    from rich.live import Live
+    from rich.console import RenderableType
 
 # Above the table are the command and the plan, below it the hint.
 ROOM_FOR_OTHERS = 4
@@ -57,34 +58,18 @@ def _never_started(record: RunRecord) -> bool:
 
 @contextmanager
 def _live_table(plan: SweepPlan, states: Sequence[PointState], hint: str) -> Iterator[View]:
+    """The table of the sweep, redrawn in place; at the end it makes room for the last one, which is printed."""
     from rich.live import Live
 
-    with Live(console=console(), auto_refresh=False) as live:
-        yield LiveSweep(live, plan, states, hint)
+    known = list(states)
 
-
-class LiveSweep:
-    """The table of the sweep, redrawn in place; at the end it makes room for the last one, which is printed."""
-
-    def __init__(self, live: "Live", plan: SweepPlan, states: Sequence[PointState], hint: str) -> None:
-        self._live = live
-        self._plan = plan
-        self._states = list(states)
-        self._hint = hint
-
-    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        """The table is drawn from the summaries."""
-
-    def show(self, records: Sequence[RunRecord]) -> None:
-        from rich.console import Group
-        from rich.text import Text
-
-        self._live.transient = not any(record.verdict.live for record in records)
+    def draw(records: Sequence[RunRecord]) -> "RenderableType":
         news = {record.run: record for record in records}
-        self._states = [_updated(state, news) for state in self._states]
-        rows = sweep_rows(self._plan, self._states)
-        table = sweep_table(self._plan, rows, most=self._live.console.height - ROOM_FOR_OTHERS)
-        self._live.update(Group(table, Text(self._hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
+        known[:] = [_updated(state, news) for state in known]
+        return sweep_table(plan, sweep_rows(plan, known), most=live.console.height - ROOM_FOR_OTHERS)
+
+    with Live(console=console(), auto_refresh=False) as live:
+        yield LiveTable(live, hint, draw, stays=False)
 
 
 def _updated(state: PointState, news: dict[RunDirectory, RunRecord]) -> PointState:

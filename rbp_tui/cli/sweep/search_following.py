@@ -20,6 +20,7 @@ from rbp_tui.cli.output import console, print_line, say
 from rbp_tui.cli.sweep.search_text import plain_trial, trial_line
 from rbp_tui.cli.sweep.text import sweep_table
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
+from rbp_tui.cli.train.live import with_hint
 
 POLL_S = 0.5
 MOST_REPLACED = 3
@@ -110,16 +111,13 @@ def _lines(search: Search, *, as_json: bool) -> Show:
 @contextlib.contextmanager
 def _live_table(search: Search) -> Iterator[Show]:
     """The table, redrawn in place; it makes room for the last one, which is printed."""
-    from rich.console import Group
     from rich.live import Live
-    from rich.text import Text
 
     with Live(console=console(), auto_refresh=False, transient=True) as live:
 
         def show(trials: list[TrialRuns]) -> None:
             plan, states = plan_so_far(search, trials)
             drawn = sweep_table(plan, sweep_rows(plan, states), most=live.console.height - ROOM_FOR_OTHERS)
-            hint = Text(HINT, style="dim", no_wrap=True, overflow="ellipsis")
-            live.update(Group(drawn, hint), refresh=True)
+            live.update(with_hint(drawn, HINT), refresh=True)
 
         yield show

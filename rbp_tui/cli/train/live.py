@@ -14,7 +14,12 @@ from rbp_tui.cli.train.place import PhaseClock
 from rbp_tui.cli.train.views import View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
     from rich.live import Live
+
+    Draw = Callable[[Sequence[RunRecord]], RenderableType]
 
 # Without news, the picture changes only in the seconds that it counts.
 REDRAW_S = 1.0
@@ -58,19 +63,30 @@ class LivePicture:
 
 
 class LiveTable:
-    """The table of `rbp ls`."""
+    """A table that `draw` makes of the runs; unless it `stays`, it makes room at the end for one that is printed."""
 
-    def __init__(self, live: "Live", hint: str) -> None:
+    def __init__(self, live: "Live", hint: str, draw: "Draw | None" = None, *, stays: bool = True) -> None:
         self._live = live
         self._hint = hint
+        self._draw = draw or self._list
+        self._stays = stays
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         """The table is drawn from the summaries."""
 
     def show(self, records: Sequence[RunRecord]) -> None:
-        from rich.console import Group
-        from rich.text import Text
+        alive = any(record.verdict.live for record in records)
+        self._live.transient = not (self._stays or alive)
+        hint = self._hint if alive or not self._stays else ""
+        self._live.update(with_hint(self._draw(records), hint), refresh=True)
 
-        hint = self._hint if any(record.verdict.live for record in records) else ""
-        table = runs_table(records, placed_columns(records, self._live.console.width))
-        self._live.update(Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
+    def _list(self, records: Sequence[RunRecord]) -> "RenderableType":
+        return runs_table(records, placed_columns(records, self._live.console.width))
+
+
+def with_hint(table: "RenderableType", hint: str) -> "RenderableType":
+    """A table, and below it what Ctrl-C does."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from rbp_engine.printable import in_json, json_line, one_line
@@ -24,7 +25,7 @@ class View(Protocol):
 def lines_view(*, as_json: bool, several: bool, words: Mapping[str, str] | None = None) -> View:
     """A view that only adds to stdout; `words` by id tell several runs apart for readers."""
     if as_json:
-        return SeveralJson() if several else JsonLines()
+        return JsonLines(several=several)
     return PlainLines(several=several, words=words)
 
 
@@ -39,28 +40,21 @@ class Silence:
 
 
 class JsonLines:
-    """The run's events on stdout as they stand in the file, one JSON object a line, control characters escaped."""
+    """The events on stdout, one JSON object a line, control characters escaped: those of one run as they stand in the
+    file, those of several with the id of their run."""
+
+    def __init__(self, *, several: bool = False) -> None:
+        self._several = several
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         for line in lines:
-            print_line(json_line(line))
-        sys.stdout.flush()
-
-    def show(self, records: Sequence[RunRecord]) -> None:
-        """Nothing but events belongs on stdout."""
-
-
-class SeveralJson:
-    """The events of all runs on stdout, one JSON object a line, each with the id of its run."""
-
-    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
+            if not self._several:
+                print_line(json_line(line))
                 continue
-            if isinstance(event, dict):
-                print_line(one_line(in_json(json.dumps({"run": record.run.id} | event, ensure_ascii=False))))
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    print_line(one_line(in_json(json.dumps({"run": record.run.id} | event, ensure_ascii=False))))
         sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:

@@ -18,7 +18,7 @@ from rbp_tui.cli.runs.daily import _LogPrinter
 from rbp_tui.cli.runs.describe import describe_run
 from rbp_tui.cli.safe_console import SafeConsole
 from rbp_tui.cli.train.live import LivePicture, LiveTable
-from rbp_tui.cli.train.views import JsonLines, SeveralJson
+from rbp_tui.cli.train.views import JsonLines
 from rbp_tui.text.styled import paragraph, styled
 
 MARKUP = "[/b] [red]x[/] [link=http://x]y[/link] :bomb: \\"
@@ -72,7 +72,7 @@ def test_json_has_all_of_a_text_with_control_characters_as_escapes(capsys):
 
 def test_from_several_runs_only_json_objects_are_passed_on(tmp_path, write_run, capsys):
     write_run(tmp_path, "one")
-    SeveralJson().lines(list_runs(tmp_path)[0], [b"[1]", b"3", b"{", b'{"v": 1}'])
+    JsonLines(several=True).lines(list_runs(tmp_path)[0], [b"[1]", b"3", b"{", b'{"v": 1}'])
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"run": "one", "v": 1}]
 
 
