@@ -196,10 +196,11 @@ def resume(
     options = given_options(gpus=gpus, retries=retries, inexact=inexact, from_scratch=from_scratch)
     resumed = []
     for run in runs:
-        resources, dispatch = launched(run)
-        its = options if nproc is None else replace(options, resources=replace(resources, processes=nproc))
+        its = options
+        if nproc is not None:
+            its = replace(its, resources=replace(launched(run)[0], processes=nproc))
         if len(runs) > 1:
-            its = replace(its, gpus=gpus or dispatch.gpus or "auto")
+            its = replace(its, gpus=gpus or launched(run)[1].gpus or "auto")
         started = once_trusted(functools.partial(start.resume, run, settings, its), trust=trust)
         resumed += started.runs
     started = replace(started, runs=resumed)
