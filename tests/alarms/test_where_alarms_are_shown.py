@@ -12,7 +12,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history_reader import read_alarms, read_history
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, list_runs
-from rbp_tui.cli.runs.group import show
+from rbp_tui.cli.runs.show import show
 from rbp_tui.cli.safe_console import SafeConsole
 from rbp_tui.cli.train.picture import Room, picture
 from rbp_tui.cli.train.plain_lines import PlainLines
@@ -43,9 +43,9 @@ def test_the_line_of_an_alarm_says_which_layer_what_since_when_and_what_to_do(ru
 
 
 def test_runs_show_prints_alarms_and_has_them_in_its_json(run, capsys) -> None:
-    show(run.id, runs_dir=run.path.parent)
+    show([run.id], runs_dir=run.path.parent)
     assert LINE[:60] in " ".join(capsys.readouterr().out.split())
-    show(run.id, runs_dir=run.path.parent, as_json=True)
+    show([run.id], runs_dir=run.path.parent, as_json=True)
     (alarm,) = json.loads(capsys.readouterr().out)["alarms"]
     assert (alarm["rule"], alarm["layer"], alarm["step"]) == ("silent", "neuron3", 50)
     assert alarm["cause"] and alarm["knob"] and alarm["epoch"] == pytest.approx(50 / 23)
@@ -57,9 +57,9 @@ def test_the_end_of_several_seeds_and_runs_show_have_the_findings_about_each_run
     found = "why: no more progress since epoch 12 of 60: a shorter run may do as well: train.epochs=15"
     print_results(seeds, [Verdict("completed", "")] * 2)
     assert " ".join(capsys.readouterr().err.split()).count(found) == 1
-    show(seeds[0].id, runs_dir=tmp_path)
+    show([seeds[0].id], runs_dir=tmp_path)
     assert found.removeprefix("why: ") in " ".join(capsys.readouterr().out.split())
-    show(seeds[0].id, runs_dir=tmp_path, as_json=True)
+    show([seeds[0].id], runs_dir=tmp_path, as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert (shown["alarms"], [one["rule"] for one in shown["findings"]]) == ([], ["no_progress"])
 
