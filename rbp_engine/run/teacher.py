@@ -38,10 +38,10 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     if not named or loaded.teacher is not None:
         return loaded
     given = loaded.sources.get(FIELD) == "override"
-    if original is not None and not given:
-        file, run = original.teacher, original
-    else:
+    if original is None or given:
         file, run = _find(named, Path() if given else loaded.path.parent, runs)
+    else:
+        file, run = original.teacher, original
     try:
         with open_untrusted(file) as weights:
             digest = hashlib.file_digest(weights, "sha256").hexdigest()

@@ -123,7 +123,7 @@ async def test_presets_are_grouped_by_data_set_and_the_users_own_show_their_prob
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "digits")
         shown = options(dashboard)
-        assert shown[:5] == ["Mine", " ✓ broken  2 problems", " ✓ mine", "\nData here", " ✓ digits"]
+        assert shown[:5] == ["Mine", "   broken  2 problems", " ✓ mine", "\nData here", " ✓ digits"]
         assert shown.index(" ✓ digits") < shown.index("\nCIFAR-10") < shown.index("   cifar10-resnet18")
         assert shown.index("   cifar10-resnet18") < shown.index("\nCIFAR-100")
 
