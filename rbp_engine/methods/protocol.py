@@ -299,9 +299,9 @@ def warn_of_spinning_threads() -> None:
     load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
     if load > _BUSY and torch.get_num_threads() > 1 and not let_threads_sleep():
         warnings.warn(
-            f"the cores are busy ({load:.0%} in the last minute). Beside other programs a step takes several times as "
-            "long, for torch was imported before rbp_engine, so its threads spin while they wait: import rbp_engine "
-            "first, or set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=1000",
+            f"the cores are busy (load {load:.1f} a core in the last minute). Beside other programs a step takes "
+            "several times as long, for torch was imported before rbp_engine, so its threads spin while they wait: "
+            "import rbp_engine first, or set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=1000",
             stacklevel=4,
         )
 
