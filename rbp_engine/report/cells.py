@@ -7,7 +7,7 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import ORIGIN, ReportedRun, told_early, told_longer
+from rbp_engine.report.collect import ORIGIN, ReportedRun, remarks
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
@@ -181,9 +181,7 @@ def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable
     if averaged is not None:
         runs = f"{averaged.count} run{'s' if averaged.count > 1 else ''}"
         yield f"the moving average of the last weights has {100 * averaged.mean:.2f} % (mean of {runs})"
-    for told in (told_longer(entries[0].summary), told_early(entry.summary for entry in entries)):
-        if told:
-            yield told
+    yield from remarks([entry.summary for entry in entries])
     for entry in entries:
         if not entry.completed:
             epochs = f"{entry.summary.epoch} of {entry.summary.epochs} epochs"

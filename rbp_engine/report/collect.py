@@ -1,6 +1,6 @@
 """The runs that count in a report, and the reason for each that does not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -118,23 +118,18 @@ def precedence(run: RunDirectory, summary: Summary, verdict: Verdict) -> tuple[b
     return verdict.status == "completed", summary.created, run.id
 
 
-def told_longer(summary: Summary) -> str:
-    """A note on a run that goes on from a shorter one; empty for the others."""
-    if not summary.origin:
-        return ""
-    return (
-        f"made for {summary.origin_epochs} epochs and trained on to {summary.epochs}: its learning rates are of "
-        f"neither schedule, and it is no run of {summary.epochs} epochs"
-    )
-
-
-def told_early(summaries: Iterable[Summary]) -> str:
-    """A note on runs of one experiment that have ended before their last epoch by their guard; empty without any."""
+def remarks(summaries: Sequence[Summary]) -> Iterator[str]:
+    """Notes on runs of one experiment that go on from shorter ones, or have ended early by their guard."""
+    first = summaries[0]
+    if first.origin:
+        yield (
+            f"made for {first.origin_epochs} epochs and trained on to {first.epochs}: its learning rates are of "
+            f"neither schedule, and it is no run of {first.epochs} epochs"
+        )
     early = [one for one in summaries if one.status == "completed" and one.cause == Cause.EARLY_STOP]
-    if not early:
-        return ""
-    ends = ", ".join(f"seed {one.seed} after epoch {one.epoch}" for one in early)
-    return f"early stop: {ends}, of {early[0].epochs}"
+    if early:
+        ends = ", ".join(f"seed {one.seed} after epoch {one.epoch}" for one in early)
+        yield f"early stop: {ends}, of {early[0].epochs}"
 
 
 def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:

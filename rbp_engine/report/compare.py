@@ -16,8 +16,7 @@ from rbp_engine.report.collect import (
     RecordedRun,
     newest_by_seed,
     read_recorded,
-    told_early,
-    told_longer,
+    remarks,
 )
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method
@@ -211,9 +210,7 @@ def _notes(members: Sequence[RecordedRun]) -> Iterable[str]:
         if not one.completed:
             summary = one.summary
             yield f"seed {summary.seed} is {one.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
-    for told in (told_longer(members[0].summary), told_early(one.summary for one in members)):
-        if told:
-            yield told
+    yield from remarks([one.summary for one in members])
     if members[0].held_out:
         yield "accuracies are those of held-out data"
 
