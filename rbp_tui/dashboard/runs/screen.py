@@ -144,9 +144,11 @@ class RunsScreen(RunActions):
 
     def _why_empty(self) -> str:
         session = self.session
-        if not session.listed:
+        typed = session.state.query.strip()
+        archived = all(record.hidden for record in session.records)
+        if not session.listed or not (typed or archived):  # there are runs, and their rows are being made
             return f"reading {session.runs} …"
-        if session.records and not session.elsewhere and not session.state.query.strip():
+        if session.records and archived and not session.elsewhere and not typed:
             return "All runs are in the archive.\n\nThe filter archived shows them: / archived"
         if session.records or session.elsewhere:
             return "No run fits the filter.\n\n/ changes it, Esc takes it away."
