@@ -12,7 +12,7 @@ from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.data.loading.source import Evaluation, Training, Wanted, permutation, read_by
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation, read_by
 
 Integers = npt.NDArray[np.int64]
 
@@ -30,7 +30,7 @@ def event_training(
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
-) -> Training:
+) -> TrainingBatches:
     """Shuffled batches of (frames float32 [T, B, C, H, W], labels [B]) on the device, from the samples at `index`.
 
     `flip` mirrors a sample left to right with probability one half; `roll` is the largest cyclic shift in pixels, down
@@ -50,19 +50,19 @@ def event_training(
 
     batches = Batches(len(index), batch_size, drop_last, rank, world_size)
     loader = BatchLoader(_Recorded(samples, index), workers, device)
-    return Training(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
+    return TrainingBatches(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
 
 
 def event_evaluation(
     samples: Samples, index: Integers, *, device: torch.device, workers: int = 0, **shares: Any
-) -> Evaluation:
-    """The samples at `index` in order; the shares are those of `Evaluation`."""
+) -> EvaluationBatches:
+    """The samples at `index` in order; the shares are those of `EvaluationBatches`."""
 
     def finish(_: Wanted, counts: Tensor, labels: Tensor) -> Batch:
         return _frames(counts, samples.scale), labels
 
     loader = BatchLoader(_Recorded(samples, index), workers, device)
-    return Evaluation(read_by(loader, device), finish, len(index), loader=loader, **shares)
+    return EvaluationBatches(read_by(loader, device), finish, len(index), loader=loader, **shares)
 
 
 class _Recorded(Dataset[Any]):

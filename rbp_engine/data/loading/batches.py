@@ -11,7 +11,7 @@ from rbp_engine.data.augment import augmentation
 from rbp_engine.data.augment.autoaugment import AutoAugment
 from rbp_engine.data.loading.batch_loader import Batch
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.data.loading.source import Evaluation, Training, Wanted
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted
 from rbp_engine.data.splits import Images
 
 
@@ -41,7 +41,7 @@ def memory_training(
     drop_last: bool = False,
     rank: int = 0,
     world_size: int = 1,
-) -> Training:
+) -> TrainingBatches:
     """Shuffled, augmented batches of (images float32 [B, C, H, W], labels [B]).
 
     `batch_size` counts images over all processes: process `rank` of `world_size` gets its share of each batch.
@@ -72,11 +72,11 @@ def memory_training(
     def read(plan: Sequence[Wanted]) -> Iterator[Batch]:
         return ((images.pixels[wanted.indices], images.labels[wanted.indices]) for wanted in plan)
 
-    return Training(read, finish, order, Batches(len(images), batch_size, drop_last, rank, world_size))
+    return TrainingBatches(read, finish, order, Batches(len(images), batch_size, drop_last, rank, world_size))
 
 
-def memory_evaluation(images: Images, normalise: NormalisePixels, **shares: Any) -> Evaluation:
-    """All images in order; the shares are those of `Evaluation`."""
+def memory_evaluation(images: Images, normalise: NormalisePixels, **shares: Any) -> EvaluationBatches:
+    """All images in order; the shares are those of `EvaluationBatches`."""
 
     def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
         return normalise(pixels), labels
@@ -86,7 +86,7 @@ def memory_evaluation(images: Images, normalise: NormalisePixels, **shares: Any)
         places = (slice(wanted.first, wanted.first + len(wanted.indices)) for wanted in plan)
         return ((images.pixels[place], images.labels[place]) for place in places)
 
-    return Evaluation(read, finish, len(images), **shares)
+    return EvaluationBatches(read, finish, len(images), **shares)
 
 
 def _mix(*parts: int) -> int:

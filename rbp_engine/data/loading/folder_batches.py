@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.data.loading.source import Evaluation, Training, Wanted, permutation, read_by
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation, read_by
 
 
 class ImageReader(Protocol):
@@ -40,7 +40,7 @@ def image_training(
     workers: int,
     rank: int = 0,
     world_size: int = 1,
-) -> Training:
+) -> TrainingBatches:
     """Shuffled, augmented batches of (images [B, C, H, W], labels [B]) on `device`.
 
     `normalise` turns the images of a batch, on the device, into the network's input. `flip` mirrors with probability
@@ -55,7 +55,7 @@ def image_training(
 
     batches = Batches(len(reader.labels), batch_size, drop_last, rank, world_size)
     loader = BatchLoader(_Augmented(reader, seed), workers, device)
-    return Training(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
+    return TrainingBatches(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
 
 
 def image_evaluation(
@@ -65,14 +65,14 @@ def image_evaluation(
     device: torch.device,
     workers: int,
     **shares: Any,
-) -> Evaluation:
-    """All images in order; the shares are those of `Evaluation`."""
+) -> EvaluationBatches:
+    """All images in order; the shares are those of `EvaluationBatches`."""
 
     def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
         return normalise(pixels), labels
 
     loader = BatchLoader(_Plain(reader), workers, device)
-    return Evaluation(read_by(loader, device), finish, len(reader.labels), loader=loader, **shares)
+    return EvaluationBatches(read_by(loader, device), finish, len(reader.labels), loader=loader, **shares)
 
 
 class _Augmented(Dataset[Any]):

@@ -2,7 +2,7 @@
 
 from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
 from rbp_engine.data.loading.folder_batches import image_training
-from rbp_engine.data.loading.source import Training
+from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed
@@ -25,7 +25,7 @@ def images_in_memory(splits: DataSplits, opening: Opening, class_names: tuple[st
     return Feed(train, validation, test, splits.classes, splits.channels, raw, record, loaders, names)
 
 
-def _training(splits: DataSplits, images: Images, normalise: NormalisePixels, opening: Opening) -> Training:
+def _training(splits: DataSplits, images: Images, normalise: NormalisePixels, opening: Opening) -> TrainingBatches:
     data = opening.data
     if data.augment_backend == "pil":
         # torchvision takes seconds to import.

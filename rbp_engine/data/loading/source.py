@@ -45,7 +45,7 @@ def permutation(seed: int, count: int) -> Callable[[int], Any]:
     return lambda epoch: np.random.default_rng((seed, epoch, 0)).permutation(count)
 
 
-class Training:
+class TrainingBatches:
     """Shuffled batches: what is read in the `order` of an epoch, and then finished.
 
     `finish` turns what is wanted and what was read into the batch. `loader` is what reads, if it may have processes.
@@ -80,8 +80,8 @@ class Training:
         return Wanted(epoch, position, places.start, order[places], self.batches.share(position))
 
 
-class Evaluation:
-    """All `count` samples in order, each exactly once, as `Training` has them; `split` is "test" or "held-out".
+class EvaluationBatches:
+    """All `count` samples in order, each exactly once, as `TrainingBatches` has them; `split` is "test" or "held-out".
 
     Process `rank` of `world_size` gets a contiguous share of them, and `batch_size` counts samples over all processes.
     """

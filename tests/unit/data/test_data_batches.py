@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
-from rbp_engine.data.loading.source import Training
+from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.data.splits import DataSplits, Images
 
 CPU = torch.device("cpu")
@@ -21,18 +21,18 @@ def splits(count: int, mean: float = 0.0, deviation: float = 1.0) -> DataSplits:
     return DataSplits(images, images, count, (mean,), (deviation,))
 
 
-def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> Training:
+def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> TrainingBatches:
     data = splits(count)
     return memory_training(
         data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size, seed=seed, **settings
     )
 
 
-def labels(batches: Training, epoch: int, start: int = 0) -> list[int]:
+def labels(batches: TrainingBatches, epoch: int, start: int = 0) -> list[int]:
     return [label for _, labels in batches.epoch(epoch, start) for label in labels.tolist()]
 
 
-def by_label(batches: Training, epoch: int) -> dict[int, Tensor]:
+def by_label(batches: TrainingBatches, epoch: int) -> dict[int, Tensor]:
     return {int(label): image for images, labels in batches.epoch(epoch) for image, label in zip(images, labels)}  # noqa: B905
 
 

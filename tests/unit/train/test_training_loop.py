@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
-from rbp_engine.data.loading.source import Evaluation, Training
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import SelfDistillation, StepOutput, WithBranches, create_method, with_branches
@@ -62,7 +62,7 @@ CPU = torch.device("cpu")
 STEPS = 4  # per epoch
 
 
-class Interrupted(Evaluation):
+class Interrupted(EvaluationBatches):
     """Calls `happen` before the last batch of the evaluation with this number, counted from 1."""
 
     def __init__(self, data: DataSplits, number: int, happen: Callable[[], None]) -> None:
@@ -642,10 +642,10 @@ def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(r
     assert found is not None and found.progress.step == STEPS
 
 
-class SpoiledBatches(Training):
+class SpoiledBatches(TrainingBatches):
     """One pixel of a batch of the second epoch is not finite."""
 
-    def __init__(self, batches: Training, position: int, value: float) -> None:
+    def __init__(self, batches: TrainingBatches, position: int, value: float) -> None:
         vars(self).update(vars(batches))
         self.spoilt, self.value = position, value
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import event_evaluation, event_training, mirror_and_roll
-from rbp_engine.data.loading.source import Training
+from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.errors import DataError
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def samples(count: int = 23) -> Samples:
     return Samples(counts, np.arange(count))
 
 
-def training(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> Training:
+def training(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> TrainingBatches:
     data = samples(count)
     return event_training(data, np.arange(count), device=CPU, batch_size=batch_size, seed=seed, **settings)
 
@@ -37,7 +37,7 @@ def children() -> Callable[[], list[psutil.Process]]:
     return lambda: [process for process in psutil.Process().children() if process not in before]
 
 
-def labels(source: Training, epoch: int, start: int = 0) -> list[int]:
+def labels(source: TrainingBatches, epoch: int, start: int = 0) -> list[int]:
     return [label for _, part in source.epoch(epoch, start) for label in part.tolist()]
 
 

@@ -8,7 +8,7 @@ from torchvision import transforms
 from rbp_engine.data.augment.pil_augmentation import PilImages
 from rbp_engine.data.loading.batches import NormalisePixels
 from rbp_engine.data.loading.folder_batches import image_training
-from rbp_engine.data.loading.source import Training
+from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.data.sets.fake import fake
 
 CPU = torch.device("cpu")
@@ -19,7 +19,7 @@ def paper_images(**settings: bool | int) -> PilImages:
     return PilImages(SPLITS.train, SPLITS, **settings)  # type: ignore[arg-type]
 
 
-def batches(workers: int, seed: int = 0) -> Training:
+def batches(workers: int, seed: int = 0) -> TrainingBatches:
     return image_training(
         paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16),
         lambda images: images,
@@ -32,7 +32,7 @@ def batches(workers: int, seed: int = 0) -> Training:
     )
 
 
-def images_of(source: Training, epoch: int, start: int = 0) -> Tensor:
+def images_of(source: TrainingBatches, epoch: int, start: int = 0) -> Tensor:
     return torch.cat([images for images, _ in source.epoch(epoch, start)])
 
 
