@@ -76,6 +76,8 @@ def illegible(app):
                 shown = text.strip()
                 if not shown or style is None or set(shown) <= EDGES or all(ord(sign) in FRAMES for sign in shown):
                     continue
+                if shown == "X":  # the cross in a box that is not ticked, which is not to be seen
+                    continue
                 ratio = contrast(rgb(style.color), rgb(style.bgcolor))
                 least = SHAPE if all(ord(sign) in SHAPES or sign == " " for sign in shown) else TEXT
                 if ratio < least:

@@ -15,7 +15,6 @@ from rbp_tui.dashboard.launch import cost
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest
-from rbp_tui.dashboard.presets.screen import PresetsScreen
 
 DIGITS = bundled_folder() / "digits.toml"
 
@@ -117,11 +116,8 @@ async def test_asking_again_restarts_the_measurement(dashboard, until):
 @pytest.mark.asyncio
 async def test_a_measured_cost_disappears_when_its_settings_change(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
-        dashboard.screen.choose("digits")
-        dashboard.screen.action_measure()
-        await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
-        form = dashboard.screen
+        form = await open_form(dashboard)
+        await pilot.press("ctrl+o")
         await until(pilot, lambda: "memory" in said(form))
         await pilot.press(*"T=2")
         assert said(form) == ""

@@ -131,7 +131,7 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
         "stopped": ("◼ STOPPED", "asked to stop, saved at step 40   r resumes from step-00000040"),
         "preempted": ("◼ PREEMPTED", "SIGTERM, saved at step 40"),
         "failed": ("✗ FAILED", "out of memory   T shows the traceback · r resumes from step-00000040"),
-        "killed": ("✗ KILLED", "killed by rbp kill"),
+        "killed": ("✗ KILLED", "killed by rbp stop --now"),
         "stalled": ("! STALLED", "no step for"),
         "stale": ("~ STALE", "running, but no sign of life for 2"),
         "lost": ("? LOST", "r resumes from step-00000040"),

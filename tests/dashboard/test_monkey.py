@@ -182,7 +182,7 @@ def the_reader_swallows_what_is_raised(patch):
 
 
 def runs_are_killed_unasked(patch):
-    patch.setattr(RunsScreen, "kill_runs", lambda self, runs: self.act_on(runs, control.kill, str))
+    patch.setattr(RunsScreen, "action_kill", lambda self: self.act_on(self.fitting("kill"), control.kill, str))
 
 
 def presets_are_overwritten_unasked(patch):

@@ -466,5 +466,3 @@ async def test_every_action_is_in_the_palette(dashboard, mine, until):
         commands = {command.title: command for command in dashboard.get_system_commands(dashboard.screen)}
         named = {binding.description.capitalize() for binding in PresetsScreen.BINDINGS}
         assert {name for name in named if name.casefold() not in {title.casefold() for title in commands}} == set()
-        await commands["Diff"].callback()
-        assert dashboard.screen.query_one(Tabs).active == "diff"

@@ -176,7 +176,7 @@ class CompareScreen(CompareActions):
             empty.update(self._why_empty())
             return
         self.query_one("#about", Line).show_text(self._about(self.comparison))
-        notes = Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis")
+        notes = Text(overflow="ellipsis").append(" · ".join(self.compared.notes), "yellow")
         self.query_one("#notes", Line).show_or_hide(notes)
         width = max(1, self.size.width - TABLE_EDGE)
         if self.equal_cost:

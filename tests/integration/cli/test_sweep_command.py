@@ -50,7 +50,7 @@ def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_th
     said = done.stderr
     assert f"rate_m − bptt: last {in_points(differences)} ± {100 * half:.2f}" in said
     (command,) = [line.partition("next: rbp ")[2] for line in said.splitlines() if "next: rbp compare" in line]
-    assert len(command.split()) == 2 + 4
+    assert len(command.split()) == 1 + 4
     found = rbp.json(*command.split())
     assert [group["settings"] for group in found["groups"]] == [{"method.name": "bptt"}, {"method.name": "rate_m"}]
     assert found["groups"][1]["last_difference"]["mean"] == pytest.approx(sum(differences) / 2)
