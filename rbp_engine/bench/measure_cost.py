@@ -27,6 +27,8 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
 
+# A preset that needs this many times the memory does not fit, however inaccurate the estimate.
+FAR = 4
 # Evaluation gets this fraction of SECONDS in addition to training.
 EVALUATION = 0.4
 
@@ -40,7 +42,13 @@ def measure(run: RunDirectory, say: Progress, seconds: float) -> dict[str, Any]:
     device = choose_device(preset.run.device)
     limit = memory.limit(device)
     here, shape = is_here(preset.data), known_shape(preset.data)
-    figures = _measured(run, preset, device, limit, None if here else shape, seconds, say)
+    begun = time.perf_counter()
+    say("a glance at a few images", 0.15)
+    figures = _much_too_large(run, preset, device, limit, shape)
+    if figures is None:
+        glance_s = time.perf_counter() - begun
+        figures = _measured(run, preset, device, limit, None if here else shape, seconds, say)
+        figures["startup_s"] -= glance_s  # a run does not have this part
     sizes = {
         "device": describe_device(device),
         "limit": limit,
@@ -48,6 +56,41 @@ def measure(run: RunDirectory, say: Progress, seconds: float) -> dict[str, Any]:
         "data_bytes": 0 if here or shape is None else stand_in.bytes_in_memory(preset, shape),
     }
     return sizes | figures
+
+
+def _much_too_large(
+    run: RunDirectory, preset: Preset, device: torch.device, limit: int, shape: DataShape | None
+) -> dict[str, Any] | None:
+    """The figures from a few images for a preset that would need many times the memory; None for any other.
+
+    Nothing is compiled, which would take minutes at the many timesteps that such a preset may have.
+    """
+    if shape is None:
+        return None
+    growth = max(1.0, preset.data.batch_size / FIRST_BATCH)
+    data = preset.data.model_copy(update={"batch_size": min(FIRST_BATCH, preset.data.batch_size)})
+    train = preset.train.model_copy(update={"kernel": "eager"})
+    few = preset.model_copy(update={"data": data, "train": train})
+    trial = Trial(run, stand_in.with_stand_in(few, shape), device, averaging=True)
+    base = memory.reset_peak(device)
+    images, labels = next(iter(trial.feed.train.epoch(0)))
+    first = trial.point(images, labels, len(labels), preset.method.timesteps, steps=1)
+    if base + (first.peak - base) * growth < FAR * limit:
+        return None
+    steps, evaluations = stand_in.batches(preset, shape)
+    epoch = Epoch(trial)
+    return {
+        "steps": steps,
+        "evaluations": evaluations,
+        "startup_s": _age_s(),
+        "whole": None,
+        "memory_was_full": False,
+        "points": [dataclasses.asdict(point) for point in small_points(trial, images, labels, len(labels))],
+        "fetching_s": growth * epoch.fetching_s(0.0),
+        "evaluation_s": growth * epoch.evaluation_s(len(labels), 0.0),
+        "end_s": epoch.end_s(),
+        "peak": memory.peak(device),
+    }
 
 
 def _measured(
