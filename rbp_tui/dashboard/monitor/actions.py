@@ -1,5 +1,6 @@
 """Actions on the run that the Monitor shows."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -40,9 +41,9 @@ class MonitorActions(RunScreen, OpenedRunScreen):
 
     @property
     def targets(self) -> list[RunRecord]:
-        """The run that is shown, while it is there."""
+        """The run that is shown, while it is there, with the status that is shown: the list of runs may be behind."""
         record = self.session.record_of(self.session.opened)
-        return [] if record is None or self.seen is None else [record]
+        return [] if record is None or self.seen is None else [replace(record, verdict=self.seen.verdict)]
 
     @property
     def live(self) -> bool:
