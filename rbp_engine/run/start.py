@@ -35,6 +35,7 @@ from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, mark_queu
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
+from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.trust import Launchable, TrustedPreset
 from rbp_engine.settings.machine import read_machine
 
@@ -234,7 +235,7 @@ def _begin(
     if judge(run).status == "queued" and not is_stranded(run):
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
     takes = LaunchOptions(resources=resources, gpus=dispatch.gpus)
-    pool = None if dispatch.gpus is None else pool_for(takes, _device_of(run))
+    pool = None if dispatch.gpus is None else pool_for(takes, read_settings(run).get("run.device") or "auto")
     _require_state(dispatch)
     take_stranded(run)
     if pool is not None:
@@ -353,12 +354,6 @@ def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:
         raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
     if verdict.status == "completed":
         raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
-
-
-def _device_of(run: RunDirectory) -> str:
-    from rbp_engine.preset import read_resolved
-
-    return read_resolved(run.preset_toml).run.device
 
 
 def _wait_until_settled(run: RunDirectory) -> None:

@@ -80,7 +80,8 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
     assert recorded[1].endswith("on cpu 0")
     assert recorded[2].endswith(f"{first[-4:]} has cpu 0")
     assert recorded[3].endswith(f"behind {second[-4:]}")
-    assert "run.path: expected a path: rbp stop gone-0a1b" in " ".join(" ".join(recorded[4:]).split())
+    damaged = " ".join(" ".join(recorded[4:]).split())
+    assert "Expecting property name" in damaged and "rbp stop gone-0a1b" in damaged
     assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
 
     assert rbp.json("stop", second) == {
@@ -159,7 +160,6 @@ def test_a_restarted_job_continues_its_run_through_the_queue(rbp, slots):
     rbp(*job)
     wait_for(lambda: summaries(rbp)[1]["attempt"] == 2)
     assert rbp.json("queue")[0]["devices"] == ["cpu 0"]
-    assert json.loads((rbp.runs / "night-1" / "run.json").read_text())["dispatch"]["device"] == "cpu"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,6 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     assert "▽ pruned" in rbp("show", search.run_of(2, 1).id).stdout
     assert "pruned: median pruner" in rbp("ls").stdout
     assert "▽ pruned" in rbp("show", search.run_of(2, 1).id, "--why").stdout
-    assert "▽ pruned" in rbp("runs", "prune", "--whole", "--dry-run", search.run_of(2, 1).id).stdout
 
 
 def test_a_damaged_trial_is_named_beside_the_table_of_the_others() -> None:

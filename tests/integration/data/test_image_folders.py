@@ -165,7 +165,7 @@ def test_a_check_counts_the_classes_and_opens_every_file(root: Path) -> None:
     damaged = root / "train" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG"
     damaged.write_bytes(b"<html>404</html>")
     [problem] = check_image_folders(root, expected_classes=3)
-    assert problem.startswith(f"{damaged}: is no image that can be used (it is neither a JPEG nor a PNG image)")
+    assert problem.startswith(f"{damaged}: is no image that can be used (it is neither a JPEG nor a PNG image")
 
 
 # One image
