@@ -7,7 +7,7 @@ from spikingjelly.activation_based.model.spike_driven_transformer import SpikeDr
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, make_spiking
+from rbp_engine.spiking import make_spiking
 
 T, B = 4, 2
 LABELS = torch.tensor([1, 3])
@@ -84,9 +84,8 @@ def test_at_t_1_all_methods_have_one_gradient():
         torch.testing.assert_close(gradient, gradients["bptt"], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("spiking_neuron", [None, LIF])
-def test_a_network_made_for_more_timesteps_is_refused_with_the_remedy(spiking_neuron):
-    network, _ = make_spiking(ms_resnet.MSResNet(T=T, spiking_neuron=spiking_neuron, **THIN))
+def test_a_network_made_for_more_timesteps_is_refused_with_the_remedy():
+    network, _ = make_spiking(ms_resnet.MSResNet(T=T, **THIN))
     message = "MSResNet repeats its input 4 times itself, .* make the network with T=1"
     for run in (lambda method, x: method.step(network, x, LABELS), lambda method, x: method.predict(network, x)):
         with pytest.raises(TypeError, match=message):

@@ -60,7 +60,7 @@ def test_a_preset_a_parent_a_runs_preset_and_own_code_that_cannot_be_read_are_re
         assert reason in problem.message and "\n" not in problem.message
 
 
-@pytest.mark.parametrize("command", ["show odd", "diff odd", "edit odd", "new mine --from odd"])
+@pytest.mark.parametrize("command", ["show odd", "diff odd", "new mine --from odd"])
 def test_commands_tell_of_a_preset_that_is_no_file_in_one_sentence(folder: Path, command: str) -> None:
     for kind in ("pipe", "device", "huge"):
         FILES[kind][0](folder / "odd.toml")

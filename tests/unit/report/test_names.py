@@ -17,7 +17,7 @@ def test_every_method_has_the_same_name_everywhere(method: str) -> None:
 
 def test_every_method_and_every_baseline_has_its_own_colour() -> None:
     assert METHOD_COLOURS.keys() == set(TRAINING_METHODS)
-    assert len(set(COLOURS.values())) == len(TRAINING_METHODS) + 3
+    assert len(set(COLOURS.values())) == len(TRAINING_METHODS) + 2
 
 
 def test_every_data_set_has_a_name_of_its_own() -> None:

@@ -173,7 +173,7 @@ def test_what_may_change_stands_in_the_attempt_and_not_in_the_run(
     write_status(completed, "stopped", "", Cause.REQUEST)
     before = completed.run_json.read_bytes(), completed.preset_toml.read_bytes()
     started: list[dict[str, object]] = []
-    monkeypatch.setattr(launch, "command", lambda run, resources: ["true"])
+    monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
     for words, changed in (
         (["guard.max_steps=900"], {"guard.max_steps": 900}),
         (["train.checkpoint_every=5 epochs"], {"guard.max_steps": 900, "train.checkpoint_every": "5 epochs"}),
