@@ -111,10 +111,8 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
     events = itertools.takewhile(lambda path: inside.exists(path, run.path), map(run.events, itertools.count()))
     _bring(run, [*map(run.attempt, range(1, number + 1)), *events], fork)
     checkpoint = run.checkpoints / f"step-{described['origin_step']:08d}"
-    for folder in (run.code, run.tensorboard):
-        _bring(run, _files_in(run, folder), fork)
-    for file in [*_files_in(run, checkpoint), *_files_in(run, run.best), run.teacher]:
-        _bring(run, [file], fork, link=True)
+    _bring(run, [*trust.code_files(run), *_files_in(run, run.tensorboard)], fork)
+    _bring(run, [*_files_in(run, checkpoint), *_files_in(run, run.best), run.teacher], fork, link=True)
     if number:
         reason = f"trained for {described['origin_epochs']} epochs, and is to go on to {described['epochs']}"
         ended = Ended("stopped", Cause.REQUEST, visible(reason), described["created"])
@@ -126,7 +124,7 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
 def _files_in(run: RunDirectory, folder: Path) -> list[Path]:
     """The files in a folder of the run; none if there is no such folder."""
     with contextlib.suppress(FileNotFoundError), inside.folder(folder, run.path) as found:
-        return [folder / name for name in sorted(found.names()) if not name.startswith("__")]
+        return [folder / name for name in sorted(found.names())]
     return []
 
 

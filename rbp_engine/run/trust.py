@@ -189,6 +189,11 @@ def _other_owners(run: RunDirectory) -> dict[str, int]:
     return found
 
 
+def code_files(run: RunDirectory) -> list[Path]:
+    """The files of its own code, also those in folders of it. Raises RunError for too much."""
+    return [run.code / name for name, is_folder in _entries(run).items() if not is_folder]
+
+
 def _entries(run: RunDirectory) -> dict[str, bool]:
     """What is in the folder of code, by path in it, and whether it is a folder. Raises RunError for too much."""
     most = (DEEPEST + 1) * MOST_FILES

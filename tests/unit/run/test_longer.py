@@ -22,7 +22,7 @@ from rbp_engine.run.longer import go_on, preset_in_force
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 
-NET = "from torch import nn\n\n\nclass Net(nn.Module):\n    pass\n"
+NET = "from torch import nn\n\nfrom parts.widths import WIDTH\n\n\nclass Net(nn.Module):\n    pass\n"
 
 
 @pytest.fixture
@@ -30,6 +30,8 @@ def completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     """A run with own code that has completed 10 epochs of 8 steps."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "nets.py").write_text(NET)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "widths.py").write_text("WIDTH = 8\n")
     (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\ntrain.epochs = 10\n')
     run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
     claim_attempt(run, AttemptRecord(1))
@@ -79,6 +81,7 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
         ours, its = (run.checkpoints / name / "model.safetensors" for run in (fork, completed))
         assert ours.samefile(its)
     assert (fork.code / "nets.py").read_text() == NET
+    assert (fork.code / "parts" / "widths.py").read_text() == "WIDTH = 8\n"
     trust.require_launch(fork)  # its code is not asked for again
     fork.summary_json.unlink()
     assert vars(fold(fork)) | {"updated": 0} == vars(summary) | {"updated": 0}
