@@ -77,11 +77,6 @@ def is_bundled(path: Path) -> bool:
     return folder == os.path.realpath(bundled_folder()) != os.path.realpath("presets")
 
 
-def draft_of(target: Path) -> Path:
-    """The file for an edit of a preset until it is valid; lists of presets ignore it."""
-    return target.with_name(f".{target.stem}.draft.toml")
-
-
 def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str | None) -> str:
     import tomlkit
 

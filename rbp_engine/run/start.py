@@ -259,11 +259,6 @@ def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions 
     return StartResult([run], begin(run, options, changed=changed, **how))
 
 
-def requeue(run: RunDirectory) -> None:
-    """Put a run that has ended back into the queue, also one that did not come from it. Raises RunError."""
-    begin(run, LaunchOptions(gpus=launched(run)[1].gpus or "auto"))
-
-
 def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: start it again") -> None:
     """Raise RunError for a run that another program trains; `why` says what rbp cannot do with it."""
     summary = read_summary(run)

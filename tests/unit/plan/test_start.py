@@ -132,7 +132,7 @@ def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan: SweepPl
     change_identity(run, resources={"nodes": 2, "rendezvous": "here:29400"}, dispatch={})
     trust.remember_rendezvous(launched(run)[0])
     with pytest.raises(RunError, match="cannot wait in the queue of one"):
-        start.requeue(run)
+        start.begin(run, LaunchOptions(gpus="auto"))
     assert entries() == []
 
 

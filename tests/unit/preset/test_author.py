@@ -6,7 +6,7 @@ import pytest
 import tomli
 
 from rbp_engine.preset import PresetError, differences, load_preset, load_text, parent_of
-from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, draft_of, is_bundled, place_of
+from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled, place_of
 from rbp_engine.preset.search import bundled_folder, preset_files
 
 
@@ -123,11 +123,11 @@ def test_a_text_is_checked_as_if_it_were_in_the_file() -> None:
         load_text('extends = "mine"\n', target)
 
 
-def test_a_draft_is_not_listed_as_a_preset() -> None:
+def test_a_hidden_file_is_not_listed_as_a_preset() -> None:
     target = place_of("mine")
     target.parent.mkdir()
-    draft_of(target).write_text("")
-    assert draft_of(target).suffix == ".toml" and preset_files(target.parent) == []
+    target.with_name(".mine.draft.toml").write_text("")
+    assert preset_files(target.parent) == []
 
 
 def test_only_bundled_presets_come_with_rbp(monkeypatch: pytest.MonkeyPatch) -> None:
