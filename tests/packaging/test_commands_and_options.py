@@ -1,6 +1,8 @@
 """How many commands and options there are, and how long their help is: what a person has to learn."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from rbp_tui.cli import app
 
 LONGEST_HELP, LONGER_ONE = 24, {("train",): 32, ("sweep",): 32}
 MOST_COMMANDS, MOST_OPTIONS = 43, 156
+ROOT = Path(__file__).parents[2]
 
 
 def commands_below(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -41,3 +44,22 @@ def test_the_help_of_a_command_fits_a_screen(words: tuple[str, ...]) -> None:
     shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*words, "--help"]).output
     assert len(shown.rstrip("\n").split("\n")) <= LONGER_ONE.get(words, LONGEST_HELP)
     assert max(map(len, shown.split("\n"))) <= 80
+
+
+# In code, and in presets anywhere: `rbp`, a command, and of a group of commands one of them.
+IN_CODE = re.compile(r"(?:^ {4}|`|· +)rbp ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+ANYWHERE = re.compile(r"\brbp ([a-z]+)(?: ([a-z]+))?")
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "presets").glob("*.toml"),
+]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_the_commands_that_a_text_names_exist(path: Path) -> None:
+    only_groups = {words for words, command in COMMANDS.items() if getattr(command, "no_args_is_help", False)}
+    pattern = ANYWHERE if path.suffix == ".toml" else IN_CODE
+    named = {(one, two) if (one,) in only_groups and two else (one,) for one, two in pattern.findall(path.read_text())}
+    assert not named - COMMANDS.keys()

@@ -26,7 +26,7 @@ def alert_text(alerts: Sequence[Event], alarms: Sequence[Alarm] = ()) -> Text:
     What a rule says comes before an alert: it tells of now. The first may be the cause of the others.
     """
     if alarms:
-        others = f"   ({len(alarms) - 1} more: rbp show --why)" if len(alarms) > 1 else ""
+        others = f"   ({len(alarms) - 1} more: rbp show RUN --why)" if len(alarms) > 1 else ""
         return Text.assemble((f" ! {one_line(finding_line(alarms[0]))}", "yellow"), (others, "dim"))
     if not alerts:
         return Text()
