@@ -35,6 +35,7 @@ class LogPane(Vertical):
     def __init__(self, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id)
         self.run: RunDirectory | None = None
+        self.lines = LogLines(id="log_lines")
         self.shown = ""
         self.names: list[str] = []
         self._tails: list[LogTail] = []
@@ -44,17 +45,13 @@ class LogPane(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Line(id="log_head")
-        yield LogLines(id="log_lines")
+        yield self.lines
         yield Input(placeholder="find in the log", id="find", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#find").display = False
         self.set_interval(READ_EVERY_S, self._read)
         self.set_interval(LOOK_EVERY_S, self._find_files)
-
-    @property
-    def lines(self) -> LogLines:
-        return self.query_one(LogLines)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to leave a search while there is one."""

@@ -198,7 +198,6 @@ def test_last_is_alice_s_own_newest_run(shared: Shared, planted: RunDirectory) -
     "use",
     [
         start.begin,
-        start.requeue,
         trust.require_code,
         lambda run: start.start_runs(LaunchRequest.like(run)),
         control.request_stop,
@@ -206,7 +205,7 @@ def test_last_is_alice_s_own_newest_run(shared: Shared, planted: RunDirectory) -
         move_to_trash,
         remove_run,
     ],
-    ids=["resume", "queue", "eval", "like", "stop", "kill", "trash", "remove"],
+    ids=["resume", "eval", "like", "stop", "kill", "trash", "remove"],
 )
 def test_another_s_run_is_neither_executed_nor_changed(
     shared: Shared, planted: RunDirectory, use: Callable[[RunDirectory], Any]
