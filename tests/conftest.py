@@ -5,7 +5,9 @@ import functools
 import gc
 import json
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -22,6 +24,7 @@ from rbp_engine.run.files.events import Body, Heartbeat
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import Summary, write_summary
+from tests.real import warm_python
 from tests.run_files import change_summary, write_attempt, write_identity
 
 # The shell starts background jobs, such as `make test &` in a script, with Ctrl-C ignored. Our children would inherit
@@ -47,6 +50,16 @@ gc.set_threshold(50_000, 20, 100)
 _SCORES = {"last": Scores, "best": Scores, "train": Scores, "test": Top1ByWeights}
 
 WriteRun = Callable[..., RunDirectory]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start most processes of the project as forks of one that has imported torch; see tests/real/warm_python.py."""
+    if path := os.environ.get(warm_python.SOCKET):  # another process of this session has started the server
+        warm_python.use(path)
+    elif "RBP_COLD" not in os.environ:
+        folder = Path(tempfile.mkdtemp())
+        server = warm_python.start(folder)
+        config.add_cleanup(lambda: (server.kill(), shutil.rmtree(folder)))
 
 
 def pytest_collection_finish() -> None:
