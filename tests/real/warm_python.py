@@ -2,8 +2,9 @@
 
 `WarmPopen` is `subprocess.Popen`, but the project's modules and commands are forks of one server, which has imported
 torch and never computed. They have their own arguments, environment (also in /proc), directory, descriptors, limits and
-signals, and their launcher waits for them as usual; only their parent is another process. Everything else is started as
-always, also where the launcher is another user or in another namespace. `RBP_COLD=1` starts every process as always.
+signals, and their launcher waits for them as usual; only their parent is another process. The ranks of torchrun, which
+end with their parent, are forks of torchrun. Everything else is started as always, also where the launcher is another
+user or in another namespace. `RBP_COLD=1` starts every process as always.
 """
 
 import atexit
@@ -32,13 +33,15 @@ from typing import Any, NoReturn
 CHECKOUT = Path(__file__).parents[2]
 SOCKET = "RBP_WARM_PYTHON"
 COMMAND = "from rbp_tui.cli import main; main()"
+TORCHRUN = "torch.distributed.run"
 # What is measured, and what has to import torch itself.
 COLD = ("rbp_engine.bench", "rbp_engine.train.device")
 # Room for the environment and the arguments of a fork where /proc shows them: in the memory of the server's own.
 ROOM = "RBP_WARM_ROOM"
 _LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]
 _REAL = subprocess.Popen
-_path = ""
+_path = ""  # of the server's socket
+_module = ""  # that this fork runs
 
 
 def start(folder: Path) -> "subprocess.Popen[bytes]":
@@ -69,9 +72,10 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
          stderr_here, stderr, _, gid, gids, uid, umask, new_session, group) = arguments  # fmt: skip
         words = [os.fspath(word) for word in args] if not isinstance(args, str | bytes) else []
         special = executable or preexec or shell or gid is not None or gids or uid is not None or umask >= 0
-        started = _started(words)
-        self._server = connect() if started and not special and group < 0 else None
-        if self._server is None:
+        started = None if special or group >= 0 else _started(words)
+        is_rank = "TORCHELASTIC_RUN_ID" in (env or ()) and _module == TORCHRUN
+        self._server = connect() if started and not is_rank else None
+        if not (is_rank and started) and self._server is None:
             super()._execute_child(*arguments)
             return
         request = {
@@ -89,9 +93,14 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
             "ignored": [one for one in signal.valid_signals() if signal.getsignal(one) == signal.SIG_IGN],
         }
         streams = [theirs if theirs >= 0 else ours for ours, theirs in enumerate((stdin, stdout, stderr))]
-        socket.send_fds(self._server, [b"f"], [*streams, *pass_fds])
-        self._server.sendall(json.dumps(request).encode() + b"\n")
-        self.pid = _number(self._server)
+        if self._server is None:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _become(request, [*streams, *pass_fds])
+        else:
+            socket.send_fds(self._server, [b"f"], [*streams, *pass_fds])
+            self._server.sendall(json.dumps(request).encode() + b"\n")
+            self.pid = _number(self._server)
         self._child_created = True
         self._close_pipe_fds(stdin, stdin_here, stdout_here, stdout, stderr_here, stderr)
 
@@ -106,15 +115,17 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
         return self.returncode
 
     def _code(self, timeout: float | None) -> int | None:
-        with self._waitpid_lock:  # several threads may wait
+        if not self._waitpid_lock.acquire(blocking=timeout != 0):  # another thread waits
+            return None
+        try:
             if self.returncode is None and self._server is not None:
                 self._server.settimeout(timeout)
-                try:
+                with contextlib.suppress(BlockingIOError, TimeoutError):
                     self.returncode = _number(self._server)
                     self._server.close()
-                except (BlockingIOError, TimeoutError):
-                    pass
             return self.returncode
+        finally:
+            self._waitpid_lock.release()
 
 
 def _started(words: list[str]) -> tuple[str, str] | None:
@@ -122,7 +133,7 @@ def _started(words: list[str]) -> tuple[str, str] | None:
     if words[:1] != [sys.executable]:
         return None
     how, what, *_ = [word for word in words[1:4] if word not in ("-P", "-u")] + ["", ""]
-    ours = what.startswith(("rbp_engine.", "rbp_tui")) and not what.startswith(COLD)
+    ours = what.startswith(("rbp_engine.", "rbp_tui", TORCHRUN)) and not what.startswith(COLD)
     return (how, what) if (how == "-m" and ours) or (how == "-c" and what == COMMAND) else None
 
 
@@ -161,7 +172,7 @@ def _umask() -> int:
 def serve() -> None:
     """The server: each connection is a process to fork. It ends with its stdin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("rbp_engine.train.attempt", "rbp_engine.evaluation", "rbp_tui.cli"):
+    for name in (TORCHRUN, "rbp_engine.train.attempt", "rbp_engine.evaluation", "rbp_tui.cli"):
         package = importlib.import_module(name)
         for module in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{name}."):
             if not module.name.endswith("__main__"):
@@ -237,7 +248,9 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
         )
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)
+    global _module
     how, what = request["started"]
+    _module = what
     place = request["words"].index(what)
     first = [] if "-P" in request["words"][:place] else [""] if how == "-c" else [str(Path.cwd())]
     extra = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
