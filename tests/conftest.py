@@ -54,12 +54,13 @@ WriteRun = Callable[..., RunDirectory]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start most processes of the project as forks of one that has imported torch; see tests/real/warm_python.py."""
-    if path := os.environ.get(warm_python.SOCKET):  # another process of this session has started the server
-        warm_python.use(path)
-    elif "RBP_COLD" not in os.environ:
+    if "RBP_COLD" in os.environ:
+        return
+    if warm_python.SOCKET not in os.environ:  # this is the first process of the session
         folder = Path(tempfile.mkdtemp())
-        server = warm_python.start(folder)
-        config.add_cleanup(lambda: (server.kill(), shutil.rmtree(folder)))
+        os.environ[warm_python.SOCKET] = str(folder / "socket")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
+    warm_python.use(os.environ[warm_python.SOCKET])
 
 
 def pytest_collection_finish() -> None:

@@ -41,17 +41,20 @@ ROOM = "RBP_WARM_ROOM"
 _LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]
 _REAL = subprocess.Popen
 _path = ""  # of the server's socket
+_server: "subprocess.Popen[bytes] | None" = None
 _module = ""  # that this fork runs
 
 
-def start(folder: Path) -> "subprocess.Popen[bytes]":
-    """The server; it ends with this process. What this process starts finds it by an environment variable."""
-    path = os.environ[SOCKET] = str(folder / "socket")
-    use(path)
+def start(path: str) -> "subprocess.Popen[bytes] | None":
+    """The server, unless another process has started it with this socket. It ends with this process."""
+    try:
+        Path(f"{path}.started").touch(exist_ok=False)
+    except OSError:
+        return None
     environment = os.environ | {
         "PYTHONPATH": str(CHECKOUT), "OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", ROOM: "x" * 2**15,
     }  # fmt: skip
-    command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()", " " * 2**12]
+    command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({path!r})", " " * 2**12]
     return _REAL(command, stdin=subprocess.PIPE, env=environment)
 
 
@@ -138,13 +141,17 @@ def _started(words: list[str]) -> tuple[str, str] | None:
 
 
 def connect() -> socket.socket | None:
-    """A connection to the server, if there is one whose forks would be as a child of this process is."""
+    """A connection to the server, if there is one whose forks would be as a child of this process is.
+
+    The first process that wants one starts the server, which takes some seconds; until then processes start as always.
+    """
+    global _server
     if not _path or "RBP_COLD" in os.environ:
         return None
-    path = _path
+    _server = _server or start(_path)
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(path)
+        connection.connect(_path)
         connection.sendall(json.dumps(_here()).encode() + b"\n")
         if connection.recv(1) == b"y":
             return connection
@@ -169,7 +176,7 @@ def _umask() -> int:
     return int(line.split()[1], 8)
 
 
-def serve() -> None:
+def serve(path: str) -> None:
     """The server: each connection is a process to fork. It ends with its stdin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in (TORCHRUN, "rbp_engine.train.attempt", "rbp_engine.evaluation", "rbp_tui.cli"):
@@ -180,7 +187,6 @@ def serve() -> None:
     import torch
 
     torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)  # imports a lot
-    path = os.environ.pop(SOCKET)
     use(path)
     gc.collect()
     gc.freeze()
