@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 
 import torch
 from elsewhere_networks import TIMM, TORCHVISION, Network
@@ -35,18 +36,14 @@ TIMESTEPS, BATCH = 2, 2
 THRESHOLD = 0.25
 PAGE = """# Networks from elsewhere
 
-This page is written by `python benchmarks/networks_from_elsewhere.py --docs`, which tries each of the networks below.
+`python benchmarks/networks_from_elsewhere.py --docs` writes this page: it tries a small member of each family, as its
+library makes it, with new weights. `make_spiking` puts LIF neurons in the place of the activations of the ReLU family,
+and of SpikingJelly's neurons. Gates, norms of each timestep and softmax stay
+([what the rate methods do with them](methods.md#norms-activations-softmax)), so few of these are purely spiking.
 
-The networks are as their library makes them, with new weights. `make_spiking` puts LIF neurons in the place of the
-activations of the ReLU family, and of SpikingJelly's neurons; a network of SpikingJelly that repeats the image T times
-itself is made for T = 1. Gates, norms of each timestep and softmax stay, so few of these are purely spiking
-networks; how the rate methods treat what stays is in [methods.md](methods.md#norms-activations-softmax). Each makes
-one training step by each method, with T = {timesteps} and {batch} random images, and one evaluation. It works if all
-numbers are finite, and every parameter has a gradient that a plain pass of the network as it was gives one. That says
-that the network can be trained, not how well: nothing here was trained for longer.
-
-A small member stands for each family. V_th is {threshold}, so that neurons fire in networks without trained weights:
-behind a batch norm of silent neurons, which divides by √ε, gradients grow with each layer until they overflow.
+A network works if one training step and one evaluation by each method, with T = {timesteps} and {batch} random images,
+give finite numbers, and a gradient to every parameter that has one in a plain pass of the network as it was. That shows
+that it can be trained, not how well. V_th is {threshold}, so that neurons of untrained networks fire.
 
 {totals}
 
@@ -57,7 +54,7 @@ several outputs is refused: let it return its logits alone.
 
 {reasons}
 
-## All networks
+## What works
 
 {rows}
 """
@@ -153,17 +150,18 @@ def totals(outcomes: Sequence[Outcome], methods: Sequence[str]) -> list[str]:
 def page(outcomes: Sequence[Outcome], methods: Sequence[str]) -> str:
     """The page of the docs."""
     head = [f"| library | {' | '.join(methods)} |", "|---" * (1 + len(methods)) + "|", *totals(outcomes, methods)]
-    rows = [f"| library | family | network | {' | '.join(methods)} |", "|---" * (3 + len(methods)) + "|"]
+    working: dict[str, list[str]] = {}
     reasons = []
     for outcome in outcomes:
         network, failures = outcome.network, outcome.failures
-        cells = [("no" if failures[method] else "yes") for method in methods]
-        rows.append(f"| {network.library} | {network.family} | `{network.name}` | {' | '.join(cells)} |")
+        if not any(failures.values()):
+            working.setdefault(network.library, []).append(f"`{network.name}`")
         for reason in dict.fromkeys(filter(None, failures.values())):
             stopped = ", ".join(method for method in methods if failures[method] == reason)
             reasons.append(f"* `{network.library}:{network.name}`, {stopped}: {reason}")
+    rows = [fill(f"**{library}**: {', '.join(names)}.", 120) for library, names in working.items()]
     return PAGE.format(
-        totals="\n".join(head), rows="\n".join(rows), reasons="\n".join(reasons) or "Nothing.",
+        totals="\n".join(head), rows="\n\n".join(rows), reasons="\n".join(reasons) or "Nothing.",
         timesteps=TIMESTEPS, batch=BATCH, threshold=THRESHOLD,
     )  # fmt: skip
 
