@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev
 check: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not compiles" tests/unit
 
-# The fault harness with as many trials as docs/many-processes.md tells of; CI does a tenth of them.
+# The fault harness, eleven minutes; CI does a tenth of its trials.
 faults: $(VENV)/.installed-dev
 	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults
 
