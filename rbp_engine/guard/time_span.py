@@ -1,7 +1,7 @@
 """Spans of time as users write them, in presets and in queries: `90 s`, `30min`, `30m`, `4h`, `1d12h`."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 _SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(min|[smhdw])", re.ASCII | re.IGNORECASE)
@@ -24,3 +24,20 @@ def doubled(text: str) -> str:
     """A span that is twice as long, in the same units and without spaces."""
     parse_time_span(text)
     return "".join(f"{2 * float(number):.10g}{unit}" for number, unit in _PART.findall(text))
+
+
+_EPOCHS = re.compile(r"([0-9]{1,7}) ?epochs?")
+_MOST = 1_000_000
+
+
+def parse_checkpoint_every(text: str) -> tuple[Literal["epochs", "seconds"], float]:
+    """Parse how often a checkpoint is written: up to a million epochs, as `"1 epoch"` or `"5 epochs"`, or a span of
+    time of at least a second, as `"90s"`, `"10 min"` or `"1 h"`.
+
+    Returns the unit, epochs or seconds, and the amount. Raises `ValueError` for anything else.
+    """
+    if (match := _EPOCHS.fullmatch(text)) and 1 <= int(match[1]) <= _MOST:
+        return "epochs", float(match[1])
+    if is_time_span(text) and (seconds := parse_time_span(text)) >= 1.0:
+        return "seconds", seconds
+    raise ValueError('expected epochs from 1 to a million, or a time, as "1 epoch", "30 s", "10 min" or "1 h"')

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rbp_engine.plan.identity import identity_of
-from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.words import SweepWords
+from rbp_engine.plan.request import SweepRequest, SweepWords
 from rbp_engine.preset import LoadedPreset, PresetError, Problem, fields
 from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.sweep.varied import key_of

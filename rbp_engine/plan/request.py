@@ -1,11 +1,97 @@
-"""A sweep as a user asks for it, in a shell, in the launch form, or in the process that drives a search."""
+"""A sweep as a user asks for it, in a shell, in the launch form, or in the process that drives a search.
+
+On the command line it is said in words: `method=bptt,rate_m T=2,4,6 lr=0.01..0.5:log epochs=6`.
+"""
 
 import functools
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rbp_engine.plan.words import SweepWords, parse_words
-from rbp_engine.preset import LoadedPreset
+from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields
+from rbp_engine.preset.overrides import parse_overrides
+from rbp_engine.preset.sweep.varied import Varied, key_of, split_values
+from rbp_engine.preset.validate import problems_of_value
 from rbp_engine.run.request import LaunchRequest
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(rf"(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?P<log>:log)?")
+
+
+@dataclass(frozen=True)
+class SweepWords:
+    """Settings with one value, which all runs share; with several, each of them in the grid; and those that are drawn
+    from a range."""
+
+    fixed: tuple[str, ...] = ()
+    varied: tuple[Varied, ...] = ()
+    drawn: tuple[Varied, ...] = ()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The dotted keys of all settings in the words."""
+        drawn, varied = (one.key for one in self.drawn), (one.key for one in self.varied)
+        return frozenset([*map(key_of, self.fixed), *varied, *drawn])
+
+
+def varies(word: str) -> bool:
+    """Whether a word makes a sweep of what it is for: it gives its setting several values, or a range."""
+    text = word.partition("=")[2]
+    if _RANGE.fullmatch(text.strip()):
+        return True
+    return len(split_values(text)) > 1 and not _is_list(key_of(word), text)
+
+
+def parse_words(words: Sequence[str]) -> SweepWords:
+    """Sort the words; of two for one setting the later one counts.
+
+    Raises PresetError with every problem of a single word or value; whether values fit together is not checked.
+
+    A comma in brackets or quotes belongs to its value; so does each one of a list of strings, as `run.tags=a,b`.
+    """
+    _, problems = parse_overrides(words)
+    sorted_words: dict[str, str | Varied] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        name, key = name.strip(), key_of(word)
+        values = split_values(text)
+        drawn = _RANGE.fullmatch(text.strip())
+        sorted_words.pop(key, None)
+        if drawn is not None:
+            whole = drawn["low"].isdecimal() and drawn["high"].isdecimal() and _is_whole(key)
+            one = Varied(name, (), float(drawn["low"]), float(drawn["high"]), bool(drawn["log"]), whole)
+            problems += [Problem(name, one.fault, source=word)] if one.fault else []
+            sorted_words[key] = one
+        elif len(values) == 1 or _is_list(key, text):
+            sorted_words[key] = word
+        elif "" in values or len(set(values)) < len(values):
+            problems.append(Problem(name, "expected different values, as method=bptt,rate_m", source=word))
+        elif key == "run.seed":
+            problems.append(Problem(name, "several seeds are given with --seeds", source=word))
+        else:
+            sorted_words[key] = Varied(name, values)
+    problems += [problem for one in sorted_words.values() for problem in _wrong_values(one)]
+    if problems:
+        raise PresetError("rbp sweep", problems)
+    fixed = tuple(one for one in sorted_words.values() if isinstance(one, str))
+    several = [one for one in sorted_words.values() if isinstance(one, Varied)]
+    listed, ranges = (tuple(one for one in several if bool(one.values) is known) for known in (True, False))
+    return SweepWords(fixed, listed, ranges)
+
+
+def _wrong_values(one: str | Varied) -> Iterator[Problem]:
+    for override in parse_overrides((one,) if isinstance(one, str) else one.words)[0]:
+        for message in problems_of_value(override.key, override.value):
+            yield Problem(override.key, message, source=override.word)
+
+
+def _is_list(key: str, text: str) -> bool:
+    """Whether commas in a text belong to its value, as in `run.tags=a,b`."""
+    return not text.lstrip().startswith("[") and any(info.takes_several_words for info in fields() if info.key == key)
+
+
+def _is_whole(key: str) -> bool:
+    return any(info.key == SHORT_NAMES.get(key, key) and "number" not in info.type for info in fields())
 
 
 @dataclass(frozen=True)

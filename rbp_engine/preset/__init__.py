@@ -1,11 +1,21 @@
 """Presets: the settings of training runs as strict TOML. Importing this imports neither pydantic nor torch."""
 
-from rbp_engine.preset.diff import Setting, against_parent, differences
+from rbp_engine.guard.time_span import parse_checkpoint_every
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import FieldInfo, choices, fields
-from rbp_engine.preset.intervals import parse_checkpoint_every
-from rbp_engine.preset.listing import PresetEntry, list_presets
-from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of, parse_resolved, read_resolved
+from rbp_engine.preset.load import (
+    LoadedPreset,
+    PresetEntry,
+    Setting,
+    against_parent,
+    differences,
+    list_presets,
+    load_preset,
+    load_text,
+    parent_of,
+    parse_resolved,
+    read_resolved,
+)
 from rbp_engine.preset.overrides import SHORT_NAMES, setting_word
 from rbp_engine.preset.resolved import resolved_toml
 from rbp_engine.settings.problems import PresetError, Problem

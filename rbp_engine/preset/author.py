@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.preset.diff import differences
-from rbp_engine.preset.load import LoadedPreset, load_preset, load_text
+from rbp_engine.preset.load import LoadedPreset, differences, load_preset, load_text
 from rbp_engine.preset.resolved import toml_item
 from rbp_engine.preset.search import bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import read_text

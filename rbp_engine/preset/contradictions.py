@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued
 from rbp_engine.data.data_set import FOR_IMAGES
-from rbp_engine.settings.lines import KeyPath
+from rbp_engine.settings.documents import KeyPath
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.settings.values import describe_value, is_count
 from rbp_engine.vocabulary import (

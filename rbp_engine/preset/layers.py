@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from rbp_engine.settings.documents import Document
-from rbp_engine.settings.lines import KeyPath
+from rbp_engine.settings.documents import Document, KeyPath
 
 #: What a preset file says that is no setting.
 APART = frozenset({"extends", "sweep"})

@@ -1,4 +1,4 @@
-"""Load a preset: the file, its parents, the overrides, the checks."""
+"""Load a preset: the file, its parents, the overrides, the checks. List all that there are, and in what two differ."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,24 @@ from rbp_engine.preset.own_code import (
     read_own_code,
 )
 from rbp_engine.preset.pretrained import with_weights
-from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
+from rbp_engine.preset.search import (
+    find_by_name,
+    find_preset,
+    is_path,
+    missing_message,
+    preset_files,
+    search_folders,
+    shown,
+)
 from rbp_engine.preset.sweep.check import read_sweep
 from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.validate import place, validate
-from rbp_engine.settings.documents import Document, parse_document, read_document
-from rbp_engine.settings.lines import dotted
+from rbp_engine.settings.documents import Document, dotted, parse_document, read_document
 from rbp_engine.settings.problems import PresetError, Problem
 from rbp_engine.settings.values import describe_value
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
-
 
 MOST_IN_A_CHAIN = 32
 
@@ -264,3 +270,74 @@ def _sources(layers: Layers) -> dict[str, str]:
         if origin is not None:
             sources[dotted(path)] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
     return sources
+
+
+@dataclass(frozen=True)
+class PresetEntry:
+    """A preset in the list; `group` is its data set. Of a broken one only the name and its `problems` are known."""
+
+    name: str
+    path: Path
+    title: str
+    group: str
+    problems: tuple[Problem, ...]
+    preset: "Preset | None" = None
+
+
+def list_presets() -> list[PresetEntry]:
+    """Every preset of the search order, by data set and name.
+
+    Of two presets with the same name only the first is listed, since the name refers to it. A broken preset is listed
+    with its problems; nothing is raised.
+    """
+    first: dict[str, Path] = {}
+    for folder in search_folders():
+        for path in preset_files(folder.path):
+            first.setdefault(path.stem, path)
+    return sorted((_entry(path) for path in first.values()), key=lambda entry: (entry.group, entry.name))
+
+
+def _entry(path: Path) -> PresetEntry:
+    try:
+        loaded = load_preset(str(path))
+    except PresetError as error:
+        return PresetEntry(path.stem, path.absolute(), "", "", error.problems)
+    return PresetEntry(loaded.name, loaded.path, loaded.preset.title, loaded.preset.data.name, (), loaded.preset)
+
+
+#: What a preset says about itself is not a setting.
+ABOUT = ("title", "description", "paper")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that differs between two presets; `role` is "result", "cost" or "place"."""
+
+    key: str
+    here: Any
+    there: Any
+    role: str
+
+
+def differences(here: "Preset", there: "Preset") -> list[Setting]:
+    """Every setting that differs, in the order of preset files; defaults count like written values."""
+    ours, theirs = here.model_dump(), there.model_dump()
+    found = []
+    for info in fields():
+        section, _, name = info.key.partition(".")
+        if section in ABOUT or "[]" in info.key:
+            continue
+        one, other = ours[section][name], theirs[section][name]
+        if one != other:
+            found.append(Setting(info.key, one, other, info.role))
+    return found
+
+
+def against_parent(loaded: LoadedPreset, text: str | None = None) -> tuple[str, list[Setting]]:
+    """The name of the preset that this one extends, "defaults" if none, and what differs.
+
+    `text` is the text that the preset was loaded from, if it is not that of its file. Raises `PresetError`.
+    """
+    parent = parent_of(loaded.path, text)
+    there = load_text("", loaded.path) if parent is None else load_preset(str(parent))
+    return "defaults" if parent is None else there.name, differences(loaded.preset, there.preset)

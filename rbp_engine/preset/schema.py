@@ -1,20 +1,96 @@
-"""A preset as a whole. Imported only when a preset is read, because pydantic takes long to import."""
+"""The sections of a run and its preset as a whole. Imported only when a preset is read, because pydantic takes long to
+import.
+"""
 
-from pydantic import field_validator
+from typing import Annotated
 
-from rbp_engine.preset.sections.base import (
-    FreeText,
-    Label,
-    Section,
-    field,
-)
+from pydantic import AfterValidator, field_validator
+from pydantic_core import PydanticCustomError
+
+from rbp_engine.guard.alert_rule import parse_alert
+from rbp_engine.guard.time_span import parse_time_span
+from rbp_engine.preset.sections.base import MOST_EPOCHS, FreeText, Label, Section, field, own_function
 from rbp_engine.preset.sections.data import DataSection
-from rbp_engine.preset.sections.guard import GuardSection
 from rbp_engine.preset.sections.network import MethodSection, ModelSection, NeuronSection
 from rbp_engine.preset.sections.paper import Paper
-from rbp_engine.preset.sections.probes import ProbesSection
 from rbp_engine.preset.sections.training import LossSection, OptimSection, TrainSection
 from rbp_engine.vocabulary import DEVICE
+
+
+def _time_span(value: str) -> str:
+    if value and not parse_time_span(value):
+        raise ValueError("expected a span of time above 0")
+    return value
+
+
+def _alert(value: str) -> str:
+    parse_alert(value)
+    return value
+
+
+class GuardSection(Section):
+    """What ends the run before its last epoch, and what it tells of."""
+
+    early_stop: int = field(
+        0,
+        "result",
+        "epochs",
+        "Complete the run once so many epochs in a row have not improved its top-1; 0 is off.",
+        ge=0,
+        le=MOST_EPOCHS,
+    )
+    early_stop_delta: float = field(
+        0.0, "result", "fraction", "Smallest gain of top-1 that counts as an improvement.", ge=0, lt=1
+    )
+    max_time: Annotated[str, AfterValidator(_time_span)] = field(
+        "", "cost", "", 'Stop once all attempts together have worked so long, as "4h" or "30 min"; "" is no limit.',
+    )  # fmt: skip
+    max_steps: int = field(0, "cost", "steps", "Stop after so many optimizer steps; 0 is no limit.", ge=0, le=10**12)
+    alerts: list[Annotated[str, AfterValidator(_alert)]] = field(
+        [], "cost", "", 'Tell of numbers, as "val.top1 < 0.2 after epoch 10", once in an attempt.'
+    )
+
+    @field_validator("alerts")
+    @classmethod
+    def _few(cls, value: list[str]) -> list[str]:
+        if len(value) > 100:
+            raise PydanticCustomError("argument", "at most 100 rules")
+        return value
+
+
+class ProbesSection(Section):
+    """What is measured of the network while it trains. It changes nothing of what the network learns."""
+
+    firing_rates: bool = field(
+        True, "cost", "", "Firing rates by layer and timestep, once in every train.log_every steps."
+    )
+    health: bool = field(
+        False,
+        "cost",
+        "",
+        "Membranes near the threshold, eligibilities, gradients and updates by layer, as often as firing rates.",
+    )
+    gradients: int = field(
+        0,
+        "cost",
+        "steps",
+        "Optimizer steps between two comparisons of the gradient with BPTT's, on a few images; 0 is off.",
+        ge=0,
+        le=1_000_000,
+    )
+    energy: bool = field(
+        False,
+        "cost",
+        "",
+        "Synaptic operations and energy for one image, once at the end; rbp eval RUN energy does it later.",
+    )
+    own: Annotated[str, AfterValidator(own_function)] = field(
+        "",
+        "cost",
+        "",
+        "Your own metrics: a function measure(run, model) as mine.py:measure, relative to the preset, as often as "
+        "firing rates.",
+    )
 
 
 class RunSection(Section):

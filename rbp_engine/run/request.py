@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rbp_engine.data.catalog import require
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
 from rbp_engine.preset.sweep.varied import key_of
 from rbp_engine.run import teacher, trust
@@ -13,9 +14,9 @@ from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import load_summary, read_summary
-from rbp_engine.run.folder_data import with_folder_data
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.settings.machine import runs_directory
+from rbp_engine.vocabulary import FOLDER_SET
 
 MOST_RUNS = 1000
 MOST_PROCESSES = 1024
@@ -147,3 +148,17 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if len(seeds) > MOST_RUNS:
         raise RunError(f"--seeds: at most {MOST_RUNS} at a time, got {len(seeds)}")
     return seeds
+
+
+def with_folder_data(loaded: LoadedPreset) -> LoadedPreset:
+    """The preset with the names and sizes of its images in its experiment, if it trains on images in folders.
+
+    The set's own name does not matter: it is this machine's. Raises DataMissing, and DataError for incomplete folders.
+    """
+    name = loaded.preset.data.name
+    if not FOLDER_SET.fullmatch(name):
+        return loaded
+    # numpy takes a tenth of a second to import.
+    from rbp_engine.data.readers.image_folders import content_digest, list_folder_set
+
+    return loaded.with_contents("data.name", content_digest(list_folder_set(require(name).path or Path())))

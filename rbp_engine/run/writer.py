@@ -4,19 +4,21 @@
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, record_end
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Body, ErrorRaised, Event, RunEnd
 from rbp_engine.run.files.layout import RunDirectory, write_atomic
-from rbp_engine.run.files.reserve import make_reserve, release_reserve
 from rbp_engine.run.files.run_json import create_run_json
 from rbp_engine.run.files.summary import Summary, load_summary, see_end, write_summary
 
@@ -84,3 +86,21 @@ class RunWriter:
             if self.rank == 0:
                 with contextlib.suppress(RunError):  # damaged since; the event says it
                     record_end(self.run, self.attempt, ended)
+
+
+RESERVE_BYTES = 256 * 1024
+
+
+def make_reserve(run: RunDirectory, file: Path) -> None:
+    """Reserve room by a file in the run; without it on a full disk, which later writes will report."""
+    try:
+        with os.fdopen(inside.open_file(file, run.path, os.O_WRONLY | os.O_CREAT), "wb") as reserve:
+            reserve.write(b"\0" * RESERVE_BYTES)
+    except OSError:  # use what room there is
+        release_reserve(run, file)
+
+
+def release_reserve(run: RunDirectory, file: Path) -> None:
+    """Release it; if it cannot be removed, there may be room all the same."""
+    with contextlib.suppress(OSError):
+        inside.unlink(file, run.path)

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from rbp_engine.errors import UserError
 from rbp_engine.owners import make_private
-from rbp_engine.settings.documents import Document, parse_document, read_document, read_text
+from rbp_engine.settings.documents import Document, KeyPath, dotted, parse_document, read_document, read_text
 from rbp_engine.settings.files import write_settings
-from rbp_engine.settings.lines import KeyPath, dotted
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import Problem, SettingsFileError
 from rbp_engine.settings.spelling import did_you_mean

@@ -9,13 +9,13 @@ from rbp_engine.guard.time_span import parse_time_span
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.attempts import elapsed_s
+from rbp_engine.run.status.history import elapsed_s
 from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.ranks.signals import ENDS, OUT_OF_BUDGET, StopFlag
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.sections.guard import GuardSection
+    from rbp_engine.preset.schema import GuardSection
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def report(
     from rbp_engine.report import tables
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
-    from rbp_engine.run.store.selection import fitting_runs
+    from rbp_engine.run.store.query import fitting_runs
     from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.machine import runs_directory
 

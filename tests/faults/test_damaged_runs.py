@@ -18,8 +18,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files, named_folders
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.launch import launch
+from rbp_engine.run.queue.observe import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.history_reader import HistoryReader
-from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from tests.damaged_files import DAMAGES, files, write_run

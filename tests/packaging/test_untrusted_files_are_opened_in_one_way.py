@@ -43,7 +43,7 @@ ALLOWED = {
     ("rbp_engine/run/files/inside.py", "open"): INSIDE,
     ("rbp_engine/run/files/inside.py", "open_file"): INSIDE,
     ("rbp_engine/run/files/inside.py", "write"): INSIDE,
-    ("rbp_engine/run/files/reserve.py", "make_reserve"): INSIDE,
+    ("rbp_engine/run/writer.py", "make_reserve"): INSIDE,
     ("rbp_engine/run/files/run_json.py", "_packages"): "what is installed here, as importlib finds it",
     ("rbp_engine/run/launch/launch.py", "_appending"): INSIDE,
     ("rbp_engine/run/pack/packing.py", "_write"): INSIDE,

@@ -8,7 +8,7 @@ from pydantic import (
     field_validator,
 )
 
-from rbp_engine.preset.intervals import parse_checkpoint_every
+from rbp_engine.guard.time_span import parse_checkpoint_every
 from rbp_engine.preset.sections.base import (
     MOST_EPOCHS,
     MOST_IMAGES,

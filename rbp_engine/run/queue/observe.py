@@ -16,8 +16,7 @@ from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.queue.schedule import QueuedJob, World
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
-from rbp_engine.run.status.status import judge
+from rbp_engine.run.status.status import Verdict, judge
 
 
 @dataclass
@@ -133,3 +132,18 @@ def others_on(
 def keys_of(entries: Iterable[Entry]) -> set[str]:
     """The keys of the devices that the runs of the entries may get."""
     return {device.key for entry in entries for device in entry.devices}
+
+
+def is_infrastructure_fault(run: RunDirectory, verdict: Verdict) -> bool:
+    """Whether a run that has ended with this verdict may be restarted without a user's decision."""
+    return verdict.cause.is_transient and not was_requested(run)
+
+
+def has_failed(run: RunDirectory, verdict: Verdict) -> bool:
+    """Whether a run ended in a way that is neither its normal end nor what a user asked for."""
+    return verdict.status == "failed" or (verdict.status in ("lost", "killed") and not was_requested(run))
+
+
+def was_requested(run: RunDirectory) -> bool:
+    """Whether a user asked this attempt to stop, or killed it; `launch.start` removes the requests of earlier ones."""
+    return run.stop_request.exists() or run.kill_request.exists()

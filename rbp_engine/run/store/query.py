@@ -13,10 +13,13 @@ comparison; a negated term fits exactly the runs that the term does not.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.query_fields import Test, choices_of, find_field, no_run_has, word_fits
-from rbp_engine.run.store.store import RunRecord
+from rbp_engine.run.store.store import RunRecord, find_run, list_runs
 from rbp_engine.vocabulary import OWN_CODE
 
 _WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
@@ -151,3 +154,56 @@ def _unquoted(word: str) -> str:
 
 def _skip_space(text: str, position: int) -> int:
     return len(text) - len(text[position:].lstrip())
+
+
+def select_runs(runs: Path, words: Sequence[str], *, archived: bool = False) -> list[RunDirectory]:
+    """The selected runs, each once: words with one of `:=<>`, or an @ in front, are one query, others a run each.
+
+    A query finds runs in the archive only if it asks for them, or with `archived`.
+    Raises RunError for a reference that fits no run or several, and for a query that is invalid or fits none.
+    """
+    chosen = dict.fromkeys(find_run(runs, word) for word in words if not is_query(word))
+    if query := " ".join(filter(is_query, words)):
+        found = fitting_runs(runs, query, archived=archived)
+        if not found:
+            raise RunError(f"no run in {runs} fits {query!r}")
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)
+
+
+def fitting_runs(runs: Path, query: str, *, archived: bool = False) -> list[RunDirectory]:
+    """The runs that fit a query, oldest first; those in the archive as for `select_runs`. Raises QueryError."""
+    asked = parse_query(query)
+    fits = asked if archived else asked.lists
+    records = list_runs(runs)
+    asked.require_known(records)
+    return [record.run for record in records if fits(record)]
+
+
+def sort_runs(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
+    """Sort by a field, accuracies from the best; `-field` reverses the order; unknown values come last.
+
+    Raises ValueError for an unknown field, and names the nearest one.
+    """
+    field = find_field(field_name.removeprefix("-"))
+    known: list[tuple[Any, RunRecord]] = []
+    unknown = []
+    for record in records:
+        value = field.get(record)
+        if value is None or value == "" or value == ():
+            unknown.append(record)
+        else:
+            known.append((value if isinstance(value, (int, float)) else str(value).lower(), record))
+    # Numbers before texts: entries of a preset's tables may be either.
+    known.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=descends(field_name))
+    return [record for _, record in known] + unknown
+
+
+def descends(field_name: str) -> bool:
+    """Whether the order begins with the largest value. Raises ValueError for an unknown field."""
+    return field_name.startswith("-") is not (find_field(field_name.removeprefix("-")).kind == "accuracy")
+
+
+def reversed_order(field_name: str) -> str:
+    """The opposite order."""
+    return field_name.removeprefix("-") if field_name.startswith("-") else f"-{field_name}"

@@ -66,8 +66,7 @@ def ls(
     A single word is searched in id, preset, name, method, tags and note.
     created>2d means younger than two days; "or" separates alternatives.
     """
-    from rbp_engine.run.store.ordering import sort_runs
-    from rbp_engine.run.store.query import parse_query
+    from rbp_engine.run.store.query import parse_query, sort_runs
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.runs.columns import settings_plain

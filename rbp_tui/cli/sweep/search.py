@@ -6,13 +6,12 @@ from typing import Any
 
 from rbp_engine.plan.driving import driver_of, log_of, start_driver
 from rbp_engine.plan.estimate import Estimate
-from rbp_engine.plan.outcome import best_of, counts_of, plan_to_the_end
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.states import PointState
 from rbp_engine.plan.study import TrialState, importance
-from rbp_engine.plan.trials import TrialReader, TrialRuns
+from rbp_engine.plan.trials import TrialReader, TrialRuns, best_of, counts_of, plan_to_the_end
 from rbp_engine.printable import one_line
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.sweep.search_following import follow_search

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from rbp_engine.plan.driving import DriverRecord, driver_of, start_driver, stop_driver
-from rbp_engine.plan.outcome import plan_so_far
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.study import TrialState
-from rbp_engine.plan.trials import TrialReader, TrialRuns
+from rbp_engine.plan.trials import TrialReader, TrialRuns, plan_so_far
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import RunDirectory

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbp_engine.plan.driving import driver_of
-from rbp_engine.plan.outcome import best_of, counts_of, plan_so_far
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
-from rbp_engine.plan.trials import TrialRuns
+from rbp_engine.plan.trials import TrialRuns, best_of, counts_of, plan_so_far
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import sweep_rows

@@ -13,14 +13,12 @@ from rbp_engine.bench.sweep_cost import estimate_rest, measure_prices
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driving import start_driver
-from rbp_engine.plan.outcome import plan_to_the_end
 from rbp_engine.plan.points import SweepPlan, plan_sweep
-from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.request import SweepRequest, parse_words, varies
 from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.start import check, start_points
 from rbp_engine.plan.states import states_among, states_of
-from rbp_engine.plan.trials import TrialReader
-from rbp_engine.plan.words import parse_words, varies
+from rbp_engine.plan.trials import TrialReader, plan_to_the_end
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.request import LaunchRequest, parse_seeds

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from rbp_engine.preset import PresetError, load_preset, read_resolved
-from rbp_engine.preset.diff import differences
+from rbp_engine.preset.load import differences
 from rbp_engine.printable import one_line
 from rbp_engine.report.names import network, value_text
 from rbp_engine.run.files.annotations import read_annotations

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rbp_engine.run.status.attempts import Attempt
 from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.history import Attempt
 from rbp_tui.charts.series import XMark
 
 # No event says that a run compiles: its first steps take many times as long as others, and not to wait for data.

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rbp_engine.run.status.attempts import Attempt
 from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.history import Attempt
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.phase import Phase
-from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
+from rbp_engine.run.status.history import attempt_remaining_s, elapsed_s
 from rbp_tui.dashboard.opened.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line

@@ -5,8 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rbp_engine.run.store.ordering import sort_runs
-from rbp_engine.run.store.query import Query, QueryError, parse_query
+from rbp_engine.run.store.query import Query, QueryError, parse_query, sort_runs
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import NO_TREND, Trend, common_scales
 from rbp_tui.dashboard.runs.columns import (

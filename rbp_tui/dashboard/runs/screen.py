@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.store.ordering import reversed_order
+from rbp_engine.run.store.query import reversed_order
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog

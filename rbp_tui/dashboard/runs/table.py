@@ -4,7 +4,7 @@ from rich.text import Text
 from textual.message import Message
 from textual.widgets.data_table import ColumnKey
 
-from rbp_engine.run.store.ordering import descends, reversed_order
+from rbp_engine.run.store.query import descends, reversed_order
 from rbp_tui.dashboard.runs.columns import BY_NAME, CURVE, TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
 from rbp_tui.dashboard.table import RowTable

@@ -18,7 +18,7 @@ from rbp_engine.data.protocol import Feed
 from rbp_engine.data.readers.folder_set import check_folder_set
 from rbp_engine.errors import DataError
 from rbp_engine.preset import load_preset
-from rbp_engine.run.folder_data import with_folder_data
+from rbp_engine.run.request import with_folder_data
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 CLASSES = ("bright", "dark", "grey")

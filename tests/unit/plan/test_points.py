@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.plan.identity import identity_of, identity_of_run
 from rbp_engine.plan.points import SweepPlan, plan_sweep
-from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.words import parse_words
+from rbp_engine.plan.request import SweepRequest, parse_words
 from rbp_engine.preset import PresetError, load_preset
 from rbp_engine.preset.sweep.varied import Varied, split_values
 from rbp_engine.run.errors import RunError

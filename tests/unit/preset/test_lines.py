@@ -5,7 +5,7 @@ import tomli
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rbp_engine.settings.lines import KeyPath, dotted, key_lines
+from rbp_engine.settings.documents import KeyPath, dotted, key_lines
 
 SPACE = st.sampled_from(["", " ", "\t "])
 BLANK = st.sampled_from(["", " ", "\n", " # ] } , \" '''\n", "\n\n\t"])

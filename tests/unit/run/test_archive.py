@@ -10,7 +10,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.annotations import change_tags, read_annotations, set_archived, set_note
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.store.selection import fitting_runs, select_runs
+from rbp_engine.run.store.query import fitting_runs, select_runs
 from rbp_engine.run.store.store import find_run, list_runs
 
 MakeRun = Callable[..., RunDirectory]

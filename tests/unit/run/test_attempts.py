@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.files.events import Event, Heartbeat, Metrics, RunStart
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.attempts import Attempt, attempt_remaining_s, begin, elapsed_s
+from rbp_engine.run.status.history import Attempt, attempt_remaining_s, begin, elapsed_s
 
 
 def attempt(number: int, begun: float, step: int, told: list[tuple[float, int]]) -> Attempt:

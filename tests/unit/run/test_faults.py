@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue.observe import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.error_texts import cause_of_text
-from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.status import Verdict, judge
 
 MakeRun = Callable[..., RunDirectory]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
+from rbp_engine.run.status.rules.rule import SUSTAINED
 from rbp_engine.run.status.rules.table import RULES, alarms, findings
 from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory, Floats
-from rbp_engine.run.status.sustained import SUSTAINED
 
 LAYERS = ("a", "b", "c", "d")
 SAMPLES = 12

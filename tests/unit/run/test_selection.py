@@ -5,7 +5,7 @@ import pytest
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.store.selection import select_runs
+from rbp_engine.run.store.query import select_runs
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
-"""What a rule is, what it finds, and how it says so."""
+"""What a rule is, what it finds and since when, and how it says so."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import FiringHistory, ProbeHistory
+from rbp_engine.run.status.samples import FiringHistory, Floats, HealthHistory, ProbeHistory
 
 #: Samples of probes; the training loss; evaluations; several of them by timestep; the times of steps; the memory that
 #: there is; the times of several processes.
@@ -69,3 +72,41 @@ def percent(share: float) -> str:
     if 0.0 < share < 0.0005:
         return "<0.1 %"
     return f"{100.0 * share:.{0 if share >= 0.0995 or share == 0 else 1}f} %"
+
+
+Bools: TypeAlias = NDArray[np.bool_]
+S = TypeVar("S", FiringHistory, HealthHistory)
+
+#: Samples in a row, the newest included, for which something must be so: one batch may be odd.
+SUSTAINED = 3
+
+
+def sustained(samples: S, so: Callable[[S], Bools]) -> Iterator[tuple[int, int]]:
+    """The layers of which something is so now, as a function says of samples [N, L]; each with the sample since when.
+
+    Mostly it is so of none in the newest samples, and then that is all that is looked at.
+    """
+    if not so(samples.newest(SUSTAINED)).all(0).any():
+        return
+    found = so(samples)
+    for number in range(found.shape[1]):
+        if (first := since(found[:, number])) is not None:
+            yield number, first
+
+
+def since(found: Bools) -> int | None:
+    """The sample [N] since which it has held without a break; None if it does not, or not for long enough."""
+    breaks = np.flatnonzero(~found)
+    first = int(breaks[-1]) + 1 if len(breaks) else 0
+    return first if len(found) - first >= SUSTAINED else None
+
+
+def mean_over_epoch(curve: Curve) -> Floats:
+    """For each sample the mean of those of the epoch before it, itself included: [N]."""
+    known = np.isfinite(curve.value)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, curve.value, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    begins = np.searchsorted(curve.epoch, curve.epoch - 1.0, side="right")
+    begins = np.minimum(begins, np.arange(len(curve)))
+    ends = np.arange(1, len(curve) + 1)
+    return np.asarray((sums[ends] - sums[begins]) / (counts[ends] - counts[begins]))

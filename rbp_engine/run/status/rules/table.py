@@ -21,12 +21,29 @@ from rbp_engine.run.files.events import (
     Validation,
 )
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.ended import decline, no_progress, overfit, timesteps, unfinished
-from rbp_engine.run.status.rules.gradients import fidelity, gradient, large_steps, small_steps
-from rbp_engine.run.status.rules.layers import fading, saturated, silent, uneven
-from rbp_engine.run.status.rules.learning import chance, loss
-from rbp_engine.run.status.rules.machine import input_bound, memory, ranks
+from rbp_engine.run.status.rules.ended import (
+    decline,
+    input_bound,
+    memory,
+    no_progress,
+    overfit,
+    ranks,
+    timesteps,
+    unfinished,
+)
 from rbp_engine.run.status.rules.rule import Alarm, Reads, Rule
+from rbp_engine.run.status.rules.training import (
+    chance,
+    fading,
+    fidelity,
+    gradient,
+    large_steps,
+    loss,
+    saturated,
+    silent,
+    small_steps,
+    uneven,
+)
 
 #: The kinds of events that the rules read which judge a run while it trains, and those of all ranks for the others.
 JUDGED: tuple[type[Body], ...] = (RunStart, Metrics, FiringRates, GradientFidelity, Health)
