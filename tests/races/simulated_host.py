@@ -62,7 +62,6 @@ class SimulatedEntry:
     retried: int = 0
     not_before: float = 0.0
     place: int = 0
-    paused: bool = False
     claimed: tuple[str, ...] = ()
 
 
@@ -216,7 +215,7 @@ class SimulatedHost:
         lost = status == "lost"
         return QueuedJob(
             name=entry.name, run=entry.run, devices=entry.devices, takes=entry.takes,
-            claimed=entry.claimed, paused=entry.paused, not_before=entry.not_before, retried=entry.retried,
+            claimed=entry.claimed, not_before=entry.not_before, retried=entry.retried,
             retries=entry.retries, attempt=max(run.recorded, default=0), after=entry.after, status=status, live=live,
             processes=not live and self.working(entry.run), fault=lost and not run.requested,
             failed=status == "failed" or (lost and not run.requested),
@@ -301,7 +300,7 @@ class SimulatedHost:
         entry = self.entries.get(name)
         run = None if entry is None else self.runs[entry.run]
         mine = () if entry is None else entry.claimed
-        fits = entry is not None and len(mine) >= entry.takes and not (entry.paused or self.paused)
+        fits = entry is not None and len(mine) >= entry.takes and not self.paused
         if entry is None or run is None or not fits or self.judge(run) != "queued":
             self.unlock(pid)
             return
@@ -350,7 +349,7 @@ class SimulatedHost:
         """A user at the shell does one thing."""
         yield
         yield from self.locked(pid)
-        verb = self.random.choice(["remove", "pause", "go", "pause one", "first", "stop", "resume"])
+        verb = self.random.choice(["remove", "pause", "go", "first", "stop", "resume"])
         name = self.random.choice(sorted(self.entries) or [""])
         entry, run = self.entries.get(name), None
         self.log.append(f"{pid}: a user does {verb} {name}")
@@ -366,8 +365,6 @@ class SimulatedHost:
                 self.entries.pop(name, None)
             elif verb == "stop" and self.judge(run) == "running":
                 run.requested = True
-            elif verb in ("pause one", "go"):
-                self.entries[name] = replace(entry, paused=not entry.paused)
             elif verb == "first":
                 self.entries[name] = replace(entry, place=min(one.place for one in self.entries.values()) - 10**9)
         self.unlock(pid)
@@ -377,7 +374,6 @@ class SimulatedHost:
         """`rbp queue go`, for everything."""
         yield from self.locked(pid)
         self.paused = False
-        self.entries = {name: replace(entry, paused=False) for name, entry in self.entries.items()}
         self.unlock(pid)
 
     def resume(self) -> Process:

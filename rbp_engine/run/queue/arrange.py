@@ -1,7 +1,7 @@
-"""What a user changes in the queue: the order of waiting runs, and pauses."""
+"""What a user changes in the queue: the order of waiting runs, and a pause of all."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rbp_engine.run.errors import RunError
@@ -16,69 +16,32 @@ _SECOND = 10**9
 _APART = 10**6
 
 
-def pause_all() -> bool:
-    """Start nothing more until `go_on_all`; runs that have started go on. False if the queue was paused already."""
+def set_paused(paused: bool) -> bool:
+    """Start nothing more until that is ended; runs that have started go on. False if it is so already."""
     host_directory()
     with usable(pause_file()):
-        try:
-            pause_file().touch(exist_ok=False)
-        except FileExistsError:
+        if pause_file().exists() is paused:
             return False
+        if paused:
+            pause_file().touch()
+        else:
+            pause_file().unlink(missing_ok=True)
     return True
 
 
-def go_on_all() -> bool:
-    """End the pause of the whole queue; False if there was none. Runs that are paused themselves stay so."""
-    with usable(pause_file()):
-        try:
-            pause_file().unlink()
-        except FileNotFoundError:
-            return False
-    return True
-
-
-def pause(runs: Sequence[RunDirectory]) -> None:
-    """Pass these waiting runs over until `go_on`. Raises RunError, and changes nothing, if one is not waiting."""
-    _change(runs, lambda entry: replace(entry, paused=True))
-
-
-def go_on(runs: Sequence[RunDirectory]) -> None:
-    """End the pause of these runs. Raises RunError, and changes nothing, if one is not waiting."""
-    _change(runs, lambda entry: replace(entry, paused=False))
-
-
-def move_first(runs: Sequence[RunDirectory]) -> None:
-    """Put waiting runs before all others, in this order.
-
-    Raises RunError, and changes nothing, if one is not waiting.
-    """
-    with locked():
-        _insert(*_apart(runs), 0)
-
-
-def move_last(runs: Sequence[RunDirectory]) -> None:
-    """Put waiting runs behind all others, in this order.
-
-    Raises RunError, and changes nothing, if one is not waiting.
-    """
-    with locked():
-        moved, others = _apart(runs)
-        _insert(moved, others, len(others))
-
-
-def move_before(runs: Sequence[RunDirectory], other: RunDirectory) -> None:
-    """Put waiting runs directly before another one, in this order.
+def move(runs: Sequence[RunDirectory], *, first: bool = False, before: RunDirectory | None = None) -> None:
+    """Put waiting runs, in this order, directly before another one, `first` of all, or else behind all others.
 
     Raises RunError, and changes nothing, if one of all these is not waiting.
     """
-    if other in runs:
-        raise RunError(f"{other.id} cannot be moved before itself")
+    if before in runs:
+        raise RunError(f"{runs[0].id} cannot be moved before itself")
     with locked():
         moved, others = _apart(runs)
         paths = [entry.run.path for entry in others]
-        if other.path.resolve() not in paths:
-            raise _not_waiting(other)
-        _insert(moved, others, paths.index(other.path.resolve()))
+        if before is not None and before.path.resolve() not in paths:
+            raise _not_waiting(before)
+        _insert(moved, others, paths.index(before.path.resolve()) if before else 0 if first else len(others))
 
 
 def _insert(moved: Sequence[Entry], others: Sequence[Entry], at: int) -> None:
@@ -107,15 +70,9 @@ def move_by_one(run: RunDirectory, *, later: bool) -> None:
     if place is None:
         raise _not_waiting(run)
     if later and place + 1 < len(waiting):
-        move_before([waiting[place + 1]], run)
+        move([waiting[place + 1]], before=run)
     elif not later and place:
-        move_before([run], waiting[place - 1])
-
-
-def _change(runs: Sequence[RunDirectory], changed: Callable[[Entry], Entry]) -> None:
-    with locked():
-        for entry in _apart(runs)[0]:
-            write_entry(changed(entry))
+        move([run], before=waiting[place - 1])
 
 
 def _apart(runs: Sequence[RunDirectory]) -> tuple[list[Entry], list[Entry]]:

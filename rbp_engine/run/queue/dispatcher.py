@@ -27,11 +27,9 @@ from rbp_engine.run.queue.observe import DispatcherMemory, ProcessScan, busy_car
 from rbp_engine.run.queue.schedule import (
     RETRY_AFTER_S,
     Action,
-    Finish,
     Forget,
     JobSchedule,
     QueuedJob,
-    Requeue,
     Restart,
     Start,
     Step,
@@ -88,10 +86,10 @@ class Dispatcher:
         self._holds.keep_only(holders(read_queue()[0]).keys())
 
     def _can_wait(self, entry: Entry, schedule: JobSchedule) -> bool:
-        """Whether a job is not started now, whatever it is: it has no device, and could get none, or is paused."""
+        """Whether a job is not started now, whatever it is: it has no device, and could get none."""
         if not entry.takes or entry.name in self._memory.starters or entry.claimed:
             return False
-        return entry.paused or not schedule.has_left(device.key for device in entry.devices)
+        return not schedule.has_left(device.key for device in entry.devices)
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
@@ -208,18 +206,11 @@ def _why_queued(action: Action, entry: Entry) -> str:
 
 def _about(action: Action, entry: Entry) -> str:
     """What was done, for the log."""
+    if isinstance(action, Start):
+        return f"starts on {', '.join(action.devices) or 'whatever it sees'}"
     verdict = judge(entry.run)
-    match action:
-        case Start(devices=devices):
-            return f"starts on {', '.join(devices) or 'whatever it sees'}"
-        case Restart() | Requeue():
-            return verdict.reason
-        case Finish():
-            return f"{verdict.status} {verdict.reason}".rstrip()
-        case Forget(why=why):
-            return f"{why} {verdict.reason}".rstrip()
-        case _:
-            return "gives its devices back while it waits"
+    done = action.why if isinstance(action, Forget) else type(action).__name__
+    return f"{done}: {verdict.status} {verdict.reason}".rstrip()
 
 
 def _helper(entry: Entry, module: str, *words: str, held: Sequence[int] = ()) -> "subprocess.Popen[bytes]":

@@ -33,9 +33,9 @@ class Entry:
 
     `claimed` has the keys of the devices that are the run's until this entry is gone. Only the dispatcher gives any.
 
-    Entries of a lower `place`, a time in nanoseconds, come first. A `paused` entry is passed over. `inexact` allows
-    another number of processes than saved the checkpoint, `from_scratch` to start over if no checkpoint can be used;
-    `gpus` is what was asked for, None as before, and `changed` has the settings that change, by key.
+    Entries of a lower `place`, a time in nanoseconds, come first. `inexact` allows another number of processes
+    than saved the checkpoint, `from_scratch` to start over if no checkpoint can be used; `gpus` is what was asked for,
+    None as before, and `changed` has the settings that change, by key.
     """
 
     name: str
@@ -51,7 +51,6 @@ class Entry:
     directory: str = "/"
     environment: dict[str, str] = field(default_factory=dict)
     place: Integer = 0
-    paused: bool = False
     claimed: tuple[str, ...] = ()
     gpus: str | None = None
     inexact: bool = False
@@ -135,11 +134,6 @@ def entries() -> list[Entry]:
 def has_entries() -> bool:
     """Whether there is a valid entry; reads no more files than it must."""
     return any(isinstance(_read(Path(one.path)), Entry) for one in _files())
-
-
-def damaged_entries() -> list[DamagedEntry]:
-    """The invalid entries."""
-    return read_queue()[1]
 
 
 def entries_of(runs: Collection[RunDirectory]) -> list[Entry]:

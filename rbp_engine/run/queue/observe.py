@@ -1,5 +1,6 @@
 """The picture of the world that the schedule decides on, read from the files of the queue and the runs."""
 
+import functools
 import subprocess
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -55,21 +56,11 @@ def world(known: Iterable[Entry], jobs: Iterable[QueuedJob], busy: Mapping[str, 
 
 
 class ProcessScan:
-    """Which runs have processes on this host: all are looked at once, when somebody asks first."""
+    """The folders of the runs that have processes on this host: all are looked at once, when somebody asks first."""
 
-    def __init__(self) -> None:
-        self._found: frozenset[Path] | None = None
-
-    def has(self, run: RunDirectory) -> bool:
-        return run.path.resolve() in self._paths()
-
-    def has_id(self, run_id: str) -> bool:
-        return any(path.name == run_id for path in self._paths())
-
-    def _paths(self) -> frozenset[Path]:
-        if self._found is None:
-            self._found = frozenset(one.path for one in processes.processes_by_run())
-        return self._found
+    @functools.cached_property
+    def runs(self) -> frozenset[Path]:
+        return frozenset(one.path for one in processes.processes_by_run())
 
 
 def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJob:
@@ -93,7 +84,6 @@ def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJ
         devices=tuple(device.key for device in entry.devices),
         takes=entry.takes,
         claimed=entry.claimed,
-        paused=entry.paused,
         not_before=entry.not_before,
         retried=entry.retried,
         retries=entry.retries,
@@ -101,7 +91,7 @@ def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJ
         after=entry.after,
         status=verdict.status,
         live=verdict.live,
-        processes=(ended or not readable) and scan.has(run),
+        processes=(ended or not readable) and run.path.resolve() in scan.runs,
         fault=ended and is_infrastructure_fault(run, verdict),
         failed=ended and has_failed(run, verdict),
         readable=readable,
@@ -124,7 +114,7 @@ def others_on(
 
     A run that is there may have any of them if its entry, which says what it has claimed, is damaged.
     """
-    if lost := [one.id for one in damaged if scan.has_id(one.id)]:
+    if lost := [one.id for one in damaged if one.id in {path.name for path in scan.runs}]:
         return dict.fromkeys(keys, f"perhaps {lost[0]}, whose entry in the queue is damaged")
     return {key: who for key, who in cards.items() if key in keys} | held_by_others(keys)
 

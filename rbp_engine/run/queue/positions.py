@@ -27,9 +27,9 @@ class QueuedRun:
     """A run in the queue of this host.
 
     `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
-    claimed. It `takes` this many. `behind` names the runs ahead of a waiting one
-    that wait for the same devices, `held` the holder of each taken device of its pool. `paused`: it is held back,
-    itself or by a pause of the whole queue. `starts`: it has what it needs. `restarted`: that is after a fault.
+    claimed. It `takes` this many. `behind` names the runs ahead of a waiting one that wait for the same devices, `held`
+    the holder of each taken device of its pool. `paused`: the whole queue is. `starts`: it has what it needs.
+    `restarted`: that is after a fault.
     """
 
     run: RunDirectory
@@ -85,7 +85,7 @@ def queued_runs() -> list[QueuedRun]:
                 entry.takes,
                 _behind(action) if waits else [],
                 {device: holder for device, holder in held.items() if holder} if waits else {},
-                waits and (everything or entry.paused),
+                waits and everything,
                 waits and (isinstance(action, Start) or claims_all),
                 entry.retried > 0,
             )

@@ -21,8 +21,8 @@ class QueuedJob:
     """An entry of the queue and its run, as seen at one moment.
 
     `run` is the run's folder. The run `takes` this many of `devices` and has `claimed` some of them, all by their keys.
-    `paused`: the user holds it back. `not_before` is in seconds since the epoch. `retried` of `retries` are used up,
-    `attempt` is the newest attempt, and the entry asks for one `after` an older one.
+    `not_before` is in seconds since the epoch. `retried` of `retries` are used up, `attempt` is the newest attempt, and
+    the entry asks for one `after` an older one.
 
     Of the run: `status`, whether it is `live`, whether `processes` of it are left, and of one that has ended whether
     that was a `fault` of the machine, which may be gone at the next start, or it `failed` in any way. `readable`: its
@@ -37,7 +37,6 @@ class QueuedJob:
     devices: tuple[str, ...] = ()
     takes: int = 0
     claimed: tuple[str, ...] = ()
-    paused: bool = False
     not_before: float = 0.0
     retried: int = 0
     retries: int = 0
@@ -105,7 +104,7 @@ class Start:
 
 @dataclass(frozen=True)
 class GiveBack:
-    """Release the devices of a waiting run that cannot start now: it is paused, or has only some of those it needs."""
+    """Release the devices of a waiting run that cannot start now: the queue is paused, or it has only some."""
 
     job: QueuedJob
 
@@ -211,14 +210,14 @@ def decide(world: World) -> list[Action]:
 
 def _needs_devices(action: Action, world: World) -> bool:
     if isinstance(action, GiveBack):
-        return not (world.paused or action.job.paused)
+        return not world.paused
     return isinstance(action, Wait) and action.why is Waits.DEVICES
 
 
 def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:
     if job.starter:
         return Wait(job, Waits.STARTS)
-    if world.paused or job.paused:
+    if world.paused:
         return GiveBack(job) if job.claimed else Wait(job, Waits.PAUSED)
     # A time that is further away was written before the clock was set back.
     if 0.0 < job.not_before - world.now <= RETRY_AFTER_S:

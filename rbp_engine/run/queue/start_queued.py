@@ -33,9 +33,7 @@ def start_queued(run: RunDirectory) -> bool:
         launch.remaining_processes(run)
     with locked():
         entry = entry_of(run)
-        if entry is None or len(entry.claimed) < entry.takes or judge(run).status != "queued":
-            return False
-        if entry.paused or is_paused():
+        if entry is None or len(entry.claimed) < entry.takes or judge(run).status != "queued" or is_paused():
             return False
         devices = _show_only(entry)
         try:

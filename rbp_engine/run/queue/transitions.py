@@ -12,7 +12,7 @@ from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import PLAIN, StopRequest
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.queue.entries import damaged_entries, entries_elsewhere, entry_of
+from rbp_engine.run.queue.entries import entries_elsewhere, entry_of, read_queue
 from rbp_engine.run.queue.host_lock import DISPATCHER, LOCK, locked, usable
 from rbp_engine.run.status.status import judge
 
@@ -23,7 +23,7 @@ WAITS = "waits in the queue: rbp queue"
 def discard(reference: str) -> list[str]:
     """Remove damaged entries of the run with this id or last four characters; returns the ids of their runs."""
     with locked():
-        found = [entry for entry in damaged_entries() if reference in (entry.id, entry.id[-4:])]
+        found = [entry for entry in read_queue()[1] if reference in (entry.id, entry.id[-4:])]
         for entry in found:
             entry.path.unlink(missing_ok=True)
     return [entry.id for entry in found]

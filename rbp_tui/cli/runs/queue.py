@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 
     from rbp_engine.run.files.layout import RunDirectory
 
-SomeQueuedRuns = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[RUN]...",
-        help="Waiting runs, or queries; without one, the whole queue.",
-        show_default=False,
-        autocompletion=completion.queued_runs,
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     group = Typer(
@@ -38,8 +28,8 @@ def register(app: typer.Typer) -> None:
     )
     group.callback()(queue)
     group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move 3f2a 9c01 --before 77aa")(move)
-    group.command(epilog="Examples:  rbp queue pause   ·   rbp queue pause 3f2a")(pause)
-    group.command(epilog="Examples:  rbp queue go   ·   rbp queue go 3f2a")(go)
+    group.command()(pause)
+    group.command()(go)
     app.add_typer(group, rich_help_panel=TRAIN)
 
 
@@ -50,7 +40,6 @@ def queue(
     """Show which runs wait for a device of this host and why, which run on one, and which devices are free."""
     if context.invoked_subcommand is not None:
         return
-    from rbp_engine.plan.driving import drivers
     from rbp_engine.run.start import ensure_dispatcher
     from rbp_tui.cli.runs.queue_view import QueueState, queue_table
 
@@ -66,8 +55,6 @@ def queue(
             say("it is [bold]paused[/]: what is added does not start before rbp queue go")
     if not as_json:
         _tell_of_other_hosts()
-    for search in () if as_json else drivers():
-        say("[dim]the search {} goes on in {}, in {}[/]", search.name, search.runs, search.process)
 
 
 def _tell_of_other_hosts() -> None:
@@ -108,43 +95,27 @@ def move(
         others = waiting([before], runs_dir)
         if len(others) > 1:
             raise RunError(f"--before {before} names {len(others)} runs: name one")
-        arrange.move_before(chosen, others[0])
+        arrange.move(chosen, before=others[0])
         say("moved {} before {}", named(chosen), others[0].id)
         return
-    (arrange.move_first if first else arrange.move_last)(chosen)
+    arrange.move(chosen, first=first)
     say("moved {} to the {}", named(chosen), "front" if first else "end")
 
 
-def pause(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
-    """Start nothing more, or pass some runs over, until rbp queue go. Runs that have started go on."""
+def pause() -> None:
+    """Start nothing more until rbp queue go. Runs that have started go on."""
     from rbp_engine.run.queue import arrange
 
-    if runs:
-        chosen = waiting(runs, runs_dir)
-        arrange.pause(chosen)
-        say("paused {}; rbp queue go {} ends it", named(chosen), " ".join(short(run.id) for run in chosen))
-        return
-    already = "" if arrange.pause_all() else " already"
+    already = "" if arrange.set_paused(True) else " already"
     say("the queue of this host is paused{}; what runs goes on, and rbp queue go ends it", already)
 
 
-def go(runs: SomeQueuedRuns = None, runs_dir: RunsDir = None) -> None:
-    """End a pause: of the whole queue, or of these runs."""
+def go() -> None:
+    """End a pause of the queue."""
     from rbp_engine.run.queue import arrange
-    from rbp_engine.run.queue.observe import is_paused
-    from rbp_engine.run.queue.positions import queued_runs
     from rbp_engine.run.start import ensure_dispatcher
 
-    if runs:
-        chosen = waiting(runs, runs_dir)
-        arrange.go_on(chosen)
-        say("{} may start", named(chosen))
-        if is_paused():
-            say("but the whole queue is paused: rbp queue go")
-    else:
-        say("the queue goes on" if arrange.go_on_all() else "the queue of this host is not paused")
-        if left := sum(run.paused for run in queued_runs()):
-            say("{} of its runs are paused themselves: rbp queue", left)
+    say("the queue goes on" if arrange.set_paused(False) else "the queue of this host is not paused")
     ensure_dispatcher()
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.queue.entries import DamagedEntry, damaged_entries
+from rbp_engine.run.queue.entries import DamagedEntry, read_queue
 from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.queue.positions import DeviceUse, QueuedRun, device_uses, queued_runs
 from rbp_tui.cli.output import cell
@@ -26,7 +26,7 @@ class QueueState:
     @classmethod
     def now(cls) -> "QueueState":
         """The queue as it is."""
-        return cls(queued_runs(), damaged_entries(), device_uses(), is_paused())
+        return cls(queued_runs(), read_queue()[1], device_uses(), is_paused())
 
     def as_plain(self) -> list[dict[str, object]]:
         """Each run and each damaged entry, for JSON."""
@@ -40,7 +40,6 @@ def run_as_plain(queued: QueuedRun) -> dict[str, object]:
         "path": str(queued.run.path),
         "position": queued.position or None,
         "status": queued.verdict.status,
-        "paused": queued.paused,
         "devices": queued.devices,
         "takes": queued.takes,
         "behind": queued.behind,
@@ -56,7 +55,6 @@ def damaged_as_plain(entry: DamagedEntry) -> dict[str, object]:
         "position": None,
         "status": "damaged",
         "reason": entry.why,
-        "paused": False,
         "devices": [],
         "takes": 0,
         "behind": [],

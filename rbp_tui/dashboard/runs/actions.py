@@ -11,7 +11,6 @@ from rbp_engine.errors import UserError
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import arrange
-from rbp_engine.run.queue.entries import entry_of
 from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.run_screen import RunScreen
@@ -28,7 +27,7 @@ class RunActions(RunScreen):
     """The verbs act on the marked runs, or on those under the cursor if none is marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "pause", "pause", id="pause", show=False, tooltip="the waiting runs, or let them go on"),
+        Binding("p", "pause_all", "pause", id="pause", show=False, tooltip="the queue, or let it go on"),
         Binding("shift+up", "move(False)", "earlier", id="earlier", show=False, tooltip="in the queue"),
         Binding("shift+down", "move(True)", "later", id="later", show=False, tooltip="in the queue"),
     ]
@@ -106,20 +105,12 @@ class RunActions(RunScreen):
 
     # The queue
 
-    def action_pause(self) -> None:
-        """Pass the waiting runs over until they may go on; let them go on if all of them are paused."""
-        if runs := self._waiting():
-            if all((entry := entry_of(run)) is not None and entry.paused for run in runs):
-                self._arrange(lambda: arrange.go_on(runs), f"{named(runs)} may start")
-            else:
-                self._arrange(lambda: arrange.pause(runs), f"paused {named(runs)}")
-
     def action_pause_all(self) -> None:
         """Start nothing that waits, or end that."""
         if is_paused():
-            self._arrange(arrange.go_on_all, "the queue goes on")
+            self._arrange(partial(arrange.set_paused, False), "the queue goes on")
         else:
-            self._arrange(arrange.pause_all, "the queue of this host is paused; what runs goes on")
+            self._arrange(partial(arrange.set_paused, True), "the queue of this host is paused; what runs goes on")
 
     def action_move(self, later: bool) -> None:
         """Move the waiting run by one."""
@@ -129,12 +120,12 @@ class RunActions(RunScreen):
     def action_to_front(self) -> None:
         """Move the waiting runs to the front."""
         if runs := self._waiting():
-            self._arrange(lambda: arrange.move_first(runs), f"moved {named(runs)} to the front of the queue")
+            self._arrange(lambda: arrange.move(runs, first=True), f"moved {named(runs)} to the front of the queue")
 
     def action_to_end(self) -> None:
         """Move the waiting runs to the end."""
         if runs := self._waiting():
-            self._arrange(lambda: arrange.move_last(runs), f"moved {named(runs)} to the end of the queue")
+            self._arrange(lambda: arrange.move(runs), f"moved {named(runs)} to the end of the queue")
 
     def _waiting(self) -> list[RunDirectory]:
         """The chosen runs that wait; if there are none, it says so."""

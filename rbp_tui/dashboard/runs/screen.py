@@ -32,7 +32,7 @@ HOSTS_SHOWN_EVERY_S = 1.0
 # Sign, mark and scroll bar beside the columns.
 EDGE = 3
 #: Actions beside the verbs of runs that do nothing without rows.
-OF_ROWS = frozenset({"mark", "pause", "move", "turn", "step", "mark_all", "preset", "to_front", "to_end"})
+OF_ROWS = frozenset({"mark", "move", "turn", "step", "mark_all", "preset", "to_front", "to_end"})
 
 
 class RunsScreen(RunActions):

@@ -190,7 +190,7 @@ def test_each_command_is_offered_the_runs_that_it_applies_to(
     for line in ("stop", "stop --now"):
         assert set(offered(f"rbp {line} ")) == {ids["running"], ids["queued"]}
     assert offered("rbp resume ") == [ids["stopped"]]
-    assert offered("rbp queue pause ") == [ids["queued"]]
+    assert offered("rbp queue move ") == [ids["queued"]]
     assert offered("rbp watch bb") == ["bbbb"]
     assert offered("rbp watch my-r") == ["my-running"]
     assert offered(f"rbp watch --runs-dir {tmp_path} ") == []

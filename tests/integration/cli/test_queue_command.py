@@ -105,9 +105,9 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
 
 
 def places(rbp):
-    """Seed and pause of the waiting runs, in their order."""
+    """The seeds of the waiting runs, in their order."""
     seeds = {summary["id"]: seed for seed, summary in summaries(rbp).items()}
-    return [(seeds[run["id"]], run["paused"]) for run in rbp.json("queue")]
+    return [seeds[run["id"]] for run in rbp.json("queue")]
 
 
 def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
@@ -117,11 +117,10 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert "is paused already;" in rbp("queue", "pause").stderr
     first, second, third = rbp("train", *QUICK, "--seeds", "1,2,3", "--gpus", "none", "--detach").stdout.split()
     (fourth,) = rbp("train", *QUICK, "--seeds", "4", "--gpus", "none", "--detach").stdout.split()
-    assert places(rbp) == [(1, True), (2, True), (3, True), (4, True)]
+    assert places(rbp) == [1, 2, 3, 4]
     rbp("queue", "move", third, "--first")
     rbp("queue", "move", second, third, "--before", first)
-    assert places(rbp) == [(2, True), (3, True), (1, True), (4, True)]
-    rbp("queue", "pause", second)
+    assert places(rbp) == [2, 3, 1, 4]
     assert {run["reason"] for run in rbp.json("ls")} == {"waits in the queue: rbp queue"}  # no device
     shown = rbp("queue").stdout
     assert "paused: nothing starts before rbp queue go" in shown
@@ -130,13 +129,13 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert "before itself" in rbp("queue", "move", first, "--before", first, code=2).stderr
 
     rbp("stop", first, third, fourth)
-    assert "does not wait in the queue" in rbp("queue", "pause", first, code=2).stderr
-    assert places(rbp) == [(2, True)]
+    assert "does not wait in the queue" in rbp("queue", "move", first, "--last", code=2).stderr
+    assert places(rbp) == [2]
     rbp("resume", first, "--detach")
-    assert places(rbp) == [(2, True), (1, True)]
+    assert places(rbp) == [2, 1]
     assert not list(rbp.runs.glob("*/attempts/*"))
     rbp("stop", "status:queued")
-    assert "1 of its runs" not in rbp("queue", "go").stderr
+    rbp("queue", "go")
 
 
 def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp, slots):

@@ -33,7 +33,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.dispatcher import POLL_S
-from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of, holders, new_entry, write_entry
+from rbp_engine.run.queue.entries import entries, entry_of, holders, new_entry, read_queue, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import DISPATCHER, LOCK, dispatcher, host_directory, locked
 from rbp_engine.run.queue.start_queued import start_queued
@@ -67,8 +67,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 @pytest.fixture
 def paused() -> None:
-    """Nothing starts before `arrange.go_on_all`."""
-    arrange.pause_all()
+    """Nothing starts before `arrange.set_paused(False)`."""
+    arrange.set_paused(True)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(s
     assert [judge(run) for run in runs] == [Verdict("queued", transitions.WAITS)] * 3
     assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # a waiting run is never lost
     assert [entry.run for entry in entries()] == runs
-    arrange.go_on_all()
+    arrange.set_paused(False)
     assert settled(*runs) == ["failed"] * 3
     begun = [load_attempt(run, 1).t for run in runs]
     ended = [read_json(run.summary_json)["updated"] for run in runs]
@@ -150,14 +150,14 @@ def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queu
     assert start.begin(stopped) is None
     assert judge(stopped).status == "queued"
     assert [entry.run for entry in entries()] == [kept, stopped]
-    arrange.go_on_all()
+    arrange.set_paused(False)
     assert settled(kept, stopped) == ["failed"] * 2
     assert [newest_begun(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
 
 
 def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(submit: Submit) -> None:
     runs = submit(*range(8))
-    arrange.go_on_all()
+    arrange.set_paused(False)
     moments = random.Random(7)
     while entries():
         start.ensure_dispatcher()
@@ -173,7 +173,7 @@ def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Sub
     for _ in range(4):
         start.ensure_dispatcher()
     wait_for(dispatcher)
-    arrange.go_on_all()
+    arrange.set_paused(False)
     assert settled(*runs) == ["failed"] * 2
     assert [newest_begun(run) for run in runs] == [1, 1]
 
@@ -193,7 +193,7 @@ def test_a_run_that_needs_too_many_devices_is_refused_and_not_created(tmp_path: 
 
 def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit: Submit) -> None:
     run, _ = submit(1, 2, words=LONG)  # the second keeps the dispatcher waiting
-    arrange.go_on_all()
+    arrange.set_paused(False)
     wait_for(lambda: judge(run).status == "running")
     process = dispatcher()
     assert process is not None
@@ -212,12 +212,12 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(submit: Submit, machin
         write_attempt(run, process={"pid": 7, "host": "gone"})
         summary = read_json(run.summary_json) | {"attempt": 1, "updated": 0.0} | changes
         run.summary_json.write_text(json.dumps(summary))
-    arrange.go_on_all()
+    arrange.set_paused(False)
     wait_for(lambda: judge(faulty).reason.startswith("starts again, 1 of 1"))
     control.request_stop(faulty)
     assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
     assert newest_begun(good) == 1
-    assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries: expected int, got str")]
+    assert [(one.path, one.why) for one in read_queue()[1]] == [(entry.path, "retries: expected int, got str")]
     wait_for(lambda: dispatcher() is None)  # the dispatcher does not wait for the damaged entry
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
     assert transitions.discard(damaged.id) == [damaged.id]
@@ -232,7 +232,7 @@ def test_runs_with_a_damaged_run_json_are_waited_for(submit: Submit, new_run: Ca
     waiting.run_json.write_text(written)
     with locked():
         write_entry(new_entry(begun, after=0, retries=0))
-    arrange.go_on_all()
+    arrange.set_paused(False)
     start.ensure_dispatcher()
     time.sleep(3 * POLL_S)
     assert waiting.run_json.read_text() == written and newest_attempt(waiting) == 0
@@ -304,7 +304,7 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(
     monkeypatch.setenv("SHELL_OF_THE_USER", "mine")
     (run,) = submit(1)
     monkeypatch.delenv("SHELL_OF_THE_USER")
-    arrange.go_on_all()
+    arrange.set_paused(False)
     settled(run)
     verdict = judge(run)
     log = run.control / "hook-1"
@@ -371,7 +371,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
 ) -> None:
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
     (run,) = submit(1, words=LONG, retries=1)
-    arrange.go_on_all()
+    arrange.set_paused(False)
     wait_for(lambda: newest_begun(run) == 1)
     look.first(run, CheckpointSaved)
     kill_dispatcher()  # the next dispatcher finds the run, and that it has to be started again
@@ -430,7 +430,7 @@ def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(
 
 def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit) -> None:
     (run,) = submit(1, retries=3)
-    arrange.go_on_all()
+    arrange.set_paused(False)
     assert settled(run) == ["failed"]
     assert newest_begun(run) == 1
 

@@ -11,7 +11,7 @@ import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.queue import arrange, dispatcher
+from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
 
@@ -98,17 +98,6 @@ def test_a_job_far_behind_that_was_withdrawn_leaves_the_queue_though_nothing_is_
     for _ in range(1 + 60 // dispatcher.LOOKED_AT_IN_TURN):
         one.look()
     assert len(entries()) == 59 and entry_of(runs[55]) is None
-
-
-def test_a_freed_device_goes_to_the_next_job_also_behind_many_that_are_paused(
-    queue: Callable[[int], list[RunDirectory]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs = queue(60)
-    write_entry(replace(entries()[0], claimed=()))
-    arrange.pause(runs[:50])
-    found = started(monkeypatch)
-    dispatcher.Dispatcher().look()
-    assert found == ["job-050"]
 
 
 def test_the_entry_of_a_run_is_found_without_reading_those_of_others(

@@ -24,7 +24,6 @@ from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import (
     DamagedEntry,
     Entry,
-    damaged_entries,
     entries,
     new_entry,
     queue_directory,
@@ -63,7 +62,7 @@ def test_an_entry_is_read_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> Non
 
 DAMAGES: dict[str, Any] = {
     "retries": "lots", "takes": 4, "devices": [{"key": 1}], "after": None, "retried": 1.5, "not_before": "soon",
-    "python": ["python"], "threads": True, "place": 1.5, "paused": "yes",
+    "python": ["python"], "threads": True, "place": 1.5,
     "directory": "/x\0y", "environment": {"A": 1}, "run": 7,
 }  # fmt: skip
 
@@ -73,7 +72,7 @@ def test_an_entry_with_a_value_of_a_wrong_type_is_set_aside_and_can_be_removed(f
     damaged, good = put("20260101-120000-digits-rate_m-0a1b"), put()
     write_json(damaged.path, read_json(damaged.path) | {field: DAMAGES[field]})
     assert entries() == [good]
-    (found,) = damaged_entries()
+    (found,) = read_queue()[1]
     assert (found.path, found.id) == (damaged.path, "20260101-120000-digits-rate_m-0a1b")
     assert transitions.discard("another") == []
     assert transitions.discard("0a1b") == [found.id]
@@ -89,7 +88,7 @@ ANYTHING = st.recursive(
 STORED = {
     "run": "/runs/job", "takes": 1, "devices": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
     "retried": 0, "not_before": 0.0, "python": "/usr/bin/python", "directory": "/", "environment": {"A": "b"},
-    "place": 0, "paused": False, "gpus": None, "inexact": False, "from_scratch": False,
+    "place": 0, "gpus": None, "inexact": False, "from_scratch": False,
 }  # fmt: skip
 
 
@@ -142,7 +141,10 @@ def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path
 def test_what_the_queue_cannot_note_is_an_error_with_its_place() -> None:
     entry = put()
     entry.path.unlink()
-    for path, change in ((entry.path, lambda: write_entry(entry)), (host_directory() / "paused", arrange.go_on_all)):
+    for path, change in (
+        (entry.path, lambda: write_entry(entry)),
+        (host_directory() / "paused", lambda: arrange.set_paused(False)),
+    ):
         path.mkdir()
         with pytest.raises(RunError, match=f"cannot use .*{path.name}, where runs of this host wait"):
             change()

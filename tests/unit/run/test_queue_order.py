@@ -45,13 +45,13 @@ def order() -> str:
 
 def test_runs_are_moved_to_the_front_the_end_and_before_others(waiting: Callable[..., list[RunDirectory]]) -> None:
     a, b, c, d = waiting("a", "b", "c", "d")
-    arrange.move_first([c, d])
+    arrange.move([c, d], first=True)
     assert order() == "cdab"
-    arrange.move_last([c])
+    arrange.move([c])
     assert order() == "dabc"
-    arrange.move_before([c, d], b)
+    arrange.move([c, d], before=b)
     assert order() == "acdb"
-    arrange.move_last([a])
+    arrange.move([a])
     assert order() == "cdba"
     waiting("e")
     assert order() == "cdbae"
@@ -65,14 +65,14 @@ def test_a_run_stands_directly_before_another_however_many_moves_there_were(
     for _ in range(60):
         one, other = draw.sample("abcd", 2)
         expected = order().replace(one, "").replace(other, one + other)
-        arrange.move_before([runs[one]], runs[other])
+        arrange.move([runs[one]], before=runs[other])
         assert order() == expected
 
 
 def test_places_without_room_between_them_are_made_anew(waiting: Callable[..., list[RunDirectory]]) -> None:
     a, b, _, d = waiting("a", "b", "c", "d")
     for turn in range(40):  # each halves the room before d
-        arrange.move_before([(a, b)[turn % 2]], d)
+        arrange.move([(a, b)[turn % 2]], before=d)
         assert order() == ("bcad" if turn == 0 else "cbad" if turn % 2 == 0 else "cabd")
 
 
@@ -82,29 +82,21 @@ def test_a_run_that_does_not_wait_is_not_moved_and_nothing_else_is(
     a, b = waiting("a", "b")
     ended = make_run("ended", status="completed")
     for change in (
-        lambda: arrange.move_first([b, ended]),
-        lambda: arrange.move_before([b], ended),
-        lambda: arrange.pause([b, ended]),
+        lambda: arrange.move([b, ended], first=True),
+        lambda: arrange.move([b], before=ended),
     ):
         with pytest.raises(RunError, match="ended does not wait in the queue of this host, it is completed"):
             change()
     with pytest.raises(RunError, match="before itself"):
-        arrange.move_before([a, b], b)
-    assert order() == "ab" and not any(entry.paused for entry in entries())
+        arrange.move([a, b], before=b)
+    assert order() == "ab"
 
 
-def test_pauses_are_shown_and_end(waiting: Callable[..., list[RunDirectory]]) -> None:
-    a = waiting("a", "b", "c")[0]
-    arrange.pause([a])
-    assert [(one.run.id, one.paused, one.starts) for one in queued_runs()] == [
-        ("a", True, False),
-        ("b", False, True),
-        ("c", False, True),
-    ]
-    assert arrange.pause_all() and not arrange.pause_all()
+def test_a_pause_is_shown_and_ends(waiting: Callable[..., list[RunDirectory]]) -> None:
+    waiting("a", "b", "c")
+    assert arrange.set_paused(True) and not arrange.set_paused(True)
     assert [one.paused for one in queued_runs()] == [True] * 3
-    assert arrange.go_on_all() and not arrange.go_on_all()
-    arrange.go_on([a])
+    assert arrange.set_paused(False) and not arrange.set_paused(False)
     assert [one.starts for one in queued_runs()] == [True, True, False]
     assert queued_runs()[2].held == {"cpu 0": "a", "cpu 1": "b"}
     assert {use.name for use in device_uses() if use.free} >= {"cpu 0", "cpu 1"}
@@ -116,7 +108,6 @@ JOBS = st.builds(
     run=st.just(""),
     devices=st.lists(st.sampled_from("abc"), min_size=1, unique=True).map(tuple),
     takes=st.integers(1, 3),
-    paused=st.booleans(),
     starter=st.booleans(),
     tried=st.sampled_from([None, 0.0, 99.0]),
 )
@@ -133,7 +124,7 @@ def test_no_job_gets_a_device_that_one_before_it_waits_for(
     waited_for: set[str] = set()
     for action in actions:
         if isinstance(action, Start):
-            assert len(set(action.devices)) == action.job.takes and not action.job.paused and not paused
+            assert len(set(action.devices)) == action.job.takes and not paused
             assert not waited_for & set(action.devices)
             given_out += action.devices
         elif isinstance(action, Wait) and action.why is Waits.DEVICES:
