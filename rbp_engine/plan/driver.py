@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence, Set
 from types import FrameType
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.driving import be_driver, requested_in, write_record
+from rbp_engine.plan.driving import be_driver, files_of, requested_in, write_end
 from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.start import resume
 from rbp_engine.plan.study import SearchTrial, TrialState, Value, propose, pruned_after
-from rbp_engine.plan.trials import TrialReader, TrialRuns, is_pruned
+from rbp_engine.plan.trials import TrialReader, TrialRun, is_pruned
 from rbp_engine.preset import PresetError
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
@@ -45,8 +45,7 @@ class SearchDriver:
         self.search = search
         self.reader = TrialReader(search)
         pool = start.pool_for(search.request.options, search.base.preset.run.device)
-        runs_at_once = max(1, len(pool.devices) // search.request.options.takes.processes)
-        self.trials_at_once = max(1, runs_at_once // len(search.seeds))
+        self.trials_at_once = max(1, len(pool.devices) // search.request.options.takes.processes)
         self._resumes: dict[RunDirectory, int] = {}
         self._refused: dict[RunDirectory, str] = {}
         self._judged: dict[int, int] = {}
@@ -63,12 +62,12 @@ class SearchDriver:
         self._first_look = False
         if not left:
             self._refuse_failures([one.trial for one in trials.values() if one.trial.number not in busy])
-            busy |= self._create(trials, busy)
+            busy |= self._create({number: one.trial for number, one in trials.items()}, busy)
         if busy:
             return ""
         if left:
             raise RunError(f"{left[0].id} was stopped, and the search with it; the same command goes on")
-        refused = [one for one in trials.values() if not self._refused.keys().isdisjoint(one.runs.values())]
+        refused = [one for one in trials.values() if one.record.run in self._refused]
         ended = f"{len(trials) - len(refused)} of {self.search.trials} trials have ended"
         if self._exhausted:
             ended += ", and no other combination is left"
@@ -77,12 +76,11 @@ class SearchDriver:
         more = len(self._refused) - MOST_NAMED
         return f"{ended}\nnot resumed: {more} more" if more > 0 else ended
 
-    def _prune(self, trials: Mapping[int, TrialRuns]) -> None:
+    def _prune(self, trials: Mapping[int, TrialRun]) -> None:
         """Ask the runs to stop whose scores are too low, by what the other trials had at the same epoch."""
         pruner = self.search.space.pruner
         for number, one in trials.items() if pruner else ():
-            (found,) = one.records.values()
-            verdict = found.verdict
+            found, verdict = one.record, one.record.verdict
             newest = max(one.trial.scores, default=0)
             # One that has ended since the last look is judged, too, so that it does not matter when that was.
             judged = self._judged.get(number)
@@ -97,21 +95,20 @@ class SearchDriver:
                 reason = f"{pruner} pruner: top-1 {100 * score:.2f} % after epoch {epoch}"
                 control.request_stop(found.run, Cause.PRUNED, reason)
 
-    def _resume(self, trials: Mapping[int, TrialRuns]) -> tuple[set[int], list[RunDirectory]]:
+    def _resume(self, trials: Mapping[int, TrialRun]) -> tuple[set[int], list[RunDirectory]]:
         """Resume what was interrupted; returns the numbers of the trials that go on, and the runs that a user has
         stopped since this driver started, or whose process is lost each time. A run that cannot be resumed, as a
         colleague's, is left as it is."""
         busy: set[int] = set()
         left = []
         for number, one in trials.items():
-            for found in one.records.values():
-                run, verdict = found.run, found.verdict
-                if self._first_look and verdict.live and is_stranded(run):
-                    resume(self.search.request, run)
-                if verdict.live or (self._is_interrupted(found) and self._resumed(found)):
-                    busy.add(number)
-                elif run not in self._refused and self._is_interrupted(found) and verdict.status != "failed":
-                    left.append(run)
+            found, run, verdict = one.record, one.record.run, one.record.verdict
+            if self._first_look and verdict.live and is_stranded(run):
+                resume(self.search.request, run)
+            if verdict.live or (self._is_interrupted(found) and self._resumed(found)):
+                busy.add(number)
+            elif run not in self._refused and self._is_interrupted(found) and verdict.status != "failed":
+                left.append(run)
         return busy, left
 
     def _is_interrupted(self, found: RunRecord) -> bool:
@@ -140,31 +137,26 @@ class SearchDriver:
                 "--retry-failed resumes them"
             )
 
-    def _create(self, trials: dict[int, TrialRuns], busy: Set[int]) -> set[int]:
-        """Create the runs of as many trials as can be trained now, and those that are missing; their numbers."""
+    def _create(self, trials: dict[int, SearchTrial], busy: Set[int]) -> set[int]:
+        """Create the runs of as many trials as can be trained now; their numbers."""
         created: set[int] = set()
         for number in range(1, self.search.trials + 1):
-            if number in self.reader.problems:
+            if number in trials or number in self.reader.problems:
                 continue
-            known = trials.get(number)
-            missing = [seed for seed in self.search.seeds if known is None or seed not in known.runs]
-            if not missing:
-                continue
-            if known is None and (self._exhausted or len(busy | created) >= self.trials_at_once):
+            if self._exhausted or len(busy | created) >= self.trials_at_once:
                 break
-            values = known.trial.values if known else self._proposal([one.trial for one in trials.values()], number)
+            values = self._proposal([*trials.values()], number)
             if values is None:
                 self._exhausted = True
                 break
-            for seed in missing:
-                request = self.search.request_of(number, seed, values)
-                try:
-                    start.create_runs(request, request.require_trust(start.check(request)))
-                except RunError:
-                    if not os.path.lexists(self.search.run_of(number, seed).path):
-                        raise
-                    # Something else has come there; the next look finds what it is.
-            trials.setdefault(number, TrialRuns(SearchTrial(number, values)))
+            request = self.search.request_of(number, values)
+            try:
+                start.create_runs(request, request.require_trust(start.check(request)))
+            except RunError:
+                if not os.path.lexists(self.search.run_of(number).path):
+                    raise
+                # Something else has come there; the next look finds what it is.
+            trials[number] = SearchTrial(number, values)
             created.add(number)
         return created
 
@@ -176,7 +168,7 @@ class SearchDriver:
         refused: list[dict[str, Value]] = []
         while (values := propose(self.search.space, trials, number, refused)) is not None:
             try:
-                self.search.request_of(number, self.search.seeds[0], values).load()
+                self.search.request_of(number, values).load()
                 return values
             except PresetError:
                 refused.append(values)
@@ -202,12 +194,12 @@ def main(text: str) -> None:
     search = plan_search(requested_in(text))
     if be_driver(search) is None:
         return
-    write_record(search)
+    files_of(search).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        write_record(search, drive(search))
+        write_end(search, drive(search))
     except UserError as error:
-        write_record(search, str(error), failed=True)
+        write_end(search, str(error), failed=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -10,18 +10,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
-from rbp_engine import lease, os_process
+from rbp_engine import lease
 from rbp_engine.lease import Lease
-from rbp_engine.os_process import Alive, Process
+from rbp_engine.os_process import Process
 from rbp_engine.owners import make_private
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search
-from rbp_engine.printable import NO_TEXT, Line, Lines, one_line, visible
+from rbp_engine.printable import Lines, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import read_record, write_json
 from rbp_engine.run.launch.environment import module_command
@@ -36,20 +36,15 @@ PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
-class DriverRecord:
-    """A process that drives or has driven the search `name` in a runs directory; `ended` is how it has ended, empty if
-    it has not, or was killed. `failed`: the search cannot go on as it is. `alive`: it drives it now."""
+class SearchEnd:
+    """How the driver of a search says that it has ended. `failed`: the search cannot go on as it is."""
 
-    name: Line
-    runs: Line
-    process: Process
-    ended: Lines = NO_TEXT
+    ended: Lines
     failed: bool = False
-    alive: bool = False
 
 
 def files_of(search: Search) -> Path:
-    """The record of the driver of a search; its log is beside it."""
+    """What the driver of a search says at its end; its log is beside it."""
     folder = host_directory() / FOLDER
     with usable(folder):
         make_private(folder)
@@ -69,39 +64,25 @@ def log_of(search: Search) -> Path:
     return files_of(search).with_suffix(".log")
 
 
-def write_record(search: Search, ended: str = "", *, failed: bool = False) -> None:
-    """Write that this process drives the search, or how that has ended."""
-    name, runs = one_line(search.name), one_line(str(search.request.options.runs))
-    record = DriverRecord(name, runs, os_process.here(), visible(ended), failed)
-    write_json(files_of(search), asdict(record))
+def write_end(search: Search, ended: str, *, failed: bool = False) -> None:
+    """Write how the driver of a search has ended."""
+    write_json(files_of(search), asdict(SearchEnd(visible(ended), failed)))
 
 
-def driver_of(search: Search) -> DriverRecord | None:
-    """The driver of a search that lives, on any host, else the newest of this one; None if there was none.
+def end_of(search: Search) -> SearchEnd | None:
+    """How the newest driver on this host has ended; None if it has not, or was killed."""
+    return read_record(SearchEnd, files_of(search), None)
 
-    Raises RunError.
-    """
-    record = read_record(DriverRecord, files_of(search), None)
+
+def driver_of(search: Search) -> Process | None:
+    """The process that drives a search now, on any host. Raises RunError."""
     with _lease(search) as path:
-        driver = lease.holder(path)
-    if driver is None:
-        return record and replace(record, alive=False)
-    if record is None or record.process != driver:
-        record = DriverRecord(one_line(search.name), one_line(str(search.request.options.runs)), driver)
-    return replace(record, alive=True)
-
-
-def drivers() -> list[DriverRecord]:
-    """The drivers that live on this host."""
-    if not (folder := host_directory(make=False) / FOLDER).is_dir():
-        return []
-    found = [read_record(DriverRecord, path, None) for path in sorted(folder.glob("*.json"))]
-    return [one for one in found if one is not None and os_process.is_alive(one.process) is Alive.YES]
+        return lease.holder(path)
 
 
 def start_driver(asked: SweepRequest, search: Search) -> bool:
     """Start the driver of a search; False if there is one already. Raises RunError if it ends at once."""
-    if (record := driver_of(search)) is not None and record.alive:
+    if driver_of(search) is not None:
         return False
     log = log_of(search)
     with log.open("ab") as output:
@@ -115,11 +96,10 @@ def start_driver(asked: SweepRequest, search: Search) -> bool:
         )
     deadline = time.monotonic() + PATIENCE_S
     while not process.poll() and time.monotonic() < deadline:
-        record = driver_of(search)
-        if record is not None and record.process.pid == process.pid:
+        driver = driver_of(search)
+        if driver is not None and driver.pid == process.pid:
             return True
-        # It ends without an error if another has just been started, which may not have written its record yet.
-        if process.poll() == 0 and record is not None and record.alive:
+        if process.poll() == 0 and driver is not None:  # another has just been started
             return False
         time.sleep(POLL_S)
     raise RunError(f"the process that drives {search.name} has not started: {log}")
@@ -141,13 +121,13 @@ def requested_in(text: str) -> SweepRequest:
 
 def stop_driver(search: Search) -> None:
     """End the driver of a search, if one lives; its runs go on."""
-    record = driver_of(search)
-    if record is None or not record.alive:
+    driver = driver_of(search)
+    if driver is None:
         return
-    if not record.process.is_here:
-        raise RunError(f"{search.name} is driven by {record.process}: stop it there")
+    if not driver.is_here:
+        raise RunError(f"{search.name} is driven by {driver}: stop it there")
     with contextlib.suppress(psutil.Error):
-        process = psutil.Process(record.process.pid)
+        process = psutil.Process(driver.pid)
         process.send_signal(signal.SIGTERM)
         psutil.wait_procs([process], timeout=10)
 

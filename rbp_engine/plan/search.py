@@ -26,17 +26,17 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class Search:
-    """A search that can be started: `trials` combinations of settings, each trained with every one of the `seeds`.
+    """A search that can be started: `trials` combinations of settings, each trained once, with one `seed`.
 
-    `request` is what all of its runs share, `base` the preset that it loads. The score of a
-    trial is its top-1 of the last epoch, the mean over the seeds.
+    `request` is what all of its runs share, `base` the preset that it loads. The score of a trial is its top-1 of the
+    last epoch.
     """
 
     request: LaunchRequest
     base: LoadedPreset
     space: SearchSpace
     trials: int
-    seeds: tuple[int, ...]
+    seed: int
     retry_failed: bool = False
 
     @property
@@ -48,18 +48,17 @@ class Search:
         """Whether scores are of held-out data, so that the test set has no part in the choice."""
         return self.base.preset.train.validation_split > 0
 
-    def run_of(self, trial: int, seed: int) -> RunDirectory:
-        """The folder of a run of a trial, which may not exist. No other run of the search can have it."""
-        digits = hashlib.sha256(f"{self.name} {trial} {seed}".encode()).hexdigest()[:4]
+    def run_of(self, trial: int) -> RunDirectory:
+        """The folder of the run of a trial, which may not exist. No other run of the search can have it."""
+        digits = hashlib.sha256(f"{self.name} {trial}".encode()).hexdigest()[:4]
         return RunDirectory(self.request.options.runs / f"{self.name}-{trial:03d}-{digits}")
 
-    def request_of(self, trial: int, seed: int, values: Mapping[str, Value]) -> LaunchRequest:
+    def request_of(self, trial: int, values: Mapping[str, Value]) -> LaunchRequest:
         """The request that creates the run of a trial with these settings."""
         return replace(
             self.request,
             overrides=(*self.request.overrides, *self.space.words_of(values)),
-            seeds=(seed,) if self.request.seeds else (),
-            run_id=self.run_of(trial, seed).id,
+            run_id=self.run_of(trial).id,
             sweep=SweepRecord(one_line(self.name), trial),
         )
 
@@ -87,7 +86,7 @@ def plan_search(asked: SweepRequest) -> Search:
     _refuse_contradictions(settings, seeds, trials, pruner)
     load_each(request, _ends(settings))  # a problem of any of them is told before the search begins
     kind = asked.search or section.search or SEARCHES[0]
-    digest = _digest(base, settings, seeds, pruner)
+    digest = _digest(base, settings, seeds[0], pruner)
     name = asked.name or f"{name_in_id(base.name)}-{kind}-{digest[:4]}"
     if len(name) > LONGEST_NAME:
         raise RunError(f"--name: at most {LONGEST_NAME} characters, got {len(name)}")
@@ -96,18 +95,18 @@ def plan_search(asked: SweepRequest) -> Search:
     except RunError as error:
         raise RunError(f"--name: the ids of all trials begin with it, and {error}") from None
     space = SearchSpace(name, settings, pruner, base.preset.train.epochs)
-    return Search(request, base, space, trials, seeds, asked.retry_failed)
+    return Search(request, base, space, trials, seeds[0], asked.retry_failed)
 
 
 def _refuse_contradictions(settings: tuple[Varied, ...], seeds: tuple[int, ...], trials: int, pruner: str) -> None:
     if not settings:
         raise RunError("there is nothing to search: give a setting a range, as lr=0.01..0.5:log, or several values")
-    if trials * len(seeds) > MOST_RUNS:
-        raise RunError(f"a search has at most {MOST_RUNS} runs, and this one would have {trials * len(seeds)}")
-    if pruner and len(seeds) > 1:
+    if trials > MOST_RUNS:
+        raise RunError(f"a search has at most {MOST_RUNS} trials, and this one would have {trials}")
+    if len(seeds) > 1:
         raise RunError(
-            f"--prune {pruner} judges a trial by one run, epoch by epoch, and there are {len(seeds)} seeds: "
-            "leave --prune out, or search with one seed and train the best settings with others"
+            f"a search trains each trial once, and there are {len(seeds)} seeds: give one, and train the best settings "
+            "with others"
         )
     if pruner and any(one.key == "train.epochs" for one in settings):
         raise RunError(f"--prune {pruner} compares trials epoch by epoch: leave epochs out of what is searched")
@@ -120,7 +119,7 @@ def _ends(settings: tuple[Varied, ...]) -> Iterator[tuple[str, ...]]:
         yield tuple(words[min(number, len(words) - 1)] for words in ends)
 
 
-def _digest(base: LoadedPreset, settings: tuple[Varied, ...], seeds: tuple[int, ...], pruner: str) -> str:
+def _digest(base: LoadedPreset, settings: tuple[Varied, ...], seed: int, pruner: str) -> str:
     """What makes it another search, with trials of its own; that there are to be more of them does not."""
-    text = json.dumps([identity_of(base), [asdict(one) for one in settings], seeds, pruner])
+    text = json.dumps([identity_of(base), [asdict(one) for one in settings], seed, pruner])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,8 +21,6 @@ from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, super
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import read_stop_request
-from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, record
 
 
@@ -31,27 +29,12 @@ class OtherExperiment(RunError):
 
 
 @dataclass(frozen=True)
-class TrialRuns:
-    """A trial, its points by seed, and the records of their runs; a seed is missing if their making was interrupted."""
+class TrialRun:
+    """A trial, and the point and the record of its run."""
 
     trial: SearchTrial
-    points: dict[int, SweepPoint] = field(default_factory=dict)
-    records: dict[int, RunRecord] = field(default_factory=dict)
-
-    @property
-    def runs(self) -> dict[int, RunDirectory]:
-        return {seed: one.run for seed, one in self.records.items()}
-
-    @property
-    def verdicts(self) -> dict[int, Verdict]:
-        return {seed: one.verdict for seed, one in self.records.items()}
-
-    def states(self, *, retry_failed: bool = False) -> list[PointState]:
-        """Where its points stand."""
-        return [
-            PointState(self.points[seed], standing_of(one.verdict, retry_failed=retry_failed), one)
-            for seed, one in self.records.items()
-        ]
+    point: SweepPoint
+    record: RunRecord
 
 
 class TrialReader:
@@ -66,13 +49,13 @@ class TrialReader:
         self._points: dict[RunDirectory, tuple[SweepPoint, dict[str, Value]]] = {}
         self._events: dict[RunDirectory, _Events] = {}
 
-    def read(self) -> list[TrialRuns]:
+    def read(self) -> list[TrialRun]:
         """The trials that have been started, in order, without those that are left out.
 
         Raises RunError if none is of the search and a run of another experiment has the id of one, as after a change of
         the preset.
         """
-        found: list[TrialRuns] = []
+        found: list[TrialRun] = []
         self.problems = {}
         other: OtherExperiment | None = None
         for number in range(1, self.search.trials + 1):
@@ -87,34 +70,25 @@ class TrialReader:
             raise other
         return found
 
-    def _trial(self, number: int) -> TrialRuns | None:
-        runs = {seed: self.search.run_of(number, seed) for seed in self.search.seeds}
-        # Also what is damaged: a file, a dangling link.
-        runs = {seed: run for seed, run in runs.items() if os.path.lexists(run.path)}
-        if not runs:
+    def _trial(self, number: int) -> TrialRun | None:
+        run = self.search.run_of(number)
+        if not os.path.lexists(run.path):  # what is damaged is there: a file, a dangling link
             return None
-        records = {seed: self._record(number, seed, run) for seed, run in runs.items()}
-        values = self._points[next(iter(runs.values()))][1]
-        state = state_of(self.search, records)
-        score = None
-        if state is TrialState.COMPLETED:
-            score = self._score(one.summary for one in records.values())
-            state = TrialState.FAILED if score is None else state
-        scores = self._scores(next(iter(runs.values()))) if self.search.space.pruner else {}
-        points = {seed: self._points[run][0] for seed, run in runs.items()}
-        return TrialRuns(SearchTrial(number, values, state, score, scores), points, records)
-
-    def _record(self, number: int, seed: int, run: RunDirectory) -> RunRecord:
-        """The record of a run, once it is known to be what the search would train."""
         found = record(run)
         if not found.readable:
             raise RunError(f"{run.id}: {found.verdict.reason}")
         if run not in self._points:
-            self._points[run] = self._checked_point(number, seed, found)
-        return found
+            self._points[run] = self._checked_point(number, found)
+        point, values = self._points[run]
+        state = state_of(found)
+        score = found.summary.last.top1 if state is TrialState.COMPLETED else None
+        if state is TrialState.COMPLETED and score is None:
+            state = TrialState.FAILED
+        scores = self._scores(run) if self.search.space.pruner else {}
+        return TrialRun(SearchTrial(number, values, state, score, scores), point, found)
 
-    def _checked_point(self, number: int, seed: int, found: RunRecord) -> tuple[SweepPoint, dict[str, Value]]:
-        """The point of a run, and its settings."""
+    def _checked_point(self, number: int, found: RunRecord) -> tuple[SweepPoint, dict[str, Value]]:
+        """The point of a run, once it is known to be what the search would train, and its settings."""
         run = found.run
         if not run.run_json.is_file():
             raise RunError(f"{run.path} is in the way, and has no run.json")
@@ -124,22 +98,12 @@ class TrialReader:
         if (sweep.name, sweep.trial) != (self.search.name, number):
             raise OtherExperiment(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
         values = values_of(self.search, run)
-        loaded = self.search.request_of(number, seed, values).load().with_run(seed=seed)
+        loaded = self.search.request_of(number, values).load().with_run(seed=self.search.seed)
         if found.summary.experiment != loaded.experiment:
             raise OtherExperiment(
                 f"{run.id} is another experiment than trial {number} would be now: give the search another --name"
             )
         return point_of(number, self.search.space.words_of(values), loaded), values
-
-    def _score(self, summaries: Iterable[Summary]) -> float | None:
-        """The mean over the seeds; None if a run has no accuracy."""
-        scores: list[float] = []
-        for summary in summaries:
-            top1 = summary.last.top1
-            if top1 is None:
-                return None
-            scores.append(top1)
-        return sum(scores) / len(scores)
 
     def _scores(self, run: RunDirectory) -> dict[int, float]:
         return self._events.setdefault(run, _Events(EventReader(run.events(), (RunStart, Validation)))).scores()
@@ -161,18 +125,14 @@ class _Events:
         return {body.epoch: body.top1 for body in chosen if body.top1 is not None}
 
 
-def state_of(search: Search, records: Mapping[int, RunRecord]) -> TrialState:
-    """The state of a trial, from those of its runs."""
-    found = [one.verdict for one in records.values()]
-    if any(one.live for one in found):
-        return TrialState.OPEN
-    if failed := [one for one in found if one.status == "failed"]:
-        return TrialState.DIVERGED if any(one.cause is Cause.NON_FINITE for one in failed) else TrialState.FAILED
-    if len(records) < len(search.seeds):
-        return TrialState.OPEN
-    if any(is_pruned(one) for one in records.values()):
+def state_of(found: RunRecord) -> TrialState:
+    """The state of a trial, from that of its run."""
+    verdict = found.verdict
+    if verdict.status == "failed":
+        return TrialState.DIVERGED if verdict.cause is Cause.NON_FINITE else TrialState.FAILED
+    if is_pruned(found) and not verdict.live:
         return TrialState.PRUNED
-    return TrialState.COMPLETED if all(one.has_result for one in found) else TrialState.OPEN
+    return TrialState.COMPLETED if verdict.has_result else TrialState.OPEN
 
 
 def is_pruned(ended: RunRecord) -> bool:
@@ -208,29 +168,29 @@ def _value_of(setting: Varied, value: Any, run: RunDirectory) -> Value:
 MOST_DRAWN = 40
 
 
-def plan_so_far(search: Search, trials: Sequence[TrialRuns]) -> tuple[SweepPlan, list[PointState]]:
+def plan_so_far(search: Search, trials: Sequence[TrialRun]) -> tuple[SweepPlan, list[PointState]]:
     """The plan to which a search has grown, and where its points stand."""
-    states = [state for one in trials for state in one.states(retry_failed=search.retry_failed)]
+    states = [
+        PointState(one.point, standing_of(one.record.verdict, retry_failed=search.retry_failed), one.record)
+        for one in trials
+    ]
     return _plan(search, states), states
 
 
-def plan_to_the_end(search: Search, trials: Sequence[TrialRuns]) -> tuple[SweepPlan, list[PointState]]:
+def plan_to_the_end(search: Search, trials: Sequence[TrialRun]) -> tuple[SweepPlan, list[PointState]]:
     """The same, with a stand-in for each run that is still to come.
 
     Nobody knows its settings yet, so they are drawn at random; if they contradict each other, there is none.
     """
     _, found = plan_so_far(search, trials)
-    known = {(state.point.trial, state.point.seed) for state in found}
     drawn: dict[int, LoadedPreset | None] = {}
-    for trial in range(1, search.trials + 1):
-        missing = [seed for seed in search.seeds if (trial, seed) not in known]
+    for trial in sorted({*range(1, search.trials + 1)} - {state.point.trial for state in found}):
         draw = trial % MOST_DRAWN
         words = tuple(one.word(draw) for one in search.space.settings)
-        if missing and draw not in drawn:
+        if draw not in drawn:
             drawn[draw] = _loaded(search, words)
-        if missing and (loaded := drawn[draw]) is not None:
-            points = (point_of(trial, words, loaded.with_run(seed=seed)) for seed in missing)
-            found += [PointState(point, Standing.MISSING) for point in points]
+        if (loaded := drawn[draw]) is not None:
+            found.append(PointState(point_of(trial, words, loaded.with_run(seed=search.seed)), Standing.MISSING))
     return _plan(search, found), found
 
 
@@ -247,13 +207,13 @@ def _loaded(search: Search, words: tuple[str, ...]) -> LoadedPreset | None:
         return None
 
 
-def best_of(trials: Sequence[TrialRuns]) -> TrialRuns | None:
+def best_of(trials: Sequence[TrialRun]) -> TrialRun | None:
     """The completed trial with the highest score; of equal ones the first."""
     completed = [one for one in trials if one.trial.score is not None]
     return max(completed, key=lambda one: one.trial.score or 0.0, default=None)
 
 
-def counts_of(trials: Sequence[TrialRuns]) -> dict[TrialState, int]:
+def counts_of(trials: Sequence[TrialRun]) -> dict[TrialState, int]:
     """How many trials are in each state, in the order of `TrialState`."""
     counted = Counter(one.trial.state for one in trials)
     return {state: counted[state] for state in TrialState if counted[state]}

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rbp_engine.plan.driving import driver_of, start_driver, stop_driver
+from rbp_engine.plan.driving import driver_of, end_of, start_driver, stop_driver
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.study import SearchTrial, TrialState, propose
@@ -71,8 +71,8 @@ class Searching:
         """SIGKILL a process of this kind, if there is one at this moment."""
         found: list[int] = []
         if what == "driver":
-            record = driver_of(self.search)
-            found = [record.process.pid] if record is not None and record.alive else []
+            process = driver_of(self.search)
+            found = [] if process is None or process.pid is None else [process.pid]
         elif what == "dispatcher":
             process = dispatcher()
             found = [] if process is None or process.pid is None else [process.pid]
@@ -91,15 +91,14 @@ class Searching:
         """Start the search as often as a user would who finds it ended too early."""
         for _ in range(10):
             self.wait_until(lambda: not self.driver_lives())
-            record = driver_of(self.search)
-            if record is not None and record.ended and not record.failed:
+            end = end_of(self.search)
+            if end is not None and not end.failed:
                 return
             self.start()
-        raise AssertionError(driver_of(self.search))
+        raise AssertionError(end_of(self.search))
 
     def driver_lives(self) -> bool:
-        record = driver_of(self.search)
-        return record is not None and record.alive
+        return driver_of(self.search) is not None
 
     def check_each_trial_once(self) -> None:
         """All trials have completed, and each run is one of theirs, with a trial of its own."""

@@ -132,7 +132,7 @@ def build(root: Path, innocent: int) -> World:
 def _write_trials(world: World) -> None:
     search, plan, queued = world.search, world.sweep, Dispatch(gpus="none")
     for number, status in enumerate(("completed", "stopped", "completed"), start=1):
-        request = search.request_of(number, 1, {"optim.lr": number / 10})
+        request = search.request_of(number, {"optim.lr": number / 10})
         made = {"run_id": request.run_id, "sweep": request.sweep, "dispatch": queued}
         write_status(launch.create(request.load(), world.runs, **made), status, last=Scores(top1=0.5))
     for point, status in zip(plan.points, ("completed", "stopped"), strict=False):
@@ -196,7 +196,7 @@ def go_on_with_the_search(world: World) -> None:
         SearchDriver(search).look()
     except UserError as error:
         raise AssertionError(f"the search does not go on: {error}") from error
-    assert any(search.run_of(number, 1).run_json.is_file() for number in (4, 5)), "the search does not go on"
+    assert any(search.run_of(number).run_json.is_file() for number in (4, 5)), "the search does not go on"
 
 
 def go_on_with_the_sweep(world: World) -> None:
@@ -365,14 +365,14 @@ def fail_with_a_huge_text(path: Path, world: World, draw: random.Random) -> None
 
 def put_a_dangling_link(path: Path, world: World, draw: random.Random) -> None:
     """In the place of a trial or a run that is to come."""
-    name = draw.choice([world.search.run_of(4, 1).id, run_id_of(world.sweep.points[2])])
+    name = draw.choice([world.search.run_of(4).id, run_id_of(world.sweep.points[2])])
     world.run(name).path.symlink_to(world.root / "nowhere")
 
 
 def make_it_a_colleagues(path: Path, world: World, draw: random.Random) -> None:
     """A stopped run of the search, and one of the sweep: with code that nobody has launched here and, where this user
     can, with another owner."""
-    for run in (world.search.run_of(2, 1), world.run(run_id_of(world.sweep.points[1]))):
+    for run in (world.search.run_of(2), world.run(run_id_of(world.sweep.points[1]))):
         with contextlib.suppress(OSError):
             run.code.mkdir()
             (run.code / "nets.py").write_text("")

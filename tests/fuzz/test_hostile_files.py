@@ -193,7 +193,7 @@ def nothing(world: World) -> None:
 
 
 def damaged_trial(world: World) -> None:
-    world.search.run_of(2, 1).run_json.write_text("{")
+    world.search.run_of(2).run_json.write_text("{")
 
 
 def link_in_the_place_of_a_run(world: World) -> None:

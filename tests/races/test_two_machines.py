@@ -191,18 +191,15 @@ def test_a_search_is_driven_by_one_machine(home: Path, box: OtherMachine) -> Non
     )
     lease = driving.be_driver(search)
     assert lease is not None
-    driving.write_record(search)
     code = f"""{IMPORTS}
 search = SimpleNamespace(name="s", trials=3, request=SimpleNamespace(options=SimpleNamespace(runs=run.path)))
-record = driving.driver_of(search)
-print(driving.start_driver(None, search), driving.be_driver(search), record.alive, record.process)
+print(driving.start_driver(None, search), driving.be_driver(search), driving.driver_of(search))
 print(said(lambda: driving.stop_driver(search)))
 """
     me = f"process {os.getpid()} on {socket.gethostname()}"
-    assert box.python(code, str(home / "runs")) == f"False None True {me}\ns is driven by {me}: stop it there\n"
+    assert box.python(code, str(home / "runs")) == f"False None {me}\ns is driven by {me}: stop it there\n"
     lease.release()
-    record = driving.driver_of(search)
-    assert record is not None and not record.alive
+    assert driving.driver_of(search) is None
 
 
 @pytest.fixture
@@ -248,7 +245,7 @@ def test_a_host_that_gets_another_name_goes_on_with_its_queue(
     code = f"""{IMPORTS}
 from tests.races.test_two_machines import queue
 from rbp_engine.run.queue import arrange
-arrange.pause_all()
+arrange.set_paused(True)
 queue(run)
 start.ensure_dispatcher()
 """
@@ -257,7 +254,7 @@ start.ensure_dispatcher()
     box.python(code, str(run.path), PYTHONPATH=str(Path.cwd()))
     box.rename("renamed")
     assert box.python(f"{IMPORTS}print(host_directory().name, len(entries()))", str(run.path)) == "box2 1\n"
-    go = f"{IMPORTS}from rbp_engine.run.queue import arrange; arrange.go_on_all(); start.ensure_dispatcher()"
+    go = f"{IMPORTS}from rbp_engine.run.queue import arrange; arrange.set_paused(False); start.ensure_dispatcher()"
     box.python(go, str(run.path))
     wait_for(lambda: judge(run).status == "failed")
     wait_for(lambda: box.python(f"{IMPORTS}print(len(entries()))", str(run.path)) == "0\n")

@@ -65,7 +65,7 @@ def contradictions(table: dict[str, Any]) -> list[tuple[str, str]]:
             searches and not table.keys() & {"grid", "random"},
             "there is nothing to search: [sweep.random], its space, is missing",
         ),
-        ("prune", searches and several, "judges a trial by one run: leave it out, or all seeds but one"),
+        ("seeds", searches and several, "a search trains each trial once: leave out all seeds but one"),
         ("prune", "search" not in table, alone),
         (
             "random",

@@ -11,7 +11,7 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.states import PointState
 from rbp_engine.plan.study import TrialState, importance
-from rbp_engine.plan.trials import TrialReader, TrialRuns, best_of, counts_of, plan_to_the_end
+from rbp_engine.plan.trials import TrialReader, TrialRun, best_of, counts_of, plan_to_the_end
 from rbp_engine.printable import one_line
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.sweep.search_following import follow_search
@@ -50,38 +50,38 @@ def run_search(
         if as_json:
             print_json(_document(reader, trials) | {"cost": None if expected is None else asdict(expected)})
         return 0
-    if not start_driver(asked, search) and (record := driver_of(search)) is not None:
-        say("  it goes on already, in {}", record.process)
+    if not start_driver(asked, search) and (driver := driver_of(search)) is not None:
+        say("  it goes on already, in {}", driver)
     if detach:
         return _report(search, as_json=as_json)
-    record = follow_search(asked, search, reader, as_json=as_json)
+    end = follow_search(asked, search, reader, as_json=as_json)
     trials = reader.read()
     if not as_json:
         _show(reader, trials, as_json=False)
-    if record is None or not record.ended:
+    if end is None:
         say(
             "[bold red]the process that drives it was killed[/]; the same command goes on  (its log: {})",
             log_of(search),
         )
         return 4
-    say("[yellow]{}[/]" if record.failed else "  {}", record.ended)
+    say("[yellow]{}[/]" if end.failed else "  {}", end.ended)
     if any(one.trial.state is TrialState.OPEN for one in trials):
         return 4
-    failed = record.failed or reader.problems or any(one.trial.state is TrialState.FAILED for one in trials)
+    failed = end.failed or reader.problems or any(one.trial.state is TrialState.FAILED for one in trials)
     return 1 if failed else 0
 
 
 def _report(search: Search, *, as_json: bool) -> int:
-    record = driver_of(search)
     if as_json:
-        print_json({"sweep": search.name, "pid": None if record is None else record.process.pid})
+        driver = driver_of(search)
+        print_json({"sweep": search.name, "pid": None if driver is None else driver.pid})
     else:
         print_line(one_line(search.name))
         say("[dim]it goes on by itself; the same command with --status shows how far it is[/]")
     return 0
 
 
-def _show(reader: TrialReader, trials: Sequence[TrialRuns], *, as_json: bool) -> None:
+def _show(reader: TrialReader, trials: Sequence[TrialRun], *, as_json: bool) -> None:
     if as_json:
         print_json(_document(reader, trials))
     else:
@@ -89,9 +89,9 @@ def _show(reader: TrialReader, trials: Sequence[TrialRuns], *, as_json: bool) ->
         say_left_out(reader.problems)
 
 
-def _document(reader: TrialReader, trials: Sequence[TrialRuns]) -> dict[str, Any]:
+def _document(reader: TrialReader, trials: Sequence[TrialRun]) -> dict[str, Any]:
     search = reader.search
-    record, best = driver_of(search), best_of(trials)
+    driver, best = driver_of(search), best_of(trials)
     return {
         "sweep": search.name,
         "trials_wanted": search.trials,
@@ -101,7 +101,7 @@ def _document(reader: TrialReader, trials: Sequence[TrialRuns]) -> dict[str, Any
         "prune": search.space.pruner or None,
         "best_trial": None if best is None else best.trial.number,
         "importance": importance(search.space, [one.trial for one in trials]),
-        "pid": record.process.pid if record is not None and record.alive else None,
+        "pid": None if driver is None else driver.pid,
         "trials": [plain_trial(one) for one in trials],
         "left_out": reader.problems,
     }

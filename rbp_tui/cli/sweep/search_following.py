@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from rbp_engine.plan.driving import DriverRecord, driver_of, start_driver, stop_driver
+from rbp_engine.plan.driving import SearchEnd, driver_of, end_of, start_driver, stop_driver
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.study import TrialState
-from rbp_engine.plan.trials import TrialReader, TrialRuns, plan_so_far
+from rbp_engine.plan.trials import TrialReader, TrialRun, plan_so_far
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import RunDirectory
@@ -26,7 +26,7 @@ MOST_REPLACED = 3
 # Above the table are the command and the plan, below it the hint.
 ROOM_FOR_OTHERS = 10
 HINT = "Ctrl-C: leave the search running, stop and save, or kill"
-Show = Callable[[list[TrialRuns]], None]
+Show = Callable[[list[TrialRun]], None]
 
 
 class SearchInterrupts(Interrupts):
@@ -54,7 +54,7 @@ class SearchInterrupts(Interrupts):
     def _live(self) -> list[RunDirectory]:
         self.stopping = True
         stop_driver(self.search)  # first, or it would replace the runs by others
-        self.runs = [run for one in self.reader.read() for run in one.runs.values()]
+        self.runs = [one.record.run for one in self.reader.read()]
         return super()._live()
 
     def _forward_signal(self, number: int, frame: FrameType | None) -> None:
@@ -62,8 +62,8 @@ class SearchInterrupts(Interrupts):
         super()._forward_signal(number, frame)
 
 
-def follow_search(asked: SweepRequest, search: Search, reader: TrialReader, *, as_json: bool) -> DriverRecord | None:
-    """Show the trials until the search has ended; the record of its last driver. One that is killed is replaced.
+def follow_search(asked: SweepRequest, search: Search, reader: TrialReader, *, as_json: bool) -> SearchEnd | None:
+    """Show the trials until the search has ended, and return how; None if its driver was killed, again and again.
 
     On a terminal this is the table that fills, else a line for each trial that has ended.
     """
@@ -78,17 +78,17 @@ def follow_search(asked: SweepRequest, search: Search, reader: TrialReader, *, a
             interrupts.ask()
 
 
-def _follow(search: Search, reader: TrialReader, interrupts: SearchInterrupts, show: Show) -> DriverRecord | None:
+def _follow(search: Search, reader: TrialReader, interrupts: SearchInterrupts, show: Show) -> SearchEnd | None:
     while True:
         # Looked for before the trials are read: what it did before its end is then shown.
-        record = driver_of(search)
+        driver = driver_of(search)
         trials = reader.read()
         show(trials)
-        if record is None or not record.alive:
-            killed = record is None or not record.ended
-            live = any(verdict.live for one in trials for verdict in one.verdicts.values())
-            if not (killed and interrupts.replace_driver()) and not live:
-                return record
+        if driver is None:
+            end = end_of(search)
+            live = any(one.record.verdict.live for one in trials)
+            if (end is not None or not interrupts.replace_driver()) and not live:
+                return end
         interrupts.tick()
         time.sleep(POLL_S)
 
@@ -96,7 +96,7 @@ def _follow(search: Search, reader: TrialReader, interrupts: SearchInterrupts, s
 def _lines(search: Search, *, as_json: bool) -> Show:
     shown: set[int] = set()
 
-    def show(trials: list[TrialRuns]) -> None:
+    def show(trials: list[TrialRun]) -> None:
         for one in trials:
             if one.trial.state is not TrialState.OPEN and one.trial.number not in shown:
                 shown.add(one.trial.number)
@@ -114,7 +114,7 @@ def _live_table(search: Search) -> Iterator[Show]:
 
     with Live(console=console(), auto_refresh=False, transient=True) as live:
 
-        def show(trials: list[TrialRuns]) -> None:
+        def show(trials: list[TrialRun]) -> None:
             plan, states = plan_so_far(search, trials)
             drawn = sweep_table(plan, sweep_rows(plan, states), most=live.console.height - ROOM_FOR_OTHERS)
             live.update(with_hint(drawn, HINT), refresh=True)

@@ -7,7 +7,7 @@ from typing import Any
 from rbp_engine.plan.driving import driver_of
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
-from rbp_engine.plan.trials import TrialRuns, best_of, counts_of, plan_so_far
+from rbp_engine.plan.trials import TrialRun, best_of, counts_of, plan_so_far
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import sweep_rows
@@ -20,7 +20,7 @@ from rbp_tui.text.run_text import short
 from rbp_tui.text.sweep.search import NOT_HELD_OUT, chosen_by, objective_text, range_text, search_text
 
 
-def say_search(search: Search, trials: Sequence[TrialRuns]) -> None:
+def say_search(search: Search, trials: Sequence[TrialRun]) -> None:
     """What is searched, with a warning if the test set decides, and how it stands."""
     say("[bold]{}[/]: {}", search.name, search_text(search))
     for setting in search.space.settings:
@@ -40,11 +40,10 @@ def say_left_out(problems: Mapping[int, str]) -> None:
         say("[dim]  once its folder is moved away, the same command trains it again[/]")
 
 
-def print_search(search: Search, trials: Sequence[TrialRuns]) -> None:
+def print_search(search: Search, trials: Sequence[TrialRun]) -> None:
     """The table of trials on stdout, and what they show and what to type next on stderr."""
-    record = driver_of(search)
-    if record is not None and record.alive:
-        say("  it goes on, in {}", record.process)
+    if driver := driver_of(search):
+        say("  it goes on, in {}", driver)
     if not trials:
         say("no trial of {} has been started", search.name)
         return
@@ -62,29 +61,29 @@ def print_search(search: Search, trials: Sequence[TrialRuns]) -> None:
     elif len(search.space.settings) > 1:
         say("[dim]  importance: from {} completed trials on[/]", FEWEST_FOR_IMPORTANCE)
     if best is not None:
-        run, query = next(iter(best.runs.values())), query_word(search.name)
+        run, query = best.record.run, query_word(search.name)
         place = runs_dir_option(run, search.request)
         say("  next: rbp ls {}{}  ·  rbp show {}{}", query, place, short(run.id), place)
 
 
-def plain_trial(one: TrialRuns) -> dict[str, Any]:
+def plain_trial(one: TrialRun) -> dict[str, Any]:
     """A trial for JSON."""
     return {
         "trial": one.trial.number,
         "settings": one.trial.values,
         "state": one.trial.state,
         "score": one.trial.score,
-        "runs": {seed: run.id for seed, run in one.runs.items()},
+        "run": one.record.run.id,
     }
 
 
-def trial_line(one: TrialRuns, search: Search) -> str:
+def trial_line(one: TrialRun, search: Search) -> str:
     """How a trial has ended, in a line."""
     words = " ".join(search.space.words_of(one.trial.values))
     if one.trial.score is not None:
         return f"trial {one.trial.number}: {words}: last top-1 {fmt.percent(one.trial.score)} %"
-    reasons = {verdict.reason for verdict in one.verdicts.values() if verdict.reason}
-    why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
+    reason = one.record.verdict.reason
+    why = f" ({reason})" if reason else ""
     return f"trial {one.trial.number}: {words}: {one.trial.state}{why}"
 
 

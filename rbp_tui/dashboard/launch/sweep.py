@@ -168,9 +168,7 @@ def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
 
 def _describe_search(text: Text, search: Search, records: Sequence[RunRecord]) -> None:
     there = {record.run.id for record in records}
-    begun = sum(
-        any(search.run_of(trial, seed).id in there for seed in search.seeds) for trial in range(1, search.trials + 1)
-    )
+    begun = sum(search.run_of(trial).id in there for trial in range(1, search.trials + 1))
     text.append(f"{search_text(search)}{f', {begun} begun' if begun else ''}\n")
     text.append(f"{'; '.join(map(range_text, search.space.settings))}; {objective_text(search)}\n")
     if not search.held_out:

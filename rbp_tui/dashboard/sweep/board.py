@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan.by_name import read_sweep
-from rbp_engine.plan.driving import driver_of
+from rbp_engine.plan.driving import driver_of, end_of
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.states import PointState, states_among
@@ -71,12 +71,10 @@ def _in_words(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
 
 
 def _driver_text(search: Search) -> str:
-    record = driver_of(search)
-    if record is None:
-        return ""
-    if record.alive:
-        return f"it goes on, in {record.process}"
-    return str(record.ended) or "the process that drives it was killed"
+    if driver := driver_of(search):
+        return f"it goes on, in {driver}"
+    end = end_of(search)
+    return str(end.ended) if end else "nothing drives it now"
 
 
 def live_of(row: SweepRow) -> list[RunRecord]:

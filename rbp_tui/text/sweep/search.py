@@ -14,9 +14,8 @@ NOT_HELD_OUT = (
 
 def search_text(search: Search) -> str:
     """How long it is, as `20 trials with seed 1, pruned by median`."""
-    seeds = f"{'seed' if len(search.seeds) == 1 else 'seeds'} {', '.join(map(str, search.seeds))}"
     pruner = f", pruned by {search.space.pruner}" if search.space.pruner else ""
-    return f"{fmt.counted(search.trials, 'trial')} with {seeds}{pruner}"
+    return f"{fmt.counted(search.trials, 'trial')} with seed {search.seed}{pruner}"
 
 
 def objective_text(search: Search) -> str:

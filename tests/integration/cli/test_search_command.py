@@ -51,7 +51,7 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     search = plan_search(SweepRequest(LaunchRequest("digits", SPACE), pruner="median"))
     ends = [("completed", Cause.UNKNOWN, 0.5), ("stopped", Cause.PRUNED, 0.9), ("completed", Cause.UNKNOWN, 0.75)]
     for number, (status, cause, top1) in enumerate(ends, start=1):
-        request = search.request_of(number, 1, {"optim.lr": number / 10, "method.name": "bptt"})
+        request = search.request_of(number, {"optim.lr": number / 10, "method.name": "bptt"})
         run = launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
         write_status(run, status, "median pruner" * (cause is Cause.PRUNED), cause, last=Scores(top1=top1))
     words = ("sweep", "digits", *SPACE, "--search", "tpe", "--prune", "median", "--status")
@@ -69,15 +69,15 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     assert document["counts"] == {"completed": 2, "pruned": 1} and document["best_trial"] == 3
     assert [trial["state"] for trial in document["trials"]] == ["completed", "pruned", "completed"]
     assert document["importance"] == {} and document["held_out"] is False
-    assert "▽ pruned" in rbp("show", search.run_of(2, 1).id).stdout
+    assert "▽ pruned" in rbp("show", search.run_of(2).id).stdout
     assert "pruned: median pruner" in rbp("ls").stdout
-    assert "▽ pruned" in rbp("show", search.run_of(2, 1).id, "--why").stdout
+    assert "▽ pruned" in rbp("show", search.run_of(2).id, "--why").stdout
 
 
 def test_a_damaged_trial_is_named_beside_the_table_of_the_others() -> None:
     search = plan_search(SweepRequest(LaunchRequest("digits", SPACE)))
     for number in (1, 2):
-        request = search.request_of(number, 1, {"optim.lr": number / 10, "method.name": "bptt"})
+        request = search.request_of(number, {"optim.lr": number / 10, "method.name": "bptt"})
         run = launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
         write_status(run, "completed", last=Scores(top1=0.5))
     run.run_json.write_text("{")

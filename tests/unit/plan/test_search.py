@@ -1,6 +1,5 @@
 """What a search consists of, and its trials as the files of their runs tell of them."""
 
-import itertools
 import re
 import shutil
 from collections.abc import Callable
@@ -52,17 +51,17 @@ def planned(
     return plan_search(SweepRequest(request, **changes))  # type: ignore[arg-type]
 
 
-def created(search: Search, number: int, values: dict[str, Value], seed: int = 1) -> RunDirectory:
+def created(search: Search, number: int, values: dict[str, Value]) -> RunDirectory:
     """A run of a trial that nobody has started."""
-    request = search.request_of(number, seed, values)
+    request = search.request_of(number, values)
     return launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
 
 
 def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -> None:
     search = planned(*SPACE, "epochs=3")
     assert [setting.key for setting in search.space.settings] == ["method.name", "optim.lr", "method.timesteps"]
-    assert (search.trials, search.seeds, search.space.epochs) == (20, (1,), 3)
-    loaded = search.request_of(7, 1, VALUES).load()
+    assert (search.trials, search.seed, search.space.epochs) == (20, 1, 3)
+    loaded = search.request_of(7, VALUES).load()
     assert (loaded.preset.method.timesteps, loaded.preset.method.name, loaded.preset.optim.lr) == (3, "bptt", 0.05)
     assert not search.held_out
     assert planned(*SPACE, "train.validation_split=0.1").held_out
@@ -70,8 +69,8 @@ def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -
 
 def test_a_seed_among_the_settings_is_that_of_every_trial() -> None:
     search = planned(*SPACE, "seed=3")
-    request = search.request_of(1, *search.seeds, VALUES)
-    assert search.seeds == request.seeds_of(request.load()) == (3,)
+    request = search.request_of(1, VALUES)
+    assert (search.seed,) == request.seeds_of(request.load()) == (3,)
 
 
 def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the_number_of_trials(
@@ -82,29 +81,29 @@ def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the
     others = [
         planned(*SPACE, "epochs=3"),
         planned("lr=0.01..0.6:log", *SPACE[1:]),
-        planned(seeds=(1, 2)),
+        planned(seeds=(2,)),
         planned(pruner="median"),
     ]
     assert len({search.name, *(other.name for other in others)}) == 5
     assert planned(name="mine").name == "mine"
     path = tmp_path / "other.toml"
     path.write_text(
-        'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 7\nseeds = [1, 2]\n[sweep.random]\nT = [2, 3]\n'
+        'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 7\nseeds = [2]\n[sweep.random]\nT = [2, 3]\n'
     )
     written = planned("epochs=2", preset=str(path))
-    assert (written.trials, written.seeds) == (7, (1, 2))
+    assert (written.trials, written.seed) == (7, 2)
     assert written.name.startswith("other-tpe-")
-    assert planned("epochs=2", "seed=3", preset=str(path)).seeds == (3,)
+    assert planned("epochs=2", "seed=3", preset=str(path)).seed == 3
 
 
 @pytest.mark.parametrize(
     ("words", "changes", "message"),
     [
         (("epochs=3",), {}, "there is nothing to search"),
-        (("lr=0.1..0.5", "seed=3"), {"seeds": (1, 2)}, "both --seeds and seed="),
-        (("lr=0.1..0.5",), {"seeds": (1, 2), "pruner": "median"}, "--prune median judges a trial by one run"),
+        (("lr=0.1..0.5", "seed=3"), {"seeds": (1,)}, "both --seeds and seed="),
+        (("lr=0.1..0.5",), {"seeds": (1, 2)}, "a search trains each trial once, and there are 2 seeds"),
         (("lr=0.1..0.5", "epochs=2..5"), {"pruner": "median"}, "leave epochs out"),
-        (("lr=0.1..0.5",), {"trials": 600, "seeds": (1, 2)}, "at most 1000 runs"),
+        (("lr=0.1..0.5",), {"trials": 1001}, "at most 1000 trials"),
         (("lr=0.1..0.5",), {"name": "../x"}, "^--name: .* '../x' cannot be the id"),
     ],
 )
@@ -137,7 +136,7 @@ def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path: Path) -> N
 
 def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it() -> None:
     search = planned()
-    request = search.request_of(1, 1, VALUES)
+    request = search.request_of(1, VALUES)
     launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=SweepRecord(one_line("other"), 1))
     with pytest.raises(RunError, match="is in the way"):
         TrialReader(search).read()
@@ -162,17 +161,17 @@ def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_other
         write_attempt(run)
         write_status(run, "completed", last=Scores(top1=0.75))
     for number, damage in enumerate(damages.values(), start=1):
-        damage(search.run_of(number, 1))
+        damage(search.run_of(number))
     driver = SearchDriver(search)
     assert driver.look() == ""
     (ninth, tenth) = driver.reader.read()
     assert (ninth.trial.number, tenth.trial.number) == (8, 9)
-    write_status(tenth.runs[1], "completed", last=Scores(top1=0.5))
+    write_status(tenth.record.run, "completed", last=Scores(top1=0.5))
     assert driver.look() == "2 of 9 trials have ended"
     problems = driver.reader.problems
     assert list(problems) == list(range(1, 8))
     for (number, problem), text in zip(problems.items(), damages, strict=True):
-        assert text in problem and search.run_of(number, 1).id in problem
+        assert text in problem and search.run_of(number).id in problem
 
 
 def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the_others(
@@ -185,7 +184,7 @@ def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the
     stopped.attempt(1).write_text("{")
     driver = SearchDriver(search)
     assert driver.look() == ""
-    write_status(search.run_of(2, 1), "completed", last=Scores(top1=0.5))
+    write_status(search.run_of(2), "completed", last=Scores(top1=0.5))
     ended = driver.look()
     assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.attempt(1)} is damaged")
 
@@ -222,17 +221,6 @@ def test_the_end_of_a_run_is_that_of_its_trial(state: TrialState) -> None:
     assert (found.trial.state, found.trial.score) == (state, 0.75 if state is TrialState.COMPLETED else None)
 
 
-def test_the_score_is_the_mean_over_all_seeds() -> None:
-    search = planned(seeds=(1, 2))
-    reader = TrialReader(search)
-    for seed, top1 in ((1, 0.75), (2, 0.25)):
-        assert all(one.trial.score is None for one in reader.read())
-        write_status(created(search, 1, VALUES, seed), "completed", last=Scores(top1=top1), best=Scores(top1=0.9))
-    (found,) = reader.read()
-    assert (found.trial.state, found.trial.score) == (TrialState.COMPLETED, 0.5)
-    assert len({run.id for run in found.runs.values()}) == 2
-
-
 def test_scores_by_epoch_are_those_of_the_last_weights_on_the_data_of_every_epoch() -> None:
     search = planned(pruner="median")
     run = created(search, 1, VALUES)
@@ -260,6 +248,5 @@ def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pr
 
 
 def test_every_run_of_a_search_has_an_id_of_its_own() -> None:
-    search = planned(seeds=tuple(range(5)))
-    ids = [search.run_of(trial, seed).id for trial, seed in itertools.product(range(1, 201), search.seeds)]
-    assert len(set(ids)) == 1000
+    search = planned()
+    assert len({search.run_of(trial).id for trial in range(1, 1001)}) == 1000

@@ -185,7 +185,7 @@ def test_a_search_has_a_space_and_what_belongs_to_it(tmp_path: Path) -> None:
         ('search = "tpe"', "there is nothing to search"),
         ('search = "tpf"\n' + space, "expected tpe, the only choice, got"),
         ('search = "tpe"\nprune = "medium"\n' + space, "Did you mean 'median'?"),
-        ('search = "tpe"\nprune = "median"\nseeds = [1, 2]\n' + space, "judges a trial by one run"),
+        ('search = "tpe"\nprune = "median"\nseeds = [1, 2]\n' + space, "a search trains each trial once"),
         ('trials = 3\nprune = "median"\n' + space, "belongs to a search"),
     ):
         assert any(message in problem for problem in problems_of(f'extends = "digits"\n[sweep]\n{text}', path))
