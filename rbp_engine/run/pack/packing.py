@@ -1,8 +1,7 @@
 """Pack a run that has ended into one file.
 
 It is a plain tar archive, without compression: weights, which are nearly all of it, do not compress. Of ResNet-18 after
-two checkpoints (179 MB), gzip leaves 93 % in 25 times the time, xz the same in 400 times. The best checkpoint is often
-the newest one, too; the files that a run links are then written once, which leaves 50 %.
+two checkpoints (179 MB), gzip leaves 93 % in 25 times the time, xz the same in 400 times.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, refuse_special
 from rbp_engine.run.launch import making
-from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, may_share, name_problem
+from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, name_problem
 from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
 
@@ -49,10 +48,11 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Manifest:
     if missing := [name for name in NEEDED if name not in names]:
         raise RunError(f"{run.id} cannot be packed: it has no {', '.join(missing)}")
     try:
+        listed = tuple(PackedFile(name, (run.path / name).lstat().st_size, _UNKNOWN) for name in names)
         with making.hidden_folder(output.parent) as hidden:
             temporary = hidden / NAME
             with temporary.open("xb") as archive:
-                manifest = _write(run, Manifest(run.id, weights, tuple(_listed(run, names))), archive)
+                manifest = _write(run, Manifest(run.id, weights, listed), archive)
                 archive.flush()
                 os.fsync(archive.fileno())
             _put_in_place(temporary, output)
@@ -84,18 +84,13 @@ def _names(run: RunDirectory) -> Iterator[str]:
             relative = str(path.relative_to(run.path))
             mode = path.lstat().st_mode
             refuse_special(run, path, mode)
-            if stat.S_ISREG(mode) and not _is_passing(name) and not _is_of_a_process(relative):
+            if stat.S_ISREG(mode) and not _is_passing(name) and not relative.startswith("control/"):
                 yield relative
 
 
 def _is_passing(name: str) -> bool:
     """Whether a file or folder is only there while something is written, or can be made again."""
     return name.startswith(".") or name.endswith((".tmp", ".old")) or name in _LEFT_OUT
-
-
-def _is_of_a_process(name: str) -> bool:
-    """Whether a file is for the run's processes, as a request to stop."""
-    return name.startswith("control/") and name_problem(name) != ""
 
 
 def _is_wanted(name: str, weights: str, newest: str) -> bool:
@@ -106,29 +101,20 @@ def _is_wanted(name: str, weights: str, newest: str) -> bool:
     return {"all": True, "none": False, "best": folder == "best", "last": folder == newest}[weights]
 
 
-def _listed(run: RunDirectory, names: list[str]) -> Iterator[PackedFile]:
-    """The files as the manifest lists them, without their hashes."""
-    first: dict[tuple[str, int, int], str] = {}
-    for name in names:
-        found = (run.path / name).lstat()
-        same = first.setdefault((Path(name).name, found.st_dev, found.st_ino), name) if may_share(name) else name
-        yield PackedFile(name, found.st_size, _UNKNOWN, "" if same == name else same)
-
-
 def _write(run: RunDirectory, listed: Manifest, archive: BinaryIO) -> Manifest:
     """Write the archive; its manifest is of the same length with the hashes, which are known at the end."""
     hashes: dict[str, str] = {}
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         content = listed.as_json()
         tar.addfile(member(NAME, len(content)), io.BytesIO(content))
-        for file in listed.stored:
+        for file in listed.files:
             descriptor = inside.open_file(run.path / file.name, run.path, os.O_RDONLY)
             with os.fdopen(descriptor, "rb") as opened:
                 source = _Hashed(opened, file.name)
                 tar.addfile(member(f"{run.id}/{file.name}", file.size), source)
                 source.end()
             hashes[file.name] = source.hash.hexdigest()
-    files = tuple(replace(file, sha256=hashes[file.same_as or file.name]) for file in listed.files)
+    files = tuple(replace(file, sha256=hashes[file.name]) for file in listed.files)
     manifest = replace(listed, files=files)
     archive.seek(tarfile.BLOCKSIZE)
     archive.write(manifest.as_json())

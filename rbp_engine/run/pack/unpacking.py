@@ -78,7 +78,7 @@ def _read_manifest(archive: BinaryIO) -> Manifest:
 def _check_members(archive: BinaryIO, manifest: Manifest) -> dict[str, int]:
     """Where the contents of each file begin. Raises RunError unless the members are exactly those of the manifest."""
     size, places = os.fstat(archive.fileno()).st_size, {}
-    for file in manifest.stored:
+    for file in manifest.files:
         # Of a long name or a large size it begins with an extended header, which may then say this and nothing else.
         header = member(f"{manifest.id}/{file.name}", file.size).tobuf(tarfile.PAX_FORMAT)
         found = archive.read(len(header))
@@ -121,11 +121,8 @@ def _check_room(runs: Path, manifest: Manifest) -> None:
 def _fill(hidden: RunDirectory, archive: BinaryIO, manifest: Manifest, places: dict[str, int], run_id: str) -> None:
     """Write the files of a run that is being made."""
     for file in manifest.files:
-        if file.same_as:
-            _link(hidden, file)
-        else:
-            archive.seek(places[file.name])
-            _write(archive, hidden, file)
+        archive.seek(places[file.name])
+        _write(archive, hidden, file)
         if problem := weights_problem(file.name, hidden.path / file.name):
             raise RunError(f"{file.name} {problem}")
     # The folder of a run may have been copied or renamed before it was packed, so that its file has an earlier id.
@@ -146,13 +143,3 @@ def _write(archive: BinaryIO, hidden: RunDirectory, file: PackedFile) -> None:
         os.fsync(target.fileno())
     if digest.hexdigest() != file.sha256:
         raise RunError(f"{file.name} has other contents than its manifest says: the file is damaged")
-
-
-def _link(hidden: RunDirectory, file: PackedFile) -> None:
-    """Make a file of the contents of an earlier one, as a run does with its best checkpoint."""
-    source, target = (hidden.path / name for name in (file.same_as, file.name))
-    with (
-        inside.folder(source.parent, hidden.path) as first,
-        inside.folder(target.parent, hidden.path, make=True) as other,
-    ):
-        first.link(target.name, other)
