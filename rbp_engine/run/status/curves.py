@@ -30,11 +30,6 @@ class Curve:
     def __len__(self) -> int:
         return len(self.value)
 
-    def until(self, step: float) -> "Curve":
-        """The points up to a step."""
-        kept = self.step <= step
-        return Curve(self.step[kept], self.epoch[kept], self.seconds[kept], self.value[kept])
-
     def axis(self, name: str) -> Floats:
         """The x values for "step", "epoch" or "time"."""
         return {"step": self.step, "epoch": self.epoch, "time": self.seconds}[name]

@@ -7,7 +7,7 @@ read by `history_reader.py`.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rbp_engine.run.files.events import (
@@ -218,18 +218,6 @@ class History:
         """The newest warning, alert or error of the newest attempt; None if there is none."""
         newest = self.alerts[-1] if self.alerts else None
         return newest if newest and (self.attempt is None or newest.attempt >= self.attempt.number) else None
-
-    def until(self, step: float) -> "History":
-        """With the curves and samples up to an optimizer step only."""
-        curves = {name: cut for name, curve in self.curves.items() if len(cut := curve.until(step))}
-        return replace(
-            self,
-            curves=curves,
-            firing=self.firing and self.firing.until(step),
-            fidelity=self.fidelity and self.fidelity.until(step),
-            health=self.health and self.health.until(step),
-            own=self.own and self.own.until(step),
-        )
 
 
 class HistoryBuilder:

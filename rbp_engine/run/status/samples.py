@@ -40,11 +40,6 @@ class ProbeHistory:
         """The number of the sample nearest to a step."""
         return int(np.abs(self.step - step).argmin())
 
-    def until(self, step: float) -> Self | None:
-        """The samples up to a step; None if there are none."""
-        count = int(np.count_nonzero(self.step <= step))
-        return self._part(slice(count)) if count else None
-
     def newest(self, count: int) -> Self:
         """The last samples, at most so many."""
         return self._part(slice(-count, None))

@@ -108,7 +108,7 @@ def test_chance_is_judged_after_three_epochs() -> None:
     accuracy = curve(np.full(8, 0.1))
     assert accuracy.epoch[-3] == 3.0
     assert [rule for rule, _, _ in named(History(curves={"train/top1": accuracy}, classes=10))] == ["chance"]
-    assert named(History(curves={"train/top1": accuracy.until(70)}, classes=10)) == []
+    assert named(History(curves={"train/top1": curve(np.full(7, 0.1))}, classes=10)) == []
 
 
 @pytest.mark.parametrize(("accuracy", "said"), [(0.1, []), (0.15, []), (0.9, ["timesteps"])])
@@ -157,10 +157,3 @@ def test_whatever_the_numbers_are_rules_judge_them(data: st.DataObject, samples:
         assert alarm.rule in {rule.name for rule in RULES}
         assert alarm.layer in (*names, "")
         assert 1 <= alarm.step <= samples - SUSTAINED + 1
-
-
-def test_a_history_until_a_step_has_the_alarms_of_that_moment() -> None:
-    whole = History(firing=silence(firing(), 1, 3), curves={"train/loss": curve(np.full(SAMPLES, 1.0))})
-    assert named(whole.until(10.0 * (3 + SUSTAINED))) == named(whole) != []
-    assert named(whole.until(10.0 * (3 + SUSTAINED) - 1)) == []
-    assert whole.until(0) == History()
