@@ -20,14 +20,6 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class _File:
-    """A preset file, with its name as messages show it."""
-
-    name: str
-    document: Document
-
-
-@dataclass(frozen=True)
 class Layers:
     """The values of a preset merged with those of its parents, and the origin of each key.
 
@@ -36,8 +28,7 @@ class Layers:
     """
 
     values: dict[str, Any] = field(default_factory=dict)
-    _sections: dict[str, _File] = field(default_factory=dict)
-    _fields: dict[str, dict[str, _File]] = field(default_factory=dict)
+    _files: dict[KeyPath, tuple[str, Document]] = field(default_factory=dict)  # by section, and by section and field
     _words: dict[KeyPath, str] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> Origin | None:
@@ -46,11 +37,11 @@ class Layers:
             if path[:length] in self._words:
                 return Origin(word=self._words[path[:length]])
         for length in range(len(path), 0, -1):
-            source = self._source(path[:length])
-            line = None if source is None else source.document.lines.get(path[:length])
-            if source is not None and line is not None:
+            name, document = self._files.get(path[: min(length, 2)]) or self._files.get(path[:1]) or ("", None)
+            line = document.lines.get(path[:length]) if document is not None else None
+            if line is not None:
                 # A section is written in several places, so it says nothing about a field that is not written in it.
-                return None if length == 1 and len(path) == 2 else Origin(source.name, line)
+                return None if length == 1 and len(path) == 2 else Origin(name, line)
         return None
 
     def written(self, path: KeyPath) -> Any:
@@ -90,27 +81,22 @@ class Layers:
 
     def put_over(self, document: Document, name: str, *, inherited: bool) -> None:
         """Put a document, called `name` in messages, over what there is."""
-        file = _File(name, document)
+        file = (name, document)
         for key, value in document.values.items():
             if key in APART or (inherited and key in {"title", "description", "paper"}):
                 continue
             if not isinstance(value, dict) or key == "paper":
                 self.values[key] = value
-                self._sections[key] = file
-                self._fields.pop(key, None)
+                for known in [known for known in self._files if known[0] == key]:
+                    del self._files[known]
+                self._files[key,] = file
                 continue
             # Keep the section itself, so that an empty or unknown one is still reported.
             section = self.values.setdefault(key, {})
-            self._sections.setdefault(key, file)
+            self._files.setdefault((key,), file)
             if isinstance(section, dict):
                 section.update(value)
-                self._fields.setdefault(key, {}).update(dict.fromkeys(value, file))
-
-    def _source(self, path: KeyPath) -> _File | None:
-        """The file that the field of a path, or else its section, was written in."""
-        section = str(path[0])
-        of_field = self._fields.get(section, {}).get(str(path[1])) if len(path) > 1 else None
-        return of_field or self._sections.get(section)
+                self._files.update(((key, name), file) for name in value)
 
 
 def stack(documents: list[tuple[Document, str]]) -> Layers:

@@ -66,6 +66,12 @@ def known_or_own(choices: Collection[str], also: re.Pattern[str] | None = None) 
     return AfterValidator(check)
 
 
+def once_each(value: list[str]) -> list[str]:
+    if len({*value}) < len(value):
+        raise PydanticCustomError("argument", "names something twice")
+    return value
+
+
 def own_function(value: str) -> str:
     if value and OWN_CODE.fullmatch(value) is None:
         message = 'expected a function of your own as "mine.py:measure", or "" for none'

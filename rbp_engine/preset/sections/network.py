@@ -3,9 +3,8 @@
 from typing import Annotated, Literal
 
 from pydantic import (
-    field_validator,
+    AfterValidator,
 )
-from pydantic_core import PydanticCustomError
 
 from rbp_engine.preset.sections.base import (
     MOST_STEPS,
@@ -15,6 +14,7 @@ from rbp_engine.preset.sections.base import (
     field,
     known,
     known_or_own,
+    once_each,
 )
 from rbp_engine.vocabulary import (
     LIBRARY_NETWORK,
@@ -85,7 +85,7 @@ class NeuronSection(Section):
         "",
         "Parameters of the surrogate, as {alpha = 4.0}; those left out keep their defaults.",
     )
-    learn: list[LearntName] = field(
+    learn: Annotated[list[LearntName], AfterValidator(once_each), AfterValidator(sorted)] = field(
         [],
         "result",
         "",
@@ -94,13 +94,6 @@ class NeuronSection(Section):
     learn_by: Literal["layer", "channel"] = field(
         "layer", "result", "", "Learn one value for a layer, or for each of its channels."
     )
-
-    @field_validator("learn")
-    @classmethod
-    def _once_each(cls, value: list[str]) -> list[str]:
-        if len({*value}) < len(value):
-            raise PydanticCustomError("argument", "names something twice")
-        return sorted(value)
 
 
 class MethodSection(Section):

@@ -4,6 +4,7 @@ import itertools
 from typing import Annotated, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     Field,
     field_validator,
 )
@@ -16,6 +17,7 @@ from rbp_engine.preset.sections.base import (
     Section,
     field,
     known_or_own,
+    once_each,
 )
 from rbp_engine.vocabulary import (
     LossName,
@@ -55,7 +57,7 @@ class LossSection(Section):
     distill_temperature: float = field(
         4.0, "result", "", "Softens the outputs that are compared with the teacher's.", gt=0, le=1000
     )
-    branches: list[FreeText] = field(
+    branches: Annotated[list[FreeText], AfterValidator(once_each)] = field(
         [],
         "result",
         "",
@@ -80,13 +82,6 @@ class LossSection(Section):
     branches_temperature: float = field(
         3.0, "result", "", "Softens the outputs that are compared with that mean.", gt=0, le=1000
     )
-
-    @field_validator("branches")
-    @classmethod
-    def _one_branch_each(cls, value: list[str]) -> list[str]:
-        if len({*value}) < len(value):
-            raise ValueError("names something twice")
-        return value
 
 
 class OptimSection(Section):
