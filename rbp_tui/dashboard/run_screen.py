@@ -133,21 +133,18 @@ class RunScreen(DashboardScreen):
 
     @work
     async def action_tag(self) -> None:
-        """Change the tags: of one run they are edited, to several some are added and from them some are taken."""
+        """Add tags to the runs, and take some away."""
         if not (runs := self.fitting("tag")):
             return
         had: tuple[str, ...] = ()
         if len(runs) == 1 and (record := self.session.record_of(runs[0].id)) is not None:
             had = read_annotations(record.run).tags(record.summary)
-        question = (
-            f"Tags of {named(runs)}. Write +word to add one and -word to remove one, or delete a word that is there."
-        )
-        words = await self.app.push_screen_wait(Ask(question, " ".join(had)))
+        there = f": {' '.join(had)}" if had else ""
+        question = f"Tags of {named(runs)}{there}. A word adds one, -word removes it."
+        words = await self.app.push_screen_wait(Ask(question, ""))
         if words is not None:
-            asked = tag_words(words.split())
-            added, removed = asked.change(had)
-            if len(runs) > 1:  # their tags are not shown, so that none is removed by being left out
-                added, removed = [*asked.plain, *asked.added], [*asked.removed]
+            plain, signed, removed = tag_words(words.split())
+            added = [tag for tag in (*plain, *signed) if tag not in had]
             tags = [*(tag for tag in had if tag not in removed), *added]
             said = f"tags: {' '.join(tags) or 'none'}" if len(runs) == 1 else f"tagged {named(runs)}"
             self.act_on(runs, lambda run: change_tags(run, added, removed), lambda _: said)

@@ -47,32 +47,11 @@ def note_as_written(run: RunDirectory) -> str:
     return _note(load_json(run.annotations_json))
 
 
-@dataclass(frozen=True)
-class TagWords:
-    """Words typed to change tags: `+word` adds a tag, `-word` removes one; words without a sign are `plain`."""
-
-    plain: tuple[str, ...]
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-
-    def change(self, had: Iterable[str]) -> tuple[list[str], list[str]]:
-        """The tags to add and to remove after a user has edited the list `had`.
-
-        Plain words replace the list: a tag that is not among them is removed. If all words have a sign, the other tags
-        stay.
-        """
-        before = list(had)
-        kept = before if not self.plain and (self.added or self.removed) else self.plain
-        wanted = [tag for tag in dict.fromkeys([*kept, *self.added]) if tag not in self.removed]
-        return [tag for tag in wanted if tag not in before], [tag for tag in before if tag not in wanted]
-
-
-def tag_words(words: Iterable[str]) -> TagWords:
-    """Sort words by their sign."""
+def tag_words(words: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Words typed to change tags, by their sign: those without one, those to add (`+word`), and to remove (`-word`)."""
     said = list(words)
-    plain = tuple(word for word in said if word[:1] not in ("+", "-"))
-    added, removed = (tuple(word[1:] for word in said if word[:1] == sign) for sign in "+-")
-    return TagWords(plain, added, removed)
+    plain = [word for word in said if word[:1] not in ("+", "-")]
+    return plain, [word[1:] for word in said if word[:1] == "+"], [word[1:] for word in said if word[:1] == "-"]
 
 
 def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Annotations:

@@ -75,13 +75,13 @@ def tag(
         return
     if unknown := [word for word in words if word.startswith("--")]:
         raise typer.BadParameter(f"no such option: {unknown[0]}")
-    given = tag_words(words)
-    if not given.plain:
+    named, added, removed = tag_words(words)
+    if not named:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
     shown = {}
-    for directory in _tagged(words, given.plain, runs_dir):
-        if given.added or given.removed:
-            change_tags(directory, given.added, given.removed)
+    for directory in _tagged(words, named, runs_dir):
+        if added or removed:
+            change_tags(directory, added, removed)
         shown[directory.id] = list(record(directory).tags)
     if as_json:
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])

@@ -90,21 +90,5 @@ def test_what_a_change_does_not_understand_stays_in_the_file(make_run: MakeRun) 
     assert read_json(run.annotations_json) == {"note": ["by", "hand"], "later": 1, "added": ["b"], "removed": []}
 
 
-@pytest.mark.parametrize(
-    ("typed", "added", "removed"),
-    [
-        ("a b", [], []),
-        ("a", [], ["b"]),
-        ("", [], ["a", "b"]),
-        ("+c", ["c"], []),
-        ("-b", [], ["b"]),
-        ("+c -a +c", ["c"], ["a"]),
-        ("a b +c", ["c"], []),
-        ("a c -b", ["c"], ["b"]),
-        ("+a -x", [], []),
-    ],
-)
-def test_edited_tags_replace_the_old_ones_and_signed_words_only_add_or_remove(
-    typed: str, added: list[str], removed: list[str]
-) -> None:
-    assert tag_words(typed.split()).change(("a", "b")) == (added, removed)
+def test_words_are_sorted_by_their_sign() -> None:
+    assert tag_words(["a", "+c", "-b", "d", "+e"]) == (["a", "d"], ["c", "e"], ["b"])
