@@ -123,11 +123,6 @@ def add_data_root(name: str, path: Path) -> Path:
     root = path.absolute()
     if not root.is_dir():
         raise MachineError(machine_file(), [Problem(f"data.{name}", f"no such folder: {root}")])
-    return _put("data", name, str(root))
-
-
-def _put(section: str, name: str, value: str) -> Path:
-    """Set one value of a table in `machine.toml`, and return the file."""
     import tomlkit
 
     read_machine()
@@ -136,9 +131,7 @@ def _put(section: str, name: str, value: str) -> Path:
     if isinstance(old, Problem):
         raise MachineError(target, [old])
     content = tomlkit.parse(old)
-    if section not in content:
-        content.add(section, tomlkit.table())
-    content[section][name] = value
+    content.setdefault("data", tomlkit.table())[name] = str(root)
     text = tomlkit.dumps(content)
     _checked(_usable(parse_document(text, target), target))
     try:

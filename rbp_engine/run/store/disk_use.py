@@ -26,16 +26,11 @@ def disk_use(folder: Path) -> int:
 def freed_by(folders: Iterable[Path]) -> int:
     """The bytes that the removal of folders of files frees: those of files that have no other name."""
     names, size, links = Counter[tuple[int, int]](), {}, {}
-    for folder in folders:
-        for root, _, files in os.walk(folder):
-            for name in files:
-                try:
-                    found = os.lstat(os.path.join(root, name))  # noqa: PTH118  # as os.walk gives them
-                except OSError:
-                    continue
-                key = found.st_dev, found.st_ino
-                names[key] += 1
-                size[key], links[key] = found.st_blocks * _BLOCK, found.st_nlink
+    for found in itertools.chain.from_iterable(_files(folder, DEEPEST) for folder in folders):
+        if not stat.S_ISDIR(found.st_mode):
+            key = found.st_dev, found.st_ino
+            names[key] += 1
+            size[key], links[key] = found.st_blocks * _BLOCK, found.st_nlink
     return sum(size[key] for key, count in names.items() if count >= links[key])
 
 
