@@ -24,11 +24,11 @@ import psutil
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.writer import EventWriter
 
 EVENTS_PER_S = 10
 LISTENED_S = 20.0

@@ -24,7 +24,6 @@ from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run import start
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, newest_attempt
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Dispatch
@@ -34,9 +33,10 @@ from rbp_engine.run.queue import dispatcher, start_queued
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, has_entries, write_entry
 from rbp_engine.run.queue.host_lock import locked
-from rbp_engine.run.queue.positions import queued_runs
+from rbp_engine.run.queue.observe import queued_runs
 from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.store.store import run_directories
+from rbp_engine.run.writer import EventWriter
 
 SLOTS = Pool(tuple(Device(f"cpu-{number}") for number in range(4)), 1)
 MORE_EVENTS = 9

@@ -16,9 +16,8 @@ from rbp_engine import child, compile_cache
 from rbp_engine.cores import cores_here
 from rbp_engine.errors import UserError
 from rbp_engine.run.launch.environment import CARD_ORDER, module_command
-from rbp_engine.run.queue.devices import pool_of_this_machine
+from rbp_engine.run.queue.devices import is_wsl_with_card, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries
-from rbp_engine.run.queue.gpus import is_wsl_with_card
 from rbp_engine.run.queue.host_lock import dispatcher
 from rbp_engine.settings.machine import MachineError, machine_file, read_machine, runs_directory
 from rbp_engine.untrusted_files import read_untrusted_text

@@ -21,7 +21,6 @@ from rbp_engine.run.files.evaluation_json import (
     Robustness,
     save_evaluation,
 )
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
@@ -37,6 +36,7 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.writer import EventWriter
 from tests.run_files import write_attempt
 
 NUMBERS = (-1, 0, 2, 2**31, 2**63, -(2**63), 10**400, 1e308, -1e308, float("nan"), float("inf"))

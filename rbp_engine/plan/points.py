@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from rbp_engine.plan.identity import identity_of
 from rbp_engine.plan.request import SweepRequest, SweepWords
 from rbp_engine.preset import LoadedPreset, PresetError, Problem, fields
-from rbp_engine.preset.sweep.section import SweepSection
-from rbp_engine.preset.sweep.varied import key_of
+from rbp_engine.preset.sweep.section import SweepSection, key_of
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord

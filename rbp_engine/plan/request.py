@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields
 from rbp_engine.preset.overrides import parse_overrides
-from rbp_engine.preset.sweep.varied import Varied, key_of, split_values
+from rbp_engine.preset.sweep.section import Varied, key_of, split_values
 from rbp_engine.preset.validate import problems_of_value
 from rbp_engine.run.request import LaunchRequest
 

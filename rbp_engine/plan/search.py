@@ -11,8 +11,7 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import check_preset
 from rbp_engine.plan.study import SearchSpace, Value, require_optuna
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.preset.sweep.section import PRUNERS, SEARCHES, SweepSection
-from rbp_engine.preset.sweep.varied import Varied
+from rbp_engine.preset.sweep.section import PRUNERS, SEARCHES, SweepSection, Varied
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id, name_in_id

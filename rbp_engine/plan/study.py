@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.preset.sweep.varied import Varied
+from rbp_engine.preset.sweep.section import Varied
 from rbp_engine.run.errors import RunError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rbp_engine.plan.states import PointState, Standing, standing_of
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.preset import LoadedPreset, PresetError, read_resolved
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.preset.sweep.varied import Varied, value_in
+from rbp_engine.preset.sweep.section import Varied, value_in
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import EventReader

@@ -25,8 +25,7 @@ from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
-from rbp_engine.run.tracking.given_settings import SEED, given_settings
-from rbp_engine.run.tracking.numbers import ACCURACIES, Part, place_of
+from rbp_engine.run.tracking.given import ACCURACIES, SEED, Part, given_settings, place_of
 from rbp_engine.untrusted_files import MIB, open_untrusted
 
 #: Bytes of a file; numbers and names of curves in a run, which are all in memory at once.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rbp_engine.data.catalog import require
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
-from rbp_engine.preset.sweep.varied import key_of
+from rbp_engine.preset.sweep.section import key_of
 from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import launched, resources_of

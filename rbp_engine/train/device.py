@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rbp_engine.errors import SettingsError
-from rbp_engine.run.queue.gpus import has_card
+from rbp_engine.run.queue.devices import has_card
 from rbp_engine.vocabulary import DEVICE
 
 

@@ -279,7 +279,7 @@ def _in_list(words: Iterable[str], incomplete: str) -> list[str]:
 
 def _cards() -> list[str]:
     """The numbers of the cards of this machine."""
-    from rbp_engine.run.queue.gpus import read_cards
+    from rbp_engine.run.queue.devices import read_cards
 
     with suppress(UserError):
         return [str(card.index) for card in read_cards()]

@@ -66,7 +66,7 @@ class SettingsCommand(Command):
 
 def refuse_twice(words: Sequence[str]) -> None:
     """Raise BadParameter if two of these words set the same: which one counts would be a guess."""
-    from rbp_engine.preset.sweep.varied import key_of
+    from rbp_engine.preset.sweep.section import key_of
 
     seen: dict[str, str] = {}
     for word in words:

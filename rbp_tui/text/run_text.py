@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.summary import Summary
-    from rbp_engine.run.queue.positions import DeviceUse, QueuedRun
+    from rbp_engine.run.queue.observe import DeviceUse, QueuedRun
 
 # Of the devices that somebody has, this many are named.
 MOST_HOLDERS = 8

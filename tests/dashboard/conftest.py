@@ -14,11 +14,11 @@ import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
 from tests.dashboard.idle_loop import watch_loops
 from tests.run_files import change_fields

@@ -10,10 +10,10 @@ from textual.widgets import Static
 from typer.testing import CliRunner
 
 from rbp_engine.run import track
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Validation
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.cli import app as rbp
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart

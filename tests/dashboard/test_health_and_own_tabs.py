@@ -3,9 +3,9 @@
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Health, Probe, RunStart
 from rbp_engine.run.launch import launch
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import NetworkScreen

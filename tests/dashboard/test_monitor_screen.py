@@ -13,7 +13,6 @@ from rbp_engine import os_process
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run import track
 from rbp_engine.run.files.annotations import read_annotations
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
@@ -28,6 +27,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.scores import Top1ByWeights
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.store.store import record
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor.log_pane import LogPane

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates
 from rbp_engine.run.status import status
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable

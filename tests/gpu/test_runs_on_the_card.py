@@ -19,7 +19,7 @@ from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, RunStart, System
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
-from rbp_engine.run.queue.gpus import has_card, read_cards
+from rbp_engine.run.queue.devices import has_card, read_cards
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.train.checkpoints import checkpoint

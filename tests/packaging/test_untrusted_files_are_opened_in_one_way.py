@@ -36,7 +36,7 @@ ALLOWED = {
     ("rbp_engine/os_process.py", "_place"): KERNEL,
     ("rbp_engine/os_process.py", "_started"): KERNEL,
     ("rbp_engine/preset/author.py", "_write"): MADE,
-    ("rbp_engine/run/files/event_writer.py", "__init__"): INSIDE,
+    ("rbp_engine/run/writer.py", "__init__"): INSIDE,
     ("rbp_engine/run/files/inside.py", "_open_folder"): INSIDE,
     ("rbp_engine/run/files/inside.py", "copy"): INSIDE,
     ("rbp_engine/run/files/inside.py", "folder"): INSIDE,

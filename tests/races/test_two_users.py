@@ -30,7 +30,7 @@ from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import new_entry, write_entry
 from rbp_engine.run.queue.holds import Holds, held_by_others
-from rbp_engine.run.queue.positions import queued_runs
+from rbp_engine.run.queue.observe import queued_runs
 
 ALICE, BOB = 54321, 54323  # no accounts have these numbers
 FORK = multiprocessing.get_context("fork")

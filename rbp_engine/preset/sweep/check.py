@@ -11,8 +11,7 @@ from rbp_engine.preset.fields import FieldInfo, fields, fields_of
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
 from rbp_engine.preset.search import shown
-from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
-from rbp_engine.preset.sweep.varied import Varied
+from rbp_engine.preset.sweep.section import SEARCHES, SweepSection, Varied
 from rbp_engine.preset.validate import explain, problems_of_value
 from rbp_engine.settings.documents import Document, KeyPath, dotted
 from rbp_engine.settings.problems import Problem

@@ -16,8 +16,7 @@ from rbp_engine.run.files.layout import RunDirectory, new_run_id
 from rbp_engine.run.files.summary import IDENTITY, Summary, see
 from rbp_engine.run.launch import making
 from rbp_engine.run.phase import Phase
-from rbp_engine.run.tracking.given_settings import SEED, GivenSettings
-from rbp_engine.run.tracking.numbers import Part
+from rbp_engine.run.tracking.given import SEED, GivenSettings, Part
 from rbp_engine.run.writer import RunWriter, begin_here, write_run
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 

@@ -22,8 +22,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
-from rbp_engine.run.tracking.given_settings import given_settings
-from rbp_engine.run.tracking.numbers import Part, sort_numbers, whole_number
+from rbp_engine.run.tracking.given import Part, given_settings, sort_numbers, whole_number
 from rbp_engine.run.tracking.recorder import TrackRecorder
 from rbp_engine.settings.machine import runs_directory
 

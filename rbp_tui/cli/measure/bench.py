@@ -135,7 +135,7 @@ def bench(
     if full and latency:
         raise typer.BadParameter("--full or --latency: one choice of what is left out")
     extent = FULL if full else LATENCY if latency else QUICK
-    from rbp_engine.preset.sweep.varied import key_of, split_values
+    from rbp_engine.preset.sweep.section import key_of, split_values
 
     end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]

@@ -181,7 +181,7 @@ def resume(
 
     The exit code is that of rbp train.
     """
-    from rbp_engine.preset.sweep.varied import key_of
+    from rbp_engine.preset.sweep.section import key_of
     from rbp_engine.run import start
     from rbp_engine.run.files.attempts import launched
     from rbp_engine.run.longer import CHANGEABLE

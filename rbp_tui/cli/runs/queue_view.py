@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.entries import DamagedEntry, read_queue
-from rbp_engine.run.queue.observe import is_paused
-from rbp_engine.run.queue.positions import DeviceUse, QueuedRun, device_uses, queued_runs
+from rbp_engine.run.queue.observe import DeviceUse, QueuedRun, device_uses, is_paused, queued_runs
 from rbp_tui.cli.output import cell
 from rbp_tui.text.run_text import device_counts, short, status_text, title, where_queued
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.data.catalog import DataMissing
-from rbp_engine.plan.array import array_file, start_point
+from rbp_engine.plan.start import array_file, start_point
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.printable import visible
 from rbp_engine.run import start

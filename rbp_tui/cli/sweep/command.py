@@ -127,9 +127,9 @@ def sweep(
     Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end;
     with --point, 5 preempted: start it again.
     """
-    from rbp_engine.plan.array import point_named
     from rbp_engine.plan.points import plan_sweep
     from rbp_engine.plan.request import SweepRequest
+    from rbp_engine.plan.start import point_named
     from rbp_engine.plan.states import states_of
     from rbp_engine.run.request import parse_seeds
     from rbp_tui.cli.sweep.array import print_array, train_point

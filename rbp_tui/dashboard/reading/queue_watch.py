@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rbp_engine.run.queue.positions import DeviceUse, device_uses, queued_runs
+from rbp_engine.run.queue.observe import DeviceUse, device_uses, queued_runs
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.text.run_text import where_queued
 

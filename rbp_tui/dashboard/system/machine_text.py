@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.queue.positions import DeviceUse
+from rbp_engine.run.queue.observe import DeviceUse
 from rbp_tui.dashboard.reading.cards import CardReading
 from rbp_tui.dashboard.reading.machine_reader import MachineReading
 from rbp_tui.text import format as fmt

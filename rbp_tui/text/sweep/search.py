@@ -2,7 +2,7 @@
 
 from rbp_engine.plan.search import Search
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.preset.sweep.varied import Varied
+from rbp_engine.preset.sweep.section import Varied
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 

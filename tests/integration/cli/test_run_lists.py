@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
+from rbp_engine.run.writer import EventWriter
 from tests.run_files import change_fields, change_identity
 
 

@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import FiringRates, GradientFidelity, Health, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.cli import app
 
 

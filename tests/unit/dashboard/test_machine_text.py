@@ -7,7 +7,7 @@ import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.queue.positions import DeviceUse
+from rbp_engine.run.queue.observe import DeviceUse
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.cards import CardReading

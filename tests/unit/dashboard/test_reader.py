@@ -7,8 +7,8 @@ import pytest
 
 from rbp_engine.run.files import event_reader
 from rbp_engine.run.files.annotations import change_tags
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Heartbeat, Metrics, RunStart, System, Validation
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, RunsReader, TrendsRead
 from rbp_tui.dashboard.reading.sparklines import Trend
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.array import array_file, point_named
 from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.start import array_file, point_named
 from rbp_engine.plan.states import PointState, Standing, states_of
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.launch import launch

@@ -11,7 +11,7 @@ from rbp_engine.plan.identity import identity_of, identity_of_run
 from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest, parse_words
 from rbp_engine.preset import PresetError, load_preset
-from rbp_engine.preset.sweep.varied import Varied, split_values
+from rbp_engine.preset.sweep.section import Varied, split_values
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary

@@ -20,7 +20,6 @@ from rbp_engine.printable import one_line
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import SweepRecord
@@ -30,6 +29,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.writer import EventWriter
 from tests.run_files import change_identity, write_attempt
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")

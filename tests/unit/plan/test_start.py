@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.array import start_point
 from rbp_engine.plan.identity import identity_of_run
 from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.start import create, run_id_of, start_points
+from rbp_engine.plan.start import create, run_id_of, start_point, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start, trust

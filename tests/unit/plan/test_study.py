@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.plan.study import SearchSpace, SearchTrial, TrialState, Value, importance, propose, pruned_after
-from rbp_engine.preset.sweep.varied import Varied
+from rbp_engine.preset.sweep.section import Varied
 from rbp_engine.run.errors import RunError
 
 LR = Varied("lr", low=0.001, high=1.0, log=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import PresetError, load_preset, load_text, read_resolved, resolved_toml
-from rbp_engine.preset.sweep.varied import Varied
+from rbp_engine.preset.sweep.section import Varied
 
 
 def problems_of(text: str, path: Path) -> list[str]:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunEnd, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.writer import EventWriter
 from tests.run_files import change_identity
 
 FinishRun = Callable[..., RunDirectory]

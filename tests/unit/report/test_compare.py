@@ -9,11 +9,11 @@ import pytest
 from rbp_engine.report.compare import compare
 from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run import track
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.store.store import list_runs
+from rbp_engine.run.writer import EventWriter
 from tests.run_files import change_identity
 
 FinishRun = Callable[..., RunDirectory]

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from rbp_engine.report.compare import Comparison, compare
 from rbp_engine.report.equal_cost import EqualCost, Trail, budgets, equal_cost, read_top1
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.writer import EventWriter
 from rbp_tui.text.comparison_columns import sorted_by
 from rbp_tui.text.equal_cost_text import equal_cost_columns, equal_cost_plain, equal_cost_text
 

@@ -15,10 +15,10 @@ from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel, PanelLine
 from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_directories
+from rbp_engine.run.writer import EventWriter
 
 FinishRun = Callable[..., RunDirectory]
 GIB = 2**30

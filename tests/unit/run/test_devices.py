@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.queue.devices import Device, choose_pool, visible_devices, visible_names
-from rbp_engine.run.queue.gpus import MIB, Card, has_card
+from rbp_engine.run.queue.devices import MIB, Card, Device, choose_pool, has_card, visible_devices, visible_names
 
 CARDS = [Card(index, f"GPU-{index}a{index}b-77") for index in range(4)]
 WORDS = st.sampled_from(

@@ -15,7 +15,7 @@ from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import Entry, entries, entry_of, holders, new_entry, write_entry
-from rbp_engine.run.queue.positions import device_uses, queued_runs
+from rbp_engine.run.queue.observe import device_uses, queued_runs
 
 MakeRun = Callable[..., RunDirectory]
 POOL = Pool((Device("cpu-0"), Device("cpu-1")), 1)

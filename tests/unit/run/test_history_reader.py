@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import Heartbeat, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history_reader import HistoryReader, read_history
+from rbp_engine.run.writer import EventWriter
 
 METRICS = Metrics(epoch=0, loss=0.5, top1=0.5, lr=0.1)
 

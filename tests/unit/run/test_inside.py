@@ -9,10 +9,10 @@ import pytest
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch, multinode
+from rbp_engine.run.writer import EventWriter
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.tensorboard import TensorBoardLog

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files, named_folders
+from rbp_engine.run.writer import EventWriter
 from tests.run_files import write_attempt
 
 

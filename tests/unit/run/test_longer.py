@@ -11,7 +11,6 @@ from rbp_engine.run import longer, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, load_attempt, record_end, record_process
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import CheckpointSaved, RunEnd, RunStart, Validation
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import RunDirectory
@@ -21,6 +20,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on, preset_in_force
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
+from rbp_engine.run.writer import EventWriter
 
 NET = "from torch import nn\n\nfrom parts.widths import WIDTH\n\n\nclass Net(nn.Module):\n    pass\n"
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import CheckpointSaved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.store.disk_use import disk_use, freed_by, known_disk_use
 from rbp_engine.run.store.prune import Pruning, plan_pruning, prune
 from rbp_engine.run.store.store import record
+from rbp_engine.run.writer import EventWriter
 
 MakeRun = Callable[..., RunDirectory]
 MIB = 2**20

@@ -13,7 +13,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
-from rbp_engine.run.queue.positions import device_uses, queued_runs
+from rbp_engine.run.queue.observe import device_uses, queued_runs
 from rbp_engine.run.queue.schedule import GiveBack, QueuedJob, Start, Wait, Waits, World, decide
 
 MakeRun = Callable[..., RunDirectory]

@@ -11,11 +11,11 @@ from rbp_engine import os_process
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import RunEnd
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.writer import EventWriter
 
 MakeRun = Callable[..., RunDirectory]
 Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from rbp_engine.codec import Count, Seconds
 from rbp_engine.printable import Line, Lines, one_line, visible
+from rbp_engine.run import writer as run_writer
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files import event_reader, event_writer
+from rbp_engine.run.files import event_reader
 from rbp_engine.run.files.event_reader import EventReader, read_events, read_last_events
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     KINDS,
     VERSION,
@@ -40,6 +40,7 @@ from rbp_engine.run.files.events import (
     to_json,
 )
 from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.writer import EventWriter
 
 # What a worker writes is printable; other text becomes so when it is read, and has its own tests.
 LINE = st.text(max_size=20).map(one_line)
@@ -364,7 +365,7 @@ def test_threads_write_complete_lines_and_each_number_once(tmp_path: Path) -> No
 LIMITED_WRITER = """
 import resource, signal, sys
 from pathlib import Path
-from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.writer import EventWriter
 from rbp_engine.run.files.events import Heartbeat, WarningRaised
 path = Path(sys.argv[1])
 writer = EventWriter(path, 1)
@@ -475,7 +476,7 @@ def test_a_named_pipe_in_place_of_the_events_does_not_block(tmp_path: Path) -> N
 def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_writer, "READ_AT_ONCE", 7)
+    monkeypatch.setattr(run_writer, "READ_AT_ONCE", 7)
     path = write_lines(tmp_path / "rank0.jsonl", *(b"x" * length + b"\n" for length in range(20)))
     whole = path.read_bytes()
     path.write_bytes(whole + b"torn, and longer than what is read at once")

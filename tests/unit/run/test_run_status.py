@@ -10,7 +10,6 @@ import pytest
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.attempts import load_attempt
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.torchrun import launcher_log
@@ -23,6 +22,7 @@ from rbp_engine.run.status.status import (
     Verdict,
     judge,
 )
+from rbp_engine.run.writer import EventWriter
 
 MakeRun = Callable[..., RunDirectory]
 ELSEWHERE = {"host": "another.example", "boot": "another"}

@@ -14,7 +14,6 @@ from rbp_engine.os_process import Process
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, record_end
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     AlertRaised,
     Body,
@@ -31,6 +30,7 @@ from rbp_engine.run.files.events import (
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import Summary, SummaryJson, fold, load_summary, see, write_status, write_summary
+from rbp_engine.run.writer import EventWriter
 from tests.run_files import write_attempt, write_identity
 
 IDENTITY: dict[str, Any] = {

@@ -29,8 +29,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.run.tracking.given_settings import given_settings
-from rbp_engine.run.tracking.numbers import Part, place_of, sort_numbers
+from rbp_engine.run.tracking.given import Part, given_settings, place_of, sort_numbers
 from rbp_engine.run.tracking.track import TrackedRun
 from rbp_engine.untrusted_files import parse_toml
 

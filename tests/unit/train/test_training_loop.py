@@ -23,7 +23,6 @@ from rbp_engine.probes.gradient_fidelity import FidelityProbe
 from rbp_engine.probes.layers import neuron_layers
 from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     Event,
@@ -36,6 +35,7 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.writer import EventWriter
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
