@@ -54,13 +54,13 @@ class LaunchRequest:
             raise RunError(
                 f"{run.id} was trained by another program, {summary.program}, and its settings are no preset"
             )
-        resources, dispatch = launched(run)
-        resources = replace(resources, devices=())
+        last = launched(run)
+        resources = replace(last.resources, devices=())
         options = LaunchOptions(
             runs_dir=None if run.path.parent == runs_directory(None) else run.path.parent,
             resources=None if resources == Resources() else resources,
-            gpus=dispatch.gpus,
-            retries=dispatch.retries or None,
+            gpus=last.dispatch.gpus,
+            retries=last.dispatch.retries or None,
         )
         return cls(str(run.preset_toml), options=options, original=run)
 

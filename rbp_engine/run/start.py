@@ -24,14 +24,14 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
 from rbp_engine.run.files.resources import Dispatch, Resources
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.summary import read_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory, locked
-from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, mark_queued, take_stranded
+from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, take_stranded
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
@@ -90,7 +90,7 @@ def start_runs(request: LaunchRequest) -> StartResult:
     if new:
         if request.queued:
             return StartResult([*runs])
-        _, dispatch = launched(runs[0])
+        dispatch = launched(runs[0]).dispatch
         return StartResult([*runs], _start(runs[0], options.takes, dispatch, patience_s=patience_s))
     verdict = judge(runs[0])
     if verdict.status == "completed" or (verdict.status == "queued" and not is_stranded(runs[0])):
@@ -205,7 +205,7 @@ def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
     refuse_other_program(run)
     trust.require_place(run.path.parent)
     if given is None:
-        return trust.require_launch(run, rendezvous=trust.rendezvous_of(launched(run)[0]))
+        return trust.require_launch(run, rendezvous=trust.rendezvous_of(launched(run).resources))
     trust.remember_rendezvous(given)
     return trust.require_launch(run)
 
@@ -218,8 +218,8 @@ def _begin(
     changed: Mapping[str, Any] = MappingProxyType({}),
     at_once: bool = False,
 ) -> "subprocess.Popen[bytes] | None":
-    last_resources, last = launched(run)
-    resources = options.resources or last_resources
+    before = launched(run)
+    resources, last = options.resources or before.resources, before.dispatch
     refuse_links(run)
     if at_once:
         last, options = dataclasses.replace(last, gpus=None), dataclasses.replace(options, gpus=None)
@@ -338,7 +338,7 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dis
         for run in runs:
             asked: dict[str, Any] = {"retries": dispatch.retries, "gpus": dispatch.gpus}
             write_entry(new_entry(run, after=newest_begun(run), pool=pool, takes=takes, **asked, **allowed))
-            mark_queued(run, WAITS)
+            write_status(run, "queued", WAITS)
 
 
 def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:

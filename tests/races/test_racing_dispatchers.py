@@ -21,13 +21,14 @@ import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import newest_attempt
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.host_lock import dispatcher as living_dispatcher
-from rbp_engine.run.queue.transitions import WAITS, mark_queued
+from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge
 
 JOBS = int(os.environ.get("RBP_RACING_JOBS", "6"))
@@ -65,7 +66,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cou
         with locked():
             entry = new_entry(run, after=0, retries=0, pool=pool, takes=1 + (number % 5 == 0))
             write_entry(replace(entry, python=str(python)))
-            mark_queued(run, WAITS)
+            write_status(run, "queued", WAITS)
     marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several
     return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
 

@@ -31,7 +31,7 @@ from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
-from rbp_engine.run.queue.transitions import WAITS, is_stranded, mark_queued
+from rbp_engine.run.queue.transitions import WAITS, is_stranded
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from tests.other_machine import OtherMachine, needs_another_machine
 from tests.races.test_racing_dispatchers import PYTHON, RACERS, SLOTS, start_racer
@@ -110,7 +110,7 @@ def queue(run: RunDirectory, **changes: Any) -> None:
     with locked():
         entry = new_entry(run, after=0, retries=0, pool=Pool((Device("cpu-0"),), 1), takes=1)
         write_entry(replace(entry, **changes))
-        mark_queued(run, WAITS)
+        write_status(run, "queued", WAITS)
 
 
 def wait_for(condition: Callable[[], Any], patience_s: float = 90.0) -> None:

@@ -115,18 +115,15 @@ def last_attempt(run: RunDirectory) -> AttemptRecord | None:
     return _read(run, number) if number else None
 
 
-def launched(run: RunDirectory) -> tuple[Resources, Dispatch]:
-    """The resources of a run and how it is started: as last time, or as it was made. Raises RunError as `load_attempt`
-    and `load_run_json` do."""
-    number = newest_attempt(run)
-    known = load_attempt(run, number) if number else load_run_json(run)
-    return known.resources, known.dispatch
+def launched(run: RunDirectory) -> AttemptRecord:
+    """How a run is started, as last time, or as it was made: resources, dispatch, and settings that have changed.
 
-
-def changed_settings(run: RunDirectory) -> dict[str, Any]:
-    """The settings that the newest attempt has changed, by key. Raises RunError as `load_attempt` does."""
-    number = newest_attempt(run)
-    return load_attempt(run, number).changed if number else {}
+    Raises RunError as `load_attempt` and `load_run_json` do.
+    """
+    if number := newest_attempt(run):
+        return load_attempt(run, number)
+    made = load_run_json(run)
+    return AttemptRecord(1, resources=made.resources, dispatch=made.dispatch)
 
 
 def resources_of(run: RunDirectory) -> Resources:

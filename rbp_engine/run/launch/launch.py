@@ -19,7 +19,6 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import (
     AttemptRecord,
-    changed_settings,
     claim_attempt,
     launched,
     load_attempt,
@@ -27,7 +26,7 @@ from rbp_engine.run.files.attempts import (
     record_process,
     withdraw_claim,
 )
-from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links, write_atomic
+from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links, write_atomic, write_json
 from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import write_status
@@ -157,9 +156,8 @@ def start(
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started or its folders contain links.
     """
-    last_resources, last_dispatch = launched(run)
-    resources = resources or last_resources
-    settings = changed_settings(run) | dict(changed)
+    last = launched(run)
+    resources = resources or last.resources
     refuse_links(run)
     _check_world_size(run, resources, inexact=inexact)
     words = worker_command(run, resources)
@@ -171,9 +169,9 @@ def start(
             starter=os_process.here(),
             t=time.time(),
             resources=resources,
-            dispatch=dispatch or last_dispatch,
+            dispatch=dispatch or last.dispatch,
             stderr_from=_size(run.stderr()),
-            changed=settings,
+            changed=last.changed | dict(changed),
             command=words,
             environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
         )
@@ -202,13 +200,14 @@ def start(
                     pass_fds=inherits,
                 )
         if resources.nodes > 1:
-            multinode.write_seat(run, attempt, node, worker.pid)
+            seat = multinode.seat_file(run, attempt, node)
+            write_json(seat, asdict(os_process.of(worker.pid)), below=run.path)
         if node == 0:
             record_process(run, attempt, worker.pid)
     except BaseException as error:
         if worker is not None:  # it is recorded nowhere
             worker.kill()
-        multinode.leave_seat(run, attempt, node)
+        inside.unlink(multinode.seat_file(run, attempt, node), run.path)
         if node == 0:
             withdraw_claim(run, attempt)
         if isinstance(error, OSError):

@@ -4,7 +4,6 @@ Each node takes a seat by exclusive creation of `control/node-<attempt>-<number>
 """
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -13,7 +12,7 @@ from rbp_engine import os_process
 from rbp_engine.os_process import Alive, Process
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import last_attempt
-from rbp_engine.run.files.layout import RunDirectory, read_record, write_json
+from rbp_engine.run.files.layout import RunDirectory, read_record
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
@@ -29,25 +28,20 @@ def gathering(run: RunDirectory) -> int | None:
     return summary.attempt
 
 
+def seat_file(run: RunDirectory, attempt: int, node: int) -> Path:
+    """Where a node of an attempt records its launcher, as a process, once it has taken the seat."""
+    return run.control / f"node-{attempt}-{node}"
+
+
 def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
     """Take a seat and return the number of this node in an attempt, from 0; None if all seats are taken."""
     for node in range(nodes):
         try:
-            os.close(inside.open_file(_seat(run, attempt, node), run.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            os.close(inside.open_file(seat_file(run, attempt, node), run.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             continue
         return node
     return None
-
-
-def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
-    """Give this node's seat up, because it could not start."""
-    inside.unlink(_seat(run, attempt, node), run.path)
-
-
-def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
-    """Record this node's launcher."""
-    write_json(_seat(run, attempt, node), asdict(os_process.of(pid)), below=run.path)
 
 
 def seats(run: RunDirectory, attempt: int) -> list[Process]:
@@ -88,7 +82,3 @@ def unrelated_here(run: RunDirectory) -> list[int]:
         for one in launchers(run)
         if one.pid is not None and one.pid not in known and os_process.is_alive(one) is Alive.YES
     ]
-
-
-def _seat(run: RunDirectory, attempt: int, node: int) -> Path:
-    return run.control / f"node-{attempt}-{node}"

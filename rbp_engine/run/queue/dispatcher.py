@@ -16,9 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rbp_engine.printable import one_line, visible
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Ended, last_attempt, newest_begun, record_end
-from rbp_engine.run.queue.entries import Entry, has_entries, holders, read_queue, reread, write_entry
+from rbp_engine.run.files.summary import write_status
+from rbp_engine.run.queue.entries import Entry, entry_of, has_entries, holders, read_queue, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
@@ -35,7 +37,7 @@ from rbp_engine.run.queue.schedule import (
     Step,
     steps,
 )
-from rbp_engine.run.queue.transitions import WAITS, mark_failed, mark_queued
+from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge
 
 POLL_S = 0.5
@@ -122,8 +124,8 @@ class Dispatcher:
         if not steps(action):
             return
         with locked():
-            now = reread(entry)
-            if now is None or job_of(now, self._memory, scan) != action.job:
+            now = entry_of(entry.run)
+            if now is None or now.name != entry.name or job_of(now, self._memory, scan) != action.job:
                 return
             if isinstance(action, Start) and not self._may_have(action, now):
                 return
@@ -154,9 +156,10 @@ class Dispatcher:
                 ended = Ended(verdict.status, verdict.cause, visible(verdict.reason), time.time())
                 record_end(run, newest_begun(run), ended)
             case Step.COUNT_RETRY:
-                write_entry(entry.for_retry(RETRY_AFTER_S))
+                later = time.time() + RETRY_AFTER_S
+                write_entry(replace(entry, after=newest_begun(run), retried=entry.retried + 1, not_before=later))
             case Step.MARK_QUEUED:
-                mark_queued(run, _why_queued(action, entry))
+                write_status(run, "queued", _why_queued(action, entry))
                 self._memory.tried.pop(entry.name, None)
             case Step.RUN_HOOKS:
                 self._run_hooks(action, entry)
@@ -175,7 +178,7 @@ class Dispatcher:
         try:
             self._memory.starters[entry.name] = _helper(starter, "rbp_engine.run.queue.start_queued", held=held)
         except OSError as error:  # its Python environment may have been removed
-            mark_failed(entry.run, f"it could not be started: {error}")
+            write_status(entry.run, "failed", f"it could not be started: {error}", Cause.ERROR)
 
     def _run_hooks(self, action: Action, entry: Entry) -> None:
         verdict = judge(entry.run)

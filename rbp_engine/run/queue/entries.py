@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
 from rbp_engine.owners import make_private
-from rbp_engine.run.files.attempts import newest_begun
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, checked_object, write_atomic
 from rbp_engine.run.queue.devices import Device, Pool
@@ -65,10 +64,6 @@ class Entry:
     def order(self) -> tuple[int, str]:
         """Sorts entries: the first is the first to start."""
         return self.place, self.name
-
-    def for_retry(self, delay_s: float) -> "Entry":
-        """The entry for a restart after a fault."""
-        return replace(self, after=newest_begun(self.run), retried=self.retried + 1, not_before=time.time() + delay_s)
 
 
 @dataclass(frozen=True)
@@ -164,12 +159,6 @@ def entries_elsewhere(run: RunDirectory | None = None) -> list[tuple[Path, RunDi
 def holders(known: Iterable[Entry]) -> dict[str, Entry]:
     """Whose each device is, by its key."""
     return {key: entry for entry in known for key in entry.claimed}
-
-
-def reread(entry: Entry) -> Entry | None:
-    """An entry as it is now; None if it has been removed, or damaged."""
-    found = _read(entry.path)
-    return found if isinstance(found, Entry) else None
 
 
 def _files() -> list[os.DirEntry[str]]:

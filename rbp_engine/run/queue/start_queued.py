@@ -12,14 +12,16 @@ from pathlib import Path
 from rbp_engine.errors import UserError
 from rbp_engine.printable import Line, one_line
 from rbp_engine.run import trust
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.attempts import launched, newest_attempt
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.entries import Entry, entry_of
 from rbp_engine.run.queue.holds import inherited
 from rbp_engine.run.queue.host_lock import locked
 from rbp_engine.run.queue.observe import is_paused
-from rbp_engine.run.queue.transitions import drop, mark_failed
+from rbp_engine.run.queue.transitions import drop
 from rbp_engine.run.status.status import judge
 
 
@@ -37,14 +39,15 @@ def start_queued(run: RunDirectory) -> bool:
             return False
         devices = _show_only(entry)
         try:
-            resources, last = launched(run)
+            last = launched(run)
+            resources = last.resources
             if entry.takes:
                 resources = replace(resources, processes=entry.takes, devices=devices)
-            gpus = one_line(entry.gpus) if entry.gpus else last.gpus
+            gpus = one_line(entry.gpus) if entry.gpus else last.dispatch.gpus
             launch.start(
                 trust.require_launch(run, rendezvous=trust.rendezvous_of(resources)),
                 resources,
-                dispatch=replace(last, gpus=gpus, retries=entry.retries),
+                dispatch=replace(last.dispatch, gpus=gpus, retries=entry.retries),
                 changed=entry.changed,
                 inexact=entry.inexact,
                 from_scratch=entry.from_scratch,
@@ -53,7 +56,7 @@ def start_queued(run: RunDirectory) -> bool:
             )
         except UserError as error:
             try:
-                mark_failed(run, f"it could not be started: {error}")
+                write_status(run, "failed", f"it could not be started: {error}", Cause.ERROR)
             except OSError:  # it is another user's by now
                 drop(run)
             return False

@@ -90,13 +90,3 @@ def drop(run: RunDirectory) -> None:
     """Remove a run's entry, and with it what the run has claimed. The caller must hold `locked()`."""
     if entry := entry_of(run):
         entry.path.unlink(missing_ok=True)
-
-
-def mark_queued(run: RunDirectory, reason: str) -> None:
-    """Mark a run as queued, with the reason. The caller must hold `locked()`."""
-    write_status(run, "queued", reason)
-
-
-def mark_failed(run: RunDirectory, reason: str) -> None:
-    """Mark a queued run as failed to start. The caller must hold `locked()`."""
-    write_status(run, "failed", reason, Cause.ERROR)

@@ -19,7 +19,7 @@ from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.event_reader import read_last_events
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.status.error_texts import cause_of_text, is_graceful_signal
+from rbp_engine.run.status.error_texts import GRACEFUL_SIGNAL, cause_of_text
 from rbp_engine.untrusted_files import open_untrusted
 
 
@@ -94,7 +94,7 @@ def _errors_in_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[st
             continue
         message = read_json(path).get("message")
         text = message.get("message") if isinstance(message, dict) else message
-        if isinstance(text, str) and not is_graceful_signal(text) and written >= since:
+        if isinstance(text, str) and GRACEFUL_SIGNAL not in text and written >= since:
             rank = path.parent.name
             text = visible(text)
             reported = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text

@@ -56,20 +56,20 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     if is_out_of_memory(error):
         reason = _out_of_memory(preset, world_size) if preset is not None else f"{name}: {text}" if text else name
         return Failure(Cause.OUT_OF_MEMORY, reason)
-    if isinstance(error, LoaderLost) or error_texts.has_lost_loader(text):
+    if isinstance(error, LoaderLost) or text.startswith(error_texts.LOST_LOADER):
         reason = (
             "a process that reads images was killed, or ended without a word (out of memory?); "
             "resume, if need be after a new start with fewer data.workers"
         )
         return Failure(Cause.LOST_PROCESS, reason)
-    if error_texts.was_raised_in_loader(text):  # the text is a traceback, with the original message last
+    if error_texts.IN_LOADER in text:  # the text is a traceback, with the original message last
         reason = f"{text.splitlines()[-1]} (in a process that reads images)"
     elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # its message is already for the user
         reason = text
     else:
         reason = _place(error, code) + (f"{name}: {text}" if text else name)
     cause = _cause(error, code, world_size)
-    if cause is Cause.ERROR and preset is not None and is_from_library(error) and not error_texts.is_of_cuda(text):
+    if cause is Cause.ERROR and preset is not None and is_from_library(error) and not error_texts.OF_CUDA.search(text):
         unfit = f"{preset.model.name} cannot be trained on {preset.data.name}: {reason}"
         advice = "." if "has no rule" in text else ". Take other images, another network, or model.args that fit"
         return Failure(Cause.SETTINGS, unfit.rstrip(".!") + advice)
@@ -80,8 +80,8 @@ def is_about_others(error: BaseException) -> bool:
     """Whether an error only says that another process is gone; the reason is in that process's report or its log."""
     torch = sys.modules.get("torch")  # if torch is not loaded, the error is not torch's
     if torch is not None and isinstance(error, torch.distributed.DistError):
-        return not error_texts.is_own_nccl_fault(str(error))
-    return isinstance(error, RuntimeError) and error_texts.is_of_gloo(str(error))
+        return error_texts.OWN_NCCL.search(str(error)) is None
+    return isinstance(error, RuntimeError) and error_texts.OF_GLOO.search(str(error)) is not None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -89,7 +89,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and error_texts.says_no_memory(str(error))
+    return isinstance(error, RuntimeError) and error_texts.NO_MEMORY.search(str(error)) is not None
 
 
 def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
@@ -101,8 +101,8 @@ def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
         return Cause.LOST_PROCESS
     text = str(error)
     # Where an exception of a loader process was raised, only the traceback in its text shows.
-    own = f'File "{code}{os.sep}' in text if error_texts.was_raised_in_loader(text) else is_from_own_code(error, code)
-    if error_texts.is_of_cuda(text) or not own:
+    own = f'File "{code}{os.sep}' in text if error_texts.IN_LOADER in text else is_from_own_code(error, code)
+    if error_texts.OF_CUDA.search(text) or not own:
         return Cause.ERROR
     # The files that a user's data set reads are not frozen in the run, unlike its code.
     return Cause.DATA if isinstance(error, OSError) else Cause.OWN_CODE

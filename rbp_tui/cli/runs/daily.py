@@ -198,9 +198,9 @@ def resume(
     for run in runs:
         its = options
         if nproc is not None:
-            its = replace(its, resources=replace(launched(run)[0], processes=nproc))
+            its = replace(its, resources=replace(launched(run).resources, processes=nproc))
         if len(runs) > 1:
-            its = replace(its, gpus=gpus or launched(run)[1].gpus or "auto")
+            its = replace(its, gpus=gpus or launched(run).dispatch.gpus or "auto")
         started = once_trusted(functools.partial(start.resume, run, settings, its), trust=trust)
         resumed += started.runs
     started = replace(started, runs=resumed)

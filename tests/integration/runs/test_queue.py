@@ -252,7 +252,7 @@ def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_
         wait_for(lambda: processes.processes_of(run))
         with locked():
             write_entry(new_entry(run, after=1, retries=0))
-            transitions.mark_queued(run, "waits")
+            write_status(run, "queued", "waits")
         starter = threading.Thread(target=start_queued, args=(run,))
         starter.start()
         for _ in range(20):

@@ -129,7 +129,7 @@ def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan: SweepPl
     run = create(plan, plan.points[0])
     control.stop(run)
     change_identity(run, resources={"nodes": 2, "rendezvous": "here:29400"}, dispatch={})
-    trust.remember_rendezvous(launched(run)[0])
+    trust.remember_rendezvous(launched(run).resources)
     with pytest.raises(RunError, match="cannot wait in the queue of one"):
         start.begin(run, LaunchOptions(gpus="auto"))
     assert entries() == []

@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def test_without_a_file_there_is_no_attempt(run: RunDirectory) -> None:
     assert (newest_attempt(run), newest_begun(run), last_attempt(run), read_attempts(run)) == (0, 0, None, ())
-    assert launched(run) == (Resources(processes=3), Dispatch())
+    assert (launched(run).resources, launched(run).dispatch) == (Resources(processes=3), Dispatch())
 
 
 def test_attempts_are_found_by_their_names_counted_up_from_one(run: RunDirectory) -> None:
@@ -115,7 +115,8 @@ def test_an_attempt_whose_starter_died_has_not_begun(run: RunDirectory) -> None:
 
 def test_a_run_is_started_as_last_time(run: RunDirectory) -> None:
     write_attempt(run, 1, resources={"processes": 2}, dispatch={"gpus": "auto", "retries": 4})
-    assert launched(run) == (Resources(processes=2), Dispatch(gpus="auto", retries=4))  # type: ignore[arg-type]
+    assert launched(run).resources == Resources(processes=2)
+    assert launched(run).dispatch == Dispatch(gpus="auto", retries=4)  # type: ignore[arg-type]
 
 
 def test_a_damaged_record_is_shown_by_its_number_and_never_replaced(run: RunDirectory) -> None:

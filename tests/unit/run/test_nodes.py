@@ -25,7 +25,7 @@ def test_each_node_takes_its_own_seat_and_there_are_as_many_as_nodes(make_run: M
     assert [multinode.take_seat(run, 1, 2) for _ in range(3)] == [0, 1, None]
     assert multinode.gathering(run) is None
     assert multinode.take_seat(run, 2, 2) == 0, "another attempt has seats of its own"
-    multinode.leave_seat(run, 1, 1)
+    multinode.seat_file(run, 1, 1).unlink()
     assert multinode.take_seat(run, 1, 2) == 1
 
 
