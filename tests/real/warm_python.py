@@ -33,6 +33,8 @@ from typing import Any, NoReturn
 CHECKOUT = Path(__file__).parents[2]
 SOCKET = "RBP_WARM_PYTHON"
 COMMAND = "from rbp_tui.cli import main; main()"
+# What Python reads when it starts, and a fork does too.
+UNDERSTOOD = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONSAFEPATH")
 TORCHRUN = "torch.distributed.run"
 # What is measured, and what has to import torch itself.
 COLD = ("rbp_engine.bench", "rbp_engine.train.device")
@@ -74,9 +76,11 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
         (args, executable, preexec, _, pass_fds, cwd, env, _, _, shell, stdin, stdin_here, stdout_here, stdout,
          stderr_here, stderr, _, gid, gids, uid, umask, new_session, group) = arguments  # fmt: skip
         words = [os.fspath(word) for word in args] if not isinstance(args, str | bytes) else []
+        variables = dict(os.environ if env is None else env)
         special = executable or preexec or shell or gid is not None or gids or uid is not None or umask >= 0
+        special = special or any(name.startswith("PYTHON") and name not in UNDERSTOOD for name in variables)
         started = None if special or group >= 0 else _started(words)
-        is_rank = "TORCHELASTIC_RUN_ID" in (env or ()) and _module == TORCHRUN
+        is_rank = "TORCHELASTIC_RUN_ID" in variables and _module == TORCHRUN
         self._server = connect() if started and not is_rank else None
         if not (is_rank and started) and self._server is None:
             super()._execute_child(*arguments)
@@ -85,7 +89,7 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
             "words": words,
             "started": started,
             "cwd": os.fspath(cwd or Path.cwd()),
-            "env": dict(os.environ if env is None else env),
+            "env": variables,
             "new_session": new_session,
             "numbers": list(pass_fds),
             "limits": [resource.getrlimit(limit) for limit in _LIMITS],
@@ -212,6 +216,7 @@ def _answer(connection: socket.socket) -> NoReturn:
     _, descriptors, _, _ = socket.recv_fds(connection, 1, 32)
     if here and descriptors:
         request = json.loads(stream.readline())
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until the fork can handle them
         pid = os.fork()
         if pid == 0:
             _become(request, descriptors)
@@ -245,12 +250,13 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     os.environ.update(request["env"])
     time.tzset()
     _show(request["words"], request["env"])
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
     unbuffered = "PYTHONUNBUFFERED" in os.environ or "-u" in request["words"][1:4]
-    sys.stdin = sys.__stdin__ = os.fdopen(0, encoding="utf-8", errors="surrogateescape")
+    sys.stdin = sys.__stdin__ = os.fdopen(0, encoding=encoding, errors="surrogateescape")
     for name, number, errors in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
         raw = os.fdopen(number, "wb", buffering=0 if unbuffered else -1)
         text = io.TextIOWrapper(
-            raw, encoding="utf-8", errors=errors, write_through=unbuffered, line_buffering=number == 2 or raw.isatty()
+            raw, encoding=encoding, errors=errors, write_through=unbuffered, line_buffering=number == 2 or raw.isatty()
         )
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)
