@@ -1,13 +1,8 @@
-"""The predicted cost of a preset in words, for the command line and the dashboard."""
+"""The predicted cost of a preset in words."""
 
 from rbp_engine.bench.cost import Cost
 from rbp_engine.preset import LoadedPreset
 from rbp_tui.text import format as fmt
-
-
-def measuring(name: str) -> str:
-    """The message while a cost is measured."""
-    return f"measuring a few steps of {name}"
 
 
 def cost_title(loaded: LoadedPreset, cost: Cost) -> str:
@@ -45,11 +40,6 @@ def what_fits(cost: Cost) -> str:
     return (
         f"T = {cost.timesteps} with a batch of {cost.batch} does not fit into {fmt.size(cost.memory_limit)}: {remedy}"
     )
-
-
-def one_process_note(processes: int) -> str:
-    """The note that sharing a batch between `processes` is not measured; empty for one process."""
-    return f"for one process with the whole batch, which {processes} would share" if processes > 1 else ""
 
 
 def span(seconds: float) -> str:

@@ -4,13 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input, Static
 
-from rbp_engine.bench.cost import Cost
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.launch import cost
-from rbp_tui.dashboard.launch.cost import LaunchCost
-from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from tests.dashboard.idle_loop import stand_still
@@ -26,26 +21,6 @@ MACHINE = MachineReading(
     memory_total=24 * 2**30,
     disk_free=70 * 2**30,
     uses=(),
-)
-COST = Cost(
-    device="NVIDIA H100 80GB HBM3",
-    memory=31 * 2**30,
-    memory_limit=22 * 2**30,
-    fits=False,
-    largest_timesteps=6,
-    largest_batch=200,
-    step_s=0.31,
-    data_s=0.002,
-    evaluation_s=4.0,
-    end_s=0.05,
-    epoch_s=64.0,
-    total_s=6400.0,
-    steps_per_epoch=195,
-    epochs=100,
-    batch=256,
-    timesteps=8,
-    measured="extrapolated from B = 16 and 32, T = 4 and 8",
-    notes=(),
 )
 
 
@@ -131,23 +106,3 @@ def test_system(app, settled, snap_compare, size):
         return app.session.machine.sight is not None and app.session.queue.devices is not None
 
     assert snap_compare(app, terminal_size=size, run_before=settled("5", seen))
-
-
-@sizes
-def test_launch_form_where_it_does_not_fit(app, settled, until, snap_compare, monkeypatch, size):
-    monkeypatch.setattr(cost, "predict_cost", lambda *_, **__: COST)
-
-    async def settle(pilot):
-        await settled("1", lambda app: app.screen.presets.entries)(pilot)
-        app.screen.choose("digits")
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LaunchForm))
-        for field in app.screen.query(Input):
-            field.cursor_blink = False  # so that the picture does not depend on its moment
-        await pilot.press(*"T=8 batch=256 method=bptt", "tab")
-        await until(pilot, lambda: "method=bptt" in str(app.screen.query_one("#verdict", Static).content))
-        await pilot.press("ctrl+o")
-        await until(pilot, lambda: "memory" in str(app.screen.query_one(LaunchCost).content))
-        await stand_still(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=settle)

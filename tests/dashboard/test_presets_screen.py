@@ -1,14 +1,11 @@
 """The Presets screen and its editor, on real files."""
 
-import asyncio
 import os
 import re
 import shlex
 import stat
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 from textual.widgets import Checkbox, Input, OptionList, Static, Tab, Tabs
 
@@ -75,17 +72,6 @@ def label(app, name):
 
 def options(app):
     return [str(option.prompt) for option in app.screen.query_one("#presets", OptionList).options]
-
-
-def counting():
-    """The processes that count layers."""
-    found = []
-    for child in psutil.Process().children():
-        try:
-            found += [child.pid] if "rbp_engine.bench.count_layers" in child.cmdline() else []
-        except psutil.Error:  # it has just ended
-            continue
-    return found
 
 
 async def show(app, pilot, until, name):
@@ -166,7 +152,7 @@ async def test_missing_data_is_shown_with_the_commands_that_fetch_it(dashboard, 
         await show(dashboard, pilot, until, "cifar10-resnet18")
         summary = text_of(dashboard, "#summary")
         assert "\n         rbp data fetch cifar10\n         rbp data add cifar10 DIR\n" in summary
-        assert "paper    95.61 %\n" in summary and "here     not measured (Enter, ctrl+o)\n" in summary
+        assert "paper    95.61 %\n" in summary and "here     not measured: rbp cost cifar10-resnet18\n" in summary
 
 
 async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate(dashboard, mine, until, completed):
@@ -370,59 +356,6 @@ async def test_a_box_is_empty_unless_it_is_ticked(dashboard, mine, until):
         await until(pilot, lambda: isinstance(dashboard.screen, NamePreset))
         boxes = [box.render().plain.strip() for box in dashboard.screen.query(Checkbox)]
         assert boxes == ["[✓] extends digits", "[ ] found from every folder"]
-
-
-async def test_the_layers_are_counted_when_asked_for_and_shown_beside_on_a_very_wide_screen(dashboard, mine, until):
-    async with dashboard.run_test(size=(200, 60)) as pilot:
-        await show(dashboard, pilot, until, "mine")
-        assert text_of(dashboard, "#known_layers") == "the tab Network lists the layers of the network"
-        dashboard.screen.query_one(Tabs).active = "network"
-        await until(pilot, lambda: "counting layers…" in text_of(dashboard, "#layers"))
-        await until(pilot, counting)
-        await until(pilot, lambda: "parameters" in text_of(dashboard, "#layers"))
-        layers = text_of(dashboard, "#layers").splitlines()
-        assert layers[0] == "104 426 parameters in 14 layers, for an image of 1×8×8"
-        assert layers[2].split() == ["layer", "kind", "output", "parameters"]
-        assert layers[3].split() == ["0", "Conv2d", "32×8×8", "288"]
-        assert not dashboard.screen.query_one("#known_layers").display
-        dashboard.screen.query_one(Tabs).active = "toml"
-        dashboard.screen.choose("digits")  # has the same network, which is known
-        await until(pilot, lambda: dashboard.screen.loaded.name == "digits")
-        assert text_of(dashboard, "#known_layers").splitlines() == layers
-        assert dashboard.screen.query_one("#known_layers").display
-        assert not counting()
-
-
-async def test_one_process_counts_at_a_time_and_none_once_the_screen_is_left(dashboard, mine, until):
-    most = 0
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(dashboard, pilot, until, "mnist")
-        dashboard.screen.query_one(Tabs).active = "network"
-        for name in ("fashion-mnist", "cifar10-vgg11"):
-            await until(pilot, counting)
-            dashboard.screen.choose(name)
-            most = max(most, len(counting()))
-        await until(pilot, counting)
-        most = max(most, len(counting()))
-        await pilot.press("2")
-        await until(pilot, lambda: not counting())
-        assert most == 1
-        await pilot.press("1")
-        await until(pilot, counting)
-    deadline = time.monotonic() + 10.0  # its thread asks five times a second whether to go on
-    while counting():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-
-
-async def test_code_that_others_may_have_written_is_not_executed_to_count_layers(dashboard, mine, until):
-    mine.with_name("nets.py").write_text("raise SystemExit\nclass Net: ...\n")
-    mine.write_text(MINE + '[model]\nname = "nets.py:Net"\n')
-    mine.parent.chmod(0o777)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(dashboard, pilot, until, "mine")
-        dashboard.screen.query_one(Tabs).active = "network"
-        await until(pilot, lambda: "not counted, since that executes its code" in text_of(dashboard, "#layers"))
 
 
 async def test_a_preset_with_a_broken_parent_can_still_be_edited(dashboard, mine, until):

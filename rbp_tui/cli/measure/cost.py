@@ -52,11 +52,10 @@ def cost(
 def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
     """Predict the cost, with the progress on stderr meanwhile."""
     from rbp_engine.bench.cost import predict_cost
-    from rbp_tui.text.cost_text import measuring
 
     end_on_sigterm()
     about = "about a quarter of a minute; a minute or two for a large network on a CPU"
-    with progress(f"{measuring(loaded.name)}: {about}") as on_progress:
+    with progress(f"measuring a few steps of {loaded.name}: {about}") as on_progress:
         return predict_cost(loaded, seconds=seconds, on_progress=on_progress)
 
 

@@ -23,7 +23,6 @@ from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.answered import Dialog
-from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.request import TypedRequest, warnings
 from rbp_tui.dashboard.launch.sweep import (
     TypedSweep,
@@ -154,7 +153,6 @@ class LaunchForm(Dialog[Launched]):
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+o", "cost", "measure the cost", id="launch.cost"),
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]
 
@@ -184,10 +182,8 @@ class LaunchForm(Dialog[Launched]):
                         yield Label(field.label, classes="name", markup=False)
                         yield self._input(field)
                         yield Label(field.hint, classes="hint", markup=False)
-                yield LaunchCost(id="cost", markup=False)
             yield Static(
-                "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+o[/b] cost   [b]ctrl+y[/b] copy"
-                "   [b]Esc[/b] cancel",
+                "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+y[/b] copy   [b]Esc[/b] cancel",
                 classes="keys",
             )
 
@@ -243,15 +239,6 @@ class LaunchForm(Dialog[Launched]):
         # In a thread, since reading presets and querying the GPU driver takes time.
         verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records))
 
-    @on(Input.Changed, "#overrides, #sweep, #device, #processes")
-    def _forget_cost(self) -> None:
-        self.query_one(LaunchCost).forget()
-
-    @on(Input.Changed, "#seeds")
-    def _forget_cost_of_sweep(self) -> None:
-        if is_sweep(self.typed):
-            self._forget_cost()
-
     def _offer(self) -> None:
         """Show completions and the meaning of the word being typed."""
         word = last_word(self.query_one("#overrides", Input).value)
@@ -265,7 +252,6 @@ class LaunchForm(Dialog[Launched]):
         if not self.launching:
             self.launching = True
             self.workers.cancel_group(self, "check")
-            self.query_one(LaunchCost).forget()  # the run needs the memory
             self._launch(self.typed)
 
     @work
@@ -279,10 +265,6 @@ class LaunchForm(Dialog[Launched]):
             self.query_one("#verdict", Static).update(Text(str(error), style="red"))
         else:
             self.dismiss(launched)  # not awaited: it ends the screen that this runs for
-
-    def action_cost(self) -> None:
-        """Measure what one process with these settings takes, in memory and time."""
-        self.query_one(LaunchCost).measure(self.typed)
 
     def action_copy(self) -> None:
         """Copy the command to the clipboard."""

@@ -4,12 +4,10 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 from rich.text import Text
 
-from rbp_engine.bench.sweep_cost import estimate_rest, measure_prices
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driving import start_driver
@@ -18,7 +16,6 @@ from rbp_engine.plan.request import SweepRequest, parse_words, varies
 from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.start import check, start_points
 from rbp_engine.plan.states import states_among, states_of
-from rbp_engine.plan.trials import TrialReader, plan_to_the_end
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.request import LaunchRequest, parse_seeds
@@ -26,7 +23,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.sweep.plan import cost_text_of, failed_count, plan_text, standings_text
+from rbp_tui.text.sweep.plan import failed_count, plan_text, standings_text
 from rbp_tui.text.sweep.search import NOT_HELD_OUT, objective_text, range_text, search_text
 
 #: In the field: the sweep of the preset, or of the settings.
@@ -173,25 +170,3 @@ def _describe_search(text: Text, search: Search, records: Sequence[RunRecord]) -
     text.append(f"{'; '.join(map(range_text, search.space.settings))}; {objective_text(search)}\n")
     if not search.held_out:
         text.append(f"⚠ {NOT_HELD_OUT}\n", style="yellow")
-
-
-def sweep_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
-    """What the rest of a sweep takes; it is measured where no run tells. Raises UserError."""
-    found = typed_sweep(typed)
-    problems: list[str] = []
-    if found.search is not None:
-        plan, states = plan_to_the_end(found.search, TrialReader(found.search).read())
-        pruned = bool(found.search.space.pruner)
-    else:
-        assert found.plan is not None
-        plan, states, pruned = found.plan, states_of(found.plan), False
-    measure = partial(measure_prices, on_problem=problems.append, cancelled=given_up)
-    expected = estimate_rest(plan, states, measure)
-    text = Text(f"{found.name}: what is left of {fmt.counted(len(states), 'run')}", style="bold")
-    if expected is not None:
-        text.append("\n" + "\n".join(cost_text_of(expected, at_most=pruned)), "not bold")
-    elif not problems:
-        text.append("\nnothing is left to train", "not bold")
-    for problem in dict.fromkeys(problems):
-        text.append("\n✗ ", style="red").append(problem, style="not bold")
-    return text

@@ -23,25 +23,21 @@ from rbp_tui.dashboard.presets.actions import PresetActions
 from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.edit_session import lines_of
 from rbp_tui.dashboard.presets.list import PresetList, is_own
-from rbp_tui.dashboard.presets.network import NetworkPane, layer_table
 from rbp_tui.dashboard.presets.summary import of_experiment, summary_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 
 LOOK_EVERY_S = 2.0
-TABS = {"toml": "TOML", "resolved": "Resolved", "diff": "Diff", "network": "Network"}
+TABS = {"toml": "TOML", "resolved": "Resolved", "diff": "Diff"}
 
 
 class PresetsScreen(PresetActions):
-    """The list on the left; beside it a summary, and a pane with TOML, differences or network.
-
-    On a very wide screen the network is below the summary, too, once it is known.
-    """
+    """The list on the left; beside it a summary, and a pane with TOML or differences."""
 
     NAME = "presets"
     AUTO_FOCUS = "PresetList"  # not the filter: hints name the keys that work where the focus is
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide"), (190, "-very-wide")]  # noqa: RUF012  # as Textual has it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
 
     def __init__(self, session: Session) -> None:
@@ -61,7 +57,6 @@ class PresetsScreen(PresetActions):
                     yield Static(id="title")
                     yield Static(id="description", markup=False)
                     yield Static(id="summary")
-                    yield Static(id="known_layers")
                 with Vertical(id="sheet"):
                     yield Tabs(*(Tab(name, id=pane) for pane, name in TABS.items()), id="tabs")
                     with Horizontal():
@@ -69,7 +64,6 @@ class PresetsScreen(PresetActions):
                         yield TomlArea(read_only=True, id="resolved_pane")
                         with VerticalScroll(id="diff_pane"):
                             yield Static(id="differences")
-                        yield NetworkPane(id="network_pane")
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -82,10 +76,6 @@ class PresetsScreen(PresetActions):
         super().on_screen_resume()
         self._look()
         self.presets.look_for_data()
-        self._show_network()
-
-    def on_screen_suspend(self) -> None:
-        self.query_one(NetworkPane).leave()
 
     def reload(self) -> None:
         """Read the presets again."""
@@ -133,7 +123,6 @@ class PresetsScreen(PresetActions):
         self._show_toml(entry, problems)
         self._show_differences()
         self._show_runs()
-        self._show_network()
 
     def _title(self, entry: PresetEntry | None) -> Text:
         if entry is None:
@@ -162,21 +151,6 @@ class PresetsScreen(PresetActions):
             self._shown_runs = runs
             self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records))
 
-    @on(NetworkPane.Counted)
-    def _show_network(self) -> None:
-        """Show the layers in their pane, if that is open; on a very wide screen below the summary, if it is not."""
-        pane = self.query_one(NetworkPane)
-        beside = self.query_one("#known_layers", Static)
-        is_open = self._tabs.active == "network"
-        network = pane.known(self.loaded)
-        hint = Text("the tab Network lists the layers of the network", style="dim")
-        beside.update(hint if network is None else layer_table(network))
-        beside.set_class(is_open or self.loaded is None, "-away")
-        if is_open and self.is_current:
-            pane.show(self.loaded)
-        else:
-            pane.leave()
-
     @property
     def _tabs(self) -> Tabs:
         return self.query_one("#tabs", Tabs)
@@ -185,14 +159,13 @@ class PresetsScreen(PresetActions):
         return self._tabs.query_one(f"#{name}", Tab)
 
     def action_view(self) -> None:
-        """The next pane: TOML as written or resolved, differences, network."""
+        """The next pane: TOML as written or resolved, differences."""
         self._tabs.action_next_tab()
 
     @on(Tabs.TabActivated, "#tabs")
     def _show_pane(self) -> None:
         for name in TABS:
             self.query_one(f"#{name}_pane").set_class(name == self._tabs.active, "-open")
-        self._show_network()
 
     def action_find(self) -> None:
         """Filter the list by words."""

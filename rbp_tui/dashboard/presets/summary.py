@@ -31,7 +31,9 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
     if loaded.preset.paper is not None:
         facts.add_row("paper", _paper(loaded.preset))
     facts.add_row("ours", _ours(loaded, records))
-    facts.add_row("here", estimate_line(loaded, records) or Text("not measured (Enter, ctrl+o)", "dim"))
+    facts.add_row(
+        "here", estimate_line(loaded, records) or Text(f"not measured: rbp cost {one_line(loaded.name)}", "dim")
+    )
     facts.add_row("data", data_text(loaded))
     return Group(_settings(loaded.preset), Text(), facts)
 
