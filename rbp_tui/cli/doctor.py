@@ -1,22 +1,19 @@
 """`rbp doctor`: check this machine."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from io import TextIOWrapper
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import typer
 
-from rbp_tui.cli import completion
 from rbp_tui.cli.options import SET_UP, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
     from rbp_engine.health import Finding
-    from rbp_engine.preset import LoadedPreset
 
 SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 
@@ -28,15 +25,6 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    warm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET",
-            help="Compile the kernels of a preset too, so that its first run starts at once.",
-            show_default=False,
-            autocompletion=completion.presets,
-        ),
-    ] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -44,9 +32,11 @@ def doctor(
 
     Exit code 1: training does not work here; notes do not prevent it.
     """
+    from rbp_engine.health import examine
+
     _write_any_text()
     findings = []
-    for finding in _findings(runs_dir, warm):
+    for finding in chain(examine(runs_dir), [terminal()]):
         findings.append(finding)
         if not as_json:
             _print_finding(finding)
@@ -56,36 +46,6 @@ def doctor(
     if problems:
         say("[red]training does not work here yet:[/] {}", ", ".join(problems))
     raise typer.Exit(1 if problems else 0)
-
-
-def _findings(runs_dir: Path | None, warm: str | None) -> Iterator["Finding"]:
-    from rbp_engine.health import examine
-
-    loaded = None
-    if warm is not None:
-        from rbp_engine.preset import load_preset
-
-        loaded = load_preset(warm)  # a wrong name is an error before the checks
-    yield from examine(runs_dir)
-    yield terminal()
-    if loaded is not None:
-        yield kernels(loaded)
-
-
-def kernels(loaded: "LoadedPreset") -> "Finding":
-    """Compile what runs of a preset would compile: does that work, and how long does it take?"""
-    from rbp_engine.bench.measure.measurement import ask, temporary_run
-    from rbp_engine.child import ChildError
-    from rbp_engine.health import Finding
-
-    try:
-        with temporary_run(loaded) as run:
-            answer = ask("rbp_engine.bench.warm_kernels", run, quiet=True)
-    except ChildError as error:
-        return Finding("kernels", "problem", f"{loaded.name}: {error}", f"rbp cost {loaded.name} looks further")
-    if answer["why"]:
-        return Finding("kernels", "note", f"{loaded.name}: {answer['why']}")
-    return Finding("kernels", "ok", f"those of {loaded.name} are in the cache, after {answer['seconds']:.0f} s")
 
 
 def terminal() -> "Finding":

@@ -13,7 +13,6 @@ import pytest
 from rbp_engine.health import devices, judge_torch, kills_at_logout, nvidia_driver, runs_folder, shared_memory, threads
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.entries import new_entry, write_entry
-from rbp_engine.spiking.layers import compiler
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -228,23 +227,3 @@ def test_entries_that_wait_in_vain_are_noted_with_a_remedy(tmp_path: Path, monke
     found = devices()
     assert (found.status, found.remedy) == ("note", "rbp queue")
     assert "1 run without a dispatcher" in found.text
-
-
-def test_warming_a_preset_whose_runs_are_not_compiled_says_so(rbp: Rbp) -> None:
-    done = rbp("--warm", "digits", "--json")
-    assert by_name(done)["kernels"]["status"] == "note"
-    assert by_name(done)["kernels"]["text"].startswith("digits: its runs are not compiled")
-
-
-def test_an_unknown_preset_to_warm_is_an_error_before_the_checks(rbp: Rbp) -> None:
-    done = rbp("--warm", "digitz")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "digitz" in done.stderr
-
-
-@pytest.mark.compiles
-def test_warming_a_preset_says_that_its_kernels_are_in_the_cache_or_why_not(rbp: Rbp, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('extends = "digits"\n[train]\nkernel = "compiled"\n')
-    found = by_name(rbp("--warm", "mine.toml", "--json"))["kernels"]
-    expected = "torch.compile does not work here" if compiler.problem("cpu") else "those of mine are in the cache"
-    assert expected in found["text"]
