@@ -32,7 +32,6 @@ from rbp_tui.dashboard.command_palette import Palette, commands_of_keys, command
 from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.dim_filter import DimFilter
-from rbp_tui.dashboard.export import Export, export_of, write
 from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
@@ -54,7 +53,7 @@ from rbp_tui.dashboard.reading.hosts import HostSeen
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.since_last_visit import since_you_left
-from rbp_tui.dashboard.screen_base import ChartScreen, DashboardScreen
+from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.sweep.board import SweepSource
 from rbp_tui.dashboard.sweep.screen import SweepScreen
@@ -85,7 +84,6 @@ class Dashboard(App[None]):
         Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
         Binding("6", "switch_mode('network')", "show network", id="screen.network", show=False),
         Binding("question_mark,f1", "help", "help", id="help", key_display="?", tooltip="all keys; again: none"),
-        Binding("ctrl+e", "export", "export", id="export", tooltip="the focused table or chart", show=False),
         Binding("q,ctrl+c", "leave", "leave", id="leave", tooltip="runs go on"),
     ]
 
@@ -324,24 +322,6 @@ class Dashboard(App[None]):
             self.action_hide_help_panel()
         else:
             self.action_show_help_panel()
-
-    def action_export(self) -> None:
-        """Write what has focus into files: a table, or a chart with a plot."""
-        names = self.screen.series_names() if isinstance(self.screen, ChartScreen) else {}
-        export = export_of(self.screen.focused, names)
-        if export is None:
-            self.notify("A table or a chart can be exported: Tab goes to one.", timeout=5)
-        else:
-            self._write_export(export)
-
-    @work(thread=True, group="export")
-    def _write_export(self, export: Export) -> None:
-        try:
-            place, names = write(export, self.current_mode, Path.cwd())
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=10, markup=False)
-        else:
-            self.notify(f"{', '.join(names)} are in {place}", title="exported", timeout=10, markup=False)
 
     @work
     async def action_leave(self) -> None:

@@ -1,6 +1,6 @@
 """The command palette: every action of this moment once, and every run and preset by name.
 
-Textual's own commands are left out: ours do the same, and screenshots have given way to the export of what has focus.
+Textual's own commands are left out: ours do the same.
 """
 
 from collections.abc import Callable, Iterable

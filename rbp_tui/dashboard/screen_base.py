@@ -1,6 +1,5 @@
 """Base classes of the screens: the session, the bar at the top, charts that move together."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.style import Style
@@ -88,10 +87,6 @@ class DashboardScreen(Screen[None]):
 
 class ChartScreen(DashboardScreen):
     """A screen whose charts share one cursor and one view of the x axis."""
-
-    def series_names(self) -> Mapping[str, str]:
-        """Names of series by key, for exports, where a legend's sign says too little."""
-        return {}
 
     def action_back(self) -> None:
         """Show all panels again."""

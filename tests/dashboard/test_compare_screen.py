@@ -1,6 +1,5 @@
 """The Compare screen over files written by the real writers, without workers."""
 
-import csv
 import shutil
 from dataclasses import asdict
 
@@ -264,21 +263,6 @@ async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_
         assert chart.x_axis == "step" and drawn(app)["1★"].x.tolist() == [1, 2, 3, 4]
         await pilot.press("h")
         assert chart.x_axis == "time"
-
-
-@pytest.mark.asyncio
-async def test_the_curves_are_exported_under_the_titles_of_their_experiments(app, home, monkeypatch, until, compare):
-    monkeypatch.chdir(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
-        await pilot.press("ctrl+e")
-        await until(pilot, lambda: any("chart.csv" in note.message for note in app._notifications))
-        (folder,) = home.glob("rbp-export/compare-top-1-at-*")
-    rows = list(csv.DictReader((folder / "chart.csv").open()))
-    assert rows[0].keys() == {"series", "epoch", "top-1 %", "low", "high"}
-    assert {row["series"] for row in rows} == {"digits · rate_M · T=4", "digits · BPTT · T=4"}
-    assert float(rows[0]["top-1 %"]) == pytest.approx(81)
-    assert float(rows[0]["low"]) < 81 < float(rows[0]["high"])
 
 
 @pytest.mark.asyncio

@@ -1,10 +1,8 @@
 """The Monitor over files written by the real writers, without workers."""
 
-import csv
 import os
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from textual.widgets import Input, TextArea
@@ -439,33 +437,6 @@ async def test_tags_and_a_note_are_saved_with_the_run(dashboard, show, until, wr
         await pilot.press("escape")
         await pilot.pause()
     assert record(run).tags == ("paper", "good")
-
-
-async def test_export_writes_the_focused_chart_where_rbp_was_started(
-    dashboard, show, until, write_run, home, monkeypatch
-):
-    monkeypatch.chdir(home)
-    run = write_run("run-export", "completed")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
-        await pilot.press("ctrl+e")
-        await until(pilot, lambda: any("chart.json are in" in note.message for note in dashboard._notifications))
-        (notice,) = [note.message for note in dashboard._notifications if "chart.json" in note.message]
-    folder = Path(notice.rpartition(" in ")[2])
-    assert folder.parent == home / "rbp-export"
-    with (folder / "chart.csv").open() as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file) if row["series"] == "train"]
-    assert losses == [1 / step for step in range(1, 41)]
-
-
-async def test_a_failed_export_names_the_folder(dashboard, show, until, write_run, home, monkeypatch):
-    (home / "rbp-export").write_text("in the way")
-    monkeypatch.chdir(home)
-    run = write_run("run-export", "completed")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
-        await pilot.press("ctrl+e")
-        await until(pilot, lambda: any("cannot export into" in note.message for note in dashboard._notifications))
 
 
 async def test_seeds_of_an_experiment_are_chips_that_keys_step_through(dashboard, show, until, write_run):

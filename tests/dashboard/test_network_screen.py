@@ -1,6 +1,5 @@
 """Network: the layers of a run at any moment of its training."""
 
-import csv
 import time
 from pathlib import Path
 
@@ -188,18 +187,3 @@ async def test_every_tab_opens_by_key_and_click_and_is_remembered(dashboard, hom
             await pilot.pause()
             assert isinstance(dashboard.screen.tab, tab)
             assert dashboard.screen.focused is None or tab in map(type, dashboard.screen.focused.ancestors)
-
-
-@pytest.mark.asyncio
-async def test_the_table_is_exported_with_all_columns(dashboard, home, end_run, until, monkeypatch):
-    monkeypatch.chdir(home)
-    end_run(home / "runs", "one", curve=CURVE, layers=4)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await open_network(dashboard, pilot, until)
-        await pilot.press("ctrl+e")
-        await until(pilot, lambda: list(home.glob("rbp-export/network-*/table.json")))
-    (file,) = home.glob("rbp-export/network-*/table.csv")
-    rows = list(csv.DictReader(file.open()))
-    layers = [f"layer1.{block}.neuron{number}" for block in (0, 1) for number in (1, 2)]
-    assert [row["layer"] for row in rows] == layers
-    assert rows[0]["mean %"] == str(MEANS[-1]) and rows[3]["silent %"] == "62.5"

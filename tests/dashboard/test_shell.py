@@ -1,18 +1,15 @@
-"""What all screens share: tabs, the row of keys, help, jumping, the palette, export of tables, and leaving."""
+"""What all screens share: tabs, the row of keys, help, jumping, the palette, and leaving."""
 
-import csv
-import json
 from collections import Counter
 
 import pytest
-from textual.widgets import DataTable, Footer, HelpPanel, Input, OptionList
+from textual.widgets import Footer, HelpPanel, Input, OptionList
 from textual.widgets._footer import FooterKey
 
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Confirm, ConfirmLeaving
 from rbp_tui.dashboard.presets.name_dialog import Tick
-from tests.run_files import change_fields
 
 pytestmark = pytest.mark.asyncio
 
@@ -76,42 +73,6 @@ async def test_the_palette_lists_each_action_once_and_finds_presets_by_typing(ap
         await pilot.press("ctrl+p", *"mnist5k")
         found = app.screen.query_one("CommandList", OptionList)
         await until(pilot, lambda: found.option_count and "mnist5k" in str(found.get_option_at_index(0).prompt))
-
-
-async def test_the_focused_table_is_exported_as_csv_and_json(app, home, until):
-    async with app.run_test(size=(160, 24)) as pilot:
-        await until(pilot, lambda: app.screen.query_one(DataTable).row_count == 2)
-        await pilot.press("ctrl+e")
-        await until(pilot, lambda: list(home.glob("rbp-export/runs-table-at-*/table.json")))
-        (folder,) = home.glob("rbp-export/runs-table-at-*")
-    rows = list(csv.DictReader((folder / "table.csv").open()))
-    assert {row["key"] for row in rows} == {"digits-1", "digits-2"}
-    assert {row["last %"] for row in rows} == {"81.0", "82.0"}
-    assert [row["key"] for row in json.loads((folder / "table.json").read_text())] == [row["key"] for row in rows]
-
-
-async def test_the_export_of_runs_has_whole_names_and_reasons_where_the_table_cuts_them(
-    home, until, end_run, monkeypatch
-):
-    monkeypatch.chdir(home)
-    name, reason = f"a-name-{'long-' * 20}end", f"an error of many words {'again ' * 40}and the end"
-    run = end_run(home / "runs", "failed-1", curve=[0.5])
-    change_fields(run, status="failed", reason=reason, name=name)
-    app = Dashboard(home / "runs")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.screen.query_one(DataTable).row_count == 1)
-        await pilot.press("ctrl+e")
-        await until(pilot, lambda: list(home.glob("rbp-export/runs-table-at-*/table.json")))
-    (file,) = home.glob("rbp-export/runs-table-at-*/table.csv")
-    (row,) = csv.DictReader(file.open())
-    assert (row["key"], row["status"], row["run"], row["reason"]) == ("failed-1", "failed", name, reason)
-    assert row["last %"] == "50.0"
-
-
-async def test_where_nothing_can_be_exported_it_says_what_can(app, until):
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("1", "ctrl+e")
-        await until(pilot, lambda: any("a chart can be exported" in note.message for note in app._notifications))
 
 
 async def test_leaving_with_live_runs_is_confirmed_by_the_same_key_and_nothing_else_is(home, until, end_run):

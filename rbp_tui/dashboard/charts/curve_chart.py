@@ -98,11 +98,6 @@ class CurveChart(Widget, can_focus=True):
         """What is shown, unsmoothed."""
         return [curve.series for curve in self._model.curves]
 
-    @property
-    def colours(self) -> SeriesColours:
-        """The colours of the series by their keys."""
-        return self._colours
-
     def set_cursor(self, x: float | None) -> None:
         """Put the cursor at `x`, or remove it, without a message."""
         if x != self._model.cursor:

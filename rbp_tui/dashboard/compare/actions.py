@@ -1,4 +1,4 @@
-"""Actions of the Compare screen: choose a group, hide it, pin it, open it; change what is drawn; export."""
+"""Actions of the Compare screen: choose a group, hide it, pin it, open it; change what is drawn."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -89,10 +89,6 @@ class CompareActions(RunScreen, ChartScreen):
 
     def _run_ids(self) -> list[str]:
         return [one.run.id for group in self.groups for one in group.counting]
-
-    def series_names(self) -> dict[str, str]:
-        """The titles of the experiments or runs."""
-        return {self.key_of(group): group.title for group in self.groups}
 
     def draw(self) -> None:
         """Redraw the curves."""

@@ -5,7 +5,7 @@ from textual.message import Message
 from textual.widgets.data_table import ColumnKey
 
 from rbp_engine.run.store.query import descends, reversed_order
-from rbp_tui.dashboard.runs.columns import BY_NAME, CURVE, TableCell
+from rbp_tui.dashboard.runs.columns import TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.run_columns import PlacedColumn
@@ -15,7 +15,6 @@ FIRST_ROWS, ROWS_AT_ONCE = 100, 600
 # Removing one row takes a millisecond.
 REMOVED_AT_ONCE = 50
 MARK, SIGN, KEY = "mark", "sign", "key"
-STATUS = BY_NAME["status"]
 
 
 class RunTable(RowTable[TableCell]):
@@ -44,14 +43,6 @@ class RunTable(RowTable[TableCell]):
         """The keys of the visible rows."""
         top = int(self.scroll_y)
         return self._order[top : top + max(0, self.size.height - self.header_height)]
-
-    def texts(self) -> tuple[list[str], list[list[str]]]:
-        """Headings and a row for each run, in order, with the whole texts of the columns: in the table they are cut."""
-        columns = [place.column for place in self._rows.placed if place.column.name not in (CURVE, STATUS.name)]
-        rows = [
-            [record.run.id, *(column.text(record) for column in (STATUS, *columns))] for record in self._rows.records
-        ]
-        return [KEY, *(column.name for column in (STATUS, *columns))], rows
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
