@@ -10,7 +10,7 @@ import typer
 
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, visible
-from rbp_tui.cli import completion, data, doctor, export, paper, report
+from rbp_tui.cli import data, doctor, export, paper, report
 from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup, Typer
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import MORE, RootRunsDir
@@ -82,7 +82,6 @@ def root(
             rich_help_panel=MORE,
             help="Have the rbp of another machine do it, through ssh -t: rbp --host box ls.",
             show_default=False,
-            autocompletion=completion.hosts,
         ),
     ] = None,
     runs_dir: RootRunsDir = None,

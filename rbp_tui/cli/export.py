@@ -11,7 +11,7 @@ from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.measure.evaluate import Weights
 from rbp_tui.cli.options import KEEP, Json, RunsDir
 from rbp_tui.cli.output import print_json, say
-from rbp_tui.cli.runs.choice import TrainedRun
+from rbp_tui.cli.runs.choice import Run
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def nir(
-    run: TrainedRun,
+    run: Run,
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="The file; RUN.nir here if left out.", show_default=False)
     ] = None,

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_tui.cli import completion
-
 if TYPE_CHECKING:
     from rbp_engine.run.files.resources import Resources
     from rbp_engine.run.options import LaunchOptions
@@ -49,7 +47,6 @@ Gpus = Annotated[
         metavar="auto|none|0,1",
         help="Wait for a free device: any card, a CPU slot, or one of these cards, as nvidia-smi numbers them.",
         show_default=False,
-        autocompletion=completion.gpus,
     ),
 ]
 Retries = Annotated[

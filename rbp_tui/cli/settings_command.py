@@ -41,7 +41,7 @@ Like = Annotated[
         metavar="RUN",
         help="Instead of PRESET: the settings, own code and resources of that run.",
         show_default=False,
-        autocompletion=completion.one_run,
+        autocompletion=completion.runs,
     ),
 ]
 

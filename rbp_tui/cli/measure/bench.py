@@ -83,7 +83,6 @@ def bench(
             help="Baselines of spikingjelly,memopt,checkpoint,ann, or all; an empty text for none: "
             f"{QUICK.against} if left out.",
             show_default=False,
-            autocompletion=completion.baselines,
         ),
     ] = None,
     repeats: Annotated[

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from rbp_engine.printable import one_line
-from rbp_tui.cli import completion
 from rbp_tui.cli.measure.energy import print_energy
 from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.progress import progress
-from rbp_tui.cli.runs.choice import TrainedRun, find
+from rbp_tui.cli.runs.choice import Run, find
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
 
@@ -42,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: TrainedRun,
+    run: Run,
     what: Annotated[
         list[What] | None,
         typer.Argument(
@@ -73,9 +72,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(rich_help_panel=MORE, help="auto, cpu, cuda or cuda:N.", autocompletion=completion.devices)
-    ] = "auto",
+    device: Annotated[str, typer.Option(rich_help_panel=MORE, help="auto, cpu, cuda or cuda:N.")] = "auto",
     trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,

@@ -129,7 +129,6 @@ def schema(
         typer.Argument(
             help="A field, a section, or a short name; all fields if left out.",
             show_default=False,
-            autocompletion=completion.setting_names,
         ),
     ] = None,
     as_json: Json = False,

@@ -34,10 +34,9 @@ def _several(offers: Callable[..., object]) -> Any:
     )
 
 
-Run = Annotated[str, _one(completion.one_run)]
-TrainedRun = Annotated[str, _one(completion.trained_runs)]
-Runs = Annotated[list[str], _several(completion.runs_or_query)]
-SomeRuns = Annotated[list[str] | None, _several(completion.runs_or_query)]
+Run = Annotated[str, _one(completion.runs)]
+Runs = Annotated[list[str], _several(completion.runs)]
+SomeRuns = Annotated[list[str] | None, _several(completion.runs)]
 LiveRuns = Annotated[list[str], _several(completion.live_runs)]
 QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
 Query = Annotated[
@@ -46,7 +45,6 @@ Query = Annotated[
         metavar="QUERY",
         help="Which runs: acc>0.9 T=4 status:running method:rate_m tag:x -tag:y; with > or spaces, quoted.",
         show_default=False,
-        autocompletion=completion.query,
     ),
 ]
 

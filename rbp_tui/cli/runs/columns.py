@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_engine.printable import one_line
-from rbp_tui.cli import completion
 
 if TYPE_CHECKING:
     from rbp_engine.run.store.store import RunRecord
@@ -20,7 +19,6 @@ Columns = Annotated[
         metavar="lr,…",
         help="Fields of presets as columns, by the names of queries: lr,optim.momentum.",
         show_default=False,
-        autocompletion=completion.columns,
     ),
 ]
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_engine.printable import one_line
-from rbp_tui.cli import completion
 from rbp_tui.cli.options import LOOK, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Query, as_plain
@@ -34,7 +33,6 @@ def ls(
             metavar="FIELD",
             help="Sort by a field, as best, last, loss, created (if nothing is said); -FIELD reverses the order.",
             show_default=False,
-            autocompletion=completion.run_fields,
         ),
     ] = None,
     limit: Annotated[

@@ -165,7 +165,7 @@ def compare(
         typer.Option(
             metavar="RUN",
             help="Whose experiment the others are measured against; else the first RUN's.",
-            autocompletion=completion.one_run,
+            autocompletion=completion.runs,
         ),
     ] = None,
     each_run: Annotated[bool, typer.Option("--each-run", help="A line for each run, not for each experiment.")] = False,

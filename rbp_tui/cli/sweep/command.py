@@ -30,7 +30,7 @@ def sweep(
             metavar="KEY=A,B",
             help="Settings with several values, of which every combination is trained; with one value: for all runs.",
             show_default=False,
-            autocompletion=completion.varied_settings,
+            autocompletion=completion.settings,
         ),
     ] = None,
     like: Like = None,
@@ -52,7 +52,6 @@ def sweep(
             metavar="tpe",
             help="Choose the values one trial after the other, by what earlier ones have reached (Optuna).",
             show_default=False,
-            autocompletion=completion.searches,
         ),
     ] = None,
     trials: Annotated[
@@ -74,7 +73,6 @@ def sweep(
             rich_help_panel=MORE,
             help="With --search: stop trials that do worse than others at the same epoch.",
             show_default=False,
-            autocompletion=completion.pruners,
         ),
     ] = None,
     name: Annotated[

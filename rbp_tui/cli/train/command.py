@@ -67,7 +67,7 @@ def train(
             metavar="FILE|RUN",
             help="Start from the weights in a file (safetensors, torch.save), or from a run's best.",
             show_default=False,
-            autocompletion=completion.trained_runs,
+            autocompletion=completion.runs,
         ),
     ] = None,
     seeds: Seeds = None,

@@ -57,9 +57,6 @@ def shell(request: pytest.FixtureRequest, folder: Path, environment: dict[str, s
         ("rbp train mov", "rbp train moving-digits", None),
         ("rbp train digits T=6 method=ra", "… method=rate_m rate_s", "… method=rate_m method=rate_s"),
         ("rbp watch 3f", "rbp watch 3f2a", None),
-        ("rbp runs rm method:b", "rbp runs rm method:bptt", None),
-        # To insert all that fits, bash takes the quote for a part of the word.
-        ("rbp ls 'T=4 method:b", "rbp ls T=4 method:bptt", "rbp ls 'T=4 method:bptt'"),
         ("rbp train --like 3f2a lr=", "rbp train --like 3f2a lr=0.3", None),
     ],
 )
