@@ -1,18 +1,20 @@
-"""The energy of a network as a table: a row for each layer, and one for all neurons."""
+"""The energy of a network as tables: a row for each layer, one for all neurons, and networks to compare it with."""
 
 import numpy as np
+from rich.console import Group
+from rich.table import Column, Table
+from rich.text import Text
 
 from rbp_engine.run.files.energy import Energy
-from rbp_tui.charts.layer_rows import LayerRows, Numbers, Words
+from rbp_tui.charts.layer_rows import LayerRows, layer_table, numbers, words
+from rbp_tui.text import energy_text
 from rbp_tui.text.energy_text import joules, operations
 
 NEURONS = "all neurons"
-BAR = 10  # cells of the longest bar
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def energy_rows(energy: Energy) -> LayerRows:
-    """The layers in their order. The energy is that on integer hardware, and the bar its share of the whole."""
+    """The layers in their order. The energy is that on integer hardware, and the share that of the whole."""
     layers, neurons = energy.layers, energy.neurons
     spent = [layer.pj for layer in layers] + [neurons.pj]
     shares = [(pj or 0.0) / (energy.spiking.total_pj or 1.0) for pj in spent]
@@ -21,18 +23,22 @@ def energy_rows(energy: Energy) -> LayerRows:
         "energy of an image by layer",
         [*(layer.name for layer in layers), NEURONS],
         [
-            Numbers("input rate %", np.array([*rates, np.nan]), factor=100),
-            Words("synops", [operations(layer.synops) for layer in layers] + ["–"], right=True),
-            Words("ACs", [operations(layer.acs) for layer in layers] + ["–"], right=True, rank=3),
-            Words("MACs", [operations(layer.macs) for layer in layers] + ["–"], right=True, rank=1),
-            Words("energy", [joules(pj) for pj in spent], right=True),
-            Numbers("share %", np.array(shares), factor=100, rank=1),
-            Words(" " * BAR, [_bar(share / (max(shares) or 1.0)) for share in shares], rank=2),
-            Words("quantised ANN", [joules(layer.quantised_pj) for layer in layers] + ["–"], right=True, rank=4),
+            words("energy", [joules(pj) for pj in spent], right=True),
+            numbers("share %", np.array(shares), factor=100),
+            numbers("input rate %", np.array([*rates, np.nan]), factor=100),
+            words("synops", [operations(layer.synops) for layer in layers] + ["–"], right=True),
+            words("ACs", [operations(layer.acs) for layer in layers] + ["–"], right=True),
+            words("MACs", [operations(layer.macs) for layer in layers] + ["–"], right=True),
+            words("ANN", [joules(layer.quantised_pj) for layer in layers] + ["–"], right=True),
         ],
     )
 
 
-def _bar(share: float) -> str:
-    eighths = round(8 * BAR * share)
-    return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).strip()
+def energy_report(energy: Energy) -> Group:
+    """What an image costs: the verdict, each layer, and the network beside others of its shape."""
+    numbers_of = [Column(heading, justify="right") for heading in ("computation", "memory", "in all")]
+    compared = Table("an image costs", *numbers_of, box=None, pad_edge=False, header_style="dim")
+    for cells in energy_text.comparison_cells(energy):
+        compared.add_row(*map(Text, cells))
+    said = Text(f"{energy_text.verdict(energy)}\n{energy_text.totals(energy)}")
+    return Group(said, Text(), layer_table(energy_rows(energy)), Text(), compared)

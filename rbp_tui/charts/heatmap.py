@@ -57,12 +57,6 @@ class HeatScale:
                 row.append(self.block(value) * width)
         return row
 
-    def legend(self) -> Text:
-        """The scale from 0 to its top in per cent."""
-        steps = [self.top * step / 8 for step in range(9)]
-        shown = Text().join(Text(" ", self.style(step)) if self.colours else Text(self.block(step)) for step in steps)
-        return Text.assemble(("0 ", "dim"), shown, (f" {100 * self.top:g} %", "dim"))
-
 
 def round_top(highest: float) -> float:
     """The end of a scale for values up to `highest`: 1, 2, 3 or 5 of a power of ten, so that it seldom changes."""

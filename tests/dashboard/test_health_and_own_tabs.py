@@ -51,8 +51,9 @@ async def open_tab(app, pilot, until, title):
 
 def shown(app, number=0):
     """The table of that number in the open tab, by its headings."""
-    headings, rows = list(app.screen.tab.query(LayerTable))[number].rows.table()
-    return [dict(zip(headings, row, strict=True)) for row in rows]
+    table = list(app.screen.tab.query(LayerTable))[number].rows_shown
+    headings = [heading.plain for heading in table.headings()]
+    return [dict(zip(headings, (cell.plain for cell in row), strict=True)) for row in table.rows()]
 
 
 def chart(app, title):

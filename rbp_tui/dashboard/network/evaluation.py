@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from textual import work
 from textual.containers import Container, VerticalScroll
@@ -17,7 +16,7 @@ from rbp_engine.run.files.energy import Energy
 from rbp_engine.run.files.evaluation_json import ByClass, Evaluation, read_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
-from rbp_tui.charts.energy_rows import energy_rows
+from rbp_tui.charts.energy_rows import energy_report
 from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
@@ -52,7 +51,6 @@ class EvaluationTab(NetworkTab):
 
     def on_resize(self) -> None:
         self.query_one("#evaluation_columns").set_class(self.size.width >= WIDE, "-beside")
-        self._draw()
 
     def steps(self, sight: Sight) -> Floats:
         return np.empty(0)
@@ -61,11 +59,6 @@ class EvaluationTab(NetworkTab):
     def _energy(self) -> Energy | None:
         """What an image costs, if that was measured."""
         return None if self._sight is None else self._sight.energy
-
-    @property
-    def _width(self) -> int:
-        """The room for a row on the left."""
-        return max(1, (self.size.width // 2 if self.size.width >= WIDE else self.size.width) - 4)
 
     def show(self, sight: Sight | None, step: float | None) -> None:
         """Show what is known of the run; it is of its weights now, not of the step that is looked at."""
@@ -102,13 +95,14 @@ class EvaluationTab(NetworkTab):
             self._show_state()
 
     def _draw(self) -> None:
-        drawn = (self._run_of(self._sight), self._found, self._energy, self._width)
+        drawn = (self._run_of(self._sight), self._found, self._energy)
         if drawn == self._drawn:
             return
         self._drawn = drawn
         left, right = columns_of(self._found)
         if self._energy is not None:
-            left = Group(left, *energy_lines(self._energy, self._width))
+            notes = Text(energy_text.notes(self._energy), "dim")
+            left = Group(left, _heading("energy"), energy_report(self._energy), notes)
         self.query_one("#evaluation_left", Static).update(left)
         self.query_one("#evaluation_right", Static).update(right)
         if self._found == Evaluation():
@@ -158,19 +152,6 @@ def columns_of(found: Evaluation) -> tuple[RenderableType, RenderableType]:
         right += [text.confusion_table(classes, SHOWN_CONFUSIONS) if many else text.matrix_table(classes), Text()]
         right += [_heading("worst mistakes"), _mistakes(classes)]
     return Group(*left), Group(*right)
-
-
-def energy_lines(energy: Energy, width: int) -> list[RenderableType]:
-    """What an image costs: the verdict, each layer, and the network beside others of its shape."""
-    rows = energy_rows(energy)
-    lines = [rows.head(width), *(rows.row(number, width, ()) for number in range(len(rows)))]
-    compared = Table("an image costs", box=None, pad_edge=False, header_style="dim")
-    for heading in ("computation", "memory", "in all"):
-        compared.add_column(heading, justify="right")
-    for cells in energy_text.comparison_cells(energy):
-        compared.add_row(*map(Text, cells))
-    head = [_heading("energy"), Text(energy_text.verdict(energy)), Text(energy_text.totals(energy)), Text()]
-    return [*head, *lines, Text(), compared, Text(energy_text.notes(energy), "dim")]
 
 
 def _of_another(found: Evaluation) -> list[RenderableType]:

@@ -6,13 +6,14 @@ import numpy as np
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import FidelityHistory, Floats
-from rbp_tui.charts.layer_rows import LayerRows, Numbers, Sparks, Words
+from rbp_tui.charts.layer_rows import LayerRows, numbers, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.layers import LayersAndChart
+from rbp_tui.dashboard.network.layers import LayersAndCharts
 from rbp_tui.dashboard.network.sampled_tab import SampledTab
 from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
+from rbp_tui.text.words import explained
 
 AGREEMENT, ERROR = "against BPTT", "error"  # titles of the chart
 #: From this error on, a number is marked: half of a gradient is not what the rate methods take it for.
@@ -22,10 +23,11 @@ LARGE_ERROR = 0.5
 class GradientsTab(SampledTab[FidelityHistory]):
     """A table of the whole network, of weight layers and of neuron layers; the selected one over training."""
 
+    HELP = explained("cosine", "norm ratio", "error")
     TITLE = "Gradients"
 
     def panes(self) -> Iterable[Widget]:
-        yield LayersAndChart(AGREEMENT)
+        yield LayersAndCharts(AGREEMENT)
 
     def samples(self, sight: Sight) -> FidelityHistory | None:
         return sight.history.fidelity
@@ -40,14 +42,14 @@ class GradientsTab(SampledTab[FidelityHistory]):
         )
 
     def draw(self, samples: FidelityHistory, number: int, sight: Sight) -> None:
-        self.query_one(LayersAndChart).show(fidelity_rows(samples, number, sight.summary.method))
+        self.query_one(LayersAndCharts).show(fidelity_rows(samples, number, sight.summary.method))
 
     def draw_charts(self, samples: FidelityHistory) -> None:
         """Draw the agreement in all, and that of the selected weights; or the error of the selected neurons."""
-        pane = self.query_one(LayersAndChart)
-        pane.chart.x_axis = x_axis_of(samples)
-        pane.chart.title, series = selected_series(samples, pane.table.selected)
-        pane.chart.set_series(series)
+        pane = self.query_one(LayersAndCharts)
+        pane.charts[0].x_axis = x_axis_of(samples)
+        pane.charts[0].title, series = selected_series(samples, pane.table.selected)
+        pane.charts[0].set_series(series)
 
 
 def selected_series(fidelity: FidelityHistory, row: int) -> tuple[str, list[Series]]:
@@ -75,18 +77,17 @@ def fidelity_rows(fidelity: FidelityHistory, number: int, method: str) -> LayerR
     ratio = np.concatenate([[fidelity.norm_ratio[number]], fidelity.norm_ratio_by_weight[number], unknown])
     of_all = np.full((len(fidelity.step), 1), np.nan)
     errors = np.concatenate([of_all, fidelity.weight_error, fidelity.neuron_error], axis=1)
-    kinds = Words("", ["", *["weights"] * weights, *["neurons"] * neurons], rank=2)
-    kinds.least = kinds.most
+    kinds = ["", *["weights"] * weights, *["neurons"] * neurons]
     images = fmt.counted(int(np.nan_to_num(fidelity.samples[number])), "image")
     return LayerRows(
         f"{fmt.method(method)}'s gradient against BPTT's",
         ["all weights", *fidelity.weight_layers, *fidelity.neuron_layers],
         [
-            kinds,
-            Numbers("cosine", cosine, digits=3),
-            Numbers("norm ratio", ratio, digits=3),
-            Numbers("error", errors[number], digits=3, attention=LARGE_ERROR),
-            Sparks("error trend", errors, low=0.0, together=True, rank=1),
+            words("", kinds),
+            numbers("cosine", cosine, digits=3),
+            numbers("norm ratio", ratio, digits=3),
+            numbers("error", errors[number], digits=3, attention=LARGE_ERROR),
+            sparks("error trend", errors, low=0.0, together=True),
         ],
         note=f"{images}; it is BPTT itself" if method.startswith("bptt") else images,
     )

@@ -2,47 +2,33 @@
 
 from collections.abc import Iterable
 
-from textual.app import ComposeResult
-from textual.containers import Container, Horizontal, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.widget import Widget
 
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
 from rbp_engine.run.status.samples import HealthHistory
-from rbp_tui.charts.layer_rows import LayerRows, Numbers, Sparks, Words
+from rbp_tui.charts.layer_rows import LayerRows, numbers, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.network.layers import LayersAndCharts
 from rbp_tui.dashboard.network.sampled_tab import SampledTab
 from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.text.words import explained
 
 WIDE = 130  # cells, from which there is room for neurons and weights
 LOWEST, _, MEDIAN, _, HIGHEST = range(len(ELIGIBILITY_QUANTILES))
 
 
-class LayersAndTwoCharts(Container):
-    """A table of layers, and two charts of the selected one beneath it."""
-
-    def __init__(self, left: str, right: str) -> None:
-        """The titles of the charts."""
-        super().__init__()
-        self.table = LayerTable()
-        self.charts = CurveChart(left), CurveChart(right)
-
-    def compose(self) -> ComposeResult:
-        yield self.table
-        yield Horizontal(*self.charts)
-
-
 class HealthTab(SampledTab[HealthHistory]):
     """Neuron layers and weights: beside each other, or below where there is no room for that."""
 
+    HELP = explained("in window", "g", "update/weight")
     TITLE = "Health"
 
     def __init__(self) -> None:
         super().__init__()
-        self.neurons = LayersAndTwoCharts("membranes in window %", "eligibility g")
-        self.weights = LayersAndTwoCharts("gradient norm", "update / weight")
+        self.neurons = LayersAndCharts("membranes in window %", "eligibility g")
+        self.weights = LayersAndCharts("gradient norm", "update / weight")
         for chart in self.weights.charts:
             chart.y_log = True
 
@@ -61,8 +47,8 @@ class HealthTab(SampledTab[HealthHistory]):
         return "This run has no samples of its health.\nLaunch it again with probes.health=true."
 
     def draw(self, samples: HealthHistory, number: int, sight: Sight) -> None:
-        self.neurons.table.show(neuron_rows(samples, number))
-        self.weights.table.show(weight_rows(samples, number))
+        self.neurons.show(neuron_rows(samples, number))
+        self.weights.show(weight_rows(samples, number))
 
     def draw_charts(self, samples: HealthHistory) -> None:
         """Draw the selected layers over training."""
@@ -89,10 +75,10 @@ def neuron_rows(health: HealthHistory, number: int) -> LayerRows:
         "neurons",
         health.neuron_layers,
         [
-            Numbers("in window %", health.in_window[number], factor=100),
-            Numbers("g median", eligibility[:, MEDIAN], digits=3, rank=1),
-            Words("g 5–95 %", ranges, rank=2),
-            Sparks("window trend", health.in_window, low=0.0, rank=3),
+            numbers("in window %", health.in_window[number], factor=100),
+            numbers("g median", eligibility[:, MEDIAN], digits=3),
+            words("g 5–95 %", ranges),
+            sparks("window trend", health.in_window, low=0.0),
         ],
     )
 
@@ -103,8 +89,8 @@ def weight_rows(health: HealthHistory, number: int) -> LayerRows:
         "weights",
         health.weight_layers,
         [
-            Numbers("gradient", health.gradient_norm[number], digits=None, rank=1),
-            Numbers("update/weight", health.update_ratio[number], digits=None),
-            Sparks("update trend", health.update_ratio, rank=3),
+            numbers("update/weight", health.update_ratio[number], digits=None),
+            numbers("gradient", health.gradient_norm[number], digits=None),
+            sparks("update trend", health.update_ratio),
         ],
     )

@@ -1,40 +1,34 @@
-"""A table of layers with a chart of the selected one: what most tabs are made of."""
+"""A table of layers with charts of the selected one: what most tabs are made of."""
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
 
 from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.layer_table import HEAD, LayerTable
-
-WIDE = 130
-MOST_ABOVE = 0.55  # of the height
+from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.text_line import Line
 
 
-class LayersAndChart(Container):
-    """The chart is below the table, or beside it where there are many layers and there is room.
+class LayersAndCharts(Container):
+    """The caption of a table, the table, and below it one chart or two beside each other.
 
-    A tab handles `LayerTable.Chosen` to draw the chart of another layer.
+    A tab handles `LayerTable.RowHighlighted` to draw the charts of another layer.
     """
 
-    def __init__(self, chart: str) -> None:
-        """`chart` is the title of the chart."""
+    def __init__(self, *charts: str) -> None:
+        """`charts` are the titles of the charts."""
         super().__init__()
+        self.caption = Line()
         self.table = LayerTable()
-        self.chart = CurveChart(chart)
+        self.charts = [CurveChart(title) for title in charts]
 
     def compose(self) -> ComposeResult:
+        yield self.caption
         yield self.table
-        yield self.chart
+        yield Container(*self.charts)
 
     def show(self, rows: LayerRows) -> None:
         """Show these rows in the table."""
+        self.caption.show_text(Text.assemble((f" {rows.title}", "bold"), (f"  {rows.note}", "dim")))
         self.table.show(rows)
-        self._place()
-
-    def on_resize(self) -> None:
-        self._place()
-
-    def _place(self) -> None:
-        many = len(self.table.rows) + HEAD > MOST_ABOVE * self.size.height
-        self.set_class(many and self.size.width >= WIDE, "-beside")

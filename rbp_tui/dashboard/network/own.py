@@ -6,9 +6,9 @@ import numpy as np
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import Floats, OwnHistory
-from rbp_tui.charts.layer_rows import LayerRows, Sparks, Words
+from rbp_tui.charts.layer_rows import LayerRows, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.layers import LayersAndChart
+from rbp_tui.dashboard.network.layers import LayersAndCharts
 from rbp_tui.dashboard.network.sampled_tab import SampledTab
 from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
@@ -27,7 +27,7 @@ class OwnTab(SampledTab[OwnHistory]):
     TITLE = "Own"
 
     def panes(self) -> Iterable[Widget]:
-        yield LayersAndChart("")
+        yield LayersAndCharts("")
 
     def samples(self, sight: Sight) -> OwnHistory | None:
         return sight.history.own
@@ -38,16 +38,16 @@ class OwnTab(SampledTab[OwnHistory]):
         return NOTHING
 
     def draw(self, samples: OwnHistory, number: int, sight: Sight) -> None:
-        self.query_one(LayersAndChart).show(metric_rows(samples, number))
+        self.query_one(LayersAndCharts).show(metric_rows(samples, number))
 
     def draw_charts(self, samples: OwnHistory) -> None:
         """Draw the selected metric, where it was logged."""
-        pane = self.query_one(LayersAndChart)
+        pane = self.query_one(LayersAndCharts)
         values = samples.values[:, pane.table.selected]
         known = np.isfinite(values)
-        pane.chart.x_axis = x_axis_of(samples)
-        pane.chart.title = samples.names[pane.table.selected]
-        pane.chart.set_series([Series("metric", pane.chart.title, x_of(samples)[known], values[known])])
+        pane.charts[0].x_axis = x_axis_of(samples)
+        pane.charts[0].title = samples.names[pane.table.selected]
+        pane.charts[0].set_series([Series("metric", pane.charts[0].title, x_of(samples)[known], values[known])])
 
 
 def metric_rows(own: OwnHistory, number: int) -> LayerRows:
@@ -58,10 +58,10 @@ def metric_rows(own: OwnHistory, number: int) -> LayerRows:
         "your metrics",
         own.names,
         [
-            Words("value", [_number(values[-1:]) for values in until], right=True),
-            Words("lowest", [_number(np.sort(values)[:1]) for values in columns], right=True, rank=1),
-            Words("highest", [_number(np.sort(values)[-1:]) for values in columns], right=True, rank=2),
-            Sparks("trend", own.values, rank=3),
+            words("value", [_number(values[-1:]) for values in until], right=True),
+            words("lowest", [_number(np.sort(values)[:1]) for values in columns], right=True),
+            words("highest", [_number(np.sort(values)[-1:]) for values in columns], right=True),
+            sparks("trend", own.values),
         ],
         heading="metric",
     )

@@ -9,14 +9,15 @@ from textual.widget import Widget
 from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory
 from rbp_engine.run.timesteps_needed import TOLERANCE, timesteps_needed
 from rbp_tui.charts.heatmap import round_top
-from rbp_tui.charts.layer_rows import Heat, LayerRows, Numbers, Sparks
+from rbp_tui.charts.layer_rows import LayerRows, heat, numbers, sparks
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.layers import LayersAndChart
+from rbp_tui.dashboard.network.layers import LayersAndCharts
 from rbp_tui.dashboard.network.sampled_tab import SampledTab
 from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
+from rbp_tui.text.words import explained
 
 #: From these shares of a layer's neurons on, a number is marked.
 MANY_SILENT, MANY_SATURATED = 0.5, 0.1
@@ -25,10 +26,11 @@ MANY_SILENT, MANY_SATURATED = 0.5, 0.1
 class RatesTab(SampledTab[FiringHistory]):
     """A heatmap of layers and timesteps; the rates of the selected layer over training; accuracy by timestep."""
 
+    HELP = explained("silent", "saturated", "T needed")
     TITLE = "Rates"
 
     def panes(self) -> Iterable[Widget]:
-        yield LayersAndChart("firing rate %")
+        yield LayersAndCharts("firing rate %")
         yield Line(id="accuracy")
 
     def samples(self, sight: Sight) -> FiringHistory | None:
@@ -43,20 +45,20 @@ class RatesTab(SampledTab[FiringHistory]):
         )
 
     def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
-        self.query_one(LayersAndChart).show(rate_rows(samples, number))
+        self.query_one(LayersAndCharts).show(rate_rows(samples, number))
         accuracy, split = sight.history.accuracy, sight.history.split
         said = Text() if accuracy is None else accuracy_text(accuracy, accuracy.at(samples.step[number]), split)
         self.query_one("#accuracy", Line).show_or_hide(said)
 
     def draw_charts(self, samples: FiringHistory) -> None:
         """Draw the selected layer: its mean, and its first and last timestep, beside the mean of all layers."""
-        pane = self.query_one(LayersAndChart)
+        pane = self.query_one(LayersAndCharts)
         rates, x = 100 * samples.rates, x_of(samples)
         layer = rates[:, pane.table.selected]
         name = samples.neuron_layers[pane.table.selected]
         ends = {"t = 1": layer[:, 0], f"t = {layer.shape[1]}": layer[:, -1]} if layer.shape[1] > 1 else {}
-        pane.chart.x_axis = x_axis_of(samples)
-        pane.chart.set_series(
+        pane.charts[0].x_axis = x_axis_of(samples)
+        pane.charts[0].set_series(
             [
                 Series("all", "all layers", x, rates.mean(axis=(1, 2))),
                 *(Series(label, label, x, values) for label, values in ends.items()),
@@ -77,17 +79,18 @@ def accuracy_text(accuracy: AccuracyHistory, number: int, split: str) -> Text:
 def rate_rows(firing: FiringHistory, number: int) -> LayerRows:
     """The layers at one sample."""
     rates = firing.rates[number]
-    timesteps = [str(t + 1) for t in range(rates.shape[1])]
     means = firing.rates.mean(axis=2)
     highest = float(np.nanmax(firing.rates)) if np.isfinite(firing.rates).any() else 0.0
+    top = round_top(highest)
     return LayerRows(
-        "firing rate by timestep",
+        "firing rate % by timestep",
         firing.neuron_layers,
         [
-            Heat("timestep", rates, round_top(highest), timesteps),
-            Numbers("mean %", means[number], factor=100, rank=1),
-            Numbers("silent %", firing.silent[number], factor=100, attention=MANY_SILENT, rank=2),
-            Numbers("saturated %", firing.saturated[number], factor=100, attention=MANY_SATURATED, rank=3),
-            Sparks("rate trend", means, low=0.0, rank=4),
+            heat(rates, top),
+            numbers("mean %", means[number], factor=100),
+            numbers("silent %", firing.silent[number], factor=100, attention=MANY_SILENT),
+            numbers("saturated %", firing.saturated[number], factor=100, attention=MANY_SATURATED),
+            sparks("rate trend", means, low=0.0),
         ],
+        note=f"deepest at {100 * top:g} %",
     )

@@ -56,7 +56,7 @@ class SampledTab(NetworkTab, Generic[H]):
         if new:
             self.draw_charts(samples)
 
-    @on(LayerTable.Chosen)
+    @on(LayerTable.RowHighlighted)
     def _another_layer(self) -> None:
         if self._shown is not None:
             self.draw_charts(self._shown[0])

@@ -7,7 +7,13 @@ import pytest
 
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
 from rbp_engine.run.status.samples import FidelityHistory, fidelity_builder
+from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, fidelity_rows, selected_series
+
+
+def texts(rows: LayerRows) -> tuple[list[str], list[list[str]]]:
+    return [heading.plain for heading in rows.headings()], [[cell.plain for cell in row] for row in rows.rows()]
+
 
 START = RunStart(steps_per_epoch=10, weight_layers=["conv", "own", "out"], neuron_layers=["lif1", "lif2"])
 
@@ -35,7 +41,7 @@ def history() -> FidelityHistory:
 
 
 def test_the_table_has_the_whole_the_weights_and_the_neurons_at_a_sample(history: FidelityHistory) -> None:
-    headings, rows = fidelity_rows(history, 0, "rate_m").table()
+    headings, rows = texts(fidelity_rows(history, 0, "rate_m"))
     assert headings == ["layer", "", "cosine", "norm ratio", "error", "error trend"]
     assert [row[:5] for row in rows] == [
         ["all weights", "", "0.910", "1.100", "–"],
@@ -45,7 +51,7 @@ def test_the_table_has_the_whole_the_weights_and_the_neurons_at_a_sample(history
         ["lif1", "neurons", "–", "–", "0.250"],
         ["lif2", "neurons", "–", "–", "–"],
     ]
-    assert fidelity_rows(history, 1, "rate_m").table()[1][3][4] == "0.020"
+    assert texts(fidelity_rows(history, 1, "rate_m"))[1][3][4] == "0.020"
 
 
 def test_the_title_says_which_gradients_and_on_how_many_images(history: FidelityHistory) -> None:
@@ -74,5 +80,5 @@ def test_layers_that_were_not_measured_leave_gaps(history: FidelityHistory) -> N
     unknown.add(Event(1, 1.0, 1, 0, 10, GradientFidelity(2, None, None, *[[None] * 3] * 2, [None] * 2, [None] * 3)))
     nothing = unknown.history()
     assert nothing is not None and math.isnan(nothing.cosine[0])
-    assert {cell for row in fidelity_rows(nothing, 0, "rate_m").table()[1] for cell in row[2:5]} == {"–"}
+    assert {cell for row in texts(fidelity_rows(nothing, 0, "rate_m"))[1] for cell in row[2:5]} == {"–"}
     assert np.isnan(selected_series(nothing, 4)[1][0].y).all()

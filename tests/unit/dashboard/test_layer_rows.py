@@ -1,7 +1,6 @@
-"""Tables of layers fitted to a width, and the colours of heat."""
+"""Tables of layers, and the colours of heat."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from rbp_tui.charts.heatmap import DARK, LIGHT, HeatScale, round_top
-from rbp_tui.charts.layer_rows import Heat, LayerRows, Numbers, Sparks, Words
+from rbp_tui.charts.layer_rows import LayerRows, heat, numbers, sparks, words
 from rbp_tui.charts.palette import contrast
 from rbp_tui.dashboard.themes import DARK_COLOURS, LIGHT_COLOURS
 from rbp_tui.text.format import BLOCKS
@@ -21,63 +20,34 @@ NAMES = ["conv1", "layer1.0.lif1", "features.denseblock4.denselayer24.lif2", "�
 def rows(timesteps: int = 4) -> LayerRows:
     count = len(NAMES)
     rates = np.linspace(0.0, 0.4, count * timesteps).reshape(count, timesteps)
-    history = np.stack([rates.mean(axis=1) * (1 + sample) for sample in range(5)])
     columns = [
-        Heat("timestep", rates, 0.5, [str(t + 1) for t in range(timesteps)]),
-        Numbers("mean %", rates.mean(axis=1), factor=100, rank=1),
-        Numbers("silent %", np.array([0.0, math.nan, 0.5, 1.0]), factor=100, attention=0.5, rank=2),
-        Sparks("trend", history, rank=3),
-        Words("cause", ["", "short", "a long sentence about it", "x"], rank=4),
+        heat(rates, 0.5),
+        numbers("mean %", rates.mean(axis=1), factor=100),
+        numbers("silent %", np.array([0.0, math.nan, 0.5, 1.0]), factor=100, attention=0.5),
+        sparks("trend", np.stack([rates.mean(axis=1) * (1 + sample) for sample in range(5)])),
+        words("energy", ["", "6.71 nJ", "84.9 µJ", "–"], right=True),
     ]
     return LayerRows("rates", NAMES, columns)
 
 
-def test_texts_with_units_end_below_each_other() -> None:
-    differences = Numbers("Δ", np.array([-6.11, 0.28, math.nan]), digits=2)
-    table = LayerRows("", ["a", "b", "c"], [Words("energy", ["6.71 nJ", "84.9 µJ", "–"], right=True), differences])
-    assert [table.row(number, 40, ()).plain[6:] for number in range(3)] == [
-        "  6.71 nJ  −6.11",
-        "  84.9 µJ   0.28",
-        "        –      –",
-    ]
-    assert table.head(40).plain[6:] == "   energy      Δ"
-
-
-@given(st.integers(1, 200), st.integers(1, 40), st.sampled_from([(), DARK]))
-def test_every_row_fits_and_all_are_equally_wide(width: int, timesteps: int, colours: tuple[str, ...]) -> None:
+@given(st.integers(1, 40), st.sampled_from([(), DARK]))
+def test_every_layer_has_a_cell_in_every_column(timesteps: int, colours: tuple[str, ...]) -> None:
     table = rows(timesteps)
-    drawn = [table.head(width), *(table.row(number, width, colours) for number in range(len(NAMES)))]
-    widths = {cell_len(text.plain) for text in drawn}
-    assert len(widths) == 1
-    assert max(widths) <= max(width, 6)
+    drawn = table.rows(colours)
+    assert len(drawn) == len(NAMES) and {len(cells) for cells in drawn} == {len(table.headings())}
+    assert len({cells[1].cell_len for cells in drawn}) == 1
 
 
-def test_of_little_room_the_columns_of_the_highest_rank_are_left_out_first() -> None:
-    shown = [[column.heading for column, _ in rows().fitted(width)[1]] for width in range(20, 150)]
-    assert shown[0] == [] or shown[0] == ["timestep"]
-    assert shown[-1] == ["timestep", "mean %", "silent %", "trend", "cause"]
-    assert all(fewer == more[: len(fewer)] for fewer, more in pairwise(shown))
-
-
-def test_a_long_name_keeps_its_end() -> None:
-    name = rows().row(2, 60, ()).plain.split("  ")[0]
-    assert name.startswith("…") and name.endswith("denselayer24.lif2")
+def test_a_long_name_loses_its_middle() -> None:
+    name = rows().rows()[2][0].plain
+    assert cell_len(name) <= 28 and "…" in name and name.endswith("elayer24.lif2")
 
 
 def test_numbers_are_right_aligned_and_marked_from_where_they_need_attention() -> None:
-    shares = np.array([0.0, math.nan, 0.5, 1.0])
-    table = LayerRows("rates", NAMES, [Numbers("silent %", shares, factor=100, attention=0.5)])
-    lines = [table.row(number, 60, ()) for number in range(4)]
-    assert [line.plain.split()[1] for line in lines] == ["0.0", "–", "50.0", "100.0"]
-    assert len({cell_len(line.plain.rstrip()) for line in [*lines, table.head(60)]}) == 1
-    marked = [any("yellow" in str(span.style) for span in line.spans) for line in lines]
-    assert marked == [False, False, True, True]
-
-
-def test_an_export_has_every_value_in_full() -> None:
-    headings, lines = rows().table()
-    assert headings == ["layer", "timestep", "mean %", "silent %", "trend", "cause"]
-    assert lines[2][0] == NAMES[2] and lines[2][3] == "50.0" and len(lines[2][1].split()) == 4
+    cells = [row[3] for row in rows().rows()]
+    assert [cell.plain for cell in cells] == ["0.0", "–", "50.0", "100.0"]
+    assert {cell.justify for cell in cells} == {"right"} and rows().headings()[3].justify == "right"
+    assert [cell.style == "yellow" for cell in cells] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("colours", [DARK, LIGHT])

@@ -56,18 +56,9 @@ def test_energies_have_a_fitting_unit(pj: float | None, text: str) -> None:
 
 
 def test_each_layer_is_a_row_with_its_share_and_the_neurons_are_one() -> None:
-    headings, rows = energy_rows(energy()).table()
-    named = [dict(zip([heading.strip() for heading in headings], row, strict=True)) for row in rows]
+    table = energy_rows(energy())
+    headings = [heading.plain for heading in table.headings()]
+    named = [dict(zip(headings, (cell.plain for cell in row), strict=True)) for row in table.rows()]
     assert [row["layer"] for row in named] == ["stem", "conv", NEURONS]
     assert [row["share %"] for row in named] == ["13.3", "80.0", "6.7"]
     assert [row["input rate %"] for row in named] == ["–", "14.0", "–"]
-
-
-@pytest.mark.parametrize("layers", [1, 60])
-@pytest.mark.parametrize("width", [40, 78, 158])
-def test_rows_fit_any_width(layers: int, width: int) -> None:
-    one = energy().layers[1]
-    many = replace(energy(), layers=[replace(one, name=one_line(f"stages.{n}.conv{n}")) for n in range(layers)])
-    rows = energy_rows(many)
-    assert len(rows) == layers + 1
-    assert all(rows.row(number, width, ()).cell_len <= width for number in range(len(rows)))
