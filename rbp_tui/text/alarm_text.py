@@ -37,12 +37,14 @@ def alarm_line(alarm: "Alarm") -> str:
     return f"{layer_text(alarm)}: {alarm.what} since {since_text(alarm)}: {alarm.knob}"
 
 
-def finding_line(alarm: "Alarm") -> str:
-    """What a rule says of a run that has ended, and what to do; of an alarm, since when."""
+def judged(alarm: "Alarm", *, live: bool = False) -> tuple[str, str]:
+    """What a rule says of a run, after what it is: an alarm of a live run; of one that has ended advice, if the rule
+    judges its end, else why it ended as it did."""
     from rbp_engine.run.status.rules.table import RULES
 
-    at_end = any(rule.at_end for rule in RULES if rule.name == alarm.rule)
-    return f"{alarm.what}: {alarm.knob}" if at_end else alarm_line(alarm)
+    if any(rule.at_end for rule in RULES if rule.name == alarm.rule):
+        return "advice", f"{alarm.what}: {alarm.knob}"
+    return "alarm" if live else "why", alarm_line(alarm)
 
 
 def alarm_plain(alarm: "Alarm") -> dict[str, Any]:

@@ -65,6 +65,16 @@ def title(summary: "Summary") -> str:
     return " · ".join([*what(summary), *([summary.name] if summary.name else []), short_id(summary)])
 
 
+def scores(summary: "Summary") -> list[tuple[str, str]]:
+    """What a run has reached, each with its name: last, best, with averaged weights, and on the test set."""
+    last, best, epoch = summary.last, summary.best, summary.best.epoch
+    rows = [("last", f"{fmt.percent(last.top1)} % top-1, loss {fmt.number(last.loss)}")]
+    rows.append(("best", f"{fmt.percent(best.top1)} % top-1{f' at epoch {epoch}' if epoch else ''}"))
+    if last.ema_top1 is not None:
+        rows.append(("ema", f"{fmt.percent(last.ema_top1)} % top-1 with the moving average of the last weights"))
+    return rows + [(f"test, {name}", f"{fmt.percent(top1)} % top-1") for name, top1 in summary.test.known.items()]
+
+
 def what(summary: "Summary") -> list[str]:
     """Label, method, T and seed in words; method and T are not known of everything that other programs train."""
     method = [fmt.method(summary.method)] if summary.method else []

@@ -54,11 +54,11 @@ def test_runs_show_prints_alarms_and_has_them_in_its_json(run, capsys) -> None:
 def test_the_end_of_several_seeds_and_runs_show_have_the_findings_about_each_run(tmp_path, write_run, capsys) -> None:
     seeds = [write_run(tmp_path, f"20260101-000000-digits-rate_m-000{seed}", seed=seed) for seed in (1, 2)]
     seeds[0].events().write_bytes(gzip.decompress((RECORDINGS / "too-many-epochs.jsonl.gz").read_bytes()))
-    found = "why: no more progress since epoch 12 of 60: a shorter run may do as well: train.epochs=15"
+    found = "advice: no more progress since epoch 12 of 60: a shorter run may do as well: train.epochs=15"
     print_results(seeds, [Verdict("completed", "")] * 2)
     assert " ".join(capsys.readouterr().err.split()).count(found) == 1
     show([seeds[0].id], runs_dir=tmp_path)
-    assert found.removeprefix("why: ") in " ".join(capsys.readouterr().out.split())
+    assert found.removeprefix("advice: ") in " ".join(capsys.readouterr().out.split())
     show([seeds[0].id], runs_dir=tmp_path, as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert (shown["alarms"], [one["rule"] for one in shown["findings"]]) == ([], ["no_progress"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rbp_tui.cli.output import cell
 from rbp_tui.text import format as fmt
-from rbp_tui.text.alarm_text import alarm_line, finding_line
+from rbp_tui.text.alarm_text import judged
 from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def describe_run(
-    run: "RunDirectory", record: "RunRecord", origin: "RunJson", judged: "Sequence[Alarm]"
+    run: "RunDirectory", record: "RunRecord", origin: "RunJson", alarms: "Sequence[Alarm]"
 ) -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place.
 
-    `judged` are the alarms of a live run, and the findings about one that has ended.
+    `alarms` are those of a live run, and the findings about one that has ended.
     """
     from rich.table import Table
     from rich.text import Text
@@ -40,9 +40,8 @@ def describe_run(
         table.add_row(name, cell(text) if isinstance(text, str) else text)
     if record.readable and record.summary.alert:
         table.add_row("alert", Text(cell(record.summary.alert), style=ATTENTION))
-    name, line = ("alarm", alarm_line) if record.verdict.live else ("why", finding_line)
-    for alarm in judged:
-        table.add_row(name, Text(cell(line(alarm)), style=ATTENTION))
+    for name, text in (judged(alarm, live=record.verdict.live) for alarm in alarms):
+        table.add_row(name, Text(cell(text), style=ATTENTION))
     table.add_row("folder", cell(run.path))
     for name, text in _origin(origin):
         table.add_row(name, cell(text))
@@ -63,7 +62,7 @@ def describe_run(
 
 def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
     from rbp_tui.cli.train.next_steps import next_steps
-    from rbp_tui.text.run_text import status_text, what
+    from rbp_tui.text.run_text import scores, status_text, what
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {verdict.reason}" if verdict.reason else ""
@@ -73,7 +72,6 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
         return [status]
     steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
     following = [("next", "  ·  ".join(steps))] if steps else []
-    best_epoch = summary.best.epoch
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows: list[tuple[str, str | Text]] = [
         status,
@@ -86,15 +84,11 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
             "progress",
             f"epoch {summary.epoch} of {summary.epochs or '?'}, step {summary.step} of {summary.steps or '?'}",
         ),
-        ("last", f"{fmt.percent(summary.last.top1)} % top-1, loss {fmt.number(summary.last.loss)}"),
-        ("best", f"{fmt.percent(summary.best.top1)} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
+        *scores(summary),
     ]
-    if (ema := summary.last.ema_top1) is not None:
-        rows.append(("ema", f"{fmt.percent(ema)} % top-1 with the moving average of the last weights"))
     if summary.timesteps_needed is not None:
         needed = f"{summary.timesteps_needed} of {summary.timesteps} give an accuracy within 0.5 points of that of all"
         rows.append(("timesteps", needed))
-    rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.known.items()]
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
     if summary.name or record.tags:
         rows.append(("name, tags", f"{summary.name} {' '.join(record.tags)}".strip()))

@@ -134,7 +134,8 @@ def _why(run: "RunDirectory", *, as_json: bool) -> dict[str, Any]:
 def _print_why(record: "RunRecord", history: "History", judged: "Sequence[Alarm]") -> None:
     from rbp_engine.run.status.rules.table import RULES, unchecked
     from rbp_tui.cli.train.next_steps import next_steps
-    from rbp_tui.text.alarm_text import NEEDED, finding_line
+    from rbp_tui.text.alarm_text import NEEDED
+    from rbp_tui.text.alarm_text import judged as finding
     from rbp_tui.text.run_text import status_text, title
 
     verdict = record.verdict
@@ -145,7 +146,7 @@ def _print_why(record: "RunRecord", history: "History", judged: "Sequence[Alarm]
     if verdict.resumable and record.readable:
         print_styled("  next: {}", "  ·  ".join(next_steps(record.run, record.summary, verdict)))
     for alarm in judged:
-        print_styled("  [yellow]{}[/]", finding_line(alarm))
+        print_styled("  [yellow]{}: {}[/]", *finding(alarm, live=verdict.live))
         print_styled("  [dim]usually because: {}[/]", alarm.cause)
     rules = [rule for rule in RULES if not (rule.at_end and verdict.live)]
     left_out = [rule for rule in unchecked(history) if rule in rules]

@@ -10,8 +10,8 @@ from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say
 from rbp_tui.cli.train.next_steps import next_steps, runs_dir_option
 from rbp_tui.text import format as fmt
-from rbp_tui.text.alarm_text import alarm_line, finding_line
-from rbp_tui.text.run_text import short, status_text, title
+from rbp_tui.text.alarm_text import judged
+from rbp_tui.text.run_text import scores, short, status_text, title
 
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
@@ -45,10 +45,8 @@ def print_results(
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
         say("{} {}{}", status_text(verdict.shown_status), title(summary), reason)
-        for alarm in read_alarms(run) if verdict.live else ():
-            say("  [yellow]alarm: {}[/]", alarm_line(alarm))
-        for alarm in () if verdict.live else read_findings(run):
-            say("  [yellow]why: {}[/]", finding_line(alarm))
+        for alarm in read_alarms(run) if verdict.live else read_findings(run):
+            say("  [yellow]{}: {}[/]", *judged(alarm, live=verdict.live))
     scores = _mean_over_seeds(completed)
     say("  {} of {} seeds completed{}", len(completed), len(runs), f": {scores}" if scores else "")
     if waited_s is not None:
@@ -79,20 +77,10 @@ def print_result(
     say("{} {}, {}", status_text(verdict.shown_status), title(summary), _times(summary, waited_s))
     if verdict.reason:
         say("  {}", verdict.reason)
-    last, best = summary.last.top1, summary.best.top1
-    if last is not None:
-        say(
-            "  top-1 accuracy: last [bold]{} %[/], best {} % (epoch {})",
-            fmt.percent(last),
-            fmt.percent(best),
-            summary.best.epoch,
-        )
-    if (ema := summary.last.ema_top1) is not None:
-        say("  moving average of the weights: last [bold]{} %[/]", fmt.percent(ema))
-    for weights, top1 in summary.test.known.items():
-        say("  on the test set, {} weights: {} %", weights, fmt.percent(top1))
+    for name, reached in scores(summary) if summary.last.top1 is not None else ():
+        say("  {}: [bold]{}[/]", name, reached)
     for alarm in read_findings(run):
-        say("  [yellow]why: {}[/]", finding_line(alarm))
+        say("  [yellow]{}: {}[/]", *judged(alarm))
     say("  folder: {}", run.path)
     if steps := next_steps(run, summary, verdict, request):
         say("  next: {}", "  ·  ".join(steps))

@@ -10,7 +10,7 @@ from rbp_engine.run.files.events import AlertRaised, CheckpointSaved, ErrorRaise
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.rules.rule import Alarm
 from rbp_tui.text import format as fmt
-from rbp_tui.text.alarm_text import finding_line
+from rbp_tui.text.alarm_text import judged
 
 ALERTS_SHOWN = 50
 
@@ -27,7 +27,7 @@ def alert_text(alerts: Sequence[Event], alarms: Sequence[Alarm] = ()) -> Text:
     """
     if alarms:
         others = f"   ({len(alarms) - 1} more: rbp show RUN --why)" if len(alarms) > 1 else ""
-        return Text.assemble((f" ! {one_line(finding_line(alarms[0]))}", "yellow"), (others, "dim"))
+        return Text.assemble((f" ! {one_line(judged(alarms[0])[1])}", "yellow"), (others, "dim"))
     if not alerts:
         return Text()
     before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""
@@ -40,11 +40,10 @@ def events_text(history: History, alerts: Sequence[Event], kept: Collection[str]
     Older checkpoints are gone. Of those saved as best only the newest still is, and `best/` keeps it.
     """
     text = Text()
-    if alarms:
-        text.append("why\n", style="dim")
-        for alarm in alarms:
-            text.append(f"{one_line(finding_line(alarm))}\n", style="yellow")
-            text.append(f"{alarm.cause}\n", style="dim")
+    for alarm in alarms:
+        label, said = judged(alarm)
+        text.append(f"{label}\n", style="dim").append(f"{one_line(said)}\n", style="yellow")
+        text.append(f"{alarm.cause}\n", style="dim")
     if alerts:
         text.append("alerts\n", style="dim")
         for event in reversed(alerts[-ALERTS_SHOWN:]):
