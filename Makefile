@@ -89,11 +89,12 @@ $(VENV)/bin/python:
 	  || { echo "rbp needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 ifneq ($(TORCH),)
-	$(BIN)/python -m pip install --quiet torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH)
+	$(BIN)/python -m pip install torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH)
 endif
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+	@echo 'Installing rbp and what it needs into $(VENV): some minutes, most of them for torch.'
+	$(BIN)/python -m pip install --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python

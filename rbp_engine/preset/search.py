@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.owners import writers_problem
+from rbp_engine.settings.documents import Document, read_document
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
 from rbp_engine.settings.spelling import did_you_mean
@@ -19,6 +20,12 @@ class SearchFolder:
     path: Path
 
 
+#: Beside the code of a network there may be presets that train it, among other TOML files.
+HERE = SearchFolder("the current folder", Path())
+#: A file with none of these is no preset.
+OF_PRESETS = frozenset({"extends", "model", "method", "neuron", "train", "optim"})
+
+
 def search_folders() -> list[SearchFolder]:
     """The folders of the search order, whether or not they exist, each once."""
     folders = [SearchFolder("./presets", Path("presets"))]
@@ -27,6 +34,7 @@ def search_folders() -> list[SearchFolder]:
         folders.append(SearchFolder("$RBP_PRESETS", Path(chosen)))
     folders.append(SearchFolder("your presets", configuration_directory() / "presets"))
     folders.append(SearchFolder("presets that come with rbp", bundled_folder()))
+    folders.append(HERE)
     first: dict[str, SearchFolder] = {}
     for folder in folders:
         first.setdefault(os.path.realpath(folder.path), folder)
@@ -41,16 +49,17 @@ def bundled_folder() -> Path:
 
 
 def shared_presets_problem(name: str) -> str:
-    """A warning if a preset is one of `./presets`, and others may write there; "" if not, or there is no such preset.
+    """A warning if a preset is found in `./presets` or in the current folder, and others may write there.
 
-    The current folder may be anybody's, and `./presets` is searched first.
+    It is "" if not, or if there is no such preset. The current folder may be anybody's.
     """
-    here = SearchFolder("./presets", Path("presets"))
     try:
         path = find_preset(name)
     except PresetError:
         return ""
-    if path.absolute().parent != here.path.absolute():
+    places = (SearchFolder("./presets", Path("presets")), *(() if is_path(name) else (HERE,)))
+    here = next((one for one in places if path.absolute().parent == one.path.absolute()), None)
+    if here is None:
         return ""
     working = Path.cwd()
     # Where the sticky bit is set, others cannot exchange a folder that is ours.
@@ -100,12 +109,21 @@ def preset_names() -> list[str]:
 
 
 def preset_files(folder: Path) -> list[Path]:
-    """The preset files of one folder, sorted by name; none if it cannot be read."""
+    """The preset files of one folder, sorted by name; none if it cannot be read.
+
+    Of the current folder those that have a preset's keys.
+    """
     try:
         found = sorted(folder.iterdir())
     except OSError:
         return []
-    return [path for path in found if path.suffix == ".toml" and not path.name.startswith(".")]
+    files = [path for path in found if path.suffix == ".toml" and not path.name.startswith(".")]
+    return [path for path in files if folder != HERE.path or _has_keys_of_presets(path)]
+
+
+def _has_keys_of_presets(path: Path) -> bool:
+    document = read_document(path)
+    return isinstance(document, Document) and not OF_PRESETS.isdisjoint(document.values)
 
 
 def shown(path: Path) -> str:

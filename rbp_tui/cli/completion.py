@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,16 +23,12 @@ EVALUATED = re.compile(r"[\\$`\"']")
 
 
 def presets(context: typer.Context, incomplete: str) -> list[str]:
-    """Presets by name; after the first letter also TOML files of the current directory, which may not be presets.
-
-    After `--like RUN`, which takes the place of the preset, settings.
-    """
+    """Presets by name; after `--like RUN`, which takes the place of the preset, settings."""
     if context.params.get("like"):
         return settings(context, incomplete)
-    from rbp_engine.preset.search import preset_files, preset_names
+    from rbp_engine.preset.search import preset_names
 
-    files = [path.name for path in preset_files(Path())] if incomplete else []
-    return _fitting([*preset_names(), *files], incomplete)
+    return _fitting(preset_names(), incomplete)
 
 
 def preset_then_settings(context: typer.Context, incomplete: str) -> list[str]:

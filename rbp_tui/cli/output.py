@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, Line, Lines, in_json, one_line, visible
 from rbp_tui.text.styled import styled
+from rbp_tui.text.words import MEANINGS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -78,6 +79,12 @@ def fail(message: str, code: int) -> int:
 def say(template: str, *values: object) -> None:
     """Print a message on stderr, a `styled` one, without breaking long words and paths."""
     console(stderr=True).print(styled(template, *values), soft_wrap=True, highlight=False)
+
+
+def say_methods() -> None:
+    """What the names of the rate methods mean, where they first appear."""
+    for word in ("rate_M", "rate_S"):
+        say("[dim]{}: {}[/]", word, MEANINGS[word])
 
 
 def print_styled(template: str, *values: object) -> None:

@@ -1,6 +1,9 @@
 """`rbp try`: try your own network before there is a preset for it."""
 
 import re
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +13,7 @@ from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
 from rbp_tui.cli.options import TRAIN, Json
-from rbp_tui.cli.output import cell, print_json, print_rich, say
+from rbp_tui.cli.output import cell, print_json, print_rich, say, say_methods
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand, refuse_twice
 from rbp_tui.cli.train.interrupts import end_on_sigterm
@@ -127,6 +130,9 @@ def try_network(
         print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})
     else:
         _print(loaded, found, costs)
+        if not found.missing:
+            typed = [f"neuron.name={network}" if neuron else f"arch={network}", *(overrides or [])]
+            say("\nnext: {}", _command(typed, sizes, classes))
     raise typer.Exit(1 if found.missing else 0)
 
 
@@ -165,12 +171,12 @@ def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]
         say("[green]✓[/] {}: keeps to itself, fires, resets; its derivatives are finite, and those of BPTT", kind)
     print_rich(styled("[green]✓[/] every operation has a rule\n"))
     print_rich(_agreement_table(found))
+    say_methods()
     if loaded.preset.probes.own:
         logged = "   ".join(f"{name} {fmt.number(value)}" for name, value in found.metrics.items())
         say("\n{} logs {}", loaded.preset.probes.own, logged or "nothing")
     print_rich("")
     print_rich(_cost_table(loaded, costs))
-    print_rich(styled("\n[dim]for a preset:[/]\n{}", paragraph(_preset_text(loaded))))
 
 
 def _missing_table(found: "Inspection") -> "Table":
@@ -222,15 +228,15 @@ def _at_most(value: int | None) -> str:
     return str(value) if value <= LARGEST_SHOWN else f"more than {LARGEST_SHOWN}"
 
 
-def _preset_text(loaded: "LoadedPreset") -> str:
-    """The settings that a preset needs to train what was tried, as TOML."""
-    from rbp_engine.preset.resolved import as_toml
+def _command(typed: Sequence[str], sizes: Sequence[int], classes: int) -> str:
+    """The command that trains what was tried, on the first preset whose images have its size and classes."""
+    from rbp_engine.data.catalog import CATALOG
+    from rbp_engine.preset import PresetError, list_presets, load_preset
 
-    preset = loaded.preset
-    tried = {
-        section: getattr(preset, section).model_dump(exclude_defaults=True) for section in ("model", "neuron", "loss")
-    }
-    tried["model"] = {"name": preset.model.name} | tried["model"]
-    tried["method"] = {"name": "rate_m", "timesteps": preset.method.timesteps}
-    tried["data"] = {"batch_size": preset.data.batch_size}
-    return as_toml({section: values for section, values in tried.items() if values}).lstrip()
+    for entry in list_presets():
+        data = CATALOG.get(entry.group)
+        if data and ([data.channels, *data.image_size], data.classes) == (list(sizes), classes):
+            with suppress(PresetError):
+                load_preset(entry.name, typed)
+                return shlex.join(["rbp", "train", entry.name, *typed])
+    return f"{shlex.join(['rbp', 'train', 'PRESET', *typed])}, on a preset of your data (rbp presets list)"

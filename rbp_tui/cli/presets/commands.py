@@ -12,7 +12,7 @@ from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import SET_UP, Json
-from rbp_tui.cli.output import cell, console, fail, print_json, print_rich, say
+from rbp_tui.cli.output import cell, console, fail, print_json, print_rich, say, say_methods
 from rbp_tui.cli.presets import files
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 from rbp_tui.text import format as fmt
@@ -52,6 +52,7 @@ def listing(as_json: Json = False) -> None:
         print_json(rows)
         return
     print_rich(_list_table(rows))
+    say_methods()
     if broken := [row["name"] for row in rows if row["problems"]]:
         say("[red]✗[/] what is wrong: rbp presets check {}", shlex.join(broken))
     if any(row["data_here"] is False for row in rows):

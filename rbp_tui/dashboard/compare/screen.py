@@ -23,6 +23,7 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.comparison_text import ComparisonText, comparison_text, group_signs
 from rbp_tui.text.equal_cost_text import equal_cost_text
+from rbp_tui.text.words import explained
 
 # Each of many runs has news many times a second: they are drawn together at each tick, and very many less often.
 TICK_S, RUNS_A_TICK = 0.25, 12
@@ -37,6 +38,7 @@ STARRED_AT_MOST = 8
 class CompareScreen(CompareActions):
     """Follows the chosen runs, also while they are live."""
 
+    HELP = explained("Δ", "rate_M", "rate_S")
     AUTO_FOCUS = "#first"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual has it
 
@@ -195,8 +197,9 @@ class CompareScreen(CompareActions):
         if self.key_of(group) in self.hidden:
             return Text.assemble((f"{HIDDEN_MARK}{text.plain}", "reverse dim" if self._stands_out(group) else "dim"))
         colours, key = self.session.colours, self.key_of(group)
-        mark = f"{UNICODE.keys[colours.stroke(key)]} "  # as in the legend of the chart
-        row = Text.assemble((mark, colours.colour(key, dark=self.app.current_theme.dark)), text)
+        few, dark = self.app.native_ansi_color, self.app.current_theme.dark
+        mark = f"{UNICODE.keys[colours.stroke(key, few=few)]} "  # as in the legend of the chart
+        row = Text.assemble((mark, colours.colour(key, dark=dark, few=few)), text)
         if self._stands_out(group):
             row.stylize("reverse", len(mark))
         return row

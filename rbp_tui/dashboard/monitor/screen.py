@@ -31,6 +31,7 @@ from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
 from rbp_tui.text.firing_text import firing_text
+from rbp_tui.text.words import explained
 
 GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME, *run_chart.RATE)} | {"memory"}
 
@@ -38,6 +39,7 @@ GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME, *run_c
 class MonitorScreen(MonitorActions):
     """Follows the run opened last; shows why a run is stale, lost, failed or gone."""
 
+    HELP = explained("rate_M", "rate_S", "silent", "saturated")
     NAME = "monitor"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-very-wide")]  # noqa: RUF012  # as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]  # noqa: RUF012

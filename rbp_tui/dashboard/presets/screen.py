@@ -27,6 +27,7 @@ from rbp_tui.dashboard.presets.summary import of_experiment, summary_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
+from rbp_tui.text.words import explained
 
 LOOK_EVERY_S = 2.0
 TABS = {"toml": "TOML", "resolved": "Resolved", "diff": "Diff"}
@@ -35,6 +36,7 @@ TABS = {"toml": "TOML", "resolved": "Resolved", "diff": "Diff"}
 class PresetsScreen(PresetActions):
     """The list on the left; beside it a summary, and a pane with TOML or differences."""
 
+    HELP = explained("rate_M", "rate_S", "T", "loss × 1/T")
     NAME = "presets"
     AUTO_FOCUS = "PresetList"  # not the filter: hints name the keys that work where the focus is
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it

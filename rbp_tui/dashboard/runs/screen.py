@@ -27,6 +27,7 @@ from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.format import counted
 from rbp_tui.text.run_columns import settings_worth_a_column
 from rbp_tui.text.run_text import STYLES
+from rbp_tui.text.words import explained
 
 HOSTS_SHOWN_EVERY_S = 1.0
 # Sign, mark and scroll bar beside the columns.
@@ -38,6 +39,7 @@ OF_ROWS = frozenset({"mark", "move", "turn", "step", "mark_all", "preset", "to_f
 class RunsScreen(RunActions):
     """The table of runs. Enter opens a run in the Monitor, or compares the runs of a group."""
 
+    HELP = explained("rate_M", "rate_S", "T", "T needed")
     NAME = "runs"
     AUTO_FOCUS = "RunTable"
     BINDINGS: ClassVar[list[BindingType]] = [

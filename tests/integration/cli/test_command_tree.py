@@ -150,14 +150,13 @@ def test_presets_settings_and_data_are_offered(offered: Callable[[str], list[str
     assert set(offered(line)) == words
 
 
-def test_a_preset_file_of_the_current_directory_is_offered_after_its_first_letter(
+def test_a_preset_beside_the_code_is_offered_and_no_other_toml_file(
     offered: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
-    (tmp_path / "mine.toml").touch()
-    (tmp_path / "my own; rm -rf ~.toml").touch()
-    presets = {"mnist", "mnist5k", "mnist5k-spikformer", "moving-digits"}
-    assert set(offered("rbp train m")) == {"mine.toml", *presets}
-    assert "mine.toml" not in offered("rbp train ")
+    (tmp_path / "mine.toml").write_text('extends = "digits"\n')
+    (tmp_path / "my own; rm -rf ~.toml").write_text('extends = "digits"\n')
+    (tmp_path / "mypackage.toml").write_text('[project]\nname = "mypackage"\n')
+    assert set(offered("rbp train m")) == {"mine", "mnist", "mnist5k", "mnist5k-spikformer", "moving-digits"}
 
 
 def test_each_command_is_offered_the_runs_that_it_applies_to(

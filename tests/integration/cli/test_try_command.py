@@ -40,12 +40,12 @@ def test_the_example_is_written_once_and_can_be_trained(rbp_here):
     assert (found.missing, found.neuron_layers) == ((), 2)
 
 
-def test_very_large_limits_are_not_counted_and_a_preset_has_the_settings_that_were_tried(rbp, write):
+def test_very_large_limits_are_not_counted_and_the_command_that_trains_it_has_what_was_tried(rbp, write):
     write("nets.py", NETS)
     done = rbp(*TRY, "T=2", "neuron.decay=0.5", "loss.label_smoothing=0.1")
     assert "more than 1000" in done.stdout
-    shown = done.stdout.partition("for a preset:\n")[2]
-    assert shown.startswith('[model]\nname = "nets.py:Net"\n\n[neuron]\ndecay = 0.5\n\n[loss]\nlabel_smoothing = 0.1\n')
+    command = "arch=nets.py:Net run.device=cpu T=2 neuron.decay=0.5 loss.label_smoothing=0.1"
+    assert f"next: rbp train PRESET {command}, on a preset of your data" in " ".join(done.stderr.split())
     assert "Triton" not in done.stderr
 
 
