@@ -1,5 +1,7 @@
 """The layers that probes tell of, those of neurons and those of weights; hooks on them."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeAlias
@@ -28,6 +30,17 @@ def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:
     """
     weights = {name: weight for name, weight in model.named_parameters() if name.endswith("weight") and weight.ndim > 1}
     return {name.removesuffix(".weight"): weight for name, weight in weights.items()}
+
+
+def names_for_people(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """The names of layers; a module with a number for a name, as in nn.Sequential, is called by its kind: `conv 2`."""
+    found, counts = [], Counter[str]()
+    for name in names:
+        module = model.get_submodule(name) if name.isdigit() else None
+        kind = "neurons" if isinstance(module, NEURON_LAYERS) else re.sub(r"\dd$", "", type(module).__name__.lower())
+        counts[kind] += 1
+        found.append(name if module is None else f"{kind} {counts[kind]}")
+    return found
 
 
 @contextmanager

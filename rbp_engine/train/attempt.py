@@ -16,7 +16,7 @@ from rbp_engine.guard.alert_rule import parse_alert
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
-from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.layers import names_for_people, neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files import inside
@@ -312,8 +312,8 @@ def _write_start(
             epoch=found.progress.epoch if found else 0,
             logs=one_line(str(process.logs.relative_to(run.path))),
             gap_from=gap_from,
-            neuron_layers=list(map(one_line, neuron_layers(model))),
-            weight_layers=list(map(one_line, weight_layers(model))),
+            neuron_layers=list(map(one_line, names_for_people(model, neuron_layers(model)))),
+            weight_layers=list(map(one_line, names_for_people(model, weight_layers(model)))),
             method=one_line(preset.method.name),
             classes=feed.classes,
             memory=memory_of(device),

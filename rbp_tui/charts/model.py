@@ -1,6 +1,7 @@
 """The state of a chart without its widget: curves, view, cursor and scales."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class ChartModel:
         self.cursor: float | None = None
         self.x_log = False
         self.everything = False  # no value is left out of the y axis
+        self.from_zero = False  # a small change of a large value is none to see
         self._y_log = False
         self._smoothing = 0.0
 
@@ -70,7 +72,8 @@ class ChartModel:
 
     def y_range(self, x_axis: Axis) -> YRange | None:
         """The y values that are shown, those of the view; None if there is nothing to show."""
-        return y_range(self.curves, x_axis, log=self.y_log, everything=self.everything)
+        found = y_range(self.curves, x_axis, log=self.y_log, everything=self.everything)
+        return found if found is None or not self.from_zero else replace(found, low=min(0.0, found.low))
 
     def y_axis(self, x_axis: Axis) -> Axis | None:
         """The y axis of `y_range`."""

@@ -39,8 +39,9 @@ class RunStart:
     `epoch` counts the epochs complete at that step, evaluation included. `exact` is false if the number of processes or
     of epochs, or the type of device, has changed since the checkpoint. `logs` is the folder of this rank's stdout and
     stderr, relative to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by
-    the names of their modules. `method` trains the network, and `classes` is the number of labels. `memory` is that of
-    the card in bytes; without one, what the process may use of the host's. `split` is what epochs are evaluated on.
+    the names of their modules; one that has only a number by its kind and number. `method` trains the network, and
+    `classes` is the number of labels. `memory` is that of the card in bytes; without one, what the process may use of
+    the host's. `split` is what epochs are evaluated on.
     """
 
     kind: ClassVar[str] = "run_start"

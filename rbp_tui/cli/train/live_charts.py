@@ -88,8 +88,10 @@ def _chart(history: History, title: str, width: int, height: int, *, unicode: bo
     return draw(model, options, LOOK, UNICODE if unicode else ASCII, width, height)[1]
 
 
-def blocks(curve: Curve | None, end_s: float, width: int, *, log: bool = False) -> str:
-    """A curve as `width` blocks over the seconds of training from 0 to `end_s`, scaled from lowest to highest.
+def blocks(curve: Curve | None, end_s: float, width: int, *, log: bool = False, low: float | None = None) -> str:
+    """A curve as `width` blocks over the seconds of training from 0 to `end_s`, scaled from `low` to its highest value.
+
+    By default `low` is its lowest.
 
     A column without a point repeats the one before; those before the first point are blank.
     """
@@ -101,7 +103,9 @@ def blocks(curve: Curve | None, end_s: float, width: int, *, log: bool = False) 
     sums, counts = np.bincount(columns, values, width), np.bincount(columns, minlength=width)
     newest = np.maximum.accumulate(np.where(counts > 0, np.arange(width), -1))
     means = (sums / np.maximum(counts, 1))[newest]
-    return sparkline([mean if at >= 0 else None for mean, at in zip(means.tolist(), newest, strict=True)], width)
+    return sparkline(
+        [mean if at >= 0 else None for mean, at in zip(means.tolist(), newest, strict=True)], width, low=low
+    )
 
 
 def last_second(history: History) -> float:

@@ -142,7 +142,8 @@ def _lines(summary: Summary, history: "History", phase: str, room: Room, names: 
     cells: list[list[RenderableType]] = []
     for name in names:
         text, curve, style = known[name]
-        line = blocks(history.curves.get(curve), end, length, log=name == "loss")
+        low = 0.0 if name in ("memory", "speed") else None
+        line = blocks(history.curves.get(curve), end, length, log=name == "loss", low=low)
         cells.append([Text(name, style="dim"), Text(text), Text(line, style=style)])
     table = Table.grid(padding=(0, 1))
     for _ in range(2 if beside else 1):

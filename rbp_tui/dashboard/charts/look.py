@@ -43,8 +43,8 @@ _SHARES, _SEEN_WELL = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 3.0
 def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dimmed: bool) -> Look:
     """The styles of a chart's parts, from its stylesheet, the theme and the colours of its series."""
     _, background = chart.background_colors
-    dark = chart.app.current_theme.dark
-    inks = [Color.parse(colours.colour(one.key, dark=dark)) for one in series]
+    few, dark = chart.app.native_ansi_color, chart.app.current_theme.dark
+    inks = [Color.parse(f"{'ansi_' * few}{colours.colour(one.key, dark=dark, few=few)}") for one in series]
     if dimmed:
         inks = [_faded(ink, background) for ink in inks]
     base = chart.rich_style
@@ -63,7 +63,7 @@ def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dim
         star=label if dimmed else star,
         curves=[Style(color=ink.rich_color, bgcolor=base.bgcolor) for ink in inks],
         dims=[Style(color=ink.rich_color, bgcolor=base.bgcolor) for ink in faint],
-        strokes=[colours.stroke(one.key) for one in series],
+        strokes=[colours.stroke(one.key, few=few) for one in series],
     )
 
 

@@ -112,9 +112,10 @@ def _number(value: Any) -> float | None:
 
 
 def _spark(curve: Curve | None, width: int) -> str:
-    """The curve over the whole time of training in `width` blocks: each is the newest value at the end of its part."""
+    """The curve over the whole time of training in `width` blocks, from 0: each is the newest value at the end of its
+    part."""
     if curve is None or width < 1:
         return ""
     ends = np.linspace(0.0, curve.seconds[-1], width + 1)[1:]
     newest = np.searchsorted(curve.seconds, ends, side="right") - 1
-    return fmt.sparkline(np.where(newest < 0, np.nan, curve.value[newest]).tolist(), width)
+    return fmt.sparkline(np.where(newest < 0, np.nan, curve.value[newest]).tolist(), width, low=0.0)

@@ -37,6 +37,7 @@ class RunChart(CurveChart):
     ) -> None:
         super().__init__(title=title, colours=colours, id=id)
         self._lines = lines
+        self._model.from_zero = lines not in (LOSS, TOP1, RATE)  # what is measured is never quite still
         self._given: tuple[object, ...] = ()
 
     def show(self, curves: dict[str, Curve], axis: str, split: str = "", attempts: Sequence[Attempt] = ()) -> None:

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.firing_rates import DIGITS, SpikeWatch
-from rbp_engine.probes.layers import neuron_layers
+from rbp_engine.probes.layers import names_for_people, neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import FiringRates
 from rbp_engine.spiking import LIF
@@ -170,3 +170,9 @@ def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates() -> Non
             create_method("rate_m", T).step(model, *images(static=True))
         probes.measure(1)
         assert probes.take() == []
+
+
+def test_layers_that_have_only_a_number_are_called_by_their_kind() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), LIF(), nn.Sequential(nn.Linear(2, 2)), nn.Conv2d(2, 2, 3), LIF())
+    assert names_for_people(model, neuron_layers(model)) == ["neurons 1", "neurons 2"]
+    assert names_for_people(model, weight_layers(model)) == ["conv 1", "2.0", "conv 2"]
