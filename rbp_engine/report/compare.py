@@ -5,7 +5,7 @@ data, because it is made while the work is in progress.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.printable import one_line
@@ -85,17 +85,6 @@ class Comparison:
         """The title of the experiment that the others are measured against; empty if there are no groups."""
         title = next((group.title for group in self.groups if group.is_baseline), "")
         return title.rpartition(" · seed")[0] if self.each_run else title
-
-    def in_order(self, places: Sequence[int]) -> "Comparison":
-        """The same with the groups in this order of their present places."""
-        return replace(
-            self,
-            groups=tuple(self.groups[place] for place in places),
-            differences=tuple(
-                replace(difference, values=tuple(difference.values[place] for place in places))
-                for difference in self.differences
-            ),
-        )
 
 
 def compare(

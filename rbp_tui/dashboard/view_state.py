@@ -11,9 +11,8 @@ from rbp_engine.run.files.layout import read_json, write_json
 @dataclass
 class ViewState:
     """`left_at` is when the user last quit, in seconds since the epoch, 0 for never; `left_live` has the ids of the
-    runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen: `query`
-    is for the runs directory `runs` alone, `queries` has those used before, the newest last, and without columns there
-    are as many as fit. `loss_log` to
+    runs that were live then. `theme` is empty until one is chosen. `query` to `grouped` are of the Runs screen: `query`
+    is for the runs directory `runs` alone, `queries` has those used before, the newest last. `loss_log` to
     `top1_smoothing` are of the charts of the Monitor, `compared` to `compared_smoothing` of the Compare screen;
     `baseline` is the pinned run, `network_tab` the open tab of the Network screen.
     """
@@ -26,7 +25,6 @@ class ViewState:
     queries: list[str] = field(default_factory=list)
     sort: str = "-created"
     grouped: bool = False
-    columns: list[str] = field(default_factory=list)
     x_axis: str = "epoch"
     loss_log: bool = False
     loss_smoothing: float = 0.0

@@ -20,16 +20,13 @@ TELLS_APART, ALSO_DIFFERS = 0, 7
 
 @dataclass(frozen=True)
 class ComparedColumn:
-    """A cell for each group. The table sorts by `values`, of which None is unknown; `key` is that of a setting."""
+    """A cell for each group; `key` is that of a setting."""
 
-    name: str
     heading: str
     cells: tuple[str, ...]
-    values: tuple[Any, ...]
     rank: int
     key: str = ""
     right: bool = True
-    largest_first: bool = False
 
     @property
     def width(self) -> int:
@@ -51,16 +48,14 @@ def columns_of(comparison: Comparison) -> list[ComparedColumn]:
     unit, unit_name = (GIB, "GiB") if max((peak or 0.0 for peak in peaks), default=0.0) >= GIB else (MIB, "MiB")
     return [
         *identity_columns(comparison),
-        *([] if comparison.each_run else [numbers_column("n", "n", counts, str, 3)]),
-        spreads_column("last", "last %", lasts, spread_text, "sd", 1),
-        spreads_column("best", "best %", bests, spread_text, "sd", 4),
-        spreads_column("Δ last", "Δ last", differences, gained, "95 %", 2),
-        spreads_column("Δ best", "Δ best", [group.best_difference for group in groups], gained, "95 %", 9),
-        numbers_column("s/epoch", "s/epoch", epochs, lambda value: f"{value:.{digits}f}", 5),
-        numbers_column("samples/s", "samples/s", [group.samples_per_s for group in groups], fmt.thousands, 8),
-        numbers_column(
-            "peak", f"peak {unit_name}", peaks, lambda value: f"{value / unit:.{1 if unit == GIB else 0}f}", 6
-        ),
+        *([] if comparison.each_run else [numbers_column("n", counts, str, 3)]),
+        spreads_column("last %", lasts, spread_text, "sd", 1),
+        spreads_column("best %", bests, spread_text, "sd", 4),
+        spreads_column("Δ last", differences, gained, "95 %", 2),
+        spreads_column("Δ best", [group.best_difference for group in groups], gained, "95 %", 9),
+        numbers_column("s/epoch", epochs, lambda value: f"{value:.{digits}f}", 5),
+        numbers_column("samples/s", [group.samples_per_s for group in groups], fmt.thousands, 8),
+        numbers_column(f"peak {unit_name}", peaks, lambda value: f"{value / unit:.{1 if unit == GIB else 0}f}", 6),
     ]
 
 
@@ -72,27 +67,6 @@ def fitting(columns: Sequence[ComparedColumn], width: int) -> list[ComparedColum
             left -= columns[place].width + 1
             chosen.add(place)
     return [column for place, column in enumerate(columns) if place in chosen]
-
-
-def sorted_by(
-    comparison: Comparison, name: str, *, turned: bool = False, columns: Sequence[ComparedColumn] | None = None
-) -> Comparison:
-    """The comparison sorted by the column of this name, the largest accuracies first; as it is without the column.
-
-    `columns` are those of the comparison, by default `columns_of`.
-    """
-    found = columns_of(comparison) if columns is None else columns
-    column = next((column for column in found if column.name == name), None)
-    if column is None:
-        return comparison
-    known = [place for place, value in enumerate(column.values) if value is not None]
-    known.sort(key=lambda place: _order(column.values[place]), reverse=column.largest_first != turned)
-    return comparison.in_order([*known, *(place for place in range(len(column.values)) if place not in known)])
-
-
-def _order(value: Any) -> tuple[bool, float, str]:
-    number = isinstance(value, (int, float)) and value == value
-    return not number, value if number else 0.0, value_text(value)
 
 
 def identity_columns(comparison: Comparison) -> list[ComparedColumn]:
@@ -108,7 +82,7 @@ def identity_columns(comparison: Comparison) -> list[ComparedColumn]:
         columns.append(column if splits else replace(column, rank=ALSO_DIFFERS))
     if comparison.each_run:
         seeds = [group.runs[0].summary.seed for group in groups]
-        columns.append(numbers_column("seed", "seed", seeds, str, TELLS_APART))
+        columns.append(numbers_column("seed", seeds, str, TELLS_APART))
         columns.append(_words("run", [str(one_line(short(group.runs[0].run.id))) for group in groups], TELLS_APART))
     elif not columns:
         columns.append(_words("experiment", [one_line(group.title, LONGEST_TITLE) for group in groups], TELLS_APART))
@@ -134,22 +108,19 @@ def _setting(difference: Difference, all_of_them: Sequence[Difference]) -> Compa
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in difference.values)
     cells = _aligned(words, ".") if numbers else tuple(str(one_line(word, LONGEST_CELL)) for word in words)
     name = str(one_line(name))
-    return ComparedColumn(name, name, cells, difference.values, TELLS_APART, difference.key, right=numbers)
+    return ComparedColumn(name, cells, TELLS_APART, difference.key, right=numbers)
 
 
 def _words(name: str, words: Sequence[str], rank: int, key: str = "") -> ComparedColumn:
-    return ComparedColumn(name, name, tuple(words), tuple(words), rank, key, right=False)
+    return ComparedColumn(name, tuple(words), rank, key, right=False)
 
 
-def numbers_column(
-    name: str, heading: str, values: Sequence[Any], text: Callable[[Any], str], rank: int
-) -> ComparedColumn:
+def numbers_column(heading: str, values: Sequence[Any], text: Callable[[Any], str], rank: int) -> ComparedColumn:
     cells = tuple("–" if value is None else text(value) for value in values)
-    return ComparedColumn(name, heading, cells, tuple(values), rank, largest_first=name == "samples/s")
+    return ComparedColumn(heading, cells, rank)
 
 
 def spreads_column(
-    name: str,
     heading: str,
     spreads: Sequence[Spread | None],
     text: Callable[[Spread | None], str],
@@ -159,9 +130,7 @@ def spreads_column(
     """Means, with what follows them below each other; the heading says what that is, if one has it."""
     cells = _aligned([text(spread) for spread in spreads], " ")
     heading += f" ± {of}" if any("±" in cell for cell in cells) else ""
-    return ComparedColumn(
-        name, heading, cells, tuple(spread and spread.mean for spread in spreads), rank, largest_first=True
-    )
+    return ComparedColumn(heading, cells, rank)
 
 
 def _aligned(words: Sequence[str], at: str) -> tuple[str, ...]:

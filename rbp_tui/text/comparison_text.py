@@ -16,15 +16,11 @@ from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, fitting
 
 @dataclass(frozen=True)
 class ComparisonText:
-    """The headings, a row for each group, and below them the notes and other differences; none exceeds the width.
-
-    `places` has the name of each column and where it begins and ends.
-    """
+    """The headings, a row for each group, and below them the notes and other differences; none exceeds the width."""
 
     headings: Text
     groups: tuple[Text, ...]
     below: Text
-    places: tuple[tuple[str, int, int], ...]
 
     @property
     def whole(self) -> Text:
@@ -32,15 +28,11 @@ class ComparisonText:
         parts = [self.headings, *self.groups, *([Text(), self.below] if self.below else [])]
         return Text("\n").join(parts)
 
-    def column_at(self, place: int) -> str:
-        """The name of the column there; empty if there is none."""
-        return next((name for name, start, end in self.places if start <= place < end), "")
 
-
-def comparison_text(comparison: Comparison, width: int, sort: str = "") -> ComparisonText:
+def comparison_text(comparison: Comparison, width: int) -> ComparisonText:
     """One row for each experiment: the settings in which they differ, then their numbers; a star marks the baseline.
 
-    The least important columns give way where there is no room. `sort` names the column that is marked.
+    The least important columns give way where there is no room.
     """
 
     def below(signs: Sequence[str], shown: Collection[str]) -> Text:
@@ -48,14 +40,13 @@ def comparison_text(comparison: Comparison, width: int, sort: str = "") -> Compa
         parts = (_notes(comparison, signs, width), _differences(others, comparison, signs, width))
         return Text("\n\n").join(part for part in parts if part)
 
-    return table_text(comparison, columns_of(comparison), width, sort, below)
+    return table_text(comparison, columns_of(comparison), width, below)
 
 
 def table_text(
     comparison: Comparison,
     all_columns: Sequence[ComparedColumn],
     width: int,
-    sort: str,
     below: Callable[[Sequence[str], Collection[str]], Text],
 ) -> ComparisonText:
     """A row for each group with those of the columns that have room.
@@ -65,17 +56,13 @@ def table_text(
     signs = group_signs(comparison)
     margin = len(signs[0]) if signs else 0
     columns = fitting(all_columns, width - margin - 1)
-    headings, places = Text(" " * margin), []
-    for column in columns:
-        headings.append(" ")
-        places.append((column.name, len(headings), len(headings) + column.width))
-        headings.append(_padded(column.heading, column), style="bold" if column.name == sort else "dim")
+    headings = Text(" ".join([" " * margin, *(_padded(column.heading, column) for column in columns)]), "dim")
     groups = []
     for number, (sign, group) in enumerate(zip(signs, comparison.groups, strict=True)):
         cells = " ".join(_padded(column.cells[number], column) for column in columns)
         groups.append(Text(f"{sign} {cells}", style="bold" if group.is_baseline else ""))
     shown = {column.key for column in columns if column.key}
-    return ComparisonText(headings, tuple(groups), below(signs, shown), tuple(places))
+    return ComparisonText(headings, tuple(groups), below(signs, shown))
 
 
 def _padded(word: str, column: ComparedColumn) -> str:

@@ -31,28 +31,28 @@ def equal_cost_columns(comparison: Comparison, equal: EqualCost) -> list[Compare
         # A slow experiment may have no validation yet by the time that the fastest took.
         reached_by = zip(equal.after_epochs, equal.in_time, strict=True)
         counts = [max((one.top1.count for one in both if one.top1), default=0) for both in reached_by]
-        columns.append(numbers_column("n", "n", counts, str, 8))
+        columns.append(numbers_column("n", counts, str, 8))
     needed = [_needed_text(*both) for both in zip(equal.in_memory, equal.memory_needed, strict=True)]
-    for name, budget, reached, cells, ranks in (
-        ("epochs", _epochs(equal), equal.after_epochs, None, (3, 1)),
-        ("time", _time(equal), equal.in_time, None, (4, 2)),
-        ("memory", _memory(equal), equal.in_memory, needed, (5, 6)),
+    for budget, reached, cells, ranks in (
+        (_epochs(equal), equal.after_epochs, None, (3, 1)),
+        (_time(equal), equal.in_time, None, (4, 2)),
+        (_memory(equal), equal.in_memory, needed, (5, 6)),
     ):
         if not budget:
             continue
         tops = [one.top1 and one.top1.mean for one in reached]
-        column = replace(numbers_column(name, f"{budget} %", tops, fmt.percent, ranks[0]), largest_first=True)
+        column = numbers_column(f"{budget} %", tops, fmt.percent, ranks[0])
         columns += [
             column if cells is None else replace(column, cells=tuple(cells)),
-            spreads_column(f"Δ {name}", "Δ", [one.difference for one in reached], difference, "95 %", ranks[1]),
+            spreads_column("Δ", [one.difference for one in reached], difference, "95 %", ranks[1]),
         ]
     return columns
 
 
-def equal_cost_text(comparison: Comparison, equal: EqualCost, width: int, sort: str = "") -> ComparisonText:
+def equal_cost_text(comparison: Comparison, equal: EqualCost, width: int) -> ComparisonText:
     """One row for each experiment; below, what the budgets are."""
     columns = equal_cost_columns(comparison, equal)
-    return table_text(comparison, columns, width, sort, lambda signs, shown: _below(equal, width))
+    return table_text(comparison, columns, width, lambda signs, shown: _below(equal, width))
 
 
 def equal_cost_plain(equal: EqualCost) -> dict[str, Any]:

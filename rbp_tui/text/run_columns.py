@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.printable import one_line
 from rbp_engine.report.names import value_text
 from rbp_engine.run.store.query_fields import find_field
@@ -38,7 +38,6 @@ class Column:
     """
 
     name: str
-    about: str
     width: int
     text_of: Callable[[RunRecord], str]
     sort: str = ""
@@ -95,7 +94,7 @@ def setting_column(name: str) -> Column:
     right = field.kind not in ("text", "any")
     least = WIDEST_SETTING if right else LEAST_WORD  # part of a number would be another number
     return Column(
-        key or field.name, _about(key) if key else "", WIDEST_SETTING, text_of, key or field.name,
+        key or field.name, WIDEST_SETTING, text_of, key or field.name,
         least=least, right=right, heading=heading,
     )  # fmt: skip
 
@@ -106,12 +105,6 @@ def setting_heading(key: str) -> str:
     last = key.rpartition(".")[2]
     same = Counter(known.rpartition(".")[2] for known in field_types())
     return one_line(short.get(key) or (last if same[last] == 1 or key not in field_types() else key))
-
-
-def _about(key: str) -> str:
-    """What a setting is, as its schema says."""
-    texts = {info.key: info.text for info in fields()}
-    return one_line(texts.get(key) or f"an entry of {key.rpartition('.')[0]}")
 
 
 def timesteps_needed_text(record: RunRecord) -> str:

@@ -107,7 +107,7 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
 
 
 @pytest.mark.asyncio
-async def test_the_table_at_equal_cost_is_paired_by_seed_and_sorted_by_its_own_columns(app, until, compare):
+async def test_the_table_at_equal_cost_is_paired_by_seed(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
         await pilot.press("dollar_sign")
@@ -118,42 +118,8 @@ async def test_the_table_at_equal_cost_is_paired_by_seed_and_sorted_by_its_own_c
         assert "2 BPTT 2 93.50 +1.50 ± 6.35 85.50 −6.50 ± 6.35 needs 5×" in table
         assert "1★ rate_M 2 92.00 – 92.00 –" in table and "2s: when the fastest of each seed was done" in table
         assert "at equal cost" in screen.query_one("#about", Line).shown.plain
-        await pilot.press(*["greater_than_sign"] * (screen.column_names().index("time") + 1))
-        assert shown(screen).splitlines()[1].split()[1] == "rate_M"
-        await pilot.press("i")
-        assert shown(screen).splitlines()[1].split()[1] == "BPTT"
         await pilot.press("dollar_sign")
-        assert screen.sort == "" and "samples/s" not in shown(screen) and "last %" in shown(screen)
-
-
-@pytest.mark.asyncio
-async def test_the_table_is_sorted_by_keys_and_by_a_click_on_a_heading(app, until, compare):
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1", "bptt-2")
-
-        def methods():
-            return [line.split()[1] for line in shown(screen).splitlines()[1:3]]
-
-        assert methods() == ["rate_M", "BPTT"]
-        names = screen.column_names()
-        await pilot.press(*["greater_than_sign"] * (names.index("last") + 1))
-        assert methods() == ["BPTT", "rate_M"] and drawn(app)["2★"].y[-1] < drawn(app)["1"].y[-1]
-        assert "sorted by last" in screen.query_one("#about", Line).shown.plain
-        await pilot.press("i")
-        assert methods() == ["rate_M", "BPTT"]
-        start = {name: start for name, start, _ in screen._text.places}["peak"]
-        await pilot.click("#headings", offset=(start + 4, 0))
-        assert screen.sort == "peak" and methods() == ["rate_M", "BPTT"]
-        await pilot.click("#headings", offset=(start + 4, 0))
-        assert methods() == ["BPTT", "rate_M"]
-        # The baseline and the chosen one are drawn over the others.
-        assert [label for label, one in drawn(app).items() if one.emphasis] == ["2★"]
-        await pilot.press("up")
-        await until(pilot, lambda: all(one.emphasis for one in drawn(app).values()))
-        colours = [app.session.colours.colour(screen.key_of(group), dark=True) for group in screen.groups]
-        await pilot.press("less_than_sign")
-        again = {screen.key_of(group): group for group in screen.groups}
-        assert [app.session.colours.colour(key, dark=True) for key in reversed(again)] == colours
+        assert "samples/s" not in shown(screen) and "last %" in shown(screen)
 
 
 @pytest.mark.asyncio

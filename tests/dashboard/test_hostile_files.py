@@ -257,7 +257,6 @@ async def test_every_screen_keeps_working_and_unreadable_files_are_reported_once
 
 async def test_the_table_shows_sorts_groups_and_filters_whatever_the_files_contain(runs, until):
     app = Dashboard(runs)
-    app.session.state.columns = list(BY_NAME)
     async with app.run_test(size=(200, 60)) as pilot:
         count = len(HOSTILE) + 1
         await listed(app, pilot, until, count)

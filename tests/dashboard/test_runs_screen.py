@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 
 import pytest
-from textual.widgets import HelpPanel, Input, SelectionList, Static
+from textual.widgets import HelpPanel, Input, Static
 
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import change_tags, set_archived
@@ -17,7 +17,6 @@ from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
-from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.text_line import Line
@@ -185,33 +184,6 @@ async def test_keys_typed_into_the_query_trigger_no_action(home, three, until):
         assert isinstance(app.screen, RunsScreen) and app.screen.query_one("#query", Input).value == "axk 2"
         assert app.screen.marked == set()
         assert "s" not in app.screen.active_bindings
-
-
-async def test_columns_are_chosen_and_remembered_with_order_and_query(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
-        await pilot.press("o")
-        await until(pilot, lambda: isinstance(app.screen, ColumnDialog))
-        columns = app.screen.query_one(SelectionList)
-        assert "run" in columns.selected
-        await pilot.press("tab", "space", "shift+tab", *"momentum")
-        await until(pilot, lambda: columns.option_count == 1)
-        await pilot.press("tab", "space", "enter")
-        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "momentum" in headings(app))
-        assert "run" not in headings(app)
-        await write(app, pilot, until, "rate_m")
-        await shows(app, pilot, until, 2)
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 2)
-        assert "momentum" in headings(app)
-        assert app.screen.query_one("#query", Input).value == "rate_m"
-        await pilot.press("o")
-        await until(pilot, lambda: isinstance(app.screen, ColumnDialog))
-        app.screen.ticked.clear()
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "run" in headings(app))
 
 
 async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three, until):

@@ -96,7 +96,7 @@ def trash_table(entries: "Sequence[TrashedRun]", width: int) -> "Text":
     from rbp_engine.run.store.store import record
 
     ages = {entry.run.id: fmt.duration(time.time() - entry.removed) for entry in entries}
-    removed = Column("removed", "", 12, lambda record: f"{ages[record.run.id]} ago", right=True, always=True)
+    removed = Column("removed", 12, lambda record: f"{ages[record.run.id]} ago", right=True, always=True)
     records = [record(entry.run) for entry in entries]
     return runs_table(records, placed_columns(records, width, [removed]))
 
@@ -123,23 +123,23 @@ def _status(record: "RunRecord") -> str:
 
 
 COLUMNS = (
-    Column("run", "", 40, lambda record: record.summary.called, "run", least=18, named=True),
-    Column("id", "", 40, lambda record: short_id(record.summary), "id", least=16, always=True),
-    Column("method", "", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
-    Column("T", "", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
-    Column("T needed", "", 8, timesteps_needed_text, "T_needed", right=True),
-    Column("seed", "", 8, lambda record: str(record.summary.seed), "seed", least=8, right=True),
-    Column("processes", "", 9, lambda record: _field("processes", record), "processes", least=9, right=True),
-    Column("samples/s", "", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "speed", right=True),
-    Column("memory", "", 7, lambda record: fmt.gib(record.summary.mem_peak), "mem", right=True, heading="mem GiB"),
-    Column("age", "", 6, lambda record: fmt.duration(time.time() - record.summary.created), "age", right=True),
-    Column("tags", "", 30, lambda record: " ".join(record.tags), "tags", least=12),
-    Column("epoch", "", 11, lambda record: epochs_text(record.summary), "epoch", least=11,
+    Column("run", 40, lambda record: record.summary.called, "run", least=18, named=True),
+    Column("id", 40, lambda record: short_id(record.summary), "id", least=16, always=True),
+    Column("method", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
+    Column("T", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
+    Column("T needed", 8, timesteps_needed_text, "T_needed", right=True),
+    Column("seed", 8, lambda record: str(record.summary.seed), "seed", least=8, right=True),
+    Column("processes", 9, lambda record: _field("processes", record), "processes", least=9, right=True),
+    Column("samples/s", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "speed", right=True),
+    Column("memory", 7, lambda record: fmt.gib(record.summary.mem_peak), "mem", right=True, heading="mem GiB"),
+    Column("age", 6, lambda record: fmt.duration(time.time() - record.summary.created), "age", right=True),
+    Column("tags", 30, lambda record: " ".join(record.tags), "tags", least=12),
+    Column("epoch", 11, lambda record: epochs_text(record.summary), "epoch", least=11,
            right=True),
-    Column("loss", "", 10, lambda record: fmt.number(record.summary.train.loss), "loss", least=10, right=True),
-    Column("last %", "", 6, lambda record: fmt.percent(record.summary.last.top1), "last", right=True),
-    Column("best %", "", 6, lambda record: fmt.percent(record.summary.best.top1), "best", right=True),
-    Column("status", "", WIDEST, _status, "status", least=11, always=True, flowing=True),
+    Column("loss", 10, lambda record: fmt.number(record.summary.train.loss), "loss", least=10, right=True),
+    Column("last %", 6, lambda record: fmt.percent(record.summary.last.top1), "last", right=True),
+    Column("best %", 6, lambda record: fmt.percent(record.summary.best.top1), "best", right=True),
+    Column("status", WIDEST, _status, "status", least=11, always=True, flowing=True),
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 #: The columns in the order in which a narrow terminal keeps them, around those of settings.

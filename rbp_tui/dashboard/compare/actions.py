@@ -17,8 +17,6 @@ from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
-from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, sorted_by
-from rbp_tui.text.equal_cost_text import equal_cost_columns
 
 
 class CompareActions(RunScreen, ChartScreen):
@@ -36,9 +34,7 @@ class CompareActions(RunScreen, ChartScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.given: Comparison | None = None  # in the order of the runs
-        self.comparison: Comparison | None = None  # in the order of the table
-        self.sort, self.turned = "", False  # the column that the table is sorted by, and whether the other way round
+        self.comparison: Comparison | None = None
         self.each_run = False  # as requested; the comparison follows
         self.equal_cost = False  # whether the table shows what is reached at equal cost
         self.chosen = ""  # the key of the group that actions apply to
@@ -102,10 +98,6 @@ class CompareActions(RunScreen, ChartScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
         match action:
-            case "turn":
-                return bool(self.sort)
-            case "step":
-                return len(self.groups) > 1
             case "choose" | "open" | "mark" | "scroll_table" | "zoom" | "view" | "axis":
                 return bool(self.groups)
             case "equal_cost":
@@ -158,28 +150,6 @@ class CompareActions(RunScreen, ChartScreen):
             self.notify(self.session.pin(run_id), markup=False)
             self.runs_changed()
 
-    def action_step(self, by: int) -> None:
-        """Sort by the next column; after the last, as the runs were given."""
-        names = ["", *self.column_names()]
-        self.sort_by(names[(names.index(self.sort) + by) % len(names) if self.sort in names else 0])
-
-    def action_turn(self) -> None:
-        """Sort the other way round."""
-        self.sort_by(self.sort)
-
-    def take_comparison(self, given: Comparison | None) -> None:
-        """Show this comparison from now on, sorted as the table is."""
-        self.given = given
-        self.comparison = given and sorted_by(given, self.sort, turned=self.turned, columns=self.all_columns(given))
-
-    def all_columns(self, comparison: Comparison) -> Sequence[ComparedColumn]:
-        """The columns of the table that is shown, whether they have room or not."""
-        return (
-            equal_cost_columns(comparison, self.at_equal_cost(comparison))
-            if self.equal_cost
-            else columns_of(comparison)
-        )
-
     def at_equal_cost(self, comparison: Comparison) -> EqualCost:
         """What its groups reach at equal cost, as far as their curves have been read."""
         sights = self.session.sights
@@ -189,21 +159,6 @@ class CompareActions(RunScreen, ChartScreen):
 
         return equal_cost(comparison, top1)
 
-    def sort_by(self, name: str) -> None:
-        """Sort by this column; the other way round if it is sorted by it already."""
-        if self.group is not None:
-            self.chosen = self.key_of(self.group)  # it stays, wherever its row goes
-        self.turned = bool(name) and name == self.sort and not self.turned
-        self.sort = name
-        self.take_comparison(self.given)
-        self.show_table()
-        self.draw()
-        self.refresh_bindings()
-
-    def column_names(self) -> Sequence[str]:
-        """The columns of the table that have room."""
-        return ()
-
     def action_group(self) -> None:
         """A curve and a row for each run, or for each experiment."""
         self.each_run = not self.each_run
@@ -212,7 +167,8 @@ class CompareActions(RunScreen, ChartScreen):
     def action_equal_cost(self) -> None:
         """What is reached after as many epochs, in the same time and memory; or the whole accuracies again."""
         self.equal_cost = not self.equal_cost
-        self.sort_by("")  # the columns are others now
+        self.show_table()
+        self.refresh_bindings()
 
     def action_view(self) -> None:
         """The next curve: top-1, losses, metrics of the runs' own."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 
 from rich.text import Text
 from textual import on, work
@@ -21,7 +20,7 @@ from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
-from rbp_tui.text.comparison_text import ComparisonText, comparison_text, group_signs
+from rbp_tui.text.comparison_text import comparison_text, group_signs
 from rbp_tui.text.equal_cost_text import equal_cost_text
 from rbp_tui.text.words import explained
 
@@ -50,7 +49,6 @@ class CompareScreen(CompareActions):
         self._runs_stale = self._curves_stale = False
         self._made_at = self._drawn_at = float("-inf")
         self._making_took = 0.0
-        self._text: ComparisonText | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -94,7 +92,7 @@ class CompareScreen(CompareActions):
         if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
             session.reader.watch(ids)
             if not set(ids) & {one.run.id for group in self.groups for one in group.runs}:
-                self.take_comparison(None)
+                self.comparison = None
             self.compare_again()
         elif self.compared != before:
             self._runs_stale = True
@@ -110,7 +108,6 @@ class CompareScreen(CompareActions):
         if self._curves_stale and now - self._drawn_at >= TICK_S * (len(self.compared.records) // RUNS_A_TICK):
             self.draw()
             if self.equal_cost:  # made from the curves
-                self.take_comparison(self.given)
                 self.show_table()
         pause = max(COMPARE_EVERY_S, self._making_took / READING_SHARE)
         if self._runs_stale and now - self._made_at >= pause:
@@ -128,7 +125,7 @@ class CompareScreen(CompareActions):
         start = time.monotonic()
         runs = [record.run for record in compared.records]
         baseline = compared.baseline.run if compared.baseline else None
-        self.take_comparison(await asyncio.to_thread(compare, runs, baseline, each_run=each_run))
+        self.comparison = await asyncio.to_thread(compare, runs, baseline, each_run=each_run)
         self._making, self._made_at = False, time.monotonic()
         self._making_took = self._made_at - start
         self.curves.forget(self.groups)
@@ -182,10 +179,9 @@ class CompareScreen(CompareActions):
         self.query_one("#notes", Line).show_or_hide(notes)
         width = max(1, self.size.width - TABLE_EDGE)
         if self.equal_cost:
-            text = equal_cost_text(self.comparison, self.at_equal_cost(self.comparison), width, self.sort)
+            text = equal_cost_text(self.comparison, self.at_equal_cost(self.comparison), width)
         else:
-            text = comparison_text(self.comparison, width, self.sort)
-        self._text = text
+            text = comparison_text(self.comparison, width)
         self.query_one("#headings", Line).show_text(Text(NO_MARK).append_text(text.headings))
         parts = [self._row(group, part) for group, part in zip(self.groups, text.groups, strict=True)]
         rest = [text.below] if text.below else []
@@ -207,9 +203,6 @@ class CompareScreen(CompareActions):
     def _stands_out(self, group: Group) -> bool:
         return group is self.group and len(self.groups) > 1
 
-    def column_names(self) -> Sequence[str]:
-        return [name for name, _, _ in self._text.places] if self._text else ()
-
     def _about(self, comparison: Comparison) -> Text:
         """The line about the comparison: the axis, the number of runs, and the baseline."""
         text = Text("x ", style="dim", overflow="ellipsis")
@@ -218,8 +211,6 @@ class CompareScreen(CompareActions):
         text.append(f"   {len(self.compared.records)} runs")
         if self.equal_cost:
             text.append("   at equal cost", style="not dim bold")
-        if self.sort:
-            text.append(f"   sorted by {self.sort}{', reversed' if self.turned else ''}")
         if comparison.groups:
             text.append(f"   ★ {comparison.baseline_title}", style="not dim bold")
             text.append(" pinned" if self.compared.baseline else "")
@@ -245,10 +236,3 @@ class CompareScreen(CompareActions):
     @on(Click, "#table")
     def _clicked(self, event: Click) -> None:
         self.choose_row(event.y)
-
-    @on(Click, "#headings")
-    def _heading_clicked(self, event: Click) -> None:
-        offset = event.get_content_offset(self.query_one("#headings"))
-        name = self._text.column_at(offset.x - len(NO_MARK)) if self._text and offset else ""
-        if name and len(self.groups) > 1:
-            self.sort_by(name)

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory
-from rbp_engine.run.timesteps_needed import TOLERANCE, timesteps_needed
+from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import LayerRows, heat, numbers, sparks
 from rbp_tui.charts.series import Series
@@ -73,7 +73,7 @@ def accuracy_text(accuracy: AccuracyHistory, number: int, split: str) -> Text:
     each = "   ".join(f"{t}: {fmt.percent(value)}" for t, value in enumerate(top1, start=1))
     text = Text.assemble((f" {split} top-1 % after t =  ", "dim"), each)
     needed = timesteps_needed(top1)
-    return text if needed is None else text.append(f"   t = {needed} is within {100 * TOLERANCE:g} of T", "green")
+    return text if needed is None else text.append(f"   T needed: {needed}", "green")
 
 
 def rate_rows(firing: FiringHistory, number: int) -> LayerRows:

@@ -1,6 +1,5 @@
 """The columns of the table of runs, and its rows as cells."""
 
-import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from rbp_tui.text.run_columns import (
     Column,
     PlacedColumn,
     fitted_row,
-    natural_width,
     place,
     setting_column,
     timesteps_needed_text,
@@ -96,39 +94,39 @@ def _moment(t: float) -> str:
 
 
 COLUMNS = (
-    Column("run", "its name, else what it trains", 26, _named, "run", least=18, always=True, named=True),
-    Column("id", "the end of its id, which is enough to name it", 12, lambda record: short_id(record.summary), "id",
+    Column("run", 26, _named, "run", least=18, always=True, named=True),
+    Column("id", 12, lambda record: short_id(record.summary), "id",
            least=4, always=True),
-    Column("preset", "the preset it was made from", 24, lambda record: record.summary.preset, "preset", least=8),
-    Column("name", "the name it was given", 24, lambda record: record.summary.name, "name", least=8),
-    Column("method", "how gradients are computed", 6, lambda record: fmt.method(record.summary.method), "method"),
-    Column("T", "timesteps", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
-    Column("T needed", "the smallest t whose accuracy is within 0.5 points of that at T", 8, timesteps_needed_text,
+    Column("preset", 24, lambda record: record.summary.preset, "preset", least=8),
+    Column("name", 24, lambda record: record.summary.name, "name", least=8),
+    Column("method", 6, lambda record: fmt.method(record.summary.method), "method"),
+    Column("T", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
+    Column("T needed", 8, timesteps_needed_text,
            "T_needed", right=True),
-    Column("seed", "the seed", 6, lambda record: str(record.summary.seed), "seed", least=6, right=True),
-    Column("status", "its status in a word", 10, lambda record: record.verdict.shown_status, "status", always=True),
-    Column("epoch", "epochs done, and how many there are to be", 9,
+    Column("seed", 6, lambda record: str(record.summary.seed), "seed", least=6, right=True),
+    Column("status", 10, lambda record: record.verdict.shown_status, "status", always=True),
+    Column("epoch", 9,
            lambda record: epochs_text(record.summary), "-epoch", least=9, right=True),
-    Column("loss", "training loss", 8, lambda record: fmt.number(record.summary.train.loss), "loss",
+    Column("loss", 8, lambda record: fmt.number(record.summary.train.loss), "loss",
            least=8, right=True),
-    Column("last %", "newest accuracy on the test set, or on held-out data", 6,
+    Column("last %", 6,
            lambda record: fmt.percent(record.summary.last.top1, 1), "last", right=True),
-    Column("best %", "best accuracy on the same, and its epoch", 10, _best, "best", least=10, right=True),
-    Column(CURVE, "accuracy of its evaluations so far, of all epochs that are planned", CURVE_WIDTH, lambda _: ""),
-    Column("samples/s", "speed of training", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "-speed",
+    Column("best %", 10, _best, "best", least=10, right=True),
+    Column(CURVE, CURVE_WIDTH, lambda _: ""),
+    Column("samples/s", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "-speed",
            right=True),
-    Column("memory", "highest memory of a process", 7, lambda record: fmt.gib(record.summary.mem_peak), "-mem",
+    Column("memory", 7, lambda record: fmt.gib(record.summary.mem_peak), "-mem",
            right=True, heading="mem GiB"),
-    Column("energy", "energy of an image, if measured (rbp eval RUN energy)", 7, _energy, "energy_uj", right=True,
+    Column("energy", 7, _energy, "energy_uj", right=True,
            least=4),
-    Column("ETA", "time that is left", 6, _eta, "eta", least=6, right=True),
-    Column("elapsed", "time that it has trained", 7, lambda record: fmt.duration(record.summary.trained_s),
+    Column("ETA", 6, _eta, "eta", least=6, right=True),
+    Column("elapsed", 7, lambda record: fmt.duration(record.summary.trained_s),
            "-trained", right=True),
-    Column("made", "when it was made", 12, lambda record: _moment(record.summary.created), "-created", always=True),
-    Column("host", "the machine it was started on", 16, _host, "host", least=6),
-    Column("tags", "its tags", 30, lambda record: " ".join(record.tags), "tags", least=8),
-    Column("note", "the note on it", 40, lambda record: record.annotations.note, "note", least=10),
-    Column("reason", "why it is not well", WIDEST, _failure, "reason", least=8, always=True, flowing=True),
+    Column("made", 12, lambda record: _moment(record.summary.created), "-created", always=True),
+    Column("host", 16, _host, "host", least=6),
+    Column("tags", 30, lambda record: " ".join(record.tags), "tags", least=8),
+    Column("note", 40, lambda record: record.annotations.note, "note", least=10),
+    Column("reason", WIDEST, _failure, "reason", least=8, always=True, flowing=True),
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 STRETCHING = tuple(column for column in COLUMNS if column.least is not None)
@@ -156,30 +154,6 @@ def fitting(settings: Sequence[str], longest: Mapping[str, int], width: int) -> 
     first, others = settings[:SETTINGS_FIRST], settings[SETTINGS_FIRST:]
     tiers = ((*BEFORE_SETTINGS, *first, "reason"), AFTER_SETTINGS, others)
     return place(with_settings(settings), tiers, longest, width)
-
-
-def chosen(names: Iterable[str], longest: Mapping[str, int]) -> tuple[PlacedColumn, ...]:
-    """The columns that the user chose, by name; of settings by dotted key. Unknown names are passed over."""
-    wanted = dict.fromkeys(names)
-    settings = [name for name in wanted if is_setting(name)]
-    columns = [column for column in with_settings(settings) if column.name in wanted]
-    return tuple(PlacedColumn(column, natural_width(column, longest)) for column in columns)
-
-
-@functools.cache
-def is_setting(name: str) -> bool:
-    """Whether a name means a column of a setting; a saved choice may be of another version."""
-    if name in BY_NAME:
-        return False
-    try:
-        return setting_column(name).name == name
-    except ValueError:
-        return False
-
-
-def column_named(name: str) -> Column:
-    """A column by name; of a setting by its dotted key. Raises ValueError if there is none."""
-    return BY_NAME.get(name) or setting_column(name)
 
 
 def run_cells(record: RunRecord, view: RunView, placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:

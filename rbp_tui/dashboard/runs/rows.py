@@ -13,10 +13,8 @@ from rbp_tui.dashboard.runs.columns import (
     STRETCHING,
     RunView,
     TableCell,
-    chosen,
     fitting,
     group_cells,
-    is_setting,
     lengths,
     run_cells,
 )
@@ -30,12 +28,11 @@ LONGEST_SPREAD = len("99.9±10.0")
 
 @dataclass(frozen=True)
 class TableView:
-    """The settings of the table: `columns` by name, none for as many as fit `width`; `sort` is a query field."""
+    """The settings of the table, which has as many columns as fit `width`; `sort` is a query field."""
 
     query: str = ""
     sort: str = NEWEST_FIRST
     grouped: bool = False
-    columns: tuple[str, ...] = ()
     width: int = 80
 
 
@@ -107,17 +104,14 @@ class RowMaker:
         if view.grouped:
             longest["run"] += len(MEMBER)
             longest["best %"] = max(longest["best %"], LONGEST_SPREAD)
-        settings = self._widths_of_settings(shown, tuple(name for name in view.columns if is_setting(name)))
-        if view.columns:
-            return chosen(view.columns, longest | settings)
+        settings = self._widths_of_settings(shown)
         return fitting(list(settings), longest | settings, view.width)
 
-    def _widths_of_settings(self, shown: Sequence[RunRecord], wanted: tuple[str, ...]) -> dict[str, int]:
-        """The widths of the columns of these settings, or if there are none, of those in which the runs differ."""
-        asked = (frozenset(record.run.id for record in shown), wanted)
+    def _widths_of_settings(self, shown: Sequence[RunRecord]) -> dict[str, int]:
+        """The widths of the columns of the settings in which the runs differ."""
+        asked = frozenset(record.run.id for record in shown)
         if asked != self._settings_of:  # a run's settings never change
-            keys = wanted or settings_worth_a_column(shown)
-            self._settings = longest_texts(map(setting_column, keys), shown)
+            self._settings = longest_texts(map(setting_column, settings_worth_a_column(shown)), shown)
             self._settings_of = asked
         return self._settings
 

@@ -15,7 +15,6 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.store.query import reversed_order
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.runs.actions import RunActions
-from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.columns import CURVE
 from rbp_tui.dashboard.runs.elsewhere import hosts_text
 from rbp_tui.dashboard.runs.query_input import QueryInput
@@ -25,7 +24,6 @@ from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.format import counted
-from rbp_tui.text.run_columns import settings_worth_a_column
 from rbp_tui.text.run_text import STYLES
 from rbp_tui.text.words import explained
 
@@ -44,7 +42,6 @@ class RunsScreen(RunActions):
     AUTO_FOCUS = "RunTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "mark_all", "mark all, or none", id="mark_all", show=False),
-        Binding("o", "columns", "columns", id="columns", show=False),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -120,7 +117,7 @@ class RunsScreen(RunActions):
     @work(group="rows")
     async def _show(self) -> None:
         session, state, before = self.session, self.session.state, self.rows
-        view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
+        view = TableView(state.query, state.sort, state.grouped, self.size.width - EDGE)
         self.rows = await asyncio.to_thread(
             self._maker.rows, (*session.records, *session.elsewhere), view, frozenset(self.marked), dict(session.trends)
         )
@@ -260,13 +257,3 @@ class RunsScreen(RunActions):
     def _sort_by(self, sort: str) -> None:
         self.session.state.sort = sort
         self.make_rows()
-
-    @work
-    async def action_columns(self) -> None:
-        """Choose the columns."""
-        shown = [place.column.name for place in self.rows.placed]
-        differing = await asyncio.to_thread(settings_worth_a_column, self.shown)
-        columns = await self.app.push_screen_wait(ColumnDialog(shown, differing))
-        if columns is not None:
-            self.session.state.columns = columns
-            self.make_rows()

@@ -18,7 +18,7 @@ from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.sweep.board import SweepBoard, SweepSource, live_of, read_board
-from rbp_tui.dashboard.sweep.table import SweepOrder, SweepTable
+from rbp_tui.dashboard.sweep.table import SweepTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.verbs import Verb
 from rbp_tui.text import format as fmt
@@ -28,7 +28,6 @@ from rbp_tui.text.sweep.table import legend
 
 # What the process that drives a search does is in a file that no run changes.
 LOOK_AT_DRIVER_EVERY_S = 2.0
-OF_ROWS = frozenset({"mark", "step", "turn"})
 
 
 class SweepScreen(RunScreen):
@@ -46,7 +45,6 @@ class SweepScreen(RunScreen):
         self.source = source
         self.launch = launch
         self.board = SweepBoard()
-        self.order = SweepOrder()
         self.marked: set[int] = set()
         self._read = self._reading = self._stale = False
 
@@ -95,7 +93,7 @@ class SweepScreen(RunScreen):
         """Draw everything from the board."""
         board, table = self.board, self.query_one(SweepTable)
         if board.rows:
-            table.show(board, self.order, self.marked, self.size.width)
+            table.show(board, self.marked, self.size.width)
         self.show_table_or("" if board.rows else self._why_empty(), table)
         about = Text.assemble((one_line(self.source.name), "bold"), f"  {board.about}", overflow="ellipsis")
         self.query_one("#about", Line).show_text(about)
@@ -105,10 +103,6 @@ class SweepScreen(RunScreen):
     def _standings(self) -> Text:
         board = self.board
         parts = [part for part in (board.standings, one_line(board.driver)) if part]
-        if self.order.column:
-            name = self.order.column
-            heading = setting_heading(name) if name in board.keys else name
-            parts.append(f"sorted by {heading}{', reversed' if self.order.turned else ''}")
         text = Text(" · ".join(parts), overflow="ellipsis")
         if self.marked:
             text.append(f"  {len(self.marked)} marked", "bold yellow")
@@ -156,7 +150,7 @@ class SweepScreen(RunScreen):
         """Offer a key only if it does something."""
         if action == "launch":
             return self.launch is not None
-        return super().check_action(action, parameters) and (action not in OF_ROWS or bool(self.board.rows))
+        return super().check_action(action, parameters) and (action != "mark" or bool(self.board.rows))
 
     def may(self, verb: Verb) -> bool:
         """What fits a run of any row; the footer does not follow the cursor."""
@@ -194,26 +188,6 @@ class SweepScreen(RunScreen):
         """Open the form, which says what is missing; nothing is created before it is confirmed."""
         if self.launch is not None:
             self.launch()
-
-    def action_step(self, by: int) -> None:
-        """Sort by the column beside the one that the table is sorted by; after the last, by the result."""
-        names = ["", *self.query_one(SweepTable).shown_columns]
-        at = names.index(self.order.column) if self.order.column in names else 0
-        self._sort(SweepOrder(names[(at + by) % len(names)]))
-
-    def action_turn(self) -> None:
-        """Sort the other way round."""
-        self._sort(SweepOrder(self.order.column, not self.order.turned))
-
-    @on(DataTable.HeaderSelected)
-    def _heading_clicked(self, event: DataTable.HeaderSelected) -> None:
-        name = event.column_key.value
-        if name:
-            self._sort(SweepOrder(name, name == self.order.column and not self.order.turned))
-
-    def _sort(self, order: SweepOrder) -> None:
-        self.order = order
-        self.show_board()
 
     def action_back(self) -> None:
         """Take away the marks, or go back."""

@@ -1,7 +1,6 @@
 """The table of settings × result: a row for each trial, in the order of what they have reached."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from rich.cells import cell_len
@@ -27,43 +26,17 @@ _NONE = float("-inf")
 Columns: TypeAlias = tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True)
-class SweepOrder:
-    """The column that a table is sorted by, and whether the other way round; without one, by the result."""
-
-    column: str = ""
-    turned: bool = False
-
-
-def ordered(board: SweepBoard, order: SweepOrder) -> list[SweepRow]:
-    """The rows in an order: settings and trials from the first, results from the best.
-
-    By the result, the best row comes first, then those with the most runs done, then the best of them.
-    """
-    rows = sorted(board.rows.values(), key=lambda row: row.trial)
-    if order.column in board.keys or order.column == TRIAL:
-        return sorted(rows, key=lambda row: _value(_text_of(row, order.column)), reverse=order.turned)
+def ordered(board: SweepBoard) -> list[SweepRow]:
+    """The best row first, then those with the most runs done, then the best of them."""
 
     def rank(row: SweepRow) -> tuple[float, ...]:
-        if order.column == RUNS:
-            return row.done, sum(record.summary.epoch for record in row.records)
-        if order.column:
-            return (_mean(row.last if order.column == LAST_TOP1 else row.best),)
-        return row.trial == board.best, row.done if row.last else 0, _mean(row.last)
+        return row.trial == board.best, row.done if row.last else 0, _mean(row.last), -row.trial
 
-    return sorted(rows, key=rank, reverse=not order.turned)
+    return sorted(board.rows.values(), key=rank, reverse=True)
 
 
 def _mean(spread: Spread | None) -> float:
     return spread.mean if spread else _NONE
-
-
-def _value(text: str) -> tuple[bool, float, str]:
-    """Numbers by size, before words."""
-    try:
-        return False, float(text), ""
-    except ValueError:
-        return True, 0.0, text
 
 
 class SweepTable(RowTable[Text]):
@@ -72,7 +45,6 @@ class SweepTable(RowTable[Text]):
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0)
         self._columns: Columns = ()
-        self._headed: tuple[str, ...] = ()
         #: Settings without room for a column.
         self.left_out: tuple[str, ...] = ()
 
@@ -81,37 +53,22 @@ class SweepTable(RowTable[Text]):
         """The trial under the cursor."""
         return None if self.current_key is None else int(self.current_key)
 
-    @property
-    def shown_columns(self) -> list[str]:
-        """The names of the columns that can be sorted by."""
-        return [name for name, _ in self._columns if name]
-
-    def show(self, board: SweepBoard, order: SweepOrder, marked: Collection[int], width: int) -> None:
+    def show(self, board: SweepBoard, marked: Collection[int], width: int) -> None:
         """Show the rows of a sweep in a width."""
-        rows, held = ordered(board, order), self.current_key
+        rows, held = ordered(board), self.current_key
         columns, self.left_out = _placed(rows, board.keys, width)
         cells = {str(row.trial): _cells(row, columns, board, marked) for row in rows}
-        headed = tuple(_heading(name, board, order) for name, _ in columns)
-        if (columns, headed) != (self._columns, self._headed):
+        if columns != self._columns:
             self.clear(columns=True)
-            self._columns, self._headed = columns, headed
-            for (name, wide), heading in zip(columns, headed, strict=True):
-                sorts = bool(name) and name == order.column
-                text = f"{' ' * GAP}{heading}" if name == RUNS else heading.rjust(wide)
-                self.add_column(Text(text, "bold" if sorts else ""), width=wide, key=name)
+            self._columns = columns
+            for name, wide in columns:
+                text = f"{' ' * GAP}{name}" if name == RUNS else _title(name).rjust(wide)
+                self.add_column(Text(text), width=wide, key=name)
         self.show_rows(cells, held)
 
 
 def _title(name: str) -> str:
     return name if name in ("", TRIAL, RUNS, LAST_TOP1, BEST_TOP1) else setting_heading(name)
-
-
-def _heading(name: str, board: SweepBoard, order: SweepOrder) -> str:
-    """The title of a column; if the table is sorted by it, an arrow beside it shows the direction."""
-    if not name or name != order.column:
-        return _title(name)
-    rises = (name == TRIAL or name in board.keys) != order.turned
-    return f"{'↑' if rises else '↓'}{_title(name)}"
 
 
 def _placed(rows: Sequence[SweepRow], keys: Sequence[str], width: int) -> tuple[Columns, tuple[str, ...]]:

@@ -21,7 +21,6 @@ from rbp_tui.dashboard.runs.columns import (
     BEFORE_SETTINGS,
     BY_NAME,
     COLUMNS,
-    chosen,
     fitting,
     with_settings,
 )
@@ -45,8 +44,13 @@ def records(tmp_path_factory, write_run):
     return list_runs(runs)
 
 
-def rows(records, marked=(), trends=None, **view):
-    return RowMaker().rows(records, TableView(**view), frozenset(marked), trends or {})
+def rows(records, marked=(), trends=None, columns=(), **view):
+    """The rows; of `columns`, if some are named, these cells only."""
+    made = RowMaker().rows(
+        records, TableView(**({"width": 200} if columns else {}) | view), frozenset(marked), trends or {}
+    )
+    places = [number for number, place in enumerate(made.placed, 2) if not columns or place.column.name in columns]
+    return replace(made, cells={key: tuple(cells[at] for at in (0, 1, *places)) for key, cells in made.cells.items()})
 
 
 def texts(made, key):
@@ -159,15 +163,6 @@ def test_columns_fit_the_width_and_a_wider_screen_shows_at_least_as_many(longest
     assert len(fitting(SETTINGS, longest, width + 20)) >= len(placed)
 
 
-@given(st.lists(st.sampled_from([*(column.name for column in COLUMNS), *SETTINGS]), min_size=1, unique=True))
-def test_all_chosen_columns_are_shown_at_any_width(names):
-    assert {one.column.name for one in chosen(names, {})} == set(names)
-
-
-def test_columns_saved_by_another_version_are_left_out():
-    assert [one.column.name for one in chosen(["run", "mood", "optim.lr", "optim.warp"], {})] == ["run", "optim.lr"]
-
-
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     """Three learning rates of digits, one of them twice and one failed, and a run of other data."""
@@ -200,12 +195,6 @@ def test_the_settings_in_which_runs_on_the_same_data_differ_are_columns(sweep, w
 def test_a_reason_begins_where_its_run_has_no_values(sweep, width):
     line = "".join(cell.text for cell in rows(sweep, width=width).cells["run-3"])
     assert "the loss is not finite" in line and len(line) <= width + 2
-
-
-def test_a_setting_that_a_run_does_not_have_is_a_dash(sweep, tmp_path, write_run):
-    write_run(tmp_path, "run")
-    made = rows(list_runs(tmp_path), columns=("run", "optim.lr", "data.args.path"))
-    assert texts(made, "run")[1:] == ["digits", "–", "–"]
 
 
 def test_a_group_of_one_has_no_title_and_the_runs_of_others_are_indented(sweep):

@@ -195,11 +195,3 @@ def test_programs_differ_in_what_only_one_was_given(tmp_path: Path) -> None:
             run.log(test_top1=0.9)
     found = compare([record.run for record in list_runs(tmp_path)])
     assert [one.values for one in found.differences if one.role == "result"] == [(None, 0.2)]
-
-
-def test_groups_in_another_order_keep_their_values(finish_run: FinishRun) -> None:
-    given = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
-    turned = given.in_order([1, 0])
-    assert turned.groups == given.groups[::-1]
-    assert turned.baseline_title == given.groups[0].title
-    assert [one.values for one in turned.differences if one.role == "result"] == [(0.2, 0.05)]

@@ -8,7 +8,6 @@ import pytest
 from rbp_engine.report.compare import Comparison, compare
 from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.text.comparison_columns import columns_of, sorted_by
 from rbp_tui.text.comparison_text import comparison_plain, comparison_text
 
 FinishRun = Callable[..., RunDirectory]
@@ -38,9 +37,7 @@ def test_every_experiment_has_one_row_with_what_differs(found: Comparison) -> No
 def test_no_row_is_wider_than_the_space_and_what_tells_apart_stays_longest(found: Comparison, width: int) -> None:
     shown = comparison_text(found, width)
     assert all(len(line) <= width for line in shown.whole.plain.split("\n"))
-    assert {"T", "lr"} <= {name for name, _, _ in shown.places}
-    for name, start, end in shown.places:
-        assert shown.headings.plain[start:end].strip().startswith(name) and shown.column_at(start) == name
+    assert {"T", "lr"} <= set(shown.headings.plain.split())
 
 
 def test_decimal_points_stand_below_each_other(finish_run: FinishRun) -> None:
@@ -48,17 +45,6 @@ def test_decimal_points_stand_below_each_other(finish_run: FinishRun) -> None:
     first, second = comparison_text(compare([*seeds, finish_run("digits", "lr=0.003", curve=[0.95])]), 120).groups
     assert first.plain.index("0.1") == second.plain.index("0.003")
     assert first.plain.index("92.14") == second.plain.index("95.00")
-
-
-def test_a_table_is_sorted_by_any_column_with_the_unknown_last(found: Comparison) -> None:
-    for column in columns_of(found):
-        for turned in (False, True):
-            turning = columns_of(sorted_by(found, column.name, turned=turned))
-            values = next(one.values for one in turning if one.name == column.name)
-            known = [value for value in values if value is not None]
-            assert known == sorted(known, reverse=column.largest_first != turned)
-            assert values[: len(known)] == tuple(known)
-    assert sorted_by(found, "no such column") is found
 
 
 def test_the_difference_of_one_seed_has_no_interval_and_says_so(finish_run: FinishRun) -> None:
@@ -81,7 +67,6 @@ def test_runs_that_are_all_left_out_make_no_table(finish_run: FinishRun) -> None
     damaged.preset_toml.write_text("x")
     nothing = compare([damaged])
     assert nothing.excluded and not comparison_text(nothing, 80).whole.plain.strip()
-    assert sorted_by(nothing, "last") is nothing
 
 
 def test_runs_of_the_same_settings_are_told_apart_by_seed_and_id(finish_run: FinishRun) -> None:
