@@ -12,7 +12,7 @@ from rbp_engine.run.files.layout import read_json, write_json
 class ViewState:
     """`left_at` is when the user last quit, in seconds since the epoch, 0 for never; `left_live` has the ids of the
     runs that were live then. `theme` is empty until one is chosen. `query` to `grouped` are of the Runs screen: `query`
-    is for the runs directory `runs` alone, `queries` has those used before, the newest last. `loss_log` to
+    is for the runs directory `runs` alone. `loss_log` to
     `top1_smoothing` are of the charts of the Monitor, `compared` to `compared_smoothing` of the Compare screen;
     `baseline` is the pinned run, `network_tab` the open tab of the Network screen.
     """
@@ -22,7 +22,6 @@ class ViewState:
     theme: str = ""
     query: str = ""
     runs: str = ""
-    queries: list[str] = field(default_factory=list)
     sort: str = "-created"
     grouped: bool = False
     x_axis: str = "epoch"

@@ -15,7 +15,6 @@ from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Metrics,
-    Probe,
     RunStart,
     System,
     Validation,
@@ -388,26 +387,6 @@ async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(dashboard, 
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
 
 
-async def test_probes_of_any_kind_appear_in_a_line(dashboard, show, until, write_run):
-    run = write_run("run-probes")
-    writer = EventWriter(run.events(), 1)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
-        assert not dashboard.screen.query_one("#probes").display
-        for value in (0.1, 0.9):
-            writer.write(Probe("cosine", value), 40)
-        await until(pilot, lambda: "0.900" in said(dashboard, "#probes"))
-        writer.write(Probe("rate", [0.1, None, 0.3]), 40)
-        writer.write(Probe("spikes", {"silent": 0.02}), 40)
-        writer.write(Probe("odd", "\x1b[2Jtext"), 40)
-        await until(pilot, lambda: "and 3 more" in said(dashboard, "#probes"))
-        await pilot.resize_terminal(120, 40)
-        await until(pilot, lambda: "odd" in said(dashboard, "#probes"))
-        text = said(dashboard, "#probes")
-        assert "[0.1, None, 0.3]" in text and "'silent': 0.02" in text
-        assert "\x1b" not in text
-
-
 async def test_an_alert_appears_in_a_line(dashboard, show, until, write_run):
     run = write_run("run-alert")
     async with dashboard.run_test(size=(80, 24)) as pilot:
@@ -437,26 +416,6 @@ async def test_tags_and_a_note_are_saved_with_the_run(dashboard, show, until, wr
         await pilot.press("escape")
         await pilot.pause()
     assert record(run).tags == ("paper", "good")
-
-
-async def test_seeds_of_an_experiment_are_chips_that_keys_step_through(dashboard, show, until, write_run):
-    now = time.time()
-    first = write_run("run-s001", "completed", created=now - 3)
-    write_run("run-s002", created=now - 2, seed=2)
-    write_run("run-s003", "queued", created=now - 1, seed=3)
-    other = write_run("run-else", created=now, experiment="another")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, first)
-        assert "[1 ■] [2 ▶] [3 queued]" in said(dashboard, "#seeds")
-        for key, shown in (("full_stop", "s002"), ("full_stop", "s003"), ("full_stop", "s001"), ("comma", "s003")):
-            await pilot.press(key)
-            await until(pilot, lambda shown=shown: shown in said(dashboard, "#title"))
-        await pilot.click("#seeds", offset=(8, 0))
-        await until(pilot, lambda: "s001" in said(dashboard, "#title"))
-        await show(pilot, other)
-        assert not dashboard.screen.query_one("#seeds").display
-        await pilot.press("less_than_sign")
-        await until(pilot, lambda: "s003" in said(dashboard, "#title"))
 
 
 async def test_the_cursor_is_the_same_in_all_charts(dashboard, show, write_run):

@@ -442,24 +442,6 @@ async def test_visible_runs_show_a_sparkline_of_their_validations(home, write_ru
         await until(pilot, lambda: any(" ▁▁▁▂▂▂▃▃▃▄▄▄" in cell.text for cell in table(app).get_row("whole")))
 
 
-async def test_up_and_down_in_the_filter_bring_back_earlier_queries(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
-        for query in ("bptt", "method:rate", "bptt"):
-            await write(app, pilot, until, query)
-        await pilot.press("slash", "x", "up", "up")
-        assert app.screen.query_one("#query", Input).value == "method:rate"
-        await pilot.press("up", "down", "down")
-        assert app.screen.query_one("#query", Input).value == "x"
-        await pilot.press("escape")
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
-        await pilot.press("slash", "up", "enter")
-        await until_order(app, pilot, until, IDS[0])
-
-
 async def test_a_sweep_is_read_at_once_and_its_failure_too(home, until, end_run):
     for lr in (0.01, 0.05, 0.3):
         end_run(home / "runs", f"lr-{lr}", f"lr={lr}", curve=[0.5, 0.5 + lr])

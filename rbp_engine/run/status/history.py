@@ -31,7 +31,6 @@ from rbp_engine.run.files.events import (
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.curves import Curve, CurveBuilder
 from rbp_engine.run.status.samples import (
-    METRICS_KEPT,
     AccuracyHistory,
     FidelityHistory,
     FiringHistory,
@@ -129,7 +128,6 @@ def attempt_remaining_s(attempts: Sequence[Attempt], summary: Summary) -> float 
 
 ALERTS_KEPT = 200
 CHECKPOINTS_KEPT = 100
-MEASUREMENTS_KEPT = 500
 
 
 @dataclass
@@ -169,15 +167,6 @@ class RankProgress:
 
 
 @dataclass(frozen=True)
-class ProbeSeries:
-    """The newest measurements of a probe, by step, the oldest first. The probe defines what the values are."""
-
-    name: str
-    steps: tuple[int, ...]
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
 class History:
     """A snapshot of a run's past; what a later attempt has repeated is not in it, except alerts.
 
@@ -192,7 +181,6 @@ class History:
     alerts: tuple[Event, ...] = ()
     checkpoints: tuple[Event, ...] = ()
     failure: Event | None = None
-    probes: tuple[ProbeSeries, ...] = ()
     accuracy: AccuracyHistory | None = None
     firing: FiringHistory | None = None
     fidelity: FidelityHistory | None = None
@@ -240,7 +228,6 @@ class HistoryBuilder:
         self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
         self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
         self._failure: Event | None = None
-        self._probes: dict[str, deque[Event]] = {}
         self._processes: dict[int, RankProgress] = {}
         self._method, self._classes = "", 0
 
@@ -258,9 +245,6 @@ class HistoryBuilder:
                 self._begin(event, body)
             elif isinstance(body, CheckpointSaved):
                 self._checkpoints.append(event)
-            elif isinstance(body, Probe):
-                if body.name in self._probes or len(self._probes) < METRICS_KEPT:
-                    self._probes.setdefault(body.name, deque(maxlen=MEASUREMENTS_KEPT)).append(event)
             elif isinstance(body, (WarningRaised, AlertRaised, ErrorRaised)):
                 self._alerts.append(event)
                 self._fail(event)
@@ -279,11 +263,6 @@ class HistoryBuilder:
             alerts=tuple(self._alerts),
             checkpoints=tuple(self._checkpoints),
             failure=self._failure,
-            probes=tuple(
-                ProbeSeries(name, tuple(event.step for event in kept), tuple(event.body.values for event in kept))  # type: ignore[union-attr]  # Probe
-                for name, kept in self._probes.items()
-                if kept
-            ),
             accuracy=self._accuracy.history(),
             firing=self._firing.history(),
             fidelity=self._fidelity.history(),
@@ -300,10 +279,9 @@ class HistoryBuilder:
         return not isinstance(body, Validation) or (body.weights, body.split) == (LAST, self._curves.split)
 
     def _begin(self, event: Event, start: RunStart) -> None:
-        for kept in (self._checkpoints, *self._probes.values()):
-            counting = [old for old in kept if not superseded(old, event, start)]
-            kept.clear()
-            kept.extend(counting)
+        counting = [old for old in self._checkpoints if not superseded(old, event, start)]
+        self._checkpoints.clear()
+        self._checkpoints.extend(counting)
         self._attempts[event.attempt] = begin(event, start)
         self._method, self._classes = start.method, start.classes or 0
         # An attempt with fewer processes than the one before does not show the rest.

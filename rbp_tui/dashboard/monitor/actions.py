@@ -12,7 +12,6 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.messages import CompareRuns
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.marks import timeline
-from rbp_tui.dashboard.monitor.seeds import siblings
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.session import Session
@@ -25,8 +24,6 @@ class MonitorActions(RunScreen, OpenedRunScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("T", "traceback", "traceback", id="monitor.traceback"),
-        Binding("comma", "seed(-1)", "previous seed", id="monitor.seed_back", show=False),
-        Binding("full_stop", "seed(1)", "next seed", id="monitor.seed", show=False),
     ]
     PALETTE: ClassVar[dict[str, str]] = {"Make a preset of the run": "preset"}
 
@@ -34,10 +31,6 @@ class MonitorActions(RunScreen, OpenedRunScreen):
         super().__init__(session)
         self.traceback_shown = False  # in the place of the curves
         self.process = ""  # shows its memory and log: a rank, "launcher", or empty for the fullest rank
-
-    def seeds(self) -> list[RunRecord]:
-        """The runs of the same experiment, by seed."""
-        return siblings(self.session.records, self.session.opened or "")
 
     @property
     def targets(self) -> list[RunRecord]:
@@ -72,15 +65,15 @@ class MonitorActions(RunScreen, OpenedRunScreen):
                 return not self.traceback_shown and failed
             case "view":
                 return len(self.processes()) > 1
-            case "seed":
-                return len(self.seeds()) > 1
         return super().check_action(action, parameters)
 
     def action_compare(self) -> None:
-        """Show the run beside the baseline, or beside its other seeds."""
-        seeds = [record.run.id for record in self.seeds()]
+        """Show the run beside the baseline, or beside the runs of its experiment."""
+        own = [record.run.id for record in self.targets]
+        experiments = [record.summary.experiment for record in self.targets]
+        seeds = [one.run.id for one in self.session.records if one.summary.experiment in experiments and not one.hidden]
         others = [self.session.baseline] if self.session.baseline else seeds
-        self.post_message(CompareRuns(list(dict.fromkeys([*others, *(record.run.id for record in self.targets)]))))
+        self.post_message(CompareRuns(list(dict.fromkeys([*others, *own]))))
 
     def action_find(self) -> None:
         """Find something in the log."""
@@ -123,7 +116,3 @@ class MonitorActions(RunScreen, OpenedRunScreen):
         for chart in self.query(CurveChart):
             chart.set_view(None, None)
         self.show_all()
-
-    def action_seed(self, by: int) -> None:
-        """The next seed of the same experiment."""
-        self.step_through([record.run.id for record in self.seeds()], by)

@@ -1,20 +1,14 @@
-"""Lines for memory, speed and probes: numbers and sparklines."""
+"""Lines for memory and speed: numbers and sparklines."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from rich.text import Text
 
-from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import System
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History, ProbeSeries, RankProgress
+from rbp_engine.run.status.history import History, RankProgress
 from rbp_tui.text import format as fmt
-
-LARGEST = 1e300
-LONGEST_PROBE = 60
-SPARKED = 200  # the newest measurements of a probe, drawn in a sparkline
 
 
 def worst_rank(processes: Iterable[RankProgress]) -> int:
@@ -80,35 +74,6 @@ def cost_text(history: History) -> Text:
         parts.append(f"{fmt.thousands(metrics.samples_per_s)} samples/s")
         parts.append(f"{fmt.number(metrics.step_ms, 1)} ms per step")
     return Text(f" {'   '.join(parts)}") if parts else Text()
-
-
-def probes_text(probes: Sequence[ProbeSeries], width: int, rows: int) -> Text:
-    """A row for each probe, at most `rows` of them; empty without probes."""
-    line = Text()
-    for number, probed in enumerate(probes[:rows]):
-        line.append("\n" if number else "")
-        # One that is called "spikes" is not what the line above it measures.
-        line.append(f" own {one_line(probed.name)[:20]:<6}", style="dim")
-        line.append(f" {_measured(probed, width)}")
-    if len(probes) > rows:
-        line.append(f"   and {len(probes) - rows} more", style="dim")
-    return line
-
-
-def _measured(probed: ProbeSeries, width: int) -> str:
-    """A number with its history; of anything else the beginning of its text."""
-    newest = probed.values[-1]
-    if (number := _number(newest)) is None:
-        return str(one_line(str(newest)))[:LONGEST_PROBE]
-    shown = [_number(value) for value in probed.values[-SPARKED:]]
-    return f"{fmt.sparkline(shown, width)}  {fmt.number(number)}"
-
-
-def _number(value: Any) -> float | None:
-    """The value if it is a number of sensible size: probes may write anything, and JSON has integers of any length."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
-        return None
-    return float(value)
 
 
 def _spark(curve: Curve | None, width: int) -> str:

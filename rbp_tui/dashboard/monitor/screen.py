@@ -18,13 +18,12 @@ from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
 from rbp_tui.dashboard.monitor.card import card_text, read_facts
-from rbp_tui.dashboard.monitor.gauges import busy_text, cost_text, memory_text, probes_text, speed_text
+from rbp_tui.dashboard.monitor.gauges import busy_text, cost_text, memory_text, speed_text
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.monitor.marks import timeline
 from rbp_tui.dashboard.monitor.no_curves import NoCurves, Notice, has_curves, notice
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
-from rbp_tui.dashboard.monitor.seeds import chips_text
 from rbp_tui.dashboard.opened.head import Head
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
@@ -50,7 +49,6 @@ class MonitorScreen(MonitorActions):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Line(id="seeds")
         yield Head(id="head")
         curves, gauges = SeriesColours(), SeriesColours()
         with Horizontal(id="charts"):
@@ -66,7 +64,6 @@ class MonitorScreen(MonitorActions):
         yield Line(id="memory")
         yield Line(id="speed")
         yield Line(id="spikes")
-        yield Line(id="probes", wraps=True)
         with Horizontal(id="bottom"):
             yield LogPane(id="log")
             yield TextPanel(id="ranks")
@@ -94,8 +91,6 @@ class MonitorScreen(MonitorActions):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
-        self.query_one("#seeds", Line).show_or_hide(chips_text(self.seeds(), self.session.opened or "", keys))
         self._read_card()
 
     def show_all(self) -> None:
@@ -105,7 +100,7 @@ class MonitorScreen(MonitorActions):
                 chart.show({}, "epoch")
             for line in self.query("TextPanel Line").results(Line):
                 line.show_text(Text())
-            for line in self.query("#memory, #speed, #spikes, #probes, #alert").results(Line):
+            for line in self.query("#memory, #speed, #spikes, #alert").results(Line):
                 line.show_or_hide(Text())
         self.show_news()
         self._show_rest()
@@ -178,8 +173,6 @@ class MonitorScreen(MonitorActions):
         self.query_one("#memory", Line).show_or_hide(memory)
         self.query_one("#speed", Line).show_or_hide(speed)
         self.query_one("#spikes", Line).show_or_hide(self._spikes(history))
-        probes = probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1)
-        self.query_one("#probes", Line).show_or_hide(probes)
         listed = self.query_one("#happenings").display
         alerts = () if listed else alerts_beside(history, self.run_state.why)
         self.query_one("#alert", Line).show_or_hide(alert_text(alerts, () if listed else sight.judged))

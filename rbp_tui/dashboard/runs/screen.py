@@ -17,7 +17,6 @@ from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.columns import CURVE
 from rbp_tui.dashboard.runs.elsewhere import hosts_text
-from rbp_tui.dashboard.runs.query_input import QueryInput
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
@@ -56,9 +55,8 @@ class RunsScreen(RunActions):
         yield TopBar()
         yield Line(id="since")
         with Horizontal(id="filter"):
-            yield QueryInput(
-                self.session.state.queries, "/ filter, as  acc>0.9 T=4 status:running method:rate_m", "query"
-            )
+            example = "/ filter, as  acc>0.9 T=4 status:running method:rate_m"
+            yield Input(placeholder=example, compact=True, id="query")
             yield Line(id="counts", wraps=True)
         yield Line(id="hosts")
         yield Line(id="problem", wraps=True)
@@ -212,7 +210,6 @@ class RunsScreen(RunActions):
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:
-        self.query_one(QueryInput).remember()
         self.set_focus(self.query_one(RunTable))
 
     def action_back(self) -> None:

@@ -1,9 +1,6 @@
 """The panels of the Monitor as plain text."""
 
 from collections.abc import Collection
-from typing import Any
-
-import pytest
 
 from rbp_engine.run.files.events import (
     Body,
@@ -11,14 +8,13 @@ from rbp_engine.run.files.events import (
     ErrorRaised,
     Event,
     Metrics,
-    Probe,
     RunStart,
     System,
     WarningRaised,
 )
 from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
-from rbp_tui.dashboard.monitor.gauges import cost_text, memory_text, probes_text, speed_text, worst_rank
+from rbp_tui.dashboard.monitor.gauges import cost_text, memory_text, speed_text, worst_rank
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 
 GIB = 2**30
@@ -55,7 +51,6 @@ def test_cpu_memory_is_host_memory() -> None:
 def test_what_has_not_been_measured_has_no_line() -> None:
     assert not memory_text({}, [], None, 20)
     assert not speed_text(History(processes=(RankProgress(0),)), 20)
-    assert not probes_text([], 20, 3)
     assert not cost_text(History(processes=(RankProgress(0),)))
 
 
@@ -78,25 +73,6 @@ def test_slow_and_silent_ranks_stand_out() -> None:
     assert first.split() == ["0", "20.0", "+0", "%", "5", "%", "7.6", "GiB", "9.5", "GiB", "97", "%"]
     assert "+50 %" in last and last.endswith("silent 1m30")
     assert "silent" not in first
-
-
-@pytest.mark.parametrize(
-    ("values", "shown"),
-    [
-        (0.5, "0.500"),
-        (float("nan"), "nan"),
-        ([0.1, None, 0.3], "[0.1, None, 0.3]"),
-        ({"mean": 0.14}, "{'mean': 0.14}"),
-        ([], "[]"),
-        (None, "None"),
-        ("a\nb", "a b"),
-        ([None, None], "[None, None]"),
-        ({}, ""),
-    ],
-)
-def test_probe_values_of_any_kind_fit_a_row(values: Any, shown: str) -> None:
-    (row,) = probes_text(history(Probe("p", values)).probes, 4, 3).plain.split("\n")
-    assert row.startswith(" own p") and shown in row
 
 
 def test_an_alert_does_not_repeat_what_the_head_says() -> None:

@@ -12,7 +12,6 @@ from rbp_engine.run.files.events import (
     Event,
     Heartbeat,
     Metrics,
-    Probe,
     RunEnd,
     RunStart,
     System,
@@ -98,16 +97,13 @@ def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_which
     assert [alert.body for alert in builder.history().alerts][-2:] == [follows.body, cause.body]
 
 
-def test_checkpoints_and_probes_of_steps_that_are_done_again_go() -> None:
+def test_checkpoints_of_steps_that_are_done_again_go() -> None:
     builder = HistoryBuilder()
     for step in (10, 20):
-        builder.add(
-            [event(step, CheckpointSaved(f"step-{step:08d}"), step=step), event(step, Probe("p", step), step=step)]
-        )
+        builder.add([event(step, CheckpointSaved(f"step-{step:08d}"), step=step)])
     builder.add([event(30.0, RunStart(epoch=1), attempt=2, step=10)])
     history = builder.history()
     assert [kept.step for kept in history.checkpoints] == [10]
-    assert [(probed.name, probed.steps, probed.values) for probed in history.probes] == [("p", (10,), (10,))]
 
 
 def test_each_rank_is_known_by_its_newest_events() -> None:
