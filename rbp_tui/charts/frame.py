@@ -13,7 +13,8 @@ from rbp_tui.charts.axis import Axis
 from rbp_tui.charts.legend import LegendEntry, legend_row
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
-from rbp_tui.charts.plot import CURSOR, GRID, MARK, NOBODY, STAR, Canvas, Cells, Glyphs, plot, read
+from rbp_tui.charts.plot import AXIS, CURSOR, GRID, KEYS, MARK, NOBODY, STAR, STAR_SIGN, TICK, Canvas, Cells, plot, read
+from rbp_tui.charts.raster import BRAILLE_COLUMNS, BRAILLE_ROWS
 from rbp_tui.charts.series import ChartCurve, XMark
 from rbp_tui.charts.ticks import XUnit, place, short, tick_labels, ticks
 
@@ -47,24 +48,22 @@ class ChartLayout:
     y_ticks: tuple[float, ...]
 
 
-def draw(
-    model: ChartModel, options: Options, look: Look, glyphs: Glyphs, width: int, height: int
-) -> tuple[ChartLayout, list[Row]]:
+def draw(model: ChartModel, options: Options, look: Look, width: int, height: int) -> tuple[ChartLayout, list[Row]]:
     """All rows of a chart of `width` × `height` cells, and its layout."""
     x_axis = model.x_axis()
     shown = model.y_range(x_axis) if x_axis else None
     y_axis = Axis.spanning(shown.low, shown.high, log=model.y_log) if shown else None
-    layout = arrange(width, height, y_axis, glyphs.cell[0])
+    layout = arrange(width, height, y_axis)
     flags = _flags(model, options, clipped=shown is not None and shown.clipped)
-    rows = [_title_row(model, options, look, glyphs, x_axis, layout, flags)]
+    rows = [_title_row(model, options, look, x_axis, layout, flags)]
     if x_axis is None or y_axis is None:
         return layout, rows + _message_rows(_why_empty(model), layout, look)
     if layout.rows and layout.columns > 1:
-        canvas = Canvas(x_axis, y_axis, layout.rows, layout.columns, glyphs)
+        canvas = Canvas(x_axis, y_axis, layout.rows, layout.columns)
         cells = plot(model.curves, look.strokes, canvas, layout.y_ticks, model.marks, model.cursor)
-        rows += _plot_rows(cells, layout, look, glyphs)
+        rows += _plot_rows(cells, layout, look)
     if layout.x_labels:
-        rows.append(_x_label_row(x_axis, options.x_unit, model.marks, layout, look, glyphs.cell[1]))
+        rows.append(_x_label_row(x_axis, options.x_unit, model.marks, layout, look))
     return layout, rows
 
 
@@ -78,7 +77,6 @@ def _title_row(
     model: ChartModel,
     options: Options,
     look: Look,
-    glyphs: Glyphs,
     x_axis: Axis | None,
     layout: ChartLayout,
     flags: str,
@@ -91,15 +89,15 @@ def _title_row(
             index = read(curve, model.cursor, x_axis, layout.columns)
         entries.append(
             LegendEntry(
-                key="" if alone else glyphs.key_of(number, look.strokes[number]),
+                key="" if alone else KEYS[look.strokes[number]],
                 label="" if alone else curve.series.label,
-                value=glyphs.dash if index is None else _value(float(curve.line[index]), options),
-                best=_best(curve, options, glyphs),
+                value="–" if index is None else _value(float(curve.line[index]), options),
+                best=_best(curve, options),
                 style=look.curves[number],
             )
         )
     cursor = "" if model.cursor is None or x_axis is None else f"@{place(model.cursor, options.x_unit)}"
-    row = legend_row(layout.width, options.title, cursor, entries, flags, look, glyphs.ellipsis)
+    row = legend_row(layout.width, options.title, cursor, entries, flags, look)
     missing = layout.width - sum(segment.cell_length for segment in row)
     return [*row, Segment(" " * missing, look.base)] if missing > 0 else row
 
@@ -109,11 +107,11 @@ def _value(value: float, options: Options) -> str:
     return ("~" if options.smoothing else "") + short(value)
 
 
-def _best(curve: ChartCurve, options: Options, glyphs: Glyphs) -> str:
+def _best(curve: ChartCurve, options: Options) -> str:
     if curve.best is None:
         return ""
     where = place(float(curve.x[curve.best]), options.x_unit)
-    return f"{glyphs.star}{short(float(curve.y[curve.best]))}@{where}"
+    return f"{STAR_SIGN}{short(float(curve.y[curve.best]))}@{where}"
 
 
 def _flags(model: ChartModel, options: Options, *, clipped: bool) -> str:
@@ -127,7 +125,7 @@ def _flags(model: ChartModel, options: Options, *, clipped: bool) -> str:
     return "  ".join(text for text, on in flags if on)
 
 
-def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> ChartLayout:
+def arrange(width: int, height: int, y_axis: Axis | None) -> ChartLayout:
     """Divide `width` × `height` cells; without an axis, or in a narrow chart, labels get no room."""
     x_labels = height >= _LABELLED_HEIGHT
     rows = max(0, height - 1 - x_labels)
@@ -136,7 +134,7 @@ def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Cha
     values = ticks(y_axis, min(8, max(2, rows // 4 + 1)))
     labels: dict[int, str] = {}
     for value, label in zip(values, tick_labels(values, y_axis), strict=True):
-        row = y_axis.cell(value, rows, cell_rows)
+        row = y_axis.cell(value, rows, BRAILLE_ROWS)
         if row is not None:
             labels.setdefault(rows - 1 - row, label)
     gutter = 1 + max([len(label) for label in labels.values()] + [_ROOMY_LABEL] * (width >= _ROOMY_WIDTH))
@@ -145,7 +143,7 @@ def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Cha
     return ChartLayout(width, rows, width - gutter, gutter, x_labels, labels, tuple(values))
 
 
-def _plot_rows(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Row]:
+def _plot_rows(cells: Cells, layout: ChartLayout, look: Look) -> list[Row]:
     """The rows of the plot with the y axis."""
     fixed = {NOBODY: look.base, CURSOR: look.cursor, STAR: look.star, GRID: look.grid, MARK: look.mark}
 
@@ -159,23 +157,21 @@ def _plot_rows(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) ->
         text = cells.glyphs[row].astype("<u4").tobytes().decode("utf-32-le")
         bounds = [0, *(np.flatnonzero(changes[row]) + 1).tolist(), layout.columns]
         owners, faint = cells.owners[row].tolist(), cells.faint[row].tolist()
-        segments = _axis_segments(row, layout, look, glyphs)
+        segments = _axis_segments(row, layout, look)
         segments += [Segment(text[a:b], style(owners[a], faint[a])) for a, b in pairwise(bounds)]
         rows.append(segments)
     return rows
 
 
-def _axis_segments(row: int, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Segment]:
+def _axis_segments(row: int, layout: ChartLayout, look: Look) -> list[Segment]:
     if not layout.gutter:
         return []
     label = layout.y_labels.get(row)
-    sign = glyphs.axis if label is None else glyphs.tick
+    sign = AXIS if label is None else TICK
     return [Segment((label or "").rjust(layout.gutter - 1), look.label), Segment(sign, look.axis)]
 
 
-def _x_label_row(
-    x_axis: Axis, unit: XUnit, marks: Sequence[XMark], layout: ChartLayout, look: Look, cell_columns: int
-) -> Row:
+def _x_label_row(x_axis: Axis, unit: XUnit, marks: Sequence[XMark], layout: ChartLayout, look: Look) -> Row:
     """The last row: the unit under the y labels if it fits, the words of marks, and ticks where these leave room."""
     row = [" "] * layout.width
     if layout.gutter > len(unit):
@@ -183,7 +179,7 @@ def _x_label_row(
     values = ticks(x_axis, min(12, max(2, layout.columns // 8)), unit)
     places = [*((mark.x, mark.text) for mark in marks), *zip(values, tick_labels(values, x_axis, unit), strict=True)]
     for value, label in places:
-        column = x_axis.cell(value, layout.columns, cell_columns)
+        column = x_axis.cell(value, layout.columns, BRAILLE_COLUMNS)
         if column is None:
             continue
         start = layout.gutter + column - (len(label) - 1) // 2

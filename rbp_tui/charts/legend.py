@@ -23,9 +23,7 @@ class LegendEntry:
     style: Style
 
 
-def legend_row(
-    width: int, title: str, cursor: str, entries: Sequence[LegendEntry], flags: str, look: Look, ellipsis: str
-) -> Segments:
+def legend_row(width: int, title: str, cursor: str, entries: Sequence[LegendEntry], flags: str, look: Look) -> Segments:
     """The row in at most `width` cells: with the most detail that fits, then with fewer curves, then cut.
 
     Best values are dropped first, then the flags, then values, unless there is a cursor, then labels.
@@ -51,7 +49,7 @@ def legend_row(
         if _length(row) <= width:
             return row
     row = _joined(([part] for part in head), look)
-    return row if _length(row) <= width else [Segment(_cut(title, width, ellipsis), look.title)]
+    return row if _length(row) <= width else [Segment(_cut(title, width), look.title)]
 
 
 def _entry(entry: LegendEntry, look: Look, *, label: bool = False, value: bool = True, best: bool = False) -> Segments:
@@ -78,7 +76,7 @@ def _length(row: Segments) -> int:
     return sum(cell_len(segment.text) for segment in row)
 
 
-def _cut(text: str, width: int, ellipsis: str) -> str:
+def _cut(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
-    return (set_cell_size(text, max(0, width - len(ellipsis))) + ellipsis)[:width]
+    return f"{set_cell_size(text, max(0, width - 1))}…"

@@ -33,33 +33,9 @@ _BRAILLE = 0x2800
 _GRID_EVERY = 2  # cells
 
 
-@dataclass(frozen=True)
-class Glyphs:
-    """The characters of a chart, and how many dots a cell has."""
-
-    series: str  # one for each curve in turn; empty for braille
-    keys: str  # precede a label of the legend, by stroke; empty for the series' own character
-    star: str
-    point: str
-    above: str  # values above the plot, and below it
-    below: str
-    cursor: str
-    tick: str
-    axis: str
-    grid: str
-    mark: str
-    faint: str  # for values behind a line and bands; empty for braille
-    dash: str
-    ellipsis: str
-    cell: tuple[int, int]  # dots per cell: rows, columns
-
-    def key_of(self, index: int, stroke: int) -> str:
-        """The mark of a curve in the legend."""
-        return self.keys[stroke] if self.keys else self.series[index % len(self.series)]
-
-
-UNICODE = Glyphs("", "●╍┉", "★", "●", "▲", "▼", "│", "┤", "│", "┈", "┊", "", "–", "…", (BRAILLE_ROWS, BRAILLE_COLUMNS))
-ASCII = Glyphs("ox+#%&=@", "", "*", "O", "^", "v", "|", "+", "|", " ", ":", ".", "-", "..", (1, 1))
+# The characters of a chart: what precedes a label of the legend, by stroke, then the signs.
+KEYS = "●╍┉"
+STAR_SIGN, POINT, ABOVE, BELOW, CURSOR_LINE, TICK, AXIS, GRID_LINE, MARK_LINE = "★●▲▼│┤│┈┊"
 
 
 @dataclass(frozen=True)
@@ -79,34 +55,25 @@ class Canvas:
     y: Axis
     rows: int
     columns: int
-    glyphs: Glyphs
 
     @property
     def height(self) -> int:
         """In dots."""
-        return self.rows * self.glyphs.cell[0]
+        return self.rows * BRAILLE_ROWS
 
     @property
     def width(self) -> int:
         """In dots."""
-        return self.columns * self.glyphs.cell[1]
-
-    @property
-    def is_braille(self) -> bool:
-        return not self.glyphs.series
+        return self.columns * BRAILLE_COLUMNS
 
     def row(self, value: float) -> int | None:
         """The row of a value, from the top; None outside."""
-        row = self.y.cell(value, self.rows, self.glyphs.cell[0])
+        row = self.y.cell(value, self.rows, BRAILLE_ROWS)
         return None if row is None else self.rows - 1 - row
 
     def column(self, x: float) -> int | None:
         """The column of an x; None outside."""
-        return self.x.cell(x, self.columns, self.glyphs.cell[1])
-
-    def patterns(self, dots: Mask) -> NDArray[np.uint8]:
-        """The pattern of each cell, 0 where nothing is lit."""
-        return braille(dots) if self.is_braille else dots.view(np.uint8)
+        return self.x.cell(x, self.columns, BRAILLE_COLUMNS)
 
 
 def read(curve: ChartCurve, x: float, x_axis: Axis, columns: int) -> int | None:
@@ -133,10 +100,8 @@ def plot(
     _draw_grid(cells, canvas, ticks, marks)
     order = sorted(range(len(curves)), key=lambda number: curves[number].series.emphasis)
     drawn = [number for number in order if not curves[number].series.points]
-    _put_layer(cells, canvas, [(number, _behind(curves[number], canvas)) for number in drawn], faint=True)
-    _put_layer(
-        cells, canvas, [(number, _line(curves[number], strokes[number], canvas)) for number in drawn], faint=False
-    )
+    _put_layer(cells, [(number, _behind(curves[number], canvas)) for number in drawn], faint=True)
+    _put_layer(cells, [(number, _line(curves[number], strokes[number], canvas)) for number in drawn], faint=False)
     _put_signs(cells, canvas, curves, strokes, order, cursor)
     return cells
 
@@ -145,12 +110,12 @@ def _draw_grid(cells: Cells, canvas: Canvas, ticks: Sequence[float], marks: Sequ
     for value in ticks:
         row = canvas.row(value)
         if row is not None:
-            cells.glyphs[row, ::_GRID_EVERY] = ord(canvas.glyphs.grid)
+            cells.glyphs[row, ::_GRID_EVERY] = ord(GRID_LINE)
             cells.owners[row, ::_GRID_EVERY] = GRID
     for mark in marks:
         column = canvas.column(mark.x)
         if column is not None:
-            cells.glyphs[:, column] = ord(canvas.glyphs.mark)
+            cells.glyphs[:, column] = ord(MARK_LINE)
             cells.owners[:, column] = MARK
 
 
@@ -167,7 +132,7 @@ def _line(curve: ChartCurve, stroke: int, canvas: Canvas) -> Mask:
 
 
 def _behind(curve: ChartCurve, canvas: Canvas) -> Mask | None:
-    """What lies behind the line: its values or its band, every second dot in braille, so that it is pale."""
+    """What lies behind the line: its values or its band, every second dot, so that it is pale."""
     if curve.raw is not None:
         dots = line_dots(_covered(curve, curve.raw, canvas), canvas.y, canvas.height)
     elif curve.band is not None:
@@ -175,27 +140,21 @@ def _behind(curve: ChartCurve, canvas: Canvas) -> Mask | None:
         dots = band_dots(low.low, high.high, canvas.y, canvas.height)
     else:
         return None
-    if canvas.is_braille:
-        dots[::2, 1::2] = dots[1::2, ::2] = False
+    dots[::2, 1::2] = dots[1::2, ::2] = False
     return dots
 
 
-def _put_layer(cells: Cells, canvas: Canvas, layer: Sequence[tuple[int, Mask | None]], *, faint: bool) -> None:
+def _put_layer(cells: Cells, layer: Sequence[tuple[int, Mask | None]], *, faint: bool) -> None:
     """Put the dots of curves over what is there, those of the last curve in front."""
-    shown = [(number, canvas.patterns(dots)) for number, dots in layer if dots is not None]
+    shown = [(number, braille(dots)) for number, dots in layer if dots is not None]
     if not shown:
         return
     numbers = np.array([number for number, _ in shown], dtype=np.int16)
     patterns = np.stack([patterns for _, patterns in shown])
     union = np.bitwise_or.reduce(patterns, axis=0)
     lit = union > 0
-    owners = numbers[_whose_turn(patterns > 0)][lit]
-    if canvas.is_braille:
-        cells.glyphs[lit] = union[lit].astype(np.uint32) + _BRAILLE
-    else:
-        letters = canvas.glyphs.faint if faint else canvas.glyphs.series
-        cells.glyphs[lit] = np.array([ord(letter) for letter in letters], dtype=np.uint32)[owners % len(letters)]
-    cells.owners[lit] = owners
+    cells.glyphs[lit] = union[lit].astype(np.uint32) + _BRAILLE
+    cells.owners[lit] = numbers[_whose_turn(patterns > 0)][lit]
     cells.faint[lit] = faint
 
 
@@ -226,7 +185,6 @@ def _put_signs(
     cursor: float | None,
 ) -> None:
     """Put the values outside, the cursor, the points it reads, and the best values."""
-    glyphs = canvas.glyphs
 
     def put(row: int | None, column: int | None, glyph: str, owner: int) -> None:
         if row is not None and column is not None:
@@ -239,19 +197,18 @@ def _put_signs(
                 put(row, place, sign, number)
     column = None if cursor is None else canvas.column(cursor)
     if cursor is not None and column is not None:
-        cells.glyphs[cells.owners[:, column] < 0, column] = ord(glyphs.cursor)
+        cells.glyphs[cells.owners[:, column] < 0, column] = ord(CURSOR_LINE)
         cells.owners[:, column] = CURSOR
         for number in order:
             index = read(curves[number], cursor, canvas.x, canvas.columns)
             if index is not None:
-                put(canvas.row(float(curves[number].line[index])), column, glyphs.point, number)
+                put(canvas.row(float(curves[number].line[index])), column, POINT, number)
     for number in order:
         curve = curves[number]
         for index in curve.known if curve.series.points else ():
-            sign = glyphs.key_of(number, 0)
-            put(canvas.row(float(curve.line[index])), canvas.column(float(curve.x[index])), sign, number)
+            put(canvas.row(float(curve.line[index])), canvas.column(float(curve.x[index])), POINT, number)
         if curve.best is not None:
-            put(canvas.row(float(curve.y[curve.best])), canvas.column(float(curve.x[curve.best])), glyphs.star, STAR)
+            put(canvas.row(float(curve.y[curve.best])), canvas.column(float(curve.x[curve.best])), STAR_SIGN, STAR)
 
 
 def _outside(curve: ChartCurve, canvas: Canvas) -> list[tuple[int, str, list[int]]]:
@@ -260,11 +217,11 @@ def _outside(curve: ChartCurve, canvas: Canvas) -> list[tuple[int, str, list[int
     values = (curve.line if curve.raw is None else curve.raw)[view]
     found = []
     for row, sign, outside in (
-        (0, canvas.glyphs.above, values > canvas.y.high),
-        (canvas.rows - 1, canvas.glyphs.below, values < canvas.y.low),
+        (0, ABOVE, values > canvas.y.high),
+        (canvas.rows - 1, BELOW, values < canvas.y.low),
     ):
         if outside.any():
             positions = canvas.x.positions(curve.x[view][outside])
             dots = np.rint(positions * (canvas.width - 1)).astype(np.int64)
-            found.append((row, sign, np.unique(dots // canvas.glyphs.cell[1]).tolist()))
+            found.append((row, sign, np.unique(dots // BRAILLE_COLUMNS).tolist()))
     return found

@@ -30,7 +30,7 @@ class ComparisonText:
 
 
 def comparison_text(comparison: Comparison, width: int) -> ComparisonText:
-    """One row for each experiment: the settings in which they differ, then their numbers; a star marks the baseline.
+    """One row for each experiment: the settings in which they differ, then their numbers; a diamond marks the baseline.
 
     The least important columns give way where there is no room.
     """
@@ -70,10 +70,10 @@ def _padded(word: str, column: ComparedColumn) -> str:
 
 
 def group_signs(comparison: Comparison) -> list[str]:
-    """The short name of each group: its number, with a star for the baseline."""
+    """The short name of each group: its number, with a diamond for the baseline."""
     length = len(str(len(comparison.groups)))
     return [
-        f"{number:>{length}}{'★' if group.is_baseline else ' '}"
+        f"{number:>{length}}{'◆' if group.is_baseline else ' '}"
         for number, group in enumerate(comparison.groups, start=1)
     ]
 
@@ -140,7 +140,7 @@ def _differences(others: Sequence[Difference], comparison: Comparison, signs: Se
 
 
 def _values(difference: Difference, signs: Sequence[str]) -> Iterable[str]:
-    """Each value once with its groups, as `0.1 (1★, 3)`."""
+    """Each value once with its groups, as `0.1 (1◆, 3)`."""
     having: dict[str, list[str]] = {}
     for sign, value in zip(signs, difference.values, strict=True):
         having.setdefault(value_text(value), []).append(sign.strip())

@@ -64,14 +64,14 @@ def drawn(app):
 
 def has_all_seeds(app):
     """Whether all three seeds of rate have been read: no two of them have the deviation of all."""
-    band, deviation = drawn(app)["1★"].band, 100 * np.std(list(RATE.values()), axis=0, ddof=1)
+    band, deviation = drawn(app)["1◆"].band, 100 * np.std(list(RATE.values()), axis=0, ddof=1)
     return band is not None and np.allclose(np.subtract(band[1], band[0]), 2 * deviation)
 
 
 def shown(screen):
     """The table without the marks in the colours of the curves."""
     text = f"{screen.query_one('#headings', Line).shown.plain}\n{screen.query_one('#table', Line).shown.plain}"
-    return "\n".join(line[2:] if line.startswith(("● ", "○ ", "  ")) else line for line in text.split("\n"))
+    return "\n".join(line[2:] if line.startswith(("● ", "╍ ", "┉ ", "○ ", "  ")) else line for line in text.split("\n"))
 
 
 @pytest.mark.asyncio
@@ -103,7 +103,7 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
         # freedom t is 12.7, and the interval 12.7 × 0.71 / √2.
         numbers = "2 BPTT 2 93.50 ± 0.71 93.50 ± 0.71 +1.50 ± 6.35 +1.50 ± 6.35 2.00 320 5.0"
         assert " ".join(row.split()) == numbers
-        assert "train.log_every  10, 5 (1★)  10 (2)" in table and "method.name" not in table
+        assert "train.log_every  10, 5 (1◆)  10 (2)" in table and "method.name" not in table
 
 
 @pytest.mark.asyncio
@@ -111,12 +111,12 @@ async def test_the_table_at_equal_cost_is_paired_by_seed(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
         await pilot.press("dollar_sign")
-        await until(pilot, lambda: "1★" in shown(screen) and "2 BPTT 2 93.50 +1.50" in " ".join(shown(screen).split()))
+        await until(pilot, lambda: "1◆" in shown(screen) and "2 BPTT 2 93.50 +1.50" in " ".join(shown(screen).split()))
         table = " ".join(shown(screen).split())
         # rate_M, the baseline, is done after 2 s, when BPTT has one epoch: 85 and 86 against 91 and 93. Of its memory
         # BPTT needs five times as much.
         assert "2 BPTT 2 93.50 +1.50 ± 6.35 85.50 −6.50 ± 6.35 needs 5×" in table
-        assert "1★ rate_M 2 92.00 – 92.00 –" in table and "2s: when the fastest of each seed was done" in table
+        assert "1◆ rate_M 2 92.00 – 92.00 –" in table and "2s: when the fastest of each seed was done" in table
         assert "at equal cost" in screen.query_one("#about", Line).shown.plain
         await pilot.press("dollar_sign")
         assert "samples/s" not in shown(screen) and "last %" in shown(screen)
@@ -128,7 +128,7 @@ async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_a_band(app
         await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
         values = 100 * np.array(list(RATE.values()))
         await until(pilot, lambda: has_all_seeds(app))
-        rate, bptt = drawn(app)["1★"], drawn(app)["2"]
+        rate, bptt = drawn(app)["1◆"], drawn(app)["2"]
         assert rate.x.tolist() == [1.0, 2.0]
         low, high = rate.band
         assert np.allclose(high - low, 2 * values.std(axis=0, ddof=1)) and np.allclose(rate.y, values.mean(axis=0))
@@ -147,7 +147,7 @@ async def test_the_x_axis_switches_between_epochs_steps_seconds_and_memory(app, 
             ("GiB", [1.0], [5.0]),
         ):
             await until(pilot, lambda unit=unit: chart.x_axis == unit)
-            assert (drawn(app)["1★"].x.tolist(), drawn(app)["2"].x.tolist()) == (
+            assert (drawn(app)["1◆"].x.tolist(), drawn(app)["2"].x.tolist()) == (
                 pytest.approx(rate),
                 pytest.approx(bptt),
             )
@@ -162,7 +162,7 @@ async def test_a_key_pins_and_unpins_the_baseline_which_is_kept_between_visits(a
         assert screen.groups[0].title.startswith("digits · rate_M")
         await pilot.press("down", "b")
         await until(pilot, lambda: screen.groups[0].title.startswith("digits · BPTT"))
-        assert "★ digits · BPTT · T=4 pinned" in screen.query_one("#about", Line).shown.plain
+        assert "◆ digits · BPTT · T=4 pinned" in screen.query_one("#about", Line).shown.plain
     assert load_state().baseline == "bptt-1" and load_state().compared == ["rate-1", "bptt-1"]
     again = Dashboard(made)
     async with again.run_test(size=(120, 30)) as pilot:
@@ -178,12 +178,12 @@ async def test_single_runs_can_replace_experiments_and_curves_can_be_hidden(app,
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
         await pilot.press("g")
-        await until(pilot, lambda: sorted(drawn(app)) == ["1★", "2★", "3"])
+        await until(pilot, lambda: sorted(drawn(app)) == ["1◆", "2◆", "3"])
         assert screen.group.title.endswith("seed 1")
         await pilot.press("down", "space")
-        assert sorted(drawn(app)) == ["1★", "3"]
+        assert sorted(drawn(app)) == ["1◆", "3"]
         await pilot.press("space", "g")
-        await until(pilot, lambda: sorted(drawn(app)) == ["1★", "2"])
+        await until(pilot, lambda: sorted(drawn(app)) == ["1◆", "2"])
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         assert app.session.opened == "rate-1"
@@ -198,7 +198,7 @@ async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(
         await pilot.press("v")
         await pilot.pause()
         assert (first.title, second.title) == ("train loss", "validation loss")
-        assert np.allclose(drawn(app)["1★"].y, 1 - np.array(RATE[1]))
+        assert np.allclose(drawn(app)["1◆"].y, 1 - np.array(RATE[1]))
         await pilot.press("left")
         await until(pilot, lambda: second.cursor == first.cursor is not None)
         await pilot.press("z")
@@ -225,8 +225,8 @@ async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_
             await until(pilot, lambda title=title: chart.title == title)
             if title == "spikes":
                 await until(pilot, lambda: len(drawn(app)) == 2)
-                assert (drawn(app)["1★"].y.tolist(), drawn(app)["2"].y.tolist()) == ([0, 1, 2, 3], [0, 2, 4, 6])
-        assert chart.x_axis == "step" and drawn(app)["1★"].x.tolist() == [1, 2, 3, 4]
+                assert (drawn(app)["1◆"].y.tolist(), drawn(app)["2"].y.tolist()) == ([0, 1, 2, 3], [0, 2, 4, 6])
+        assert chart.x_axis == "step" and drawn(app)["1◆"].x.tolist() == [1, 2, 3, 4]
         await pilot.press("h")
         assert chart.x_axis == "time"
 
@@ -257,7 +257,7 @@ async def test_it_follows_live_runs_and_survives_removed_ones(home, until, compa
         events.write(Validation(2, 0.1, 0.75, 1.0, 360), 20)
         events.close()
         write_json(going.summary_json, asdict(read_summary(going)) | {"last": {"top1": 0.75}, "best": {"top1": 0.75}})
-        await until(pilot, lambda: "75.00" in shown(screen) and drawn(app)["1★"].y.tolist() == [50.0, 75.0])
+        await until(pilot, lambda: "75.00" in shown(screen) and drawn(app)["1◆"].y.tolist() == [50.0, 75.0])
         shutil.rmtree(leaving.path)
         await until(pilot, lambda: len(screen.groups) == 1)
         assert "1 of the chosen runs is not there any more" in screen.query_one("#notes", Line).shown.plain
@@ -269,7 +269,7 @@ def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
 
     async def settle(pilot):
         await compare(pilot.app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1", "bptt-2")
-        await until(pilot, lambda: len(drawn(pilot.app)["1★"].y) == len(drawn(pilot.app)["2"].y) == 2)
+        await until(pilot, lambda: len(drawn(pilot.app)["1◆"].y) == len(drawn(pilot.app)["2"].y) == 2)
         await until(pilot, lambda: drawn(pilot.app)["2"].band is not None and has_all_seeds(pilot.app))
         await pilot.press("down")
         await until(pilot, lambda: drawn(pilot.app)["2"].emphasis)  # with the next tick

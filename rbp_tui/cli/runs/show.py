@@ -195,7 +195,7 @@ def compare(
         print_json(comparison_plain(found) | {"equal_cost": equal_cost_plain(equal) if equal.seconds else None})
         return
     if found.groups:
-        say("[dim]★ baseline:[/] {}", found.baseline_title)
+        say("[dim]◆ baseline:[/] {}", found.baseline_title)
         print_rich(comparison_text(found, console().width).whole)
     if equal.seconds:
         print_rich(styled("\n[bold]at equal cost[/]"))

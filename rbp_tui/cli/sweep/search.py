@@ -54,7 +54,7 @@ def run_search(
         say("  it goes on already, in {}", driver)
     if detach:
         return _report(search, as_json=as_json)
-    end = follow_search(asked, search, reader, as_json=as_json)
+    end = follow_search(search, reader, as_json=as_json)
     trials = reader.read()
     if not as_json:
         _show(reader, trials, as_json=False)

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from rbp_engine.plan.driving import SearchEnd, driver_of, end_of, start_driver, stop_driver
-from rbp_engine.plan.request import SweepRequest
+from rbp_engine.plan.driving import SearchEnd, driver_of, end_of, stop_driver
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.study import TrialState
 from rbp_engine.plan.trials import TrialReader, TrialRun, plan_so_far
@@ -22,7 +21,6 @@ from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.live import with_hint
 
 POLL_S = 0.5
-MOST_REPLACED = 3
 # Above the table are the command and the plan, below it the hint.
 ROOM_FOR_OTHERS = 10
 HINT = "Ctrl-C: leave the search running, stop and save, or kill"
@@ -32,27 +30,15 @@ Show = Callable[[list[TrialRun]], None]
 class SearchInterrupts(Interrupts):
     """Signals to a command that follows a search: to stop its runs means to stop the search."""
 
-    def __init__(self, asked: SweepRequest, search: Search, reader: TrialReader) -> None:
+    def __init__(self, search: Search, reader: TrialReader) -> None:
         super().__init__([])
-        self.asked = asked
         self.search = search
         self.reader = reader
-        self.replaced = 0
-        self.stopping = False
-
-    def replace_driver(self) -> bool:
-        """Replace a driver that was killed, a few times at most; False if it is to stay dead."""
-        if self.stopping or self.replaced >= MOST_REPLACED:
-            return False
-        self.replaced += 1
-        start_driver(self.asked, self.search)
-        return True
 
     def _say_it_goes_on(self) -> None:
         say("the search goes on: the same command follows it, and with --status shows how far it is")
 
     def _live(self) -> list[RunDirectory]:
-        self.stopping = True
         stop_driver(self.search)  # first, or it would replace the runs by others
         self.runs = [one.record.run for one in self.reader.read()]
         return super()._live()
@@ -62,12 +48,12 @@ class SearchInterrupts(Interrupts):
         super()._forward_signal(number, frame)
 
 
-def follow_search(asked: SweepRequest, search: Search, reader: TrialReader, *, as_json: bool) -> SearchEnd | None:
-    """Show the trials until the search has ended, and return how; None if its driver was killed, again and again.
+def follow_search(search: Search, reader: TrialReader, *, as_json: bool) -> SearchEnd | None:
+    """Show the trials until the search has ended, and return how; None if the process that drives it was killed.
 
     On a terminal this is the table that fills, else a line for each trial that has ended.
     """
-    interrupts = SearchInterrupts(asked, search, reader)
+    interrupts = SearchInterrupts(search, reader)
     while True:
         try:
             if as_json or not sys.stdout.isatty():
@@ -84,11 +70,8 @@ def _follow(search: Search, reader: TrialReader, interrupts: SearchInterrupts, s
         driver = driver_of(search)
         trials = reader.read()
         show(trials)
-        if driver is None:
-            end = end_of(search)
-            live = any(one.record.verdict.live for one in trials)
-            if (end is not None or not interrupts.replace_driver()) and not live:
-                return end
+        if driver is None and not any(one.record.verdict.live for one in trials):
+            return end_of(search)
         interrupts.tick()
         time.sleep(POLL_S)
 

@@ -58,7 +58,7 @@ class LivePicture:
             if not record.readable or not (self._changed or time.monotonic() - self._drawn >= REDRAW_S):
                 continue
             self._changed, self._drawn = False, time.monotonic()
-            room = Room(console.width, console.height, unicode=not console.options.ascii_only)
+            room = Room(console.width, console.height)
             self._live.update(picture(record, self._history.history(), self._hint, phase, room), refresh=True)
 
 

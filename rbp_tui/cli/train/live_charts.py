@@ -17,7 +17,6 @@ from rbp_engine.run.status.history import History
 from rbp_tui.charts.frame import Options, Row, draw
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
-from rbp_tui.charts.plot import ASCII, UNICODE
 from rbp_tui.charts.series import Series
 from rbp_tui.text.format import sparkline
 
@@ -58,17 +57,17 @@ class DrawnRows:
             yield Segment.line()
 
 
-def charts(history: History, width: int, height: int, *, beside: bool, unicode: bool) -> DrawnRows:
+def charts(history: History, width: int, height: int, *, beside: bool) -> DrawnRows:
     """Loss and accuracy over the epochs in `width` cells, each `height` rows high: `beside` or above each other."""
     each = (width - 2) // 2 if beside else width
-    drawn = [_chart(history, title, each, height, unicode=unicode) for title in CHARTS]
+    drawn = [_chart(history, title, each, height) for title in CHARTS]
     if not beside:
         return DrawnRows([row for rows in drawn for row in rows])
     gap = [Segment("  ")]
     return DrawnRows([[*left, *gap, *right] for left, right in zip_longest(*drawn, fillvalue=[])])
 
 
-def _chart(history: History, title: str, width: int, height: int, *, unicode: bool) -> list[Row]:
+def _chart(history: History, title: str, width: int, height: int) -> list[Row]:
     model = ChartModel()
     model.y_log = title == "loss"
     model.set_series(
@@ -85,7 +84,7 @@ def _chart(history: History, title: str, width: int, height: int, *, unicode: bo
         ]
     )
     options = Options(title, "epoch", 0.0)
-    return draw(model, options, LOOK, UNICODE if unicode else ASCII, width, height)[1]
+    return draw(model, options, LOOK, width, height)[1]
 
 
 def blocks(curve: Curve | None, end_s: float, width: int, *, log: bool = False, low: float | None = None) -> str:

@@ -28,11 +28,10 @@ ALARMS_SHOWN = 2
 
 @dataclass(frozen=True)
 class Room:
-    """The terminal's size in cells, and whether it shows more than ASCII."""
+    """The terminal's size in cells."""
 
     width: int
     height: int
-    unicode: bool = True
 
     @property
     def wide(self) -> bool:
@@ -119,7 +118,7 @@ def _charts(history: "History", phase: str, room: Room, height: int) -> "Rendera
         rows = height if room.wide else 2 * height
         text = Text(phase or "no values yet", style="cyan", no_wrap=True, overflow="ellipsis")
         return Align.center(text, vertical="middle", height=rows)
-    return charts(history, room.width, height, beside=room.wide, unicode=room.unicode)
+    return charts(history, room.width, height, beside=room.wide)
 
 
 def _lines(summary: Summary, history: "History", phase: str, room: Room, names: tuple[str, ...]) -> "RenderableType":

@@ -1,6 +1,5 @@
 """Curves over steps, epochs or time, read with keys and mouse."""
 
-import sys
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -14,7 +13,6 @@ from textual.widget import Widget
 from rbp_tui.charts.frame import ChartLayout, Options, draw
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.palette import SeriesColours
-from rbp_tui.charts.plot import ASCII, UNICODE, Glyphs
 from rbp_tui.charts.series import Series, XMark
 from rbp_tui.charts.ticks import XUnit
 from rbp_tui.dashboard.charts.look import COMPONENTS, CSS, look
@@ -59,7 +57,6 @@ class CurveChart(Widget, can_focus=True):
     y_log: reactive[bool] = reactive(False)
     smoothing: reactive[float] = reactive(0.0)
     dimmed: reactive[bool] = reactive(False)
-    ascii_only: reactive[bool] = reactive(False)
 
     def __init__(
         self,
@@ -75,7 +72,7 @@ class CurveChart(Widget, can_focus=True):
         self._strips: list[Strip] = []
         self._layout: ChartLayout | None = None
         # What `_strips` were drawn for; None if something else has changed since.
-        self._drawn: tuple[Size, Options, bool, bool, bool, bool] | None = None
+        self._drawn: tuple[Size, Options, bool, bool, bool] | None = None
         self.set_reactive(CurveChart.title, title)
 
     # What the chart shows
@@ -153,19 +150,13 @@ class CurveChart(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """A row of the chart. All rows are drawn together after any change."""
         options = Options(self.title, self.x_axis, self.smoothing)
-        state = (self.size, options, self.x_log, self.y_log, self.dimmed, self.ascii_only)
+        state = (self.size, options, self.x_log, self.y_log, self.dimmed)
         if self._drawn != state:
             styles = look(self, [curve.series for curve in self._model.curves], self._colours, dimmed=self.dimmed)
-            self._layout, rows = draw(self._model, options, styles, self._glyphs(), *self.size)
+            self._layout, rows = draw(self._model, options, styles, *self.size)
             self._strips = [Strip(row, self.size.width) for row in rows]
             self._drawn = state
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
-
-    def _glyphs(self) -> Glyphs:
-        # Textual writes to the terminal through Python's stderr; its own console always claims UTF-8.
-        encodings = (self.app.console.encoding, getattr(sys.__stderr__, "encoding", None) or "utf-8")
-        utf8 = all(encoding.lower().replace("-", "").startswith("utf8") for encoding in encodings)
-        return UNICODE if utf8 and not self.ascii_only else ASCII
 
     # Keys
 

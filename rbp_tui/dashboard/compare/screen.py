@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
-from rbp_tui.charts.plot import UNICODE
+from rbp_tui.charts.plot import KEYS
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, MEMORY, series, title
@@ -194,7 +194,7 @@ class CompareScreen(CompareActions):
             return Text.assemble((f"{HIDDEN_MARK}{text.plain}", "reverse dim" if self._stands_out(group) else "dim"))
         colours, key = self.session.colours, self.key_of(group)
         few, dark = self.app.native_ansi_color, self.app.current_theme.dark
-        mark = f"{UNICODE.keys[colours.stroke(key, few=few)]} "  # as in the legend of the chart
+        mark = f"{KEYS[colours.stroke(key, few=few)]} "  # as in the legend of the chart
         row = Text.assemble((mark, colours.colour(key, dark=dark, few=few)), text)
         if self._stands_out(group):
             row.stylize("reverse", len(mark))
@@ -212,7 +212,7 @@ class CompareScreen(CompareActions):
         if self.equal_cost:
             text.append("   at equal cost", style="not dim bold")
         if comparison.groups:
-            text.append(f"   ★ {comparison.baseline_title}", style="not dim bold")
+            text.append(f"   ◆ {comparison.baseline_title}", style="not dim bold")
             text.append(" pinned" if self.compared.baseline else "")
         return text
 

@@ -64,13 +64,12 @@ async def test_a_chart_shows_its_title_last_values_and_best() -> None:
         assert "★" in app.rows[-2]
 
 
-@pytest.mark.parametrize(("ascii_only", "sign"), [(False, "●"), (True, "o")])
-async def test_points_are_drawn_one_by_one_without_line_or_smoothing(ascii_only: bool, sign: str) -> None:
+async def test_points_are_drawn_one_by_one_without_line_or_smoothing() -> None:
     app = Charts(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True))
     async with app.run_test(size=(80, 12)):
-        app.chart.ascii_only, app.chart.smoothing = ascii_only, 0.9
+        app.chart.smoothing = 0.9
         plot = "".join(row[6:] for row in app.rows[1:-1])
-        assert plot.replace(" ", "").replace("┈", "") == 3 * sign
+        assert plot.replace(" ", "").replace("┈", "") == 3 * "●"
         assert "5.00" in app.rows[0]
 
 
@@ -90,18 +89,15 @@ async def test_a_log_axis_without_positive_values_says_so() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 3), (14, 2), (15, 6), (20, 4), (36, 3), (80, 24), (200, 60)])
-@pytest.mark.parametrize("ascii_only", [False, True])
-async def test_every_row_fills_the_width_at_every_size(size: tuple[int, int], ascii_only: bool) -> None:
+async def test_every_row_fills_the_width_at_every_size(size: tuple[int, int]) -> None:
     many = [Series(str(n), f"a rather long label {n}", X, X * n + 1, band=(X * n, X * n + 2)) for n in range(10)]
     app = Charts(*many, FALLING)
     async with app.run_test(size=size):
-        app.chart.ascii_only = ascii_only
         for cursor in (None, 50.0):
             app.chart.set_cursor(cursor)
             for y in range(size[1]):
                 strip = app.chart.render_line(y)
                 assert sum(len(segment.text) for segment in strip) == size[0]
-            assert not ascii_only or all(row.isascii() for row in app.rows)
 
 
 @pytest.mark.parametrize("log", [False, True])

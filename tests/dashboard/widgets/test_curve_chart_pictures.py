@@ -62,11 +62,3 @@ def test_log_y(snap_compare: Comparison, size: tuple[int, int]) -> None:
 @SIZES
 def test_empty(snap_compare: Comparison, size: tuple[int, int]) -> None:
     assert snap_compare(Picture(CurveChart("loss")), terminal_size=size)
-
-
-@SIZES
-def test_ascii(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    chart = CurveChart("loss")
-    chart.ascii_only = True
-    chart.set_series(losses())
-    assert snap_compare(Picture(chart), terminal_size=size)

@@ -222,9 +222,9 @@ def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
     shown = done.stdout
     assert max(map(len, shown.splitlines())) <= width
     headings, bptt, rate, *_ = shown.splitlines()
-    assert "★ baseline: digits · BPTT · T=4\n" in done.stderr
+    assert "◆ baseline: digits · BPTT · T=4\n" in done.stderr
     assert headings.split()[:2] == ["method", "n"] and "peak GiB" in headings
-    assert bptt.split()[:5] == ["1★", "BPTT", "2", "93.00", "±"] and "1.0" in bptt
+    assert bptt.split()[:5] == ["1◆", "BPTT", "2", "93.00", "±"] and "1.0" in bptt
     # A difference of −1 and one of −2 points: t is 12.7 with one degree of freedom, times 0.71 / √2.
     assert rate.split()[:3] == ["2", "rate_M", "2"] and "91.50 ± 0.71" in rate and "−1.50 ± 6.35" in rate
     assert max(map(len, rbp("compare", "method:bptt", "rate-1", "--each-run").stdout.splitlines())) <= width

@@ -131,7 +131,7 @@ def test_a_search_can_be_left_running_before_it_has_any_run(
     try:
         with os.fdopen(read) as answers, pytest.raises(typer.Exit) as left:
             monkeypatch.setattr(sys, "stdin", answers)
-            SearchInterrupts(request, search, TrialReader(search)).ask()
+            SearchInterrupts(search, TrialReader(search)).ask()
     finally:
         os.close(write)
         for number, handler in zip(handled, before, strict=True):

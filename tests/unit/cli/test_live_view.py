@@ -50,10 +50,10 @@ def live(tmp_path, write_run):
     return replace(found, summary=summary, verdict=Verdict("running", "")), history.history()
 
 
-def shown(record, history, width, height, phase="", *, unicode=True):
+def shown(record, history, width, height, phase=""):
     out = io.StringIO()
     console = SafeConsole(file=out, width=width, height=height, force_terminal=True, color_system=None)
-    console.print(picture(record, history, "Ctrl-C leaves", phase, Room(width, height, unicode)))
+    console.print(picture(record, history, "Ctrl-C leaves", phase, Room(width, height)))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -75,11 +75,6 @@ def test_the_picture_fits_the_terminal_and_charts_are_drawn_where_there_is_room(
         assert "1\u202f050 images/s" in "".join(lines) and "75 %" in lines[1] and "ETA 20s" in lines[1]
     else:
         assert any("compiling" in line for line in lines[2:]), "where the values will be"
-
-
-def test_a_terminal_of_ascii_gets_charts_of_ascii(live):
-    lines = shown(*live, 120, 30, unicode=False)
-    assert not BRAILLE & set("".join(lines)) and any("xxx" in line or "ooo" in line for line in lines)
 
 
 def test_in_a_narrow_terminal_the_curves_have_one_length_over_the_same_time(live):

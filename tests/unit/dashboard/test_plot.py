@@ -3,14 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.plot import ASCII, NOBODY, UNICODE, Canvas, plot, read
+from rbp_tui.charts.plot import GRID_LINE, NOBODY, Canvas, plot, read
 from rbp_tui.charts.raster import braille, extremes, line_dots
 from rbp_tui.charts.series import ChartCurve, Series
 from rbp_tui.charts.smoothing import Floats
 
 ROWS, COLUMNS = 8, 30
 X = np.arange(60.0)
-CANVAS = Canvas(Axis(0, 59), Axis(0, 100), ROWS, COLUMNS, UNICODE)
+CANVAS = Canvas(Axis(0, 59), Axis(0, 100), ROWS, COLUMNS)
 
 heights = st.lists(st.floats(0, 100), min_size=60, max_size=60).map(np.array)
 
@@ -71,17 +71,14 @@ def test_strokes_are_gaps_along_x() -> None:
 def test_values_outside_have_signs_at_the_edge_in_the_curve_s_colour() -> None:
     y = np.full(60, 50.0)
     y[0], y[30] = 500.0, -500.0
-    for glyphs, above, below in ((UNICODE, "▲", "▼"), (ASCII, "^", "v")):
-        canvas = Canvas(CANVAS.x, CANVAS.y, ROWS, COLUMNS, glyphs)
-        cells = plot([curve(np.full(60, 10.0)), curve(y)], [0, 0], canvas)
-        assert chr(cells.glyphs[0, 0]) == above
-        assert chr(cells.glyphs[-1, 15]) == below
-        assert cells.owners[0, 0] == cells.owners[-1, 15] == 1
+    cells = plot([curve(np.full(60, 10.0)), curve(y)], [0, 0], CANVAS)
+    assert chr(cells.glyphs[0, 0]) == "▲" and chr(cells.glyphs[-1, 15]) == "▼"
+    assert cells.owners[0, 0] == cells.owners[-1, 15] == 1
 
 
 def test_the_grid_lies_behind_everything() -> None:
     cells = plot([curve(np.linspace(0, 100, 60))], [0], CANVAS, ticks=(0.0, 50.0, 100.0))
-    rows = [row for row in range(ROWS) if (cells.glyphs[row] == ord(UNICODE.grid)).any()]
+    rows = [row for row in range(ROWS) if (cells.glyphs[row] == ord(GRID_LINE)).any()]
     assert rows == [0, 3, 7]
     assert ((cells.glyphs >= 0x2800).sum(axis=0) > 0).all()
 

@@ -28,7 +28,7 @@ def test_every_experiment_has_one_row_with_what_differs(found: Comparison) -> No
     shown = comparison_text(found, 100)
     assert shown.headings.plain.split()[:3] == ["T", "lr", "n"]
     rows = [text.plain.split()[:4] for text in shown.groups]
-    assert rows == [["1★", "4", "0.1", "2"], ["2", "4", "0.02", "2"], ["3", "6", "0.02", "2"]]
+    assert rows == [["1◆", "4", "0.1", "2"], ["2", "4", "0.02", "2"], ["3", "6", "0.02", "2"]]
     assert "also differs" not in shown.whole.plain
     assert "3: no difference: it shares no seed with the baseline" in shown.whole.plain
 
