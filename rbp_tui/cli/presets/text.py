@@ -2,7 +2,7 @@
 
 import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rbp_engine.printable import one_line
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
     from rbp_engine.preset.schema import Preset
 
-WIDTH = 78
 COLUMN = 34  # where comments begin, unless the value is longer
 
 
@@ -60,17 +59,12 @@ def _append_block(text: "Text", block: str, loaded: "LoadedPreset", names: dict[
     """Append one section, or the keys before the first."""
     header = re.match(r"\[(\w+)\]", block)
     section = f"{header[1]}." if header else ""
-    values: dict[str, Any] = loaded.preset.model_dump()
-    values = values[header[1]] if header else values
     for line in block.split("\n"):
         pair = re.match(r"(\w+) = ", line)
         if pair is None:
             text.append(f"{line}\n", "bold" if line.startswith("[") else "")
             continue
         origin = _origin(f"{section}{pair[1]}", loaded.sources, names)
-        value = values[pair[1]]
-        if isinstance(value, str) and len(line) > WIDTH:
-            line = f"{pair[1]} = {_folded(value)}"
         text.append(line.ljust(COLUMN) if origin else line, "" if origin else "dim")
         text.append(f"  {_comment(origin)}" if origin else "\n", "dim")
 
@@ -86,24 +80,6 @@ def _origin(key: str, sources: dict[str, str], names: dict[str, str]) -> str:
     others = {inner: source for inner, source in sources.items() if inner.startswith(f"{key}.") and source != own}
     parts = [] if own == "default" else [brief(own)]
     return ", ".join([*parts, *(f"{inner.rpartition('.')[2]}: {brief(source)}" for inner, source in others.items())])
-
-
-def _folded(value: str) -> str:
-    """A string as TOML over several lines; it reads back the same."""
-    import tomlkit
-
-    paragraphs = (_filled(tomlkit.item(paragraph).as_string()[1:-1]) for paragraph in value.split("\n"))
-    return '"""\n' + "\n".join(paragraphs) + '"""'
-
-
-def _filled(escaped: str) -> str:
-    """Break a line after spaces: TOML drops the end of a line after a backslash, and spaces before the next word."""
-    lines = [""]
-    for word in re.findall(r"^ +|[^ ]+ *", escaped):
-        if lines[-1].strip() and len(lines[-1]) + len(word.rstrip()) > WIDTH - 2:
-            lines.append("")
-        lines[-1] += word
-    return "\\\n".join(lines)
 
 
 def _comment(text: str) -> str:

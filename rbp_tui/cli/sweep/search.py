@@ -1,23 +1,194 @@
-"""`rbp sweep --search`: start a search or find the one that goes on, and follow it."""
+"""`rbp sweep --search`: start a search or find the one that goes on, follow it, and say what it has found."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from types import FrameType
 from typing import Any
 
-from rbp_engine.plan.driving import driver_of, log_of, start_driver
+from rbp_engine.plan.driving import SearchEnd, driver_of, end_of, log_of, start_driver, stop_driver
 from rbp_engine.plan.estimate import Estimate
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, check_search, plan_search
 from rbp_engine.plan.states import PointState
-from rbp_engine.plan.study import TrialState, importance
-from rbp_engine.plan.trials import TrialReader, TrialRun, best_of, counts_of, plan_to_the_end
-from rbp_engine.printable import one_line
-from rbp_tui.cli.output import print_json, print_line, say
-from rbp_tui.cli.sweep.search_following import follow_search
-from rbp_tui.cli.sweep.search_text import plain_trial, print_search, say_left_out, say_search
-from rbp_tui.cli.sweep.text import say_cost
+from rbp_engine.plan.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
+from rbp_engine.plan.trials import TrialReader, TrialRun, best_of, counts_of, plan_so_far, plan_to_the_end
+from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.printable import in_json, one_line
+from rbp_engine.report.sweep_table import sweep_rows
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.cli.output import console, print_json, print_line, print_rich, say
+from rbp_tui.cli.sweep.text import query_word, say_cost, sweep_table
+from rbp_tui.cli.train.interrupts import AskUser, Interrupts
+from rbp_tui.cli.train.live import with_hint
+from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.trust import once_trusted
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.run_text import short
+from rbp_tui.text.sweep.search import NOT_HELD_OUT, chosen_by, objective_text, range_text, search_text
+
+
+def say_search(search: Search, trials: Sequence[TrialRun]) -> None:
+    """What is searched, with a warning if the test set decides, and how it stands."""
+    say("[bold]{}[/]: {}", search.name, search_text(search))
+    for setting in search.space.settings:
+        say("  {}", range_text(setting))
+    say("  {}", objective_text(search))
+    if not search.held_out:
+        say("  [yellow]{}[/]", NOT_HELD_OUT)
+    if trials:
+        say("  {}", ", ".join(f"{count} {state}" for state, count in counts_of(trials).items()))
+
+
+def say_left_out(problems: Mapping[int, str]) -> None:
+    """Name the trials that are damaged, or not of the search."""
+    for number, why in problems.items():
+        say("  [yellow]trial {} is left out:[/] {}", number, why)
+    if problems:
+        say("[dim]  once its folder is moved away, the same command trains it again[/]")
+
+
+def print_search(search: Search, trials: Sequence[TrialRun]) -> None:
+    """The table of trials on stdout, and what they show and what to type next on stderr."""
+    if driver := driver_of(search):
+        say("  it goes on, in {}", driver)
+    if not trials:
+        say("no trial of {} has been started", search.name)
+        return
+    plan, states = plan_so_far(search, trials)
+    print_rich(sweep_table(plan, sweep_rows(plan, states)))
+    completed = counts_of(trials).get(TrialState.COMPLETED, 0)
+    best = best_of(trials)
+    if best is not None:
+        words = [inside_a_run(word) for word in search.space.words_of(best.trial.values)]
+        say("  best of {}: trial {}, {}", completed, best.trial.number, one_line(shlex.join(words)))
+        say("  its last top-1 on {}: {} %", chosen_by(search), fmt.percent(best.trial.score))
+    shares = importance(search.space, [one.trial for one in trials])
+    if shares:
+        say("  importance: {} (PED-ANOVA over {} completed trials)", _importance_text(shares), completed)
+    elif len(search.space.settings) > 1:
+        say("[dim]  importance: from {} completed trials on[/]", FEWEST_FOR_IMPORTANCE)
+    if best is not None:
+        run, query = best.record.run, query_word(search.name)
+        place = runs_dir_option(run, search.request)
+        say("  next: rbp ls {}{}  ·  rbp show {}{}", query, place, short(run.id), place)
+
+
+def plain_trial(one: TrialRun) -> dict[str, Any]:
+    """A trial for JSON."""
+    return {
+        "trial": one.trial.number,
+        "settings": one.trial.values,
+        "state": one.trial.state,
+        "score": one.trial.score,
+        "run": one.record.run.id,
+    }
+
+
+def trial_line(one: TrialRun, search: Search) -> str:
+    """How a trial has ended, in a line."""
+    words = " ".join(search.space.words_of(one.trial.values))
+    if one.trial.score is not None:
+        return f"trial {one.trial.number}: {words}: last top-1 {fmt.percent(one.trial.score)} %"
+    reason = one.record.verdict.reason
+    why = f" ({reason})" if reason else ""
+    return f"trial {one.trial.number}: {words}: {one.trial.state}{why}"
+
+
+def _importance_text(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{setting_heading(key)} {100 * share:.0f} %" for key, share in shares.items())
+
+
+POLL_S = 0.5
+# Above the table are the command and the plan, below it the hint.
+ROOM_FOR_OTHERS = 10
+HINT = "Ctrl-C: leave the search running, stop and save, or kill"
+Show = Callable[[list[TrialRun]], None]
+
+
+class SearchInterrupts(Interrupts):
+    """Signals to a command that follows a search: to stop its runs means to stop the search."""
+
+    def __init__(self, search: Search, reader: TrialReader) -> None:
+        super().__init__([])
+        self.search = search
+        self.reader = reader
+
+    def _say_it_goes_on(self) -> None:
+        say("the search goes on: the same command follows it, and with --status shows how far it is")
+
+    def _live(self) -> list[RunDirectory]:
+        stop_driver(self.search)  # first, or it would replace the runs by others
+        self.runs = [one.record.run for one in self.reader.read()]
+        return super()._live()
+
+    def _forward_signal(self, number: int, frame: FrameType | None) -> None:
+        self._live()
+        super()._forward_signal(number, frame)
+
+
+def follow_search(search: Search, reader: TrialReader, *, as_json: bool) -> SearchEnd | None:
+    """Show the trials until the search has ended, and return how; None if the process that drives it was killed.
+
+    On a terminal this is the table that fills, else a line for each trial that has ended.
+    """
+    interrupts = SearchInterrupts(search, reader)
+    while True:
+        try:
+            if as_json or not sys.stdout.isatty():
+                return _follow(search, reader, interrupts, _lines(search, as_json=as_json))
+            with _live_table(search) as show:
+                return _follow(search, reader, interrupts, show)
+        except AskUser:
+            interrupts.ask()
+
+
+def _follow(search: Search, reader: TrialReader, interrupts: SearchInterrupts, show: Show) -> SearchEnd | None:
+    while True:
+        # Looked for before the trials are read: what it did before its end is then shown.
+        driver = driver_of(search)
+        trials = reader.read()
+        show(trials)
+        if driver is None and not any(one.record.verdict.live for one in trials):
+            return end_of(search)
+        interrupts.tick()
+        time.sleep(POLL_S)
+
+
+def _lines(search: Search, *, as_json: bool) -> Show:
+    shown: set[int] = set()
+
+    def show(trials: list[TrialRun]) -> None:
+        for one in trials:
+            if one.trial.state is not TrialState.OPEN and one.trial.number not in shown:
+                shown.add(one.trial.number)
+                text = in_json(json.dumps(plain_trial(one))) if as_json else trial_line(one, search)
+                print_line(one_line(text))
+        sys.stdout.flush()
+
+    return show
+
+
+@contextlib.contextmanager
+def _live_table(search: Search) -> Iterator[Show]:
+    """The table, redrawn in place; it makes room for the last one, which is printed."""
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False, transient=True) as live:
+
+        def show(trials: list[TrialRun]) -> None:
+            plan, states = plan_so_far(search, trials)
+            drawn = sweep_table(plan, sweep_rows(plan, states), most=live.console.height - ROOM_FOR_OTHERS)
+            live.update(with_hint(drawn, HINT), refresh=True)
+
+        yield show
+
 
 Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
 

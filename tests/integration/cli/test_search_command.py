@@ -20,7 +20,7 @@ from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 from rbp_tui.cli import app
-from rbp_tui.cli.sweep.search_following import SearchInterrupts
+from rbp_tui.cli.sweep.search import SearchInterrupts
 
 SPACE = ("lr=0.01..0.5:log", "method=bptt,rate_m")
 
