@@ -280,8 +280,7 @@ class HistoryBuilder:
 
     def _begin(self, event: Event, start: RunStart) -> None:
         counting = [old for old in self._checkpoints if not superseded(old, event, start)]
-        self._checkpoints.clear()
-        self._checkpoints.extend(counting)
+        self._checkpoints = deque(counting, CHECKPOINTS_KEPT)
         self._attempts[event.attempt] = begin(event, start)
         self._method, self._classes = start.method, start.classes or 0
         # An attempt with fewer processes than the one before does not show the rest.
