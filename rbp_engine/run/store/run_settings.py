@@ -30,21 +30,15 @@ class RunSettings:
     sections: tuple[Section, ...] = ()
 
     def get(self, key: str) -> Any:
-        """The value of a field, as `optim.lr`, or of a table's entry, as `data.args.path`; None if there is none.
-
-        Of tables in a list, as `paper.figures.top1`, all values.
-        """
+        """The value of a field, as `optim.lr`, or of a table's entry, as `data.args.path`; None if there is none."""
         table, _, entry = key.rpartition(".")
-        listed = []
         for section in self.sections:
             if key in section:
                 return section[key]
             inner = section.get(table)
             if isinstance(inner, dict) and entry in inner:
                 return inner[entry]
-            if isinstance(inner, list):
-                listed += [one[entry] for one in inner if isinstance(one, dict) and entry in one]
-        return listed or None
+        return None
 
 
 def settings_of(record: RunRecord) -> RunSettings:
@@ -79,7 +73,7 @@ def dotted_key(name: str) -> str | None:
     table, _, entry = key.rpartition(".")
     if key.startswith(OF_OTHER_PROGRAMS):
         return key
-    known = key in kinds or key in _fields_in_lists() or (entry and kinds.get(table, "").startswith("table"))
+    known = key in kinds or (entry and kinds.get(table, "").startswith("table"))
     return key if known else None
 
 
@@ -87,12 +81,6 @@ def dotted_key(name: str) -> str | None:
 def field_types() -> dict[str, str]:
     """The type, in words, of every field of a preset that has one value; by key, in the order of preset files."""
     return {info.key: info.type for info in fields() if "[]" not in info.key}
-
-
-@functools.cache
-def _fields_in_lists() -> frozenset[str]:
-    """The fields of tables in a list, as `paper.figures.top1`."""
-    return frozenset(info.key.replace("[]", "") for info in fields() if "[]" in info.key)
 
 
 def differing_settings(records: Iterable[RunRecord]) -> list[str]:
