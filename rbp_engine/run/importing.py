@@ -55,43 +55,28 @@ class _Damaged(ValueError):
 
 
 @dataclass
-class _Row:
-    """The moments (seconds since the epoch) and numbers of one step, by the names of their curves."""
-
-    epoch: int | None = None
-    numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    @property
-    def t(self) -> float:
-        """The moment of the first number."""
-        return min(t for t, _ in self.numbers.values())
-
-
-@dataclass
 class _Table:
-    """What files say of one run. `timed`: the moments are theirs, and not that of a file."""
+    """What files say of one run: the moment (seconds since the epoch) and the number at each step, by curve, and the
+    epoch of each step. `timed`: the moments are theirs, and not that of a file."""
 
-    rows: dict[int, _Row] = field(default_factory=dict)
+    curves: defaultdict[str, dict[int, tuple[float, float]]] = field(default_factory=lambda: defaultdict(dict))
+    epochs: dict[int, int | None] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     timed: bool = True
     whole: bool = True
-    _steps: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _count: int = 0
 
     def add(self, step: int, t: float, name: str, number: float, epoch: int | None = None) -> None:
         """Add the next number of a curve; a run that was resumed repeats steps, and its newer numbers count."""
         if not (0 <= step < LARGEST and 0 <= t <= LATEST_T):
             return
-        name = name[:LONGEST_NAME]
-        steps = self._steps[name]
-        while steps and steps[-1] >= step:
-            del self.rows[steps.pop()].numbers[name]
-        steps.append(step)
-        row = self.rows.setdefault(step, _Row())
-        row.epoch, row.numbers[name] = epoch, (t, number)
+        points = self.curves[name[:LONGEST_NAME]]
+        while points and next(reversed(points)) >= step:
+            points.popitem()
+        points[step], self.epochs[step] = (t, number), epoch
         self._count += 1
-        if self._count > MOST_NUMBERS or len(self._steps) > MOST_CURVES:
+        if self._count > MOST_NUMBERS or len(self.curves) > MOST_CURVES:
             raise RunError(f"it has more than {MOST_CURVES} curves, or {MOST_NUMBERS} numbers")
 
     def give(self, settings: Mapping[str, Any]) -> None:
@@ -104,9 +89,9 @@ class _Table:
     def identity(self) -> str:
         """The SHA-256 (hexadecimal) of what was read, wherever it lay."""
         found = hashlib.sha256(repr(sorted(self.settings.items())).encode(errors="backslashreplace"))
-        for step, row in sorted(self.rows.items()):
-            numbers = [(name, number, t if self.timed else None) for name, (t, number) in sorted(row.numbers.items())]
-            found.update(repr((step, numbers)).encode(errors="backslashreplace"))
+        for name, points in sorted(self.curves.items()):
+            numbers = [(step, number, t if self.timed else None) for step, (t, number) in points.items()]
+            found.update(repr((name, numbers)).encode(errors="backslashreplace"))
         return found.hexdigest()
 
 
@@ -173,7 +158,7 @@ def _read(files: list[Path]) -> _Table:
             except _Damaged as error:
                 table.whole = False
                 table.notes.append(one_line(f"{path.name} {error}: what is before it was taken"))
-    if not any(row.numbers for row in table.rows.values()):
+    if not table.curves:
         raise RunError("; ".join(["it holds no numbers", *table.notes]))
     return table
 
@@ -309,25 +294,29 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     run = RunDirectory(runs / f"imported-{identity[:12]}")
     places, scales, notes = _places(table, percent=percent)
     notes = [*table.notes, *notes]
-    count = sum(len(row.numbers) for row in table.rows.values())
+    count = sum(map(len, table.curves.values()))
     result = Imported(run, name, len(places), count, not run.run_json.is_file(), tuple(notes))
     if not result.new:
         return result
     settings = given_settings(table.settings)
-    rows = sorted((row.t, step) for step, row in table.rows.items() if row.numbers)
-    begin, end = rows[0][0], rows[-1][0]
+    rows = defaultdict[int, dict[str, tuple[float, float]]](dict)
+    for curve, points in table.curves.items():
+        for step, point in points.items():
+            rows[step][curve] = point
+    order = sorted((min(t for t, _ in row.values()), step) for step, row in rows.items())
+    begin, end = order[0][0], order[-1][0]
     program = Program("TensorBoard" if _EVENTS in path.name else "CSV", sys.argv, here=False)
     # Without a seed, nothing says that runs of the same settings differ in it alone.
     trained_by = program.name if SEED in settings.values else f"{program.name} {identity}"
 
     def record(run: RunDirectory, summary: Summary) -> Summary:
         writer = ForeignRun(run, summary, RunStart(method=one_line(summary.method)), t=begin, timed=False)
-        for number, (t, step) in enumerate(rows):
-            row, parts = table.rows[step], defaultdict[Part, dict[str, float | None]](dict)
-            for curve, (_, value) in row.numbers.items():
+        for number, (t, step) in enumerate(order):
+            parts = defaultdict[Part, dict[str, float | None]](dict)
+            for curve, (_, value) in rows[step].items():
                 part, known_as = places[curve]
                 parts[part][known_as] = value * scales.get(curve, 1.0) if math.isfinite(value) else None
-            writer.add(Logged(t, step, row.epoch, parts))
+            writer.add(Logged(t, step, table.epochs[step], parts))
             if number % _WAITING == 0:
                 writer.flush()
         for note in notes:
@@ -349,15 +338,11 @@ def _places(table: _Table, *, percent: bool) -> tuple[dict[str, tuple[Part, str]
 
     Accuracies are fractions; a curve of others is one of the run's own, unless these are percentages.
     """
-    largest: dict[str, float] = {}
-    for row in table.rows.values():
-        for name, (_, number) in row.numbers.items():
-            if number > largest.setdefault(name, 0.0):
-                largest[name] = number
     places: dict[str, tuple[Part, str]] = {}
     scales: dict[str, float] = {}
     notes = []
-    for name, most in largest.items():
+    for name, points in table.curves.items():
+        most = max((number for _, number in points.values() if number > 0), default=0.0)  # without NaN
         place = place_of(name)
         if place[1] in ACCURACIES and place[0] is not Part.OWN and most > 1:
             if percent and most <= 100:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
@@ -18,7 +18,6 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
@@ -117,12 +116,9 @@ def track(
     """
     planned = _planned(epochs, steps_per_epoch, steps)
     runs = runs_directory(None if runs_dir is None else Path(runs_dir))
-    run = TrackedRun(
-        _recorder(lambda: _create(settings, one_line(name), [*tags], planned[0], runs, run_id), planned)
-        if _is_first()
-        else None
-    )
-    recorder = run._recorder
+    known = {"name": one_line(name), "tags": [*tags]}
+    recorder = _recorder(settings, known, planned, runs, run_id) if _is_first() else None
+    run = TrackedRun(recorder)
     if recorder is None:
         yield run
         return
@@ -147,28 +143,27 @@ def _planned(epochs: Any, steps_per_epoch: Any, steps: Any) -> tuple[int | None,
     return planned["epochs"], planned["steps_per_epoch"], planned["steps"]
 
 
-def _create(
-    settings: Mapping[Any, Any], name: str, tags: list[str], epochs: int | None, runs: Path, run_id: str | None
-) -> tuple[RunDirectory, int | None]:
-    """A run of this program, and its batch size. `epochs` are those that the settings do not say."""
+def _recorder(
+    settings: Mapping[Any, Any],
+    known: dict[str, Any],
+    planned: tuple[int | None, int | None, int | None],
+    runs: Path,
+    run_id: str | None,
+) -> TrackRecorder | None:
+    """The recorder of a new run of this program; None, with a warning, if it cannot be written.
+
+    `known` are fields of its summary. Of what is `planned`, the epochs are those that the settings do not say.
+    """
+    epochs, steps_per_epoch, steps = planned
     program = Program(
         one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
         [sys.executable, *sys.argv],
         getattr(sys.modules["__main__"], "__file__", None),
     )
-    given = given_settings(settings)
-    known: dict[str, Any] = {"name": name, "tags": tags} | ({"epochs": epochs} if epochs else {})
-    run = create_foreign(given, program, runs, run_id, given.experiment(program.identity), **known)
-    return run, given.count("data.batch_size") or None
-
-
-def _recorder(
-    create: Callable[[], tuple[RunDirectory, int | None]], planned: tuple[int | None, int | None, int | None]
-) -> TrackRecorder | None:
-    """The recorder of a new run; None, with a warning, if it cannot be written."""
     try:
-        _, steps_per_epoch, steps = planned
-        run, batch = create()
+        given = given_settings(settings)
+        known |= {"epochs": epochs} if epochs else {}
+        run = create_foreign(given, program, runs, run_id, given.experiment(program.identity), **known)
         summary = load_summary(run)
         if steps is None and steps_per_epoch and summary.epochs:
             steps = steps_per_epoch * summary.epochs
@@ -181,6 +176,7 @@ def _recorder(
             epochs=summary.epochs or None,
             method=one_line(summary.method),
         )
+        batch = given.count("data.batch_size") or None
         return TrackRecorder(ForeignRun(run, summary, start, batch=batch, steps=steps))
     except (RunError, OSError) as error:
         if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
