@@ -8,14 +8,11 @@ from pathlib import Path
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.disk_use import freed_by
 from rbp_engine.run.store.store import RunRecord, refuse_live
 
-# As many as training keeps: a resume uses the one before the newest if that is damaged.
-FOR_A_RESUME = 2
 _BEST, _BEST_BEFORE, _LEFTOVER = "best", "best.old", ".tmp"
 
 
@@ -36,34 +33,19 @@ class Pruning:
 def plan_pruning(record: RunRecord, *, keep_best: bool, keep_last: bool) -> Pruning:
     """What would be removed from a run, of which the best checkpoint, the last, both or none are to stay.
 
-    Nothing goes while it is live, and unless it has completed, nothing that a resume of it needs.
+    Nothing goes of a run that has not completed: a resume may need it, and training keeps no more than that.
     """
     run = record.run
-    if record.verdict.live or not record.readable:
-        return Pruning(run, why_more=f"it is {record.verdict.status}")
+    if record.verdict.status != "completed":
+        return Pruning(run, why_more=f"it is {record.verdict.status}, and not completed")
     names = _folders(run.checkpoints)
     steps = [name for name in names if CHECKPOINT.fullmatch(name) and _is_whole(run.checkpoints / name)]
     best = [name for name in (_BEST, _BEST_BEFORE) if name in names and _is_whole(run.checkpoints / name)][:1]
-    why_more = ""
-    if record.verdict.status != "completed":
-        try:
-            newest = announced_checkpoint(run)
-        except RunError as error:
-            return Pruning(run, why_more=str(error))
-        if newest is not None and newest not in steps:
-            return Pruning(run, why_more=f"{newest}, from which a resume goes on, is not seen or not whole")
-        kept = {*best, *steps[-FOR_A_RESUME:], *filter(None, [newest])}
-        # Parts of a save that was killed: the next attempt may put the checkpoint before it in its place again.
-        removable = [name for name in names if CHECKPOINT.fullmatch(name)] if steps else []
-        if not (keep_best and keep_last):
-            why_more = f"it is {record.verdict.status}, and a resume needs them"
-    else:
-        kept = {*(best if keep_best else ()), *(steps[-1:] if keep_last else ())}
-        if (keep_best or keep_last) and not kept:
-            kept = {*best, *steps[-1:]}
-            why_more = f"it has no other whole checkpoint than {' and '.join(sorted(kept))}" if kept else ""
-        removable = [name for name in names if _is_ours(name)]
-    removed = tuple(name for name in removable if name not in kept)
+    kept, why_more = {*(best if keep_best else ()), *(steps[-1:] if keep_last else ())}, ""
+    if (keep_best or keep_last) and not kept:
+        kept = {*best, *steps[-1:]}
+        why_more = f"it has no other whole checkpoint than {' and '.join(sorted(kept))}" if kept else ""
+    removed = tuple(name for name in names if _is_ours(name) and name not in kept)
     frees = freed_by(run.checkpoints / name for name in removed)
     return Pruning(run, removed, tuple(sorted(kept)), frees, why_more)
 
@@ -78,7 +60,7 @@ def prune(pruning: Pruning) -> None:
     trust.require_place(run.path.parent)
     trust.require_own(run)
     refuse_live(run)
-    if judge(run).status != "completed" and not any(CHECKPOINT.fullmatch(name) for name in pruning.kept):
+    if judge(run).status != "completed":
         raise RunError(f"{run.id} is no longer completed: nothing was removed")
     try:
         with inside.folder(run.checkpoints, run.path) as here:

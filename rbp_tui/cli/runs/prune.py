@@ -34,17 +34,16 @@ class Keep(StrEnum):
 def prune(
     runs: Runs,
     keep: Annotated[
-        Keep, typer.Option(help="Which checkpoints of completed runs stay. Without the last, they cannot be continued.")
+        Keep, typer.Option(help="Which checkpoints stay. Without the last, they cannot be continued.")
     ] = Keep.BOTH,
     yes: Yes = False,
     trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Remove the checkpoints of runs that are no longer needed, for good. Shows what would go, and asks.
+    """Remove the checkpoints of completed runs that are no longer needed, for good. Shows what would go, and asks.
 
-    Nothing of a live run goes, and of one that has not completed nothing that rbp resume needs: the best checkpoint and
-    the last two. Without a terminal and without --yes, nothing goes.
+    Without a terminal and without --yes, nothing goes.
     """
     from rbp_engine.run.store.prune import plan_pruning
     from rbp_engine.run.store.prune import prune as remove

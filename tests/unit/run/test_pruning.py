@@ -8,15 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import CheckpointSaved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.store.disk_use import disk_use, freed_by, known_disk_use
 from rbp_engine.run.store.prune import Pruning, plan_pruning, prune
 from rbp_engine.run.store.store import record
-from rbp_engine.run.writer import EventWriter
 
 MakeRun = Callable[..., RunDirectory]
 MIB = 2**20
@@ -58,38 +55,22 @@ def plan(run: RunDirectory, keep: str) -> Pruning:
         ("completed", "best", "best", 2),
         ("completed", "last", "step-00000030", 2),
         ("completed", "", "", 3),
-        # A resume needs the best, and the one before the newest if that is damaged.
-        ("stopped", "best last", "best step-00000020 step-00000030", 1),
-        ("failed", "", "best step-00000020 step-00000030", 1),
+        ("stopped", "", "best step-00000010 step-00000020 step-00000030", 0),
         ("running", "", "best step-00000010 step-00000020 step-00000030", 0),
     ],
 )
-def test_a_rule_keeps_what_it_says_and_what_a_resume_needs(
+def test_a_rule_keeps_what_it_says_of_completed_runs_and_all_of_others(
     make_run: MakeRun, status: str, keep: str, stays: str, frees: int
 ) -> None:
     run = trained(make_run, status)
     before, planned = disk_use(run.path), plan(run, keep)
     assert left(run) == {"best", "step-00000010", "step-00000020", "step-00000030"}  # a plan changes nothing
     assert frees * MIB <= planned.frees < (frees + 1) * MIB
-    assert bool(planned.why_more) is (status != "completed" and keep != "best last")
+    assert bool(planned.why_more) is (status != "completed")
     if planned.removed:
         prune(planned)
     assert left(run) == set(stays.split())
     assert before - disk_use(run.path) == planned.frees
-
-
-def test_of_a_run_whose_newest_checkpoint_is_not_seen_nothing_goes_and_the_one_that_was_told_of_stays(
-    make_run: MakeRun,
-) -> None:
-    """Later steps are of damaged ones, which a resume has passed over."""
-    run = trained(make_run, "stopped")
-    writer = EventWriter(run.events(), 1)
-    writer.write(CheckpointSaved(one_line("step-00000010")), 10)
-    assert set(plan(run, "").kept) == {"best", "step-00000010", "step-00000020", "step-00000030"}
-    writer.write(CheckpointSaved(one_line("step-00000040")), 40)
-    writer.close()
-    planned = plan(run, "")
-    assert planned.removed == () and "step-00000040" in planned.why_more
 
 
 def test_what_a_rule_keeps_is_whole_and_what_no_checkpoint_is_stays(make_run: MakeRun, tmp_path: Path) -> None:
