@@ -60,20 +60,14 @@ class Mark:
 class Attempt:
     """One attempt, from its events: `start` is when training could begin, `last_seen` the newest sign of life.
 
-    `first` and `newest` are its first and newest training metrics, None before there are any. `resumed_from` names a
-    checkpoint. `epochs` are those of the whole run, `memory` the bytes that a process of it may use at most.
+    `begun` is what it said at its beginning. `first` and `newest` are its first and newest training metrics, None
+    before there are any.
     """
 
     number: int
     start: Mark
     last_seen: float
-    resumed_from: str | None = None
-    device: str = ""
-    host: str = ""
-    processes: int = 1
-    steps_per_epoch: int | None = None
-    epochs: int | None = None
-    memory: int | None = None
+    begun: RunStart
     first: Mark | None = None
     newest: Mark | None = None
 
@@ -83,22 +77,6 @@ class Attempt:
         if isinstance(event.body, Metrics) and event.rank == 0:
             self.newest = Mark(event.t, event.step)
             self.first = self.first or self.newest
-
-
-def begin(event: Event, start: RunStart) -> Attempt:
-    """The attempt that begins with this event."""
-    return Attempt(
-        number=event.attempt,
-        start=Mark(event.t, event.step),
-        last_seen=event.t,
-        resumed_from=start.resumed_from,
-        device=start.device or "",
-        host=start.host or "",
-        processes=start.world_size,
-        steps_per_epoch=start.steps_per_epoch,
-        epochs=start.epochs,
-        memory=start.memory,
-    )
 
 
 def elapsed_s(attempts: Sequence[Attempt], now: float | None = None) -> float:
@@ -281,7 +259,7 @@ class HistoryBuilder:
     def _begin(self, event: Event, start: RunStart) -> None:
         counting = [old for old in self._checkpoints if not superseded(old, event, start)]
         self._checkpoints = deque(counting, CHECKPOINTS_KEPT)
-        self._attempts[event.attempt] = begin(event, start)
+        self._attempts[event.attempt] = Attempt(event.attempt, Mark(event.t, event.step), event.t, start)
         self._method, self._classes = start.method, start.classes or 0
         # An attempt with fewer processes than the one before does not show the rest.
         self._processes = {rank: one for rank, one in self._processes.items() if rank < start.world_size}

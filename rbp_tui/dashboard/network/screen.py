@@ -103,7 +103,7 @@ class NetworkScreen(OpenedRunScreen):
     @property
     def _steps_per_epoch(self) -> float:
         attempt = self.seen.history.attempt if self.seen is not None else None
-        return float((attempt and attempt.steps_per_epoch) or math.nan)
+        return float((attempt and attempt.begun.steps_per_epoch) or math.nan)
 
     def progress(self, sight: Sight, now: float, width: int) -> Text:
         """Where training is, or which moment of it is looked at."""

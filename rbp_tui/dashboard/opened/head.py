@@ -67,8 +67,10 @@ def _place(sight: Sight) -> str:
     attempt = sight.history.attempt
     if attempt is None:
         return ""
-    several = f"{attempt.processes} × " if attempt.processes > 1 else ""
-    return one_line(" · ".join(part for part in (f"{several}{attempt.device}", attempt.host) if part.strip()))
+    begun = attempt.begun
+    several = f"{begun.world_size} × " if begun.world_size > 1 else ""
+    places = (f"{several}{begun.device or ''}", begun.host or "")
+    return one_line(" · ".join(part for part in places if part.strip()))
 
 
 def progress_text(sight: Sight, state: RunState, now: float, width: int) -> Text:

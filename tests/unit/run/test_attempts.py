@@ -5,13 +5,12 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.files.events import Event, Heartbeat, Metrics, RunStart
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.history import Attempt, attempt_remaining_s, begin, elapsed_s
+from rbp_engine.run.status.history import Attempt, Mark, attempt_remaining_s, elapsed_s
 
 
 def attempt(number: int, begun: float, step: int, told: list[tuple[float, int]]) -> Attempt:
     """An attempt that began then, with metrics at these times and steps."""
-    start = RunStart()
-    made = begin(Event(0, begun, number, 0, step, start), start)
+    made = Attempt(number, Mark(begun, step), begun, RunStart())
     for t, at in told:
         made.add(Event(0, t, number, 0, at, Metrics(epoch=0, loss=1.0, top1=0.5, lr=0.1)))
     return made

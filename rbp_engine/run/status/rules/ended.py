@@ -70,15 +70,16 @@ def overfit(history: History) -> Iterator[Alarm]:
 def unfinished(history: History) -> Iterator[Alarm]:
     """The run has ended before its epochs, with a learning rate that was still to fall."""
     scores, lr, attempt = history.curves.get("validation/top1"), history.curves.get("lr"), history.attempt
-    if scores is None or lr is None or attempt is None or not attempt.epochs:
+    if scores is None or lr is None or attempt is None or not attempt.begun.epochs:
         return
     done, share = scores.epoch[-1], lr.value[-1] / np.nanmax(lr.value)
-    if done < attempt.epochs and UNFINISHED < share < 1.0 and int(np.nanargmax(lr.value)) < len(lr) - 1:
+    if done < attempt.begun.epochs and UNFINISHED < share < 1.0 and int(np.nanargmax(lr.value)) < len(lr) - 1:
         yield of_network(
             "unfinished",
             scores,
             len(scores) - 1,
-            f"it ended after {done:.0f} of {attempt.epochs} epochs, with {percent(share)} of its largest learning rate",
+            f"it ended after {done:.0f} of {attempt.begun.epochs} epochs, "
+            f"with {percent(share)} of its largest learning rate",
             "the accuracy of a schedule comes at its end, when the learning rate is small",
             f"train.epochs={done:.0f} is a run whose schedule ends there",
         )
@@ -158,16 +159,16 @@ def input_bound(history: History) -> Iterator[Alarm]:
 def memory(history: History) -> Iterator[Alarm]:
     """The peak of a process is close to the memory that there is."""
     attempt, peaks = history.attempt, _by_rank(history, "mem_peak")
-    if attempt is None or not attempt.memory or not peaks:
+    if attempt is None or not attempt.begun.memory or not peaks:
         return
     rank, peak = max(((rank, np.nanmax(curve.value)) for rank, curve in peaks.items()), key=lambda found: found[1])
-    if peak >= MOST_MEMORY * attempt.memory:
+    if peak >= MOST_MEMORY * attempt.begun.memory:
         at = int(np.nanargmax(peaks[rank].value))
         yield of_network(
             "memory",
             peaks[rank],
             at,
-            f"memory: {percent(peak / attempt.memory)} of what there is at the peak"
+            f"memory: {percent(peak / attempt.begun.memory)} of what there is at the peak"
             f"{f', in process {rank}' if rank else ''}",
             "the batch, the timesteps and the network fill it",
             "train.accumulate=2 halves what a step holds; a larger batch, network or T will not fit",

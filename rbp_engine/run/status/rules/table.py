@@ -90,7 +90,7 @@ def unchecked(history: History) -> tuple[Rule, ...]:
         "evaluations": "validation/top1" in history.curves,
         "timesteps": history.accuracy is not None and history.accuracy.top1_by_step.shape[1] > 1,
         "times": "data_ms" in history.curves,
-        "memory": bool(history.attempt and history.attempt.memory) and "mem_peak" in history.curves,
+        "memory": bool(history.attempt and history.attempt.begun.memory) and "mem_peak" in history.curves,
         "ranks": len(several) > 1,
     }
     return tuple(rule for rule in RULES if not known[rule.reads])
