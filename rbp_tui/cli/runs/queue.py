@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import TRAIN, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
@@ -27,7 +26,7 @@ def register(app: typer.Typer) -> None:
         invoke_without_command=True,
     )
     group.callback()(queue)
-    group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move 3f2a 9c01 --before 77aa")(move)
+    group.command(epilog="Examples:  rbp queue move 3f2a --first   ·   rbp queue move 3f2a 9c01 --last")(move)
     group.command()(pause)
     group.command()(go)
     app.add_typer(group, rich_help_panel=TRAIN)
@@ -76,28 +75,14 @@ def move(
     runs: QueuedRuns,
     first: Annotated[bool, typer.Option("--first", help="Before all others.")] = False,
     last: Annotated[bool, typer.Option("--last", help="Behind all others.")] = False,
-    before: Annotated[
-        str | None,
-        typer.Option(
-            "--before", metavar="OTHER", help="Directly before this waiting run.", autocompletion=completion.queued_runs
-        ),
-    ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
     """Move waiting runs in the queue."""
-    from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue import arrange
 
     chosen = waiting(runs, runs_dir)
-    if first + last + (before is not None) != 1:
-        raise typer.BadParameter("say where: --first, --last, or --before OTHER")
-    if before is not None:
-        others = waiting([before], runs_dir)
-        if len(others) > 1:
-            raise RunError(f"--before {before} names {len(others)} runs: name one")
-        arrange.move(chosen, before=others[0])
-        say("moved {} before {}", named(chosen), others[0].id)
-        return
+    if first is last:
+        raise typer.BadParameter("say where: --first or --last")
     arrange.move(chosen, first=first)
     say("moved {} to the {}", named(chosen), "front" if first else "end")
 

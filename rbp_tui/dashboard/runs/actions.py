@@ -125,7 +125,7 @@ class RunActions(RunScreen):
     def action_to_end(self) -> None:
         """Move the waiting runs to the end."""
         if runs := self._waiting():
-            self._arrange(lambda: arrange.move(runs), f"moved {named(runs)} to the end of the queue")
+            self._arrange(lambda: arrange.move(runs, first=False), f"moved {named(runs)} to the end of the queue")
 
     def _waiting(self) -> list[RunDirectory]:
         """The chosen runs that wait; if there are none, it says so."""

@@ -119,14 +119,13 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     (fourth,) = rbp("train", *QUICK, "--seeds", "4", "--gpus", "none", "--detach").stdout.split()
     assert places(rbp) == [1, 2, 3, 4]
     rbp("queue", "move", third, "--first")
-    rbp("queue", "move", second, third, "--before", first)
-    assert places(rbp) == [2, 3, 1, 4]
+    rbp("queue", "move", second, "--last")
+    assert places(rbp) == [3, 1, 4, 2]
     assert {run["reason"] for run in rbp.json("ls")} == {"waits in the queue: rbp queue"}  # no device
     shown = rbp("queue").stdout
     assert "paused: nothing starts before rbp queue go" in shown
 
     assert "say where" in rbp("queue", "move", first, code=2).stderr
-    assert "before itself" in rbp("queue", "move", first, "--before", first, code=2).stderr
 
     rbp("stop", first, third, fourth)
     assert "does not wait in the queue" in rbp("queue", "move", first, "--last", code=2).stderr

@@ -1,6 +1,5 @@
 """The order of the queue: moves and pauses, and that nobody overtakes."""
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,52 +42,37 @@ def order() -> str:
     return "".join(entry.run.id for entry in entries())
 
 
-def test_runs_are_moved_to_the_front_the_end_and_before_others(waiting: Callable[..., list[RunDirectory]]) -> None:
+def test_runs_are_moved_to_the_front_the_end_and_by_one(waiting: Callable[..., list[RunDirectory]]) -> None:
     a, b, c, d = waiting("a", "b", "c", "d")
     arrange.move([c, d], first=True)
     assert order() == "cdab"
-    arrange.move([c])
+    arrange.move([c], first=False)
     assert order() == "dabc"
-    arrange.move([c, d], before=b)
-    assert order() == "acdb"
-    arrange.move([a])
-    assert order() == "cdba"
+    arrange.move([d, a, b, c], first=False)
+    assert order() == "dabc"
     waiting("e")
-    assert order() == "cdbae"
-
-
-def test_a_run_stands_directly_before_another_however_many_moves_there_were(
-    waiting: Callable[..., list[RunDirectory]],
-) -> None:
-    runs = {run.id: run for run in waiting("a", "b", "c", "d")}
-    draw = random.Random(5)
-    for _ in range(60):
-        one, other = draw.sample("abcd", 2)
-        expected = order().replace(one, "").replace(other, one + other)
-        arrange.move([runs[one]], before=runs[other])
-        assert order() == expected
-
-
-def test_places_without_room_between_them_are_made_anew(waiting: Callable[..., list[RunDirectory]]) -> None:
-    a, b, _, d = waiting("a", "b", "c", "d")
-    for turn in range(40):  # each halves the room before d
-        arrange.move([(a, b)[turn % 2]], before=d)
-        assert order() == ("bcad" if turn == 0 else "cbad" if turn % 2 == 0 else "cabd")
+    assert order() == "dabce"
+    arrange.move_by_one(b, later=True)
+    assert order() == "dacbe"
+    for places in ("dcabe", "cdabe", "cdabe"):
+        arrange.move_by_one(c, later=False)
+        assert order() == places
+    arrange.move([a], first=True)
+    arrange.move([b, d], first=True)
+    assert order() == "bdace"
 
 
 def test_a_run_that_does_not_wait_is_not_moved_and_nothing_else_is(
     waiting: Callable[..., list[RunDirectory]], make_run: MakeRun
 ) -> None:
-    a, b = waiting("a", "b")
+    _, b = waiting("a", "b")
     ended = make_run("ended", status="completed")
     for change in (
         lambda: arrange.move([b, ended], first=True),
-        lambda: arrange.move([b], before=ended),
+        lambda: arrange.move_by_one(ended, later=True),
     ):
         with pytest.raises(RunError, match="ended does not wait in the queue of this host, it is completed"):
             change()
-    with pytest.raises(RunError, match="before itself"):
-        arrange.move([a, b], before=b)
     assert order() == "ab"
 
 
