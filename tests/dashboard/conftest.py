@@ -21,6 +21,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
 from tests.dashboard.idle_loop import watch_loops
+from tests.dashboard.screen_pictures import FOLDER, compare_with
 from tests.run_files import change_fields
 
 
@@ -70,6 +71,16 @@ def until():
             await asyncio.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture
+def same_picture(request):
+    """Compare how an app looks with the file of this test, after `settle` and keys."""
+
+    def compare(app, size, settle=None, keys=()):
+        compare_with(FOLDER / request.path.stem / f"{request.node.name}.txt", app, size, settle, keys)
+
+    return compare
 
 
 class Terminal:

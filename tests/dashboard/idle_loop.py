@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 import textual.app
 import textual.pilot
-from textual.pilot import Pilot
 
 FRAME = 1 / 50  # seconds, longer than one of Textual's
 LITTLE = FRAME / 20  # seconds: what idle threads take of a frame
 LONGEST = 10.0  # seconds, for a screen that never rests
-LOOKS = 6  # at a picture, to take it for one that stands still
 
 
 class LoopWatch:
@@ -46,20 +44,10 @@ class LoopWatch:
 
 
 def watch_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make pilots wait for this, here and in snapshots."""
+    """Make pilots wait for this, here and in pictures."""
     watch = LoopWatch()
     monkeypatch.setattr(
         selectors.DefaultSelector, "select", lambda selector, timeout=None: watch.select(selector, timeout)
     )
     for module in (textual.app, textual.pilot):
         monkeypatch.setattr(module, "wait_for_idle", watch.wait_for_idle)
-
-
-async def stand_still(pilot: Pilot[Any]) -> None:
-    """Wait until the picture has stayed the same for six looks: what is read in threads comes without being awaited."""
-    before, same = "", 0
-    deadline = time.monotonic() + LONGEST
-    while same < LOOKS and time.monotonic() < deadline:
-        await pilot.pause(0.1)
-        now = pilot.app.export_screenshot()
-        before, same = now, same + 1 if now == before else 0

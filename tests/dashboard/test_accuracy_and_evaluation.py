@@ -17,10 +17,9 @@ from rbp_engine.run.files.evaluation_json import (
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_tui.dashboard.app import Dashboard
 from tests.damaged_files import evaluation
+from tests.dashboard.screen_pictures import at, screen_text
 
 pytestmark = pytest.mark.asyncio
-
-SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
 
 
 @pytest.fixture
@@ -43,8 +42,7 @@ def shown(home, until):
 
         @property
         def text(self):
-            strips = self.app.screen._compositor.render_strips()
-            return "\n".join("".join(part.text for part in row) for row in strips)
+            return screen_text(self.app)
 
         async def wait_for(self, text):
             await until(self.pilot, lambda: text in re.sub(r"\s+", " ", self.text))
@@ -61,7 +59,7 @@ def trained(home, write_run):
     return write_run(home / "runs", "mine", timesteps=3, bodies=events)
 
 
-@SIZES
+@at("80x24", "160x45")
 async def test_what_was_found_is_shown_with_whole_matrix_and_worst_mistakes(trained, shown, size):
     async with shown("Evaluation", size) as screen:
         await screen.wait_for("rbp eval mine robustness classes")

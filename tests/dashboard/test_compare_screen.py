@@ -20,7 +20,7 @@ from rbp_tui.dashboard.compare.screen import TABLE_EDGE
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.view_state import load_state
-from tests.dashboard.idle_loop import stand_still
+from tests.dashboard.screen_pictures import at
 
 GIB = 2**30
 RATE = {1: (0.80, 0.91), 2: (0.82, 0.93), 3: (0.84, 0.95)}
@@ -263,8 +263,8 @@ async def test_it_follows_live_runs_and_survives_removed_ones(home, until, compa
         assert "1 of the chosen runs is not there any more" in screen.query_one("#notes", Line).shown.plain
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
-def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
+@at("80x24", "160x45")
+def test_how_it_looks(app, until, compare, monkeypatch, same_picture, size):
     monkeypatch.setenv("TERM", "xterm-256color")
 
     async def settle(pilot):
@@ -273,7 +273,5 @@ def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
         await until(pilot, lambda: drawn(pilot.app)["2"].band is not None and has_all_seeds(pilot.app))
         await pilot.press("down")
         await until(pilot, lambda: drawn(pilot.app)["2"].emphasis)  # with the next tick
-        pilot.app.clear_notifications()
-        await stand_still(pilot)
 
-    assert snap_compare(app, terminal_size=size, run_before=settle)
+    same_picture(app, size, settle)

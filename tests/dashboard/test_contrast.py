@@ -8,6 +8,7 @@ from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.charts.palette import contrast
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from tests.dashboard.screen_pictures import screen_rows
 
 TEXT, SHAPE = 4.5, 3.0
 # Frames and grids only separate; the eye needs no more than their place.
@@ -67,7 +68,7 @@ def places(app):
 
 def illegible(app):
     """The texts on the screen with too little contrast, with their contrast and colours."""
-    strips = app.screen._compositor.render_strips()
+    strips = screen_rows(app)
     found = set()
     for region in places(app):
         for y in region.line_range:

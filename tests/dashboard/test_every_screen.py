@@ -8,11 +8,10 @@ import pytest
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
 from rbp_tui.dashboard.sweep.screen import SweepScreen
-from tests.dashboard.idle_loop import stand_still
+from tests.dashboard.screen_pictures import at
 from tests.run_files import change_identity, change_summary
 
 NOW = 1_700_000_000.0
-SIZES = [(80, 24), (160, 45)]
 MACHINE = MachineReading(
     cards=(),
     no_cards="no NVIDIA driver",
@@ -51,7 +50,7 @@ def app(home, end_run, monkeypatch):
 
 @pytest.fixture
 def settled(until):
-    """A function for the snapshot: go to a screen, and wait until the data read in threads has arrived."""
+    """A function for a picture: go to a screen, and wait until the data read in threads has arrived."""
 
     def on(key, ready=lambda app: True):
         async def settle(pilot):
@@ -59,50 +58,47 @@ def settled(until):
             await until(pilot, lambda: len(app.session.records) == 3)
             await pilot.press(key)
             await until(pilot, lambda: ready(app))
-            app.clear_notifications()
-            await stand_still(pilot)
 
         return settle
 
     return on
 
 
-sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+sizes = at("80x24", "160x45")
 
 
 @sizes
-def test_presets(app, settled, snap_compare, size):
-    assert snap_compare(app, terminal_size=size, run_before=settled("1", lambda app: app.screen.presets.entries))
+def test_presets(app, settled, same_picture, size):
+    same_picture(app, size, settled("1", lambda app: app.screen.presets.entries))
 
 
 @sizes
-def test_runs(app, settled, snap_compare, size):
-    assert snap_compare(app, terminal_size=size, run_before=settled("2"))
+def test_runs(app, settled, same_picture, size):
+    same_picture(app, size, settled("2"))
 
 
 @sizes
-def test_sweep(app, settled, until, snap_compare, size):
+def test_sweep(app, settled, until, same_picture, size):
     async def settle(pilot):
         await settled("2", lambda app: app.screen.rows.cells)(pilot)
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.board.rows)
-        await stand_still(pilot)
 
-    assert snap_compare(app, terminal_size=size, run_before=settle)
+    same_picture(app, size, settle)
 
 
 @sizes
-def test_monitor(app, settled, snap_compare, size):
+def test_monitor(app, settled, same_picture, size):
     def read(app):
         return app.session.sight_of("rate_m-2") is not None
 
     app.session.opened = "rate_m-2"
-    assert snap_compare(app, terminal_size=size, run_before=settled("3", read))
+    same_picture(app, size, settled("3", read))
 
 
 @sizes
-def test_system(app, settled, snap_compare, size):
+def test_system(app, settled, same_picture, size):
     def seen(app):
         return app.session.machine.sight is not None and app.session.queue.devices is not None
 
-    assert snap_compare(app, terminal_size=size, run_before=settled("5", seen))
+    same_picture(app, size, settled("5", seen))

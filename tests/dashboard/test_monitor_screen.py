@@ -30,6 +30,7 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line, TextPanel
+from tests.dashboard.screen_pictures import screen_text
 from tests.run_files import change_summary, write_attempt, write_identity
 
 pytestmark = pytest.mark.asyncio
@@ -92,11 +93,6 @@ def write_events(run, epochs, ranks, attempts, now):
 def said(app, selector):
     """The text of a line of the screen."""
     return app.screen.query_one(selector, Line).shown.plain
-
-
-def screen_text(app):
-    """All text on the screen, row by row."""
-    return "\n".join("".join(part.text for part in row) for row in app.screen._compositor.render_strips())
 
 
 def bindings(app):

@@ -14,12 +14,11 @@ from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
 from rbp_tui.dashboard.opened import state_text
 from rbp_tui.dashboard.text_line import Line
-from tests.dashboard.idle_loop import stand_still
+from tests.dashboard.screen_pictures import at
 from tests.run_files import change_identity, change_summary, write_attempt
 
 NOW = 1010.0  # soon after the events of `end_run`
 CURVE = [0.5, 0.7, 0.8, 0.85, 0.9, 0.95]
-SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def pictures(home, monkeypatch):
 
 @pytest.fixture
 def settled(until):
-    """A function for the snapshot: open the run's network, press keys, and wait until all is drawn."""
+    """A function for a picture: open the run's network, press keys, and wait until all is drawn."""
 
     def on(*keys):
         async def settle(pilot):
@@ -57,30 +56,28 @@ def settled(until):
             await pilot.press("6")
             await until(pilot, lambda: getattr(pilot.app.screen, "seen", None) is not None)
             await pilot.press(*keys)
-            pilot.app.clear_notifications()
-            await stand_still(pilot)
 
         return settle
 
     return on
 
 
-@SIZES
-def test_a_run_without_samples(home, pictures, end_run, settled, snap_compare, size):
+@at("80x24")
+def test_a_run_without_samples(home, pictures, end_run, settled, same_picture, size):
     run = end_run(home / "runs", "none", curve=CURVE)
     change_identity(run, created=NOW - 60)
-    assert snap_compare(pictures, terminal_size=size, run_before=settled())
+    same_picture(pictures, size, settled())
 
 
-@SIZES
-def test_a_live_run_of_18_layers(pictures, live_run, settled, snap_compare, size):
-    assert snap_compare(pictures, terminal_size=size, run_before=settled("down"))
+@at("80x24", "160x45")
+def test_a_live_run_of_18_layers(pictures, live_run, settled, same_picture, size):
+    same_picture(pictures, size, settled("down"))
 
 
-@SIZES
-def test_a_finished_run_of_60_layers_looked_at_in_the_past(home, pictures, end_run, settled, snap_compare, size):
+@at("80x24", "160x45")
+def test_a_finished_run_of_60_layers_looked_at_in_the_past(home, pictures, end_run, settled, same_picture, size):
     end_run(home / "runs", "deep", curve=CURVE, layers=60)
-    assert snap_compare(pictures, terminal_size=size, run_before=settled("pagedown", "left", "left"))
+    same_picture(pictures, size, settled("pagedown", "left", "left"))
 
 
 async def open_network(app, pilot, until):

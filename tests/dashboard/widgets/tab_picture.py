@@ -1,9 +1,7 @@
 """A tab of Network alone, for pictures: as many rows as it has on screens of 80×24 and 160×45."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from textual.app import App, ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
@@ -12,9 +10,6 @@ from rbp_tui.dashboard import app as dashboard
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
-
-SIZES = pytest.mark.parametrize("size", [(80, 20), (160, 41)], ids=lambda size: f"{size[0]}x{size[1]}")
-Comparison = Callable[..., bool]
 
 
 class NetworkScreen(Screen[None]):

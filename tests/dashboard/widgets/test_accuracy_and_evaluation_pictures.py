@@ -1,7 +1,4 @@
-"""Pictures of the tabs Accuracy and Evaluation, each alone: empty, live, finished.
-
-`pytest --snapshot-update` accepts a change; look at the new pictures first.
-"""
+"""Pictures of the tabs Accuracy and Evaluation, each alone: empty, live, finished."""
 
 import time
 from dataclasses import replace
@@ -21,7 +18,8 @@ from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import LIGHT
 from tests.damaged_files import evaluation
-from tests.dashboard.widgets.tab_picture import SIZES, Comparison, Picture
+from tests.dashboard.screen_pictures import Compare, at
+from tests.dashboard.widgets.tab_picture import Picture
 
 
 def sight(run: RunDirectory, epochs: int, *, status: str = "completed", step: int = 8, timesteps: int = 6) -> Sight:
@@ -50,23 +48,23 @@ async def read(pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
-@SIZES
+@at("80x20")
 def test_evaluation_of_a_run_of_which_nothing_is_known(
-    snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]
+    same_picture: Compare, run: RunDirectory, size: tuple[int, int]
 ) -> None:
-    assert snap_compare(Picture(EvaluationTab(), sight(run, 0)), terminal_size=size, run_before=read)
+    same_picture(Picture(EvaluationTab(), sight(run, 0)), size, read)
 
 
-@SIZES
-def test_evaluation_of_a_finished_run(snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]) -> None:
+@at("160x41")
+def test_evaluation_of_a_finished_run(same_picture: Compare, run: RunDirectory, size: tuple[int, int]) -> None:
     save_evaluation(run, evaluation())
     picture = Picture(EvaluationTab(), sight(run, 1), theme=LIGHT.name)
-    assert snap_compare(picture, terminal_size=size, run_before=read)
+    same_picture(picture, size, read)
 
 
-@SIZES
+@at("80x20", "160x41")
 def test_evaluation_of_a_live_run_with_a_hundred_classes(
-    snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]
+    same_picture: Compare, run: RunDirectory, size: tuple[int, int]
 ) -> None:
     found = evaluation()
     assert found.by_class is not None
@@ -76,4 +74,4 @@ def test_evaluation_of_a_live_run_with_a_hundred_classes(
     by_class = ByClass(replace(found.by_class.of, samples=10_000), classes, confusions, worst)
     save_evaluation(run, Evaluation(found.robustness, by_class))
     picture = Picture(EvaluationTab(), sight(run, 1, status="running", step=400))
-    assert snap_compare(picture, terminal_size=size, run_before=read)
+    same_picture(picture, size, read)

@@ -1,17 +1,12 @@
-"""Pictures of charts. `pytest --snapshot-update` accepts a change; look at the new pictures first."""
-
-from collections.abc import Callable
+"""Pictures of charts."""
 
 import numpy as np
-import pytest
 from textual.app import App, ComposeResult
 
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.themes import DARK
-
-SIZES = pytest.mark.parametrize("size", [(40, 10), (120, 30)], ids=lambda size: f"{size[0]}x{size[1]}")
-Comparison = Callable[..., bool]
+from tests.dashboard.screen_pictures import Compare, at
 
 
 class Picture(App[None]):
@@ -42,23 +37,23 @@ def losses() -> list[Series]:
     ]
 
 
-@SIZES
-def test_two_curves_with_band_best_value_and_cursor(snap_compare: Comparison, size: tuple[int, int]) -> None:
+@at("40x10", "120x30")
+def test_two_curves_with_band_best_value_and_cursor(same_picture: Compare, size: tuple[int, int]) -> None:
     chart = CurveChart("loss")
     chart.set_series(losses())
     chart.set_cursor(1500.0)
-    assert snap_compare(Picture(chart), terminal_size=size)
+    same_picture(Picture(chart), size)
 
 
-@SIZES
-def test_log_y(snap_compare: Comparison, size: tuple[int, int]) -> None:
+@at("120x30")
+def test_log_y(same_picture: Compare, size: tuple[int, int]) -> None:
     chart = CurveChart("loss")
     chart.set_series(losses())
     chart.y_log = True
     chart.smoothing = 0.9
-    assert snap_compare(Picture(chart), terminal_size=size)
+    same_picture(Picture(chart), size)
 
 
-@SIZES
-def test_empty(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(CurveChart("loss")), terminal_size=size)
+@at("40x10")
+def test_empty(same_picture: Compare, size: tuple[int, int]) -> None:
+    same_picture(Picture(CurveChart("loss")), size)

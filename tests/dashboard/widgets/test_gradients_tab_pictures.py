@@ -1,4 +1,4 @@
-"""Pictures of the tab "Gradients". `pytest --snapshot-update` accepts a change; look at the new pictures first."""
+"""Pictures of the tab "Gradients"."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.reading.reader import Sight
-from tests.dashboard.widgets.tab_picture import SIZES, Comparison, Picture
+from tests.dashboard.screen_pictures import Compare, at
+from tests.dashboard.widgets.tab_picture import Picture
 
 
 def sight(layers: int, samples: int, status: str = "completed") -> Sight:
@@ -34,19 +35,19 @@ def sight(layers: int, samples: int, status: str = "completed") -> Sight:
     return Sight(RunDirectory(Path("run")), summary, Verdict(status, ""), builder.history())
 
 
-@SIZES
-def test_nothing_compared(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(GradientsTab(), sight(5, 0, "running")), terminal_size=size)
+@at("80x20")
+def test_nothing_compared(same_picture: Compare, size: tuple[int, int]) -> None:
+    same_picture(Picture(GradientsTab(), sight(5, 0, "running")), size)
 
 
-@SIZES
-def test_five_layers_with_a_layer_of_weights_selected(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(GradientsTab(), sight(5, 8)), terminal_size=size, press=["down", "down", "down"])
+@at("80x20")
+def test_five_layers_with_a_layer_of_weights_selected(same_picture: Compare, size: tuple[int, int]) -> None:
+    same_picture(Picture(GradientsTab(), sight(5, 8)), size, keys=["down", "down", "down"])
 
 
-@SIZES
-def test_sixty_layers_at_an_earlier_step_with_neurons_selected(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    assert snap_compare(Picture(GradientsTab(), sight(60, 8), step=20.0), terminal_size=size, press=["end"])
+@at("160x41")
+def test_sixty_layers_at_an_earlier_step_with_neurons_selected(same_picture: Compare, size: tuple[int, int]) -> None:
+    same_picture(Picture(GradientsTab(), sight(60, 8), step=20.0), size, keys=["end"])
 
 
 @pytest.mark.asyncio

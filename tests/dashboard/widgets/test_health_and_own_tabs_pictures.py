@@ -1,6 +1,5 @@
-"""Pictures of the tabs "Health" and "Own". `--snapshot-update` accepts a change; look at the new pictures first."""
+"""Pictures of the tabs "Health" and "Own"."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
-from tests.dashboard.widgets.tab_picture import SIZES, Picture
+from tests.dashboard.screen_pictures import Compare, at
+from tests.dashboard.widgets.tab_picture import Picture
 
 SAMPLES = 12
 
@@ -41,12 +41,10 @@ def sight(layers: int) -> Sight:
     return Sight(RunDirectory(Path("run")), summary, Verdict("completed", ""), builder.history())
 
 
-@SIZES
+@at("80x20", "160x41")
 @pytest.mark.parametrize(
     ("tab", "layers", "theme"), [(HealthTab, 18, DARK), (OwnTab, 18, LIGHT), (OwnTab, 0, DARK)],
     ids=["health", "own", "none"],
 )  # fmt: skip
-def test_a_run(
-    snap_compare: Callable[..., bool], size: tuple[int, int], tab: type[NetworkTab], layers: int, theme: object
-) -> None:
-    assert snap_compare(Picture(tab(), sight(layers), theme=theme.name), terminal_size=size)  # type: ignore[attr-defined]
+def test_a_run(same_picture: Compare, size: tuple[int, int], tab: type[NetworkTab], layers: int, theme: object) -> None:
+    same_picture(Picture(tab(), sight(layers), theme=theme.name), size)  # type: ignore[attr-defined]
