@@ -8,21 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.carriers.rate_s import RateSTensor
-from rbp_engine.spiking.carriers.single_step import StepState
+from rbp_engine.spiking import LIF, SequenceTensor, UnsupportedOperation
+from tests.unit.spiking.rule_checks import B, T, by_rate_m, by_rate_s, close, random
 
-T, B, N, E, HEADS = 3, 2, 5, 6, 2
+N, E, HEADS = 5, 6, 2
 pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
-
-
-def random(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def close(actual, expected):
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-11)
 
 
 KEEP = torch.ones(N, N, dtype=torch.bool).tril()
@@ -122,32 +112,14 @@ def by_hand(attention, x, r):
     return r_out @ attention.out_proj.weight.T + attention.out_proj.bias
 
 
-def by_rate_m(attention, x, r):
-    carrier = RateTensor(SequenceTensor(x, T), r)
-    return attention(carrier, carrier, carrier, need_weights=False)[0].rate()
-
-
-def by_rate_s(attention, x, r):
-    state = StepState(T)
-    with torch.no_grad():
-        for x_t in x:
-            state.next_pass()
-            carrier = RateSTensor.of_step(x_t, state, static=False)
-            attention(carrier, carrier, carrier, need_weights=False)
-    state.next_pass()
-    carrier = RateSTensor.of_means(r, state, static=False)
-    out = attention(carrier, carrier, carrier, need_weights=False)[0].rate()
-    state.check_complete()
-    return out
-
-
 @pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
 def test_the_rate_gradient_of_multihead_attention_is_that_of_its_rules(method):
     attention = layer(batch_first=True)
     x = random(T, B, N, E)
     r = x.mean(0).requires_grad_()
     leaves = [r, *attention.parameters()]
-    out, expected = method(attention, x, r), by_hand(attention, x, r)
+    out = method(lambda x: attention(x, x, x, need_weights=False)[0], [x], [r]).rate()
+    expected = by_hand(attention, x, r)
     close(out, expected)
     for found, wanted in zip(
         torch.autograd.grad(out, leaves, random(B, N, E, seed=3)),

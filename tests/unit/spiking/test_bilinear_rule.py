@@ -13,8 +13,17 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from tests.unit.spiking.rule_checks import (
+    B,
+    T,
+    check_rate_at_the_means,
+    check_sequence,
+    check_static_image,
+    close,
+    random,
+    tensors,
+)
 
-T, B = 3, 2
 LEFT, RIGHT = (B, 2, 4, 3), (B, 2, 3, 5)
 
 PRODUCTS = {
@@ -61,113 +70,12 @@ LINEAR = {
 CASES = [pytest.param(*case, id=name) for name, case in [*PRODUCTS.items(), *LINEAR.items()]]
 
 
-def random(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return 0.3 + torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def inputs_of(shapes):
-    return [random(T, *shape, seed=i) for i, shape in enumerate(shapes)]
-
-
-def constants_of(shapes):
-    return [random(*shape, seed=10 + i).requires_grad_() for i, shape in enumerate(shapes)]
-
-
-def step_by_step(product, inputs, constants):
-    return torch.stack([product(*steps, *constants) for steps in zip(*inputs, strict=True)])
-
-
-def close(actual, expected):
-    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
-
-
-def gradients(value, *leaves):
-    """The gradients of a fixed weighted sum of `value`."""
-    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
-
-
-def rate_tensors(inputs, rates):
-    return [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
-
-
+@pytest.mark.parametrize("check", [check_sequence, check_rate_at_the_means, check_static_image])
 @pytest.mark.parametrize(("shapes", "constant_shapes", "product"), CASES)
-def test_a_sequence_is_multiplied_step_by_step_with_its_gradient(shapes, constant_shapes, product):
-    inputs, constants = [x.requires_grad_() for x in inputs_of(shapes)], constants_of(constant_shapes)
-    out = product(*(SequenceTensor(x, T) for x in inputs), *constants).values()
-    expected = step_by_step(product, inputs, constants)
-    close(out, expected)
-    for found, wanted in zip(
-        gradients(out, *inputs, *constants), gradients(expected, *inputs, *constants), strict=True
-    ):
-        close(found, wanted)
-
-
-@pytest.mark.parametrize(("shapes", "constant_shapes", "product"), CASES)
-def test_a_rate_is_the_mean_of_the_products_with_the_gradient_of_the_product_of_the_means(
-    shapes, constant_shapes, product
+def test_a_product_is_that_of_each_step_with_the_gradient_of_the_product_of_the_means(
+    shapes, constant_shapes, product, check
 ):
-    inputs, constants = inputs_of(shapes), constants_of(constant_shapes)
-    rates = [x.mean(0).requires_grad_() for x in inputs]
-    out = product(*rate_tensors(inputs, rates), *constants)
-    steps, at_means = step_by_step(product, inputs, [w.detach() for w in constants]), product(*rates, *constants)
-    close(out.sequence.values(), steps)
-    close(out.rate(), steps.mean(0))
-    for found, wanted in zip(
-        gradients(out.rate(), *rates, *constants), gradients(at_means, *rates, *constants), strict=True
-    ):
-        close(found, wanted)
-
-
-@pytest.mark.parametrize("name", ["mul", "mul, a gate", "matmul", "@", "matmul with one head", "bmm", "einsum"])
-def test_the_gradient_at_the_means_is_the_mean_of_the_steps_gradients(name):
-    """mean_t(g·b_tᵀ) = g·r_bᵀ, while the mean of the products itself is not the product of the means."""
-    shapes, constant_shapes, product = PRODUCTS[name]
-    inputs, constants = inputs_of(shapes), constants_of(constant_shapes)
-    rates = [x.mean(0).requires_grad_() for x in inputs]
-    out = product(*rate_tensors(inputs, rates), *constants).rate()
-    assert not torch.allclose(out, product(*rates, *constants))
-    leaves = [x.requires_grad_() for x in inputs]
-    mean = step_by_step(product, leaves, constants).mean(0)
-    for found, of_steps in zip(gradients(out, *rates), gradients(mean, *leaves), strict=True):
-        close(found, of_steps.sum(0))
-
-
-@pytest.mark.parametrize("varying", [0, 1])
-@pytest.mark.parametrize("name", ["mul", "matmul", "bmm", "einsum"])
-def test_with_one_factor_the_same_at_every_step_the_gradient_is_exact(name, varying):
-    shapes, _, product = PRODUCTS[name]
-    inputs = inputs_of(shapes)
-    static = inputs[1 - varying][0].requires_grad_()
-    moving = inputs[varying]
-    rate = moving.mean(0).requires_grad_()
-    carriers = [RateTensor(SequenceTensor(static, T, static=True), static), RateTensor(SequenceTensor(moving, T), rate)]
-    out = product(*(carriers if varying else carriers[::-1])).rate()
-    offset = torch.zeros_like(rate).requires_grad_()
-    steps = [(static, x + offset) if varying else (x + offset, static) for x in moving]
-    expected = torch.stack([product(*factors) for factors in steps]).mean(0)
-    close(out, expected)
-    for found, wanted in zip(gradients(out, static, rate), gradients(expected, static, offset), strict=True):
-        close(found, wanted)
-
-
-@pytest.mark.parametrize(("shapes", "constant_shapes", "product"), CASES)
-def test_a_static_image_is_multiplied_once(shapes, constant_shapes, product):
-    images, constants = (
-        [random(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)],
-        constants_of(constant_shapes),
-    )
-    static = [SequenceTensor(x, T, static=True) for x in images]
-    plain = product(*images, *constants)
-    out = product(*static, *constants)
-    rate = product(*(RateTensor(s, x) for s, x in zip(static, images, strict=True)), *constants)
-    assert out.static
-    assert rate.sequence.static
-    close(out.values(), plain)
-    for found, wanted in zip(
-        gradients(rate.rate(), *images, *constants), gradients(plain, *images, *constants), strict=True
-    ):
-        close(found, wanted)
+    check(product, shapes, tensors(constant_shapes, 10))
 
 
 class Gated(nn.Module):

@@ -12,17 +12,22 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.carriers.rate_s import RateSTensor
-from rbp_engine.spiking.carriers.single_step import StepState
 from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient, check_one_gradient_at_t_1
+from tests.unit.spiking.rule_checks import (
+    B,
+    T,
+    by_rate_m,
+    by_rate_s,
+    check_sequence,
+    check_static_image,
+    close,
+    gradients,
+    random,
+    tensors,
+)
 
-T, B, C, EPS = 3, 2, 4, 1e-3
+C, EPS = 4, 1e-3
 SHAPE = (B, C, 3, 5)
-
-
-def random(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return 0.3 + torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def mean(steps):
@@ -194,43 +199,14 @@ CASES += [pytest.param(function, [], mean_slope(function), id=name) for name, fu
 pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
 
 
-def parameters_of(shapes):
-    return [random(*shape, seed=20 + i).requires_grad_() for i, shape in enumerate(shapes)]
-
-
-def close(actual, expected):
-    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-12)
-
-
-def gradients(value, *leaves):
-    """The gradients of a fixed weighted sum of `value`."""
-    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
-
-
-def by_rate_m(operation, x, r, parameters):
-    return operation(RateTensor(SequenceTensor(x, T), r), *parameters).rate()
-
-
-def by_rate_s(operation, x, r, parameters):
-    state = StepState(T)
-    with torch.no_grad():
-        for x_t in x:
-            state.next_pass()
-            operation(RateSTensor.of_step(x_t, state, static=False), *parameters)
-    state.next_pass()
-    out = operation(RateSTensor.of_means(r, state, static=False), *parameters).rate()
-    state.check_complete()
-    return out
-
-
 @pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
 @pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
 def test_a_rate_is_the_mean_of_the_steps_with_the_gradient_of_the_jacobians_mean_parts(
     operation, shapes, at_mean, method
 ):
-    x, parameters = random(T, *SHAPE), parameters_of(shapes)
+    x, parameters = random(T, *SHAPE), tensors(shapes, 20)
     r = x.mean(0).requires_grad_()
-    out = method(operation, x, r, parameters)
+    out = method(operation, [x], [r], parameters).rate()
     steps = torch.stack([operation(x_t, *parameters) for x_t in x]).detach()
     close(out, steps.mean(0))
     assert not torch.allclose(out, operation(r, *parameters)), "the mean of the outputs is not the output of the mean"
@@ -240,37 +216,10 @@ def test_a_rate_is_the_mean_of_the_steps_with_the_gradient_of_the_jacobians_mean
         close(found, wanted)
 
 
-@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
+@pytest.mark.parametrize("check", [check_sequence, check_static_image])
 @pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
-def test_where_every_step_is_the_same_the_gradient_is_the_operations_own(operation, shapes, at_mean, method):
-    r, parameters = random(*SHAPE).requires_grad_(), parameters_of(shapes)
-    out = method(operation, r.detach().expand(T, *SHAPE), r, parameters)
-    plain = operation(r, *parameters)
-    close(out, plain)
-    for found, wanted in zip(gradients(out, r, *parameters), gradients(plain, r, *parameters), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
-
-
-@pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
-def test_a_sequence_has_the_operations_own_gradient_at_each_step(operation, shapes, at_mean):
-    x, parameters = random(T, *SHAPE).requires_grad_(), parameters_of(shapes)
-    out = operation(SequenceTensor(x, T), *parameters).values()
-    expected = torch.stack([operation(x_t, *parameters) for x_t in x])
-    close(out, expected)
-    for found, wanted in zip(gradients(out, x, *parameters), gradients(expected, x, *parameters), strict=True):
-        close(found, wanted)
-
-
-@pytest.mark.parametrize(("operation", "shapes", "at_mean"), CASES)
-def test_a_static_image_is_computed_once_with_its_own_gradient(operation, shapes, at_mean):
-    image, parameters = random(*SHAPE).requires_grad_(), parameters_of(shapes)
-    sequence = SequenceTensor(image, T, static=True)
-    out, plain = operation(RateTensor(sequence, image), *parameters), operation(image, *parameters)
-    assert out.sequence.static
-    for found, wanted in zip(
-        gradients(out.rate(), image, *parameters), gradients(plain, image, *parameters), strict=True
-    ):
-        close(found, wanted)
+def test_steps_and_a_static_image_have_the_operations_own_gradient(operation, shapes, at_mean, check):
+    check(operation, [SHAPE], tensors(shapes, 20))
 
 
 class Network(nn.Module):
@@ -322,7 +271,7 @@ def test_masked_attention_gives_the_masked_keys_no_gradient():
     x = random(T, *SHAPE)
     for method in (by_rate_m, by_rate_s):
         r = x.mean(0).requires_grad_()
-        out = method(lambda y: y.masked_fill(mask, float("-inf")).softmax(-1), x, r, [])
+        out = method(lambda y: y.masked_fill(mask, float("-inf")).softmax(-1), [x], [r]).rate()
         close(out, x.masked_fill(mask, float("-inf")).softmax(-1).mean(0))
         [gradient] = gradients(out, r)
         assert gradient.isfinite().all()

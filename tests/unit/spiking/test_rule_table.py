@@ -11,8 +11,19 @@ import torch.nn.functional as F
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.rules.nonlinear_rules import POINTWISE, REDUCTIONS
 from rbp_engine.spiking.rules.table import RULES
+from tests.unit.spiking.rule_checks import (
+    B,
+    T,
+    by_step,
+    check_rate_at_the_means,
+    check_sequence,
+    check_static_image,
+    close,
+    gradients,
+    random,
+    same_gradients,
+)
 
-T, B = 3, 2
 IMAGE = (B, 4, 6, 6)
 LINE = (B, 4, 9)
 CUBE = (B, 4, 3, 4, 4)
@@ -336,11 +347,6 @@ LINEAR_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in LINEAR for i, 
 MAX_POOL_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in MAX_POOL for i, case in enumerate(MAX_POOL[name])]
 
 
-def random(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
 def parameters(shapes):
     """Values away from zero, because some cases divide by them."""
     tensors = [random(*shape, seed=100 + i) for i, shape in enumerate(shapes)]
@@ -349,19 +355,6 @@ def parameters(shapes):
 
 def sequences(shapes):
     return [random(T, *shape, seed=i) for i, shape in enumerate(shapes)]
-
-
-def step_by_step(operation, inputs, weights):
-    return torch.stack([operation(*(x[t] for x in inputs), *weights) for t in range(T)])
-
-
-def close(actual, expected):
-    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
-
-
-def gradients(value, *leaves):
-    """The gradients of a fixed weighted sum of `value`."""
-    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
 
 
 def test_every_rule_has_a_test():
@@ -399,84 +392,19 @@ def names_called(operation, input_shapes, weight_shapes=()):
     return seen
 
 
+@pytest.mark.parametrize("check", [check_sequence, check_rate_at_the_means, check_static_image])
 @pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
-def test_sequence_tensor_applies_a_linear_rule_step_by_step_with_its_gradient(shapes, weight_shapes, operation):
-    inputs = [x.requires_grad_() for x in sequences(shapes)]
-    weights = parameters(weight_shapes)
-    out = operation(*(SequenceTensor(x, T) for x in inputs), *weights)
-    expected = step_by_step(operation, inputs, weights)
-    assert (out.timesteps, out.static, tuple(out.shape)) == (T, False, tuple(expected.shape[1:]))
-    close(out.values(), expected)
-    for actual, wanted in zip(
-        gradients(out.values(), *inputs, *weights), gradients(expected, *inputs, *weights), strict=True
-    ):
-        close(actual, wanted)
-
-
-@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
-def test_rate_tensor_has_the_mean_value_and_the_gradient_of_the_operation_at_the_rate(shapes, weight_shapes, operation):
-    inputs = sequences(shapes)
-    weights = parameters(weight_shapes)
-    rates = [x.mean(0).requires_grad_() for x in inputs]
-    carriers = [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
-    out = operation(*carriers, *weights)
-    expected = step_by_step(operation, inputs, [w.detach() for w in weights])
-    close(out.sequence.values(), expected)
-    close(out.rate(), expected.mean(0))
-    assert not out.sequence.values().requires_grad
-    plain = operation(*rates, *weights)
-    for actual, wanted in zip(gradients(out.rate(), *rates, *weights), gradients(plain, *rates, *weights), strict=True):
-        close(actual, wanted)
-
-
-@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
-def test_the_rate_gradient_of_a_linear_rule_is_the_finite_difference_of_the_mean(shapes, weight_shapes, operation):
-    """Compared with the change of the real mean output over 2h, when ±h·d is added to all inputs and weights."""
-    inputs, weights = sequences(shapes), parameters(weight_shapes)
-    rates = [x.mean(0).requires_grad_() for x in inputs]
-    carriers = [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
-    out = operation(*carriers, *weights).rate()
-    leaves = [*rates, *weights]
-    directions = [random(*leaf.shape, seed=50 + i) for i, leaf in enumerate(leaves)]
-    slope = sum((g * d).sum() for g, d in zip(gradients(out, *leaves), directions, strict=True))
-
-    def mean_output(h):
-        moved = [x + h * d for x, d in zip(inputs, directions[: len(inputs)], strict=True)]
-        moved_weights = [w.detach() + h * d for w, d in zip(weights, directions[len(inputs) :], strict=True)]
-        mean = step_by_step(operation, moved, moved_weights).mean(0)
-        return (mean * random(*mean.shape, seed=7)).sum()
-
-    h = 1e-5
-    difference = (mean_output(h) - mean_output(-h)) / (2 * h)
-    torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
-def test_a_static_input_gives_the_same_as_its_expanded_sequence(shapes, weight_shapes, operation):
-    images = [random(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
-    weights = parameters(weight_shapes)
-    expanded = [SequenceTensor(x.expand(T, *x.shape), T) for x in images]
-    static = [SequenceTensor(x, T, static=True) for x in images]
-    wanted, out = operation(*expanded, *weights), operation(*static, *weights)
-    assert out.static
-    close(out.steps(), wanted.values())
-    close(out.time_mean(), wanted.values().mean(0))
-    rate = operation(*(RateTensor(s, x) for s, x in zip(static, images, strict=True)), *weights)
-    assert rate.sequence.static
-    assert not rate.sequence.values().requires_grad
-    close(rate.sequence.steps(), wanted.values())
-    close(rate.rate(), wanted.values().mean(0))
-    expected = gradients(wanted.values().mean(0), *images, *weights)
-    for result in (out.time_mean(), rate.rate()):
-        for actual, wanted_gradient in zip(gradients(result, *images, *weights), expected, strict=True):
-            close(actual, wanted_gradient)
+def test_a_linear_rule_has_the_values_of_each_step_and_its_gradient_at_the_mean(
+    shapes, weight_shapes, operation, check
+):
+    check(operation, shapes, parameters(weight_shapes))
 
 
 @pytest.mark.parametrize("name", ["add", "sub", "cat"])
 def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
     operation = LINEAR[name][0][2]
     image, varying = random(*IMAGE, seed=1), random(T, *IMAGE, seed=2)
-    expected = step_by_step(operation, [image.expand(T, *IMAGE), varying], [])
+    expected = by_step(operation, [image.expand(T, *IMAGE), varying])
     out = operation(SequenceTensor(image, T, static=True), SequenceTensor(varying, T))
     assert not out.static
     close(out.values(), expected)
@@ -486,16 +414,13 @@ def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
     )
     close(rate.sequence.values(), expected)
     close(rate.rate(), expected.mean(0))
-    for actual, wanted in zip(gradients(rate.rate(), *rates), gradients(operation(*rates), *rates), strict=True):
-        close(actual, wanted)
+    same_gradients(rate.rate(), rates, operation(*rates))
 
 
+@pytest.mark.parametrize("check", [check_sequence, check_static_image])
 @pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
-def test_sequence_tensor_applies_a_max_pool_step_by_step_with_its_gradient(shape, operation):
-    x = random(T, *shape).requires_grad_()
-    out, expected = operation(SequenceTensor(x, T)), step_by_step(operation, [x], [])
-    close(out.values(), expected)
-    close(gradients(out.values(), x)[0], gradients(expected, x)[0])
+def test_a_max_pool_is_that_of_each_step_and_of_a_static_image_once(shape, operation, check):
+    check(operation, [shape])
 
 
 @pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
@@ -503,36 +428,12 @@ def test_rate_tensor_max_pool_has_the_mean_maxima_and_the_gradient_at_the_larges
     x = random(T, *shape)
     r = x.mean(0).requires_grad_()
     out = operation(RateTensor(SequenceTensor(x, T), r))
-    expected = step_by_step(operation, [x], [])
+    expected = by_step(operation, [x])
     close(out.sequence.values(), expected)
     close(out.rate(), expected.mean(0))
     pooled_rate = operation(r)
     assert not torch.allclose(out.rate(), pooled_rate), "the mean of the maxima is not the maximum of the means"
     close(gradients(out.rate(), r)[0], gradients(pooled_rate, r)[0])
-
-
-def test_max_pool_routes_the_whole_gradient_to_the_position_with_the_largest_rate():
-    # The means over time are 0.5 and 0.6; the maxima of the steps, 1.0 and 0.7, are at different positions.
-    x = torch.tensor([[[[1.0, 0.5]]], [[[0.0, 0.7]]]], dtype=torch.float64)
-    r = x.mean(0).requires_grad_()
-    out = F.max_pool1d(RateTensor(SequenceTensor(x, 2), r), 2)
-    assert out.rate().flatten().tolist() == [0.85]
-    (gradient,) = torch.autograd.grad(out.rate().sum(), r)
-    assert gradient.flatten().tolist() == [0.0, 1.0]
-
-
-@pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
-def test_a_static_image_is_max_pooled_once(shape, operation):
-    image = random(*shape).requires_grad_()
-    static = SequenceTensor(image, T, static=True)
-    plain = operation(image)
-    out, rate = operation(static), operation(RateTensor(static, image))
-    assert out.static
-    assert rate.sequence.static
-    close(out.values(), plain)
-    close(rate.rate(), plain)
-    close(rate.sequence.values(), plain.detach())
-    close(gradients(rate.rate(), image)[0], gradients(plain, image)[0])
 
 
 @pytest.mark.parametrize("name", TIMELESS)
@@ -548,13 +449,6 @@ def test_a_new_tensor_is_plain_and_has_one_steps_shape(name, static):
         assert torch.equal(constant, torch.full(IMAGE, value, dtype=torch.float64))
         assert not constant.requires_grad
         assert function(carrier, dtype=torch.float32).dtype == torch.float32
-
-
-def test_two_sequences_are_multiplied_step_by_step():
-    x, y = (tensor.requires_grad_() for tensor in sequences([IMAGE, IMAGE]))
-    out = SequenceTensor(x, T) * SequenceTensor(y, T)
-    close(out.values(), x * y)
-    close(gradients(out.values(), x)[0], gradients(x * y, x)[0])
 
 
 @pytest.mark.parametrize("static", [True, False])

@@ -7,31 +7,23 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from rbp_engine.spiking.carriers.rate_s import RateSTensor
-from rbp_engine.spiking.carriers.single_step import StepState
 from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient, check_one_gradient_at_t_1
+from tests.unit.spiking.rule_checks import (
+    B,
+    T,
+    by_rate_m,
+    by_rate_s,
+    check_sequence,
+    check_static_image,
+    close,
+    gradients,
+    random,
+    tensors,
+)
 
-T, B, C = 3, 2, 4
+C = 4
 SHAPE = (B, C, 3, 5)
 pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
-
-
-def random(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return 0.3 + torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def close(actual, expected):
-    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-12)
-
-
-def gradients(value, *leaves):
-    """The gradients of a fixed weighted sum of `value`."""
-    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
-
-
-def prelu_by_channel(x, w):
-    return torch.where(x > 0, x, w.reshape(-1, 1, 1) * x)
 
 
 # (shapes of the activations, shapes of parameters, the operation, the same of plain tensors where it differs)
@@ -53,34 +45,14 @@ SEVERAL = {
 CASES = [pytest.param(*case, id=name) for name, case in SEVERAL.items()]
 
 
-def tensors(shapes, first=0):
-    return [random(*shape, seed=first + i) for i, shape in enumerate(shapes)]
-
-
-def by_rate_m(operation, inputs, rates, parameters):
-    return operation(*(RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)), *parameters)
-
-
-def by_rate_s(operation, inputs, rates, parameters):
-    state = StepState(T)
-    with torch.no_grad():
-        for t in range(T):
-            state.next_pass()
-            operation(*(RateSTensor.of_step(x[t], state, static=False) for x in inputs), *parameters)
-    state.next_pass()
-    out = operation(*(RateSTensor.of_means(r, state, static=False) for r in rates), *parameters)
-    state.check_complete()
-    return out
-
-
 @pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
 @pytest.mark.parametrize(("shapes", "parameter_shapes", "operation"), CASES)
 def test_the_rate_is_the_mean_of_the_steps_with_the_mean_slope_of_each_input(
     shapes, parameter_shapes, operation, method
 ):
     """The sum of the gradients of the steps' mean is that of an input whose offset is the same at every step."""
-    inputs = tensors([(T, *shape) for shape in shapes])
-    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
+    inputs = [x.detach() for x in tensors([(T, *shape) for shape in shapes])]
+    parameters = tensors(parameter_shapes, 20)
     rates = [x.mean(0).requires_grad_() for x in inputs]
     out = method(operation, inputs, rates, parameters).rate()
     offsets = [torch.zeros_like(r).requires_grad_() for r in rates]
@@ -97,31 +69,10 @@ def test_the_rate_is_the_mean_of_the_steps_with_the_mean_slope_of_each_input(
         close(found, wanted)
 
 
+@pytest.mark.parametrize("check", [check_sequence, check_static_image])
 @pytest.mark.parametrize(("shapes", "parameter_shapes", "operation"), CASES)
-def test_a_sequence_has_the_operations_own_gradient_at_each_step(shapes, parameter_shapes, operation):
-    inputs = [x.requires_grad_() for x in tensors([(T, *shape) for shape in shapes])]
-    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
-    out = operation(*(SequenceTensor(x, T) for x in inputs), *parameters).values()
-    expected = torch.stack([operation(*(x[t] for x in inputs), *parameters) for t in range(T)])
-    close(out, expected)
-    for found, wanted in zip(
-        gradients(out, *inputs, *parameters), gradients(expected, *inputs, *parameters), strict=True
-    ):
-        close(found, wanted)
-
-
-@pytest.mark.parametrize(("shapes", "parameter_shapes", "operation"), CASES)
-def test_a_static_image_is_computed_once_with_its_own_gradient(shapes, parameter_shapes, operation):
-    images = [x.requires_grad_() for x in tensors(shapes)]
-    parameters = [p.requires_grad_() for p in tensors(parameter_shapes, 20)]
-    out = operation(*(RateTensor(SequenceTensor(x, T, static=True), x) for x in images), *parameters)
-    plain = operation(*images, *parameters)
-    assert out.sequence.static
-    close(out.rate(), plain)
-    for found, wanted in zip(
-        gradients(out.rate(), *images, *parameters), gradients(plain, *images, *parameters), strict=True
-    ):
-        close(found, wanted)
+def test_steps_and_a_static_image_have_the_operations_own_gradient(shapes, parameter_shapes, operation, check):
+    check(operation, shapes, tensors(parameter_shapes, 20))
 
 
 MAXIMA = {
