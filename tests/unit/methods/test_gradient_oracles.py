@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.surrogate import SURROGATES
 
 RESETS = {
     "soft, detached": {"reset": "soft", "detach_reset": True},
@@ -45,22 +44,6 @@ def spiking(**reset):
         nn.Conv2d(6, 6, 3, stride=2), nn.BatchNorm2d(6, affine=False), LIF(**reset), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Linear(6, 4), nn.BatchNorm1d(4), LIF(**reset), nn.Dropout(0.2), nn.Linear(4, 3),
     ).double()  # fmt: skip
-
-
-def without_batch_norm(**neuron):
-    """Everything except batch norm, with weights large enough that all layers fire."""
-    torch.manual_seed(3)
-    return nn.Sequential(
-        nn.Conv2d(2, 6, 3, padding=1), LIF(**neuron), nn.MaxPool2d(2),
-        Residual(nn.Conv2d(6, 6, 3, padding=1, bias=False), LIF(**neuron)), nn.Dropout2d(0.2), nn.AvgPool2d(2),
-        nn.Conv2d(6, 6, 2), LIF(**neuron), nn.Flatten(), nn.Linear(6, 8), LIF(**neuron), nn.Dropout(0.2),
-        nn.Linear(8, 3),
-    ).apply(spread).double()  # fmt: skip
-
-
-def spread(layer):
-    if isinstance(layer, (nn.Conv2d, nn.Linear)):
-        nn.init.normal_(layer.weight, 0.1, (3.0 / layer.weight[0].numel()) ** 0.5)
 
 
 def without_neurons(norm):
@@ -106,46 +89,6 @@ def test_with_one_timestep_the_single_step_methods_are_bptt(method, reset, stati
     agree(gradients(model, method, 1, inputs), gradients(model, "bptt", 1, inputs))
 
 
-@pytest.mark.parametrize("reset", RESETS)
-@pytest.mark.parametrize("surrogate", SURROGATES)
-def test_every_surrogate_gives_finite_gradients_and_those_of_bptt_with_one_timestep(surrogate, reset):
-    model = spiking(surrogate=surrogate, **RESETS[reset])
-    exact, inputs = gradients(model, "bptt", 1, images(1, static=False)), images(3, static=False)
-    for method in METHODS:
-        agree(gradients(model, method, 1, images(1, static=False)), exact)
-        assert all(gradient.isfinite().all() for gradient in gradients(model, method, 3, inputs).values())
-
-
-@pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
-@pytest.mark.parametrize("reset", RESETS)
-@pytest.mark.parametrize(("method", "oracle"), [("rate_s", "rate_m"), ("bptt_s", "bptt")])
-def test_without_batch_norm_single_step_and_multi_step_schedules_agree(method, oracle, reset, static):
-    """Only batch norm distinguishes the two: its statistics are by step, or over all steps."""
-    model, inputs = without_batch_norm(**RESETS[reset]), images(4, static)
-    single, multi = gradients(model, method, 4, inputs), gradients(model, oracle, 4, inputs)
-    assert all(gradient.abs().max() > 1e-5 for gradient in multi.values())
-    torch.testing.assert_close(single, multi, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize(("method", "oracle"), [("rate_s", "rate_m"), ("bptt_s", "bptt")])
-def test_with_batch_norm_in_evaluation_mode_the_schedules_agree(method, oracle):
-    model, inputs = spiking(), images(4, static=False)
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.running_var.fill_(0.3)
-            module.eval()
-    single, multi = gradients(model, method, 4, inputs), gradients(model, oracle, 4, inputs)
-    torch.testing.assert_close(single, multi, rtol=1e-12, atol=1e-12)
-
-
-def test_with_batch_norm_in_training_mode_the_schedules_differ():
-    """Otherwise the two tests above would prove nothing."""
-    model, inputs = spiking(), images(4, static=False)
-    for single, multi in (("rate_s", "rate_m"), ("bptt_s", "bptt")):
-        found, other = (gradients(model, method, 4, inputs)["0.weight"] for method in (single, multi))
-        assert not torch.allclose(found, other, rtol=1e-2)
-
-
 @pytest.mark.parametrize("timesteps", [1, 2, 5])
 @pytest.mark.parametrize("method", RATE)
 def test_without_neurons_the_rate_methods_are_bptt_for_a_static_image(method, timesteps):
@@ -168,32 +111,6 @@ def test_without_neurons_and_training_batch_norm_the_rate_methods_are_bptt_for_a
     agree(gradients(model, method, timesteps, inputs, loss_scale="1"), gradients(model, "bptt", timesteps, inputs))
 
 
-@pytest.mark.parametrize("timesteps", [2, 5])
-def test_without_neurons_parameters_from_the_last_batch_norm_on_have_the_bptt_gradient(timesteps):
-    """Weights before it do not if the input varies, because the statistics' backward correlates with it over time."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3), nn.Flatten(), nn.Linear(96, 3))
-    inputs = images(timesteps, static=False)
-    rate = gradients(model.double(), "rate_m", timesteps, inputs, loss_scale="1")
-    exact = gradients(model, "bptt", timesteps, inputs)
-    agree(rate, exact, ["1.weight", "1.bias", "2.weight", "2.bias", "4.weight", "4.bias"])
-    assert not torch.allclose(rate["0.weight"], exact["0.weight"], rtol=1e-3)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_static_image_has_the_gradients_and_statistics_of_its_repetition(method):
-    model = spiking(detach_reset=False)
-    image = images(1, static=True)
-    once, repeated = copy.deepcopy(model), copy.deepcopy(model)
-    outputs = []
-    for network, inputs in ((once, image), (repeated, image.repeat(4, 1, 1, 1, 1))):
-        torch.manual_seed(2)
-        outputs.append(create_method(method, 4).step(network, inputs, LABELS))
-    torch.testing.assert_close(outputs[0].logits, outputs[1].logits, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(once.state_dict(), repeated.state_dict(), rtol=1e-10, atol=1e-10)
-    agree(*({name: p.grad for name, p in network.named_parameters()} for network in (once, repeated)))
-
-
 @pytest.mark.parametrize(("loss_scale", "expected"), [("1/T", 0.25), ("1", 1.0)])
 @pytest.mark.parametrize(("method", "oracle"), [("rate_m", "bptt"), ("rate_s", "bptt_s")])
 def test_the_gradient_has_the_size_that_the_loss_scale_promises(method, oracle, loss_scale, expected):
@@ -206,28 +123,6 @@ def test_the_gradient_has_the_size_that_the_loss_scale_promises(method, oracle, 
     flat_rate, flat_exact = (torch.cat([g.flatten() for g in grads.values()]) for grads in (rate, exact))
     assert (flat_rate.norm() / flat_exact.norm()).item() == pytest.approx(expected, rel=0.15)
     assert torch.cosine_similarity(flat_rate, flat_exact, dim=0) > 0.85
-
-
-@pytest.mark.parametrize("frozen", [0, 1, 4, 7, -1])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_frozen_layer_gets_no_gradient_and_the_others_keep_theirs(method, frozen):
-    model = spiking()
-    expected = gradients(model, method, 3, images(3, static=False))
-    layer = model[frozen]
-    layer.requires_grad_(False)
-    found = gradients(model, method, 3, images(3, static=False))
-    names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    for name, gradient in found.items():
-        assert (gradient is not None) == (name in names), name
-        if name in names:
-            torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_gradients_do_not_depend_on_the_memory_layout_of_the_weights(method):
-    model, inputs = spiking(), images(3, static=False)
-    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    agree(gradients(last, method, 3, inputs), gradients(model, method, 3, inputs))
 
 
 @pytest.mark.parametrize("brightness", ["steady", "flickering"])
@@ -252,17 +147,3 @@ def test_on_events_rate_s_is_as_close_to_bptt_as_rate_m_is(brightness):
     rate_m, rate_s = cosine("rate_m", "bptt"), cosine("rate_s", "bptt_s")
     assert rate_m > 0.8
     assert rate_s >= rate_m - 0.03
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("method", RATE)
-def test_at_one_timestep_layers_directly_after_neurons_have_the_gradients_of_bptt(method, dtype):
-    torch.manual_seed(3)
-    model = nn.Sequential(
-        nn.Conv2d(2, 6, 3), LIF(), nn.Conv2d(6, 6, 3, groups=2), LIF(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(6, 8), LIF(), nn.Linear(8, 3),
-    ).apply(spread).to(dtype)  # fmt: skip
-    expected = gradients(model, "bptt", 1, images(1, static=True).to(dtype))
-    for name, gradient in gradients(model, method, 1, images(1, static=True).to(dtype)).items():
-        assert gradient.any(), name
-        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-7)

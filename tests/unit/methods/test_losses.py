@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from rbp_engine.methods import METHODS, Loss, create_method
 from rbp_engine.methods.loss import Objective
 from rbp_engine.probes.gradient_fidelity import gradient_fidelity
-from rbp_engine.spiking import LIF
+from tests.fuzz.networks import FIRE, Network, Neuron, Node
+from tests.fuzz.oracles import ORACLES, SingleStep, Traced
 
 T, B, C = 4, 5, 3
-DECAY, THRESHOLD, ALPHA = 0.5, 0.7, 3.0
 HARD = torch.tensor([0, 1, 2, 0, 1])
 SOFT = torch.softmax(torch.randn(B, C, generator=torch.Generator().manual_seed(9), dtype=torch.float64), 1)
 LOSSES = {
@@ -56,54 +56,32 @@ def test_values_and_gradients_are_those_of_the_formulas(name: str, labels: Tenso
     torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-14)
 
 
-def network() -> nn.Sequential:
+def network() -> Network:
     torch.manual_seed(0)
-    neuron = {"decay": DECAY, "threshold": THRESHOLD, "surrogate_args": {"alpha": ALPHA}}
-    model = nn.Sequential(nn.Linear(6, 8), LIF(**neuron), nn.Linear(8, 7), LIF(**neuron), nn.Linear(7, C)).double()
-    for layer in model[::2]:
-        nn.init.normal_(layer.weight, 0.2, 0.7)
-    return model
+    model, neuron = Network(), {"decay": 0.5, "threshold": 0.7, "surrogate_args": {"alpha": 3.0}}
+    for place, layer in enumerate(
+        (nn.Linear(6, 8), Neuron(**neuron), nn.Linear(8, 7), Neuron(**neuron), nn.Linear(7, C))
+    ):
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0.2, 0.7)
+        model.layers.append(layer)
+        model.nodes.append(Node("linear" if isinstance(layer, nn.Linear) else FIRE, place, (place,)))
+    return model.double()
 
 
 def images() -> Tensor:
     return torch.randn(B, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def outputs(model: nn.Sequential, method: str) -> Tensor:
+def outputs(model: Network, method: str) -> Tensor:
     """Logits [T, B, C] of plain torch whose graph is that of the method; for the rate methods, [1, B, C]."""
-    layers = [model[0], model[2], model[4]]
-    rate = method in RATE
-    online = method in ("sltt", "ottt")
-    steps = [images()] * T
-    traced = rates = None
-    for layer in layers:
-        currents = []
-        for t in range(T):
-            current = layer(steps[t])
-            if traced is not None:  # the weight's gradient is of the trace
-                through = nn.functional.linear(traced[t], layer.weight)
-                current = nn.functional.linear(steps[t], layer.weight.detach(), layer.bias) + through - through.detach()
-            currents.append(current)
-        mean = None if not rate else layer(images() if rates is None else rates)
-        if layer is layers[-1]:
-            break
-        v, rho, eligibility = torch.zeros_like(currents[0]), 1.0, 0.0
-        steps, traced, trace = [], [] if method == "ottt" else None, 0.0
-        for current in currents:
-            u = DECAY * (v.detach() if online else v) + current
-            slope = torch.sigmoid(ALPHA * (u - THRESHOLD))
-            spike = (u >= THRESHOLD).double() + slope - slope.detach()
-            eligibility = eligibility + (ALPHA * slope * (1 - slope) * rho).detach() / T
-            rho = 1 + rho * DECAY
-            v = u - THRESHOLD * spike.detach()
-            trace = DECAY * trace + spike.detach()
-            steps.append(spike)
-            if traced is not None:
-                traced.append(trace)
-        if rate:
-            steps = [spike.detach() for spike in steps]
-            rates = torch.stack(steps).mean(0) + mean * eligibility - (mean * eligibility).detach()
-    return mean.unsqueeze(0) if rate else torch.stack(currents)
+    if method in RATE:
+        return ORACLES[method](model, [images()] * T, HARD)[1].unsqueeze(0)
+    if method == "ottt":
+        traced = Traced(model)
+        return torch.stack([traced((images(), None))[-1][0] for _ in range(T)])
+    walk = SingleStep(model, through_time=method != "sltt")
+    return torch.stack([walk(images())[-1] for _ in range(T)])
 
 
 @pytest.mark.parametrize(("method", "name"), CASES)

@@ -116,37 +116,29 @@ def test_an_exception_in_predict_restores_the_modes_and_leaves_gradients_enabled
     assert all(module.training for module in model.modules())
 
 
+def forward_alone(model, name):
+    model(SequenceTensor(images(), T))
+    model(RateTensor(SequenceTensor(images(), T), images().mean(0)))
+
+
+def steps_of_all(model, name):
+    for method in METHOD_NAMES:
+        create_method(method, T).step(model, images(static=True), LABELS)
+
+
+BEFORE = {
+    "a forward without a backward": forward_alone,
+    "steps of all methods": steps_of_all,
+    "a smaller batch": lambda model, name: create_method(name, T).step(model, images()[:, :2], LABELS[:2]),
+    "a prediction": lambda model, name: create_method(name, T).predict(model, images(static=True)),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_forward_without_a_backward_changes_nothing_for_the_next_step(name):
+def test_whatever_came_before_a_step_has_the_gradients_of_a_new_network(name, before):
     model = network()
-    x = images()
-    model(SequenceTensor(x, T))
-    model(RateTensor(SequenceTensor(x, T), x.mean(0)))
-    create_method(name, T).step(model, x, LABELS)
-    assert equal(gradients(model), fresh_gradients(name))
-
-
-@pytest.mark.parametrize("name", METHOD_NAMES)
-def test_the_second_step_of_a_method_equals_that_of_a_new_one(name):
-    model, method = network(), create_method(name, T)
-    method.step(model, images(static=True), LABELS)
-    model.zero_grad()
-    method.step(model, images(), LABELS)
-    assert equal(gradients(model), fresh_gradients(name))
-
-
-@pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_smaller_batch_can_follow_a_larger_one(name):
-    model, method = network(), create_method(name, T)
-    method.step(model, images(), LABELS)
-    assert method.step(model, images()[:, :2], LABELS[:2]).logits.shape == (2, 3)
-
-
-@pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_step_of_one_method_does_not_affect_the_next_step_of_another(name):
-    model = network()
-    for other in METHOD_NAMES:
-        create_method(other, T).step(model, images(static=True), LABELS)
+    BEFORE[before](model, name)
     model.zero_grad()
     create_method(name, T).step(model, images(), LABELS)
     assert equal(gradients(model), fresh_gradients(name))
@@ -174,17 +166,6 @@ def test_a_step_changes_no_weight_and_no_training_flag(name):
     create_method(name, T).step(model, images(), LABELS)
     assert equal(model.parameters(), weights)
     assert [module.training for module in model.modules()] == modes
-
-
-@pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_step_leaves_a_frozen_batch_norm_frozen(name):
-    model = network()
-    frozen, trained, _ = layers(model, nn.BatchNorm2d)
-    frozen.eval()
-    before = [frozen.running_mean.clone(), trained.running_mean.clone()]
-    create_method(name, T).step(model, images(), LABELS)
-    assert torch.equal(frozen.running_mean, before[0])
-    assert not torch.equal(trained.running_mean, before[1])
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -237,14 +218,6 @@ def test_reset_state_puts_neurons_to_rest_and_calls_no_other_reset():
     first = model(torch.ones(2, 4))
     reset_state(model)
     assert torch.equal(model(torch.ones(2, 4)), first)
-
-
-@pytest.mark.parametrize("name", METHOD_NAMES)
-def test_predict_between_two_steps_changes_nothing_for_the_second(name):
-    model, method = network(), create_method(name, T)
-    method.predict(model, images(static=True))
-    method.step(model, images(), LABELS)
-    assert equal(gradients(model), fresh_gradients(name))
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)

@@ -88,25 +88,3 @@ def test_gradients_equal_those_of_spikingjellys_nodes_and_layers(method, static,
     expected = gradients(theirs)
     assert all(gradient.abs().max() > 1e-4 for gradient in expected.values())
     torch.testing.assert_close(gradients(model), expected, rtol=1e-6, atol=1e-9)
-
-
-def test_sltt_and_ottt_differ_except_at_the_stem_and_biases_and_both_differ_from_bptt():
-    """The trace reaches no weight that sees the image, and biases see no trace at all."""
-    found = {}
-    for method in ("sltt", "ottt", "bptt_s"):
-        model = network(0.5, None)
-        create_method(method, T).step(model, images(static=False), LABELS)
-        found[method] = gradients(model)
-    for name, gradient in found["sltt"].items():
-        same = name in ("0.weight",) or name.endswith(".bias")
-        assert torch.allclose(found["ottt"][name], gradient, rtol=1e-9, atol=1e-12) == same, name
-        assert not torch.allclose(found["bptt_s"][name], gradient, rtol=1e-2), name
-
-
-def test_without_decay_the_trace_is_the_spike_and_ottt_is_sltt():
-    found = []
-    for method in NODES:
-        model = network(0.0, None)
-        create_method(method, T).step(model, images(static=False), LABELS)
-        found.append(gradients(model))
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)

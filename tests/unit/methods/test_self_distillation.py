@@ -10,19 +10,19 @@ from torch import Tensor, nn
 from rbp_engine.errors import SettingsError
 from rbp_engine.methods import Distillation, Loss, SelfDistillation, WithBranches, create_method, with_branches
 from rbp_engine.methods.loss import Objective
-from rbp_engine.spiking import LIF
+from tests.fuzz.networks import Neuron
+from tests.fuzz.oracles import Membrane, slopes_of_rate
 
 B, C = 6, 5
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
-DECAY, THRESHOLD, SLOPE = 0.4, 0.6, 3.0
 WEIGHT, DISTILL, TEMPERATURE = 0.7, 0.4, 2.5
 SETTINGS = SelfDistillation(WEIGHT, DISTILL, TEMPERATURE)
 METHODS = ("rate_m", "rate_s", "bptt")
 STEPWISE = ("bptt_s", "sltt", "ottt")
 
 
-def lif() -> LIF:
-    return LIF(DECAY, THRESHOLD, surrogate_args={"alpha": SLOPE})
+def lif() -> Neuron:
+    return Neuron(decay=0.4, threshold=0.6, surrogate_args={"alpha": 3.0})
 
 
 def dense() -> nn.Sequential:
@@ -113,25 +113,17 @@ def in_plain_torch(branch: nn.Module, rates: Tensor) -> Tensor:
     return x.flatten(2).mean(2) @ at["classes.weight"].T + at["classes.bias"]
 
 
-def steps_of_lif(currents: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """The spikes of each timestep with the graph of BPTT, and the eligibility of the rate, mean_t σ'_t·e_t."""
-    v, e, spikes, slopes = 0.0, 0.0, [], []
-    for current in currents:
-        u = DECAY * v + current
-        soft = torch.sigmoid(SLOPE * (u - THRESHOLD))
-        s = (u >= THRESHOLD).double() + soft - soft.detach()
-        e = 1 + DECAY * e
-        slopes.append(SLOPE * (soft * (1 - soft)).detach() * e)
-        v = u - THRESHOLD * s.detach()
-        spikes.append(s)
-    return spikes, sum(slopes) / len(slopes)
+def steps_of_lif(neuron: Neuron, currents: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The spikes of each timestep with the graph of BPTT, and the eligibility of the rate."""
+    membrane = Membrane(neuron, [])
+    return [membrane(current) for current in currents], slopes_of_rate(neuron, currents)[0]
 
 
 def plain_outputs(method: str, model: WithBranches, x: Tensor, timesteps: int) -> list[Tensor]:
     """The outputs of branches on both neuron layers and of the network, with the graph of the method."""
     network, branches = model.network, model.branches
-    first, g1 = steps_of_lif([network[0](x)] * timesteps)
-    second, g2 = steps_of_lif([network[2](s) for s in first])
+    first, g1 = steps_of_lif(network[1], [network[0](x)] * timesteps)
+    second, g2 = steps_of_lif(network[3], [network[2](s) for s in first])
     r1, r2 = sum(first) / timesteps, sum(second) / timesteps
     if method.startswith("rate"):
         c1 = network[0](x)

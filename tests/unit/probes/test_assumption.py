@@ -13,6 +13,7 @@ from rbp_engine.probes.gradient_fidelity import REFERENCE, Fidelity, gradient_fi
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.fusion import Current
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
+from tests.fuzz.oracles import gradient
 
 T, BATCH, DECAY = 4, 6, 0.4
 
@@ -54,23 +55,6 @@ def trained() -> Residual:
     return model
 
 
-class Spike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, distance):
-        ctx.save_for_backward(distance)
-        return (distance >= 0.0).to(distance.dtype)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (distance,) = ctx.saved_tensors
-        return grad * slope(distance)
-
-
-def slope(distance: Tensor) -> Tensor:
-    sigma = torch.sigmoid(4.0 * distance)
-    return 4.0 * sigma * (1.0 - sigma)
-
-
 @dataclass
 class Plain:
     """The network above, written out in time; it keeps what the errors are made of."""
@@ -98,8 +82,8 @@ class Plain:
         spikes, terms, rho = [], [], 1.0
         for current in currents:
             u = DECAY * v + current
-            spikes.append(Spike.apply(u - 1.0))
-            terms.append((slope(u - 1.0) * rho).detach())
+            spikes.append(self.model.neurons.surrogate(u - 1.0))
+            terms.append(gradient(self.model.neurons.surrogate, u - 1.0) * rho)
             v = u - spikes[-1].detach()
             rho = 1.0 + DECAY * rho
         self.fired.append((spikes, terms))

@@ -55,28 +55,6 @@ def test_the_mask_is_the_one_that_torch_draws_for_one_steps_batch(name, kind):
     torch.testing.assert_close(steps_of(LAYERS[name](0.4)(make(kind, x))), expected)
 
 
-@pytest.mark.parametrize("name", ["dropout1d", "dropout2d"])
-def test_a_channel_is_dropped_as_a_whole(name):
-    torch.manual_seed(1)
-    out = LAYERS[name](0.5)(make("rate", random(T, *SHAPES[name])))
-    kept = out.rate().flatten(2) != 0
-    assert torch.equal(kept.all(-1), kept.any(-1))
-    assert 0 < kept.all(-1).sum() < kept.all(-1).numel()
-
-
-def test_the_fraction_of_zeros_is_the_probability():
-    torch.manual_seed(0)
-    out = F.dropout(make("rate", torch.ones(T, 100, 200)), 0.3)
-    # 20 000 draws: the standard deviation of the fraction is 0.0032.
-    assert (out.rate() == 0).double().mean().item() == pytest.approx(0.3, abs=0.015)
-
-
-def test_each_forward_draws_a_new_mask():
-    carrier = make("rate", random(T, *SHAPES["dropout"]))
-    layer = nn.Dropout(0.5)
-    assert not torch.equal(layer(carrier).rate(), layer(carrier).rate())
-
-
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 @pytest.mark.parametrize("name", NAMES)
 def test_in_evaluation_it_changes_nothing(name, kind):

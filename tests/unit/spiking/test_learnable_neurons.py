@@ -6,7 +6,6 @@ import os
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
@@ -24,8 +23,6 @@ RESETS = {
     "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
 }
 BOTH = ("decay", "threshold")
-# With a readout linear in the time mean ∂L/∂s_t is the same at every t, so the rate methods approximate nothing.
-EXACT = ("rate_m", "rate_s", "bptt", "bptt_s")
 
 
 def one_layer(rule, learn=BOTH, by="layer"):
@@ -38,91 +35,6 @@ def batch(timesteps, seed=1):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(timesteps, 3, 2, 4, 4, generator=generator, dtype=torch.float64)
     return images, torch.randint(3, (3,), generator=generator)
-
-
-def by_hand(model, images, labels, through_time=True):
-    """The gradients of λ and V_th themselves, by autograd, from the neuron's equations."""
-    neuron = model[1]
-    decay, threshold = (value.detach().requires_grad_() for value in (neuron.decay, neuron.threshold))
-    over = (-1, 1, 1) if decay.ndim else ()
-    lam, v_th = (value.view(over) if over else value for value in (decay, threshold))
-    rest, logits, v = neuron.v_reset or 0.0, [], None
-    for image in images:
-        current = model[0](image)
-        before = torch.full_like(current, rest) if v is None else v
-        u = rest + lam * ((before if through_time else before.detach()) - rest) + current
-        s = neuron.surrogate(u - v_th)
-        reset = s.detach() if neuron.detach_reset else s
-        v = u - v_th * reset if neuron.v_reset is None else (1 - reset) * u + reset * neuron.v_reset
-        logits.append(model[3](model[2](s)))
-    loss = F.cross_entropy(torch.stack(logits).mean(0), labels)
-    if not through_time:
-        loss = torch.stack([F.cross_entropy(logits_t, labels) for logits_t in logits]).mean()
-    return torch.autograd.grad(loss, (decay, threshold))
-
-
-def by_method(name, model, images, labels):
-    """The same, from those of the parameters: λ = sigmoid(w), V_th = exp(w)."""
-    model.zero_grad()
-    settings = {"loss_scale": "1"} if name.startswith("rate") else {}
-    create_method(name, len(images), **settings).step(model, images, labels)
-    neuron = model[1]
-    decay, threshold = neuron.decay.detach(), neuron.threshold.detach()
-    return neuron.decay_logit.grad / (decay * (1 - decay)), neuron.log_threshold.grad / threshold
-
-
-def close(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert one.shape == other.shape and other.abs().max() > 1e-4
-        assert (one - other).abs().max() <= 1e-10 * other.abs().max()
-
-
-@pytest.mark.parametrize("by", ["layer", "channel"])
-@pytest.mark.parametrize("timesteps", [2, 4, 8])
-@pytest.mark.parametrize("rule", RESETS)
-@pytest.mark.parametrize("name", EXACT)
-def test_gradients_of_decay_and_threshold_are_those_of_backpropagation_through_time(name, rule, timesteps, by):
-    model, (images, labels) = one_layer(rule, by=by), batch(timesteps)
-    found = by_method(name, model, images, labels)
-    close(found, by_hand(model, images, labels))
-
-
-@pytest.mark.parametrize("rule", RESETS)
-@pytest.mark.parametrize("name", ["sltt", "ottt"])
-def test_the_online_methods_leave_out_what_the_membrane_carries_through_time(name, rule):
-    model, (images, labels) = one_layer(rule), batch(4)
-    close(by_method(name, model, images, labels), by_hand(model, images, labels, through_time=False))
-
-
-@pytest.mark.parametrize("learn", [("decay",), ("threshold",)])
-@pytest.mark.parametrize("name", EXACT)
-def test_one_of_the_two_alone_has_the_gradient_that_it_has_beside_the_other(name, learn):
-    images, labels = batch(4)
-    alone, both = one_layer("soft", learn), one_layer("soft")
-    for model in (alone, both):
-        create_method(name, 4).step(model, images, labels)
-    for key, parameter in alone.named_parameters():
-        expected = both.get_parameter(key).grad
-        assert (parameter.grad - expected).abs().max() <= 1e-5 * expected.abs().max(), key
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_at_one_timestep_the_decay_has_no_gradient(name):
-    model, (images, labels) = one_layer("soft"), batch(1)
-    decay, threshold = by_method(name, model, images, labels)
-    assert decay == 0.0 and threshold != 0.0
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_neuron_that_learns_trains_the_weights_as_a_fixed_one_with_its_values_does(name):
-    """In float64, where sigmoid and exp give back the values to the last digits."""
-    images, labels = batch(4)
-    gradients = []
-    for learn in (BOTH, ()):
-        model = one_layer("hard-to-minus-0.3", learn)
-        create_method(name, 4).step(model, images, labels)
-        gradients.append(model[0].weight.grad)
-    assert torch.allclose(*gradients, rtol=1e-5, atol=1e-9)
 
 
 def test_parameters_start_at_the_given_values_and_keep_their_ranges():

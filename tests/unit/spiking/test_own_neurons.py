@@ -198,45 +198,12 @@ def with_learnt_rest() -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, 8), LearntRest(), nn.Linear(8, 4)).double()
 
 
-@pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt_s", "sltt"])
-def test_a_state_at_rest_that_is_learnt_has_bptts_gradient_at_one_timestep(method: str) -> None:
-    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
-    found, expected = (gradients(with_learnt_rest(), name, images, labels, T=1) for name in (method, "bptt"))
-    assert expected[2].abs() > 0
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-
-
 @pytest.mark.parametrize("method", RATE)
 def test_a_state_at_rest_that_is_learnt_has_the_gradient_of_the_definition(method: str) -> None:
     images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
     found = gradients(with_learnt_rest(), method, images, labels, T=3)
     expected = gradients(with_learnt_rest(), method, images, labels, T=3, reference=True)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("method", RATE)
-def test_at_one_timestep_the_rate_gradient_is_bptts(neuron: str, method: str) -> None:
-    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
-    model = linear(neuron)
-    found, expected = (gradients(model, name, images, labels, T=1) for name in (method, "bptt"))
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("timesteps", [2, 4, 8])
-@pytest.mark.parametrize("method", RATE)
-def test_with_one_layer_and_a_linear_readout_the_rate_gradient_is_bptts(
-    neuron: str, timesteps: int, method: str
-) -> None:
-    images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
-    model = nn.Sequential(*(whole := linear(neuron))[:2], whole[4])
-    found = gradients(model, method, images, labels, T=timesteps, loss_scale="1")
-    expected = gradients(model, "bptt", images, labels, T=timesteps)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-    assert all(one.abs().max() > 0 for one in found)
 
 
 @pytest.mark.parametrize("neuron", NEURONS)

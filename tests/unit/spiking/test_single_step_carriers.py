@@ -39,28 +39,6 @@ def second_phase(model, mean, state, static=False):
     return model(RateSTensor.of_means(mean, state, static=static)).rate()
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
-@pytest.mark.parametrize("layer", [nn.Dropout(0.4), nn.Dropout1d(0.4)], ids=["dropout", "dropout1d"])
-def test_dropout_has_one_mask_for_all_steps_and_for_the_rate_pass(layer, carrier):
-    x = random(T, B, 20, 5)
-    out, state = run(layer, x, carrier)
-    masks = out / x
-    torch.testing.assert_close(masks, masks[:1].expand_as(masks))
-    assert set(masks.unique().round(decimals=9).tolist()) == {0.0, round(1 / 0.6, 9)}
-    if carrier == "rate_s":
-        torch.testing.assert_close(second_phase(layer, x.mean(0), state), out.mean(0))
-
-
-def test_dropout_on_a_static_image_has_one_mask():
-    image, state, layer, steps = random(B, 20, 5), StepState(T), nn.Dropout(0.4), []
-    for _ in range(T):
-        state.next_pass()
-        steps.append(layer(RateSTensor.of_step(image, state, static=True)).values())
-    assert all(torch.equal(step, steps[0]) for step in steps)
-    assert (steps[0] == 0).any()
-    torch.testing.assert_close(second_phase(layer, image, state, static=True), steps[0])
-
-
 DRAWN = {
     "joined": lambda x: torch.cat([x, torch.rand(B, 2, 5, dtype=torch.float64)], 1),
     "chosen": lambda x: x[:, torch.randperm(20)[:7]],
@@ -91,36 +69,6 @@ def test_what_an_operation_draws_at_random_is_the_same_at_all_steps_and_in_the_r
 def test_each_training_step_draws_a_new_mask(carrier):
     x = random(T, B, 20, 5)
     assert not torch.equal(run(nn.Dropout(0.5), x, carrier)[0], run(nn.Dropout(0.5), x, carrier)[0])
-
-
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_two_dropout_layers_have_different_masks(carrier):
-    x = torch.ones(T, B, 200)
-    both, _ = run(nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5)), x, carrier)
-    # One mask applied twice would keep half, two masks keep a quarter; for 600 draws the standard deviation is 0.02.
-    assert (both != 0).double().mean().item() == pytest.approx(0.25, abs=0.1)
-
-
-@pytest.mark.parametrize("settings", [{}, {"reset": "hard", "v_reset": -0.3}], ids=["soft", "hard"])
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_neuron_gives_the_same_spikes_as_on_plain_tensors(carrier, settings):
-    x = 2.0 * random(T, B, 50) - 1.0
-    neuron = LIF(decay=0.5, **settings)
-    expected = torch.stack([neuron(x_t) for x_t in x])
-    found, state = run(neuron, x, carrier)
-    assert 0.1 < expected.mean() < 0.9
-    assert torch.equal(found, expected)
-    if carrier == "rate_s":
-        assert torch.equal(second_phase(neuron, x.mean(0), state), expected.mean(0))
-
-
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_neuron_module_used_twice_has_two_membranes(carrier):
-    x = 2.0 * random(T, B, 50)
-    shared, first, second = LIF(), LIF(), LIF()
-    twice, _ = run(nn.Sequential(shared, shared), x, carrier)
-    apart, _ = run(nn.Sequential(first, second), x, carrier)
-    assert torch.equal(twice, apart)
 
 
 def test_the_trace_decays_like_the_membrane_and_passes_through_the_same_operations_as_spikes():
@@ -211,17 +159,6 @@ def test_spikes_of_a_timestep_that_a_network_keeps_are_not_taken_for_means():
         create_method("rate_s", T).step(Delayed(), 3 * torch.rand(3, 6), torch.tensor([0, 1, 2]))
 
 
-def test_the_state_returns_each_operation_its_own_record():
-    state = StepState(3)
-    for step in range(3):
-        state.next_pass()
-        assert state.step == step
-        first, second = state.place(list, lambda: [0]), state.place(list, lambda: [100])
-        assert (first, second) == ([step], [100 + step])
-        first[0] += 1
-        second[0] += 1
-
-
 REFUSED = {
     "rrelu": (nn.RReLU(), "rrelu"),
     "local response norm": (nn.LocalResponseNorm(2), "local_response_norm"),
@@ -235,15 +172,6 @@ def test_single_step_carriers_refuse_an_operation_without_a_rule(case, carrier):
     layer, operation = REFUSED[case]
     with pytest.raises(UnsupportedOperation, match=rf"1 \({type(layer).__name__}\): '{operation}' "):
         run(nn.Sequential(nn.AvgPool2d(2), layer), random(T, B, 4, 8, 8), carrier)
-
-
-@pytest.mark.parametrize("carrier", CARRIERS)
-@pytest.mark.parametrize("layer", [nn.BatchNorm1d(5), nn.BatchNorm1d(5, affine=False)])
-def test_batch_norm_takes_the_statistics_of_its_step(layer, carrier):
-    x = random(T, B, 5)
-    layer = layer.double().train()
-    expected = torch.stack([F.batch_norm(x_t, None, None, layer.weight, layer.bias, True) for x_t in x])
-    torch.testing.assert_close(run(layer, x, carrier)[0], expected)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

@@ -108,35 +108,6 @@ def test_a_neuron_carries_out_the_sum_in_front_of_it(carrier, kernel, request):
     torch.testing.assert_close(found, gradients(expected, again, neuron), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_other_operations_see_the_result_of_a_sum(carrier):
-    state, (x, y, _) = StepState(T), currents()
-    state.next_pass()
-    total = CARRIERS[carrier](x, state) + CARRIERS[carrier](y, state)
-    with torch.no_grad():  # carried out later, it has the graph of where it stands
-        doubled = (total * 2.0).values()
-    assert torch.equal(doubled, 2.0 * (x + y))
-    total.values().sum().backward()
-    assert x.grad.eq(1.0).all() and y.grad.eq(1.0).all()
-
-
-def test_gradients_reach_the_current_where_the_loss_sees_the_last_spikes_only():
-    neuron, inputs = LIF(0.6), currents()
-    fired(neuron, inputs, "bptt_s")[-1].values().sum().backward()
-    first = inputs[0].grad
-    again = currents()
-    by_autograd(neuron, again, through_time=True)[-1].sum().backward()
-    torch.testing.assert_close(first, again[0].grad, rtol=1e-12, atol=1e-14)
-    assert first.any()
-
-
-@pytest.mark.parametrize("carrier", ["sltt", "ottt"])
-def test_without_gradients_through_time_a_loss_reaches_its_own_timestep_only(carrier):
-    inputs = currents()
-    fired(LIF(0.6), inputs, carrier)[-1].values().sum().backward()
-    assert [x_t.grad is not None for x_t in inputs] == [False, False, True]
-
-
 class Saved:
     """The tensors of whole layers that are saved for the backward pass, by their memory."""
 
