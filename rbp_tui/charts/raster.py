@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 # Dots of a braille character, by row and column, as bits of its code point.
 BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
-BRAILLE_ROWS, BRAILLE_COLUMNS = BRAILLE_BITS.shape
+BRAILLE_ROWS, BRAILLE_COLUMNS = 4, 2
 
 _FAR = 1e6  # dot rows; beyond any screen, and still an exact integer
 
