@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from rbp_engine.plan.points import SweepPlan, SweepPoint
@@ -16,13 +16,6 @@ from rbp_engine.run.store.run_settings import differing_settings, settings_of
 from rbp_engine.run.store.store import RunRecord
 
 _RUNS_KEPT = 4096
-
-
-@dataclass(frozen=True)
-class _Member:
-    record: RunRecord
-    trial: int
-    loaded: LoadedPreset
 
 
 def sweep_of(record: RunRecord) -> SweepRecord | None:
@@ -39,30 +32,31 @@ def read_sweep(
     name: if they gave one number to several trials, all are numbered anew.
     """
     members = list(_members(name, records))
-    keys = keys or [key for key in differing_settings(one.record for one in members) if key != "run.seed"]
-    groups: dict[tuple[int, str, tuple[str, ...]], list[_Member]] = {}
-    for one in members:
-        words = tuple(_word(key, settings_of(one.record).get(key)) for key in keys)
-        groups.setdefault((one.trial, one.loaded.experiment, words), []).append(one)
+    known = [one.record for one in members if one.record is not None]
+    keys = keys or [key for key in differing_settings(known) if key != "run.seed"]
+    groups: dict[tuple[int, str, tuple[str, ...]], list[PointState]] = {}
+    for one, record in zip(members, known, strict=True):
+        words = tuple(_word(key, settings_of(record).get(key)) for key in keys)
+        groups.setdefault((one.point.trial, one.point.loaded.experiment, words), []).append(one)
     unique = len({trial for trial, _, _ in groups}) == len(groups)
     states = []
     for number, ((trial, _, words), mine) in enumerate(sorted(groups.items(), key=lambda item: item[0][0]), 1):
-        for one in sorted(mine, key=lambda member: member.record.summary.seed):
-            seed = one.record.summary.seed
-            point = SweepPoint(trial if unique else number, words, seed, one.loaded, identity="")
-            states.append(PointState(point, standing_of(one.record.verdict), one.record))
-    preset = members[0].loaded.name if members else ""
+        for one in sorted(mine, key=lambda state: state.point.seed):
+            point = replace(one.point, trial=trial if unique else number, overrides=words)
+            states.append(replace(one, point=point))
+    preset = members[0].point.loaded.name if members else ""
     request = LaunchRequest(preset, options=LaunchOptions(runs))
     return SweepPlan(name, request, tuple(keys), tuple(state.point for state in states)), states
 
 
-def _members(name: str, records: Iterable[RunRecord]) -> Iterator[_Member]:
+def _members(name: str, records: Iterable[RunRecord]) -> Iterator[PointState]:
     for record in records:
         sweep, summary = sweep_of(record) if record.readable else None, record.summary
         if sweep is not None and sweep.name == name:
             loaded = _loaded(record.run, summary.preset, summary.label, summary.experiment, summary.created)
             if loaded is not None:
-                yield _Member(record, sweep.trial, loaded)
+                point = SweepPoint(sweep.trial, (), summary.seed, loaded, identity="")
+                yield PointState(point, standing_of(record.verdict), record)
 
 
 @functools.lru_cache(maxsize=_RUNS_KEPT)

@@ -199,25 +199,13 @@ def _parse(content: bytes) -> Entry:
         raise ValueError(f"it takes {entry.takes} of {len(entry.devices)} devices")
     if odd := [key for key in entry.claimed if key not in [device.key for device in entry.devices]]:
         raise ValueError(f"it has claimed {odd[0]!r:.40}, which is none of its devices")
-    names = [str(name) for device in entry.devices for name in (device.key, device.name)]
-    for word in (
-        str(entry.run.path),
-        entry.python,
-        entry.directory,
-        *names,
-        *entry.environment,
-        *entry.environment.values(),
-    ):
-        _check_word(word)
+    words = [str(name) for device in entry.devices for name in (device.key, device.name)]
+    words += [str(entry.run.path), entry.python, entry.directory, *entry.environment, *entry.environment.values()]
+    if unfit := [word for word in words if b"\0" in os.fsencode(word)]:
+        raise ValueError(f"{unfit[0]!r:.40} can be no path, argument or variable of a process")
     if any("=" in variable for variable in entry.environment):
         raise ValueError("a variable of its environment has a name with =")
     return entry
-
-
-def _check_word(word: Any) -> None:
-    """Raise ValueError for a value that cannot be a path, an argument or an environment variable of a process."""
-    if not isinstance(word, str) or b"\0" in os.fsencode(word):
-        raise ValueError(f"{word!r:.40} is no path and no word")
 
 
 _memo = FileMemo(_parse)
