@@ -98,9 +98,10 @@ class _Reader:
         varied: dict[str, list[Varied]] = {"grid": [], "random": []}
         for kind, path, key, value in self._varying(table):
             varied[kind] += self._varied(path, key, value, draws=kind == "random")
+        combinations = table["list"] if isinstance(table.get("list"), list) else []
         listed = [
             tuple(word for place, key, value in self._settings(one, path) for word in self._word(place, key, value))
-            for path, one in self._combinations(table.get("list"))
+            for path, one in (((SECTION, "list", number), one) for number, one in enumerate(combinations))
         ]
         if self.values > MOST_VALUES:
             self._problem((SECTION,), f"at most {MOST_VALUES} values, got {self.values}")
@@ -132,10 +133,6 @@ class _Reader:
                     self._problem(path, f"is the same setting as {dotted(places[key])}: leave one of them out")
                 places.setdefault(key, path)
                 yield kind, path, key, value
-
-    def _combinations(self, written: Any) -> Iterator[tuple[KeyPath, Any]]:
-        for number, one in enumerate(written if isinstance(written, list) else ()):
-            yield (SECTION, "list", number), one
 
     def _varied(self, path: KeyPath, key: str, written: Any, *, draws: bool) -> Iterator[Varied]:
         """What varies a setting, if it is well written: its values or, with `draws`, a range of numbers."""
@@ -181,13 +178,15 @@ class _Reader:
         `enter_tables`: a table cannot be a value here, so that one contains settings.
         """
         for name, value in written.items() if isinstance(written, dict) else ():
-            above = ".".join(str(part) for part in path[2:] if isinstance(part, str))
+            above, place = ".".join(str(part) for part in path[2:] if isinstance(part, str)), (*path, name)
             written_as = f"{above}.{name}" if above else str(name)
-            if isinstance(value, dict) and self._contains_settings(written_as, value, enter_tables=enter_tables):
-                yield from self._settings(value, (*path, name), enter_tables=enter_tables)
+            key = SHORT_NAMES.get(written_as, written_as)
+            inner = value if isinstance(value, dict) else {}
+            if inner and not (inner.keys() & set(OF_A_RANGE) if enter_tables else key in self.known):
+                yield from self._settings(inner, place, enter_tables=enter_tables)
                 continue
-            key, place = SHORT_NAMES.get(written_as, written_as), (*path, name)
-            if not self._is_setting(key):
+            table = self.known.get(key.rpartition(".")[0])
+            if key not in self.known and (table is None or not table.type.startswith("table")):
                 self._problem(place, parse_overrides([f"{key}=0"])[1][0].message)
             elif key == "run.seed":
                 self._problem(place, "seeds are what all combinations have in common: seeds = [1, 2, 3] in [sweep]")
@@ -197,17 +196,6 @@ class _Reader:
                 )
             else:
                 yield place, key, value
-
-    def _is_setting(self, key: str) -> bool:
-        table = self.known.get(key.rpartition(".")[0])
-        return key in self.known or (table is not None and table.type.startswith("table"))
-
-    def _contains_settings(self, key: str, value: dict[str, Any], *, enter_tables: bool) -> bool:
-        """Whether a table has settings of a section, or entries of a field, and is not a value itself."""
-        if key in self.known:
-            is_table = self.known[key].type.startswith("table")
-            return enter_tables and is_table and not value.keys() & set(OF_A_RANGE)
-        return any(known.startswith(f"{key}.") for known in self.known)
 
     def _word(self, path: KeyPath, key: str, value: Any) -> list[str]:
         """The override word of a value; none, and a problem, if the setting cannot have that value."""
