@@ -49,7 +49,7 @@ ALLOWED = {
     ("rbp_engine/run/pack/packing.py", "_write"): INSIDE,
     ("rbp_engine/run/pack/packing.py", "pack"): MADE,
     ("rbp_engine/run/pack/unpacking.py", "_write"): MADE,
-    ("rbp_engine/run/queue/hooks.py", "_run_once"): INSIDE,
+    ("rbp_engine/run/queue/hooks.py", "run_hooks"): INSIDE,
     ("rbp_engine/run/queue/host_lock.py", "_read_once"): OWN,
     ("rbp_engine/run/start.py", "ensure_dispatcher"): OWN,
     ("rbp_engine/plan/driving.py", "start_driver"): OWN,

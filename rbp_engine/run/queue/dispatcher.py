@@ -183,7 +183,7 @@ class Dispatcher:
     def _run_hooks(self, action: Action, entry: Entry) -> None:
         verdict = judge(entry.run)
         names = ["on_end", "on_failure"] if action.job.failed else ["on_end"]
-        words = [str(action.job.attempt), verdict.status, given(verdict.reason), verdict.cause, *names]
+        words = [f"hook-{action.job.attempt}", verdict.status, given(verdict.reason), verdict.cause, "", *names]
         try:
             self._hooks.append(_helper(entry, HOOKS, *words))
         except OSError as error:

@@ -1,6 +1,5 @@
 """Run the commands in machine.toml for the end of a run, or for an alert while it trains:
-`python -m rbp_engine.run.queue.hooks <run> <attempt> <status> <reason> <cause> <name of a hook>...`
-`python -m rbp_engine.run.queue.hooks <run> <attempt> alert <rule> <message>`
+`python -m rbp_engine.run.queue.hooks <run> <log> <status> <reason> <cause> <alert> <name of a hook>...`
 
 This is a separate process, so that a command that fails or hangs harms neither the run nor the dispatcher.
 """
@@ -27,31 +26,14 @@ from rbp_engine.settings.machine import MachineError, read_machine
 
 MODULE = "rbp_engine.run.queue.hooks"
 PATIENCE_S = 600.0
-ON_ALERT, ALERT = "on_alert", "alert"
+ON_ALERT = "on_alert"
 # In characters. Linux gives a process no word of more than 128 KiB.
 LONGEST_TEXT = 8000
 
 
-def run_hooks(
-    run: RunDirectory, attempt: int, verdict: Verdict, names: Sequence[str], patience_s: float = PATIENCE_S
-) -> None:
-    """Run the hooks of these names for the end of an attempt, in the user's home: once, however often this is called.
-
-    They get the run's id, folder, status, reason and cause as RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
-    RBP_CAUSE. Their output goes to control/hook-<attempt>. A hook that takes longer than `patience_s` is killed.
-    """
-    about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason, "RBP_CAUSE": verdict.cause}
-    _run_once(run, f"hook-{attempt}", about, names, patience_s)
-
-
-def run_alert_hook(run: RunDirectory, attempt: int, rule: str, message: str, patience_s: float = PATIENCE_S) -> None:
-    """Run the hook for an alert: once for each rule and attempt, however often this is called.
-
-    It gets the same variables as at an end, and the message as RBP_ALERT.
-    """
-    about = {"RBP_STATUS": "running", "RBP_REASON": "", "RBP_CAUSE": "", "RBP_ALERT": message}
-    number = hashlib.sha256(rule.encode(errors="surrogatepass")).hexdigest()[:8]
-    _run_once(run, f"hook-{attempt}-alert-{number}", about, [ON_ALERT], patience_s)
+def alert_log(attempt: int, rule: str) -> str:
+    """The name of the log of the hook for an alert: one for each rule and attempt."""
+    return f"hook-{attempt}-alert-{hashlib.sha256(rule.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def given(text: str) -> str:
@@ -63,7 +45,7 @@ def start_alert_hook(run: RunDirectory, attempt: int, alert: AlertRaised) -> Non
     """Have the hook for an alert run, if there is one, in a process that is none of the run's and outlives this one."""
     with contextlib.suppress(OSError, MachineError):  # training goes on; `rbp doctor` tells of a broken machine.toml
         if read_machine().on_alert:
-            words = [str(attempt), ALERT, alert.rule, given(alert.message)]
+            words = [alert_log(attempt, alert.rule), "running", "", "", given(alert.message), ON_ALERT]
             subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE, str(run.path), *words],
                 cwd="/",
@@ -73,9 +55,21 @@ def start_alert_hook(run: RunDirectory, attempt: int, alert: AlertRaised) -> Non
             )
 
 
-def _run_once(
-    run: RunDirectory, log_name: str, about: Mapping[str, str], names: Sequence[str], patience_s: float
+def run_hooks(
+    run: RunDirectory,
+    log_name: str,
+    verdict: Verdict,
+    names: Sequence[str],
+    alert: str = "",
+    patience_s: float = PATIENCE_S,
 ) -> None:
+    """Run the hooks of these names for the end of an attempt, or for an `alert`: once, however often this is called.
+
+    They get the run's id, folder, status, reason and cause as RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
+    RBP_CAUSE, and the alert as RBP_ALERT. Their output goes to a file of this name in control/. A hook that takes
+    longer than `patience_s` is killed.
+    """
+    about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason, "RBP_CAUSE": verdict.cause, "RBP_ALERT": alert}
     try:
         machine = read_machine()
         commands = {"on_end": machine.on_end, "on_failure": machine.on_failure, ON_ALERT: machine.on_alert}
@@ -130,10 +124,5 @@ def _folder() -> Path:
 
 
 if __name__ == "__main__":
-    folder, number, status, *words = sys.argv[1:]
-    if status == ALERT:
-        rule, message = words
-        run_alert_hook(RunDirectory(Path(folder)), int(number), rule, message)
-    else:
-        reason, cause, *wanted = words
-        run_hooks(RunDirectory(Path(folder)), int(number), Verdict(status, reason, Cause(cause)), wanted)
+    folder, log_file, status, reason, cause, message, *wanted = sys.argv[1:]
+    run_hooks(RunDirectory(Path(folder)), log_file, Verdict(status, reason, Cause(cause)), wanted, message)

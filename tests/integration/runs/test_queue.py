@@ -312,7 +312,7 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(
     text = log.read_text()
     assert verdict.cause
     assert f"on_end {run.id} failed {verdict.cause} mine\n{verdict.reason}\n{Path.home()}\nexit code 3\n" in text
-    run_hooks(run, 1, verdict, ["on_end"])
+    run_hooks(run, "hook-1", verdict, ["on_end"])
     assert log.read_text() == text
 
     worker = start.begin(run)  # a run that came from the queue goes back to it
@@ -359,7 +359,7 @@ def test_a_hanging_hook_is_killed_with_all_its_processes(
 ) -> None:
     machine("[hooks]\non_end = 'sleep 1000 & echo $!; wait'\n")
     run = new_run()
-    run_hooks(run, 1, Verdict("completed", ""), ["on_end"], patience_s=2.0)
+    run_hooks(run, "hook-1", Verdict("completed", ""), ["on_end"], patience_s=2.0)
     output = (run.control / "hook-1").read_text()
     assert "it took longer than" in output
     pid = int(output.splitlines()[1])

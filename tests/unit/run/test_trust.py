@@ -228,7 +228,7 @@ def test_a_hook_executes_nothing_that_came_with_a_run(
     planted = run.tensorboard / "planted.py"
     planted.parent.mkdir(exist_ok=True)
     planted.write_text("print('executed')")
-    run_hooks(run, 1, Verdict("completed", ""), ["on_end"])
+    run_hooks(run, "hook-1", Verdict("completed", ""), ["on_end"])
     said = (run.control / "hook-1").read_text()
     assert "executed\n" not in said and "No module named 'tensorboard" in said and said.endswith(f"in {run.path}\n")
 
@@ -241,7 +241,7 @@ def test_hooks_run_in_the_home_or_where_others_may_write_into_it_in_the_state_di
     run = make_run("job")
     for attempt, (mode, folder) in enumerate([(0o700, home), (0o777, tmp_path / "state" / "rbp")]):
         home.chmod(mode)
-        run_hooks(run, attempt, Verdict("completed", ""), ["on_end"])
+        run_hooks(run, f"hook-{attempt}", Verdict("completed", ""), ["on_end"])
         assert (run.control / f"hook-{attempt}").read_text() == f"on_end: pwd\n{folder}\n"
 
 

@@ -11,7 +11,8 @@ from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import AlertRaised, Metrics, System, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
-from rbp_engine.run.queue.hooks import run_alert_hook
+from rbp_engine.run.queue.hooks import alert_log, run_hooks
+from rbp_engine.run.status.status import Verdict
 from rbp_engine.train.record.alert_watch import AlertWatch
 from rbp_engine.train.record.journal import Journal
 from tests.run_files import write_identity
@@ -99,7 +100,8 @@ def test_the_hook_gets_each_alert_once_in_an_attempt(
     while logs() != said:
         assert time.monotonic() < deadline, logs()
         time.sleep(0.05)
-    run_alert_hook(run, 1, "train.loss > 3", "again")
+    running, hook = Verdict("running", ""), ["on_alert"]
+    run_hooks(run, alert_log(1, "train.loss > 3"), running, hook, "again")
     assert logs() == said
-    run_alert_hook(run, 2, "train.loss > 3", "in the next attempt")
+    run_hooks(run, alert_log(2, "train.loss > 3"), running, hook, "in the next attempt")
     assert len(list(run.control.glob("hook-2-alert-*"))) == 1
