@@ -61,10 +61,6 @@ def _apart(runs: Sequence[RunDirectory]) -> tuple[list[Entry], list[Entry]]:
     for run in runs:
         entry = waiting.pop(run.path.resolve(), None)
         if entry is None:
-            raise _not_waiting(run)
+            raise RunError(f"{run.id} does not wait in the queue of this host, it is {judge(run).status}: rbp queue")
         moved.append(entry)
     return moved, list(waiting.values())
-
-
-def _not_waiting(run: RunDirectory) -> RunError:
-    return RunError(f"{run.id} does not wait in the queue of this host, it is {judge(run).status}: rbp queue")

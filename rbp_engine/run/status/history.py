@@ -38,10 +38,6 @@ from rbp_engine.run.status.samples import (
     OwnBuilder,
     OwnHistory,
     SampleBuilder,
-    accuracy_builder,
-    fidelity_builder,
-    firing_builder,
-    health_builder,
 )
 
 # Until an attempt's steps span this long, step durations predict better than event times: events come in bursts.
@@ -191,16 +187,28 @@ class HistoryBuilder:
 
     def __init__(self) -> None:
         self._curves = CurveBuilder()
-        self._accuracy, self._firing = accuracy_builder(), firing_builder()
-        self._fidelity, self._health = fidelity_builder(), health_builder()
-        self._own = OwnBuilder()
         # Each takes its own kind and the starts of attempts; most events of a run are of none.
         self._by_kind: dict[type[Body], SampleBuilder[Any]] = {
-            Validation: self._accuracy,
-            FiringRates: self._firing,
-            GradientFidelity: self._fidelity,
-            Health: self._health,
-            Probe: self._own,
+            Validation: SampleBuilder(Validation, AccuracyHistory, whole=("top1_by_step",), lists=("top1_by_step",)),
+            FiringRates: SampleBuilder(
+                FiringRates, FiringHistory, by_neuron_layer=("rates", "silent", "saturated"), lists=("rates",)
+            ),
+            GradientFidelity: SampleBuilder(
+                GradientFidelity,
+                FidelityHistory,
+                whole=("samples", "cosine", "norm_ratio"),
+                by_neuron_layer=("neuron_error",),
+                by_weight_layer=("cosine_by_weight", "norm_ratio_by_weight", "weight_error"),
+            ),
+            Health: SampleBuilder(
+                Health,
+                HealthHistory,
+                by_neuron_layer=("in_window", "eligibility", "decay", "threshold"),
+                by_weight_layer=("gradient_norm", "update_ratio"),
+                lists=("eligibility",),
+                optional=("decay", "threshold"),
+            ),
+            Probe: OwnBuilder(),
         }
         self._attempts: dict[int, Attempt] = {}
         self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
@@ -241,11 +249,11 @@ class HistoryBuilder:
             alerts=tuple(self._alerts),
             checkpoints=tuple(self._checkpoints),
             failure=self._failure,
-            accuracy=self._accuracy.history(),
-            firing=self._firing.history(),
-            fidelity=self._fidelity.history(),
-            health=self._health.history(),
-            own=self._own.history(),
+            accuracy=self._by_kind[Validation].history(),
+            firing=self._by_kind[FiringRates].history(),
+            fidelity=self._by_kind[GradientFidelity].history(),
+            health=self._by_kind[Health].history(),
+            own=self._by_kind[Probe].history(),
             processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
             split=self._curves.split,
             method=self._method,

@@ -78,25 +78,21 @@ class HistoryReader:
         return sorted(ready, key=lambda event: event.attempt) if len(self._readers) > 1 else ready
 
 
-def read_history(run: RunDirectory) -> History:
-    """The history of a run so far, as rank 0 reports it; empty if its events cannot be read."""
-    reader = HistoryReader(run, first_rank=True)
+def read_history(run: RunDirectory, *, first_rank: bool = True, kinds: Collection[type[Body]] = ()) -> History:
+    """The history of a run so far, as rank 0 reports it or all do; empty if its events cannot be read."""
+    reader = HistoryReader(run, first_rank=first_rank, kinds=kinds)
     reader.poll()
     return reader.history()
 
 
 def read_alarms(run: RunDirectory) -> tuple[Alarm, ...]:
     """What is wrong with a run at its newest samples; nothing if its events cannot be read."""
-    reader = HistoryReader(run, first_rank=True, kinds=JUDGED)
-    reader.poll()
-    return alarms(reader.history())
+    return alarms(read_history(run, kinds=JUDGED))
 
 
 def read_judged(run: RunDirectory) -> History:
     """The history of a run as far as rules read it, of all its ranks; empty if its events cannot be read."""
-    reader = HistoryReader(run, kinds=JUDGED_AT_END)
-    reader.poll()
-    return reader.history()
+    return read_history(run, first_rank=False, kinds=JUDGED_AT_END)
 
 
 def read_findings(run: RunDirectory) -> tuple[Alarm, ...]:

@@ -10,12 +10,8 @@ from numpy.typing import NDArray
 from rbp_engine.run.files.events import (
     Body,
     Event,
-    FiringRates,
-    GradientFidelity,
-    Health,
     Probe,
     RunStart,
-    Validation,
     done_again,
 )
 
@@ -193,39 +189,6 @@ class SampleBuilder(Generic[S]):
 
     def _arrays(self) -> dict[str, Any]:
         return {name: np.stack([numbers[name] for *_, numbers in self._kept]) for name in self._fields}
-
-
-def accuracy_builder() -> SampleBuilder[AccuracyHistory]:
-    """Collects those of `Validation` that are after an epoch."""
-    return SampleBuilder(Validation, AccuracyHistory, whole=("top1_by_step",), lists=("top1_by_step",))
-
-
-def firing_builder() -> SampleBuilder[FiringHistory]:
-    """Collects `FiringRates`."""
-    return SampleBuilder(FiringRates, FiringHistory, by_neuron_layer=("rates", "silent", "saturated"), lists=("rates",))
-
-
-def fidelity_builder() -> SampleBuilder[FidelityHistory]:
-    """Collects `GradientFidelity`."""
-    return SampleBuilder(
-        GradientFidelity,
-        FidelityHistory,
-        whole=("samples", "cosine", "norm_ratio"),
-        by_neuron_layer=("neuron_error",),
-        by_weight_layer=("cosine_by_weight", "norm_ratio_by_weight", "weight_error"),
-    )
-
-
-def health_builder() -> SampleBuilder[HealthHistory]:
-    """Collects `Health`."""
-    return SampleBuilder(
-        Health,
-        HealthHistory,
-        by_neuron_layer=("in_window", "eligibility", "decay", "threshold"),
-        by_weight_layer=("gradient_norm", "update_ratio"),
-        lists=("eligibility",),
-        optional=("decay", "threshold"),
-    )
 
 
 class OwnBuilder(SampleBuilder[OwnHistory]):

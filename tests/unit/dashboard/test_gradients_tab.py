@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
-from rbp_engine.run.status.samples import FidelityHistory, fidelity_builder
+from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.status.samples import FidelityHistory
 from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, fidelity_rows, selected_series
 
@@ -32,7 +33,7 @@ def sample(step: int) -> GradientFidelity:
 
 @pytest.fixture
 def history() -> FidelityHistory:
-    builder = fidelity_builder()
+    builder = HistoryBuilder()._by_kind[GradientFidelity]
     for step, body in enumerate([START, sample(10), sample(20)]):
         builder.add(Event(step, 1.0, 1, 0, 10 * step, body))
     found = builder.history()
@@ -75,7 +76,7 @@ def test_the_chart_shows_the_whole_the_selected_weights_or_the_selected_neurons(
 def test_layers_that_were_not_measured_leave_gaps(history: FidelityHistory) -> None:
     _, [mean, own] = selected_series(history, 5)
     assert np.isnan(own.y).all() and mean.y.tolist() == [0.25, 0.25]
-    unknown = fidelity_builder()
+    unknown = HistoryBuilder()._by_kind[GradientFidelity]
     unknown.add(Event(0, 1.0, 1, 0, 0, START))
     unknown.add(Event(1, 1.0, 1, 0, 10, GradientFidelity(2, None, None, *[[None] * 3] * 2, [None] * 2, [None] * 3)))
     nothing = unknown.history()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.files.events import Body, Event, FiringRates, Health, Probe, RunStart
 from rbp_engine.run.status import samples
-from rbp_engine.run.status.samples import FiringHistory, OwnBuilder, SampleBuilder, firing_builder, health_builder
+from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.status.samples import FiringHistory, OwnBuilder, SampleBuilder
 
 START = RunStart(steps_per_epoch=10, neuron_layers=["a", "b"])
 
@@ -23,7 +24,7 @@ def sample(rate: float) -> FiringRates:
 
 
 def folded(*events: Event) -> SampleBuilder[FiringHistory]:
-    builder = firing_builder()
+    builder = HistoryBuilder()._by_kind[FiringRates]
     for one in events:
         builder.add(one)
     return builder
@@ -99,7 +100,7 @@ def test_long_runs_keep_samples_of_all_of_training(count: int) -> None:
 
 
 def test_health_is_by_neuron_layer_and_by_weight_layer_and_null_is_not_known() -> None:
-    builder = health_builder()
+    builder = HistoryBuilder()._by_kind[Health]
     builder.add(event(0, RunStart(steps_per_epoch=10, neuron_layers=["a"], weight_layers=["v", "w"])))
     builder.add(event(10, Health([0.2], [[0.1, 0.2, 0.3, 0.4, 0.5]], [1.0, None], [None, 2.0])))
     builder.add(event(20, Health([None], [[None] * 5], [1.0, 2.0], [1.0, 2.0])))
