@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued
 from rbp_engine.data.data_set import FOR_IMAGES
 from rbp_engine.settings.documents import KeyPath
-from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.settings.values import describe_value, is_count
+from rbp_engine.settings.spelling import describe_value, did_you_mean, is_count
 from rbp_engine.vocabulary import (
     DATA_KEYWORDS,
     LIBRARY_NETWORK,

@@ -36,7 +36,7 @@ from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.validate import place, validate
 from rbp_engine.settings.documents import Document, dotted, parse_document, read_document
 from rbp_engine.settings.problems import PresetError, Problem
-from rbp_engine.settings.values import describe_value
+from rbp_engine.settings.spelling import describe_value
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

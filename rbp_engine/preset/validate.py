@@ -8,8 +8,7 @@ from rbp_engine.preset.fields import FieldInfo, fields
 from rbp_engine.preset.layers import APART, Layers
 from rbp_engine.settings.documents import KeyPath, dotted
 from rbp_engine.settings.problems import PresetError, Problem
-from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.settings.values import describe_value
+from rbp_engine.settings.spelling import describe_value, did_you_mean
 from rbp_engine.vocabulary import LIBRARIES
 
 if TYPE_CHECKING:

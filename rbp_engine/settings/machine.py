@@ -18,8 +18,7 @@ from rbp_engine.settings.documents import Document, KeyPath, dotted, parse_docum
 from rbp_engine.settings.files import write_settings
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import Problem, SettingsFileError
-from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.settings.values import describe_value, is_count
+from rbp_engine.settings.spelling import describe_value, did_you_mean, is_count
 
 # ssh takes a word that begins with - for an option.
 _DESTINATION: Final = re.compile(r"[^-\s\x00-\x1f\x7f][^\s\x00-\x1f\x7f]{0,254}")

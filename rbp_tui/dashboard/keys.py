@@ -20,8 +20,7 @@ from textual.screen import Screen
 from rbp_engine.settings.documents import read_document
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import Problem, describe_problems
-from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.settings.values import describe_value
+from rbp_engine.settings.spelling import describe_value, did_you_mean
 
 
 def key_name(app: App[Any], binding: Binding) -> str:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rbp_engine.data.data_set import FOR_IMAGES, DataSet, DataShape, Kind
-from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.settings.values import describe_value, is_count
+from rbp_engine.settings.spelling import describe_value, did_you_mean, is_count
 
 if TYPE_CHECKING:
     from rbp_engine.data.opening import DataSettings, Opening

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from rbp_engine.settings.values import describe_value
+from rbp_engine.settings.spelling import describe_value
 from rbp_engine.vocabulary import FOLDER_SET, LIBRARY_NETWORK, OWN_CODE
 
 Role = Literal["result", "cost", "place"]

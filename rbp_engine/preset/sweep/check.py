@@ -15,7 +15,7 @@ from rbp_engine.preset.sweep.section import SEARCHES, SweepSection, Varied
 from rbp_engine.preset.validate import explain, problems_of_value
 from rbp_engine.settings.documents import Document, KeyPath, dotted
 from rbp_engine.settings.problems import Problem
-from rbp_engine.settings.values import describe_value
+from rbp_engine.settings.spelling import describe_value
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
