@@ -36,7 +36,8 @@ def read_sweep(
     keys = keys or [key for key in differing_settings(known) if key != "run.seed"]
     groups: dict[tuple[int, str, tuple[str, ...]], list[PointState]] = {}
     for one, record in zip(members, known, strict=True):
-        words = tuple(_word(key, settings_of(record).get(key)) for key in keys)
+        values = {key: settings_of(record).get(key) for key in keys}
+        words = tuple(f"{key}=" if value is None else setting_word(key, value) for key, value in values.items())
         groups.setdefault((one.point.trial, one.point.loaded.experiment, words), []).append(one)
     unique = len({trial for trial, _, _ in groups}) == len(groups)
     states = []
@@ -66,8 +67,3 @@ def _loaded(run: RunDirectory, preset: str, label: str, experiment: str, _create
         return LoadedPreset(read_resolved(run.preset_toml), preset, label, run.preset_toml, {}, experiment, {})
     except (PresetError, OSError):
         return None
-
-
-def _word(key: str, value: object) -> str:
-    """The override for a value; without one for a run that has no such setting."""
-    return f"{key}=" if value is None else setting_word(key, value)

@@ -58,7 +58,9 @@ def start_points(
     for state in states:
         if state.standing is Standing.MISSING:
             runs.append(create(plan, state.point))
-        elif state.record is not None and _is_to_be_resumed(state.standing, state.record.run):
+        elif state.record is not None and (
+            state.standing is Standing.RESUMABLE or (state.standing is Standing.LIVE and is_stranded(state.record.run))
+        ):
             run = state.record.run
             try:
                 once_trusted(functools.partial(resume, plan.request, run))
@@ -71,10 +73,6 @@ def start_points(
     if runs:
         start.ensure_dispatcher()
     return runs
-
-
-def _is_to_be_resumed(standing: Standing, run: RunDirectory) -> bool:
-    return standing is Standing.RESUMABLE or (standing is Standing.LIVE and is_stranded(run))
 
 
 def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDirectory:

@@ -40,13 +40,9 @@ class FieldInfo:
         return self.type in {"array of strings", "array of choices"}
 
 
-def fields() -> list[FieldInfo]:
-    """Every field of a preset, in the order of preset files."""
-    return list(_fields())
-
-
 @functools.cache
-def _fields() -> tuple[FieldInfo, ...]:
+def fields() -> tuple[FieldInfo, ...]:
+    """Every field of a preset, in the order of preset files."""
     from rbp_engine.preset.schema import Preset
 
     return tuple(_walk(Preset, ""))

@@ -27,16 +27,13 @@ def describe_value(value: object) -> str:
     if isinstance(value, float):
         return f"the number {value}"
     if isinstance(value, str):
-        return f"the string {json.dumps(_shortened(value), ensure_ascii=not value.isprintable())}"
+        shown = value if len(value) <= 60 else f"{value[:57]}..."
+        return f"the string {json.dumps(shown, ensure_ascii=not value.isprintable())}"
     if isinstance(value, list):
         return "an array"
     if isinstance(value, dict):
         return "a table"
     return "a date or time"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def is_count(value: object, most: int) -> bool:

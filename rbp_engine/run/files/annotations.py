@@ -44,7 +44,8 @@ def note_as_written(run: RunDirectory) -> str:
 
     Raises RunError if the file is unreadable, as all that change it do.
     """
-    return _note(load_json(run.annotations_json))
+    note = load_json(run.annotations_json).get("note")
+    return note if isinstance(note, str) else ""
 
 
 def tag_words(words: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
@@ -98,8 +99,3 @@ def _write(run: RunDirectory, changes: Callable[[], dict[str, Any]]) -> Annotati
     except OSError as error:
         raise RunError(f"cannot write {run.annotations_json}: {error.strerror}") from error
     return read_annotations(run)
-
-
-def _note(value: dict[str, Any]) -> str:
-    note = value.get("note")
-    return note if isinstance(note, str) else ""

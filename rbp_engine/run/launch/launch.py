@@ -229,13 +229,12 @@ def _appending(run: RunDirectory, log: Path) -> BinaryIO:
 
 def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
     """Raise RunError if the newest checkpoint was saved by another number of processes, unless `inexact`."""
-    world_sizes = [
-        size for path in run.saved_checkpoints() if (size := read_json(path / "manifest.json").get("world_size"))
-    ]
-    if world_sizes and world_sizes[-1] != resources.world_size and not inexact:
+    manifests = (read_json(path / "manifest.json") for path in reversed(run.saved_checkpoints()))
+    size = next((size for one in manifests if (size := one.get("world_size"))), resources.world_size)
+    if size != resources.world_size and not inexact:
         raise RunError(
-            f"{run.id} was trained by {world_sizes[-1]} processes, and {resources.world_size} cannot go on exactly "
-            f"where they were: use --nproc {world_sizes[-1]}, or allow it with --inexact"
+            f"{run.id} was trained by {size} processes, and {resources.world_size} cannot go on exactly "
+            f"where they were: use --nproc {size}, or allow it with --inexact"
         )
 
 

@@ -62,11 +62,7 @@ def wants_cards(preset: "Preset", gpus: str | None) -> bool:
         raise RunError(f"run.device={device} asks for a card, and --gpus none for none: leave one of them out")
     if device != "auto" or gpus == "none":
         return device.startswith("cuda")
-    return gpus == "auto" or _has_files(preset.data.name)
-
-
-def _has_files(data: str) -> bool:
-    return data not in CATALOG or bool(CATALOG[data].folder)
+    return gpus == "auto" or preset.data.name not in CATALOG or bool(CATALOG[preset.data.name].folder)
 
 
 def job_of(preset: "Preset", name: str, resources: Resources, gpus: str | None, array: str = "") -> SlurmJob:

@@ -277,8 +277,4 @@ class HistoryBuilder:
     def _fail(self, event: Event) -> None:
         if isinstance(event.body, ErrorRaised):
             known = [one for one in (self._failure, event) if one is not None]
-            self._failure = min(known, key=lambda one: (-one.attempt, _about_others(one), one.t))
-
-
-def _about_others(event: Event) -> bool:
-    return isinstance(event.body, ErrorRaised) and event.body.about_others
+            self._failure = min(known, key=lambda one: (-one.attempt, getattr(one.body, "about_others", False), one.t))

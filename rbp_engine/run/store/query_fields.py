@@ -242,11 +242,6 @@ _MEANINGS = {
 }
 
 
-def _age(record: RunRecord) -> Any:
-    created = record.summary.created
-    return time.time() - created if _is_number(created) else None
-
-
 def _synops(record: RunRecord) -> Any:
     energy = read_energy(record.run)
     return None if energy is None else round(energy.synops)
@@ -301,7 +296,7 @@ _FIELDS: dict[str, Field] = {
         Field("host", "text", lambda record: record.summary.host or read_run_json(record.run).host),
         Field("created", "time", _of_summary("created")),
         Field("updated", "time", _of_summary("updated")),
-        Field("age", "span", _age),
+        Field("age", "span", lambda record: time.time() - record.summary.created),
         Field("eta", "span", lambda record: remaining_s(record.summary) if record.verdict.live else None),
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),

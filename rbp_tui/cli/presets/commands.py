@@ -19,6 +19,8 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
     from rich.text import Text
 
@@ -275,7 +277,7 @@ def _last(info: "FieldInfo") -> str:
     return info.key.rpartition(".")[2]
 
 
-def _schema_table(chosen: "list[FieldInfo]") -> "Table":
+def _schema_table(chosen: "Sequence[FieldInfo]") -> "Table":
     from rich.table import Column, Table
 
     from rbp_tui.text.field_text import rule
