@@ -271,13 +271,6 @@ def test_an_epoch_from_a_position_is_the_tail_and_reads_nothing_before_it(
     assert len(read) == 3
 
 
-def test_the_last_smaller_batch_can_be_dropped(made: Path) -> None:
-    source = feed(made, drop_last=True)
-    assert len(source.train) == len(epoch(source)) == 4
-    with pytest.raises(ValueError, match=r"data\.batch_size = 28 is more than the 27 training samples"):
-        feed(made, batch_size=28, drop_last=True)
-
-
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_each_rank_has_its_contiguous_share_of_each_batch(made: Path, world_size: int) -> None:
     whole = epoch(feed(made))

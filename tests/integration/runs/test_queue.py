@@ -6,7 +6,6 @@ Most workers here have a damaged preset: they are real, but end before they load
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import threading
@@ -153,29 +152,6 @@ def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queu
     arrange.set_paused(False)
     assert settled(kept, stopped) == ["failed"] * 2
     assert [newest_begun(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
-
-
-def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(submit: Submit) -> None:
-    runs = submit(*range(8))
-    arrange.set_paused(False)
-    moments = random.Random(7)
-    while entries():
-        start.ensure_dispatcher()
-        time.sleep(moments.uniform(0.05, 1.6))
-        kill_dispatcher()
-    assert [judge(run).status for run in runs] == ["failed"] * 8
-    assert [newest_begun(run) for run in runs] == [1] * 8
-
-
-def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Submit) -> None:
-    runs = submit(1, 2)
-    kill_dispatcher()
-    for _ in range(4):
-        start.ensure_dispatcher()
-    wait_for(dispatcher)
-    arrange.set_paused(False)
-    assert settled(*runs) == ["failed"] * 2
-    assert [newest_begun(run) for run in runs] == [1, 1]
 
 
 def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit) -> None:

@@ -4,49 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from idle import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunEnd, RunStart
+from rbp_engine.run.files.events import CheckpointSaved, Metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
-from rbp_engine.run.store.trash import remove_run
 
 NewRun = Callable[..., RunDirectory]
 # Long enough not to complete during a test.
 LONG = ("epochs=500", "train.checkpoint_every=1 h", *IDLE)
-
-
-def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
-    reference: RunDirectory, new_run: NewRun, look: Any
-) -> None:
-    run = new_run()
-    launch.start(run)
-    verdict = control.stop(run, patience_s=120)  # it is still starting, and will stop at the first step boundary
-    assert (verdict.status, verdict.reason) == ("stopped", "asked to stop, saved at step 1")
-    assert verdict.resumable
-    saved, summary = look.newest(run), read_summary(run)
-    trained_s = summary.trained_s if summary else None
-    assert look.bodies(run, RunEnd) == [RunEnd("stopped", verdict.reason, "request", {}, {}, trained_s)]
-    assert summary is not None and summary.step == saved.progress.step == 1
-
-    launch.start(run)  # at once: the process may still be exiting
-    assert not run.stop_request.exists()
-    with pytest.raises(RunError, match="stop or kill it first"):
-        remove_run(run)
-    assert look.end(run).status == "completed"
-    assert look.resumes(run) == [None, saved.path.name]
-    assert look.first(run, RunStart, attempt=2).step == saved.progress.step
-    assert look.story(run) == look.story(reference)
-    expected = look.weights(reference)
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
-    remove_run(run)
-    assert not run.path.exists()
 
 
 def test_a_kill_ends_every_process_of_the_run_and_touches_no_other(new_run: NewRun, look: Any) -> None:
@@ -98,19 +69,6 @@ def test_a_signal_before_the_worker_can_handle_it_preempts_the_run_too(new_run: 
     assert "received SIGUSR1" in look.end(run).reason and judge(run).status == "preempted"
     assert worker.wait(60) == 4
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "held back from the worker only"
-
-
-def test_a_run_killed_from_outside_is_lost_and_can_be_resumed(new_run: NewRun, look: Any) -> None:
-    run = new_run(*LONG)
-    worker = launch.start(run)
-    look.first(run, Metrics)
-    os.kill(worker.pid, signal.SIGKILL)
-    verdict = look.end(run)
-    assert verdict.status == "lost" and "probably killed" in verdict.reason
-    assert verdict.resumable
-    launch.start(run)
-    look.first(run, Metrics, attempt=2)
-    assert judge(run).status == "running"
 
 
 def test_a_completed_run_is_not_resumed(reference: RunDirectory) -> None:

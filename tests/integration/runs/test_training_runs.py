@@ -30,7 +30,6 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 
 NewRun = Callable[..., RunDirectory]
@@ -73,15 +72,6 @@ def test_the_summary_of_a_completed_run_agrees_with_its_events(reference: RunDir
     assert not list(reference.path.rglob("*.tmp")) and not (reference.control / "reserve").exists()
 
 
-def test_the_same_seed_gives_the_same_run_to_the_last_bit(reference: RunDirectory, new_run: NewRun, look: Any) -> None:
-    run = new_run()
-    launch.start(run)
-    assert look.end(run).status == "completed"
-    assert look.story(run) == look.story(reference)
-    expected = look.weights(reference)
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
-
-
 def test_a_run_with_another_loss_schedule_and_mixed_images_trains_as_it_was_told(new_run: NewRun, look: Any) -> None:
     run = new_run(
         "method=bptt_s", "loss.name=tet", "loss.mse_weight=0.05", "loss.label_smoothing=0.1", "neuron.threshold=0.9",
@@ -99,15 +89,6 @@ def test_a_run_with_another_loss_schedule_and_mixed_images_trains_as_it_was_told
     test = catalogued("digits").load().test
     loss = torch.nn.functional.cross_entropy(loaded.predict(test.pixels), test.labels)
     assert validation.loss == pytest.approx(float(loss), rel=1e-5)
-
-
-def test_another_seed_gives_another_run(reference: RunDirectory, new_run: NewRun, look: Any) -> None:
-    run = new_run("seed=2", "epochs=1")
-    launch.start(run)
-    assert look.end(run).status == "completed"
-    ours, theirs = ([body.loss for body in look.bodies(one, Metrics) if body.epoch == 0] for one in (run, reference))
-    assert len(ours) == len(theirs) == 2
-    assert all(one != other for one, other in zip(ours, theirs, strict=True))
 
 
 def test_a_killed_and_resumed_run_keeps_its_best_and_each_step_once_in_tensorboard(new_run: NewRun, look: Any) -> None:
@@ -206,21 +187,6 @@ def accuracy(saved: checkpoint.Checkpoint) -> float:
     return float((create_method("rate_m", 2).predict(model, images).mean(0).argmax(1) == labels).double().mean())
 
 
-def test_a_requested_checkpoint_is_saved_and_the_request_removed(new_run: NewRun, look: Any) -> None:
-    run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "train.log_every=1")
-    launch.start(run)
-    look.first(run, Metrics)
-    seen = len(look.bodies(run, CheckpointSaved))  # after epochs that were the best so far
-    run.checkpoint_request.touch()
-    look.wait_until(lambda: not run.checkpoint_request.exists())
-    look.wait_until(lambda: len(look.bodies(run, CheckpointSaved)) > seen)
-    newest = look.newest(run)
-    assert newest.progress.step > 0
-    step = newest.progress.step
-    look.wait_until(lambda: look.bodies(run, Metrics)[-1] and read_summary(run).step > step)
-    assert judge(run).status == "running"
-
-
 def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(new_run: NewRun, look: Any) -> None:
     """The TensorBoard curves reach as far as the events."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -267,11 +233,3 @@ def test_a_damaged_preset_fails_the_run_with_its_file_and_line(new_run: NewRun, 
     verdict = look.end(run)
     assert (verdict.status, verdict.cause) == ("failed", Cause.SETTINGS)
     assert "preset.toml" in verdict.reason and "data.name" in verdict.reason and "line 3" in verdict.reason
-
-
-def test_a_batch_that_cannot_be_filled_fails_the_run_with_both_numbers(new_run: NewRun, look: Any) -> None:
-    run = new_run("batch=2000", "data.drop_last=true")
-    launch.start(run)
-    verdict = look.end(run)
-    assert (verdict.status, verdict.cause) == ("failed", Cause.SETTINGS)
-    assert "data.batch_size = 2000 is more than the 1437 training samples" in verdict.reason

@@ -8,8 +8,6 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
@@ -48,22 +46,6 @@ def test_a_batch_is_float_with_time_first_and_matches_its_labels() -> None:
         assert torch.equal(frames.transpose(0, 1), torch.from_numpy(data.counts[chosen.numpy()]).float())
 
 
-@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**63 - 1), st.integers(0, 400))
-def test_an_epoch_has_every_sample_once(count: int, batch_size: int, seed: int, epoch: int) -> None:
-    source = training(count, batch_size, seed)
-    sizes = [len(part) for _, part in source.epoch(epoch)]
-    assert sorted(labels(source, epoch)) == list(range(count))
-    assert len(sizes) == len(source) and set(sizes[:-1]) <= {batch_size}
-
-
-def test_the_order_depends_only_on_seed_and_epoch() -> None:
-    first = [labels(training(), epoch) for epoch in range(3)]
-    np.random.seed(9)
-    torch.manual_seed(9)
-    assert [labels(training(batch_size=7, flip=True, roll=2), epoch) for epoch in (2, 1, 0)] == first[::-1]
-    assert len({tuple(labels(training(seed=seed), epoch)) for seed in range(3) for epoch in range(3)}) == 9
-
-
 def test_batches_from_a_position_are_the_tail_of_the_epoch() -> None:
     settings = {"flip": True, "roll": 2}
     whole = list(training(**settings).epoch(3))
@@ -96,12 +78,6 @@ def test_samples_are_mirrored_first_and_then_rolled() -> None:
     moved = mirror_and_roll(counts, torch.tensor([True, False]), torch.tensor([[1, 2], [0, -1]]))
     assert torch.equal(moved[0], counts[0].flip(-1).roll((1, 2), (-2, -1)))
     assert torch.equal(moved[1], counts[1].roll(-1, -1))
-
-
-def test_a_batch_that_cannot_be_filled_is_refused() -> None:
-    assert len(training(drop_last=True)) == 4
-    with pytest.raises(ValueError, match=r"data\.batch_size = 24 is more than the 23 training samples"):
-        training(batch_size=24, drop_last=True)
 
 
 def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
