@@ -1,10 +1,10 @@
-"""Tensors here are tiny, so a second thread only slows things down."""
+"""Two connected processes, and what a disk is asked to write in which order."""
 
 import multiprocessing
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,6 @@ import pytest
 import torch
 
 from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 PATIENCE_S = 120
 
