@@ -1,11 +1,10 @@
 """A whole visit with real workers: launch, watch, stop, resume, leave, come back."""
 
 import pytest
-from textual.widgets import DataTable, Input, OptionList, Static
+from textual.widgets import DataTable, Input, Static
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge
-from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.monitor.log_pane import LogPane
@@ -59,42 +58,6 @@ async def test_a_run_is_launched_watched_stopped_resumed_completed_and_compared(
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         await pilot.press("q")
     assert judge(run).status == "completed"
-
-
-async def test_a_run_outlives_the_dashboard_and_the_next_one_finds_it(dashboard, until, home):
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await launch(dashboard, pilot, until, "T=1 epochs=400 batch=256")
-        run = only_run(dashboard)
-        await until(pilot, lambda: judge(run).status == "running")
-        await pilot.press("q")
-        await pilot.press("enter")
-        await pilot.pause()
-    assert judge(run).live
-    again = Dashboard(home / "runs")
-    async with again.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(again.screen, RunsScreen) and again.screen.query_one(DataTable).row_count)
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(again.screen, MonitorScreen) and again.session.sight_of(run.id))
-        await pilot.press("k")
-        await pilot.press("enter")
-        await until(pilot, lambda: judge(run).status == "killed")
-
-
-async def test_the_launch_form_refuses_wrong_settings_and_creates_nothing(dashboard, until):
-    app = dashboard
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(
-            pilot, lambda: isinstance(app.screen, PresetsScreen) and app.screen.query_one(OptionList).option_count
-        )
-        app.screen.choose("digits")
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LaunchForm))
-        app.screen.query_one("#overrides", Input).value = "epochs=never"
-        await until(pilot, lambda: "train.epochs" in str(app.screen.query_one("#verdict", Static).render()))
-        await pilot.press("enter")
-        await pilot.pause()
-        assert isinstance(app.screen, LaunchForm)
-    assert not app.session.runs.exists()
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

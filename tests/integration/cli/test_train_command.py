@@ -146,17 +146,6 @@ def test_resume_or_start_refuses_another_experiment_and_another_seed(finished):
     assert "seed 1" in seed.stderr
 
 
-def test_an_id_that_is_taken_is_refused(finished):
-    rbp, _ = finished
-    assert "exists already" in rbp("train", *QUICK, "--id", "mine", code=2).stderr
-
-
-def test_an_id_that_leaves_the_runs_directory_is_refused_and_nothing_is_created(rbp_here):
-    for bad in ("../mine", "/tmp/mine", "..", ".hidden", ""):
-        rbp_here("train", *QUICK, "--id", bad, code=2)
-    assert not list(rbp_here.folder.rglob("run.json"))
-
-
 def test_a_missing_data_set_gives_exit_code_3_and_nothing_is_created(rbp_here):
     done = rbp_here("train", "cifar10-resnet18", code=3)
     assert "cifar-10-batches-py" in done.stderr
@@ -243,17 +232,6 @@ def test_sigterm_to_rbp_train_preempts_the_run_with_a_checkpoint(rbp):
     assert process.wait(60) == 5
     assert summary(rbp)["status"] == "preempted"
     assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
-
-
-def test_a_run_survives_the_kill_of_rbp_train(rbp):
-    words = [word for word in LONG if word != "train.kernel=eager"]
-    process = rbp.start("train", *words)
-    wait_for(lambda: is_running(rbp), timeout=180)  # its first step may compile
-    process.kill()
-    process.wait()
-    step = summary(rbp)["step"]
-    wait_for(lambda: summary(rbp)["step"] > step)
-    assert rbp.json("stop", "last")["status"] == "stopped"
 
 
 def at_a_terminal(rbp, *words, keys):
