@@ -29,52 +29,12 @@ def steps_of(out):
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 @pytest.mark.parametrize("name", NAMES)
-def test_one_mask_serves_all_steps_and_the_rate(name, kind):
-    x = random(T, *SHAPES[name]).requires_grad_()
-    out = LAYERS[name](0.4)(make(kind, x))
-    masks = (steps_of(out) / x).detach()
-    torch.testing.assert_close(masks, masks[:1].expand_as(masks))
-    mask = masks[0].round(decimals=9)
-    assert set(mask.unique().tolist()) == {0.0, round(1 / 0.6, 9)}
-    if kind == "rate":
-        torch.testing.assert_close(out.rate(), x.mean(0) * mask)
-        gradient = torch.autograd.grad(out.rate().sum(), x)[0]
-        torch.testing.assert_close(gradient, (mask / T).expand_as(x))
-    else:
-        gradient = torch.autograd.grad(out.values().sum(), x)[0]
-        torch.testing.assert_close(gradient, mask.expand_as(x))
-
-
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
-@pytest.mark.parametrize("name", NAMES)
 def test_the_mask_is_the_one_that_torch_draws_for_one_steps_batch(name, kind):
     x = random(T, *SHAPES[name])
     torch.manual_seed(5)
     expected = x * getattr(F, name)(torch.ones(SHAPES[name], dtype=torch.float64), 0.4, True)
     torch.manual_seed(5)
     torch.testing.assert_close(steps_of(LAYERS[name](0.4)(make(kind, x))), expected)
-
-
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
-@pytest.mark.parametrize("name", NAMES)
-def test_in_evaluation_it_changes_nothing(name, kind):
-    x = random(T, *SHAPES[name])
-    out = LAYERS[name](0.9).eval()(make(kind, x))
-    assert torch.equal(steps_of(out), x)
-    if kind == "rate":
-        assert torch.equal(out.rate(), x.mean(0))
-    assert LAYERS[name](0.9, inplace=True).eval()(out) is out
-
-
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_a_static_image_is_masked_once(kind):
-    image = random(*SHAPES["dropout2d"])
-    out = nn.Dropout2d(0.5)(make(kind, image, static=True))
-    sequence = out.sequence if kind == "rate" else out
-    assert sequence.static
-    assert (sequence.values() == 0).any()
-    if kind == "rate":
-        assert torch.equal(out.rate(), sequence.values())
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])

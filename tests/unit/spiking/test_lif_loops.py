@@ -155,17 +155,6 @@ def test_a_carrier_leaves_no_membrane_behind_and_starts_from_rest(carrier):
     assert torch.equal(cell.v, membrane)
 
 
-def test_a_sequence_tensor_fires_with_the_gradient_of_bptt_and_the_same_spikes_without_gradient():
-    cell, current = LIF(detach_reset=False), currents(4, 2, 6).requires_grad_()
-    out = cell(SequenceTensor(current, 4)).values()
-    expected = by_autograd(current, cell.neurons)
-    torch.testing.assert_close(
-        torch.autograd.grad(out.sum(), current)[0], torch.autograd.grad(expected.sum(), current)[0]
-    )
-    with torch.no_grad():
-        assert torch.equal(cell(SequenceTensor(current, 4)).values(), expected)
-
-
 @pytest.mark.parametrize("before", [1, 3])
 def test_another_batch_size_without_a_reset_is_a_value_error_that_names_the_reset(before):
     neuron = LIF()

@@ -97,33 +97,6 @@ def test_the_default_neuron_is_the_papers():
     assert eligibility.item() == pytest.approx(expected, abs=1e-10)
 
 
-@pytest.mark.parametrize("detach_reset", [True, False])
-@pytest.mark.parametrize("reset", ["soft", "hard"])
-def test_without_memory_the_eligibility_is_the_mean_slope(reset, detach_reset):
-    neuron = LIF(**TRIANGLE | {"decay": 0.0}, reset=reset, detach_reset=detach_reset)
-    # u is the current itself: σ' = 0.8, 0.6, 0.9
-    spikes, _, [eligibility], *_ = neuron.neurons.rate(column([1.2, 0.6, 0.9]))
-    assert spikes.flatten().tolist() == [1.0, 0.0, 0.0]
-    assert eligibility.item() == pytest.approx((0.8 + 0.6 + 0.9) / 3, abs=1e-12)
-
-
-def test_with_decay_one_the_neuron_integrates_without_leak():
-    neuron = LIF(**TRIANGLE | {"decay": 1.0})
-    # u = 0.5, 0.9, 1.3    σ' = 0.5, 0.9, 0.7    ρ = 1, 2, 3
-    spikes, count, [eligibility], *_ = neuron.neurons.rate(column([0.5, 0.4, 0.4]))
-    assert spikes.flatten().tolist() == [0.0, 0.0, 1.0]
-    assert count.item() == 1
-    assert eligibility.item() == pytest.approx((0.5 * 1 + 0.9 * 2 + 0.7 * 3) / 3, abs=1e-12)
-
-
-@pytest.mark.parametrize("detach_reset", [True, False])
-@pytest.mark.parametrize("reset", ["soft", "hard"])
-def test_with_one_step_the_eligibility_is_the_slope(reset, detach_reset):
-    neuron = LIF(**TRIANGLE, reset=reset, detach_reset=detach_reset)
-    spikes, count, [eligibility], *_ = neuron.neurons.rate(column([1.25]))
-    assert (spikes[0].item(), count.item(), eligibility.item()) == (1.0, 1, 0.75)
-
-
 def test_a_membrane_exactly_at_the_threshold_fires():
     current = column([1.0])
     parameters = LIF().neurons

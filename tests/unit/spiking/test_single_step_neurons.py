@@ -76,23 +76,6 @@ def by_autograd(neuron, inputs, through_time):
     return spikes
 
 
-@pytest.mark.parametrize("learn_by", ["nothing", "layer", "channel"])
-@pytest.mark.parametrize("rule", RESETS)
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_spikes_and_gradients_are_those_of_autograd(carrier, rule, learn_by):
-    learns = {} if learn_by == "nothing" else {"learn": BOTH, "learn_by": learn_by}
-    found, expected = [], []
-    for results, fire in (
-        (found, lambda neuron, inputs: [out.values() for out in fired(neuron, inputs, carrier)]),
-        (expected, lambda neuron, inputs: by_autograd(neuron, inputs, carrier == "bptt_s")),
-    ):
-        neuron, inputs = LIF(0.6, 0.7, **learns, **RESETS[rule]).double(), currents()
-        spikes = fire(neuron, inputs)
-        assert 0.1 < torch.stack(spikes).mean() < 0.9
-        results += [*spikes, *itertools.chain(*gradients(spikes, inputs, neuron))]
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
-
-
 @pytest.mark.parametrize(
     ("carrier", "kernel"),
     [*((carrier, "eager") for carrier in CARRIERS), pytest.param("ottt", "compiled", marks=COMPILED)],
