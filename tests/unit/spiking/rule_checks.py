@@ -84,3 +84,17 @@ def check_rate_at_the_means(operation, shapes, constants=()):
     close(out.rate(), steps.mean(0))
     assert not out.sequence.values().requires_grad
     same_gradients(out.rate(), [*rates, *constants], operation(*rates, *constants))
+
+
+def check_rate_with_mean_slopes(operation, shapes, constants=()):
+    """The rate is the mean of the steps, with the gradient of an offset that is the same at every step."""
+    inputs = [x.detach() for x in tensors([(T, *shape) for shape in shapes])]
+    offsets = [torch.zeros(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    moved = [x + offset for x, offset in zip(inputs, offsets, strict=True)]
+    expected = by_step(operation, moved, constants).mean(0)
+    for method in (by_rate_m, by_rate_s):
+        rates = [x.mean(0).requires_grad_() for x in inputs]
+        out = method(operation, inputs, rates, constants).rate()
+        close(out, expected)
+        same_gradients(out, [*rates, *constants], expected, [*offsets, *constants])
+        assert all(gradient.abs().max() > 1e-3 for gradient in gradients(out, *rates, *constants))
