@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_NAME, one_line
+from rbp_engine.run.cause import Cause
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -12,6 +13,25 @@ if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.summary import Summary
     from rbp_engine.run.queue.observe import DeviceUse, QueuedRun
+
+#: Why a resume would fail again.
+WHY_RESUME_FAILS = {
+    Cause.OUT_OF_MEMORY: "a resume needs as much memory",
+    Cause.NON_FINITE: "a resume would fail the same way",
+    Cause.SETTINGS: "a resume would fail the same way",
+    Cause.OWN_CODE: "correct the file first; a resume runs the copy that the run keeps",
+}
+#: What must be true before a resume can continue.
+RESUME_CONDITIONS = {
+    Cause.PRUNED: "to train it to its end after all",
+    Cause.BUDGET: "once its budget is larger: rbp resume RUN guard.max_time=8h",
+    Cause.DATA: "once the data are in order",
+    Cause.DISK: "once its disk is writable",
+    Cause.CHECKPOINT: "once you have done what the reason says",
+    Cause.ERROR: "if neither its settings nor its code were at fault",
+    Cause.UNRESPONSIVE: "once it is killed",
+}
+
 
 # Of the devices that somebody has, this many are named.
 MOST_HOLDERS = 8

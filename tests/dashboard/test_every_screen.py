@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
+from rbp_tui.dashboard.reading.machine_watch import MachineReader, MachineReading
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from tests.dashboard.screen_pictures import at
 from tests.run_files import change_identity, change_summary

@@ -15,7 +15,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading import machine_watch
-from rbp_tui.dashboard.system.uses import UseTable
+from rbp_tui.dashboard.system.screen import UseTable
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import write_attempt
 

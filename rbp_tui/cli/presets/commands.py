@@ -142,7 +142,7 @@ def schema(
     what it is called.
     """
     from rbp_engine.preset import fields
-    from rbp_tui.text.field_text import short_name
+    from rbp_tui.text.setting_words import short_name
 
     if key == "sweep":  # no field of a run
         _print_sweep_keys(as_json=as_json)
@@ -280,7 +280,7 @@ def _last(info: "FieldInfo") -> str:
 def _schema_table(chosen: "Sequence[FieldInfo]") -> "Table":
     from rich.table import Column, Table
 
-    from rbp_tui.text.field_text import rule
+    from rbp_tui.text.setting_words import rule
 
     names, defaults = Column("field", no_wrap=True), Column("default", no_wrap=True)
     table = Table(names, defaults, "meaning", box=None, pad_edge=False, header_style="dim")

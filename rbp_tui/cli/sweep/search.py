@@ -31,7 +31,7 @@ from rbp_tui.cli.trust import once_trusted
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
-from rbp_tui.text.sweep.search import NOT_HELD_OUT, chosen_by, objective_text, range_text, search_text
+from rbp_tui.text.sweep_text import NOT_HELD_OUT, chosen_by, objective_text, range_text, search_text
 
 
 def say_search(search: Search, trials: Sequence[TrialRun]) -> None:

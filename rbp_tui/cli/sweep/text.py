@@ -20,8 +20,7 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import difference_text, spread_text
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
-from rbp_tui.text.sweep.plan import cost_text_of, failed_count, plan_text, standings_text
-from rbp_tui.text.sweep.table import legend, row_words, runs_text
+from rbp_tui.text.sweep_text import cost_text_of, failed_count, legend, plan_text, row_words, runs_text, standings_text
 
 #: Options of a command that do not belong to the one that continues.
 ONLY_LOOKS = ("--status", "--dry-run", "--json")

@@ -22,8 +22,7 @@ def next_steps(
     Those of a new run change the `request` that started this one, or repeat the run if that is not known.
     """
     from rbp_engine.run.cause import Cause
-    from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
-    from rbp_tui.text.run_text import short_id
+    from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS, short_id
 
     reference, cause, place = short_id(summary), verdict.cause, runs_dir_option(run, request)
     looks = [f"rbp ls{place}", f"rbp show {reference}{place}"]

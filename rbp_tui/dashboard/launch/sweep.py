@@ -23,8 +23,15 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.text import format as fmt
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.sweep.plan import failed_count, plan_text, standings_text
-from rbp_tui.text.sweep.search import NOT_HELD_OUT, objective_text, range_text, search_text
+from rbp_tui.text.sweep_text import (
+    NOT_HELD_OUT,
+    failed_count,
+    objective_text,
+    plan_text,
+    range_text,
+    search_text,
+    standings_text,
+)
 
 #: In the field: the sweep of the preset, or of the settings.
 YES = "yes"

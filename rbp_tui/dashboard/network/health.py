@@ -9,9 +9,7 @@ from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
 from rbp_engine.run.status.samples import HealthHistory
 from rbp_tui.charts.layer_rows import LayerRows, numbers, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.layers import LayersAndCharts
-from rbp_tui.dashboard.network.sampled_tab import SampledTab
-from rbp_tui.dashboard.network.tab import x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text.words import explained
 

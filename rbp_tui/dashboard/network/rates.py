@@ -11,9 +11,7 @@ from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import LayerRows, heat, numbers, sparks
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.layers import LayersAndCharts
-from rbp_tui.dashboard.network.sampled_tab import SampledTab
-from rbp_tui.dashboard.network.tab import x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt

@@ -1,19 +1,47 @@
-"""What a tab of the Network screen is."""
+"""What a tab of the Network screen is, and what those over the samples of a probe have in common."""
 
 from collections.abc import Iterable
-from typing import ClassVar, Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Container, Vertical
 from textual.widget import Widget
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.status.samples import Floats
+from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.charts.ticks import XUnit
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
+
+
+class LayersAndCharts(Container):
+    """The caption of a table, the table, and below it one chart or two beside each other.
+
+    A tab handles `LayerTable.RowHighlighted` to draw the charts of another layer.
+    """
+
+    def __init__(self, *charts: str) -> None:
+        """`charts` are the titles of the charts."""
+        super().__init__()
+        self.caption = Line()
+        self.table = LayerTable()
+        self.charts = [CurveChart(title) for title in charts]
+
+    def compose(self) -> ComposeResult:
+        yield self.caption
+        yield self.table
+        yield Container(*self.charts)
+
+    def show(self, rows: LayerRows) -> None:
+        """Show these rows in the table."""
+        self.caption.show_text(Text.assemble((f" {rows.title}", "bold"), (f"  {rows.note}", "dim")))
+        self.table.show(rows)
 
 
 class Sampled(Protocol):
@@ -81,3 +109,55 @@ def x_axis_of(samples: Sampled) -> XUnit:
 def x_of(samples: Sampled) -> Floats:
     """The place of each sample on that axis."""
     return samples.epoch if x_axis_of(samples) == "epoch" else samples.step
+
+
+H = TypeVar("H", bound=Sampled)
+
+
+class SampledTab(NetworkTab, Generic[H]):
+    """Draws its tables when the cursor reaches another sample, and its charts when there are new samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[H, int] | None = None  # the samples and the number of the one that is shown
+
+    def samples(self, sight: Sight) -> H | None:
+        """The samples of the run; None if there are none."""
+        raise NotImplementedError
+
+    def why_nothing(self, sight: Sight) -> str:
+        """Why a run has no samples, and what to do to have some."""
+        raise NotImplementedError
+
+    def draw(self, samples: H, number: int, sight: Sight) -> None:
+        """Draw the tables at one sample."""
+        raise NotImplementedError
+
+    def draw_charts(self, samples: H) -> None:
+        """Draw what is selected over training."""
+        raise NotImplementedError
+
+    def steps(self, sight: Sight) -> Floats:
+        samples = self.samples(sight)
+        return samples.step if samples is not None else np.empty(0)
+
+    def show(self, sight: Sight | None, step: float | None) -> None:
+        samples = self.samples(sight) if sight is not None else None
+        if sight is None or samples is None:
+            self.say_nothing_yet("reading…" if sight is None else foreign(sight) or self.why_nothing(sight))
+            self._shown = None
+            return
+        self.say_nothing_yet("")
+        number = sample_at(samples, step) % len(samples.step)
+        if self._shown is not None and self._shown[0] is samples and self._shown[1] == number:
+            return
+        new = self._shown is None or self._shown[0] is not samples
+        self._shown = samples, number
+        self.draw(samples, number, sight)
+        if new:
+            self.draw_charts(samples)
+
+    @on(LayerTable.RowHighlighted)
+    def _another_layer(self) -> None:
+        if self._shown is not None:
+            self.draw_charts(self._shown[0])

@@ -9,7 +9,7 @@ from rbp_engine.run.files.events import ErrorRaised
 from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
-from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
+from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
 # Two heartbeats and a little: older data do not show the present.
 STALE_AFTER_S = 2.5 * HEARTBEAT_S

@@ -13,8 +13,7 @@ from rbp_engine.plan.states import PointState, states_among
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.text.sweep.plan import plan_text, standings_text
-from rbp_tui.text.sweep.search import search_text
+from rbp_tui.text.sweep_text import plan_text, search_text, standings_text
 
 
 @dataclass(frozen=True)

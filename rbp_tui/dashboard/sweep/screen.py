@@ -24,7 +24,7 @@ from rbp_tui.dashboard.verbs import Verb
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import SIGNS, STYLES
-from rbp_tui.text.sweep.table import legend
+from rbp_tui.text.sweep_text import legend
 
 # What the process that drives a search does is in a file that no run changes.
 LOOK_AT_DRIVER_EVERY_S = 2.0

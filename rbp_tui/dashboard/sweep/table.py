@@ -13,7 +13,7 @@ from rbp_tui.dashboard.sweep.board import SweepBoard
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.comparison_columns import spread_text
 from rbp_tui.text.run_columns import setting_heading
-from rbp_tui.text.sweep.table import runs_text
+from rbp_tui.text.sweep_text import runs_text
 
 WIDEST_VALUE, GAP = 24, 2
 MARK, BEST = "●", "✓"

@@ -1,5 +1,6 @@
 """System: what this machine has, and the table of the runs on it and what they take."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -7,11 +8,127 @@ from textual import on
 from textual.app import ComposeResult
 from textual.widgets import DataTable, Footer, Static
 
+from rbp_engine.printable import one_line
+from rbp_engine.run.queue.observe import DeviceUse
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.messages import OpenRun
+from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
-from rbp_tui.dashboard.system.machine_text import machine_lines
-from rbp_tui.dashboard.system.uses import UseTable, use_rows
+from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import SIGNS, STYLES, device_holders, free_devices, short_id
+
+LABEL = 8
+GIB = 2.0**30
+FULL = 0.9  # from this share on, a value is highlighted
+
+
+def machine_lines(machine: MachineReading, devices: Sequence[DeviceUse] | None) -> list[Text]:
+    """A line for each kind of device; `devices` are those that the queue can give, None before they are known."""
+    busy, by_runs = sum(machine.cores), sum(use.cores for use in machine.uses)
+    cores = Text(f"{busy:.1f} of {len(machine.cores)} busy" + (f", {by_runs:.1f} by runs" if machine.uses else ""))
+    lines = [_line("cores", cores), _line("memory", _of(machine.memory_used, machine.memory_total))]
+    if machine.disk_free is not None:
+        lines.append(_line("disk", Text(f"{fmt.size(machine.disk_free)} free")))
+    if machine.silent_s:
+        why = Text(f"the NVIDIA driver has not answered for {fmt.duration(machine.silent_s)}", "red")
+        lines.append(_line("GPU", why.append(" · rbp doctor looks closer", "dim")))
+    elif not machine.cards:
+        lines.append(_line("GPU", Text(f"none: {one_line(machine.no_cards)} · rbp doctor looks closer", "dim")))
+    lines += [_line(f"gpu{card.index}", _card(card)) for card in machine.cards]
+    if devices is not None:
+        taken = ", ".join([free_devices(devices), *map(one_line, device_holders(devices))])
+        lines.append(_line("queue", Text(taken)))
+    return lines
+
+
+def _card(card: CardReading) -> Text:
+    if card.problem:
+        return Text(one_line(card.problem), "red")
+    name = one_line(card.name).removeprefix("NVIDIA ")
+    busy = "" if card.utilisation is None else f"  {100 * card.utilisation:.0f} % busy"
+    return _of(card.used, card.total).append(busy).append(f"  {name}", "dim")
+
+
+def _of(used: int, total: int) -> Text:
+    return Text(f"{used / GIB:.1f} of {total / GIB:.1f} GiB", "yellow" if total and used >= FULL * total else "")
+
+
+def _line(label: str, words: Text) -> Text:
+    return Text.assemble((f"{label:<{LABEL}}", "dim"), words)
+
+
+COLUMNS = ("", "run", "id", "procs", "memory", "cores", "GPU")
+RIGHT = ("procs", "memory", "cores")
+#: Cells for the name of a run at least and at most, and for all other columns.
+NARROWEST, WIDEST, OTHERS = 12, 32, 52
+
+Cells = tuple[Text, ...]
+
+
+class UseTable(RowTable[Text]):
+    """The runs that use this machine, by their folders."""
+
+    def on_mount(self) -> None:
+        """Create the columns."""
+        self.add_columns(*((Text(name, justify="right" if name in RIGHT else "left"), name) for name in COLUMNS))
+
+
+def use_rows(
+    machine: MachineReading, records: Sequence[RunRecord], hosts: Mapping[str, str], width: int = 80
+) -> dict[str, Cells]:
+    """A row for each live run, for each lost one with remaining processes, and for runs of other directories.
+
+    `hosts` maps the ids of the runs that were working when the machine was read to their hosts, empty for this one.
+    The keys of the rows are the runs' folders; `width` is that of the table.
+    """
+    uses = {use.run.path.resolve(): use for use in machine.uses}
+    name = min(WIDEST, max(NARROWEST, width - OTHERS))
+    rows = {}
+    for record in records:
+        use = uses.pop(record.run.path.resolve(), None)
+        if record.verdict.live or use is not None:
+            rows[str(record.run.path)] = _row(record, use, machine.cards, hosts.get(record.run.id), name)
+    for folder, use in uses.items():
+        named = (Text(" "), Text(_cut(folder.name, name), style="dim"), Text("elsewhere", style="dim"))
+        rows[str(folder)] = (*named, *_numbers(use, machine.cards))
+    return rows
+
+
+def _row(record: RunRecord, use: Use | None, cards: Sequence[CardReading], host: str | None, width: int) -> Cells:
+    summary, status = record.summary, record.verdict.status
+    sign = Text(SIGNS.get(status, " "), style=STYLES.get(status, ""))
+    if use is not None:
+        numbers = _numbers(use, cards)
+    else:
+        waits = status if status in ("queued", "starting") else "reading…"
+        where = Text(f"on host {one_line(host)}" if host else waits, style="dim")
+        if host == "":
+            where = Text("process gone", style="red")
+        numbers = (*(Text("–", style="dim", justify="right"),) * 3, where)
+    return (sign, Text(_cut(summary.called, width)), Text(short_id(summary)), *numbers)
+
+
+def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:
+    on = []
+    for card in cards:
+        shares = [size for pid, size in card.processes if pid in use.pids]
+        if shares:
+            on.append(f"gpu{card.index} {fmt.size(sum(shares))}" if sum(shares) else f"gpu{card.index}")
+    return (
+        Text(str(len(use.pids)), justify="right"),
+        Text(fmt.size(use.memory), justify="right"),
+        Text(f"{use.cores:.1f}", justify="right"),
+        Text(", ".join(on) or "–"),
+    )
+
+
+def _cut(name: str, width: int) -> str:
+    """The end of a name that is too long for its column: ids differ at their ends."""
+    name = one_line(name)
+    return name if len(name) <= width else f"…{name[1 - width :]}"
+
 
 SHOW_EVERY_S = 0.5
 

@@ -12,7 +12,7 @@ from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train.next_steps import USUAL_RATE, next_steps
-from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
+from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
 

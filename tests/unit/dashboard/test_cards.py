@@ -7,8 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from rbp_tui.dashboard.reading import cards
-from rbp_tui.dashboard.reading.cards import CardReader
+from rbp_tui.dashboard.reading import machine_watch as cards
+from rbp_tui.dashboard.reading.machine_watch import CardReader
 
 
 class NVMLError(Exception):

@@ -10,10 +10,8 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.queue.observe import DeviceUse
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.cards import CardReading
-from rbp_tui.dashboard.reading.machine_reader import MachineReading, Use
-from rbp_tui.dashboard.system.machine_text import machine_lines
-from rbp_tui.dashboard.system.uses import use_rows
+from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
+from rbp_tui.dashboard.system.screen import machine_lines, use_rows
 
 GIB = 2**30
 RUNS = Path("/runs")

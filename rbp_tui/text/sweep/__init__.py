@@ -1,1 +1,0 @@
-"""Sweeps in words, for commands and the dashboard."""

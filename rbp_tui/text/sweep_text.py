@@ -1,0 +1,108 @@
+"""Sweeps and searches in words: what they try, how many runs that is, how these stand, and what the rest takes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rbp_engine.plan.estimate import Estimate
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.search import Search
+from rbp_engine.plan.states import PointState, Standing, counts
+from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.preset.sweep.section import Varied
+from rbp_engine.report.sweep_table import SweepRow
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.run_text import SIGNS, STYLES
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+NOT_HELD_OUT = (
+    "there is no held-out split: the search chooses by the test set, so its best result there is too good to be "
+    "reported; train.validation_split=0.1 holds data out"
+)
+
+
+def search_text(search: Search) -> str:
+    """How long it is, as `20 trials with seed 1, pruned by median`."""
+    pruner = f", pruned by {search.space.pruner}" if search.space.pruner else ""
+    return f"{fmt.counted(search.trials, 'trial')} with seed {search.seed}{pruner}"
+
+
+def objective_text(search: Search) -> str:
+    """What it looks for, and on which data."""
+    return f"looks for the highest top-1 of the last epoch, on {chosen_by(search)}"
+
+
+def chosen_by(search: Search) -> str:
+    """The data by which it chooses."""
+    return "held-out data" if search.held_out else "the test set"
+
+
+def range_text(setting: Varied) -> str:
+    """As `lr: 0.01 to 0.5, by its logarithm`."""
+    name = setting_heading(setting.key)
+    if setting.values:
+        return f"{name}: {', '.join(map(inside_a_run, setting.values))}"
+    low, high = (setting.word_of(end).partition("=")[2] for end in (setting.low, setting.high))
+    return f"{name}: {low} to {high}{', whole numbers' if setting.whole else ''}{', by its logarithm' * setting.log}"
+
+
+def runs_text(row: SweepRow) -> "Text":
+    """The runs of a row by status, each with its sign, as `■2 ▶1 47/100`; without colours the signs are enough."""
+    from rich.text import Text
+
+    statuses = [state.record.verdict.shown_status if state.record else "" for state in row.states]
+    there = [status for status in SIGNS if status in statuses]
+    parts = [Text(f"{SIGNS[status]}{statuses.count(status)}", STYLES[status]) for status in there]
+    text = Text(" ").join(parts)
+    if missing := statuses.count(""):
+        text.append(f"{' ' if parts else ''}·{missing}", "dim")
+    training = [record.summary for record in row.records if record.verdict.status in ("running", "stalled")]
+    if training:
+        text.append(f" {', '.join(f'{one.epoch}/{one.epochs}' for one in training)}", "dim")
+    return text
+
+
+def row_words(row: SweepRow) -> list[str]:
+    """The settings of a row, as `T=4`."""
+    return [f"{setting_heading(key)}={inside_a_run(value)}" for key, value in row.values.items()]
+
+
+def legend(rows: Sequence[SweepRow]) -> list[str]:
+    """The signs in the column of runs, each with what it means."""
+    there = {record.verdict.shown_status for row in rows for record in row.records}
+    signs = [f"{sign} {status}" for status, sign in SIGNS.items() if status in there]
+    missing = any(state.record is None for row in rows for state in row.states)
+    return [*signs, *(["· not there yet"] if missing else [])]
+
+
+def plan_text(plan: SweepPlan) -> str:
+    """How many runs there are, as `12 runs: 6 combinations of method, T × seeds 1, 2`."""
+    seeds = list(dict.fromkeys(point.seed for point in plan.points))
+    keys = ", ".join(map(setting_heading, plan.keys))
+    of = f"{fmt.counted(len(plan.trials), 'combination')} of {keys}" if keys else "the preset"
+    with_seeds = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    return f"{fmt.counted(len(plan.points), 'run')}: {of} × {with_seeds}"
+
+
+def standings_text(states: Sequence[PointState]) -> str:
+    """How the runs stand, as `4 done, 8 to be created`."""
+    return ", ".join(f"{count} {standing}" for standing, count in counts(states).items() if count)
+
+
+def failed_count(states: Sequence[PointState]) -> int:
+    """How many runs have failed."""
+    return counts(states)[Standing.FAILED]
+
+
+def cost_text_of(expected: Estimate, *, at_most: bool = False) -> list[str]:
+    """What the rest takes, and how that is known, in one line or two; `at_most` if runs may be pruned."""
+    at_a_time = f"{expected.slots} at a time" if expected.slots > 1 else "one after the other"
+    memory = "" if expected.memory is None else f", at most {fmt.size(expected.memory)} each"
+    first = (
+        f"{'at most' if at_most else 'about'} {fmt.duration(expected.seconds)}, {at_a_time} "
+        f"({fmt.duration(expected.device_s)} of devices){memory}; "
+        f"known from {' and '.join(expected.origins)}"
+    )
+    return [first, *([f"not known of {fmt.counted(expected.unknown, 'run')}"] if expected.unknown else [])]
