@@ -420,7 +420,7 @@ async def test_every_action_is_in_the_palette(home, three, until):
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {
             "Open", "Mark all, or none", "Compare", "Stop: they save and end", "Kill: they end at once", "Tags", "Note",
-            "Trash: u brings them back", "Find", "Columns", "Reverse the order", "Back", "Make a preset of the run",
+            "Trash: u brings them back", "Find", "Reverse the order", "Back", "Make a preset of the run",
         } <= titles  # fmt: skip
         assert f"Open run {IDS[0]}" in titles
         await pilot.press("ctrl+p", *"mark all")
