@@ -47,8 +47,7 @@ from rbp_tui.dashboard.messages import (
 )
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.network.screen import NetworkScreen
-from rbp_tui.dashboard.presets.actions import preset_of_run
-from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.presets.screen import PresetsScreen, preset_of_run
 from rbp_tui.dashboard.reading.hosts import HostSeen
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.runs.screen import RunsScreen

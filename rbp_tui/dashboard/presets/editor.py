@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
@@ -15,14 +15,30 @@ from textual.widgets.option_list import Option
 
 from rbp_engine.preset import Problem
 from rbp_engine.preset.search import shown
+from rbp_tui.cli.presets.editor import EditorError, edit_file
 from rbp_tui.dashboard.answered import Answered
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, lines_of, needs_copy
-from rbp_tui.dashboard.presets.external_editor import edit_outside
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.text.setting_words import help_on_line
+
+
+def edit_outside(app: App[Any], path: Path) -> None:
+    """Open a file in $VISUAL or $EDITOR and wait for its end; notifies the user of an error."""
+    trouble = ""
+    try:
+        with app.suspend():
+            try:  # an error that left this block would leave the terminal suspended
+                edit_file(path)
+            except EditorError as error:
+                trouble = str(error)
+    except SuspendNotSupported:
+        trouble = "this terminal cannot be handed to another program"
+    if trouble:
+        app.notify(trouble, severity="error", timeout=10, markup=False)
+
 
 CHECK_AFTER_S = 0.2
 LOOK_EVERY_S = 1.0
