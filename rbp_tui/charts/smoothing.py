@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _NEGLIGIBLE = 1e-17  # a weight too small to change a float64 sum
-_EVEN = 1e-6  # tolerance of even spacing, as a share of the usual distance
 _LOOKED_AT = 10_000  # distances; the median of more is the same and takes longer
 # The lower edge of a band that reaches to 0 or below, as a share of the value, where logarithms are averaged.
 _DEEPEST, _SMALLEST = 1e-3, 5e-324
@@ -68,15 +67,11 @@ def smoothed_band(
 
 def _smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
     known = np.isfinite(y)
-    unit = spacing(x)
-    distances = np.diff(x)
-    if known.all() and distances[0] > 0.0 and np.ptp(distances) <= _EVEN * unit:
-        return _evenly_smoothed(y, smoothing)
     weight = known.astype(np.float64)
     total = np.where(known, y, 0.0)
     # A parallel prefix sum: after the pass with `reach`, each place holds the sums over the 2 * reach last points. All
     # terms are weights in 0..1, so unlike a cumulative sum of growing exponentials it cannot overflow.
-    fade = np.exp(distances * (math.log(smoothing) / unit))  # from the place `reach` before to this one
+    fade = np.exp(np.diff(x) * (math.log(smoothing) / spacing(x)))  # from the place `reach` before to this one
     reach = 1
     while len(fade) and fade.max() > _NEGLIGIBLE:
         # The right-hand sides are computed in full before they are added: each reads the previous pass's sums.
@@ -85,16 +80,3 @@ def _smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
         fade = fade[reach:] * fade[:-reach]
         reach *= 2
     return np.where(known, total / np.where(known, weight, 1.0), y)
-
-
-def _evenly_smoothed(y: Floats, smoothing: float) -> Floats:
-    """The same for evenly spaced finite points, whose weights all fade alike and are known."""
-    total = y.copy()
-    fade, reach = smoothing, 1
-    while reach < len(y) and fade > _NEGLIGIBLE:
-        total[reach:] += fade * total[:-reach]
-        fade *= fade
-        reach *= 2
-    # From `reach` on, the missing points before the first have no weight.
-    total[:reach] /= 1.0 - smoothing ** np.arange(1, len(total[:reach]) + 1)
-    return (1.0 - smoothing) * total

@@ -1,4 +1,4 @@
-"""Complete and explain settings as they are typed: overrides, and lines of a preset's TOML."""
+"""Explain settings as they are typed, in overrides and in a preset's TOML, and complete overrides."""
 
 import functools
 import re
@@ -29,7 +29,6 @@ def rule(info: FieldInfo) -> str:
 
 SECTION = re.compile(r"\s*\[+\s*([\w.-]+)")
 KEY = re.compile(r"\s*([\w.-]+)\s*(=?)")
-VALUE = re.compile(r'\s*([\w-]+)\s*=\s*("?)([\w./-]*)')
 
 
 def last_word(text: str) -> str:
@@ -92,26 +91,6 @@ def help_on_word(word: str) -> str:
 def help_on_line(lines: Sequence[str], row: int) -> str:
     """The meaning of the setting in a row of a preset's TOML; empty if there is none."""
     return _about(_field(_key_in(lines, row)))
-
-
-def line_completion(lines: Sequence[str], row: int) -> str:
-    """The likely rest of a row of a preset's TOML; empty if there is none."""
-    line = lines[row]
-    typed = re.fullmatch(r"\s*([a-z_]+)", line)
-    if typed:
-        section = f"{_section(lines, row)}."
-        names = [info.key.removeprefix(section) for info in _settings() if info.key.startswith(section)]
-        found = [name for name in names if name.startswith(typed[1])]
-        return f"{found[0].removeprefix(typed[1])} = " if found else ""
-    value = VALUE.fullmatch(line)
-    info = _field(_key_in(lines, row)) if value else None
-    if value is None or info is None or not info.choices:
-        return ""
-    found = [choice for choice in info.choices if choice.startswith(value[3]) and choice != value[3]]
-    if value[3] in info.choices or not found or (value[3] and not value[2]):
-        return ""
-    quote = "" if value[2] else '"'
-    return f'{quote}{found[0].removeprefix(value[3])}"'
 
 
 def _settings() -> list[FieldInfo]:

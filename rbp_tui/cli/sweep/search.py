@@ -1,11 +1,10 @@
 """`rbp sweep --search`: start a search or find the one that goes on, follow it, and say what it has found."""
 
-import contextlib
 import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -22,16 +21,18 @@ from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.cli.output import console, print_json, print_line, print_rich, say
+from rbp_tui.cli.output import print_json, print_line, print_rich, say
 from rbp_tui.cli.sweep.text import query_word, say_cost, sweep_table
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
-from rbp_tui.cli.train.live import with_hint
 from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.trust import once_trusted
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
 from rbp_tui.text.run_text import short
 from rbp_tui.text.sweep_text import NOT_HELD_OUT, chosen_by, objective_text, range_text, search_text
+
+POLL_S = 0.5
+Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
 
 
 def say_search(search: Search, trials: Sequence[TrialRun]) -> None:
@@ -105,13 +106,6 @@ def _importance_text(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{setting_heading(key)} {100 * share:.0f} %" for key, share in shares.items())
 
 
-POLL_S = 0.5
-# Above the table are the command and the plan, below it the hint.
-ROOM_FOR_OTHERS = 10
-HINT = "Ctrl-C: leave the search running, stop and save, or kill"
-Show = Callable[[list[TrialRun]], None]
-
-
 class SearchInterrupts(Interrupts):
     """Signals to a command that follows a search: to stop its runs means to stop the search."""
 
@@ -134,63 +128,35 @@ class SearchInterrupts(Interrupts):
 
 
 def follow_search(search: Search, reader: TrialReader, *, as_json: bool) -> SearchEnd | None:
-    """Show the trials until the search has ended, and return how; None if the process that drives it was killed.
+    """Print a line for each trial that has ended, until the search has, and return how.
 
-    On a terminal this is the table that fills, else a line for each trial that has ended.
+    None if the process that drives it was killed.
     """
     interrupts = SearchInterrupts(search, reader)
+    if sys.stdout.isatty() and not as_json:
+        say("[dim]a line for each trial that ends; Ctrl-C: leave the search running, stop and save, or kill[/]")
+    shown: set[int] = set()
     while True:
         try:
-            if as_json or not sys.stdout.isatty():
-                return _follow(search, reader, interrupts, _lines(search, as_json=as_json))
-            with _live_table(search) as show:
-                return _follow(search, reader, interrupts, show)
+            # Looked for before the trials are read: what it did before its end is then shown.
+            driver = driver_of(search)
+            trials = reader.read()
+            _print_ended(trials, shown, search, as_json=as_json)
+            if driver is None and not any(one.record.verdict.live for one in trials):
+                return end_of(search)
+            interrupts.tick()
+            time.sleep(POLL_S)
         except AskUser:
             interrupts.ask()
 
 
-def _follow(search: Search, reader: TrialReader, interrupts: SearchInterrupts, show: Show) -> SearchEnd | None:
-    while True:
-        # Looked for before the trials are read: what it did before its end is then shown.
-        driver = driver_of(search)
-        trials = reader.read()
-        show(trials)
-        if driver is None and not any(one.record.verdict.live for one in trials):
-            return end_of(search)
-        interrupts.tick()
-        time.sleep(POLL_S)
-
-
-def _lines(search: Search, *, as_json: bool) -> Show:
-    shown: set[int] = set()
-
-    def show(trials: list[TrialRun]) -> None:
-        for one in trials:
-            if one.trial.state is not TrialState.OPEN and one.trial.number not in shown:
-                shown.add(one.trial.number)
-                text = in_json(json.dumps(plain_trial(one))) if as_json else trial_line(one, search)
-                print_line(one_line(text))
-        sys.stdout.flush()
-
-    return show
-
-
-@contextlib.contextmanager
-def _live_table(search: Search) -> Iterator[Show]:
-    """The table, redrawn in place; it makes room for the last one, which is printed."""
-    from rich.live import Live
-
-    with Live(console=console(), auto_refresh=False, transient=True) as live:
-
-        def show(trials: list[TrialRun]) -> None:
-            plan, states = plan_so_far(search, trials)
-            drawn = sweep_table(plan, sweep_rows(plan, states), most=live.console.height - ROOM_FOR_OTHERS)
-            live.update(with_hint(drawn, HINT), refresh=True)
-
-        yield show
-
-
-Estimates = Callable[[SweepPlan, Sequence[PointState]], Estimate | None]
+def _print_ended(trials: Sequence[TrialRun], shown: set[int], search: Search, *, as_json: bool) -> None:
+    for one in trials:
+        if one.trial.state is not TrialState.OPEN and one.trial.number not in shown:
+            text = in_json(json.dumps(plain_trial(one))) if as_json else trial_line(one, search)
+            print_line(one_line(text))
+            shown.add(one.trial.number)
+    sys.stdout.flush()
 
 
 def run_search(

@@ -24,6 +24,9 @@ from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.text.setting_words import help_on_line
 
+CHECK_AFTER_S = 0.2
+LOOK_EVERY_S = 1.0
+
 
 def edit_outside(app: App[Any], path: Path) -> None:
     """Open a file in $VISUAL or $EDITOR and wait for its end; notifies the user of an error."""
@@ -38,10 +41,6 @@ def edit_outside(app: App[Any], path: Path) -> None:
         trouble = "this terminal cannot be handed to another program"
     if trouble:
         app.notify(trouble, severity="error", timeout=10, markup=False)
-
-
-CHECK_AFTER_S = 0.2
-LOOK_EVERY_S = 1.0
 
 
 class EditorScreen(Answered[Path]):

@@ -1,17 +1,15 @@
-"""A text area for a preset's TOML: highlighting, marked lines with problems, completion of names and choices."""
+"""A text area for a preset's TOML: highlighting, and marked lines with problems."""
 
 from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
-from textual import on
 from textual.theme import Theme
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
 
 from rbp_tui.dashboard.themes import LIGHT_COLOURS
-from rbp_tui.text.setting_words import line_completion
 
 # What is too pale on our background in GitHub's light theme.
 _NUMBER, _NAME, _COMMENT = Style(color=LIGHT_COLOURS.failed), Style(color=LIGHT_COLOURS.live), Style(color="#5c636b")
@@ -19,7 +17,7 @@ LEGIBLE = {"number": _NUMBER, "float": _NUMBER, "boolean": _NAME, "constant.buil
 
 
 class TomlArea(TextArea):
-    """If read only, printable keys go to the screen. Tab leaves it, the right arrow accepts a completion."""
+    """If read only, printable keys go to the screen. Tab leaves it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"toml-area--problem"}
 
@@ -66,9 +64,3 @@ class TomlArea(TextArea):
         row = min(line, self.document.line_count) - 1
         text = self.document.get_line(row)
         self.move_cursor((row, len(text) - len(text.lstrip())), center=True)
-
-    @on(TextArea.SelectionChanged)
-    def update_suggestion(self) -> None:
-        row, column = self.cursor_location
-        at_end = not self.read_only and self.selection.is_empty and column == len(self.document.get_line(row))
-        self.suggestion = line_completion(self.document.lines, row) if at_end else ""

@@ -17,6 +17,7 @@ from rbp_engine.run.store.store import RunRecord
 
 # Usually an answer takes milliseconds. The first waits for the driver to start up.
 PATIENCE_S = 1.0
+EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -194,9 +195,6 @@ def _disk_free(runs: Path) -> int | None:
         with contextlib.suppress(OSError):
             return psutil.disk_usage(str(folder)).free
     return None
-
-
-EVERY_S = 2.0
 
 
 @dataclass(frozen=True)

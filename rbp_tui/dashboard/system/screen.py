@@ -21,6 +21,7 @@ from rbp_tui.text.run_text import SIGNS, STYLES, device_holders, free_devices, s
 
 LABEL = 8
 GIB = 2.0**30
+SHOW_EVERY_S = 0.5
 FULL = 0.9  # from this share on, a value is highlighted
 
 
@@ -128,9 +129,6 @@ def _cut(name: str, width: int) -> str:
     """The end of a name that is too long for its column: ids differ at their ends."""
     name = one_line(name)
     return name if len(name) <= width else f"…{name[1 - width :]}"
-
-
-SHOW_EVERY_S = 0.5
 
 
 class SystemScreen(DashboardScreen):

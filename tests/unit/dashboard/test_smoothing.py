@@ -57,14 +57,6 @@ def test_a_long_series_neither_overflows_nor_underflows() -> None:
     assert np.allclose(smoothed(x, np.ones_like(x), 0.01), 1.0)
 
 
-@given(st.integers(2, 400), factors, st.floats(0.1, 100), st.floats(-1e3, 1e3))
-def test_the_shortcut_for_even_spacing_gives_the_same_result(
-    count: int, factor: float, step: float, start: float
-) -> None:
-    x, y = start + step * np.arange(count), np.random.default_rng(count).normal(size=count)
-    assert np.allclose(smoothed(x, y, factor), by_definition(x, y, factor))
-
-
 @given(places, factors, st.booleans(), st.integers(0, 2**32 - 1))
 def test_the_average_stays_within_the_values_that_it_averages(
     x: list[float], factor: float, log: bool, seed: int
