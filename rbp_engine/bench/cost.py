@@ -1,6 +1,5 @@
 """Predict the cost of a preset on this machine from a few seconds of its training. Without torch."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,18 +52,16 @@ def predict_cost(
     loaded: "LoadedPreset",
     *,
     seconds: float = SECONDS,
-    cancelled: Callable[[], bool] = lambda: False,
     quiet: bool = False,
     on_progress: Progress = no_progress,
 ) -> Cost:
     """Train with a preset for some seconds, in a separate process like that of a run, and predict its cost.
 
-    `cancelled` is polled for whether to give up; with `quiet` the process writes nothing to stderr. Raises
-    ChildError, also if it gave up.
+    With `quiet` the process writes nothing to stderr. Raises ChildError.
     """
     with temporary_run(loaded) as run:
         words = (MEASURE, run, str(seconds))
-        return predict(loaded.preset, ask(*words, cancelled=cancelled, quiet=quiet, on_progress=on_progress))
+        return predict(loaded.preset, ask(*words, quiet=quiet, on_progress=on_progress))
 
 
 def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:

@@ -37,23 +37,20 @@ def measure_prices(
     *,
     on_progress: Callable[[str, float], None] = lambda doing, share: None,
     on_problem: Callable[[str], None] = lambda problem: None,
-    cancelled: Callable[[], bool] = lambda: False,
 ) -> dict[str, Price]:
     """The price of each kind of run, measured by a few steps, one after the other.
 
     `on_progress` is told what is being done and the share of all that is done, `on_problem` why a kind cannot be
-    measured. `cancelled` is polled for whether to give up.
+    measured.
     """
     found: dict[str, Price] = {}
     for number, (kind, loaded) in enumerate(presets.items()):
-        if cancelled():
-            break
 
         def report(doing: str, share: float, before: int = number) -> None:
             on_progress(f"{before + 1} of {len(presets)}: {doing}", (before + share) / len(presets))
 
         try:
-            cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=report, cancelled=cancelled)
+            cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=report)
         except ChildError as error:
             on_problem(str(error))
             continue
