@@ -291,8 +291,8 @@ def list_presets() -> list[PresetEntry]:
     with its problems; nothing is raised.
     """
     first: dict[str, Path] = {}
-    for folder in search_folders():
-        for path in preset_files(folder.path):
+    for folder in search_folders().values():
+        for path in preset_files(folder):
             first.setdefault(path.stem, path)
     return sorted((_entry(path) for path in first.values()), key=lambda entry: (entry.group, entry.name))
 

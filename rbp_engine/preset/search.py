@@ -2,7 +2,6 @@
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.owners import writers_problem
@@ -11,34 +10,25 @@ from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
 from rbp_engine.settings.spelling import did_you_mean
 
-
-@dataclass(frozen=True)
-class SearchFolder:
-    """A folder that is searched for presets; `label` describes it."""
-
-    label: str
-    path: Path
-
-
+PRESETS = Path("presets")
 #: Beside the code of a network there may be presets that train it, among other TOML files.
-HERE = SearchFolder("the current folder", Path())
+HERE = Path()
 #: A file with none of these is no preset.
 OF_PRESETS = frozenset({"extends", "model", "method", "neuron", "train", "optim"})
 
 
-def search_folders() -> list[SearchFolder]:
-    """The folders of the search order, whether or not they exist, each once."""
-    folders = [SearchFolder("./presets", Path("presets"))]
-    chosen = os.environ.get("RBP_PRESETS")
-    if chosen:
-        folders.append(SearchFolder("$RBP_PRESETS", Path(chosen)))
-    folders.append(SearchFolder("your presets", configuration_directory() / "presets"))
-    folders.append(SearchFolder("presets that come with rbp", bundled_folder()))
-    folders.append(HERE)
-    first: dict[str, SearchFolder] = {}
-    for folder in folders:
-        first.setdefault(os.path.realpath(folder.path), folder)
-    return list(first.values())
+def search_folders() -> dict[str, Path]:
+    """The folders of the search order, by what messages call them, whether or not they exist, each once."""
+    folders = {"./presets": PRESETS}
+    if chosen := os.environ.get("RBP_PRESETS"):
+        folders["$RBP_PRESETS"] = Path(chosen)
+    folders["your presets"] = configuration_directory() / "presets"
+    folders["presets that come with rbp"] = bundled_folder()
+    folders["the current folder"] = HERE
+    first: dict[str, str] = {}
+    for label, path in folders.items():
+        first.setdefault(os.path.realpath(path), label)
+    return {label: folders[label] for label in first.values()}
 
 
 def bundled_folder() -> Path:
@@ -57,16 +47,17 @@ def shared_presets_problem(name: str) -> str:
         path = find_preset(name)
     except PresetError:
         return ""
-    places = (SearchFolder("./presets", Path("presets")), *(() if is_path(name) else (HERE,)))
-    here = next((one for one in places if path.absolute().parent == one.path.absolute()), None)
-    if here is None:
+    places = {"./presets": PRESETS} | ({} if is_path(name) else {"the current folder": HERE})
+    found = [(label, place) for label, place in places.items() if path.absolute().parent == place.absolute()]
+    if not found:
         return ""
     working = Path.cwd()
     # Where the sticky bit is set, others cannot exchange a folder that is ours.
     above = [] if working.stat().st_mode & stat.S_ISVTX else [working]
-    for place in (*above, here.path, path):
+    [(label, folder)] = found
+    for place in (*above, folder, path):
         if problem := writers_problem(place):
-            where = here.label if place == here.path else shown(place)
+            where = label if place == folder else shown(place)
             return f"the preset {shown(path)} is used, and {where} {problem}: make sure that it is what you mean"
     return ""
 
@@ -93,19 +84,19 @@ def find_preset(name: str) -> Path:
 
 def find_by_name(name: str) -> Path | None:
     """The first file of that name in the search order, or None."""
-    candidates = (folder.path / f"{name}.toml" for folder in search_folders())
+    candidates = (folder / f"{name}.toml" for folder in search_folders().values())
     return next((path for path in candidates if name and os.path.lexists(path)), None)
 
 
 def missing_message(name: str) -> str:
     """A message that no preset has this name, with the nearest name and the searched folders."""
-    places = ", ".join(f"{folder.label} ({folder.path})" for folder in search_folders())
+    places = ", ".join(f"{label} ({folder})" for label, folder in search_folders().items())
     return f"no preset is called '{name}'.{did_you_mean(name, preset_names())} Searched: {places}"
 
 
 def preset_names() -> list[str]:
     """The names of all presets of the search order."""
-    return sorted({path.stem for folder in search_folders() for path in preset_files(folder.path)})
+    return sorted({path.stem for folder in search_folders().values() for path in preset_files(folder)})
 
 
 def preset_files(folder: Path) -> list[Path]:
@@ -118,7 +109,7 @@ def preset_files(folder: Path) -> list[Path]:
     except OSError:
         return []
     files = [path for path in found if path.suffix == ".toml" and not path.name.startswith(".")]
-    return [path for path in files if folder != HERE.path or _has_keys_of_presets(path)]
+    return [path for path in files if folder != HERE or _has_keys_of_presets(path)]
 
 
 def _has_keys_of_presets(path: Path) -> bool:

@@ -161,5 +161,5 @@ def _searched(entry: PresetEntry) -> str:
 
 def _stamp() -> Stamp:
     """A value that changes if a preset file appears, goes or is written."""
-    paths = [path for folder in search_folders() for path in preset_files(folder.path)]
+    paths = [path for folder in search_folders().values() for path in preset_files(folder)]
     return tuple((str(path), changed_ns(path)) for path in paths)
