@@ -98,9 +98,6 @@ def _no_answer(error: Exception) -> str:
     )
 
 
-CARD_NAMES = ("GPU-", "MIG-")
-
-
 @dataclass(frozen=True)
 class Device:
     """`key` names its claim file; `name` is its name in CUDA_VISIBLE_DEVICES, None for a slot of the CPU."""
@@ -170,38 +167,22 @@ def card_indices(gpus: str) -> list[int]:
 
 
 def visible_devices(cards: Sequence[Card], visible: str | None) -> list[Device]:
-    """The devices, in order, that a process with this CUDA_VISIBLE_DEVICES (None: not set) sees.
+    """The devices, in order and each once, that a process with this CUDA_VISIBLE_DEVICES (None: not set) sees.
 
     Slices of a card (MIG) are not checked, since `cards` does not list them.
     """
     if visible is None:
         return [_device(card) for card in cards]
     found: list[Device] = []
-    for name in visible_names(visible):
+    for name in map(str.strip, visible.split(",")):
+        matching = [card for card in cards if name == str(card.index) or (name and card.uuid.startswith(name))]
         if name.startswith("MIG-"):
             found.append(Device(name.replace("/", "_"), name))
-            continue
-        matching = [card for card in cards if name == str(card.index) or card.uuid.startswith(name)]
-        if len(matching) != 1:
+        elif len(matching) == 1:
+            found.append(_device(matching[0]))
+        else:
             break  # CUDA, too, ignores the list from the first missing card on
-        found.append(_device(matching[0]))
-    return found
-
-
-def visible_names(visible: str) -> list[str]:
-    """The names in a CUDA_VISIBLE_DEVICES, parsed as CUDA does: the list ends at the first word that is not a name, or
-    is one of another kind; if a name occurs twice, nothing is visible."""
-    prefix = next((prefix for prefix in CARD_NAMES if visible.startswith(prefix)), "")
-    names: list[str] = []
-    for word in visible.split(","):
-        name = word if prefix else word.strip()
-        if not (name.startswith(prefix) if prefix else re.fullmatch(r"[0-9]+", name)):
-            break
-        name = name if prefix else str(int(name))
-        if name in names:
-            return []
-        names.append(name)
-    return names
+    return list(dict.fromkeys(found))
 
 
 def _device(card: Card) -> Device:
