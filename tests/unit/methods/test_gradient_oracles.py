@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.methods import create_method
+from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF
 
@@ -123,6 +123,13 @@ def test_the_gradient_has_the_size_that_the_loss_scale_promises(method, oracle, 
     flat_rate, flat_exact = (torch.cat([g.flatten() for g in grads.values()]) for grads in (rate, exact))
     assert (flat_rate.norm() / flat_exact.norm()).item() == pytest.approx(expected, rel=0.15)
     assert torch.cosine_similarity(flat_rate, flat_exact, dim=0) > 0.85
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_do_not_depend_on_the_memory_layout_of_the_weights(method):
+    model, inputs = spiking(), images(3, static=False)
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    agree(gradients(last, method, 3, inputs), gradients(model, method, 3, inputs))
 
 
 @pytest.mark.parametrize("brightness", ["steady", "flickering"])

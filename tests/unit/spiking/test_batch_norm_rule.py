@@ -5,7 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rbp_engine.methods import METHODS
 from rbp_engine.spiking import RateTensor, SequenceTensor
+from tests.fuzz.comparison import by_engine, by_oracle, differences
+from tests.fuzz.networks import FIRE, Apply, Network, Neuron, Node, Problem, images
 
 T, B, C = 3, 4, 5
 SHAPES = {"1d": (B, C), "1d with length": (B, C, 3), "2d": (B, C, 2, 3)}
@@ -118,3 +121,20 @@ def test_a_single_value_per_channel_is_refused_as_by_torch_and_leaves_the_statis
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         norm(sequence if kind == "sequence" else RateTensor(sequence, sequence.time_mean()))
     assert norm.running_var.isfinite().all()
+
+
+@pytest.mark.parametrize("momentum", [None, 0.3])
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("method", METHODS)
+def test_one_that_is_used_three_times_has_the_statistics_and_gradients_of_the_oracle(method, static, momentum):
+    """`momentum=None` is torch's cumulative average, in which each new batch has a smaller weight."""
+    torch.manual_seed(0)
+    network, convolutions = Network(), [nn.Conv2d(2, 2, 3, padding=1) for _ in range(2)]
+    norm, flat = nn.BatchNorm2d(2, momentum=momentum), Apply("torch.flatten(x, 1)")
+    network.layers.extend([*convolutions, norm, Neuron(decay=0.5, threshold=0.4), flat, nn.Linear(72, 3)])
+    order = [("conv2d", 0), ("batch_norm", 2), ("batch_norm", 2), (FIRE, 3), ("conv2d", 1), ("batch_norm", 2)]
+    order += [("flatten", 4), ("linear", 5)]
+    network.nodes = [Node(operation, layer, (place,)) for place, (operation, layer) in enumerate(order)]
+    batches = [(images(T, static, B, (2, 6, 6)), torch.arange(B) % 3) for _ in range(2)]
+    problem = Problem(0, T, network.double(), batches, "1", 1.0)
+    assert differences(by_engine(problem, method), by_oracle(problem, method)) == []

@@ -88,12 +88,3 @@ def test_a_late_gradient_that_is_never_computed_is_freed():
     del seen, received, out
     gc.collect()
     assert kept() is None
-
-
-@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
-def test_a_second_batch_adds_to_the_gradient(name):
-    model, method = Network(), METHODS[name](timesteps=2)
-    method.step(model, IMAGES, LABELS)
-    once = model.large.weight.grad.clone()
-    method.step(model, IMAGES, LABELS)
-    torch.testing.assert_close(model.large.weight.grad, 2 * once)
