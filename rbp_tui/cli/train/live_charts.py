@@ -28,7 +28,7 @@ CHARTS = {
     "loss": (("train/loss", 1.0, "train"), ("validation/loss", 1.0, "")),
     "top-1 %": (("train/top1", 100.0, "train"), ("validation/top1", 100.0, "")),
 }
-# Colours of the terminal's own, which suit its background.
+# Colours of the terminal's own, which suit its background, with a stroke each.
 INKS = (Style(color="cyan"), Style(color="yellow"))
 LOOK = Look(
     base=Style(),
@@ -41,7 +41,7 @@ LOOK = Look(
     star=Style(bold=True),
     curves=INKS,
     dims=[ink + Style(dim=True) for ink in INKS],
-    strokes=[0, 0],
+    strokes=[0, 1],
 )
 
 

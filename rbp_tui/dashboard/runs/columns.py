@@ -97,8 +97,6 @@ COLUMNS = (
     Column("run", 26, _named, "run", least=18, always=True, named=True),
     Column("id", 12, lambda record: short_id(record.summary), "id",
            least=4, always=True),
-    Column("preset", 24, lambda record: record.summary.preset, "preset", least=8),
-    Column("name", 24, lambda record: record.summary.name, "name", least=8),
     Column("method", 6, lambda record: fmt.method(record.summary.method), "method"),
     Column("T", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
     Column("T needed", 8, timesteps_needed_text,
@@ -130,8 +128,7 @@ COLUMNS = (
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 STRETCHING = tuple(column for column in COLUMNS if column.least is not None)
-#: The columns in the order in which a narrow screen keeps them, around the settings in which the runs differ. `preset`
-#: and `name` are shown only if chosen: `run` shows one of them.
+#: The columns in the order in which a narrow screen keeps them, around the settings in which the runs differ.
 BEFORE_SETTINGS = ("run", "id", "method", "T", "seed", "epoch", "last %", "best %", "ETA")
 AFTER_SETTINGS = (CURVE, "loss", "samples/s", "memory", "status", "tags", "elapsed", "energy", "made", "note", "host")
 #: Settings stand behind this column.
@@ -181,7 +178,6 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
     counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
     said = {
         "run": first.described,
-        "preset": first.preset,
         "method": fmt.method(first.method),
         "T": str(first.timesteps),
         "seed": f"×{len(seeds)}" if len(counting) == len(seeds) else f"×{len(counting)}/{len(seeds)}",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.bench.cost import Cost, predict
 from rbp_engine.preset import load_preset
-from rbp_tui.text.cost_text import cost_lines, one_process_note, what_fits
+from rbp_tui.text.cost_text import cost_lines, what_fits
 
 GIB = 2**30
 
@@ -56,11 +56,6 @@ def test_eight_timesteps_do_not_fit_six_do() -> None:
     assert cost.memory == pytest.approx(10e9)
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 6, 83)
     assert what_fits(cost) == ("T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does")
-
-
-def test_with_several_processes_the_cost_is_that_of_one_with_the_whole_batch() -> None:
-    assert one_process_note(1) == ""
-    assert one_process_note(4) == "for one process with the whole batch, which 4 would share"
 
 
 def test_a_step_that_filled_the_memory_does_not_fit_whatever_small_steps_predict() -> None:
