@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
@@ -80,11 +79,8 @@ def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
 
 
 def _errors_in_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[str, Cause]]:
-    """The errors of this attempt in torch.distributed's error files, oldest first: message and cause.
-
-    They are sorted by the time in the file, in whole seconds, and within a second by the file's own time.
-    """
-    found: list[tuple[float, float, str]] = []
+    """The errors of this attempt in torch.distributed's error files, oldest first: message and cause."""
+    found: list[tuple[float, str]] = []
     since = attempt.t or 0.0
     one_of_many = attempt.world_size > 1 and attempt.resources.nodes == 1  # folders are named by local rank
     for path in run.ranks.rglob("*error.json"):
@@ -98,8 +94,8 @@ def _errors_in_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[st
             rank = path.parent.name
             text = visible(text)
             reported = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
-            found.append((_error_time(message, otherwise=written), written, reported))
-    return [(text, cause_of_text(text)) for *_, text in sorted(found)]
+            found.append((written, reported))
+    return [(text, cause_of_text(text)) for _, text in sorted(found)]
 
 
 def _was_interrupted(run: RunDirectory, attempt: AttemptRecord) -> bool:
@@ -111,14 +107,6 @@ def _was_interrupted(run: RunDirectory, attempt: AttemptRecord) -> bool:
         return run.reserve().stat().st_mtime >= (attempt.t or 0.0)
     except OSError:
         return False
-
-
-def _error_time(message: Any, otherwise: float) -> float:
-    """The time of an error, in whole seconds, as its error file gives it."""
-    try:
-        return float(int(message["extraInfo"]["timestamp"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return float(int(otherwise))
 
 
 # torchrun's report on each failed process: the time at which it noticed, and how the process ended.

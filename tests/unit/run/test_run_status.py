@@ -320,23 +320,16 @@ def test_an_error_about_other_processes_is_used_if_there_is_no_other(two_gone: R
 
 
 @pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])
-def test_the_reason_is_the_error_file_with_the_earliest_error(two_gone: RunDirectory, written: tuple[str, str]) -> None:
-    """Whichever was written first; for equal times, the older file. The files have whole seconds, as text."""
-    now = time.time()
-    second = str(int(now) + 60)
-    for rank, at in (("0", str(int(now) + 61)), ("1", second)):
-        write_error_file(two_gone, rank, at, now + 60 + 5 * written.index(rank))
-    assert judge(two_gone) == Verdict("failed", "process 1: ImportError: 1", Cause.ERROR)
+def test_the_reason_is_the_earliest_error_file(two_gone: RunDirectory, written: tuple[str, str]) -> None:
     for rank in ("0", "1"):
-        write_error_file(two_gone, rank, second, now + 60 + 0.5 * written.index(rank))
+        write_error_file(two_gone, rank, time.time() + 60 + 0.5 * written.index(rank))
     assert judge(two_gone) == Verdict("failed", f"process {written[0]}: ImportError: {written[0]}", Cause.ERROR)
 
 
-def write_error_file(run: RunDirectory, rank: str, timestamp: str, written: float) -> None:
+def write_error_file(run: RunDirectory, rank: str, written: float) -> None:
     path = run.ranks / "x" / "attempt_0" / rank / "error.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = {"message": f"ImportError: {rank}", "extraInfo": {"py_callstack": "Traceback …", "timestamp": timestamp}}
-    path.write_text(json.dumps({"message": told}))
+    path.write_text(json.dumps({"message": {"message": f"ImportError: {rank}", "extraInfo": {"timestamp": "1"}}}))
     os.utime(path, (written, written))
 
 
