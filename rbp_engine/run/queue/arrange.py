@@ -35,7 +35,7 @@ def move(runs: Sequence[RunDirectory], *, first: bool) -> None:
         if first and others:
             place = others[0].place - len(moved)
         else:
-            place = max(time.time_ns(), *(entry.place + 1 for entry in (*moved, *others)))
+            place = max([time.time_ns(), *(entry.place + 1 for entry in (*moved, *others))])
         for number, entry in enumerate(moved):
             write_entry(replace(entry, place=place + number))
 

@@ -128,7 +128,12 @@ def keys_of(entries: Iterable[Entry]) -> set[str]:
 
 
 def is_infrastructure_fault(run: RunDirectory, verdict: Verdict) -> bool:
-    """Whether a run that has ended with this verdict may be restarted without a user's decision."""
+    """Whether a run that has ended with this verdict may be restarted without a user's decision.
+
+    A fault of the machine or the network may be gone at the next start: a process that was killed from outside, or gone
+    without a report, or a broken connection between processes. What the model or the data raise, a loss that is not
+    finite, a full disk, or an end that a user asked for is never one.
+    """
     return verdict.cause.is_transient and not was_requested(run)
 
 
