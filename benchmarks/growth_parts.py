@@ -26,7 +26,7 @@ from rbp_engine.run import start
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, newest_attempt
 from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Dispatch
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher, start_queued

@@ -33,7 +33,7 @@ from rbp_engine.run.files.events import (
     Validation,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.writer import EventWriter

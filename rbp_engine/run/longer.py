@@ -29,8 +29,7 @@ from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import Ended, last_attempt, load_attempt, newest_attempt
 from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.layout import RunDirectory, load_json, write_atomic, write_json
-from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import load_run_json
+from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_summary
 from rbp_engine.run.launch import making
 from rbp_engine.run.status.status import judge

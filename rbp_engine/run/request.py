@@ -11,8 +11,7 @@ from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import launched, resources_of
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
-from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import load_summary, read_summary
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.settings.machine import runs_directory

@@ -23,7 +23,7 @@ from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
-from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import read_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command

@@ -30,7 +30,7 @@ from rbp_engine.preset.own_imports import DEEPEST, MOST_FILES
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.settings.locations import state_directory
 
 #: A run whose code this user has launched or agreed to, or that has none: it may be executed.

@@ -12,7 +12,7 @@ from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.preset.search import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge

@@ -25,7 +25,7 @@ from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes

@@ -39,7 +39,7 @@ from rbp_engine.plan.states import Standing, states_of
 from rbp_engine.run import start, track
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.resources import Dispatch
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch

@@ -20,8 +20,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, json_text, unreadable_refused
-from rbp_engine.run.files.resources import Dispatch, Resources
-from rbp_engine.run.files.run_json import load_run_json, read_run_json
+from rbp_engine.run.files.run_json import Dispatch, Resources, load_run_json, read_run_json
 
 
 @dataclass(frozen=True)

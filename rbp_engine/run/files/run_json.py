@@ -16,12 +16,39 @@ from typing import Any
 
 from msgspec import Raw
 
-from rbp_engine.codec import Count, Seconds, decode
+from rbp_engine.codec import Count, Positive, Seconds, decode
 from rbp_engine.printable import NO_TEXT, Line, one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, unreadable_refused, write_atomic, write_json
-from rbp_engine.run.files.resources import Dispatch, Resources
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`processes` per node, `nodes`, `rendezvous` "host:port" of the first node (several nodes only), and the `devices`
+    of this host that the run may see: GPU indices in PCI order, or names of their slices (MIG); empty for all."""
+
+    processes: Positive = 1
+    nodes: Positive = 1
+    rendezvous: Line = NO_TEXT
+    devices: tuple[Count | Line, ...] = ()
+
+    @property
+    def world_size(self) -> int:
+        """Processes over all nodes."""
+        return self.processes * self.nodes
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """How a run is started: from the queue, on the devices that `gpus` selects, or at once if that is None.
+
+    It is restarted up to `retries` times.
+    """
+
+    gpus: Line | None = None
+    retries: Count = 0
+
 
 #: The layout of a run's folder, docs/format.md.
 FORMAT = 1

@@ -27,8 +27,7 @@ from rbp_engine.run.files.attempts import (
     withdraw_claim,
 )
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links, write_atomic, write_json
-from rbp_engine.run.files.resources import Dispatch, Resources
-from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.run_json import Dispatch, Resources, SweepRecord
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, worker_defaults

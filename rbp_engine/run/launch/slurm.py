@@ -16,7 +16,7 @@ from rbp_engine.errors import PREEMPTED_CODE
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.options import LaunchOptions
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch.environment import module_command
 
 WORKER = "rbp_engine.train.worker"

@@ -81,7 +81,7 @@ def unpack(
     With --trust its code may be executed later; without, it is asked for when it is needed.
     """
     from rbp_engine.run import trust as trusted
-    from rbp_engine.run.files.resources import Resources
+    from rbp_engine.run.files.run_json import Resources
     from rbp_engine.run.pack.unpacking import unpack as make
     from rbp_engine.settings.machine import runs_directory
 

@@ -19,7 +19,7 @@ from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import ErrorRaised, Metrics, RunStart, System, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes

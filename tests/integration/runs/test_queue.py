@@ -26,7 +26,7 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import last_attempt, load_attempt, newest_attempt, newest_begun
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.plan.request import SweepRequest
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_tui.cli import app

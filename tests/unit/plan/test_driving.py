@@ -7,7 +7,7 @@ import pytest
 from rbp_engine.plan.driving import as_text, requested_in
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 

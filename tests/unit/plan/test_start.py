@@ -17,8 +17,7 @@ from rbp_engine.run import control, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import launched
-from rbp_engine.run.files.resources import Dispatch
-from rbp_engine.run.files.run_json import SweepRecord, read_run_json
+from rbp_engine.run.files.run_json import Dispatch, SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions

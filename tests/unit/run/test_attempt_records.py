@@ -26,7 +26,7 @@ from rbp_engine.run.files.attempts import (
     withdraw_claim,
 )
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import Summary
 from tests.run_files import write_attempt, write_identity
 

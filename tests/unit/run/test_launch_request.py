@@ -14,7 +14,7 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.resources import Dispatch, Resources
 from rbp_engine.run.files.run_json import (
     NOTHING_KNOWN,
+    Dispatch,
     GitState,
+    Resources,
     SweepRecord,
     create_run_json,
     load_run_json,

@@ -9,7 +9,7 @@ from rbp_engine.data.loading.workers import too_many
 from rbp_engine.preset import load_preset
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch.slurm import SlurmJob, job_of, script, train_file
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest

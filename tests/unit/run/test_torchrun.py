@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.torchrun import torchrun_environment, worker_command
 

@@ -13,7 +13,7 @@ from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.run import start, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.torchrun import worker_command
 from rbp_engine.run.queue.hooks import run_hooks

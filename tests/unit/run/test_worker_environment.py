@@ -7,7 +7,7 @@ import pytest
 
 from rbp_engine.bench.measure import measurement
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import worker_defaults
 
