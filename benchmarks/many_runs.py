@@ -8,9 +8,8 @@ from typing import Any
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.run.files.annotations import change_tags, set_note
-from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, System, Validation, to_json
+from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, Scores, System, Validation, to_json
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import SummaryJson, write_summary
 from rbp_engine.run.launch import launch
 

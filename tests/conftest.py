@@ -19,9 +19,8 @@ import pytest
 
 from rbp_engine import compile_cache, os_process
 from rbp_engine.run.files import run_json
-from rbp_engine.run.files.events import Body, Heartbeat
+from rbp_engine.run.files.events import Body, Heartbeat, Scores, Top1ByWeights
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.writer import EventWriter
 from tests.real import warm_python

@@ -17,11 +17,11 @@ from rbp_engine.run.files.events import (
     Metrics,
     RunStart,
     System,
+    Top1ByWeights,
     Validation,
     WarningRaised,
 )
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.scores import Top1ByWeights
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.store.store import record
 from rbp_engine.run.writer import EventWriter

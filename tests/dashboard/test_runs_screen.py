@@ -8,8 +8,8 @@ from textual.widgets import HelpPanel, Input, Static
 
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import change_tags, set_archived
+from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash

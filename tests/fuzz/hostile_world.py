@@ -38,9 +38,9 @@ from rbp_engine.plan.start import run_id_of, start_points
 from rbp_engine.plan.states import Standing, states_of
 from rbp_engine.run import start, track
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import Dispatch
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions

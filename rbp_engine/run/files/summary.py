@@ -17,11 +17,22 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import AttemptRecord, Ended, read_attempts
 from rbp_engine.run.files.event_reader import EventReader
-from rbp_engine.run.files.events import LAST, TEST, AlertRaised, Event, Metrics, RunEnd, RunStart, System, Validation
+from rbp_engine.run.files.events import (
+    LAST,
+    TEST,
+    AlertRaised,
+    Event,
+    Metrics,
+    RunEnd,
+    RunStart,
+    Scores,
+    System,
+    Top1ByWeights,
+    Validation,
+)
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.run_json import load_run_json
-from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.timesteps_needed import timesteps_needed
 

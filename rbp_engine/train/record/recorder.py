@@ -12,8 +12,7 @@ from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import StepOutput
 from rbp_engine.printable import one_line
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.run.files.events import Metrics, Validation
-from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.files.events import Metrics, Scores, Validation
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss

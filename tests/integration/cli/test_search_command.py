@@ -15,7 +15,7 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import plan_search
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest

@@ -22,12 +22,13 @@ from rbp_engine.run.files.events import (
     Metrics,
     RunEnd,
     RunStart,
+    Scores,
     System,
+    Top1ByWeights,
     Validation,
     WarningRaised,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.train.checkpoints import checkpoint

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import Event, FiringRates, Metrics, RunStart, System, Validation, to_json
-from rbp_engine.run.files.scores import Scores
+from rbp_engine.run.files.events import Event, FiringRates, Metrics, RunStart, Scores, System, Validation, to_json
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.curves import Curve

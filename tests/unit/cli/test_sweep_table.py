@@ -9,8 +9,8 @@ from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import states_of
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.run_json import SweepRecord
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import load_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.annotations import set_note
+from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import write_json
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.query_fields import find_field

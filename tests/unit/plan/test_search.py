@@ -20,10 +20,9 @@ from rbp_engine.printable import one_line
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import RunStart, Validation
+from rbp_engine.run.files.events import RunStart, Scores, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import SweepRecord
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions

@@ -13,8 +13,8 @@ from rbp_engine.plan.states import Standing, counts, states_of
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.sweep_table import best_row, sweep_rows
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.files.summary import load_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.events import Metrics, RunEnd, RunStart, System, Validation
+from rbp_engine.run.files.events import Metrics, RunEnd, RunStart, Scores, System, Top1ByWeights, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.writer import EventWriter

@@ -33,13 +33,13 @@ from rbp_engine.run.files.events import (
     ReachedSoFar,
     RunEnd,
     RunStart,
+    Scores,
     Validation,
     WarningRaised,
     from_json,
     supersede,
     to_json,
 )
-from rbp_engine.run.files.scores import Scores
 from rbp_engine.run.writer import EventWriter
 
 # What a worker writes is printable; other text becomes so when it is read, and has its own tests.

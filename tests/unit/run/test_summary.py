@@ -24,11 +24,12 @@ from rbp_engine.run.files.events import (
     ReachedSoFar,
     RunEnd,
     RunStart,
+    Scores,
     System,
+    Top1ByWeights,
     Validation,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.scores import Scores, Top1ByWeights
 from rbp_engine.run.files.summary import Summary, SummaryJson, fold, load_summary, see, write_status, write_summary
 from rbp_engine.run.writer import EventWriter
 from tests.run_files import write_attempt, write_identity
