@@ -5,8 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from rbp_engine.plan.identity import identity_of
-from rbp_engine.plan.points import combined, load_each
+from rbp_engine.plan.points import combined, identity_of, load_each
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import check_preset
 from rbp_engine.plan.study import SearchSpace, Value, require_optuna

@@ -13,8 +13,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rbp_engine.plan.identity import identity_of_run
-from rbp_engine.plan.points import SweepPlan, SweepPoint
+from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of_run
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rbp_engine.plan.identity import identity_of_run
-from rbp_engine.plan.points import SweepPlan, SweepPoint
+from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of_run
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, list_runs

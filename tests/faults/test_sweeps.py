@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from idle import IDLE
 
-from rbp_engine.plan.identity import identity_of_run
+from rbp_engine.plan.points import identity_of_run
 from rbp_engine.run.files.attempts import last_attempt, newest_attempt, read_attempts
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import RunStart

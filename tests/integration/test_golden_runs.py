@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.identity import identity_of, identity_of_run
+from rbp_engine.plan.points import identity_of, identity_of_run
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import from_json
 from rbp_engine.run.files.layout import RunDirectory

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.plan.identity import identity_of, identity_of_run
-from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.points import SweepPlan, identity_of, identity_of_run, plan_sweep
 from rbp_engine.plan.request import SweepRequest, parse_words
 from rbp_engine.preset import PresetError, load_preset
 from rbp_engine.preset.sweep.section import Varied, split_values

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.identity import identity_of_run
-from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.points import SweepPlan, identity_of_run, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create, run_id_of, start_point, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
