@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -294,14 +293,6 @@ async def test_changing_the_x_axis_resets_view_and_cursor() -> None:
         app.chart.x_axis = "time"
         assert (app.chart.view, app.chart.cursor) == (None, None)
         assert "1m00" in app.rows[-1]
-
-
-async def test_a_terminal_without_utf8_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curve_chart.sys, "__stderr__", SimpleNamespace(encoding="latin-1"))
-    app = Charts(RISING, FALLING)
-    async with app.run_test(size=(80, 12)):
-        app.chart.set_cursor(50)
-        assert all(row.isascii() for row in app.rows)
 
 
 def colours_of(app: Charts) -> Sequence[str]:
