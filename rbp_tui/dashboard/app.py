@@ -24,7 +24,7 @@ from textual.widgets import HelpPanel
 from textual.worker import WorkerFailed
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.by_name import sweep_of
+from rbp_engine.plan.states import sweep_of
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_names

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.by_name import read_sweep
 from rbp_engine.plan.driving import driver_of, end_of
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.search import Search
-from rbp_engine.plan.states import PointState, states_among
+from rbp_engine.plan.states import PointState, read_sweep, states_among
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.store.store import RunRecord

@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from rbp_engine.plan.by_name import read_sweep
-from rbp_engine.plan.states import Standing
+from rbp_engine.plan.states import Standing, read_sweep
 from rbp_engine.preset import load_preset
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import read_json, write_json
