@@ -36,8 +36,8 @@ COMMAND = "from rbp_tui.cli import main; main()"
 # What Python reads when it starts, and a fork does too.
 UNDERSTOOD = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONSAFEPATH")
 TORCHRUN = "torch.distributed.run"
-# What is measured, and what has to import torch itself.
-COLD = ("rbp_engine.bench", "rbp_engine.train.device")
+# What has to import torch itself.
+COLD = ("rbp_engine.train.device",)
 # Room for the environment and the arguments of a fork where /proc shows them: in the memory of the server's own.
 ROOM = "RBP_WARM_ROOM"
 _LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]
