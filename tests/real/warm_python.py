@@ -33,8 +33,6 @@ from typing import Any, NoReturn
 CHECKOUT = Path(__file__).parents[2]
 SOCKET = "RBP_WARM_PYTHON"
 COMMAND = "from rbp_tui.cli import main; main()"
-# What Python reads when it starts, and a fork does too.
-UNDERSTOOD = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONSAFEPATH")
 TORCHRUN = "torch.distributed.run"
 # What has to import torch itself.
 COLD = ("rbp_engine.train.device",)
@@ -78,7 +76,7 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
         words = [os.fspath(word) for word in args] if not isinstance(args, str | bytes) else []
         variables = dict(os.environ if env is None else env)
         special = executable or preexec or shell or gid is not None or gids or uid is not None or umask >= 0
-        special = special or any(name.startswith("PYTHON") and name not in UNDERSTOOD for name in variables)
+        special = special or "PYTHONPROFILEIMPORTTIME" in variables
         started = None if special or group >= 0 else _started(words)
         is_rank = "TORCHELASTIC_RUN_ID" in variables and _module == TORCHRUN
         self._server = connect() if started and not is_rank else None
