@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 
 from rbp_engine.plan.points import combined, identity_of, load_each
 from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.start import check_preset
 from rbp_engine.plan.study import SearchSpace, Value, require_optuna
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.sweep.section import PRUNERS, SEARCHES, SweepSection, Varied
@@ -59,11 +58,6 @@ class Search:
             run_id=self.run_of(trial).id,
             sweep=SweepRecord(one_line(self.name), trial),
         )
-
-
-def check_search(search: Search) -> None:
-    """Raise UserError if a trial could not be started here."""
-    check_preset(search.request, search.base)
 
 
 def plan_search(asked: SweepRequest) -> Search:

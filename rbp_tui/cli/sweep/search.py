@@ -13,7 +13,8 @@ from rbp_engine.plan.driving import SearchEnd, driver_of, end_of, log_of, start_
 from rbp_engine.plan.estimate import Estimate
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.search import Search, check_search, plan_search
+from rbp_engine.plan.search import Search, plan_search
+from rbp_engine.plan.start import check_preset
 from rbp_engine.plan.states import PointState
 from rbp_engine.plan.study import FEWEST_FOR_IMPORTANCE, TrialState, importance
 from rbp_engine.plan.trials import TrialReader, TrialRun, best_of, counts_of, plan_so_far, plan_to_the_end
@@ -177,7 +178,7 @@ def run_search(
         _show(reader, trials, as_json=as_json)
         return 0
     if not dry_run:
-        once_trusted(lambda: check_search(search), trust=trust)
+        once_trusted(lambda: check_preset(search.request, search.base), trust=trust)
     say_search(search, trials)
     say_left_out(reader.problems)
     expected = estimate(*plan_to_the_end(search, trials))

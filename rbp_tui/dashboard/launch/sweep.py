@@ -13,8 +13,8 @@ from rbp_engine.errors import UserError
 from rbp_engine.plan.driving import start_driver
 from rbp_engine.plan.points import SweepPlan, plan_sweep
 from rbp_engine.plan.request import SweepRequest, parse_words, varies
-from rbp_engine.plan.search import Search, check_search, plan_search
-from rbp_engine.plan.start import check, start_points
+from rbp_engine.plan.search import Search, plan_search
+from rbp_engine.plan.start import check, check_preset, start_points
 from rbp_engine.plan.states import states_among, states_of
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
 from rbp_engine.run.errors import RunError
@@ -140,7 +140,7 @@ def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> 
     """
     found = typed_sweep(typed)
     if found.search is not None:
-        check_search(found.search)
+        check_preset(found.search.request, found.search.base)
         start_driver(found.asked, found.search)
         return found, []
     assert found.plan is not None
@@ -154,7 +154,7 @@ def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     try:
         found = typed_sweep(typed)
         if found.search is not None:
-            check_search(found.search)
+            check_preset(found.search.request, found.search.base)
             _describe_search(text, found.search, records)
         elif found.plan is not None:
             check(found.plan)
