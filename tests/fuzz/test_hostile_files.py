@@ -19,7 +19,7 @@ from rbp_engine import printable
 from rbp_engine.errors import UserError
 from rbp_engine.plan import start as sweep_start
 from rbp_engine.plan.start import run_id_of
-from rbp_engine.plan.trials import TrialReader, TrialRuns
+from rbp_engine.plan.trials import TrialReader, TrialRun
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import annotations, attempts, events, file_memo, inside, layout
@@ -137,7 +137,7 @@ def texts_of_failures_are_not_cut(patch: pytest.MonkeyPatch) -> None:
 def a_damaged_trial_stops_the_search(patch: pytest.MonkeyPatch) -> None:
     sound = TrialReader.read
 
-    def read(self: TrialReader) -> list[TrialRuns]:
+    def read(self: TrialReader) -> list[TrialRun]:
         found = sound(self)
         for problem in self.problems.values():
             raise RunError(problem)

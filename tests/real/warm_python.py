@@ -76,7 +76,8 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
         words = [os.fspath(word) for word in args] if not isinstance(args, str | bytes) else []
         variables = dict(os.environ if env is None else env)
         special = executable or preexec or shell or gid is not None or gids or uid is not None or umask >= 0
-        special = special or "PYTHONPROFILEIMPORTTIME" in variables
+        # Linux refuses to start a process with so long a word.
+        special = special or "PYTHONPROFILEIMPORTTIME" in variables or max(map(len, words), default=0) >= 2**17
         started = None if special or group >= 0 else _started(words)
         is_rank = "TORCHELASTIC_RUN_ID" in variables and _module == TORCHRUN
         self._server = connect() if started and not is_rank else None
