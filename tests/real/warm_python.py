@@ -34,8 +34,8 @@ CHECKOUT = Path(__file__).parents[2]
 SOCKET = "RBP_WARM_PYTHON"
 COMMAND = "from rbp_tui.cli import main; main()"
 TORCHRUN = "torch.distributed.run"
-# What has to import torch itself.
-COLD = ("rbp_engine.train.device",)
+# What is measured, and what has to import torch itself.
+COLD = ("rbp_engine.bench", "rbp_engine.train.device")
 # Room for the environment and the arguments of a fork where /proc shows them: in the memory of the server's own.
 ROOM = "RBP_WARM_ROOM"
 _LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]
