@@ -98,13 +98,8 @@ def choices_of(field: Field) -> tuple[str, ...]:
 
 
 def field_names() -> list[str]:
-    """Every field without a dot in its name, for completion and help."""
+    """Every field without a dot in its name, for help."""
     return [name for name in dict.fromkeys([*_FIELDS, *_summary_fields()]) if "." not in name]
-
-
-def score_names() -> list[str]:
-    """The fields of the scores in a summary, as `best.epoch`."""
-    return [name for name in _summary_fields() if "." in name]
 
 
 def word_fits(word: str) -> Test:
