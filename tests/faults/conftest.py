@@ -267,7 +267,10 @@ class Talk:
 
     def __init__(self, script: str, *words: str) -> None:
         command = [sys.executable, str(Path(__file__).with_name(script)), *words]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
         self.greeting = self.answer()
 
     def tell(self, request: Any) -> None:

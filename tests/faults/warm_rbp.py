@@ -10,49 +10,16 @@ import os
 import pkgutil
 import sys
 import tempfile
-import threading
 import traceback
 from typing import Any
 
 import torch
 
 from rbp_engine import evaluation  # noqa: F401
-from rbp_engine.run.launch import launch
 from rbp_engine.train import attempt, worker  # noqa: F401  # what commands import when they are called
 from rbp_tui.cli import main
 from rbp_tui.cli.train import following  # noqa: F401
-
-
-class ForkedWorker:
-    """Replaces `subprocess.Popen` for the worker of a run."""
-
-    def __init__(self, command: list[str], *, stdout: Any, stderr: Any, env: dict[str, str], **_: Any) -> None:
-        self._ended: int | None = None
-        self._lock = threading.Lock()
-        self.pid = os.fork()
-        if self.pid:
-            return
-        os.setsid()
-        os.dup2(stdout.fileno(), 1)
-        os.dup2(stderr.fileno(), 2)
-        os.environ.clear()
-        os.environ.update(env)
-        sys.stdout.reconfigure(line_buffering=True)  # what PYTHONUNBUFFERED does, which only a new process reads
-        worker.leave(worker.main(command[-1]))
-
-    def wait(self) -> int:
-        with self._lock:  # several threads may wait
-            if self._ended is None:
-                self._ended = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            return self._ended
-
-    def kill(self) -> None:
-        os.kill(self.pid, 9)
-
-
-class _Subprocess:
-    Popen = ForkedWorker
-    DEVNULL = -3
+from tests.real import warm_python
 
 
 def leave_out(name: str, path_name: str = "") -> None:
@@ -71,7 +38,7 @@ def run(words: list[str], without: list[str], output: int) -> None:
     os.dup2(output, 2)
     for what in without:
         leave_out(*what.split())
-    launch.subprocess = _Subprocess  # type: ignore[assignment]
+    warm_python.fork_here()
     sys.argv = ["rbp", *words]
     code: Any = 0
     try:

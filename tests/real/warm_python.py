@@ -43,6 +43,7 @@ _REAL = subprocess.Popen
 _path = ""  # of the server's socket
 _server: "subprocess.Popen[bytes] | None" = None
 _module = ""  # that this fork runs
+_forks_here = False
 
 
 def start(path: str) -> "subprocess.Popen[bytes] | None":
@@ -65,10 +66,17 @@ def use(path: str) -> None:
     subprocess.Popen = WarmPopen  # type: ignore[misc]
 
 
+def fork_here() -> None:
+    """Start processes as forks of this one from now on: they have what it has patched."""
+    global _forks_here
+    _forks_here = True
+    subprocess.Popen = WarmPopen  # type: ignore[misc]
+
+
 class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
     """`subprocess.Popen`, where a fork of the server will do."""
 
-    _server: socket.socket | None = None  # of the fork, until it has ended
+    _fork: socket.socket | None = None  # the connection that says how it has ended
 
     def _execute_child(self, *arguments: Any) -> None:
         (args, executable, preexec, _, pass_fds, cwd, env, _, _, shell, stdin, stdin_here, stdout_here, stdout,
@@ -79,9 +87,9 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
         # Linux refuses to start a process with so long a word.
         special = special or "PYTHONPROFILEIMPORTTIME" in variables or max(map(len, words), default=0) >= 2**17
         started = None if special or group >= 0 else _started(words)
-        is_rank = "TORCHELASTIC_RUN_ID" in variables and _module == TORCHRUN
-        self._server = connect() if started and not is_rank else None
-        if not (is_rank and started) and self._server is None:
+        from_here = _forks_here or ("TORCHELASTIC_RUN_ID" in variables and _module == TORCHRUN)
+        self._fork = connect() if started and not from_here else None
+        if not (from_here and started) and self._fork is None:
             super()._execute_child(*arguments)
             return
         request = {
@@ -99,22 +107,22 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
             "ignored": [one for one in signal.valid_signals() if signal.getsignal(one) == signal.SIG_IGN],
         }
         streams = [theirs if theirs >= 0 else ours for ours, theirs in enumerate((stdin, stdout, stderr))]
-        if self._server is None:
+        if self._fork is None:
             self.pid = os.fork()
             if self.pid == 0:
                 _become(request, [*streams, *pass_fds])
         else:
-            socket.send_fds(self._server, [b"f"], [*streams, *pass_fds])
-            self._server.sendall(json.dumps(request).encode() + b"\n")
-            self.pid = _number(self._server)
+            socket.send_fds(self._fork, [b"f"], [*streams, *pass_fds])
+            self._fork.sendall(json.dumps(request).encode() + b"\n")
+            self.pid = _number(self._fork)
         self._child_created = True
         self._close_pipe_fds(stdin, stdin_here, stdout_here, stdout, stderr_here, stderr)
 
     def _internal_poll(self, *_: Any, **__: Any) -> int | None:
-        return super()._internal_poll(*_, **__) if self._server is None else self._code(0)
+        return super()._internal_poll(*_, **__) if self._fork is None else self._code(0)
 
     def _wait(self, timeout: float | None) -> int:
-        if self._server is None:
+        if self._fork is None:
             return super()._wait(timeout)
         if self._code(timeout) is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -124,11 +132,11 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
         if not self._waitpid_lock.acquire(blocking=timeout != 0):  # another thread waits
             return None
         try:
-            if self.returncode is None and self._server is not None:
-                self._server.settimeout(timeout)
+            if self.returncode is None and self._fork is not None:
+                self._fork.settimeout(timeout)
                 with contextlib.suppress(BlockingIOError, TimeoutError):
-                    self.returncode = _number(self._server)
-                    self._server.close()
+                    self.returncode = _number(self._fork)
+                    self._fork.close()
             return self.returncode
         finally:
             self._waitpid_lock.release()
@@ -230,6 +238,7 @@ def _answer(connection: socket.socket) -> NoReturn:
 
 def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Take over what the launcher has asked for, and run the module or the command."""
+    global _module
     if request["new_session"]:
         os.setsid()
     _take(descriptors, [0, 1, 2, *request["numbers"]])
@@ -240,8 +249,7 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     os.sched_setaffinity(0, request["cores"])
     os.umask(request["umask"])
     os.chdir(request["cwd"])
-    for one in (signal.SIGINT, signal.SIGCHLD):
-        signal.signal(one, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for one in request["ignored"]:
         signal.signal(one, signal.SIG_IGN)
@@ -259,7 +267,6 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
         )
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)
-    global _module
     how, what = request["started"]
     _module = what
     place = request["words"].index(what)
