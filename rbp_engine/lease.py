@@ -66,6 +66,8 @@ def try_take(path: Path, folder: int | None = None) -> Lease | None:
     try:
         if _reaches_all(descriptor):
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK)
+            if not _is_at(path, folder, descriptor):  # removed since it was opened: others lock the next one
+                return None
             with contextlib.suppress(OSError):  # a full disk: the lock counts, and only its holder has no name
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, _record(), 0)
@@ -138,6 +140,15 @@ def _parsed(content: bytes) -> Process:
 def _open(path: Path, folder: int | None, flags: int) -> int:
     name = path if folder is None else path.name
     return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=folder)
+
+
+def _is_at(path: Path, folder: int | None, descriptor: int) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        found = os.stat(path if folder is None else path.name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))
 
 
 def _exclusive(path: Path) -> Path:

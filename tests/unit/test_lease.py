@@ -133,6 +133,21 @@ def test_of_processes_and_threads_that_ask_at_once_one_has_it(path: Path) -> Non
     assert [found.get(timeout=90) for _ in racers] == [2 * TRIALS] * 3
 
 
+def test_a_file_that_was_removed_before_it_is_locked_is_no_lease_of_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, reaches_all = tmp_path / "a.lock", lease._reaches_all
+
+    def remove(descriptor: int) -> bool:
+        path.unlink()
+        return reaches_all(descriptor)
+
+    monkeypatch.setattr(lease, "_reaches_all", remove)
+    assert try_take(path) is None
+    monkeypatch.undo()
+    assert try_take(path) is not None
+
+
 def test_a_lease_in_a_folder_that_is_open_is_taken_there_and_never_through_a_link(path: Path, tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     held = try_take(Path("a.lock"), descriptor)
