@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
+from textual.errors import NoWidget
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
@@ -128,6 +129,19 @@ class Dashboard(App[None]):
         left = self._exit or not self.is_running
         if not (left and isinstance(cause, (NoMatches, ScreenStackError))):
             super()._handle_exception(error)
+
+    async def on_event(self, event: events.Event) -> None:
+        # Textual 8.2 fails at a press on what was removed and is still drawn: on a message that has just gone.
+        if not (isinstance(event, events.MouseDown) and not event.is_forwarded and self._was_removed(event)):
+            await super().on_event(event)
+
+    def _was_removed(self, event: events.MouseDown) -> bool:
+        """Whether what the mouse points at is no longer there."""
+        try:
+            widget, _ = self.get_widget_at(event.x, event.y)
+        except NoWidget:
+            return False
+        return not isinstance(widget, Screen) and widget.parent is None
 
     @work(thread=True)
     def _call_dispatcher(self) -> None:

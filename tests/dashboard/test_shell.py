@@ -3,8 +3,10 @@
 from collections import Counter
 
 import pytest
+from textual.events import MouseDown
 from textual.widgets import Footer, HelpPanel, Input, OptionList
 from textual.widgets._footer import FooterKey
+from textual.widgets._toast import Toast
 
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
@@ -47,6 +49,18 @@ async def test_the_footer_has_the_keys_that_do_something_now_and_fits(app, until
             assert footer.virtual_size.width <= footer.size.width, shown()
         await pilot.press("2", "slash")
         await until(pilot, lambda: "mark" not in shown())  # letters go into the filter now
+
+
+async def test_a_press_on_a_message_that_has_just_gone_does_nothing(app, until):
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        app.notify("a message")
+        await until(pilot, lambda: app.screen.query(Toast))
+        (toast,) = app.screen.query(Toast)
+        await until(pilot, lambda: toast.region.area)
+        x, y = toast.region.x + 3, toast.region.y + 1
+        await toast.remove()
+        assert app.get_widget_at(x, y)[0] is toast  # until the next frame
+        await app.on_event(MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
 
 
 async def test_help_lists_the_keys_beside_the_screen(app, until):
