@@ -71,7 +71,7 @@ def _much_too_large(
     data = preset.data.model_copy(update={"batch_size": min(FIRST_BATCH, preset.data.batch_size)})
     train = preset.train.model_copy(update={"kernel": "eager"})
     few = preset.model_copy(update={"data": data, "train": train})
-    trial = Trial(run, stand_in.with_stand_in(few, shape), device, averaging=True)
+    trial = Trial(run, stand_in.with_stand_in(few, shape), device)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     first = trial.point(images, labels, len(labels), preset.method.timesteps, steps=1)
@@ -104,7 +104,7 @@ def _measured(
 ) -> dict[str, Any]:
     """Measure steps like those of the preset's run for some seconds, on random images if `shape` is given."""
     say("a first step, which may compile", 0.2)
-    trial = Trial(run, stand_in.with_stand_in(preset, shape), device, averaging=True)
+    trial = Trial(run, stand_in.with_stand_in(preset, shape), device)
     epoch = Epoch(trial)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))

@@ -8,42 +8,30 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from rbp_engine.data.loading.workers import cores_of_a_rank, too_many, unused
-from rbp_engine.data.protocol import Feed
 from rbp_engine.guard.alert_rule import parse_alert
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import names_for_people, neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.events import ReachedSoFar, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
-from rbp_engine.train.build import (
-    build_branches,
-    build_feed,
-    build_method,
-    build_model,
-    build_optimizer,
-    build_schedule,
-)
+from rbp_engine.train.build import build_feed
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
-from rbp_engine.train.device import choose_device, describe_device, tune_convolutions
+from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError, Superseded
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.limits import Ending, ending, read_limits
 from rbp_engine.train.memory import MemoryGauge, memory_of
-from rbp_engine.train.moving_average import MovingAverage
-from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.ranks.distributed import Ranks, join
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.ranks.signals import StopFlag
@@ -54,8 +42,7 @@ from rbp_engine.train.record.lost_events import find_gap
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import Board, TensorBoardLog
 from rbp_engine.train.seeding import seed_everything, seed_rank
-from rbp_engine.train.step import OptimizerStep
-from rbp_engine.train.teacher import build_teacher
+from rbp_engine.train.session import Session
 from rbp_engine.train.trainer import report_test, train
 
 if TYPE_CHECKING:
@@ -92,27 +79,8 @@ def _run_attempt(
     first = ranks.rank == 0
     told = journal.say if first else lambda text: None
     found, warnings = ranks.from_first(lambda: _newest_checkpoint(run, told))
-    model = build_model(run, preset, feed, device, told)
-    if preset.model.pretrained and not found:
-        told(load_pretrained(preset.model, model))
-    branches = build_branches(preset, model, feed)
-    tune_convolutions(device)  # after the user's own code
-    if preset.train.sync_bn:
-        ranks.synchronise_batch_norm(model)
-    optimizer = build_optimizer(preset, model, branches)
-    method = build_method(preset, run.code, build_teacher(run, preset, feed, device))
-    schedule = build_schedule(preset, len(feed.train))
-    step = OptimizerStep(
-        model,
-        method,
-        optimizer,
-        ranks,
-        accumulate=preset.train.accumulate,
-        clip_norm=preset.optim.clip_norm,
-        time=feed.has_time,
-        branches=branches,
-    )
-    average = MovingAverage(model, preset.train.ema) if preset.train.ema else None
+    session = Session(run, preset, feed, device, ranks, told, loaded=found is not None)
+    state, step = session.state, session.step
     seed_rank(preset.run.seed, ranks.rank)
 
     at = found.progress if found else Progress()
@@ -122,12 +90,6 @@ def _run_attempt(
     warnings += too_many(readers, cores_of_a_rank()) if feed.loaders else unused(readers)
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.push(lambda kind, error, trace: None if kind is Superseded else board.close())
-    steps = len(feed.train) * preset.train.epochs
-    sample_every = min(preset.train.log_every, steps)
-    probes = Probes()
-    if first:
-        per_epoch = len(feed.train)
-        probes = create_probes(preset, model, method, feed.validation, steps_per_epoch=per_epoch, code=run.code)
     early_stop = EarlyStop(preset.guard.early_stop, preset.guard.early_stop_delta)
     recorder = Recorder(
         journal,
@@ -135,24 +97,25 @@ def _run_attempt(
         board,
         preset.train.log_every,
         ranks,
-        probes,
+        session.probes() if first else Probes(),
         compiles=kernel == "compiled",
         early_stop=early_stop,
     )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
         warnings += _tell_of_new_length(found, journal.summary)
-        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler, average, branches), at)
+        recorder.restore(checkpoint.load(found, state, ranks.rank), at)
         warnings += _repair_best(run, journal) if first else []
     else:
         recorder.reset()
+    sample_every = min(preset.train.log_every, len(feed.train) * preset.train.epochs)
     gap_from = find_gap(run, at, sample_every) if first else None
     if gap_from is not None:
         warnings.append(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
     limits = read_limits(run, preset.guard, early_stop, first=first)
-    _write_start(run, preset, journal, process, device, found, gap_from, model, feed)
+    _write_start(session, journal, process, found, gap_from)
     if first:
         journal.alerts = AlertWatch([parse_alert(text) for text in preset.guard.alerts], memory_of(device))
     for warning in warnings if first else ():
@@ -161,40 +124,43 @@ def _run_attempt(
     journal.update(phase=Phase.FIRST_BATCH)
     journal.progress()
 
+    checkpointer = Checkpointer(
+        run,
+        state,
+        recorder,
+        every=parse_checkpoint_every(preset.train.checkpoint_every),
+        experiment=journal.summary.experiment,
+        ranks=ranks,
+        metadata=Recipe(preset, feed.classes, feed.preprocess).as_metadata(),
+    )
     status = train(
         step,
         feed.train,
         feed.validation,
-        lambda now: schedule(now.epoch, now.step),
+        lambda now: session.schedule(now.epoch, now.step),
         recorder,
-        Checkpointer(
-            run,
-            model,
-            optimizer,
-            recorder,
-            every=parse_checkpoint_every(preset.train.checkpoint_every),
-            experiment=journal.summary.experiment,
-            ranks=ranks,
-            scaler=step.scaler,
-            average=average,
-            branches=branches,
-            metadata=Recipe(preset, feed.classes, feed.preprocess).as_metadata(),
-        ),
+        checkpointer,
         stop,
         epochs=preset.train.epochs,
         at=at,
-        average=average,
         limits=limits,
     )
-    if status == "completed" and preset.probes.energy and first:
-        journal.update(phase=Phase.EVALUATING)
-        record_energy(run, journal, model, feed.validation, preset.method.timesteps)
-    if status == "completed" and feed.test is not feed.validation:
-        journal.update(phase=Phase.EVALUATING)
-        best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
-        report_test(step, feed.test, recorder, best, average)
+    if status == "completed":
+        _judge(session, journal, recorder)
     feed.stop()
     return ending(status, journal.summary.epoch, preset.train.epochs, preset.guard, limits, stop), ranks
+
+
+def _judge(session: Session, journal: Journal, recorder: Recorder) -> None:
+    """What is measured of a trained network: its energy, and its accuracy on a test set that it was not chosen by."""
+    run, feed, ranks = session.run, session.feed, session.step.ranks
+    if session.preset.probes.energy and ranks.rank == 0:
+        journal.update(phase=Phase.EVALUATING)
+        record_energy(run, journal, session.state.model, feed.validation, session.preset.method.timesteps)
+    if feed.test is not feed.validation:
+        journal.update(phase=Phase.EVALUATING)
+        best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
+        report_test(session.step, feed.test, recorder, best)
 
 
 def _newest_checkpoint(run: RunDirectory, told: Callable[[str], None]) -> tuple[Checkpoint | None, list[str]]:
@@ -284,17 +250,10 @@ def _is_same_device(found: Checkpoint, device: torch.device) -> bool:
 
 
 def _write_start(
-    run: RunDirectory,
-    preset: "Preset",
-    journal: Journal,
-    process: RankProcess,
-    device: torch.device,
-    found: Checkpoint | None,
-    gap_from: int | None,
-    model: nn.Module,
-    feed: Feed,
+    session: Session, journal: Journal, process: RankProcess, found: Checkpoint | None, gap_from: int | None
 ) -> None:
-    at = journal.summary
+    at, preset, feed = journal.summary, session.preset, session.feed
+    device, model = session.device, session.state.model
     journal.write(
         RunStart(
             resumed_from=one_line(found.path.name) if found else None,
@@ -310,7 +269,7 @@ def _write_start(
             steps_per_epoch=len(feed.train),
             epochs=preset.train.epochs,
             epoch=found.progress.epoch if found else 0,
-            logs=one_line(str(process.logs.relative_to(run.path))),
+            logs=one_line(str(process.logs.relative_to(session.run.path))),
             gap_from=gap_from,
             neuron_layers=list(map(one_line, names_for_people(model, neuron_layers(model)))),
             weight_layers=list(map(one_line, names_for_people(model, weight_layers(model)))),

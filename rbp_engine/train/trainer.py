@@ -9,7 +9,6 @@ from rbp_engine.data.protocol import EvaluationSource, TrainingSource
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.limits import Limits
-from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.signals import ENDS, StopFlag
 from rbp_engine.train.record.recorder import Recorder
@@ -28,33 +27,32 @@ def train(
     *,
     epochs: int,
     at: Progress,
-    average: MovingAverage | None = None,
     limits: Limits | None = None,
 ) -> str:
     """Train from `at` to the end: step, record, validate, save, stop. Returns "completed" or one of `ENDS`.
 
-    `limits` may end it before the last epoch. The `average` of the weights is evaluated after them; which epoch is the
+    `limits` may end it before the last epoch. The average of the weights is evaluated after them; which epoch is the
     best is decided by the weights. All ranks end, save and record at the same step and with the same status. Raises
     NonFiniteLoss, after saving a checkpoint of the last finite step if the gradients show which one that was.
     """
-    ranks, limits = step.ranks, limits or Limits()
+    ranks, state, limits = step.ranks, step.state, limits or Limits()
     with checkpointer.last_finite_saved(step.guard):
         if at.step:  # a resume, maybe of a run whose budget is used up
             [end] = ranks.largest(max(limits.clock(), limits.steps(at)))
             if end and at.epoch < epochs and not limits.has_enough(at):
                 return ENDS[end]
         while at.epoch < epochs and not limits.has_enough(at):
-            step.model.train()
+            state.model.train()
             recorder.begin()
             for images, labels in batches.epoch(at.epoch, at.position):
                 recorder.fetched()
                 lr = learning_rate(at)
-                set_learning_rate(step.optimizer, lr)
+                set_learning_rate(state.optimizer, lr)
                 with recorder.probes.watch(at.step + 1):
                     out = step(images, labels, batches.size(at.position))
                 at = Progress(at.step + 1, at.epoch, at.position + 1)
-                if average is not None:
-                    average.update(at.step, step.guard.skipping)
+                if state.average is not None:
+                    state.average.update(at.step, step.guard.skipping)
                 recorder.step(at, out, images, labels, lr)
                 if recorder.probes.measure(at.step):
                     recorder.measured()
@@ -70,8 +68,8 @@ def train(
                         return ENDS[end]
             recorder.end_epoch()
             result = evaluate(step, validation, stop, recorder)
-            averaged = evaluate_average(step, average, validation, stop, recorder) if result else None
-            if result is None or (average is not None and averaged is None):
+            averaged = evaluate_average(step, validation, stop, recorder) if result else None
+            if result is None or (state.average is not None and averaged is None):
                 checkpointer.save(at)
                 [end] = ranks.largest(stop.level)
                 return ENDS[end]
@@ -87,36 +85,26 @@ def train(
     return "completed"
 
 
-def report_test(
-    step: OptimizerStep,
-    test: EvaluationSource,
-    recorder: Recorder,
-    best: Checkpoint | None,
-    average: MovingAverage | None = None,
-) -> None:
+def report_test(step: OptimizerStep, test: EvaluationSource, recorder: Recorder, best: Checkpoint | None) -> None:
     """Evaluate the test set once each with the last weights, their average if there is one, and the best weights, after
     training with a held-out split."""
     results = {
         "last": evaluate(step, test, None, recorder),
-        "ema": evaluate_average(step, average, test, None, recorder),
+        "ema": evaluate_average(step, test, None, recorder),
     }
     if best is not None:
-        load_weights(best, step.model)
+        load_weights(best, step.state.model)
         results["best"] = evaluate(step, test, None, recorder)
     recorder.test({weights: result for weights, result in results.items() if result is not None})
 
 
 def evaluate_average(
-    step: OptimizerStep,
-    average: MovingAverage | None,
-    batches: EvaluationSource,
-    stop: StopFlag | None,
-    recorder: Recorder,
+    step: OptimizerStep, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
     """`evaluate` with the moving average in the place of the weights; None without one."""
-    if average is None:
+    if step.state.average is None:
         return None
-    with average.applied():
+    with step.state.average.applied():
         return evaluate(step, batches, stop, recorder)
 
 
@@ -130,13 +118,14 @@ def evaluate(
 
     Each rank evaluates its share, with the running statistics of rank 0; all return the same.
     """
-    recorder.ranks.share_buffers(step.model)
-    scores, left = ScoreSums(step.method.timesteps), False
+    model, method = step.state.model, step.state.method
+    recorder.ranks.share_buffers(model)
+    scores, left = ScoreSums(method.timesteps), False
     for images, labels in batches:
         if stop is not None and stop.level:
             left = True
             break
-        scores.add(step.method.predict(step.model, images, time=step.time), labels)
+        scores.add(method.predict(model, images, time=step.time), labels)
         recorder.alive()
     own = [*scores.sums(), scores.samples, left]
     loss_sum, top1, top5, *by_step, count, ranks_left = recorder.ranks.gather(own).sum(0).tolist()

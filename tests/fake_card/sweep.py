@@ -33,13 +33,13 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.memory import MemoryGauge
-from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import add_branches, create_optimizer, set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import Board
+from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 # Of the transformers the smallest size: the others are the same code.
@@ -157,7 +157,7 @@ def examine(case: Case, model: nn.Module) -> dict[str, Any]:
             model = _prepared(case, model)
             step = _step(case, model)
             images, labels = _batch(case)
-            fidelity = FidelityProbe(model, step.method, (images, labels), 1)
+            fidelity = FidelityProbe(model, step.state.method, (images, labels), 1)
             probes = Probes() if health is None else _probes(health, fidelity, step)
             with probes.watch(1):
                 step(images, labels, BATCH)
@@ -169,7 +169,7 @@ def examine(case: Case, model: nn.Module) -> dict[str, Any]:
             problem = "".join(event.message for _, event in failed if isinstance(event, WarningRaised))
             launches["train"] = account.launches
             if case.method == "rate_m":  # all methods predict in the same way
-                step.method.predict(model, images)
+                step.state.method.predict(model, images)
                 launches["predict"] = account.launches - launches["train"]
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
@@ -190,27 +190,22 @@ def _step(case: Case, model: nn.Module) -> OptimizerStep:
     branches = _branches(model) if case.branches else None
     if branches is not None:
         add_branches(optimizer, branches.branches)
-    return OptimizerStep(
-        model,
-        create_method(case.method, case.timesteps, precision=case.precision),
-        optimizer,
-        Ranks(),
-        accumulate=case.accumulate,
-        clip_norm=case.clip_norm,
-        branches=branches,
-    )
+    method = create_method(case.method, case.timesteps, precision=case.precision)
+    state = State(model, method, optimizer, branches=branches, ema=0.9)
+    return OptimizerStep(state, Ranks(), accumulate=case.accumulate, clip_norm=case.clip_norm)
 
 
 def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
     """Steps as of `trainer.train`, between two drains: a moving average, the recorder."""
-    average = MovingAverage(step.model, 0.9)
+    average = step.state.average
+    assert average is not None
     with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         run = RunDirectory(Path(folder))
         journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1, epochs=1), 1, RankProcess(run.ranks, 0, 0, 1))
         recorder = Recorder(journal, MemoryGauge(torch.device("cpu")), Board(), 10, Ranks(), Probes())
         try:
             for number in (1, 2):
-                set_learning_rate(step.optimizer, 0.1 / number)
+                set_learning_rate(step.state.optimizer, 0.1 / number)
                 out = step(images, labels, BATCH)
                 average.update(number, step.guard.skipping)
                 recorder.step(Progress(number), out, images, labels, 0.1)
@@ -227,8 +222,8 @@ def _branches(model: nn.Module) -> WithBranches:
 
 
 def _probes(health: HealthProbe, fidelity: FidelityProbe, step: OptimizerStep) -> Probes:
-    health._weights = list(weight_layers(step.model).values())  # those on the card
-    return Probes([SpikeWatch(neuron_layers(step.model), step.method.timesteps, 1), health, fidelity])
+    health._weights = list(weight_layers(step.state.model).values())  # those on the card
+    return Probes([SpikeWatch(neuron_layers(step.state.model), step.state.method.timesteps, 1), health, fidelity])
 
 
 def _batch(case: Case) -> tuple[Tensor, Tensor]:

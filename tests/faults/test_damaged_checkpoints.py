@@ -14,9 +14,11 @@ import pytest
 import torch
 from torch import nn
 
+from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import CheckpointError
+from rbp_engine.train.state import State
 
 FILES = ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json")
 ABSURD = (-1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "7", None, True, [], {}, [[1]], "\udcff")
@@ -121,8 +123,8 @@ def make_network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
 
 
-def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+def make_state(model: nn.Module) -> State:
+    return State(model, create_method("rate_m", 2), torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +132,11 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two checkpoints, at steps 10 and 20."""
     folder = tmp_path_factory.mktemp("pristine")
     model = make_network()
-    optimizer = make_optimizer(model)
+    state = make_state(model)
     for step in (10, 20):
         model(torch.randn(4, 4)).square().mean().backward()
-        optimizer.step()
-        checkpoint.save(folder, model, optimizer, Progress(step, 1, 2), {"sums": torch.ones(3)}, experiment="e")
+        state.optimizer.step()
+        checkpoint.save(folder, state, Progress(step, 1, 2), {"sums": torch.ones(3)}, experiment="e")
     return folder
 
 
@@ -158,7 +160,7 @@ def test_of_a_damaged_checkpoint_comes_a_message_or_the_one_before_and_no_foreig
             passed_over += 1
         model = make_network()
         try:
-            checkpoint.load(found, model, make_optimizer(model))
+            checkpoint.load(found, make_state(model))
             harmless += found.path.name == "step-00000020"
         except CheckpointError as error:
             assert found.path.name == "step-00000020" and "step-00000020" in str(error), case

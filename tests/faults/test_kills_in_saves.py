@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from rbp_engine.methods import create_method
 from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.state import State
 
 # Imports torch once; then, for each folder that it reads, forks a child that saves there until it is killed. The
 # content of a checkpoint follows from its step, so a reader can tell whether it belongs to it.
@@ -22,7 +24,9 @@ SAVER = """
 import os, sys
 from pathlib import Path
 import torch
+from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.state import State
 torch.set_num_threads(1)
 torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)  # imports a lot, once for all children
 for line in sys.stdin:
@@ -35,13 +39,14 @@ for line in sys.stdin:
             checkpoint.keep_as_best(found)
         model = torch.nn.Linear(100, 100)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        method = create_method("rate_m", 2)
         checkpoint.remove_leftovers(folder)
         while True:
             step += 1
             with torch.no_grad():
                 model.weight.fill_(step)
             progress = checkpoint.Progress(step, step // 3, step % 3)
-            saved = checkpoint.save(folder, model, optimizer, progress, {"step": step}, experiment="e")
+            saved = checkpoint.save(folder, State(model, method, optimizer), progress, {"step": step}, experiment="e")
             if step % 3 == 0:
                 checkpoint.keep_as_best(saved)
     print(child, flush=True)
@@ -94,7 +99,8 @@ def test_after_a_kill_in_a_save_there_is_a_whole_checkpoint_no_older_than_before
                 checkpoint.verify(path)  # none is partly pruned
         previous = found.progress.step
         model = torch.nn.Linear(100, 100)
-        extra = checkpoint.load(found, model, torch.optim.SGD(model.parameters(), lr=0.1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        extra = checkpoint.load(found, State(model, create_method("rate_m", 2), optimizer))
         assert extra == {"step": previous}
         assert bool((model.weight == previous).all())
         assert found.progress == Progress(previous, previous // 3, previous % 3)

@@ -28,6 +28,7 @@ from rbp_engine.train.device import describe_device
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
+from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 PATIENCE_S = 180.0
@@ -100,13 +101,14 @@ def test_a_checkpoint_from_a_cpu_continues_on_this_device(device: torch.device, 
     def trainer(where: torch.device) -> OptimizerStep:
         torch.manual_seed(0)
         model = create_model("convnet", num_classes=4, in_channels=1).to(where)
-        return OptimizerStep(model, create_method("rate_m", 2), create_optimizer(model, optimizer, lr=0.1), Ranks())
+        state = State(model, create_method("rate_m", 2), create_optimizer(model, optimizer, lr=0.1))
+        return OptimizerStep(state, Ranks())
 
     images, labels = torch.randn(4, 1, 8, 8), torch.arange(4)
     on_cpu, here = trainer(torch.device("cpu")), trainer(device)
     on_cpu(images, labels, 4)
-    saved = checkpoint.save(tmp_path, on_cpu.model, on_cpu.optimizer, Progress(1), {}, experiment="e")
-    checkpoint.load(saved, here.model, here.optimizer)
+    saved = checkpoint.save(tmp_path, on_cpu.state, Progress(1), {}, experiment="e")
+    checkpoint.load(saved, here.state)
     losses = [
         float(step(images.to(where), labels.to(where), 4).loss) for step, where in ((on_cpu, "cpu"), (here, device))
     ]
@@ -160,7 +162,8 @@ def test_a_process_in_a_group_has_the_gradients_of_a_single_process(
         model: nn.Module = create_model("convnet", num_classes=4, in_channels=1).double().to(device)
         if synchronised:
             ranks.synchronise_batch_norm(model)
-        step = OptimizerStep(model, create_method("rate_m", 2), create_optimizer(model, "sgd", lr=0.1), ranks)
+        state = State(model, create_method("rate_m", 2), create_optimizer(model, "sgd", lr=0.1))
+        step = OptimizerStep(state, ranks)
         step(images, labels, 8)
         return [parameter.grad.clone() for parameter in model.parameters()]
 

@@ -13,6 +13,7 @@ from rbp_engine.models import MODELS, create_model
 from rbp_engine.spiking.layers import compiler
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 T, B, CLASSES = 4, 8, 10
@@ -111,14 +112,8 @@ def test_every_network_takes_a_step_of_every_method(device: torch.device, networ
 def test_optimizer_steps_do_not_wait_for_the_card(card: torch.device, method: str, precision: str) -> None:
     images, labels = (tensor.to(card) for tensor in batch("convnet"))
     model = fresh("convnet").to(card)
-    step = OptimizerStep(
-        model,
-        create_method(method, T, precision=precision),
-        create_optimizer(model, "sgd", lr=0.01),
-        Ranks(),
-        accumulate=2,
-        clip_norm=1.0,
-    )
+    state = State(model, create_method(method, T, precision=precision), create_optimizer(model, "sgd", lr=0.01))
+    step = OptimizerStep(state, Ranks(), accumulate=2, clip_norm=1.0)
     before = copy.deepcopy(model.state_dict())
     step(images, labels, B)  # the first step may wait: it makes what later ones reuse
     with no_waiting(card):

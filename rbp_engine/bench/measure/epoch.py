@@ -5,7 +5,6 @@ import time
 from contextlib import nullcontext
 
 from rbp_engine.bench.measure.trial import Trial, endless, first_images
-from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
@@ -28,21 +27,9 @@ class Epoch:
         journal = Journal(trial.run, summary, attempt=1)
         board = TensorBoardLog(trial.run.tensorboard, purge_step=1)
         gauge, log_every = MemoryGauge(trial.device), trial.preset.train.log_every
-        method, validation = trial.steps[trial.preset.method.timesteps].method, trial.feed.validation
-        per_epoch = len(trial.feed.train)
-        probes = create_probes(
-            trial.preset, trial.model, method, validation, steps_per_epoch=per_epoch, code=trial.run.code
-        )
-        self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), probes)
+        self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), trial.probes())
         self.checkpointer = Checkpointer(
-            trial.run,
-            trial.model,
-            trial.optimizer,
-            self.recorder,
-            every=("epochs", 1),
-            experiment="",
-            ranks=Ranks(),
-            average=trial.average,
+            trial.run, trial.state, self.recorder, every=("epochs", 1), experiment="", ranks=Ranks()
         )
         self.at = Progress()
 
@@ -51,7 +38,7 @@ class Epoch:
         trial, recorder = self.trial, self.recorder
         batches = endless(trial.feed.train)
         for images, labels in itertools.islice(batches, WARM_UP):
-            trial.step(images, labels)
+            trial.take(images, labels)
         recorder.begin()
         started, fetching, steps = trial.clock(), 0.0, 0
         while steps < 3 or time.perf_counter() - started < seconds:
@@ -60,7 +47,7 @@ class Epoch:
             fetching += time.perf_counter() - asked
             recorder.fetched()
             with recorder.probes.watch(self.at.step + 1):
-                out = trial.step(images, labels)
+                out = trial.take(images, labels)
             self.at = Progress(self.at.step + 1, 0, self.at.position + 1)
             recorder.step(self.at, out, images, labels, 0.0)
             recorder.probes.measure(self.at.step)
@@ -84,19 +71,19 @@ class Epoch:
 
         If there is an average of the weights, it is in their place, as in the second evaluation of such a run.
         """
-        average = self.trial.average
+        average = self.trial.state.average
         with nullcontext() if average is None else average.applied():
             return self._evaluation_s(batch, seconds)
 
     def _evaluation_s(self, batch: int, seconds: float) -> float:
         trial = self.trial
-        method = trial.steps[trial.preset.method.timesteps].method
+        model, method = trial.state.model, trial.method()
         images, _ = next(iter(trial.feed.validation))
-        method.predict(trial.model, first_images(images, batch))
+        method.predict(model, first_images(images, batch))
         started, done = trial.clock(), 0
         while done < 1 or time.perf_counter() - started < seconds:
             for images, _ in trial.feed.validation:
-                method.predict(trial.model, first_images(images, batch))
+                method.predict(model, first_images(images, batch))
                 done += 1
                 if time.perf_counter() - started > seconds:
                     break

@@ -27,6 +27,7 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_optimizer
 from rbp_engine.train.device import choose_device, describe_device
+from rbp_engine.train.state import State
 
 Step = Callable[[Tensor, Tensor], object]
 
@@ -35,10 +36,12 @@ class Side:
     """A network and a way to take a training step with it, on one batch in the shape of the data."""
 
     def __init__(self, run: RunDirectory, preset: Preset, side: str, device: torch.device) -> None:
-        self.trial = Trial(run, stand_in.with_stand_in(preset, known_shape(preset.data)), device)
+        train = preset.train.model_copy(update={"ema": 0.0})  # no other side averages its weights
+        alike = preset.model_copy(update={"train": train})
+        self.trial = Trial(run, stand_in.with_stand_in(alike, known_shape(preset.data)), device)
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
-        self.step: Step = self.trial.step
+        self.step: Step = self.trial.take
         self.evaluate: Predict = self._predict
         self.setting = ""
         if side != "ours":
@@ -65,11 +68,11 @@ class Side:
 
     def _predict(self, images: Tensor) -> Tensor:
         precision = self.trial.preset.train.precision
-        return predict(self.trial.model, images, self.timesteps, precision, time=self.trial.feed.has_time).mean(0)
+        return predict(self.trial.state.model, images, self.timesteps, precision, time=self.trial.feed.has_time).mean(0)
 
     def count(self, forward_operations: int) -> dict[str, float]:
         """Bytes saved for the backward pass, and operations in units of one forward pass at one timestep."""
-        saved = counts.saved_bytes(self._step_again, self.trial.model.parameters())
+        saved = counts.saved_bytes(self._step_again, self.trial.state.model.parameters())
         return {"saved": saved, "units": counts.weighted_operations(self._step_again) / forward_operations}
 
     def _step_again(self) -> None:
@@ -79,18 +82,18 @@ class Side:
 def _replaced(trial: Trial, preset: Preset, name: str, images: Tensor) -> Baseline:
     """The baseline whose network and optimizer take the place of the trial's."""
     # Baselines use torch's default memory format, as is usual. Not all versions of torch's types know the argument.
-    network: Any = trial.model
+    state = trial.state
+    network: Any = state.model
     network.to(memory_format=torch.contiguous_format)
-    baseline = BASELINES[name](trial.model, preset.method.timesteps, images)
-    trial.model = baseline.network
+    baseline = BASELINES[name](state.model, preset.method.timesteps, images)
     # A baseline may have new parameters, so the trial's optimizer with its momenta is replaced.
-    trial.steps.clear()
-    trial.optimizer = build_optimizer(preset, trial.model)
+    trial.state = State(baseline.network, state.method, build_optimizer(preset, baseline.network))
+    del trial.step
     return baseline
 
 
 def _whole_step(trial: Trial, baseline: Baseline) -> Step:
-    optimizer = trial.optimizer
+    optimizer = trial.state.optimizer
 
     def step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -104,7 +107,7 @@ def forward_operations(run: RunDirectory, preset: Preset, device: torch.device) 
     """The number of operations in one forward pass of the batch at one timestep."""
     ours = Side(run, preset, "ours", device)
     images = ours.images[:1] if ours.images.ndim == 5 else ours.images
-    return counts.weighted_operations(lambda: predict(ours.trial.model, images, 1))
+    return counts.weighted_operations(lambda: predict(ours.trial.state.model, images, 1))
 
 
 def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:

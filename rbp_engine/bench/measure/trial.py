@@ -13,14 +13,10 @@ from rbp_engine.data.protocol import Batch, TrainingSource
 from rbp_engine.methods import StepOutput
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.train.build import build_branches, build_feed, build_method, build_model, build_optimizer
-from rbp_engine.train.device import tune_convolutions
-from rbp_engine.train.moving_average import MovingAverage
+from rbp_engine.train.build import build_feed
 from rbp_engine.train.optimisation import set_learning_rate
-from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.seeding import seed_everything
-from rbp_engine.train.step import OptimizerStep
-from rbp_engine.train.teacher import build_teacher
+from rbp_engine.train.session import Session
 
 # The approximate duration of a small step, in seconds.
 SMALL_STEP_S = 2.0
@@ -37,53 +33,30 @@ class Point:
     peak: int
 
 
-class Trial:
-    """The objects that a worker trains with, and the cost of a step. The learning rate is 0, so no loss diverges.
+class Trial(Session):
+    """What a worker trains with, and the cost of a step. The learning rate is 0, so no loss diverges."""
 
-    With `averaging`, the moving average of the weights is kept too, if the preset has one.
-    """
-
-    def __init__(self, run: RunDirectory, preset: Preset, device: torch.device, *, averaging: bool = False) -> None:
+    def __init__(self, run: RunDirectory, preset: Preset, device: torch.device) -> None:
         seed_everything(preset.run.seed)
-        self.run, self.preset, self.device = run, preset, device
-        self.feed = build_feed(run, preset, device)
-        self.model = build_model(run, preset, self.feed, device).train()
-        self.branches = build_branches(preset, self.model, self.feed)
-        tune_convolutions(device)
-        self.optimizer = build_optimizer(preset, self.model, self.branches)
-        set_learning_rate(self.optimizer, 0.0)
-        self.teacher = build_teacher(run, preset, self.feed, device)
-        self.steps = {preset.method.timesteps: self._step_of(preset)}
-        self.average = MovingAverage(self.model, preset.train.ema) if averaging and preset.train.ema else None
+        super().__init__(run, preset, build_feed(run, preset, device), device)
+        self.state.model.train()
+        set_learning_rate(self.state.optimizer, 0.0)
         self._taken = 0
 
-    def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> StepOutput:
+    def take(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> StepOutput:
         """One optimizer step; `timesteps` replaces the preset's T."""
         asked = self.preset.method.timesteps if timesteps is None else timesteps
-        if asked not in self.steps:
-            method = self.preset.method.model_copy(update={"timesteps": asked})
-            self.steps[asked] = self._step_of(self.preset.model_copy(update={"method": method}))
-        out = self.steps[asked](images, labels, len(labels))
+        if asked != self.state.method.timesteps:
+            self.state.method = self.method(asked)
+        out = self.step(images, labels, len(labels))
         self._taken += 1
-        if self.average is not None:
-            self.average.update(self._taken, self.steps[asked].guard.skipping)
+        if self.state.average is not None:
+            self.state.average.update(self._taken, self.step.guard.skipping)
         return out
-
-    def _step_of(self, preset: Preset) -> OptimizerStep:
-        return OptimizerStep(
-            self.model,
-            build_method(preset, self.run.code, self.teacher),
-            self.optimizer,
-            Ranks(),
-            accumulate=preset.train.accumulate,
-            clip_norm=preset.optim.clip_norm,
-            time=self.feed.has_time,
-            branches=self.branches,
-        )
 
     def optimizer_bytes(self) -> int:
         """The bytes of the optimizer's state."""
-        states = self.optimizer.state.values()
+        states = self.state.optimizer.state.values()
         return sum(value.nbytes for state in states for value in state.values() if isinstance(value, Tensor))
 
     def clock(self) -> float:
@@ -94,10 +67,10 @@ class Trial:
         part = first_images(images, batch)
         part = part[:timesteps] if images.ndim == 5 else part
         memory.reset_peak(self.device)
-        self.step(part, labels[:batch], timesteps)
+        self.take(part, labels[:batch], timesteps)
         started = self.clock()
         for _ in range(steps):
-            self.step(part, labels[:batch], timesteps)
+            self.take(part, labels[:batch], timesteps)
         return Point(batch, timesteps, (self.clock() - started) / steps, memory.peak(self.device))
 
 

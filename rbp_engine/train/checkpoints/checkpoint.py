@@ -28,13 +28,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from rbp_engine.codec import LARGEST
-from rbp_engine.methods import WithBranches
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import CHECKPOINT, json_text, read_json
 from rbp_engine.train.errors import CheckpointError
-from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import load_optimizer
+from rbp_engine.train.state import State
 from rbp_engine.untrusted_files import open_untrusted
 
 SCHEMA = 1
@@ -69,16 +68,12 @@ class Checkpoint:
 
 def save(
     folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    state: State,
     progress: Progress,
     extra: dict[str, Any],
     *,
     experiment: str,
     generators: Sequence[dict[str, Any]] = (),
-    scaler: torch.amp.GradScaler | None = None,
-    average: MovingAverage | None = None,
-    branches: WithBranches | None = None,
     best_epoch: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Checkpoint:
@@ -93,6 +88,7 @@ def save(
     generators = generators or [generator_state()]
     name = _name(progress.step)
     temporary = f"{name}.tmp"
+    model, average, branches = state.model, state.average, state.branches
     device = next((weight.device.type for weight in model.parameters()), "")
     with _opened(folder) as here:
         here.remove(temporary)
@@ -103,10 +99,10 @@ def save(
                 if average is not None:
                     with average.applied():
                         files[AVERAGED] = _write(fresh, AVERAGED, _weights_bytes(model, metadata))
-                scale = scaler.state_dict() if scaler else {}
-                state = {"optimizer": optimizer.state_dict(), "scaler": scale, "extra": extra}
-                state |= {"branches": branches.branches.state_dict()} if branches is not None else {}
-                files["optimizer.pt"] = _write(fresh, "optimizer.pt", _torch_bytes(state))
+                scale = state.scaler.state_dict()
+                kept = {"optimizer": state.optimizer.state_dict(), "scaler": scale, "extra": extra}
+                kept |= {"branches": branches.branches.state_dict()} if branches is not None else {}
+                files["optimizer.pt"] = _write(fresh, "optimizer.pt", _torch_bytes(kept))
                 for rank, generator in enumerate(generators):
                     file = _generator_file(rank)
                     files[file] = _write(fresh, file, _torch_bytes(generator))
@@ -233,34 +229,24 @@ def verify(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def load(
-    checkpoint: Checkpoint,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rank: int = 0,
-    scaler: torch.amp.GradScaler | None = None,
-    average: MovingAverage | None = None,
-    branches: WithBranches | None = None,
-) -> dict[str, Any]:
-    """Restore weights, their moving average, branches, optimizer, loss scale and the generators of this rank.
-
-    Returns the saved `extra`.
+def load(checkpoint: Checkpoint, state: State, rank: int = 0) -> dict[str, Any]:
+    """Restore a state and the generators of this rank; returns the saved `extra`.
 
     A rank that is not in the checkpoint keeps its generators. Raises CheckpointError if the checkpoint is of another
     network or optimizer.
     """
     try:
-        if average is not None:
-            load_weights_file(checkpoint.path / AVERAGED, f"{checkpoint.path.name}/{AVERAGED}", model)
-            average.take()
-        load_weights(checkpoint, model)
-        state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
-        load_optimizer(optimizer, state["optimizer"])
-        if branches is not None:
-            branches.branches.load_state_dict(state["branches"])
-        if scaler is not None and state.get("scaler"):
-            scaler.load_state_dict(state["scaler"])
-        extra: dict[str, Any] = state["extra"]
+        if state.average is not None:
+            load_weights_file(checkpoint.path / AVERAGED, f"{checkpoint.path.name}/{AVERAGED}", state.model)
+            state.average.take()
+        load_weights(checkpoint, state.model)
+        kept = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
+        load_optimizer(state.optimizer, kept["optimizer"])
+        if state.branches is not None:
+            state.branches.branches.load_state_dict(kept["branches"])
+        if kept.get("scaler"):
+            state.scaler.load_state_dict(kept["scaler"])
+        extra: dict[str, Any] = kept["extra"]
         if rank < checkpoint.world_size:
             generators = checkpoint.path / _generator_file(rank)
             _restore_generators(torch.load(generators, weights_only=True, map_location="cpu"))

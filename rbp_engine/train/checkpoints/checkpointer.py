@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
-from rbp_engine.methods import WithBranches
 from rbp_engine.printable import one_line
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import CheckpointSaved
@@ -18,9 +16,9 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
 from rbp_engine.train.finite import FiniteGuard
-from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.record.recorder import Recorder
+from rbp_engine.train.state import State
 
 
 class Checkpointer:
@@ -32,28 +30,20 @@ class Checkpointer:
     def __init__(
         self,
         run: RunDirectory,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        state: State,
         recorder: Recorder,
         *,
         every: tuple[str, float],
         experiment: str,
         ranks: Ranks,
-        scaler: torch.amp.GradScaler | None = None,
-        average: MovingAverage | None = None,
-        branches: WithBranches | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.run = run
-        self.model = model
-        self.optimizer = optimizer
+        self.state = state
         self.recorder = recorder
         self.unit, self.interval = every
         self.experiment = experiment
         self.ranks = ranks
-        self.scaler = scaler
-        self.average = average
-        self.branches = branches
         self.metadata = metadata
         self._due_since = time.monotonic()
         self._saved: Progress | None = None
@@ -121,15 +111,11 @@ class Checkpointer:
         started = time.perf_counter()
         saved = checkpoint.save(
             self.run.checkpoints,
-            self.model,
-            self.optimizer,
+            self.state,
             at,
             recorded,
             experiment=self.experiment,
             generators=generators,
-            scaler=self.scaler,
-            average=self.average,
-            branches=self.branches,
             best_epoch=recorded["best"].get("epoch"),
             metadata=self.metadata,
         )
@@ -141,8 +127,7 @@ class Checkpointer:
 
     def _check_weights(self, at: Progress) -> None:
         # The largest magnitudes, also of running statistics, which can become non-finite before any weight does.
-        trained = self.model if self.branches is None else self.branches
-        tensors = [tensor for tensor in trained.state_dict().values() if tensor.is_floating_point()]
+        tensors = [tensor for tensor in self.state.trained.state_dict().values() if tensor.is_floating_point()]
         norms = torch._foreach_norm(tensors, math.inf)
         bad = not bool(torch.isfinite(torch.stack(norms)).all())
         if any(self.ranks.largest(bad)):

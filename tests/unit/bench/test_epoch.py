@@ -21,17 +21,17 @@ def test_probes_sample_as_often_as_in_the_run() -> None:
 def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run() -> None:
     loaded = load_preset("digits", ["batch=8", "run.device=cpu", "train.ema=0.9", "T=2"])
     with temporary_run(loaded) as run:
-        trial = Trial(run, loaded.preset, torch.device("cpu"), averaging=True)
+        trial = Trial(run, loaded.preset, torch.device("cpu"))
         epoch = Epoch(trial)
-        norm = next(module for module in trial.model.modules() if isinstance(module, nn.BatchNorm2d))
+        norm = next(module for module in trial.state.model.modules() if isinstance(module, nn.BatchNorm2d))
         begun = norm.running_mean.clone()
         epoch.training(0.0)
-        assert trial.average is not None
-        with trial.average.applied():
+        assert trial.state.average is not None
+        with trial.state.average.applied():
             averaged = norm.running_mean.clone()
         assert not averaged.equal(begun) and not averaged.equal(norm.running_mean)
         seen: list[Tensor] = []
-        trial.model.register_forward_pre_hook(lambda *_: seen.append(norm.running_mean.clone()))
+        trial.state.model.register_forward_pre_hook(lambda *_: seen.append(norm.running_mean.clone()))
         epoch.evaluation_s(8, 0.0)
         assert seen and all(mean.equal(averaged) for mean in seen)
         epoch.end_s()

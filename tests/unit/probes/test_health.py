@@ -25,6 +25,7 @@ from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 T, BATCH = 3, SAMPLES + 2
@@ -67,7 +68,7 @@ def probe(model: nn.Module) -> HealthProbe:
 
 def stepper(model: nn.Module, method: str, precision: Precision = "fp32", **settings: Any) -> OptimizerStep:
     optimizer = create_optimizer(model, "sgd", lr=0.1, momentum=0.9, weight_decay=1e-3)
-    return OptimizerStep(model, create_method(method, T, precision=precision), optimizer, Ranks(), **settings)
+    return OptimizerStep(State(model, create_method(method, T, precision=precision), optimizer), Ranks(), **settings)
 
 
 def sampled(model: nn.Module, step: OptimizerStep, *, static: bool = True) -> Health:
@@ -236,15 +237,15 @@ def test_a_network_that_branches_in_time_is_refused_as_without_the_probe(method:
 def test_a_step_that_fp16_skips_has_no_gradients() -> None:
     model = Network()
     step = stepper(model, "rate_m", precision="fp16")
-    step.scaler.load_state_dict(step.scaler.state_dict() | {"scale": 1e30})
+    step.state.scaler.load_state_dict(step.state.scaler.state_dict() | {"scale": 1e30})
     found = sampled(model, step)
     assert found.gradient_norm == [None] * 3 and found.update_ratio == [0.0] * 3
-    step.scaler.load_state_dict(step.scaler.state_dict() | {"scale": 1024.0})
+    step.state.scaler.load_state_dict(step.state.scaler.state_dict() | {"scale": 1024.0})
     whole = stepper(copy.deepcopy(model), "rate_m")
     torch.manual_seed(1)
     found = sampled(model, step)
     torch.manual_seed(1)
-    assert found.gradient_norm == pytest.approx(sampled(whole.model, whole).gradient_norm, rel=0.05)
+    assert found.gradient_norm == pytest.approx(sampled(whole.state.model, whole).gradient_norm, rel=0.05)
 
 
 def test_of_many_eligibilities_every_channel_and_column_is_among_those_that_are_sorted() -> None:

@@ -16,9 +16,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.errors import CheckpointError
+from rbp_engine.train.state import State
 
 
 def network(width: int = 3) -> nn.Sequential:
@@ -28,6 +30,10 @@ def network(width: int = 3) -> nn.Sequential:
 
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def state(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> State:
+    return State(model, create_method("rate_m", 2), optimizer or sgd(model))
 
 
 def adam(model: nn.Module) -> torch.optim.Optimizer:
@@ -52,7 +58,7 @@ def save(folder: Path, *steps: int, model: nn.Module | None = None, extra: Any =
     """Save checkpoints of a new network at these steps."""
     model = model or network()
     return [
-        checkpoint.save(folder, model, sgd(model), Progress(step, step // 10, step % 10), extra or {}, experiment="e")
+        checkpoint.save(folder, state(model), Progress(step, step // 10, step % 10), extra or {}, experiment="e")
         for step in steps
     ]
 
@@ -78,7 +84,7 @@ def test_training_from_a_checkpoint_continues_exactly_as_without_it(
     optimizer = make_optimizer(model)
     train_a_step(model, optimizer)
     extra = {"best": {"top1": 0.5, "epoch": 2}, "last": {}, "sums": torch.tensor([1.5, 2.0]), "none": None}
-    saved = checkpoint.save(tmp_path, model, optimizer, Progress(7, 2, 3), extra, experiment="abc")
+    saved = checkpoint.save(tmp_path, state(model, optimizer), Progress(7, 2, 3), extra, experiment="abc")
     expected_losses = [train_a_step(model, optimizer) for _ in range(3)]
     expected, gauss = weights(model), np.random.standard_normal()
 
@@ -94,7 +100,7 @@ def test_training_from_a_checkpoint_continues_exactly_as_without_it(
     found, skipped = checkpoint.find_newest(tmp_path)
     assert found == saved and skipped == []
     assert (found.progress, found.world_size, found.experiment) == (Progress(7, 2, 3), 1, "abc")
-    loaded = checkpoint.load(found, other, other_optimizer)
+    loaded = checkpoint.load(found, state(other, other_optimizer))
 
     assert torch.equal(loaded.pop("sums"), extra.pop("sums")) and loaded == extra  # type: ignore[arg-type]
     assert [group["lr"] for group in other_optimizer.param_groups] == [0.1]
@@ -213,7 +219,7 @@ def test_the_best_checkpoint_is_not_pruned_before_it_has_an_undamaged_copy(tmp_p
     model = network()
 
     def save_best(step: int) -> None:
-        checkpoint.save(tmp_path, model, sgd(model), Progress(step, step // 10), {}, experiment="e", best_epoch=1)
+        checkpoint.save(tmp_path, state(model), Progress(step, step // 10), {}, experiment="e", best_epoch=1)
 
     for step in (10, 20, 30):
         save_best(step)
@@ -313,7 +319,7 @@ def test_a_second_checkpoint_of_the_same_step_replaces_the_first(tmp_path: Path)
     """A stop during an evaluation saves before it; the resumed run saves the same step again after the evaluation."""
     model = network()
     for progress in (Progress(10, 0, 10), Progress(10, 1, 0)):
-        checkpoint.save(tmp_path, model, sgd(model), progress, {}, experiment="e")
+        checkpoint.save(tmp_path, state(model), progress, {}, experiment="e")
     assert names(tmp_path) == ["step-00000010"]
     found, _ = checkpoint.find_newest(tmp_path)
     assert found is not None and found.progress == Progress(10, 1, 0)
@@ -331,7 +337,7 @@ def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_p
     [saved] = save(tmp_path, 10)
     other = network(width=5)
     with pytest.raises(CheckpointError, match=r"the weights of step-00000010 do not fit this network"):
-        checkpoint.load(saved, other, sgd(other))
+        checkpoint.load(saved, state(other))
 
 
 def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -350,7 +356,7 @@ def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path: Path, va
     before = weights(model)
     message = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*empty its folder"
     with pytest.raises(CheckpointError, match=message):
-        checkpoint.load(checkpoint.verify(saved.path), model, sgd(model))
+        checkpoint.load(checkpoint.verify(saved.path), state(model))
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
 
 
@@ -362,7 +368,7 @@ def test_weights_of_another_type_are_refused_by_name(tmp_path: Path, dtype: torc
     with pytest.raises(
         CheckpointError, match=rf"step-00000010 do not fit .*3\.weight is {dtype} there, and torch\.float32"
     ):
-        checkpoint.load(checkpoint.verify(saved.path), model, sgd(model))
+        checkpoint.load(checkpoint.verify(saved.path), state(model))
 
 
 def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path: Path) -> None:
@@ -370,7 +376,7 @@ def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path: Path)
     other = network()
     groups = [{"params": [parameter]} for parameter in other.parameters()]
     with pytest.raises(CheckpointError, match=r"step-00000010 does not fit this run"):
-        checkpoint.load(saved, other, torch.optim.SGD(groups, lr=0.1))
+        checkpoint.load(saved, state(other, torch.optim.SGD(groups, lr=0.1)))
 
 
 class Bomb:
@@ -400,7 +406,7 @@ def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path
     assert found == saved and skipped == []
     model = network()
     with pytest.raises(CheckpointError, match="step-00000010"):
-        checkpoint.load(found, model, sgd(model))
+        checkpoint.load(found, state(model))
     assert not (tmp_path / "boom").exists()
     with (saved.path / name).open("rb") as file:
         torch.load(file, weights_only=False) if how == "torch" else pickle.load(file)
@@ -459,14 +465,17 @@ SAVE_WITH_LITTLE_ROOM = """
 import resource, signal, sys
 from pathlib import Path
 import torch
+from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.state import State
 
 def save(folder, step, width):
     model = torch.nn.Linear(width, width)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.ones(1, width)).sum().backward()
     optimizer.step()
-    checkpoint.save(folder, model, optimizer, checkpoint.Progress(step), {}, experiment="e")
+    state = State(model, create_method("rate_m", 2), optimizer)
+    checkpoint.save(folder, state, checkpoint.Progress(step), {}, experiment="e")
 
 folder = Path(sys.argv[1])
 save(folder, 1, 100)

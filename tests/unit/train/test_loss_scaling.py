@@ -7,6 +7,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 IMAGES = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -18,7 +19,7 @@ def steps(precision: str, clip_norm: float = 0.0, accumulate: int = 1) -> tuple[
     model = create_model("convnet", num_classes=4, in_channels=1).train()
     optimizer = create_optimizer(model, "sgd", lr=0.1)
     method = create_method("rate_m", 2, precision=precision)
-    return model, OptimizerStep(model, method, optimizer, Ranks(), accumulate=accumulate, clip_norm=clip_norm)
+    return model, OptimizerStep(State(model, method, optimizer), Ranks(), accumulate=accumulate, clip_norm=clip_norm)
 
 
 def moved(precision: str, **settings: float) -> torch.Tensor:
@@ -41,16 +42,20 @@ def test_gradients_are_unscaled_before_the_weights_change() -> None:
 
 
 def test_only_fp16_is_scaled() -> None:
-    assert [steps(precision)[1].scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")] == [False, False, True]
+    assert [steps(precision)[1].state.scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_an_overflowing_step_leaves_the_weights_unchanged_and_halves_the_scale() -> None:
     model, step = steps("fp16")
     step(IMAGES, LABELS, len(LABELS))
-    before, scale = weights(model), step.scaler.get_scale()
+    before, scale = weights(model), step.state.scaler.get_scale()
     step(IMAGES * 1e9, LABELS, len(LABELS))
     assert torch.equal(weights(model), before)
-    assert step.scaler.get_scale() == scale / 2
+    assert step.state.scaler.get_scale() == scale / 2
 
 
 def test_an_overflowing_first_step_leaves_no_trace_in_the_momentum() -> None:
@@ -58,7 +63,7 @@ def test_an_overflowing_first_step_leaves_no_trace_in_the_momentum() -> None:
     step(IMAGES * 1e9, LABELS, len(LABELS))
     fresh, other = steps("fp16")
     model.load_state_dict(fresh.state_dict())  # removes the batch norm statistics of the overflowing images
-    other.scaler.load_state_dict(step.scaler.state_dict())
+    other.state.scaler.load_state_dict(step.state.scaler.state_dict())
     step(IMAGES, LABELS, len(LABELS))
     other(IMAGES, LABELS, len(LABELS))
     assert torch.equal(weights(model), weights(fresh))

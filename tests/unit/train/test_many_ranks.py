@@ -16,6 +16,7 @@ from rbp_engine.models.vgg import convnet
 from rbp_engine.spiking import LIF
 from rbp_engine.train.optimisation import add_branches
 from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 T, CLASSES = 3, 3
@@ -48,12 +49,12 @@ def trained(network: nn.Module, method: str, batches: list[Batch], ranks: Ranks,
         torch.manual_seed(3)
         branches = WithBranches(model, shapes, CLASSES, SelfDistillation())
         add_branches(optimizer, branches.branches)
-    trainer = create_method(method, T, distill=distill)
-    step = OptimizerStep(model, trainer, optimizer, ranks, branches=branches, **settings)
+    state = State(model, create_method(method, T, distill=distill), optimizer, branches=branches)
+    step = OptimizerStep(state, ranks, **settings)
     for images, labels in batches:
         share = Share.part(len(labels), ranks.rank, ranks.size).places
         step(images[share] if images.ndim == 4 else images[:, share], labels[share], len(labels))
-    named = list(step.trained.named_parameters())
+    named = list(state.trained.named_parameters())
     found = {name: parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
     return found | {name: buffer.clone() for name, buffer in model.named_buffers()}
 
@@ -116,9 +117,8 @@ def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks: Any) -> Non
     torch.manual_seed(2)
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, CLASSES))
     images, labels = batch(7, static=True)
-    step = OptimizerStep(
-        copy.deepcopy(network), create_method("bptt", T), torch.optim.SGD(network.parameters()), Ranks(), accumulate=3
-    )
+    state = State(copy.deepcopy(network), create_method("bptt", T), torch.optim.SGD(network.parameters()))
+    step = OptimizerStep(state, Ranks(), accumulate=3)
     output = step(images, labels, 7)
     torch.testing.assert_close(output.logits, network(images).detach())
     torch.testing.assert_close(output.loss, nn.functional.cross_entropy(network(images), labels).detach())

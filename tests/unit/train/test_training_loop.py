@@ -42,7 +42,6 @@ from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.limits import Limits, worked_s
 from rbp_engine.train.memory import MemoryGauge
-from rbp_engine.train.moving_average import MovingAverage
 from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.failures import explain
@@ -54,6 +53,7 @@ from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.schedule import Schedule
 from rbp_engine.train.seeding import seed_everything
+from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
 from tests.run_files import write_identity
@@ -125,11 +125,11 @@ class Attempt:
         self.stop = StopFlag(run)
         self.model: nn.Module = create_model("convnet", num_classes=4, in_channels=1)
         self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
-        self.branches: WithBranches | None = None
+        branches: WithBranches | None = None
         if settings["branches"]:
             seen = NormalisePixels(data.mean, data.deviation, CPU)(images.pixels[:4])
-            self.branches = with_branches(self.model, settings["branches"], SelfDistillation(), seen)
-            add_branches(self.optimizer, self.branches.branches)
+            branches = with_branches(self.model, settings["branches"], SelfDistillation(), seen)
+            add_branches(self.optimizer, branches.branches)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number, RankProcess(run.ranks, ranks.rank, ranks.rank, ranks.size))
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
@@ -150,19 +150,15 @@ class Attempt:
         )
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
-        self.step = OptimizerStep(self.model, method, self.optimizer, ranks, branches=self.branches)
-        self.average = MovingAverage(self.model, settings["ema"]) if settings["ema"] else None
+        self.state = State(self.model, method, self.optimizer, branches=branches, ema=settings["ema"])
+        self.step = OptimizerStep(self.state, ranks)
         self.checkpointer = Checkpointer(
             run,
-            self.model,
-            self.optimizer,
+            self.state,
             self.recorder,
             every=settings["every"],
             experiment="e",
             ranks=ranks,
-            scaler=self.step.scaler,
-            average=self.average,
-            branches=self.branches,
         )
 
     def go(self) -> str:
@@ -170,9 +166,7 @@ class Attempt:
         assert skipped == []
         at = found.progress if found else Progress()
         if found:
-            parts = (self.model, self.optimizer, self.ranks.rank, self.step.scaler, self.average, self.branches)
-            saved = checkpoint.load(found, *parts)
-            self.recorder.restore(saved, at)
+            self.recorder.restore(checkpoint.load(found, self.state, self.ranks.rank), at)
         else:
             self.recorder.reset()
         resumed_from = found.path.name if found else None
@@ -192,7 +186,6 @@ class Attempt:
                 self.stop,
                 epochs=self.settings["epochs"],
                 at=at,
-                average=self.average,
                 limits=self.limits,
             )
         finally:
@@ -293,8 +286,8 @@ def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
         attempt.journal, before.gauge, before.board, 2, attempt.ranks, before.probes, compiles=True
     )
     attempt.checkpointer.recorder = attempt.recorder
-    step = attempt.step.method.step
-    attempt.step.method.step = lambda *given, **how: (seen.append(phase()), step(*given, **how))[1]  # type: ignore[func-returns-value, method-assign]
+    step = attempt.state.method.step
+    attempt.state.method.step = lambda *given, **how: (seen.append(phase()), step(*given, **how))[1]  # type: ignore[func-returns-value, method-assign]
     assert attempt.go() == "completed"
     assert seen[0] == "compiling"
     assert seen[STEPS] == "evaluating"
@@ -559,7 +552,9 @@ def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
     uninterrupted = RunDirectory(tmp_path / "uninterrupted")
     uninterrupted.control.mkdir(parents=True)
     expected = Attempt(uninterrupted, 1, branches=["2", "6"])
-    drawn = [weight.detach().clone() for weight in expected.branches.branches.parameters()]
+    branches = expected.state.branches
+    assert branches is not None
+    drawn = [weight.detach().clone() for weight in branches.branches.parameters()]
     assert expected.go() == "completed"
 
     first = Attempt(run, 1, branches=["2", "6"])
@@ -568,9 +563,9 @@ def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
     second = Attempt(run, 2, branches=["2", "6"])
     assert second.go() == "completed"
     assert story(run) == story(uninterrupted)
-    ours, theirs = (list(each.branches.parameters()) for each in (second, expected))
+    ours, theirs = (list(each.state.trained.parameters()) for each in (second, expected))
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(drawn, expected.branches.branches.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(drawn, branches.branches.parameters(), strict=True))
     saved = load_file(run.checkpoints / f"step-{3 * STEPS:08d}" / "model.safetensors")
     assert saved.keys() == create_model("convnet", num_classes=4, in_channels=1).state_dict().keys()
 
@@ -581,8 +576,8 @@ def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp
 
     def work(ranks: Ranks) -> dict[str, Tensor]:
         attempt = Attempt(run, 1, ranks, ema=0.5)
-        assert attempt.go() == "completed" and attempt.average is not None
-        with attempt.average.applied():
+        assert attempt.go() == "completed" and attempt.state.average is not None
+        with attempt.state.average.applied():
             ranks.share_buffers(attempt.model)
             return {name: tensor.clone() for name, tensor in attempt.model.state_dict().items()}
 
@@ -596,13 +591,12 @@ def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp
 
 def test_a_resume_continues_with_the_same_loss_scale(run: RunDirectory, tmp_path: Path) -> None:
     first = Attempt(run, 1, epochs=1, precision="fp16")
-    first.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
-    first.checkpointer.scaler = first.step.scaler
+    first.state.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
     assert first.go() == "completed"
     second = Attempt(run, 2, epochs=1, precision="fp16")
     assert second.go() == "completed"
-    assert second.step.scaler.state_dict() == first.step.scaler.state_dict()
-    assert second.step.scaler.get_scale() == 128.0
+    assert second.state.scaler.state_dict() == first.state.scaler.state_dict()
+    assert second.state.scaler.get_scale() == 128.0
 
 
 def test_checkpoints_are_saved_every_third_epoch_after_improvements_and_at_the_end(run: RunDirectory) -> None:
@@ -879,7 +873,7 @@ def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run: RunDirecto
         assert one.top1_by_step[-1] == one.top1
     pixels = NormalisePixels(attempt.data.mean, attempt.data.deviation, CPU)
     [(images, labels)] = memory_evaluation(attempt.data.test, pixels, batch_size=16)
-    logits = attempt.step.method.predict(attempt.model, images)
+    logits = attempt.state.method.predict(attempt.model, images)
     assert evaluated[-1].top1_by_step == [
         (logits[: t + 1].mean(0).argmax(1) == labels).double().mean().item() for t in range(2)
     ]
