@@ -27,7 +27,9 @@ LossScale = Literal["1/T", "1"]
 
 
 class RateMethod(Method):
-    """`loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
+    """A rate method. Its backward passes through a layer of neurons by `FiringRate` (`spiking/fusion.py`).
+
+    `loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
     that its learning rates keep their meaning; "1" gives the size of BPTT's gradient. With `reference` a step is the
     plain definition, `spiking/reference.py`.
 
@@ -83,7 +85,7 @@ class RateS(RateMethod):
     """rate_S: the loop over time is outside the network, batch norm sees each step's own B samples.
 
     First phase: T steps without a graph, whose operations add to their time means. Second phase: one pass over the mean
-    of the T inputs. Peak memory does not grow with T.
+    of the T inputs. Of the values of the timesteps none is kept, only statistics of batch norms.
     """
 
     name = "rate_s"

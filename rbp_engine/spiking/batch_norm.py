@@ -143,7 +143,7 @@ class Normalisation:
     def gradients(
         self, grad: Tensor, values: Tensor, needed: Sequence[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Gradients of values [B, C, …], weight and bias where `needed`; only fixed statistics are constants."""
+        """Gradients of values [B, C, …], weight and bias where `needed`, also through statistics of the batch."""
         norm = self.norm
         if not self.fixed:
             return norm.gradients(grad, values, self.mean, self.inverse_deviation, needed)

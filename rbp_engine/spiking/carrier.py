@@ -38,7 +38,7 @@ class Carrier:
     timesteps: int
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
-    # Which memory it would have as a tensor, and of the changes there how many it follows; None until it matters.
+    # The memory that it would have as a tensor, and how many of the changes there it includes; None until it matters.
     _memory: Memory | None = None
     _follows = 0
 

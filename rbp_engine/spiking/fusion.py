@@ -5,7 +5,7 @@ does, the loop applies them to what it reads anyway, and one [T, B, …] less is
 off.
 
 `Neurons` is a layer of neurons as carriers see it: what it learns, and its loops over time. `spiking/layers/lif.py` has
-those of LIF, `spiking/layers/own_loop.py` those of a neuron of one's own. The layer has a backward of its own, batch
+those of LIF, `spiking/layers/own_loop.py` those of user-defined neurons. The layer has a backward of its own, batch
 norms before it included:
 
 FiringRate        the rate methods: needs the eligibility g, and of each batch norm its mean input and statistics.
@@ -40,9 +40,9 @@ _FUSED = ContextVar("fused", default=True)
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """Within it batch norms and sums are computed where they stand, to read along or to compare: the same to rounding.
+    """Within it batch norms and sums are computed where they stand, for inspection; results agree up to rounding.
 
-    A step of a method begins and ends within it.
+    A step of a method must begin and end within it.
     """
     before = _FUSED.set(False)
     try:
@@ -194,7 +194,7 @@ class RatePass(NamedTuple):
     counts: Tensor
     """The number of spikes, [B, …]."""
     derivatives: Sequence[Tensor]
-    """Of the rate r, [B, …] each: by a current at every timestep, the eligibility g; then by what is learnt."""
+    """Of the rate r, [B, …] each: ∂r/∂c = g, the eligibility, then ∂r/∂θ of each θ that is learnt."""
     means: Sequence[Tensor]
     """The time means [B, …] of the terms that a batch norm is applied to, before it: its backward needs them."""
 
@@ -269,7 +269,8 @@ def rate_proxy(
 
 
 class FiringRate(torch.autograd.Function):
-    """Gradients go to what is learnt, to the proxies of the terms, and to their batch norms' weights."""
+    """The firing rate r of a layer. Its backward is ∂L/∂c = g ⊙ ∂L/∂r (paper, section 4), then that of the batch norm
+    of each term of c, at the term's time mean; and ∂L/∂θ = Σ ∂r/∂θ ⊙ ∂L/∂r of each θ that is learnt."""
 
     @staticmethod
     def forward(

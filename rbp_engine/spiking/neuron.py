@@ -28,11 +28,11 @@ class NeuronModule(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly shi
             return super().forward(current)
         refuse_checkpointing()
         current.check_unchanged(type(self).__name__)
-        self.meet(current)
+        self.prepare(current)
         return current.fire(self.neurons_for(current))
 
-    def meet(self, current: Carrier) -> None:
-        """What is done when carriers come, before the neurons fire."""
+    def prepare(self, current: Carrier) -> None:
+        """Called before the neurons fire."""
 
     def multi_step_forward(self, currents: Tensor) -> Tensor:
         """Spikes [T, B, …] of T timesteps, from what the timestep before has left."""
@@ -117,7 +117,7 @@ class LIF(NeuronModule):
         kernel: Kernel = "eager" if self.kernel == "auto" else self.kernel
         return LIFNeurons(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, kernel)
 
-    def meet(self, current: Carrier) -> None:
+    def prepare(self, current: Carrier) -> None:
         """The kernel "auto" becomes the one that works for the device."""
         if self.kernel == "auto":
             self.kernel, problem = choose("auto", current.like.device.type)

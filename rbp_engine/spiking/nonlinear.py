@@ -1,14 +1,15 @@
 """Operations that are not linear in their input x, [N, …], where N is the batch of one timestep or of several.
 
 The rate methods take mean_t f(x_t) for the value. For the gradient they take the mean over time of the Jacobian, as if
-its parts were independent in time: the parts are averaged over the steps, and used at the mean input r.
+its parts were independent in time: the parts are averaged over the steps, and used at the mean input r. Maxima and
+products have the Jacobian at r.
 
     group, layer, instance norm    backward of the norm at r, with mean_t μ_t and mean_t 1/√(σ²_t + ε)
     F.normalize                    s = mean_t 1/‖x_t‖, y = mean_t y_t        ∂L/∂r = s·(∂L/∂y − y·⟨y, ∂L/∂y⟩)
     RMS norm                       backward of the norm at r, with mean_t 1/√(mean x²_t + ε)
     pointwise φ                    ∂L/∂r = ∂L/∂r_out ⊙ mean_t φ'(x_t)
     one number φ of several        ∂L/∂r_i = ∂L/∂r_out · mean_t ∂φ/∂x_{i,t}
-    max pooling, largest values    the gradient goes to the largest means
+    maxima and minima              the gradient goes to the extreme means
     products f(a, b)               ∂L/∂r_a = f(·, r_b)ᵀ ∂L/∂r_out, ∂L/∂r_b = f(r_a, ·)ᵀ ∂L/∂r_out
     softmax                        p = mean_t p_t                           ∂L/∂r = p ⊙ (∂L/∂p − ⟨p, ∂L/∂p⟩)
     log-softmax                    p = mean_t p_t                           ∂L/∂r = ∂L/∂y − p·Σ ∂L/∂y
@@ -38,7 +39,7 @@ class Nonlinear:
     """An operation of one or several inputs that does not commute with the time mean.
 
     The rate methods compute it at each timestep, and take the mean. Their gradient needs the time means of its inputs,
-    and of parts of its Jacobian. `over` is as of `spiking/linear.py`; what has parts folds T into the batch.
+    and of parts of its Jacobian. `over` is that of `spiking/linear.py`: "batch" for an operation with parts.
     """
 
     over: Over = "batch"

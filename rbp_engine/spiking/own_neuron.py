@@ -29,16 +29,17 @@ _RECURRENT = (
 
 
 class OwnNeuron(NeuronModule, Generic[State]):
-    """The base class of neurons of one's own. A subclass writes three functions of one timestep:
+    """The base class of user-defined neurons. A subclass writes three functions of one timestep, and `at_rest` unless
+    its state is one tensor that begins as 0:
 
         charge(state, current)   the state after the input current, before it fires
         fire(state)              how far each neuron is above its threshold; it fires where that is 0 or more
         reset_by(state, spikes)  the state for the next timestep
 
-    A state is one tensor [B, …], or a NamedTuple of several. Every entry belongs to one neuron: no function may look at
-    another neuron or sample, draw random numbers, or change a tensor in place. `spikes.detach()` in `reset_by` keeps
-    the reset out of the gradient. An `nn.Parameter` is trained; it is one number for the layer, or has a shape that
-    broadcasts, as [C, 1, 1] for one a channel.
+    A state is one tensor [B, …], or a NamedTuple of several. Entries at the same place belong to one neuron: no
+    function may look at another neuron or sample, draw random numbers, or change a tensor in place. `spikes.detach()`
+    in `reset_by` keeps the reset out of the gradient. An `nn.Parameter` is trained; it is one number for the layer, or
+    has a shape that broadcasts, as [C, 1, 1] for one a channel.
 
     The gradient of the rate methods is the derivative of r = mean_t s_t, taken forward in time with the loop: g by a
     current that is added at every timestep (paper, equation 10), and ∂r/∂θ by each parameter θ.
@@ -91,7 +92,7 @@ class OwnNeuron(NeuronModule, Generic[State]):
         """The parameters that are trained, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
-    def meet(self, current: Carrier) -> None:
+    def prepare(self, current: Carrier) -> None:
         """The functions of the neuron are checked once."""
         if not self._checked and not current.like.is_meta:
             check_timesteps(self, current.like)

@@ -1,8 +1,8 @@
 """The carrier of rate_S: T timesteps without a graph that add to means, then the means with their graph.
 
 A training step runs the network T + 1 times (paper, section 4.2, algorithm 1): once for each timestep, values [B, …]
-without a graph, and once over the time means [B, …] with their gradient. What an operation adds up over the timesteps
-it finds again in the last pass: its place in the `StepState` is one object, which has both halves of its kind.
+without a graph, and once over the time means [B, …] with their gradient. Each operation has one object in the
+`StepState`, with a method for the timesteps, which adds up, and one for the last pass, which uses the sums.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RateSTensor(TimestepCarrier, DeferredSum):
     @classmethod
     def of_means(cls, mean: Tensor | TimeConstant, state: StepState, *, static: bool) -> Self:
         """A time mean [B, …], with its graph or its proxy."""
-        known = _known(mean, mean) if isinstance(mean, Tensor) else mean
+        known = _time_constant(mean, mean) if isinstance(mean, Tensor) else mean
         return cls(Current([Term(known)], 1), state, static=static)
 
     def _compute(self) -> Steps:
@@ -61,7 +61,7 @@ class RateSTensor(TimestepCarrier, DeferredSum):
             return Dense(values)
         rate = self.current.rate()
         [mean] = [rate] if self._place is None else self._place.means(self.timesteps)
-        return _known(mean, rate)
+        return _time_constant(mean, rate)
 
     def values(self) -> Tensor:
         """[B, …]."""
@@ -167,7 +167,7 @@ class RateSLinear(RateSOperation):
             with torch.no_grad():
                 value = operation(steps.time_mean())
         proxy = layer_gradient(operation.call, steps, value)
-        return RateSTensor.of_means(_known(value, proxy), x.state, static=x.static)
+        return RateSTensor.of_means(_time_constant(value, proxy), x.state, static=x.static)
 
 
 class RateSNonlinear(RateSOperation):
@@ -186,7 +186,7 @@ class RateSNonlinear(RateSOperation):
         steps = [x.resolve() for x in inputs]
         out, *parts = self.means(inputs[0].timesteps)
         proxy = operation.grad_proxy(steps, TimeConstant(out), parts)
-        return RateSTensor.of_means(_known(out, proxy), inputs[0].state, static=False)
+        return RateSTensor.of_means(_time_constant(out, proxy), inputs[0].state, static=False)
 
 
 class RateSNorm(RateSOperation):
@@ -243,7 +243,7 @@ class RateSFire(RateSOperation):
         rate = firing_rate(counts, x.timesteps, x.dtype)
         means = [term.steps.time_mean() for term in x.current.terms if term.normalisation]
         proxy = fusion.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
-        known = _known(rate, proxy, WeightInput(counts, x.timesteps))
+        known = _time_constant(rate, proxy, WeightInput(counts, x.timesteps))
         return RateSTensor.of_means(known, x.state, static=False)
 
 
@@ -288,7 +288,7 @@ def mean_statistics(by_step: Sequence[Normalisation], norm: BatchNorm) -> Normal
     return Normalisation(norm, mean, None, inverse_deviation)
 
 
-def _known(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> TimeConstant:
+def _time_constant(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> TimeConstant:
     """A time mean [B, …] and the proxy of its gradient."""
     return TimeConstant(mean.detach(), counts, grad_proxy=grad_proxy)
 

@@ -102,7 +102,7 @@ def from_rest(charged: Tensor, neuron: Neuron) -> Tensor:
 def advanced_sensitivities(
     before: Sequence[Tensor], charged: Tensor, spikes: Tensor, slope: Tensor, neuron: Neuron
 ) -> list[Tensor]:
-    """How far λ and V_th, where they are learnt, have moved the membrane so far, and the firing rate; after timestep t.
+    """What λ and V_th, where they are learnt, have done by timestep t: ∂u/∂λ, ∂u/∂V_th, and sums for ∂r/∂λ, ∂r/∂V_th.
 
         e_1 = 0,  e_{t+1} = ∂u_{t+1}/∂λ = (v_t − v_rest) + λ·∂v_t/∂u_t·e_t           ∂r/∂λ = mean_t σ'_t·e_t
         f_1 = 0,  f_{t+1} = ∂u_{t+1}/∂V_th = λ·(∂v_t/∂u_t·f_t + ∂v_t/∂V_th)          ∂r/∂V_th = mean_t σ'_t·(f_t − 1)
@@ -154,7 +154,7 @@ def rate(
     spikes: Sequence[Tensor],
     counts_F: Tensor | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """The loop of the rate methods: counts of spikes [F], and then eligibility, by what is learnt, means of terms.
+    """The loop of the rate methods: counts of spikes [F], then the time means g, ∂r/∂θ of what is learnt, and of terms.
 
     The spikes of each timestep are written, T times [F] bytes. `divisor` is T, by which sums are divided, and
     `means_of` has the numbers of the terms whose time means are wanted. Spikes are counted in `counts_F` of zeros, or
@@ -184,7 +184,7 @@ class RateState(NamedTuple):
     """What the loop of the rate methods adds up from timestep to timestep, [F] each; it changes in place."""
 
     eligibility: Tensor
-    """Σ_t σ'_t·ρ_t, whose mean g multiplies the rate's gradient on its way to the mean input (paper, section 4)."""
+    """Σ_t σ'_t·ρ_t, whose mean g multiplies the rate's gradient on its way to the mean current (paper, section 4)."""
     sensitivities: Sequence[Tensor]
 
 
@@ -206,7 +206,7 @@ def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron:
 
         ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
 
-    ρ is how far an input reaches in time: how much of the inputs so far is still in the membrane. As a tensor [F] it
+    ρ_t = ∂u_t/∂c, of a current c at every timestep: how much of it is still in the membrane. As a tensor [F] it
     advances here; one number for all neurons is `advanced` by the caller.
     """
     spikes_F, slope_F = fired(membrane_F, neuron), neuron.slope(membrane_F)

@@ -1,4 +1,4 @@
-"""A layer of neurons of one's own (`spiking/own_neuron.py`), and its loops over time; LIF's are in `layers/lif.py`.
+"""A layer of user-defined neurons (`spiking/own_neuron.py`), and its loops over time; LIF's are in `layers/lif.py`.
 
 Its functions run as torch runs them, one timestep after the other, on float32 at least.
 """

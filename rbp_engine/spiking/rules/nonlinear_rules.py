@@ -4,7 +4,7 @@ norms, softmax                a backward of their own at the mean, with time mea
 of each number                φ(x_t)            exp, abs, x**2, …
 of several at once            φ(a_t, b_t)       a / b, maximum, prelu's input and weight, …
 of a row                      φ(x_1t … x_nt)    norms of vectors, variance, …
-maxima                        the value is the mean of the steps' maxima, the gradient goes to the largest mean
+maxima, minima                the value is the mean of the steps' maxima, the gradient goes to the largest mean
 products of activations       attention without softmax is this twice, a gate and squeeze-and-excite once
 """
 
@@ -188,7 +188,7 @@ def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
 
 
 class NoIndices:
-    """Stands for the indices of maxima, and refuses to be used."""
+    """Stands for the indices of maxima or minima, and refuses to be used."""
 
     def __init__(self, operation: str) -> None:
         self._operation = operation
@@ -309,7 +309,7 @@ def _check_shape(x: Carrier, operation: str, normalized_shape: Any) -> None:
         raise UnsupportedOperation(operation, "over the batch dimension: leave it out of normalized_shape")
 
 
-_DIFFER: Final = "the indices of maxima differ from step to step; use their values alone"
+_DIFFER: Final = "the indices of maxima and minima differ from step to step; use their values alone"
 # Where torch's functions have the dimension, if not 1.
 _DIM_AT: Final = {"norm": 2, "linalg_vector_norm": 2}
 # What `function.__name__` is for these: those of torch, and those of Python's `operator`.

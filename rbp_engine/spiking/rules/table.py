@@ -130,7 +130,8 @@ def register_rule(name: str, kind: str) -> None:
         "product"    as "step", with weights: linear in its one activation
         "at_mean"    as "batch" but not linear: the rate methods take its gradient at the mean
 
-    The function returns one tensor; what returns several is refused. Raises ValueError if there is no such kind, or if
+    The function returns one tensor; one that returns several, as `torch.cummax`, is refused at its first use. Raises
+    ValueError if there is no such kind, or if
     rbp has a rule for that name already.
     """
     if kind not in KINDS:
