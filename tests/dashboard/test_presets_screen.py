@@ -355,6 +355,7 @@ async def test_a_box_is_empty_unless_it_is_ticked(dashboard, mine, until):
         await until(pilot, lambda: isinstance(dashboard.screen, NamePreset))
         boxes = [box.render().plain.strip() for box in dashboard.screen.query(Checkbox)]
         assert boxes == ["[✓] extends digits", "[ ] found from every folder"]
+        assert dashboard.screen.query_one(Input).has_focus
 
 
 async def test_a_preset_with_a_broken_parent_can_still_be_edited(dashboard, mine, until):

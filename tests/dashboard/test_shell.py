@@ -4,14 +4,13 @@ from collections import Counter
 
 import pytest
 from textual.events import MouseDown
-from textual.widgets import Footer, HelpPanel, Input, OptionList
+from textual.widgets import Footer, HelpPanel, OptionList
 from textual.widgets._footer import FooterKey
 from textual.widgets._toast import Toast
 
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Confirm, ConfirmLeaving
-from rbp_tui.dashboard.presets.name_dialog import Tick
 
 pytestmark = pytest.mark.asyncio
 
@@ -110,14 +109,3 @@ async def test_leaving_with_live_runs_is_confirmed_by_the_same_key_and_nothing_e
         await until(pilot, lambda: isinstance(app.screen, ConfirmLeaving))
         await pilot.press("ctrl+c")
         await until(pilot, lambda: not app.is_running)
-
-
-async def test_an_unticked_box_is_empty(app, until):
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("1", "ctrl+n")
-        await until(pilot, lambda: app.screen.query(Tick))
-        for box in app.screen.query(Tick):
-            for ticked in (True, False):
-                box.value = ticked
-                assert ("✓" in str(box.render())) == ticked and "X" not in str(box.render())
-        assert app.screen.query_one(Input).has_focus

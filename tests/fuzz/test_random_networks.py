@@ -83,7 +83,9 @@ def moves_alike(problem):
 
 def description(seed, method, wrong):
     """The command that runs this network again, the differences, and the network."""
-    replay = f"RBP_FUZZ_FIRST={seed} RBP_FUZZ_NETWORKS=1 python -m pytest tests/fuzz/test_random_networks.py -k {method}"
+    replay = (
+        f"RBP_FUZZ_FIRST={seed} RBP_FUZZ_NETWORKS=1 python -m pytest tests/fuzz/test_random_networks.py -k {method}"
+    )
     return "\n".join([replay, *wrong[:8], str(problem_of(seed))])
 
 

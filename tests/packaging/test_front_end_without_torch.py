@@ -14,7 +14,10 @@ COMMANDS = {
     "presets diff digits": (),
     "presets list": (),
     "presets show digits": (),
+    "presets check": (),
+    "presets schema": (),
     "data list": (),
+    "data check digits": (),
     "train digits --dry-run": (),
     "report": (),
     "paper --missing": (),
@@ -44,6 +47,7 @@ def test_a_read_only_command_loads_no_torch(command, tmp_path):
     modules = loaded_modules(command, tmp_path)
     assert "rbp_tui.cli" in modules
     assert not modules & set(HEAVY)
+    assert "numpy" not in modules or not command.startswith(("presets", "data"))
 
 
 def test_help_loads_no_pydantic(tmp_path):

@@ -221,15 +221,3 @@ def test_the_schema_of_an_unknown_field_suggests_the_nearest(rbp: Rbp) -> None:
     done = rbp("schema", "optim.lrr")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Did you mean 'optim.lr'?" in done.stderr
-
-
-def test_presets_load_neither_torch_nor_sklearn(tmp_path: Path) -> None:
-    code = (
-        "import sys; from rbp_tui.cli import app\n"
-        "for words in (['list'], ['show', 'digits'], ['check'], ['schema']):\n"
-        "    app(['presets', *words], standalone_mode=False)\n"
-        "sys.exit(str({'torch', 'sklearn', 'numpy'} & set(sys.modules) or ''))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "torch" not in done.stderr and "sklearn" not in done.stderr and "numpy" not in done.stderr
-    assert "Traceback" not in done.stderr

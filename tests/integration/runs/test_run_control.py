@@ -69,8 +69,3 @@ def test_a_signal_before_the_worker_can_handle_it_preempts_the_run_too(new_run: 
     assert "received SIGUSR1" in look.end(run).reason and judge(run).status == "preempted"
     assert worker.wait(60) == 4
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "held back from the worker only"
-
-
-def test_a_completed_run_is_not_resumed(reference: RunDirectory) -> None:
-    with pytest.raises(RunError, match="nothing to resume"):
-        launch.start(reference)

@@ -108,11 +108,6 @@ def test_a_stratified_split_is_a_partition_with_every_class_in_proportion(
     assert torch.equal(again[1].pixels, held.pixels)
 
 
-def test_a_split_that_would_leave_a_class_empty_is_refused() -> None:
-    with pytest.raises(ValueError):
-        stratified_split(indexed(20, 10), 5)
-
-
 def test_a_set_whose_samples_are_no_images_in_memory_is_not_loaded() -> None:
     for name in ("imagenet", "moving_digits", "folder:mine"):
         with pytest.raises(ValueError, match=f"{name} is not kept in memory as images"):

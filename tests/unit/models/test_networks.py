@@ -384,18 +384,6 @@ def test_an_unknown_init_is_a_value_error(name):
         outline(name, init="xavier")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_neuron_setting_is_a_type_error(name):
-    with pytest.raises(TypeError, match="beta"):
-        outline(name, beta=2.0)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_bad_neuron_setting_is_a_value_error(name):
-    with pytest.raises(ValueError, match="decay"):
-        outline(name, decay=2.0)
-
-
 def test_weights_of_convolutions_are_channels_last_also_in_users_networks(tmp_path):
     (tmp_path / "nets.py").write_text(
         "from torch import nn\n"

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rbp_engine.data.catalog import CATALOG
 from rbp_engine.preset import PresetError, choices, fields, load_preset, parse_checkpoint_every
 from rbp_engine.preset.schema import Preset
 from rbp_engine.vocabulary import SURROGATE_ARGUMENTS
@@ -68,10 +67,6 @@ def test_choices_are_the_literal_values_and_an_unknown_key_is_an_error() -> None
     assert choices("optim.lr") == ()
     with pytest.raises(KeyError, match=re.escape("model.nam")):
         choices("model.nam")
-
-
-def test_the_data_sets_of_the_schema_are_those_of_the_catalog() -> None:
-    assert set(choices("data.name")) == set(CATALOG)
 
 
 def test_the_surrogates_of_the_schema_are_those_with_known_arguments() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
-from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.torchrun import torchrun_environment, worker_command
 
 RUN = RunDirectory(Path("/runs/job"))
@@ -45,12 +44,3 @@ def test_torchrun_understands_its_command_and_its_environment() -> None:
     assert output.strip() == (
         "job 120 SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 0 ['-m', 'rbp_engine.train.worker', '/runs/job']"
     )
-
-
-def test_the_processes_share_the_cores_unless_the_user_sets_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    cores = len(os.sched_getaffinity(0))
-    assert launch.environment(RUN, Resources(), 1)["OMP_NUM_THREADS"] == str(cores)
-    assert launch.environment(RUN, Resources(2 * cores), 1)["OMP_NUM_THREADS"] == "1"
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert launch.environment(RUN, Resources(2), 1)["OMP_NUM_THREADS"] == "7"

@@ -9,14 +9,17 @@ from rbp_engine.bench.measure import measurement
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch import launch
-from rbp_engine.run.launch.environment import worker_defaults
 
 
-def test_the_cores_are_divided_among_the_workers_of_a_machine() -> None:
+def test_the_processes_share_the_cores_unless_the_user_sets_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = len(os.sched_getaffinity(0))
-    assert worker_defaults()["OMP_NUM_THREADS"] == str(cores)
-    assert worker_defaults(cores)["OMP_NUM_THREADS"] == "1"
-    assert worker_defaults(1000 * cores)["OMP_NUM_THREADS"] == "1"
+    assert launch.environment(RunDirectory(tmp_path), Resources(), 1)["OMP_NUM_THREADS"] == str(cores)
+    assert launch.environment(RunDirectory(tmp_path), Resources(2 * cores), 1)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert launch.environment(RunDirectory(tmp_path), Resources(2), 1)["OMP_NUM_THREADS"] == "7"
 
 
 def test_the_users_settings_take_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

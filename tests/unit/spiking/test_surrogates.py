@@ -68,10 +68,6 @@ def test_slope_keeps_the_shape_and_the_type_of_the_distance():
     assert (result.shape, result.dtype) == ((2, 3, 4), torch.float32)
 
 
-def test_each_neuron_has_its_own_surrogate():
-    assert LIF().surrogate is not LIF().surrogate
-
-
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"'sigmoidal'.*atan.*sigmoid"):
         create_surrogate("sigmoidal")

@@ -34,13 +34,6 @@ def test_what_a_neuron_learns_never_decays(name: str, decay_norms: bool) -> None
     assert found["4.more.gain"] == 0.0
 
 
-def test_the_rate_of_what_a_neuron_learns_has_a_factor_of_its_own() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), PLIF())
-    optimizer = create_optimizer(model, "sgd", lr=0.2, lr_factors={"1.decay_logit": 5.0})
-    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-    assert rates[id(model[1].decay_logit)] == 1.0 and rates[id(model[0].weight)] == 0.2
-
-
 def by_channel() -> nn.Module:
     torch.manual_seed(0)
     neuron = {"threshold": 0.05, "learn": ["decay", "threshold"], "learn_by": "channel"}
