@@ -138,7 +138,7 @@ def machine_toml() -> Finding:
     try:
         read_machine()
     except MachineError as error:
-        return Finding("machine.toml", "problem", str(error), "mend or remove the file")
+        return Finding("machine.toml", "problem", str(error), "fix or remove the file")
     there = os.path.exists(path)  # noqa: PTH110  # pathlib raises without permission
     return Finding("machine.toml", "ok", str(path) if there else f"none, defaults apply (would be {path})")
 
@@ -148,7 +148,7 @@ def runs_folder(explicit: Path | None = None) -> Finding:
     try:
         folder = runs_directory(explicit)
     except MachineError:
-        return Finding("runs", "note", "not known until machine.toml is mended")
+        return Finding("runs", "note", "not known until machine.toml is fixed")
     # pathlib raises without permission.
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):

@@ -13,7 +13,7 @@ from io import BufferedReader
 from typing import Any, Final
 
 MIB: Final = 2**20
-#: For a file that a person writes, as a network of one's own.
+#: For a file that a person writes, as a network of their own.
 TEXT_LIMIT: Final = MIB
 #: For a preset or settings. Reading the worst of this size takes 0.1 s, and a preset may have thirty parents.
 TOML_LIMIT: Final = MIB // 4

@@ -34,12 +34,12 @@ MEASURED = (
 
 
 def events_csv(run: RunDirectory, settings: Sequence[str] = ()) -> Lines:
-    """Metrics, validations and metrics of one's own in order, without those that a resume has superseded.
+    """Metrics, validations and user-defined metrics in order, without those that a resume has superseded.
 
     Each line also has these settings of the run, by dotted key, so that the tables of several runs can be put together.
     Units are those of the events: fractions, milliseconds, `t` in seconds since the epoch. Values that a kind does not
     have, or that were not finite, are empty. `top1_by_step` has the T accuracies with blanks between them. The columns
-    of one's own metrics, as `own.grad_norm`, come last; those logged at one step share a line of the kind "probe".
+    of user-defined metrics, as `own.grad_norm`, come last; those logged at one step share a line of the kind "probe".
     """
     events = [event for event in read_events(run.events()) if isinstance(event.body, (Metrics, Validation, Probe))]
     names = dict.fromkeys(name for event in events for name in _own(event))
@@ -69,7 +69,7 @@ def events_csv(run: RunDirectory, settings: Sequence[str] = ()) -> Lines:
 
 
 def _own(event: Event) -> dict[str, float | None]:
-    """The column and the number of a metric of one's own; nothing for another event, or a value that is no number."""
+    """The column and the number of a user-defined metric; nothing for another event, or a value that is no number."""
     if not isinstance(event.body, Probe) or (number := number_of(event.body.values)) is None:
         return {}
     return {f"own.{event.body.name}": number if math.isfinite(number) else None}

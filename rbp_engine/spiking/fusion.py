@@ -225,7 +225,7 @@ class Neurons(Protocol):
 
     @property
     def learnt(self) -> Sequence[Tensor]:
-        """What is trained, with its graph: λ and V_th of LIF, the parameters of a neuron of one's own."""
+        """What is trained, with its graph: λ and V_th of LIF, the parameters of a user-defined neuron."""
 
     def spikes_only(self, current: Current) -> Tensor:
         """Spikes [T, B, …], without a graph."""

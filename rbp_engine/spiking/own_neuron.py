@@ -1,4 +1,4 @@
-"""A neuron of one's own, given as what happens in one timestep: charge, fire, reset. The rest follows from these."""
+"""A user-defined neuron, given as what happens in one timestep: charge, fire, reset. The rest follows from these."""
 
 from __future__ import annotations
 

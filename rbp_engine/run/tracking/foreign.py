@@ -39,7 +39,7 @@ class Program:
 
     @property
     def identity(self) -> str:
-        """Its part of an experiment: its name and, as for code of one's own, the hash of its file."""
+        """Its part of an experiment: its name and, as for the user's code, the hash of its file."""
         try:
             code = read_untrusted(self.file or "", TEXT_LIMIT)
         except OSError:

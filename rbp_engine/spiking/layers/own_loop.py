@@ -53,7 +53,7 @@ class OwnMembrane(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnNeurons:
-    """A layer of neurons of one's own (`spiking/fusion.py`: `Neurons`)."""
+    """A layer of user-defined neurons (`spiking/fusion.py`: `Neurons`)."""
 
     neuron: OwnTimestep
 

@@ -1,4 +1,4 @@
-"""What a rule makes of samples that no recorded run has: few, damaged, mended, or of two faults at once."""
+"""What a rule makes of samples that no recorded run has: few, damaged, recovered, or of two faults at once."""
 
 from dataclasses import replace
 
