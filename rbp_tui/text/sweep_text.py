@@ -70,11 +70,12 @@ def row_words(row: SweepRow) -> list[str]:
 
 
 def legend(rows: Sequence[SweepRow]) -> list[str]:
-    """The signs in the column of runs, each with what it means."""
+    """The signs in the table, each with what it means."""
     there = {record.verdict.shown_status for row in rows for record in row.records}
     signs = [f"{sign} {status}" for status, sign in SIGNS.items() if status in there]
     missing = any(state.record is None for row in rows for state in row.states)
-    return [*signs, *(["· not there yet"] if missing else [])]
+    several = any(row.last is not None and row.last.std is not None for row in rows)
+    return [*signs, *(["· not there yet"] if missing else []), *(["± standard deviation"] if several else [])]
 
 
 def plan_text(plan: SweepPlan) -> str:

@@ -36,8 +36,9 @@ def next_steps(
     logs = f"rbp logs {reference}{place}"
     if cause.wants_new_run:
         return [logs, f"{_new_run(run, cause, request)} ({WHY_RESUME_FAILS[cause]})"]
-    condition = f" ({RESUME_CONDITIONS[cause]})" if cause in RESUME_CONDITIONS else ""
-    resume = f"rbp resume {reference}{place}{condition}"
+    known = [RESUME_CONDITIONS[cause]] if cause in RESUME_CONDITIONS else []
+    known += [] if run.newest_checkpoint else ["from epoch 1: it has saved no checkpoint"]
+    resume = f"rbp resume {reference}{place}" + (f" ({'; '.join(known)})" if known else "")
     if cause is Cause.BUDGET:
         return [" ".join([f"rbp resume {reference}", *_larger_budgets(run)]) + place]
     if cause is Cause.DATA:

@@ -117,6 +117,17 @@ def test_a_killed_and_resumed_run_keeps_its_best_and_each_step_once_in_tensorboa
     assert steps == training | validation
 
 
+def test_a_run_killed_before_its_first_checkpoint_says_that_it_starts_again(new_run: NewRun, look: Any) -> None:
+    run = new_run("batch=2", "train.log_every=1", *IDLE)
+    worker = launch.start(run)
+    look.wait_until(lambda: (summary := read_summary(run)) is not None and summary.step > 0)
+    worker.kill()
+    worker.wait()
+    launch.start(run)
+    assert look.first(run, WarningRaised, attempt=2).body.message.startswith("starts again at epoch 1: ")
+    control.kill(run)
+
+
 def test_a_resume_warns_of_a_damaged_checkpoint_and_of_another_type_of_device(new_run: NewRun, look: Any) -> None:
     run = new_run("epochs=500", *IDLE)
     for _ in range(2):

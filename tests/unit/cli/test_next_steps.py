@@ -70,6 +70,7 @@ def advised(tmp_path):
         run_id="here",
         command=["rbp", "train", "digits", "lr=0.2"],
     )
+    (run.checkpoints / "step-00000012").mkdir()
 
     def after(status, cause, given=LaunchRequest("digits", ("lr=0.2",))):  # noqa: B008  # frozen
         return next_steps(run, read_summary(run), Verdict(status, "so it is", cause), given)
@@ -124,6 +125,12 @@ def test_after_an_error_in_own_code_the_same_command_with_a_corrected_file_is_ad
 )
 def test_a_resume_is_advised_with_its_precondition(advised, status, cause, commands):
     assert advised(status, cause) == commands
+
+
+def test_a_run_without_a_checkpoint_is_said_to_start_again(tmp_path):
+    run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="here")
+    [resume, _] = next_steps(run, read_summary(run), Verdict("killed", "", Cause.REQUEST))
+    assert resume == "rbp resume here (from epoch 1: it has saved no checkpoint)"
 
 
 def test_a_run_whose_budget_is_used_up_goes_on_with_twice_as_much(tmp_path):

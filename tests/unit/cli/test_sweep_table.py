@@ -61,6 +61,7 @@ def test_where_one_setting_varies_its_values_are_compared_by_seed(
     told = " ".join(capsys.readouterr().err.split())
     # Of seed 1 the points have 50 and 51 %, of seed 2 54 and 59 %: 1 and 5 points, 3 on average.
     assert ("4 − 2: last +3.00 ± 25.41, best +3.00 ± 25.41 points of top-1" in told) == compares
+    assert ("of two seeds it is wide" in told) == compares
     assert ("rbp compare" in told) == compares
 
 

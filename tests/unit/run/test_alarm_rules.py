@@ -111,10 +111,22 @@ def test_chance_is_judged_after_three_epochs() -> None:
     assert named(History(curves={"train/top1": curve(np.full(7, 0.1))}, classes=10)) == []
 
 
+def evaluated(by_step: Floats) -> AccuracyHistory:
+    """The accuracies after each timestep [evaluations, T], an evaluation at each epoch."""
+    epochs = np.arange(1.0, 1.0 + len(by_step))
+    return AccuracyHistory((), (), 23.0 * epochs, epochs, by_step)
+
+
 @pytest.mark.parametrize(("accuracy", "said"), [(0.1, []), (0.15, []), (0.9, ["timesteps"])])
 def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy: float, said: list[str]) -> None:
-    by_step = AccuracyHistory((), (), np.array([23.0]), np.array([1.0]), np.full((1, 4), accuracy))
+    by_step = evaluated(np.full((3, 4), accuracy))
     assert [found.rule for found in findings(History(accuracy=by_step, classes=10))] == said
+
+
+def test_fewer_timesteps_are_not_advised_after_an_epoch_or_two() -> None:
+    for evaluations in (2, 3):
+        by_step = evaluated(np.full((evaluations, 4), 0.3))
+        assert len([*findings(History(accuracy=by_step, classes=10))]) == (evaluations == 3)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +137,7 @@ def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy: flo
     ],
 )
 def test_how_many_timesteps_are_needed_is_said_in_a_sentence(by_step: list[float], sentence: str) -> None:
-    accuracy = AccuracyHistory((), (), np.array([23.0]), np.array([1.0]), np.array([by_step]))
-    [found] = findings(History(accuracy=accuracy, classes=10))
+    [found] = findings(History(accuracy=evaluated(np.array(3 * [by_step])), classes=10))
     assert found.what.startswith(sentence)
 
 

@@ -23,6 +23,8 @@ GAP, RISEN = 0.1, 1.2
 UNFINISHED = 0.1
 #: What is no progress: the best epoch is in the first half of the run, of so many evaluations at least.
 HALF, EVALUATIONS = 0.5, 10
+#: So many evaluations, and a network has learnt enough to be judged by its timesteps.
+LEARNT = 3
 
 
 def decline(history: History) -> Iterator[Alarm]:
@@ -103,9 +105,12 @@ def no_progress(history: History) -> Iterator[Alarm]:
 
 
 def timesteps(history: History) -> Iterator[Alarm]:
-    """Half of the timesteps, or fewer, decide nearly as well as all, and better than guessing does."""
+    """Half of the timesteps, or fewer, decide nearly as well as all, and better than guessing does.
+
+    The first evaluations say nothing of it: a network that has hardly learnt is as bad at every timestep.
+    """
     accuracy, classes = history.accuracy, history.classes
-    if accuracy is None or accuracy.top1_by_step.shape[1] < 2:
+    if accuracy is None or accuracy.top1_by_step.shape[1] < 2 or len(accuracy.step) < LEARNT:
         return
     newest = accuracy.top1_by_step[-1].tolist()
     if classes > 1 and newest[-1] <= chance_limit(classes):
