@@ -338,7 +338,11 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dis
         for run in runs:
             asked: dict[str, Any] = {"retries": dispatch.retries, "gpus": dispatch.gpus}
             write_entry(new_entry(run, after=newest_begun(run), pool=pool, takes=takes, **asked, **allowed))
-            write_status(run, "queued", WAITS)
+            try:
+                write_status(run, "queued", WAITS)
+            except OSError as error:
+                drop(run)
+                raise RunError(f"cannot write {run.summary_json}: {error.strerror}; then resume {run.id}") from error
 
 
 def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:

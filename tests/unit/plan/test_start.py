@@ -1,8 +1,9 @@
 """The runs of a sweep are created once, whoever else does so at the same time, and resumed where there are some."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create, run_id_of, start_point, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
 from rbp_engine.preset import load_preset
+from rbp_engine.printable import NO_TEXT
 from rbp_engine.run import control, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.attempts import launched
+from rbp_engine.run.files.attempts import Ended, launched
 from rbp_engine.run.files.run_json import Dispatch, SweepRecord, read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
@@ -26,7 +28,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
 from rbp_engine.run.trust import Untrusted
-from tests.run_files import change_identity
+from tests.run_files import change_identity, write_attempt
 
 
 @pytest.fixture
@@ -94,10 +96,17 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
     control.stop(foreign)
     foreign.code.mkdir()
     (foreign.code / "nets.py").write_text("")
+    blocked = create(plan, plan.points[2])
+    [queued] = entries()
+    queued.path.unlink()
+    write_attempt(blocked, ended=asdict(Ended("stopped", Cause.REQUEST, NO_TEXT, time.time())))
+    blocked.summary_json.unlink()
+    blocked.summary_json.mkdir()
+    assert judge(blocked).status == "stopped"
     refused: list[RunError] = []
-    assert len(start_points(plan, states_of(plan), refused.append)) == 2
-    assert [damaged.id in str(error) or foreign.id in str(error) for error in refused] == [True, True]
-    assert counts(states_of(plan))[Standing.LIVE] == 2
+    assert len(start_points(plan, states_of(plan), refused.append)) == 1
+    assert all(run.id in str(error) for run, error in zip((damaged, foreign, blocked), refused, strict=True))
+    assert counts(states_of(plan))[Standing.LIVE] == 1 and len(entries()) == 1
     agreed: list[str] = []
 
     def trusting(resumed: Callable[[], None]) -> None:
@@ -108,7 +117,7 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
             agreed.append(untrusted.key)
             resumed()
 
-    assert len(start_points(plan, states_of(plan), refused.append, trusting)) == 3
+    assert len(start_points(plan, states_of(plan), refused.append, trusting)) == 2
     assert len(agreed) == 1
 
 
