@@ -121,6 +121,18 @@ async def test_keys_and_the_cursor_of_a_chart_move_the_table_and_escape_goes_bac
 
 
 @pytest.mark.asyncio
+async def test_the_rows_of_a_run_that_the_monitor_has_read_are_seen(dashboard, home, end_run, until):
+    end_run(home / "runs", "one", curve=CURVE, layers=4)
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: dashboard.session.records)
+        await pilot.press("3")
+        await until(pilot, lambda: getattr(dashboard.screen, "seen", None) is not None)
+        await open_network(dashboard, pilot, until)
+        table = dashboard.screen.tab.query_one(LayerTable)
+        await until(pilot, lambda: table.size.height == 1 + 4, timeout=5)
+
+
+@pytest.mark.asyncio
 async def test_the_monitor_has_the_same_cursor(dashboard, home, end_run, until):
     end_run(home / "runs", "one", curve=CURVE, layers=4)
     async with dashboard.run_test(size=(120, 40)) as pilot:
@@ -161,12 +173,12 @@ async def test_another_layer_is_chosen_by_key_and_click_and_its_curve_is_drawn(d
         table, chart = dashboard.screen.tab.query_one(LayerTable), dashboard.screen.tab.query_one(CurveChart)
         await pilot.press("end")
         assert table.selected == 59 and table.scroll_offset.y + table.size.height - 1 == 60
-        assert chart.series[-1].label == "layer15.1.neuron2: mean"
+        assert chart.series[-1].label == "layer15.1.neuron2"
         await pilot.press("home")
         assert table.selected == 0 and table.scroll_offset.y == 0
         await pilot.click(table, offset=(5, 3))
         await pilot.pause()
-        assert table.selected == 2 and chart.series[-1].label == "layer1.1.neuron1: mean"
+        assert table.selected == 2 and chart.series[-1].label == "layer1.1.neuron1"
 
 
 @pytest.mark.asyncio

@@ -40,6 +40,10 @@ class LayerTable(RowTable[Text], inherit_bindings=False):
             self._headed = headings
         self.show_rows({str(number): cells for number, cells in enumerate(rows.rows(self.colours))})
 
+    def watch_virtual_size(self) -> None:
+        """Lay out again. If this was due before its rows were counted, Textual keeps the height without them."""
+        self.call_later(self.refresh, layout=True)
+
     @property
     def selected(self) -> int:
         """The number of the layer under the cursor."""

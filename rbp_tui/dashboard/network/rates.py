@@ -28,7 +28,7 @@ class RatesTab(SampledTab[FiringHistory]):
     TITLE = "Rates"
 
     def panes(self) -> Iterable[Widget]:
-        yield LayersAndCharts("firing rate %")
+        yield LayersAndCharts("rate %")
         yield Line(id="accuracy")
 
     def samples(self, sight: Sight) -> FiringHistory | None:
@@ -49,7 +49,10 @@ class RatesTab(SampledTab[FiringHistory]):
         self.query_one("#accuracy", Line).show_or_hide(said)
 
     def draw_charts(self, samples: FiringHistory) -> None:
-        """Draw the selected layer: its mean, and its first and last timestep, beside the mean of all layers."""
+        """Draw the mean of the selected layer, its first and last timestep, and the mean of all layers.
+
+        Short names leave room for their numbers in 80 columns.
+        """
         pane = self.query_one(LayersAndCharts)
         rates, x = 100 * samples.rates, x_of(samples)
         layer = rates[:, pane.table.selected]
@@ -58,9 +61,9 @@ class RatesTab(SampledTab[FiringHistory]):
         pane.charts[0].x_axis = x_axis_of(samples)
         pane.charts[0].set_series(
             [
-                Series("all", "all layers", x, rates.mean(axis=(1, 2))),
+                Series("all", "all", x, rates.mean(axis=(1, 2))),
                 *(Series(label, label, x, values) for label, values in ends.items()),
-                Series("layer", f"{name}: mean", x, layer.mean(axis=1), emphasis=True),
+                Series("layer", name, x, layer.mean(axis=1), emphasis=True),
             ]
         )
 
