@@ -4,12 +4,18 @@ import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import Health, Probe, RunStart
+from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.network.gradients import GradientsTab
+from rbp_tui.dashboard.network.health import HealthTab
 from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import change_fields
 
@@ -109,3 +115,12 @@ async def test_a_run_without_samples_says_what_to_set(dashboard, home, until):
             tab = dashboard.screen.tab
             assert isinstance(tab, NetworkTab) and tab.has_class("-nothing")
             assert advice in tab.query_one(".nothing", Line).shown.plain
+
+
+def test_a_live_run_says_when_its_first_sample_comes_or_how_to_start_one_that_has_them(home):
+    preset = load_preset("digits", ["probes.health=true", "train.log_every=5"])
+    run = launch.create(preset, home / "runs", run_id="live", command=["rbp", "train", "digits"])
+    live = Sight(run, load_summary(run), Verdict("running", ""), History())
+    assert HealthTab().why_nothing(live) == "No sample of its health yet: the first is after 5 steps."
+    said = GradientsTab().why_nothing(live)
+    assert "does not compare its gradients" in said and "\nrbp train --like live probes.gradients=100\n" in said

@@ -8,7 +8,7 @@ from textual.widget import Widget
 from rbp_engine.run.status.samples import FidelityHistory, Floats
 from rbp_tui.charts.layer_rows import LayerRows, numbers, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
 from rbp_tui.text.words import explained
@@ -31,12 +31,13 @@ class GradientsTab(SampledTab[FidelityHistory]):
         return sight.history.fidelity
 
     def why_nothing(self, sight: Sight) -> str:
-        if sight.verdict.live:
-            return "No gradients compared yet: with probes.gradients=100, the first are after 100 steps."
+        every = setting_of(sight, "probes.gradients")
+        if sight.verdict.live and every:
+            return f"No gradients compared yet: the first are after {every} steps."
         return (
-            "This run has not compared its gradients with BPTT's.\n"
-            "Launch it again with probes.gradients=100, or compare those of its weights:\n"
-            f"rbp eval {sight.run.id} gradients"
+            f"This run {'does not compare' if sight.verdict.live else 'has not compared'} its gradients with BPTT's.\n"
+            f"Start one that does:\nrbp train --like {sight.run.id} probes.gradients=100\n"
+            f"Or compare those of its weights:\nrbp eval {sight.run.id} gradients"
         )
 
     def draw(self, samples: FidelityHistory, number: int, sight: Sight) -> None:

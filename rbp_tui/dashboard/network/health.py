@@ -9,7 +9,7 @@ from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
 from rbp_engine.run.status.samples import HealthHistory
 from rbp_tui.charts.layer_rows import LayerRows, numbers, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text.words import explained
 
@@ -40,9 +40,12 @@ class HealthTab(SampledTab[HealthHistory]):
         return sight.history.health
 
     def why_nothing(self, sight: Sight) -> str:
-        if sight.verdict.live:
-            return "No sample of its health yet: with probes.health=true, the first is after train.log_every steps."
-        return "This run has no samples of its health.\nLaunch it again with probes.health=true."
+        if sight.verdict.live and setting_of(sight, "probes.health"):
+            return f"No sample of its health yet: the first is {first_sample(sight)}."
+        return (
+            f"This run {'takes no samples' if sight.verdict.live else 'has no samples'} of its health.\n"
+            f"Start one that takes them:\nrbp train --like {sight.run.id} probes.health=true"
+        )
 
     def draw(self, samples: HealthHistory, number: int, sight: Sight) -> None:
         self.neurons.show(neuron_rows(samples, number))

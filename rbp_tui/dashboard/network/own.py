@@ -5,14 +5,15 @@ from collections.abc import Iterable
 import numpy as np
 from textual.widget import Widget
 
+from rbp_engine.printable import one_line
 from rbp_engine.run.status.samples import Floats, OwnHistory
 from rbp_tui.charts.layer_rows import LayerRows, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 
 NOTHING = (
-    "This run has no metrics of your own.\n"
+    "Here are metrics of your own, which a function of yours logs. This run has none.\n"
     "Launch it again with probes.own=mine.py:measure,\n"
     "a function measure(run, model) that calls run.log(name, value).\n"
     "docs/inside-the-network.md has an example."
@@ -31,8 +32,8 @@ class OwnTab(SampledTab[OwnHistory]):
         return sight.history.own
 
     def why_nothing(self, sight: Sight) -> str:
-        if sight.verdict.live:
-            return "No metrics yet: what the function of probes.own logs is here after train.log_every steps."
+        if sight.verdict.live and (own := setting_of(sight, "probes.own")):
+            return f"No metrics of your own yet: what {one_line(str(own))} logs is here {first_sample(sight)}."
         return NOTHING
 
     def draw(self, samples: OwnHistory, number: int, sight: Sight) -> None:

@@ -11,7 +11,7 @@ from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import LayerRows, heat, numbers, sparks
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
@@ -35,8 +35,8 @@ class RatesTab(SampledTab[FiringHistory]):
         return sight.history.firing
 
     def why_nothing(self, sight: Sight) -> str:
-        if sight.verdict.live:
-            return "No firing rates yet: the first come after train.log_every steps."
+        if sight.verdict.live and setting_of(sight, "probes.firing_rates") is not False:
+            return f"No firing rates yet: the first come {first_sample(sight)}."
         return (
             "This run has no firing rates: it ended too early, or has probes.firing_rates=false.\n"
             "Launch it again with probes.firing_rates=true."

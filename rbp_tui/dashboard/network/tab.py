@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.status.samples import Floats
+from rbp_engine.run.store.run_settings import read_settings
 from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.charts.ticks import XUnit
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -63,6 +64,16 @@ def foreign(sight: Sight) -> str:
     if not sight.summary.program:
         return ""
     return f"{one_line(sight.summary.program)} trains this run, not rbp: what it logs of its own is in the tab Own."
+
+
+def setting_of(sight: Sight, key: str) -> object:
+    """A setting of the run, as `probes.health`; None if it is not known."""
+    return read_settings(sight.run).get(key)
+
+
+def first_sample(sight: Sight) -> str:
+    """After how many steps the first sample comes, in words."""
+    return f"after {setting_of(sight, 'train.log_every') or 'train.log_every'} steps"
 
 
 class NetworkTab(Vertical):
