@@ -93,4 +93,5 @@ def test_monitor_shows_the_alarm_before_older_alerts(run) -> None:
     history, found = read_history(run), read_alarms(run)
     assert LINE[:60] in alert_text(history.alerts, found).plain
     assert events_text(history, history.alerts, (), found).plain.startswith(f"why\n{LINE[:60]}")
+    assert f"usually because: {found[0].cause}" in events_text(history, history.alerts, (), found).plain
     assert "1 more" in alert_text(history.alerts, found * 2).plain

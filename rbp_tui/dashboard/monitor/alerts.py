@@ -43,7 +43,7 @@ def events_text(history: History, alerts: Sequence[Event], kept: Collection[str]
     for alarm in alarms:
         label, said = judged(alarm)
         text.append(f"{label}\n", style="dim").append(f"{one_line(said)}\n", style="yellow")
-        text.append(f"{alarm.cause}\n", style="dim")
+        text.append(f"usually because: {alarm.cause}\n", style="dim")
     if alerts:
         text.append("alerts\n", style="dim")
         for event in reversed(alerts[-ALERTS_SHOWN:]):
