@@ -13,7 +13,7 @@ from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sam
 from rbp_tui.dashboard.reading.reader import Sight
 
 NOTHING = (
-    "Here are metrics of your own, which a function of yours logs. This run has none.\n"
+    "Own shows what a function of yours logs. This run has none.\n"
     "Launch it again with probes.own=mine.py:measure,\n"
     "a function measure(run, model) that calls run.log(name, value).\n"
     "docs/inside-the-network.md has an example."
