@@ -162,8 +162,8 @@ def device_counts(uses: "Sequence[DeviceUse]") -> str:
 
 
 def free_devices(uses: "Sequence[DeviceUse]") -> str:
-    """How many devices are free."""
-    return f"{sum(use.free for use in uses)} of {len(uses)} devices free"
+    """How many devices are free for runs of the queue; others may be at work on them."""
+    return f"{sum(use.free for use in uses)} of {len(uses)} devices free for waiting runs"
 
 
 def device_holders(uses: "Sequence[DeviceUse]") -> list[str]:

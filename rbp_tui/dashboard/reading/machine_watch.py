@@ -81,6 +81,8 @@ class CardReader:
             count = nvml.nvmlDeviceGetCount()
             cards = tuple(_card(nvml, index) for index in range(count))
             self._found = Cards(cards, "" if count else "the driver knows of no card")
+        except nvml.NVMLError_LibraryNotFound:
+            self._found = Cards(none_because="no NVIDIA driver here")
         except nvml.NVMLError as error:
             self._open = False
             self._found = Cards(none_because=str(error))

@@ -15,6 +15,10 @@ class NVMLError(Exception):
     pass
 
 
+class NoLibrary(NVMLError):
+    pass
+
+
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A driver of one card in the place of NVML. It answers while `answers` is set."""
@@ -28,7 +32,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         return 1
 
     parts: dict[str, object] = {
-        "NVMLError": NVMLError, "answers": answers, "opened": [],
+        "NVMLError": NVMLError, "NVMLError_LibraryNotFound": NoLibrary, "answers": answers, "opened": [],
         "nvmlInit": lambda: nvml.opened.append(1), "nvmlDeviceGetCount": count,
         "nvmlDeviceGetHandleByIndex": lambda index: index, "nvmlDeviceGetName": lambda _: "A100",
         "nvmlDeviceGetMemoryInfo": lambda _: memory,
@@ -75,3 +79,11 @@ def test_after_an_error_the_driver_is_opened_again(driver: ModuleType, monkeypat
         patch.setattr(driver, "nvmlDeviceGetCount", fail)
         assert reader.read().none_because == "GPU is lost"
     assert len(reader.read().cards) == 1 and len(driver.opened) == 2
+
+
+def test_a_machine_without_a_driver_says_so_in_words(driver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise NoLibrary("NVML Shared Library Not Found")
+
+    monkeypatch.setattr(driver, "nvmlInit", fail)
+    assert CardReader().read().none_because == "no NVIDIA driver here"
