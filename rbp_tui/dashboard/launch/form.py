@@ -96,7 +96,7 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     seed, device = (run.seed, run.device) if run else (1, "auto")
     own = usual.sweep.seeds if usual and usual.sweep else ()
     also = f"its sweep: {','.join(map(str, own))}" if own else ""
-    own_sweep = "yes: the preset's own" if usual and usual.sweep else "draws of a range, or tpe 20"
+    own_sweep = "yes: the preset's own" if usual and usual.sweep else "random runs, or tpe 20 to search"
     return (
         FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; {also or 'a run for each'}"),
         FormField("sweep", "sweep", "20", own_sweep),
