@@ -83,8 +83,8 @@ class Dashboard(App[None]):
         Binding("4", "switch_mode('compare')", "show compare", id="screen.compare", show=False),
         Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
         Binding("6", "switch_mode('network')", "show network", id="screen.network", show=False),
-        Binding("question_mark,f1", "help", "help", id="help", key_display="?", tooltip="all keys; again: none"),
-        Binding("q,ctrl+c", "leave", "leave", id="leave", tooltip="runs go on"),
+        Binding("question_mark,f1", "help", "help", id="help", key_display="?", tooltip="with keys; again to hide"),
+        Binding("q,ctrl+c", "leave", "leave", id="leave", tooltip="while runs go on"),
     ]
 
     def __init__(self, runs: Path) -> None:

@@ -388,7 +388,7 @@ async def test_help_and_palette_describe_what_each_key_does(home, three, until):
         await shows(app, pilot, until, 3)
         await until(pilot, lambda: app.screen.focused is table(app))
         helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
-        assert helps["Open"] == "key Enter" and helps["Help: all keys; again: none"] == "key ?"
+        assert helps["Open"] == "key Enter" and helps["Help: with keys; again to hide"] == "key ?"
         assert helps["Show monitor"] == "key 3"
         await pilot.press("question_mark")
         await until(pilot, lambda: app.screen.query(HelpPanel))
@@ -419,8 +419,8 @@ async def test_every_action_is_in_the_palette(home, three, until):
         await until(pilot, lambda: app.screen.focused is table(app))
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {
-            "Open", "Mark all, or none", "Compare", "Stop: they save and end", "Kill: they end at once", "Tags", "Note",
-            "Trash: u brings them back", "Find", "Reverse the order", "Back", "Make a preset of the run",
+            "Open", "Mark all, or none", "Compare", "Stop: after saving", "Kill: at once, without saving", "Tags",
+            "Note", "Trash: can be undone with u", "Find", "Reverse the order", "Back", "Make a preset of the run",
         } <= titles  # fmt: skip
         assert f"Open run {IDS[0]}" in titles
         await pilot.press("ctrl+p", *"mark all")

@@ -41,7 +41,7 @@ class CurveChart(Widget, can_focus=True):
             ("zoom_out", "-", f"zoom({1 / ZOOM})", "Zoom out"),
             ("pan_left", "shift+left", f"pan({-PAN})", "Pan left"),
             ("pan_right", "shift+right", f"pan({PAN})", "Pan right"),
-            ("reset", "0", "reset_view", "All of x, and of y too or only the usual range"),
+            ("reset", "0", "reset_view", "Show all of x, then y with or without outliers"),
             ("log_y", "l", "toggle('y_log')", "Log y"),
             ("log_x", "L", "toggle('x_log')", "Log x"),
             ("smooth_less", "[", "smooth_less", "Smooth less"),

@@ -56,7 +56,8 @@ class CompareScreen(RunScreen, ChartScreen):
         Binding("pageup", "scroll_table(-1)", "scroll the table up", id="compare.page_up", show=False),
         Binding("pagedown", "scroll_table(1)", "scroll the table down", id="compare.page_down", show=False),
         Binding("enter", "open", "open", id="compare.open"),
-        Binding("dollar_sign", "equal_cost", "cost", id="compare.equal_cost", tooltip="accuracies at equal cost"),
+        Binding("space", "mark", "hide", id="mark", tooltip="the curve, or show it again"),
+        Binding("dollar_sign", "equal_cost", "cost", id="compare.equal_cost", tooltip="held equal for accuracies"),
     ]
 
     def __init__(self, session: Session) -> None:

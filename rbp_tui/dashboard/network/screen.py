@@ -45,8 +45,8 @@ class NetworkScreen(OpenedRunScreen):
 
     NAME = "network"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "sample(-1)", "back", id="network.back", tooltip="one sample back"),
-        Binding("right", "sample(1)", "forth", id="network.forth", tooltip="one sample forth"),
+        Binding("left", "sample(-1)", "back", id="network.back", tooltip="by one sample"),
+        Binding("right", "sample(1)", "forth", id="network.forth", tooltip="by one sample"),
     ]
 
     def __init__(self, session: Session) -> None:

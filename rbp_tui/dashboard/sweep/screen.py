@@ -36,7 +36,7 @@ class SweepScreen(RunScreen):
     NAME = "sweep"
     AUTO_FOCUS = "SweepTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "launch", "missing", id="sweep.missing", tooltip="launch what is missing, after the form"),
+        Binding("m", "launch", "missing", id="sweep.missing", tooltip="runs, to launch from the form"),
     ]
 
     def __init__(self, session: Session, source: SweepSource, launch: Callable[[], object] | None = None) -> None:
