@@ -1,6 +1,8 @@
 """Settings given as words: `T=6`, `optim.lr=0.05`."""
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -101,6 +103,36 @@ def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
     settable = [key for key in known if "[]" not in key]
     last = nearest(written, {*SHORT_NAMES, *(key.rpartition(".")[2] for key in settable)})
     leaves = [key for key in settable if last is not None and key.rpartition(".")[2] == last]
+    exists = any(key.rpartition(".")[2] == written for key in settable)
+    if "." not in written and not exists and (key := described_as(written, [known[key] for key in settable])):
+        return f" Did you mean '{next((short for short, full in SHORT_NAMES.items() if full == key), key)}'?"
     if "." not in written and len(leaves) == 1:
         return f" Did you mean '{leaves[0]}'?"
     return did_you_mean(written, [*SHORT_NAMES, *settable])
+
+
+def described_as(written: str, known: Iterable[FieldInfo]) -> str:
+    """The key of the field that is described in these words, as `learning_rate` or `lr_rate`; empty if it is not clear.
+
+    A description that consists of the words comes before those that begin with them, and these before those that have
+    them inside. Of several, the only one with a short name is meant.
+    """
+    parts = re.findall(r"[^\W_]+", written.lower())
+    found: list[list[str]] = [[], [], [], []]
+    for info in known:
+        words = re.findall(r"[^\W_]+", info.text.lower())
+        ends = {
+            begin: end
+            for begin, end in itertools.combinations(range(len(words) + 1), 2)
+            if "".join(words[begin:end]) == "".join(parts)
+        }
+        if ends:
+            found[2 if 0 not in ends else ends[0] < len(words)].append(info.key)
+        elif (name := info.key.rpartition(".")[2]) in parts and {*parts} - {name} <= {*words}:
+            found[3].append(info.key)
+    for keys in found:
+        common = [key for key in keys if key in SHORT_NAMES.values()]
+        for meant in (keys, common):
+            if len(meant) == 1:
+                return meant[0]
+    return ""

@@ -78,6 +78,7 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ("[optim]\nlrr = 1", "optim.lrr (line 2)  unknown key. Did you mean 'lr'?"),
         ("[optimm]\nlr = 1", "optimm (line 1)  unknown key. Did you mean 'optim'?"),
         ("lr = 1", "lr (line 1)  unknown key. Did you mean 'optim.lr'?"),
+        ("[optim]\nlearning_rate = 1", "optim.learning_rate (line 2)  unknown key. Did you mean 'lr'?"),
         ("[optim]\nepochs = 1", "optim.epochs (line 2)  unknown key. Did you mean 'train.epochs'?"),
         ("extend = 'digits'", "extend (line 1)  unknown key. Did you mean 'extends'?"),
         ("[model]\nzzz = 1", "model.zzz (line 2)  unknown key. Known here: args, init, name"),

@@ -1,8 +1,9 @@
 import math
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, fields
@@ -59,6 +60,9 @@ def test_a_list_of_strings_needs_neither_quotes_nor_brackets() -> None:
         ("timesteps=4", "Did you mean 'method.timesteps'?"),
         ("optim.lrr=4", "Did you mean 'optim.lr'?"),
         ("epoch=4", "Did you mean 'train.epochs'?"),
+        ("learning_rate=0.1", "Did you mean 'lr'?"),
+        ("learningrate=0.1", "Did you mean 'lr'?"),
+        ("lr_rate=0.1", "Did you mean 'lr'?"),
         ("optim=4", "'optim' is a section; name one of its fields: optim.name, optim.lr"),
         ("=4", "unknown key"),
         ("extends=digits", "unknown key"),
@@ -68,6 +72,16 @@ def test_a_list_of_strings_needs_neither_quotes_nor_brackets() -> None:
 )
 def test_a_word_that_is_not_a_setting_is_refused(word: str, message: str) -> None:
     assert message in problem_of(word)
+
+
+@given(info=st.sampled_from(fields()), begin=st.integers(0, 20), words=st.integers(1, 3), between=st.sampled_from("_-"))
+def test_what_is_suggested_for_words_of_a_description_exists(info, begin, words, between) -> None:
+    typed = between.join(info.text.split()[begin : begin + words])
+    assume(typed.isascii() and "=" not in typed and "." not in typed)
+    _, problems = parse_overrides([f"{typed}=1"])
+    for one in problems:
+        for key in re.findall(r"mean '([^']*)'", one.message):
+            assert not parse_overrides([f"{key}=1"])[1]
 
 
 def test_all_words_are_checked() -> None:
