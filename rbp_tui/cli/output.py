@@ -8,7 +8,9 @@ passed a filter (`Line`, `Lines`), and the console filters what it is given once
 import io
 import json
 import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.errors import UserError
@@ -18,6 +20,7 @@ from rbp_tui.text.words import MEANINGS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 #: An error may list many problems, each with its place.
 LONGEST_ERROR = 10 * LONGEST_TEXT
@@ -77,8 +80,13 @@ def fail(message: str, code: int) -> int:
 
 
 def say(template: str, *values: object) -> None:
-    """Print a message on stderr, a `styled` one, without breaking long words and paths."""
-    console(stderr=True).print(styled(template, *values), soft_wrap=True, highlight=False)
+    """Print a message on stderr, a `styled` one. On a terminal its lines break between words, never inside one."""
+    _print_message(console(stderr=True), styled(template, *values))
+
+
+def say_next(commands: Sequence[str]) -> None:
+    """Name the commands to type next on stderr."""
+    _print_next(console(stderr=True), commands)
 
 
 def say_methods() -> None:
@@ -89,7 +97,48 @@ def say_methods() -> None:
 
 def print_styled(template: str, *values: object) -> None:
     """Print a line of what was asked for on stdout, as `say` does."""
-    print_rich(styled(template, *values), soft_wrap=True)
+    _print_message(console(), styled(template, *values))
+
+
+def print_next(commands: Sequence[str]) -> None:
+    """Name the commands to type next on stdout."""
+    _print_next(console(), commands)
+
+
+def _print_next(target: "Console", commands: Sequence[str]) -> None:
+    """In one line if that fits, else one a line; no command is broken, so that it can be copied."""
+    from rich.cells import cell_len
+
+    line = f"  next: {'  ·  '.join(commands)}"
+    apart = target.is_terminal and cell_len(line) > target.width
+    for text in [f"{'' if number else '  next:':7} {one}" for number, one in enumerate(commands)] if apart else [line]:
+        target.print(one_line(text, LONGEST_TEXT), soft_wrap=True, highlight=False)
+
+
+def _print_message(target: "Console", text: "Text") -> None:
+    from rich.text import Text
+
+    if target.is_terminal:
+        text = Text("\n").join(_between_words(line, target.width) for line in text.split("\n", allow_blank=True))
+    target.print(text, soft_wrap=True, highlight=False)
+
+
+def _between_words(line: "Text", width: int) -> "Text":
+    """A line broken between words, with its indentation in each; what is longer than the width stays whole."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    plain = line.plain
+    indent = begin = len(plain) - len(plain.lstrip(" "))
+    breaks = []
+    for word in re.finditer(r"\S+", plain):
+        if word.start() > begin and indent + cell_len(plain[begin : word.end()]) > width:
+            begin = word.start()
+            breaks.append(begin)
+    rows = line.divide(breaks)
+    for row in rows:
+        row.rstrip()
+    return Text("\n" + " " * indent).join(rows)
 
 
 def print_rich(renderable: "RenderableType", *, soft_wrap: bool = False, stderr: bool = False) -> None:

@@ -22,7 +22,7 @@ from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.report.sweep_table import sweep_rows
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.cli.output import print_json, print_line, print_rich, say
+from rbp_tui.cli.output import print_json, print_line, print_rich, say, say_next
 from rbp_tui.cli.sweep.text import query_word, say_cost, sweep_table
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.next_steps import runs_dir_option
@@ -79,7 +79,7 @@ def print_search(search: Search, trials: Sequence[TrialRun]) -> None:
     if best is not None:
         run, query = best.record.run, query_word(search.name)
         place = runs_dir_option(run, search.request)
-        say("  next: rbp ls {}{}  ·  rbp show {}{}", query, place, short(run.id), place)
+        say_next([f"rbp ls {query}{place}", f"rbp show {short(run.id)}{place}"])
 
 
 def plain_trial(one: TrialRun) -> dict[str, Any]:

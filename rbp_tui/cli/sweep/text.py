@@ -13,7 +13,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, difference, sweep_rows
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.cli.output import cell, print_rich, say
+from rbp_tui.cli.output import cell, print_rich, say, say_next
 from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.train.results import compare_command
 from rbp_tui.text import format as fmt
@@ -64,9 +64,9 @@ def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
     if others:
         say("  not under {}: {} that something else has created", query_word(plan.name), fmt.counted(others, "run"))
     for line in _next(plan, states, best, others):
-        say("  next: {}", line)
+        say_next([line])
     if _is_one_setting(plan, rows) and all(row.results for row in rows):
-        say("  next: {}", compare_command(plan.request, [record.run for row in rows for record in row.records]))
+        say_next([compare_command(plan.request, [record.run for row in rows for record in row.records])])
 
 
 def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None = None) -> "RenderableType":

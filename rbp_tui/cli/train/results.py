@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.cli.output import say
+from rbp_tui.cli.output import say, say_next
 from rbp_tui.cli.train.next_steps import next_steps, runs_dir_option
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import judged
@@ -52,7 +52,7 @@ def print_results(
     if waited_s is not None:
         say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
     place = runs_dir_option(runs[0], request)
-    say("  next: rbp ls{}  ·  rbp report{}  ·  {}", place, place, compare_command(request, runs))
+    say_next([f"rbp ls{place}", f"rbp report{place}", compare_command(request, runs)])
 
 
 def compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirectory]) -> str:
@@ -83,7 +83,7 @@ def print_result(
         say("  [yellow]{}: {}[/]", *judged(alarm))
     say("  folder: {}", run.path)
     if steps := next_steps(run, summary, verdict, request):
-        say("  next: {}", "  ·  ".join(steps))
+        say_next(steps)
 
 
 def _times(summary: Summary, waited_s: float | None) -> str:

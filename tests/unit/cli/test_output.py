@@ -13,7 +13,7 @@ from rbp_engine.printable import LONGEST_TEXT
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.status.history_reader import read_alarms
 from rbp_engine.run.store.store import list_runs
-from rbp_tui.cli.output import cell, fail, print_json, print_rich, say
+from rbp_tui.cli.output import cell, fail, print_json, print_rich, say, say_next
 from rbp_tui.cli.runs.daily import _LogPrinter
 from rbp_tui.cli.runs.show import describe_run
 from rbp_tui.cli.safe_console import SafeConsole
@@ -127,3 +127,16 @@ def test_of_a_log_of_gigabytes_the_end_is_printed_and_its_place_named(tmp_path, 
     shown = capsys.readouterr()
     assert shown.out.endswith("the end\n") and len(shown.out) < 40 * 2**20
     assert "4.0 GiB before this are not shown" in shown.err and str(log) in shown.err.replace("\n", "")
+
+
+def test_on_a_terminal_messages_break_between_words_and_commands_stay_whole(monkeypatch, capsys):
+    monkeypatch.setattr("rbp_tui.cli.output.console", lambda *, stderr: SafeConsole(force_terminal=True, width=30))
+    say("  [bold]advice[/]: {}", "a run may do as well, in less time: method.timesteps=2-and-a-very-long-word")
+    say_next(["rbp ls", "rbp train digits method=bptt T=2"])
+    assert re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines() == [
+        "  advice: a run may do as",
+        "  well, in less time:",
+        "  method.timesteps=2-and-a-very-long-word",
+        "  next: rbp ls",
+        "        rbp train digits method=bptt T=2",
+    ]
