@@ -17,6 +17,7 @@ from rbp_engine.methods import METHODS, Loss, create_method
 from rbp_engine.methods.protocol import MakeCarrier
 from rbp_engine.probes.energy import measure_energy
 from rbp_engine.probes.gradient_fidelity import REFERENCE, first_samples, gradient_fidelity
+from rbp_engine.probes.layers import names_for_people
 from rbp_engine.run import trust
 from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
@@ -44,8 +45,12 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[s
         for name in (method for method in METHODS if REFERENCE[method] != method):
             method = create_method(name, steps, precision=trained.precision, loss=loss)
             found = gradient_fidelity(trained.loaded.model, method, images, labels)
+            weights, neurons = (
+                dict(zip(names, names_for_people(trained.loaded.model, names), strict=True))
+                for names in (found.by_weight, found.neuron_error)
+            )
             by_weight = {
-                layer: {**asdict(agreement), "error": found.weight_error[layer]}
+                weights[layer]: {**asdict(agreement), "error": found.weight_error[layer]}
                 for layer, agreement in found.by_weight.items()
             }
             results.append(
@@ -57,7 +62,7 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[s
                     "method": name,
                     **asdict(found.whole),
                     "by_weight": by_weight,
-                    "neuron_error": found.neuron_error,
+                    "neuron_error": {neurons[layer]: error for layer, error in found.neuron_error.items()},
                 }
             )
     return results

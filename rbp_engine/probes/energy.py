@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from rbp_engine.methods.protocol import is_static, predict
 from rbp_engine.printable import Line, one_line
-from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked
+from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked, names_for_people, weight_layers
 from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
 from rbp_engine.spiking import LIF, OwnNeuron, SequenceTensor
 
@@ -292,6 +292,8 @@ def measure_energy(model: nn.Module, images: Tensor, timesteps: int) -> Energy:
 
 def _energy_of(model: nn.Module, counted: dict[str, Operations], images: int, timesteps: int) -> Energy:
     modules, bits = dict(model.named_modules()), quantised_bits(timesteps)
+    weights = list(weight_layers(model))
+    called = dict(zip(weights, names_for_people(model, weights), strict=True))
     layers: list[LayerEnergy] = []
     of_layers: list[Costs] = []
     of_neurons: list[Costs] = []
@@ -299,7 +301,7 @@ def _energy_of(model: nn.Module, counted: dict[str, Operations], images: int, ti
     for name, own in counted.items():
         costs = [_costs(modules[name], call, images, bits) for call in own.calls]
         synops, acs, macs, ann_macs = (number / images for number in (own.synops, own.acs, own.macs, own.ann_macs))
-        layer = LayerEnergy(one_line(name), synops, acs, macs, ann_macs)
+        layer = LayerEnergy(one_line(called.get(name, name)), synops, acs, macs, ann_macs)
         if isinstance(modules[name], NEURON_LAYERS):
             of_neurons += costs
             updates += sum(call.values / images for call in own.calls)

@@ -84,6 +84,7 @@ def test_gradients_are_compared_with_those_of_bptt_for_every_method_and_t(traine
     assert all(one["cosine"] == pytest.approx(1.0, abs=1e-5) for one in results[:4])
     assert all(0.5 < one["cosine"] < 1.0 for one in results[4:])
     assert {weight["cosine"] is not None for one in results for weight in one["by_weight"].values()} == {True}
+    assert {"conv 1", "linear 1"} <= results[0]["by_weight"].keys() and "neurons 1" in results[0]["neuron_error"]
     errors = [
         [weight["error"] for weight in one["by_weight"].values()] + list(one["neuron_error"].values())
         for one in results
