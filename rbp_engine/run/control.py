@@ -114,7 +114,7 @@ def kill(run: RunDirectory) -> Verdict:
     left = f"; {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if unrelated := multinode.unrelated_here(run):
         left += f"; process {unrelated[0]}, which it names, is {UNRELATED} and goes on"
-    reason = f"killed by rbp stop --now ({count} process{'' if count == 1 else 'es'}){left}"
+    reason = f"killed ({count} process{'' if count == 1 else 'es'}){left}"
     try:
         write_status(run, "killed", reason, Cause.REQUEST)
         if attempt is not None:

@@ -124,7 +124,7 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
         "stopped": ("‖ STOPPED", "asked to stop, saved at step 40   r resumes from step-00000040"),
         "preempted": ("‖ PREEMPTED", "SIGTERM, saved at step 40"),
         "failed": ("✗ FAILED", "out of memory   T shows the traceback · r resumes from step-00000040"),
-        "killed": ("✗ KILLED", "killed by rbp stop --now"),
+        "killed": ("✗ KILLED", "killed (1 process)"),
         "stalled": ("! STALLED", "no step for"),
         "stale": ("~ STALE", "running, but no sign of life for 2"),
         "lost": ("? LOST", "r resumes from step-00000040"),
@@ -133,7 +133,7 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
         "stopped": "asked to stop, saved at step 40",
         "preempted": "SIGTERM, saved at step 40",
         "failed": "out of memory",
-        "killed": "killed by rbp stop --now (1 process)",
+        "killed": "killed (1 process)",
     }
     runs = {}
     for status in expected:

@@ -75,7 +75,7 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
 
         verdict = Verdict(*diagnose(run, attempt))
         if verdict.status in ("lost", "killed") and run.kill_request.exists():
-            return Verdict("killed", "killed by rbp stop --now", Cause.REQUEST)  # which is about to write that itself
+            return Verdict("killed", "killed", Cause.REQUEST)  # what kills it is about to write more
         return verdict
     gathering = summary.status == "starting" and attempt is not None and attempt.world_size > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):

@@ -25,7 +25,7 @@ def test_a_kill_ends_every_process_of_the_run_and_touches_no_other(new_run: NewR
     worker, other = launch.start(run), launch.start(beside)
     look.first(run, Metrics)
     verdict = control.kill(run)
-    assert (verdict.status, verdict.reason) == ("killed", "killed by rbp stop --now (1 process)")
+    assert (verdict.status, verdict.reason) == ("killed", "killed (1 process)")
     assert judge(run) == verdict
     assert processes.processes_of(run) == []
     assert worker.poll() is not None

@@ -79,5 +79,5 @@ def test_a_kill_ends_the_processes_on_this_node_and_names_the_other_nodes(make_r
     with pytest.raises(RunError, match=r"runs on first\.example, on second\.example: kill it there"):
         control.kill(run)
     seat(run, 1, ended_pid)
-    reason = "killed by rbp stop --now (0 processes); on first.example it has to be killed there"
+    reason = "killed (0 processes); on first.example it has to be killed there"
     assert control.kill(run).reason == reason

@@ -31,7 +31,7 @@ def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
 
 
 def test_killing_a_run_ends_its_processes_and_records_it(run: RunDirectory) -> None:
-    assert control.kill(run) == judge(run) == Verdict("killed", "killed by rbp stop --now (1 process)", Cause.REQUEST)
+    assert control.kill(run) == judge(run) == Verdict("killed", "killed (1 process)", Cause.REQUEST)
     assert processes.processes_of(run) == []
 
 

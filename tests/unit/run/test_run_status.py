@@ -161,7 +161,7 @@ def test_a_run_whose_process_is_gone_without_a_record_is_lost(gone: RunDirectory
 
 def test_a_run_whose_process_is_gone_after_rbp_kill_is_killed_even_before_it_is_recorded(gone: RunDirectory) -> None:
     gone.kill_request.touch()
-    assert judge(gone) == Verdict("killed", "killed by rbp stop --now", Cause.REQUEST)
+    assert judge(gone) == Verdict("killed", "killed", Cause.REQUEST)
 
 
 def test_a_queued_run_is_never_lost(make_run: MakeRun) -> None:
