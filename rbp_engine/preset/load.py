@@ -129,8 +129,13 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
     for override in words:
         key = tuple(override.key.split("."))
         layers.override(key, override.value, override.word)
-    preset = with_weights(validate(layers, source, [*problems, *its_problems]), layers, source)
-    own_code = _own_code(preset, layers, source, code)
+    try:
+        preset = with_weights(validate(layers, source, [*problems, *its_problems]), layers, source)
+        own_code = _own_code(preset, layers, source, code)
+    except PresetError as error:
+        if all(problem.source in overrides for problem in error.problems):  # the file is right
+            raise PresetError(f"settings given with {source}", error.problems) from None
+        raise
     return LoadedPreset(
         preset=preset,
         name=path.stem,

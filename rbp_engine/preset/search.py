@@ -90,8 +90,11 @@ def find_by_name(name: str) -> Path | None:
 
 def missing_message(name: str) -> str:
     """A message that no preset has this name, with the nearest name and the searched folders."""
-    places = ", ".join(f"{label} ({folder})" for label, folder in search_folders().items())
-    return f"no preset is called '{name}'.{did_you_mean(name, preset_names())} Searched: {places}"
+    bundled, places = bundled_folder().resolve(), []
+    for label, folder in search_folders().items():
+        own = label.startswith("./") and folder.resolve() == bundled  # in a checkout
+        places.append(f"{label} ({folder}{'; these come with rbp' if own else ''})")
+    return f"no preset is called '{name}'.{did_you_mean(name, preset_names())} Searched: {', '.join(places)}"
 
 
 def preset_names() -> list[str]:

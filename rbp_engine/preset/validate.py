@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 _MOST_WORDS = 20
 LIBRARY_NAMES = ", ".join(f"{library}:name" for library in LIBRARIES)
 # Names that are in no list, by the kind of error.
-_ELSEWHERE = {"unknown_network": f", {LIBRARY_NAMES}", "unknown_data_set": ", folder:name"}
+_ELSEWHERE = {
+    "unknown_network": f", {LIBRARY_NAMES}",
+    "unknown_data_set": ", folder:name (rbp data add folder:name DIR names a folder of images)",
+}
 _EXPECTED = {
     "int_type": "an integer",
     "float_type": "a number",

@@ -94,6 +94,7 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         (f"[optim]\nlr = 1{'0' * 400}", "expected a number, got a very large integer"),
         ("[data]\nflip = 1", "expected true or false, got the integer 1"),
         ("[data]\nname = 1", "data.name (line 2)  expected a string, got the integer 1"),
+        ("[data]\nname = '/pics'", "folder:name (rbp data add folder:name DIR names a folder of images)"),
         ("[data]\nname = 'cifr10'", "got the string \"cifr10\". Did you mean 'cifar10'?"),
         ("[data]\nname = 'sets.py'", 'or your own as file.py:name, got the string "sets.py"'),
         ("[model]\nname = 'nets.py:'", "or your own as file.py:name, got"),
@@ -395,6 +396,7 @@ def test_overrides_replace_the_files_values_and_are_named_in_problems() -> None:
     assert 'method.timesteps (T=four)  expected an integer, got the string "four"' in message
     assert "optim.lr (line 4)" in message
     assert message.startswith("mine.toml: 3 problems")
+    assert refusal("[optim]\nlr = 0.1\n", "epochs=x").startswith("settings given with mine.toml: 1 problem\n")
 
 
 def test_an_override_replaces_a_bad_value_of_the_file() -> None:

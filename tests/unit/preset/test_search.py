@@ -167,6 +167,13 @@ def test_a_missing_preset_lists_the_places_searched_and_similar_names(places: di
         assert place in message
 
 
+def test_where_the_presets_of_rbp_are_those_of_the_folder_both_are_said_to_be_searched(tmp_path, monkeypatch) -> None:
+    (tmp_path / "presets").symlink_to(bundled_folder())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PresetError, match=r"Searched: \./presets \(presets; these come with rbp\), "):
+        load_preset("digitz")
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "x" * 5000, "a\0b", "\udcff"])
 def test_a_strange_name_is_a_missing_preset(name: str) -> None:
     with pytest.raises(PresetError, match="no preset is called"):
