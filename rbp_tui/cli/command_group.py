@@ -19,9 +19,11 @@ EVERYWHERE = frozenset({"trust", "runs_dir", "as_json", "version", "install_comp
 PANELS = (TRAIN, LOOK, JUDGE, KEEP, SET_UP)
 #: Commands that are not for every day.
 RARE = frozenset({"cost", "logs", "bench", "paper", "import", "export", "presets", "data", "doctor"})
+#: What stands between the name of a command and its summary, and behind that.
+AROUND = 4
 MOST_OFFERED, CLOSE = 3, 0.7
-#: The width of a panel and a command, with what is around them.
-LABEL = 20
+#: Words that others have for a command.
+SYNONYMS = {"remove": "rm", "delete": "rm", "del": "rm"}
 #: A negated comparison, and no option: those have one letter or two dashes.
 _NEGATED = re.compile(r"-[^\W\d][\w.]+\s*(:|!?=|[<>])|-T\s*(!?=|[<>])")
 
@@ -70,8 +72,10 @@ class CommandGroup(TyperGroup):
         for name in sorted(panels, key=lambda name: PANELS.index(panels[name]) if panels[name] in PANELS else 0):
             panel = panels[name] if panels[name] in PANELS else ""
             label = f"{'' if panel == before else panel:<7} {name}" if panel else name
-            rows.append((label, self.commands[name].get_short_help_str(formatter.width - LABEL)))
+            rows.append((label, name))
             before = panel
+        room = formatter.width - max((len(label) for label, _ in rows), default=0) - AROUND
+        rows = [(label, _summary(self.commands[name], room)) for label, name in rows]
         formatter.write_paragraph()
         formatter.write_dl(rows)
         _write_also(formatter, [*rare, *_write_parameters(self, ctx, formatter)])
@@ -100,10 +104,20 @@ def _write_also(formatter: Any, names: list[str]) -> None:
     formatter.write_text(f"Also: {'  '.join(names)}  ({HELP_ALL} explains them)" if names else "")
 
 
+def _summary(command: Any, width: int) -> str:
+    """The first sentence of its help, or as many whole clauses of it as fit."""
+    sentence = command.get_short_help_str(10_000).removesuffix(".")
+    clauses = [sentence[: mark.start()] for mark in re.finditer(r"[;:] ", sentence)]
+    first = clauses[0] if clauses else sentence
+    phrases = [first[: mark.start()] for mark in re.finditer(", ", first)]
+    fitting = (text for text in (sentence, *reversed(clauses), *reversed(phrases)) if len(text) <= width)
+    return next(fitting, None) or command.get_short_help_str(width)
+
+
 def _meant(ctx: Any, word: str) -> str:
     """A question whether another command was meant: one of this name in any group, else of a similar one."""
     root = ctx.find_root().command
-    paths = list(_paths(root, "rbp"))
+    paths, word = list(_paths(root, "rbp")), SYNONYMS.get(word, word)
     names = dict.fromkeys(path.rpartition(" ")[2] for path in paths)
     near = [word] if word in names else difflib.get_close_matches(word, names, MOST_OFFERED, CLOSE)
     found = [path for name in near for path in paths if path.rpartition(" ")[2] == name]

@@ -153,7 +153,7 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read data sets in full and check that they are complete and undamaged.
+    """Read data sets in full and check that nothing is missing or damaged.
 
     Exit code 0: undamaged, 1: damaged, 2: no such data set, 3: a named one is not here.
     """

@@ -22,7 +22,15 @@ _PRESET = typer.Argument(
     autocompletion=completion.presets,
 )
 PresetName = Annotated[str, _PRESET]
-OptionalPresetName = Annotated[str | None, _PRESET]
+OptionalPresetName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PRESET",
+        help="A preset's name (rbp presets list shows them), or the path of a TOML file; required without --like.",
+        show_default=False,
+        autocompletion=completion.presets,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
@@ -79,7 +87,8 @@ class SettingsOrLikeCommand(SettingsCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         preset = next(parameter for parameter in self.params if parameter.name == "preset")
-        preset.required = not any(word.partition("=")[0] == "--like" for word in args)
+        instead = {"--like", *ctx.help_option_names}
+        preset.required = not any(word.partition("=")[0] in instead for word in args)
         return super().parse_args(ctx, args)
 
 

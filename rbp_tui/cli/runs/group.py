@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
     group = Typer(
         cls=CommandGroup,
         name="runs",
-        help="Tag, note, archive, pack, remove and restore runs.",
+        help="Tag, note, archive, pack, rm (remove) and restore runs.",
         no_args_is_help=True,
     )
     group.command(

@@ -91,10 +91,17 @@ def test_a_wrong_argument_is_named(rbp_here: Rbp, path: Path_) -> None:
         (("csv",), "'rbp runs csv'"),
         (("runs", "ls"), "'rbp ls'"),
         (("trian",), "'rbp train'"),
+        (("runs", "remove"), "'rbp runs rm'"),
     ],
 )
 def test_an_unknown_command_is_answered_with_those_of_other_groups(rbp_here: Rbp, words: Path_, meant: str) -> None:
     assert message(rbp_here(*words, code=2)).endswith(f"Did you mean {meant}?")
+
+
+@pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
+def test_no_summary_of_a_command_is_cut(rbp_here: Rbp, path: Path_) -> None:
+    _, *lines = rbp_here(*path, "--help-all").stdout.splitlines()
+    assert not [line for line in lines if line.endswith("...")]
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)
