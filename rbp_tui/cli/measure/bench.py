@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_tui.cli import completion
+from rbp_tui.cli.measure.busy import say_if_busy
 from rbp_tui.cli.options import JUDGE, MORE, Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
@@ -164,7 +165,8 @@ def bench(
     )
     if not wanted:
         raise typer.BadParameter("nothing to measure: name a method (method=rate_m) or a baseline (--against)")
-    rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=_other_programs_run() or busy)
+    busy = say_if_busy("baselines run as with --busy") or busy
+    rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=busy)
     document = comparison.document(rows, wanted)
     for path in output or []:
         _write(path, rows, document)
@@ -209,19 +211,6 @@ def _check(path: Path) -> None:
         check_path(path)
     elif not path.parent.is_dir() or path.is_dir():
         raise typer.BadParameter(f"cannot write {path}: expected a .json file in an existing folder")
-
-
-def _other_programs_run() -> bool:
-    """Whether other programs would distort the measurement; says so on stderr."""
-    from rbp_engine.bench.measure.load import QUIET, busy_share
-
-    if (share := busy_share()) <= QUIET:
-        return False
-    say(
-        "[yellow]other programs keep {} % of the cores busy: the times will be off, baselines run as with --busy[/]",
-        f"{100 * share:.0f}",
-    )
-    return True
 
 
 def _measure(

@@ -11,9 +11,10 @@ import typer
 
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
+from rbp_tui.cli.measure.busy import say_if_busy
 from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
 from rbp_tui.cli.options import TRAIN, Json
-from rbp_tui.cli.output import cell, print_json, print_rich, say, say_methods
+from rbp_tui.cli.output import cell, print_json, print_rich, say, say_methods, say_next
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand, refuse_twice
 from rbp_tui.cli.train.interrupts import end_on_sigterm
@@ -117,6 +118,7 @@ def try_network(
         return own_network.preset_for(within, sizes, classes=classes, batch=size, frames=frames, overrides=chosen)
 
     loaded = preset()
+    say_if_busy()
     what = f"running {network} once, then comparing gradients and measuring three methods"
     with progress(f"{what}: about half a minute, longer for a large network") as report:
         found = own_network.inspect(loaded, lambda doing, share: report(doing, 0.4 * share))
@@ -132,7 +134,8 @@ def try_network(
         _print(loaded, found, costs)
         if not found.missing:
             typed = [f"neuron.name={network}" if neuron else f"arch={network}", *(overrides or [])]
-            say("\nnext: {}", _command(typed, sizes, classes))
+            say("")
+            say_next([_command(typed, sizes, classes)])
     raise typer.Exit(1 if found.missing else 0)
 
 

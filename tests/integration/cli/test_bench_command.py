@@ -70,11 +70,13 @@ def test_a_busy_machine_gives_a_warning_about_the_times(rbp, write):
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
     try:
         error = rbp("bench", *words, code=1).stderr
+        tried = rbp("try", "nets.py:net", code=1).stderr
     finally:
         for process in spinning:
             process.kill()
             process.wait()
     assert "of the cores busy: the times will be off, baselines run as with --busy" in error
+    assert "of the cores busy: the times will be off\n" in tried
 
 
 def measuring(bench):
