@@ -111,7 +111,7 @@ def _summary(command: Any, width: int) -> str:
     first = clauses[0] if clauses else sentence
     phrases = [first[: mark.start()] for mark in re.finditer(", ", first)]
     fitting = (text for text in (sentence, *reversed(clauses), *reversed(phrases)) if len(text) <= width)
-    return next(fitting, None) or command.get_short_help_str(width)
+    return next(fitting, None) or str(command.get_short_help_str(width))
 
 
 def _meant(ctx: Any, word: str) -> str:
