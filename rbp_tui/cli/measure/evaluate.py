@@ -179,7 +179,7 @@ def _print_gradients(results: list[dict[str, Any]]) -> None:
     from rbp_tui.text import format as fmt
 
     numbers = [Column(heading, justify="right") for heading in ("T", "cosine", "norm ratio")]
-    extremes = ("lowest cosine", "largest weight error", "largest neuron error")
+    extremes = ("lowest\ncosine", "largest\nweight error", "largest\nneuron error")
     table = Table("method", *numbers, *extremes, box=None, pad_edge=False, header_style="dim")
     for result in results:
         by_weight = result["by_weight"].items()
@@ -204,7 +204,7 @@ def _extreme(choose: Callable[..., str], by_layer: dict[str, float | None]) -> s
     value = fmt.number(known.get(name))
     if len({fmt.number(other) for other in known.values()}) < 2:
         return value
-    return f"{value} in {one_line(name)}"
+    return f"{value} ({one_line(name)})"
 
 
 def _numbers(text: str) -> list[int]:
