@@ -36,7 +36,7 @@ from rbp_engine.spiking.rules.table import RULES
 from rbp_engine.train.build import build_branches, build_feed, build_loss, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.pretrained import load_pretrained
-from rbp_engine.train.seeding import seed_everything
+from rbp_engine.train.ranks.seeding import seed_everything
 from rbp_engine.user_code import is_own, load_own, place_in_own_code
 
 # The keywords that a user's own network is called with, besides those in `model.args`.

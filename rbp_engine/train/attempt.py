@@ -34,6 +34,7 @@ from rbp_engine.train.limits import Ending, ending, read_limits
 from rbp_engine.train.memory import MemoryGauge, memory_of
 from rbp_engine.train.ranks.distributed import Ranks, join
 from rbp_engine.train.ranks.process import RankProcess
+from rbp_engine.train.ranks.seeding import seed_everything, seed_rank
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record.alert_watch import AlertWatch
 from rbp_engine.train.record.energy import record_energy
@@ -41,8 +42,7 @@ from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.lost_events import find_gap
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import Board, TensorBoardLog
-from rbp_engine.train.seeding import seed_everything, seed_rank
-from rbp_engine.train.session import Session
+from rbp_engine.train.session import TrainingSession
 from rbp_engine.train.trainer import report_test, train
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _run_attempt(
     first = ranks.rank == 0
     told = journal.say if first else lambda text: None
     found, warnings = ranks.from_first(lambda: _newest_checkpoint(run, told))
-    session = Session(run, preset, feed, device, ranks, told, loaded=found is not None)
+    session = TrainingSession(run, preset, feed, device, ranks, told, loaded=found is not None)
     state, step = session.state, session.step
     seed_rank(preset.run.seed, ranks.rank)
 
@@ -153,7 +153,7 @@ def _run_attempt(
     return ending(status, journal.summary.epoch, preset.train.epochs, preset.guard, limits, stop), ranks
 
 
-def _judge(session: Session, journal: Journal, recorder: Recorder) -> None:
+def _judge(session: TrainingSession, journal: Journal, recorder: Recorder) -> None:
     """What is measured of a trained network: its energy, and its accuracy on a test set that it was not chosen by."""
     run, feed, ranks = session.run, session.feed, session.step.ranks
     if session.preset.probes.energy and ranks.rank == 0:
@@ -252,7 +252,7 @@ def _is_same_device(found: Checkpoint, device: torch.device) -> bool:
 
 
 def _write_start(
-    session: Session, journal: Journal, process: RankProcess, found: Checkpoint | None, gap_from: int | None
+    session: TrainingSession, journal: Journal, process: RankProcess, found: Checkpoint | None, gap_from: int | None
 ) -> None:
     at, preset, feed = journal.summary, session.preset, session.feed
     device, model = session.device, session.state.model

@@ -11,10 +11,10 @@ from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_branches, build_method, build_model, build_optimizer, build_schedule
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.device import tune_convolutions
 from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.teacher import build_teacher
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 
-class Session:
+class TrainingSession:
     """Data, the state with newly drawn weights, the step that trains it, and the learning rate over the run.
 
     A network that will be `loaded` from a checkpoint does not need its pretrained weights. `told` gets what the user

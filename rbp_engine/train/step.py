@@ -8,9 +8,9 @@ from torch import Tensor
 
 from rbp_engine.methods import StepOutput
 from rbp_engine.methods.protocol import gradients_stay_local, is_static
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.state import State
 
 
 class OptimizerStep:

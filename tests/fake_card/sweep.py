@@ -32,6 +32,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import add_branches, create_optimizer, set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
@@ -39,7 +40,6 @@ from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import Board
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 # Of the transformers the smallest size: the others are the same code.

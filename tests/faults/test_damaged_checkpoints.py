@@ -17,8 +17,8 @@ from torch import nn
 from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
-from rbp_engine.train.state import State
 
 FILES = ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json")
 ABSURD = (-1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "7", None, True, [], {}, [[1]], "\udcff")

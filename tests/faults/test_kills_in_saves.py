@@ -16,7 +16,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
-from rbp_engine.train.state import State
+from rbp_engine.train.checkpoints.state import State
 
 # Imports torch once; then, for each folder that it reads, forks a child that saves there until it is killed. The
 # content of a checkpoint follows from its step, so a reader can tell whether it belongs to it.
@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.state import State
+from rbp_engine.train.checkpoints.state import State
 torch.set_num_threads(1)
 torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)  # imports a lot, once for all children
 for line in sys.stdin:

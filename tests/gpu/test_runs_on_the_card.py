@@ -24,11 +24,11 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.device import describe_device
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 PATIENCE_S = 180.0

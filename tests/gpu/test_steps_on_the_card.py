@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import MODELS, create_model
 from rbp_engine.spiking.layers import compiler
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 T, B, CLASSES = 4, 8, 10

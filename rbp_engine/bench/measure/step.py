@@ -26,8 +26,8 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_optimizer
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.device import choose_device, describe_device
-from rbp_engine.train.state import State
 
 Step = Callable[[Tensor, Tensor], object]
 

@@ -15,8 +15,8 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.optimisation import set_learning_rate
-from rbp_engine.train.seeding import seed_everything
-from rbp_engine.train.session import Session
+from rbp_engine.train.ranks.seeding import seed_everything
+from rbp_engine.train.session import TrainingSession
 
 # The approximate duration of a small step, in seconds.
 SMALL_STEP_S = 2.0
@@ -33,7 +33,7 @@ class Point:
     peak: int
 
 
-class Trial(Session):
+class Trial(TrainingSession):
     """What a worker trains with, and the cost of a step. The learning rate is 0, so no loss diverges."""
 
     def __init__(self, run: RunDirectory, preset: Preset, device: torch.device) -> None:

@@ -31,9 +31,9 @@ from rbp_engine.codec import LARGEST
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import CHECKPOINT, json_text, read_json
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.optimisation import load_optimizer
-from rbp_engine.train.state import State
 from rbp_engine.untrusted_files import open_untrusted
 
 SCHEMA = 1

@@ -14,11 +14,11 @@ from rbp_engine.run.files.events import CheckpointSaved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.record.recorder import Recorder
-from rbp_engine.train.state import State
 
 
 class Checkpointer:

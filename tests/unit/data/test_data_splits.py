@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rbp_engine.data.catalog import CATALOG, DataMissing, catalogued
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
-from rbp_engine.train.seeding import seed_everything
+from rbp_engine.train.ranks.seeding import seed_everything
 
 
 def indexed(count: int, classes: int) -> Images:

@@ -23,9 +23,9 @@ from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 T, BATCH = 3, SAMPLES + 2

@@ -19,8 +19,8 @@ from torch import nn
 from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
-from rbp_engine.train.state import State
 
 
 def network(width: int = 3) -> nn.Sequential:
@@ -467,7 +467,7 @@ from pathlib import Path
 import torch
 from rbp_engine.methods import create_method
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.state import State
+from rbp_engine.train.checkpoints.state import State
 
 def save(folder, step, width):
     model = torch.nn.Linear(width, width)

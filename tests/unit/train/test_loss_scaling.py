@@ -5,9 +5,9 @@ from torch import nn
 
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 IMAGES = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))

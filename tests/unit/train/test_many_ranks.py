@@ -14,9 +14,9 @@ from rbp_engine.methods import METHODS, Distillation, SelfDistillation, WithBran
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.models.vgg import convnet
 from rbp_engine.spiking import LIF
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.optimisation import add_branches
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 
 T, CLASSES = 3, 3

@@ -39,6 +39,7 @@ from rbp_engine.run.writer import EventWriter
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
+from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.limits import Limits, worked_s
 from rbp_engine.train.memory import MemoryGauge
@@ -46,14 +47,13 @@ from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.failures import explain
 from rbp_engine.train.ranks.process import RankProcess
+from rbp_engine.train.ranks.seeding import seed_everything
 from rbp_engine.train.ranks.signals import OUT_OF_BUDGET, StopFlag
 from rbp_engine.train.record import recorder as recorder_module
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.schedule import Schedule
-from rbp_engine.train.seeding import seed_everything
-from rbp_engine.train.state import State
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
 from tests.run_files import write_identity
