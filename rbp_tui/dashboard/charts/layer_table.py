@@ -26,7 +26,7 @@ class LayerTable(RowTable[Text], inherit_bindings=False):
     ]
 
     def __init__(self) -> None:
-        super().__init__(cursor_type="row")
+        super().__init__(cursor_type="row", cursor_foreground_priority="renderable")  # numbers stand on their heat
         self.rows_shown = LayerRows("", ())
         self._headed: list[Text] = []
 
