@@ -45,10 +45,8 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[s
         for name in (method for method in METHODS if REFERENCE[method] != method):
             method = create_method(name, steps, precision=trained.precision, loss=loss)
             found = gradient_fidelity(trained.loaded.model, method, images, labels)
-            weights, neurons = (
-                dict(zip(names, names_for_people(trained.loaded.model, names), strict=True))
-                for names in (found.by_weight, found.neuron_error)
-            )
+            weights = names_for_people(trained.loaded.model, found.by_weight)
+            neurons = names_for_people(trained.loaded.model, found.neuron_error)
             by_weight = {
                 weights[layer]: {**asdict(agreement), "error": found.weight_error[layer]}
                 for layer, agreement in found.by_weight.items()

@@ -292,8 +292,7 @@ def measure_energy(model: nn.Module, images: Tensor, timesteps: int) -> Energy:
 
 def _energy_of(model: nn.Module, counted: dict[str, Operations], images: int, timesteps: int) -> Energy:
     modules, bits = dict(model.named_modules()), quantised_bits(timesteps)
-    weights = list(weight_layers(model))
-    called = dict(zip(weights, names_for_people(model, weights), strict=True))
+    called = names_for_people(model, weight_layers(model))
     layers: list[LayerEnergy] = []
     of_layers: list[Costs] = []
     of_neurons: list[Costs] = []

@@ -32,14 +32,15 @@ def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name.removesuffix(".weight"): weight for name, weight in weights.items()}
 
 
-def names_for_people(model: nn.Module, names: Iterable[str]) -> list[str]:
-    """The names of layers; a module with a number for a name, as in nn.Sequential, is called by its kind: `conv 2`."""
-    found, counts = [], Counter[str]()
+def names_for_people(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """What layers are called, by name; one with a number for a name, as in nn.Sequential, by its kind: `conv 2`."""
+    found: dict[str, str] = {}
+    counts = Counter[str]()
     for name in names:
         module = model.get_submodule(name) if name.isdigit() else None
         kind = "neurons" if isinstance(module, NEURON_LAYERS) else re.sub(r"\dd$", "", type(module).__name__.lower())
         counts[kind] += 1
-        found.append(name if module is None else f"{kind} {counts[kind]}")
+        found[name] = name if module is None else f"{kind} {counts[kind]}"
     return found
 
 

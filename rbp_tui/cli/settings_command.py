@@ -15,22 +15,18 @@ from rbp_tui.cli.trust import warn_of_shared_presets
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
 
-_PRESET = typer.Argument(
-    metavar="PRESET",
-    help="A preset's name (rbp presets list shows them), or the path of a TOML file.",
-    show_default=False,
-    autocompletion=completion.presets,
-)
-PresetName = Annotated[str, _PRESET]
-OptionalPresetName = Annotated[
-    str | None,
-    typer.Argument(
+
+def _preset(condition: str = "") -> Any:
+    return typer.Argument(
         metavar="PRESET",
-        help="A preset's name (rbp presets list shows them), or the path of a TOML file; required without --like.",
+        help=f"A preset's name (rbp presets list shows them), or the path of a TOML file{condition}.",
         show_default=False,
         autocompletion=completion.presets,
-    ),
-]
+    )
+
+
+PresetName = Annotated[str, _preset()]
+OptionalPresetName = Annotated[str | None, _preset("; required without --like")]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(

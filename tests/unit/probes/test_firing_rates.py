@@ -174,5 +174,5 @@ def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates() -> Non
 
 def test_layers_that_have_only_a_number_are_called_by_their_kind() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), LIF(), nn.Sequential(nn.Linear(2, 2)), nn.Conv2d(2, 2, 3), LIF())
-    assert names_for_people(model, neuron_layers(model)) == ["neurons 1", "neurons 2"]
-    assert names_for_people(model, weight_layers(model)) == ["conv 1", "2.0", "conv 2"]
+    assert list(names_for_people(model, neuron_layers(model)).values()) == ["neurons 1", "neurons 2"]
+    assert list(names_for_people(model, weight_layers(model)).values()) == ["conv 1", "2.0", "conv 2"]
