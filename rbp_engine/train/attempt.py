@@ -108,7 +108,7 @@ def _run_attempt(
         warnings += _repair_best(run, journal) if first else []
     else:
         if (lost := journal.summary.step) and not os.environ.get(FROM_SCRATCH):
-            warnings.append(f"starts again at epoch 1: it was killed after {lost} steps and had saved no checkpoint")
+            warnings.append(f"starts again at epoch 1: no checkpoint was saved in the {lost} steps before")
         recorder.reset()
     sample_every = min(preset.train.log_every, len(feed.train) * preset.train.epochs)
     gap_from = find_gap(run, at, sample_every) if first else None
