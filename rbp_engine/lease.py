@@ -9,7 +9,6 @@ nobody can know, everybody waits for.
 import contextlib
 import errno
 import fcntl
-import functools
 import json
 import os
 import random
@@ -218,12 +217,11 @@ def _reaches_all(descriptor: int) -> bool:
     except OSError:
         return False
     mount = next((words[1] for line in information.splitlines() if (words := line.split())[0] == "mnt_id:"), "")
-    return _mount_reaches_all(mount, os.fstat(descriptor).st_dev, MOUNTS)
+    return _mount_reaches_all(mount, MOUNTS)
 
 
-@functools.lru_cache(maxsize=64)
-def _mount_reaches_all(mount: str, _device: int, mounts: Path) -> bool:
-    """The same of a mount by its id, as far as that is known. A number may stand for another one later."""
+def _mount_reaches_all(mount: str, mounts: Path) -> bool:
+    """The same of a mount by its id, as far as that is known. Read anew each time: ids are given to later mounts."""
     for line in mounts.read_text(errors="replace").splitlines():
         fields, _, rest = line.partition(" - ")
         if fields.split()[0] == mount:

@@ -11,6 +11,7 @@ import termios
 import time
 
 import pytest
+from textual.css.query import NoMatches
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
@@ -61,11 +62,15 @@ def dashboard(home):
 
 @pytest.fixture
 def until():
-    """Wait until a condition holds, while the app keeps running."""
+    """Wait until a condition holds, while the app keeps running. A widget that is not composed yet holds nothing."""
+
+    def holds(condition):
+        with contextlib.suppress(NoMatches):
+            return condition()
 
     async def wait(pilot, condition, timeout=60.0):
         deadline = time.monotonic() + timeout
-        while not condition():
+        while not holds(condition):
             assert time.monotonic() < deadline, "it did not happen in time"
             await pilot.pause()
             await asyncio.sleep(0.05)

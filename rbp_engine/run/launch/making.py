@@ -94,16 +94,16 @@ def hidden_folder(place: Path) -> Iterator[Path]:
                 _remove(left)
                 taken.release()
     held = place / f"{PREFIX}{secrets.token_hex(6)}{LEASE}"
-    with lease.taken(held):
-        try:
+    try:
+        with lease.taken(held):
             held.with_suffix("").mkdir()
             yield held.with_suffix("")
-        finally:
-            _remove(held)
+    finally:
+        _remove(held)
 
 
 def _remove(held: Path) -> None:
-    """Remove a hidden folder, and then the file of its lease, which this process has."""
+    """Remove a hidden folder, and then the file of its lease, which nobody else has."""
     shutil.rmtree(held.with_suffix(""), ignore_errors=True)
     held.unlink(missing_ok=True)
 

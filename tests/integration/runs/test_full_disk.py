@@ -7,6 +7,7 @@ import pytest
 import torch
 from idle import IDLE
 
+from rbp_engine import lease
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised
 from rbp_engine.run.files.layout import RunDirectory
@@ -98,7 +99,11 @@ def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(
     assert list(run.checkpoints.iterdir()) == []
 
 
-def test_a_full_disk_refuses_a_new_run_and_nothing_of_it_remains(disk: Path, new_run: NewRun) -> None:
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_full_disk_refuses_a_new_run_and_nothing_of_it_remains(
+    disk: Path, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, locks: bool
+) -> None:
+    monkeypatch.setattr(lease, "_reaches_all", lambda descriptor: locks)
     mount("-o", "remount,size=64k", str(disk))
     with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
         while True:
