@@ -70,6 +70,8 @@ class RowMaker:
         """The rows of all runs, given oldest first."""
         query, problem = self._parse_query(view.query, records)
         shown = _sorted([record for record in reversed(records) if query.lists(record)], view.sort)
+        if view.sort == NEWEST_FIRST:  # nobody asked for another order, and what trains now is looked for most
+            shown.sort(key=lambda record: not record.verdict.live or record.verdict.status == "queued")
         placed = self._place(records, shown, view)
         if placed != self._placed:
             self._placed, self._runs, self._groups = placed, {}, {}

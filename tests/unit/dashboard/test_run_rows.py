@@ -13,6 +13,7 @@ from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.reading.sparklines import Trend
@@ -67,6 +68,14 @@ def test_runs_and_experiments_are_named_by_what_was_trained(tmp_path, write_run)
 
 def test_the_newest_run_comes_first(records):
     assert [key for key in rows(records).cells if key != "odd"] == ["b-0004", "b-0003", "a-0002", "a-0001"]
+
+
+def test_what_trains_comes_before_what_waits_and_has_ended_unless_another_order_is_asked_for(records):
+    now = [replace(records[0], verdict=Verdict("running", "")), replace(records[1], verdict=Verdict("queued", ""))]
+    made = [*now, *records[2:]]
+    assert list(rows(made).cells) == ["a-0001", "odd", "b-0004", "b-0003", "a-0002"]
+    assert next(iter(rows(made, sort="created").cells)) == "a-0001"
+    assert next(iter(rows(made, sort="best").cells)) == "a-0002"
 
 
 @pytest.mark.parametrize(("sort", "first"), [("best", "a-0002"), ("-best", "a-0001")])
