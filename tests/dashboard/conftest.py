@@ -62,15 +62,15 @@ def dashboard(home):
 
 @pytest.fixture
 def until():
-    """Wait until a condition holds, while the app keeps running. A widget that is not composed yet holds nothing."""
+    """Wait until a condition holds and the screen is composed, while the app keeps running."""
 
-    def holds(condition):
-        with contextlib.suppress(NoMatches):
-            return condition()
+    def holds(app, condition):
+        with contextlib.suppress(NoMatches):  # a widget that is not composed yet
+            return condition() and all(screen.is_mounted for screen in app.screen_stack[-1:])
 
     async def wait(pilot, condition, timeout=60.0):
         deadline = time.monotonic() + timeout
-        while not holds(condition):
+        while not holds(pilot.app, condition):
             assert time.monotonic() < deadline, "it did not happen in time"
             await pilot.pause()
             await asyncio.sleep(0.05)
