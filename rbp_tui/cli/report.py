@@ -199,5 +199,9 @@ def _report_excluded(excluded: "list[ExcludedRun]") -> None:
     if not excluded:
         return
     say("[yellow]left out {}[/]", fmt.counted(len(excluded), "run"))
+    by_reason: dict[str, list[str]] = {}
     for run in excluded:
-        say("  {}  [dim]{}[/]", run.id, run.reason)
+        by_reason.setdefault(run.reason, []).append(run.id)
+    for reason, ids in by_reason.items():
+        named = ids[0] if len(ids) == 1 else f"{len(ids)} runs, as {ids[0]}"
+        say("  {}  [dim]{}[/]", named, reason)

@@ -111,6 +111,13 @@ def test_runs_left_out_are_named_on_stderr_in_every_format(rbp: Rbp, stopped: Ru
         assert "left out 1 run" in done.stderr
 
 
+def test_runs_left_out_for_one_reason_share_a_line(rbp: Rbp, stopped: RunDirectory, runs: Path) -> None:
+    for seed in (7, 8):
+        finish(runs, "digits", f"seed={seed}", last=0.9, best=0.9, status="stopped")
+    lines = rbp("report").stderr.splitlines()
+    assert "left out 3 runs" in lines[0] and len(lines) == 2 and " ".join(lines[1].split()).startswith("3 runs, as ")
+
+
 def test_json_is_one_document_with_the_runs_left_out(rbp: Rbp, stopped: RunDirectory, runs: Path) -> None:
     done = rbp("report", "--json")
     document = json.loads(done.stdout)
