@@ -134,7 +134,7 @@ def section(name: str, pictures: Path) -> str:
     cells = cells_of(sweep)
     if not cells:
         return "\n\n".join([*parts, "Not trained yet.", ""])
-    parts.append(markdown(cells).strip())
+    parts.append(markdown(cells).partition("\n\n")[0])  # its notes are the introduction's, for every table
     draw("curves", [entry for cell in cells for entry in cell.entries], pictures / f"{name}-curves.svg")
     draw_cost(cells, pictures / f"{name}-cost.svg")
     parts.append(f"![Accuracy and training loss by epoch](results/{name}-curves.svg)")
