@@ -7,8 +7,9 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import ORIGIN, ReportedRun, remarks
+from rbp_engine.report.collect import ORIGIN, ReportedRun, by_experiment, remarks
 from rbp_engine.report.conditions import conditions
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread, spread_of_known
@@ -72,14 +73,13 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     entries = list(entries)
     ours = [entry for entry in entries if not entry.summary.program]
     figures = figures_by_experiment({entry.settings["data.name"] for entry in ours if not published(entry.preset)})
-    places: defaultdict[tuple[Any, ...], dict[tuple[str, str], list[ReportedRun]]] = defaultdict(dict)
+    places: defaultdict[tuple[Any, ...], list[ReportedRun]] = defaultdict(list)
     for entry in entries:
         # What other programs were given is told apart among themselves: most settings of a preset mean nothing to them.
-        place = (*_names(entry)[:2], entry.preset is None)
-        places[place].setdefault(entry.experiment, []).append(entry)
+        places[*_names(entry)[:2], entry.preset is None].append(entry)
     cells = []
-    for experiments in places.values():
-        groups = [sorted(group, key=lambda entry: entry.summary.seed) for group in experiments.values()]
+    for there in places.values():
+        groups = [Experiment.of(runs).runs for runs in by_experiment(there)]
         firsts = [group[0] for group in groups]
         labels = distinguish([one.settings for one in firsts], [one.summary.experiment for one in firsts], shown=SHOWN)
         cells += [_cell(group, label, figures) for group, label in zip(groups, labels, strict=True)]
@@ -107,7 +107,7 @@ def distinguish(
     ]
 
 
-def _cell(entries: list[ReportedRun], label: dict[str, Any], figures: Mapping[str, Published]) -> Cell:
+def _cell(entries: Sequence[ReportedRun], label: dict[str, Any], figures: Mapping[str, Published]) -> Cell:
     first = entries[0]
     data, network, method = _names(first)
     bests = [entry.best for entry in entries if entry.best is not None]
@@ -170,7 +170,7 @@ def _published(entry: ReportedRun) -> Published:
     return None if entry.summary.program else published(entry.preset)
 
 
-def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable[str]:
+def _notes(entries: Sequence[ReportedRun], bests: int, paper: Published) -> Iterable[str]:
     if program := entries[0].summary.program:
         yield f"trained by another program, {one_line(program)}"
     if bests < len(entries):
@@ -202,7 +202,7 @@ def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable
         yield _difference(entries, name, [table.get(name, "not recorded") for table in tables])
 
 
-def _difference(entries: list[ReportedRun], name: str, values: list[str]) -> str:
+def _difference(entries: Sequence[ReportedRun], name: str, values: list[str]) -> str:
     seeds: defaultdict[str, list[int]] = defaultdict(list)
     for entry, value in zip(entries, values, strict=True):
         seeds[value].append(entry.summary.seed)

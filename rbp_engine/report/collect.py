@@ -1,10 +1,12 @@
 """The runs that count in a report, and the reason for each that does not."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.settings import SEED, settings
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import TEST
@@ -13,7 +15,6 @@ from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.run_settings import read_settings
-from rbp_engine.run.store.store import RunRecord
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -87,35 +88,26 @@ def collect(
             entries.append(read)
         else:
             excluded.append(read)
-    counting, older = newest_by_seed(entries)
-    return counting, sorted(excluded + older, key=lambda run: run.id)
+    experiments = [Experiment.of(runs) for runs in by_experiment(entries)]
+    counting = [entry for experiment in experiments for entry in experiment.runs]
+    return counting, sorted(excluded + left_out(experiments), key=lambda run: run.id)
 
 
-def newest_by_seed(entries: Iterable[AnyRecordedRun]) -> tuple[list[AnyRecordedRun], list[ExcludedRun]]:
-    """For each (experiment, seed) only the newest run, preferring completed ones; and the reason for each other one."""
-    newest: dict[tuple[tuple[str, str], int], AnyRecordedRun] = {}
-    excluded = []
-    for entry in sorted(entries, key=lambda entry: precedence(entry.run, entry.summary, entry.verdict)):
-        key = (entry.experiment, entry.summary.seed)
-        if key in newest:
-            excluded.append(
-                ExcludedRun(newest[key].run.id, f"same experiment and seed as {entry.run.id}, which counts")
-            )
-        newest[key] = entry
-    return list(newest.values()), excluded
+def by_experiment(entries: Iterable[AnyRecordedRun]) -> list[list[AnyRecordedRun]]:
+    """The runs of each experiment, in the order of their first runs."""
+    found: defaultdict[tuple[str, str], list[AnyRecordedRun]] = defaultdict(list)
+    for entry in entries:
+        found[entry.experiment].append(entry)
+    return list(found.values())
 
 
-def one_of_each_seed(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Of the runs of one experiment, in their order, for each seed the one that counts; those of no known seed stay."""
-    records = list(records)
-    ordered = sorted(records, key=lambda record: precedence(record.run, record.summary, record.verdict))
-    counting = {record.summary.seed: record.run for record in ordered if record.readable}
-    return [one for one in records if not one.readable or one.run == counting[one.summary.seed]]
-
-
-def precedence(run: RunDirectory, summary: Summary, verdict: Verdict) -> tuple[bool, float, str]:
-    """The run with the largest of these counts, of several of one experiment and seed: completed, then the newest."""
-    return verdict.status == "completed", summary.created, run.id
+def left_out(experiments: Iterable[Experiment[AnyRecordedRun]]) -> list[ExcludedRun]:
+    """The runs that do not count beside others of their seed, with that as the reason."""
+    return [
+        ExcludedRun(old.run.id, f"same experiment and seed as {counting.run.id}, which counts")
+        for experiment in experiments
+        for old, counting in experiment.older
+    ]
 
 
 def remarks(summaries: Sequence[Summary]) -> Iterator[str]:

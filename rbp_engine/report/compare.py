@@ -14,11 +14,13 @@ from rbp_engine.report.collect import (
     ORIGIN,
     ExcludedRun,
     RecordedRun,
-    newest_by_seed,
+    by_experiment,
+    left_out,
     read_recorded,
     remarks,
 )
 from rbp_engine.report.conditions import conditions
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread_of_known
@@ -33,15 +35,16 @@ TITLE_SETTINGS = 3
 class Group:
     """The runs of one experiment, one per seed; or a single run, if each run is its own group.
 
-    `last` and `best` are top-1 fractions, only of complete runs if there are any. The differences are this experiment
-    minus the baseline, over the seeds that both have. Unknown values are None. `epoch_s` and `samples_per_s` are of
-    training without evaluation; memory is in bytes, the largest of the runs.
+    `last` and `best` are top-1 fractions of the `counting` runs: the complete ones if there are any. The differences
+    are this experiment minus the baseline, over the seeds that both have. Unknown values are None. `epoch_s` and
+    `samples_per_s` are of training without evaluation; memory is in bytes, the largest of the runs.
     """
 
     title: str
     experiment: str
     is_baseline: bool
     runs: tuple[RecordedRun, ...]
+    counting: tuple[RecordedRun, ...]
     last: Spread | None
     best: Spread | None
     last_difference: Spread | None
@@ -50,11 +53,6 @@ class Group:
     samples_per_s: float | None
     mem_peak: float | None
     notes: tuple[str, ...]
-
-    @property
-    def counting(self) -> list[RecordedRun]:
-        """The runs whose accuracies count."""
-        return _counting(self.runs)
 
 
 @dataclass(frozen=True)
@@ -100,28 +98,28 @@ def compare(
     read = [read_recorded(run) for run in directories]
     known = [one for one in read if isinstance(one, RecordedRun)]
     excluded = [one for one in read if isinstance(one, ExcludedRun)]
-    counting, older = newest_by_seed(known)
-    by_experiment: dict[tuple[str, str], list[RecordedRun]] = {one.experiment: [] for one in known}
-    for one in known if each_run else counting:
-        by_experiment[one.experiment].append(one)
-    groups = [sorted(members, key=lambda one: one.summary.seed) for members in by_experiment.values()]
-    baseline_runs = [one for one in counting if groups and one.experiment == groups[0][0].experiment]
+    every = by_experiment(known)
+    experiments = [Experiment.of(members) for members in every]
+    groups = experiments
     if each_run:
-        groups = [[one] for members in groups for one in members]
+        groups = [Experiment((one,)) for members in every for one in sorted(members, key=lambda one: one.summary.seed)]
     titles = _titles(groups, each_run=each_run)
-    made = tuple(_group(members, title, baseline_runs) for members, title in zip(groups, titles, strict=True))
-    return Comparison(made, tuple(_differences(groups)), (*excluded, *([] if each_run else older)), each_run)
+    made = tuple(_group(group, title, experiments[0]) for group, title in zip(groups, titles, strict=True))
+    excluded += [] if each_run else left_out(experiments)
+    return Comparison(made, tuple(_differences(groups)), tuple(excluded), each_run)
 
 
-def _group(members: list[RecordedRun], title: str, baseline: list[RecordedRun]) -> Group:
-    is_baseline = members[0].experiment == baseline[0].experiment
-    last, best = _accuracies(members, "last"), _accuracies(members, "best")
+def _group(group: Experiment[RecordedRun], title: str, baseline: Experiment[RecordedRun]) -> Group:
+    members = group.runs
+    is_baseline = members[0].experiment == baseline.runs[0].experiment
+    last, best = _accuracies(group, "last"), _accuracies(group, "best")
     theirs = _accuracies(baseline, "last")
     return Group(
         title=title,
         experiment=members[0].summary.experiment,
         is_baseline=is_baseline,
-        runs=tuple(members),
+        runs=members,
+        counting=group.counting,
         last=spread_of_known(last.values()),
         best=spread_of_known(best.values()),
         last_difference=None if is_baseline else paired(last, theirs),
@@ -133,14 +131,9 @@ def _group(members: list[RecordedRun], title: str, baseline: list[RecordedRun]) 
     )
 
 
-def _counting(members: Sequence[RecordedRun]) -> list[RecordedRun]:
-    """The complete runs if there are any, else all."""
-    return [one for one in members if one.completed] or list(members)
-
-
-def _accuracies(members: Sequence[RecordedRun], which: str) -> dict[int, float]:
+def _accuracies(group: Experiment[RecordedRun], which: str) -> dict[int, float]:
     """The top-1 of each seed that has one."""
-    found = {one.summary.seed: getattr(one.summary, which).top1 for one in _counting(members)}
+    found = {one.summary.seed: getattr(one.summary, which).top1 for one in group.counting}
     return {seed: top1 for seed, top1 in found.items() if top1 is not None}
 
 
@@ -168,28 +161,28 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
         yield "no difference: it shares no seed with the baseline"
 
 
-def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[str]:
+def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> list[str]:
     """Label, method and T of each experiment, and other differing settings if they are few."""
     # The label of a run that was trained longer says so already.
     others = [key for key in _differing_settings(groups) if key not in (*IN_TITLE, ORIGIN)]
     titles = []
-    for members in groups:
-        first = members[0].summary
+    for group in groups:
+        first = group.runs[0].summary
         words = [one_line(first.described), *([method(first.method)] if first.method else [])]
         words += [f"T={first.timesteps}"] if first.timesteps else []
         if len(others) <= TITLE_SETTINGS:
             shown = first.label.split(" · ")
-            given = {key: members[0].settings.get(key) for key in others}
+            given = {key: group.runs[0].settings.get(key) for key in others}
             words += label_words({key: value for key, value in given.items() if value not in (None, *shown)})
         if each_run:
             words.append(f"seed {first.seed}")
         titles.append(" · ".join(words))
     # Equal titles: the user's own code or the version of rbp has changed, or runs are shown separately.
     return [
-        f"{title} · {members[0].run.id if each_run else members[0].summary.experiment[:8]}"
+        f"{title} · {group.runs[0].run.id if each_run else group.runs[0].summary.experiment[:8]}"
         if titles.count(title) > 1
         else title
-        for title, members in zip(titles, groups, strict=True)
+        for title, group in zip(titles, groups, strict=True)
     ]
 
 
@@ -204,25 +197,25 @@ def _notes(members: Sequence[RecordedRun]) -> Iterable[str]:
         yield "accuracies are those of held-out data"
 
 
-def _differences(groups: Sequence[Sequence[RecordedRun]]) -> Iterable[Difference]:
-    settings = [members[0].settings for members in groups]
+def _differences(groups: Sequence[Experiment[RecordedRun]]) -> Iterable[Difference]:
+    settings = [group.runs[0].settings for group in groups]
     yield from (_difference(key, "result", settings) for key in _differing_settings(groups))
-    merged = [_merged([conditions(one) for one in members]) for members in groups]
+    merged = [_merged([conditions(one) for one in group.runs]) for group in groups]
     for key in _differing(groups, merged):
         yield _difference(key, "cost" if "." in key else "conditions", merged)
 
 
-def _differing_settings(groups: Sequence[Sequence[RecordedRun]]) -> list[str]:
-    return _differing(groups, [members[0].settings for members in groups])
+def _differing_settings(groups: Sequence[Experiment[RecordedRun]]) -> list[str]:
+    return _differing(groups, [group.runs[0].settings for group in groups])
 
 
-def _differing(groups: Sequence[Sequence[RecordedRun]], tables: Sequence[dict[str, Any]]) -> list[str]:
+def _differing(groups: Sequence[Experiment[RecordedRun]], tables: Sequence[dict[str, Any]]) -> list[str]:
     """The keys in which the tables of the groups differ.
 
     What another program was not given may be there as in the others or not, and what only it was given means nothing
     to them: between its runs and those of rbp, only what both have is a difference.
     """
-    foreign = [members[0].preset is None for members in groups]
+    foreign = [group.runs[0].preset is None for group in groups]
     kinds = [[table for table, one in zip(tables, foreign, strict=True) if one is kind] for kind in (False, True)]
     apart = {key for kind in kinds for key in differing(kind)}
     having = {key: [{key: table[key]} for table in tables if key in table] for key in differing(tables)}

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rbp_engine.report.collect import RecordedRun, precedence
+from rbp_engine.report.collect import RecordedRun
 from rbp_engine.report.compare import Comparison, Group
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.spread import Spread, paired, spread_of_known
 from rbp_engine.run.files.events import Body, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
@@ -92,9 +93,8 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
     """What the groups reach at equal cost, given their curves."""
     groups = comparison.groups
     trails = [_trails(group.counting, curve_of) for group in groups]
-    theirs = [one for group in groups if group.is_baseline for one in group.counting]
-    theirs.sort(key=lambda one: precedence(one.run, one.summary, one.verdict))  # of one seed the last counts
-    baseline = _trails(theirs, curve_of)
+    theirs = Experiment.of(one for group in groups if group.is_baseline for one in group.counting)
+    baseline = _trails(theirs.runs, curve_of)
     epochs, seconds = budgets(baseline, trails)
     memory = max((group.mem_peak for group in groups if group.is_baseline and group.mem_peak), default=None)
     needed = tuple(group.mem_peak / memory if memory and group.mem_peak else None for group in groups)
@@ -148,7 +148,7 @@ def _reached(
 
 
 def _trails(runs: Sequence[RecordedRun], curve_of: CurveOf) -> dict[int, Trail]:
-    """The trail of each seed that has validations; of several runs of a seed that of the last."""
+    """The trail of each seed that has validations."""
     found = {}
     for one in runs:
         curve = curve_of(one.run.id)

@@ -1,13 +1,13 @@
 """Which published accuracies are reproduced by the runs that are here."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rbp_engine.report.collect import ReportedRun
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.paper import SEEDS, PaperCell
-from rbp_engine.report.spread import Spread, spread
+from rbp_engine.report.spread import Spread, spread_of_known
 
 
 class Answer(StrEnum):
@@ -54,20 +54,17 @@ class Reproduction:
         return Answer.REPRODUCED if inside else Answer.NOT_REPRODUCED
 
 
-def reproductions(cells: Sequence[PaperCell], runs: Iterable[ReportedRun]) -> list[Reproduction]:
+def reproductions(cells: Sequence[PaperCell], runs: Sequence[ReportedRun]) -> list[Reproduction]:
     """Each cell with the runs of its experiment."""
-    known: defaultdict[str, list[ReportedRun]] = defaultdict(list)
-    for run in runs:
-        known[run.summary.experiment].append(run)
-    return [_reproduction(cell, known[cell.experiment]) for cell in cells]
+    return [_reproduction(cell, [run for run in runs if run.summary.experiment == cell.experiment]) for cell in cells]
 
 
-def _reproduction(cell: PaperCell, runs: Sequence[ReportedRun]) -> Reproduction:
+def _reproduction(cell: PaperCell, found: Iterable[ReportedRun]) -> Reproduction:
+    runs = Experiment.of(found).runs
     seeds = {run.summary.seed for run in runs}
-    bests = [run.best for run in runs if run.best is not None]
     return Reproduction(
         cell,
-        last=spread([run.last for run in runs]) if runs else None,
-        best=spread(bests) if bests else None,
+        last=spread_of_known(run.last for run in runs),
+        best=spread_of_known(run.best for run in runs),
         missing=tuple(seed for seed in SEEDS if seed not in seeds),
     )

@@ -1,6 +1,7 @@
 """The table of a sweep: a row for each combination of settings, with what its seeds have reached."""
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.sweep.section import key_of
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.spread import Spread, paired, spread_of_known
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import Summary
@@ -41,9 +43,13 @@ class SweepRow:
 
     @property
     def results(self) -> list[Summary]:
-        """The summaries of those that are done; a pruned run has no result to compare with those of whole runs."""
+        """The summaries of those that are done, one of each seed.
+
+        A pruned run has no result to compare with those of whole runs.
+        """
         done = [state.record for state in self.states if state.standing is Standing.DONE and state.record]
-        return [record.summary for record in done if record.verdict.cause is not Cause.PRUNED]
+        whole = Experiment.of(record for record in done if record.verdict.cause is not Cause.PRUNED)
+        return [record.summary for record in whole.runs]
 
     @property
     def records(self) -> list[RunRecord]:
@@ -64,10 +70,13 @@ def sweep_rows(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
 
 
 def best_row(rows: Sequence[SweepRow]) -> SweepRow | None:
-    """The row with the largest mean of `last`, of those with the most runs done; None if none is done."""
-    return max(
-        (row for row in rows if row.last), key=lambda row: (row.done, row.last.mean if row.last else 0), default=None
-    )
+    """The row with the largest mean of `last`, of those with the most seeds done; None if none is done."""
+    return max((row for row in rows if row.last), key=rank, default=None)
+
+
+def rank(row: SweepRow) -> tuple[int, float]:
+    """The row with the largest is the best: the number of seeds that are done, then the mean of `last`."""
+    return (row.last.count, row.last.mean) if row.last else (0, -math.inf)
 
 
 def difference(row: SweepRow, first: SweepRow, which: str) -> Spread | None:

@@ -11,9 +11,9 @@ from rich.text import Text
 from rbp_engine.data.catalog import catalogued, is_catalogued, presence
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.printable import one_line
-from rbp_engine.report.collect import one_of_each_seed
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.paper import published
-from rbp_engine.report.spread import Spread, spread_of_known
+from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
@@ -36,18 +36,6 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
     )
     facts.add_row("data", data_text(loaded))
     return Group(_settings(loaded.preset), Text(), facts)
-
-
-def counting_runs(experiment: str, records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The completed runs of an experiment, one for each seed, as in a report."""
-    return one_of_each_seed(
-        record for record in records if record.summary.experiment == experiment and record.verdict.status == "completed"
-    )
-
-
-def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
-    """Last top-1 accuracy over the completed runs of an experiment, one for each seed; None without any."""
-    return spread_of_known(record.summary.last.top1 for record in counting_runs(experiment, records))
 
 
 def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -130,11 +118,16 @@ def _paper(preset: "Preset") -> Text:
 
 
 def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
-    """Mean of the last accuracies of the runs that count, and the best of all; the digits stand below the paper's."""
-    last = last_accuracies(loaded.experiment, records)
+    """Mean of the last accuracies of the completed runs, one of each seed, and the best of all.
+
+    The digits stand below the paper's.
+    """
+    completed = [record for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
+    counting = Experiment.of(completed).runs
+    last = spread_of_known(record.summary.last.top1 for record in counting)
     if last is None:
         return Text("no run yet", style="dim")
-    bests = [record.summary.best.top1 for record in counting_runs(loaded.experiment, records)]
+    bests = [record.summary.best.top1 for record in counting]
     best = max((top1 for top1 in bests if top1 is not None), default=None)
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
     count = f"{last.count} run{'' if last.count == 1 else 's'}"

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from rbp_engine.printable import one_line
-from rbp_engine.report.collect import one_of_each_seed
+from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.energy import read_energy
 from rbp_engine.run.files.summary import remaining_s
@@ -174,8 +174,8 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
 
     As in reports, runs that have not completed count only if none has; `×2/3` means that two of three seeds count.
     """
-    first, seeds = group[0].summary, one_of_each_seed(group)
-    counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
+    first, experiment = group[0].summary, Experiment.of(group)
+    seeds, counting = experiment.runs, experiment.counting
     said = {
         "run": first.described,
         "method": fmt.method(first.method),

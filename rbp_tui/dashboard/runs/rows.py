@@ -84,8 +84,8 @@ class RowMaker:
 
         groups: dict[str, list[RunRecord]] = {}
         for record in shown if view.grouped else ():
-            # Nothing can be done with runs of other hosts together.
-            alone = f"elsewhere:{record.run.id}" if host_of(record) else ""
+            # Nothing can be done with runs of other hosts together, nor is anything known of those that cannot be read.
+            alone = f"alone:{record.run.id}" if host_of(record) or not record.readable else ""
             groups.setdefault(alone or f"experiment:{record.summary.experiment}", []).append(record)
         cells: dict[str, Cells] = {}
         for name, group in groups.items():

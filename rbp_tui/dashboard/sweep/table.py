@@ -7,8 +7,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.report.spread import Spread
-from rbp_engine.report.sweep_table import SweepRow
+from rbp_engine.report.sweep_table import SweepRow, rank
 from rbp_tui.dashboard.sweep.board import SweepBoard
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.comparison_columns import spread_text
@@ -20,23 +19,14 @@ MARK, BEST = "●", "✓"
 TRIAL, RUNS, LAST_TOP1, BEST_TOP1 = "#", "runs", "last %", "best %"
 #: Beside the columns: the mark and the scroll bar.
 EDGE = 3
-_NONE = float("-inf")
 
 #: The columns by name, each with its width and the gap before it.
 Columns: TypeAlias = tuple[tuple[str, int], ...]
 
 
 def ordered(board: SweepBoard) -> list[SweepRow]:
-    """The best row first, then those with the most runs done, then the best of them."""
-
-    def rank(row: SweepRow) -> tuple[float, ...]:
-        return row.trial == board.best, row.done if row.last else 0, _mean(row.last), -row.trial
-
+    """The best row first, then those with the most seeds done, then the best of them."""
     return sorted(board.rows.values(), key=rank, reverse=True)
-
-
-def _mean(spread: Spread | None) -> float:
-    return spread.mean if spread else _NONE
 
 
 class SweepTable(RowTable[Text]):

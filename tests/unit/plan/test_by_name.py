@@ -45,6 +45,13 @@ def test_the_runs_of_a_name_make_a_row_for_each_trial_over_its_seeds(runs):
     assert [state.standing for state in rows[1].states] == [Standing.DONE, Standing.LIVE]
 
 
+def test_a_seed_with_two_runs_counts_once(runs):
+    for run_id, seed, top1 in (("a", 1, 0.5), ("b", 1, 0.7), ("c", 2, 0.9)):
+        create(runs, run_id, 1, f"seed={seed}", top1=top1)
+    [row] = table(runs)[1]
+    assert (row.last.count, row.last.mean) == (2, pytest.approx(0.8))
+
+
 def test_two_sweeps_of_one_name_are_numbered_anew(runs):
     create(runs, "a", 1, "T=2")
     create(runs, "b", 1, "method=bptt")

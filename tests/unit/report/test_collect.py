@@ -58,7 +58,7 @@ def test_the_newest_run_of_an_experiment_and_seed_counts_and_the_others_are_name
     entries, excluded = collect(run_directories(runs))
     assert [entry.run for entry in entries] == [newest]
     assert {run.id for run in excluded} == {old.id, older.id}
-    assert f"same experiment and seed as {newest.id}, which counts" in [run.reason for run in excluded]
+    assert {run.reason for run in excluded} == {f"same experiment and seed as {newest.id}, which counts"}
 
 
 def test_unfinished_runs_count_on_request_but_never_instead_of_a_complete_one(
