@@ -1,6 +1,6 @@
 """Check the contents of data sets, for `rbp data check`: `python -m rbp_engine.data.check NAME…`.
 
-A separate process, because sets in packages load scikit-learn.
+A separate process, because decoding images loads torch.
 """
 
 import json

@@ -4,14 +4,14 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, open_untrusted, read_untrusted
+from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, described, open_untrusted, read_untrusted
 
 #: The folders of images to train and to evaluate on; of the user's own test folders the first that is there is taken.
 SIDES: Final = ("train", "val")
@@ -48,6 +48,19 @@ def read_published(path: Path, md5: str, limit: int) -> bytes:
     if actual != md5:
         raise DataError(f"{path} is damaged or another version (md5 {actual}, not {md5}): fetch or copy it again")
     return content
+
+
+def problems_of(reads: Iterable[Callable[[], object]]) -> list[str]:
+    """Why what is read cannot be used, of each that cannot."""
+    problems: list[str] = []
+    for read in reads:
+        try:
+            read()
+        except DataError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(described(error))
+    return problems
 
 
 def checksum(path: str | Path, algorithm: str, limit: int | None = None) -> str:

@@ -1,17 +1,18 @@
 """Data sets of images that are kept in memory."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rbp_engine.data.data_set import FOR_GREY_IMAGES, FOR_IMAGES, DataSet, unpacked
-from rbp_engine.data.files import read_published
+from rbp_engine.data.files import problems_of, read_published
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import MIB, described
+from rbp_engine.untrusted_files import MIB
 
 if TYPE_CHECKING:
+    from rbp_engine.data.feed import Feed
     from rbp_engine.data.opening import Opening
-    from rbp_engine.data.protocol import Feed
     from rbp_engine.data.splits import DataSplits, Images
 
 
@@ -48,7 +49,7 @@ class ImagesInMemory(DataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class PackagedImages(ImagesInMemory):
-    """Grey images in a `file` of a Python package, or as the package itself reads them; stratified, split seed 0.
+    """Grey images in a `file` of a Python package; stratified, split seed 0.
 
     `brightest` is the value of a white pixel.
     """
@@ -56,10 +57,6 @@ class PackagedImages(ImagesInMemory):
     takes: tuple[str, ...] = FOR_GREY_IMAGES
     file: str
     brightest: int = 255
-
-    def table(self) -> tuple[Any, Any]:
-        """All images [N, pixels] and labels [N] as the package itself reads them."""
-        raise NotImplementedError
 
     def images(self, folder: Path) -> "tuple[Images, Images]":
         import numpy as np
@@ -69,20 +66,23 @@ class PackagedImages(ImagesInMemory):
         from rbp_engine.data.splits import Images, stratified_split
 
         table = read_packaged(self.module, self.file)
-        if table is None:
-            table = np.column_stack(self.table())
         pixels = np.rint(table[:, :-1].reshape(-1, 1, *self.image_size) * (255 / self.brightest)).astype(np.uint8)
         whole = Images(torch.from_numpy(pixels), torch.from_numpy(table[:, -1].astype(np.int64)))
         return stratified_split(whole, self.test_size)
 
     def problems(self, folder: Path | None) -> list[str]:
-        images, labels = self.table()
+        from rbp_engine.data.readers.packaged import read_packaged
+
+        try:
+            table = read_packaged(self.module, self.file)
+        except DataError as error:
+            return [str(error)]
         height, width = self.image_size
-        expected = (self.train_size + self.test_size, self.channels * height * width)
+        expected = (self.train_size + self.test_size, height * width + 1)
         problems: list[str] = []
-        if images.shape != expected:
-            problems.append(f"{self.layout}: images have the shape {images.shape}, expected {expected}")
-        if sorted(set(labels.tolist())) != list(range(self.classes)):
+        if table.shape != expected:
+            problems.append(f"{self.layout}: images and labels have the shape {table.shape}, expected {expected}")
+        if sorted(set(table[:, -1].tolist())) != list(range(self.classes)):
             problems.append(f"{self.layout}: labels are not 0 to {self.classes - 1}")
         return problems
 
@@ -101,15 +101,8 @@ class PublishedImages(ImagesInMemory):
         return [read_published(unpacked(folder / name), md5, self.largest) for name, md5 in self.files]
 
     def problems(self, folder: Path | None) -> list[str]:
-        problems = []
-        for name, md5 in self.files:
-            try:
-                read_published(unpacked((folder or Path()) / name), md5, self.largest)
-            except DataError as error:
-                problems.append(str(error))
-            except OSError as error:
-                problems.append(described(error))
-        return problems
+        there = [(unpacked((folder or Path()) / name), md5) for name, md5 in self.files]
+        return problems_of(partial(read_published, path, md5, self.largest) for path, md5 in there)
 
     def fetch(self, root: Path) -> Path:
         # torchvision takes seconds to import.

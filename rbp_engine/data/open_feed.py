@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from rbp_engine.data.augment.mixing import MixedBatches
+from rbp_engine.data.augment.mixing import mixed
 from rbp_engine.data.catalog import catalogued
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.in_memory import images_in_memory
 from rbp_engine.data.opening import DataSettings, Opening
-from rbp_engine.data.protocol import Feed
 from rbp_engine.data.splits import DataSplits, check_splits
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.user_code import call_own, is_own
@@ -38,7 +38,7 @@ def open_feed(
         feed = catalogued(data.name).open(opening)
     if not data.mixup and not data.cutmix:
         return feed
-    return replace(feed, train=MixedBatches(feed.train, feed.classes, data.mixup, data.cutmix, seed, rank))
+    return replace(feed, train=mixed(feed.train, feed.classes, data.mixup, data.cutmix, seed))
 
 
 def _own_splits(data: DataSettings, own_code: Path) -> DataSplits:

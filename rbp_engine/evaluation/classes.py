@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.data.preprocess import Pixels, Preprocess
-from rbp_engine.data.protocol import EvaluationSource
 from rbp_engine.evaluation.trained import PlainPass
 from rbp_engine.printable import LONGEST_NAME, one_line
 from rbp_engine.report.mistakes_figure import DRAWN, draw_mistakes
@@ -85,7 +85,7 @@ def draw_worst(plain: PlainPass, found: ByClass, path: Path) -> None:
     draw_mistakes(found, images, path)
 
 
-def samples_at(batches: EvaluationSource, wanted: Sequence[int]) -> list[Tensor]:
+def samples_at(batches: EvaluationBatches, wanted: Sequence[int]) -> list[Tensor]:
     """The samples with these numbers, in that order: images [C, H, W], or frames [T, C, H, W]."""
     found: dict[int, Tensor] = {}
     first = 0

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rbp_engine.child import Progress
-from rbp_engine.data.protocol import EvaluationSource, Feed
+from rbp_engine.data.feed import Feed
+from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.evaluation.request import EvaluationRequest
 from rbp_engine.loaded import Weights, load
 from rbp_engine.methods.protocol import MakeCarrier, predict
@@ -52,7 +53,7 @@ class Trained:
     @torch.no_grad()
     def evaluate(
         self,
-        source: EvaluationSource,
+        source: EvaluationBatches,
         timesteps: int,
         doing: str = "accuracy",
         *,

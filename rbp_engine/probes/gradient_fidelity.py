@@ -17,7 +17,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.data.protocol import Batch
+from rbp_engine.data.loading.batch_loader import Batch
 from rbp_engine.methods import Method, create_method
 from rbp_engine.methods.protocol import is_static
 from rbp_engine.printable import visible

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from rbp_engine.data.protocol import EvaluationSource
+from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.methods import Method
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import FidelityProbe, probe_batch
@@ -22,7 +22,7 @@ def create_probes(
     preset: "Preset",
     model: nn.Module,
     method: Method,
-    validation: EvaluationSource,
+    validation: EvaluationBatches,
     *,
     steps_per_epoch: int,
     code: Path,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.data.protocol import Feed
 from rbp_engine.errors import OwnCodeError, SettingsError
 from rbp_engine.methods import (
     Distillation,

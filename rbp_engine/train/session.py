@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rbp_engine.data.protocol import Feed
+from rbp_engine.data.feed import Feed
 from rbp_engine.methods import Method
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes

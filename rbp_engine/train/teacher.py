@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.preprocess import Frames, Pixels
-from rbp_engine.data.protocol import Feed
 from rbp_engine.errors import SettingsError
 from rbp_engine.methods import Method, create_method
 from rbp_engine.methods.loss import Distillation

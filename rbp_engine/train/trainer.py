@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from rbp_engine.data.protocol import EvaluationSource, TrainingSource
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.limits import Limits
@@ -18,8 +18,8 @@ from rbp_engine.train.step import OptimizerStep
 
 def train(
     step: OptimizerStep,
-    batches: TrainingSource,
-    validation: EvaluationSource,
+    batches: TrainingBatches,
+    validation: EvaluationBatches,
     learning_rate: Callable[[Progress], float],
     recorder: Recorder,
     checkpointer: Checkpointer,
@@ -85,7 +85,7 @@ def train(
     return "completed"
 
 
-def report_test(step: OptimizerStep, test: EvaluationSource, recorder: Recorder, best: Checkpoint | None) -> None:
+def report_test(step: OptimizerStep, test: EvaluationBatches, recorder: Recorder, best: Checkpoint | None) -> None:
     """Evaluate the test set once each with the last weights, their average if there is one, and the best weights, after
     training with a held-out split."""
     results = {
@@ -99,7 +99,7 @@ def report_test(step: OptimizerStep, test: EvaluationSource, recorder: Recorder,
 
 
 def evaluate_average(
-    step: OptimizerStep, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
+    step: OptimizerStep, batches: EvaluationBatches, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
     """`evaluate` with the moving average in the place of the weights; None without one."""
     if step.state.average is None:
@@ -110,7 +110,7 @@ def evaluate_average(
 
 @torch.no_grad()
 def evaluate(
-    step: OptimizerStep, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
+    step: OptimizerStep, batches: EvaluationBatches, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
     """Loss, top-1 and top-5 over all batches, from the logits' time mean, and top-1 after each timestep.
 

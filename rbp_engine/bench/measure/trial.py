@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rbp_engine.bench.measure import memory
-from rbp_engine.data.protocol import Batch, TrainingSource
+from rbp_engine.data.loading.batch_loader import Batch
+from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.methods import StepOutput
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -86,7 +87,7 @@ def first_images(images: Tensor, batch: int) -> Tensor:
     return images[:, :batch] if images.ndim == 5 else images[:batch]
 
 
-def endless(source: TrainingSource) -> Generator[Batch]:
+def endless(source: TrainingBatches) -> Generator[Batch]:
     """The batches of endless epochs."""
     for epoch in itertools.count():
         yield from source.epoch(epoch)

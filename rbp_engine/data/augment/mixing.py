@@ -7,61 +7,48 @@ The label is λ·y + (1 − λ)·y', λ is drawn for each batch from Beta(α, α
 order. What is drawn is a function of seed, epoch, position and process alone.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbp_engine.data.protocol import Batch, TrainingSource
+from rbp_engine.data.loading.batch_loader import Batch
+from rbp_engine.data.loading.source import TrainingBatches, Wanted
 
 # Keeps these draws from those of the order and augmentation of the same batch.
 _MIXING = 0x6D6978
 
 
-@dataclass(frozen=True)
-class MixedBatches:
-    """Batches of a source, mixed: images as they were, labels the probabilities of classes, [B, C] float32.
+def mixed(source: TrainingBatches, classes: int, mixup: float, cutmix: float, seed: int) -> TrainingBatches:
+    """The batches of a source, mixed: images as they were, labels the probabilities of classes, [B, C] float32.
 
     `mixup` and `cutmix` are their α, 0 for off; if both are on, each batch is mixed in one way, drawn with probability
     0.5. A process mixes its own share of a batch.
     """
 
-    source: TrainingSource
-    classes: int
-    mixup: float
-    cutmix: float
-    seed: int
-    rank: int = 0
+    def finish(wanted: Wanted, *read: Tensor) -> Batch:
+        images, labels = source.finish(wanted, *read)
+        draw = np.random.default_rng((_MIXING, seed, wanted.epoch, wanted.position, source.batches.rank))
+        return _mixed(images, F.one_hot(labels, classes).float(), mixup, cutmix, draw)
 
-    def __len__(self) -> int:
-        return len(self.source)
+    return TrainingBatches(source.read, finish, source.order, source.batches, source.loader)
 
-    def size(self, position: int) -> int:
-        return self.source.size(position)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for position, (images, labels) in enumerate(self.source.epoch(epoch, start), start):
-            draw = np.random.default_rng((_MIXING, self.seed, epoch, position, self.rank))
-            yield self._mixed(images, F.one_hot(labels, self.classes).float(), draw)
-
-    def _mixed(self, images: Tensor, labels: Tensor, draw: np.random.Generator) -> Batch:
-        cut = bool(self.cutmix) and (not self.mixup or draw.random() < 0.5)
-        alpha = self.cutmix if cut else self.mixup
-        kept = float(draw.beta(alpha, alpha))
-        order = torch.from_numpy(draw.permutation(len(labels))).to(labels.device)
-        others = images.index_select(images.ndim - 4, order)
-        if cut:
-            rows, columns = box(images.shape[-2], images.shape[-1], 1.0 - kept, draw)
-            images = images.clone()
-            images[..., rows, columns] = others[..., rows, columns]
-            area = (rows.stop - rows.start) * (columns.stop - columns.start)
-            kept = 1.0 - area / (images.shape[-2] * images.shape[-1])
-        else:
-            images = others.lerp(images, kept)
-        return images, labels[order].lerp(labels, kept)
+def _mixed(images: Tensor, labels: Tensor, mixup: float, cutmix: float, draw: np.random.Generator) -> Batch:
+    cut = bool(cutmix) and (not mixup or draw.random() < 0.5)
+    alpha = cutmix if cut else mixup
+    kept = float(draw.beta(alpha, alpha))
+    order = torch.from_numpy(draw.permutation(len(labels))).to(labels.device)
+    others = images.index_select(images.ndim - 4, order)
+    if cut:
+        rows, columns = box(images.shape[-2], images.shape[-1], 1.0 - kept, draw)
+        images = images.clone()
+        images[..., rows, columns] = others[..., rows, columns]
+        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+        kept = 1.0 - area / (images.shape[-2] * images.shape[-1])
+    else:
+        images = others.lerp(images, kept)
+    return images, labels[order].lerp(labels, kept)
 
 
 def box(height: int, width: int, share: float, draw: np.random.Generator) -> tuple[slice, slice]:

@@ -49,11 +49,11 @@ def cached(
     if done := load(folder):
         return done
     cache.mkdir(parents=True, exist_ok=True)
-    with taken(_lock_of(folder), patience_s=math.inf if wait else 0.0):
+    with taken(folder.with_name(f"{folder.name}.lock"), patience_s=math.inf if wait else 0.0):
         if done := load(folder):
             return done
         remove_leftovers(cache)
-        building = _building(folder)
+        building = folder.with_name(f"{folder.name}.building")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         try:
@@ -111,11 +111,3 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress |
     samples = {"train": len(plan.train), "test": len(plan.test)}
     scale = resizing.LEGACY_SCALE if legacy else 1.0
     return {"samples": samples, "types": types, "scale": scale, "remarks": [*plan.remarks, *plan.gaps]}
-
-
-def _building(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.building")
-
-
-def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")

@@ -7,8 +7,8 @@ import torch
 
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import event_evaluation, event_training
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.preprocess import Frames
-from rbp_engine.data.protocol import Feed
 from rbp_engine.data.stratified import stratified_indices
 
 
@@ -41,9 +41,8 @@ def event_feed(
         validation = event_evaluation(train, held, split="held-out", **batches)
     source = event_training(train, kept, seed=seed, **augmentation, **batches)
     channels = int(train.counts.shape[2])
-    loaders = tuple(one.loader for one in (source, validation, test_source) if one.loader is not None and workers)
     raw = Frames(channels, train.scale)
-    return Feed(source, validation, test_source, classes, channels, raw, record, loaders, class_names)
+    return Feed(source, validation, test_source, classes, channels, raw, record, class_names)
 
 
 def data_record(values: dict[str, object]) -> dict[str, str]:

@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rbp_engine.data.data_set import DataSet, Kind
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, index_hash
+from rbp_engine.data.files import problems_of
 from rbp_engine.errors import DataError
 from rbp_engine.settings.machine import cache_directory, made_cache_directory
-from rbp_engine.untrusted_files import described
 
 if TYPE_CHECKING:
     from rbp_engine.data.events.cache import Cache
     from rbp_engine.data.events.conversion import Progress
+    from rbp_engine.data.feed import Feed
     from rbp_engine.data.opening import DataSettings, Opening
-    from rbp_engine.data.protocol import Feed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +38,7 @@ class RecordedSet(DataSet):
             plan = self.plan(folder, FrameSettings(timesteps=1, size=self.image_size[0]))
         except DataError as error:
             return [str(error)]
-        problems = list(plan.gaps)
-        for recording in (*plan.train, *plan.test):
-            try:
-                plan.read(recording)
-            except DataError as error:
-                problems.append(str(error))
-            except OSError as error:
-                problems.append(described(error))
-        return problems
+        return [*plan.gaps, *problems_of(partial(plan.read, one) for one in (*plan.train, *plan.test))]
 
     def problems(self, folder: Path | None) -> list[str]:
         """Reads all of the caches, too."""
@@ -66,12 +59,21 @@ class RecordedSet(DataSet):
         layout: str,
         parts: Sequence[Sequence[Recording]],
         files: Sequence[Path],
-        events: Callable[[Recording], Sequence[Any]],
-        wanted: FrameSettings,
+        read: Callable[[Recording], Any],
         remarks: Sequence[str] = (),
         gaps: Sequence[str] = (),
+        **settings: str,
     ) -> Plan:
-        """A plan to count events: `events` gives times (µs), columns, rows and polarities of a recording."""
+        """The plan of these parts. The set is split as published, unless the `settings` say how."""
+        known = {"source": str(source), "layout": layout, "split": "as published"} | settings
+        known["index_sha256"] = index_hash(parts, self.class_names)
+        train, test = parts
+        return Plan(train, test, files, known, remarks, gaps, read)
+
+    def counting(
+        self, events: Callable[[Recording], Sequence[Any]], wanted: FrameSettings
+    ) -> Callable[[Recording], Any]:
+        """Counts the events of a recording, of which `events` gives times (µs), columns, rows and polarities."""
 
         def read(recording: Recording) -> Any:
             from rbp_engine.data.events.slicing import counted
@@ -85,10 +87,7 @@ class RecordedSet(DataSet):
                 what=self.paper_name,
             )
 
-        settings = {"source": str(source), "layout": layout, "split": "as published"}
-        settings["index_sha256"] = index_hash(parts, self.class_names)
-        train, test = parts
-        return Plan(train, test, files, settings, remarks, gaps, read)
+        return read
 
     def convert(
         self,

@@ -70,7 +70,7 @@ def start_together(loaders: Sequence[BatchLoader]) -> None:
 
     Later, a thread of torch.distributed may hold a lock during the fork, for which the worker would wait for ever.
     """
-    waiting = [loader for loader in dict.fromkeys(loaders) if loader.workers and loader._started is None]
+    waiting = [loader for loader in loaders if loader.workers and loader._started is None]
     if not waiting:
         return
     started = _Started([loader.dataset for loader in waiting], waiting[0].workers, waiting[0].device)

@@ -1,11 +1,11 @@
 """The batches of images that are kept in memory."""
 
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
 from rbp_engine.data.loading.folder_batches import image_training
 from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import Pixels
-from rbp_engine.data.protocol import Feed
 from rbp_engine.data.splits import DataSplits, Images, stratified_split
 
 
@@ -18,11 +18,10 @@ def images_in_memory(splits: DataSplits, opening: Opening, class_names: tuple[st
         train_images, held = stratified_split(train_images, opening.held_out)
         validation = memory_evaluation(held.to(opening.device), normalise, split="held-out", **opening.shares)
     train = _training(splits, train_images, normalise, opening)
-    loaders = () if train.loader is None else (train.loader,)
     raw = Pixels(tuple(splits.mean), tuple(splits.deviation))
     names = splits.class_names or class_names
     record = {"name": opening.data.name}
-    return Feed(train, validation, test, splits.classes, splits.channels, raw, record, loaders, names)
+    return Feed(train, validation, test, splits.classes, splits.channels, raw, record, names)
 
 
 def _training(splits: DataSplits, images: Images, normalise: NormalisePixels, opening: Opening) -> TrainingBatches:

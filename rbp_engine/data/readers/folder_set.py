@@ -2,12 +2,14 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from rbp_engine.data.files import problems_of
 from rbp_engine.data.loading.workers import cores_of_a_rank
 from rbp_engine.data.readers.image_files import read_image
 from rbp_engine.data.readers.image_folders import ImageFolders, ImageList, list_folder_set, other_files
@@ -53,14 +55,8 @@ def check_folder_set(root: Path) -> list[str]:
         folders = list_folder_set(root)
     except DataError as error:
         return [str(error)]
-    problems = list(notes(folders))
-    for images in (folders.train, folders.val):
-        for index in range(len(images)):
-            try:
-                read_image(images.path(index))
-            except DataError as error:
-                problems.append(str(error))
-    return problems
+    paths = [images.path(index) for images in (folders.train, folders.val) for index in range(len(images))]
+    return [*notes(folders), *problems_of(partial(read_image, path) for path in paths)]
 
 
 def _decoded(images: ImageList, shape: torch.Size) -> Tensor | None:

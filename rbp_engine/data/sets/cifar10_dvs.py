@@ -21,20 +21,21 @@ class Cifar10Dvs(RecordedSet):
         slices: dict[str, Any] = {"timesteps": wanted.timesteps, "frames_by": wanted.frames_by}
         found = detect(root, **slices)
         listing = list_recordings(found)
-        chosen = split_recordings(listing.recordings, wanted.split)
 
         def read(recording: Recording) -> Any:
             return decode(found, recording.path, orientation=wanted.orientation, **slices)
 
-        settings = {
-            "source": str(found.folder),
-            "layout": found.files,
-            "orientation": describe(found, wanted.orientation),
-            "split": wanted.split,
-            "index_sha256": chosen.sha256,
-        }
-        files = [one.path for one in listing.recordings]
-        return Plan(chosen.train, chosen.test, files, settings, listing.strays, listing.gaps, read)
+        return self.planned(
+            found.folder,
+            found.files,
+            split_recordings(listing.recordings, wanted.split),
+            [one.path for one in listing.recordings],
+            read,
+            listing.strays,
+            listing.gaps,
+            split=wanted.split,
+            orientation=describe(found, wanted.orientation),
+        )
 
     def problems_of_files(self, folder: Path) -> list[str]:
         """Looks at how recordings begin, in each layout."""

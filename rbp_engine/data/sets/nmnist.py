@@ -89,7 +89,7 @@ class NMnist(RecordedSet):
             gaps += [f"{part} has {len(listed)} recordings, not {expected}"] * (len(listed) != expected)
             parts.append([Recording(*one) for one in listed])
         files = [one.path for part in parts for one in part]
-        return self.planned(root, place.layout, parts, files, place.events, wanted, remarks, gaps)
+        return self.planned(root, place.layout, parts, files, self.counting(place.events, wanted), remarks, gaps)
 
     def missing(self, folder: Path) -> list[str]:
         return [] if _place(folder) else ["Train/ and Test/"]
@@ -118,7 +118,7 @@ class NMnistSmall(RecordedSet):
             for name, _ in self.files
         ]
         files = [root / name for name, _ in self.files] + [one.path for part in parts for one in part]
-        return self.planned(root, "bs2", parts, files, _events, wanted)
+        return self.planned(root, "bs2", parts, files, self.counting(_events, wanted))
 
     def holds_some(self, root: Path) -> bool:
         return any(is_file(root / name) for name, _ in self.files)

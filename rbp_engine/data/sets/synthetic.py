@@ -10,8 +10,8 @@ from rbp_engine.errors import SettingsError
 
 if TYPE_CHECKING:
     from rbp_engine.data.events.cache import Samples
+    from rbp_engine.data.feed import Feed
     from rbp_engine.data.opening import Opening
-    from rbp_engine.data.protocol import Feed
 
 _ORIGIN: Final = "made from scikit-learn's digits"
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from rbp_engine.data.protocol import EvaluationSource
+from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.printable import visible
 from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.events import WarningRaised
@@ -13,7 +13,7 @@ from rbp_engine.train.record.journal import Journal
 
 
 def record_energy(
-    run: RunDirectory, journal: Journal, model: nn.Module, images: EvaluationSource, timesteps: int
+    run: RunDirectory, journal: Journal, model: nn.Module, images: EvaluationBatches, timesteps: int
 ) -> None:
     """Write `energy.json`, from the first images; whatever keeps it from being measured is a warning."""
     try:

@@ -129,12 +129,12 @@ def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path, words: l
 
 
 def test_a_check_that_fails_to_run_says_why(rbp: Rbp, tmp_path: Path) -> None:
-    other = tmp_path / "other" / "sklearn"
+    other = tmp_path / "other" / "numpy"
     other.mkdir(parents=True)
-    (other / "__init__.py").write_text("raise ImportError('another scikit-learn')")
+    (other / "__init__.py").write_text("raise ImportError('another numpy')")
     done = rbp("check", "digits", PYTHONPATH=str(other.parent))
     assert (done.returncode, done.stdout) == (1, "")
-    assert "another scikit-learn" in done.stderr and "the check ended with exit code 1" in done.stderr
+    assert "another numpy" in done.stderr and "the check ended with exit code 1" in done.stderr
 
 
 def test_a_file_in_the_working_directory_shadows_no_module(rbp: Rbp, tmp_path: Path) -> None:

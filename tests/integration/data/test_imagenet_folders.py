@@ -17,9 +17,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.folder_batches import image_evaluation, image_training
 from rbp_engine.data.loading.image_batches import DEVIATION, MEAN, image_batches
-from rbp_engine.data.protocol import Feed
 from rbp_engine.data.readers import image_folders
 from rbp_engine.data.readers.image_files import FileImages, random_box, read_image
 from rbp_engine.data.readers.image_folders import check_image_folders, list_image_folders

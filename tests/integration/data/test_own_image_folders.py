@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.data.protocol import Feed
 from rbp_engine.data.readers.folder_set import check_folder_set
 from rbp_engine.errors import DataError
 from rbp_engine.preset import load_preset

@@ -131,3 +131,18 @@ def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Pat
             file.unlink()
     [problem] = catalogued("cifar10_dvs").check([root])
     assert str(files[-1].parent) in problem and ("has no" in problem or "holds no" in problem)
+
+
+def test_a_package_without_the_file_or_with_a_damaged_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "packed"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = replace(CATALOG["digits"], module="packed", file="digits.csv")  # type: ignore[call-arg]
+    assert ["packed" in problem and "has no digits.csv" in problem for problem in entry.check()] == [True]
+    (package / "digits.csv").write_text("1,x\n")
+    assert [f"{package}/digits.csv is damaged" in problem for problem in entry.check()] == [True]
+    (package / "digits.csv").write_text("1,2,3\n")
+    assert ["the shape (1, 3), expected (1797, 65)" in problem for problem in entry.check()] == [True, False]

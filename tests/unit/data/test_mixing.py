@@ -1,6 +1,6 @@
 """Mixup and CutMix: labels and pixels have the same shares, and a resume draws what would have been drawn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -9,32 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rbp_engine.data.augment.mixing import MixedBatches, box
+from rbp_engine.data.augment.mixing import box, mixed
+from rbp_engine.data.loading.shares import Batches
+from rbp_engine.data.loading.source import TrainingBatches, Wanted
 
 B, CLASSES = 6, 8
 
 
-class Marked:
+def marked(timesteps: int = 0, rank: int = 0) -> TrainingBatches:
     """Each image of a batch has its own label, and has the label's one-hot in every pixel of its channels."""
 
-    def __init__(self, timesteps: int = 0) -> None:
-        self.timesteps = timesteps
-
-    def __len__(self) -> int:
-        return 4
-
-    def size(self, position: int) -> int:
-        return B
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        for position in range(start, 4):
-            labels = (torch.arange(B) + epoch + position) % CLASSES
+    def read(plan: Sequence[Wanted]) -> Iterator[tuple[Tensor, Tensor]]:
+        for wanted in plan:
+            labels = (torch.arange(B) + wanted.epoch + wanted.position) % CLASSES
             images = torch.eye(CLASSES)[labels].view(B, CLASSES, 1, 1).expand(B, CLASSES, 10, 12)
-            yield images.expand(self.timesteps, *images.shape) if self.timesteps else images, labels
+            yield images.expand(timesteps, *images.shape) if timesteps else images, labels
+
+    batches = Batches(4 * B * (rank + 1), B * (rank + 1), rank=rank, world_size=rank + 1)
+    return TrainingBatches(read, lambda wanted, *batch: batch, lambda epoch: np.arange(batches.count), batches)
 
 
-def batches(mixup: float, cutmix: float, seed: int = 1, rank: int = 0, timesteps: int = 0) -> MixedBatches:
-    return MixedBatches(Marked(timesteps), CLASSES, mixup, cutmix, seed, rank)
+def batches(mixup: float, cutmix: float, seed: int = 1, rank: int = 0, timesteps: int = 0) -> TrainingBatches:
+    return mixed(marked(timesteps, rank), CLASSES, mixup, cutmix, seed)
 
 
 @pytest.mark.parametrize("timesteps", [0, 3])
@@ -43,7 +39,7 @@ def test_the_shares_of_labels_are_those_of_pixels(mixup: float, cutmix: float, t
     ways = set()
     for seed in range(6):
         for (images, labels), (_, before) in zip(
-            batches(mixup, cutmix, seed, timesteps=timesteps).epoch(0), Marked().epoch(0), strict=True
+            batches(mixup, cutmix, seed, timesteps=timesteps).epoch(0), marked().epoch(0), strict=True
         ):
             assert images.shape == (*[timesteps] * bool(timesteps), B, CLASSES, 10, 12)
             for step in images if timesteps else [images]:

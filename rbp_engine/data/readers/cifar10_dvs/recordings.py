@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,23 +12,14 @@ import numpy as np
 from rbp_engine.data.events.aedat import check_aedat
 from rbp_engine.data.events.archives import check_archive
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.plan import PARTS, Recording, index_hash, numbered
+from rbp_engine.data.events.plan import PARTS, Recording, numbered
+from rbp_engine.data.files import problems_of
 from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout, all_layouts
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import described
 from rbp_engine.vocabulary import SplitName
 
 _SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}
-
-
-@dataclass(frozen=True)
-class Split:
-    """The recordings of each part, in order; `sha256` is the hash of their list, equal for all layouts."""
-
-    train: tuple[Recording, ...]
-    test: tuple[Recording, ...]
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ def list_recordings(found: FoundLayout) -> Listing:
     return Listing(tuple(recordings), tuple(strays), tuple(gaps))
 
 
-def split_recordings(recordings: Sequence[Recording], split: SplitName) -> Split:
+def split_recordings(recordings: Sequence[Recording], split: SplitName) -> tuple[list[Recording], list[Recording]]:
     """Training and test recordings.
 
     By recording number in each class, "last100" tests on 900 and above, "first100" on 0 to 99; "random" tests on a
@@ -74,7 +66,7 @@ def split_recordings(recordings: Sequence[Recording], split: SplitName) -> Split
                 f"{recordings[0].path.parent.parent} has no recording for the {part} part of the split {split}: "
                 "copy the missing recordings, or choose another split"
             )
-    return Split(tuple(parts[0]), tuple(parts[1]), index_hash(parts, CLASSES))
+    return parts
 
 
 def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recording]:
@@ -107,16 +99,6 @@ def check_recordings(root: Path) -> list[str]:
         except DataError as error:
             problems.append(str(error))
             continue
-        problems += listing.gaps
-        problems += [problem for one in listing.recordings if (problem := _file_problem(found, one.path))]
+        check = check_aedat if found.files == "aedat" else check_archive
+        problems += [*listing.gaps, *problems_of(partial(check, one.path) for one in listing.recordings)]
     return problems
-
-
-def _file_problem(found: FoundLayout, path: Path) -> str:
-    try:
-        (check_aedat if found.files == "aedat" else check_archive)(path)
-    except DataError as error:
-        return str(error)
-    except OSError as error:
-        return described(error)
-    return ""

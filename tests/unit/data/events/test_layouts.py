@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.plan import index_hash
 from rbp_engine.data.readers.cifar10_dvs.layouts import detect, why_none
 from rbp_engine.data.readers.cifar10_dvs.recordings import list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
@@ -84,20 +85,20 @@ def test_splits_follow_the_number_in_the_name(tmp_path: Path) -> None:
     last = split_recordings(recordings, "last100")
     first = split_recordings(recordings, "first100")
     drawn = split_recordings(recordings, "random")
-    assert {one.number for one in last.test} == set(range(900, 1000))
-    assert {one.number for one in first.test} == set(range(100))
-    assert [sum(one.label == label for one in drawn.test) for label in range(10)] == [100] * 10
-    assert drawn.sha256 == split_recordings(recordings, "random").sha256
-    assert len({last.sha256, first.sha256, drawn.sha256}) == 3
-    for split in (last, first, drawn):
-        assert len({*split.train, *split.test}) == len(split.train) + len(split.test) == 10_000
+    assert {one.number for one in last[1]} == set(range(900, 1000))
+    assert {one.number for one in first[1]} == set(range(100))
+    assert [sum(one.label == label for one in drawn[1]) for label in range(10)] == [100] * 10
+    assert drawn == split_recordings(recordings, "random")
+    assert len({index_hash(split, CLASSES) for split in (last, first, drawn)}) == 3
+    for train, test in (last, first, drawn):
+        assert len({*train, *test}) == len(train) + len(test) == 10_000
 
 
 def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path: Path) -> None:
     aedat = touch(tmp_path / "a", *by_class("", "aedat", range(890, 910)))
     npz = touch(tmp_path / "b", *by_class("events_np/", "npz", range(890, 910)))
     hashes = {
-        split_recordings(list_recordings(found).recordings, "last100").sha256
+        index_hash(split_recordings(list_recordings(found).recordings, "last100"), CLASSES)
         for found in (detect(root, timesteps=6, frames_by="time") for root in (aedat, npz))
     }
     assert len(hashes) == 1
