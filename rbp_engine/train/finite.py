@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.train.statistics import Joined, Statistics
+
 
 class FiniteGuard:
     """Steps an optimizer as long as the gradients are finite, and never again after that.
@@ -15,12 +17,9 @@ class FiniteGuard:
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         self._parameters = list(model.parameters())
-        # Running statistics and their batch counts, by dtype, so that concatenating them converts nothing.
-        self._statistics: dict[torch.dtype, list[Tensor]] = {}
-        for buffer in model.buffers():
-            if buffer.is_floating_point() or buffer.numel() == 1:
-                self._statistics.setdefault(buffer.dtype, []).append(buffer)
-        self._kept: dict[torch.dtype, Tensor] = {}
+        # Also their counts of batches.
+        self._statistics = Statistics(one for one in model.buffers() if one.is_floating_point() or one.numel() == 1)
+        self._kept: Joined = {}
         self._skipped = torch.zeros((), device=self._parameters[0].device)
         self._nan = torch.full_like(self._skipped, float("nan"))
         # Fused optimizers check a flag on the device themselves; for the others it has to be fetched.
@@ -52,14 +51,10 @@ class FiniteGuard:
         return torch.where(skip, self._nan, loss)
 
     def _keep_statistics(self, skip: Tensor) -> None:
-        for dtype, statistics in self._statistics.items():
-            joined = torch.cat([statistic.flatten() for statistic in statistics])
-            self._kept[dtype] = torch.where(skip, self._kept[dtype], joined) if dtype in self._kept else joined
+        joined = self._statistics.joined()
+        self._kept = {kind: torch.where(skip, self._kept.get(kind, now), now) for kind, now in joined.items()}
 
     def restore_statistics(self) -> None:
         """Restore the running statistics of the last finite step: the skipped ones have updated them."""
-        for dtype, kept in self._kept.items():
-            statistics = self._statistics[dtype]
-            parts = kept.split([statistic.numel() for statistic in statistics])
-            for statistic, part in zip(statistics, parts, strict=True):
-                statistic.copy_(part.view_as(statistic))
+        if self._kept:
+            self._statistics.put(self._kept)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.train.statistics import Joined, Statistics
+
 
 class MovingAverage:
     """a ← a + (1 − d)·(w − a) after every optimizer step, from the initial weights on.
@@ -21,18 +23,14 @@ class MovingAverage:
             raise ValueError(f"the decay of a moving average is between 0 and 1, got {decay}")
         self.decay = decay
         self._weights = [weight.detach() for weight in model.parameters() if weight.is_floating_point()]
-        # By dtype, so that joining them converts nothing.
-        self._statistics: dict[torch.dtype, list[Tensor]] = {}
-        for buffer in model.buffers():
-            if buffer.is_floating_point():
-                self._statistics.setdefault(buffer.dtype, []).append(buffer)
+        self._statistics = Statistics(buffer for buffer in model.buffers() if buffer.is_floating_point())
         self.take()
 
     @torch.no_grad()
     def take(self) -> None:
         """Start again from what the network has now."""
         self._average_weights = [weight.clone() for weight in self._weights]
-        self._average_statistics = {dtype: _joined(buffers) for dtype, buffers in self._statistics.items()}
+        self._average_statistics = self._statistics.joined()
 
     @torch.no_grad()
     def update(self, step: int, skipped: Tensor) -> None:
@@ -46,15 +44,15 @@ class MovingAverage:
             moved = torch._foreach_sub(self._weights, self._average_weights)
             torch._foreach_mul_(moved, rate * ~skipped)
             torch._foreach_add_(self._average_weights, moved)
-        for dtype, buffers in self._statistics.items():
-            average = self._average_statistics[dtype]
-            self._average_statistics[dtype] = torch.where(skipped, average, average.lerp(_joined(buffers), rate))
+        for kind, now in self._statistics.joined().items():
+            average = self._average_statistics[kind]
+            self._average_statistics[kind] = torch.where(skipped, average, average.lerp(now, rate))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Within it the network has the averages; afterwards its own numbers again, to the last bit."""
         own = [weight.clone() for weight in self._weights]
-        statistics = {dtype: _joined(buffers) for dtype, buffers in self._statistics.items()}
+        statistics = self._statistics.joined()
         self._put(self._average_weights, self._average_statistics)
         try:
             yield
@@ -62,12 +60,6 @@ class MovingAverage:
             self._put(own, statistics)
 
     @torch.no_grad()
-    def _put(self, weights: list[Tensor], statistics: dict[torch.dtype, Tensor]) -> None:
+    def _put(self, weights: list[Tensor], statistics: Joined) -> None:
         torch._foreach_copy_(self._weights, weights)
-        for dtype, buffers in self._statistics.items():
-            for buffer, part in zip(buffers, statistics[dtype].split([one.numel() for one in buffers]), strict=True):
-                buffer.copy_(part.view_as(buffer))
-
-
-def _joined(buffers: list[Tensor]) -> Tensor:
-    return torch.cat([buffer.flatten() for buffer in buffers])
+        self._statistics.put(statistics)
