@@ -1,13 +1,18 @@
 """From raw samples, as a data set has them, to the input of a network. Files of weights carry this along."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from rbp_engine.data.loading.batches import NormalisePixels
+
+MOST_CHANNELS: Final = 10_000
+# The limits are those of a file of weights, which anybody may have made.
+_Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -20,8 +25,13 @@ class Pixels:
     has_time: ClassVar[bool] = False
 
     mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    crop: int = 0
+    deviation: tuple[_Positive, ...]
+    crop: Annotated[int, Meta(ge=0, le=4096)] = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that belong to no channels."""
+        if not 0 < len(self.mean) == len(self.deviation) <= MOST_CHANNELS:
+            raise ValueError("mean and deviation belong to the channels")
 
     @property
     def channels(self) -> int:
@@ -82,8 +92,8 @@ class Frames:
 
     has_time: ClassVar[bool] = True
 
-    channels: int
-    scale: float = 1.0
+    channels: Annotated[int, Meta(ge=1, le=MOST_CHANNELS)]
+    scale: _Positive = 1.0
 
     def raw(self, frames: Any) -> Tensor:
         """Frames as a tensor [T, B, C, H, W] of counts. Raises ValueError for another shape."""

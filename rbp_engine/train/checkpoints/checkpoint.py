@@ -16,7 +16,7 @@ import io
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,16 +138,13 @@ def repair_best(folder: Path, epoch: int) -> str:
     """Make sure that `best/` is complete and of the end of `epoch`; returns a warning if it was not, else ""."""
     with _opened(folder) as here:
         names = _steps(here)
-    for path in (folder / "best", folder / "best.old", *(folder / name for name in reversed(names))):
-        try:
-            checkpoint = verify(path)
-        except CheckpointError:
-            continue
+    for checkpoint in _whole(folder, ("best", "best.old", *reversed(names))):
         if _is_end_of(checkpoint, epoch):
-            if path.name == "best":
+            name = checkpoint.path.name
+            if name == "best":
                 return ""
             keep_as_best(checkpoint)
-            return f"best/ was not a whole checkpoint of epoch {epoch}, the best so far: made again from {path.name}"
+            return f"best/ was not a whole checkpoint of epoch {epoch}, the best so far: made again from {name}"
     found = find_best(folder)
     left = f"best/ is of epoch {found.progress.epoch}" if found else "best/ is missing or damaged"
     return f"the weights of epoch {epoch}, the best so far, are lost: {left}"
@@ -170,12 +167,16 @@ def remove_leftovers(folder: Path) -> None:
 
 def find_best(folder: Path) -> Checkpoint | None:
     """The best checkpoint; None if there is no complete one."""
-    for path in (folder / "best", folder / "best.old"):
+    return next(_whole(folder, ("best", "best.old")), None)
+
+
+def _whole(folder: Path, names: Iterable[str]) -> Iterator[Checkpoint]:
+    """Those that are complete, of the checkpoints of these names."""
+    for name in names:
         try:
-            return verify(path)
+            yield verify(folder / name)
         except CheckpointError:
             continue
-    return None
 
 
 def find_newest(folder: Path, announced: str | None = None) -> tuple[Checkpoint | None, list[str]]:
@@ -337,14 +338,12 @@ def _restore_generators(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"][0])
 
 
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[Folder]:
+def _opened(folder: Path) -> contextlib.AbstractContextManager[Folder]:
     """Open the folder of a run's checkpoints, which is made if it is missing, and must not be a link.
 
     The run's own is not made: it may have been removed.
     """
-    with inside.folder(folder, folder.parent, make=True) as here:
-        yield here
+    return inside.folder(folder, folder.parent, make=True)
 
 
 def _read_back(here: Folder, name: str) -> Checkpoint:
