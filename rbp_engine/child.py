@@ -37,6 +37,11 @@ def no_progress(doing: str, share: float) -> None:
     """Tell nobody."""
 
 
+def stage(on_progress: Progress, number: int, of: int, words: str = "") -> Progress:
+    """The progress of stage `number`, from 0, of several; `words` stand before what it does."""
+    return lambda doing, share: on_progress(f"{words}{doing}", (number + share) / of)
+
+
 class ChildError(UserError):
     """A child process has not answered; the message says why."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from rbp_engine.bench.cost import predict_cost
-from rbp_engine.child import ChildError
+from rbp_engine.child import ChildError, Progress, no_progress, stage
 from rbp_engine.plan.estimate import Estimate, Price, estimate, known_prices, unpriced
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.states import PointState, Standing
@@ -35,7 +35,7 @@ def estimate_rest(plan: SweepPlan, states: Sequence[PointState], measure: Measur
 def measure_prices(
     presets: Mapping[str, LoadedPreset],
     *,
-    on_progress: Callable[[str, float], None] = lambda doing, share: None,
+    on_progress: Progress = no_progress,
     on_problem: Callable[[str], None] = lambda problem: None,
 ) -> dict[str, Price]:
     """The price of each kind of run, measured by a few steps, one after the other.
@@ -45,10 +45,7 @@ def measure_prices(
     """
     found: dict[str, Price] = {}
     for number, (kind, loaded) in enumerate(presets.items()):
-
-        def report(doing: str, share: float, before: int = number) -> None:
-            on_progress(f"{before + 1} of {len(presets)}: {doing}", (before + share) / len(presets))
-
+        report = stage(on_progress, number, len(presets), f"{number + 1} of {len(presets)}: ")
         try:
             cost = predict_cost(loaded, seconds=SECONDS, quiet=True, on_progress=report)
         except ChildError as error:

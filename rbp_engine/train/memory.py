@@ -3,7 +3,7 @@
 import contextlib
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +60,21 @@ def memory_of(device: torch.device) -> int:
 def limits_of_groups(own: Path, root: Path) -> list[int]:
     """The limits of memory of this process's control group and its parents (versions 1 and 2, on Linux)."""
     limits = []
+    for limit in limits_in_groups(own, root):
+        with contextlib.suppress(OSError, ValueError):  # there is no group, or it has no limit
+            limits.append(int(limit.read_text()))
+    return limits
+
+
+def limits_in_groups(own: Path, root: Path) -> Iterator[Path]:
+    """The files that may have those limits: `memory.max` in version 2."""
     with contextlib.suppress(OSError):
         for line in own.read_text().splitlines():
             _, controllers, place = line.split(":", 2)
-            if controllers == "memory":
-                group, name = root / "memory" / place.lstrip("/"), "memory.limit_in_bytes"
-            elif not controllers:
-                group, name = root / place.lstrip("/"), "memory.max"
-            else:
-                continue
-            for each in (group, *group.parents):
-                with contextlib.suppress(OSError, ValueError):  # there is no group, or it has no limit
-                    limits.append(int((each / name).read_text()))
-    return limits
+            group = root / ("memory" if controllers else "") / place.lstrip("/")
+            if controllers in ("", "memory"):
+                name = "memory.limit_in_bytes" if controllers else "memory.max"
+                yield from (folder / name for folder in (group, *group.parents))
 
 
 def _nvml_handle(device: torch.device) -> Any:

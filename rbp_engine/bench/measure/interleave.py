@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from rbp_engine.bench.measure.measurement import command
-from rbp_engine.child import Child, ChildError
+from rbp_engine.child import Child, ChildError, Progress, no_progress
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import CARD_ORDER, worker_defaults
 from rbp_engine.run.status import processes
@@ -31,10 +31,14 @@ STARTING, COUNTING, PEAK = 12.0, 4.0, 6.0
 
 @dataclass(frozen=True)
 class MeasuredSide:
-    """`run` has the preset; `name` is "ours" for its method, or a baseline of `rbp_engine.bench.baselines`."""
+    """`run` has the preset; `name` is "ours" for its method, or a baseline of `rbp_engine.bench.baselines`.
+
+    `title` is what it is called while it is measured.
+    """
 
     run: RunDirectory
     name: str = OURS
+    title: str = OURS
 
 
 @dataclass(frozen=True)
@@ -63,25 +67,6 @@ class StepMeasurement:
     def spread(self) -> float:
         """How far the rounds are apart, as a fraction of the median."""
         return (self.slowest - self.fastest) / self.seconds
-
-
-@dataclass(frozen=True)
-class Turn:
-    """The next turn: of side number `side`, what it does, and the share of all turns that is done, by their usual
-    durations.
-    """
-
-    side: int
-    doing: str
-    share: float
-
-
-class Interrupted(Exception):
-    """Ctrl-C ended the measurements; `results` are those so far, an error for each side that has none."""
-
-    def __init__(self, results: "Sequence[StepMeasurement | ChildError]") -> None:
-        super().__init__("interrupted")
-        self.results = list(results)
 
 
 class MeasuredProcess(Child):
@@ -170,14 +155,15 @@ def measure(
     rounds: int,
     predictions: bool = False,
     busy: bool = False,
-    on_turn: Callable[[Turn], None] = lambda turn: None,
-) -> list[StepMeasurement | ChildError]:
+    on_progress: Progress = no_progress,
+) -> tuple[list[StepMeasurement | ChildError], bool]:
     """Medians over `rounds` turns of all sides, or the error of a side that could not be measured.
 
     Ours run in the environment that the launcher gives a worker, baselines in that of this process. With `busy`, the
     threads of baselines sleep while they wait, as ours do, because spinning makes them many times slower if other
-    programs use the machine. With `predictions` a turn also takes predictions. `on_turn` is called before each turn.
-    Raises Interrupted on Ctrl-C.
+    programs use the machine. With `predictions` a turn also takes predictions.
+
+    Ctrl-C ends it early. Returns what was measured, and whether it is all.
     """
     records = [_Record(side) for side in sides]
     kinds: list[tuple[Callable[[_Record], None], str, float]] = [
@@ -190,18 +176,18 @@ def measure(
     ]
     kinds.append((_count, "operations and saved bytes", COUNTING))
     kinds += [(_take_peak, "peak memory", PEAK)] * memory_processes(rounds)
-    whole, done = sum(weight for _, _, weight in kinds) * len(records), 0.0
+    length, done, whole = sum(weight for _, _, weight in kinds) * len(records), 0.0, True
     try:
-        for (turn, doing, weight), (side, record) in itertools.product(kinds, enumerate(records)):
-            on_turn(Turn(side, doing, done / whole))
+        for (turn, doing, weight), record in itertools.product(kinds, records):
+            on_progress(f"{record.side.title}: {doing}", done / length)
             record.attempt(turn)
             done += weight
     except KeyboardInterrupt:
-        raise Interrupted([record.result() for record in records]) from None
+        whole = False
     finally:
         for record in records:
             record.close()
-    return [record.result() for record in records]
+    return [record.result() for record in records], whole
 
 
 def memory_processes(rounds: int) -> int:

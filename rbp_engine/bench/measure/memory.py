@@ -1,6 +1,5 @@
 """Peak memory of this process: on a CPU its resident set, on a GPU what torch has allocated there."""
 
-import contextlib
 import ctypes
 import gc
 import resource
@@ -8,6 +7,8 @@ from pathlib import Path
 
 import psutil
 import torch
+
+from rbp_engine.train.memory import limits_in_groups
 
 # A fraction of a GPU's free memory; the rest is lost to fragmentation.
 USABLE = 0.95
@@ -54,11 +55,8 @@ def free_in_groups(own: Path, root: Path) -> list[int]:
 
     The inactive file cache counts as used there, but is freed on demand, so here it counts as free.
     """
-    with contextlib.suppress(OSError):
-        places = [line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/")]
-        groups = [root / place for place in places[:1]]
-        return [left for group in groups for each in (group, *group.parents) if (left := _free_in(each)) is not None]
-    return []
+    groups = [limit.parent for limit in limits_in_groups(own, root) if limit.name == "memory.max"]
+    return [left for group in groups if (left := _free_in(group)) is not None]
 
 
 def _free_in(group: Path) -> int | None:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any
 
-from rbp_engine.bench.measure.interleave import OURS, Interrupted, MeasuredSide, StepMeasurement, Turn, measure
+from rbp_engine.bench.measure.interleave import OURS, MeasuredSide, StepMeasurement, measure
 from rbp_engine.bench.measure.measurement import temporary_run
-from rbp_engine.child import ChildError, Progress, no_progress
+from rbp_engine.child import ChildError, Progress, no_progress, stage
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.report import names
 from rbp_engine.run.files.run_json import packages
@@ -122,22 +122,20 @@ def compare(
     rows: list[ComparisonRow] = []
     groups = [list(group) for _, group in itertools.groupby(wanted, key=lambda candidate: candidate.timesteps)]
     for number, alike in enumerate(groups):
-
-        def on_turn(turn: Turn, alike: Sequence[Candidate] = alike, number: int = number) -> None:
-            one = alike[turn.side]
-            doing = f"T = {one.timesteps}, {one.title}: {turn.doing}"
-            on_progress(doing, (number + turn.share) / len(groups))
-
         with ExitStack() as stack:
             sides = [
-                MeasuredSide(stack.enter_context(temporary_run(candidate.loaded)), candidate.baseline or OURS)
-                for candidate in alike
+                MeasuredSide(
+                    stack.enter_context(temporary_run(one.loaded)),
+                    one.baseline or OURS,
+                    f"T = {one.timesteps}, {one.title}",
+                )
+                for one in alike
             ]
-            try:
-                results = measure(sides, rounds=rounds, predictions=predictions, busy=busy, on_turn=on_turn)
-            except Interrupted as interrupted:
-                return rows + rows_of(alike, interrupted.results), False
+            report = stage(on_progress, number, len(groups))
+            results, whole = measure(sides, rounds=rounds, predictions=predictions, busy=busy, on_progress=report)
         rows += rows_of(alike, results)
+        if not whole:
+            return rows, False
     return rows, True
 
 
