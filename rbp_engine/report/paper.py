@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from rbp_engine.preset import LoadedPreset, PresetError, list_presets, load_preset
+from rbp_engine.preset import PresetError, list_presets, load_preset
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.settings import differing, settings
 from rbp_engine.report.spread import Spread
@@ -124,27 +124,26 @@ def paper_cells(presets: Sequence[str] = ()) -> tuple[list[PaperCell], list[str]
         if presets and entry.name not in presets:
             continue
         try:
-            cells = cells_of(entry.name)
+            preset = load_preset(entry.name).preset
         except PresetError as error:
             problems.append(f"preset {entry.name}: {error}")
             continue
-        figures = entry.preset.paper.figures if entry.preset and entry.preset.paper else []
-        for figure in figures:
-            experiment = cells[(figure.method, figure.timesteps)]
-            if isinstance(experiment, PresetError):
-                problems.append(f"preset {entry.name}, {figure.method}, T = {figure.timesteps}: {experiment}")
+        for figure in preset.paper.figures if preset.paper else ():
+            try:
+                loaded = load_preset(entry.name, _words(figure.method, figure.timesteps))
+            except PresetError as error:
+                problems.append(f"preset {entry.name}, {figure.method}, T = {figure.timesteps}: {error}")
                 continue
-            assert entry.preset is not None
             found.append(
                 PaperCell(
                     preset=entry.name,
                     data=entry.group,
-                    network=entry.preset.model.name,
+                    network=preset.model.name,
                     method=figure.method,
                     timesteps=figure.timesteps,
                     published=figure.top1,
                     interval=_interval(figure),
-                    experiment=experiment,
+                    experiment=loaded.experiment,
                 )
             )
     return found, problems
@@ -154,19 +153,6 @@ def figures_by_experiment(data_sets: Collection[str]) -> dict[str, Published]:
     """The published figure of each experiment that is a cell of one of these data sets."""
     names = [entry.name for entry in list_presets() if entry.group in data_sets and entry.preset and entry.preset.paper]
     return {cell.experiment: cell.published for cell in paper_cells(names)[0]} if names else {}
-
-
-def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:
-    """The experiment hash for every figure of a preset, or the error if there is none."""
-    paper = load_preset(name).preset.paper
-    cells: dict[tuple[str, int], str | PresetError] = {}
-    for figure in paper.figures if paper else ():
-        try:
-            loaded: LoadedPreset = load_preset(name, _words(figure.method, figure.timesteps))
-            cells[(figure.method, figure.timesteps)] = loaded.experiment
-        except PresetError as error:
-            cells[(figure.method, figure.timesteps)] = error
-    return cells
 
 
 def _interval(figure: "Figure") -> float | None:
