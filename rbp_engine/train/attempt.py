@@ -101,11 +101,13 @@ def _run_attempt(
         compiles=kernel == "compiled",
         early_stop=early_stop,
     )
+    inexact = _why_inexact(found, ranks, device, journal.summary) if found else []
+    warnings += inexact
     if found:
-        warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
-        warnings += _tell_of_new_length(found, journal.summary)
         recorder.restore(checkpoint.load(found, state, ranks.rank), at)
-        warnings += _repair_best(run, journal) if first else []
+        # A kill or a power loss may have left it incomplete.
+        if first and (best := journal.summary.best.epoch) is not None:
+            warnings += filter(None, [checkpoint.repair_best(run.checkpoints, best)])
     else:
         if (lost := journal.summary.step) and not os.environ.get(FROM_SCRATCH):
             warnings.append(f"starts again at epoch 1: no checkpoint was saved in the {lost} steps before")
@@ -117,7 +119,7 @@ def _run_attempt(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
     limits = read_limits(run, preset.guard, early_stop, first=first)
-    _write_start(session, journal, process, found, gap_from)
+    _write_start(session, journal, process, found, gap_from, exact=not inexact)
     if first:
         journal.alerts = AlertWatch([parse_alert(text) for text in preset.guard.alerts], memory_of(device))
     for warning in warnings if first else ():
@@ -204,67 +206,49 @@ def _is_seen(run: RunDirectory, name: str, told: Callable[[str], None]) -> bool:
     return True
 
 
-def _repair_best(run: RunDirectory, journal: Journal) -> list[str]:
-    """Repair `best/`, which a kill or power loss may have left incomplete; returns a warning if that was necessary."""
-    epoch = journal.summary.best.epoch
-    sentence = checkpoint.repair_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
-    return [sentence] if sentence else []
+def _why_inexact(found: Checkpoint, ranks: Ranks, device: torch.device, summary: Summary) -> list[str]:
+    """Why the run will not be what it would have been without the resume, each a warning.
 
-
-def _check_world_size(found: Checkpoint, ranks: Ranks) -> list[str]:
-    """A warning if the number of processes has changed. Raises CheckpointError if that is not allowed."""
-    if found.world_size == ranks.size:
-        return []
-    if not os.environ.get(INEXACT):
-        raise CheckpointError(
-            f"{found.path.name} is of {found.world_size} processes, and {ranks.size} cannot go on exactly where they "
-            f"were: use --nproc {found.world_size}, or allow it with --inexact"
+    Raises CheckpointError if the number of processes has changed and that is not allowed.
+    """
+    why = []
+    if found.world_size != ranks.size:
+        if not os.environ.get(INEXACT):
+            raise CheckpointError(
+                f"{found.path.name} is of {found.world_size} processes, and {ranks.size} cannot go on exactly where "
+                f"they were: use --nproc {found.world_size}, or allow it with --inexact"
+            )
+        why.append(
+            f"{ranks.size} processes go on where {found.world_size} were: the run is not what it would have been"
         )
-    return [f"{ranks.size} processes go on where {found.world_size} were: the run is not what it would have been"]
-
-
-def _compare_devices(found: Checkpoint, device: torch.device) -> list[str]:
-    """A warning if the type of the device has changed."""
-    if _is_same_device(found, device):
-        return []
-    return [
-        f"{device.type} goes on where {found.device} was: they round differently, and the run is not what it would "
-        "have been"
-    ]
-
-
-def _tell_of_new_length(found: Checkpoint, summary: Summary) -> list[str]:
-    """A warning if the run has been given more epochs since the checkpoint."""
-    if _is_same_length(found, summary):
-        return []
-    return [
-        f"trained on from epoch {found.progress.epoch} to {summary.epochs} with the learning rates of "
-        f"{summary.epochs} epochs, after those of a shorter run: it is not what either would have been"
-    ]
-
-
-def _is_same_length(found: Checkpoint, summary: Summary) -> bool:
-    return not summary.origin or found.experiment == summary.experiment
-
-
-def _is_same_device(found: Checkpoint, device: torch.device) -> bool:
-    return found.device in ("", device.type)
+    if found.device not in ("", device.type):
+        why.append(
+            f"{device.type} goes on where {found.device} was: they round differently, and the run is not what it "
+            "would have been"
+        )
+    if summary.origin and found.experiment != summary.experiment:  # it has been given more epochs since
+        why.append(
+            f"trained on from epoch {found.progress.epoch} to {summary.epochs} with the learning rates of "
+            f"{summary.epochs} epochs, after those of a shorter run: it is not what either would have been"
+        )
+    return why
 
 
 def _write_start(
-    session: TrainingSession, journal: Journal, process: RankProcess, found: Checkpoint | None, gap_from: int | None
+    session: TrainingSession,
+    journal: Journal,
+    process: RankProcess,
+    found: Checkpoint | None,
+    gap_from: int | None,
+    *,
+    exact: bool,
 ) -> None:
     at, preset, feed = journal.summary, session.preset, session.feed
     device, model = session.device, session.state.model
     journal.write(
         RunStart(
             resumed_from=one_line(found.path.name) if found else None,
-            exact=found is None
-            or (
-                found.world_size == process.world_size
-                and _is_same_device(found, device)
-                and _is_same_length(found, journal.summary)
-            ),
+            exact=exact,
             world_size=process.world_size,
             device=one_line(describe_device(device)),
             host=one_line(socket.gethostname()),
