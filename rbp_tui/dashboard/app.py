@@ -37,15 +37,6 @@ from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.launch.sweep import TypedSweep, typed_sweep
-from rbp_tui.dashboard.messages import (
-    CompareRuns,
-    LaunchPreset,
-    OpenRun,
-    PresetFromRun,
-    RunAgain,
-    SweepOfPreset,
-    SweepOfRun,
-)
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.presets.screen import PresetsScreen, preset_of_run
@@ -218,10 +209,6 @@ class Dashboard(App[None]):
         screen = self.screen if self.is_running and self.screen_stack else None
         return screen if isinstance(screen, DashboardScreen) and screen.is_mounted else None
 
-    @on(OpenRun)
-    def _open_run(self, message: OpenRun) -> None:
-        self.open_run(message.run_id)
-
     def open_run(self, run_id: str) -> None:
         """Show a run in the Monitor."""
         self.session.opened = run_id
@@ -229,36 +216,31 @@ class Dashboard(App[None]):
         if (screen := self._shown) is not None:  # if the Monitor is shown already
             screen.runs_changed()
 
-    @on(CompareRuns)
-    def _compare_runs(self, message: CompareRuns) -> None:
-        self.compare(message.run_ids)
-
     def compare(self, run_ids: Sequence[str]) -> None:
         """Show runs side by side."""
         self.session.compared = list(run_ids)
         self.switch_mode("compare")
 
-    @on(LaunchPreset)
-    @work
-    async def _launch_preset(self, message: LaunchPreset) -> None:
-        typed = TypedRequest(message.path, message.name, self.session.runs)
-        await self._launch(LaunchForm(typed, self.session))
+    def launch_preset(self, path: Path, name: str) -> None:
+        """Open the launch form for a preset; nothing is created before it is confirmed."""
+        self._launch(TypedRequest(path, name, self.session.runs))
 
-    @on(RunAgain)
     @work(exclusive=True, group="again")
-    async def _run_again(self, message: RunAgain) -> None:
-        run = RunDirectory(self.session.runs / message.run_id)
+    async def run_again(self, run_id: str) -> None:
+        """Open the launch form filled from a run; nothing is created before it is confirmed."""
+        run = RunDirectory(self.session.runs / run_id)
         try:
             typed = await asyncio.to_thread(typed_again, run, self.session.runs)
         except UserError as error:
             self.notify(str(error), severity="error", timeout=10, markup=False)
         else:
-            await self._launch(LaunchForm(typed, self.session))
+            self._launch(typed)
 
-    async def _launch(self, form: LaunchForm) -> None:
+    @work
+    async def _launch(self, typed: TypedRequest) -> None:
         if any(isinstance(screen, LaunchForm) for screen in self.screen_stack):  # two quick Enters
             return
-        launched = await self.push_screen_wait(form)
+        launched = await self.push_screen_wait(LaunchForm(typed, self.session))
         if launched is None:
             return
         if launched.sweep is not None:
@@ -279,9 +261,7 @@ class Dashboard(App[None]):
             )
 
     async def _show_typed_sweep(self, sweep: TypedSweep) -> None:
-        await self.show_sweep(
-            SweepSource(sweep.name, sweep.plan, sweep.search), partial(self._launch_sweep, sweep.typed)
-        )
+        await self.show_sweep(SweepSource(sweep.name, sweep.plan, sweep.search), partial(self._launch, sweep.typed))
 
     async def show_sweep(self, source: SweepSource, launch: Callable[[], object] | None = None) -> None:
         """Show the table of a sweep, over that of the runs."""
@@ -290,26 +270,20 @@ class Dashboard(App[None]):
             await self.pop_screen()
         await self.push_screen(SweepScreen(self.session, source, launch))
 
-    @work
-    async def _launch_sweep(self, typed: TypedRequest) -> None:
-        await self._launch(LaunchForm(typed, self.session))
-
-    @on(SweepOfRun)
     @work(exclusive=True, group="sweep")
-    async def _sweep_of_run(self, message: SweepOfRun) -> None:
-        record = self.session.record_of(message.run_id)
+    async def sweep_of_run(self, run_id: str) -> None:
+        """Show the table of the sweep that a run belongs to."""
+        record = self.session.record_of(run_id)
         sweep = None if record is None else await asyncio.to_thread(sweep_of, record)
         if sweep is None:
-            self.notify(
-                f"{message.run_id} belongs to no sweep. In the launch form T=2,4,6 makes one.", timeout=6, markup=False
-            )
+            self.notify(f"{run_id} belongs to no sweep. In the launch form T=2,4,6 makes one.", timeout=6, markup=False)
         else:
             await self.show_sweep(SweepSource(sweep.name))
 
-    @on(SweepOfPreset)
     @work(exclusive=True, group="sweep")
-    async def _sweep_of_preset(self, message: SweepOfPreset) -> None:
-        typed = TypedRequest(message.path, message.name, self.session.runs, sweep="yes")
+    async def sweep_of_preset(self, path: Path, name: str) -> None:
+        """Show the table of the sweep that a preset has."""
+        typed = TypedRequest(path, name, self.session.runs, sweep="yes")
         try:
             sweep = await asyncio.to_thread(typed_sweep, typed)
         except UserError as error:
@@ -362,10 +336,10 @@ class Dashboard(App[None]):
         if isinstance(self.screen, PresetsScreen):
             self.screen.choose(name)
 
-    @on(PresetFromRun)
     @work(exclusive=True, group="preset")
-    async def _preset_from_run(self, message: PresetFromRun) -> None:
-        record = self.session.record_of(message.run_id)
+    async def preset_from_run(self, run_id: str) -> None:
+        """Write the settings of a run as a preset of the user's own, and edit it."""
+        record = self.session.record_of(run_id)
         if record is None:
             return
         try:

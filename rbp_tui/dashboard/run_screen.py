@@ -18,7 +18,6 @@ from rbp_engine.run.files.annotations import (
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask, Confirm
-from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain, SweepOfRun
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.dashboard.verbs import BY_NAME, Verb, has_settings
 from rbp_tui.text.format import counted
@@ -108,22 +107,22 @@ class RunScreen(DashboardScreen):
     def action_again(self) -> None:
         """Launch another run with its settings, changed."""
         for record in filter(has_settings, self.one):
-            self.post_message(RunAgain(record.run.id))
+            self.dashboard.run_again(record.run.id)
 
     def action_preset(self) -> None:
         """Write its settings as a preset, and edit that."""
         for record in filter(has_settings, self.one):
-            self.post_message(PresetFromRun(record.run.id))
+            self.dashboard.preset_from_run(record.run.id)
 
     def action_sweep(self) -> None:
         """Show the table of the sweep that the run belongs to."""
         for record in self.one:
-            self.post_message(SweepOfRun(record.run.id))
+            self.dashboard.sweep_of_run(record.run.id)
 
     def action_compare(self) -> None:
         """Compare the runs."""
         if ids := [run.id for run in self.fitting("compare")]:
-            self.post_message(CompareRuns(ids))
+            self.dashboard.compare(ids)
 
     def action_pin(self) -> None:
         """Hold other runs against this one; again, no longer."""

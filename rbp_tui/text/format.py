@@ -7,6 +7,7 @@ from itertools import pairwise
 from rbp_engine.report import names
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+MIB, GIB = 2.0**20, 2.0**30
 
 
 def method(name: str) -> str:
@@ -57,7 +58,7 @@ def size(count: float | None) -> str:
 
 def gib(count: float | None) -> str:
     """Bytes in GiB, under a heading with the unit; a dash for none."""
-    return "–" if count is None else f"{count / 2**30:.2f}"
+    return "–" if count is None else f"{count / GIB:.2f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -80,19 +81,18 @@ def sparkline(
     *,
     low: float | None = None,
     high: float | None = None,
-    log: bool = False,
 ) -> str:
     """A curve in blocks, at most `width` of them: each is the mean of its part of the values, blank if none is known.
 
     Equally many values give equally long curves. They are scaled from `low` to `high`, by default the lowest and
     highest that is drawn; give both for curves that are compared.
     """
-    means = [_mean(part, log=log) for part in _parts(values, width)]
+    means = [_mean(part) for part in _parts(values, width)]
     known = [mean for mean in means if mean is not None]
     if not known:
         return " " * len(means)
-    bottom = min(known) if low is None else _scaled(low, log=log)
-    top = max(known) if high is None else _scaled(high, log=log)
+    bottom = min(known) if low is None else low
+    top = max(known) if high is None else high
     return "".join(" " if mean is None else _block(mean, bottom, top) for mean in means)
 
 
@@ -102,13 +102,9 @@ def _parts(values: Sequence[float | None], width: int) -> list[Sequence[float | 
     return [values[a:b] for a, b in pairwise(edges)]
 
 
-def _mean(values: Sequence[float | None], *, log: bool) -> float | None:
-    known = [_scaled(value, log=log) for value in values if value is not None and math.isfinite(value)]
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
     return math.fsum(known) / len(known) if known else None
-
-
-def _scaled(value: float, *, log: bool) -> float:
-    return math.log(max(value, 1e-12)) if log else value
 
 
 def _block(value: float, bottom: float, top: float) -> str:

@@ -3,7 +3,7 @@
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,13 +130,13 @@ def longest_text(column: Column, records: Sequence[RunRecord]) -> int:
 
 
 def place(
-    columns: Sequence[Column], tiers: Iterable[Iterable[str]], longest: Mapping[str, int], width: int
+    columns: Sequence[Column], tiers: Iterable[Iterable[str]], longest: Callable[[Column], int], width: int
 ) -> tuple[PlacedColumn, ...]:
     """The columns that fit, in their order; a narrow screen keeps those of the first tiers, and of a tier the first.
 
-    `longest` has the widths of `longest_texts`; columns that are empty for all runs are left out. The texts of a tier
-    are shown in full before columns of the next one; of a flowing column, which may need any room, enough. Of columns
-    that come too late for any room, `longest` is not asked.
+    `longest` is asked for the width of the widest text of a column that has no fixed width, unless it comes too late
+    for any room; columns that are empty for all runs are left out. The texts of a tier are shown in full before columns
+    of the next one; of a flowing column, which may need any room, enough.
     """
     by_name = {column.name: column for column in columns}
     taken: dict[str, int] = {}
@@ -144,9 +144,10 @@ def place(
     for tier in tiers:
         full = False
         for name in dict.fromkeys(tier):
-            if name in taken or not longest.get(name, 1):
+            column = by_name[name]
+            if name in taken or not (column.least is None or longest(column)):
                 continue
-            least = _least_width(by_name[name], longest)
+            least = _least_width(column, longest)
             full = least + GAP > free
             if full:
                 break  # a narrower but less important column leaves its room to the others
@@ -160,7 +161,7 @@ def place(
 
 
 def _grow(
-    taken: dict[str, int], columns: Iterable[Column], longest: Mapping[str, int], free: int, flowing: int = WIDEST
+    taken: dict[str, int], columns: Iterable[Column], longest: Callable[[Column], int], free: int, flowing: int = WIDEST
 ) -> int:
     """Widen columns as far as their texts need and the room allows; returns what is left of it.
 
@@ -175,16 +176,16 @@ def _grow(
     return free
 
 
-def _least_width(column: Column, longest: Mapping[str, int]) -> int:
+def _least_width(column: Column, longest: Callable[[Column], int]) -> int:
     natural = natural_width(column, longest)
     return natural if column.least is None else min(natural, max(column.least, cell_len(column.title)))
 
 
-def natural_width(column: Column, longest: Mapping[str, int]) -> int:
+def natural_width(column: Column, longest: Callable[[Column], int]) -> int:
     """The width at which nothing of a column is cut, or its maximum."""
     if column.least is None:
         return max(column.width, cell_len(column.title))
-    return max(cell_len(column.title), min(longest.get(column.name, 0), column.width))
+    return max(cell_len(column.title), min(longest(column), column.width))
 
 
 def fitted_row(texts: Sequence[str], placed: Sequence[PlacedColumn]) -> list[str]:

@@ -82,7 +82,7 @@ def status_text(status: str) -> "Text":
 
 def title(summary: "Summary") -> str:
     """A run in one line: label, method, T, seed and the end of its id."""
-    return " · ".join([*what(summary), *([summary.name] if summary.name else []), short_id(summary)])
+    return " · ".join([*what(summary), *([summary.name] if summary.name else []), short(summary.id)])
 
 
 def scores(summary: "Summary") -> list[tuple[str, str]]:
@@ -121,13 +121,8 @@ def share_done(summary: "Summary") -> float | None:
     return None if summary.program else 0.0
 
 
-def short_id(summary: "Summary") -> str:
-    """The last four characters, which identify a run; an id that the user chose stays as it is."""
-    return short(summary.id)
-
-
 def short(run_id: str) -> str:
-    """`short_id` of an id."""
+    """The last four characters of an id, which identify a run; an id that the user chose stays as it is."""
     return run_id[-4:] if run_id[-5:-4] == "-" else run_id
 
 

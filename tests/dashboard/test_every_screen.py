@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.reading.machine_watch import MachineReader, MachineReading
+from rbp_tui.dashboard.reading.machine_watch import Cards, MachineReader, MachineReading
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from tests.dashboard.screen_pictures import at
 from tests.run_files import change_identity, change_summary
 
 NOW = 1_700_000_000.0
 MACHINE = MachineReading(
-    cards=(),
-    no_cards="no NVIDIA driver",
+    gpus=Cards(none_because="no NVIDIA driver"),
     cores=(0.5, 0.25),
     memory_used=3 * 2**30,
     memory_total=24 * 2**30,

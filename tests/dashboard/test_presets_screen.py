@@ -16,7 +16,6 @@ from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.messages import PresetFromRun
 from rbp_tui.dashboard.presets.drafts import all_drafts
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
@@ -373,7 +372,7 @@ async def test_the_settings_of_a_run_can_become_a_preset(dashboard, mine, until,
     run = completed("mine", "model.name=nets.py:MyNet", "T=2")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: dashboard.session.record_of(run.id) is not None)
-        dashboard.post_message(PresetFromRun(run.id))
+        dashboard.preset_from_run(run.id)
         await give_name(dashboard, pilot, until, "again")
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert dashboard.current_mode == "presets"

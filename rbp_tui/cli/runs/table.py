@@ -1,7 +1,8 @@
 """The table of `rbp ls`: what fits into 80 columns, and more on a wider terminal."""
 
+import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.run.store.query_fields import find_field
@@ -19,7 +20,7 @@ from rbp_tui.text.run_columns import (
     settings_worth_a_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short_id, timesteps_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short, timesteps_text
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -53,33 +54,17 @@ def placed_columns(
     columns = (*COLUMNS[:before], *settings, *differing, *COLUMNS[before:])
     first, others = differing[:SETTINGS_FIRST], differing[SETTINGS_FIRST:]
     tiers = ((*NAMING, *_names(wanted), *USUAL, *_names(first)), ON_WIDE_TERMINALS, _names(others))
-    return place(columns, tiers, _Longest(columns, records, wanted), width + GAP)
+
+    @functools.cache  # some columns read a file of every run
+    def longest(column: Column) -> int:
+        worth_it = column.name != "processes" or column in wanted or _differ(column, records)
+        return longest_text(column, records) if worth_it else 0
+
+    return place(columns, tiers, longest, width + GAP)
 
 
-class _Longest(Mapping[str, int]):
-    """The widths of the longest texts, each found when it is asked for: some columns read a file of every run."""
-
-    def __init__(self, columns: Iterable[Column], records: "Sequence[RunRecord]", wanted: Sequence[Column]) -> None:
-        self._columns = {column.name: column for column in columns if column.least is not None}
-        self._records = records
-        self._wanted = wanted
-        self._known: dict[str, int] = {}
-
-    def __getitem__(self, name: str) -> int:
-        if name not in self._known:
-            column = self._columns[name]
-            worth_it = name != "processes" or column in self._wanted or self._differ(column)
-            self._known[name] = longest_text(column, self._records) if worth_it else 0
-        return self._known[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
-    def _differ(self, column: Column) -> bool:
-        return len({column.text(record) for record in self._records if record.readable}) > 1
+def _differ(column: Column, records: "Sequence[RunRecord]") -> bool:
+    return len({column.text(record) for record in records if record.readable}) > 1
 
 
 def column_of(name: str) -> Column:
@@ -124,7 +109,7 @@ def _status(record: "RunRecord") -> str:
 
 COLUMNS = (
     Column("run", 40, lambda record: record.summary.called, "run", least=18, named=True),
-    Column("id", 40, lambda record: short_id(record.summary), "id", least=16, always=True),
+    Column("id", 40, lambda record: short(record.summary.id), "id", least=16, always=True),
     Column("method", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
     Column("T", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
     Column("T needed", 8, timesteps_needed_text, "T_needed", right=True),

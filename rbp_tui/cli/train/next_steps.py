@@ -22,9 +22,9 @@ def next_steps(
     Those of a new run change the `request` that started this one, or repeat the run if that is not known.
     """
     from rbp_engine.run.cause import Cause
-    from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS, short_id
+    from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS, short
 
-    reference, cause, place = short_id(summary), verdict.cause, runs_dir_option(run, request)
+    reference, cause, place = short(summary.id), verdict.cause, runs_dir_option(run, request)
     looks = [f"rbp ls{place}", f"rbp show {reference}{place}"]
     if summary.program:  # which rbp can neither start again nor change
         return [] if verdict.live else looks

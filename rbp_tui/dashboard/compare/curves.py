@@ -12,6 +12,7 @@ from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.samples import OwnHistory
 from rbp_tui.charts.series import Series
+from rbp_tui.text.format import GIB
 
 #: What may be compared, by the names of the curves.
 CURVES = {
@@ -27,7 +28,6 @@ MARKERS: dict[str, Literal["lowest", "highest"]] = {"validation/top1": "highest"
 #: Over what; memory has a point for each run.
 AXES = ("epoch", "step", "time", "memory")
 MEMORY = "memory"
-GIB = 2.0**30
 
 #: All curves of a run by their names, as far as they have been read; None if nothing of it has been.
 CurvesOf = Callable[[str], dict[str, Curve] | None]

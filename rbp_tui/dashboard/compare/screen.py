@@ -24,7 +24,6 @@ from rbp_tui.charts.plot import KEYS
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, OWN, ComparedCurves, all_curves, series, title
 from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs
-from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import ChartScreen, TopBar
 from rbp_tui.dashboard.session import Session
@@ -162,7 +161,7 @@ class CompareScreen(RunScreen, ChartScreen):
     def action_open(self) -> None:
         """Show the run, or the first of the experiment, in the Monitor."""
         if self.group is not None:
-            self.post_message(OpenRun(self.group.runs[0].run.id))
+            self.dashboard.open_run(self.group.runs[0].run.id)
 
     def action_mark(self) -> None:
         """Leave the curve out of the charts, or put it back."""

@@ -23,12 +23,11 @@ from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
-from rbp_tui.text.run_text import short_id
+from rbp_tui.text.run_text import short
 
 # They have fields of their own in the form.
 ELSEWHERE = ("run.seed", "run.device", "run.name", "run.tags")
@@ -74,9 +73,9 @@ def earlier_run(run: RunDirectory) -> EarlierRun:
     words, usual = {}, {}
     if (preset := _preset_of(run, loaded)) is not None:
         for setting in differences(loaded.preset, preset.preset):
-            if setting.key in ELSEWHERE or _same_code(setting.here, setting.there):
-                continue
             there = setting.there
+            if setting.key in ELSEWHERE or (isinstance(there, str) and inside_a_run(there) == setting.here):
+                continue
             if own := preset.own_code.get(setting.key):  # in a word it is relative to here, not to the preset
                 there = f"{shown(own.path)}:{there.rpartition(':')[2]}"
             words[setting.key] = setting_word(setting.key, setting.here)
@@ -95,10 +94,6 @@ def _preset_of(run: RunDirectory, loaded: LoadedPreset) -> LoadedPreset | None:
         return load_preset(source if own else loaded.name)
     except PresetError:
         return None
-
-
-def _same_code(here: object, there: object) -> bool:
-    return isinstance(there, str) and inside_a_run(there) == here
 
 
 @dataclass(frozen=True)
@@ -187,7 +182,7 @@ def typed_again(run: RunDirectory, runs: Path) -> TypedRequest:
     place, options = again.loaded.preset.run, again.request.options
     return TypedRequest(
         run.preset_toml,
-        f"{again.loaded.label} {short_id(load_summary(run))}",
+        f"{again.loaded.label} {short(run.id)}",
         runs,
         overrides=shlex.join(again.words.values()),
         seeds=str(place.seed),
@@ -209,7 +204,7 @@ def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[Run
         found.append(f"T={steps}: the rate gradient is scaled by 1/{steps} (loss_scale)")
     for seed in request.seeds_of(loaded):
         same = [record for record in records if _is_run_of(record, loaded.experiment, seed)]
-        found += [f"seed {seed} is {one.verdict.status} already: {short_id(one.summary)}" for one in same[-1:]]
+        found += [f"seed {seed} is {one.verdict.status} already: {short(one.run.id)}" for one in same[-1:]]
     return found
 
 

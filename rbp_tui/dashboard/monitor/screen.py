@@ -19,7 +19,6 @@ from rbp_engine.run.status.history import History
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.messages import CompareRuns
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
 from rbp_tui.dashboard.monitor.card import card_text, read_facts
@@ -102,7 +101,7 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         experiments = [record.summary.experiment for record in self.targets]
         seeds = [one.run.id for one in self.session.records if one.summary.experiment in experiments and not one.hidden]
         others = [self.session.baseline] if self.session.baseline else seeds
-        self.post_message(CompareRuns(list(dict.fromkeys([*others, *own]))))
+        self.dashboard.compare(list(dict.fromkeys([*others, *own])))
 
     def action_find(self) -> None:
         """Find something in the log."""

@@ -30,7 +30,6 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
 from rbp_tui.dashboard.dialogs import Choice
-from rbp_tui.dashboard.messages import LaunchPreset, SweepOfPreset
 from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, lines_of
@@ -42,7 +41,7 @@ from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import short_id
+from rbp_tui.text.run_text import short
 from rbp_tui.text.words import explained
 
 LOOK_EVERY_S = 2.0
@@ -84,7 +83,7 @@ class PresetsScreen(DashboardScreen):
         if entry is not None and entry.problems:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
-            self.post_message(LaunchPreset(entry.path, entry.name))
+            self.dashboard.launch_preset(entry.path, entry.name)
 
     def action_sweep(self) -> None:
         """Show the table of the sweep that the preset has."""
@@ -92,7 +91,7 @@ class PresetsScreen(DashboardScreen):
         if entry is not None and entry.problems:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
-            self.post_message(SweepOfPreset(entry.path, entry.name))
+            self.dashboard.sweep_of_preset(entry.path, entry.name)
 
     @work(exclusive=True, group="preset")
     async def action_edit(self) -> None:
@@ -326,7 +325,7 @@ async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
     summary, run, again = record.summary, record.run, LaunchRequest.like(record.run)
     trust.require_code(run)  # it is copied beside the preset, as the user's own
     question = f"A preset with the settings of {run.id}, called"
-    new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
+    new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short(summary.id)}"))
     if new_preset is None:
         return None
     create_from_run(new_preset.path, Path(again.preset), again.code, f"The settings of the run {run.id}.")

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.processes import processes_by_run
 from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.reading.watcher import Watcher
 
 # Usually an answer takes milliseconds. The first waits for the driver to start up.
 PATIENCE_S = 1.0
@@ -129,18 +130,17 @@ class Use:
 class MachineReading:
     """`cores` are the busy fractions of each since the last reading; memory and disk are bytes.
 
-    `no_cards` says why there are none; for `silent_s` seconds their driver has not answered. The disk is that of the
-    runs directory; None where it cannot be asked.
+    The disk is that of the runs directory; None where it cannot be asked. `hosts` has those of the runs that were live,
+    by id, empty for this one.
     """
 
-    cards: tuple[CardReading, ...]
-    no_cards: str
+    gpus: Cards
     cores: tuple[float, ...]
     memory_used: int
     memory_total: int
     disk_free: int | None
     uses: tuple[Use, ...]
-    silent_s: float = 0.0
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
 
 class MachineReader:
@@ -155,17 +155,15 @@ class MachineReader:
     def read(self) -> MachineReading:
         """How it is now, and which run uses what, which takes most of the time."""
         by_run = self._look_for_runs()
-        cards = self._cards.read()
+        gpus = self._cards.read()
         memory = psutil.virtual_memory()
         return MachineReading(
-            cards=cards.cards,
-            no_cards=cards.none_because,
+            gpus=gpus,
             cores=tuple(core / 100.0 for core in psutil.cpu_percent(percpu=True)),
             memory_used=memory.total - memory.available,
             memory_total=memory.total,
             disk_free=_disk_free(self.runs),
             uses=by_run,
-            silent_s=cards.silent_s,
         )
 
     def _look_for_runs(self) -> tuple[Use, ...]:
@@ -199,32 +197,15 @@ def _disk_free(runs: Path) -> int | None:
     return None
 
 
-@dataclass(frozen=True)
-class MachineSight:
-    """The machine, and the hosts of the runs that were live, by id, empty for this one."""
-
-    machine: MachineReading
-    hosts: Mapping[str, str] = field(default_factory=dict)
-
-
-class MachineWatch:
+class MachineWatch(Watcher):
     """`sight` is what was seen last, `fault` what went wrong in the thread."""
 
     def __init__(self, runs: Path) -> None:
-        self.sight: MachineSight | None = None
+        super().__init__("machine")
+        self.sight: MachineReading | None = None
         self.fault = ""
-        self._runs = runs
+        self._reader = MachineReader(runs)
         self._records: tuple[RunRecord, ...] | None = None
-        self._ended = False
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="machine", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended = True
-        self._wake.set()
 
     def look_at(self, records: tuple[RunRecord, ...] | None) -> None:
         """Read what the machine has, and where these runs are; None: nobody looks."""
@@ -233,16 +214,14 @@ class MachineWatch:
         if begins:
             self._wake.set()
 
-    def _run(self) -> None:
-        reader = MachineReader(self._runs)
-        while not self._ended:
-            if (records := self._records) is not None:
-                try:
-                    self.sight, self.fault = MachineSight(reader.read(), hosts_of(records)), ""
-                except Exception as error:  # a thread that has died would leave the screen as it is, in silence
-                    self.fault = f"{type(error).__name__}: {error}"
-            self._wake.wait(None if records is None else EVERY_S)
-            self._wake.clear()
+    def _look(self) -> float | None:
+        if (records := self._records) is None:
+            return None
+        try:
+            self.sight, self.fault = replace(self._reader.read(), hosts=hosts_of(records)), ""
+        except Exception as error:  # a thread that has died would leave the screen as it is, in silence
+            self.fault = f"{type(error).__name__}: {error}"
+        return EVERY_S
 
 
 def hosts_of(records: Iterable[RunRecord]) -> dict[str, str]:

@@ -3,36 +3,28 @@
 The driver of the cards is asked, and may take its time: nothing else waits for it.
 """
 
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
 from rbp_engine.run.queue.observe import DeviceUse, device_uses, queued_runs
 from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.reading.watcher import Watcher
 from rbp_tui.text.run_text import where_queued
 
 LOOK_EVERY_S = 1.0
 
 
-class QueueWatch:
+class QueueWatch(Watcher):
     """`places` says of each waiting run, by its folder, which it is in the queue and what it waits for.
 
     `devices` are those of this machine with who has them, None until somebody has looked at them (`look_closely`).
     """
 
     def __init__(self) -> None:
+        super().__init__("queue")
         self.places: Mapping[str, str] = {}
         self.devices: tuple[DeviceUse, ...] | None = None
-        self._waiting = self._closely = self._ended = False
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended = True
-        self._wake.set()
+        self._waiting = self._closely = False
 
     def look_closely(self, closely: bool) -> None:
         """Whether somebody looks at the devices."""
@@ -52,17 +44,15 @@ class QueueWatch:
         place = self.places.get(str(record.run.path.resolve())) if record.verdict.status == "queued" else None
         return record if place is None else replace(record, verdict=replace(record.verdict, reason=place))
 
-    def _run(self) -> None:
-        while not self._ended:
-            try:
-                if self._waiting:
-                    self.places = _places()
-                if self._closely:
-                    self.devices = tuple(device_uses())
-            except Exception:  # a file of the queue that cannot be read; what waits is still listed, with its own words
-                self.places, self.devices = {}, None
-            self._wake.wait(LOOK_EVERY_S)
-            self._wake.clear()
+    def _look(self) -> float:
+        try:
+            if self._waiting:
+                self.places = _places()
+            if self._closely:
+                self.devices = tuple(device_uses())
+        except Exception:  # a file of the queue that cannot be read; what waits is still listed, with its own words
+            self.places, self.devices = {}, None
+        return LOOK_EVERY_S
 
 
 def _places() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """One thread that reads all runs: summaries by their change time, events of the runs on screen by byte offset."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.run_list import RunListing
 from rbp_tui.dashboard.reading.sparklines import Trend, TrendReader
+from rbp_tui.dashboard.reading.watcher import Watcher
 
 TICK_S = 0.1
 LIST_EVERY_S = 0.5
@@ -157,7 +157,7 @@ class _Watched:
         return f"{count} line{'s' if count > 1 else ''} of its events left out: damaged, or of another version of rbp"
 
 
-class RunsReader:
+class RunsReader(Watcher):
     """Reads in a thread of its own and posts frozen snapshots, only when something has changed.
 
     What it cannot read is posted in words, every problem once.
@@ -170,6 +170,7 @@ class RunsReader:
         complete: Callable[[tuple[RunRecord, ...]], tuple[RunRecord, ...]] = lambda records: records,
     ) -> None:
         """`complete` adds to the records what others know of the runs."""
+        super().__init__("reader")
         self.runs = runs
         self._post = post
         self._complete = complete
@@ -183,21 +184,11 @@ class RunsReader:
         self._listing_took = 0.0
         self._trends = TrendReader(runs)
         self._reported: set[str] = set()
-        self._ended = False
-        self._wanted_else = threading.Event()  # wakes the thread
-        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended = True
-        self._wanted_else.set()
 
     def watch(self, run_ids: Iterable[str]) -> None:
         """Read the events of these runs, and of no others."""
         self._wanted = frozenset(run_ids)
-        self._wanted_else.set()
+        self._wake.set()
 
     def follow_trends(self, run_ids: Iterable[str]) -> None:
         """Read the validations of these runs, and of no others."""
@@ -205,21 +196,18 @@ class RunsReader:
         if shown != self._shown:
             self._shown = shown
             self._trends_at = float("-inf")
-            self._wanted_else.set()
+            self._wake.set()
 
-    def _run(self) -> None:
+    def _look(self) -> float:
         more = False
-        while not self._ended:
-            self._wanted_else.wait(0.0 if more else TICK_S)
-            self._wanted_else.clear()
-            more = False
-            for look in (self._list, self._look, self._look_at_trends):
-                try:
-                    more = look() or more
-                except UserError as error:
-                    self._report(str(error))
-                except Exception as error:  # a thread that has died would leave the screens as they are, in silence
-                    self._report(f"the reader of runs met a fault of its own: {type(error).__name__}: {error}")
+        for look in (self._list, self._look_at_runs, self._look_at_trends):
+            try:
+                more = look() or more
+            except UserError as error:
+                self._report(str(error))
+            except Exception as error:  # a thread that has died would leave the screens as they are, in silence
+                self._report(f"the reader of runs met a fault of its own: {type(error).__name__}: {error}")
+        return 0.0 if more else TICK_S
 
     def _report(self, problem: str, about: str = "") -> None:
         """Hand over what is wrong, once for each run."""
@@ -253,7 +241,7 @@ class RunsReader:
             many = f"{len(new)} runs cannot be read; the filter status:unreadable shows them and why"
             self._post(ProblemMet(many))
 
-    def _look(self) -> bool:
+    def _look_at_runs(self) -> bool:
         wanted = self._wanted
         for gone in set(self._watched) - wanted:
             del self._watched[gone]

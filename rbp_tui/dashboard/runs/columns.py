@@ -29,7 +29,7 @@ from rbp_tui.text.run_columns import (
     setting_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short_id, timesteps_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short, timesteps_text
 
 CURVE_WIDTH = 12
 CURVE = "curve"
@@ -95,7 +95,7 @@ def _moment(t: float) -> str:
 
 COLUMNS = (
     Column("run", 26, _named, "run", least=18, always=True, named=True),
-    Column("id", 12, lambda record: short_id(record.summary), "id",
+    Column("id", 12, lambda record: short(record.summary.id), "id",
            least=4, always=True),
     Column("method", 6, lambda record: fmt.method(record.summary.method), "method"),
     Column("T", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
@@ -150,7 +150,7 @@ def fitting(settings: Sequence[str], longest: Mapping[str, int], width: int) -> 
     """As many columns as fit, with settings in which the runs differ; `longest` has the widths of `longest_texts`."""
     first, others = settings[:SETTINGS_FIRST], settings[SETTINGS_FIRST:]
     tiers = ((*BEFORE_SETTINGS, *first, "reason"), AFTER_SETTINGS, others)
-    return place(with_settings(settings), tiers, longest, width)
+    return place(with_settings(settings), tiers, lambda column: longest.get(column.name, 0), width)
 
 
 def run_cells(record: RunRecord, view: RunView, placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:

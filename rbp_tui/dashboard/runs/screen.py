@@ -21,7 +21,6 @@ from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.store.query import reversed_order
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.runs.columns import CURVE
 from rbp_tui.dashboard.runs.elsewhere import hosts_text, only_there
@@ -311,9 +310,9 @@ class RunsScreen(RunScreen):
         if self.refuses_elsewhere():
             return
         if key is not None and key in self.rows.groups:
-            self.post_message(CompareRuns(list(self.rows.groups[key])))
+            self.dashboard.compare(list(self.rows.groups[key]))
         elif key is not None:
-            self.post_message(OpenRun(key))
+            self.dashboard.open_run(key)
 
     def action_find(self) -> None:
         """Choose the runs that are shown by a query."""

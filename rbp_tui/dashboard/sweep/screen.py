@@ -13,7 +13,6 @@ from textual.widgets import DataTable, Footer, Static
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
@@ -124,7 +123,8 @@ class SweepScreen(RunScreen):
         row, table = self.row, self.query_one(SweepTable)
         text = Text(overflow="ellipsis")
         if row is not None:
-            parts = [f"{setting_heading(key)}={row.values[key]}" for key in table.left_out if row.values.get(key)]
+            left_out = [key for key in table.left_out if row.values.get(key)]
+            parts = [one_line(f"{setting_heading(key)}={row.values[key]}") for key in left_out]
             text.append("  ".join(parts), "dim")
             for number, state in enumerate(row.states):
                 text.append(" · " if number or parts else "").append(f"seed {state.point.seed} ", "dim")
@@ -163,7 +163,7 @@ class SweepScreen(RunScreen):
             return
         records = live_of(row) or row.records
         if records:
-            self.post_message(OpenRun(records[0].run.id))
+            self.dashboard.open_run(records[0].run.id)
         else:
             how = "; m launches it" if self.launch else ""
             self.notify(f"no run of this row is there yet{how}", timeout=4, markup=False)
@@ -180,7 +180,7 @@ class SweepScreen(RunScreen):
         every = [record for row in self.board.rows.values() for record in row.records]
         ids = [record.run.id for record in (self.targets if self.marked else every)]
         if ids:
-            self.post_message(CompareRuns(ids))
+            self.dashboard.compare(ids)
         else:
             self.notify("there is no run to compare yet", timeout=4, markup=False)
 

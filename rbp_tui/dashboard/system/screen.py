@@ -1,6 +1,6 @@
 """System: what this machine has, and the table of the runs on it and what they take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -11,16 +11,14 @@ from textual.widgets import DataTable, Footer, Static
 from rbp_engine.printable import one_line
 from rbp_engine.run.queue.observe import DeviceUse
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import SIGNS, STYLES, device_holders, free_devices, short_id
+from rbp_tui.text.run_text import SIGNS, STYLES, device_holders, free_devices, short
 
 LABEL = 8
-GIB = 2.0**30
 SHOW_EVERY_S = 0.5
 FULL = 0.9  # from this share on, a value is highlighted
 
@@ -32,12 +30,14 @@ def machine_lines(machine: MachineReading, devices: Sequence[DeviceUse] | None) 
     lines = [_line("cores", cores), _line("memory", _of(machine.memory_used, machine.memory_total))]
     if machine.disk_free is not None:
         lines.append(_line("disk", Text(f"{fmt.size(machine.disk_free)} free")))
-    if machine.silent_s:
-        why = Text(f"the NVIDIA driver has not answered for {fmt.duration(machine.silent_s)}", "red")
+    if machine.gpus.silent_s:
+        why = Text(f"the NVIDIA driver has not answered for {fmt.duration(machine.gpus.silent_s)}", "red")
         lines.append(_line("GPU", why.append(" · rbp doctor looks closer", "dim")))
-    elif not machine.cards:
-        lines.append(_line("GPU", Text(f"none: {one_line(machine.no_cards)} · rbp doctor looks closer", "dim")))
-    lines += [_line(f"gpu{card.index}", _card(card)) for card in machine.cards]
+    elif not machine.gpus.cards:
+        lines.append(
+            _line("GPU", Text(f"none: {one_line(machine.gpus.none_because)} · rbp doctor looks closer", "dim"))
+        )
+    lines += [_line(f"gpu{card.index}", _card(card)) for card in machine.gpus.cards]
     if devices is not None:
         taken = ", ".join([free_devices(devices), *map(one_line, device_holders(devices))])
         lines.append(_line("queue", Text(taken)))
@@ -53,7 +53,9 @@ def _card(card: CardReading) -> Text:
 
 
 def _of(used: int, total: int) -> Text:
-    return Text(f"{used / GIB:.1f} of {total / GIB:.1f} GiB", "yellow" if total and used >= FULL * total else "")
+    return Text(
+        f"{used / fmt.GIB:.1f} of {total / fmt.GIB:.1f} GiB", "yellow" if total and used >= FULL * total else ""
+    )
 
 
 def _line(label: str, words: Text) -> Text:
@@ -76,12 +78,9 @@ class UseTable(RowTable[Text]):
         self.add_columns(*((Text(name, justify="right" if name in RIGHT else "left"), name) for name in COLUMNS))
 
 
-def use_rows(
-    machine: MachineReading, records: Sequence[RunRecord], hosts: Mapping[str, str], width: int = 80
-) -> dict[str, Cells]:
+def use_rows(machine: MachineReading, records: Sequence[RunRecord], width: int) -> dict[str, Cells]:
     """A row for each live run, for each lost one with remaining processes, and for runs of other directories.
 
-    `hosts` maps the ids of the runs that were working when the machine was read to their hosts, empty for this one.
     The keys of the rows are the runs' folders; `width` is that of the table.
     """
     uses = {use.run.path.resolve(): use for use in machine.uses}
@@ -90,10 +89,10 @@ def use_rows(
     for record in records:
         use = uses.pop(record.run.path.resolve(), None)
         if record.verdict.live or use is not None:
-            rows[str(record.run.path)] = _row(record, use, machine.cards, hosts.get(record.run.id), name)
+            rows[str(record.run.path)] = _row(record, use, machine.gpus.cards, machine.hosts.get(record.run.id), name)
     for folder, use in uses.items():
         named = (Text(" "), Text(_cut(folder.name, name), style="dim"), Text("elsewhere", style="dim"))
-        rows[str(folder)] = (*named, *_numbers(use, machine.cards))
+        rows[str(folder)] = (*named, *_numbers(use, machine.gpus.cards))
     return rows
 
 
@@ -108,7 +107,7 @@ def _row(record: RunRecord, use: Use | None, cards: Sequence[CardReading], host:
         if host == "":
             where = Text("process gone", style="red")
         numbers = (*(Text("–", style="dim", justify="right"),) * 3, where)
-    return (sign, Text(_cut(summary.called, width)), Text(short_id(summary)), *numbers)
+    return (sign, Text(_cut(summary.called, width)), Text(short(summary.id)), *numbers)
 
 
 def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:
@@ -163,9 +162,9 @@ class SystemScreen(DashboardScreen):
             return
         rows = {}
         if watch.sight is not None and not watch.fault:
-            lines = machine_lines(watch.sight.machine, self.session.queue.devices)
+            lines = machine_lines(watch.sight, self.session.queue.devices)
             self.query_one("#machine", Line).show_text(Text("\n").join(lines))
-            rows = use_rows(watch.sight.machine, self.session.records, watch.sight.hosts, self.size.width)
+            rows = use_rows(watch.sight, self.session.records, self.size.width)
             self.query_one(UseTable).show_rows(rows)
         why = f"this machine cannot be read: {watch.fault}" if watch.fault else ""
         none = "" if rows else why or "No run is live, and no process of one is here. Launch one from the presets (1)."
@@ -179,4 +178,4 @@ class SystemScreen(DashboardScreen):
             folder = Path(event.row_key.value or "")
             self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
         else:
-            self.post_message(OpenRun(run_id))
+            self.dashboard.open_run(run_id)

@@ -10,7 +10,7 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.queue.observe import DeviceUse
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
+from rbp_tui.dashboard.reading.machine_watch import CardReading, Cards, MachineReading, Use
 from rbp_tui.dashboard.system.screen import machine_lines, use_rows
 
 GIB = 2**30
@@ -18,7 +18,8 @@ RUNS = Path("/runs")
 H100 = CardReading(0, "NVIDIA H100 80GB HBM3", 41 * GIB, 80 * GIB, 0.97, ((11, 38 * GIB), (12, 2 * GIB), (99, GIB)))
 IDLE = CardReading(1, "NVIDIA H100 80GB HBM3", GIB, 80 * GIB, None)
 BROKEN = CardReading(2, problem="GPU is lost")
-MACHINE = MachineReading((), "NVML Shared Library Not Found", (0.0, 1.0), 8 * GIB, 32 * GIB, 100 * GIB, ())
+NO_CARDS = Cards(none_because="NVML Shared Library Not Found")
+MACHINE = MachineReading(NO_CARDS, (0.0, 1.0), 8 * GIB, 32 * GIB, 100 * GIB, ())
 
 
 def run(name: str, status: str) -> RunRecord:
@@ -39,7 +40,7 @@ def lines(machine: MachineReading) -> list[str]:
 
 
 def test_a_card_shows_its_memory_and_load() -> None:
-    said = lines(replace(MACHINE, cards=(H100, IDLE, BROKEN), no_cards=""))[-3:]
+    said = lines(replace(MACHINE, gpus=Cards((H100, IDLE, BROKEN))))[-3:]
     assert [line.split(maxsplit=1) for line in said] == [
         ["gpu0", "41.0 of 80.0 GiB  97 % busy  H100 80GB HBM3"],
         ["gpu1", "1.0 of 80.0 GiB  H100 80GB HBM3"],
@@ -56,7 +57,7 @@ def test_cores_memory_and_disk_have_a_line_and_so_has_the_reason_why_there_is_no
 
 
 def test_a_driver_that_does_not_answer_is_named_with_the_time() -> None:
-    said = lines(replace(MACHINE, silent_s=75.0))[-1]
+    said = lines(replace(MACHINE, gpus=replace(NO_CARDS, silent_s=75.0)))[-1]
     assert "the NVIDIA driver has not answered for 1m15" in said and "rbp doctor" in said
 
 
@@ -71,9 +72,9 @@ def test_devices_that_the_queue_can_give_are_counted_and_their_holders_named() -
 def test_runs_are_listed_with_their_usage_and_devices() -> None:
     one, other = run("a1b2", "running"), run("c3d4", "running")
     machine = replace(
-        MACHINE, cards=(H100, replace(IDLE, processes=((12, 0),))), uses=(use(one, 11, 12), use(other, 13))
+        MACHINE, gpus=Cards((H100, replace(IDLE, processes=((12, 0),)))), uses=(use(one, 11, 12), use(other, 13))
     )
-    rows = use_rows(machine, [one, other], {})
+    rows = use_rows(machine, [one, other], 80)
     assert words(rows[str(one.run.path)])[1:] == ["digits", "a1b2", "2", "2.0 GiB", "1.5", "gpu0 40.0 GiB, gpu1"]
     assert words(rows[str(other.run.path)])[3:] == ["1", "1.0 GiB", "1.5", "–"]
 
@@ -90,12 +91,12 @@ def test_runs_are_listed_with_their_usage_and_devices() -> None:
 def test_a_live_run_without_a_process_here_says_why(status: str, host: str | None, said: str) -> None:
     record = run("a1b2", status)
     hosts = {} if host is None else {record.run.id: host}
-    rows = use_rows(MACHINE, [record, run("c3d4", "completed")], hosts)
+    rows = use_rows(replace(MACHINE, hosts=hosts), [record, run("c3d4", "completed")], 80)
     (cells,) = rows.values()
     assert words(cells)[-1] == said
 
 
 def test_lost_runs_with_processes_and_runs_of_other_directories_are_listed() -> None:
     lost, elsewhere = run("a1b2", "lost"), Use(RunDirectory(Path("/home/other/runs/mine")), frozenset({5}), GIB, 0.0)
-    rows = use_rows(replace(MACHINE, uses=(use(lost, 4), elsewhere)), [lost], {})
+    rows = use_rows(replace(MACHINE, uses=(use(lost, 4), elsewhere)), [lost], 80)
     assert [words(cells)[1:4] for cells in rows.values()] == [["digits", "a1b2", "1"], ["mine", "elsewhere", "1"]]

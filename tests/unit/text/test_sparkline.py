@@ -11,12 +11,12 @@ values = st.lists(st.none() | known | st.just(math.nan), max_size=80)
 widths = st.integers(0, 50)
 
 
-@given(values, values, widths, st.booleans())
+@given(values, values, widths)
 def test_equally_many_values_give_equally_long_lines(
-    one: list[float | None], other: list[float | None], width: int, log: bool
+    one: list[float | None], other: list[float | None], width: int
 ) -> None:
     count = min(len(one), len(other))
-    lines = [sparkline(values[:count], width, log=log) for values in (one, other)]
+    lines = [sparkline(values[:count], width) for values in (one, other)]
     assert len(lines[0]) == len(lines[1]) == min(count, width)
 
 
@@ -38,7 +38,6 @@ def test_a_line_reaches_from_the_lowest_to_the_highest_block() -> None:
     assert sparkline([5.0, 5.0], 8) == "▄▄"
     assert sparkline([0.5], 1, low=0.0, high=1.0) == "▅"
     assert sparkline([-1.0, 2.0], 2, low=0.0, high=1.0) == "▁█"
-    assert sparkline([1.0, 10.0, 100.0], 3, log=True) == "▁▅█"
 
 
 def test_means_stay_between_their_values() -> None:
