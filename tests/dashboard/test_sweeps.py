@@ -18,7 +18,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest
-from rbp_tui.dashboard.launch.sweep import is_sweep, start_sweep, sweep_verdict, typed_sweep
+from rbp_tui.dashboard.launch.sweep import describe_sweep, is_sweep, start_sweep, typed_sweep
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.sweep.screen import SweepScreen
@@ -103,7 +103,7 @@ def test_the_form_says_how_many_runs_there_are_and_how_many_of_them_are_done(typ
     _, done = points
     done(0, 0.9)
     fields = typed(overrides="T=2,4", seeds="1,2")
-    said = sweep_verdict(fields, list_runs(home / "runs")).plain.splitlines()
+    said = describe_sweep(fields, list_runs(home / "runs")).plain.splitlines()
     assert said[0] == "4 runs: 2 combinations of T × seeds 1, 2"
     assert said[1] == "1 done, 3 to be created"
 

@@ -24,13 +24,7 @@ from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.answered import Dialog
 from rbp_tui.dashboard.launch.request import TypedRequest, warnings
-from rbp_tui.dashboard.launch.sweep import (
-    TypedSweep,
-    is_sweep,
-    start_sweep,
-    sweep_verdict,
-    typed_sweep,
-)
+from rbp_tui.dashboard.launch.sweep import TypedSweep, describe_sweep, is_sweep, start_sweep, typed_sweep
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
@@ -110,22 +104,22 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
 
 
 def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
-    """The exact command with warnings, or all errors."""
-    if is_sweep(typed):
-        return sweep_verdict(typed, records)
-    text = Text()
+    """The exact command with what it starts and warnings, or all errors."""
     try:
-        request = typed.request()
-        loaded = start.check(request)
-        request.require_trust(loaded)
-        for warning in warnings(request, loaded, records):
-            text.append(f"⚠ {warning}\n", style="yellow")
-        text.append(shlex.join(request.typed), style="bold")
+        return describe_sweep(typed, records) if is_sweep(typed) else _describe_runs(typed, records)
     except DataMissing as error:
-        text.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
+        return Text(f"{error.presence.name}  ").append_text(presence_text(error.presence))
     except UserError as error:
-        text.append(str(error), style="red")
-    return text
+        return Text(str(error), style="red")
+
+
+def _describe_runs(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
+    text, request = Text(), typed.request()
+    loaded = start.check(request)
+    request.require_trust(loaded)
+    for warning in warnings(request, loaded, records):
+        text.append(f"⚠ {warning}\n", style="yellow")
+    return text.append(shlex.join(request.typed), style="bold")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from rich.text import Text
 
-from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driving import start_driver
 from rbp_engine.plan.points import SweepPlan, plan_sweep
@@ -22,7 +21,6 @@ from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.text import format as fmt
-from rbp_tui.text.presence_text import presence_text
 from rbp_tui.text.sweep_text import (
     NOT_HELD_OUT,
     failed_count,
@@ -36,14 +34,6 @@ from rbp_tui.text.sweep_text import (
 #: In the field: the sweep of the preset, or of the settings.
 YES = "yes"
 Parsed = TypeVar("Parsed")
-
-
-@dataclass(frozen=True)
-class SweepField:
-    """What the field `sweep` says: to draw so many times from the ranges, or to search with so many trials."""
-
-    search: str = ""
-    trials: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +55,19 @@ class TypedSweep:
         """What its runs are found by."""
         return self.search.name if self.search else self.plan.name if self.plan else ""
 
+    def check(self) -> None:
+        """Raise UserError if it cannot be started here."""
+        if self.search is not None:
+            check_preset(self.search.request, self.search.base)
+        elif self.plan is not None:
+            check(self.plan)
 
-def parse_sweep_field(text: str) -> SweepField:
-    """The field as typed: `yes`, `20`, `tpe` or `tpe 20`. Raises UserError."""
+
+def parse_sweep_field(text: str) -> tuple[str, int | None]:
+    """The field as typed, `yes`, `20`, `tpe` or `tpe 20`: by what to search, if at all, and how often to draw or try.
+
+    Raises UserError.
+    """
     words = text.split()
     search = words.pop(0) if words and words[0] in SEARCHES else ""
     if words == [YES] and not search:
@@ -76,7 +76,7 @@ def parse_sweep_field(text: str) -> SweepField:
         raise UserError(
             f"sweep: expected {YES}, a number of draws as 20, or a search as {SEARCHES[0]} 20; got '{text.strip()}'"
         )
-    return SweepField(search, int(words[0]) if words else None)
+    return search, int(words[0]) if words else None
 
 
 def is_sweep(typed: TypedRequest) -> bool:
@@ -106,7 +106,7 @@ def typed_sweep(typed: TypedRequest) -> TypedSweep:
     base = tried(replace(typed, run_id="", sweep="", seeds="").request)
     found = None
     if base is not None and field is not None and seeds is not None:
-        found = tried(lambda: _sweep_of(typed, base, field, seeds))
+        found = tried(lambda: _sweep_of(typed, base, *field, seeds))
     elif base is not None:
         tried(lambda: parse_words(base.overrides))
     if problems or found is None:
@@ -114,17 +114,19 @@ def typed_sweep(typed: TypedRequest) -> TypedSweep:
     return found
 
 
-def _sweep_of(typed: TypedRequest, base: LaunchRequest, field: SweepField, seeds: tuple[int, ...]) -> TypedSweep:
-    asked = SweepRequest(replace(base, seeds=seeds, typed=()), search=field.search)
+def _sweep_of(
+    typed: TypedRequest, base: LaunchRequest, search: str, trials: int | None, seeds: tuple[int, ...]
+) -> TypedSweep:
+    asked = SweepRequest(replace(base, seeds=seeds, typed=()), search=search)
     words, section = asked.words, asked.base.sweep or SweepSection()
-    searches = bool(field.search or (section.search and field.trials is None))
-    asked = replace(asked, trials=field.trials) if searches else replace(asked, draws=field.trials)
+    searches = bool(search or (section.search and trials is None))
+    asked = replace(asked, trials=trials) if searches else replace(asked, draws=trials)
     asked = replace(asked, request=replace(asked.request, typed=(*asked.command, "--detach")))
-    if not searches and words.drawn and not (field.trials or section.trials):
+    if not searches and words.drawn and not (trials or section.trials):
         name = words.drawn[0].name
         raise UserError(f"sweep: {name} has a range; say how often to draw from it, as 20, or {SEARCHES[0]} to search")
-    if not searches and field.trials and not (words.drawn or section.drawn):
-        raise UserError(f"sweep: {field.trials} draws, but no setting has a range to draw from, as lr=0.01..0.5:log")
+    if not searches and trials and not (words.drawn or section.drawn):
+        raise UserError(f"sweep: {trials} draws, but no setting has a range to draw from, as lr=0.01..0.5:log")
     if not (searches or words.varied or words.drawn or section != SweepSection()):
         raise UserError("sweep: nothing varies; give a setting several values, as T=2,4, or a range, as lr=0.01..0.5")
     if searches:
@@ -139,35 +141,26 @@ def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> 
     UserError.
     """
     found = typed_sweep(typed)
+    found.check()
     if found.search is not None:
-        check_preset(found.search.request, found.search.base)
         start_driver(found.asked, found.search)
         return found, []
     assert found.plan is not None
-    check(found.plan)
     return found, [run.id for run in start_points(found.plan, states_of(found.plan), on_refused)]
 
 
-def sweep_verdict(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
-    """How many runs a sweep has, how many of them are done, and the exact command; or all errors."""
-    text = Text()
-    try:
-        found = typed_sweep(typed)
-        if found.search is not None:
-            check_preset(found.search.request, found.search.base)
-            _describe_search(text, found.search, records)
-        elif found.plan is not None:
-            check(found.plan)
-            states = states_among(found.plan, records)
-            text.append(f"{plan_text(found.plan)}\n{standings_text(states)}\n")
-            if failed := failed_count(states):
-                text.append(f"⚠ {fmt.counted(failed, 'failed run')}: they are not started again\n", style="yellow")
-        text.append(shlex.join(found.command), style="bold")
-    except DataMissing as error:
-        text.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
-    except UserError as error:
-        text.append(str(error), style="red")
-    return text
+def describe_sweep(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
+    """How many runs a sweep has, how many of them are done, and the exact command. Raises UserError."""
+    text, found = Text(), typed_sweep(typed)
+    found.check()
+    if found.search is not None:
+        _describe_search(text, found.search, records)
+    elif found.plan is not None:
+        states = states_among(found.plan, records)
+        text.append(f"{plan_text(found.plan)}\n{standings_text(states)}\n")
+        if failed := failed_count(states):
+            text.append(f"⚠ {fmt.counted(failed, 'failed run')}: they are not started again\n", style="yellow")
+    return text.append(shlex.join(found.command), style="bold")
 
 
 def _describe_search(text: Text, search: Search, records: Sequence[RunRecord]) -> None:
