@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
 from rbp_tui.charts.look import Look
+from rbp_tui.text.run_columns import shortened
 
 Segments = list[Segment]
 
@@ -49,7 +50,7 @@ def legend_row(width: int, title: str, cursor: str, entries: Sequence[LegendEntr
         if _length(row) <= width:
             return row
     row = _joined(([part] for part in head), look)
-    return row if _length(row) <= width else [Segment(_cut(title, width), look.title)]
+    return row if _length(row) <= width else [Segment(shortened(title, width), look.title)]
 
 
 def _entry(entry: LegendEntry, look: Look, *, label: bool = False, value: bool = True, best: bool = False) -> Segments:
@@ -74,9 +75,3 @@ def _joined(parts: Iterable[Segments], look: Look) -> Segments:
 
 def _length(row: Segments) -> int:
     return sum(cell_len(segment.text) for segment in row)
-
-
-def _cut(text: str, width: int) -> str:
-    if cell_len(text) <= width:
-        return text
-    return f"{set_cell_size(text, max(0, width - 1))}…"

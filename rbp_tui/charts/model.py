@@ -75,11 +75,6 @@ class ChartModel:
         found = y_range(self.curves, x_axis, log=self.y_log, everything=self.everything)
         return found if found is None or not self.from_zero else replace(found, low=min(0.0, found.low))
 
-    def y_axis(self, x_axis: Axis) -> Axis | None:
-        """The y axis of `y_range`."""
-        found = self.y_range(x_axis)
-        return None if found is None else Axis.spanning(found.low, found.high, log=self.y_log)
-
     def zoom(self, factor: float, around: float | None = None) -> bool:
         """Show `factor` times as much of x around the value at position `around` (0..1).
 

@@ -199,16 +199,11 @@ def reproduction_plain(one: "Reproduction", run_s: float | None) -> dict[str, ob
 
 
 def _reproduction_table(found: "Sequence[Reproduction]", run_s: Mapping[str, float]) -> "Table":
-    from rich.table import Table
-
     from rbp_engine.report import names
     from rbp_engine.report.tables import spread_text
+    from rbp_tui.text.table import empty_table
 
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
-    for head in ("data set", "network", "method"):
-        table.add_column(head, no_wrap=True)
-    for head in ("T", "paper %", "last %"):
-        table.add_column(head, justify="right", no_wrap=True)
+    table = empty_table(["data set", "network", "method"], ["T", "paper %", "last %"], collapse_padding=True)
     table.add_column("reproduced?")
     for one in found:
         place = one.cell

@@ -1,10 +1,13 @@
 """A table of rows that are chosen: Enter opens the one under the cursor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
+
+from rbp_tui.text.table import TextColumn
 
 Cell = TypeVar("Cell")
 
@@ -24,6 +27,15 @@ class RowTable(DataTable[Cell]):
         if not self.is_valid_row_index(self.cursor_row):
             return None
         return self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
+
+    def show_columns(self: "RowTable[Text]", columns: Sequence[TextColumn], keys: Iterable[str] | None = None) -> None:
+        """Show these columns, whose rows have these keys, else their numbers; the cursor stays on its row."""
+        titles, held = [one.title for one in columns], self.current_key
+        if titles != [column.label for column in self.ordered_columns]:
+            self.clear(columns=True)
+            self.add_columns(*titles)
+        cells = list(zip(*(one.cells for one in columns), strict=True))
+        self.show_rows(dict(zip(keys or map(str, range(len(cells))), cells, strict=True)), held)
 
     def show_rows(self, rows: Mapping[str, Sequence[Cell]], held: str | None = None) -> None:
         """Show these rows; the cursor stays on its row, or goes to that of the key `held`."""

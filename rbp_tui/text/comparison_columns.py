@@ -10,9 +10,9 @@ from rbp_engine.report.compare import Comparison, Difference
 from rbp_engine.report.names import method, value_text
 from rbp_engine.report.spread import Spread
 from rbp_tui.text import format as fmt
+from rbp_tui.text.format import GIB, MIB
 from rbp_tui.text.run_text import short
 
-GIB, MIB = 2.0**30, 2.0**20
 LONGEST_CELL, LONGEST_TITLE = 20, 32
 # What gives way first where there is no room: the largest number. Columns that tell the experiments apart stay longest.
 TELLS_APART, ALSO_DIFFERS = 0, 7

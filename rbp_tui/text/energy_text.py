@@ -34,20 +34,10 @@ def _three_digits(value: float) -> str:
     return f"{value:#.3g}".rstrip(".") if value else "0"
 
 
-def ratio(energy: Energy) -> float:
-    """The energy of the network by that of the quantised ANN."""
-    return energy.spiking.total_pj / energy.quantised.total_pj if energy.quantised.total_pj else float("inf")
-
-
-def wins(energy: Energy) -> bool:
-    """Whether the network costs less than the quantised ANN."""
-    return energy.spiking.total_pj < energy.quantised.total_pj
-
-
 def verdict(energy: Energy) -> str:
     """Whether the network costs less than an ANN that tells as many values apart, and the rate that decides it."""
     own, other = joules(energy.spiking.total_pj), joules(energy.quantised.total_pj)
-    verb = "wins against" if wins(energy) else "loses to"
+    verb = "wins against" if energy.spiking.total_pj < energy.quantised.total_pj else "loses to"
     what = f"This run {verb} the {energy.bits}-bit ANN: {own} an image against {other}."
     if energy.rate is None:
         return f"{what} No layer is driven by spikes: all of them multiply."

@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Column, Table
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from rbp_engine.printable import LONGEST_NAME, one_line
@@ -16,11 +17,13 @@ from rbp_engine.run.files.evaluation_json import (
     ByClass,
     Disturbed,
     EvaluatedWeights,
+    Evaluation,
     Robustness,
 )
 from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
+from rbp_tui.text.table import empty_table
 
 #: Up to so many classes the whole confusion matrix is shown.
 WHOLE_MATRIX = 12
@@ -28,6 +31,35 @@ NAME_WIDTH = 14
 # Of a class, the share of its samples that are taken for another: few, and many.
 FEW, MANY = 0.005, 0.05
 CONFUSIONS_NAMED = 3
+SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 15
+
+
+def evaluation_columns(found: Evaluation) -> tuple[RenderableType, RenderableType]:
+    """What stands on the left, or above, and what on the right, or below."""
+    left: list[RenderableType] = []
+    right: list[RenderableType] = []
+    robust, classes = found.robustness, found.by_class
+    if robust is not None:
+        left += [heading("robustness"), evaluated_text(robust.of), robustness_table(robust)]
+        left += [robustness_notes(robust), Text()]
+    if classes is not None:
+        # Which weights the classes are of, unless that is said above.
+        of = [] if robust is not None and robust.of == classes.of else [evaluated_text(classes.of)]
+        rest = len(classes.classes) - SHOWN_CLASSES
+        more = [styled("[dim]and {} more: rbp eval RUN classes --json has all[/]", rest)] if rest > 0 else []
+        left += [heading("classes, the least accurate first"), *of, class_table(classes), *more, Text()]
+        if len(classes.classes) > WHOLE_MATRIX:
+            right += [heading("most frequent confusions"), confusion_table(classes), Text()]
+        else:
+            right += [heading("confusion matrix: classes down, predictions across"), matrix_table(classes), Text()]
+        right.append(heading("worst mistakes"))
+        right.append(mistake_table(classes) if classes.worst else Text("none: every prediction is right", "dim"))
+    return Group(*left), Group(*right)
+
+
+def heading(words: str) -> Text:
+    """Of a table below it."""
+    return Text(words, "bold")
 
 
 def evaluated_text(of: EvaluatedWeights) -> Text:
@@ -41,7 +73,7 @@ def evaluated_text(of: EvaluatedWeights) -> Text:
 
 def accuracy_table(results: Sequence[dict[str, Any]]) -> Table:
     """A row for each T: accuracies, how many timesteps are needed, and the accuracy after each."""
-    table = _table([], ["T", "top-1 %", "top-5 %", "loss", "T needed"])
+    table = empty_table([], ["T", "top-1 %", "top-5 %", "loss", "T needed"])
     table.add_column("top-1 % after each step")
     for result in results:
         by_step = " ".join(fmt.percent(top1) for top1 in result["top1_by_step"])
@@ -53,7 +85,7 @@ def accuracy_table(results: Sequence[dict[str, Any]]) -> Table:
 
 def robustness_table(found: Robustness) -> Table:
     """A row for each disturbance: the accuracy, and its difference to the plain one."""
-    table = _table(["tested with"], ["top-1 %", "difference"])
+    table = empty_table(["tested with"], ["top-1 %", "difference"])
     _add(table, f"T = {found.of.timesteps}, as it is", fmt.percent(found.of.top1), "")
     for row in found.rows:
         _add(table, _disturbance(row), fmt.percent(row.top1), fmt.points(row.top1 - found.of.top1))
@@ -79,15 +111,15 @@ def _disturbance(row: Disturbed) -> str:
     }.get(row.kind, "")
 
 
-def class_table(found: ByClass, most: int | None = None) -> Table:
-    """A row for each class, at most `most`, the least accurate first: accuracy, precision, what it is taken for."""
+def class_table(found: ByClass) -> Table:
+    """A row for each class, the least accurate first: accuracy, precision, what it is taken for."""
     taken: dict[int, list[str]] = {}
     for confusion in found.confusions:
         taken.setdefault(confusion.label, []).append(f"{class_name(found, confusion.predicted)} ×{confusion.count}")
-    table = _table(["class"], ["images", "top-1 %", "precision %"])
+    table = empty_table(["class"], ["images", "top-1 %", "precision %"])
     table.columns[0].max_width = NAME_WIDTH
     table.add_column("taken for", overflow="ellipsis", no_wrap=True)
-    for label in _least_accurate_first(found)[:most]:
+    for label in _least_accurate_first(found)[:SHOWN_CLASSES]:
         one = found.classes[label]
         precision = one.right / one.predicted if one.predicted else None
         counts = (fmt.thousands(one.samples), fmt.percent(one.accuracy, 1), fmt.percent(precision, 1))
@@ -103,7 +135,7 @@ def _least_accurate_first(found: ByClass) -> list[int]:
 
 def matrix_table(found: ByClass) -> Table:
     """The confusion matrix: a row for each class, a column for each prediction; a dot is none."""
-    table = _table(["class"], [_short(one.name) for one in found.classes])
+    table = empty_table(["class"], [_short(one.name) for one in found.classes])
     table.columns[0].max_width = NAME_WIDTH
     for label, row in enumerate(found.matrix()):
         total = max(1, sum(row))
@@ -119,18 +151,18 @@ def _style(share: float) -> str:
     return "dim" if share <= FEW else "yellow" if share <= MANY else "bold red"
 
 
-def confusion_table(found: ByClass, most: int) -> Table:
+def confusion_table(found: ByClass) -> Table:
     """The most frequent confusions."""
-    table = _table(["class", "taken for"], ["times"])
-    for one in found.confusions[:most]:
+    table = empty_table(["class", "taken for"], ["times"])
+    for one in found.confusions[:SHOWN_CONFUSIONS]:
         _add(table, class_name(found, one.label), class_name(found, one.predicted), fmt.thousands(one.count))
     return table
 
 
-def mistake_table(found: ByClass, most: int | None = None) -> Table:
+def mistake_table(found: ByClass) -> Table:
     """The wrong predictions of the highest confidence; images are counted from 0."""
-    table = _table(["class", "predicted"], ["confidence %", "image"])
-    for one in found.worst[:most]:
+    table = empty_table(["class", "predicted"], ["confidence %", "image"])
+    for one in found.worst:
         names = class_name(found, one.label), class_name(found, one.predicted)
         _add(table, *names, fmt.percent(one.confidence, 1), f"#{one.index}")
     return table
@@ -143,13 +175,6 @@ def class_name(found: ByClass, label: int) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 4 else f"{name[:3]}…"
-
-
-def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    """A table without rows: columns of words, then of numbers."""
-    left = [Column(Text(heading), no_wrap=True, overflow="ellipsis") for heading in words]
-    right = [Column(Text(heading), justify="right", no_wrap=True, min_width=len(heading)) for heading in numbers]
-    return Table(*left, *right, box=None, pad_edge=False, header_style="dim")
 
 
 def _add(table: Table, *words: str) -> None:

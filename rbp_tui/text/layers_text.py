@@ -73,12 +73,13 @@ def layer_samples(history: "History", epoch: float | None) -> list[LayerSamples]
 
 def layers_table(samples: LayerSamples) -> "Table":
     """A row for each layer."""
-    from rich.table import Column, Table
+    from rich.table import Column
 
     from rbp_engine.printable import one_line
+    from rbp_tui.text.table import empty_table
 
     headings = [Column(heading, justify="right") for one in samples.figures for heading in one.headings]
-    table = Table(Column("layer", no_wrap=True), *headings, box=None, pad_edge=False, header_style="dim")
+    table = empty_table(["layer", *headings])
     for row, layer in enumerate(samples.layers):
         values = [(value, one.text) for one in samples.figures for value in one.values[row]]
         table.add_row(one_line(layer), *(text(float(value)) if math.isfinite(value) else "–" for value, text in values))

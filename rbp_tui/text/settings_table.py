@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rbp_engine.preset import Setting
 from rbp_engine.report.names import value_text
+from rbp_tui.text.table import empty_table
 
 
 def settings_table(settings: Iterable[Setting], here: str, there: str) -> Table:
     """One row per setting with both values; settings that do not change the result are dimmed."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("setting", no_wrap=True)
-    table.add_column(Text(here), overflow="fold")
-    table.add_column(Text(there), overflow="fold")
-    table.add_column("role", no_wrap=True)
+    values = [Column(Text(name), overflow="fold") for name in (here, there)]
+    table = empty_table(["setting", *values, "role"])
     for setting in settings:
         style = "" if setting.role == "result" else "dim"
         words = (setting.key, value_text(setting.here), value_text(setting.there), setting.role)

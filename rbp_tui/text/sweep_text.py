@@ -1,6 +1,6 @@
 """Sweeps and searches in words: what they try, how many runs that is, how these stand, and what the rest takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.plan.estimate import Estimate
@@ -9,13 +9,19 @@ from rbp_engine.plan.search import Search
 from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Varied
+from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.comparison_columns import spread_text
+from rbp_tui.text.run_columns import setting_heading, shortened
 from rbp_tui.text.run_text import SIGNS, STYLES
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from rbp_tui.text.table import TextColumn
+
+WIDEST_VALUE = 24
 
 NOT_HELD_OUT = (
     "there is no held-out split: the search chooses by the test set, so its best result there is too good to be "
@@ -62,6 +68,33 @@ def runs_text(row: SweepRow) -> "Text":
     if training:
         text.append(f" {', '.join(f'{one.epoch}/{one.epochs}' for one in training)}", "dim")
     return text
+
+
+def sweep_columns(rows: Sequence[SweepRow], keys: Iterable[str], best: int | None) -> "list[TextColumn]":
+    """The number of each trial, its settings by `keys`, what it has reached, and its runs; the `best` trial stands out.
+
+    A long value loses its middle.
+    """
+    from rich.text import Text
+
+    from rbp_tui.text.table import column
+
+    styles = ["bold" if row.trial == best and len(rows) > 1 else "" for row in rows]
+
+    def right(heading: str, texts: Iterable[str], styles: Iterable[str] = styles) -> "TextColumn":
+        return column(heading, [Text(*one) for one in zip(texts, styles, strict=True)], right=True)
+
+    def values(key: str) -> "TextColumn":
+        texts = (one_line(inside_a_run(row.values.get(key, ""))) or "–" for row in rows)
+        return right(setting_heading(key), [shortened(text, WIDEST_VALUE, middle=True) for text in texts])
+
+    return [
+        right("#", [str(row.trial) for row in rows], ["dim"] * len(rows)),
+        *map(values, keys),
+        right("last %", [spread_text(row.last) for row in rows]),
+        right("best %", [spread_text(row.best) for row in rows]),
+        column("runs", list(map(runs_text, rows))),
+    ]
 
 
 def row_words(row: SweepRow) -> list[str]:

@@ -57,9 +57,10 @@ async def open_tab(app, pilot, until, title):
 
 def shown(app, number=0):
     """The table of that number in the open tab, by its headings."""
-    table = list(app.screen.tab.query(LayerTable))[number].rows_shown
-    headings = [heading.plain for heading in table.headings()]
-    return [dict(zip(headings, (cell.plain for cell in row), strict=True)) for row in table.rows()]
+    table = list(app.screen.tab.query(LayerTable))[number]
+    headings = [column.label.plain for column in table.ordered_columns]
+    rows = map(table.get_row_at, range(table.row_count))
+    return [dict(zip(headings, (cell.plain for cell in row), strict=True)) for row in rows]
 
 
 def chart(app, title):

@@ -89,7 +89,7 @@ async def open_network(app, pilot, until):
 
 def first_mean(app):
     """The mean rate of the first layer in the table, in per cent."""
-    return float(app.screen.tab.query_one(LayerTable).rows_shown.rows()[0][2].plain)
+    return float(app.screen.tab.query_one(LayerTable).get_row_at(0)[2].plain)
 
 
 def head(app):

@@ -271,13 +271,11 @@ def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
     """One row per variant, grouped by T; ratios to SpikingJelly's BPTT, and to the ANN."""
     from itertools import groupby
 
-    from rich.table import Column, Table
-
     from rbp_engine.bench.results.figure import title
+    from rbp_tui.text.table import empty_table
 
     heads, figures = (LATENCY_HEADS, _latency_figures) if latency else (HEADS, _figures)
-    columns = [Column(no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in heads)]
-    table = Table(*columns, box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    table = empty_table([""], heads, collapse_padding=True)
     for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
         table.add_row(styled("[bold]T = {}[/]", timesteps))
         for row in group:

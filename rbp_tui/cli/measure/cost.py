@@ -59,8 +59,8 @@ def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
         return predict_cost(loaded, seconds=seconds, on_progress=on_progress)
 
 
-def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) -> None:
-    """Print the prediction on stdout or `stderr`; if the preset does not fit, what would goes to stderr."""
+def print_cost(loaded: "LoadedPreset", cost: "Cost") -> None:
+    """Print the prediction on stdout; if the preset does not fit, what would goes to stderr."""
     from rich.table import Table
 
     from rbp_tui.text.cost_text import cost_lines, cost_title, what_fits
@@ -68,7 +68,7 @@ def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) ->
     table = Table.grid(padding=(0, 2))
     for label, text in cost_lines(cost):
         table.add_row(styled("[dim]{}[/]", label), cell(text))
-    print_rich(styled("[bold]{}[/]", cost_title(loaded, cost)), stderr=stderr)
-    print_rich(table, stderr=stderr)
+    print_rich(styled("[bold]{}[/]", cost_title(loaded, cost)))
+    print_rich(table)
     if problem := what_fits(cost):
         say("[bold red]✗[/] {}", problem)

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rbp_engine.printable import one_line
-from rbp_tui.cli.measure.energy import print_energy
 from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.progress import progress
@@ -16,7 +15,8 @@ from rbp_tui.cli.runs.choice import Run, find
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
 
-SHOWN_MISTAKES, SHOWN_CLASSES, SHOWN_CONFUSIONS = 10, 20, 10
+if TYPE_CHECKING:
+    from rbp_engine.run.files.layout import RunDirectory
 
 
 class Weights(StrEnum):
@@ -115,7 +115,7 @@ def evaluate(
     if "gradients" in answer:
         _print_gradients(answer["gradients"])
     elif "energy" in answer:
-        print_energy(directory, answer["energy"])
+        _print_energy(directory, answer["energy"])
     else:
         _print_accuracies(answer["accuracy"], shuffled=shuffle_time)
         if parts:
@@ -149,38 +149,38 @@ def _print_parts(answer: dict[str, Any]) -> None:
     """Print what is saved in the run, as its readers see it."""
     from rbp_engine.codec import convert
     from rbp_engine.run.files.evaluation_json import Evaluation
-    from rbp_tui.text import evaluation_text as text
+    from rbp_tui.text.evaluation_text import evaluation_columns
 
-    found = convert(Evaluation, answer)
-    if found.robustness is not None:
+    for column in evaluation_columns(convert(Evaluation, answer)):
         print_rich("")
-        print_rich(text.robustness_table(found.robustness))
-        print_rich(text.robustness_notes(found.robustness), stderr=True)
-    if found.by_class is not None:
-        many = len(found.by_class.classes) > text.WHOLE_MATRIX
-        print_rich("")
-        print_rich(text.class_table(found.by_class, SHOWN_CLASSES))
-        print_rich("")
-        print_rich(
-            text.confusion_table(found.by_class, SHOWN_CONFUSIONS) if many else text.matrix_table(found.by_class)
-        )
-        if found.by_class.worst:
-            print_rich("")
-            print_rich(text.mistake_table(found.by_class, SHOWN_MISTAKES))
+        print_rich(column)
     if answer["saved"]:
         say("[dim]kept in the run; the dashboard shows it on its screen Network[/]")
     else:
         say("[dim]not kept: the run is another user's[/]")
 
 
+def _print_energy(run: "RunDirectory", answer: dict[str, Any]) -> None:
+    """Print what an image costs, and whether the run keeps it."""
+    from rbp_engine.codec import convert
+    from rbp_engine.run.files.energy import Energy
+    from rbp_tui.charts.energy_rows import energy_report
+    from rbp_tui.text import energy_text
+
+    energy = convert(Energy, answer)
+    say("[dim]{} weights of {}, {}[/]", answer["weights"], run.id, energy_text.notes(energy))
+    print_rich(energy_report(energy))
+    if answer.get("kept"):
+        say("[yellow]it is not kept in the run: {}[/]", answer["kept"])
+
+
 def _print_gradients(results: list[dict[str, Any]]) -> None:
-    from rich.table import Column, Table
-
     from rbp_tui.text import format as fmt
+    from rbp_tui.text.table import empty_table
 
-    numbers = [Column(heading, justify="right") for heading in ("T", "cosine", "norm ratio")]
-    extremes = ("lowest\ncosine", "largest\nweight error", "largest\nneuron error")
-    table = Table("method", *numbers, *extremes, box=None, pad_edge=False, header_style="dim")
+    table = empty_table(["method"], ["T", "cosine", "norm ratio"])
+    for heading in ("lowest\ncosine", "largest\nweight error", "largest\nneuron error"):
+        table.add_column(heading)
     for result in results:
         by_weight = result["by_weight"].items()
         shown = [fmt.number(result[name]) for name in ("cosine", "norm_ratio")]

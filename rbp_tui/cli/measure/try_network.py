@@ -12,7 +12,6 @@ import typer
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.busy import say_if_busy
-from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
 from rbp_tui.cli.options import TRAIN, Json
 from rbp_tui.cli.output import cell, print_json, print_rich, say, say_methods, say_next
 from rbp_tui.cli.progress import progress
@@ -28,6 +27,21 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
 
 LARGEST_SHOWN = 1000
+#: What `--example` writes, for a user to change.
+EXAMPLE_FILE = "nets.py"
+EXAMPLE = '''"""A network for rbp: layers as usual, and neuron() wherever another network has its ReLU."""
+
+from torch import nn
+
+
+class MyNet(nn.Sequential):
+    def __init__(self, *, num_classes, in_channels, neuron, width=32):
+        super().__init__(
+            nn.Conv2d(in_channels, width, 3, padding=1), nn.BatchNorm2d(width), neuron(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), neuron(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes),
+        )
+'''
 HOW_TO_BEGIN = (
     f"rbp try --example writes a small one into {EXAMPLE_FILE}, docs/own-network.md explains it; "
     "networks of libraries are called as torchvision:resnet18"
@@ -193,10 +207,9 @@ def _missing_table(found: "Inspection") -> "Table":
 
 
 def _agreement_table(found: "Inspection") -> "Table":
-    from rich.table import Column, Table
+    from rbp_tui.text.table import empty_table
 
-    methods = [Column(head, justify="right") for head in ("rate_M", "rate_S")]
-    table = Table("cosine to BPTT's gradient", *methods, box=None, pad_edge=False, header_style="dim")
+    table = empty_table(["cosine to BPTT's gradient"], ["rate_M", "rate_S"])
     for agreement in found.layers:
         table.add_row(cell(agreement.layer), *_cosines(agreement))
     if found.overall is not None:
@@ -209,14 +222,15 @@ def _cosines(agreement: "Agreement") -> list[str]:
 
 
 def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":
-    from rich.table import Column, Table
+    from rich.table import Column
 
     from rbp_tui.text.cost_text import span
+    from rbp_tui.text.table import empty_table
 
     batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
     heads = ("step", "memory", "time", "memory", f"largest B, T = {timesteps}", f"largest T, B = {batch}")
     numbers = [Column(head, justify="right") for head in heads]
-    table = Table(f"B = {batch}, T = {timesteps}", *numbers, box=None, pad_edge=False, header_style="dim")
+    table = empty_table([f"B = {batch}, T = {timesteps}", *numbers])
     for cost in costs:
         ratios = [f"{cost.time_ratio:.2f}", f"{cost.memory_ratio:.2f}"]
         largest = [_at_most(value) for value in (cost.largest_batch, cost.largest_timesteps)]

@@ -278,12 +278,12 @@ def _last(info: "FieldInfo") -> str:
 
 
 def _schema_table(chosen: "Sequence[FieldInfo]") -> "Table":
-    from rich.table import Column, Table
+    from rich.table import Column
 
     from rbp_tui.text.setting_words import rule
+    from rbp_tui.text.table import empty_table
 
-    names, defaults = Column("field", no_wrap=True), Column("default", no_wrap=True)
-    table = Table(names, defaults, "meaning", box=None, pad_edge=False, header_style="dim")
+    table = empty_table(["field", "default", Column("meaning")])
     for info in chosen:
         meaning = styled("{}\n[dim]{}[/]", info.text, rule(info))
         table.add_row(info.key, json.dumps(info.default), meaning)

@@ -82,18 +82,14 @@ def _show(plans: "Sequence[Pruning]", going: "Sequence[tuple[Pruning, RunRecord]
 
 
 def _table(going: "Sequence[tuple[Pruning, RunRecord]]") -> "Table":
-    from rich.table import Table
+    from rich.table import Column
     from rich.text import Text
 
     from rbp_tui.text.run_text import short, status_text
+    from rbp_tui.text.table import empty_table
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-    table.add_column("run")
-    table.add_column("id", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("goes", overflow="fold")
-    table.add_column("stays", overflow="fold")
-    table.add_column("frees", justify="right", no_wrap=True)
+    folded = [Column(heading, overflow="fold") for heading in ("goes", "stays")]
+    table = empty_table([Column("run"), "id", "status", *folded], ["frees"])
     for plan, record in going:
         what = (", ".join(plan.removed), ", ".join(plan.kept))
         called = Text(cell(record.summary.called), no_wrap=True, overflow="ellipsis")

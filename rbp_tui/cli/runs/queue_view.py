@@ -67,23 +67,19 @@ def queue_table(look: QueueState) -> "Group":
     Below it, whether the queue is paused, and how many devices are free.
     """
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Column
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("", justify="right")
-    table.add_column("id", no_wrap=True)
-    table.add_column("run")
-    table.add_column("status", no_wrap=True)
-    table.add_column("", overflow="fold", min_width=22)
+    from rbp_tui.text.table import empty_table
+
+    position, where = Column(justify="right"), Column(overflow="fold", min_width=22)
+    table = empty_table([position, "id", Column("run"), "status", where])
     for queued in look.runs:
         summary = read_summary(queued.run)
         named = title(summary).rpartition(" · ")[0] if summary else ""
         run = Text(cell(named), no_wrap=True, overflow="ellipsis")
-        where = cell(where_queued(queued))
-        table.add_row(
-            str(queued.position or ""), cell(short(queued.run.id)), run, status_text(queued.verdict.status), where
-        )
+        status, words = status_text(queued.verdict.status), cell(where_queued(queued))
+        table.add_row(str(queued.position or ""), cell(short(queued.run.id)), run, status, words)
     for entry in look.damaged:
         why = cell(f"{entry.why}: rbp stop {entry.id}")
         table.add_row("", cell(short(entry.id)), Text(), status_text("damaged"), why)

@@ -13,14 +13,21 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, difference, sweep_rows
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.cli.output import cell, print_rich, say, say_next
+from rbp_tui.cli.output import print_rich, say, say_next
 from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.train.results import compare_command
 from rbp_tui.text import format as fmt
-from rbp_tui.text.comparison_columns import difference_text, spread_text
-from rbp_tui.text.run_columns import setting_heading
+from rbp_tui.text.comparison_columns import difference_text
 from rbp_tui.text.run_text import short
-from rbp_tui.text.sweep_text import cost_text_of, failed_count, legend, plan_text, row_words, runs_text, standings_text
+from rbp_tui.text.sweep_text import (
+    cost_text_of,
+    failed_count,
+    legend,
+    plan_text,
+    row_words,
+    standings_text,
+    sweep_columns,
+)
 
 #: Options of a command that do not belong to the one that continues.
 ONLY_LOOKS = ("--status", "--dry-run", "--json")
@@ -75,26 +82,15 @@ def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None =
     Of more than `most` rows, those with live runs come first, and the rest is counted.
     """
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
+
+    from rbp_tui.text.table import filled_table
 
     shown = list(rows)
     if most is not None and len(rows) > most:
         shown = sorted(rows, key=lambda row: not any(record.verdict.live for record in row.records))[: max(1, most - 1)]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("", justify="right", no_wrap=True)
-    for key in plan.keys:
-        table.add_column(cell(setting_heading(key)), overflow="fold", justify="right")
-    table.add_column("runs", no_wrap=True)
-    for heading in ("last %", "best %"):
-        table.add_column(heading, justify="right", no_wrap=True)
     best = best_row(rows)
-    for row in shown:
-        values = [cell(inside_a_run(value)) for value in row.values.values()]
-        style = "bold" if row is best and len(rows) > 1 else ""
-        table.add_row(
-            str(row.trial), *values, runs_text(row), spread_text(row.last), spread_text(row.best), style=style
-        )
+    table = filled_table(sweep_columns(shown, plan.keys, best.trial if best else None))
     more = [f"and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []
     below = "   ".join([*more, *legend(rows)])
     return Group(table, Text(below, style="dim", no_wrap=True, overflow="ellipsis"))

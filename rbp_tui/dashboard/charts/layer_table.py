@@ -6,12 +6,11 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from rbp_tui.charts.heatmap import DARK, LIGHT
-from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.dashboard.table import RowTable
 
 
 class LayerTable(RowTable[Text], inherit_bindings=False):
-    """Shows `LayerRows`; keys and clicks select a layer. Left and right are left to the screen."""
+    """Keys and clicks select a layer. Left and right are left to the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, does, show=False, id=f"layers.{name}")
@@ -27,18 +26,6 @@ class LayerTable(RowTable[Text], inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cursor_foreground_priority="renderable")  # numbers stand on their heat
-        self.rows_shown = LayerRows("", ())
-        self._headed: list[Text] = []
-
-    def show(self, rows: LayerRows) -> None:
-        """Show these rows; the layer of the same number stays selected."""
-        self.rows_shown = rows
-        headings = rows.headings()
-        if headings != self._headed:
-            self.clear(columns=True)
-            self.add_columns(*headings)
-            self._headed = headings
-        self.show_rows({str(number): cells for number, cells in enumerate(rows.rows(self.colours))})
 
     def watch_virtual_size(self) -> None:
         """Lay out again. If this was due before its rows were counted, Textual keeps the height without them."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 import numpy as np
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.text import Text
 from textual import work
 from textual.containers import Container, VerticalScroll
@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.energy import Energy
-from rbp_engine.run.files.evaluation_json import ByClass, Evaluation, read_evaluation
+from rbp_engine.run.files.evaluation_json import Evaluation, read_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.charts.energy_rows import energy_report
@@ -21,12 +21,11 @@ from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import energy_text
-from rbp_tui.text import evaluation_text as text
+from rbp_tui.text.evaluation_text import evaluation_columns, heading
 from rbp_tui.text.styled import styled
 
 LOOK_EVERY_S = 2.0  # for what a command has found meanwhile
 WIDE = 130
-SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 15
 
 
 class EvaluationTab(NetworkTab):
@@ -99,10 +98,10 @@ class EvaluationTab(NetworkTab):
         if drawn == self._drawn:
             return
         self._drawn = drawn
-        left, right = columns_of(self._found)
+        left, right = evaluation_columns(self._found)
         if self._energy is not None:
             notes = Text(energy_text.notes(self._energy), "dim")
-            left = Group(left, _heading("energy"), energy_report(self._energy), notes)
+            left = Group(left, heading("energy"), energy_report(self._energy), notes)
         self.query_one("#evaluation_left", Static).update(left)
         self.query_one("#evaluation_right", Static).update(right)
         if self._found == Evaluation():
@@ -134,42 +133,3 @@ def _behind(found: Evaluation, sight: Sight) -> str:
     newest = f"step-{sight.summary.step:08d}"
     old = [checkpoint for checkpoint in of if checkpoint.startswith("step-") and checkpoint < newest]
     return f"training has gone on since: this is of {old[0]}, the newest step is {sight.summary.step}" if old else ""
-
-
-def columns_of(found: Evaluation) -> tuple[RenderableType, RenderableType]:
-    """What stands on the left, or above, and what on the right, or below."""
-    left: list[RenderableType] = []
-    right: list[RenderableType] = []
-    if (robust := found.robustness) is not None:
-        left += [_heading("robustness"), text.evaluated_text(robust.of), text.robustness_table(robust)]
-        left += [text.robustness_notes(robust), Text()]
-    if (classes := found.by_class) is not None:
-        left += [_heading("classes, the least accurate first"), *_of_another(found), *_classes(classes), Text()]
-        many = len(classes.classes) > text.WHOLE_MATRIX
-        right += [
-            _heading("most frequent confusions" if many else "confusion matrix: classes down, predictions across")
-        ]
-        right += [text.confusion_table(classes, SHOWN_CONFUSIONS) if many else text.matrix_table(classes), Text()]
-        right += [_heading("worst mistakes"), _mistakes(classes)]
-    return Group(*left), Group(*right)
-
-
-def _of_another(found: Evaluation) -> list[RenderableType]:
-    """Which weights the classes are of, unless that is said above."""
-    if found.by_class is None or (found.robustness is not None and found.robustness.of == found.by_class.of):
-        return []
-    return [text.evaluated_text(found.by_class.of)]
-
-
-def _classes(found: ByClass) -> list[RenderableType]:
-    rest = len(found.classes) - SHOWN_CLASSES
-    more = [styled("[dim]and {} more: rbp eval RUN classes --json has all[/]", rest)] if rest > 0 else []
-    return [text.class_table(found, SHOWN_CLASSES), *more]
-
-
-def _mistakes(found: ByClass) -> RenderableType:
-    return text.mistake_table(found) if found.worst else Text("none: every prediction is right", "dim")
-
-
-def _heading(words: str) -> Text:
-    return Text(words, "bold")

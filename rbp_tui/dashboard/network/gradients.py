@@ -6,7 +6,7 @@ import numpy as np
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import FidelityHistory, Floats
-from rbp_tui.charts.layer_rows import LayerRows, numbers, sparks, words
+from rbp_tui.charts.layer_rows import LayerRows, layer_names, numbers, sparks, words
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
@@ -80,8 +80,8 @@ def fidelity_rows(fidelity: FidelityHistory, number: int, method: str) -> LayerR
     images = fmt.counted(int(np.nan_to_num(fidelity.samples[number])), "image")
     return LayerRows(
         f"{fmt.method(method)}'s gradient against BPTT's",
-        ["all weights", *fidelity.weight_layers, *fidelity.neuron_layers],
         [
+            layer_names(["all weights", *fidelity.weight_layers, *fidelity.neuron_layers]),
             words("", kinds),
             numbers("cosine", cosine, digits=3),
             numbers("norm ratio", ratio, digits=3),

@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
 from rbp_engine.run.status.samples import HealthHistory
-from rbp_tui.charts.layer_rows import LayerRows, numbers, sparks, words
+from rbp_tui.charts.layer_rows import LayerRows, layer_names, numbers, sparks, words
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
@@ -74,8 +74,8 @@ def neuron_rows(health: HealthHistory, number: int) -> LayerRows:
     ranges = [f"{low:.3f} … {high:.3f}" for low, high in eligibility[:, [LOWEST, HIGHEST]]]
     return LayerRows(
         "neurons",
-        health.neuron_layers,
         [
+            layer_names(health.neuron_layers),
             numbers("in window %", health.in_window[number], factor=100),
             numbers("g median", eligibility[:, MEDIAN], digits=3),
             words("g 5–95 %", ranges),
@@ -88,8 +88,8 @@ def weight_rows(health: HealthHistory, number: int) -> LayerRows:
     """The layers of weights at one sample."""
     return LayerRows(
         "weights",
-        health.weight_layers,
         [
+            layer_names(health.weight_layers),
             numbers("update/weight", health.update_ratio[number], digits=None),
             numbers("gradient", health.gradient_norm[number], digits=None),
             sparks("update trend", health.update_ratio),

@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.status.samples import Floats, OwnHistory
-from rbp_tui.charts.layer_rows import LayerRows, sparks, words
+from rbp_tui.charts.layer_rows import LayerRows, layer_names, sparks, words
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
@@ -55,14 +55,13 @@ def metric_rows(own: OwnHistory, number: int) -> LayerRows:
     until = [column[np.isfinite(column)] for column in own.values[: number + 1].T]
     return LayerRows(
         "your metrics",
-        own.names,
         [
+            layer_names(own.names, "metric"),
             words("value", [_number(values[-1:]) for values in until], right=True),
             words("lowest", [_number(np.sort(values)[:1]) for values in columns], right=True),
             words("highest", [_number(np.sort(values)[-1:]) for values in columns], right=True),
             sparks("trend", own.values),
         ],
-        heading="metric",
     )
 
 

@@ -9,7 +9,7 @@ from textual.widget import Widget
 from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory
 from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_tui.charts.heatmap import round_top
-from rbp_tui.charts.layer_rows import LayerRows, heat, numbers, sparks
+from rbp_tui.charts.layer_rows import LayerRows, heat, layer_names, numbers, sparks
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
@@ -43,7 +43,8 @@ class RatesTab(SampledTab[FiringHistory]):
         )
 
     def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
-        self.query_one(LayersAndCharts).show(rate_rows(samples, number))
+        pane = self.query_one(LayersAndCharts)
+        pane.show(rate_rows(samples, number, pane.table.colours))
         accuracy, split = sight.history.accuracy, sight.history.split
         said = Text() if accuracy is None else accuracy_text(accuracy, accuracy.at(samples.step[number]), split)
         self.query_one("#accuracy", Line).show_or_hide(said)
@@ -77,17 +78,17 @@ def accuracy_text(accuracy: AccuracyHistory, number: int, split: str) -> Text:
     return text if needed is None else text.append(f"   T needed: {needed}", "green")
 
 
-def rate_rows(firing: FiringHistory, number: int) -> LayerRows:
-    """The layers at one sample."""
+def rate_rows(firing: FiringHistory, number: int, colours: tuple[str, ...]) -> LayerRows:
+    """The layers at one sample, with heat in these colours."""
     rates = firing.rates[number]
     means = firing.rates.mean(axis=2)
     highest = float(np.nanmax(firing.rates)) if np.isfinite(firing.rates).any() else 0.0
     top = round_top(highest)
     return LayerRows(
         "firing rate % by timestep",
-        firing.neuron_layers,
         [
-            heat(rates, top),
+            layer_names(firing.neuron_layers),
+            heat(rates, top, colours),
             numbers("mean %", means[number], factor=100),
             numbers("silent %", firing.silent[number], factor=100, attention=MANY_SILENT),
             numbers("saturated %", firing.saturated[number], factor=100, attention=MANY_SATURATED),

@@ -42,7 +42,7 @@ class LayersAndCharts(Container):
     def show(self, rows: LayerRows) -> None:
         """Show these rows in the table."""
         self.caption.show_text(Text.assemble((f" {rows.title}", "bold"), (f"  {rows.note}", "dim")))
-        self.table.show(rows)
+        self.table.show_columns(rows.columns)
 
 
 class Sampled(Protocol):

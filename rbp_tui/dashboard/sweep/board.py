@@ -1,15 +1,14 @@
 """What the table of a sweep shows, made from the records that the dashboard has anyway."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driving import driver_of, end_of
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.search import Search
-from rbp_engine.plan.states import PointState, read_sweep, states_among
-from rbp_engine.printable import one_line
+from rbp_engine.plan.states import read_sweep, states_among
 from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.text.sweep_text import plan_text, search_text, standings_text
@@ -50,7 +49,7 @@ def read_board(source: SweepSource, runs: Path, records: Sequence[RunRecord]) ->
             plan, states = read_sweep(source.name, runs, records, keys)
     except UserError as error:
         return SweepBoard(problem=str(error))
-    rows = _in_words(plan, states)
+    rows = sweep_rows(plan, states)
     driver = "" if source.search is None else _driver_text(source.search)
     if not rows:
         about = "" if source.search is None else search_text(source.search)
@@ -60,12 +59,6 @@ def read_board(source: SweepSource, runs: Path, records: Sequence[RunRecord]) ->
     by_trial = {row.trial: row for row in rows}
     about = plan_text(plan) if source.search is None else f"{len(rows)} of {search_text(source.search)}"
     return SweepBoard(by_trial, plan.keys, best, about, standings_text(states), driver)
-
-
-def _in_words(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
-    """The rows; values may be anybody's text."""
-    rows = sweep_rows(plan, states)
-    return [replace(row, values={key: one_line(value) for key, value in row.values.items()}) for row in rows]
 
 
 def _driver_text(search: Search) -> str:

@@ -57,9 +57,9 @@ async def test_more_samples_and_another_step_are_drawn_and_the_selection_stays()
         tab = app.screen.query_one(GradientsTab)
         await pilot.press("down", "down")
         table, chart = app.screen.query_one("LayerTable"), app.screen.query_one("CurveChart")
-        newest = table.rows_shown.rows()[2][4]
+        newest = table.get_row_at(2)[4]
         tab.show(app.sight, 20.0)
-        assert table.rows_shown.rows()[2][4] != newest and table.selected == 2
+        assert table.get_row_at(2)[4] != newest and table.selected == 2
         tab.show(sight(5, 9), None)
         assert len(chart.series[0].x) == 9 and table.selected == 2
         assert tab.steps(app.sight).tolist() == [5.0 * number for number in range(1, 9)]

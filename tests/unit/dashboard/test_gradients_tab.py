@@ -13,7 +13,8 @@ from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, fidelity_rows,
 
 
 def texts(rows: LayerRows) -> tuple[list[str], list[list[str]]]:
-    return [heading.plain for heading in rows.headings()], [[cell.plain for cell in row] for row in rows.rows()]
+    cells = zip(*(one.cells for one in rows.columns), strict=True)
+    return [one.heading for one in rows.columns], [[cell.plain for cell in row] for row in cells]
 
 
 START = RunStart(steps_per_epoch=10, weight_layers=["conv", "own", "out"], neuron_layers=["lif1", "lif2"])

@@ -9,44 +9,44 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from rbp_tui.charts.heatmap import DARK, LIGHT, HeatScale, round_top
-from rbp_tui.charts.layer_rows import LayerRows, heat, numbers, sparks, words
+from rbp_tui.charts.layer_rows import heat, layer_names, numbers, sparks, words
 from rbp_tui.charts.palette import contrast
 from rbp_tui.dashboard.themes import DARK_COLOURS, LIGHT_COLOURS
 from rbp_tui.text.format import BLOCKS
+from rbp_tui.text.table import TextColumn
 
 NAMES = ["conv1", "layer1.0.lif1", "features.denseblock4.denselayer24.lif2", "层4"]
 
 
-def rows(timesteps: int = 4) -> LayerRows:
+def columns(timesteps: int = 4, colours: tuple[str, ...] = ()) -> list[TextColumn]:
     count = len(NAMES)
     rates = np.linspace(0.0, 0.4, count * timesteps).reshape(count, timesteps)
-    columns = [
-        heat(rates, 0.5),
+    return [
+        layer_names(NAMES),
+        heat(rates, 0.5, colours),
         numbers("mean %", rates.mean(axis=1), factor=100),
         numbers("silent %", np.array([0.0, math.nan, 0.5, 1.0]), factor=100, attention=0.5),
         sparks("trend", np.stack([rates.mean(axis=1) * (1 + sample) for sample in range(5)])),
         words("energy", ["", "6.71 nJ", "84.9 µJ", "–"], right=True),
     ]
-    return LayerRows("rates", NAMES, columns)
 
 
 @given(st.integers(1, 40), st.sampled_from([(), DARK]))
 def test_every_layer_has_a_cell_in_every_column(timesteps: int, colours: tuple[str, ...]) -> None:
-    table = rows(timesteps)
-    drawn = table.rows(colours)
-    assert len(drawn) == len(NAMES) and {len(cells) for cells in drawn} == {len(table.headings())}
-    assert len({cells[1].cell_len for cells in drawn}) == 1
+    drawn = columns(timesteps, colours)
+    assert {len(one.cells) for one in drawn} == {len(NAMES)}
+    assert len({cell.cell_len for cell in drawn[1].cells}) == 1
 
 
 def test_a_long_name_loses_its_middle() -> None:
-    name = rows().rows()[2][0].plain
+    name = columns()[0].cells[2].plain
     assert cell_len(name) <= 28 and "…" in name and name.endswith("elayer24.lif2")
 
 
 def test_numbers_are_right_aligned_and_marked_from_where_they_need_attention() -> None:
-    cells = [row[3] for row in rows().rows()]
+    cells = columns()[3].cells
     assert [cell.plain for cell in cells] == ["0.0", "–", "50.0", "100.0"]
-    assert {cell.justify for cell in cells} == {"right"} and rows().headings()[3].justify == "right"
+    assert {cell.justify for cell in cells} == {"right"} and columns()[3].title.justify == "right"
     assert [cell.style == "yellow" for cell in cells] == [False, False, True, True]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
-from rbp_tui.charts.energy_rows import NEURONS, energy_rows
+from rbp_tui.charts.energy_rows import NEURONS, energy_columns
 from rbp_tui.text import energy_text
 
 
@@ -56,9 +56,7 @@ def test_energies_have_a_fitting_unit(pj: float | None, text: str) -> None:
 
 
 def test_each_layer_is_a_row_with_its_share_and_the_neurons_are_one() -> None:
-    table = energy_rows(energy())
-    headings = [heading.plain for heading in table.headings()]
-    named = [dict(zip(headings, (cell.plain for cell in row), strict=True)) for row in table.rows()]
-    assert [row["layer"] for row in named] == ["stem", "conv", NEURONS]
-    assert [row["share %"] for row in named] == ["13.3", "80.0", "6.7"]
-    assert [row["input rate %"] for row in named] == ["–", "14.0", "–"]
+    named = {column.heading: [cell.plain for cell in column.cells] for column in energy_columns(energy())}
+    assert named["layer"] == ["stem", "conv", NEURONS]
+    assert named["share %"] == ["13.3", "80.0", "6.7"]
+    assert named["input rate %"] == ["–", "14.0", "–"]
