@@ -39,10 +39,23 @@ class Commands(CommandGroup):
             return super().invoke(ctx)
 
 
-def _do_there(host: str, words: list[str], runs: Path | None) -> NoReturn:
-    from rbp_tui.cli.remote import run_there
+def _do_there(name: str, words: list[str], runs: Path | None) -> NoReturn:
+    """Have the rbp of another host run a command in this terminal, through the user's own ssh, as `ssh -t` does.
 
-    raise typer.Exit(run_there(host, words, str(runs or "")))
+    The exit code is that of the command, 255 if ssh fails.
+    """
+    import subprocess
+
+    from rbp_engine.settings.machine import find_host
+    from rbp_tui.hosts.ssh import NOT_FOUND, problem, remote_command
+
+    host = find_host(name)
+    terminal = "-t" if sys.stdin.isatty() and sys.stdout.isatty() else "-T"
+    try:
+        code = subprocess.call(["ssh", terminal, "--", host.ssh, remote_command(host, words, str(runs or ""))])
+    except OSError as error:
+        raise UserError(f"cannot run ssh, which reaches {host.name}: {error.strerror}") from error
+    raise typer.Exit(fail(problem(host, code, ""), code) if code == NOT_FOUND else code)
 
 
 @contextlib.contextmanager

@@ -84,9 +84,15 @@ def say(template: str, *values: object) -> None:
     _print_message(console(stderr=True), styled(template, *values))
 
 
-def say_next(commands: Sequence[str]) -> None:
-    """Name the commands to type next on stderr."""
-    _print_next(console(stderr=True), commands)
+def say_next(commands: Sequence[str], *, stderr: bool = True) -> None:
+    """Name the commands to type next: in one line if that fits, else one a line; no command is broken, so that it can
+    be copied."""
+    from rich.cells import cell_len
+
+    target, line = console(stderr=stderr), f"  next: {'  ·  '.join(commands)}"
+    apart = target.is_terminal and cell_len(line) > target.width
+    for text in [f"{'' if number else '  next:':7} {one}" for number, one in enumerate(commands)] if apart else [line]:
+        target.print(one_line(text, LONGEST_TEXT), soft_wrap=True, highlight=False)
 
 
 def say_methods() -> None:
@@ -98,21 +104,6 @@ def say_methods() -> None:
 def print_styled(template: str, *values: object) -> None:
     """Print a line of what was asked for on stdout, as `say` does."""
     _print_message(console(), styled(template, *values))
-
-
-def print_next(commands: Sequence[str]) -> None:
-    """Name the commands to type next on stdout."""
-    _print_next(console(), commands)
-
-
-def _print_next(target: "Console", commands: Sequence[str]) -> None:
-    """In one line if that fits, else one a line; no command is broken, so that it can be copied."""
-    from rich.cells import cell_len
-
-    line = f"  next: {'  ·  '.join(commands)}"
-    apart = target.is_terminal and cell_len(line) > target.width
-    for text in [f"{'' if number else '  next:':7} {one}" for number, one in enumerate(commands)] if apart else [line]:
-        target.print(one_line(text, LONGEST_TEXT), soft_wrap=True, highlight=False)
 
 
 def _print_message(target: "Console", text: "Text") -> None:
@@ -175,11 +166,10 @@ if TYPE_CHECKING:
         print_lines(text)  # type: ignore[arg-type]
 
 
-def print_part(text: Lines, *, stderr: bool = False) -> None:
-    """Print a part of a log on stdout, or on stderr, as far as it goes."""
-    stream = sys.stderr if stderr else sys.stdout
-    stream.write(text)
-    stream.flush()
+def print_part(text: Lines) -> None:
+    """Print a part of a log on stdout, as far as it goes."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def print_json(value: Any) -> None:

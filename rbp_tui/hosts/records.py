@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,15 @@ MOST_RUNS = 5000
 NOWHERE = Path("/dev/null")
 
 
-def record_of(value: Any) -> RunRecord:
-    """The record of a run from `rbp ls --json`, or from a watch. Raises ValueError if it is none."""
+def _record_of(value: Any, host: str) -> RunRecord:
+    """The record of a run from `rbp ls --json` of that host. Raises ValueError if it is none."""
     summary = convert(Summary, value)
     if not ID.fullmatch(summary.id):
         raise ValueError("it has no id")
     note = value.get("note")
     annotations = Annotations(note=visible(note if isinstance(note, str) else ""))
     verdict = Verdict(summary.status, summary.reason, Cause(summary.cause))
-    return RunRecord(RunDirectory(NOWHERE / summary.id), summary, verdict, annotations)
+    return RunRecord(RunDirectory(NOWHERE / host / f"{host}:{summary.id}"), summary, verdict, annotations)
 
 
 def records_of(value: Any, host: str) -> Iterator[RunRecord]:
@@ -39,8 +38,7 @@ def records_of(value: Any, host: str) -> Iterator[RunRecord]:
     """
     for item in value[-MOST_RUNS:] if isinstance(value, list) else ():
         with suppress(ValueError):
-            record = record_of(item)
-            yield replace(record, run=RunDirectory(NOWHERE / host / f"{host}:{record.summary.id}"))
+            yield _record_of(item, host)
 
 
 def host_of(record: RunRecord) -> str:

@@ -1,5 +1,6 @@
 """The daily commands on runs: watch, logs, stop, resume."""
 
+import codecs
 import functools
 import os
 import sys
@@ -11,9 +12,8 @@ from typing import Annotated
 
 import typer
 
-from rbp_engine.printable import keep_colours
+from rbp_engine.printable import keep_colours, unfinished
 from rbp_tui.cli import completion
-from rbp_tui.cli.log_text import LogText
 from rbp_tui.cli.options import (
     LOOK,
     TRAIN,
@@ -210,13 +210,15 @@ def resume(
 class _LogPrinter:
     """Copies what is new in a log to stdout, with its colours and nothing else that a terminal would obey.
 
-    Of more than MOST_AT_ONCE bytes, the last ones: a log from elsewhere may be of any size.
+    Of more than MOST_AT_ONCE bytes, the last ones: a log from elsewhere may be of any size. What a part ends with that
+    means something only with the next waits for that.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._text = LogText()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""
 
     def print_new(self) -> None:
         from rbp_engine.untrusted_files import NotAFile, open_untrusted
@@ -230,13 +232,16 @@ class _LogPrinter:
                     self._offset += passed_over
                 file.seek(self._offset)
                 while chunk := file.read(1 << 20):
-                    print_part(self._text.feed(chunk))
+                    text = self._rest + self._decoder.decode(chunk)
+                    kept = len(text) - unfinished(text)
+                    self._rest = text[kept:]
+                    print_part(keep_colours(text[:kept]))
                 self._offset = file.tell()
         except (FileNotFoundError, NotAFile):
             return
 
     def end(self) -> None:
         """Print what is left, and go back to the colours of the terminal."""
-        print_part(self._text.end())
+        print_part(keep_colours(self._rest + self._decoder.decode(b"", final=True)))
         if sys.stdout.isatty():
             print_part(keep_colours("\x1b[0m"))

@@ -10,7 +10,7 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import JUDGE, LOOK, Json, RunsDir
-from rbp_tui.cli.output import cell, console, print_json, print_next, print_rich, print_styled, say
+from rbp_tui.cli.output import cell, console, print_json, print_rich, print_styled, say, say_next
 from rbp_tui.cli.runs.choice import Runs, as_plain, find, one_or_several, select
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import judged
@@ -238,7 +238,7 @@ def _print_why(record: "RunRecord", history: "History", faults: "Sequence[Alarm]
     if verdict.reason:
         print_styled("  {}", verdict.reason)
     if verdict.resumable and record.readable:
-        print_next(next_steps(record.run, record.summary, verdict))
+        say_next(next_steps(record.run, record.summary, verdict), stderr=False)
     for alarm in faults:
         print_styled("  [yellow]{}: {}[/]", *judged(alarm, live=verdict.live))
         print_styled("  [dim]usually because: {}[/]", alarm.cause)

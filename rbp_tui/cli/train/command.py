@@ -1,11 +1,13 @@
 """`rbp train`: start a run and follow it."""
 
+import shlex
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
     TRAIN,
@@ -23,7 +25,7 @@ from rbp_tui.cli.options import (
     given_options,
     refuse_others,
 )
-from rbp_tui.cli.output import say
+from rbp_tui.cli.output import print_json, print_lines, say
 from rbp_tui.cli.runs.choice import find, weights_of
 from rbp_tui.cli.settings_command import (
     Like,
@@ -35,6 +37,10 @@ from rbp_tui.cli.settings_command import (
 )
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import paragraph
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.run.request import LaunchRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +113,6 @@ def train(
     from rbp_engine.run.launch.slurm import RENDEZVOUS
     from rbp_engine.run.request import parse_seeds
     from rbp_engine.run.status.status import judge
-    from rbp_tui.cli.train.dry_run import print_dry_run
     from rbp_tui.cli.train.following import follow_started, report_start
     from rbp_tui.cli.train.same import train_the_same
 
@@ -150,7 +155,7 @@ def train(
         say("[dim]this trains it once: rbp sweep {} trains all that its {} says[/]", request.preset, "[sweep]")
     if dry_run or slurm:
         loaded = request.load()
-        print_dry_run(request, loaded, slurm=slurm or many_nodes, as_json=as_json)
+        _print_dry_run(request, loaded, slurm=slurm or many_nodes, as_json=as_json)
         try:
             start.require_data(loaded)
         except DataMissing as missing:
@@ -168,3 +173,25 @@ def train(
         say("{} is complete already", started.runs[0].id)
         return
     raise typer.Exit(follow_started(started, detach=detach, as_json=as_json, request=request))
+
+
+def _print_dry_run(request: "LaunchRequest", loaded: "LoadedPreset", *, slurm: bool, as_json: bool) -> None:
+    """Print preset and command of a request, or with `slurm` a job file; `loaded` is its preset."""
+    from rbp_engine.preset import resolved_toml
+    from rbp_engine.run import start
+    from rbp_engine.run.launch.environment import module_command
+    from rbp_engine.run.launch.slurm import train_file
+    from rbp_engine.run.launch.torchrun import worker_command
+
+    run = start.directory_of(request, loaded)
+    command = worker_command(run, request.options.takes)
+    output: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
+    if slurm:
+        output["job_file"] = train_file(request, loaded, run, module_command("rbp_tui"))
+    if as_json:
+        print_json(output)
+        return
+    print_lines(visible(output["job_file"] if slurm else resolved_toml(loaded.preset)))
+    say("[dim]would run:[/] {}", shlex.join(command))
+    if request.seeds:
+        say("[dim]once for each of the seeds {}, each on a device of its own[/]", ", ".join(map(str, request.seeds)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rbp_engine.printable import without_controls
 from rbp_engine.untrusted_files import open_untrusted
+from rbp_tui.text.format import size
 
 AT_ONCE = 256 * 1024
 LONGEST_LINE = 2000
@@ -25,24 +26,23 @@ class LogTail:
         """The lines completed since the last call; none without a file."""
         try:
             with open_untrusted(self.path) as file:
-                size = file.seek(0, 2)
-                lines = self._skip(size)
+                lines = self._skip(file.seek(0, 2))
                 file.seek(self._offset)
                 chunk = file.read(AT_ONCE)
         except OSError:
             return []
         return lines + self._split(chunk)
 
-    def _skip(self, size: int) -> list[str]:
+    def _skip(self, end: int) -> list[str]:
         """Skip to near the end if there is more new text than is read at once."""
-        if size < self._offset:  # another file has replaced it
+        if end < self._offset:  # another file has replaced it
             self._offset, self._in_long_line = 0, False
-        passed_over = size - AT_ONCE - self._offset
+        passed_over = end - AT_ONCE - self._offset
         if passed_over <= 0:
             return []
         self._offset += passed_over
         self._in_long_line = True  # the line cut here would only show its end
-        return [f"… {_size(passed_over)} not shown …"]
+        return [f"… {size(passed_over)} not shown …"]
 
     def _split(self, chunk: bytes) -> list[str]:
         if self._in_long_line:
@@ -58,7 +58,7 @@ class LogTail:
         if len(rest) >= AT_ONCE // 2:
             self._offset += len(rest)
             self._in_long_line = True
-            lines.append(f"{_readable(rest[:LONGEST_LINE])} … (a line of more than {_size(len(rest))}, cut)")
+            lines.append(f"{_readable(rest[:LONGEST_LINE])} … (a line of more than {size(len(rest))}, cut)")
         return lines
 
 
@@ -81,7 +81,3 @@ def without(lines: list[str], part: Sequence[str]) -> list[str]:
         if lines[start] == part[0] and tuple(lines[start : start + len(part)]) == tuple(part):
             return [*lines[:start], "… the traceback above …", *lines[start + len(part) :]]
     return lines
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"

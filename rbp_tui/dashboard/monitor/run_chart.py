@@ -8,8 +8,8 @@ from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor.marks import compilations, resumes
+from rbp_tui.text.format import GIB, MIB
 
-MIB, GIB = 2.0**20, 2.0**30
 EVALUATED = "validation"
 
 #: A line of a chart: the name of its curve, its label, and whether its highest value gets a star.

@@ -125,21 +125,14 @@ class OpenedRunScreen(ChartScreen):
         return super().check_action(action, parameters) and (action != "step" or len(self.neighbours) > 1)
 
     def action_step(self, by: int) -> None:
-        """The run before or after this one, of those that the filter of Runs shows."""
-        self.step_through(self.neighbours, by)
+        """The run before or after this one, of those that the filter of Runs shows; after the last the first."""
+        ids = self.neighbours
+        if self.session.opened in ids:
+            self.session.opened = ids[(ids.index(self.session.opened) + by) % len(ids)]
+            self.runs_changed()
 
     @property
     def neighbours(self) -> list[str]:
         """The runs to step through: those that the filter of Runs shows, and the opened one in its place."""
         shown = {record.run.id for record in self.session.in_lists} | {self.session.opened}
         return [record.run.id for record in self.session.records if record.run.id in shown]
-
-    def step_through(self, ids: list[str], by: int) -> None:
-        """Show the run that comes after the opened one among these, or before; after the last the first."""
-        if ids and self.session.opened in ids:
-            self.action_show_run(ids[(ids.index(self.session.opened) + by) % len(ids)])
-
-    def action_show_run(self, run_id: str) -> None:
-        """Show another run."""
-        self.session.opened = run_id
-        self.runs_changed()

@@ -130,8 +130,7 @@ def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
     bests = [record.summary.best.top1 for record in counting]
     best = max((top1 for top1 in bests if top1 is not None), default=None)
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
-    count = f"{last.count} run{'' if last.count == 1 else 's'}"
-    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best)}, {count}")
+    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best)}, {fmt.counted(last.count, 'run')}")
 
 
 def _figure(fraction: float) -> str:
