@@ -83,7 +83,7 @@ class Dashboard(App[None]):
         # Python collects cycles after every 700 new objects; a long run has hundreds of thousands of them, and the
         # collections take a quarter of the time of reading it.
         gc.set_threshold(100_000, 20, 50)
-        self.session = Session(runs, self._post)
+        self.session = Session(runs, self, self._post)
         for name, screen in self.MODE_SCREENS.items():
             self.add_mode(name, partial(screen, self.session))
         self._clashes: list[list[str]] = []

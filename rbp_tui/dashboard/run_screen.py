@@ -107,22 +107,22 @@ class RunScreen(DashboardScreen):
     def action_again(self) -> None:
         """Launch another run with its settings, changed."""
         for record in filter(has_settings, self.one):
-            self.dashboard.run_again(record.run.id)
+            self.session.screens.run_again(record.run.id)
 
     def action_preset(self) -> None:
         """Write its settings as a preset, and edit that."""
         for record in filter(has_settings, self.one):
-            self.dashboard.preset_from_run(record.run.id)
+            self.session.screens.preset_from_run(record.run.id)
 
     def action_sweep(self) -> None:
         """Show the table of the sweep that the run belongs to."""
         for record in self.one:
-            self.dashboard.sweep_of_run(record.run.id)
+            self.session.screens.sweep_of_run(record.run.id)
 
     def action_compare(self) -> None:
         """Compare the runs."""
         if ids := [run.id for run in self.fitting("compare")]:
-            self.dashboard.compare(ids)
+            self.session.screens.compare(ids)
 
     def action_pin(self) -> None:
         """Hold other runs against this one; again, no longer."""

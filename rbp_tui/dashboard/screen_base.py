@@ -1,6 +1,6 @@
 """Base classes of the screens: the session, the bar at the top, charts that move together."""
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
@@ -16,9 +16,6 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.verbs import BY_NAME, VERBS
 from rbp_tui.text.run_text import LIVE
-
-if TYPE_CHECKING:
-    from rbp_tui.dashboard.app import Dashboard
 
 # Typed text is read after a pause: half a word means something else than the whole word.
 TYPING_PAUSE_S = 0.2
@@ -50,11 +47,6 @@ class DashboardScreen(Screen[None]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-
-    @property
-    def dashboard(self) -> "Dashboard":
-        """The application, which shows other screens."""
-        return cast("Dashboard", self.app)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a shared key only where it does something."""

@@ -1,7 +1,8 @@
 """The state that the screens share: the runs as last read, those opened, compared and pinned, and the view state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from textual.message import Message
 
@@ -17,6 +18,31 @@ from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.dashboard.view_state import ViewState, load_state, save_state
 
 
+class Screens(Protocol):
+    """What a screen asks of the application: to show another one."""
+
+    def open_run(self, run_id: str) -> object:
+        """Show a run in the Monitor."""
+
+    def compare(self, run_ids: Sequence[str]) -> object:
+        """Show runs side by side."""
+
+    def launch_preset(self, path: Path, name: str) -> object:
+        """Open the launch form for a preset; nothing is created before it is confirmed."""
+
+    def run_again(self, run_id: str) -> object:
+        """Open the launch form filled from a run; nothing is created before it is confirmed."""
+
+    def preset_from_run(self, run_id: str) -> object:
+        """Write the settings of a run as a preset of the user's own, and edit it."""
+
+    def sweep_of_run(self, run_id: str) -> object:
+        """Show the table of the sweep that a run belongs to."""
+
+    def sweep_of_preset(self, path: Path, name: str) -> object:
+        """Show the table of the sweep that a preset has."""
+
+
 class Session:
     """The dashboard on one runs directory, from its start until the user quits.
 
@@ -28,9 +54,10 @@ class Session:
     series. `hosts` are the other ones of machine.toml, as seen last.
     """
 
-    def __init__(self, runs: Path, post: Callable[[Message], object]) -> None:
+    def __init__(self, runs: Path, screens: Screens, post: Callable[[Message], object]) -> None:
         """`post` receives the news of the readers, in their threads."""
         self.runs = runs
+        self.screens = screens
         self.state: ViewState = load_state()
         if self.state.runs != str(runs.resolve()):
             self.state.query, self.state.runs = "", str(runs.resolve())

@@ -103,9 +103,7 @@ async def test_it_says_when_no_run_is_live_and_reads_only_while_shown(dashboard,
         await pilot.press("5")
         empty = dashboard.screen.query_one("#empty", Static)
         # Tests running in parallel may have runs.
-        await until(
-            pilot, lambda: watch.sight and (watch.sight.machine.uses or "No run is live" in str(empty.render()))
-        )
+        await until(pilot, lambda: watch.sight and (watch.sight.uses or "No run is live" in str(empty.render())))
 
 
 async def test_a_machine_that_cannot_be_read_is_told(dashboard, until, monkeypatch):

@@ -161,7 +161,7 @@ class CompareScreen(RunScreen, ChartScreen):
     def action_open(self) -> None:
         """Show the run, or the first of the experiment, in the Monitor."""
         if self.group is not None:
-            self.dashboard.open_run(self.group.runs[0].run.id)
+            self.session.screens.open_run(self.group.runs[0].run.id)
 
     def action_mark(self) -> None:
         """Leave the curve out of the charts, or put it back."""

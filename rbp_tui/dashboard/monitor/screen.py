@@ -101,7 +101,7 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         experiments = [record.summary.experiment for record in self.targets]
         seeds = [one.run.id for one in self.session.records if one.summary.experiment in experiments and not one.hidden]
         others = [self.session.baseline] if self.session.baseline else seeds
-        self.dashboard.compare(list(dict.fromkeys([*others, *own])))
+        self.session.screens.compare(list(dict.fromkeys([*others, *own])))
 
     def action_find(self) -> None:
         """Find something in the log."""

@@ -83,7 +83,7 @@ class PresetsScreen(DashboardScreen):
         if entry is not None and entry.problems:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
-            self.dashboard.launch_preset(entry.path, entry.name)
+            self.session.screens.launch_preset(entry.path, entry.name)
 
     def action_sweep(self) -> None:
         """Show the table of the sweep that the preset has."""
@@ -91,7 +91,7 @@ class PresetsScreen(DashboardScreen):
         if entry is not None and entry.problems:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
-            self.dashboard.sweep_of_preset(entry.path, entry.name)
+            self.session.screens.sweep_of_preset(entry.path, entry.name)
 
     @work(exclusive=True, group="preset")
     async def action_edit(self) -> None:

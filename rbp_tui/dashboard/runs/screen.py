@@ -310,9 +310,9 @@ class RunsScreen(RunScreen):
         if self.refuses_elsewhere():
             return
         if key is not None and key in self.rows.groups:
-            self.dashboard.compare(list(self.rows.groups[key]))
+            self.session.screens.compare(list(self.rows.groups[key]))
         elif key is not None:
-            self.dashboard.open_run(key)
+            self.session.screens.open_run(key)
 
     def action_find(self) -> None:
         """Choose the runs that are shown by a query."""

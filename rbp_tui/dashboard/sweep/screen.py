@@ -163,7 +163,7 @@ class SweepScreen(RunScreen):
             return
         records = live_of(row) or row.records
         if records:
-            self.dashboard.open_run(records[0].run.id)
+            self.session.screens.open_run(records[0].run.id)
         else:
             how = "; m launches it" if self.launch else ""
             self.notify(f"no run of this row is there yet{how}", timeout=4, markup=False)
@@ -180,7 +180,7 @@ class SweepScreen(RunScreen):
         every = [record for row in self.board.rows.values() for record in row.records]
         ids = [record.run.id for record in (self.targets if self.marked else every)]
         if ids:
-            self.dashboard.compare(ids)
+            self.session.screens.compare(ids)
         else:
             self.notify("there is no run to compare yet", timeout=4, markup=False)
 

@@ -178,4 +178,4 @@ class SystemScreen(DashboardScreen):
             folder = Path(event.row_key.value or "")
             self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
         else:
-            self.dashboard.open_run(run_id)
+            self.session.screens.open_run(run_id)
