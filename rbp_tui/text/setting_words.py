@@ -1,14 +1,16 @@
-"""Explain settings as they are typed, in overrides and in a preset's TOML, and complete overrides."""
+"""Explain settings as they are typed, in overrides and in a preset's TOML, complete overrides, and compare presets."""
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.preset import SHORT_NAMES, FieldInfo, fields
+from rbp_engine.preset import SHORT_NAMES, FieldInfo, Setting, fields
 from rbp_engine.report.names import value_text
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rbp_engine.preset.schema import Preset
 
 CHANGES = {"result": "changes the result", "cost": "changes only time and memory", "place": "changes only the place"}
@@ -130,3 +132,19 @@ def _key_in(lines: Sequence[str], row: int) -> str:
 
 def _about(info: FieldInfo | None) -> str:
     return "" if info is None else f"{info.key}: {info.text} {rule(info)}"
+
+
+def settings_table(settings: Iterable[Setting], here: str, there: str) -> "Table":
+    """One row per setting in which two presets differ, with both values; what does not change the result is dimmed."""
+    from rich.table import Column
+    from rich.text import Text
+
+    from rbp_tui.text.table import empty_table
+
+    values = [Column(Text(name), overflow="fold") for name in (here, there)]
+    table = empty_table(["setting", *values, "role"])
+    for setting in settings:
+        style = "" if setting.role == "result" else "dim"
+        words = (setting.key, value_text(setting.here), value_text(setting.there), setting.role)
+        table.add_row(*(Text(word, style=style) for word in words))
+    return table

@@ -64,7 +64,7 @@ def diff(
     Of the roles, "result" changes what is learned, "cost" only time or memory, "place" only where a run lives.
     """
     from rbp_engine.preset import against_parent, differences, load_preset
-    from rbp_tui.text.settings_table import settings_table
+    from rbp_tui.text.setting_words import settings_table
 
     here = load_preset(preset)
     if other is None:

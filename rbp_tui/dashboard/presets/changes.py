@@ -4,7 +4,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from rbp_engine.preset import LoadedPreset, PresetError, against_parent
-from rbp_tui.text.settings_table import settings_table
+from rbp_tui.text.setting_words import settings_table
 
 
 def changes_of(loaded: LoadedPreset, heading: str, text: str | None = None) -> tuple[str, RenderableType]:
