@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.raster import showable
+from rbp_tui.charts.raster import Floats, showable
 from rbp_tui.charts.smoothing import smoothed, smoothed_band
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.raster import extent
-from rbp_tui.charts.series import ChartCurve, Floats
+from rbp_tui.charts.raster import Floats, extent
+from rbp_tui.charts.series import ChartCurve
 
 FEWEST = 4  # of fewer points, each one matters
 HEIGHT = 1 / 2  # of all values, that the rest may need

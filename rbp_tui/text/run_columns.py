@@ -60,11 +60,10 @@ class Column:
 
 @dataclass(frozen=True)
 class PlacedColumn:
-    """A column with its width in the list, after a gap."""
+    """A column with its width in the list, after the GAP."""
 
     column: Column
     width: int
-    gap: int = GAP
 
 
 _TEXTS: dict[str, Callable[[Any], str]] = {
@@ -201,7 +200,7 @@ def fitted_row(texts: Sequence[str], placed: Sequence[PlacedColumn]) -> list[str
 
 
 def _room(placed: Sequence[PlacedColumn]) -> int:
-    return sum(place.gap + place.width for place in placed) - placed[0].gap
+    return sum(GAP + place.width for place in placed) - GAP
 
 
 def shortened(text: str, width: int, *, middle: bool = False) -> str:
@@ -219,15 +218,15 @@ def shortened(text: str, width: int, *, middle: bool = False) -> str:
 def _fitted(text: str, place: PlacedColumn) -> str:
     text = shortened(text, place.width, middle=place.column.named)
     room = " " * (place.width - cell_len(text))
-    return " " * place.gap + (f"{room}{text}" if place.column.right else f"{text}{room}")
+    return " " * GAP + (f"{room}{text}" if place.column.right else f"{text}{room}")
 
 
 def _flowing(text: str, placed: Sequence[PlacedColumn]) -> list[str]:
     """A text across several columns, in one piece for each."""
-    left = " " * placed[0].gap + shortened(text, _room(placed))
+    left = " " * GAP + shortened(text, _room(placed))
     pieces = []
     for place in placed:
-        width, piece = place.gap + place.width, ""
+        width, piece = GAP + place.width, ""
         while left and cell_len(piece) + cell_len(left[0]) <= width:
             piece, left = piece + left[0], left[1:]
         pieces.append(set_cell_size(piece, width))

@@ -238,7 +238,7 @@ def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
 
     name = f"  {cell(row['name'])}"
     if count := len(row["problems"]):
-        return [name, "", Text(f"✗ {count} problem{'' if count == 1 else 's'}", style="red")]
+        return [name, "", Text(f"✗ {fmt.counted(count, 'problem')}", style="red")]
     paper = row["paper_top1"]
     return [
         name,

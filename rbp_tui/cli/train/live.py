@@ -75,18 +75,14 @@ class LiveTable:
         """The table is drawn from the summaries."""
 
     def show(self, records: Sequence[RunRecord]) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
         alive = any(record.verdict.live for record in records)
         self._live.transient = not (self._stays or alive)
         hint = self._hint if alive or not self._stays else ""
-        self._live.update(with_hint(self._draw(records), hint), refresh=True)
+        below = Text(hint, style="dim", no_wrap=True, overflow="ellipsis")
+        self._live.update(Group(self._draw(records), below), refresh=True)
 
     def _list(self, records: Sequence[RunRecord]) -> "RenderableType":
         return runs_table(records, placed_columns(records, self._live.console.width))
-
-
-def with_hint(table: "RenderableType", hint: str) -> "RenderableType":
-    """A table, and below it what Ctrl-C does."""
-    from rich.console import Group
-    from rich.text import Text
-
-    return Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))

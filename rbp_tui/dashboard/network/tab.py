@@ -1,7 +1,7 @@
 """What a tab of the Network screen is, and what those over the samples of a probe have in common."""
 
 from collections.abc import Iterable
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from rich.text import Text
@@ -11,7 +11,7 @@ from textual.containers import Container, Vertical
 from textual.widget import Widget
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.status.samples import Floats
+from rbp_engine.run.status.samples import Floats, ProbeHistory
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.charts.ticks import XUnit
@@ -43,20 +43,6 @@ class LayersAndCharts(Container):
         """Show these rows in the table."""
         self.caption.show_text(Text.assemble((f" {rows.title}", "bold"), (f"  {rows.note}", "dim")))
         self.table.show_columns(rows.columns)
-
-
-class Sampled(Protocol):
-    """What was sampled over training, the oldest first."""
-
-    @property
-    def step(self) -> Floats: ...
-
-    @property
-    def epoch(self) -> Floats: ...
-
-    def at(self, step: float) -> int:
-        """The number of the sample nearest to a step."""
-        ...
 
 
 def foreign(sight: Sight) -> str:
@@ -107,22 +93,17 @@ class NetworkTab(Vertical):
         self.query_one(".nothing", Line).show_text(Text(why, "dim"))
 
 
-def sample_at(samples: Sampled, step: float | None) -> int:
-    """The number of the sample that is shown at a step: the nearest, or the newest."""
-    return -1 if step is None else samples.at(step)
-
-
-def x_axis_of(samples: Sampled) -> XUnit:
+def x_axis_of(samples: ProbeHistory) -> XUnit:
     """What charts over training are drawn over: epochs, or steps in a run that does not tell how many an epoch has."""
     return "epoch" if np.isfinite(samples.epoch).all() else "step"
 
 
-def x_of(samples: Sampled) -> Floats:
+def x_of(samples: ProbeHistory) -> Floats:
     """The place of each sample on that axis."""
     return samples.epoch if x_axis_of(samples) == "epoch" else samples.step
 
 
-H = TypeVar("H", bound=Sampled)
+H = TypeVar("H", bound=ProbeHistory)
 
 
 class SampledTab(NetworkTab, Generic[H]):
@@ -159,7 +140,7 @@ class SampledTab(NetworkTab, Generic[H]):
             self._shown = None
             return
         self.say_nothing_yet("")
-        number = sample_at(samples, step) % len(samples.step)
+        number = len(samples.step) - 1 if step is None else samples.at(step)  # the newest, or the nearest
         if self._shown is not None and self._shown[0] is samples and self._shown[1] == number:
             return
         new = self._shown is None or self._shown[0] is not samples

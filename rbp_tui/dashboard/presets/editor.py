@@ -22,6 +22,7 @@ from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, lines_of, needs_copy
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.toml_area import TomlArea
+from rbp_tui.text.format import counted
 from rbp_tui.text.setting_words import help_on_line
 
 CHECK_AFTER_S = 0.2
@@ -87,7 +88,7 @@ class EditorScreen(Answered[Path]):
 
     @property
     def _count(self) -> str:
-        return f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
+        return counted(len(self.problems), "problem")
 
     @on(TextArea.Changed, "#area")
     def _typed(self) -> None:

@@ -16,6 +16,7 @@ from rbp_engine.preset.search import bundled_folder, preset_files, search_folder
 from rbp_engine.printable import one_line
 from rbp_tui.dashboard.presets.drafts import all_drafts
 from rbp_tui.dashboard.presets.summary import data_here
+from rbp_tui.text.format import counted
 
 MINE, HERE, OTHER, UNREADABLE = "Mine", "Data here", "Other data", "Unreadable"
 
@@ -113,8 +114,8 @@ class PresetList(OptionList):
         is_dim = here is False and entry.name != self._not_dim
         # Without a colour of its own, the tick can be read on the selected row, too.
         line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if is_dim else "")
-        if count := len(entry.problems):
-            line.append(f"  {count} problem{'' if count == 1 else 's'}", style="red")
+        if entry.problems:
+            line.append(f"  {counted(len(entry.problems), 'problem')}", style="red")
         if os.path.realpath(entry.path) in self._drafts:
             line.append("  unsaved", style="yellow")
         line.no_wrap, line.overflow = True, "ellipsis"

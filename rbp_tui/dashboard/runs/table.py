@@ -8,7 +8,7 @@ from rbp_engine.run.store.query import descends, reversed_order
 from rbp_tui.dashboard.runs.columns import TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
 from rbp_tui.dashboard.table import RowTable
-from rbp_tui.text.run_columns import PlacedColumn
+from rbp_tui.text.run_columns import GAP, PlacedColumn
 
 # A frame takes forty milliseconds: the visible rows are added first, then the rest in a few steps.
 FIRST_ROWS, ROWS_AT_ONCE = 100, 600
@@ -84,7 +84,7 @@ class RunTable(RowTable[TableCell]):
             self.add_column("", width=1, key=MARK)
             self.add_column("", width=1, key=SIGN)
             for place in placed:
-                self.add_column(_heading(place, sort), width=place.width + place.gap, key=place.column.name)
+                self.add_column(_heading(place, sort), width=place.width + GAP, key=place.column.name)
             self.add_column("", width=0, key=KEY)
         elif sort != self._sort:
             for place in placed:
@@ -127,9 +127,9 @@ def _heading(place: PlacedColumn, sort: str) -> Text:
     """The title of a column; if the table is sorted by it, an arrow beside it shows the direction."""
     sorts = bool(place.column.sort) and place.column.sort in (sort, reversed_order(sort))
     arrow = ("↓" if descends(sort) else "↑") if sorts else ""
-    title, room = place.column.title, place.width + place.gap
+    title, room = place.column.title, place.width + GAP
     if place.column.right:
         text = f"{arrow}{title}".rjust(room)
     else:
-        text = f"{' ' * place.gap}{title} {arrow}" if len(title) + 2 <= place.width else f"{arrow or ' '}{title}"
+        text = f"{' ' * GAP}{title} {arrow}" if len(title) + 2 <= place.width else f"{arrow or ' '}{title}"
     return Text(text, style="bold" if sorts else "", end="")

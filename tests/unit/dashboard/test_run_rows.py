@@ -26,7 +26,7 @@ from rbp_tui.dashboard.runs.columns import (
     with_settings,
 )
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
-from rbp_tui.text.run_columns import PlacedColumn, fitted_row
+from rbp_tui.text.run_columns import GAP, PlacedColumn, fitted_row
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ WIDTHS = {column.name: st.integers(0, 80) for column in with_settings(SETTINGS) 
 @given(st.fixed_dictionaries(WIDTHS), st.integers(0, 300))
 def test_columns_fit_the_width_and_a_wider_screen_shows_at_least_as_many(longest, width):
     placed = fitting(SETTINGS, longest, width)
-    assert sum(one.width + one.gap for one in placed) <= width
+    assert sum(one.width + GAP for one in placed) <= width
     order = [column.name for column in with_settings(SETTINGS)]
     assert [one.column.name for one in placed] == [name for name in order if name in {p.column.name for p in placed}]
     assert len(fitting(SETTINGS, longest, width + 20)) >= len(placed)
@@ -228,4 +228,4 @@ def test_every_text_is_as_wide_as_its_column_wherever_it_begins(columns):
         for _, width, flowing in columns
     ]
     row = fitted_row([text for text, _, _ in columns], placed)
-    assert [cell_len(text) for text in row] == [one.gap + one.width for one in placed]
+    assert [cell_len(text) for text in row] == [GAP + one.width for one in placed]
