@@ -4,7 +4,7 @@ Names that need quotes are not offered. Files that cannot be read add nothing: t
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -97,7 +97,7 @@ def _references(
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.output import cell
-    from rbp_tui.text.run_text import title
+    from rbp_tui.text.run_text import short, title
 
     fitting: list[RunRecord] = []
     with suppress(UserError):
@@ -107,16 +107,9 @@ def _references(
         about = f"{title(record.summary)} · {record.verdict.shown_status}" if record.readable else record.verdict.status
         # zsh evaluates descriptions as a part of its own command, and Typer's quoting leaves a way out: `\$(…)`.
         about = escape(EVALUATED.sub("", cell(about)))  # Typer reads it as markup
-        found += [(word, about) for word in _fitting(_words_for(record), incomplete)[:1]]
+        words = (record.run.id, short(record.run.id), record.summary.name)
+        found += [(word, about) for word in _fitting(words, incomplete)[:1]]
     return found
-
-
-def _words_for(record: "RunRecord") -> Iterator[str]:
-    from rbp_tui.text.run_text import short
-
-    yield record.run.id
-    yield short(record.run.id)
-    yield record.summary.name
 
 
 def _fitting(words: Iterable[str], incomplete: str) -> list[str]:

@@ -190,13 +190,13 @@ class Dashboard(App[None]):
     def _trends_read(self, message: TrendsRead) -> None:
         self.session.trends |= message.trends
         if (screen := self._shown) is not None:
-            screen.trends_changed()
+            screen.list_changed()
 
     @on(HostSeen)
     def _host_seen(self, message: HostSeen) -> None:
         self.session.hosts[message.sight.name] = message.sight
         if (screen := self._shown) is not None:
-            screen.hosts_changed()
+            screen.list_changed()
 
     @on(ProblemMet)
     def _problem_met(self, message: ProblemMet) -> None:
@@ -218,7 +218,7 @@ class Dashboard(App[None]):
 
     def compare(self, run_ids: Sequence[str]) -> None:
         """Show runs side by side."""
-        self.session.compared = list(run_ids)
+        self.session.state.compared = list(run_ids)
         self.switch_mode("compare")
 
     def launch_preset(self, path: Path, name: str) -> None:

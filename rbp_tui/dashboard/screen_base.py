@@ -78,11 +78,8 @@ class DashboardScreen(Screen[None]):
     def sight_changed(self) -> None:
         """A run that is being watched has new events."""
 
-    def hosts_changed(self) -> None:
-        """Another host has answered, or has not."""
-
-    def trends_changed(self) -> None:
-        """A run in the list has new validations."""
+    def list_changed(self) -> None:
+        """The list of runs has more to show: another host has answered, or a run has new validations."""
 
 
 class ChartScreen(DashboardScreen):

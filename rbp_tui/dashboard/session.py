@@ -47,11 +47,11 @@ class Session:
     """The dashboard on one runs directory, from its start until the user quits.
 
     `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
-    its id. `opened` is the run of the Monitor, `compared` are those of the Compare screen, `baseline` is the pinned
-    one, each by id; `trashed` has what was moved to the trash together, the last ones last. `step` is the optimizer
-    step of the opened run where the cursor is, None without one. `since` is the message about the time since the last
-    visit. `colours` has the colour of each series on every screen, by experiment, or by run id where each run is a
-    series. `hosts` are the other ones of machine.toml, as seen last.
+    its id. `opened` is the run of the Monitor, by id; `trashed` has what was moved to the trash together, the last ones
+    last. `step` is the optimizer step of the opened run where the cursor is, None without one. `since` is the message
+    about the time since the last visit. `colours` has the colour of each series on every screen, by experiment, or by
+    run id where each run is a series. `hosts` are the other ones of machine.toml, as seen last. `screens` shows another
+    screen. What is compared and which run is pinned is in `state`, which is kept for the next visit.
     """
 
     def __init__(self, runs: Path, screens: Screens, post: Callable[[Message], object]) -> None:
@@ -68,8 +68,6 @@ class Session:
         self.sights: dict[str, Sight] = {}
         self.trends: dict[str, Trend] = {}
         self.opened: str | None = None
-        self.compared: list[str] = self.state.compared
-        self.baseline: str | None = self.state.baseline or None
         self.trashed: list[list[RunDirectory]] = []
         self.colours = SeriesColours()
         self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
@@ -133,8 +131,8 @@ class Session:
 
     def pin(self, run_id: str) -> str:
         """Pin a run as the baseline, or unpin it if it is pinned already. Returns the message to show."""
-        self.baseline = None if self.baseline == run_id else run_id
-        return f"{run_id} is the baseline" if self.baseline else "no baseline"
+        self.state.baseline = "" if self.state.baseline == run_id else run_id
+        return f"{run_id} is the baseline" if self.state.baseline else "no baseline"
 
     def leave(self, theme: str) -> None:
         """Stop reading and save the view state for the next visit; `theme` is empty for the default."""
@@ -142,7 +140,6 @@ class Session:
         self.machine.stop()
         self.queue.stop()
         self._hosts.stop()
-        self.state.compared, self.state.baseline = self.compared, self.baseline or ""
         self.state.left_live = [record.run.id for record in self.live]
         self.state.theme = theme
         save_state(self.state)

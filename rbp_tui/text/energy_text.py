@@ -1,5 +1,7 @@
 """The energy of a network in words and numbers, for the command line and the dashboard."""
 
+from collections.abc import Sequence
+
 from rbp_engine.run.files.energy import Energy, EnergyCost
 from rbp_tui.text import format as fmt
 
@@ -11,27 +13,20 @@ def joules(pj: float | None) -> str:
     """An energy in picojoules as `2.77 µJ`, with three digits that count; a dash for none."""
     if pj is None:
         return "–"
-    units = iter(UNITS)
-    unit = next(units)
-    while pj >= 999.5 and unit != UNITS[-1]:
-        pj, unit = pj / 1000, next(units)
-    return f"{_three_digits(pj)} {unit}"
+    return " ".join(_scaled(pj, UNITS))
 
 
 def operations(count: float) -> str:
     """A number of operations as `143k`, `37.7M`."""
-    if count < 999.5:
-        return f"{count:.3g}"
-    for unit in ("k", "M", "G"):
-        count /= 1000
-        if count < 999.5:
-            return f"{_three_digits(count)}{unit}"
-    count /= 1000
-    return f"{count:.3g}T"
+    return f"{count:.3g}" if count < 999.5 else "".join(_scaled(count, ("", "k", "M", "G", "T")))
 
 
-def _three_digits(value: float) -> str:
-    return f"{value:#.3g}".rstrip(".") if value else "0"
+def _scaled(value: float, units: Sequence[str]) -> tuple[str, str]:
+    """A value in the unit in which it has three digits that count, and that unit, each a thousand of the one before."""
+    larger = 0
+    while value >= 999.5 and larger < len(units) - 1:
+        value, larger = value / 1000, larger + 1
+    return f"{value:#.3g}".rstrip(".") if value else "0", units[larger]
 
 
 def verdict(energy: Energy) -> str:

@@ -170,7 +170,7 @@ async def test_a_key_pins_and_unpins_the_baseline_which_is_kept_between_visits(a
         screen = await compare(again, pilot, "rate-1", "rate-2")
         assert [len(group.runs) for group in screen.groups] == [2, 2] and screen.groups[0].is_baseline
         await pilot.press("up", "b")
-        await until(pilot, lambda: len(screen.groups) == 1 and again.session.baseline is None)
+        await until(pilot, lambda: len(screen.groups) == 1 and not again.session.state.baseline)
 
 
 @pytest.mark.asyncio

@@ -198,7 +198,7 @@ async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three
         assert app.screen.marked == set(IDS[:2])
         await pilot.press("up", "enter")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-        assert set(app.session.compared) == set(IDS[:2])
+        assert set(app.session.state.compared) == set(IDS[:2])
 
 
 async def test_the_run_under_the_cursor_shows_its_reason_and_opens(home, three, until):

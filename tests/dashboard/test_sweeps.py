@@ -140,7 +140,7 @@ async def test_the_table_of_a_sweep_fills_and_its_rows_can_be_opened_marked_and_
         await until(pilot, lambda: app.screen.marked)
         await pilot.press("c")
         await until(pilot, lambda: app.current_mode == "compare")
-        assert len(app.session.compared) == 2
+        assert len(app.session.state.compared) == 2
         shutil.rmtree(app.session.runs)
         await pilot.press("2")
         await until(pilot, lambda: not app.screen.board.rows)

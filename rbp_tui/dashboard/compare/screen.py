@@ -172,7 +172,7 @@ class CompareScreen(RunScreen, ChartScreen):
 
     def action_pin(self) -> None:
         """Measure the others against this experiment, also in comparisons to come; again, no longer."""
-        pinned = [record.run.id for record in self.targets if record.run.id == self.session.baseline]
+        pinned = [record.run.id for record in self.targets if record.run.id == self.session.state.baseline]
         for run_id in (pinned or [record.run.id for record in self.targets])[:1]:
             self.notify(self.session.pin(run_id), markup=False)
             self.runs_changed()
@@ -245,8 +245,8 @@ class CompareScreen(RunScreen, ChartScreen):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        session = self.session
-        before, self.compared = self.compared, compared_runs(session.records, session.compared, session.baseline)
+        session, state = self.session, self.session.state
+        before, self.compared = self.compared, compared_runs(session.records, state.compared, state.baseline)
         ids = [record.run.id for record in self.compared.records]
         if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
             session.reader.watch(ids)

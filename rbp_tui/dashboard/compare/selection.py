@@ -18,7 +18,7 @@ class ComparedRuns:
     notes: tuple[str, ...] = ()
 
 
-def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str | None) -> ComparedRuns:
+def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str) -> ComparedRuns:
     """The runs to compare, from `records`, which has all runs, oldest first; of the archived ones only what is chosen.
 
     A pinned baseline adds all runs of its experiment, unless the choice has some of them.
@@ -33,7 +33,7 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
             notes.append("the newest experiments; to choose runs: 2, Space marks them, c compares")
     elif gone := len(set(chosen)) - len(found):
         notes.append(f"{gone} of the chosen runs {'is' if gone == 1 else 'are'} not there any more")
-    baseline = there.get(pinned or "")
+    baseline = there.get(pinned)
     if pinned and baseline is None:
         notes.append(f"the pinned baseline {pinned} is not there")
     if baseline is not None:

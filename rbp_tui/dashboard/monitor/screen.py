@@ -100,7 +100,8 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         own = [record.run.id for record in self.targets]
         experiments = [record.summary.experiment for record in self.targets]
         seeds = [one.run.id for one in self.session.records if one.summary.experiment in experiments and not one.hidden]
-        others = [self.session.baseline] if self.session.baseline else seeds
+        baseline = self.session.state.baseline
+        others = [baseline] if baseline else seeds
         self.session.screens.compare(list(dict.fromkeys([*others, *own])))
 
     def action_find(self) -> None:
@@ -303,10 +304,10 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         record = self.session.record_of(self.session.opened)
         if record is None:
             return
-        wanted = (record.run, record.annotations, self.session.baseline)
+        wanted = (record.run, record.annotations, self.session.state.baseline)
         if wanted != self._card:
             self._card = wanted
-            baseline = self.session.record_of(self.session.baseline)
+            baseline = self.session.record_of(self.session.state.baseline)
             self._load_card(record.run, baseline.run if baseline else None)
 
     @work(group="card")

@@ -67,11 +67,6 @@ class NetworkScreen(OpenedRunScreen):
         self.set_interval(DRAW_S, self._show_tab)
         self._open(self.session.state.network_tab)
 
-    @property
-    def step(self) -> float | None:
-        """The optimizer step that is looked at; None is the newest."""
-        return self.session.step
-
     # Drawing
 
     def show_all(self) -> None:
@@ -87,18 +82,18 @@ class NetworkScreen(OpenedRunScreen):
 
     def _show_tab(self) -> None:
         """Draw the open tab, unless it shows this already."""
-        drawn = (self.tab, self.seen, self.step)
+        drawn = (self.tab, self.seen, self.session.step)
         if self._drawn is None or any(one is not other for one, other in zip(drawn, self._drawn, strict=True)):
             self._drawn = drawn
-            self.tab.show(self.seen, self.step)
+            self.tab.show(self.seen, self.session.step)
             for chart in self.tab.query(CurveChart):
                 chart.set_cursor(self._x(chart))
 
     def _x(self, chart: CurveChart) -> float | None:
         """Where the step that is looked at is on a chart."""
-        if self.step is None or chart.x_axis != "epoch":
-            return self.step
-        return self.step / self._steps_per_epoch
+        if self.session.step is None or chart.x_axis != "epoch":
+            return self.session.step
+        return self.session.step / self._steps_per_epoch
 
     @property
     def _steps_per_epoch(self) -> float:
@@ -107,9 +102,9 @@ class NetworkScreen(OpenedRunScreen):
 
     def progress(self, sight: Sight, now: float, width: int) -> Text:
         """Where training is, or which moment of it is looked at."""
-        if self.step is None:
+        if self.session.step is None:
             return progress_text(sight, self.run_state, now, width)
-        return replay_text(sight, self._steps, self.step, self._steps_per_epoch, width)
+        return replay_text(sight, self._steps, self.session.step, self._steps_per_epoch, width)
 
     # Tabs
 
@@ -165,14 +160,14 @@ class NetworkScreen(OpenedRunScreen):
             case "sample":
                 return len(self._steps) > 1
             case "back":
-                return self.step is not None or self.maximized is not None
+                return self.session.step is not None or self.maximized is not None
         return super().check_action(action, parameters)
 
     def look_at(self, step: float | None) -> None:
         """Look at a step, None for the newest."""
-        if step == self.step:
+        if step == self.session.step:
             return
-        offered = (step is None) != (self.step is None)
+        offered = (step is None) != (self.session.step is None)
         self.session.look_at(step)
         self.show_all()
         if offered:
@@ -186,7 +181,7 @@ class NetworkScreen(OpenedRunScreen):
     def action_sample(self, by: int) -> None:
         """One sample back, or forth."""
         if len(steps := self._steps):
-            self.look_at(next_step(steps, self.step, by))
+            self.look_at(next_step(steps, self.session.step, by))
 
     def action_back(self) -> None:
         """Show all panels again, or follow the run again."""

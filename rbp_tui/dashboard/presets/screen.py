@@ -79,19 +79,20 @@ class PresetsScreen(DashboardScreen):
     @on(OptionList.OptionSelected, "#presets")
     def action_launch(self) -> None:
         """Open the launch form; nothing is created before it is confirmed."""
-        entry = self.current
-        if entry is not None and entry.problems:
-            self._warn(f"{entry.name} cannot be trained as it is; e edits it")
-        elif entry is not None:
+        if (entry := self._trainable()) is not None:
             self.session.screens.launch_preset(entry.path, entry.name)
 
     def action_sweep(self) -> None:
         """Show the table of the sweep that the preset has."""
-        entry = self.current
-        if entry is not None and entry.problems:
-            self._warn(f"{entry.name} cannot be trained as it is; e edits it")
-        elif entry is not None:
+        if (entry := self._trainable()) is not None:
             self.session.screens.sweep_of_preset(entry.path, entry.name)
+
+    def _trainable(self) -> PresetEntry | None:
+        """The preset under the cursor, unless it has problems: then the user is told."""
+        if self.current is None or not self.current.problems:
+            return self.current
+        self._warn(f"{self.current.name} cannot be trained as it is; e edits it")
+        return None
 
     @work(exclusive=True, group="preset")
     async def action_edit(self) -> None:

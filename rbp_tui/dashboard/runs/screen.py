@@ -210,7 +210,7 @@ class RunsScreen(RunScreen):
         self.marked &= {record.run.id for record in self.session.records}
         self.make_rows()
 
-    def hosts_changed(self) -> None:
+    def list_changed(self) -> None:
         self._show_hosts()
         self.make_rows()
 
@@ -218,9 +218,6 @@ class RunsScreen(RunScreen):
         """How old what is shown of other hosts is."""
         if self.session.hosts and self.is_current:
             self.query_one("#hosts", Line).show_or_hide(hosts_text(self.session.hosts.values(), time.time()))
-
-    def trends_changed(self) -> None:
-        self.make_rows()
 
     def make_rows(self) -> None:
         """Make the rows again, in a thread: a query may have to read the presets of all runs."""

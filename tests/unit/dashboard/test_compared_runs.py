@@ -22,20 +22,20 @@ def ids(compared: ComparedRuns) -> list[str]:
 
 
 def test_the_chosen_runs_are_sorted_oldest_first() -> None:
-    found = compared_runs(RECORDS, ["c1", "a1"], None)
+    found = compared_runs(RECORDS, ["c1", "a1"], "")
     assert ids(found) == ["a1", "c1"] and found.notes == ()
 
 
 def test_runs_that_are_gone_are_counted() -> None:
-    assert compared_runs(RECORDS, ["a1", "x", "y"], None).notes == ("2 of the chosen runs are not there any more",)
+    assert compared_runs(RECORDS, ["a1", "x", "y"], "").notes == ("2 of the chosen runs are not there any more",)
 
 
 def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None:
     records = [run(f"{letter}{seed}", letter) for letter in "abcdefg" for seed in (1, 2)]
-    found = compared_runs(records, [], None)
+    found = compared_runs(records, [], "")
     assert ids(found) == [record.run.id for record in records[-2 * NEWEST_EXPERIMENTS :]]
     assert "Space marks" in found.notes[0]
-    assert ids(compared_runs(records, ["gone"], None)) == ids(found)
+    assert ids(compared_runs(records, ["gone"], "")) == ids(found)
 
 
 def test_a_pinned_baseline_comes_first_with_its_experiment_if_not_chosen() -> None:
@@ -51,9 +51,9 @@ def test_a_missing_pinned_baseline_is_noted() -> None:
 
 def test_unreadable_runs_are_left_out_and_too_many_runs_are_cut() -> None:
     broken = unreadable(RunDirectory(Path("runs", "broken")), "damaged")
-    assert ids(compared_runs([*RECORDS, broken], ["broken", "a1"], None)) == ["a1"]
+    assert ids(compared_runs([*RECORDS, broken], ["broken", "a1"], "")) == ["a1"]
     many = [run(f"r{number:03}", "e") for number in range(RUNS_AT_MOST + 5)]
-    found = compared_runs(many, [record.run.id for record in many], None)
+    found = compared_runs(many, [record.run.id for record in many], "")
     assert len(found.records) == RUNS_AT_MOST and found.notes == (f"{RUNS_AT_MOST} of {len(many)} runs",)
 
 
