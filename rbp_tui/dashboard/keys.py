@@ -15,7 +15,6 @@ from typing import Any
 from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.screen import Screen
 
 from rbp_engine.settings.documents import read_document
 from rbp_engine.settings.locations import configuration_directory
@@ -32,14 +31,6 @@ def key_name(app: App[Any], binding: Binding) -> str:
 def key_meaning(binding: Binding) -> str:
     """What a key does: the word of the footer, and what help adds to that."""
     return f"{binding.description}: {binding.tooltip}" if binding.id and binding.tooltip else binding.description
-
-
-def active_key(screen: Screen[Any], name: str) -> str:
-    """The user's key for an action of a screen; empty if it does nothing now."""
-    for active in screen.active_bindings.values():
-        if active.binding.id == name and active.enabled:
-            return screen.app.get_key_display(active.binding)
-    return ""
 
 
 def keys_file() -> Path:

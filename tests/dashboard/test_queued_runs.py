@@ -39,7 +39,7 @@ async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, u
         await until(pilot, lambda: reasons().get("c") == "3 in the queue · paused")
         table = app.screen.query_one(RunTable)
         table.move_cursor(row=0)
-        await until(pilot, lambda: table.current == "c")
+        await until(pilot, lambda: table.current_key == "c")
         await pilot.press("shift+up")
         await until(pilot, lambda: order() == ["a", "c", "b"])
         app.screen.action_to_front()

@@ -113,12 +113,12 @@ async def test_two_thousand_runs_are_shown_filtered_and_sorted(home, two_thousan
     async with app.run_test(size=size) as pilot:
         await shows(app, pilot, until, 2000)
         newest = app.session.records[-1].run.id
-        assert order(app)[0] == table(app).current == newest
+        assert order(app)[0] == table(app).current_key == newest
         await pilot.press("end")
-        await until(pilot, lambda: table(app).current == app.session.records[0].run.id)
+        await until(pilot, lambda: table(app).current_key == app.session.records[0].run.id)
         await pilot.press("greater_than_sign", "less_than_sign", "i")
         await pilot.pause()
-        assert table(app).current == app.session.records[0].run.id
+        assert table(app).current_key == app.session.records[0].run.id
         await write(app, pilot, until, "acc>0.89 seed=1")
         await until(pilot, lambda: 0 < table(app).row_count < 20)
         assert line(app, "#counts") == f"{table(app).row_count} of 2000"
@@ -147,16 +147,16 @@ async def test_the_cursor_stays_on_its_run_when_others_come_and_go(home, three, 
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
         await pilot.press("down")
-        assert table(app).current == IDS[1]
+        assert table(app).current_key == IDS[1]
         write_run(three, "z-newest")
         await shows(app, pilot, until, 4)
-        assert (table(app).current, table(app).cursor_row) == (IDS[1], 2)
+        assert (table(app).current_key, table(app).cursor_row) == (IDS[1], 2)
         await pilot.press("i")
         await until(pilot, lambda: order(app)[0] == IDS[0])
-        assert table(app).current == IDS[1]
+        assert table(app).current_key == IDS[1]
         await write(app, pilot, until, "bptt or aaa1 or bbb2")
         await shows(app, pilot, until, 2)
-        assert table(app).current == IDS[1]
+        assert table(app).current_key == IDS[1]
 
 
 async def test_a_query_filters_and_a_wrong_one_is_explained(home, three, until):
@@ -193,7 +193,7 @@ async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three
         await pilot.press("g")
         await until_order(app, pilot, until, IDS[2], "experiment:a", IDS[1], IDS[0])
         await pilot.press("home", "down")
-        assert table(app).current == "experiment:a" and "2 runs of one experiment" in line(app, "#detail")
+        assert table(app).current_key == "experiment:a" and "2 runs of one experiment" in line(app, "#detail")
         await pilot.press("space")
         assert app.screen.marked == set(IDS[:2])
         await pilot.press("up", "enter")
@@ -367,7 +367,7 @@ async def test_the_cursor_goes_to_the_run_opened_elsewhere_even_before_it_is_lis
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
         await pilot.press("down")
-        await until(pilot, lambda: table(app).current == IDS[1])
+        await until(pilot, lambda: table(app).current_key == IDS[1])
         await pilot.press("1")
         app.open_run("20260101-120003-digits-rate_m-ddd4")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
@@ -379,7 +379,7 @@ async def test_the_cursor_goes_to_the_run_opened_elsewhere_even_before_it_is_lis
         await pilot.press("down", "5", "2")  # from now on the cursor stays where it was left
         await shows(app, pilot, until, 4)
         await pilot.pause(0.5)
-        assert table(app).current == IDS[2]
+        assert table(app).current_key == IDS[2]
 
 
 async def test_help_and_palette_describe_what_each_key_does(home, three, until):

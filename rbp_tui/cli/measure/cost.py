@@ -38,28 +38,22 @@ def cost(
     """
     from dataclasses import asdict
 
+    from rbp_engine.bench.cost import predict_cost
     from rbp_engine.preset import load_preset
 
     warn_of_shared_presets(preset)
     loaded = load_preset(preset, overrides or [])
-    predicted = measure(loaded, seconds)
-    if as_json:
-        print_json(asdict(predicted))
-    else:
-        print_cost(loaded, predicted)
-
-
-def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
-    """Predict the cost, with the progress on stderr meanwhile."""
-    from rbp_engine.bench.cost import predict_cost
-
     end_on_sigterm()
     about = "about a quarter of a minute; a minute or two for a large network on a CPU"
     with progress(f"measuring a few steps of {loaded.name}: {about}") as on_progress:
-        return predict_cost(loaded, seconds=seconds, on_progress=on_progress)
+        predicted = predict_cost(loaded, seconds=seconds, on_progress=on_progress)
+    if as_json:
+        print_json(asdict(predicted))
+    else:
+        _print_cost(loaded, predicted)
 
 
-def print_cost(loaded: "LoadedPreset", cost: "Cost") -> None:
+def _print_cost(loaded: "LoadedPreset", cost: "Cost") -> None:
     """Print the prediction on stdout; if the preset does not fit, what would goes to stderr."""
     from rich.table import Table
 

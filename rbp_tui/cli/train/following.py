@@ -22,8 +22,9 @@ from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.live import live_view
 from rbp_tui.cli.train.next_steps import runs_dir_option
+from rbp_tui.cli.train.plain_lines import PlainLines
 from rbp_tui.cli.train.results import print_results
-from rbp_tui.cli.train.views import Silence, View, lines_view
+from rbp_tui.cli.train.views import JsonLines, Silence, View
 from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def follow_live(
     if silent:
         return follow(runs, Silence(), tick=tick)
     if as_json or not sys.stdout.isatty():
-        return follow(runs, lines_view(as_json=as_json, several=several, words=words), tick=tick)
+        lines: View = JsonLines(several=several) if as_json else PlainLines(several=several, words=words)
+        return follow(runs, lines, tick=tick)
     them = "them" if several else "it"
     hint = f"Ctrl-C: leave {them} running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"
     while True:

@@ -2,14 +2,13 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from rbp_engine.printable import in_json, json_line, one_line
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_line
-from rbp_tui.cli.train.plain_lines import PlainLines
 
 
 class View(Protocol):
@@ -20,13 +19,6 @@ class View(Protocol):
 
     def show(self, records: Sequence[RunRecord]) -> None:
         """The state of all of them now."""
-
-
-def lines_view(*, as_json: bool, several: bool, words: Mapping[str, str] | None = None) -> View:
-    """A view that only adds to stdout; `words` by id tell several runs apart for readers."""
-    if as_json:
-        return JsonLines(several=several)
-    return PlainLines(several=several, words=words)
 
 
 class Silence:

@@ -20,14 +20,14 @@ from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.network.health import HealthTab
 from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.rates import RatesTab
-from rbp_tui.dashboard.network.replay import next_step, replay_text
 from rbp_tui.dashboard.network.tab import NetworkTab
-from rbp_tui.dashboard.opened.head import Head, progress_text
+from rbp_tui.dashboard.opened.head import LONGEST_BAR, SHORTEST_BAR, Head, progress_text
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text import format as fmt
 
 #: The tabs from left to right.
 TABS: tuple[type[NetworkTab], ...] = (
@@ -38,6 +38,24 @@ TABS: tuple[type[NetworkTab], ...] = (
     OwnTab,
 )
 DRAW_S = 0.5  # a tab does not follow each event: to draw all layers takes as long as a whole Monitor
+
+
+def next_step(steps: Floats, step: float | None, by: int) -> float:
+    """The sampled step `by` samples after a step, or before; None is the newest. It ends at the last and the first."""
+    at = len(steps) - 1 if step is None else int(np.abs(steps - step).argmin())
+    return float(steps[max(0, min(len(steps) - 1, at + by))])
+
+
+def replay_text(sight: Sight, steps: Floats, step: float, steps_per_epoch: float, width: int) -> Text:
+    """The moment that is looked at, on a bar over the training so far."""
+    last = max(1.0, float(steps[-1]) if len(steps) else step, step)
+    epoch = f"epoch {step / steps_per_epoch:.2f} of {sight.summary.epochs}" if steps_per_epoch > 0 else ""
+    number = f"sample {int(np.abs(steps - step).argmin()) + 1} of {len(steps)}" if len(steps) else ""
+    left = Text.assemble(" ", ("● at", "bold magenta"), f" {epoch} ")
+    right = Text("   ".join(part for part in (f" step {fmt.thousands(step)}", number) if part))
+    length = max(SHORTEST_BAR, min(LONGEST_BAR, width - left.cell_len - right.cell_len - 1))
+    at = min(length - 1, int(length * step / last))
+    return Text.assemble(left, ("━" * at, "magenta"), ("●", "bold magenta"), ("━" * (length - 1 - at), "dim"), right)
 
 
 class NetworkScreen(OpenedRunScreen):

@@ -7,7 +7,6 @@ from rich.text import Text
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.opened.head import Head, progress_text
 from rbp_tui.dashboard.opened.state_text import RunState, run_state
 from rbp_tui.dashboard.reading.reader import Sight
@@ -118,7 +117,8 @@ class OpenedRunScreen(ChartScreen):
 
     def key_of(self, name: str) -> str:
         """The user's key for an action; empty if it does nothing now."""
-        return active_key(self, name)
+        found = (one.binding for one in self.active_bindings.values() if one.binding.id == name and one.enabled)
+        return next(map(self.app.get_key_display, found), "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to go through runs if there are several."""

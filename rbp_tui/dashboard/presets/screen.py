@@ -35,7 +35,7 @@ from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, lines_of
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.list import PresetList, is_own
-from rbp_tui.dashboard.presets.name_dialog import NamePreset, NewPreset
+from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.summary import of_experiment, summary_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
@@ -133,7 +133,8 @@ class PresetsScreen(DashboardScreen):
         """Write a new preset, from nothing or on top of this one, and edit it."""
         entry = self.current
         parent = entry if entry is not None and not entry.problems else None
-        new_preset = await self._ask_name("A new preset, called", parent=parent.name if parent else None)
+        dialog = NamePreset("A new preset, called", parent=parent.name if parent else None)
+        new_preset = await self.app.push_screen_wait(dialog)
         if new_preset is None:
             return
         source = reference(parent.path, parent.name) if parent is not None and new_preset.extends else None
@@ -146,12 +147,10 @@ class PresetsScreen(DashboardScreen):
         entry = self.current
         if entry is None:
             return
-        new_preset = await self._ask_name(f"A copy of {entry.name}, called", f"my-{entry.name}")
+        dialog = NamePreset(f"A copy of {entry.name}, called", f"my-{entry.name}")
+        new_preset = await self.app.push_screen_wait(dialog)
         if new_preset is not None and self._written(lambda: copy_preset(new_preset.path, entry.path)):
             await self.edit(new_preset.path.absolute())
-
-    async def _ask_name(self, question: str, name: str = "", *, parent: str | None = None) -> NewPreset | None:
-        return await self.app.push_screen_wait(NamePreset(question, name, parent=parent))
 
     def _written(self, write: Callable[[], object]) -> bool:
         try:
@@ -263,7 +262,7 @@ class PresetsScreen(DashboardScreen):
     def _show_differences(self) -> None:
         parent, changes = changes_of(self.loaded, self.loaded.name) if self.loaded is not None else ("", "")
         self.query_one("#differences", Static).update(changes)
-        self._tab("diff").label = Content(f"Diff to {one_line(parent)}" if parent else "Diff")
+        self._tabs.query_one("#diff", Tab).label = Content(f"Diff to {one_line(parent)}" if parent else "Diff")
 
     def _show_runs(self) -> None:
         """Show the runs and their figures, if they have changed."""
@@ -277,9 +276,6 @@ class PresetsScreen(DashboardScreen):
     @property
     def _tabs(self) -> Tabs:
         return self.query_one("#tabs", Tabs)
-
-    def _tab(self, name: str) -> Tab:
-        return self._tabs.query_one(f"#{name}", Tab)
 
     def action_view(self) -> None:
         """The next pane: TOML as written or resolved, differences."""

@@ -79,7 +79,7 @@ class RunsScreen(RunScreen):
     @property
     def under_cursor(self) -> list[RunRecord]:
         """The run under the cursor, or the runs of the group there."""
-        key = self.query_one(RunTable).current
+        key = self.query_one(RunTable).current_key
         here = () if key is None else self.rows.groups.get(key, (key,))
         return [record for record in self.shown if record.run.id in here]
 
@@ -279,7 +279,7 @@ class RunsScreen(RunScreen):
     @on(DataTable.RowHighlighted)
     def _show_detail(self) -> None:
         """Show what the row of the run under the cursor leaves out."""
-        key = self.query_one(RunTable).current
+        key = self.query_one(RunTable).current_key
         record = next((shown for shown in self.shown if shown.run.id == key), None)
         text = Text(no_wrap=True, overflow="ellipsis")
         if record is not None:
@@ -303,7 +303,7 @@ class RunsScreen(RunScreen):
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
-        key = self.query_one(RunTable).current
+        key = self.query_one(RunTable).current_key
         if self.refuses_elsewhere():
             return
         if key is not None and key in self.rows.groups:

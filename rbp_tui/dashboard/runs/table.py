@@ -34,11 +34,6 @@ class RunTable(RowTable[TableCell]):
         self._seen: list[str] = []
 
     @property
-    def current(self) -> str | None:
-        """The key of the row under the cursor."""
-        return self._order[self.cursor_row] if 0 <= self.cursor_row < len(self._order) else None
-
-    @property
     def visible_keys(self) -> list[str]:
         """The keys of the visible rows."""
         top = int(self.scroll_y)
@@ -61,7 +56,7 @@ class RunTable(RowTable[TableCell]):
 
         The cursor goes to the row `onto` if given, and otherwise stays on its row.
         """
-        self._held = onto or self._held or self.current
+        self._held = onto or self._held or self.current_key
         self._rows = rows
         self._take_columns(rows.placed, sort)
         gone = [key for key in self._order if key not in rows.cells]
