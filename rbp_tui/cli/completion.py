@@ -6,7 +6,6 @@ Names that need quotes are not offered. Files that cannot be read add nothing: t
 import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,7 +38,7 @@ def preset_then_settings(context: typer.Context, incomplete: str) -> list[str]:
 def settings(context: typer.Context, incomplete: str) -> list[str]:
     """Settings for the preset named before them: names, then values, also a list of them."""
     from rbp_engine.preset import SHORT_NAMES, fields
-    from rbp_tui.text.setting_words import completions, list_completions
+    from rbp_tui.text.setting_words import completions
 
     given = context.params
     before = [str(word) for word in given.get("overrides") or given.get("settings") or given.get("words") or ()]
@@ -50,11 +49,10 @@ def settings(context: typer.Context, incomplete: str) -> list[str]:
         preset = _preset(named)
     name, incomplete = _apart(before, incomplete, [*SHORT_NAMES, *(info.key for info in fields())])
     typed = f"{name}{incomplete}"
-    offer = list_completions if "," in typed else partial(completions, preset=preset)
-    offered = _fitting(offer(typed), typed)
+    offered = _fitting(completions(typed, preset), typed)
     if len(offered) == 1 and offered[0].endswith("="):
         # A shell adds a space after a single offer, but the value must follow without one.
-        offered = _fitting(offer(offered[0]), offered[0]) or offered
+        offered = _fitting(completions(offered[0], preset), offered[0]) or offered
     return [word.removeprefix(name) for word in offered]
 
 

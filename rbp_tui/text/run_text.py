@@ -135,10 +135,6 @@ def where_queued(queued: "QueuedRun") -> str:
     """Where a run of the queue runs; of a waiting one what it waits for."""
     if not queued.position:
         return f"on {', '.join(queued.devices)}" if queued.devices else ""
-    return _waits_for(queued)
-
-
-def _waits_for(queued: "QueuedRun") -> str:
     if queued.paused:
         return "paused"
     if queued.starts:
@@ -150,17 +146,8 @@ def _waits_for(queued: "QueuedRun") -> str:
 
 
 def device_counts(uses: "Sequence[DeviceUse]") -> str:
-    """How many devices are free, and who has the others."""
-    taken = device_holders(uses)
+    """How many devices are free for runs of the queue, though others may be at work on them, and who has the others."""
+    free = f"{sum(use.free for use in uses)} of {len(uses)} devices free for waiting runs"
+    taken = [f"{short(use.run) or use.others} has {use.name}" for use in uses if not use.free]
     more = f", and {len(taken) - MOST_HOLDERS} more" if len(taken) > MOST_HOLDERS else ""
-    return ": ".join(part for part in (free_devices(uses), ", ".join(taken[:MOST_HOLDERS]) + more) if part)
-
-
-def free_devices(uses: "Sequence[DeviceUse]") -> str:
-    """How many devices are free for runs of the queue; others may be at work on them."""
-    return f"{sum(use.free for use in uses)} of {len(uses)} devices free for waiting runs"
-
-
-def device_holders(uses: "Sequence[DeviceUse]") -> list[str]:
-    """Who has each device that is not free."""
-    return [f"{short(use.run) or use.others} has {use.name}" for use in uses if not use.free]
+    return ": ".join(part for part in (free, ", ".join(taken[:MOST_HOLDERS]) + more) if part)

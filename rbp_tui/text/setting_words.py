@@ -41,9 +41,17 @@ def last_word(text: str) -> str:
 def completions(word: str, preset: "Preset | None") -> list[str]:
     """The completions of an override that begins with `word`: names with "=", then values; the likeliest first.
 
-    For a field without choices the preset's own value is offered.
+    For a field without choices the preset's own value is offered. Of several values, `KEY=A,B`, the last is completed,
+    with one that is not among them.
     """
     name, equals, typed = word.partition("=")
+    if "," in typed:
+        head, _, typed = typed.rpartition(",")
+        offered = (value.partition("=")[2] for value in completions(f"{name}=", None))
+        new = [
+            value for value in offered if value not in head.split(",") and value.startswith(typed) and value != typed
+        ]
+        return [f"{name}={head},{value}" for value in new]
     info = _field(SHORT_NAMES.get(name, name)) if equals else None
     if info is not None:
         values = (value for value in _values(info, preset) if value.startswith(typed) and not re.search(r"\s", value))
@@ -59,29 +67,9 @@ def complete(text: str, preset: "Preset | None") -> str:
     word = last_word(text)
     name, _, value = word.partition("=")
     info = _field(SHORT_NAMES.get(name, name))
-    whole = info is not None and value in _values(info, preset)
+    whole = info is not None and value.rpartition(",")[2] in _values(info, None if "," in value else preset)
     found = completions(word, preset) if word and not whole else []
     return text.removesuffix(word) + found[0] if found else text
-
-
-def list_completions(text: str) -> list[str]:
-    """The completions of `KEY=A,B`, one setting with a list of values: names with "=", then values, each once."""
-    name, equals, listed = text.partition("=")
-    if not equals:
-        return completions(name, None)
-    head, comma, typed = listed.rpartition(",")
-    values = [word.partition("=")[2] for word in completions(f"{name}=", None)]
-    offered = [value for value in values if value not in head.split(",") and value.startswith(typed) and value != typed]
-    return [f"{name}={head}{comma}{value}" for value in offered]
-
-
-def complete_list(text: str) -> str:
-    """`KEY=A,B` with its last word completed; the text itself if nothing fits or nothing is missing."""
-    name, _, listed = text.partition("=")
-    info = _field(SHORT_NAMES.get(name, name))
-    whole = info is not None and listed.rpartition(",")[2] in _values(info, None)
-    found = list_completions(text) if text and not whole else []
-    return found[0] if found else text
 
 
 def help_on_word(word: str) -> str:

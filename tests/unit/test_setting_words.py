@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.preset.schema import Preset
-from rbp_tui.text.setting_words import complete, complete_list, completions, help_on_line, last_word
+from rbp_tui.text.setting_words import complete, completions, help_on_line, last_word
 
 PRESET = Preset()
 
@@ -48,7 +48,7 @@ def test_the_last_word_is_completed(typed, completed):
     ],
 )
 def test_a_list_of_values_is_completed_with_those_that_it_has_not_yet(typed, completed):
-    assert complete_list(typed) == completed
+    assert complete(typed, None) == completed
 
 
 SETTINGS = [info.key for info in fields() if "." in info.key and not info.key.startswith("paper")]

@@ -92,12 +92,6 @@ def trash_plain(entry: "TrashedRun") -> dict[str, Any]:
     return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}
 
 
-def _field(name: str, record: "RunRecord") -> str:
-    """The value of a query field as text; empty if there is none."""
-    value = find_field(name).get(record)
-    return "" if value is None else str(value)
-
-
 def _status(record: "RunRecord") -> str:
     """The status with its sign and reason; of a live run with its alert."""
     verdict = record.verdict
@@ -114,7 +108,8 @@ COLUMNS = (
     Column("T", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
     Column("T needed", 8, timesteps_needed_text, "T_needed", right=True),
     Column("seed", 8, lambda record: str(record.summary.seed), "seed", least=8, right=True),
-    Column("processes", 9, lambda record: _field("processes", record), "processes", least=9, right=True),
+    Column("processes", 9, lambda record: str(find_field("processes").get(record) or ""), "processes", least=9,
+           right=True),
     Column("samples/s", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "speed", right=True),
     Column("memory", 7, lambda record: fmt.gib(record.summary.mem_peak), "mem", right=True, heading="mem GiB"),
     Column("age", 6, lambda record: fmt.duration(time.time() - record.summary.created), "age", right=True),

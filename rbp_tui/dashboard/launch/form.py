@@ -28,7 +28,7 @@ from rbp_tui.dashboard.launch.sweep import TypedSweep, describe_sweep, is_sweep,
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.setting_words import complete, complete_list, completions, help_on_word, last_word, list_completions
+from rbp_tui.text.setting_words import complete, completions, help_on_word, last_word
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -174,28 +174,21 @@ class LaunchForm(Dialog[Launched]):
                 for field in fields_of_form(usual):
                     with Horizontal(classes="row"):
                         yield Label(field.label, classes="name", markup=False)
-                        yield self._input(field)
+                        yield Input(
+                            getattr(self.start, field.name),
+                            id=field.name,
+                            compact=True,
+                            placeholder=f"e.g. {field.example}",
+                            suggester=SuggestFromList(DEVICES) if field.name == "device" else None,
+                            select_on_focus=False,
+                        )
                         yield Label(field.hint, classes="hint", markup=False)
             yield Static(
                 "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+y[/b] copy   [b]Esc[/b] cancel",
                 classes="keys",
             )
 
-    def _input(self, field: FormField) -> Input:
-        typed = getattr(self.start, field.name)
-        return Input(
-            typed,
-            id=field.name,
-            compact=True,
-            placeholder=f"e.g. {field.example}",
-            suggester=SuggestFromList(DEVICES) if field.name == "device" else None,
-            select_on_focus=False,
-        )
-
     def _completed(self, words: str) -> str:
-        word = last_word(words)
-        if "," in word:
-            return words.removesuffix(word) + complete_list(word)
         return complete(words, self._preset)
 
     def _usual(self) -> LoadedPreset | None:
@@ -236,7 +229,7 @@ class LaunchForm(Dialog[Launched]):
     def _offer(self) -> None:
         """Show completions and the meaning of the word being typed."""
         word = last_word(self.query_one("#overrides", Input).value)
-        found = [] if not word else list_completions(word) if "," in word else completions(word, self._preset)
+        found = completions(word, self._preset) if word else []
         lines = [Text("  ".join(found[:SHOWN_COMPLETIONS]), no_wrap=True, overflow="ellipsis")] if found else []
         lines.append(Text(help_on_word(word)))
         self.query_one("#offered", Static).update(Group(*lines))
@@ -264,7 +257,7 @@ class LaunchForm(Dialog[Launched]):
         """Copy the command to the clipboard."""
         try:
             typed = self.typed
-            command = shlex.join(typed_sweep(typed).command if is_sweep(typed) else typed.request().typed)
+            command = shlex.join(typed_sweep(typed).asked.request.typed if is_sweep(typed) else typed.request().typed)
         except UserError as error:
             self.notify(str(error), severity="error", markup=False)
             return

@@ -46,11 +46,6 @@ class TypedSweep:
     search: Search | None = None
 
     @property
-    def command(self) -> tuple[str, ...]:
-        """The command in a shell that starts the same sweep."""
-        return self.asked.request.typed
-
-    @property
     def name(self) -> str:
         """What its runs are found by."""
         return self.search.name if self.search else self.plan.name if self.plan else ""
@@ -160,7 +155,7 @@ def describe_sweep(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
         text.append(f"{plan_text(found.plan)}\n{standings_text(states)}\n")
         if failed := failed_count(states):
             text.append(f"⚠ {fmt.counted(failed, 'failed run')}: they are not started again\n", style="yellow")
-    return text.append(shlex.join(found.command), style="bold")
+    return text.append(shlex.join(found.asked.request.typed), style="bold")
 
 
 def _describe_search(text: Text, search: Search, records: Sequence[RunRecord]) -> None:

@@ -16,7 +16,7 @@ from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import SIGNS, STYLES, device_holders, free_devices, short
+from rbp_tui.text.run_text import SIGNS, STYLES, device_counts, short
 
 LABEL = 8
 SHOW_EVERY_S = 0.5
@@ -39,8 +39,7 @@ def machine_lines(machine: MachineReading, devices: Sequence[DeviceUse] | None) 
         )
     lines += [_line(f"gpu{card.index}", _card(card)) for card in machine.gpus.cards]
     if devices is not None:
-        taken = ", ".join([free_devices(devices), *map(one_line, device_holders(devices))])
-        lines.append(_line("queue", Text(taken)))
+        lines.append(_line("queue", Text(one_line(device_counts(devices)))))
     return lines
 
 

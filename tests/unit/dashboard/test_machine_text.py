@@ -66,7 +66,7 @@ def test_devices_that_the_queue_can_give_are_counted_and_their_holders_named() -
     taken = [DeviceUse(f"cpu-{n}", f"cpu {n}", run=f"20260101-120000-digits-bptt-aaa{n}") for n in (1, 2)]
     assert machine_lines(MACHINE, free)[-1].plain == "queue   1 of 1 devices free for waiting runs"
     held = machine_lines(MACHINE, [*taken, *free, DeviceUse("x", "card 1", others="user bob")])[-1].plain
-    assert held == "queue   1 of 4 devices free for waiting runs, aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"
+    assert held == "queue   1 of 4 devices free for waiting runs: aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"
 
 
 def test_runs_are_listed_with_their_usage_and_devices() -> None:
