@@ -50,9 +50,9 @@ def totals(energy: Energy) -> str:
     return f"{synops} synaptic operations, {acs} ACs, {macs} MACs; as an ANN {ann} MACs"
 
 
-def comparison(energy: Energy) -> list[tuple[str, EnergyCost]]:
-    """The networks that are compared, each with its cost."""
-    return [
+def comparison_cells(energy: Energy) -> list[tuple[str, str, str, str]]:
+    """Networks to compare, each with its energy of computation, of memory and in all; the last two count no memory."""
+    networks = [
         ("this network, 8-bit weights", energy.spiking),
         (f"ANN, {energy.bits}-bit activations, 8-bit weights", energy.quantised),
         ("this network, 32-bit integers", energy.spiking_32),
@@ -60,12 +60,8 @@ def comparison(energy: Energy) -> list[tuple[str, EnergyCost]]:
         ("this network, 32-bit floats", EnergyCost(MAC_PJ * energy.macs + AC_PJ * energy.acs)),
         ("ANN, 32-bit floats", EnergyCost(MAC_PJ * energy.ann_macs)),
     ]
-
-
-def comparison_cells(energy: Energy) -> list[tuple[str, str, str, str]]:
-    """Each network with its energy of computation, of memory and in all; the last two count no memory."""
     cells = []
-    for name, cost in comparison(energy):
+    for name, cost in networks:
         memory, total = (joules(cost.memory_pj), joules(cost.total_pj)) if cost.memory_pj else ("not counted", "")
         cells.append((name, joules(cost.compute_pj), memory, total))
     return cells

@@ -44,30 +44,39 @@ def layer_samples(history: "History", epoch: float | None) -> list[LayerSamples]
     if (firing := history.firing) is not None:
         at = _nearest(firing, epoch)
         rates = firing.rates[at]
-        by_step = LayerFigures("rates", tuple(f"t={t}" for t in range(1, rates.shape[1] + 1)), rates, _percent)
-        figures = [_one("rate", "rate %", rates.mean(axis=1), _percent), by_step]
-        figures += [_one("silent", "silent %", firing.silent[at], _percent)]
-        figures += [_one("saturated", "saturated %", firing.saturated[at], _percent)]
-        found.append(_of_neurons("firing_rates", "firing rates", firing, at, figures))
+        figures = [
+            _one("rate", "rate %", rates.mean(axis=1), _percent),
+            LayerFigures("rates", tuple(f"t={t}" for t in range(1, rates.shape[1] + 1)), rates, _percent),
+            _one("silent", "silent %", firing.silent[at], _percent),
+            _one("saturated", "saturated %", firing.saturated[at], _percent),
+        ]
+        found.append(_samples("firing_rates", "firing rates", firing, at, firing.neuron_layers, figures))
     if (health := history.health) is not None:
         at = _nearest(health, epoch)
-        figures = [_one("in_window", "membranes in window %", health.in_window[at], _percent)]
-        figures += [_one("eligibility_median", "eligibility g, median", health.eligibility[at, :, MEDIAN], fmt.number)]
+        figures = [
+            _one("in_window", "membranes in window %", health.in_window[at], _percent),
+            _one("eligibility_median", "eligibility g, median", health.eligibility[at, :, MEDIAN], fmt.number),
+        ]
         if not all(map(math.isnan, health.decay[at])):
             figures += [_one("decay", "λ", health.decay[at], fmt.number)]
             figures += [_one("threshold", "V_th", health.threshold[at], fmt.number)]
-        found.append(_of_neurons("membranes", "membranes and eligibilities", health, at, figures))
-        figures = [_one("gradient_norm", "gradient norm", health.gradient_norm[at], _exponent)]
-        figures += [_one("update_ratio", "update / weight", health.update_ratio[at], _exponent)]
-        found.append(_of_weights("updates", "gradients and updates", health, at, figures))
+        found.append(_samples("membranes", "membranes and eligibilities", health, at, health.neuron_layers, figures))
+        figures = [
+            _one("gradient_norm", "gradient norm", health.gradient_norm[at], _exponent),
+            _one("update_ratio", "update / weight", health.update_ratio[at], _exponent),
+        ]
+        found.append(_samples("updates", "gradients and updates", health, at, health.weight_layers, figures))
     if (fidelity := history.fidelity) is not None:
         at = _nearest(fidelity, epoch)
-        figures = [_one("cosine", "cosine", fidelity.cosine_by_weight[at], fmt.number)]
-        figures += [_one("norm_ratio", "norm ratio", fidelity.norm_ratio_by_weight[at], fmt.number)]
-        figures += [_one("error", "error", fidelity.weight_error[at], fmt.number)]
-        found.append(_of_weights("gradients", "gradients against BPTT's", fidelity, at, figures))
+        figures = [
+            _one("cosine", "cosine", fidelity.cosine_by_weight[at], fmt.number),
+            _one("norm_ratio", "norm ratio", fidelity.norm_ratio_by_weight[at], fmt.number),
+            _one("error", "error", fidelity.weight_error[at], fmt.number),
+        ]
+        found.append(_samples("gradients", "gradients against BPTT's", fidelity, at, fidelity.weight_layers, figures))
         figures = [_one("error", "error", fidelity.neuron_error[at], fmt.number)]
-        found.append(_of_neurons("slopes", "spikes and gradients that vary together", fidelity, at, figures))
+        title = "spikes and gradients that vary together"
+        found.append(_samples("slopes", title, fidelity, at, fidelity.neuron_layers, figures))
     return found
 
 
@@ -114,15 +123,7 @@ def _one(name: str, heading: str, values: "Floats", text: Callable[[float], str]
     return LayerFigures(name, (heading,), values[:, None], text)
 
 
-def _of_neurons(name: str, title: str, samples: "ProbeHistory", at: int, figures: list[LayerFigures]) -> LayerSamples:
-    return _of_layers(name, title, samples, at, samples.neuron_layers, figures)
-
-
-def _of_weights(name: str, title: str, samples: "ProbeHistory", at: int, figures: list[LayerFigures]) -> LayerSamples:
-    return _of_layers(name, title, samples, at, samples.weight_layers, figures)
-
-
-def _of_layers(
+def _samples(
     name: str, title: str, samples: "ProbeHistory", at: int, layers: tuple[str, ...], figures: list[LayerFigures]
 ) -> LayerSamples:
     return LayerSamples(name, title, int(samples.step[at]), float(samples.epoch[at]), layers, tuple(figures))

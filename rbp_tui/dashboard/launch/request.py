@@ -203,11 +203,7 @@ def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[Run
     if method.name.startswith("rate") and method.loss_scale == "1/T" and steps > 1 and steps != usual:
         found.append(f"T={steps}: the rate gradient is scaled by 1/{steps} (loss_scale)")
     for seed in request.seeds_of(loaded):
-        same = [record for record in records if _is_run_of(record, loaded.experiment, seed)]
-        found += [f"seed {seed} is {one.verdict.status} already: {short(one.run.id)}" for one in same[-1:]]
+        same = [one for one in records if (one.summary.experiment, one.summary.seed) == (loaded.experiment, seed)]
+        done = [one for one in same if one.verdict.live or one.verdict.status == "completed"]
+        found += [f"seed {seed} is {one.verdict.status} already: {short(one.run.id)}" for one in done[-1:]]
     return found
-
-
-def _is_run_of(record: RunRecord, experiment: str, seed: int) -> bool:
-    done = record.verdict.live or record.verdict.status == "completed"
-    return done and record.summary.experiment == experiment and record.summary.seed == seed

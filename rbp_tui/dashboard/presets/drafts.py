@@ -33,7 +33,7 @@ def keep_draft(path: Path, text: str, basis: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(3)}")
     # Without waiting for the disk, since it is done at every key: this survives our crash, not the machine's.
-    temporary.write_text(json.dumps(asdict(Draft(_key(path), text, basis, time.time()))), encoding="utf-8")
+    temporary.write_text(json.dumps(asdict(Draft(os.path.realpath(path), text, basis, time.time()))), encoding="utf-8")
     temporary.replace(target)
 
 
@@ -61,12 +61,8 @@ def _folder() -> Path:
     return state_file().parent / "drafts"
 
 
-def _key(path: Path) -> str:
-    return os.path.realpath(path)
-
-
 def _draft_file(path: Path) -> Path:
-    return _folder() / f"{path.stem}-{hashlib.sha256(_key(path).encode()).hexdigest()[:12]}.json"
+    return _folder() / f"{path.stem}-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]}.json"
 
 
 def _read(file: Path) -> Draft | None:

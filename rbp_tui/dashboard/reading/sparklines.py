@@ -37,10 +37,6 @@ class Trend:
     epochs: tuple[float, ...] = ()
     values: tuple[float | None, ...] = ()
 
-    @property
-    def known(self) -> list[float]:
-        return [value for value in self.values if value is not None]
-
 
 NO_TREND = Trend()
 
@@ -49,7 +45,7 @@ def common_scales(trends: Iterable[Trend]) -> dict[str, Scale]:
     """For each metric the range of all trends, so that their lines can be compared; of accuracies in whole tenths."""
     known: dict[str, list[float]] = {}
     for trend in trends:
-        known.setdefault(trend.metric, []).extend(trend.known)
+        known.setdefault(trend.metric, []).extend(value for value in trend.values if value is not None)
     scales = {metric: (min(values), max(values)) for metric, values in known.items() if values}
     if "top1" in scales:
         low, high = scales["top1"]

@@ -66,8 +66,3 @@ def _driver_text(search: Search) -> str:
         return f"it goes on, in {driver}"
     end = end_of(search)
     return str(end.ended) if end else "nothing drives it now"
-
-
-def live_of(row: SweepRow) -> list[RunRecord]:
-    """The live runs of a row."""
-    return [record for record in row.records if record.verdict.live]

@@ -16,7 +16,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
-from rbp_tui.dashboard.sweep.board import SweepBoard, SweepSource, live_of, read_board
+from rbp_tui.dashboard.sweep.board import SweepBoard, SweepSource, read_board
 from rbp_tui.dashboard.sweep.table import SweepTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.verbs import Verb
@@ -161,7 +161,7 @@ class SweepScreen(RunScreen):
         row = self.row
         if row is None:
             return
-        records = live_of(row) or row.records
+        records = [record for record in row.records if record.verdict.live] or row.records
         if records:
             self.session.screens.open_run(records[0].run.id)
         else:
