@@ -18,6 +18,7 @@ from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
 from rbp_tui.text import format as fmt
+from rbp_tui.text.cost_text import span
 from rbp_tui.text.presence_text import presence_text
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | 
         if read_run_json(record.run).host != socket.gethostname():
             continue
         per_epoch = summary.trained_s / summary.epoch
-        shown = f"{per_epoch:.1f} s" if per_epoch < 10 else fmt.duration(per_epoch)
         total = fmt.duration(per_epoch * loaded.preset.train.epochs)
-        return Text(f"~{fmt.size(summary.mem_peak)} · {shown} an epoch · {total}")
+        return Text(f"~{fmt.size(summary.mem_peak)} · {span(per_epoch)} an epoch · {total}")
     return None
 
 

@@ -32,7 +32,7 @@ LOOK_AT_DRIVER_EVERY_S = 2.0
 class SweepScreen(RunScreen):
     """Follows a sweep. It lies over the table of runs, to which Escape goes back."""
 
-    NAME = "sweep"
+    NAME = "runs"  # in the bar
     AUTO_FOCUS = "SweepTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "launch", "missing", id="sweep.missing", tooltip="runs, to launch from the form"),
@@ -66,8 +66,7 @@ class SweepScreen(RunScreen):
         self.show_board()
 
     def runs_changed(self) -> None:
-        for bar in self.query(TopBar):
-            bar.show("runs", len(self.session.live))
+        super().runs_changed()
         self.read_again()
 
     def read_again(self) -> None:

@@ -16,6 +16,7 @@ from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
+from rbp_tui.text.run_columns import shortened
 from rbp_tui.text.run_text import SIGNS, STYLES, device_counts, short
 
 LABEL = 8
@@ -90,7 +91,8 @@ def use_rows(machine: MachineReading, records: Sequence[RunRecord], width: int) 
         if record.verdict.live or use is not None:
             rows[str(record.run.path)] = _row(record, use, machine.gpus.cards, machine.hosts.get(record.run.id), name)
     for folder, use in uses.items():
-        named = (Text(" "), Text(_cut(folder.name, name), style="dim"), Text("elsewhere", style="dim"))
+        called = Text(shortened(one_line(folder.name), name, middle=True), style="dim")
+        named = (Text(" "), called, Text("elsewhere", style="dim"))
         rows[str(folder)] = (*named, *_numbers(use, machine.gpus.cards))
     return rows
 
@@ -106,7 +108,7 @@ def _row(record: RunRecord, use: Use | None, cards: Sequence[CardReading], host:
         if host == "":
             where = Text("process gone", style="red")
         numbers = (*(Text("–", style="dim", justify="right"),) * 3, where)
-    return (sign, Text(_cut(summary.called, width)), Text(short(summary.id)), *numbers)
+    return (sign, Text(shortened(one_line(summary.called), width, middle=True)), Text(short(summary.id)), *numbers)
 
 
 def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:
@@ -121,12 +123,6 @@ def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:
         Text(f"{use.cores:.1f}", justify="right"),
         Text(", ".join(on) or "–"),
     )
-
-
-def _cut(name: str, width: int) -> str:
-    """The end of a name that is too long for its column: ids differ at their ends."""
-    name = one_line(name)
-    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 class SystemScreen(DashboardScreen):
