@@ -14,9 +14,8 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import SET_UP, Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
-from rbp_tui.cli.progress import progress
+from rbp_tui.cli.progress import end_on_sigterm, progress
 from rbp_tui.cli.settings_command import Settings
-from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
@@ -132,7 +131,6 @@ def convert(
     places = [str(require(data.name).path), str(made_cache_directory() / "events")]
     command = module_command("rbp_engine.data.events.convert", data.name, *places, json.dumps(asdict(wanted)))
     what = "decoding the recordings into the cache: minutes for all of them, nothing to do if that was done before"
-    end_on_sigterm()
     with progress(what) as on_progress:
         answer = child.ask(command, os.environ, what="the conversion", on_progress=on_progress)
     for problem in answer.get("unreadable", []):

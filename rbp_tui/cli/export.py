@@ -11,8 +11,8 @@ from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.measure.evaluate import Weights
 from rbp_tui.cli.options import KEEP, Json, RunsDir
 from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.progress import end_on_sigterm
 from rbp_tui.cli.runs.choice import Run
-from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
 

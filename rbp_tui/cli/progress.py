@@ -1,8 +1,11 @@
 """The progress of a long command on stderr: what it does now, for how long, and about how long it still takes."""
 
 import contextlib
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from rbp_tui.cli.output import cell, console, say
@@ -15,6 +18,16 @@ if TYPE_CHECKING:
 EVERY_S = 10.0
 
 
+def end_on_sigterm() -> None:
+    """Let SIGTERM end a long command as Ctrl-C does, with its processes and its temporary folder."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 @contextlib.contextmanager
 def progress(what: str, every_s: float = EVERY_S) -> Iterator[Callable[[str, float], None]]:
     """Say `what` will be done and about how long it takes; then show how it goes.
@@ -24,6 +37,7 @@ def progress(what: str, every_s: float = EVERY_S) -> Iterator[Callable[[str, flo
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    end_on_sigterm()
     say("[dim]{}[/]", what)
     out = console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())

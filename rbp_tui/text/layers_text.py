@@ -3,15 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.table import Column, Table
+
+from rbp_engine.printable import one_line
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.samples import Floats, ProbeHistory
 from rbp_tui.text import format as fmt
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from rbp_engine.run.status.history import History
-    from rbp_engine.run.status.samples import Floats, ProbeHistory
+from rbp_tui.text.table import empty_table
 
 MEDIAN = 2  # of the quantiles of eligibilities
 
@@ -22,7 +22,7 @@ class LayerFigures:
 
     name: str
     headings: tuple[str, ...]
-    values: "Floats"
+    values: Floats
     text: Callable[[float], str]
 
 
@@ -38,7 +38,7 @@ class LayerSamples:
     figures: tuple[LayerFigures, ...]
 
 
-def layer_samples(history: "History", epoch: float | None) -> list[LayerSamples]:
+def layer_samples(history: History, epoch: float | None) -> list[LayerSamples]:
     """All that was sampled nearest to an epoch, None for the newest."""
     found = []
     if (firing := history.firing) is not None:
@@ -80,13 +80,8 @@ def layer_samples(history: "History", epoch: float | None) -> list[LayerSamples]
     return found
 
 
-def layers_table(samples: LayerSamples) -> "Table":
+def layers_table(samples: LayerSamples) -> Table:
     """A row for each layer."""
-    from rich.table import Column
-
-    from rbp_engine.printable import one_line
-    from rbp_tui.text.table import empty_table
-
     headings = [Column(heading, justify="right") for one in samples.figures for heading in one.headings]
     table = empty_table(["layer", *headings])
     for row, layer in enumerate(samples.layers):
@@ -119,17 +114,17 @@ def _known(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _one(name: str, heading: str, values: "Floats", text: Callable[[float], str]) -> LayerFigures:
+def _one(name: str, heading: str, values: Floats, text: Callable[[float], str]) -> LayerFigures:
     return LayerFigures(name, (heading,), values[:, None], text)
 
 
 def _samples(
-    name: str, title: str, samples: "ProbeHistory", at: int, layers: tuple[str, ...], figures: list[LayerFigures]
+    name: str, title: str, samples: ProbeHistory, at: int, layers: tuple[str, ...], figures: list[LayerFigures]
 ) -> LayerSamples:
     return LayerSamples(name, title, int(samples.step[at]), float(samples.epoch[at]), layers, tuple(figures))
 
 
-def _nearest(samples: "ProbeHistory", epoch: float | None) -> int:
+def _nearest(samples: ProbeHistory, epoch: float | None) -> int:
     """The number of the sample nearest to an epoch, or of the newest."""
     if epoch is None or not all(map(math.isfinite, samples.epoch)):
         return -1

@@ -1,7 +1,8 @@
 """Sweeps and searches in words: what they try, how many runs that is, how these stand, and what the rest takes."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from rbp_engine.plan.estimate import Estimate
 from rbp_engine.plan.points import SweepPlan
@@ -15,11 +16,7 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import spread_text
 from rbp_tui.text.run_columns import setting_heading, shortened
 from rbp_tui.text.run_text import SIGNS, STYLES
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from rbp_tui.text.table import TextColumn
+from rbp_tui.text.table import TextColumn, column
 
 WIDEST_VALUE = 24
 
@@ -54,10 +51,8 @@ def range_text(setting: Varied) -> str:
     return f"{name}: {low} to {high}{', whole numbers' if setting.whole else ''}{', by its logarithm' * setting.log}"
 
 
-def runs_text(row: SweepRow) -> "Text":
+def runs_text(row: SweepRow) -> Text:
     """The runs of a row by status, each with its sign, as `■2 ▶1 47/100`; without colours the signs are enough."""
-    from rich.text import Text
-
     statuses = [state.record.verdict.shown_status if state.record else "" for state in row.states]
     there = [status for status in SIGNS if status in statuses]
     parts = [Text(f"{SIGNS[status]}{statuses.count(status)}", STYLES[status]) for status in there]
@@ -70,21 +65,17 @@ def runs_text(row: SweepRow) -> "Text":
     return text
 
 
-def sweep_columns(rows: Sequence[SweepRow], keys: Iterable[str], best: int | None) -> "list[TextColumn]":
+def sweep_columns(rows: Sequence[SweepRow], keys: Iterable[str], best: int | None) -> list[TextColumn]:
     """The number of each trial, its settings by `keys`, what it has reached, and its runs; the `best` trial stands out.
 
     A long value loses its middle.
     """
-    from rich.text import Text
-
-    from rbp_tui.text.table import column
-
     styles = ["bold" if row.trial == best and len(rows) > 1 else "" for row in rows]
 
-    def right(heading: str, texts: Iterable[str], styles: Iterable[str] = styles) -> "TextColumn":
+    def right(heading: str, texts: Iterable[str], styles: Iterable[str] = styles) -> TextColumn:
         return column(heading, [Text(*one) for one in zip(texts, styles, strict=True)], right=True)
 
-    def values(key: str) -> "TextColumn":
+    def values(key: str) -> TextColumn:
         texts = (one_line(inside_a_run(row.values.get(key, ""))) or "–" for row in rows)
         return right(setting_heading(key), [shortened(text, WIDEST_VALUE, middle=True) for text in texts])
 

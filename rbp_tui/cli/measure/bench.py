@@ -13,7 +13,6 @@ from rbp_tui.cli.options import JUDGE, MORE, Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand
-from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import warn_of_shared_presets
 from rbp_tui.text.styled import styled
 
@@ -137,7 +136,6 @@ def bench(
     extent = FULL if full else LATENCY if latency else QUICK
     from rbp_engine.preset.sweep.section import key_of, split_values
 
-    end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]
     typed = {key_of(word): split_values(word.partition("=")[2]) for word in words or [] if "=" in word}
     overrides = [word for word in words or [] if "=" in word and key_of(word) not in VARIED]

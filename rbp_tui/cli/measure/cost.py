@@ -8,7 +8,6 @@ from rbp_tui.cli.options import TRAIN, Json
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
-from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import warn_of_shared_presets
 from rbp_tui.text.styled import styled
 
@@ -43,7 +42,6 @@ def cost(
 
     warn_of_shared_presets(preset)
     loaded = load_preset(preset, overrides or [])
-    end_on_sigterm()
     about = "about a quarter of a minute; a minute or two for a large network on a CPU"
     with progress(f"measuring a few steps of {loaded.name}: {about}") as on_progress:
         predicted = predict_cost(loaded, seconds=seconds, on_progress=on_progress)

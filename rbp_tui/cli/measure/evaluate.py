@@ -12,7 +12,6 @@ from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.runs.choice import Run, find
-from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
 
 if TYPE_CHECKING:
@@ -96,7 +95,6 @@ def evaluate(
     directory = find(run, runs_dir)
     refuse_other_program(directory, "so that rbp does not have its network")
     trusted = once_trusted(lambda: require_code(directory), trust=trust)
-    end_on_sigterm()
     request = EvaluationRequest(
         [part.value for part in parts] or ["accuracy"],
         weights.value,

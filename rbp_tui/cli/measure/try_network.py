@@ -16,7 +16,6 @@ from rbp_tui.cli.options import TRAIN, Json
 from rbp_tui.cli.output import cell, print_json, print_rich, say, say_methods, say_next
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand, refuse_twice
-from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import paragraph, styled
 
@@ -118,7 +117,6 @@ def try_network(
     assert network is not None  # TryCommand requires it
     if batch is not None:
         refuse_twice([*(overrides or []), f"batch={batch}"])
-    end_on_sigterm()
     sizes, size = _sizes(image), batch or 32
     library = LIBRARY_NETWORK.fullmatch(network)
     if not library and not (file := Path(network.partition(":")[0])).exists():

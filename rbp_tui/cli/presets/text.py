@@ -2,29 +2,25 @@
 
 import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from rbp_engine.preset import LoadedPreset, resolved_toml
+from rbp_engine.preset.resolved import as_toml
+from rbp_engine.preset.schema import Preset
+from rbp_engine.preset.search import shown
 from rbp_engine.printable import one_line
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from rbp_engine.preset import LoadedPreset
-    from rbp_engine.preset.schema import Preset
+from rbp_engine.report.paper import published
+from rbp_tui.text import format as fmt
 
 COLUMN = 34  # where comments begin, unless the value is longer
 
 
-def preset_text(loaded: "LoadedPreset") -> "Text":
+def preset_text(loaded: LoadedPreset) -> Text:
     """The complete TOML of a preset, with the source of every value as a comment and defaults dimmed.
 
     The paper's figures and the experiment come last, where they are visible on a small terminal.
     """
-    from rich.text import Text
-
-    from rbp_engine.preset import resolved_toml
-    from rbp_engine.preset.resolved import as_toml
-
     names = _file_names(loaded)
     text = Text()
     for index, file in enumerate(names):
@@ -45,17 +41,15 @@ def preset_text(loaded: "LoadedPreset") -> "Text":
     return text
 
 
-def _file_names(loaded: "LoadedPreset") -> dict[str, str]:
+def _file_names(loaded: LoadedPreset) -> dict[str, str]:
     """Every file that supplied a value, the preset itself first, and a name for it that is short and unique."""
-    from rbp_engine.preset.search import shown
-
     own = shown(loaded.path)
     files = dict.fromkeys([own, *(source.rpartition(":")[0] for source in loaded.sources.values() if ":" in source)])
     bases = [PurePath(file).name for file in files]
     return {file: base if bases.count(base) == 1 else file for file, base in zip(files, bases, strict=True)}
 
 
-def _append_block(text: "Text", block: str, loaded: "LoadedPreset", names: dict[str, str]) -> None:
+def _append_block(text: Text, block: str, loaded: LoadedPreset, names: dict[str, str]) -> None:
     """Append one section, or the keys before the first."""
     header = re.match(r"\[(\w+)\]", block)
     section = f"{header[1]}." if header else ""
@@ -87,9 +81,7 @@ def _comment(text: str) -> str:
     return f"# {one_line(text)}\n"
 
 
-def _paper_sentence(preset: "Preset") -> str:
-    from rbp_engine.report.paper import published
-    from rbp_tui.text import format as fmt
+def _paper_sentence(preset: Preset) -> str:
 
     what = f"{fmt.method(preset.method.name)}, T={preset.method.timesteps}"
     figure = published(preset)

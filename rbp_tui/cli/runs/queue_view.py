@@ -1,16 +1,17 @@
 """The queue as a table and as JSON."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Column
+from rich.text import Text
 
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.entries import DamagedEntry, read_queue
 from rbp_engine.run.queue.observe import DeviceUse, QueuedRun, device_uses, is_paused, queued_runs
 from rbp_tui.cli.output import cell
 from rbp_tui.text.run_text import device_counts, short, status_text, title, where_queued
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from rbp_tui.text.table import empty_table
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,11 @@ def damaged_as_plain(entry: DamagedEntry) -> dict[str, object]:
     }
 
 
-def queue_table(look: QueueState) -> "Group":
+def queue_table(look: QueueState) -> Group:
     """One row per run: its position, or where it runs; and per damaged entry: what is wrong with it.
 
     Below it, whether the queue is paused, and how many devices are free.
     """
-    from rich.console import Group
-    from rich.table import Column
-    from rich.text import Text
-
-    from rbp_tui.text.table import empty_table
-
     position, where = Column(justify="right"), Column(overflow="fold", min_width=22)
     table = empty_table([position, "id", Column("run"), "status", where])
     for queued in look.runs:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from rbp_tui.cli.output import say
 from rbp_tui.cli.progress import progress
-from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text.format import counted
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ def measured_prices(presets: "Mapping[str, LoadedPreset]") -> "dict[str, Price]"
 
     if not presets:
         return {}
-    end_on_sigterm()
     count = counted(len(presets), "setting") + (" that differ in cost" if len(presets) > 1 else "")
     with progress(f"measuring a few steps of {count}") as report:
         return measure_prices(

@@ -114,12 +114,13 @@ def train(
     from rbp_engine.run.request import parse_seeds
     from rbp_engine.run.status.status import judge
     from rbp_tui.cli.train.following import follow_started, report_start
-    from rbp_tui.cli.train.same import train_the_same
 
     if same:
         refuse_others(context, "--same", "like", "trust", "runs_dir", "as_json")
         if like is None:
             raise typer.BadParameter("--same needs --like RUN: the run to train again")
+        from rbp_tui.cli.train.same import train_the_same
+
         raise typer.Exit(train_the_same(find(like, runs_dir), trust=trust, as_json=as_json))
     if slurm and seeds is not None:
         raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")

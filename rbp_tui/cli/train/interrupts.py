@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals to a command that follows its own runs, or measures."""
+"""Ctrl-C and other signals to a command that follows its own runs."""
 
 import contextlib
 import select
@@ -7,30 +7,23 @@ import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import typer
 
+from rbp_engine.errors import UserError
 from rbp_engine.printable import one_line
+from rbp_engine.run import start
+from rbp_engine.run.control import kill, request_stop, signal_ranks
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue.transitions import withdraw
+from rbp_engine.run.status.status import judge
 from rbp_tui.cli.output import print_part, say
 from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.text.run_text import short
 
-if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
-
 CALL_DISPATCHER_EVERY_S = 5.0
 ANSWERS = ("l", "s", "k", "")
-
-
-def end_on_sigterm() -> None:
-    """Let SIGTERM end a measuring command as Ctrl-C does, with its processes and its temporary folder."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
 
 
 class AskUser(Exception):
@@ -45,7 +38,7 @@ class Interrupts:
     queued run leaves the queue.
     """
 
-    def __init__(self, runs: "Sequence[RunDirectory]") -> None:
+    def __init__(self, runs: Sequence[RunDirectory]) -> None:
         self.runs = runs
         self.count = 0
         self.signalled: set[RunDirectory] = set()
@@ -58,10 +51,6 @@ class Interrupts:
 
     def tick(self) -> None:
         """Act on signals, and keep the dispatcher running. Raises AskUser."""
-        from rbp_engine.errors import UserError
-        from rbp_engine.run import start
-        from rbp_engine.run.queue.transitions import withdraw
-
         if self.leaving is not None:
             # First those that wait: one that saves and ends leaves its device to the next.
             for run in [run for run in self.runs if not withdraw(run)]:
@@ -78,9 +67,6 @@ class Interrupts:
 
     def ask(self) -> None:
         """Ask what to do until the answer is valid: leave the runs running, stop and save, kill, or go on watching."""
-        from rbp_engine.run.control import kill
-        from rbp_engine.run.errors import RunError
-
         try:
             them = "them" if len(self.runs) > 1 else "it"
             # From here on Ctrl-C answers; whoever pressed it twice before has not been told what that means.
@@ -115,16 +101,12 @@ class Interrupts:
             say("they go on: rbp ls{}", place)
 
     def _stop(self) -> None:
-        from rbp_engine.run.control import request_stop
-
         self.count = 0
         for run in self._live():
             request_stop(run)
         say("[yellow]stopping: a checkpoint is saved after this step[/]")
 
-    def _live(self) -> "list[RunDirectory]":
-        from rbp_engine.run.status.status import judge
-
+    def _live(self) -> list[RunDirectory]:
         return [run for run in self.runs if judge(run).live]
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -138,10 +120,8 @@ class Interrupts:
         if len(self.runs) == 1:  # of several, `tick` has those leave the queue that wait, before the others end
             self._signal(self.runs[0], self.leaving)
 
-    def _signal(self, run: "RunDirectory", number: signal.Signals) -> None:
+    def _signal(self, run: RunDirectory, number: signal.Signals) -> None:
         """Forward a signal to the worker of a run, once."""
-        from rbp_engine.run.control import signal_ranks
-
         if run not in self.signalled and signal_ranks(run, number):
             self.signalled.add(run)
 

@@ -1,29 +1,32 @@
 """Commands to suggest when a run has ended."""
 
 import shlex
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rbp_engine.run.cause import Cause
-    from rbp_engine.run.files.layout import RunDirectory
-    from rbp_engine.run.files.summary import Summary
-    from rbp_engine.run.request import LaunchRequest
-    from rbp_engine.run.status.status import Verdict
+from rbp_engine.data.catalog import is_catalogued
+from rbp_engine.guard.time_span import doubled
+from rbp_engine.preset import PresetError, read_resolved
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.longer import preset_in_force
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.settings.machine import runs_directory
+from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS, short
 
 #: Learning rates at which training usually goes well, by optimizer.
 USUAL_RATE = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
 
 
 def next_steps(
-    run: "RunDirectory", summary: "Summary", verdict: "Verdict", request: "LaunchRequest | None" = None
+    run: RunDirectory, summary: Summary, verdict: Verdict, request: LaunchRequest | None = None
 ) -> list[str]:
     """Commands, with a condition or a reason if a resume alone does not help; none while the run is live.
 
     Those of a new run change the `request` that started this one, or repeat the run if that is not known.
     """
-    from rbp_engine.run.cause import Cause
-    from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS, short
-
     reference, cause, place = short(summary.id), verdict.cause, runs_dir_option(run, request)
     looks = [f"rbp ls{place}", f"rbp show {reference}{place}"]
     if summary.program:  # which rbp can neither start again nor change
@@ -48,21 +51,17 @@ def next_steps(
     return [logs, resume] if cause is Cause.ERROR else [resume, logs]
 
 
-def runs_dir_option(run: "RunDirectory", request: "LaunchRequest | None" = None) -> str:
+def runs_dir_option(run: RunDirectory, request: LaunchRequest | None = None) -> str:
     """What commands about a run need to find it, with a leading space: where it is, as the request says it; empty if
     they look there anyway."""
-    from rbp_engine.settings.machine import runs_directory
-
     given = request.options.runs_dir if request else None
     if given is None and run.path.parent != runs_directory(None):
         given = run.path.parent
     return f" --runs-dir {shlex.quote(str(given))}" if given else ""
 
 
-def _comparison(request: "LaunchRequest | None", method: str) -> list[str]:
+def _comparison(request: LaunchRequest | None, method: str) -> list[str]:
     """The command of the same with another method; none if the preset is refused with it, as rate_m with tet."""
-    from rbp_engine.preset import PresetError
-
     if request is None:
         return []
     changed = request.changed("method", method)
@@ -73,14 +72,8 @@ def _comparison(request: "LaunchRequest | None", method: str) -> list[str]:
     return [shlex.join(changed.command)]
 
 
-def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None") -> str:
+def _new_run(run: RunDirectory, cause: Cause, request: LaunchRequest | None) -> str:
     """The command of a new run that avoids the cause, as far as it is known."""
-    from rbp_engine.preset import PresetError
-    from rbp_engine.run.cause import Cause
-    from rbp_engine.run.errors import RunError
-    from rbp_engine.run.files.run_json import read_run_json
-    from rbp_engine.run.request import LaunchRequest
-
     if cause is Cause.OWN_CODE:  # the run's own copy has the fault
         typed = shlex.join(request.command) if request else read_run_json(run).command
         return typed or "rbp train anew"
@@ -96,12 +89,8 @@ def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None
     return f"rbp train --like {run.id}{runs_dir_option(run, request)} with {wanted}"
 
 
-def _larger_budgets(run: "RunDirectory") -> list[str]:
+def _larger_budgets(run: RunDirectory) -> list[str]:
     """The budgets of a run, twice as large."""
-    from rbp_engine.guard.time_span import doubled
-    from rbp_engine.preset import PresetError
-    from rbp_engine.run.longer import preset_in_force
-
     try:
         guard = preset_in_force(run).guard
     except PresetError:
@@ -110,20 +99,15 @@ def _larger_budgets(run: "RunDirectory") -> list[str]:
     return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
 
 
-def _more_parts(run: "RunDirectory") -> int | None:
+def _more_parts(run: RunDirectory) -> int | None:
     """Twice as many parts of each batch; None if it cannot be split further."""
-    from rbp_engine.preset import read_resolved
-
     preset = read_resolved(run.preset_toml)
     parts = 2 * preset.train.accumulate
     return parts if parts <= preset.data.batch_size else None
 
 
-def _check_data(run: "RunDirectory") -> list[str]:
+def _check_data(run: RunDirectory) -> list[str]:
     """The command that checks the data of a run; none if they are the user's own."""
-    from rbp_engine.data.catalog import is_catalogued
-    from rbp_engine.preset import PresetError, read_resolved
-
     try:
         name = read_resolved(run.preset_toml).data.name
     except PresetError:
@@ -131,10 +115,8 @@ def _check_data(run: "RunDirectory") -> list[str]:
     return [f"rbp data check {name}"] if is_catalogued(name) else []
 
 
-def _lower_rate(run: "RunDirectory", request: "LaunchRequest") -> float:
+def _lower_rate(run: RunDirectory, request: LaunchRequest) -> float:
     """The preset's own rate if that is lower, else a tenth of the run's, but at most the usual rate."""
-    from rbp_engine.preset import read_resolved
-
     optim = read_resolved(run.preset_toml).optim
     own = request.without("lr").load().preset.optim.lr
     return own if own < optim.lr else min(optim.lr / 10, USUAL_RATE[optim.name])

@@ -5,31 +5,31 @@ import os
 import re
 import sys
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rbp_engine.report.sameness import Sameness, compare_results
+from rbp_engine.run import start
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import last_attempt
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.status import judge
 from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.train.following import exit_code, follow_live
+from rbp_tui.cli.train.results import print_result
 from rbp_tui.cli.trust import once_trusted
 from rbp_tui.text import format as fmt
-
-if TYPE_CHECKING:
-    from rbp_engine.report.sameness import Sameness
-    from rbp_engine.run.files.layout import RunDirectory
-    from rbp_engine.run.request import LaunchRequest
 
 THREADS = "OMP_NUM_THREADS"
 NOT_THE_SAME = 1
 
 
-def train_the_same(original: "RunDirectory", *, trust: bool, as_json: bool) -> int:
+def train_the_same(original: RunDirectory, *, trust: bool, as_json: bool) -> int:
     """Train a completed run again, with the same settings, code, seed, processes and threads, and compare the two.
 
     The exit code is that of the new run; of one that has completed 0 if the result is the same, else 1.
     """
-    from rbp_engine.report.sameness import compare_results
-    from rbp_engine.run import start
-    from rbp_tui.cli.train.following import exit_code, follow_live
-    from rbp_tui.cli.train.results import print_result
-
     request = replace(_request(original), typed=("rbp", *sys.argv[1:]))
     _use_as_many_threads(original)
     started = once_trusted(functools.partial(start.start_runs, request), trust=trust)
@@ -48,14 +48,8 @@ def train_the_same(original: "RunDirectory", *, trust: bool, as_json: bool) -> i
     return exit_code(verdict) if found is None else 0 if found.same else NOT_THE_SAME
 
 
-def _request(original: "RunDirectory") -> "LaunchRequest":
+def _request(original: RunDirectory) -> LaunchRequest:
     """The request to train it again. Raises RunError for a run that no other can repeat."""
-    from rbp_engine.run import start
-    from rbp_engine.run.errors import RunError
-    from rbp_engine.run.files.summary import load_summary
-    from rbp_engine.run.request import LaunchRequest
-    from rbp_engine.run.status.status import judge
-
     summary, status = load_summary(original), judge(original).status
     start.refuse_other_program(original)
     if status != "completed":
@@ -68,17 +62,15 @@ def _request(original: "RunDirectory") -> "LaunchRequest":
     return LaunchRequest.like(original)
 
 
-def _use_as_many_threads(original: "RunDirectory") -> None:
+def _use_as_many_threads(original: RunDirectory) -> None:
     """Have as many threads as the run had, unless the user says how many: sums in another order round differently."""
-    from rbp_engine.run.files.attempts import last_attempt
-
     attempt = last_attempt(original)
     threads = attempt.environment.get(THREADS, "") if attempt else ""
     if re.fullmatch(r"[1-9][0-9]{0,3}", threads):
         os.environ.setdefault(THREADS, threads)
 
 
-def _print(found: "Sameness", original: "RunDirectory", again: "RunDirectory") -> None:
+def _print(found: Sameness, original: RunDirectory, again: RunDirectory) -> None:
     if found.same:
         say("[bold green]the same[/] to the last bit: {} and {}", original.id, again.id)
     else:
@@ -104,6 +96,6 @@ def _value(value: Any) -> str:
     return fmt.number(value, 9) if isinstance(value, float) else str(value)
 
 
-def _plain(found: "Sameness") -> dict[str, Any]:
+def _plain(found: Sameness) -> dict[str, Any]:
     weights = [asdict(one) | {"same": one.same if one.there else None} for one in found.weights]
     return {"same": found.same} | asdict(found) | {"weights": weights}
