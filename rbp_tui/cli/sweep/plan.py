@@ -4,7 +4,10 @@ import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import RenderableType
+from rich.live import Live
 
 from rbp_engine.plan.estimate import Estimate
 from rbp_engine.plan.points import SweepPlan
@@ -23,9 +26,6 @@ from rbp_tui.cli.train.following import follow_live, report_queued
 from rbp_tui.cli.train.live import LiveTable
 from rbp_tui.cli.train.views import View
 from rbp_tui.cli.trust import once_trusted
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 # Above the table are the command and the plan, below it the hint.
 ROOM_FOR_OTHERS = 4
@@ -62,11 +62,9 @@ def _never_started(record: RunRecord) -> bool:
 @contextmanager
 def _live_table(plan: SweepPlan, states: Sequence[PointState], hint: str) -> Iterator[View]:
     """The table of the sweep, redrawn in place; at the end it makes room for the last one, which is printed."""
-    from rich.live import Live
-
     known = list(states)
 
-    def draw(records: Sequence[RunRecord]) -> "RenderableType":
+    def draw(records: Sequence[RunRecord]) -> RenderableType:
         news = {record.run: record for record in records}
         known[:] = [_updated(state, news) for state in known]
         return sweep_table(plan, sweep_rows(plan, known), most=live.console.height - ROOM_FOR_OTHERS)

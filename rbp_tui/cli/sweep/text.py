@@ -2,7 +2,9 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan.estimate import Estimate
@@ -28,15 +30,13 @@ from rbp_tui.text.sweep_text import (
     standings_text,
     sweep_columns,
 )
+from rbp_tui.text.table import filled_table
 
 #: Options of a command that do not belong to the one that continues.
 ONLY_LOOKS = ("--status", "--dry-run", "--json")
 RETRY = "--retry-failed"
 #: Of more values, most of the differences to the first one are not what anybody asks for.
 MOST_COMPARED = 10
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 
 def say_plan(plan: SweepPlan, states: Sequence[PointState]) -> None:
@@ -76,16 +76,11 @@ def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
         say_next([compare_command(plan.request, [record.run for row in rows for record in row.records])])
 
 
-def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None = None) -> "RenderableType":
+def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None = None) -> RenderableType:
     """A row for each combination: its settings, its runs by status, and mean ± deviation over the seeds that are done.
 
     Of more than `most` rows, those with live runs come first, and the rest is counted.
     """
-    from rich.console import Group
-    from rich.text import Text
-
-    from rbp_tui.text.table import filled_table
-
     shown = list(rows)
     if most is not None and len(rows) > most:
         shown = sorted(rows, key=lambda row: not any(record.verdict.live for record in row.records))[: max(1, most - 1)]
