@@ -25,7 +25,7 @@ from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked, neuro
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carrier import all_carriers
 from rbp_engine.spiking.carriers.single_step import StepTensor
-from rbp_engine.spiking.fusion import Current, membrane_dtype
+from rbp_engine.spiking.fusion import Current, CurrentReader, membrane_dtype
 
 BPTTCarrier: TypeAlias = SequenceTensor | StepTensor
 
@@ -116,8 +116,9 @@ class _NeuronUse:
         together, gradients, eligibility = (
             torch.zeros_like(batch, dtype=membrane_dtype(batch.dtype)) for _ in range(3)
         )
-        terms = self.module.neurons_for(batch).eligibility_terms(current)
-        for gradient_t, term_t in zip(gradients_by_step, terms, strict=True):
+        loop, reader = self.module.neurons_for(batch).rate_loop(batch, self.timesteps), CurrentReader(current)
+        for t, gradient_t in enumerate(gradients_by_step):
+            term_t = loop.observed(reader.at(t)).eligibility
             together.addcmul_(gradient_t.to(term_t.dtype), term_t, value=1.0 / self.timesteps)
             gradients.add_(gradient_t, alpha=1.0 / self.timesteps)
             eligibility.add_(term_t, alpha=1.0 / self.timesteps)

@@ -106,5 +106,5 @@ def _events(counts: Tensor, sizes: Sequence[Sequence[int]]) -> list[FiringRates]
 def _watch(seen: _LayerSpikes, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
     """A forward hook of a neuron layer."""
     if isinstance(output, Carrier):
-        for t, spikes in output.spikes_by_step():
+        for t, spikes in output.by_step():
             seen.add(t, spikes)

@@ -20,7 +20,7 @@ from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.fusion import RateLoop, membrane_dtype
+from rbp_engine.spiking.fusion import RateLoop
 from rbp_engine.spiking.surrogate import peak_slope, slope
 
 #: Samples whose neurons are run once more, of each micro-batch: a layer has thousands of membranes in each.
@@ -38,7 +38,6 @@ class _Use:
     """A pass of some samples through a neuron layer, and the timestep that comes next."""
 
     loop: RateLoop
-    spikes: Tensor
     next: int = 0
 
 
@@ -56,14 +55,12 @@ class _LayerNeurons:
     def add(self, t: int, current: Tensor, timesteps: int, module: NeuronLayer) -> None:
         """Run timestep `t` for the currents [samples, …]."""
         if t == 0:
-            loop = module.neurons_for(current).rate_loop(current, timesteps)
-            self.uses.append(_Use(loop, torch.empty_like(current, dtype=membrane_dtype(current.dtype))))
+            self.uses.append(_Use(module.neurons_for(current).rate_loop(current, timesteps)))
         # A module that is used twice has two passes at each timestep, in the same order.
         use = next((use for use in self.uses if use.next == t), None)
         if use is not None:  # else the network branches in time, which the method refuses
             use.next += 1
-            distance = use.loop.charge(current)  # of the neurons from their threshold, [samples, …]
-            use.loop.fire_into(use.spikes)
+            distance = use.loop.observed(current).distance
             self.inside.append(torch.count_nonzero(slope(module.surrogate, distance) >= self.half_peak))
             self.membranes += distance.numel()
 
@@ -181,5 +178,5 @@ def _watch(seen: _LayerNeurons, module: NeuronLayer, inputs: tuple[Any, ...]) ->
     """A hook before a neuron layer."""
     carrier = inputs[0] if inputs else None
     if isinstance(carrier, Carrier):
-        for t, current in carrier.currents_by_step(SAMPLES):
+        for t, current in carrier.by_step(SAMPLES):
             seen.add(t, current, carrier.timesteps, module)

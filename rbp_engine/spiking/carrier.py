@@ -59,14 +59,11 @@ class Carrier:
     def dtype(self) -> torch.dtype:
         return self.like.dtype
 
-    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
-        """Of a carrier that a neuron layer receives: its timesteps, from 0, and the currents [samples, …] of the first
-        samples of the batch. Each is good until the next. What is deferred stays so.
-        """
-        raise NotImplementedError
+    def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
+        """The timesteps that it has, from 0, and their values [samples, …] of the first samples, or all, of the batch.
 
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        """Of a carrier that a neuron layer returned: the timesteps that it has, from 0, and their spikes [B, …]."""
+        Each is good until the next. What is deferred stays so.
+        """
         raise NotImplementedError
 
     @property

@@ -22,7 +22,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -128,9 +128,10 @@ class Current:
     def requires_grad(self) -> bool:
         return any(term.requires_grad for term in self.terms)
 
-    def first(self, samples: int) -> Current:
-        """That of the first samples of the batch; batch norms keep the statistics of all."""
-        return Current([Term(term.steps.first(samples), term.normalisation) for term in self.terms], self.timesteps)
+    def first(self, samples: int | None) -> Current:
+        """That of the first samples of the batch, or of all; batch norms keep the statistics of all."""
+        terms = [replace(term, steps=term.steps.moved(lambda x: x[:samples])) for term in self.terms]
+        return Current(terms, self.timesteps)
 
     def compute(self) -> Tensor:
         """[T, B, …], or [B, …] if all is static, with its graph."""
@@ -204,17 +205,24 @@ class RatePass(NamedTuple):
         return self.derivatives[0]
 
 
+class ObservedStep(NamedTuple):
+    """A timestep of the loop of the rate methods, [B, …] each."""
+
+    spikes: Tensor
+    distance: Tensor
+    """u_t − V_th, or what a user-defined neuron has for it."""
+    eligibility: Tensor
+    """σ'_t·ρ_t, whose mean over time is g. For ∂L/∂s_t of BPTT, Σ_t ∂L/∂I_t = Σ_t ∂L/∂s_t ⊙ these."""
+
+
 class RateLoop(Protocol):
     """The loop of the rate methods, step by step from rest."""
 
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a `Current` of one timestep."""
 
-    def charge(self, current: Tensor) -> Tensor:
-        """Charge the neurons with a current [B, …]: their distance from the threshold, [B, …]."""
-
-    def fire_into(self, spikes: Tensor) -> Tensor:
-        """Complete the timestep: write the spikes of the charged neurons into `spikes` [B, …], and reset them."""
+    def observed(self, current: Tensor) -> ObservedStep:
+        """The same for a current [B, …], uncompiled, with what probes look at."""
 
     def finish(self) -> tuple[Tensor, Sequence[Tensor]]:
         """`counts` and `derivatives` of a `RatePass`; it overwrites the sums, so it is called once, at the end."""
@@ -235,9 +243,6 @@ class Neurons(Protocol):
 
     def rate_loop(self, like: Tensor, timesteps: int) -> RateLoop:
         """The same step by step; `like` [B, …] gives shape, type and device."""
-
-    def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
-        """The terms σ'_t·ρ_t [B, …] whose mean is the eligibility; of BPTT Σ_t ∂L/∂I_t = Σ_t ∂L/∂s_t ⊙ these."""
 
     def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """BPTT's ∂L/∂I [T, B, …] and the gradients of what is learnt, for ∂L/∂s [T, B, …]."""

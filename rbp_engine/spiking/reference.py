@@ -88,11 +88,8 @@ class Reference(TensorLike):
         """[T, B, …]."""
         return self._steps
 
-    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+    def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
         return enumerate(self._steps[:, :samples])
-
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return enumerate(self._steps)
 
 
 class SequenceReference(Reference):

@@ -89,10 +89,6 @@ class Steps:
         """All values, [T, B, …, N, M], for products of matrices."""
         return self.values()
 
-    def first(self, samples: int) -> Steps:
-        """The values of the first samples of the batch, as a view."""
-        raise NotImplementedError
-
     def time_mean(self) -> Tensor:
         """[B, …]."""
         raise NotImplementedError
@@ -136,9 +132,6 @@ class Dense(Steps):
     def values(self) -> Tensor:
         return self.values_TBX
 
-    def first(self, samples: int) -> Dense:
-        return Dense(self.values_TBX[:, :samples])
-
     def time_mean(self) -> Tensor:
         return self._mean if self.known_mean is None else self.known_mean
 
@@ -172,9 +165,6 @@ class TimeConstant(Steps):
 
     def values(self) -> Tensor:
         return self.values_BX
-
-    def first(self, samples: int) -> TimeConstant:
-        return TimeConstant(self.values_BX[:samples])
 
     def time_mean(self) -> Tensor:
         return self.values_BX
@@ -213,9 +203,6 @@ class Spikes(Steps):
         for spikes_t, values_t in zip(self.bytes_TBX, values_TBX, strict=True):
             values_t.copy_(spikes_t)
         return values_TBX
-
-    def first(self, samples: int) -> Spikes:
-        return Spikes([spikes_t[:samples] for spikes_t in self.bytes_TBX], self.counts[:samples], self.values_dtype)
 
     def matrices(self) -> Tensor:
         return as_matrices(self.bytes_TBX, self.values_dtype)

@@ -73,11 +73,8 @@ class RateSTensor(TimestepCarrier, DeferredSum):
             raise ValueError(BRANCHES_IN_TIME)
         return self.resolve().rate()
 
-    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+    def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, CurrentReader(self.current.first(samples)).at(0))] if self.of_time else []
-
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return [(self.state.step, self.values())] if self.of_time else []
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         kept = super().cast_weight(weight)

@@ -39,7 +39,7 @@ class DeferredSum(TensorLike):
         """Whether a batch norm or a sum is still to be carried out."""
         return self.current.deferred
 
-    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+    def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
         reader = CurrentReader(self.current.first(samples))
         return ((t, reader.at(t)) for t in range(self.current.timesteps))
 
@@ -117,9 +117,6 @@ class SequenceTensor(DeferredSum):
     def with_values(self, values: Tensor | Current, *, static: bool = False) -> Self:
         """Other values of the same timesteps."""
         return type(self)(values, self.timesteps, static)
-
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return enumerate(self.steps().unbind(0))
 
     def fire(self, neurons: Neurons) -> Self:
         learns = any(value.requires_grad for value in neurons.learnt)
@@ -215,10 +212,6 @@ class RateTensor(DeferredSum):
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
         return self.resolve().rate()
-
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        steps = self.resolve()
-        return ((t, steps.at(t)) for t in range(self.timesteps))
 
     def fire(self, neurons: Neurons) -> RateTensor:
         spikes, counts, derivatives, means = neurons.rate(self.current)

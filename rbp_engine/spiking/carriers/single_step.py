@@ -136,10 +136,7 @@ class StepTensor(TimestepCarrier):
         """Other values of the same timestep."""
         return type(self)(values, self.state, self.through_time)
 
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
-        return [(self.state.step, self.values())]
-
-    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+    def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
         first, *others = (term[:samples] for term in self._terms)
         return [(self.state.step, sum(others, start=first))]
 

@@ -3,7 +3,7 @@
 Both kernels run the functions of `spiking/layers/loops.py`; they differ in how a layer's tensors are laid out for them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.fusion import Current, CurrentReader, RatePass, count_dtype
+from rbp_engine.spiking.fusion import Current, ObservedStep, RatePass, count_dtype
 from rbp_engine.spiking.layers import compiler, loops
 from rbp_engine.spiking.layers.compiler import Kernel
 from rbp_engine.spiking.layers.layout import FlatLayout, Layout
-from rbp_engine.spiking.layers.loops import Neuron, charge_, fired, reset_, survives
+from rbp_engine.spiking.layers.loops import Neuron, charge_
 from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
 # torch's types call every autograd.Function method untyped.
@@ -98,18 +98,6 @@ class LIFNeurons:
 
     def rate_loop(self, like: Tensor, timesteps: int) -> "LIFRateLoop":
         return LIFRateLoop(like, timesteps, self)
-
-    @torch.no_grad()
-    def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
-        """Never compiled."""
-        reader, neuron = CurrentReader(current), self._neuron(Layout(current.like))
-        membrane, rho = None, torch.ones_like(current.like, dtype=neuron.dtype)
-        for t in range(current.timesteps):
-            membrane = charge_(membrane, reader.at(t), neuron)
-            spikes_t, slope_t = fired(membrane, neuron), neuron.slope(membrane)
-            yield slope_t * rho
-            rho.mul_(survives(membrane, spikes_t, slope_t, neuron)).mul_(neuron.decay).add_(1.0)
-            reset_(membrane, spikes_t, neuron)
 
     @torch.no_grad()
     def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -226,16 +214,13 @@ class LIFRateLoop:
         return spikes
 
     @torch.no_grad()
-    def charge(self, current: Tensor) -> Tensor:
+    def observed(self, current: Tensor) -> ObservedStep:
         charge_(self._membrane, current, self._neuron)
-        return self._membrane - self._neuron.threshold
-
-    @torch.no_grad()
-    def fire_into(self, spikes: Tensor) -> Tensor:
-        spikes.copy_(loops.fire_rate(self._membrane, self._state, self._rho, self._neuron))
+        distance = self._membrane - self._neuron.threshold
+        spikes, eligibility = loops.fire_rate(self._membrane, self._state, self._rho, self._neuron)
         self._counts.add_(spikes.to(self._counts.dtype))
         self._rho = loops.advanced(self._rho, self._neuron)
-        return spikes
+        return ObservedStep(spikes, distance, eligibility)
 
     def finish(self) -> tuple[Tensor, list[Tensor]]:
         totals = [self._state.eligibility, *self._state.sensitivities[1::2]]

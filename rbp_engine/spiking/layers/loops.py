@@ -166,7 +166,7 @@ def rate(
     sums = [torch.zeros_like(state.eligibility) for _ in means_of]
     for t, spikes_t in enumerate(spikes):
         membrane_F = charge_(membrane_F, current.at(t), neuron)
-        fired_F = fire_rate(membrane_F, state, rho, neuron)
+        fired_F, _ = fire_rate(membrane_F, state, rho, neuron)
         rho = advanced(rho, neuron)
         spikes_t.copy_(fired_F)
         if counts_F is None:
@@ -201,8 +201,9 @@ def rho_before(like: Tensor, neuron: Neuron) -> Tensor | float:
     return 1.0 if is_one else torch.ones_like(like, dtype=neuron.dtype)
 
 
-def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron: Neuron) -> Tensor:
-    """The spikes [F] of the charged membrane; adds to the eligibility and the sensitivities, and resets the membrane.
+def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron: Neuron) -> tuple[Tensor, Tensor]:
+    """The spikes of the charged membrane and σ'_t·ρ_t, both [F], which is added to the eligibility; adds to the
+    sensitivities, too, and resets the membrane.
 
         ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
 
@@ -210,17 +211,17 @@ def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron:
     advances here; one number for all neurons is `advanced` by the caller.
     """
     spikes_F, slope_F = fired(membrane_F, neuron), neuron.slope(membrane_F)
-    if isinstance(rho, Tensor) and rho.ndim:
-        state.eligibility.add_(slope_F * rho)
+    at_each = isinstance(rho, Tensor) and rho.ndim > 0
+    eligibility_F = slope_F * rho if at_each or state.sensitivities else slope_F.mul_(rho)
+    state.eligibility.add_(eligibility_F)
+    if isinstance(rho, Tensor) and at_each:
         rho.mul_(survives(membrane_F, spikes_F, slope_F, neuron)).mul_(neuron.decay).add_(1.0)
-    else:
-        state.eligibility.add_(slope_F * rho if state.sensitivities else slope_F.mul_(rho))
     if state.sensitivities:
         after = advanced_sensitivities(state.sensitivities, membrane_F, spikes_F, slope_F, neuron)
         for sensitivity_F, after_F in zip(state.sensitivities, after, strict=True):
             sensitivity_F.copy_(after_F)
     reset_(membrane_F, spikes_F, neuron)
-    return spikes_F
+    return spikes_F, eligibility_F
 
 
 def advanced(rho: Tensor | float, neuron: Neuron) -> Tensor | float:
@@ -254,7 +255,7 @@ def rate_step(
 ) -> Tensor:
     """Spikes [F] of one timestep; the state changes in place. ρ is [F], or one number, which stays as it is."""
     charge_(membrane_F, current.at(0), neuron)
-    spikes_F = fire_rate(membrane_F, RateState(eligibility_F, sensitivities), rho, neuron)
+    spikes_F, _ = fire_rate(membrane_F, RateState(eligibility_F, sensitivities), rho, neuron)
     counts_F.add_(spikes_F.to(counts_F.dtype))
     return spikes_F.to(current.dtype)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from rbp_engine.errors import NeuronError
-from rbp_engine.spiking.fusion import Current, CurrentReader, RatePass, count_dtype, membrane_dtype
+from rbp_engine.spiking.fusion import Current, CurrentReader, ObservedStep, RatePass, count_dtype, membrane_dtype
 from rbp_engine.spiking.steps import Steps, empty_steps
 from rbp_engine.spiking.surrogate import Spike, Surrogate
 
@@ -77,22 +77,12 @@ class OwnNeurons:
         loop = self.rate_loop(current.like, current.timesteps)
         spikes = empty_steps(current.like, current.timesteps, torch.uint8)
         for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
-            loop.charge(current_t)
-            loop.fire_into(spikes_t)
+            spikes_t.copy_(loop.observed(current_t).spikes)
         normalised = [term.steps for term in current.terms if term.normalisation]
         return RatePass(spikes, *loop.finish(), [_time_mean(steps, current.timesteps) for steps in normalised])
 
     def rate_loop(self, like: Tensor, timesteps: int) -> OwnRateLoop:
         return OwnRateLoop(like, timesteps, self.neuron)
-
-    @torch.no_grad()
-    def eligibility_terms(self, current: Current) -> Iterator[Tensor]:
-        state = self.neuron.start(current.like)
-        of_state = map_state(torch.zeros_like, state)
-        for current_t in _currents(current):
-            step, derivative = forward_mode(self.neuron, state, current_t, of_state)
-            state, of_state = step.state, derivative.state
-            yield derivative.spikes
 
     def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The timesteps run once more, with their graph."""
@@ -155,31 +145,27 @@ class OwnRateLoop:
         """`current` [B, …] gives shape, type and device; the loop starts at rest."""
         self._neuron, self._timesteps, self._dtype = neuron, timesteps, current.dtype
         self._state = neuron.start(current)
-        self._spikes = torch.zeros_like(current, dtype=membrane_dtype(current.dtype))
         self._counts = torch.zeros_like(current, dtype=count_dtype(timesteps))
+        nothing = torch.zeros_like(current, dtype=membrane_dtype(current.dtype))
         self._derivatives = [
-            _Derivative(name, derivative_at_rest(neuron, current, name), torch.zeros_like(self._spikes))
+            _Derivative(name, derivative_at_rest(neuron, current, name), nothing.clone())
             for name in (None, *neuron.learnable)
         ]
 
     def step(self, current: Current) -> Tensor:
-        self.charge(next(_currents(current)))
-        return self.fire_into(torch.empty_like(self._spikes, dtype=self._dtype))
+        return self.observed(next(_currents(current))).spikes.to(self._dtype)
 
     @torch.no_grad()
-    def charge(self, current: Tensor) -> Tensor:
-        current = current.to(self._spikes.dtype)
+    def observed(self, current: Tensor) -> ObservedStep:
+        current, by_each = current.to(membrane_dtype(current.dtype)), []
         for one in self._derivatives:
             step, derivative = forward_mode(self._neuron, self._state, current, one.of_state, one.parameter)
             one.of_state = derivative.state
             one.of_spikes.add_(derivative.spikes)
-        self._spikes, self._state = step.spikes, step.state
-        return step.distance
-
-    @torch.no_grad()
-    def fire_into(self, spikes: Tensor) -> Tensor:
-        self._counts.add_(self._spikes.to(self._counts.dtype))
-        return spikes.copy_(self._spikes)
+            by_each.append(derivative.spikes)
+        self._state = step.state
+        self._counts.add_(step.spikes.to(self._counts.dtype))
+        return ObservedStep(step.spikes, step.distance, by_each[0])
 
     def finish(self) -> tuple[Tensor, list[Tensor]]:
         return self._counts, [one.of_spikes.div_(self._timesteps).to(self._dtype) for one in self._derivatives]

@@ -63,7 +63,7 @@ def recorded(model: nn.Module, method: str, *, static: bool) -> FiringRates:
 
     def keep(name: str) -> object:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
-            kept[name].extend(spikes.detach().clone().double() for _, spikes in output.spikes_by_step())  # type: ignore[attr-defined]
+            kept[name].extend(spikes.detach().clone().double() for _, spikes in output.by_step())  # type: ignore[attr-defined]
 
         return hook
 
