@@ -116,7 +116,7 @@ class _NeuronUse:
         together, gradients, eligibility = (
             torch.zeros_like(batch, dtype=membrane_dtype(batch.dtype)) for _ in range(3)
         )
-        loop, reader = self.module.neurons_for(batch).rate_loop(batch, self.timesteps), CurrentReader(current)
+        loop, reader = self.module.neurons_for(batch).rate_loop(current, self.timesteps), CurrentReader(current)
         for t, gradient_t in enumerate(gradients_by_step):
             term_t = loop.observed(reader.at(t)).eligibility
             together.addcmul_(gradient_t.to(term_t.dtype), term_t, value=1.0 / self.timesteps)

@@ -20,7 +20,7 @@ from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.fusion import RateLoop
+from rbp_engine.spiking.fusion import Current, RateLoop
 from rbp_engine.spiking.surrogate import peak_slope, slope
 
 #: Samples whose neurons are run once more, of each micro-batch: a layer has thousands of membranes in each.
@@ -55,7 +55,8 @@ class _LayerNeurons:
     def add(self, t: int, current: Tensor, timesteps: int, module: NeuronLayer) -> None:
         """Run timestep `t` for the currents [samples, …]."""
         if t == 0:
-            self.uses.append(_Use(module.neurons_for(current).rate_loop(current, timesteps)))
+            like = Current.of(current.unsqueeze(0))
+            self.uses.append(_Use(module.neurons_for(current).rate_loop(like, timesteps)))
         # A module that is used twice has two passes at each timestep, in the same order.
         use = next((use for use in self.uses if use.next == t), None)
         if use is not None:  # else the network branches in time, which the method refuses

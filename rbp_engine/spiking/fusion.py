@@ -241,8 +241,8 @@ class Neurons(Protocol):
     def rate(self, current: Current) -> RatePass:
         """What the rate methods need, in one loop."""
 
-    def rate_loop(self, like: Tensor, timesteps: int) -> RateLoop:
-        """The same step by step; `like` [B, …] gives shape, type and device."""
+    def rate_loop(self, like: Current, timesteps: int) -> RateLoop:
+        """The same step by step, for currents of the shape, type and device of `like`."""
 
     def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """BPTT's ∂L/∂I [T, B, …] and the gradients of what is learnt, for ∂L/∂s [T, B, …]."""

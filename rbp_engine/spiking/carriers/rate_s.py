@@ -230,7 +230,7 @@ class RateSFire(RateSOperation):
 
     def at_step(self, x: RateSTensor, neurons: Neurons) -> RateSTensor:
         if self._loop is None:
-            self._loop = neurons.rate_loop(x.current.like, x.timesteps)
+            self._loop = neurons.rate_loop(x.current, x.timesteps)
         return RateSTensor.of_step(self._loop.step(x.current), x.state, static=False)
 
     def at_means(self, x: RateSTensor, neurons: Neurons) -> RateSTensor:

@@ -96,7 +96,7 @@ class LIFNeurons:
         means = [summed[n] if n in summed else steps.time_mean() for n, steps in normalised]
         return RatePass(layout.back(spikes), layout.back(counts), derivatives, means)
 
-    def rate_loop(self, like: Tensor, timesteps: int) -> "LIFRateLoop":
+    def rate_loop(self, like: Current, timesteps: int) -> "LIFRateLoop":
         return LIFRateLoop(like, timesteps, self)
 
     @torch.no_grad()
@@ -117,37 +117,6 @@ class LIFNeurons:
         if traced and trace is None:
             trace = spikes.detach()
         return spikes, LIFMembrane(charged, trace), trace
-
-    @torch.no_grad()
-    def fire_once(
-        self, current: Sequence[Tensor], before: Tensor | None, trace: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """See `loops.fire_once`."""
-        layout = self._layout_of_step(current[0])
-        neuron = self._neuron(layout, "decay", "threshold")
-        flat = (None if tensor is None else layout.flat(tensor) for tensor in (before, trace))
-        spikes, charged, trace = self._run(loops.fire_once)(tuple(map(layout.flat, current)), *flat, neuron)
-        return _back(layout, spikes), _back(layout, charged), None if trace is None else _back(layout, trace)
-
-    @torch.no_grad()
-    def gradient_once(
-        self,
-        grad_spikes: Tensor,
-        grad_later: Tensor | None,
-        charged: Tensor,
-        before: Tensor | None,
-        through_time: bool,
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        """∂L/∂I_t, ∂L/∂u_t, and the gradients of what is learnt (`loops.gradient_once_later`)."""
-        layout = self._layout_of_step(charged)
-        neuron = self._neuron(layout, "decay", "threshold")
-        if grad_spikes.stride() != charged.stride():
-            # The layout in memory decides in which order a batch norm adds up.
-            grad_spikes = torch.empty_like(charged, dtype=grad_spikes.dtype).copy_(grad_spikes)
-        flat = (None if each is None else layout.flat(each) for each in (grad_spikes, grad_later, charged, before))
-        at_current, at_charged, found = self._run(loops.gradient_once_later)(*flat, neuron, through_time)
-        learnt = self._summed([None if each is None else layout.back(each) for each in found])
-        return _back(layout, at_current), None if at_charged is None else _back(layout, at_charged), learnt
 
     def _run(self, loop: Callable[..., Any]) -> Callable[..., Any]:
         return compiler.jit(loop) if self.kernel == "compiled" else loop
@@ -180,51 +149,47 @@ def _over(value: float | Tensor, ndim: int) -> float | Tensor:
     return value.view(-1, *[1] * (ndim - 2)) if isinstance(value, Tensor) and value.ndim else value
 
 
-def _back(layout: Layout, values: Tensor) -> Tensor:
-    """[F] as [B, …], with the strides of torch's own operations, by which batch norm chooses in which order it adds up.
+def _plain(batch: Tensor) -> Tensor:
+    """[B, …] with the strides of torch's own operations, by which batch norm chooses in which order it adds up.
 
     Of one pixel or one channel, which is contiguous both with channels first and last, torch takes it as the first.
     """
-    batch = layout.back(values)
     return batch.view(-1).view(batch.shape) if batch.is_contiguous() else batch
 
 
 class LIFRateLoop:
-    """The loop of the rate methods, step by step (`loops.fire_rate`)."""
+    """The loop of the rate methods, step by step (`loops.fire_rate`); its state is [F]."""
 
-    def __init__(self, like: Tensor, timesteps: int, neurons: LIFNeurons) -> None:
-        self._neurons, self._timesteps, self._dtype = neurons, timesteps, like.dtype
-        self._neuron = neuron = neurons._neuron(Layout(like))
-        self._membrane = torch.full_like(like, neuron.v_reset or 0.0, dtype=neuron.dtype)
-        self._counts = torch.zeros_like(like, dtype=count_dtype(timesteps))
-        self._state, self._rho = loops.state_before(like, neuron), loops.rho_before(like, neuron)
+    def __init__(self, like: Current, timesteps: int, neurons: LIFNeurons) -> None:
+        self._timesteps, self._dtype, self._run = timesteps, like.like.dtype, neurons._run(loops.rate_step)
+        self._layout = neurons._layout(like)
+        self._neuron = neuron = neurons._neuron(self._layout)
+        flat = self._layout.flat(like.like)
+        self._membrane = torch.full_like(flat, neuron.v_reset or 0.0, dtype=neuron.dtype)
+        self._counts = torch.zeros_like(flat, dtype=count_dtype(timesteps))
+        self._state, self._rho = loops.state_before(flat, neuron), loops.rho_before(flat, neuron)
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
-        layout = self._neurons._layout(current)
-        rho = layout.number_for_all(self._rho)
-        state = (self._membrane, self._counts, self._state.eligibility, rho, *self._state.sensitivities)
-        flat = [layout.flat(each) if isinstance(each, Tensor) and each.ndim else each for each in state]
-        run = self._neurons._run(loops.rate_step)
-        spikes = layout.back(run(layout.reader(current), self._neurons._neuron(layout), *flat))
-        for before, changed in zip(state, flat, strict=True):
-            if changed is not before and changed.data_ptr() != before.data_ptr():
-                before.copy_(layout.back(changed))  # it was a copy: its layout in memory is not the current's
+        state = self._membrane, self._counts, self._state.eligibility, self._layout.number_for_all(self._rho)
+        spikes = self._run(self._layout.reader(current), self._neuron, *state, *self._state.sensitivities)
         self._rho = loops.advanced(self._rho, self._neuron)
-        return spikes
+        return self._layout.back(spikes)
 
     @torch.no_grad()
     def observed(self, current: Tensor) -> ObservedStep:
-        charge_(self._membrane, current, self._neuron)
+        charge_(self._membrane, self._layout.flat(current), self._neuron)
         distance = self._membrane - self._neuron.threshold
         spikes, eligibility = loops.fire_rate(self._membrane, self._state, self._rho, self._neuron)
         self._counts.add_(spikes.to(self._counts.dtype))
         self._rho = loops.advanced(self._rho, self._neuron)
-        return ObservedStep(spikes, distance, eligibility)
+        return ObservedStep(*map(self._layout.back, (spikes, distance, eligibility)))
 
     def finish(self) -> tuple[Tensor, list[Tensor]]:
         totals = [self._state.eligibility, *self._state.sensitivities[1::2]]
-        return self._counts, [total.div_(self._timesteps).to(self._dtype) for total in totals]
+        means = [total.div_(self._timesteps).to(self._dtype) for total in totals]
+        counts, *derivatives = (_plain(self._layout.back(each)) for each in (self._counts, *means))
+        return counts, derivatives
 
 
 class LIFMembrane(NamedTuple):
@@ -254,7 +219,11 @@ class FireOnce(torch.autograd.Function):
         *learnt_and_current: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         current = learnt_and_current[len(neurons.learnt) :]
-        spikes, charged, trace = neurons.fire_once(current, before, trace)
+        layout = neurons._layout_of_step(current[0])
+        neuron = neurons._neuron(layout, "decay", "threshold")
+        flat = (None if tensor is None else layout.flat(tensor) for tensor in (before, trace))
+        outputs = neurons._run(loops.fire_once)(tuple(map(layout.flat, current)), *flat, neuron)
+        spikes, charged, trace = (None if each is None else _plain(layout.back(each)) for each in outputs)
         learns_decay, _ = neurons.learns
         ctx.save_for_backward(charged, before if learns_decay else None)
         ctx.neurons, ctx.through_time = neurons, through_time
@@ -267,8 +236,15 @@ class FireOnce(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor | None, grad_later: Tensor | None, _: None) -> Any:
         charged, before = ctx.saved_tensors
+        neurons, layout = ctx.neurons, ctx.neurons._layout_of_step(charged)
         if grad_spikes is None:
             grad_spikes = torch.zeros_like(charged, dtype=ctx.dtype)
-        found = ctx.neurons.gradient_once(grad_spikes, grad_later, charged, before, ctx.through_time)
-        at_current, at_charged, learnt = found
-        return at_charged if ctx.needs_input_grad[0] else None, None, None, None, *learnt, *[at_current] * ctx.terms
+        elif grad_spikes.stride() != charged.stride():
+            # The layout in memory decides in which order a batch norm adds up.
+            grad_spikes = torch.empty_like(charged, dtype=grad_spikes.dtype).copy_(grad_spikes)
+        flat = (None if each is None else layout.flat(each) for each in (grad_spikes, grad_later, charged, before))
+        neuron = neurons._neuron(layout, "decay", "threshold")
+        found = neurons._run(loops.gradient_once_later)(*flat, neuron, ctx.through_time)
+        at_current, at_charged, *learnt = (None if each is None else layout.back(each) for each in found)
+        at_before = _plain(at_charged) if ctx.needs_input_grad[0] else None
+        return at_before, None, None, None, *neurons._summed(learnt), *[_plain(at_current)] * ctx.terms

@@ -359,7 +359,7 @@ def gradient_once_later(
     before: Tensor | None,
     neuron: Neuron,
     through_time: bool,
-) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+) -> tuple[Tensor | None, ...]:
     """The same for the single-step methods, from ∂L/∂u_{t+1}: ∂L/∂v_t = λ·∂L/∂u_{t+1}.
 
     ∂L/∂I_t in the type of the spikes, ∂L/∂u_t for the timestep before, `through_time` alone, and the gradients of what
@@ -367,4 +367,4 @@ def gradient_once_later(
     """
     grad_membrane = None if grad_later is None else grad_later * neuron.decay
     found = gradient_once(grad_spikes, grad_membrane, charged, before, neuron)
-    return found.charged.to(grad_spikes.dtype), found.charged if through_time else None, found.learnt
+    return found.charged.to(grad_spikes.dtype), found.charged if through_time else None, *found.learnt

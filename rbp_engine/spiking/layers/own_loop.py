@@ -74,15 +74,15 @@ class OwnNeurons:
     @torch.no_grad()
     def rate(self, current: Tensor | Current) -> RatePass:
         current = Current.of(current)
-        loop = self.rate_loop(current.like, current.timesteps)
+        loop = self.rate_loop(current, current.timesteps)
         spikes = empty_steps(current.like, current.timesteps, torch.uint8)
         for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
             spikes_t.copy_(loop.observed(current_t).spikes)
         normalised = [term.steps for term in current.terms if term.normalisation]
         return RatePass(spikes, *loop.finish(), [_time_mean(steps, current.timesteps) for steps in normalised])
 
-    def rate_loop(self, like: Tensor, timesteps: int) -> OwnRateLoop:
-        return OwnRateLoop(like, timesteps, self.neuron)
+    def rate_loop(self, like: Current, timesteps: int) -> OwnRateLoop:
+        return OwnRateLoop(like.like, timesteps, self.neuron)
 
     def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The timesteps run once more, with their graph."""

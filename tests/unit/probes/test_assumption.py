@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, Fidelity, gradient_fidelity
 from rbp_engine.spiking import LIF
+from rbp_engine.spiking.fusion import Current
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from tests.fuzz.oracles import gradient
 
@@ -215,7 +216,7 @@ def test_gradients_through_time_add_up_to_those_of_the_terms(reset: str, v_reset
     draw = torch.Generator().manual_seed(4)
     currents, delta = torch.rand((2, 5, 3, 40), generator=draw, dtype=torch.float64) * 2.0
     parameters = LIF(reset=reset, v_reset=v_reset, detach_reset=detach, decay=0.7).neurons  # type: ignore[arg-type]
-    loop = parameters.rate_loop(currents[0], len(currents))
+    loop = parameters.rate_loop(Current.of(currents), len(currents))
     terms = torch.stack([loop.observed(current).eligibility for current in currents])
     expected = parameters.gradient_through_time(currents, delta)[0].sum(0)
     assert torch.allclose((delta * terms).sum(0), expected, rtol=1e-12)

@@ -147,7 +147,7 @@ def test_spikes_counts_and_eligibility_step_by_step(case):
     results = []
     for kernel in ("eager", "compiled"):
         whole = current()
-        loop = neuron[kernel].rate_loop(whole.like, T)
+        loop = neuron[kernel].rate_loop(whole, T)
         spikes = []
         for t in range(T):
             terms = [Term(Dense(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
@@ -173,7 +173,7 @@ def test_currents_of_any_layout_in_memory(dimensions):
     current = current.transpose(*(1 + dimension for dimension in dimensions))
     results = []
     for kernel in ("eager", "compiled"):
-        loop = LIF(kernel=kernel).neurons.rate_loop(current[0], T)
+        loop = LIF(kernel=kernel).neurons.rate_loop(Current.of(current), T)
         by_step = [loop.step(Current([Term(Dense(current[t : t + 1]))], 1)).clone() for t in range(T)]
         spikes, counts, [eligibility], *_ = LIF(kernel=kernel).neurons.rate(current)
         by_loop, [of_loop] = loop.finish()

@@ -205,7 +205,7 @@ def test_compiled_loops_give_the_same_bits(rule, by):
     for neuron in neurons.values():
         parameters = neuron.neurons_for(current[0])
         spikes, counts, derivatives, _ = parameters.rate(current)
-        loop = parameters.rate_loop(current[0], 3)
+        loop = parameters.rate_loop(Current.of(current), 3)
         by_step = [loop.step(Current.of(current_t.unsqueeze(0))).clone() for current_t in current]
         at_current, learnt = parameters.gradient_through_time(current, grad)
         counted, of_loop = loop.finish()
