@@ -1,6 +1,5 @@
 """Which modules and functions are activations that a neuron replaces, and which no spiking network has but stay."""
 
-import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -68,30 +67,6 @@ def why_kept(module: nn.Module, path: str) -> str:
     if _is_of_library(type(module)) and class_name(module) in _GATES_OF_TIMM:
         return _GATE
     return next((why for kinds, why in _KEPT if isinstance(module, kinds)), "")
-
-
-def is_fused(module: nn.Module) -> bool:
-    """Whether this is a layer of timm that is normalisation and activation in one formula.
-
-    An activation in such a formula cannot be taken out: EvoNorm (Liu et al., 2020) divides x·sigmoid(v·x) by a
-    deviation. timm's norms that have their activation as a child, such as `BatchNormAct2d`, need nothing of this.
-    """
-    name, of_timm = type(module).__name__, type(module).__module__.startswith("timm.layers.")
-    return of_timm and name.startswith(("EvoNorm2d", "FilterResponseNorm")) and bool(getattr(module, "apply_act", True))
-
-
-def norm_and_neuron(module: nn.Module, neuron: Callable[[], nn.Module]) -> tuple[nn.Module, str]:
-    """For such a layer timm's nearest norm, with a neuron as its activation and the same weight and bias; a note."""
-    layers = importlib.import_module("timm.layers")
-    weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
-    channels, settings = len(weight), {"eps": module.eps, "apply_act": False}
-    if type(module).__name__.startswith("EvoNorm2dB"):
-        name, made = "batch", layers.BatchNormAct2d(channels, momentum=module.momentum, **settings)
-    else:  # a filter response is normalised channel by channel
-        name, made = "group", layers.GroupNormAct(channels, getattr(module, "groups", channels), **settings)
-    made.weight, made.bias, made.act = weight, bias, neuron()
-    note = f"{name} norm and a neuron; other weights than weight and bias are gone"
-    return made.to(weight.device, weight.dtype), note
 
 
 def class_name(module: nn.Module, kind: type | None = None) -> str:

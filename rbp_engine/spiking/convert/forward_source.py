@@ -12,13 +12,12 @@ import ast
 import inspect
 import pickle
 import pkgutil
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType
 from typing import Any, Final
 
 from torch import nn
@@ -75,14 +74,12 @@ def rewrite(kind: type[nn.Module]) -> Rewritten:
     methods: dict[str, FunctionType] = {}
     children: dict[str, str] = {}
     problems: list[str] = []
-    outside: dict[str, None] = {}
     places = [(owner, name) for owner in owners for name in vars(owner) if name in used]
     for owner, name in places:
         value, override = vars(owner)[name], inspect.getattr_static(kind, name)
         method = _function_of(value)
         if method is None or (override is not value and "super" not in _names(_function_of(override))):
             continue
-        outside |= dict.fromkeys(_outside_functions(method, set()))
         where, source = f"{owner.__name__}.{name}", _Source(method, len(children))
         if not source.calls:
             continue
@@ -97,11 +94,10 @@ def rewrite(kind: type[nn.Module]) -> Rewritten:
             if source.children:
                 children |= source.children
                 methods[name] = _compiled(method, source.definition)
-    problem = "; ".join([*problems, *(f"{name}() is outside its class" for name in outside)])
     path = f"{kind.__module__}:{kind.__qualname__}".replace(".", "/")
     namespace = {**methods, "__module__": __name__, "__qualname__": path, "__doc__": kind.__doc__}
     made = type(kind.__name__, (RewrittenModule, kind), namespace) if methods else kind
-    return Rewritten(made, children, problem)
+    return Rewritten(made, children, "; ".join(problems))
 
 
 def _used_by_forward(owners: Sequence[type]) -> set[str]:
@@ -139,28 +135,6 @@ def _scope(function: FunctionType) -> Mapping[str, Any]:
     """What names that are not local stand for in a function."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     return function.__globals__ | {name: cell.cell_contents for name, cell in cells if cell != CellType()}  # not empty
-
-
-def _outside_functions(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
-    """The functions outside a class that a function calls, and those that these call, which call activations."""
-    names, scope = _names(function), _scope(function)
-    values = {name: scope.get(name) for name in names}
-    for module in [value for value in values.values() if isinstance(value, ModuleType)]:
-        values |= {name: vars(module)[name] for name in names & vars(module).keys()}
-    for name in sorted(values):
-        value = values[name]
-        if isinstance(value, FunctionType) and value not in seen and _is_the_networks(value, function):
-            seen.add(value)
-            if _Source(value).calls:
-                yield name
-            yield from _outside_functions(value, seen)
-
-
-def _is_the_networks(value: FunctionType, caller: FunctionType) -> bool:
-    """Whether a function is of the package that calls it, or of no installed one; torch's stay as they are."""
-    package, own = (str(either.__module__).partition(".")[0] for either in (value, caller))
-    is_installed = package in sys.stdlib_module_names or "site-packages" in value.__code__.co_filename
-    return package == own or not is_installed
 
 
 class _Source(ast.NodeTransformer):

@@ -11,8 +11,6 @@ from rbp_engine.spiking.convert.activations import (
     activation_name,
     class_name,
     is_activation,
-    is_fused,
-    norm_and_neuron,
     why_kept,
 )
 from rbp_engine.spiking.convert.forward_source import rewrite
@@ -50,7 +48,8 @@ def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> t
     Activations are the ReLU family of torch and timm, as modules, as attributes (`self.act = F.relu`) and as functions
     that a module's methods call (`F.relu(x)`). Those that a function outside the class or a static method calls stay,
     and so do gates, softmax and norms of each timestep: no spiking network has them, but all methods here train them.
-    The report lists what stays. Names of parameters stay, too.
+    The report lists what stays, except for functions outside a class: of their activations a step warns. Names of
+    parameters stay, too.
 
     `neuron` is called without arguments for each place. Where it is `LIF` itself, a neuron of SpikingJelly becomes the
     LIF with its parameters, if there is one.
@@ -105,12 +104,10 @@ class _Conversion:
         return module
 
     def neuron_for(self, module: nn.Module, path: str) -> nn.Module:
-        """The neuron for an activation or one of SpikingJelly's, behind its norm if both are one."""
+        """The neuron for an activation or one of SpikingJelly's."""
         has_weights = next(module.parameters(), None) is not None
         made, note = None, "its weights are gone" if has_weights else ""
-        if is_fused(module):
-            made, note = norm_and_neuron(module, self._neuron)
-        elif is_spikingjelly_neuron(module) and self._neuron is LIF:
+        if is_spikingjelly_neuron(module) and self._neuron is LIF:
             try:
                 made, note = LIF(**keywords_of(module)), f"with its parameters{', learnt too' if has_weights else ''}"
             except ValueError as error:
@@ -120,7 +117,7 @@ class _Conversion:
 
 
 def _is_replaced(module: nn.Module) -> bool:
-    return is_activation(module) or is_spikingjelly_neuron(module) or is_fused(module)
+    return is_activation(module) or is_spikingjelly_neuron(module)
 
 
 def _lines(parts: Iterable[NetworkPart]) -> Iterator[str]:

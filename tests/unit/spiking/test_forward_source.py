@@ -162,15 +162,8 @@ def test_a_second_conversion_finds_nothing_in_rewritten_methods() -> None:
     assert neurons(network) == first
 
 
-HELPERS = """
-import torch.nn.functional as F
-
-def positive(x):
-    return F.relu(x)
-"""
 UNUSUAL = """
 import functools
-import helpers
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -186,16 +179,6 @@ bound = functools.partial(F.gelu, approximate="tanh")
 class Bound(nn.Module):
     def forward(self, x, /):
         return bound(x)
-
-def fire(x):
-    return r(x)
-
-def twice(x):
-    return fire(fire(x))
-
-class Outside(nn.Module):
-    def forward(self, x):
-        return twice(x) + helpers.positive(x)
 
 class Static(nn.Module):
     @staticmethod
@@ -240,14 +223,11 @@ def made():
 
 @pytest.fixture
 def unusual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    (tmp_path / "helpers.py").write_text(HELPERS)
     (tmp_path / "unusual.py").write_text(UNUSUAL)
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("helpers", "unusual"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delitem(sys.modules, "unusual", raising=False)
     yield importlib.import_module("unusual")
-    for name in ("helpers", "unusual"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("unusual", None)
 
 
 def test_activations_under_names_of_ones_own_become_neurons(unusual: Any) -> None:
@@ -266,7 +246,6 @@ def test_activations_under_names_of_ones_own_become_neurons(unusual: Any) -> Non
 @pytest.mark.parametrize(
     ("name", "replaced", "told"),
     [
-        ("Outside", [], "positive() is outside its class; fire() is outside its class"),
         ("Static", [], "Static.act is a staticmethod; Static.other is a classmethod"),
         ("Inherited", ["relu()"], "Bound.forward is called by super()"),
         ("Named", ["silu()"], "Named.forward names relu without calling it"),

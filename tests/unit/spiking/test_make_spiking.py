@@ -58,25 +58,6 @@ def test_timms_norms_with_an_activation_as_a_child_keep_their_statistics() -> No
     assert network.state_dict()["1.num_batches_tracked"] == 1
 
 
-@pytest.mark.parametrize("name", ["EvoNorm2dB0", "EvoNorm2dS0", "EvoNorm2dS1", "FilterResponseNormTlu2d"])
-def test_timms_norms_that_are_an_activation_too_become_a_norm_and_a_neuron(name: str) -> None:
-    fused = getattr(timm_layers(), name)(32)
-    network = nn.Sequential(nn.Conv2d(3, 32, 1), fused, nn.Flatten(), nn.Linear(32 * 16, 3))
-    _, report = make_spiking(network)
-    assert list(neurons(network)) == ["1.act"]
-    assert network.get_parameter("1.weight") is fused.weight
-    assert "norm and a neuron" in report.replaced[0].note
-    create_method("rate_m", timesteps=2).step(network, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
-    assert fused.weight.grad is not None
-
-
-def test_timms_norm_without_its_activation_stays() -> None:
-    norm = timm_layers().EvoNorm2dS0(32, apply_act=False)
-    network, report = make_spiking(nn.Sequential(norm))
-    assert network.get_submodule("0") is norm
-    assert not report.replaced
-
-
 def test_a_module_of_ones_own_that_is_an_activation_of_torch_becomes_a_neuron() -> None:
     for kind in (nn.ReLU, nn.ReLU6):
         network, report = make_spiking(nn.Sequential(type("Own", (kind,), {})()))
