@@ -9,7 +9,6 @@ method. One table, `spiking/rules/table.py`, says what each operation does to a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -22,13 +21,6 @@ from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.nonlinear import Nonlinear
 
 
-@dataclass(eq=False)
-class Memory:
-    """The operations in place, in order, in the memory that a tensor would share with its views."""
-
-    changes: list[str] = field(default_factory=list)
-
-
 class Carrier:
     """T timesteps of a batch, shaped [B, …] as far as a module can see.
 
@@ -38,8 +30,9 @@ class Carrier:
     timesteps: int
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
-    # The memory that it would have as a tensor, and how many of the changes there it includes; None until it matters.
-    _memory: Memory | None = None
+    # The operations in place, in order, in the memory that a tensor would share with its views; None until it matters.
+    _changes: list[str] | None = None
+    # How many of them its value includes.
     _follows = 0
 
     @property
@@ -67,31 +60,32 @@ class Carrier:
         raise NotImplementedError
 
     @property
-    def memory(self) -> Memory:
-        """What a tensor shares with its views."""
-        if self._memory is None:
-            self._memory = Memory()
-        return self._memory
+    def changes(self) -> list[str]:
+        """The operations in place that a tensor shares with its views."""
+        if self._changes is None:
+            self._changes = []
+        return self._changes
 
     def make_view(self, out: Self) -> Self:
         """`out`, which shares the memory of this carrier, or of a part of it."""
-        out._memory, out._follows = self.memory, self._follows
+        out._changes, out._follows = self.changes, self._follows
         return out
 
     def check_unchanged(self, operation: str) -> None:
         """Refuse to be used after the memory was changed in place by way of another carrier."""
-        for changed_by in () if self._memory is None else self._memory.changes[self._follows :]:
+        for changed_by in (self._changes or [])[self._follows :]:
             raise UnsupportedOperation(
                 operation,
                 f"a view of its argument was changed by '{changed_by}', or what it is a view of, which does not reach "
                 "the argument itself; make a new value there: x = x + y in place of x += y",
             )
 
-    def become(self, other: Self, operation: str) -> None:
+    def become(self, other: Self, operation: str) -> Self:
         """Take over another's value, as an operation in place does. Views of the same memory cannot be used then."""
-        memory = self.memory
-        memory.changes.append(operation)
-        self.__dict__.update(vars(other), _memory=memory, _follows=len(memory.changes))
+        changes = self.changes
+        changes.append(operation)
+        self.__dict__.update(vars(other), _changes=changes, _follows=len(changes))
+        return self
 
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""

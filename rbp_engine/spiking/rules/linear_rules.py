@@ -97,14 +97,14 @@ def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     carrier.resolve()
     copied = copy.copy(carrier)
-    copied._memory, copied._follows = None, 0
+    copied._changes, copied._follows = None, 0
     return copied
 
 
 def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """To another type or device; the carrier itself, as with a tensor, if it has them already."""
     if args[0] is not carrier:
-        return _like_a_batch(function, args, kwargs)
+        return _timeless(carrier, function, args, kwargs)
     others = [other.like if isinstance(other, Carrier) else other for other in args[1:]]
     becomes = function(carrier.like.detach(), *others, **kwargs)
     if not isinstance(becomes, Tensor):
@@ -116,8 +116,11 @@ def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Ke
     return linear(carrier, lambda x: x.to(becomes.device, becomes.dtype), (carrier,), {})
 
 
-def _like_a_batch(function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """A tensor without time, in the shape, type or device of a carrier: `mask.to(x)`, `position.view_as(x)`."""
+def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """A constant, a property, or a tensor without time, from the shape, type and device that the module sees.
+
+    So it is with `x.numel()`, `mask.to(x)` and `position.view_as(x)`.
+    """
     return function(*(arg.like.detach() if isinstance(arg, Carrier) else arg for arg in args), **kwargs)
 
 
@@ -128,16 +131,13 @@ def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     _, *rest = args
     mask = carrier.dropout_mask(lambda: function(torch.ones_like(carrier.like, requires_grad=False), *rest, **kwargs))
     out = linear(carrier, operator.mul, (carrier, mask), {}, over="numbers")
-    if not kwargs.get("inplace"):
-        return out
-    carrier.become(out, function.__name__)
-    return carrier
+    return carrier.become(out, function.__name__) if kwargs.get("inplace") else out
 
 
 def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """The new shape is the one that a module sees; T stays out of it."""
     if args[0] is not carrier:
-        return _like_a_batch(function, args, kwargs)
+        return _timeless(carrier, function, args, kwargs)
     like = function.__name__ in ("reshape_as", "view_as")
     shape = (args[1].shape,) if like else args[1:]
     target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape
@@ -185,11 +185,6 @@ def _where(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
     if isinstance(condition, Carrier) or len(args) != 3:
         raise UnsupportedOperation(function.__name__, "its condition must be the same at every step")
     return elementwise(carrier, function, args, kwargs)
-
-
-def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """A constant or a property, from the shape, type and device that the module sees."""
-    return function(carrier.like.detach(), *args[1:], **kwargs)
 
 
 RULES: dict[str, Rule] = {

@@ -125,10 +125,7 @@ def pointwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
         tensors = _of_one_shape(carrier, name, [args[place] for place in call.places])
         last = Reduction(lambda stacked: call(*stacked.unbind(-1)), dims=(-1,))
         out = nonlinear(last, torch.stack(tensors, -1))  # type: ignore[arg-type]
-    if not kwargs.get("inplace"):
-        return out
-    carrier.become(out, name)
-    return carrier
+    return carrier.become(out, name) if kwargs.get("inplace") else out
 
 
 def _of_one_shape(carrier: Carrier, name: str, tensors: list[Any]) -> list[Any]:

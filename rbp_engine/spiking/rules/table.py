@@ -78,8 +78,7 @@ def _in_place(carriers: Sequence[Carrier], function: Function, args: Arguments, 
     result = apply(carriers, plain, args, kwargs)
     if result.dtype != target.dtype:
         result = result.to(target.dtype)
-    target.become(result, name)
-    return target
+    return target.become(result, name)
 
 
 def _layer(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
