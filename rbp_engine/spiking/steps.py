@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,10 +110,6 @@ class Steps:
         rate: Tensor = mean if self.grad_proxy is None else WithValue.apply(self.grad_proxy, mean)
         return rate
 
-    def with_gradient(self, grad_proxy: Tensor, mean: Tensor | None = None) -> Self:
-        """The same values, with a gradient of their time mean; `mean` [B, …] if it is known already."""
-        return replace(self, grad_proxy=grad_proxy)
-
 
 @dataclass(frozen=True, eq=False)
 class Dense(Steps):
@@ -145,9 +141,6 @@ class Dense(Steps):
             return self.values_TBX.mean(0)
         # In the layout of a timestep, which `mean` loses: with channels last the pooling of means is much faster.
         return torch.mean(self.values_TBX, 0, out=torch.empty_like(self.values_TBX[0]))
-
-    def with_gradient(self, grad_proxy: Tensor, mean: Tensor | None = None) -> Self:
-        return replace(self, grad_proxy=grad_proxy, known_mean=self.known_mean if mean is None else mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +190,7 @@ class Spikes(Steps):
 
     def values(self) -> Tensor:
         """[T, B, …]: a copy, which is not kept."""
-        values_TBX = empty_steps(self.bytes_TBX[0], len(self.bytes_TBX), self.values_dtype)
-        if isinstance(self.bytes_TBX, Tensor):
-            return values_TBX.copy_(self.bytes_TBX)
-        for spikes_t, values_t in zip(self.bytes_TBX, values_TBX, strict=True):
-            values_t.copy_(spikes_t)
-        return values_TBX
+        return copied(self.bytes_TBX, empty_steps(self.bytes_TBX[0], len(self.bytes_TBX), self.values_dtype))
 
     def matrices(self) -> Tensor:
         return as_matrices(self.bytes_TBX, self.values_dtype)
@@ -223,6 +211,15 @@ class Spikes(Steps):
         return WeightInput(self.counts, len(self.bytes_TBX))
 
 
+def copied(steps: Tensor | Sequence[Tensor], into: Tensor) -> Tensor:
+    """`into` [T, B, …], with a copy of [T, B, …] or of T tensors [B, …]."""
+    if isinstance(steps, Tensor):
+        return into.copy_(steps)
+    for copy, step in zip(into, steps, strict=True):
+        copy.copy_(step)
+    return into
+
+
 def as_matrices(steps: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     """A copy [T, B, …, N, M] of T tensors; each matrix is one piece of memory, by rows or by columns as it was.
 
@@ -231,12 +228,7 @@ def as_matrices(steps: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     by_columns = steps[0].stride(-2) < steps[0].stride(-1)
     shape = steps[0].mT.shape if by_columns else steps[0].shape
     copies = torch.empty(len(steps), *shape, dtype=dtype, device=steps[0].device)
-    matrices = copies.mT if by_columns else copies
-    if isinstance(steps, Tensor):
-        return matrices.copy_(steps)
-    for copy, step in zip(matrices, steps, strict=True):
-        copy.copy_(step)
-    return matrices
+    return copied(steps, copies.mT if by_columns else copies)
 
 
 def empty_steps(batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:

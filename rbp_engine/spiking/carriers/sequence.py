@@ -7,6 +7,7 @@ RateTensor        without a graph, and the gradient of their time mean: rate_M
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -183,15 +184,12 @@ class RateTensor(DeferredSum):
     with the value of the mean.
     """
 
-    def __init__(self, sequence: SequenceTensor, grad_proxy: Tensor | None = None, mean: Tensor | None = None) -> None:
-        """`grad_proxy` [B, …] carries the gradient of the time mean; None for data, and where the steps have a proxy.
-
-        `mean` [B, …] is the value of the time mean, if it is known already.
-        """
+    def __init__(self, sequence: SequenceTensor, grad_proxy: Tensor | None = None) -> None:
+        """`grad_proxy` [B, …] carries the gradient of the time mean; None for data, and where the steps have one."""
         self.timesteps = sequence.timesteps
         self.current = sequence.current
         if grad_proxy is not None:
-            self.current = Current([Term(sequence.resolve().with_gradient(grad_proxy, mean))], self.timesteps)
+            self.current = Current([Term(replace(sequence.resolve(), grad_proxy=grad_proxy))], self.timesteps)
 
     @classmethod
     def static(cls, values: Tensor, timesteps: int) -> Self:
@@ -247,7 +245,7 @@ class RateTensor(DeferredSum):
             values, parts = operation.at_all_steps(steps, timesteps)
             means = [part.mean(0) for part in parts]
         out = Dense(values, Dense(values).time_mean())
-        return cls._of([Term(out.with_gradient(operation.grad_proxy(steps, out, means)))], timesteps)
+        return cls._of([Term(replace(out, grad_proxy=operation.grad_proxy(steps, out, means)))], timesteps)
 
     def batch_norm(self, norm: BatchNorm) -> Self:
         if self.current.static:
