@@ -22,7 +22,6 @@ class PrivateName:
 TRAINING = (
     PrivateName("torch._C:_is_fwd_grad_enabled", "spiking/carrier.py", "tells reentrant checkpointing, to refuse it"),
     PrivateName("torch._C:_current_graph_task_id", "spiking/carrier.py", "tells that checkpointing computes again"),
-    PrivateName("torch:_foreach_lerp_", "spiking/batch_norm.py", "moves both running statistics at once"),
     PrivateName(
         "torch._C:_FunctionBase._set_sequence_nr",
         "spiking/linear.py",
@@ -36,7 +35,7 @@ TRAINING = (
     PrivateName("torch:_foreach_add_", "train/moving_average.py", "averages all weights with few launches"),
     PrivateName("torch:_foreach_sub_", "probes/health.py", "subtracts all weights with few launches"),
     PrivateName("torch._compile:_disable_dynamo", "methods/protocol.py", "leaves a step out of a compiled function"),
-    PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/protocol.py", "finds all batch norms"),
+    PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/rate.py", "finds all batch norms"),
 )
 COMPILING = (
     PrivateName("torch._dynamo.config:recompile_limit", "spiking/layers/compiler.py", "allows a kernel for each sum"),

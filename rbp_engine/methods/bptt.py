@@ -24,12 +24,10 @@ from rbp_engine.methods.loss import (
     LossFunction,
     Objective,
     StepLoss,
-    full,
     logits_of,
     with_objective,
 )
 from rbp_engine.methods.protocol import (
-    BatchCounts,
     Input,
     Method,
     Precision,
@@ -38,6 +36,7 @@ from rbp_engine.methods.protocol import (
     gradients_stay_local,
 )
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
+from rbp_engine.spiking.fusion import full
 from rbp_engine.spiking.reference import SequenceReference
 
 
@@ -75,11 +74,10 @@ class BPTTSingleStep(Method):
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
         by_step = []
-        with BatchCounts(model):
-            for images_t in shown.by_step():
-                state.next_pass()
-                output = model(StepTensor(images_t, state, through_time=True))
-                by_step.append(logits_of(output, StepTensor).values())
+        for images_t in shown.by_step():
+            state.next_pass()
+            output = model(StepTensor(images_t, state, through_time=True))
+            by_step.append(logits_of(output, StepTensor).values())
         state.check_complete()
         logits = full(torch.stack(by_step))
         return backward(objective, logits if objective.at_every_step else logits.mean(0), weight)
@@ -94,14 +92,13 @@ class SLTT(Method):
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
         by_step = []
-        with BatchCounts(model):
-            for step, images_t in enumerate(shown.by_step(), start=1):
-                state.next_pass()
-                with gradients_stay_local(model) if step < self.timesteps else nullcontext():
-                    output = model(self.carrier(images_t, state, through_time=False))
-                    out = logits_of(output, self.carrier).values()
-                    (objective(out) * weight / self.timesteps).backward()
-                by_step.append(full(out.detach()))
+        for step, images_t in enumerate(shown.by_step(), start=1):
+            state.next_pass()
+            with gradients_stay_local(model) if step < self.timesteps else nullcontext():
+                output = model(self.carrier(images_t, state, through_time=False))
+                out = logits_of(output, self.carrier).values()
+                (objective(out) * weight / self.timesteps).backward()
+            by_step.append(full(out.detach()))
         state.check_complete()
         outputs = torch.stack(by_step)
         logits = outputs.mean(0)

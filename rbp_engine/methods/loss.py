@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.spiking import Carrier
+from rbp_engine.spiking.fusion import full
 from rbp_engine.vocabulary import LossName
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -114,11 +115,6 @@ def _problem(value: Any, logits: Tensor) -> str:
     if logits.requires_grad and not value.requires_grad:
         return "has no gradient: compute it from the logits with torch alone, without .detach(), .item() or argmax"
     return ""
-
-
-def full(logits: Tensor) -> Tensor:
-    """In float32 at least."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 CROSS_ENTROPY = Loss()

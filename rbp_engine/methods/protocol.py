@@ -4,23 +4,19 @@ import os
 import sys
 import warnings
 import weakref
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, wraps
 from numbers import Integral
 from threading import RLock
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.utils.hooks import RemovableHandle
 
 from rbp_engine.cores import let_threads_sleep
 from rbp_engine.methods.loss import (
@@ -31,11 +27,11 @@ from rbp_engine.methods.loss import (
     Objective,
     OwnLoss,
     StepLoss,
-    full,
     logits_of,
 )
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
+from rbp_engine.spiking.fusion import full
 
 #: Makes the network's input of (images, T, whether they are the same at every step).
 MakeCarrier = Callable[[Tensor, int, bool], SequenceTensor]
@@ -348,57 +344,13 @@ def predict(
     return full(logits)
 
 
-class BatchCounts:
-    """Batch norm modules count the batches of a step at its end, together, and not one launch for each timestep.
-
-    One whose momentum follows from that number counts by itself.
-    """
-
-    def __init__(self, model: nn.Module, batches: int = 1) -> None:
-        """Each pass of a module counts as so many `batches`."""
-        self._model = model
-        self._batches = batches
-        self._counters: dict[nn.Module, Tensor] = {}
-        self._seen: Counter[nn.Module] = Counter()
-        self._hooks: list[RemovableHandle] = []
-        self._own: list[tuple[Tensor, Tensor]] = []
-
-    def __enter__(self) -> Self:
-        for norm in self._norms():
-            # The first pass of a lazy one makes its counter.
-            if norm.training and norm.momentum is not None and not isinstance(norm, LazyModuleMixin):
-                self._hooks.append(norm.register_forward_pre_hook(lambda module, _: self._seen.update([module])))
-                self._take_counter(norm)
-        return self
-
-    def stop(self) -> None:
-        """What comes from now on is no batch: nothing counts it."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-        for norm in self._norms():
-            self._take_counter(norm)
-        # Norms that are not torch's need theirs: what they count is taken back.
-        own = [buffer for name, buffer in self._model.named_buffers() if name.endswith("num_batches_tracked")]
-        self._own = [(buffer, buffer.clone()) for buffer in own]
-
-    def _norms(self) -> list[_BatchNorm]:
-        return [module for module in self._model.modules() if isinstance(module, _BatchNorm)]
-
-    def _take_counter(self, norm: _BatchNorm) -> None:
-        if norm.num_batches_tracked is not None:
-            self._counters[norm] = norm.num_batches_tracked
-            norm.num_batches_tracked = None
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        for counter, before in self._own:
-            counter.copy_(before)
-        by_count: defaultdict[int, list[Tensor]] = defaultdict(list)
-        for norm, counter in self._counters.items():
-            norm.num_batches_tracked = counter
-            by_count[self._seen[norm]].append(counter)
-        for count, counters in by_count.items():
-            if count:
-                torch._foreach_add_(counters, count * self._batches)
+@contextmanager
+def batches_counted(model: nn.Module, times: int) -> Iterator[None]:
+    """Within it each batch that a batch norm counts is so many: T in a pass of a reference, 0 where it is no batch."""
+    counters = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
+    before = [counter.clone() for counter in counters]
+    try:
+        yield
+    finally:
+        for counter, start in zip(counters, before, strict=True):
+            counter.copy_(start + (counter - start) * times)

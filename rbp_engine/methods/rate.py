@@ -8,18 +8,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, full, with_objective
+from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, with_objective
 from rbp_engine.methods.protocol import (
-    BatchCounts,
     Input,
     Method,
     Precision,
     StepOutput,
     backward,
+    batches_counted,
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepState
+from rbp_engine.spiking.fusion import full
 from rbp_engine.spiking.reference import RateReference
 from rbp_engine.spiking.steps import WithValue
 
@@ -97,15 +98,14 @@ class RateS(RateMethod):
             check_momentum(model)
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        with parametrize.cached(), BatchCounts(model, self.timesteps if self.reference else 1) as counts:
+        with parametrize.cached():
             compute_parametrised_weights(model)
-            if self.reference:
+            if not self.reference:
+                return self._two_phases(model, shown, objective, weight)
+            with batches_counted(model, self.timesteps):
                 return self._reference_step(model, shown, objective, weight, norms_by_step=True)
-            return self._two_phases(model, counts, shown, objective, weight)
 
-    def _two_phases(
-        self, model: nn.Module, counts: BatchCounts, shown: Input, objective: Objective, weight: float | Tensor
-    ) -> StepOutput:
+    def _two_phases(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
         total: Tensor | None = None
         with torch.no_grad():
@@ -115,9 +115,9 @@ class RateS(RateMethod):
                 logits_t = full(with_objective(output, RateSTensor, objective)[0].values())
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
-        counts.stop()
         state.next_pass()
-        output = model(RateSTensor.of_means(shown.mean(), state, static=shown.static))
+        with batches_counted(model, 0):
+            output = model(RateSTensor.of_means(shown.mean(), state, static=shown.static))
         mean, objective = with_objective(output, RateSTensor, objective)
         rate = mean.rate()
         state.check_complete()

@@ -34,13 +34,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.errors import SettingsError
-from rbp_engine.methods.loss import Extended, Objective, full, softened, softened_distance
+from rbp_engine.methods.loss import Extended, Objective, softened, softened_distance
 from rbp_engine.methods.protocol import is_static, predict
 from rbp_engine.printable import one_line
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.spiking import Carrier, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor
+from rbp_engine.spiking.fusion import full
 from rbp_engine.spiking.reference import SequenceReference
 
 # A branch halves a map until no side is longer than this, and doubles the channels up to this number.

@@ -1,7 +1,7 @@
 """Batch norm in training, whose statistics a carrier takes over timesteps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -51,26 +51,6 @@ class BatchNorm:
             )
         mean, variance = moments(values, self.running_mean, self.running_var, self.momentum)
         return Normalisation(self, mean, variance)
-
-    @torch.no_grad()
-    def repeated(self, values: Tensor) -> "Repeated":
-        """The batch norm of a batch [B, C, …] that comes at every timestep; leaves the running statistics as they are.
-
-        Raises ValueError as `statistics` does.
-        """
-        if self.running_mean is None or self.running_var is None:
-            return Repeated(self.statistics(values))
-        # With a momentum of 1 the running statistics become those of the batch.
-        targets = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        known = replace(self, running_mean=targets[0], running_var=targets[1], momentum=1.0).statistics(values)
-        return Repeated(replace(known, norm=self), targets)
-
-    @torch.no_grad()
-    def follow(self, repeated: "Repeated") -> None:
-        """Move the running statistics as the batch norm of one more timestep does."""
-        if repeated.targets is not None:
-            assert self.running_mean is not None and self.running_var is not None
-            torch._foreach_lerp_([self.running_mean, self.running_var], repeated.targets, self.momentum)
 
     def running(self) -> "Normalisation":
         """The batch norm with its running statistics, as in evaluation."""
@@ -159,18 +139,15 @@ class Normalisation:
     def affine(self) -> tuple[Tensor, Tensor]:
         """Its scale and shift, [C]."""
         weight, bias = self.norm.weight, self.norm.bias
-        scale = self.inverse_deviation if weight is None else self.inverse_deviation * weight
-        return scale, -self.mean * scale if bias is None else bias - self.mean * scale
+        return scale_and_shift(self.mean, self.inverse_deviation, weight, bias)
 
 
-@dataclass(frozen=True)
-class Repeated:
-    """A batch norm of what is the same at every timestep, and the mean and unbiased variance [C] that its running
-    statistics move towards, where it has them.
-    """
-
-    normalisation: Normalisation
-    targets: tuple[Tensor, Tensor] | None = None
+def scale_and_shift(
+    mean: Tensor, inverse_deviation: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Those of a batch norm with mean and 1/√(var + ε), γ and β, [C] each."""
+    scale = inverse_deviation if weight is None else inverse_deviation * weight
+    return scale, -mean * scale if bias is None else bias - mean * scale
 
 
 class Normalise(torch.autograd.Function):

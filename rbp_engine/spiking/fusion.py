@@ -4,8 +4,8 @@ A batch norm with known statistics is a scale and a shift per channel. Where a n
 does, the loop applies them to what it reads anyway, and one [T, B, …] less is written and read. `unfused` switches it
 off.
 
-`Neurons` is a layer of neurons as carriers see it: what it learns, and its loops over time. `spiking/layers/lif.py` has
-those of LIF, `spiking/layers/own_loop.py` those of user-defined neurons. The layer has a backward of its own, batch
+`Neurons` is a layer of neurons as carriers see it: what it learns, and its loops over time. `spiking/neuron.py` has
+those of LIF, `spiking/own_neuron.py` those of user-defined neurons. The layer has a backward of its own, batch
 norms before it included:
 
 FiringRate        the rate methods: needs the eligibility g, and of each batch norm its mean input and statistics.
@@ -182,6 +182,11 @@ def membrane_dtype(current: torch.dtype) -> torch.dtype:
     return torch.promote_types(current, torch.float32)
 
 
+def full(values: Tensor) -> Tensor:
+    """In float32 at least."""
+    return values.to(membrane_dtype(values.dtype))
+
+
 def count_dtype(timesteps: int) -> torch.dtype:
     """The smallest type that can hold the number of spikes in T steps."""
     return torch.uint8 if timesteps < 256 else torch.int32
@@ -198,11 +203,6 @@ class RatePass(NamedTuple):
     """Of the rate r, [B, …] each: ∂r/∂c = g, the eligibility, then ∂r/∂θ of each θ that is learnt."""
     means: Sequence[Tensor]
     """The time means [B, …] of the terms that a batch norm is applied to, before it: its backward needs them."""
-
-    @property
-    def eligibility(self) -> Tensor:
-        """g = ∂r/∂c [B, …]."""
-        return self.derivatives[0]
 
 
 class ObservedStep(NamedTuple):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import fusion
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, Repeated
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carriers.sequence import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.single_step import BRANCHES_IN_TIME, StepState, TimestepCarrier
 from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, RateLoop, Term, membrane_dtype
@@ -105,22 +105,26 @@ class RateSOperation:
     at_means: Callable[..., RateSTensor]
 
     def __init__(self) -> None:
-        self._sums: list[SumOverSteps] = []
+        self._sums: list[Tensor] = []
+        self._dtypes: list[torch.dtype] = []
+        self._added = 0
         self._static: Tensor | None = None
 
     def add(self, *tensors: Tensor) -> None:
         """Add one timestep of each."""
         if not self._sums:
-            self._sums = [SumOverSteps(tensor) for tensor in tensors]
+            self._dtypes = [tensor.dtype for tensor in tensors]
+            self._sums = [torch.zeros_like(tensor, dtype=membrane_dtype(tensor.dtype)) for tensor in tensors]
         for total, tensor in zip(self._sums, tensors, strict=True):
-            total.add(tensor)
+            total.add_(tensor)
+        self._added += 1
 
     def means(self, timesteps: int) -> list[Tensor]:
         """The time means of what was added, once. Raises ValueError unless each timestep has added something."""
-        if not self._sums or self._sums[0].count != timesteps:
+        if self._added != timesteps:
             raise ValueError(BRANCHES_IN_TIME)
         sums, self._sums = self._sums, []
-        return [total.mean() for total in sums]
+        return [total.div_(timesteps).to(dtype) for total, dtype in zip(sums, self._dtypes, strict=True)]
 
     def static_step(self, operation: Callable[..., Tensor], inputs: Sequence[RateSTensor]) -> RateSTensor:
         """What is the same at every timestep is computed at the first."""
@@ -192,27 +196,15 @@ class RateSNorm(RateSOperation):
     def __init__(self) -> None:
         super().__init__()
         self._known: list[Normalisation] = []
-        self._repeated: Repeated | None = None
 
     def at_step(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
-        if x.static:
-            return self.static_step(self._repeated_norm(x, norm), [x])
-        known = norm.statistics(x.values()) if norm.training else norm.running()
+        known = norm.statistics(x.values()) if norm.training else norm.running()  # the running ones move at every step
         self._known.append(known)
-        return self._normalised(x, known)
-
-    def _repeated_norm(self, x: RateSTensor, norm: BatchNorm) -> Callable[[Tensor], Tensor]:
-        """The batch's statistics are computed once; the running ones move at every step, by its momentum."""
-        if not norm.training:
-            return norm
-        if self._repeated is None:
-            self._repeated = norm.repeated(x.values())
-        norm.follow(self._repeated)
-        return self._repeated.normalisation
+        return self.static_step(known if norm.training else norm, [x]) if x.static else self._normalised(x, known)
 
     def at_means(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
         if x.static:
-            return self.static_mean(norm if self._repeated is None else self._repeated.normalisation, [x])
+            return self.static_mean(self._known[0] if norm.training else norm, [x])
         return self._normalised(x, mean_statistics(self._known, norm) if norm.training else norm.running())
 
     def _normalised(self, x: RateSTensor, known: Normalisation) -> RateSTensor:
@@ -242,23 +234,6 @@ class RateSFire(RateSOperation):
         proxy = fusion.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
         known = _time_constant(rate, proxy, WeightInput(counts, x.timesteps))
         return RateSTensor.of_means(known, x.state, static=False)
-
-
-class SumOverSteps:
-    """The sum over timesteps of tensors of one shape."""
-
-    def __init__(self, like: Tensor) -> None:
-        self._dtype = like.dtype
-        self._sum = torch.zeros_like(like, dtype=membrane_dtype(like.dtype))
-        self.count = 0
-
-    def add(self, tensor: Tensor) -> None:
-        self._sum.add_(tensor)
-        self.count += 1
-
-    def mean(self) -> Tensor:
-        """The time mean; it overwrites the sum, so it can be taken once."""
-        return self._sum.div_(self.count).to(self._dtype)
 
 
 def half_of(kind: type[RateSOperation], inputs: Sequence[RateSTensor]) -> Callable[..., RateSTensor]:
