@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.spiking import Carrier, OwnNeuron
-from rbp_engine.spiking.layers.own_loop import OwnNeurons, tensors_of
-from rbp_engine.spiking.own_neuron import FAR
+from rbp_engine.spiking.own_neuron import FAR, OwnNeurons, tensors_of
 
 TIMESTEPS = 16
 # In float64.

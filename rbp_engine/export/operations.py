@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor
 
 from rbp_engine.errors import UserError
-from rbp_engine.spiking.layers.lif import LIFNeurons
+from rbp_engine.spiking.neuron import LIFNeurons
 
 
 class ExportError(UserError):

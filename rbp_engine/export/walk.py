@@ -33,8 +33,8 @@ from rbp_engine.export.operations import (
     no_node,
 )
 from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.layers.lif import LIFNeurons
 from rbp_engine.spiking.linear import Linear, OpenCall
+from rbp_engine.spiking.neuron import LIFNeurons
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear, Product
 from rbp_engine.spiking.rules.table import TensorLike
 

@@ -23,7 +23,7 @@ Shapes are written [T, B, C, H, W]: timesteps, batch, channels, height, width; [
 timestep, whatever its dimensions. Where a name alone leaves the shape open it has a suffix:
 
     _TBX    [T, B, …]        _BX     [B, …]        _C      [C], one number a channel
-    _TF     [T, F]           _F      [F], one timestep as a loop sees it (`spiking/layers/layout.py`)
+    _TF     [T, F]           _F      [F], one timestep as a loop sees it (`spiking/layers/loops.py`)
     _t      of timestep t, [B, …]
 """
 

@@ -31,10 +31,9 @@ from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.fusion import Neurons, membrane_dtype
-from rbp_engine.spiking.layers.lif import LIFNeurons
-from rbp_engine.spiking.layers.own_loop import OwnNeurons
+from rbp_engine.spiking.fusion import Neurons, full, membrane_dtype
 from rbp_engine.spiking.linear import Linear
+from rbp_engine.spiking.neuron import LIFNeurons
 from rbp_engine.spiking.nonlinear import (
     GroupNorm,
     LayerNorm,
@@ -45,6 +44,7 @@ from rbp_engine.spiking.nonlinear import (
     RMSNorm,
     Softmax,
 )
+from rbp_engine.spiking.own_neuron import OwnNeurons
 from rbp_engine.spiking.rules.table import TensorLike
 
 
@@ -60,7 +60,7 @@ def added_at_every_step(rate: Tensor) -> Tensor:
 
 
 def spikes_of(neurons: Neurons, currents: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/layers/lif.py`)."""
+    """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/neuron.py`)."""
     state: Any = None
     for current in currents:
         if isinstance(neurons, LIFNeurons):
@@ -100,7 +100,7 @@ class SequenceReference(Reference):
         return self._steps.mean(0)
 
     def fire(self, neurons: Neurons) -> Self:
-        currents = self._steps.to(membrane_dtype(self.dtype))
+        currents = full(self._steps)
         return type(self)(torch.stack(list(spikes_of(neurons, currents))).to(self.dtype))
 
     @classmethod

@@ -1,20 +1,19 @@
-"""A layer's tensors as the loops over time take them (`spiking/layers/loops.py`).
+"""A layer's tensors as compiled loops take them: flat, so that one kernel serves layers and batches of all sizes.
 
-A timestep is [F]: as it is for eager loops, flat for compiled ones, so that one kernel serves layers and batches of all
-sizes. Numbers that differ between channels, [C], broadcast against it.
+A timestep is [F] (`spiking/layers/loops.py`). Numbers that differ between channels, [C], broadcast against it.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.batch_norm import Normalisation
-from rbp_engine.spiking.fusion import Current, CurrentReader, membrane_dtype
-from rbp_engine.spiking.layers.loops import Reader
-from rbp_engine.spiking.steps import Spikes, Steps, TimeConstant, empty_steps
+from rbp_engine.spiking.batch_norm import Normalisation, scale_and_shift
+from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.layers.loops import Layout
+from rbp_engine.spiking.steps import Spikes, Steps, TimeConstant
 
 
 class FlatNorm(NamedTuple):
@@ -33,9 +32,7 @@ class FlatNorm(NamedTuple):
         if inverse_C is None:
             assert self.variance_C is not None
             inverse_C = torch.rsqrt(self.variance_C + self.eps)
-        scale_C = inverse_C if self.weight_C is None else inverse_C * self.weight_C
-        by_mean_C = self.mean_C * scale_C
-        return scale_C, -by_mean_C if self.bias_C is None else self.bias_C - by_mean_C
+        return scale_and_shift(self.mean_C, inverse_C, self.weight_C, self.bias_C)
 
 
 class FlatTerm(NamedTuple):
@@ -70,42 +67,6 @@ class FlatCurrent(NamedTuple):
     def values_at(self, term: int, t: int) -> Tensor:
         """The values [F] of a term, before its batch norm."""
         return self.terms[term].values[t]
-
-
-class Layout:
-    """A layer's tensors as the loops take them: as they are."""
-
-    def __init__(self, like: Tensor) -> None:
-        """`like` [B, …] is a timestep."""
-        self.dtype = membrane_dtype(like.dtype)
-
-    def reader(self, current: Current) -> Reader:
-        """The current, [F] at each timestep."""
-        return CurrentReader(current)
-
-    def flat(self, values: Tensor) -> Tensor:
-        """[T, B, …] as [T, F], or [B, …] as [F]."""
-        return values
-
-    def back(self, values: Tensor) -> Tensor:
-        """[T, F] as [T, B, …], or [F] as [B, …]: a view."""
-        return values
-
-    def empty_steps(self, batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Uninitialised [T, F] of the type of `batch`, or another."""
-        return empty_steps(batch, timesteps, dtype)
-
-    def number(self, number: Tensor | float) -> Tensor | float:
-        """A neuron's number, [] or [C, 1, …] where it is learnt, as it broadcasts against [F]; without its graph."""
-        return number.detach() if isinstance(number, Tensor) else number
-
-    def for_each_channel(self, number: Tensor | float) -> Tensor | float:
-        """The same, as [C] where a compiled loop needs that."""
-        return self.number(number)
-
-    def number_for_all(self, number: Tensor | float) -> Any:
-        """A number that changes from timestep to timestep, where it is one for all neurons."""
-        return number
 
 
 class FlatLayout(Layout):
@@ -179,10 +140,6 @@ class FlatLayout(Layout):
         if not isinstance(number, Tensor):
             return number
         return self.channels(number.detach().flatten()) if number.ndim else number.detach()
-
-    def number_for_all(self, number: Tensor | float) -> Any:
-        # A number would make a kernel of its own for every timestep.
-        return number if isinstance(number, Tensor) else number_as_tensor(number)
 
     def for_each_channel(self, number: Tensor | float) -> Tensor | float:
         """The number as [C], where channels are told apart.

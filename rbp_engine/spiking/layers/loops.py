@@ -5,14 +5,14 @@
     v_t = u_t − V_th·s_t                            soft reset, v_rest = 0
     v_t = (1 − s_t)·u_t + s_t·v_reset               hard reset, v_rest = v_reset
 
-`LIFNeurons.timestep` is all of it with autograd's graph (`layers/lif.py`). The loops have their backward passes written
-out, and are made of the functions below, which build no graph; those that end in `_` change the membrane [B, …] in
-place. The loops run as they stand, or by torch.compile.
+`LIFNeurons.timestep` is all of it with autograd's graph (`spiking/neuron.py`). The loops have their backward passes
+written out, and are made of the functions below, which build no graph; those that end in `_` change the membrane
+[B, …] in place. The loops run as they stand, or by torch.compile.
 
-They see a layer as `layers/layout.py` hands it over: a timestep is [F], which is [B, …] as it is ("eager"), or flat
-("compiled", so that one kernel serves layers and batches of all sizes). inductor makes one pass over memory of a loop,
-unrolled over time; on a CPU both give the same bits, with one exception: where a layer's size does not fill the
-processor's vectors, an exponential in a slope may differ in its last place, as it does within torch's own loops.
+They see a layer as its `Layout` hands it over: a timestep is [F], which is [B, …] as it is ("eager"), or flat
+("compiled", `layers/layout.py`). inductor makes one pass over memory of a loop, unrolled over time; on a CPU both give
+the same bits, with one exception: where a layer's size does not fill the processor's vectors, an exponential in a slope
+may differ in its last place, as it does within torch's own loops.
 
 Currents are read with their batch norms and sums (`spiking/fusion.py`). Membranes and sums are float32 at least.
 """
@@ -23,7 +23,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.fusion import count_dtype
+from rbp_engine.spiking.fusion import Current, CurrentReader, count_dtype, membrane_dtype
+from rbp_engine.spiking.steps import empty_steps
 
 
 class Neuron(NamedTuple):
@@ -135,6 +136,38 @@ class Reader(Protocol):
 
     def values_at(self, term: int, t: int) -> Tensor:
         """The values [F] of a term, before its batch norm."""
+
+
+class Layout:
+    """A layer's tensors as the loops take them: as they are."""
+
+    def __init__(self, like: Tensor) -> None:
+        """`like` [B, …] is a timestep."""
+        self.dtype = membrane_dtype(like.dtype)
+
+    def reader(self, current: Current) -> Reader:
+        """The current, [F] at each timestep."""
+        return CurrentReader(current)
+
+    def flat(self, values: Tensor) -> Tensor:
+        """[T, B, …] as [T, F], or [B, …] as [F]."""
+        return values
+
+    def back(self, values: Tensor) -> Tensor:
+        """[T, F] as [T, B, …], or [F] as [B, …]: a view."""
+        return values
+
+    def empty_steps(self, batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Uninitialised [T, F] of the type of `batch`, or another."""
+        return empty_steps(batch, timesteps, dtype)
+
+    def number(self, number: Tensor | float) -> Tensor | float:
+        """A neuron's number, [] or [C, 1, …] where it is learnt, as it broadcasts against [F]; without its graph."""
+        return number.detach() if isinstance(number, Tensor) else number
+
+    def for_each_channel(self, number: Tensor | float) -> Tensor | float:
+        """The same, as [C] where a compiled loop needs that."""
+        return self.number(number)
 
 
 def spikes_only(current: Reader, neuron: Neuron, spikes: Sequence[Tensor]) -> None:

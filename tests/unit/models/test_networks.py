@@ -6,7 +6,7 @@ from torch import nn
 
 from rbp_engine.models import MODELS, create_model
 from rbp_engine.spiking import LIF, SequenceTensor
-from rbp_engine.spiking.layers.lif import LIFNeurons
+from rbp_engine.spiking.neuron import LIFNeurons
 
 # The others are in test_membrane_shortcuts.py.
 NAMES = [name for name in MODELS if not name.startswith(("ms_resnet", "max", "sdt"))]

@@ -1,4 +1,4 @@
-"""The loops of `spiking/layers/lif.py` agree, and the eligibility is that of backpropagation through time."""
+"""The loops of `spiking/neuron.py` agree, and the eligibility is that of backpropagation through time."""
 
 import pytest
 import torch
@@ -77,7 +77,7 @@ def check_eligibility(cell, current):
     offset = torch.zeros_like(current[0], requires_grad=True)
     rate = by_autograd(current + offset, cell.neurons).mean(0)
     (expected,) = torch.autograd.grad(rate.sum(), offset)
-    eligibility = cell.neurons.rate(current).eligibility
+    eligibility = cell.neurons.rate(current).derivatives[0]
     torch.testing.assert_close(eligibility, expected, rtol=1e-10, atol=1e-10)
 
 
