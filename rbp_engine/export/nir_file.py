@@ -20,9 +20,9 @@ from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, NumberFormat, to_
 from rbp_engine.export.operations import ChannelMap, ExportError, LinearMap, SpikingLayer
 from rbp_engine.export.walk import walk
 from rbp_engine.loaded import Loaded, Weights, load
+from rbp_engine.probes.layers import uncompiled
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.settings.files import write_settings
-from rbp_engine.spiking import LIF
 from rbp_engine.train.build import build_feed
 
 #: Images of the check: every spike of them is compared.
@@ -48,9 +48,7 @@ def export_run(
     """
     _check_free(file, force=force)
     loaded = load(run.path, weights=weights, device="cpu")
-    for module in loaded.model.modules():
-        if isinstance(module, LIF):
-            module.kernel = "eager"  # it has the same bits, and nothing is compiled for a few images
+    uncompiled(loaded.model)
     timesteps = loaded.preset.method.timesteps
     images, kind = _images(loaded, run)
     operations = walk(loaded.model, tuple(images.shape[-3:]))

@@ -15,10 +15,10 @@ The ANNs have a real number where this network has T timesteps of spikes: one at
 which tell as many values apart as a rate does.
 """
 
+import copy
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from rbp_engine.methods.protocol import is_static, predict
 from rbp_engine.printable import Line, one_line
-from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked, names_for_people, weight_layers
+from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked, names_for_people, uncompiled, weight_layers
 from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
 from rbp_engine.spiking import LIF, OwnNeuron, SequenceTensor
 
@@ -94,6 +94,7 @@ def count_operations(model: nn.Module, images: Tensor, timesteps: int) -> dict[s
 
     "" is the network itself. Batch norms count nothing, since they are folded into weights, nor do neurons.
     """
+    model = uncompiled(copy.deepcopy(model))  # the counters see nothing of compiled neurons
     count, counter = _Count(timesteps), BaseCounter()
     counter.ignore_modules = [*NEURON_LAYERS, *NORMS]
     counter.rules = {operation: partial(count.add, operation, rule) for operation, rule in ACCounter().rules.items()}
@@ -106,22 +107,9 @@ def count_operations(model: nn.Module, images: Tensor, timesteps: int) -> dict[s
             module.register_forward_hook(count.leave),
         )
     )
-    with hooked(hooks), _eager(model), DispatchCounterMode([counter]):
+    with hooked(hooks), DispatchCounterMode([counter]):
         predict(model, images, timesteps)
     return {name: own for name, own in count.by_module.items() if name is not None}
-
-
-@contextmanager
-def _eager(model: nn.Module) -> Iterator[None]:
-    """Within it neurons run uncompiled, as the counters need it."""
-    kernels = [(module, module.kernel) for module in model.modules() if isinstance(module, LIF)]
-    for module, _ in kernels:
-        module.kernel = "eager"
-    try:
-        yield
-    finally:
-        for module, kernel in kernels:
-            module.kernel = kernel
 
 
 class _Count:

@@ -22,12 +22,10 @@ from rbp_engine.methods import Method, create_method
 from rbp_engine.methods.protocol import is_static
 from rbp_engine.printable import visible
 from rbp_engine.probes.assumption import AssumptionWatch
-from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.layers import uncompiled, weight_layers
 from rbp_engine.probes.random_numbers import own_random_numbers
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import GradientFidelity, WarningRaised
-from rbp_engine.spiking import LIF
-from rbp_engine.spiking.synchronised_batch_norm import use_own_statistics
 
 REFERENCE = {
     "rate_m": "bptt", "bptt": "bptt", "rate_s": "bptt_s", "bptt_s": "bptt_s", "sltt": "bptt_s", "ottt": "bptt_s",
@@ -116,11 +114,7 @@ def _twin(model: nn.Module) -> nn.Module:
     """
     known = {id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
     twin = copy.deepcopy(model, known | {id(buffer): buffer.clone() for buffer in model.buffers()})
-    for neurons in neuron_layers(twin).values():
-        if isinstance(neurons, LIF):
-            neurons.kernel = "eager"
-    use_own_statistics(twin)
-    return twin.train()
+    return uncompiled(twin).train()
 
 
 def _gradients(

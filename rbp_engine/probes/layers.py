@@ -4,13 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from rbp_engine.spiking import LIF, OwnNeuron
 
+Model = TypeVar("Model", bound=nn.Module)
 NeuronLayer: TypeAlias = LIF | OwnNeuron[Any]
 #: The same for isinstance.
 NEURON_LAYERS: Final = (LIF, OwnNeuron)
@@ -42,6 +43,14 @@ def names_for_people(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
         counts[kind] += 1
         found[name] = name if module is None else f"{kind} {counts[kind]}"
     return found
+
+
+def uncompiled(model: Model) -> Model:
+    """The model itself, whose neurons run uncompiled from now on: with the same bits, and nothing to wait for."""
+    for module in model.modules():
+        if isinstance(module, LIF):
+            module.kernel = "eager"
+    return model
 
 
 @contextmanager

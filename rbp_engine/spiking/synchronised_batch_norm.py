@@ -20,19 +20,12 @@ from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, moments, per
 def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
     """From now on every batch norm module of the model takes its statistics over a process group.
 
-    A hook marks the carrier that comes in; the modules and the names of their weights stay as they are.
+    A hook marks the carrier that comes in; the modules and the names of their weights stay as they are. A copy of the
+    model waits for no other process.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.register_forward_pre_hook(_Mark(processes))
-
-
-def use_own_statistics(model: nn.Module) -> None:
-    """Take back what `synchronise_batch_norm` did: the statistics are those of this process's batch again."""
-    for module in model.modules():
-        hooks = module._forward_pre_hooks
-        for number in [number for number, hook in hooks.items() if isinstance(hook, _Mark)]:
-            del hooks[number]
 
 
 class _Mark:
@@ -51,8 +44,8 @@ class _Mark:
         return (marked, *rest)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Mark":
-        """A copy of the network trains with the same processes, which cannot be copied."""
-        return self
+        """A copy of the network takes the statistics of this process's batch: no other process steps with it."""
+        return _Mark(None)
 
 
 @dataclass(frozen=True)

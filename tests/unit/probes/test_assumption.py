@@ -220,7 +220,7 @@ def test_gradients_through_time_add_up_to_those_of_the_terms(reset: str, v_reset
     terms = torch.stack([loop.observed(current).eligibility for current in currents])
     expected = parameters.gradient_through_time(currents, delta)[0].sum(0)
     assert torch.allclose((delta * terms).sum(0), expected, rtol=1e-12)
-    assert torch.allclose(terms.mean(0), parameters.rate(currents).eligibility, rtol=1e-12)
+    assert torch.allclose(terms.mean(0), parameters.rate(currents).derivatives[0], rtol=1e-12)
 
 
 def test_batch_norm_over_processes_waits_for_none_of_them(trained: Residual) -> None:
