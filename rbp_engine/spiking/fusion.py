@@ -228,6 +228,13 @@ class RateLoop(Protocol):
         """`counts` and `derivatives` of a `RatePass`; it overwrites the sums, so it is called once, at the end."""
 
 
+class Membrane(NamedTuple):
+    """What a layer carries to the next timestep: its state, which is for its neurons alone, and OTTT's trace a_t."""
+
+    state: Any
+    trace: Tensor | None
+
+
 class Neurons(Protocol):
     """A layer of neurons. Currents are [T, B, …], float32 at least inside; every loop begins at rest."""
 
@@ -248,12 +255,12 @@ class Neurons(Protocol):
         """BPTT's ∂L/∂I [T, B, …] and the gradients of what is learnt, for ∂L/∂s [T, B, …]."""
 
     def once(
-        self, current: Sequence[Tensor], before: Any, *, through_time: bool, traced: bool
-    ) -> tuple[Tensor, Any, Tensor | None]:
-        """Spikes [B, …] of one timestep with their graph, the state for the next, and OTTT's trace if `traced`.
+        self, current: Sequence[Tensor], before: Membrane | None, *, through_time: bool, traced: bool
+    ) -> tuple[Tensor, Membrane]:
+        """Spikes [B, …] of one timestep with their graph, and what the next one gets, with a trace if `traced`.
 
-        The current is the sum of one or two; `before` is the state that the timestep before gave, None at the first.
-        Without `through_time` no gradient goes there.
+        The current is the sum of one or two; `before` is what the timestep before gave, None at the first. Without
+        `through_time` no gradient goes there.
         """
 
 

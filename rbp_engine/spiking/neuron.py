@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from spikingjelly.activation_based import base
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
-from rbp_engine.spiking.fusion import Current, ObservedStep, RatePass, count_dtype, full, membrane_dtype
+from rbp_engine.spiking.fusion import Current, Membrane, ObservedStep, RatePass, count_dtype, full, membrane_dtype
 from rbp_engine.spiking.layers import compiler, loops
 from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice
 from rbp_engine.spiking.layers.layout import FlatLayout, number_as_tensor
@@ -308,13 +308,14 @@ class LIFNeurons:
         return layout.back(out), self._summed(list(map(layout.back, learnt)))
 
     def once(
-        self, current: Sequence[Tensor], before: LIFMembrane | None, *, through_time: bool, traced: bool
-    ) -> tuple[Tensor, LIFMembrane, Tensor | None]:
-        membrane, trace = before or (None, None)
-        spikes, charged, trace = FireOnce.apply(membrane, trace, self, through_time, *self.learnt, *current)
+        self, current: Sequence[Tensor], before: Membrane | None, *, through_time: bool, traced: bool
+    ) -> tuple[Tensor, Membrane]:
+        """The state is the charged membrane u_t [B, …], which is given back ∂L/∂u_{t+1}, and not its own gradient."""
+        charged, trace = before or (None, None)
+        spikes, charged, trace = FireOnce.apply(charged, trace, self, through_time, *self.learnt, *current)
         if traced and trace is None:
             trace = spikes.detach()
-        return spikes, LIFMembrane(charged, trace), trace
+        return spikes, Membrane(charged, trace)
 
     def _run(self, loop: Callable[..., Any]) -> Callable[..., Any]:
         return compiler.jit(loop) if self.kernel == "compiled" else loop
@@ -393,16 +394,6 @@ class LIFRateLoop:
         totals = [self._state.eligibility, *self._state.sensitivities[1::2]]
         means = [total.div_(self._timesteps).to(self._dtype) for total in totals]
         return _back(self._layout, self._counts), [_back(self._layout, mean) for mean in means]
-
-
-class LIFMembrane(NamedTuple):
-    """What a layer carries from a timestep to the next: the charged membrane u_t, and OTTT's trace a_t, both [B, …].
-
-    u_t is given back ∂L/∂u_{t+1}, and not its own gradient: only `LIFNeurons.once` may use it.
-    """
-
-    charged: Tensor
-    trace: Tensor | None = None
 
 
 class FireOnce(torch.autograd.Function):

@@ -19,7 +19,16 @@ from torch.func import functional_call, jvp
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.fusion import Current, CurrentReader, ObservedStep, RatePass, count_dtype, full, membrane_dtype
+from rbp_engine.spiking.fusion import (
+    Current,
+    CurrentReader,
+    Membrane,
+    ObservedStep,
+    RatePass,
+    count_dtype,
+    full,
+    membrane_dtype,
+)
 from rbp_engine.spiking.neuron import NeuronModule
 from rbp_engine.spiking.steps import Steps, empty_steps
 from rbp_engine.spiking.surrogate import Spike, Surrogate, create_surrogate
@@ -137,13 +146,6 @@ class OwnNeuron(NeuronModule, Generic[State]):
         return spikes.to(current.dtype)
 
 
-class OwnMembrane(NamedTuple):
-    """What a layer carries to the next timestep: its state, one tensor or a tuple of several, and OTTT's trace."""
-
-    state: Any
-    trace: Tensor | None
-
-
 @dataclass(frozen=True)
 class OwnNeurons:
     """A layer of user-defined neurons (`spiking/fusion.py`: `Neurons`)."""
@@ -193,8 +195,8 @@ class OwnNeurons:
         return torch.stack(found[: len(currents)]).to(grad.dtype), list(found[len(currents) :])
 
     def once(
-        self, current: Sequence[Tensor], before: OwnMembrane | None, *, through_time: bool, traced: bool
-    ) -> tuple[Tensor, OwnMembrane, Tensor | None]:
+        self, current: Sequence[Tensor], before: Membrane | None, *, through_time: bool, traced: bool
+    ) -> tuple[Tensor, Membrane]:
         """Raises NeuronError if a trace is wanted of a neuron that has none."""
         neuron, decay = self.neuron, self.neuron.trace_decay
         if traced and decay is None:
@@ -213,7 +215,7 @@ class OwnNeurons:
         if decay is not None and traced:
             fired = spikes.detach()
             trace = fired if trace is None else decay * trace + fired
-        return spikes, OwnMembrane(step.state, trace), trace
+        return spikes, Membrane(step.state, trace)
 
 
 @dataclass

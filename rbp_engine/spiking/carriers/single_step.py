@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.fusion import Neurons, is_fused
+from rbp_engine.spiking.fusion import Membrane, Neurons, is_fused
 from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear
 from rbp_engine.spiking.rules.table import TensorLike
@@ -100,10 +100,10 @@ class TimestepCarrier(TensorLike):
 
 
 @dataclass
-class Membrane:
+class NeuronPlace:
     """What a neuron layer carries to the next timestep; None at the first."""
 
-    state: Any = None
+    membrane: Membrane | None = None
 
 
 class StepTensor(TimestepCarrier):
@@ -145,11 +145,11 @@ class StepTensor(TimestepCarrier):
 
     def _fired(self, neurons: Neurons, *, traced: bool) -> tuple[Tensor, Tensor | None]:
         """Spikes [B, …], and their trace if `traced`."""
-        membrane = self.state.place(Membrane)
-        spikes, membrane.state, trace = neurons.once(
-            self._terms, membrane.state, through_time=self.through_time, traced=traced
+        place = self.state.place(NeuronPlace)
+        spikes, place.membrane = neurons.once(
+            self._terms, place.membrane, through_time=self.through_time, traced=traced
         )
-        return spikes, trace
+        return spikes, place.membrane.trace
 
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
