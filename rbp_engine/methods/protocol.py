@@ -352,5 +352,7 @@ def batches_counted(model: nn.Module, times: int) -> Iterator[None]:
     try:
         yield
     finally:
-        for counter, start in zip(counters, before, strict=True):
-            counter.copy_(start + (counter - start) * times)
+        if counters:  # with few launches
+            torch._foreach_sub_(counters, before)
+            torch._foreach_mul_(counters, times)
+            torch._foreach_add_(counters, before)
