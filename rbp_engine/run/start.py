@@ -110,7 +110,9 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
             loaded = loaded.with_run(device="cpu")
         dispatch = dataclasses.replace(dispatch, gpus=one_line(options.gpus or "auto"))
     _refuse_counts(resources, dispatch)
-    pool = pool_for(options, loaded.preset.run.device) if request.queued else None
+    device = loaded.preset.run.device
+    if request.queued:
+        pool_for(options, device)
     _require_state(dispatch)
     made: list[Launchable] = []
     try:
@@ -125,16 +127,16 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
                 sweep=request.sweep,
             )
             made.append(run)
-        if pool is not None:
-            _enqueue(made, pool, resources.processes, dispatch)
+        if request.queued:
+            _enqueue(made, resources.processes, device, dispatch)
     except BaseException:
-        if pool is not None:
+        if request.queued:
             with locked():
                 for run in made:
                     drop(run)
                     shutil.rmtree(run.path, ignore_errors=True)
         raise
-    if pool is not None:
+    if request.queued:
         ensure_dispatcher()
     return made
 
@@ -234,13 +236,14 @@ def _begin(
     _wait_until_settled(run)
     if judge(run).status == "queued" and not is_stranded(run):
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
-    takes = LaunchOptions(resources=resources, gpus=dispatch.gpus)
-    pool = None if dispatch.gpus is None else pool_for(takes, read_settings(run).get("run.device") or "auto")
+    device = read_settings(run).get("run.device") or "auto"
+    if dispatch.gpus is not None:
+        pool_for(LaunchOptions(resources=resources, gpus=dispatch.gpus), device)
     _require_state(dispatch)
     take_stranded(run)
-    if pool is not None:
+    if dispatch.gpus is not None:
         _refuse_unless_ended(run, patience_s)
-        _enqueue([run], pool, resources.processes, dispatch, **allowed)
+        _enqueue([run], resources.processes, device, dispatch, **allowed)
         ensure_dispatcher()
         return None
     return _start(run, resources, dispatch, patience_s=patience_s, **allowed)
@@ -331,13 +334,13 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
     threading.Thread(target=process.wait, daemon=True).start()
 
 
-def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, dispatch: Dispatch, **allowed: Any) -> None:
+def _enqueue(runs: Sequence[RunDirectory], takes: int, device: str, dispatch: Dispatch, **allowed: Any) -> None:
     with locked():
         if there := entries_of(runs):
             raise NothingToStart(f"{there[0].run.id} is queued already: rbp queue")
         for run in runs:
-            asked: dict[str, Any] = {"retries": dispatch.retries, "gpus": dispatch.gpus}
-            write_entry(new_entry(run, after=newest_begun(run), pool=pool, takes=takes, **asked, **allowed))
+            asked: dict[str, Any] = {"takes": takes, "device": device, "after": newest_begun(run)}
+            write_entry(new_entry(run, gpus=dispatch.gpus, retries=dispatch.retries, **asked, **allowed))
             try:
                 write_status(run, "queued", WAITS)
             except OSError as error:
@@ -367,8 +370,4 @@ def _wait_until_settled(run: RunDirectory) -> None:
 
 def pool_for(options: LaunchOptions, device: str) -> Pool:
     """The devices that options select for a preset's `run.device`. Raises RunError if there are too few for a run."""
-    pool, processes = pool_of_this_machine(options.gpus or "auto", device), options.takes.processes
-    if processes > len(pool.devices):
-        there = ", ".join(map(str, pool.devices))
-        raise RunError(f"a run of {processes} processes takes as many devices, and there is only: {there}")
-    return pool
+    return pool_of_this_machine(options.gpus, device, options.takes.processes)

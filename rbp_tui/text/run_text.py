@@ -141,6 +141,8 @@ def where_queued(queued: "QueuedRun") -> str:
         return queued.verdict.reason if queued.restarted else "starts in a moment"
     if queued.behind:
         return f"behind {', '.join(map(short, queued.behind))}"
+    if queued.trouble:
+        return queued.trouble
     held = ", ".join(f"{short(run)} has {device}" for device, run in queued.held.items())
     return held if queued.takes == 1 else f"needs {queued.takes}; {held}"
 

@@ -3,7 +3,6 @@
 import pytest
 
 from rbp_engine.run.queue import arrange
-from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import is_paused
 from rbp_tui.dashboard.app import Dashboard
@@ -17,7 +16,7 @@ def waiting(home, write_run):
     arrange.set_paused(True)
     for name in "abc":
         run = write_run(home / "runs", name, status="queued", created=1.7e9 + ord(name))
-        write_entry(new_entry(run, after=1, retries=0, pool=Pool((Device("cpu-0"),), 1), takes=1))
+        write_entry(new_entry(run, after=1, retries=0, gpus="none", takes=1))
     yield home / "runs"
     for entry in entries():
         entry.path.unlink()

@@ -24,7 +24,6 @@ from rbp_engine.run.files.attempts import newest_attempt
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher
-from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.host_lock import dispatcher as living_dispatcher
@@ -54,17 +53,17 @@ esac
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
     """Queue the jobs; how often the worker of each run has been started."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text(f"cpu_slots = {SLOTS}\n")
     python, lines = tmp_path / "python", tmp_path / "started"
     python.write_text(PYTHON.format(python=sys.executable, started=lines))
     python.chmod(0o755)
     lines.touch()
-    pool = Pool(tuple(Device(f"cpu-{number}") for number in range(SLOTS)), 1)
     preset = load_preset("digits")
     for number in range(JOBS):
         run = launch.create(preset, tmp_path / "runs", run_id=f"job-{number}")
         with locked():
-            entry = new_entry(run, after=0, retries=0, pool=pool, takes=1 + (number % 5 == 0))
+            entry = new_entry(run, after=0, retries=0, gpus="none", takes=1 + (number % 5 == 0))
             write_entry(replace(entry, python=str(python)))
             write_status(run, "queued", WAITS)
     marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several

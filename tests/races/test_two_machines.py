@@ -28,7 +28,6 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, is_stranded
@@ -90,7 +89,8 @@ print(json.dumps(won))
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text(f"cpu_slots = {SLOTS}\n")
     return tmp_path
 
 
@@ -108,7 +108,7 @@ def made(home: Path) -> Callable[[str], RunDirectory]:
 
 def queue(run: RunDirectory, **changes: Any) -> None:
     with locked():
-        entry = new_entry(run, after=0, retries=0, pool=Pool((Device("cpu-0"),), 1), takes=1)
+        entry = new_entry(run, after=0, retries=0, gpus="none", takes=1)
         write_entry(replace(entry, **changes))
         write_status(run, "queued", WAITS)
 
@@ -211,9 +211,8 @@ def started(home: Path, made: Callable[[str], RunDirectory]) -> Callable[[], Cou
     python.write_text(PYTHON.format(python=sys.executable, started=lines).replace("exec sleep 0.2", worker))
     python.chmod(0o755)
     lines.touch()
-    pool = Pool(tuple(Device(f"cpu-{number}") for number in range(SLOTS)), 1)
     for number in range(JOBS):
-        queue(made(f"job-{number}"), python=str(python), devices=pool.devices, takes=1 + (number % 5 == 0))
+        queue(made(f"job-{number}"), python=str(python), takes=1 + (number % 5 == 0))
     marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several
     return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
 

@@ -25,7 +25,7 @@ import pytest
 
 from rbp_engine import owners
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.queue import holds
+from rbp_engine.run.queue import holds, observe
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import new_entry, write_entry
@@ -77,9 +77,8 @@ class User:
 
 
 def submit(user: Any) -> None:
-    """Queue the run in the user's home for the device."""
-    pool = Pool((Device(user.device),), 1)
-    entry = new_entry(RunDirectory(user.home / "runs" / "run"), after=1, retries=0, pool=pool, takes=1)
+    """Queue the run in the user's home."""
+    entry = new_entry(RunDirectory(user.home / "runs" / "run"), after=1, retries=0, gpus="none", takes=1)
     write_entry(replace(entry, python=str(user.home / "python"), directory="/"))
 
 
@@ -108,11 +107,15 @@ def device() -> str:
 
 
 @pytest.fixture
-def warm(write_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Import in this process whatever the users' processes need: they need not be able to read this Python."""
+def warm(write_run: Any, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import in this process whatever the users' processes need: they need not be able to read this Python.
+
+    They are forked from it, and have only the device.
+    """
+    monkeypatch.setattr(observe, "pool_here", lambda *asked: Pool((Device(device),), 1))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
-    me = SimpleNamespace(home=tmp_path, device="warm", dispatcher=Dispatcher())
+    me = SimpleNamespace(home=tmp_path, dispatcher=Dispatcher())
     write_run(tmp_path / "runs", "run", status="queued")
     (tmp_path / "python").symlink_to("/bin/true")
     turn_off(me)

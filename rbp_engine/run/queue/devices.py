@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def _no_answer(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Device:
-    """`key` names its claim file; `name` is its name in CUDA_VISIBLE_DEVICES, None for a slot of the CPU."""
+    """`key` tells it from all others; `name` is its name in CUDA_VISIBLE_DEVICES, None for a slot of the CPU."""
 
     key: str
     name: int | str | None = None
@@ -111,17 +111,32 @@ class Device:
 
 @dataclass(frozen=True)
 class Pool:
-    """Devices that a run may get, and the number of CPU threads that go with each."""
+    """Devices that a run may get, and the number of CPU threads that go with each; or the `trouble` with them."""
 
-    devices: tuple[Device, ...]
-    threads: int
+    devices: tuple[Device, ...] = ()
+    threads: int = 0
+    trouble: str = ""
 
 
-def pool_of_this_machine(gpus: str, device: str) -> Pool:
-    """The pool for `--gpus` and `run.device`, with the CUDA_VISIBLE_DEVICES of this process. Raises RunError."""
-    cores = cores_here()
-    cards = [] if gpus == "none" or device == "cpu" else read_cards()
-    return choose_pool(gpus, device, cards, os.environ.get("CUDA_VISIBLE_DEVICES"), cpu_slots(cores), cores)
+def pool_of_this_machine(gpus: str | None, device: str, takes: int = 1) -> Pool:
+    """The pool for `--gpus` and `run.device`, with the CUDA_VISIBLE_DEVICES of this process. Raises as `pool_here`."""
+    return pool_here(gpus, device, takes, os.environ.get("CUDA_VISIBLE_DEVICES"), read_cards)
+
+
+def pool_here(
+    gpus: str | None, device: str, takes: int, visible: str | None, read: Callable[[], Sequence[Card]]
+) -> Pool:
+    """The pool for `--gpus`, `run.device` and CUDA_VISIBLE_DEVICES; `read` returns the cards.
+
+    Raises RunError, also if there are too few devices for a run that `takes` so many, and MachineError.
+    """
+    cores, gpus = cores_here(), gpus or "auto"
+    cards = [] if gpus == "none" or device == "cpu" else read()
+    pool = choose_pool(gpus, device, cards, visible, cpu_slots(cores), cores)
+    if takes > len(pool.devices):
+        listed = ", ".join(map(str, pool.devices))
+        raise RunError(f"a run of {takes} processes takes as many devices, and there is only: {listed}")
+    return pool
 
 
 def cpu_slots(cores: int) -> int:

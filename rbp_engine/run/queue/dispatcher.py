@@ -7,6 +7,7 @@ killed dispatcher can be replaced at any moment.
 """
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -20,12 +21,13 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Ended, last_attempt, newest_begun, record_end
 from rbp_engine.run.files.summary import write_status
+from rbp_engine.run.queue.devices import Card, Pool, read_cards
 from rbp_engine.run.queue.entries import Entry, entry_of, has_entries, holders, read_queue, write_entry
 from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
-from rbp_engine.run.queue.observe import DispatcherMemory, ProcessScan, busy_cards, job_of, keys_of, others_on, world
+from rbp_engine.run.queue.observe import DispatcherMemory, Surroundings, devices_of, job_of, world
 from rbp_engine.run.queue.schedule import (
     RETRY_AFTER_S,
     Action,
@@ -56,8 +58,6 @@ class Dispatcher:
         self._holds = Holds()
         self._hooks: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}
-        self._cards_read = -READ_CARDS_EVERY_S
-        self._busy_cards: dict[str, str] = {}
 
     def look(self) -> None:
         """Look once at everything for which something may have to be done, and do it.
@@ -69,29 +69,30 @@ class Dispatcher:
         known, damaged = read_queue()
         for one in damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
-        scan = ProcessScan()
-        busy = others_on(keys_of(known), self._cards(known), damaged, scan)
-        schedule = JobSchedule(world(known, (), busy))
+        around = Surroundings(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
+        schedule = JobSchedule(world(known, (), around.others_on(devices_of(known, around), damaged)))
         turn = range(self._turn, self._turn + LOOKED_AT_IN_TURN)
         self._turn = turn.stop if turn.stop < len(known) else 0
         decided: list[tuple[Entry, Action]] = []
         for number, entry in enumerate(known):
-            if number not in turn and self._can_wait(entry, schedule):
+            if not entry.claimed and (trouble := around.pool(entry).trouble):
+                self._log(entry.name, entry.run.id, f"trouble: {trouble}")
+            if number not in turn and self._can_wait(entry, schedule, around):
                 continue
-            if (job := self._look_at(entry, scan)) is not None:
+            if (job := self._look_at(entry, around)) is not None:
                 decided.append((entry, schedule.decide(job)))
         for entry, action in decided:
             try:
-                self._do(action, entry, scan)
+                self._do(action, entry, around)
             except (OSError, RunError) as error:
                 self._log(entry.name, entry.run.id, f"trouble: {error}")
         self._holds.keep_only(holders(read_queue()[0]).keys())
 
-    def _can_wait(self, entry: Entry, schedule: JobSchedule) -> bool:
+    def _can_wait(self, entry: Entry, schedule: JobSchedule, around: Surroundings) -> bool:
         """Whether a job is not started now, whatever it is: it has no device, and could get none."""
         if not entry.takes or entry.name in self._memory.starters or entry.claimed:
             return False
-        return not schedule.has_left(device.key for device in entry.devices)
+        return not schedule.has_left(device.key for device in around.pool(entry).devices)
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
@@ -99,38 +100,26 @@ class Dispatcher:
         for name in [name for name, starter in self._memory.starters.items() if starter.poll() is not None]:
             del self._memory.starters[name]
 
-    def _look_at(self, entry: Entry, scan: ProcessScan) -> QueuedJob | None:
+    def _look_at(self, entry: Entry, around: Surroundings) -> QueuedJob | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
         try:
-            return job_of(entry, self._memory, scan)
+            return job_of(entry, self._memory, around)
         except (OSError, RunError) as error:
             self._log(entry.name, entry.run.id, f"trouble: {error}")
             return None
 
-    def _cards(self, known: Sequence[Entry]) -> dict[str, str]:
-        """Who computes on which card, read at most every READ_CARDS_EVERY_S, and only if a run may get one."""
-        cards = {device.key for entry in known for device in entry.devices if device.name is not None}
-        if cards and time.monotonic() - self._cards_read > READ_CARDS_EVERY_S:
-            try:
-                self._busy_cards = busy_cards()
-            except RunError as error:
-                self._busy_cards = dict.fromkeys(cards, "nobody knows who")
-                self._log("", "cards", f"trouble: {error}")
-            self._cards_read = time.monotonic()
-        return self._busy_cards if cards else {}
-
-    def _do(self, action: Action, entry: Entry, scan: ProcessScan) -> None:
+    def _do(self, action: Action, entry: Entry, around: Surroundings) -> None:
         """Take the steps of an action, unless the entry or its run has changed since it was looked at."""
         if not steps(action):
             return
         with locked():
             now = entry_of(entry.run)
-            if now is None or now.name != entry.name or job_of(now, self._memory, scan) != action.job:
+            if now is None or now.name != entry.name or job_of(now, self._memory, around) != action.job:
                 return
             if isinstance(action, Start) and not self._may_have(action, now):
                 return
             for step in steps(action):
-                self._take(step, action, now)
+                self._take(step, action, now, around.pool(now))
         self._log(entry.name, entry.run.id, _about(action, now))
 
     def _may_have(self, action: Start, entry: Entry) -> bool:
@@ -143,12 +132,13 @@ class Dispatcher:
             self._log(entry.name, entry.run.id, f"waits for {who}, who was first")
         return not who
 
-    def _take(self, step: Step, action: Action, entry: Entry) -> None:
-        """Take one step of an action on an entry as it was before the first."""
+    def _take(self, step: Step, action: Action, entry: Entry, pool: Pool) -> None:
+        """Take one step of an action on an entry as it was before the first; devices are those of the `pool`."""
         run = entry.run
         match step:
             case Step.CLAIM if isinstance(action, Start):
-                write_entry(replace(entry, claimed=action.devices))
+                claimed = tuple(device for device in pool.devices if device.key in action.devices)
+                write_entry(replace(entry, claimed=claimed, threads=pool.threads))
             case Step.LAUNCH if isinstance(action, Start):
                 self._launch(entry, action.devices)
             case Step.RECORD_FAULT:
@@ -196,6 +186,12 @@ class Dispatcher:
             with contextlib.suppress(OSError):  # the disk of the log is full; the runs may be on another
                 sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(f'{about}: {text}')}\n")
                 sys.stdout.flush()
+
+
+@functools.lru_cache(maxsize=1)
+def _cards_of(_moment: float) -> list[Card]:
+    """The cards, read once in a moment, and not in each look. Raises RunError."""
+    return read_cards()
 
 
 def _why_queued(action: Action, entry: Entry) -> str:

@@ -14,7 +14,7 @@ from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
 from rbp_engine.owners import make_private
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, checked_object, write_atomic
-from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
 from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
@@ -26,22 +26,24 @@ QUEUE = "queue"
 class Entry:
     """A run, and how to start it as the user who queued it would: interpreter, working directory and environment.
 
-    The run `takes` this many of the `devices`, 0 if there are none, and `threads` CPU threads with each. `after` is the
-    newest attempt before this entry: the dispatcher starts the next one. `retried` of `retries` are used up; the next
-    start is not before the time `not_before` (seconds since the epoch). `name` is that of its file.
+    The run `takes` this many of the devices that `gpus`, as it was asked for, and `device`, its preset's `run.device`,
+    select here and now; 0 if it waits for none. `after` is the newest attempt before this entry: the dispatcher starts
+    the next one. `retried` of `retries` are used up; the next start is not before the time `not_before` (seconds since
+    the epoch). `name` is that of its file.
 
-    `claimed` has the keys of the devices that are the run's until this entry is gone. Only the dispatcher gives any.
+    `claimed` are the devices that are the run's until this entry is gone, with `threads` CPU threads for each. Only the
+    dispatcher gives any.
 
     Entries of a lower `place`, a time in nanoseconds, come first. `inexact` allows another number of processes
-    than saved the checkpoint, `from_scratch` to start over if no checkpoint can be used; `gpus` is what was asked for,
-    None as before, and `changed` has the settings that change, by key.
+    than saved the checkpoint, `from_scratch` to start over if no checkpoint can be used, and `changed` has the settings
+    that change, by key.
     """
 
     name: str
     run: RunDirectory
     takes: Count = 0
-    devices: tuple[Device, ...] = ()
-    threads: Count = 0
+    gpus: str | None = None
+    device: str = "auto"
     after: Count = 0
     retries: Count = 0
     retried: Count = 0
@@ -50,8 +52,8 @@ class Entry:
     directory: str = "/"
     environment: dict[str, str] = field(default_factory=dict)
     place: Integer = 0
-    claimed: tuple[str, ...] = ()
-    gpus: str | None = None
+    claimed: tuple[Device, ...] = ()
+    threads: Count = 0
     inexact: bool = False
     from_scratch: bool = False
     changed: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +84,7 @@ def queue_directory() -> Path:
     return make_private(host_directory() / QUEUE)
 
 
-def new_entry(run: RunDirectory, *, pool: Pool | None = None, **asked: Any) -> Entry:
+def new_entry(run: RunDirectory, **asked: Any) -> Entry:
     """An entry behind all others, with the interpreter, working directory and environment of this process.
 
     `asked` are other fields of it.
@@ -92,8 +94,6 @@ def new_entry(run: RunDirectory, *, pool: Pool | None = None, **asked: Any) -> E
     return Entry(
         name=f"{now:020d}-{run.id}.json",
         run=run,
-        devices=pool.devices if pool else (),
-        threads=pool.threads if pool else 0,
         directory=str(Path.cwd()),
         environment=processes.without_marks(os.environ),
         place=now,
@@ -158,7 +158,7 @@ def entries_elsewhere(run: RunDirectory | None = None) -> list[tuple[Path, RunDi
 
 def holders(known: Iterable[Entry]) -> dict[str, Entry]:
     """Whose each device is, by its key."""
-    return {key: entry for entry in known for key in entry.claimed}
+    return {device.key: entry for entry in known for device in entry.claimed}
 
 
 def _files() -> list[os.DirEntry[str]]:
@@ -195,11 +195,7 @@ def _parse(content: bytes) -> Entry:
     """The entry in a JSON text, without its name. Raises ValueError with what is missing or invalid."""
     value = checked_object(content)
     entry = convert_verbatim(Entry, value | {"name": "", "run": {"path": value.get("run")}})
-    if not 0 <= entry.takes <= len(entry.devices):
-        raise ValueError(f"it takes {entry.takes} of {len(entry.devices)} devices")
-    if odd := [key for key in entry.claimed if key not in [device.key for device in entry.devices]]:
-        raise ValueError(f"it has claimed {odd[0]!r:.40}, which is none of its devices")
-    words = [str(name) for device in entry.devices for name in (device.key, device.name)]
+    words = [str(name) for device in entry.claimed for name in (device.key, device.name)]
     words += [str(entry.run.path), entry.python, entry.directory, *entry.environment, *entry.environment.values()]
     if unfit := [word for word in words if b"\0" in os.fsencode(word)]:
         raise ValueError(f"{unfit[0]!r:.40} can be no path, argument or variable of a process")

@@ -3,22 +3,24 @@
 The queue as users see it is made from the same: the place of each run and what it waits for, and who has which device.
 """
 
+import contextlib
 import functools
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbp_engine.errors import UserError
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import newest_begun
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.queue.devices import Device, pool_of_this_machine, read_cards
+from rbp_engine.run.queue.devices import Card, Device, Pool, pool_here, pool_of_this_machine, read_cards
 from rbp_engine.run.queue.entries import DamagedEntry, Entry, holders, read_queue
 from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory
-from rbp_engine.run.queue.schedule import Action, QueuedJob, Start, Wait, Waits, World, decide
+from rbp_engine.run.queue.schedule import Action, QueuedJob, Start, WaitForDevices, World, decide
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 
@@ -58,16 +60,46 @@ def world(known: Iterable[Entry], jobs: Iterable[QueuedJob], busy: Mapping[str, 
     )
 
 
-class ProcessScan:
-    """The folders of the runs that have processes on this host: all are looked at once, when somebody asks first."""
+class Surroundings:
+    """What there is on this host beside the queue, as seen in one look: each thing once, when somebody asks first."""
+
+    def __init__(self, cards: Callable[[], Sequence[Card]] = read_cards) -> None:
+        self._cards = functools.cache(cards)
+        self._pool = functools.cache(self._find_pool)
 
     @functools.cached_property
     def runs(self) -> frozenset[Path]:
+        """The folders of the runs that have processes."""
         return frozenset(one.path for one in processes.processes_by_run())
 
+    def pool(self, entry: Entry) -> Pool:
+        """The devices that a run may get; an empty pool if it waits for none."""
+        return self._pool(entry.gpus, entry.device, entry.takes, entry.environment.get("CUDA_VISIBLE_DEVICES"))
 
-def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJob:
-    """An entry and its run as they are now; jobs that are looked at together share a `scan`."""
+    def _find_pool(self, gpus: str | None, device: str, takes: int, visible: str | None) -> Pool:
+        try:
+            return pool_here(gpus, device, takes, visible, self._cards) if takes else Pool()
+        except UserError as error:
+            return Pool(trouble=str(error))
+
+    def others_on(self, devices: Iterable[Device], damaged: Iterable[DamagedEntry]) -> dict[str, str]:
+        """Who else uses each of the devices, by key and in words: somebody who computes on a card, and other users.
+
+        A run that is there may have any of them if its entry, which says what it has claimed, is damaged.
+        """
+        keys = {device.key: device.name for device in devices}
+        if lost := [one.id for one in damaged if one.id in {path.name for path in self.runs}]:
+            return dict.fromkeys(keys, f"perhaps {lost[0]}, whose entry in the queue is damaged")
+        cards: Sequence[Card] = ()
+        if any(name is not None for name in keys.values()):
+            with contextlib.suppress(RunError):  # none of them is in a pool then
+                cards = self._cards()
+        busy = {card.uuid: "somebody else" for card in cards if card.uuid in keys and not card.is_free}
+        return busy | held_by_others(keys)
+
+
+def job_of(entry: Entry, memory: DispatcherMemory, around: Surroundings) -> QueuedJob:
+    """An entry and its run as they are now; jobs that are looked at together have the same surroundings."""
     run = entry.run
     verdict = judge(run)
     try:
@@ -84,9 +116,9 @@ def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJ
     return QueuedJob(
         name=entry.name,
         run=str(run.path),
-        devices=tuple(device.key for device in entry.devices),
+        devices=tuple(device.key for device in around.pool(entry).devices),
         takes=entry.takes,
-        claimed=entry.claimed,
+        claimed=tuple(device.key for device in entry.claimed),
         not_before=entry.not_before,
         retried=entry.retried,
         retries=entry.retries,
@@ -94,7 +126,7 @@ def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJ
         after=entry.after,
         status=verdict.status,
         live=verdict.live,
-        processes=(ended or not readable) and run.path.resolve() in scan.runs,
+        processes=(ended or not readable) and run.path.resolve() in around.runs,
         fault=ended and is_infrastructure_fault(run, verdict),
         failed=ended and has_failed(run, verdict),
         readable=readable,
@@ -103,28 +135,6 @@ def job_of(entry: Entry, memory: DispatcherMemory, scan: ProcessScan) -> QueuedJ
         tried=memory.tried.get(entry.name),
         missing=memory.missing.get(entry.name),
     )
-
-
-def busy_cards() -> dict[str, str]:
-    """The cards on which somebody computes. Raises RunError if the driver does not answer."""
-    return {card.uuid: "somebody else" for card in read_cards() if not card.is_free}
-
-
-def others_on(
-    keys: Collection[str], cards: Mapping[str, str], damaged: Iterable[DamagedEntry], scan: ProcessScan
-) -> dict[str, str]:
-    """Who else uses each of the devices, in words: those on `cards`, and other users.
-
-    A run that is there may have any of them if its entry, which says what it has claimed, is damaged.
-    """
-    if lost := [one.id for one in damaged if one.id in {path.name for path in scan.runs}]:
-        return dict.fromkeys(keys, f"perhaps {lost[0]}, whose entry in the queue is damaged")
-    return {key: who for key, who in cards.items() if key in keys} | held_by_others(keys)
-
-
-def keys_of(entries: Iterable[Entry]) -> set[str]:
-    """The keys of the devices that the runs of the entries may get."""
-    return {device.key for entry in entries for device in entry.devices}
 
 
 def is_infrastructure_fault(run: RunDirectory, verdict: Verdict) -> bool:
@@ -153,8 +163,8 @@ class QueuedRun:
 
     `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
     claimed. It `takes` this many. `behind` names the runs ahead of a waiting one that wait for the same devices, `held`
-    the holder of each taken device of its pool. `paused`: the whole queue is. `starts`: it has what it needs.
-    `restarted`: that is after a fault.
+    the holder of each taken device of its pool; `trouble` says why it has no pool. `paused`: the whole queue is.
+    `starts`: it has what it needs. `restarted`: that is after a fault.
     """
 
     run: RunDirectory
@@ -167,6 +177,7 @@ class QueuedRun:
     paused: bool = False
     starts: bool = False
     restarted: bool = False
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,9 +198,9 @@ def queued_runs() -> list[QueuedRun]:
     """Every run that is monitored or waits on this host, as the dispatcher would decide now: the waiting ones last, the
     first to start first."""
     known, damaged = read_queue()
-    memory, scan = DispatcherMemory(), ProcessScan()
-    busy = others_on(keys_of(known), _cards(_devices_of(known)), damaged, scan)
-    actions = decide(world(known, [job_of(entry, memory, scan) for entry in known], busy))
+    memory, around = DispatcherMemory(), Surroundings()
+    busy = around.others_on(devices_of(known, around), damaged)
+    actions = decide(world(known, [job_of(entry, memory, around) for entry in known], busy))
     everything = is_paused()
     given = {key: Path(one.job.run).name for one in actions if isinstance(one, Start) for key in one.devices}
     taken = given | _ids_of_holders(known)
@@ -199,20 +210,21 @@ def queued_runs() -> list[QueuedRun]:
         verdict = judge(entry.run)
         waits = verdict.status == "queued"
         position += waits
-        held = {str(one): taken.get(one.key) or busy.get(one.key, "") for one in entry.devices}
+        held = {str(one): taken.get(one.key) or busy.get(one.key, "") for one in around.pool(entry).devices}
         claims_all = 0 < entry.takes == len(action.job.claimed)
         found.append(
             QueuedRun(
                 entry.run,
                 verdict,
                 position if waits else 0,
-                [str(device) for device in entry.devices if device.key in action.job.claimed],
+                [str(device) for device in entry.claimed],
                 entry.takes,
                 _behind(action) if waits else [],
                 {device: holder for device, holder in held.items() if holder} if waits else {},
                 waits and everything,
                 waits and (isinstance(action, Start) or claims_all),
                 entry.retried > 0,
+                around.pool(entry).trouble if waits else "",
             )
         )
     return sorted(found, key=lambda queued: queued.position)
@@ -228,17 +240,19 @@ def device_uses() -> list[DeviceUse]:
     except RunError:
         here = ()
     known, damaged = read_queue()
-    devices = dict.fromkeys([*here, *_devices_of(known)])
+    around = Surroundings()
+    devices = dict.fromkeys([*here, *devices_of(known, around)])
     claimed = _ids_of_holders(known)
-    busy = others_on({device.key for device in devices}, _cards(devices), damaged, ProcessScan())
+    busy = around.others_on(devices, damaged)
     return [
         DeviceUse(one.key, str(one), claimed.get(one.key, ""), "" if one.key in claimed else busy.get(one.key, ""))
         for one in devices
     ]
 
 
-def _devices_of(known: Iterable[Entry]) -> list[Device]:
-    return [device for entry in known for device in entry.devices]
+def devices_of(known: Iterable[Entry], around: Surroundings) -> list[Device]:
+    """Those that runs of the queue have or may get."""
+    return [device for entry in known for device in (*entry.claimed, *around.pool(entry).devices)]
 
 
 def _ids_of_holders(known: Iterable[Entry]) -> dict[str, str]:
@@ -246,16 +260,4 @@ def _ids_of_holders(known: Iterable[Entry]) -> dict[str, str]:
 
 
 def _behind(action: Action) -> list[str]:
-    if not isinstance(action, Wait) or action.why is not Waits.DEVICES:
-        return []
-    return [Path(job.run).name for job in action.behind]
-
-
-def _cards(devices: Iterable[Device]) -> dict[str, str]:
-    """Cards on which other processes compute, if one is among the devices."""
-    if all(device.name is None for device in devices):
-        return {}
-    try:
-        return busy_cards()
-    except RunError:
-        return {}
+    return [Path(job.run).name for job in action.behind] if isinstance(action, WaitForDevices) else []

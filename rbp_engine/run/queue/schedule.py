@@ -75,22 +75,18 @@ class World:
     paused: bool = False
 
 
-class Waits(Enum):
-    """Why nothing is done for a job now."""
+@dataclass(frozen=True)
+class Wait:
+    """Do nothing: it runs, is starting, starts again in a moment, waits for the end of a pause, or cannot be read."""
 
-    RUNS = auto()
-    STARTS = auto()  # its starter is at work, or the next one waits a moment
-    PAUSED = auto()
-    DEVICES = auto()  # others have them, or are to have them before
-    MISSING = auto()  # its run cannot be read, which may pass
+    job: QueuedJob
 
 
 @dataclass(frozen=True)
-class Wait:
-    """Do nothing; `behind` are the jobs that wait for the same devices before this one."""
+class WaitForDevices:
+    """Do nothing: others have its devices. `behind` are the jobs that wait for the same ones before this one."""
 
     job: QueuedJob
-    why: Waits
     behind: tuple[QueuedJob, ...] = ()
 
 
@@ -138,7 +134,7 @@ class Forget:
     why: str
 
 
-Action = Wait | Start | GiveBack | Requeue | Restart | Finish | Forget
+Action = Wait | WaitForDevices | Start | GiveBack | Requeue | Restart | Finish | Forget
 
 
 class Step(Enum):
@@ -156,6 +152,7 @@ class Step(Enum):
 
 _STEPS: dict[type, tuple[Step, ...]] = {
     Wait: (),
+    WaitForDevices: (),
     Start: (Step.CLAIM, Step.LAUNCH),
     GiveBack: (Step.RELEASE,),
     Requeue: (Step.MARK_QUEUED,),
@@ -211,19 +208,18 @@ def decide(world: World) -> list[Action]:
 def _needs_devices(action: Action, world: World) -> bool:
     if isinstance(action, GiveBack):
         return not world.paused
-    return isinstance(action, Wait) and action.why is Waits.DEVICES
+    return isinstance(action, WaitForDevices)
 
 
 def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:
     if job.starter:
-        return Wait(job, Waits.STARTS)
+        return Wait(job)
     if world.paused:
-        return GiveBack(job) if job.claimed else Wait(job, Waits.PAUSED)
+        return GiveBack(job) if job.claimed else Wait(job)
     # A time that is further away was written before the clock was set back.
-    if 0.0 < job.not_before - world.now <= RETRY_AFTER_S:
-        return Wait(job, Waits.STARTS)
-    if job.tried is not None and world.clock - job.tried < START_AGAIN_S:
-        return Wait(job, Waits.STARTS)
+    soon = 0.0 < job.not_before - world.now <= RETRY_AFTER_S
+    if soon or (job.tried is not None and world.clock - job.tried < START_AGAIN_S):
+        return Wait(job)
     there = [key for key in job.devices if key not in world.busy]
     # Its own come first, also if a dispatcher died before it had claimed them all.
     mine = [key for key in there if key in job.claimed]
@@ -234,16 +230,16 @@ def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, Q
     if job.claimed:  # one that is ahead may need what this one cannot use yet
         return GiveBack(job)
     first = {one.name: one for key in job.devices if (one := ahead.get(key)) is not None}
-    return Wait(job, Waits.DEVICES, tuple(first.values()))
+    return WaitForDevices(job, tuple(first.values()))
 
 
 def _other(job: QueuedJob, world: World) -> Action:
     if not job.readable:
         gone = job.removed or (job.missing is not None and world.clock - job.missing > GONE_FOR_GOOD_S)
         why = "its folder is gone, or cannot be read"
-        return Forget(job, why) if gone and not job.processes else Wait(job, Waits.MISSING)
+        return Forget(job, why) if gone and not job.processes else Wait(job)
     if job.live or job.processes:
-        return Wait(job, Waits.RUNS)
+        return Wait(job)
     if job.started:
         return Restart(job) if job.fault and job.retried < job.retries else Finish(job)
     # It never began: its starter has died. Or a dispatcher has, within a Restart.

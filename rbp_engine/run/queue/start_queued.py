@@ -65,7 +65,7 @@ def start_queued(run: RunDirectory) -> bool:
 
 def _show_only(entry: Entry) -> tuple[int | Line, ...]:
     """Make only the claimed devices visible to the worker; returns their names."""
-    named = [device.name for device in entry.devices if device.key in entry.claimed and device.name is not None]
+    named = [device.name for device in entry.claimed if device.name is not None]
     names = tuple(one_line(name) if isinstance(name, str) else name for name in named)
     if names:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"

@@ -12,13 +12,14 @@ import pytest
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import dispatcher
-from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import Entry, entries, entry_of, holders, new_entry, write_entry
 from rbp_engine.run.queue.observe import device_uses, queued_runs
+from rbp_tui.text.run_text import where_queued
 
 MakeRun = Callable[..., RunDirectory]
-POOL = Pool((Device("cpu-0"), Device("cpu-1")), 1)
+SLOTS = (Device("cpu-0"), Device("cpu-1"))
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def queue(make_run: MakeRun) -> Callable[..., RunDirectory]:
     def put(name: str, takes: int = 1, **changes: Any) -> RunDirectory:
         run = make_run(name, status="queued")
-        write_entry(replace(new_entry(run, after=1, retries=0, pool=POOL, takes=takes), **changes))
+        write_entry(replace(new_entry(run, after=1, retries=0, gpus="none", takes=takes), **changes))
         return run
 
     return put
@@ -71,11 +72,33 @@ def test_devices_are_a_run_s_until_it_has_ended(queue: Callable[..., RunDirector
     assert started == ["first", "second", "third"] and claimed() == {"cpu-0": "second", "cpu-1": "third"}
 
 
+def test_a_waiting_run_may_have_what_its_machine_has_now(
+    queue: Callable[..., RunDirectory], started: list[str], tmp_path: Path
+) -> None:
+    machine = tmp_path / "config" / "machine.toml"
+    for name in ("first", "second", "third"):
+        queue(name, takes=2)
+    one = Dispatcher()
+    one.look()
+    machine.write_text("cpu_slots = 5\nshare_devices = false\n")
+    assert [use.run for use in device_uses()] == ["first", "first", "", "", ""]
+    one.look()
+    assert started == ["first", "second"]
+    machine.write_text("cpu_slots = 1\nshare_devices = false\n")
+    assert [use.run for use in device_uses()] == ["first", "first", "second", "second"]
+    assert [where_queued(run) for run in queued_runs()][2] == (
+        "a run of 2 processes takes as many devices, and there is only: cpu 0"
+    )
+    machine.write_text("cpu_slots = many\n")
+    one.look()
+    assert started == ["first", "second"] and "machine.toml: 1 problem" in queued_runs()[2].trouble
+
+
 def test_a_run_keeps_the_devices_that_a_dead_dispatcher_gave_it(
     queue: Callable[..., RunDirectory], started: list[str]
 ) -> None:
     queue("behind")
-    queue("first", takes=2, claimed=("cpu-0", "cpu-1"), place=0)
+    queue("first", takes=2, claimed=SLOTS, place=0)
     Dispatcher().look()
     assert started == ["first"] and claimed() == {"cpu-0": "first", "cpu-1": "first"}
 
@@ -89,7 +112,7 @@ def test_a_device_that_another_run_got_meanwhile_is_not_given(
 
     def interrupted(self: Any, job: Any) -> Any:
         action = decided(self, job)
-        write_entry(replace(new_entry(make_run("quick"), after=0, retries=0, pool=POOL, takes=1), claimed=("cpu-0",)))
+        write_entry(replace(new_entry(make_run("quick"), after=0, retries=0, gpus="none", takes=1), claimed=SLOTS[:1]))
         return action
 
     monkeypatch.setattr(dispatcher.JobSchedule, "decide", interrupted)
@@ -100,7 +123,7 @@ def test_a_device_that_another_run_got_meanwhile_is_not_given(
 def test_while_a_run_lives_whose_entry_is_damaged_nobody_knows_which_device_is_free(
     queue: Callable[..., RunDirectory], started: list[str], sleeper: Callable[[RunDirectory], Any]
 ) -> None:
-    lost = queue("lost", claimed=("cpu-1",))
+    lost = queue("lost", claimed=SLOTS[1:])
     queue("waits")
     entry = entry_of(lost)
     assert entry is not None

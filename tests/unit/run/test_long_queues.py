@@ -12,11 +12,10 @@ import pytest
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import dispatcher
-from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
 
 MakeRun = Callable[..., RunDirectory]
-POOL = Pool((Device("cpu-0"),), 1)
 
 _opened: list[str] = []
 _counting = [False]
@@ -42,7 +41,8 @@ def opened() -> Iterator[list[str]]:
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text("cpu_slots = 1\n")
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def queue(make_run: MakeRun) -> Callable[[int], list[RunDirectory]]:
     def make(count: int) -> list[RunDirectory]:
         runs = [make_run(f"job-{number:03}", status="queued") for number in range(count)]
         for number, run in enumerate(runs):
-            entry = new_entry(run, after=1, retries=0, pool=POOL, takes=1)
-            write_entry(entry if number else replace(entry, claimed=("cpu-0",)))
+            entry = new_entry(run, after=1, retries=0, gpus="none", takes=1)
+            write_entry(entry if number else replace(entry, claimed=(Device("cpu-0"),)))
         return runs
 
     return make

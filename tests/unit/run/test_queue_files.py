@@ -19,7 +19,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
-from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import (
     DamagedEntry,
@@ -35,7 +35,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
 MakeRun = Callable[..., RunDirectory]
-CARDS = Pool((Device("GPU-1", 0), Device("MIG-2", "MIG-2"), Device("cpu-3")), 4)
+CARDS = (Device("GPU-1", 0), Device("MIG-2", "MIG-2"))
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,8 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def put(name: str = "good") -> Entry:
-    entry = new_entry(RunDirectory(Path("/runs") / name), after=2, retries=3, pool=CARDS, takes=2)
+    run = RunDirectory(Path("/runs") / name)
+    entry = new_entry(run, after=2, retries=3, gpus="auto", takes=2, claimed=CARDS, threads=4)
     write_entry(entry)
     return entry
 
@@ -61,8 +62,8 @@ def test_an_entry_is_read_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 DAMAGES: dict[str, Any] = {
-    "retries": "lots", "takes": 4, "devices": [{"key": 1}], "after": None, "retried": 1.5, "not_before": "soon",
-    "python": ["python"], "threads": True, "place": 1.5,
+    "retries": "lots", "takes": -1, "claimed": [{"key": 1}], "gpus": 0, "after": None, "retried": 1.5,
+    "not_before": "soon", "python": ["python"], "threads": True, "place": 1.5,
     "directory": "/x\0y", "environment": {"A": 1}, "run": 7,
 }  # fmt: skip
 
@@ -86,9 +87,9 @@ ANYTHING = st.recursive(
     max_leaves=6,
 )
 STORED = {
-    "run": "/runs/job", "takes": 1, "devices": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
+    "run": "/runs/job", "takes": 1, "claimed": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
     "retried": 0, "not_before": 0.0, "python": "/usr/bin/python", "directory": "/", "environment": {"A": "b"},
-    "place": 0, "gpus": None, "inexact": False, "from_scratch": False,
+    "place": 0, "gpus": None, "device": "auto", "inexact": False, "from_scratch": False,
 }  # fmt: skip
 
 
@@ -105,9 +106,9 @@ def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_dama
         assert found.id == "job" and found.why
         return
     counts = (found.takes, found.threads, found.after, found.retries, found.retried)
-    assert {type(count) for count in counts} == {int} and 0 <= found.takes <= len(found.devices)
+    assert {type(count) for count in counts} == {int} and min(counts) >= 0
     assert abs(found.not_before) < float("inf")
-    names = [str(name) for device in found.devices for name in (device.key, device.name)]
+    names = [str(name) for device in found.claimed for name in (device.key, device.name)]
     for word in (str(found.run.path), found.python, found.directory, *names, *found.environment.values()):
         assert b"\0" not in os.fsencode(word)
 

@@ -10,19 +10,18 @@ from hypothesis import strategies as st
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import arrange
-from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import device_uses, queued_runs
-from rbp_engine.run.queue.schedule import GiveBack, QueuedJob, Start, Wait, Waits, World, decide
+from rbp_engine.run.queue.schedule import GiveBack, QueuedJob, Start, Wait, WaitForDevices, World, decide
 
 MakeRun = Callable[..., RunDirectory]
-POOL = Pool((Device("cpu-0"), Device("cpu-1")), 1)
 
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text("cpu_slots = 2\n")
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def waiting(make_run: MakeRun) -> Callable[..., list[RunDirectory]]:
     def queue(*names: str) -> list[RunDirectory]:
         runs = [make_run(name, status="queued") for name in names]
         for run in runs:
-            write_entry(new_entry(run, after=0, retries=0, pool=POOL, takes=1))
+            write_entry(new_entry(run, after=0, retries=0, gpus="none", takes=1))
         return runs
 
     return queue
@@ -111,7 +110,7 @@ def test_no_job_gets_a_device_that_one_before_it_waits_for(
             assert len(set(action.devices)) == action.job.takes and not paused
             assert not waited_for & set(action.devices)
             given_out += action.devices
-        elif isinstance(action, Wait) and action.why is Waits.DEVICES:
+        elif isinstance(action, WaitForDevices):
             waited_for |= set(action.job.devices)
         else:
             assert isinstance(action, (Wait, GiveBack))
