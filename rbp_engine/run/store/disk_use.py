@@ -1,5 +1,6 @@
 """What runs use on the disk: blocks, without following links; a file with several names in a run counts once."""
 
+import functools
 import itertools
 import os
 import stat
@@ -19,8 +20,8 @@ Stamp: TypeAlias = tuple[int, ...]
 
 def disk_use(folder: Path) -> int:
     """Add up everything below a folder, of a run or others: at most MOST_FILES, and no deeper than DEEPEST folders."""
-    counted: set[tuple[int, int]] = set()
-    return sum(_blocks(found, counted) for found in itertools.islice(_files(folder, DEEPEST), MOST_FILES))
+    files = (one for one in itertools.islice(_files(folder, DEEPEST), MOST_FILES) if not stat.S_ISDIR(one.st_mode))
+    return sum({(one.st_dev, one.st_ino): one.st_blocks * _BLOCK for one in files}.values())
 
 
 def freed_by(folders: Iterable[Path]) -> int:
@@ -36,16 +37,15 @@ def freed_by(folders: Iterable[Path]) -> int:
 
 def known_disk_use(run: RunDirectory) -> int:
     """The same as `disk_use`, added up again only if the run looks different from the last time."""
-    now = stamp(run.path)
-    before = _known.get(run.path)
-    if before is None or before[0] != now:
-        if len(_known) >= _RUNS_KEPT:
-            _known.clear()
-        before = _known[run.path] = now, disk_use(run.path)
-    return before[1]
+    return _disk_use(run.path, _stamp(run.path))
 
 
-def stamp(folder: Path) -> Stamp:
+@functools.lru_cache(maxsize=_RUNS_KEPT)
+def _disk_use(folder: Path, _now: Stamp) -> int:
+    return disk_use(folder)
+
+
+def _stamp(folder: Path) -> Stamp:
     """What changes when files of a run are added, removed or replaced, or its events grow."""
     stamps = []
     for name in ("", "/summary.json", "/checkpoints", "/events", "/ranks"):
@@ -54,9 +54,6 @@ def stamp(folder: Path) -> Stamp:
         except OSError:
             stamps.append(-1)
     return tuple(stamps)
-
-
-_known: dict[Path, tuple[Stamp, int]] = {}
 
 
 def _files(folder: Path | str, deep: int) -> Iterator[os.stat_result]:
@@ -69,12 +66,3 @@ def _files(folder: Path | str, deep: int) -> Iterator[os.stat_result]:
                     yield from _files(entry.path, deep - 1)
     except OSError:  # it has gone, or may not be looked into
         return
-
-
-def _blocks(found: os.stat_result, counted: set[tuple[int, int]]) -> int:
-    """The bytes of a file that has not been counted."""
-    key = found.st_dev, found.st_ino
-    if stat.S_ISDIR(found.st_mode) or key in counted:
-        return 0
-    counted.add(key)
-    return found.st_blocks * _BLOCK
