@@ -60,10 +60,8 @@ class Field:
 
 def find_field(name: str) -> Field:
     """A field by name, short name, or dotted key of a preset or summary. Raises ValueError, and names the nearest."""
-    found = _FIELDS.get(name) or next(
-        (field for known, field in _FIELDS.items() if known.lower() == name.lower()), None
-    )
-    found = found or _summary_fields().get(name) or _preset_field(name)
+    found = _FIELDS.get(name) or _run_fields().get(name) or _preset_field(name)
+    found = found or next((field for known, field in _run_fields().items() if known.lower() == name.lower()), None)
     if found is None:
         listed = f" Fields: {', '.join(field_names())}, and keys of presets, as optim.lr"
         raise ValueError(f"there is no field '{name}'.{_guess(name) or listed}")
@@ -73,9 +71,8 @@ def find_field(name: str) -> Field:
 def _guess(name: str) -> str:
     """A question whether another field was meant; many remember only the last part of a key."""
     if "." in name:
-        return did_you_mean(name, [*_FIELDS, *_summary_fields(), *field_types()])
-    keys = {key.rpartition(".")[2]: key for key in field_types()}
-    keys |= {field: field for field in (*_FIELDS, *_summary_fields()) if "." not in field}
+        return did_you_mean(name, [*_run_fields(), *field_types()])
+    keys = {key.rpartition(".")[2]: key for key in field_types()} | {field: field for field in field_names()}
     meant = nearest(name, keys)
     return "" if meant is None else f" Did you mean '{keys[meant]}'?"
 
@@ -91,7 +88,7 @@ def choices_of(field: Field) -> tuple[str, ...]:
     """The values that presets allow for a text, none for any; runs of other programs, and own code, have others."""
     if field.kind != "text" or field.name in _CHOICES:
         return _CHOICES.get(field.name, ())
-    if field.name in _FIELDS and field.name != "precision":
+    if field.name in _run_fields() and field.name != "precision":
         return ()
     key = "train.precision" if field.name == "precision" else field.name
     return next((info.choices for info in fields() if info.key == key), ())
@@ -99,7 +96,7 @@ def choices_of(field: Field) -> tuple[str, ...]:
 
 def field_names() -> list[str]:
     """Every field without a dot in its name, for help."""
-    return [name for name in dict.fromkeys([*_FIELDS, *_summary_fields()]) if "." not in name]
+    return [name for name in _run_fields() if "." not in name]
 
 
 def word_fits(word: str) -> Test:
@@ -211,8 +208,8 @@ def _of_preset(key: str) -> Getter:
 
 
 @functools.cache
-def _summary_fields() -> dict[str, Field]:
-    """Every field of the summary by its own name, as `phase`, and of its scores, as `best.epoch`."""
+def _run_fields() -> dict[str, Field]:
+    """The fields below, every field of the summary by its own name, as `phase`, and of its scores, as `best.epoch`."""
     found: dict[str, tuple[str, Getter]] = {}
     for name, hint in get_type_hints(Summary).items():
         if is_dataclass(hint):
@@ -220,7 +217,7 @@ def _summary_fields() -> dict[str, Field]:
             found |= {f"{name}.{part}": (_kind(part, inner), _of_summary(name, part)) for part, inner in parts}
         else:
             found[name] = (_kind(name, hint), _of_summary(name))
-    return {name: Field(name, kind, get) for name, (kind, get) in found.items()}
+    return _FIELDS | {name: Field(name, kind, get) for name, (kind, get) in found.items() if name not in _FIELDS}
 
 
 def _kind(name: str, hint: Any) -> str:
@@ -262,25 +259,13 @@ _FIELDS: dict[str, Field] = {
         Field("test", "accuracy", _of_summary("test", "last")),
         Field("loss", "number", _of_summary("train", "loss")),
         Field("val_loss", "number", _of_summary("last", "loss")),
-        Field("epoch", "number", _of_summary("epoch")),
-        Field("epochs", "number", _of_summary("epochs")),
-        Field("origin", "text", _of_summary("origin")),
-        Field("origin_epochs", "number", _of_summary("origin_epochs")),
-        Field("step", "number", _of_summary("step")),
         Field("T", "number", _of_summary("timesteps")),
         Field("T_needed", "number", _of_summary("timesteps_needed")),
-        Field("seed", "number", _of_summary("seed")),
-        Field("method", "text", _of_summary("method")),
         Field("status", "text", lambda record: record.verdict.status, STATUSES),
         Field("reason", "text", lambda record: record.verdict.reason),
         Field("cause", "text", lambda record: record.verdict.cause, tuple(Cause)),
-        Field("alert", "text", _of_summary("alert")),
         Field("run", "text", lambda record: record.summary.called),
-        Field("preset", "text", _of_summary("preset")),
-        Field("name", "text", _of_summary("name")),
-        Field("program", "text", _of_summary("program")),
         Field("id", "text", lambda record: record.run.id),
-        Field("experiment", "text", _of_summary("experiment")),
         Field("tag", "text", lambda record: record.tags),
         Field("tags", "text", lambda record: record.tags),
         Field("note", "text", lambda record: record.annotations.note),
@@ -289,8 +274,6 @@ _FIELDS: dict[str, Field] = {
         Field("archived", "text", lambda record: record.annotations.archived),
         Field("attempts", "number", _of_summary("attempt")),
         Field("host", "text", lambda record: record.summary.host or read_run_json(record.run).host),
-        Field("created", "time", _of_summary("created")),
-        Field("updated", "time", _of_summary("updated")),
         Field("age", "span", lambda record: time.time() - record.summary.created),
         Field("eta", "span", lambda record: remaining_s(record.summary) if record.verdict.live else None),
         Field("trained", "span", _of_summary("trained_s")),
