@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rbp_engine.plan.points import SweepPoint
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
+from rbp_engine.preset.fields import values_of
 from rbp_engine.run.files.attempts import read_attempts
 from rbp_engine.run.store.store import RunRecord
 
@@ -24,7 +25,6 @@ FREE = frozenset(
         *("model.init", "run.seed", "run.name", "run.tags", "train.epochs"),
     }
 )
-_ABOUT = ("title", "description", "paper")
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,7 @@ class Estimate:
 
 def kind_of(loaded: LoadedPreset) -> str:
     """What runs have in common that take the same time for an epoch, and the same memory."""
-    values = loaded.preset.model_dump(exclude=set(_ABOUT))
-    kept = {
-        f"{section}.{name}": value
-        for section, fields in values.items()
-        for name, value in fields.items()
-        if f"{section}.{name}" not in FREE
-    }
+    kept = {key: value for key, value in values_of(loaded.preset).items() if key not in FREE}
     return json.dumps([kept, {key: own.digest for key, own in loaded.own_code.items()}], sort_keys=True, default=str)
 
 

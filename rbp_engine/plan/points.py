@@ -9,10 +9,11 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rbp_engine.plan.request import SweepRequest, SweepWords
-from rbp_engine.preset import LoadedPreset, PresetError, Problem, fields, read_resolved
+from rbp_engine.preset import LoadedPreset, PresetError, Problem, read_resolved
+from rbp_engine.preset.fields import role_of, settings, values_of
 from rbp_engine.preset.own_code import inside_a_run, own_file, read_own_code
 from rbp_engine.preset.sweep.section import SweepSection, key_of
 from rbp_engine.printable import one_line
@@ -56,12 +57,9 @@ def _identity_of_run(run: RunDirectory, experiment: str, seed: int, _created: fl
 
 
 def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> str:
-    values = preset.model_dump()
-    chosen: dict[str, Any] = {}
-    for key in _cost_fields():
-        section, _, name = key.partition(".")
-        value = values[section][name]
-        chosen[key] = inside_a_run(value) if key == _OWN_PROBES else value
+    values = values_of(preset)
+    chosen = {key: values[key] for key in _cost_fields()}
+    chosen[_OWN_PROBES] = inside_a_run(values[_OWN_PROBES])
     if own_probes:
         chosen["code"] = own_probes
     text = json.dumps([experiment, seed, chosen], sort_keys=True, separators=(",", ":"))
@@ -70,7 +68,7 @@ def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> st
 
 @functools.cache
 def _cost_fields() -> tuple[str, ...]:
-    return tuple(info.key for info in fields() if info.role == "cost" and info.key not in _WITHOUT_EFFECT)
+    return tuple(key for key, info in settings().items() if info.role == "cost" and key not in _WITHOUT_EFFECT)
 
 
 @dataclass(frozen=True)
@@ -223,8 +221,7 @@ def _different(
 def _same_experiment(*combinations: tuple[str, ...]) -> RunError:
     """The error of two combinations that no comparison could tell apart."""
     one, two = (" ".join(words) or "the preset" for words in combinations)
-    roles = {info.key: info.role for info in fields()}
     names = dict.fromkeys(word.partition("=")[0] for words in combinations for word in words)
-    idle = [name for name in names if roles.get(key_of(name), "result") != "result"]
+    idle = [name for name in names if role_of(key_of(name)) != "result"]
     why = f", as {' and '.join(idle)} changes nothing that is learned" if idle else ""
     return RunError(f"{one} and {two} are one and the same experiment{why}: leave one of them out")

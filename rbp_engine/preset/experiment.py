@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.preset.fields import fields
+from rbp_engine.preset.fields import settings, values_of
 from rbp_engine.preset.own_code import inside_a_run, own_file
 
 if TYPE_CHECKING:
@@ -18,12 +18,9 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
     `own_code` has the hash of the user's file for each field that names one; that of a probe changes no result. Of a
     field that names weights it has theirs, and their name does not matter.
     """
-    values = preset.model_dump()
-    chosen: dict[str, Any] = {}
-    for info in fields():
-        if info.role == "result" and info.key != "run.seed":
-            section, _, name = info.key.partition(".")
-            chosen[info.key] = _canonical(values[section][name])
+    kept = [key for key, info in settings().items() if info.role == "result" and key != "run.seed"]
+    values = values_of(preset)
+    chosen = {key: _canonical(values[key]) for key in kept}
     for key, digest in (own_code or {}).items():
         if key in chosen:
             named = chosen[key]

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo as ModelField
 
+    from rbp_engine.preset.schema import Preset
+
 
 @dataclass(frozen=True)
 class FieldInfo:
@@ -40,12 +42,34 @@ class FieldInfo:
         return self.type in {"array of strings", "array of choices"}
 
 
+#: What a preset says about itself is not a setting.
+ABOUT = frozenset({"title", "description", "paper"})
+
+
 @functools.cache
 def fields() -> tuple[FieldInfo, ...]:
     """Every field of a preset, in the order of preset files."""
     from rbp_engine.preset.schema import Preset
 
     return tuple(_walk(Preset, ""))
+
+
+@functools.cache
+def settings() -> dict[str, FieldInfo]:
+    """The fields that are settings of a run, by key."""
+    return {info.key: info for info in fields() if info.key.partition(".")[0] not in ABOUT}
+
+
+def role_of(key: str) -> str:
+    """The role of a setting, or of the table that it is an entry of; empty if presets have none of that key."""
+    info = settings().get(key) or settings().get(key.rpartition(".")[0])
+    return info.role if info else ""
+
+
+def values_of(preset: "Preset") -> dict[str, Any]:
+    """The value of each setting, by key."""
+    sections = preset.model_dump(exclude=set(ABOUT))
+    return {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
 
 
 def choices(key: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from rbp_engine.preset.fields import ABOUT
 from rbp_engine.settings.documents import Document, KeyPath
 
 #: What a preset file says that is no setting.
@@ -83,7 +84,7 @@ class Layers:
         """Put a document, called `name` in messages, over what there is."""
         file = (name, document)
         for key, value in document.values.items():
-            if key in APART or (inherited and key in {"title", "description", "paper"}):
+            if key in APART or (inherited and key in ABOUT):
                 continue
             if not isinstance(value, dict) or key == "paper":
                 self.values[key] = value

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rbp_engine.preset.experiment import experiment_hash
-from rbp_engine.preset.fields import fields
+from rbp_engine.preset.fields import fields, settings, values_of
 from rbp_engine.preset.layers import Layers, Origin, stack
 from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.own_code import (
@@ -310,10 +310,6 @@ def _entry(path: Path) -> PresetEntry:
     return PresetEntry(loaded.name, loaded.path, loaded.preset.title, loaded.preset.data.name, (), loaded.preset)
 
 
-#: What a preset says about itself is not a setting.
-ABOUT = ("title", "description", "paper")
-
-
 @dataclass(frozen=True)
 class Setting:
     """A setting that differs between two presets; `role` is "result", "cost" or "place"."""
@@ -326,16 +322,10 @@ class Setting:
 
 def differences(here: "Preset", there: "Preset") -> list[Setting]:
     """Every setting that differs, in the order of preset files; defaults count like written values."""
-    ours, theirs = here.model_dump(), there.model_dump()
-    found = []
-    for info in fields():
-        section, _, name = info.key.partition(".")
-        if section in ABOUT or "[]" in info.key:
-            continue
-        one, other = ours[section][name], theirs[section][name]
-        if one != other:
-            found.append(Setting(info.key, one, other, info.role))
-    return found
+    ours, theirs = values_of(here), values_of(there)
+    return [
+        Setting(key, ours[key], theirs[key], info.role) for key, info in settings().items() if ours[key] != theirs[key]
+    ]
 
 
 def against_parent(loaded: LoadedPreset, text: str | None = None) -> tuple[str, list[Setting]]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, fields, parse_resolved, read_resolved
+from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, parse_resolved, read_resolved
+from rbp_engine.preset.fields import role_of
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.printable import visible
@@ -168,8 +169,7 @@ def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
     others = [override for override in overrides if override.key not in CHANGEABLE]
     if not others:
         return
-    roles = {info.key: info.role for info in fields()}
-    of_result = [override for override in others if roles.get(override.key, "result") == "result"]
+    of_result = any(role_of(override.key) == "result" for override in others)
     why = "it would be another experiment" if of_result else "a run keeps the settings that it was made with"
     short = {key: name for name, key in SHORT_NAMES.items()}
     *first, last = (short.get(key, key) for key in CHANGEABLE)

@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from rbp_engine.codec import decode
 from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.preset.fields import role_of, settings
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
@@ -90,25 +91,20 @@ def differing_settings(records: Iterable[RunRecord]) -> list[str]:
     entries of a table need not be there.
     """
     by_data: dict[Any, dict[int, Section]] = {}
-    for settings in map(settings_of, records):
-        group = by_data.setdefault(str(settings.get(_DATA)), {})
-        group.update((id(section), section) for section in settings.sections)
+    for one in map(settings_of, records):
+        group = by_data.setdefault(str(one.get(_DATA)), {})
+        group.update((id(section), section) for section in one.sections)
     found = {key for sections in by_data.values() for key in _differing(sections.values())}
     if not found:
         return []  # without reading the schema, which takes a moment
-    order = {info.key: number for number, info in enumerate(fields())}
-    roles = {info.key: info.role for info in fields()}
+    order = {key: number for number, key in enumerate(settings())}
     short = set(SHORT_NAMES.values())
 
     def rank(key: str) -> tuple[bool, bool, int, str]:
-        field = key if key in roles else key.rpartition(".")[0]
-        return roles.get(field) != "result", key not in short, order.get(field, len(order)), key
+        place = order.get(key, order.get(key.rpartition(".")[0], len(order)))
+        return role_of(key) != "result", key not in short, place, key
 
-    known = [
-        key
-        for key in found
-        if roles.get(key, roles.get(key.rpartition(".")[0])) in ("result", "cost") or key.startswith(OF_OTHER_PROGRAMS)
-    ]
+    known = [key for key in found if role_of(key) in ("result", "cost") or key.startswith(OF_OTHER_PROGRAMS)]
     return sorted(known, key=rank)
 
 

@@ -17,7 +17,8 @@ from enum import StrEnum
 from typing import Any
 
 from rbp_engine.codec import LARGEST
-from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.preset import SHORT_NAMES
+from rbp_engine.preset.fields import settings
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
@@ -182,12 +183,12 @@ def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
 
     Raises RunError if they are more than anybody reads, or if the dictionary itself cannot be read.
     """
-    known = {info.key: info for info in fields() if "[]" not in info.key}
+    known = settings()
     tables = {key for key, info in known.items() if info.type.startswith("table")}
     values: dict[str, Any] = {}
     for name, value in _read(_leaves("", given, tables)):
         key = SHORT_NAMES.get(name) or _ALSO.get(name, name)
-        values[key if key in known and "." in key else f"{OWN}.{name}"] = value
+        values[key if key in known else f"{OWN}.{name}"] = value
         if len(values) > _MOST:
             raise RunError(f"these are more than {_MOST} settings: give those that say what is trained")
     return GivenSettings(values)
