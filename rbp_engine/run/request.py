@@ -12,7 +12,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import launched, resources_of
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.run_json import Resources, SweepRecord
-from rbp_engine.run.files.summary import load_summary, read_summary
+from rbp_engine.run.files.summary import load_summary, refuse_other_program
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.settings.machine import runs_directory
 from rbp_engine.vocabulary import FOLDER_SET
@@ -48,11 +48,7 @@ class LaunchRequest:
 
         Raises RunError if run.json is damaged, or if the settings of another program's run are no preset.
         """
-        summary = read_summary(run)
-        if summary is not None and summary.program:
-            raise RunError(
-                f"{run.id} was trained by another program, {summary.program}, and its settings are no preset"
-            )
+        refuse_other_program(run, "and its settings are no preset")
         last = launched(run)
         resources = replace(last.resources, devices=())
         options = LaunchOptions(

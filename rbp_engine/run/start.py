@@ -24,7 +24,7 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
 from rbp_engine.run.files.run_json import Dispatch, Resources
-from rbp_engine.run.files.summary import read_summary, write_status
+from rbp_engine.run.files.summary import read_summary, refuse_other_program, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
@@ -260,13 +260,6 @@ def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions 
         refuse_links(run)
         run, changed = longer.go_on(run, words)
     return StartResult([run], begin(run, options, changed=changed, **how))
-
-
-def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: start it again") -> None:
-    """Raise RunError for a run that another program trains; `why` says what rbp cannot do with it."""
-    summary = read_summary(run)
-    if summary is not None and summary.program:
-        raise RunError(f"{run.id} was trained by another program, {summary.program}, {why}")
 
 
 def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:

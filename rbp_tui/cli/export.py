@@ -54,8 +54,8 @@ def nir(
     if not 0.0 < dt < float("inf"):
         raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
     from rbp_engine import child
+    from rbp_engine.run.files.summary import refuse_other_program
     from rbp_engine.run.launch.environment import module_command, worker_defaults
-    from rbp_engine.run.start import refuse_other_program
     from rbp_engine.run.store.store import find_run
     from rbp_engine.run.trust import require_code
     from rbp_engine.settings.machine import runs_directory

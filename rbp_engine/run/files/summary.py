@@ -268,6 +268,13 @@ def load_summary(run: RunDirectory) -> Summary:
     return own
 
 
+def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: start it again") -> None:
+    """Raise RunError for a run that another program trains; `why` says what rbp cannot do with it."""
+    summary = read_summary(run)
+    if summary is not None and summary.program:
+        raise RunError(f"{run.id} was trained by another program, {summary.program}, {why}")
+
+
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     scores = (Scores, Top1ByWeights)
     return {name: value.known if isinstance(value, scores) else value for name, value in values.items()}

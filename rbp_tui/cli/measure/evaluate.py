@@ -89,7 +89,7 @@ def evaluate(
     steps = _numbers(timesteps) if timesteps else []
     _refuse_contradictions(parts, steps, ema=ema, shuffle_time=shuffle_time)
     from rbp_engine.evaluation.request import EvaluationRequest, evaluate_run
-    from rbp_engine.run.start import refuse_other_program
+    from rbp_engine.run.files.summary import refuse_other_program
     from rbp_engine.run.trust import require_code
 
     directory = find(run, runs_dir)

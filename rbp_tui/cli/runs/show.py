@@ -186,7 +186,7 @@ def _everything(run: "RunDirectory", *, as_json: bool) -> dict[str, Any]:
 
 
 def _layers(run: "RunDirectory", epoch: float | None, *, as_json: bool) -> dict[str, Any]:
-    from rbp_engine.run.start import refuse_other_program
+    from rbp_engine.run.files.summary import refuse_other_program
     from rbp_engine.run.status.history_reader import read_history
     from rbp_tui.text.layers_text import layer_samples, layers_plain, layers_table
 

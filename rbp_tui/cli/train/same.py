@@ -12,7 +12,7 @@ from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.files.summary import load_summary, refuse_other_program
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_tui.cli.output import print_json, say
@@ -51,7 +51,7 @@ def train_the_same(original: RunDirectory, *, trust: bool, as_json: bool) -> int
 def _request(original: RunDirectory) -> LaunchRequest:
     """The request to train it again. Raises RunError for a run that no other can repeat."""
     summary, status = load_summary(original), judge(original).status
-    start.refuse_other_program(original)
+    refuse_other_program(original)
     if status != "completed":
         raise RunError(f"{original.id} is {status}: only a completed run has a result to repeat")
     if summary.origin:
