@@ -96,22 +96,16 @@ def load_attempt(run: RunDirectory, number: int) -> AttemptRecord:
 
 def read_attempts(run: RunDirectory) -> tuple[AttemptRecord, ...]:
     """All attempts, to be shown; of one whose record cannot be read only the number is known."""
-    found: list[AttemptRecord] = []
     try:
-        while _is_there(run.attempt(len(found) + 1)):
-            found.append(_read(run, len(found) + 1))
-    except OSError:
-        pass
-    return tuple(found)
+        numbers = range(1, newest_attempt(run) + 1)
+    except RunError:
+        return ()
+    return tuple(_memo.find(run.attempt(number), AttemptRecord(number)) for number in numbers)
 
 
 def last_attempt(run: RunDirectory) -> AttemptRecord | None:
     """The newest attempt, to be shown; None if there is none."""
-    try:
-        number = newest_attempt(run)
-    except RunError:
-        return None
-    return _read(run, number) if number else None
+    return next(reversed(read_attempts(run)), None)
 
 
 def launched(run: RunDirectory) -> AttemptRecord:
@@ -164,13 +158,6 @@ def _replace(run: RunDirectory, record: AttemptRecord) -> None:
     with inside.folder(path.parent, run.path) as folder:
         folder.replace(path.name, json_text(asdict(record), indent=1) + "\n")
     _memo.forget(path)
-
-
-def _read(run: RunDirectory, number: int) -> AttemptRecord:
-    try:
-        return _memo.read(run.attempt(number))
-    except (OSError, ValueError):
-        return AttemptRecord(number)
 
 
 def _is_there(path: Path) -> bool:

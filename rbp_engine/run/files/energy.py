@@ -146,10 +146,7 @@ def write_energy(run: RunDirectory, energy: Energy) -> None:
 
 def read_energy(run: RunDirectory) -> Energy | None:
     """The energy of a run; None if it was never measured, or the file is damaged."""
-    try:
-        return _memo.read(run.energy_json)
-    except (OSError, ValueError):
-        return None
+    return _memo.find(run.energy_json, None)
 
 
 _memo = FileMemo(partial(decode, Energy))

@@ -142,10 +142,7 @@ class Evaluation:
 
 def read_evaluation(run: RunDirectory) -> Evaluation:
     """What is known of a run, printable; empty if the file is missing or damaged."""
-    try:
-        return _memo.read(run.evaluation_json)
-    except (OSError, ValueError):
-        return Evaluation()
+    return _memo.find(run.evaluation_json, Evaluation())
 
 
 def save_evaluation(run: RunDirectory, found: Evaluation) -> None:

@@ -11,6 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 T = TypeVar("T")
+Other = TypeVar("Other")
 Stamp: TypeAlias = tuple[int, ...]
 
 # More than any list of runs is long: one that does not fit would be read anew each time that somebody goes through it.
@@ -39,6 +40,13 @@ class FileMemo(Generic[T]):
                 self._known.clear()
             self._known[name] = known
         return known[1]
+
+    def find(self, path: Path, otherwise: Other) -> T | Other:
+        """The value of a file, to be shown; `otherwise` if it is missing, unreadable or damaged."""
+        try:
+            return self.read(path)
+        except (OSError, ValueError):
+            return otherwise
 
     def forget(self, path: Path) -> None:
         """Read the file anew next time: this process has just written it, perhaps within one tick of its clock."""
