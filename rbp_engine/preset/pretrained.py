@@ -25,6 +25,11 @@ FILE: Final = "model.safetensors"
 _WITHIN: Final = (FILE, f"checkpoints/best/{FILE}", f"checkpoints/best.old/{FILE}")
 
 
+def is_path_of_weights(name: str) -> bool:
+    """Whether a teacher is named by a path to a run or to weights, and not by the id or name of a run."""
+    return "/" in name or name.endswith((".safetensors", ".pth", ".pt"))
+
+
 def weights_file(path: Path) -> Path:
     """The file of weights that a path leads to: itself, or that of a checkpoint's or a run's folder."""
     if not path.is_dir():

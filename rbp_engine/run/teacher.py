@@ -12,7 +12,7 @@ from pathlib import Path
 from rbp_engine.preset import LoadedPreset, parse_resolved
 from rbp_engine.preset.load import Teacher
 from rbp_engine.preset.own_code import OwnCode, names_of_code, own_file, problem_together, read_own_code
-from rbp_engine.preset.pretrained import FILE, weights_file
+from rbp_engine.preset.pretrained import FILE, digest_of, is_path_of_weights, weights_file
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
@@ -22,7 +22,6 @@ from rbp_engine.settings.problems import PresetError
 from rbp_engine.untrusted_files import described, open_untrusted, parse_json
 
 FIELD = "loss.distill"
-_ENDS = (".safetensors", ".pth", ".pt")
 _PART = 2**20
 
 
@@ -43,8 +42,7 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     else:
         file, run = original.teacher, original
     try:
-        with open_untrusted(file) as weights:
-            digest = hashlib.file_digest(weights, "sha256").hexdigest()
+        digest = digest_of(file)
         own = _own_code(file, run)
     except OSError as error:
         raise _unusable(named, described(error)) from error
@@ -73,7 +71,7 @@ def copy_teacher(teacher: Teacher, run: RunDirectory) -> None:
 
 def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | None]:
     """The file of weights, and its run if it is in one."""
-    if "/" not in named and not named.endswith(_ENDS):
+    if not is_path_of_weights(named):
         run = find_run(runs, named)
         return _best(run, named), run
     path = folder / os.path.expanduser(named)  # noqa: PTH111  # pathlib raises for an unknown ~user

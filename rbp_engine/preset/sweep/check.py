@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rbp_engine.preset.fields import FieldInfo, fields, fields_of
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
+from rbp_engine.preset.pretrained import is_path_of_weights
 from rbp_engine.preset.search import shown
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection, Varied
 from rbp_engine.preset.validate import explain, problems_of_value
@@ -28,7 +29,6 @@ OF_A_RANGE = ("from", "to", "log")
 WEIGHTS, TEACHER = "model.pretrained", "loss.distill"
 #: Fields that may name a file, which a preset names relative to itself and a command relative to where it is typed.
 NAMES_FILES = frozenset({*(".".join(names) for names in FIELDS), WEIGHTS, TEACHER})
-_ENDS = (".safetensors", ".pth", ".pt")
 
 
 def read_sweep(documents: Sequence[Document]) -> tuple[SweepSection | None, list[Problem]]:
@@ -211,7 +211,7 @@ class _Reader:
         """The value, where it names a file by a path relative to the preset: relative to the working directory."""
         if key not in NAMES_FILES or not isinstance(value, str):
             return value
-        is_path = key == WEIGHTS or (key == TEACHER and ("/" in value or value.endswith(_ENDS)))
+        is_path = key == WEIGHTS or (key == TEACHER and is_path_of_weights(value))
         file = value if is_path else own_file(value)
         if not file or os.path.isabs(os.path.expanduser(file)):  # noqa: PTH111, PTH117  # unknown ~user
             return value
