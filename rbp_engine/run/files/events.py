@@ -8,7 +8,7 @@ a number that is not finite is null. Text is printable: that of a damaged or hos
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_args
 
 from rbp_engine.codec import Count, Seconds, decode
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
@@ -298,25 +298,7 @@ Body: TypeAlias = (
     | Heartbeat
     | RunEnd
 )
-KINDS: dict[str, type[Body]] = {
-    kind.kind: kind
-    for kind in (
-        RunStart,
-        Metrics,
-        Validation,
-        System,
-        FiringRates,
-        GradientFidelity,
-        Health,
-        Probe,
-        CheckpointSaved,
-        WarningRaised,
-        AlertRaised,
-        ErrorRaised,
-        Heartbeat,
-        RunEnd,
-    )
-}
+KINDS: dict[str, type[Body]] = {kind.kind: kind for kind in get_args(Body)}
 
 
 @dataclass(frozen=True)

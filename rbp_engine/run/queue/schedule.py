@@ -187,7 +187,7 @@ class JobSchedule:
         action = _queued(job, world, self._given, self._ahead) if queued else _other(job, world)
         if isinstance(action, Start):
             self._given.update(action.devices)
-        elif _needs_devices(action, world):
+        elif isinstance(action, WaitForDevices) or (isinstance(action, GiveBack) and not world.paused):
             for key in job.devices:
                 self._ahead.setdefault(key, job)
         return action
@@ -203,12 +203,6 @@ def decide(world: World) -> list[Action]:
     """What to do for each job, in their order."""
     schedule = JobSchedule(world)
     return [schedule.decide(job) for job in world.jobs]
-
-
-def _needs_devices(action: Action, world: World) -> bool:
-    if isinstance(action, GiveBack):
-        return not world.paused
-    return isinstance(action, WaitForDevices)
 
 
 def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:
