@@ -254,9 +254,7 @@ def _parent(document: Document) -> Path:
     name = document.values["extends"]
     if not isinstance(name, str) or not name:
         raise _bad_extends(document, "expected the name of one preset, as a string")
-    beside = document.path.parent / (name if name.endswith(".toml") else f"{name}.toml")
-    if is_path(name) and not name.endswith(".toml"):
-        beside = document.path.parent / name
+    beside = document.path.parent / (name if is_path(name) else f"{name}.toml")
     found = beside if os.path.lexists(beside) else None if is_path(name) else find_by_name(name)
     if found is None:
         message = f"no such file: {shown(beside)}" if is_path(name) else missing_message(name)

@@ -91,7 +91,7 @@ def _fork(run: RunDirectory, new: "Preset") -> RunDirectory:
             "origin_epochs": origin.epochs,
             "origin_step": step,
             "sweep": None,
-            "settings": _with_epochs(read_resolved(run.preset_toml), epochs).model_dump(exclude_none=True),
+            "settings": _changed(read_resolved(run.preset_toml), {EPOCHS: epochs}, run).model_dump(exclude_none=True),
         }
         try:
             making.make_run(run.path.parent, fork.id, lambda: fork.id, lambda made, _: _write(run, made, described))
@@ -197,7 +197,3 @@ def _in_words(problem: Problem, words: Mapping[str, str]) -> Problem:
     """A problem at the word that has its value, for the file of the run does not; `words` by their keys."""
     word = words.get(problem.key.partition("[")[0])
     return problem if word is None else replace(problem, line=None, source=word)
-
-
-def _with_epochs(preset: "Preset", epochs: int) -> "Preset":
-    return preset.model_copy(update={"train": preset.train.model_copy(update={"epochs": epochs})})
