@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbp_engine.errors import UserError
+from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import newest_begun
 from rbp_engine.run.files.layout import RunDirectory
@@ -80,7 +81,7 @@ class Surroundings:
         try:
             return pool_here(gpus, device, takes, visible, self._cards) if takes else Pool()
         except UserError as error:
-            return Pool(trouble=str(error))
+            return Pool(trouble=one_line(str(error)))
 
     def others_on(self, devices: Iterable[Device], damaged: Iterable[DamagedEntry]) -> dict[str, str]:
         """Who else uses each of the devices, by key and in words: somebody who computes on a card, and other users.

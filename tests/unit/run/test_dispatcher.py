@@ -91,7 +91,7 @@ def test_a_waiting_run_may_have_what_its_machine_has_now(
     )
     machine.write_text("cpu_slots = many\n")
     one.look()
-    assert started == ["first", "second"] and "machine.toml: 1 problem" in queued_runs()[2].trouble
+    assert started == ["first", "second"] and "machine.toml: 1 problem " in queued_runs()[2].trouble
 
 
 def test_a_run_keeps_the_devices_that_a_dead_dispatcher_gave_it(
