@@ -17,13 +17,12 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import find_run
 from rbp_engine.run.trust import Untrusted, require_code
 from rbp_engine.settings.machine import runs_directory
-from rbp_engine.train.build import build_method, build_network
+from rbp_engine.train.build import build_method, build_network, choose_kernel
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import AVERAGED, WEIGHTS
 from rbp_engine.train.checkpoints.recipe import Recipe, read_recipe
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.errors import CheckpointError
-from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.user_code import is_own
 
 Weights = Literal["best", "last"]

@@ -7,9 +7,8 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import ORIGIN, ReportedRun, by_experiment, remarks
+from rbp_engine.report.collect import ORIGIN, Experiment, ReportedRun, by_experiment, remarks
 from rbp_engine.report.conditions import conditions
-from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread, spread_of_known

@@ -1,12 +1,14 @@
-"""The runs that count in a report, and the reason for each that does not."""
+"""The runs that count in a report, in experiments, and the reason for each that does not.
+
+An experiment are runs that differ in nothing but what a repetition changes.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
-from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.settings import SEED, settings
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import TEST
@@ -18,11 +20,13 @@ from rbp_engine.run.store.run_settings import read_settings
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
+    from rbp_engine.run.store.store import RunRecord
 
 #: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
 ORIGIN = "origin_epochs"
 
 AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
+AnyRun = TypeVar("AnyRun", bound="RecordedRun | RunRecord")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,34 @@ class RecordedRun:
     def experiment(self) -> tuple[str, str]:
         """What runs must share to be averaged: the recorded hash, and the settings in case they were edited."""
         return self.summary.experiment, repr(sorted(self.settings.items()))
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[AnyRun]):
+    """The runs of one experiment: one of each seed, in the order of the seeds.
+
+    `older` are the others, each before the run of its seed that counts.
+    """
+
+    runs: tuple[AnyRun, ...]
+    older: tuple[tuple[AnyRun, AnyRun], ...] = ()
+
+    @classmethod
+    def of(cls, runs: Iterable[AnyRun]) -> "Experiment[AnyRun]":
+        """Of several runs of one seed the newest counts, preferring completed ones."""
+        ordered = sorted(runs, key=lambda one: (_completed(one), one.summary.created, one.run.id))
+        by_seed = {one.summary.seed: one for one in ordered}
+        older = [(one, by_seed[one.summary.seed]) for one in ordered if one is not by_seed[one.summary.seed]]
+        return cls(tuple(by_seed[seed] for seed in sorted(by_seed)), tuple(older))
+
+    @property
+    def counting(self) -> tuple[AnyRun, ...]:
+        """The runs whose accuracies count: the completed ones if there are any, else all."""
+        return tuple(one for one in self.runs if _completed(one)) or self.runs
+
+
+def _completed(one: "RecordedRun | RunRecord") -> bool:
+    return one.verdict.status == "completed"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rbp_engine.report.cells import label_words
 from rbp_engine.report.collect import (
     ORIGIN,
     ExcludedRun,
+    Experiment,
     RecordedRun,
     by_experiment,
     left_out,
@@ -20,7 +21,6 @@ from rbp_engine.report.collect import (
     remarks,
 )
 from rbp_engine.report.conditions import conditions
-from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread_of_known

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rbp_engine.report.collect import RecordedRun
+from rbp_engine.report.collect import Experiment, RecordedRun
 from rbp_engine.report.compare import Comparison, Group
-from rbp_engine.report.experiment import Experiment
 from rbp_engine.report.spread import Spread, paired, spread_of_known
 from rbp_engine.run.files.events import Body, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rbp_engine.report.collect import ReportedRun
-from rbp_engine.report.experiment import Experiment
+from rbp_engine.report.collect import Experiment, ReportedRun
 from rbp_engine.report.paper import SEEDS, PaperCell
 from rbp_engine.report.spread import Spread, spread_of_known
 

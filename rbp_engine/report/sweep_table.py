@@ -9,7 +9,7 @@ from typing import Any
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.sweep.section import key_of
-from rbp_engine.report.experiment import Experiment
+from rbp_engine.report.collect import Experiment
 from rbp_engine.report.spread import Spread, paired, spread_of_known
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import Summary

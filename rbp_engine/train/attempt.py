@@ -22,14 +22,13 @@ from rbp_engine.run.files.events import ReachedSoFar, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
-from rbp_engine.train.build import build_feed
+from rbp_engine.train.build import build_feed, choose_kernel
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
 from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError, Superseded
-from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.limits import Ending, ending, read_limits
 from rbp_engine.train.memory import MemoryGauge, memory_of
 from rbp_engine.train.ranks.distributed import Ranks, join

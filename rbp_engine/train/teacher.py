@@ -13,11 +13,10 @@ from rbp_engine.methods.loss import Distillation
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.random_numbers import random_numbers_put_back
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.train.build import build_network
+from rbp_engine.train.build import build_network, choose_kernel
 from rbp_engine.train.checkpoints.checkpoint import load_weights_file
 from rbp_engine.train.checkpoints.recipe import Recipe, read_recipe
 from rbp_engine.train.errors import CheckpointError
-from rbp_engine.train.kernel import choose_kernel
 
 
 @dataclass(frozen=True)

@@ -63,14 +63,14 @@ def points(home, monkeypatch):
 )
 def test_the_command_of_a_sweep_is_the_one_that_a_shell_takes(typed, fields, words, runs):
     found = typed_sweep(typed(**fields))
-    assert shlex.join(found.command) == f"rbp sweep digits {words} --detach"
+    assert shlex.join(found.asked.request.typed) == f"rbp sweep digits {words} --detach"
     assert len(found.plan.points) == runs
 
 
 def test_a_preset_has_its_own_sweep_only_if_asked(typed):
     assert not is_sweep(typed(SWEEP))
     found = typed_sweep(typed(SWEEP, sweep="yes"))
-    assert shlex.join(found.command) == "rbp sweep digits-sweep --detach"
+    assert shlex.join(found.asked.request.typed) == "rbp sweep digits-sweep --detach"
     assert len(found.plan.points) == 12
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.data_set import DataShape
 from rbp_engine.preset.schema import Preset
-from rbp_engine.train.kernel import is_long
+from rbp_engine.train.build import is_long
 
 
 def is_read_by_batch(name: str) -> bool:

@@ -11,7 +11,7 @@ from rich.text import Text
 from rbp_engine.data.catalog import catalogued, is_catalogued, presence
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.printable import one_line
-from rbp_engine.report.experiment import Experiment
+from rbp_engine.report.collect import Experiment
 from rbp_engine.report.paper import published
 from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.run_json import read_run_json

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from rbp_engine.printable import one_line
-from rbp_engine.report.experiment import Experiment
+from rbp_engine.report.collect import Experiment
 from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.energy import read_energy
 from rbp_engine.run.files.summary import remaining_s

@@ -60,9 +60,9 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     *table, legend = shown.stdout.splitlines()
     assert "▽ pruned" in legend
     assert [line.split() for line in table[1:]] == [
-        ["1", "bptt", "0.1", "■1", "50.00", "–"],
-        ["2", "bptt", "0.2", "▽1", "–", "–"],
-        ["3", "bptt", "0.3", "■1", "75.00", "–"],
+        ["1", "bptt", "0.1", "50.00", "–", "■1"],
+        ["2", "bptt", "0.2", "–", "–", "▽1"],
+        ["3", "bptt", "0.3", "75.00", "–", "■1"],
     ]
     assert "best of 2: trial 3, method=bptt lr=0.3" in shown.stderr
     document = json.loads(rbp(*words, "--json").stdout)

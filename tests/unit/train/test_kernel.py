@@ -13,7 +13,7 @@ from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.layers import compiler
-from rbp_engine.train.kernel import choose_kernel
+from rbp_engine.train.build import choose_kernel
 
 CPU = torch.device("cpu")
 
