@@ -12,9 +12,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
 
-# Three processes on two cores: real runs spend much of their time waiting for one another.
+# Four processes on two cores: real runs and the dashboard spend much of their time waiting.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 # For the work between: what make test does, but for real runs, the dashboard and what has to be compiled first.
 check: $(VENV)/.installed-dev

@@ -126,9 +126,12 @@ def variance_of_one_step_for_a_static_image(patch):
 
 
 def statistics_of_the_last_step(patch):
-    def add(self, tensor):
-        self.count += 1
-        self._sum.copy_(tensor * self.count)
+    sound = RateSOperation.add
+
+    def add(self, *tensors):
+        sound(self, *tensors)
+        for total, tensor in zip(self._sums, tensors, strict=True):
+            total.copy_(tensor * self._added)
 
     patch.setattr(RateSOperation, "add", add)
 

@@ -108,9 +108,7 @@ class WarmPopen(subprocess.Popen):  # type: ignore[type-arg]
         }
         streams = [theirs if theirs >= 0 else ours for ours, theirs in enumerate((stdin, stdout, stderr))]
         if self._fork is None:
-            self.pid = os.fork()
-            if self.pid == 0:
-                _become(request, [*streams, *pass_fds])
+            self.pid = _fork(request, [*streams, *pass_fds])
         else:
             socket.send_fds(self._fork, [b"f"], [*streams, *pass_fds])
             self._fork.sendall(json.dumps(request).encode() + b"\n")
@@ -224,9 +222,7 @@ def _answer(connection: socket.socket) -> NoReturn:
     if here and descriptors:
         request = json.loads(stream.readline())
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until the fork can handle them
-        pid = os.fork()
-        if pid == 0:
-            _become(request, descriptors)
+        pid = _fork(request, descriptors)
         connection.sendall(f"{pid:<16}".encode())
         for descriptor in descriptors:
             os.close(descriptor)
@@ -236,12 +232,24 @@ def _answer(connection: socket.socket) -> NoReturn:
     os._exit(0)
 
 
-def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Take over what the launcher has asked for, and run the module or the command."""
+def _fork(request: dict[str, Any], descriptors: list[int]) -> int:
+    """Fork a process; /proc shows it as it was asked for when this returns, as after an exec."""
+    seen, shown = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(request, descriptors, shown)
+    os.close(shown)
+    os.read(seen, 1)  # until the fork closes its end
+    os.close(seen)
+    return pid
+
+
+def _become(request: dict[str, Any], descriptors: list[int], shown: int) -> NoReturn:
+    """Take over what the launcher has asked for, close `shown`, and run the module or the command."""
     global _module
     if request["new_session"]:
         os.setsid()
-    _take(descriptors, [0, 1, 2, *request["numbers"]])
+    shown = _take(descriptors, [0, 1, 2, *request["numbers"]], shown)
     for limit, values in zip(_LIMITS, request["limits"], strict=True):
         if resource.getrlimit(limit) != tuple(values):
             resource.setrlimit(limit, tuple(values))
@@ -257,6 +265,7 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     os.environ.update(request["env"])
     time.tzset()
     _show(request["words"], request["env"])
+    os.close(shown)
     encoding = os.environ.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
     unbuffered = "PYTHONUNBUFFERED" in os.environ or "-u" in request["words"][1:4]
     sys.stdin = sys.__stdin__ = os.fdopen(0, encoding=encoding, errors="surrogateescape")
@@ -279,15 +288,16 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     _leave(_run(how, what))
 
 
-def _take(descriptors: list[int], numbers: list[int]) -> None:
-    """Give the descriptors these numbers, and close all others."""
-    aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 512) for descriptor in descriptors]
+def _take(descriptors: list[int], numbers: list[int], kept: int) -> int:
+    """Give the descriptors these numbers, and close all others but `kept`; returns the number that this has then."""
+    *aside, kept = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, 512) for descriptor in [*descriptors, kept])
     for descriptor, number in zip(aside, numbers, strict=True):
         os.dup2(descriptor, number)
     for path in list(Path("/proc/self/fd").iterdir()):
-        if int(path.name) not in numbers:
+        if int(path.name) not in [*numbers, kept]:
             with contextlib.suppress(OSError):  # the one that listed them
                 os.close(int(path.name))
+    return kept
 
 
 def _show(words: list[str], environment: dict[str, str]) -> None:
