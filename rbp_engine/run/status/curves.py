@@ -1,7 +1,5 @@
 """The curves of a run as arrays, built from its events as they arrive."""
 
-import math
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,8 @@ Floats = NDArray[np.float64]
 TRAINING = ("train/loss", "train/top1", "lr", "speed", "step_ms", "data_ms")
 VALIDATION = ("validation/loss", "validation/top1")
 SYSTEM = ("memory", "mem_reserved", "mem_peak", "rank_data_ms")
+# Rows that are kept as lists, which take ten times the memory, until they are appended to the array.
+COMING_AT_MOST = 4096
 
 
 @dataclass(frozen=True)
@@ -108,34 +108,61 @@ class CurveBuilder:
 
 
 class _Table:
-    """Columns of attempt, step, epoch, seconds and values; a snapshot is a copy, which later rows do not change."""
+    """Rows of attempt, step, epoch, seconds and values; snapshots are views of its columns, never overwritten.
+
+    `_known` says of each column whether it has a number: a snapshot need not look through millions of rows for one.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self._columns = [array("d") for _ in range(4 + len(names))]
+        self._columns = np.empty((4 + len(names), 64))
+        self._known: NDArray[np.bool_] = np.zeros(4 + len(names), dtype=np.bool_)
+        self._count = 0
+        self._coming: list[list[Any]] = []
         self._curves: dict[str, Curve] | None = None
 
     def add(self, row: list[Any]) -> None:
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(math.nan if value is None else value)
+        self._coming.append(row)
         self._curves = None
+        if len(self._coming) >= COMING_AT_MOST:
+            self._take()
 
     def curves(self) -> dict[str, Curve]:
         """The columns of values as curves."""
         if self._curves is None:
-            _, step, epoch, seconds, *values = map(np.array, self._columns)
-            found = zip(self.names, values, strict=True)
-            self._curves = {name: Curve(step, epoch, seconds, one) for name, one in found if not np.isnan(one).all()}
+            self._take()
+            _, step, epoch, seconds, *values = self._columns[:, : self._count]
+            found = zip(self.names, values, self._known[4:], strict=True)
+            self._curves = {name: Curve(step, epoch, seconds, one) for name, one, known in found if known}
         return self._curves
 
     @property
     def newest_epoch(self) -> float:
-        """The epoch of the last row; 0 if there is none."""
-        return self._columns[2][-1] if self._columns[2] else 0.0
+        """The epoch of the last row; there must be one."""
+        self._take()
+        return float(self._columns[2, self._count - 1]) if self._count else 0.0
 
     def drop(self, event: Event, start: RunStart) -> None:
         """Drop the rows that the attempt beginning with this event repeats."""
-        attempt, step, epoch = map(np.array, self._columns[:3])
+        self._take()
+        attempt, step, epoch = self._columns[:3, : self._count]
         kept = ~done_again(attempt, step, epoch if self.names == VALIDATION else None, event, start)
-        self._columns = [array("d", np.array(column)[kept].tobytes()) for column in self._columns]
+        self._columns = self._columns[:, : self._count][:, kept]
+        self._count = self._columns.shape[1]
+        self._known = np.any(~np.isnan(self._columns), axis=1)
         self._curves = None
+
+    def _take(self) -> None:
+        """Append the pending rows to the array, which doubles in length if they do not fit."""
+        if not self._coming:
+            return
+        rows = np.array(self._coming, dtype=np.float64)  # None becomes NaN
+        self._coming = []
+        end = self._count + len(rows)
+        if end > self._columns.shape[1]:
+            grown = np.empty((len(self._columns), 2 * end))
+            grown[:, : self._count] = self._columns[:, : self._count]
+            self._columns = grown
+        self._columns[:, self._count : end] = rows.T
+        self._known |= np.any(~np.isnan(rows), axis=0)
+        self._count = end
