@@ -139,7 +139,7 @@ def section(name: str, pictures: Path) -> str:
     draw_cost(cells, pictures / f"{name}-cost.svg")
     parts.append(f"![Accuracy and training loss by epoch](results/{name}-curves.svg)")
     parts.append(f"![Accuracy against the time of a training step](results/{name}-cost.svg)")
-    parts += [table(*part(cells)) for part in (gradients, firing)]
+    parts.append(inside(cells))
     return "\n\n".join([*parts, ""])
 
 
@@ -168,30 +168,11 @@ def draw_cost(cells: Sequence[Cell], path: Path) -> None:
         figure.savefig(path, metadata={"Date": None})
 
 
-def gradients(cells: Sequence[Cell]) -> tuple[str, list[list[str]]]:
-    """How far a method's gradient points where BPTT's does, on the same weights and samples."""
-    rows = [["method", "T", "first", "last", "lowest", "norm, last"]]
+def inside(cells: Sequence[Cell]) -> str:
+    """A table of what the probes saw: where a method's gradient points, and how much the neurons fire."""
+    rows = [["method", "T", "cosine, first", "last", "lowest", "norm, last", "firing rate of each layer", "silent"]]
     for cell in cells:
         probed = [events_of(entry.run, "gradient_fidelity") for entry in cell.entries]
-        if cell.method == "bptt" or not all(probed):  # BPTT's own is 1
-            continue
-        rows.append(
-            [
-                names.method(cell.method),
-                str(cell.timesteps),
-                spread(probed, lambda events: events[0]["cosine"]),
-                spread(probed, lambda events: events[-1]["cosine"]),
-                spread(probed, lambda events: min(event["cosine"] for event in events)),
-                spread(probed, lambda events: events[-1]["norm_ratio"]),
-            ]
-        )
-    return "Cosine of the gradient to BPTT's while training, and the ratio of their norms: mean over the seeds.", rows
-
-
-def firing(cells: Sequence[Cell]) -> tuple[str, list[list[str]]]:
-    """The firing rates at the end of training, from the first layer of neurons to the last."""
-    rows = [["method", "T", "rate of each layer", "silent"]]
-    for cell in cells:
         last = [events_of(entry.run, "firing_rates")[-1:] for entry in cell.entries]
         if not all(last):
             continue
@@ -200,11 +181,22 @@ def firing(cells: Sequence[Cell]) -> tuple[str, list[list[str]]]:
             [
                 names.method(cell.method),
                 str(cell.timesteps),
+                *(["–"] * 4 if cell.method == "bptt" or not all(probed) else cosines(probed)),
                 ", ".join(f"{statistics.fmean(seeds):.3f}" for seeds in layers),
                 f"{100 * statistics.fmean(statistics.fmean(events[0]['silent']) for events in last):.1f} %",
             ]
         )
-    return "Spikes per neuron and timestep in the last epoch, and neurons that do not fire: mean over the seeds.", rows
+    return table(rows)
+
+
+def cosines(probed: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
+    """How far a method's gradient points where BPTT's does, on the same weights and samples; events by seed."""
+    return [
+        spread(probed, lambda events: events[0]["cosine"]),
+        spread(probed, lambda events: events[-1]["cosine"]),
+        spread(probed, lambda events: min(event["cosine"] for event in events)),
+        spread(probed, lambda events: events[-1]["norm_ratio"]),
+    ]
 
 
 def spread(runs: Iterable[Sequence[dict[str, Any]]], value: Callable[[Sequence[dict[str, Any]]], float]) -> str:
@@ -217,12 +209,12 @@ def events_of(run: RunDirectory, kind: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["kind"] == kind]
 
 
-def table(title: str, rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table below its title; without rows, nothing."""
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; without rows, nothing."""
     if len(rows) == 1:
         return ""
     rule = [":--", *["--:"] * (len(rows[0]) - 1)]
-    return "\n".join([f"{title}\n", *(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))])
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
 
 
 def main(words: Sequence[str]) -> None:
