@@ -1,9 +1,10 @@
 """The trials of a search, read from their runs: what was chosen so far, what came of it, and the plan they make."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rbp_engine.errors import UserError
@@ -16,11 +17,11 @@ from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Varied, value_in
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_reader import EventReader
-from rbp_engine.run.files.events import LAST, Event, RunStart, Validation, supersede
+from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.stop_request import read_stop_request
+from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.store.store import RunRecord, record
 
 
@@ -47,7 +48,7 @@ class TrialReader:
         self.search = search
         self.problems: dict[int, str] = {}
         self._points: dict[RunDirectory, tuple[SweepPoint, dict[str, Value]]] = {}
-        self._events: dict[RunDirectory, _Events] = {}
+        self._readers: dict[RunDirectory, HistoryReader] = {}
 
     def read(self) -> list[TrialRun]:
         """The trials that have been started, in order, without those that are left out.
@@ -106,23 +107,14 @@ class TrialReader:
         return point_of(number, self.search.space.words_of(values), loaded), values
 
     def _scores(self, run: RunDirectory) -> dict[int, float]:
-        return self._events.setdefault(run, _Events(EventReader(run.events(), (RunStart, Validation)))).scores()
-
-
-@dataclass
-class _Events:
-    """The validations of a run as far as they have been read."""
-
-    reader: EventReader
-    events: list[Event] = field(default_factory=list)
-
-    def scores(self) -> dict[int, float]:
-        """Top-1 of the last weights by epoch, on the data that epochs are validated on."""
-        self.events = supersede([*self.events, *self.reader.poll()])
-        bodies = [event.body for event in self.events if isinstance(event.body, Validation)]
-        split = bodies[0].split if bodies else ""
-        chosen = (body for body in bodies if body.weights == LAST and body.split == split)
-        return {body.epoch: body.top1 for body in chosen if body.top1 is not None}
+        """Top-1 by epoch, as far as the run has told of it. Raises OSError if its events cannot be read."""
+        reader = self._readers.setdefault(run, HistoryReader(run, first_rank=True, kinds=(RunStart, Validation)))
+        reader.poll()
+        if reader.errors:
+            raise reader.errors[0]
+        curve = reader.history().curves.get("validation/top1")
+        found = zip(curve.epoch.tolist(), curve.value.tolist(), strict=True) if curve is not None else ()
+        return {int(epoch): top1 for epoch, top1 in found if not math.isnan(top1)}
 
 
 def state_of(found: RunRecord) -> TrialState:
