@@ -10,6 +10,7 @@ from typing import Any
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.printable import one_line
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.evaluation_json import (
     ByClass,
     ClassCounts,
@@ -45,7 +46,7 @@ OTHERS = ("7", "", None, True, [], {}, [[1]], [None], {"a": [{}]}, ["x"] * 3, ".
 
 def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     """A finished run of two processes on this host; if `ended`, it recorded its own end."""
-    run = launch.create(load_preset("digits"), runs, run_id=name, resources=Resources(processes=2))
+    run = launch.create(load_preset("digits"), runs, run_id=name, asked=Asked(resources=Resources(processes=2)))
     for rank in (0, 1):
         events = EventWriter(run.events(rank), 1, rank)
         logs = f"ranks/{name}_x/attempt_0/{rank}"

@@ -21,7 +21,7 @@ from rbp_engine.preset.own_code import all_files
 from rbp_engine.printable import one_line
 from rbp_engine.run import longer, trust
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.attempts import launched, newest_begun
+from rbp_engine.run.files.attempts import Asked, launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
 from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import read_summary, refuse_other_program, write_status
@@ -90,12 +90,11 @@ def start_runs(request: LaunchRequest) -> StartResult:
     if new:
         if request.queued:
             return StartResult([*runs])
-        dispatch = launched(runs[0]).dispatch
-        return StartResult([*runs], _start(runs[0], options.takes, dispatch, patience_s=patience_s))
+        return StartResult([*runs], _start(runs[0], launched(runs[0]), patience_s=patience_s))
     verdict = judge(runs[0])
     if verdict.status == "completed" or (verdict.status == "queued" and not is_stranded(runs[0])):
         return StartResult([*runs])
-    return StartResult([*runs], _begin(runs[0], options, patience_s=patience_s))
+    return StartResult([*runs], begin(runs[0], options, patience_s=patience_s))
 
 
 def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchable]:
@@ -103,17 +102,16 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
 
     `loaded` is the preset of the request. Raises RunError.
     """
-    options, resources = request.options, request.options.takes
-    dispatch = Dispatch(retries=options.retries or 0)
-    if request.queued:
-        if options.gpus == "none" and loaded.preset.run.device == "auto":
-            loaded = loaded.with_run(device="cpu")
-        dispatch = dataclasses.replace(dispatch, gpus=one_line(options.gpus or "auto"))
-    _refuse_counts(resources, dispatch)
+    options = request.options
+    if request.queued and options.gpus == "none" and loaded.preset.run.device == "auto":
+        loaded = loaded.with_run(device="cpu")
+    gpus = one_line(options.gpus or "auto") if request.queued else None
+    asked = Asked(resources=options.takes, dispatch=Dispatch(gpus, options.retries or 0))
+    _refuse_counts(asked)
     device = loaded.preset.run.device
     if request.queued:
         pool_for(options, device)
-    _require_state(dispatch)
+    _require_state(asked.dispatch)
     made: list[Launchable] = []
     try:
         for seed in request.seeds_of(loaded):
@@ -122,13 +120,12 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
                 options.runs,
                 run_id=request.run_id,
                 command=request.typed or request.command,
-                resources=resources,
-                dispatch=dispatch,
+                asked=asked,
                 sweep=request.sweep,
             )
             made.append(run)
         if request.queued:
-            _enqueue(made, resources.processes, device, dispatch)
+            _enqueue(made, asked, device)
     except BaseException:
         if request.queued:
             with locked():
@@ -199,7 +196,38 @@ def begin(
     `launch.start`.
     """
     launchable = _require_trust(run, options.resources)
-    return _begin(launchable, options, patience_s=patience_s, changed=changed, at_once=at_once)
+    last = launched(run)
+    refuse_links(run)
+    resources, gpus = options.resources or last.resources, last.dispatch.gpus
+    if at_once:
+        resources, gpus = dataclasses.replace(resources, devices=()), None
+    elif options.gpus is not None:
+        gpus = one_line(options.gpus)
+    asked = Asked(
+        resources=resources,
+        dispatch=Dispatch(gpus, last.dispatch.retries if options.retries is None else options.retries),
+        changed=last.changed | dict(changed),
+        inexact=options.inexact,
+        from_scratch=options.from_scratch,
+    )
+    _refuse_counts(asked)
+    _wait_until_settled(run)
+    if judge(run).status == "queued" and not is_stranded(run):
+        raise NothingToStart(f"{run.id} is queued already: rbp queue")
+    device = read_settings(run).get("run.device") or "auto"
+    if gpus is not None:
+        pool_for(LaunchOptions(resources=resources, gpus=gpus), device)
+    _require_state(asked.dispatch)
+    take_stranded(run)
+    if gpus is None:
+        return _start(launchable, asked, patience_s=patience_s)
+    deadline = time.monotonic() + patience_s
+    while judge(run).live and time.monotonic() < deadline:
+        time.sleep(0.2)
+    launch.refuse_unless_ended(run)
+    _enqueue([run], asked, device)
+    ensure_dispatcher()
+    return None
 
 
 def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
@@ -210,43 +238,6 @@ def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
         return trust.require_launch(run, rendezvous=trust.rendezvous_of(launched(run).resources))
     trust.remember_rendezvous(given)
     return trust.require_launch(run)
-
-
-def _begin(
-    run: Launchable,
-    options: LaunchOptions,
-    *,
-    patience_s: float,
-    changed: Mapping[str, Any] = MappingProxyType({}),
-    at_once: bool = False,
-) -> "subprocess.Popen[bytes] | None":
-    before = launched(run)
-    resources, last = options.resources or before.resources, before.dispatch
-    refuse_links(run)
-    if at_once:
-        last, options = dataclasses.replace(last, gpus=None), dataclasses.replace(options, gpus=None)
-        resources = dataclasses.replace(resources, devices=())
-    dispatch = dataclasses.replace(
-        last,
-        gpus=last.gpus if options.gpus is None else one_line(options.gpus),
-        retries=last.retries if options.retries is None else options.retries,
-    )
-    allowed = {"inexact": options.inexact, "from_scratch": options.from_scratch, "changed": dict(changed)}
-    _refuse_counts(resources, dispatch)
-    _wait_until_settled(run)
-    if judge(run).status == "queued" and not is_stranded(run):
-        raise NothingToStart(f"{run.id} is queued already: rbp queue")
-    device = read_settings(run).get("run.device") or "auto"
-    if dispatch.gpus is not None:
-        pool_for(LaunchOptions(resources=resources, gpus=dispatch.gpus), device)
-    _require_state(dispatch)
-    take_stranded(run)
-    if dispatch.gpus is not None:
-        _refuse_unless_ended(run, patience_s)
-        _enqueue([run], resources.processes, device, dispatch, **allowed)
-        ensure_dispatcher()
-        return None
-    return _start(run, resources, dispatch, patience_s=patience_s, **allowed)
 
 
 def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions = AS_USUAL, **how: Any) -> StartResult:
@@ -262,8 +253,9 @@ def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions 
     return StartResult([run], begin(run, options, changed=changed, **how))
 
 
-def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:
+def _refuse_counts(asked: Asked) -> None:
     """Refuse more than anybody has: the numbers of a run that was copied here may be anything."""
+    resources, dispatch = asked.resources, asked.dispatch
     for what, number, most in (
         ("processes", resources.processes, MOST_PROCESSES),
         ("nodes", resources.nodes, MOST_NODES),
@@ -290,14 +282,14 @@ def _is_monitored(retries: int) -> bool:
     return bool(retries or machine.on_end or machine.on_failure)
 
 
-def _start(run: Launchable, resources: Resources, dispatch: Dispatch, **allowed: Any) -> "subprocess.Popen[bytes]":
-    """Start the next attempt of a run at once, by `launch.start` with what is `allowed`; the dispatcher monitors it if
-    there are retries or hooks."""
-    worker = launch.start(run, resources, dispatch=dispatch, **allowed)
+def _start(run: Launchable, asked: Asked, *, patience_s: float) -> "subprocess.Popen[bytes]":
+    """Start the next attempt of a run at once, by `launch.start`; the dispatcher monitors it if there are retries or
+    hooks."""
+    worker = launch.start(run, asked, patience_s=patience_s)
     _reap(worker)
-    if _is_monitored(dispatch.retries):
+    if _is_monitored(asked.dispatch.retries):
         with locked():
-            write_entry(new_entry(run, after=newest_begun(run) - 1, retries=dispatch.retries))
+            write_entry(new_entry(run, asked, after=newest_begun(run) - 1))
         ensure_dispatcher()
     return worker
 
@@ -327,28 +319,17 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
     threading.Thread(target=process.wait, daemon=True).start()
 
 
-def _enqueue(runs: Sequence[RunDirectory], takes: int, device: str, dispatch: Dispatch, **allowed: Any) -> None:
+def _enqueue(runs: Sequence[RunDirectory], asked: Asked, device: str) -> None:
     with locked():
         if there := entries_of(runs):
             raise NothingToStart(f"{there[0].run.id} is queued already: rbp queue")
         for run in runs:
-            asked: dict[str, Any] = {"takes": takes, "device": device, "after": newest_begun(run)}
-            write_entry(new_entry(run, gpus=dispatch.gpus, retries=dispatch.retries, **asked, **allowed))
+            write_entry(new_entry(run, asked, device=device, after=newest_begun(run)))
             try:
                 write_status(run, "queued", WAITS)
             except OSError as error:
                 drop(run)
                 raise RunError(f"cannot write {run.summary_json}: {error.strerror}; then resume {run.id}") from error
-
-
-def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while (verdict := judge(run)).live and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if verdict.live:
-        raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
-    if verdict.status == "completed":
-        raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
 
 
 def _wait_until_settled(run: RunDirectory) -> None:

@@ -11,6 +11,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.preset.search import bundled_folder
 from rbp_engine.run import start
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary, write_summary
@@ -209,7 +210,7 @@ def earlier(home, monkeypatch):
     monkeypatch.chdir(home)
 
     def make(*words, preset="digits", **resources):
-        return launch.create(load_preset(preset, words), home / "runs", resources=Resources(**resources))
+        return launch.create(load_preset(preset, words), home / "runs", asked=Asked(resources=Resources(**resources)))
 
     return make
 

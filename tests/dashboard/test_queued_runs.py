@@ -2,6 +2,8 @@
 
 import pytest
 
+from rbp_engine.run.files.attempts import Asked
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import is_paused
@@ -16,7 +18,7 @@ def waiting(home, write_run):
     arrange.set_paused(True)
     for name in "abc":
         run = write_run(home / "runs", name, status="queued", created=1.7e9 + ord(name))
-        write_entry(new_entry(run, after=1, retries=0, gpus="none", takes=1))
+        write_entry(new_entry(run, Asked(dispatch=Dispatch("none")), after=1))
     yield home / "runs"
     for entry in entries():
         entry.path.unlink()

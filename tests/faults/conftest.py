@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.attempts import last_attempt
+from rbp_engine.run.files.attempts import Asked, last_attempt
 from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
@@ -80,7 +80,9 @@ class Job:
 
     def __init__(self, settings: Path, runs: Path, nproc: int, *words: str) -> None:
         self.resources = Resources(processes=nproc)
-        self.run = launch.create(load_preset(str(settings / "preset.toml"), words), runs, resources=self.resources)
+        self.run = launch.create(
+            load_preset(str(settings / "preset.toml"), words), runs, asked=Asked(resources=self.resources)
+        )
         self.process: Any = None
         self.stop_took_s = 0.0
 

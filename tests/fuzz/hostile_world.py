@@ -38,6 +38,7 @@ from rbp_engine.plan.start import run_id_of, start_points
 from rbp_engine.plan.states import Standing, states_of
 from rbp_engine.run import start, track
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import Dispatch
@@ -137,7 +138,7 @@ def _write_trials(world: World) -> None:
         made = {"run_id": request.run_id, "sweep": request.sweep, "dispatch": queued}
         write_status(launch.create(request.load(), world.runs, **made), status, last=Scores(top1=0.5))
     for point, status in zip(plan.points, ("completed", "stopped"), strict=False):
-        run = launch.create(point.loaded, world.runs, run_id=run_id_of(point), dispatch=queued)
+        run = launch.create(point.loaded, world.runs, run_id=run_id_of(point), asked=Asked(dispatch=queued))
         write_status(run, status, last=Scores(top1=0.5))
 
 
@@ -216,7 +217,7 @@ def run_the_hook(world: World) -> None:
     run, trouble = world.run("lost"), []
     job = SimpleNamespace(attempt=1, failed=False)
     dispatcher: Any = SimpleNamespace(_hooks=[], _log=lambda *words: trouble.append(words))
-    Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, after=0, retries=0))  # type: ignore[arg-type]
+    Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, Asked()))  # type: ignore[arg-type]
     for process in dispatcher._hooks:
         process.wait()
     whole = run.control.is_dir() and not any(folder.is_symlink() for folder in (run.path, run.control))

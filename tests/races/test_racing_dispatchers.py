@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.attempts import newest_attempt
+from rbp_engine.run.files.attempts import Asked, newest_attempt
+from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher
@@ -63,7 +64,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cou
     for number in range(JOBS):
         run = launch.create(preset, tmp_path / "runs", run_id=f"job-{number}")
         with locked():
-            entry = new_entry(run, after=0, retries=0, gpus="none", takes=1 + (number % 5 == 0))
+            entry = new_entry(run, Asked(resources=Resources(1 + (number % 5 == 0)), dispatch=Dispatch("none")))
             write_entry(replace(entry, python=str(python)))
             write_status(run, "queued", WAITS)
     marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several

@@ -23,8 +23,16 @@ from rbp_engine.plan import driving
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, load_attempt, newest_attempt, newest_begun
+from rbp_engine.run.files.attempts import (
+    Asked,
+    AttemptRecord,
+    claim_attempt,
+    load_attempt,
+    newest_attempt,
+    newest_begun,
+)
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
@@ -108,7 +116,7 @@ def made(home: Path) -> Callable[[str], RunDirectory]:
 
 def queue(run: RunDirectory, **changes: Any) -> None:
     with locked():
-        entry = new_entry(run, after=0, retries=0, gpus="none", takes=1)
+        entry = new_entry(run, Asked(dispatch=Dispatch("none")))
         write_entry(replace(entry, **changes))
         write_status(run, "queued", WAITS)
 
@@ -212,7 +220,7 @@ def started(home: Path, made: Callable[[str], RunDirectory]) -> Callable[[], Cou
     python.chmod(0o755)
     lines.touch()
     for number in range(JOBS):
-        queue(made(f"job-{number}"), python=str(python), takes=1 + (number % 5 == 0))
+        queue(made(f"job-{number}"), python=str(python), resources=Resources(1 + (number % 5 == 0)))
     marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several
     return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
 

@@ -24,7 +24,9 @@ import psutil
 import pytest
 
 from rbp_engine import owners
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.queue import holds, observe
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.dispatcher import Dispatcher
@@ -78,7 +80,7 @@ class User:
 
 def submit(user: Any) -> None:
     """Queue the run in the user's home."""
-    entry = new_entry(RunDirectory(user.home / "runs" / "run"), after=1, retries=0, gpus="none", takes=1)
+    entry = new_entry(RunDirectory(user.home / "runs" / "run"), Asked(dispatch=Dispatch("none")), after=1)
     write_entry(replace(entry, python=str(user.home / "python"), directory="/"))
 
 

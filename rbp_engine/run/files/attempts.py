@@ -33,25 +33,37 @@ class Ended:
     t: Seconds = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How an attempt is asked for, wherever it waits on its way.
+
+    `changed` has the settings that are no more as the run was made with them, by key. `inexact` allows another number
+    of processes than saved the checkpoint, and `from_scratch` to start over if no checkpoint can be used.
+    """
+
+    resources: Resources = field(default_factory=Resources)
+    dispatch: Dispatch = field(default_factory=Dispatch)
+    changed: dict[str, Any] = field(default_factory=dict)
+    inexact: bool = False
+    from_scratch: bool = False
+
+
 @dataclass(frozen=True)
-class AttemptRecord:
+class AttemptRecord(Asked):
     """The start of an attempt: its process (the launcher of several), and when that was (`t`, epoch seconds).
 
     `starter` has claimed it, and `process` has no pid until its own process is known; `t` is by the clock of the file
     system from then on. `stderr_from` is where its part of stderr begins, in bytes. `environment` has the variables of
-    its worker on which its last bits may depend, `changed` the settings that are no more as the run was made with them.
+    its worker on which its last bits may depend.
     """
 
     attempt: Positive
     process: Process = field(default_factory=Process)
     starter: Process = field(default_factory=Process)
     t: Seconds | None = None
-    resources: Resources = field(default_factory=Resources)
-    dispatch: Dispatch = field(default_factory=Dispatch)
     stderr_from: Count = 0
     command: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
-    changed: dict[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
 
     @property
@@ -112,15 +124,16 @@ def last_attempt(run: RunDirectory) -> AttemptRecord | None:
     return _memo.find(run.attempt(number), AttemptRecord(number)) if number else None
 
 
-def launched(run: RunDirectory) -> AttemptRecord:
+def launched(run: RunDirectory) -> Asked:
     """How a run is started, as last time, or as it was made: resources, dispatch, and settings that have changed.
 
     Raises RunError as `load_attempt` and `load_run_json` do.
     """
     if number := newest_attempt(run):
-        return load_attempt(run, number)
+        last = load_attempt(run, number)
+        return Asked(resources=last.resources, dispatch=last.dispatch, changed=last.changed)
     made = load_run_json(run)
-    return AttemptRecord(1, resources=made.resources, dispatch=made.dispatch)
+    return Asked(resources=made.resources, dispatch=made.dispatch)
 
 
 def resources_of(run: RunDirectory) -> Resources:

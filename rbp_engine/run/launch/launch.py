@@ -5,10 +5,9 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbp_engine import os_process
@@ -18,6 +17,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import (
+    Asked,
     AttemptRecord,
     claim_attempt,
     launched,
@@ -27,7 +27,7 @@ from rbp_engine.run.files.attempts import (
     withdraw_claim,
 )
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links, write_atomic, write_json
-from rbp_engine.run.files.run_json import Dispatch, Resources, SweepRecord
+from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, worker_defaults
@@ -39,7 +39,6 @@ from rbp_engine.run.teacher import copy_teacher
 from rbp_engine.run.writer import write_run
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.load import LoadedPreset
     from rbp_engine.preset.schema import Preset
 
 # How long a starter may take to record its process, and a process to exit after it has reported its end.
@@ -53,66 +52,51 @@ def create(
     *,
     run_id: str | None = None,
     command: Sequence[str] = (),
-    resources: Resources | None = None,
-    dispatch: Dispatch | None = None,
+    asked: Asked | None = None,
     sweep: SweepRecord | None = None,
 ) -> trust.Launchable:
     """Create the folder of a new run: preset, identity and summary. Leaves nothing behind if that fails.
 
-    `sweep` is the one that it belongs to.
+    `asked` is how its attempts are asked for, and `sweep` the one that it belongs to.
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
-    made = making.make_run(
-        runs,
-        run_id,
-        lambda: new_run_id(loaded.name, loaded.preset.method.name),
-        lambda run, named: _write(loaded, run, named, command, resources or Resources(), dispatch or Dispatch(), sweep),
-    )
-    return trust.Launchable(trust.Executable(made))
-
-
-def _write(
-    loaded: "LoadedPreset",
-    run: RunDirectory,
-    run_id: str,
-    command: Sequence[str],
-    resources: Resources,
-    dispatch: Dispatch,
-    sweep: SweepRecord | None,
-) -> None:
-    """Write preset, identity and summary of the run `run_id` into a folder."""
     from rbp_engine.preset.resolved import as_toml
 
-    preset = loaded.preset
-    for name, source in all_files(loaded.own_code).items():
-        (run.code / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(run.code / name, source)
-    if loaded.teacher is not None:
-        copy_teacher(loaded.teacher, run)
-    settings = _with_own_copies(preset).model_dump(exclude_none=True)
-    write_run(
-        run,
-        as_toml(settings),
-        settings,
-        command,
-        id=run_id,
-        preset=loaded.name,
-        label=loaded.label,
-        experiment=loaded.experiment,
-        method=preset.method.name,
-        timesteps=preset.method.timesteps,
-        seed=preset.run.seed,
-        epochs=preset.train.epochs,
-        name=preset.run.name,
-        tags=list(preset.run.tags),
-        source=str(loaded.path),
-        created=time.time(),
-        resources=asdict(resources),
-        dispatch=asdict(dispatch),
-        sweep=asdict(sweep) if sweep else None,
-    )
-    trust.remember(run, resources)
+    preset, how = loaded.preset, asked or Asked()
+
+    def write(run: RunDirectory, named: str) -> None:
+        for name, source in all_files(loaded.own_code).items():
+            (run.code / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(run.code / name, source)
+        if loaded.teacher is not None:
+            copy_teacher(loaded.teacher, run)
+        settings = _with_own_copies(preset).model_dump(exclude_none=True)
+        write_run(
+            run,
+            as_toml(settings),
+            settings,
+            command,
+            id=named,
+            preset=loaded.name,
+            label=loaded.label,
+            experiment=loaded.experiment,
+            method=preset.method.name,
+            timesteps=preset.method.timesteps,
+            seed=preset.run.seed,
+            epochs=preset.train.epochs,
+            name=preset.run.name,
+            tags=list(preset.run.tags),
+            source=str(loaded.path),
+            created=time.time(),
+            resources=asdict(how.resources),
+            dispatch=asdict(how.dispatch),
+            sweep=asdict(sweep) if sweep else None,
+        )
+        trust.remember(run, how.resources)
+
+    made = making.make_run(runs, run_id, lambda: new_run_id(loaded.name, preset.method.name), write)
+    return trust.Launchable(trust.Executable(made))
 
 
 def _with_own_copies(preset: "Preset") -> "Preset":
@@ -123,56 +107,47 @@ def _with_own_copies(preset: "Preset") -> "Preset":
     return preset
 
 
-def environment(
-    run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False, from_scratch: bool = False
-) -> dict[str, str]:
+def environment(run: RunDirectory, asked: Asked, attempt: int) -> dict[str, str]:
     """The environment of the worker: that of this process plus the run's marker, over defaults for what is not set."""
     ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt)}
-    ours |= {"RBP_INEXACT": "1" if inexact else "", "RBP_FROM_SCRATCH": "1" if from_scratch else ""}
-    return worker_defaults(resources.processes) | os.environ | processes.marker(run) | ours
+    ours |= {"RBP_INEXACT": "1" if asked.inexact else "", "RBP_FROM_SCRATCH": "1" if asked.from_scratch else ""}
+    return worker_defaults(asked.resources.processes) | os.environ | processes.marker(run) | ours
 
 
 def start(
     run: trust.Launchable,
-    resources: Resources | None = None,
+    asked: Asked | None = None,
     *,
-    dispatch: Dispatch | None = None,
-    changed: Mapping[str, Any] = MappingProxyType({}),
-    inexact: bool = False,
-    from_scratch: bool = False,
     patience_s: float = 0.0,
     leave_s: float | None = None,
     inherits: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
-    It has the same resources, `dispatch` and settings as last time, but for those `changed`, by key. Of several nodes,
-    the first to call this starts the attempt and the others join it. `inexact` allows another number of processes than
-    saved the checkpoint, and `from_scratch` to start over if no checkpoint can be used. `patience_s` is how long to
-    wait if the run seems to be live: its node may have died without a report. The processes of a run that has ended
-    have `leave_s` to leave, by default LEAVE_S. The process `inherits` these descriptors.
+    It is as last time unless it is `asked` for otherwise. Of several nodes, the first to call this starts the attempt
+    and the others join it. `patience_s` is how long to wait if the run seems to be live: its node may have died without
+    a report. The processes of a run that has ended have `leave_s` to leave, by default LEAVE_S. The process `inherits`
+    these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started or its folders contain links.
     """
-    last = launched(run)
-    resources = resources or last.resources
+    asked = asked or launched(run)
+    resources = asked.resources
     refuse_links(run)
-    _check_world_size(run, resources, inexact=inexact)
+    _check_world_size(run, resources, inexact=asked.inexact)
     words = worker_command(run, resources)
 
     def record(attempt: int) -> AttemptRecord:
-        variables = environment(run, resources, attempt)
+        variables = environment(run, asked, attempt)
         return AttemptRecord(
             attempt,
             starter=os_process.here(),
             t=time.time(),
-            resources=resources,
-            dispatch=dispatch or last.dispatch,
             stderr_from=_size(run.stderr()),
-            changed=last.changed | dict(changed),
             command=words,
             environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
+            **{one.name: getattr(asked, one.name) for one in fields(Asked)},
         )
 
     attempt, node = _claim_or_join(run, resources, record, patience_s, leave_s)
@@ -186,7 +161,7 @@ def start(
         else:
             out, err, extra = run.stdout(), run.stderr(), {}
         with _appending(run, out) as stdout, _appending(run, err) as stderr:
-            variables = environment(run, resources, attempt, inexact=inexact, from_scratch=from_scratch) | extra
+            variables = environment(run, asked, attempt) | extra
             # A launcher of several would not release them, and ignore them for good.
             with signals_held() if resources.world_size == 1 else contextlib.nullcontext():
                 worker = subprocess.Popen(
@@ -279,11 +254,7 @@ def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], le
         before = load_attempt(run, newest)
         if not before.begun and (claimant := _starter_of(before)):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
-        verdict = judge(run)
-        if before.begun and verdict.live and verdict.status != "queued":
-            raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
-        if verdict.status == "completed":
-            raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
+        refuse_unless_ended(run, begun=before.begun)
         if left := remaining_processes(run, leave_s):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp stop --now {run.id} first")
     try:
@@ -293,6 +264,15 @@ def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], le
     except OSError as error:
         raise RunError(f"cannot start {run.id}: {error}") from error
     return newest + 1
+
+
+def refuse_unless_ended(run: RunDirectory, *, begun: bool = True) -> None:
+    """Raise NothingToStart if a run is complete, or if it is live and its newest attempt has `begun`."""
+    verdict = judge(run)
+    if begun and verdict.live and verdict.status != "queued":
+        raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
+    if verdict.status == "completed":
+        raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
 
 
 def _starter_of(record: AttemptRecord) -> str:

@@ -200,7 +200,7 @@ def _why_queued(action: Action, entry: Entry) -> str:
     attempt = last_attempt(entry.run)
     if not count or attempt is None or attempt.ended is None:
         return WAITS
-    return f"starts again, {count} of {entry.retries}, after: {attempt.ended.reason}"
+    return f"starts again, {count} of {entry.dispatch.retries}, after: {attempt.ended.reason}"
 
 
 def _about(action: Action, entry: Entry) -> str:

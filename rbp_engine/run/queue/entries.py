@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 
 from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
 from rbp_engine.owners import make_private
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, checked_object, write_atomic
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
@@ -23,29 +25,24 @@ QUEUE = "queue"
 
 
 @dataclass(frozen=True)
-class Entry:
+class Entry(Asked):
     """A run, and how to start it as the user who queued it would: interpreter, working directory and environment.
 
-    The run `takes` this many of the devices that `gpus`, as it was asked for, and `device`, its preset's `run.device`,
-    select here and now; 0 if it waits for none. `after` is the newest attempt before this entry: the dispatcher starts
-    the next one. `retried` of `retries` are used up; the next start is not before the time `not_before` (seconds since
+    `device` is its preset's `run.device`. `after` is the newest attempt before this entry: the dispatcher starts the
+    next one. `retried` of the retries are used up; the next start is not before the time `not_before` (seconds since
     the epoch). `name` is that of its file.
 
     `claimed` are the devices that are the run's until this entry is gone, with `threads` CPU threads for each. Only the
     dispatcher gives any.
 
-    Entries of a lower `place`, a time in nanoseconds, come first. `inexact` allows another number of processes
-    than saved the checkpoint, `from_scratch` to start over if no checkpoint can be used, and `changed` has the settings
-    that change, by key.
+    Entries of a lower `place`, a time in nanoseconds, come first.
     """
 
     name: str
     run: RunDirectory
-    takes: Count = 0
-    gpus: str | None = None
+    dispatch: Dispatch = field(kw_only=True)  # never a default: a run without devices would start at once
     device: str = "auto"
     after: Count = 0
-    retries: Count = 0
     retried: Count = 0
     not_before: Seconds = 0.0
     python: str = sys.executable
@@ -54,9 +51,11 @@ class Entry:
     place: Integer = 0
     claimed: tuple[Device, ...] = ()
     threads: Count = 0
-    inexact: bool = False
-    from_scratch: bool = False
-    changed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def takes(self) -> int:
+        """How many of the devices that it may have here and now it takes; 0 if it waits for none."""
+        return 0 if self.dispatch.gpus is None else self.resources.processes
 
     @property
     def path(self) -> Path:
@@ -84,10 +83,10 @@ def queue_directory() -> Path:
     return make_private(host_directory() / QUEUE)
 
 
-def new_entry(run: RunDirectory, **asked: Any) -> Entry:
+def new_entry(run: RunDirectory, asked: Asked, **fields: Any) -> Entry:
     """An entry behind all others, with the interpreter, working directory and environment of this process.
 
-    `asked` are other fields of it.
+    `fields` are others of it.
     """
     run = RunDirectory(run.path.resolve())
     now = time.time_ns()
@@ -97,7 +96,8 @@ def new_entry(run: RunDirectory, **asked: Any) -> Entry:
         directory=str(Path.cwd()),
         environment=processes.without_marks(os.environ),
         place=now,
-        **asked,
+        **vars(asked),
+        **fields,
     )
 
 

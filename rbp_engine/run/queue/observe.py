@@ -75,7 +75,7 @@ class Surroundings:
 
     def pool(self, entry: Entry) -> Pool:
         """The devices that a run may get; an empty pool if it waits for none."""
-        return self._pool(entry.gpus, entry.device, entry.takes, entry.environment.get("CUDA_VISIBLE_DEVICES"))
+        return self._pool(entry.dispatch.gpus, entry.device, entry.takes, entry.environment.get("CUDA_VISIBLE_DEVICES"))
 
     def _find_pool(self, gpus: str | None, device: str, takes: int, visible: str | None) -> Pool:
         try:
@@ -122,7 +122,7 @@ def job_of(entry: Entry, memory: DispatcherMemory, around: Surroundings) -> Queu
         claimed=tuple(device.key for device in entry.claimed),
         not_before=entry.not_before,
         retried=entry.retried,
-        retries=entry.retries,
+        retries=entry.dispatch.retries,
         attempt=attempt or 0,
         after=entry.after,
         status=verdict.status,

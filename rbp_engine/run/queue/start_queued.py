@@ -13,7 +13,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.printable import Line, one_line
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.attempts import launched, newest_attempt
+from rbp_engine.run.files.attempts import newest_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
@@ -39,18 +39,10 @@ def start_queued(run: RunDirectory) -> bool:
             return False
         devices = _show_only(entry)
         try:
-            last = launched(run)
-            resources = last.resources
-            if entry.takes:
-                resources = replace(resources, processes=entry.takes, devices=devices)
-            gpus = one_line(entry.gpus) if entry.gpus else last.dispatch.gpus
+            resources = replace(entry.resources, devices=devices) if entry.takes else entry.resources
             launch.start(
                 trust.require_launch(run, rendezvous=trust.rendezvous_of(resources)),
-                resources,
-                dispatch=replace(last.dispatch, gpus=gpus, retries=entry.retries),
-                changed=entry.changed,
-                inexact=entry.inexact,
-                from_scratch=entry.from_scratch,
+                replace(entry, resources=resources),
                 leave_s=0.0,
                 inherits=held,
             )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rbp_engine.health import devices, judge_torch, kills_at_logout, nvidia_driver, runs_folder, shared_memory, threads
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.entries import new_entry, write_entry
 
@@ -223,7 +224,7 @@ def test_entries_that_wait_in_vain_are_noted_with_a_remedy(tmp_path: Path, monke
     assert not (tmp_path / "state").exists()
 
     run = RunDirectory(tmp_path / "runs" / "gone")
-    write_entry(new_entry(run, after=0, retries=0))
+    write_entry(new_entry(run, Asked()))
     found = devices()
     assert (found.status, found.remedy) == ("note", "rbp queue")
     assert "1 run without a dispatcher" in found.text

@@ -91,7 +91,7 @@ def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rb
         "cause": "request",
     }
     (entry,) = queue.glob(f"*-{third}.json")
-    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"retries": "lots"}))
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"retried": "lots"}))
     rbp("stop", "0a1b", third)  # both entries are damaged, and the first one's run is gone
     assert [place["id"] for place in rbp.json("queue")] == [first]
     assert summaries(rbp)[3]["status"] == "stopped"

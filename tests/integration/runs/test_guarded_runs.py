@@ -6,6 +6,7 @@ from typing import Any
 from idle import IDLE
 
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.events import AlertRaised, CheckpointSaved, RunEnd, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
@@ -28,7 +29,7 @@ def test_a_run_ends_by_its_budget_goes_on_with_a_larger_one_and_ends_early_thoug
     assert look.newest(run).progress.step == 6
 
     _, changed = go_on(run, ["guard.max_steps=600"])
-    worker = launch.start(run, changed=changed)
+    worker = launch.start(run, Asked(changed=changed))
     look.first(run, CheckpointSaved, attempt=2)
     worker.kill()
     worker.wait()

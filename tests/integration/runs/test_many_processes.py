@@ -15,6 +15,7 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import ErrorRaised, Metrics, RunStart, System, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
@@ -41,7 +42,7 @@ def two_process_reference(reference: RunDirectory) -> RunDirectory:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RBP_CONFIG", str(folder / "config"))
         run = launch.create(load_preset(str(folder / "tiny.toml"), [SYNCHRONISED]), folder / "runs")
-        launch.start(run, TWO)
+        launch.start(run, Asked(resources=TWO))
         return run
 
 
@@ -60,7 +61,7 @@ def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirec
         patch.setenv("RBP_CONFIG", str(folder / "config"))
         patch.chdir(folder)  # paths on the command line are relative to here
         run = launch.create(load_preset("digits", ["T=1", "data.name=sets.py:mine", "run.device=cpu"]), folder / "runs")
-        launch.start(run, TWO)
+        launch.start(run, Asked(resources=TWO))
     yield run
     processes.kill_all(run)
 
@@ -106,7 +107,7 @@ def test_two_processes_with_every_probe_train_to_the_same_bits(
     mine.write_text("import torch\n\n\ndef measure(run, model):\n    run.log('noise', torch.rand(()))\n")
     every = ("probes.health=true", "probes.gradients=10", "probes.energy=true", f"probes.own={mine}:measure")
     run = new_run(SYNCHRONISED, *every)
-    launch.start(run, TWO)
+    launch.start(run, Asked(resources=TWO))
     assert look.end(run).status == look.end(two_process_reference).status == "completed"
     ours, theirs = look.newest(run).path, look.newest(two_process_reference).path
     for name in ("rng-rank0.pt", "rng-rank1.pt"):
@@ -125,7 +126,7 @@ def test_two_processes_with_every_probe_train_to_the_same_bits(
 
 def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(new_run: NewRun, look: Any) -> None:
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "data.augment_backend=pil", "data.workers=1")
-    launch.start(run, TWO)
+    launch.start(run, Asked(resources=TWO))
     look.first(run, RunStart)
     look.wait_until(lambda: step_of(run) >= 3)
     look.wait_until(lambda: len(processes.processes_of(run)) == 5)  # the launcher, two ranks, a loader worker each
@@ -135,8 +136,8 @@ def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(ne
     look.wait_until(lambda: not processes.processes_of(run), patience_s=30)
 
     with pytest.raises(RunError, match=r"trained by 2 processes, and 1 cannot .* use --nproc 2, or allow .* --inexact"):
-        launch.start(run, Resources())
-    launch.start(run, Resources(), inexact=True)
+        launch.start(run, Asked())
+    launch.start(run, Asked(inexact=True))
     start = look.first(run, RunStart, attempt=2)
     assert (start.step, start.body.exact, start.body.world_size) == (saved.progress.step, False, 1)
     assert "1 processes go on where 2 were" in look.first(run, WarningRaised, attempt=2).body.message
@@ -151,9 +152,9 @@ def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run: NewR
         port = free.getsockname()[1]
     nodes = Resources(processes=1, nodes=2, rendezvous=f"localhost:{port}")
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h")
-    launchers = [launch.start(run, nodes), launch.start(run, nodes)]
+    launchers = [launch.start(run, Asked(resources=nodes)), launch.start(run, Asked(resources=nodes))]
     with pytest.raises(RunError, match="already"):
-        launch.start(run, nodes)
+        launch.start(run, Asked(resources=nodes))
     assert look.first(run, RunStart).body.world_size == 2
     os.kill(launchers[0].pid, signal.SIGTERM)
     verdict = look.end(run)

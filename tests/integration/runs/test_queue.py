@@ -23,7 +23,7 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.attempts import last_attempt, load_attempt, newest_attempt, newest_begun
+from rbp_engine.run.files.attempts import Asked, last_attempt, load_attempt, newest_attempt, newest_begun
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import Resources
@@ -181,7 +181,7 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(submit: Submit, machin
     damaged, faulty, worded, good = submit(1, 2, 3, 4, retries=1)
     entry = entry_of(damaged)
     assert entry is not None
-    write_json(entry.path, read_json(entry.path) | {"retries": "lots"})
+    write_json(entry.path, read_json(entry.path) | {"retried": "lots"})
     (good.control / "attempt-of-nobody").touch()
     for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b"})):
         # They had an attempt, but nothing is left of it.
@@ -193,7 +193,7 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(submit: Submit, machin
     control.request_stop(faulty)
     assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
     assert newest_begun(good) == 1
-    assert [(one.path, one.why) for one in read_queue()[1]] == [(entry.path, "retries: expected int, got str")]
+    assert [(one.path, one.why) for one in read_queue()[1]] == [(entry.path, "retried: expected int, got str")]
     wait_for(lambda: dispatcher() is None)  # the dispatcher does not wait for the damaged entry
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
     assert transitions.discard(damaged.id) == [damaged.id]
@@ -207,7 +207,7 @@ def test_runs_with_a_damaged_run_json_are_waited_for(submit: Submit, new_run: Ca
     begun.run_json.write_bytes(whole[:-3])
     waiting.run_json.write_text(written)
     with locked():
-        write_entry(new_entry(begun, after=0, retries=0))
+        write_entry(new_entry(begun, Asked()))
     arrange.set_paused(False)
     start.ensure_dispatcher()
     time.sleep(3 * POLL_S)
@@ -227,7 +227,7 @@ def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_
     with subprocess.Popen(["sleep", "600"], env=dict(os.environ) | processes.marker(run)) as left:
         wait_for(lambda: processes.processes_of(run))
         with locked():
-            write_entry(new_entry(run, after=1, retries=0))
+            write_entry(new_entry(run, Asked(), after=1))
             write_status(run, "queued", "waits")
         starter = threading.Thread(target=start_queued, args=(run,))
         starter.start()
@@ -305,7 +305,7 @@ def test_a_failure_of_a_long_text_has_its_hooks_which_get_it_cut(
     write_attempt(run)
     write_status(run, "failed", reason, Cause.ERROR)
     with locked():
-        write_entry(new_entry(run, after=0, retries=0))
+        write_entry(new_entry(run, Asked()))
     start.ensure_dispatcher()
     assert settled(run) == ["failed"]
     log = run.control / "hook-1"

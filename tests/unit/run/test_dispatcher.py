@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.queue.devices import Device
@@ -47,7 +49,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def queue(make_run: MakeRun) -> Callable[..., RunDirectory]:
     def put(name: str, takes: int = 1, **changes: Any) -> RunDirectory:
         run = make_run(name, status="queued")
-        write_entry(replace(new_entry(run, after=1, retries=0, gpus="none", takes=takes), **changes))
+        asked = Asked(resources=Resources(takes), dispatch=Dispatch("none"))
+        write_entry(replace(new_entry(run, asked, after=1), **changes))
         return run
 
     return put
@@ -112,7 +115,7 @@ def test_a_device_that_another_run_got_meanwhile_is_not_given(
 
     def interrupted(self: Any, job: Any) -> Any:
         action = decided(self, job)
-        write_entry(replace(new_entry(make_run("quick"), after=0, retries=0, gpus="none", takes=1), claimed=SLOTS[:1]))
+        write_entry(replace(new_entry(make_run("quick"), Asked(dispatch=Dispatch("none"))), claimed=SLOTS[:1]))
         return action
 
     monkeypatch.setattr(dispatcher.JobSchedule, "decide", interrupted)

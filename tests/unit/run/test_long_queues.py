@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.queue.devices import Device
@@ -52,7 +54,7 @@ def queue(make_run: MakeRun) -> Callable[[int], list[RunDirectory]]:
     def make(count: int) -> list[RunDirectory]:
         runs = [make_run(f"job-{number:03}", status="queued") for number in range(count)]
         for number, run in enumerate(runs):
-            entry = new_entry(run, after=1, retries=0, gpus="none", takes=1)
+            entry = new_entry(run, Asked(dispatch=Dispatch("none")), after=1)
             write_entry(entry if number else replace(entry, claimed=(Device("cpu-0"),)))
         return runs
 

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.devices import Device
@@ -47,7 +49,9 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 def put(name: str = "good") -> Entry:
     run = RunDirectory(Path("/runs") / name)
-    entry = new_entry(run, after=2, retries=3, gpus="auto", takes=2, claimed=CARDS, threads=4)
+    entry = new_entry(
+        run, Asked(resources=Resources(2), dispatch=Dispatch("auto", 3)), after=2, claimed=CARDS, threads=4
+    )
     write_entry(entry)
     return entry
 
@@ -62,7 +66,8 @@ def test_an_entry_is_read_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 DAMAGES: dict[str, Any] = {
-    "retries": "lots", "takes": -1, "claimed": [{"key": 1}], "gpus": 0, "after": None, "retried": 1.5,
+    "dispatch": {"retries": "lots"}, "resources": {"processes": -1}, "claimed": [{"key": 1}], "after": None,
+    "retried": 1.5,
     "not_before": "soon", "python": ["python"], "threads": True, "place": 1.5,
     "directory": "/x\0y", "environment": {"A": 1}, "run": 7,
 }  # fmt: skip
@@ -87,9 +92,10 @@ ANYTHING = st.recursive(
     max_leaves=6,
 )
 STORED = {
-    "run": "/runs/job", "takes": 1, "claimed": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
+    "run": "/runs/job", "resources": {"processes": 1}, "dispatch": {"gpus": "auto", "retries": 1},
+    "claimed": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0,
     "retried": 0, "not_before": 0.0, "python": "/usr/bin/python", "directory": "/", "environment": {"A": "b"},
-    "place": 0, "gpus": None, "device": "auto", "inexact": False, "from_scratch": False,
+    "place": 0, "device": "auto", "inexact": False, "from_scratch": False,
 }  # fmt: skip
 
 
@@ -105,7 +111,7 @@ def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_dama
     if isinstance(found, DamagedEntry):
         assert found.id == "job" and found.why
         return
-    counts = (found.takes, found.threads, found.after, found.retries, found.retried)
+    counts = (found.takes, found.threads, found.after, found.dispatch.retries, found.retried)
     assert {type(count) for count in counts} == {int} and min(counts) >= 0
     assert abs(found.not_before) < float("inf")
     names = [str(name) for device in found.claimed for name in (device.key, device.name)]

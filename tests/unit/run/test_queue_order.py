@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import device_uses, queued_runs
@@ -31,7 +33,7 @@ def waiting(make_run: MakeRun) -> Callable[..., list[RunDirectory]]:
     def queue(*names: str) -> list[RunDirectory]:
         runs = [make_run(name, status="queued") for name in names]
         for run in runs:
-            write_entry(new_entry(run, after=0, retries=0, gpus="none", takes=1))
+            write_entry(new_entry(run, Asked(dispatch=Dispatch("none"))))
         return runs
 
     return queue

@@ -26,6 +26,7 @@ from rbp_engine.preset import load_preset
 from rbp_engine.preset.search import bundled_folder, shared_presets_problem
 from rbp_engine.run import control, start, trust
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, multinode
@@ -266,7 +267,7 @@ def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(
 
     def queue() -> None:
         host_directory()
-        write_entry(new_entry(run, after=0, retries=0))
+        write_entry(new_entry(run, Asked()))
 
     shared.act(ALICE, queue)
     for path in (run.path, *run.path.rglob("*")):
@@ -278,7 +279,7 @@ def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(
 
 def test_a_queued_run_that_became_mallory_s_can_be_taken_out_of_the_queue(shared: Shared) -> None:
     run = shared.create("taken-out", ALICE, shared.plain, status="queued")
-    shared.act(ALICE, lambda: write_entry(new_entry(run, after=0, retries=0)))
+    shared.act(ALICE, lambda: write_entry(new_entry(run, Asked())))
     for path in (run.path, *run.path.rglob("*")):
         os.chown(path, MALLORY, MALLORY)
     assert shared.refused(lambda: withdraw(run)).startswith(f"taken-out {THEIRS}")
