@@ -9,7 +9,7 @@ import psutil
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import Ended, last_attempt, record_end
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
@@ -39,10 +39,8 @@ def request_stop(run: RunDirectory, cause: Cause = Cause.REQUEST, reason: str = 
     refuse_links(run)
     if withdraw(run, request):
         return
-    try:
+    with cannot(f"write {run.stop_request}"):
         write_stop_request(run, request)
-    except OSError as error:
-        raise RunError(f"cannot write {run.stop_request}: {error.strerror}") from error
 
 
 def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:

@@ -1,5 +1,8 @@
 """Errors about runs, with messages for the user."""
 
+import contextlib
+from collections.abc import Iterator
+
 from rbp_engine.errors import UserError
 
 
@@ -13,3 +16,12 @@ class NothingToStart(RunError):
 
 class NoSuchRun(RunError):
     """No run fits the given name."""
+
+
+@contextlib.contextmanager
+def cannot(what: str) -> Iterator[None]:
+    """Raise RunError, with what cannot be done, where the system refuses it."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot {what}: {error.strerror}") from error

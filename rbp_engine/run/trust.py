@@ -27,7 +27,7 @@ from typing import NewType
 from rbp_engine.owners import is_ours, make_private, name_of, owner_problem
 from rbp_engine.preset.load import LoadedPreset
 from rbp_engine.preset.own_imports import DEEPEST, MOST_FILES
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
@@ -55,10 +55,8 @@ class Untrusted(RunError):
 
     def agree(self) -> None:
         """Remember that the user trusts this. Raises RunError if it cannot be written down."""
-        try:
+        with cannot(f"note in {_file()} that you trust it"):
             _remember(self.key)
-        except OSError as error:
-            raise RunError(f"cannot note in {_file()} that you trust it: {error.strerror}") from error
 
 
 def require_place(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.printable import NO_TEXT, Line, Lines
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, load_json, read_record, write_json
 from rbp_engine.run.files.summary import Summary
@@ -92,10 +92,12 @@ def set_archived(run: RunDirectory, *, archived: bool) -> Annotations:
 def _write(run: RunDirectory, changes: Callable[[], dict[str, Any]]) -> Annotations:
     """Change the file by what it holds, before anybody else does; the rest stays as it was written."""
     try:
-        with inside.folder(run.control, run.path, make=True) as control, taken(run.control / LEASE, control.descriptor):
+        with (
+            cannot(f"write {run.annotations_json}"),
+            inside.folder(run.control, run.path, make=True) as control,
+            taken(run.control / LEASE, control.descriptor),
+        ):
             write_json(run.annotations_json, load_json(run.annotations_json) | changes())
     except LeaseHeld as error:
         raise RunError(str(error)) from error
-    except OSError as error:
-        raise RunError(f"cannot write {run.annotations_json}: {error.strerror}") from error
     return read_annotations(run)

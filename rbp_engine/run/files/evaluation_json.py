@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from rbp_engine.codec import Amount, Count, Fraction, Seconds, decode
 from rbp_engine.printable import Line
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import cannot
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, write_json
 
@@ -149,10 +149,8 @@ def save_evaluation(run: RunDirectory, found: Evaluation) -> None:
     """Replace the parts of the file that have been found anew. Raises RunError if it cannot be written."""
     old = read_evaluation(run)
     whole = Evaluation(found.robustness or old.robustness, found.by_class or old.by_class)
-    try:
+    with cannot(f"write {run.evaluation_json}"):
         write_json(run.evaluation_json, whole.as_json())
-    except OSError as error:
-        raise RunError(f"cannot write {run.evaluation_json}: {error.strerror}") from error
     _memo.forget(run.evaluation_json)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from rbp_engine import lease
 from rbp_engine.disk import sync
 from rbp_engine.run import trust
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 
 PREFIX = ".new-"
@@ -46,7 +46,7 @@ def make_run(
 def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool:
     """Make the folder of a run; False if its name is taken. Raises RunError."""
     runs = run.path.parent
-    try:
+    with cannot(f"write to the runs directory {runs}"):
         if os.path.lexists(run.path):
             return False
         missing = [path for path in (runs, *runs.parents) if not path.exists()]
@@ -56,22 +56,17 @@ def _make(run: RunDirectory, write: Callable[[RunDirectory, str], None]) -> bool
                 sync(path.parent)
         made = contextlib.ExitStack()
         hidden = made.enter_context(hidden_folder(runs))
-    except OSError as error:
-        raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
-    with made:
-        try:
-            for folder in (
-                run.attempts,
-                run.control,
-                run.checkpoints,
-                run.events().parent,
-                run.stdout().parent,
-            ):
-                (hidden / folder.relative_to(run.path)).mkdir(parents=True)
-            write(RunDirectory(hidden), run.id)
-            return publish(hidden, run)
-        except OSError as error:
-            raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
+    with made, cannot(f"write the run into {runs}"):
+        for folder in (
+            run.attempts,
+            run.control,
+            run.checkpoints,
+            run.events().parent,
+            run.stdout().parent,
+        ):
+            (hidden / folder.relative_to(run.path)).mkdir(parents=True)
+        write(RunDirectory(hidden), run.id)
+        return publish(hidden, run)
 
 
 def _taken(run: RunDirectory) -> str:

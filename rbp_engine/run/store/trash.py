@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.run import trust
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
@@ -56,10 +56,8 @@ def remove_run(run: RunDirectory) -> None:
     require_removable(run)
     with contextlib.suppress(OSError, trust.Untrusted):  # where there can be no trash, it is deleted where it is
         run = _moved(run)
-    try:
+    with cannot(f"remove {run.path}"):
         _delete(run.path)
-    except OSError as error:
-        raise RunError(f"cannot remove {run.path}: {error.strerror}") from error
 
 
 def _moved(run: RunDirectory) -> RunDirectory:
@@ -108,11 +106,9 @@ def restore(runs: Path, reference: str) -> RunDirectory:
     target = runs.resolve() / entry.id
     if target.exists():
         raise RunError(f"a run {entry.id} exists in {runs}")
-    try:
+    with cannot(f"move {entry.run.path} to {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         entry.run.path.rename(target)
-    except OSError as error:
-        raise RunError(f"cannot move {entry.run.path} to {target}: {error.strerror}") from error
     return RunDirectory(runs / entry.id)
 
 
@@ -121,11 +117,9 @@ def empty_trash(runs: Path) -> int:
     trash = trash_directory(runs)
     trust.require_place(trash)
     count = len(list_trash(runs))
-    try:
+    with cannot(f"empty {trash}"):
         for name in run_names(trash):
             _delete(trash / name)
-    except OSError as error:
-        raise RunError(f"cannot empty {trash}: {error.strerror}") from error
     return count
 
 
