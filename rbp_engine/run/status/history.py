@@ -189,19 +189,17 @@ class HistoryBuilder:
         self._curves = CurveBuilder()
         # Each takes its own kind and the starts of attempts; most events of a run are of none.
         self._by_kind: dict[type[Body], SampleBuilder[Any]] = {
-            Validation: SampleBuilder(Validation, AccuracyHistory, whole=("top1_by_step",), lists=("top1_by_step",)),
+            Validation: SampleBuilder(AccuracyHistory, whole=("top1_by_step",), lists=("top1_by_step",)),
             FiringRates: SampleBuilder(
-                FiringRates, FiringHistory, by_neuron_layer=("rates", "silent", "saturated"), lists=("rates",)
+                FiringHistory, by_neuron_layer=("rates", "silent", "saturated"), lists=("rates",)
             ),
             GradientFidelity: SampleBuilder(
-                GradientFidelity,
                 FidelityHistory,
                 whole=("samples", "cosine", "norm_ratio"),
                 by_neuron_layer=("neuron_error",),
                 by_weight_layer=("cosine_by_weight", "norm_ratio_by_weight", "weight_error"),
             ),
             Health: SampleBuilder(
-                Health,
                 HealthHistory,
                 by_neuron_layer=("in_window", "eligibility", "decay", "threshold"),
                 by_weight_layer=("gradient_norm", "update_ratio"),
@@ -225,10 +223,10 @@ class HistoryBuilder:
             if isinstance(body, RunStart):
                 for each in self._by_kind.values():
                     each.add(event)
+                if event.rank == 0:
+                    self._begin(event, body)
             elif (part := self._by_kind.get(type(body))) and self._counts(body):
                 part.add(event)
-            if isinstance(body, RunStart) and event.rank == 0:
-                self._begin(event, body)
             elif isinstance(body, CheckpointSaved):
                 self._checkpoints.append(event)
             elif isinstance(body, (WarningRaised, AlertRaised, ErrorRaised)):

@@ -7,13 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.run.files.events import (
-    Body,
-    Event,
-    Probe,
-    RunStart,
-    done_again,
-)
+from rbp_engine.run.files.events import Event, Probe, RunStart, done_again
 
 Floats = NDArray[np.float64]
 
@@ -106,7 +100,6 @@ class SampleBuilder(Generic[S]):
 
     def __init__(
         self,
-        kind: type[Body],
         record: type[S],
         *,
         by_neuron_layer: tuple[str, ...] = (),
@@ -115,11 +108,10 @@ class SampleBuilder(Generic[S]):
         lists: tuple[str, ...] = (),
         optional: tuple[str, ...] = (),
     ) -> None:
-        """`record` is made of the fields of the events of this kind: one value a layer, or of the `whole` network.
+        """`record` is made of the fields of the events of one kind: one value a layer, or of the `whole` network.
 
         Those that are `lists` have several values for each layer; `optional` ones of neuron layers may be empty.
         """
-        self._kind = kind
         self._record: type[S] = record
         self._fields = dict.fromkeys(by_neuron_layer, "neuron") | dict.fromkeys(by_weight_layer, "weight")
         self._fields |= dict.fromkeys(whole, "")
@@ -133,11 +125,11 @@ class SampleBuilder(Generic[S]):
         self._made: S | None = None
 
     def add(self, event: Event) -> None:
-        """Add the next event; the start of an attempt drops what it repeats."""
+        """Add the next event of the kind, or the start of an attempt, which drops what it repeats."""
         body = event.body
-        if isinstance(body, self._kind):
+        if not isinstance(body, RunStart):
             self._sample(event)
-        elif isinstance(body, RunStart) and event.rank == 0:
+        elif event.rank == 0:
             for layers, names in (("neuron", body.neuron_layers), ("weight", body.weight_layers)):
                 if names is not None:  # a run of another program says none
                     self._layers[layers] = tuple(names)
@@ -195,7 +187,7 @@ class OwnBuilder(SampleBuilder[OwnHistory]):
     """Collects the numbers of `Probe` events: those of one step of an attempt are one sample."""
 
     def __init__(self) -> None:
-        super().__init__(Probe, OwnHistory)
+        super().__init__(OwnHistory)
         self._names: dict[str, None] = {}
         self._open: tuple[tuple[int, int], dict[str, float]] = ((-1, -1), {})  # of the newest step
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.rule import SUSTAINED, Alarm, mean_over_epoch, of_network, percent
+from rbp_engine.run.status.rules.rule import SUSTAINED, Alarm, alarm, mean_over_epoch, percent
 from rbp_engine.run.status.rules.training import chance_limit
 from rbp_engine.run.timesteps_needed import timesteps_needed
 
@@ -35,7 +35,7 @@ def decline(history: History) -> Iterator[Alarm]:
     best, lost = _best(scores)
     seen = mean_over_epoch(training)
     if lost >= LOST and seen[-1] < np.interp(scores.step[best], training.step, seen):
-        yield of_network(
+        yield alarm(
             "decline",
             scores,
             best,
@@ -57,7 +57,7 @@ def overfit(history: History) -> Iterator[Alarm]:
     lowest = int(np.nanargmin(losses.value))
     seen, reached = mean_over_epoch(training)[-1], np.nanmax(scores.value[-SUSTAINED:])
     if seen - reached >= GAP and np.nanmin(losses.value[-SUSTAINED:]) >= RISEN * losses.value[lowest]:
-        yield of_network(
+        yield alarm(
             "overfit",
             losses,
             lowest,
@@ -76,7 +76,7 @@ def unfinished(history: History) -> Iterator[Alarm]:
         return
     done, share = scores.epoch[-1], lr.value[-1] / np.nanmax(lr.value)
     if done < attempt.begun.epochs and UNFINISHED < share < 1.0 and int(np.nanargmax(lr.value)) < len(lr) - 1:
-        yield of_network(
+        yield alarm(
             "unfinished",
             scores,
             len(scores) - 1,
@@ -94,7 +94,7 @@ def no_progress(history: History) -> Iterator[Alarm]:
         return
     reached, lost = _best(scores)
     if lost < LOST and scores.epoch[reached] <= HALF * scores.epoch[-1]:
-        yield of_network(
+        yield alarm(
             "no_progress",
             scores,
             reached,
@@ -118,11 +118,10 @@ def timesteps(history: History) -> Iterator[Alarm]:
     needed, trained = timesteps_needed(newest), len(newest)
     if needed is not None and 2 * needed <= trained:
         give = "gives" if needed == 1 else "give"
-        yield Alarm(
+        yield alarm(
             "timesteps",
-            "",
-            int(accuracy.step[-1]),
-            float(accuracy.epoch[-1]),
+            accuracy,
+            -1,
             f"{needed} of its {trained} timesteps {give} an accuracy within half a point of that of all",
             "the images need no more of them",
             f"method.timesteps={needed} may do as well, in less time and memory",
@@ -150,7 +149,7 @@ def input_bound(history: History) -> Iterator[Alarm]:
         return
     whole, waited = _settled(steps), _settled(waits)
     if waited >= LONGEST_WAIT * whole > 0.0:
-        yield of_network(
+        yield alarm(
             "input",
             waits,
             0,
@@ -169,7 +168,7 @@ def memory(history: History) -> Iterator[Alarm]:
     rank, peak = max(((rank, np.nanmax(curve.value)) for rank, curve in peaks.items()), key=lambda found: found[1])
     if peak >= MOST_MEMORY * attempt.begun.memory:
         at = int(np.nanargmax(peaks[rank].value))
-        yield of_network(
+        yield alarm(
             "memory",
             peaks[rank],
             at,
@@ -189,7 +188,7 @@ def ranks(history: History) -> Iterator[Alarm]:
     slowest = max(waits, key=lambda rank: waits[rank])
     others = float(np.median([wait for rank, wait in waits.items() if rank != slowest]))
     if waits[slowest] - others >= SKEW * _settled(steps) and waits[slowest] >= FACTOR * others:
-        yield of_network(
+        yield alarm(
             "ranks",
             steps,
             0,

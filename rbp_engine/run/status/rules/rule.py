@@ -52,19 +52,11 @@ class Rule:
     follows: tuple[str, ...] = ()
 
 
-def of_layer(rule: str, firing: FiringHistory, number: int, first: int, what: str, cause: str, knob: str) -> Alarm:
-    """An alarm about a layer by its number, since the sample `first`."""
-    return Alarm(rule, firing.neuron_layers[number], *when(firing, first), what, cause, knob)
-
-
-def of_network(rule: str, samples: ProbeHistory | Curve, first: int, what: str, cause: str, knob: str) -> Alarm:
-    """An alarm about the network, since the sample `first`."""
-    return Alarm(rule, "", *when(samples, first), what, cause, knob)
-
-
-def when(samples: ProbeHistory | Curve, first: int) -> tuple[int, float]:
-    """Step and epoch of a sample."""
-    return int(samples.step[first]), float(samples.epoch[first])
+def alarm(
+    rule: str, samples: ProbeHistory | Curve, first: int, what: str, cause: str, knob: str, layer: str = ""
+) -> Alarm:
+    """An alarm about a layer, or without one about the network, since the sample `first`."""
+    return Alarm(rule, layer, int(samples.step[first]), float(samples.epoch[first]), what, cause, knob)
 
 
 def percent(share: float) -> str:

@@ -10,13 +10,11 @@ from rbp_engine.run.status.rules.rule import (
     SUSTAINED,
     Alarm,
     Bools,
+    alarm,
     mean_over_epoch,
-    of_layer,
-    of_network,
     percent,
     since,
     sustained,
-    when,
 )
 from rbp_engine.run.status.samples import FiringHistory, HealthHistory
 
@@ -37,16 +35,16 @@ def silent(history: History) -> Iterator[Alarm]:
     firing = history.firing
     for number, first in _silent_layers(firing):
         if firing is not None and not _fades(firing, number):
-            yield of_layer(
+            yield alarm(
                 "silent",
                 firing,
-                number,
                 first,
                 f"{percent(firing.silent[-1, number])} of its neurons are silent{_rate_if_others_fire(firing, number)}",
                 "its membranes stay below the threshold: a negative bias of the batch norm before it, a threshold that "
                 "is too high for its input, or weights that large updates have spoiled",
                 "lower neuron.threshold, or look at the bias of the batch norm before it; if it fell silent in the "
                 "first steps, lower optim.lr",
+                firing.neuron_layers[number],
             )
 
 
@@ -56,15 +54,15 @@ def fading(history: History) -> Iterator[Alarm]:
     for number, first in _silent_layers(firing):
         if firing is not None and _fades(firing, number):
             rates = ", ".join(percent(rate) for rate in firing.rates[-1, : number + 1].mean(-1)[-4:])
-            yield of_layer(
+            yield alarm(
                 "fading",
                 firing,
-                number,
                 first,
                 f"{percent(firing.silent[-1, number])} of its neurons are silent: rates vanish with depth ({rates})",
                 "each layer passes on less than it receives: weights that are too small for the threshold, without a "
                 "batch norm that makes up for it",
                 "put a batch norm before each neuron layer, start with larger weights, or lower neuron.threshold",
+                firing.neuron_layers[number],
             )
 
 
@@ -98,16 +96,16 @@ def saturated(history: History) -> Iterator[Alarm]:
     if (firing := history.firing) is None:
         return
     for number, first in sustained(firing, lambda at: at.saturated >= MOST_SATURATED):
-        yield of_layer(
+        yield alarm(
             "saturated",
             firing,
-            number,
             first,
             f"{percent(firing.saturated[-1, number])} of its neurons fire at every timestep for every sample",
             "its input stays above the threshold: a large bias of the batch norm before it, or weights that large "
             "updates have spoiled",
             "raise neuron.threshold, or look at the bias of the batch norm before it; if it saturated in the first "
             "steps, lower optim.lr",
+            firing.neuron_layers[number],
         )
 
 
@@ -122,16 +120,16 @@ def uneven(history: History) -> Iterator[Alarm]:
         return
     for number, first in list(sustained(firing, _are_uneven))[:1]:
         rates = firing.rates[-1, number]
-        yield of_layer(
+        yield alarm(
             "uneven",
             firing,
-            number,
             first,
             f"its rate is {percent(rates[0])} at the first timestep, {percent(rates[-1])} at the last, between "
             f"{percent(rates.min())} and {percent(rates.max())}",
             "membranes need several timesteps to reach the threshold; the mean over time, which rate-based "
             "backpropagation trains, leaves that out",
             "lower neuron.threshold or neuron.decay; rbp eval RUN gradients says how far the gradient is from BPTT's",
+            firing.neuron_layers[number],
         )
 
 
@@ -157,7 +155,7 @@ def large_steps(history: History) -> Iterator[Alarm]:
     largest = np.fmax.reduce(health.update_ratio, axis=1, initial=0.0)
     if (first := since(largest >= LARGEST_UPDATE)) is not None:
         layer = health.weight_layers[int(np.nanargmax(health.update_ratio[-1]))]
-        yield of_network(
+        yield alarm(
             "large_steps",
             health,
             first,
@@ -177,7 +175,7 @@ def small_steps(history: History) -> Iterator[Alarm]:
     lr = np.interp(health.step, curves["lr"].step, curves["lr"].value)
     largest = np.fmax.reduce(health.update_ratio, axis=1, initial=0.0)
     if (first := since(largest * lr.max() <= SMALLEST_UPDATE * lr)) is not None:
-        yield of_network(
+        yield alarm(
             "small_steps",
             health,
             first,
@@ -194,16 +192,17 @@ def gradient(history: History) -> Iterator[Alarm]:
     for number, first in list(sustained(health, _vanish))[:1]:
         norms = health.gradient_norm
         strongest = int(np.nanargmax(norms[-1]))
-        yield Alarm(
+        yield alarm(
             "gradient",
-            health.weight_layers[number],
-            *when(health, first),
+            health,
+            first,
             f"its gradient has the norm {norms[-1, number]:.1e}, that of {health.weight_layers[strongest]} has "
             f"{norms[-1, strongest]:.1e}",
             "gradients vanish on their way to the first layers: each neuron layer multiplies them by the surrogate's "
             "slope, which is too flat for so many layers, or so steep that few membranes are where it is not 0",
             "change alpha in neuron.surrogate_args, add connections that skip layers, or put a batch norm before each "
             "neuron layer",
+            health.weight_layers[number],
         )
 
 
@@ -218,7 +217,7 @@ def fidelity(history: History) -> Iterator[Alarm]:
     if (found := history.fidelity) is None or not history.method.startswith("rate"):
         return
     if (first := since(found.cosine <= LOWEST_COSINE)) is not None:
-        yield of_network(
+        yield alarm(
             "fidelity",
             found,
             first,
@@ -249,7 +248,7 @@ def loss(history: History) -> Iterator[Alarm]:
         return
     guessing = math.log(classes)
     if (first := since(curve.value > LARGEST_LOSS * guessing)) is not None:
-        yield of_network(
+        yield alarm(
             "loss",
             curve,
             first,
@@ -267,7 +266,7 @@ def chance(history: History) -> Iterator[Alarm]:
     guessing = 1.0 / classes
     accuracy = mean_over_epoch(curve)
     if (first := since((curve.epoch >= LEARNED_AFTER) & (accuracy <= chance_limit(classes)))) is not None:
-        yield of_network(
+        yield alarm(
             "chance",
             curve,
             first,
