@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields
+from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset.fields import by_key
 from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.sweep.section import Varied, key_of, split_values
 from rbp_engine.preset.validate import problems_of_value
@@ -87,11 +88,11 @@ def _wrong_values(one: str | Varied) -> Iterator[Problem]:
 
 def _is_list(key: str, text: str) -> bool:
     """Whether commas in a text belong to its value, as in `run.tags=a,b`."""
-    return not text.lstrip().startswith("[") and any(info.takes_several_words for info in fields() if info.key == key)
+    return not text.lstrip().startswith("[") and key in by_key() and by_key()[key].takes_several_words
 
 
 def _is_whole(key: str) -> bool:
-    return any(info.key == SHORT_NAMES.get(key, key) and "number" not in info.type for info in fields())
+    return key in by_key() and "number" not in by_key()[key].type
 
 
 @dataclass(frozen=True)

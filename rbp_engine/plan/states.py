@@ -54,12 +54,10 @@ def states_among(plan: SweepPlan, runs: Iterable[RunRecord], *, retry_failed: bo
     records = _records_of(plan, runs)
     found = []
     for point in plan.points:
-        standing = {
-            record.run: standing_of(record.verdict, retry_failed=retry_failed) for record in records[point.identity]
-        }
-        mine = sorted(records[point.identity], key=lambda record: record.summary.created, reverse=True)
-        best = min(mine, key=lambda record: _ORDER.index(standing[record.run]), default=None)
-        found.append(PointState(point, standing[best.run] if best else Standing.MISSING, best))
+        newest_first = sorted(records[point.identity], key=lambda record: record.summary.created, reverse=True)
+        mine = [PointState(point, standing_of(one.verdict, retry_failed=retry_failed), one) for one in newest_first]
+        missing = PointState(point, Standing.MISSING)
+        found.append(min(mine, key=lambda state: _ORDER.index(state.standing), default=missing))
     return found
 
 

@@ -55,9 +55,15 @@ def fields() -> tuple[FieldInfo, ...]:
 
 
 @functools.cache
+def by_key() -> dict[str, FieldInfo]:
+    """The same by key."""
+    return {info.key: info for info in fields()}
+
+
+@functools.cache
 def settings() -> dict[str, FieldInfo]:
     """The fields that are settings of a run, by key."""
-    return {info.key: info for info in fields() if info.key.partition(".")[0] not in ABOUT}
+    return {key: info for key, info in by_key().items() if key.partition(".")[0] not in ABOUT}
 
 
 def role_of(key: str) -> str:
@@ -77,10 +83,9 @@ def choices(key: str) -> tuple[str, ...]:
 
     Raises `KeyError` if there is no such field.
     """
-    for info in fields():
-        if info.key == key:
-            return info.choices
-    raise KeyError(f"no preset field is called '{key}'")
+    if key not in by_key():
+        raise KeyError(f"no preset field is called '{key}'")
+    return by_key()[key].choices
 
 
 def fields_of(model: "type[BaseModel]", prefix: str) -> list[FieldInfo]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rbp_engine.preset.fields import FieldInfo, fields
+from rbp_engine.preset.fields import FieldInfo, by_key
 from rbp_engine.preset.resolved import toml_item
 from rbp_engine.settings.problems import Problem
 from rbp_engine.settings.spelling import did_you_mean, nearest
@@ -41,11 +41,10 @@ def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]
     `method=bptt` needs no quotes, and of a list of strings `run.tags=a,b` needs neither quotes nor brackets. Returns
     the overrides and a problem for each invalid word.
     """
-    known = {info.key: info for info in fields()}
     overrides: list[Override] = []
     problems: list[Problem] = []
     for word in words:
-        parsed = _parse(word, known)
+        parsed = _parse(word, by_key())
         if isinstance(parsed, Override):
             overrides.append(parsed)
         else:
@@ -58,7 +57,7 @@ def setting_word(key: str, value: Any) -> str:
 
     `parse_overrides` reads it back.
     """
-    literal = any(info.key == key and info.takes_words for info in fields())
+    literal = key in by_key() and by_key()[key].takes_words
     name = next((short for short, full in SHORT_NAMES.items() if full == key), key)
     return f"{name}={value if literal else toml_item(value).as_string()}"
 

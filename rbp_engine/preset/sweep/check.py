@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rbp_engine.preset.fields import FieldInfo, fields, fields_of
+from rbp_engine.preset.fields import FieldInfo, by_key, fields_of
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
 from rbp_engine.preset.pretrained import is_path_of_weights
@@ -39,7 +39,7 @@ def read_sweep(documents: Sequence[Document]) -> tuple[SweepSection | None, list
     for document in documents:
         if SECTION in document.values:
             name = None if document is documents[0] else shown(document.path)
-            reader = _Reader(document, name, {info.key: info for info in fields()})
+            reader = _Reader(document, name, by_key())
             section = reader.read(document.values[SECTION])
             return section, sorted(reader.problems, key=lambda problem: problem.line or 0)
     return None, []

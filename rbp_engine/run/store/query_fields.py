@@ -9,7 +9,8 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.guard.time_span import is_time_span
-from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.preset import SHORT_NAMES
+from rbp_engine.preset.fields import by_key
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.attempts import resources_of
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
@@ -91,7 +92,7 @@ def choices_of(field: Field) -> tuple[str, ...]:
     if field.name in _run_fields() and field.name != "precision":
         return ()
     key = "train.precision" if field.name == "precision" else field.name
-    return next((info.choices for info in fields() if info.key == key), ())
+    return by_key()[key].choices if key in by_key() else ()
 
 
 def field_names() -> list[str]:
