@@ -23,7 +23,6 @@ from rbp_engine.run.pack.manifest import NAME, NEEDED, Manifest, PackedFile, nam
 from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
 
-WEIGHTS: Final = ("best", "last", "all", "none")
 #: Folders and files that a run can do without: of its processes, and compiled code.
 _LEFT_OUT: Final = ("__pycache__",)
 _UNKNOWN: Final = "0" * 64

@@ -56,12 +56,6 @@ def read_settings(run: RunDirectory) -> RunSettings:
         return RunSettings()
 
 
-def forget() -> None:
-    """Forget everything read, to measure how long it takes."""
-    _settings.cache_clear()
-    _section.cache_clear()
-
-
 @functools.lru_cache(maxsize=_RUNS_KEPT)
 def _settings(run: RunDirectory, _created: float) -> RunSettings:
     return read_settings(run)
