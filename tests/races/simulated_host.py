@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, QueuedJob, Start, Step, World, decide, steps
+from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, QueuedJob, Step, World, decide
 
 LOST_AFTER_S = 30.0
 POLL_S = 0.5
@@ -28,7 +28,7 @@ class Planted:
     no_host_lock: bool = False
     shared_attempts: bool = False
     shared_devices: bool = False
-    steps_of: Callable[[Action], tuple[Step, ...]] = steps
+    steps_of: Callable[[Action], tuple[Step, ...]] = lambda action: action.steps
     decided: Callable[[World], list[Action]] = decide
 
 
@@ -256,14 +256,14 @@ class SimulatedHost:
         yield from self.locked(pid)
         entry = self.entries.get(action.job.name)
         if entry is not None and self.job(entry, starters, tried) == action.job:
-            self.log.append(f"{pid}: {type(action).__name__} {entry.run}")
-            if isinstance(action, Start) and not self.planted.shared_devices:
+            self.log.append(f"{pid}: {entry.run} {action.does}")
+            if action.starts and not self.planted.shared_devices:
                 holders = self.holders()
                 if any(holders.get(key, entry).name != entry.name for key in action.devices):
                     taken = ()
             for step in taken:
                 yield
-                if step is Step.CLAIM and isinstance(action, Start):
+                if step is Step.CLAIM:
                     self.entries[entry.name] = replace(entry, claimed=action.devices)
                 else:
                     self.take(step, entry, starters, tried)

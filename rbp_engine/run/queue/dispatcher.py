@@ -28,17 +28,7 @@ from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DispatcherMemory, Surroundings, devices_of, job_of, world
-from rbp_engine.run.queue.schedule import (
-    RETRY_AFTER_S,
-    Action,
-    Forget,
-    JobSchedule,
-    QueuedJob,
-    Restart,
-    Start,
-    Step,
-    steps,
-)
+from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, QueuedJob, Step
 from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge
 
@@ -110,19 +100,19 @@ class Dispatcher:
 
     def _do(self, action: Action, entry: Entry, around: Surroundings) -> None:
         """Take the steps of an action, unless the entry or its run has changed since it was looked at."""
-        if not steps(action):
+        if not action.steps:
             return
         with locked():
             now = entry_of(entry.run)
             if now is None or now.name != entry.name or job_of(now, self._memory, around) != action.job:
                 return
-            if isinstance(action, Start) and not self._may_have(action, now):
+            if action.starts and not self._may_have(action, now):
                 return
-            for step in steps(action):
+            for step in action.steps:
                 self._take(step, action, now, around.pool(now))
         self._log(entry.name, entry.run.id, _about(action, now))
 
-    def _may_have(self, action: Start, entry: Entry) -> bool:
+    def _may_have(self, action: Action, entry: Entry) -> bool:
         """Whether nobody else has the devices of a run that is to start: they are held from now on."""
         taken = holders(read_queue()[0])
         if any(taken.get(key, entry).name != entry.name for key in action.devices):
@@ -136,10 +126,10 @@ class Dispatcher:
         """Take one step of an action on an entry as it was before the first; devices are those of the `pool`."""
         run = entry.run
         match step:
-            case Step.CLAIM if isinstance(action, Start):
+            case Step.CLAIM:
                 claimed = tuple(device for device in pool.devices if device.key in action.devices)
                 write_entry(replace(entry, claimed=claimed, threads=pool.threads))
-            case Step.LAUNCH if isinstance(action, Start):
+            case Step.LAUNCH:
                 self._launch(entry, action.devices)
             case Step.RECORD_FAULT:
                 verdict = judge(run)
@@ -196,7 +186,7 @@ def _cards_of(_moment: float) -> list[Card]:
 
 def _why_queued(action: Action, entry: Entry) -> str:
     """The reason of a run that waits; `entry` is that of before the action."""
-    count = entry.retried + isinstance(action, Restart)
+    count = entry.retried + (Step.COUNT_RETRY in action.steps)
     attempt = last_attempt(entry.run)
     if not count or attempt is None or attempt.ended is None:
         return WAITS
@@ -205,11 +195,10 @@ def _why_queued(action: Action, entry: Entry) -> str:
 
 def _about(action: Action, entry: Entry) -> str:
     """What was done, for the log."""
-    if isinstance(action, Start):
-        return f"starts on {', '.join(action.devices) or 'whatever it sees'}"
+    if action.starts:
+        return action.does
     verdict = judge(entry.run)
-    done = action.why if isinstance(action, Forget) else type(action).__name__
-    return f"{done}: {verdict.status} {verdict.reason}".rstrip()
+    return f"{action.does}: {verdict.status} {verdict.reason}".rstrip()
 
 
 def _helper(entry: Entry, module: str, *words: str, held: Sequence[int] = ()) -> "subprocess.Popen[bytes]":

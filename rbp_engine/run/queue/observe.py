@@ -21,7 +21,7 @@ from rbp_engine.run.queue.devices import Card, Device, Pool, pool_here, pool_of_
 from rbp_engine.run.queue.entries import DamagedEntry, Entry, holders, read_queue
 from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory
-from rbp_engine.run.queue.schedule import Action, QueuedJob, Start, WaitForDevices, World, decide
+from rbp_engine.run.queue.schedule import QueuedJob, World, decide
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 
@@ -203,7 +203,7 @@ def queued_runs() -> list[QueuedRun]:
     busy = around.others_on(devices_of(known, around), damaged)
     actions = decide(world(known, [job_of(entry, memory, around) for entry in known], busy))
     everything = is_paused()
-    given = {key: Path(one.job.run).name for one in actions if isinstance(one, Start) for key in one.devices}
+    given = {key: Path(one.job.run).name for one in actions for key in one.devices}
     taken = given | _ids_of_holders(known)
     found: list[QueuedRun] = []
     position = 0
@@ -220,10 +220,10 @@ def queued_runs() -> list[QueuedRun]:
                 position if waits else 0,
                 [str(device) for device in entry.claimed],
                 entry.takes,
-                _behind(action) if waits else [],
+                [Path(job.run).name for job in action.ahead] if waits else [],
                 {device: holder for device, holder in held.items() if holder} if waits else {},
                 waits and everything,
-                waits and (isinstance(action, Start) or claims_all),
+                waits and (action.starts or claims_all),
                 entry.retried > 0,
                 around.pool(entry).trouble if waits else "",
             )
@@ -258,7 +258,3 @@ def devices_of(known: Iterable[Entry], around: Surroundings) -> list[Device]:
 
 def _ids_of_holders(known: Iterable[Entry]) -> dict[str, str]:
     return {key: entry.run.id for key, entry in holders(known).items()}
-
-
-def _behind(action: Action) -> list[str]:
-    return [Path(job.run).name for job in action.behind] if isinstance(action, WaitForDevices) else []

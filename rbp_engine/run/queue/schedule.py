@@ -1,11 +1,11 @@
-"""What the dispatcher does next: from a picture of the world to actions, and from an action to its steps.
+"""What the dispatcher does next: from a picture of the world to actions, each of them in steps.
 
 Nothing here reads or writes anything. A dispatcher may be killed between any two steps, so each action can be begun
 again: what the next dispatcher sees then leads to the same end, as `tests/races/test_simulated_schedules.py` simulates.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 # A fault of the machine gets a moment to pass.
@@ -75,68 +75,6 @@ class World:
     paused: bool = False
 
 
-@dataclass(frozen=True)
-class Wait:
-    """Do nothing: it runs, is starting, starts again in a moment, waits for the end of a pause, or cannot be read."""
-
-    job: QueuedJob
-
-
-@dataclass(frozen=True)
-class WaitForDevices:
-    """Do nothing: others have its devices. `behind` are the jobs that wait for the same ones before this one."""
-
-    job: QueuedJob
-    behind: tuple[QueuedJob, ...] = ()
-
-
-@dataclass(frozen=True)
-class Start:
-    """Claim these devices for a waiting run, and start it."""
-
-    job: QueuedJob
-    devices: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class GiveBack:
-    """Release the devices of a waiting run that cannot start now: the queue is paused, or it has only some."""
-
-    job: QueuedJob
-
-
-@dataclass(frozen=True)
-class Requeue:
-    """Mark a run as waiting: the process that was to start it has died, or the one that was to mark it."""
-
-    job: QueuedJob
-
-
-@dataclass(frozen=True)
-class Restart:
-    """Have a run wait for its next attempt after a fault of the machine; it keeps its devices."""
-
-    job: QueuedJob
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Run the hooks of a run that has ended, release its devices, and forget it."""
-
-    job: QueuedJob
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Release the devices of a run that is not started, and take it out of the queue."""
-
-    job: QueuedJob
-    why: str
-
-
-Action = Wait | WaitForDevices | Start | GiveBack | Requeue | Restart | Finish | Forget
-
-
 class Step(Enum):
     """A part of an action that is done as a whole or not at all."""
 
@@ -150,23 +88,25 @@ class Step(Enum):
     REMOVE_ENTRY = auto()
 
 
-_STEPS: dict[type, tuple[Step, ...]] = {
-    Wait: (),
-    WaitForDevices: (),
-    Start: (Step.CLAIM, Step.LAUNCH),
-    GiveBack: (Step.RELEASE,),
-    Requeue: (Step.MARK_QUEUED,),
-    # From the second step on, the entry asks for a new attempt of a run that has ended by a fault: a Requeue.
-    Restart: (Step.RECORD_FAULT, Step.COUNT_RETRY, Step.MARK_QUEUED),
-    # The entry comes last: without it nobody would run the hooks. The devices are free with its end.
-    Finish: (Step.RUN_HOOKS, Step.REMOVE_ENTRY),
-    Forget: (Step.REMOVE_ENTRY,),
-}
+@dataclass(frozen=True)
+class Action:
+    """What is done for a job: these `steps`, in order, or nothing; `does` says it.
 
+    They are taken under the lock of the host, if the job is still as it was. A run that starts gets `devices`.
+    `blocked`: others have those that it could have, and no job behind it gets one of them; `ahead` are the jobs that
+    wait for the same ones before it.
+    """
 
-def steps(action: Action) -> tuple[Step, ...]:
-    """The steps of an action, in order. They are taken under the lock of the host, if the job is still as it was."""
-    return _STEPS[type(action)]
+    job: QueuedJob
+    steps: tuple[Step, ...] = ()
+    does: str = ""
+    devices: tuple[str, ...] = ()
+    blocked: bool = False
+    ahead: tuple[QueuedJob, ...] = ()
+
+    @property
+    def starts(self) -> bool:
+        return Step.LAUNCH in self.steps
 
 
 class JobSchedule:
@@ -185,9 +125,8 @@ class JobSchedule:
         world = self._world
         queued = job.readable and job.status == "queued"
         action = _queued(job, world, self._given, self._ahead) if queued else _other(job, world)
-        if isinstance(action, Start):
-            self._given.update(action.devices)
-        elif isinstance(action, WaitForDevices) or (isinstance(action, GiveBack) and not world.paused):
+        self._given.update(action.devices)
+        if action.blocked:
             for key in job.devices:
                 self._ahead.setdefault(key, job)
         return action
@@ -207,36 +146,47 @@ def decide(world: World) -> list[Action]:
 
 def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:
     if job.starter:
-        return Wait(job)
+        return Action(job)
+    gives_back = Action(job, (Step.RELEASE,), "gives its devices back")
     if world.paused:
-        return GiveBack(job) if job.claimed else Wait(job)
+        return gives_back if job.claimed else Action(job)
     # A time that is further away was written before the clock was set back.
     soon = 0.0 < job.not_before - world.now <= RETRY_AFTER_S
     if soon or (job.tried is not None and world.clock - job.tried < START_AGAIN_S):
-        return Wait(job)
+        return Action(job)
     there = [key for key in job.devices if key not in world.busy]
     # Its own come first, also if a dispatcher died before it had claimed them all.
     mine = [key for key in there if key in job.claimed]
     free = [key for key in there if not (key in mine or key in world.claims or key in given or key in ahead)]
     got = [*mine, *free][: job.takes]
     if len(got) == job.takes:
-        return Start(job, tuple(got))
+        does = f"starts on {', '.join(got) or 'whatever it sees'}"
+        return Action(job, (Step.CLAIM, Step.LAUNCH), does, devices=tuple(got))
     if job.claimed:  # one that is ahead may need what this one cannot use yet
-        return GiveBack(job)
+        return replace(gives_back, blocked=True)
     first = {one.name: one for key in job.devices if (one := ahead.get(key)) is not None}
-    return WaitForDevices(job, tuple(first.values()))
+    return Action(job, blocked=True, ahead=tuple(first.values()))
 
 
 def _other(job: QueuedJob, world: World) -> Action:
     if not job.readable:
         gone = job.removed or (job.missing is not None and world.clock - job.missing > GONE_FOR_GOOD_S)
-        why = "its folder is gone, or cannot be read"
-        return Forget(job, why) if gone and not job.processes else Wait(job)
+        return _forgotten(job, "its folder is gone, or cannot be read") if gone and not job.processes else Action(job)
     if job.live or job.processes:
-        return Wait(job)
+        return Action(job)
+    if job.started and job.fault and job.retried < job.retries:
+        # It keeps its devices. From the second step on, the entry asks for a new attempt, and the run has ended by a
+        # fault: it "waits again", below.
+        return Action(job, (Step.RECORD_FAULT, Step.COUNT_RETRY, Step.MARK_QUEUED), "starts again")
     if job.started:
-        return Restart(job) if job.fault and job.retried < job.retries else Finish(job)
-    # It never began: its starter has died. Or a dispatcher has, within a Restart.
+        # The entry comes last: without it nobody would run the hooks. The devices are free with its end.
+        return Action(job, (Step.RUN_HOOKS, Step.REMOVE_ENTRY), "has ended")
+    # It never began: its starter has died. Or a dispatcher has, while it had it start again.
     if job.status == "lost" or (job.retried and job.fault):
-        return Requeue(job)
-    return Forget(job, f"is not started: {job.status}")
+        return Action(job, (Step.MARK_QUEUED,), "waits again")
+    return _forgotten(job, f"is not started: {job.status}")
+
+
+def _forgotten(job: QueuedJob, why: str) -> Action:
+    """Its devices are free, and it is out of the queue."""
+    return Action(job, (Step.REMOVE_ENTRY,), why)

@@ -14,7 +14,7 @@ from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import device_uses, queued_runs
-from rbp_engine.run.queue.schedule import GiveBack, QueuedJob, Start, Wait, WaitForDevices, World, decide
+from rbp_engine.run.queue.schedule import QueuedJob, World, decide
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -108,12 +108,11 @@ def test_no_job_gets_a_device_that_one_before_it_waits_for(
     given_out: list[str] = []
     waited_for: set[str] = set()
     for action in actions:
-        if isinstance(action, Start):
+        if action.starts:
             assert len(set(action.devices)) == action.job.takes and not paused
             assert not waited_for & set(action.devices)
             given_out += action.devices
-        elif isinstance(action, WaitForDevices):
-            waited_for |= set(action.job.devices)
         else:
-            assert isinstance(action, (Wait, GiveBack))
+            assert not action.steps
+            waited_for |= set(action.job.devices) if action.blocked else set()
     assert len(given_out) == len(set(given_out)) and not set(given_out) & busy
