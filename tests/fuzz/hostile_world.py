@@ -132,13 +132,13 @@ def build(root: Path, innocent: int) -> World:
 
 
 def _write_trials(world: World) -> None:
-    search, plan, queued = world.search, world.sweep, Dispatch(gpus="none")
+    search, plan, queued = world.search, world.sweep, Asked(dispatch=Dispatch(gpus="none"))
     for number, status in enumerate(("completed", "stopped", "completed"), start=1):
         request = search.request_of(number, {"optim.lr": number / 10})
-        made = {"run_id": request.run_id, "sweep": request.sweep, "dispatch": queued}
+        made = {"run_id": request.run_id, "sweep": request.sweep, "asked": queued}
         write_status(launch.create(request.load(), world.runs, **made), status, last=Scores(top1=0.5))
     for point, status in zip(plan.points, ("completed", "stopped"), strict=False):
-        run = launch.create(point.loaded, world.runs, run_id=run_id_of(point), asked=Asked(dispatch=queued))
+        run = launch.create(point.loaded, world.runs, run_id=run_id_of(point), asked=queued)
         write_status(run, status, last=Scores(top1=0.5))
 
 

@@ -127,7 +127,7 @@ def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(
     control.stop(create(plan, plan.points[0]))
     (state, *_) = states_of(plan)
     started: list[Dispatch] = []
-    monkeypatch.setattr(start, "_start", lambda run, resources, dispatch, **_: started.append(dispatch))
+    monkeypatch.setattr(start, "_start", lambda run, asked, **_: started.append(asked.dispatch))
     start_point(plan, state)
     assert [(one.gpus, one.retries) for one in started] == [(None, 3)]
 
