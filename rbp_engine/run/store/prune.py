@@ -1,12 +1,13 @@
 """Checkpoints that are no longer needed: which ones a rule would remove, how much that frees, and their removal."""
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.run import trust
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.status.status import judge
@@ -62,17 +63,16 @@ def prune(pruning: Pruning) -> None:
     refuse_live(run)
     if judge(run).status != "completed":
         raise RunError(f"{run.id} is no longer completed: nothing was removed")
-    try:
-        with inside.folder(run.checkpoints, run.path) as here:
-            for name in pruning.removed:
-                leftover = name if name.endswith(_LEFTOVER) else f"{name}.pruned{_LEFTOVER}"
-                if leftover != name:
-                    here.rename(name, leftover)  # a half-removed folder must not look like a checkpoint
-                here.remove(leftover)
-    except FileNotFoundError:
-        return  # somebody else has removed it
-    except OSError as error:
-        raise RunError(f"{run.id}: cannot remove checkpoints: {error}") from error
+    with (
+        cannot(f"remove checkpoints of {run.id}"),
+        contextlib.suppress(FileNotFoundError),  # somebody else has removed it
+        inside.folder(run.checkpoints, run.path) as here,
+    ):
+        for name in pruning.removed:
+            leftover = name if name.endswith(_LEFTOVER) else f"{name}.pruned{_LEFTOVER}"
+            if leftover != name:
+                here.rename(name, leftover)  # a half-removed folder must not look like a checkpoint
+            here.remove(leftover)
 
 
 def _folders(checkpoints: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """The runs of a runs directory: list them, find one by reference, remove one for good."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from rbp_engine.printable import visible
 from rbp_engine.run import trust
-from rbp_engine.run.errors import NoSuchRun, RunError
+from rbp_engine.run.errors import NoSuchRun, RunError, cannot
 from rbp_engine.run.files.annotations import Annotations, read_annotations
 from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.summary import Summary, load_summary, read_summary
@@ -58,13 +59,9 @@ def run_names(runs: Path) -> list[str]:
 
     Raises RunError if it cannot be read.
     """
-    try:
-        with os.scandir(runs) as entries:
-            return sorted(entry.name for entry in entries if ID.fullmatch(entry.name))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(f"cannot read the runs directory {runs}: {error.strerror}") from error
+    with cannot(f"read the runs directory {runs}"), contextlib.suppress(FileNotFoundError), os.scandir(runs) as entries:
+        return sorted(entry.name for entry in entries if ID.fullmatch(entry.name))
+    return []
 
 
 def is_run(run: RunDirectory) -> bool:
