@@ -144,7 +144,7 @@ def start(
             attempt,
             starter=os_process.here(),
             t=time.time(),
-            stderr_from=_size(run.stderr()),
+            stderr_from=run.stderr().stat().st_size if run.stderr().is_file() else 0,
             command=words,
             environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
             **{one.name: getattr(asked, one.name) for one in fields(Asked)},
@@ -188,13 +188,6 @@ def start(
             raise RunError(f"cannot start {run.id}: {error}") from error
         raise
     return worker
-
-
-def _size(log: Path) -> int:
-    try:
-        return log.stat().st_size
-    except OSError:
-        return 0
 
 
 def _appending(run: RunDirectory, log: Path) -> BinaryIO:

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -31,8 +31,7 @@ def without_marks(environment: Mapping[str, str]) -> dict[str, str]:
 
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """All live processes of the run on this host, except this one."""
-    mark = marker(run)
-    return [process for process, environment in _live_processes() if _has(environment, mark)]
+    return processes_by_run().get(RunDirectory(run.path.resolve()), [])
 
 
 def may_signal(run: RunDirectory, process: psutil.Process) -> bool:
@@ -68,18 +67,13 @@ def send_signal(run: RunDirectory, process: psutil.Process, number: signal.Signa
 def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
     """The live processes of all runs on this host, except this one and those that this user may not inspect."""
     found: dict[RunDirectory, list[psutil.Process]] = {}
-    for process, environment in _live_processes():
+    for process in psutil.process_iter():
+        if process.pid == os.getpid() or (environment := _environment(process)) is None:
+            continue
         folder = environment.get(FOLDER)
         if folder and environment.get(MARKER) and not environment.get(HOOK):
             found.setdefault(RunDirectory(Path(folder)), []).append(process)
     return found
-
-
-def _live_processes() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
-    """Live processes with their environments."""
-    for process in psutil.process_iter():
-        if process.pid != os.getpid() and (environment := _environment(process)) is not None:
-            yield process, environment
 
 
 def _environment(process: psutil.Process) -> dict[str, str] | None:
