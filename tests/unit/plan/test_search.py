@@ -194,7 +194,7 @@ def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now(monkeypatch: pyt
     write_status(created(search, 1, VALUES), "stopped", "", Cause.REQUEST)
     options = replace(search.request.options, retries=3)
     assert SearchDriver(replace(search, request=replace(search.request, options=options))).look() == ""
-    assert [entry.retries for entry in entries()] == [3]
+    assert [entry.dispatch.retries for entry in entries()] == [3]
 
 
 def set_in_preset(run: RunDirectory, name: str, value: str) -> None:

@@ -53,7 +53,7 @@ def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_
     assert len(runs) == len(plan.points) == 4
     assert all({run.id for run in one} == {run.id for run in runs} for one in found)
     assert sorted(entry.run.id for entry in entries()) == sorted(run.id for run in runs)
-    assert {entry.retries for entry in entries()} == {3}
+    assert {entry.dispatch.retries for entry in entries()} == {3}
     assert {read_run_json(run).sweep for run in runs} == {SweepRecord("mine", trial) for trial in (1, 2)}  # type: ignore[arg-type]
     assert counts(states_of(plan))[Standing.LIVE] == 4
 
