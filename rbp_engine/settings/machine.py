@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from rbp_engine.errors import UserError
@@ -45,19 +44,18 @@ class Machine:
 
     `data` maps the name of a data set to its folder. `on_end`, `on_failure` and `on_alert` are shell commands.
     `cpu_slots` is how many runs share the CPU at a time, at most 1024. With `share_devices`, the queue waits for
-    devices that runs of other users have, and theirs for those of this user. `hosts` are other machines, and `queries`
-    those that the user has saved, both by name.
+    devices that runs of other users have, and theirs for those of this user. `hosts` are other machines, by name.
     """
 
     runs: Path | None = None
     cache: Path | None = None
     cpu_slots: int | None = None
     share_devices: bool = True
-    data: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    data: Mapping[str, Path] = field(default_factory=dict)
     on_end: str = ""
     on_failure: str = ""
     on_alert: str = ""
-    hosts: Mapping[str, Host] = field(default_factory=lambda: MappingProxyType({}))
+    hosts: Mapping[str, Host] = field(default_factory=dict)
 
 
 class MachineError(SettingsFileError):
@@ -160,10 +158,7 @@ def _checked(document: Document) -> Machine:
     if problems:
         raise MachineError(document.path, sorted(problems, key=lambda problem: problem.line or 0))
     known = {name: Host(name, **{"ssh": name} | host) for name, host in hosts.items()}
-    tables: dict[str, Any] = {
-        key: MappingProxyType(value) if isinstance(value, dict) else value for key, value in found.items()
-    }
-    return Machine(**tables, **hooks, hosts=MappingProxyType(known))
+    return Machine(**found, **hooks, hosts=known)
 
 
 @dataclass(frozen=True)
