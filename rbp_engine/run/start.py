@@ -212,13 +212,15 @@ def begin(
     )
     _refuse_counts(asked)
     _wait_until_settled(run)
-    if judge(run).status == "queued" and not is_stranded(run):
+    stranded = judge(run).status == "queued"
+    if stranded and not is_stranded(run):
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
     device = read_settings(run).get("run.device") or "auto"
     if gpus is not None:
         pool_for(LaunchOptions(resources=resources, gpus=gpus), device)
     _require_state(asked.dispatch)
-    take_stranded(run)
+    if stranded:  # else the queue is not needed, and its directory need not be writable
+        take_stranded(run)
     if gpus is None:
         return _start(launchable, asked, patience_s=patience_s)
     deadline = time.monotonic() + patience_s

@@ -19,6 +19,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import Dispatch, Resources
+from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.devices import Device
@@ -143,6 +144,15 @@ def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path
     with pytest.raises(RunError, match=r"cannot use .*/lock, where runs of this host wait.*XDG_STATE_HOME"):
         start.create_runs(request, start.check(request))
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_run_that_waits_for_no_device_goes_on_where_there_can_be_no_queue(
+    make_run: MakeRun, ended_pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host_directory() / "lock").mkdir()
+    monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
+    worker = start.begin(make_run("job", status="failed", attempt={"pid": ended_pid}))
+    assert worker is not None and worker.wait() == 0
 
 
 def test_what_the_queue_cannot_note_is_an_error_with_its_place() -> None:
