@@ -12,7 +12,6 @@ from rbp_engine.preset.load import (
     list_presets,
     load_preset,
     load_text,
-    parent_of,
     parse_resolved,
     read_resolved,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "list_presets",
     "load_preset",
     "load_text",
-    "parent_of",
     "parse_checkpoint_every",
     "parse_resolved",
     "read_resolved",

@@ -60,10 +60,10 @@ class LoadedPreset:
     `label` is its name, with the network, neuron or data set that an override has replaced. `sources` maps every dotted
     key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
     `own_code` has the user's own files, by the field that names one; `run` is the folder of the run whose copies they
-    are, if they are any. `contents` has the hash of what another field
-    names, which stands for it in the experiment: `rbp_engine/run/teacher.py` finds that of the teacher, and
-    `folder_data.py` beside it that of images in folders.
-    `sweep` is what `rbp sweep` varies, None if the preset says nothing of it; no run reads it.
+    are, if they are any. `contents` has the hash of what another field names, which stands for it in the experiment:
+    `rbp_engine/run/teacher.py` finds that of the teacher, and `request.py` beside it that of images in folders.
+    `sweep` is what `rbp sweep` varies, None if the preset says nothing of it; no run reads it. `parent` is the file
+    that the preset extends, None without one.
     """
 
     preset: "Preset"
@@ -77,6 +77,7 @@ class LoadedPreset:
     run: Path | None = None
     contents: Mapping[str, str] = field(default_factory=dict)
     sweep: SweepSection | None = None
+    parent: Path | None = None
 
     def with_contents(self, key: str, digest: str, own_code: Mapping[str, OwnCode] | None = None) -> "LoadedPreset":
         """The same with the hash of what the field `key` names in its experiment, and more own code."""
@@ -107,12 +108,6 @@ def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPre
     Raises `PresetError` as `load_preset` does.
     """
     return load_document(_usable(parse_document(text, path), path), overrides)
-
-
-def parent_of(path: Path, text: str | None = None) -> Path | None:
-    """The file that a preset, with `text` instead if given, extends; None if it has no parent. Raises `PresetError`."""
-    document = _read(path) if text is None else _usable(parse_document(text, path), path)
-    return _parent(document) if "extends" in document.values else None
 
 
 def load_document(document: Document, overrides: Sequence[str] = (), code: Path | None = None) -> LoadedPreset:
@@ -146,6 +141,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
         own_code=own_code,
         run=code.parent if code is not None and own_code else None,
         sweep=sweep,
+        parent=documents[1].path if documents[1:] else None,
     )
 
 
@@ -326,11 +322,7 @@ def differences(here: "Preset", there: "Preset") -> list[Setting]:
     ]
 
 
-def against_parent(loaded: LoadedPreset, text: str | None = None) -> tuple[str, list[Setting]]:
-    """The name of the preset that this one extends, "defaults" if none, and what differs.
-
-    `text` is the text that the preset was loaded from, if it is not that of its file. Raises `PresetError`.
-    """
-    parent = parent_of(loaded.path, text)
-    there = load_text("", loaded.path) if parent is None else load_preset(str(parent))
-    return "defaults" if parent is None else there.name, differences(loaded.preset, there.preset)
+def against_parent(loaded: LoadedPreset) -> tuple[str, list[Setting]]:
+    """The name of the preset that this one extends, "defaults" if none, and what differs. Raises `PresetError`."""
+    there = load_text("", loaded.path) if loaded.parent is None else load_preset(str(loaded.parent))
+    return "defaults" if loaded.parent is None else there.name, differences(loaded.preset, there.preset)

@@ -4,8 +4,8 @@ A run copies its teacher's weights, and the code of a teacher whose network is i
 neither, and nothing changes when the teacher is trained further or removed. The hash of both is part of the experiment.
 """
 
-import hashlib
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from rbp_engine.settings.problems import PresetError
 from rbp_engine.untrusted_files import described, open_untrusted, parse_json
 
 FIELD = "loss.distill"
-_PART = 2**20
 
 
 def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None = None) -> LoadedPreset:
@@ -58,14 +57,11 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
 
 def copy_teacher(teacher: Teacher, run: RunDirectory) -> None:
     """Copy the weights into a new run. Raises OSError, and RunError if they have changed since they were hashed."""
-    hashed = hashlib.sha256()
     with open_untrusted(teacher.file) as source, run.teacher.open("xb") as target:
-        while part := source.read(_PART):
-            hashed.update(part)
-            target.write(part)
+        shutil.copyfileobj(source, target)
         target.flush()
         os.fsync(target.fileno())
-    if hashed.hexdigest() != teacher.digest:
+    if digest_of(run.teacher) != teacher.digest:
         raise RunError(f"the teacher's weights, {teacher.file}, have changed just now: start again")
 
 

@@ -111,7 +111,7 @@ class EditorScreen(Answered[Path]):
     def _check(self) -> None:
         loaded, self.problems = self.edit.check(self.area.text)
         if loaded is not None:
-            self.query_one("#changes", Static).update(changes_of(loaded, "here", self.area.text)[1])
+            self.query_one("#changes", Static).update(changes_of(loaded, "here")[1])
         self.area.mark_lines(lines_of(self.problems))
         listed = self.query_one("#problems", OptionList)
         listed.set_options(Option(_in_words(problem)) for problem in self.problems)

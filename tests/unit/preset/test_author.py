@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from rbp_engine.preset import PresetError, differences, load_preset, load_text, parent_of
+from rbp_engine.preset import PresetError, differences, load_preset, load_text
 from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled, place_of
 from rbp_engine.preset.search import bundled_folder, preset_files
 
@@ -35,7 +35,7 @@ def test_a_new_preset_has_only_the_changed_settings_and_is_the_same_experiment()
 def test_a_new_preset_without_a_source_is_based_on_the_defaults() -> None:
     create_preset(place_of("mine", for_user=True), None, ["T=6"])
     assert tomli.loads(Path("config/presets/mine.toml").read_text()) == {"title": "mine", "method": {"timesteps": 6}}
-    assert parent_of(Path("config/presets/mine.toml")) is None
+    assert load_preset("config/presets/mine.toml").parent is None
 
 
 def test_a_source_given_by_path_is_extended_by_path() -> None:
