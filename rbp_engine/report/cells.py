@@ -7,7 +7,7 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import ORIGIN, Experiment, ReportedRun, by_experiment, remarks
+from rbp_engine.report.collect import ORIGIN, Experiment, ReportedRun, by_experiment, by_seed
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
@@ -17,34 +17,48 @@ from rbp_engine.report.spread import Spread, mean_of_known, paired, spread, spre
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """The runs of one experiment. Accuracies are top-1 fractions on the test set.
+@dataclass(frozen=True, kw_only=True)
+class Cell(Experiment[ReportedRun]):
+    """An experiment in a row; its label are the settings beside method and T. Accuracies are top-1 fractions on the
+    test set.
 
     `timesteps_needed` is, over the runs of which it is known, the smallest t that is nearly as accurate as T.
-    `label` holds, by dotted key, the settings other than method and T in which the experiments of its data set and
-    network differ; empty if there are none. `difference` is our mean last accuracy minus the paper's figure.
-    `against_bptt` is the last accuracy minus BPTT's at the same T and settings, paired by seed; None for BPTT itself,
-    and without a common seed. `step_ms` is the mean time of a training step, by the clock and with whatever ran beside
-    it, and `mem_peak` the largest peak of a run, in bytes.
+    `difference` is our mean last accuracy minus the paper's figure. `against_bptt` is the last accuracy minus BPTT's at
+    the same T and settings, paired by seed; None for BPTT itself, and without a common seed. `step_ms` is the mean time
+    of a training step, by the clock and with whatever ran beside it.
     """
 
-    data: str
-    network: str
-    method: str
-    timesteps: int
-    label: dict[str, Any]
-    experiment: str
-    entries: tuple[ReportedRun, ...]
-    held_out: bool
     last: Spread
     best: Spread | None
     timesteps_needed: Spread | None
     paper: Published
     notes: tuple[str, ...]
     step_ms: float | None
-    mem_peak: float | None
     against_bptt: Spread | None = None
+
+    @property
+    def data(self) -> str:
+        return self.runs[0].data
+
+    @property
+    def network(self) -> str:
+        return self.runs[0].network
+
+    @property
+    def method(self) -> str:
+        return self.runs[0].method
+
+    @property
+    def timesteps(self) -> int:
+        return self.runs[0].timesteps
+
+    @property
+    def entries(self) -> tuple[ReportedRun, ...]:
+        return self.runs
+
+    @property
+    def held_out(self) -> bool:
+        return self.runs[0].held_out
 
     @property
     def difference(self) -> float | None:
@@ -53,18 +67,7 @@ class Cell:
     @property
     def title(self) -> str:
         """The cell in words, like `CIFAR-10, ResNet-18, rate_M, T = 4, optim.lr = 0.05`."""
-        known = [names.data_set(self.data), names.network(self.network), names.method(self.method)]
-        return ", ".join([*known, *timesteps_words(self.timesteps), *label_words(self.label)])
-
-
-def timesteps_words(timesteps: int) -> list[str]:
-    """T in words; another program may have none."""
-    return [f"T = {timesteps}"] if timesteps else []
-
-
-def label_words(label: dict[str, Any]) -> list[str]:
-    """The settings of a label in words; an experiment without any was recorded by another version."""
-    return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
+        return ", ".join(self.words("data", "network", "method", "timesteps", "label"))
 
 
 def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
@@ -75,13 +78,12 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     places: defaultdict[tuple[Any, ...], list[ReportedRun]] = defaultdict(list)
     for entry in entries:
         # What other programs were given is told apart among themselves: most settings of a preset mean nothing to them.
-        places[*_names(entry)[:2], entry.preset is None].append(entry)
+        places[entry.data, entry.network, entry.preset is None].append(entry)
     cells = []
     for there in places.values():
-        groups = [Experiment.of(runs).runs for runs in by_experiment(there)]
-        firsts = [group[0] for group in groups]
-        labels = distinguish([one.settings for one in firsts], [one.summary.experiment for one in firsts], shown=SHOWN)
-        cells += [_cell(group, label, figures) for group, label in zip(groups, labels, strict=True)]
+        groups = [Experiment.of(runs) for runs in by_experiment(there)]
+        labels = distinguish([one.runs[0].settings for one in groups], [one.experiment for one in groups], shown=SHOWN)
+        cells += [_cell(replace(one, label=label), figures) for one, label in zip(groups, labels, strict=True)]
     return sorted(_against_bptt(cells), key=_order)
 
 
@@ -106,29 +108,18 @@ def distinguish(
     ]
 
 
-def _cell(entries: Sequence[ReportedRun], label: dict[str, Any], figures: Mapping[str, Published]) -> Cell:
-    first = entries[0]
-    data, network, method = _names(first)
-    bests = [entry.best for entry in entries if entry.best is not None]
-    newest = max(entries, key=lambda entry: entry.summary.created)
+def _cell(group: Experiment[ReportedRun], figures: Mapping[str, Published]) -> Cell:
+    newest = max(group.runs, key=lambda entry: entry.summary.created)
     # A preset that repeats a cell under another name, as a sweep does, has no figures of its own.
-    paper = _published(newest) or figures.get(newest.summary.experiment)
+    paper = _published(newest) or figures.get(group.experiment)
     return Cell(
-        data=data,
-        network=network,
-        method=method,
-        timesteps=first.summary.timesteps if first.preset is None else first.settings["method.timesteps"],
-        label=label,
-        experiment=first.summary.experiment,
-        entries=tuple(entries),
-        held_out=first.held_out,
-        last=spread([entry.last for entry in entries]),
-        best=spread(bests) if bests else None,
-        timesteps_needed=spread_of_known(entry.summary.timesteps_needed for entry in entries),
+        **vars(group),
+        last=spread([entry.last for entry in group.runs]),
+        best=spread_of_known(entry.best for entry in group.runs),
+        timesteps_needed=spread_of_known(entry.summary.timesteps_needed for entry in group.runs),
         paper=paper,
-        notes=tuple(_notes(entries, len(bests), paper)),
-        step_ms=mean_of_known(map(_step_ms, entries)),
-        mem_peak=max((peak for entry in entries if (peak := entry.summary.mem_peak)), default=None),
+        notes=tuple(_notes(group, paper)),
+        step_ms=mean_of_known(map(_step_ms, group.runs)),
     )
 
 
@@ -141,16 +132,13 @@ def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
         if bptt is None or bptt is cell:
             yield cell
         else:
-            yield replace(cell, against_bptt=paired(_last_by_seed(cell), _last_by_seed(bptt)))
+            ours, theirs = (by_seed(one.runs, lambda run: run.last) for one in (cell, bptt))
+            yield replace(cell, against_bptt=paired(ours, theirs))
 
 
 def _place(cell: Cell) -> tuple[str, str, int, str, str]:
-    program = cell.entries[0].summary.program
+    program = cell.runs[0].summary.program
     return cell.data, cell.network, cell.timesteps, program, repr(sorted(cell.label.items()))
-
-
-def _last_by_seed(cell: Cell) -> dict[int, float | None]:
-    return {entry.summary.seed: entry.last for entry in cell.entries}
 
 
 def _step_ms(entry: ReportedRun) -> float | None:
@@ -158,21 +146,16 @@ def _step_ms(entry: ReportedRun) -> float | None:
     return 1000 * summary.trained_s / summary.step if summary.step and summary.trained_s else None
 
 
-def _names(entry: ReportedRun) -> tuple[str, str, str]:
-    """Data set, network and method; what another program was not told is a dash, and the method is then its own."""
-    data, network, method = (str(entry.settings.get(key) or "") for key in SHOWN[:3])
-    return data or "–", network or "–", method or one_line(entry.summary.program)
-
-
 def _published(entry: ReportedRun) -> Published:
     """The paper's figure, for a run of rbp."""
     return None if entry.summary.program else published(entry.preset)
 
 
-def _notes(entries: Sequence[ReportedRun], bests: int, paper: Published) -> Iterable[str]:
+def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
+    entries = group.runs
     if program := entries[0].summary.program:
         yield f"trained by another program, {one_line(program)}"
-    if bests < len(entries):
+    if (bests := sum(entry.best is not None for entry in entries)) < len(entries):
         yield f"best is known of {bests} of {len(entries)} runs"
     averaged = spread_of_known(
         entry.summary.test.ema if entry.held_out else entry.summary.last.ema_top1 for entry in entries
@@ -180,7 +163,7 @@ def _notes(entries: Sequence[ReportedRun], bests: int, paper: Published) -> Iter
     if averaged is not None:
         runs = f"{averaged.count} run{'s' if averaged.count > 1 else ''}"
         yield f"the moving average of the last weights has {100 * averaged.mean:.2f} % (mean of {runs})"
-    yield from remarks([entry.summary for entry in entries])
+    yield from group.remarks()
     for entry in entries:
         if not entry.completed:
             epochs = f"{entry.summary.epoch} of {entry.summary.epochs} epochs"

@@ -4,11 +4,13 @@ An experiment are runs that differ in nothing but what a repetition changes.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
+from rbp_engine.printable import one_line
+from rbp_engine.report import names
 from rbp_engine.report.settings import SEED, settings
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import TEST
@@ -59,16 +61,38 @@ class RecordedRun:
         """What runs must share to be averaged: the recorded hash, and the settings in case they were edited."""
         return self.summary.experiment, repr(sorted(self.settings.items()))
 
+    @property
+    def data(self) -> str:
+        """The data set; a dash where another program was not told."""
+        return str(self.settings.get("data.name") or "–")
+
+    @property
+    def network(self) -> str:
+        """The network, as above."""
+        return str(self.settings.get("model.name") or "–")
+
+    @property
+    def method(self) -> str:
+        """The method; where another program was not told, it is the method."""
+        return str(self.settings.get("method.name") or one_line(self.summary.program))
+
+    @property
+    def timesteps(self) -> int:
+        """T, 0 where another program has none."""
+        return self.summary.timesteps if self.preset is None else self.preset.method.timesteps
+
 
 @dataclass(frozen=True)
 class Experiment(Generic[AnyRun]):
     """The runs of one experiment: one of each seed, in the order of the seeds.
 
-    `older` are the others, each before the run of its seed that counts.
+    `older` are the others, each before the run of its seed that counts. `label` are the settings, by dotted key, that
+    tell it from those beside it.
     """
 
     runs: tuple[AnyRun, ...]
     older: tuple[tuple[AnyRun, AnyRun], ...] = ()
+    label: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Iterable[AnyRun]) -> "Experiment[AnyRun]":
@@ -82,6 +106,52 @@ class Experiment(Generic[AnyRun]):
     def counting(self) -> tuple[AnyRun, ...]:
         """The runs whose accuracies count: the completed ones if there are any, else all."""
         return tuple(one for one in self.runs if _completed(one)) or self.runs
+
+    @property
+    def experiment(self) -> str:
+        """The recorded hash of its settings."""
+        return self.runs[0].summary.experiment
+
+    @property
+    def mem_peak(self) -> int | None:
+        """The largest peak of its runs, in bytes."""
+        return max((peak for one in self.runs if (peak := one.summary.mem_peak)), default=None)
+
+    def words(self: "Experiment[AnyRecordedRun]", *parts: str) -> list[str]:
+        """Its title: these parts of it, in this order, of "data", "network", "method", "timesteps" and "label"."""
+        first = self.runs[0]
+        known = {
+            "data": [names.data_set(first.data)],
+            "network": [names.network(first.network)],
+            "method": [names.method(first.method)],
+            "timesteps": [f"T = {first.timesteps}"] if first.timesteps else [],
+            "label": label_words(self.label),
+        }
+        return [word for part in parts for word in known[part]]
+
+    def remarks(self) -> Iterator[str]:
+        """Notes on runs that go on from shorter ones, or have ended early by their guard."""
+        summaries = [one.summary for one in self.runs]
+        first = summaries[0]
+        if first.origin:
+            yield (
+                f"made for {first.origin_epochs} epochs and trained on to {first.epochs}: its learning rates are of "
+                f"neither schedule, and it is no run of {first.epochs} epochs"
+            )
+        early = [one for one in summaries if one.status == "completed" and one.cause == Cause.EARLY_STOP]
+        if early:
+            ends = ", ".join(f"seed {one.seed} after epoch {one.epoch}" for one in early)
+            yield f"early stop: {ends}, of {early[0].epochs}"
+
+
+def by_seed(runs: Iterable[AnyRun], value: Callable[[AnyRun], float | None]) -> dict[int, float]:
+    """A value of runs of several seeds, where it is known."""
+    return {one.summary.seed: known for one in runs if (known := value(one)) is not None}
+
+
+def label_words(label: Mapping[str, Any]) -> list[str]:
+    """The settings of a label in words; an experiment without any was recorded by another version."""
+    return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
 
 
 def _completed(one: "RecordedRun | RunRecord") -> bool:
@@ -140,20 +210,6 @@ def left_out(experiments: Iterable[Experiment[AnyRecordedRun]]) -> list[Excluded
         for experiment in experiments
         for old, counting in experiment.older
     ]
-
-
-def remarks(summaries: Sequence[Summary]) -> Iterator[str]:
-    """Notes on runs of one experiment that go on from shorter ones, or have ended early by their guard."""
-    first = summaries[0]
-    if first.origin:
-        yield (
-            f"made for {first.origin_epochs} epochs and trained on to {first.epochs}: its learning rates are of "
-            f"neither schedule, and it is no run of {first.epochs} epochs"
-        )
-    early = [one for one in summaries if one.status == "completed" and one.cause == Cause.EARLY_STOP]
-    if early:
-        ends = ", ".join(f"seed {one.seed} after epoch {one.epoch}" for one in early)
-        yield f"early stop: {ends}, of {early[0].epochs}"
 
 
 def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:

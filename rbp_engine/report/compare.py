@@ -5,23 +5,21 @@ data, because it is made while the work is in progress.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rbp_engine.printable import one_line
-from rbp_engine.report.cells import label_words
 from rbp_engine.report.collect import (
     ORIGIN,
     ExcludedRun,
     Experiment,
     RecordedRun,
     by_experiment,
+    by_seed,
     left_out,
     read_recorded,
-    remarks,
 )
 from rbp_engine.report.conditions import conditions
-from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread_of_known
 from rbp_engine.run.files.layout import RunDirectory
@@ -31,27 +29,23 @@ IN_TITLE = ("method.name", "method.timesteps")
 TITLE_SETTINGS = 3
 
 
-@dataclass(frozen=True)
-class Group:
-    """The runs of one experiment, one per seed; or a single run, if each run is its own group.
+@dataclass(frozen=True, kw_only=True)
+class Group(Experiment[RecordedRun]):
+    """An experiment, or a single run, if each run is its own group.
 
     `last` and `best` are top-1 fractions of the `counting` runs: the complete ones if there are any. The differences
     are this experiment minus the baseline, over the seeds that both have. Unknown values are None. `epoch_s` and
-    `samples_per_s` are of training without evaluation; memory is in bytes, the largest of the runs.
+    `samples_per_s` are of training without evaluation.
     """
 
     title: str
-    experiment: str
     is_baseline: bool
-    runs: tuple[RecordedRun, ...]
-    counting: tuple[RecordedRun, ...]
     last: Spread | None
     best: Spread | None
     last_difference: Spread | None
     best_difference: Spread | None
     epoch_s: float | None
     samples_per_s: float | None
-    mem_peak: float | None
     notes: tuple[str, ...]
 
 
@@ -110,31 +104,26 @@ def compare(
 
 
 def _group(group: Experiment[RecordedRun], title: str, baseline: Experiment[RecordedRun]) -> Group:
-    members = group.runs
-    is_baseline = members[0].experiment == baseline.runs[0].experiment
+    is_baseline = group.runs[0].experiment == baseline.runs[0].experiment
     last, best = _accuracies(group, "last"), _accuracies(group, "best")
     theirs = _accuracies(baseline, "last")
     return Group(
+        **vars(group),
         title=title,
-        experiment=members[0].summary.experiment,
         is_baseline=is_baseline,
-        runs=members,
-        counting=group.counting,
         last=spread_of_known(last.values()),
         best=spread_of_known(best.values()),
         last_difference=None if is_baseline else paired(last, theirs),
         best_difference=None if is_baseline else paired(best, _accuracies(baseline, "best")),
-        epoch_s=mean_of_known([_epoch_s(one) for one in members]),
-        samples_per_s=mean_of_known([_samples_per_s(one) for one in members]),
-        mem_peak=max((peak for one in members if (peak := one.summary.mem_peak)), default=None),
-        notes=(*_notes(members), *([] if is_baseline else _unpaired(last, theirs))),
+        epoch_s=mean_of_known(map(_epoch_s, group.runs)),
+        samples_per_s=mean_of_known(map(_samples_per_s, group.runs)),
+        notes=(*_notes(group), *([] if is_baseline else _unpaired(last, theirs))),
     )
 
 
 def _accuracies(group: Experiment[RecordedRun], which: str) -> dict[int, float]:
     """The top-1 of each seed that has one."""
-    found = {one.summary.seed: getattr(one.summary, which).top1 for one in group.counting}
-    return {seed: top1 for seed, top1 in found.items() if top1 is not None}
+    return by_seed(group.counting, lambda one: getattr(one.summary, which).top1)
 
 
 def _epoch_s(one: RecordedRun) -> float | None:
@@ -167,16 +156,13 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
     others = [key for key in _differing_settings(groups) if key not in (*IN_TITLE, ORIGIN)]
     titles = []
     for group in groups:
-        first = group.runs[0].summary
-        words = [one_line(first.described), *([method(first.method)] if first.method else [])]
-        words += [f"T={first.timesteps}"] if first.timesteps else []
-        if len(others) <= TITLE_SETTINGS:
-            shown = first.label.split(" · ")
-            given = {key: group.runs[0].settings.get(key) for key in others}
-            words += label_words({key: value for key, value in given.items() if value not in (None, *shown)})
-        if each_run:
-            words.append(f"seed {first.seed}")
-        titles.append(" · ".join(words))
+        first, settings = group.runs[0].summary, group.runs[0].settings
+        told = others if len(others) <= TITLE_SETTINGS else ()
+        shown = (None, *first.label.split(" · "))
+        named = replace(group, label={key: value for key in told if (value := settings.get(key)) not in shown})
+        # What another program is called, its label says already.
+        words = named.words(*(["method"] if first.method else []), "timesteps", "label")
+        titles.append(" · ".join([one_line(first.described), *words, *([f"seed {first.seed}"] if each_run else [])]))
     # Equal titles: the user's own code or the version of rbp has changed, or runs are shown separately.
     return [
         f"{title} · {group.runs[0].run.id if each_run else group.runs[0].summary.experiment[:8]}"
@@ -186,14 +172,14 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
     ]
 
 
-def _notes(members: Sequence[RecordedRun]) -> Iterable[str]:
-    beside = ", not in the means" if any(one.completed for one in members) else ""
-    for one in members:
+def _notes(group: Experiment[RecordedRun]) -> Iterable[str]:
+    beside = ", not in the means" if any(one.completed for one in group.runs) else ""
+    for one in group.runs:
         if not one.completed:
             summary = one.summary
             yield f"seed {summary.seed} is {one.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
-    yield from remarks([one.summary for one in members])
-    if members[0].held_out:
+    yield from group.remarks()
+    if group.runs[0].held_out:
         yield "accuracies are those of held-out data"
 
 

@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from rbp_engine.printable import one_line
-from rbp_engine.report import names
-from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells, timesteps_words
+from rbp_engine.report.cells import SHOWN, Cell, distinguish, make_cells
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
 from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, cost, over_seeds
@@ -75,7 +74,7 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     """Top-1 and training loss against epochs; a row of panels per data set and network, a line per cell."""
     panels = []
     for place, cells in _places(make_cells(entries)):
-        read = [[read_history(entry.run).curves for entry in cell.entries] for cell in cells]
+        read = [[read_history(entry.run).curves for entry in cell.runs] for cell in cells]
         titles = _differences(cells)
         methods = [cell.method for cell in cells]
         top1 = [over_seeds([by_epoch(seed.get("validation/top1")) for seed in seeds]) for seeds in read]
@@ -101,13 +100,9 @@ def _axis(curves: Iterable[Curve]) -> tuple[str, Callable[[Curve | None], dict[i
 def _differences(cells: Sequence[Cell]) -> list[str]:
     """For each of several cells, that in which they differ; of a single one, its method and T."""
     several_methods, several_t = (len({getattr(cell, name) for cell in cells}) > 1 for name in ("method", "timesteps"))
-    titles = []
-    for cell in cells:
-        method, timesteps = names.method(cell.method), timesteps_words(cell.timesteps)
-        words = [method] * several_methods + timesteps * several_t + label_words(cell.label)
-        alone = [method, *timesteps, *label_words(cell.label)] if len(cells) == 1 else []
-        titles.append(", ".join(alone or words or [method, *timesteps]))
-    return titles
+    all_parts = {"method": several_methods, "timesteps": several_t, "label": True}
+    parts = [part for part, differs in all_parts.items() if differs or len(cells) == 1]
+    return [", ".join(cell.words(*parts) or cell.words("method", "timesteps")) for cell in cells]
 
 
 def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
@@ -146,7 +141,7 @@ def _cost_panels(place: str, by_machine: Sequence[tuple[str, list[Cell]]]) -> li
     memory: list[Points] = []
     times: list[Points] = []
     for _, family in pairs:
-        known = [(cell.timesteps, cost(entry)) for cell in family for entry in cell.entries]
+        known = [(cell.timesteps, cost(entry)) for cell in family for entry in cell.runs]
         memory.append(by_timesteps((timesteps, value.mem_peak) for timesteps, value in known))
         times.append(by_timesteps((timesteps, value.step_ms) for timesteps, value in known))
     return memory_and_time(_lines_by_method(titles, methods, memory), _lines_by_method(titles, methods, times), place)
@@ -173,10 +168,7 @@ def _places(cells: Iterable[Cell], *, always: bool = False) -> list[tuple[str, l
     """The cells by data set and network, with a title that names these if there are several, or with `always`."""
     groups = [list(group) for _, group in groupby(cells, key=lambda cell: (cell.data, cell.network))]
     named = always or len(groups) > 1
-    return [
-        (f"{names.data_set(group[0].data)}, {names.network(group[0].network)}\n" if named else "", group)
-        for group in groups
-    ]
+    return [(f"{', '.join(group[0].words('data', 'network'))}\n" if named else "", group) for group in groups]
 
 
 def _measured_on(cells: Sequence[Cell]) -> str:
@@ -204,14 +196,12 @@ def _titles(families: Sequence[Sequence[Cell]], machines: Sequence[str] = ()) ->
     places = machines or [""] * len(firsts)
     tables = [_without_timesteps(cell) | {"machine": place} for cell, place in zip(firsts, places, strict=True)]
     labels = distinguish(tables, [cell.experiment for cell in firsts], shown=(*SHOWN, "machine"))
-    titles = [
-        ", ".join([names.method(method), *label_words(label)]) for method, label in zip(methods, labels, strict=True)
-    ]
-    return titles, methods
+    named = [replace(cell, label=label).words("method", "label") for cell, label in zip(firsts, labels, strict=True)]
+    return [", ".join(words) for words in named], methods
 
 
 def _without_timesteps(cell: Cell) -> dict[str, Any]:
-    return {key: value for key, value in cell.entries[0].settings.items() if key != "method.timesteps"}
+    return {key: value for key, value in cell.runs[0].settings.items() if key != "method.timesteps"}
 
 
 def _machine(entry: ReportedRun) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from rbp_engine.printable import LONGEST_TEXT, Lines, for_csv, one_line, visible
 from rbp_engine.report import names
-from rbp_engine.report.cells import Cell, label_words
-from rbp_engine.report.collect import ExcludedRun
+from rbp_engine.report.cells import Cell
+from rbp_engine.report.collect import ExcludedRun, label_words
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.vocabulary import TRAINING_METHODS
@@ -64,7 +64,7 @@ def rows(cells: Sequence[Cell], shown: Sequence[ReportColumn]) -> list[Row]:
     return [
         Row(
             tuple(column.word(cell) for column in shown),
-            one_line(", ".join(label_words(cell.label)), LONGEST_TEXT),
+            one_line(", ".join(cell.words("label")), LONGEST_TEXT),
         )
         for cell in cells
     ]
@@ -193,7 +193,7 @@ _CSV_FIELDS = (
 
 def _energy(cell: Cell) -> dict[str, float | None]:
     """Mean synaptic operations and microjoules of an image, over the runs of which they were measured."""
-    found = [energy for entry in cell.entries if (energy := read_energy(entry.run)) is not None]
+    found = [energy for entry in cell.runs if (energy := read_energy(entry.run)) is not None]
     return {
         "synops": mean(energy.synops for energy in found) if found else None,
         "energy_uj": mean(energy.spiking.total_pj / PJ_IN_UJ for energy in found) if found else None,
@@ -206,7 +206,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "network": cell.network,
         "method": cell.method,
         "timesteps": cell.timesteps,
-        "settings": cell.label,
+        "settings": dict(cell.label),
         "experiment": cell.experiment,
         "last": vars(cell.last),
         "best": vars(cell.best) if cell.best else None,
@@ -219,9 +219,9 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "step_ms": cell.step_ms,
         "mem_peak": cell.mem_peak,
         **_energy(cell),
-        "runs": len(cell.entries),
-        "seeds": [entry.summary.seed for entry in cell.entries],
-        "ids": [entry.run.id for entry in cell.entries],
+        "runs": len(cell.runs),
+        "seeds": [entry.summary.seed for entry in cell.runs],
+        "ids": [entry.run.id for entry in cell.runs],
         "notes": list(cell.notes),
     }
 
@@ -292,7 +292,7 @@ _OF_THE_PAPER = (
     ReportColumn("diff", "Difference", lambda cell: "–" if cell.difference is None else _signed(cell.difference)),
 )
 _AGAINST_BPTT = ReportColumn("− BPTT", "$-$ BPTT", lambda cell: _with_interval(cell.against_bptt))
-_RUNS = ReportColumn("runs", "Runs", lambda cell: str(len(cell.entries)))
+_RUNS = ReportColumn("runs", "Runs", lambda cell: str(len(cell.runs)))
 _COSTS = (
     ReportColumn("ms/step", "ms/step", lambda cell: "–" if cell.step_ms is None else f"{cell.step_ms:.0f}"),
     ReportColumn("MiB", "MiB", lambda cell: "–" if cell.mem_peak is None else f"{cell.mem_peak / 2**20:.0f}"),

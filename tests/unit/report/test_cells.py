@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.report.cells import Cell, label_words, make_cells
-from rbp_engine.report.collect import collect
+from rbp_engine.report.cells import Cell, make_cells
+from rbp_engine.report.collect import collect, label_words
 from rbp_engine.report.figure import draw
 from rbp_engine.report.tables import csv_text, latex, markdown, notes
 from rbp_engine.run import track
@@ -60,7 +60,7 @@ def test_experiments_are_never_averaged_and_rows_name_what_differs(
     cells = cells_of(runs)
     assert sorted(cell.last.mean for cell in cells) == [0.8, 0.9]
     assert all(len(cell.entries) == 1 and len(cell.label) == 1 for cell in cells)
-    assert len({tuple(label_words(cell.label)) for cell in cells}) == 2
+    assert len({tuple(cell.words("label")) for cell in cells}) == 2
 
 
 def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_row(
@@ -69,7 +69,7 @@ def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_r
     finish_run("digits", "T=2", "epochs=1")
     finish_run("digits", "T=2", "epochs=2", "method=rate_s")
     finish_run("digits", "T=6", "epochs=1", "lr=0.05")
-    assert [(cell.method, cell.timesteps, label_words(cell.label)) for cell in cells_of(runs)] == [
+    assert [(cell.method, cell.timesteps, cell.words("label")) for cell in cells_of(runs)] == [
         ("rate_m", 2, ["optim.lr = 0.1", "train.epochs = 1"]),
         ("rate_m", 6, ["optim.lr = 0.05", "train.epochs = 1"]),
         ("rate_s", 2, ["optim.lr = 0.1", "train.epochs = 2"]),
@@ -85,7 +85,7 @@ def test_settings_that_differ_only_between_networks_are_not_named(finish_run: Fi
 def test_a_label_is_the_key_and_the_value(finish_run: FinishRun, runs: Path) -> None:
     for word in ("lr=0.05", "lr=0.1"):
         finish_run("digits", word)
-    assert [label_words(cell.label) for cell in cells_of(runs)] == [["optim.lr = 0.05"], ["optim.lr = 0.1"]]
+    assert [cell.words("label") for cell in cells_of(runs)] == [["optim.lr = 0.05"], ["optim.lr = 0.1"]]
 
 
 def test_methods_and_timesteps_need_no_label(finish_run: FinishRun, runs: Path) -> None:
@@ -106,14 +106,14 @@ def test_runs_of_one_hash_with_edited_settings_are_not_averaged(finish_run: Fini
     finish_run("digits", "seed=1")
     edited = finish_run("digits", "seed=2")
     edited.preset_toml.write_text(edited.preset_toml.read_text().replace("lr = 0.1", "lr = 0.2"))
-    assert [label_words(cell.label) for cell in cells_of(runs)] == [["optim.lr = 0.1"], ["optim.lr = 0.2"]]
+    assert [cell.words("label") for cell in cells_of(runs)] == [["optim.lr = 0.1"], ["optim.lr = 0.2"]]
 
 
 def test_equal_settings_under_two_hashes_are_distinguished(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "seed=1")
     other = finish_run("digits", "seed=2")
     change_identity(other, experiment="0123456789abcdef")
-    words = [label_words(cell.label) for cell in cells_of(runs)]
+    words = [cell.words("label") for cell in cells_of(runs)]
     assert len(words) == 2 and ["recorded as 01234567"] in words
 
 

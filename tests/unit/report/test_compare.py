@@ -41,7 +41,7 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
     # Only one run of the baseline was given first, but all of its seeds count.
     theirs, ours = found.groups
     assert (theirs.is_baseline, ours.is_baseline) == (True, False)
-    assert [group.title for group in found.groups] == ["digits · BPTT · T=4", "digits · rate_M · T=4"]
+    assert [group.title for group in found.groups] == ["digits · BPTT · T = 4", "digits · rate_M · T = 4"]
     assert theirs.last is not None and theirs.last.mean == pytest.approx(0.96)
     assert theirs.last_difference is None
     assert ours.last is not None and ours.last.count == 3
@@ -59,8 +59,9 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
 
 def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run: FinishRun) -> None:
     one, other = finish_run("digits", "T=2"), finish_run("digits", "T=6")
-    assert [group.title for group in compare([one, other]).groups] == ["digits · rate_M · T=2", "digits · rate_M · T=6"]
-    assert compare([one, other], baseline=other).groups[0].title == "digits · rate_M · T=6"
+    titles = [group.title for group in compare([one, other]).groups]
+    assert titles == ["digits · rate_M · T = 2", "digits · rate_M · T = 6"]
+    assert compare([one, other], baseline=other).groups[0].title == "digits · rate_M · T = 6"
 
 
 def test_without_a_common_seed_there_is_no_difference(finish_run: FinishRun) -> None:
@@ -73,11 +74,11 @@ def test_a_title_names_other_differing_settings_if_they_are_few(finish_run: Fini
     assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
     other = compare([finish_run("digits"), finish_run("digits", "arch=resnet18")])
     assert [group.title for group in other.groups] == [
-        "digits · rate_M · T=4 · model.name = convnet",
-        "digits · resnet18 · rate_M · T=4",
+        "digits · rate_M · T = 4 · model.name = convnet",
+        "digits · resnet18 · rate_M · T = 4",
     ]
     many = compare([finish_run("digits"), finish_run("digits", "lr=1", "batch=8", "epochs=3", "optim.momentum=0.5")])
-    assert many.groups[0].title.startswith("digits · rate_M · T=4 · ") and "optim" not in many.groups[0].title
+    assert many.groups[0].title.startswith("digits · rate_M · T = 4 · ") and "optim" not in many.groups[0].title
     assert {one.key for one in many.differences} >= {"optim.lr", "data.batch_size", "train.epochs", "optim.momentum"}
 
 
@@ -131,7 +132,7 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(
     differences = [group.last_difference.mean if group.last_difference else None for group in groups]
     assert differences == [None, None, pytest.approx(-0.2), pytest.approx(-0.15), None]
     titles = [group.title for group in groups]
-    assert titles[1] == "digits · BPTT · T=4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
+    assert titles[1] == "digits · BPTT · T = 4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
     assert compare([*bptt, *rate], each_run=True).excluded == ()
     assert groups[-1].notes == ("no difference: it shares no seed with the baseline",)
 
@@ -186,7 +187,7 @@ def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(
     assert {one.key for one in together.differences} - {*keys, "preset", "host", "device", "python"} == {"optim.lr"}
     assert {*keys} <= {one.key for one in together.differences}
     titles = [group.title for group in together.groups]
-    assert "T=2" in titles[0] and not any("not set" in title for title in titles)
+    assert "T = 2" in titles[0] and not any("not set" in title for title in titles)
 
 
 def test_programs_differ_in_what_only_one_was_given(tmp_path: Path) -> None:

@@ -130,8 +130,12 @@ NAME = "=1+1|[x](http://y)<b>`$%_&#{}~^\\\x1b]52;c;aGk=\x07\x9b\u202e\n\r\ud800"
 @pytest.fixture
 def named(cells: list[Cell]) -> list[Cell]:
     """The same with a hostile name everywhere."""
-    hostile = {"data": f"-{NAME}", "network": NAME, "method": f"@{NAME}", "label": {NAME: NAME}, "notes": (NAME,)}
-    return [replace(cell, **hostile) for cell in cells]  # type: ignore[arg-type]
+    hostile = {"data.name": f"-{NAME}", "model.name": NAME, "method.name": f"@{NAME}"}
+    return [replace(renamed(cell, hostile), label={NAME: NAME}, notes=(NAME,)) for cell in cells]
+
+
+def renamed(cell: Cell, names: dict[str, str]) -> Cell:
+    return replace(cell, runs=tuple(replace(run, settings=run.settings | names) for run in cell.runs))
 
 
 def test_in_csv_no_name_is_a_formula_and_numbers_stay_numbers(named: list[Cell]) -> None:
@@ -153,7 +157,7 @@ def test_every_table_is_printable_and_has_its_rows_and_columns_whatever_the_name
 
 
 def test_a_name_of_any_length_is_cut_in_tables_and_whole_in_csv(cells: list[Cell]) -> None:
-    long = [replace(cell, network="n" * 10_000, notes=("m" * 10_000,)) for cell in cells]
+    long = [replace(renamed(cell, {"model.name": "n" * 10_000}), notes=("m" * 10_000,)) for cell in cells]
     assert max(map(len, tables.markdown(long).splitlines())) < 4_000
     assert "…" in tables.latex(long)
     assert "n" * 10_000 in tables.csv_text(long)
