@@ -65,9 +65,8 @@ def photographs(folder: Path, workers: list[int]) -> Cases:
     write_photographs(folder)
     found: Cases = {}
     for one in workers:
-        feed = image_batches(
-            "imagenet", list_image_folders(folder), batch_size=32, seed=0, held_out=0, device=CPU, workers=one
-        )
+        settings = {"batch_size": 32, "seed": 0, "held_out": 0, "device": CPU, "workers": one}
+        feed = image_batches(list_image_folders(folder), **settings)
         found["JPEG, crop to 224, flip", one] = partial(endless, feed.train)
         found["JPEG, centre", one] = partial(again, feed.validation)
     return found

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rbp_engine.data.stratified import stratified_indices
@@ -18,8 +20,9 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, index: Tensor) -> "Images":
-        return Images(self.pixels[index], self.labels[index])
+    def subset(self, index: NDArray[np.int64]) -> "Images":
+        places = torch.from_numpy(index)
+        return Images(self.pixels[places], self.labels[places])
 
     def to(self, device: torch.device) -> "Images":
         return Images(self.pixels.to(device), self.labels.to(device))
@@ -68,4 +71,4 @@ def stratified_split(images: Images, held_out: int | float, seed: int = 0) -> tu
     Raises ValueError if a class would be empty.
     """
     rest, held = stratified_indices(images.labels.numpy(), held_out, seed)
-    return images.subset(torch.from_numpy(rest)), images.subset(torch.from_numpy(held))
+    return images.subset(rest), images.subset(held)

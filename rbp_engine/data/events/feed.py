@@ -2,21 +2,19 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import event_evaluation, event_training
+from rbp_engine.data.events.sources import Chosen, event_evaluation, event_training
 from rbp_engine.data.feed import Feed
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
 from rbp_engine.data.preprocess import Frames
-from rbp_engine.data.stratified import stratified_indices
 
 
 def event_feed(
     train: Samples,
     test: Samples,
     classes: int,
-    record: dict[str, str],
     *,
     device: torch.device,
     batch_size: int,
@@ -34,23 +32,12 @@ def event_feed(
     """
     batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
     batches |= {"rank": rank, "world_size": world_size}
-    kept = np.arange(len(train))
-    test_source = validation = event_evaluation(test, np.arange(len(test)), **batches)
-    if held_out:
-        kept, held = stratified_indices(train.labels, held_out)
-        validation = event_evaluation(train, held, split="held-out", **batches)
-    source = event_training(train, kept, seed=seed, **augmentation, **batches)
-    channels = int(train.counts.shape[2])
-    raw = Frames(channels, train.scale)
-    return Feed(source, validation, test_source, classes, channels, raw, record, class_names)
 
+    def evaluation(part: Chosen, split: str) -> EvaluationBatches:
+        return event_evaluation(part.samples, part.index, split=split, **batches)
 
-def data_record(values: dict[str, object]) -> dict[str, str]:
-    """Values as the strings of a data record."""
-    return {key: "; ".join(value) if isinstance(value, list) else _text(value) for key, value in values.items()}
+    def training(part: Chosen) -> TrainingBatches:
+        return event_training(part.samples, part.index, seed=seed, **augmentation, **batches)
 
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
-    return str(value)
+    described = classes, Frames(int(train.counts.shape[2]), train.scale), class_names
+    return Feed.of(Chosen.all_of(train), Chosen.all_of(test), held_out, training, evaluation, *described)

@@ -111,10 +111,8 @@ class RecordedSet(DataSet):
 
     def open(self, opening: "Opening") -> "Feed":
         """Converts the recordings if there is no cache yet, which takes minutes; of several processes one does."""
-        from rbp_engine.data.events.feed import data_record, event_feed
+        from rbp_engine.data.events.feed import event_feed
 
         wanted, cache = self.wanted(opening.data, opening.timesteps), made_cache_directory() / "events"
         done = self.convert(self.require().path or Path(), cache, wanted, wait=True)
-        record = {key: value for key, value in done.manifest.items() if key not in ("classes", "files", "finished")}
-        samples = done.train, done.test, self.classes
-        return event_feed(*samples, data_record(record), class_names=self.class_names, **opening.frames)
+        return event_feed(done.train, done.test, self.classes, class_names=self.class_names, **opening.frames)

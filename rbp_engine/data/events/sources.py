@@ -49,7 +49,7 @@ def event_training(
         return _frames(counts, samples.scale), labels
 
     batches = Batches(len(index), batch_size, drop_last, rank, world_size)
-    loader = BatchLoader(_Recorded(samples, index), workers, device)
+    loader = BatchLoader(Chosen(samples, index), workers, device)
     return TrainingBatches(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
 
 
@@ -61,17 +61,29 @@ def event_evaluation(
     def finish(_: Wanted, counts: Tensor, labels: Tensor) -> Batch:
         return _frames(counts, samples.scale), labels
 
-    loader = BatchLoader(_Recorded(samples, index), workers, device)
+    loader = BatchLoader(Chosen(samples, index), workers, device)
     return EvaluationBatches(read_by(loader, device), finish, len(index), loader=loader, **shares)
 
 
-class _Recorded(Dataset[Any]):
-    """Counts [B, T, C, H, W] and labels [B] of samples, of those at `index`, in their order; or an error message."""
+class Chosen(Dataset[Any]):
+    """The samples at `index`, in their order."""
 
     def __init__(self, samples: Samples, index: Integers) -> None:
         self.samples, self.index = samples, index
 
+    @classmethod
+    def all_of(cls, samples: Samples) -> "Chosen":
+        return cls(samples, np.arange(len(samples)))
+
+    @property
+    def labels(self) -> Integers:
+        return self.samples.labels[self.index]
+
+    def subset(self, index: Integers) -> "Chosen":
+        return Chosen(self.samples, self.index[index])
+
     def __getitem__(self, wanted: Wanted) -> tuple[Tensor, Tensor] | str:
+        """Counts [B, T, C, H, W] and labels [B], or an error message."""
         index = self.index[wanted.indices]
         # Read the file forwards, whatever the order of the batch.
         order = np.argsort(index)

@@ -3,7 +3,6 @@
 Neither is recorded by a sensor. Training and test parts are those of `digits`.
 """
 
-import hashlib
 from typing import Any, Final
 
 import numpy as np
@@ -54,15 +53,6 @@ def sequential_digits() -> tuple[Samples, Samples]:
         for part in (splits.train, splits.test)
     )
     return first, second
-
-
-def content_hash(train: Samples, test: Samples) -> str:
-    """sha256 of all samples and labels, to check that another scikit-learn or torch makes the same data."""
-    digest = hashlib.sha256()
-    for part in (train, test):
-        digest.update(np.ascontiguousarray(part.counts).tobytes())
-        digest.update(part.labels.tobytes())
-    return digest.hexdigest()
 
 
 def _samples(counts: Tensor, part: Images, scale: float = 1.0) -> Samples:

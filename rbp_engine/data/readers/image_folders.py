@@ -48,11 +48,6 @@ class ImageList:
         """The images at `index`, in that order."""
         return ImageList(self.folder, self.classes, self.names[index], self.labels[index])
 
-    def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that identify these images in this order, wherever the root is."""
-        text = b"\n".join(self.names.tolist()) + "\n".join(self.classes).encode() + self.labels.tobytes()
-        return hashlib.sha256(text).hexdigest()[:12]
-
 
 @dataclass(frozen=True)
 class ImageFolders:

@@ -125,7 +125,7 @@ def fake_frames(
         Samples(side.pixels.view(len(side), timesteps, *shape).numpy(), side.labels.numpy(), scale=1 / 255)
         for side in (splits.train, splits.test)
     )
-    return event_feed(train, test, classes, {"name": "fake"}, seed=seed, **batches)
+    return event_feed(train, test, classes, seed=seed, **batches)
 
 
 DATA_SETS = (

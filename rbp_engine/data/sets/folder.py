@@ -65,7 +65,7 @@ class FolderSet(DataSet):
                     f"the images of {self.name} are of several sizes, or more than 4 GiB, so they are read one by one "
                     f"and cropped at random to data.size (224): leave out {', '.join(given)}"
                 )
-            feed = image_batches(self.name, folders, size=data.size or 224, **opening.one_by_one)
+            feed = image_batches(folders, size=data.size or 224, **opening.one_by_one)
         return replace(feed, notes=notes(folders))
 
     def roots(self) -> list[Path]:

@@ -26,7 +26,7 @@ class ImageNet(DataSet):
 
         folders = list_image_folders(self.require().path or Path(), made_cache_directory())
         size = opening.data.size or self.default_size
-        return image_batches(self.name, folders, size=size, **opening.one_by_one)
+        return image_batches(folders, size=size, **opening.one_by_one)
 
     def holds_some(self, root: Path) -> bool:
         return any(is_folder(root / side) for side in SIDES)

@@ -28,13 +28,10 @@ class Synthetic(DataSet):
         raise NotImplementedError
 
     def open(self, opening: "Opening") -> "Feed":
-        from rbp_engine.data.events.feed import data_record, event_feed
-        from rbp_engine.data.events.synthetic import content_hash
+        from rbp_engine.data.events.feed import event_feed
 
         train, test = self.samples(opening.timesteps)
-        made = {"timesteps": opening.timesteps, "sha256": content_hash(train, test)}
-        record = data_record({"name": self.name, "synthetic": True} | made)
-        return event_feed(train, test, self.classes, record, class_names=self.class_names, **opening.frames)
+        return event_feed(train, test, self.classes, class_names=self.class_names, **opening.frames)
 
     def problems(self, folder: Path | None) -> list[str]:
         return DIGITS.problems(folder)

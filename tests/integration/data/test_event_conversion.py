@@ -255,7 +255,7 @@ def test_a_conversion_in_progress_refuses_another(sources: dict[int, Path], tmp_
         convert(sources[1], tmp_path, timesteps=T)
 
 
-def test_a_feed_has_batches_from_the_cache_and_describes_them(
+def test_a_feed_has_batches_from_the_cache(
     sources: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "machine.toml").write_text(f"cache = '{tmp_path}'\n[data]\ncifar10_dvs = '{sources[1]}'\n")
@@ -265,9 +265,6 @@ def test_a_feed_has_batches_from_the_cache_and_describes_them(
     frames, labels = next(feed.train.epoch(0))
     assert frames.shape == (5, 4, 2, 48, 48) and frames.dtype == torch.float32 and labels.dtype == torch.int64
     assert torch.cat([part for _, part in feed.test]).tolist() == list(range(10))
-    assert feed.record["split"] == "last100" and len(feed.record["index_sha256"]) == 64
-    assert feed.record["orientation"] == "row 127-x, column 127-y, turned from row y, column x"
-    assert all(isinstance(value, str) for value in feed.record.values())
 
 
 @pytest.fixture(scope="module")

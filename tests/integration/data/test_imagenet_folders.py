@@ -52,7 +52,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 def feed(root: Path, **settings: Any) -> Feed:
     defaults = {"batch_size": 6, "seed": 3, "held_out": 0.0, "device": CPU, "size": 32}
-    return image_batches("imagenet", list_image_folders(root), **(defaults | settings))
+    return image_batches(list_image_folders(root), **(defaults | settings))
 
 
 def epoch(source: Feed, number: int = 0, start: int = 0) -> list[tuple[Tensor, Tensor]]:
@@ -86,15 +86,7 @@ def test_other_files_and_hidden_folders_are_not_images(root: Path) -> None:
     (root / "val" / "loop").symlink_to("loop")
     os.mkfifo(root / "val" / "pipe")
     after = list_image_folders(root)
-    assert after.val.fingerprint() == before.val.fingerprint() and after.classes == before.classes
-
-
-def test_the_fingerprint_depends_on_the_images_not_on_their_folder(made: Path, root: Path) -> None:
-    here, there = list_image_folders(made).train, list_image_folders(root).train
-    assert here.fingerprint() == there.fingerprint()
-    assert here.subset(np.arange(5)).fingerprint() != here.fingerprint()
-    (root / "train" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG").rename(root / "train" / CLASSES[0] / "other.JPEG")
-    assert list_image_folders(root).train.fingerprint() != here.fingerprint()
+    assert after.val.names.tolist() == before.val.names.tolist() and after.classes == before.classes
 
 
 def test_the_second_start_reads_no_names_until_a_folder_has_changed(
@@ -107,7 +99,7 @@ def test_the_second_start_reads_no_names_until_a_folder_has_changed(
     monkeypatch.setattr(image_folders, "_image_names", lambda folder: (read.append(folder), names(folder))[1])
     again = list_image_folders(root, cache)
     assert read == []
-    assert again.train.fingerprint() == first.train.fingerprint()
+    assert again.train.names.tolist() == first.train.names.tolist()
     assert [again.val.path(index) for index in range(15)] == [first.val.path(index) for index in range(15)]
     (root / "val" / CLASSES[1] / f"{CLASSES[1]}_0.JPEG").unlink()
     assert len(list_image_folders(root, cache).val) == 3 * VAL - 1 and read
@@ -332,7 +324,6 @@ def test_held_out_images_are_of_every_class_and_are_not_trained_on(made: Path) -
     assert source.validation.split == "held-out"
     [(_, held)], [(_, trained)] = list(source.validation), epoch(source)
     assert held.bincount().tolist() == [3, 3, 3] and trained.bincount().tolist() == [6, 6, 6]
-    assert source.record["train_files"] != feed(made).record["train_files"]
 
 
 def test_a_rank_without_images_has_no_batches() -> None:
@@ -432,7 +423,7 @@ def test_workers_end_when_their_rank_is_killed(made: Path) -> None:
         cpu = torch.device("cpu")
         folders = list_image_folders(Path({str(made)!r}))
         sizes = {{"batch_size": 2, "size": 32, "workers": 2}}
-        feed = image_batches("imagenet", folders, seed=0, held_out=0, device=cpu, **sizes)
+        feed = image_batches(folders, seed=0, held_out=0, device=cpu, **sizes)
         batches = feed.train.epoch(0)
         next(batches), next(batches)
         print(Path(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/children").read_text(), flush=True)

@@ -137,7 +137,7 @@ def test_a_run_trains_on_it_by_its_preset(tmp_path: Path, config: Path) -> None:
     frames, labels = next(feed.train.epoch(0))
     assert frames.shape == (3, 8, 2, 34, 34) and labels.shape == (8,)
     assert frames.sum() == 8 * EVENTS
-    assert feed.record["name"] == "nmnist_small" and feed.class_names == tuple("0123456789")
+    assert feed.class_names == tuple("0123456789")
 
 
 def test_a_time_that_has_run_over_goes_on(tmp_path: Path) -> None:
