@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rbp_engine.printable import LONGEST_NAME, one_line
+from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.cause import Cause
 from rbp_tui.text import format as fmt
 
@@ -33,6 +33,7 @@ RESUME_CONDITIONS = {
 }
 
 
+PAUSED = "paused: nothing starts before rbp queue go"
 # Of the devices that somebody has, this many are named.
 MOST_HOLDERS = 8
 # Style words by meaning, as in docs/design-language.md.
@@ -147,9 +148,14 @@ def where_queued(queued: "QueuedRun") -> str:
     return held if queued.takes == 1 else f"needs {queued.takes}; {held}"
 
 
-def device_counts(uses: "Sequence[DeviceUse]") -> str:
-    """How many devices are free for runs of the queue, though others may be at work on them, and who has the others."""
+def queue_text(uses: "Sequence[DeviceUse]", *, paused: bool) -> "Text":
+    """Whether the queue is paused, and how many devices are free for its runs, though others may be at work on them,
+    and who has the others."""
+    from rich.text import Text
+
     free = f"{sum(use.free for use in uses)} of {len(uses)} devices free for waiting runs"
     taken = [f"{short(use.run) or use.others} has {use.name}" for use in uses if not use.free]
     more = f", and {len(taken) - MOST_HOLDERS} more" if len(taken) > MOST_HOLDERS else ""
-    return ": ".join(part for part in (free, ", ".join(taken[:MOST_HOLDERS]) + more) if part)
+    devices = one_line(": ".join(part for part in (free, ", ".join(taken[:MOST_HOLDERS]) + more) if part), LONGEST_TEXT)
+    halted = Text.assemble((PAUSED, f"not dim {ATTENTION}"), " · ") if paused else Text()
+    return halted.append(devices)

@@ -98,6 +98,6 @@ def test_monitor(app, settled, same_picture, size):
 @sizes
 def test_system(app, settled, same_picture, size):
     def seen(app):
-        return app.session.machine.sight is not None and app.session.queue.devices is not None
+        return app.session.machine.sight is not None and app.session.queue.about is not None
 
     same_picture(app, size, settled("5", seen))

@@ -8,7 +8,7 @@ from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import TRAIN, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.runs.choice import QueuedRuns, select
-from rbp_tui.text.run_text import named, short
+from rbp_tui.text.run_text import PAUSED, named, short
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def queue(
     else:
         say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
         if look.paused:
-            say("it is [bold]paused[/]: what is added does not start before rbp queue go")
+            say("[yellow]{}[/]", PAUSED)
     if not as_json:
         _tell_of_other_hosts()
 

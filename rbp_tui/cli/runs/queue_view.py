@@ -10,7 +10,7 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.entries import DamagedEntry, read_queue
 from rbp_engine.run.queue.observe import DeviceUse, QueuedRun, device_uses, is_paused, queued_runs
 from rbp_tui.cli.output import cell
-from rbp_tui.text.run_text import device_counts, short, status_text, title, where_queued
+from rbp_tui.text.run_text import queue_text, short, status_text, title, where_queued
 from rbp_tui.text.table import empty_table
 
 
@@ -78,7 +78,6 @@ def queue_table(look: QueueState) -> Group:
     for entry in look.damaged:
         why = cell(f"{entry.why}: rbp stop {entry.id}")
         table.add_row("", cell(short(entry.id)), Text(), status_text("damaged"), why)
-    foot = Text(device_counts(look.devices), style="dim")
-    if look.paused:
-        foot = Text.assemble(("paused", "yellow"), (": nothing starts before rbp queue go · ", "dim"), foot)
+    foot = queue_text(look.devices, paused=look.paused)
+    foot.style = "dim"
     return Group(table, foot)

@@ -6,10 +6,12 @@ The driver of the cards is asked, and may take its time: nothing else waits for 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rbp_engine.run.queue.observe import DeviceUse, device_uses, queued_runs
+from rich.text import Text
+
+from rbp_engine.run.queue.observe import device_uses, is_paused, queued_runs
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.watcher import Watcher
-from rbp_tui.text.run_text import where_queued
+from rbp_tui.text.run_text import queue_text, where_queued
 
 LOOK_EVERY_S = 1.0
 
@@ -17,13 +19,14 @@ LOOK_EVERY_S = 1.0
 class QueueWatch(Watcher):
     """`places` says of each waiting run, by its folder, which it is in the queue and what it waits for.
 
-    `devices` are those of this machine with who has them, None until somebody has looked at them (`look_closely`).
+    `about` says whether the queue is paused, and who has the devices of this machine; None until somebody has looked
+    at them (`look_closely`).
     """
 
     def __init__(self) -> None:
         super().__init__("queue")
         self.places: Mapping[str, str] = {}
-        self.devices: tuple[DeviceUse, ...] | None = None
+        self.about: Text | None = None
         self._waiting = self._closely = False
 
     def look_closely(self, closely: bool) -> None:
@@ -49,9 +52,9 @@ class QueueWatch(Watcher):
             if self._waiting:
                 self.places = _places()
             if self._closely:
-                self.devices = tuple(device_uses())
+                self.about = queue_text(device_uses(), paused=is_paused())
         except Exception:  # a file of the queue that cannot be read; what waits is still listed, with its own words
-            self.places, self.devices = {}, None
+            self.places, self.about = {}, None
         return LOOK_EVERY_S
 
 

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.widgets import DataTable, Footer, Static
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.queue.observe import DeviceUse
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
@@ -17,15 +16,15 @@ from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import shortened
-from rbp_tui.text.run_text import SIGNS, STYLES, device_counts, short
+from rbp_tui.text.run_text import SIGNS, STYLES, short
 
 LABEL = 8
 SHOW_EVERY_S = 0.5
 FULL = 0.9  # from this share on, a value is highlighted
 
 
-def machine_lines(machine: MachineReading, devices: Sequence[DeviceUse] | None) -> list[Text]:
-    """A line for each kind of device; `devices` are those that the queue can give, None before they are known."""
+def machine_lines(machine: MachineReading, queue: Text | None) -> list[Text]:
+    """A line for each kind of device, and what there is to say of the queue; None before that is known."""
     busy, by_runs = sum(machine.cores), sum(use.cores for use in machine.uses)
     cores = Text(f"{busy:.1f} of {len(machine.cores)} busy" + (f", {by_runs:.1f} by runs" if machine.uses else ""))
     lines = [_line("cores", cores), _line("memory", _of(machine.memory_used, machine.memory_total))]
@@ -39,8 +38,8 @@ def machine_lines(machine: MachineReading, devices: Sequence[DeviceUse] | None) 
             _line("GPU", Text(f"none: {one_line(machine.gpus.none_because)} · rbp doctor looks closer", "dim"))
         )
     lines += [_line(f"gpu{card.index}", _card(card)) for card in machine.gpus.cards]
-    if devices is not None:
-        lines.append(_line("queue", Text(one_line(device_counts(devices)))))
+    if queue is not None:
+        lines.append(_line("queue", queue))
     return lines
 
 
@@ -157,7 +156,7 @@ class SystemScreen(DashboardScreen):
             return
         rows = {}
         if watch.sight is not None and not watch.fault:
-            lines = machine_lines(watch.sight, self.session.queue.devices)
+            lines = machine_lines(watch.sight, self.session.queue.about)
             self.query_one("#machine", Line).show_text(Text("\n").join(lines))
             rows = use_rows(watch.sight, self.session.records, self.size.width)
             self.query_one(UseTable).show_rows(rows)

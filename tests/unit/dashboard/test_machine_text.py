@@ -12,6 +12,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_watch import CardReading, Cards, MachineReading, Use
 from rbp_tui.dashboard.system.screen import machine_lines, use_rows
+from rbp_tui.text.run_text import PAUSED, queue_text
 
 GIB = 2**30
 RUNS = Path("/runs")
@@ -64,9 +65,14 @@ def test_a_driver_that_does_not_answer_is_named_with_the_time() -> None:
 def test_devices_that_the_queue_can_give_are_counted_and_their_holders_named() -> None:
     free = [DeviceUse("cpu-0", "cpu 0")]
     taken = [DeviceUse(f"cpu-{n}", f"cpu {n}", run=f"20260101-120000-digits-bptt-aaa{n}") for n in (1, 2)]
-    assert machine_lines(MACHINE, free)[-1].plain == "queue   1 of 1 devices free for waiting runs"
-    held = machine_lines(MACHINE, [*taken, *free, DeviceUse("x", "card 1", others="user bob")])[-1].plain
-    assert held == "queue   1 of 4 devices free for waiting runs: aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"
+    assert (
+        machine_lines(MACHINE, queue_text(free, paused=False))[-1].plain
+        == "queue   1 of 1 devices free for waiting runs"
+    )
+    held = queue_text([*taken, *free, DeviceUse("x", "card 1", others="user bob")], paused=True).plain
+    assert (
+        held == f"{PAUSED} · 1 of 4 devices free for waiting runs: aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"
+    )
 
 
 def test_runs_are_listed_with_their_usage_and_devices() -> None:
