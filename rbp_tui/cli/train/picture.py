@@ -126,7 +126,7 @@ def _lines(summary: Summary, history: "History", phase: str, room: Room, names: 
     from rich.table import Table
     from rich.text import Text
 
-    from rbp_tui.cli.train.live_charts import blocks, last_second
+    from rbp_tui.charts.run_curves import blocks
 
     first = history.processes[0] if history.processes else None
     known = {
@@ -137,7 +137,8 @@ def _lines(summary: Summary, history: "History", phase: str, room: Room, names: 
     }
     beside = room.wide and len(names) == 2
     width = (room.width - 2) // 2 if beside else room.width
-    end, length = last_second(history), width - LABEL - FIGURES - 2
+    end = max((float(curve.seconds[-1]) for curve in history.curves.values() if len(curve)), default=0.0)
+    length = width - LABEL - FIGURES - 2
     cells: list[list[RenderableType]] = []
     for name in names:
         text, curve, style = known[name]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 from rich.text import Text
 
 from rbp_engine.run.files.events import System
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History, RankProgress
+from rbp_tui.charts.run_curves import blocks
 from rbp_tui.text import format as fmt
 
 
@@ -34,7 +34,7 @@ def memory_text(curves: dict[str, Curve], processes: Sequence[RankProgress], ran
         return Text()
     system = process.system
     line = Text.assemble((" memory ", "dim"))
-    line.append(_spark(curves.get(f"memory/{shown}" if shown else "memory"), width), style="dim")
+    line.append(blocks(curves.get(f"memory/{shown}" if shown else "memory"), None, width, low=0.0), style="dim")
     if system.mem_allocated is not None:
         line.append(f"  {fmt.size(system.mem_allocated)} allocated")
         line.append(f"   {fmt.size(system.mem_reserved)} reserved   {fmt.size(system.mem_peak)} peak")
@@ -51,7 +51,7 @@ def speed_text(history: History, width: int) -> Text:
     if metrics is None or metrics.samples_per_s is None:
         return Text()
     line = Text.assemble((" speed  ", "dim"))
-    line.append(_spark(history.curves.get("speed"), width), style="dim")
+    line.append(blocks(history.curves.get("speed"), None, width, low=0.0), style="dim")
     line.append(f"  {fmt.thousands(metrics.samples_per_s)} samples/s   step {fmt.number(metrics.step_ms, 1)} ms")
     if metrics.step_ms and metrics.data_ms is not None:
         share = metrics.data_ms / metrics.step_ms
@@ -74,13 +74,3 @@ def cost_text(history: History) -> Text:
         parts.append(f"{fmt.thousands(metrics.samples_per_s)} samples/s")
         parts.append(f"{fmt.number(metrics.step_ms, 1)} ms per step")
     return Text(f" {'   '.join(parts)}") if parts else Text()
-
-
-def _spark(curve: Curve | None, width: int) -> str:
-    """The curve over the whole time of training in `width` blocks, from 0: each is the newest value at the end of its
-    part."""
-    if curve is None or width < 1:
-        return ""
-    ends = np.linspace(0.0, curve.seconds[-1], width + 1)[1:]
-    newest = np.searchsorted(curve.seconds, ends, side="right") - 1
-    return fmt.sparkline(np.where(newest < 0, np.nan, curve.value[newest]).tolist(), width, low=0.0)

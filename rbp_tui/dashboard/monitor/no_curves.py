@@ -8,7 +8,7 @@ from textual.containers import Vertical
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import ErrorRaised, Event
-from rbp_tui.dashboard.monitor import run_chart
+from rbp_tui.charts.run_curves import LOSS, TOP1
 from rbp_tui.dashboard.monitor.log_tail import readable
 from rbp_tui.dashboard.opened.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
@@ -23,7 +23,7 @@ class Notice:
     traceback: tuple[str, ...] = ()
 
 
-CURVES = {name for name, _, _ in (*run_chart.LOSS, *run_chart.TOP1)}
+CURVES = {name for name, _, _ in (*LOSS, *TOP1)}
 
 
 def has_curves(sight: Sight | None) -> bool:

@@ -1,22 +1,13 @@
 """The charts of a run: their curves and units."""
 
-from collections.abc import Sequence
-
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import Attempt
+from rbp_engine.run.status.history import History
 from rbp_tui.charts.palette import SeriesColours
-from rbp_tui.charts.series import Series
+from rbp_tui.charts.run_curves import LOSS, TOP1, Lines, series_of
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor.marks import compilations, resumes
 from rbp_tui.text.format import GIB, MIB
 
-EVALUATED = "validation"
-
-#: A line of a chart: the name of its curve, its label, and whether its highest value gets a star.
-Lines = Sequence[tuple[str, str, bool]]
-
-LOSS = (("train/loss", "train", False), ("validation/loss", EVALUATED, False))
-TOP1 = (("train/top1", "train", False), ("validation/top1", EVALUATED, True))
 SPEED = (("speed", "samples/s", False),)
 STEP_TIME = (("step_ms", "step", False), ("data_ms", "data", False))
 RATE = (("lr", "lr", False),)
@@ -25,7 +16,7 @@ TIMED = {"speed", "step_ms"}
 
 
 class RunChart(CurveChart):
-    """A chart of some curves of a run by name, updated only if one of them has changed."""
+    """A chart of some curves of a run."""
 
     def __init__(
         self,
@@ -38,34 +29,20 @@ class RunChart(CurveChart):
         super().__init__(title=title, colours=colours, id=id)
         self._lines = lines
         self._model.from_zero = lines not in (LOSS, TOP1, RATE)  # what is measured is never quite still
-        self._given: tuple[object, ...] = ()
+        self._shown: History | None = None
 
-    def show(self, curves: dict[str, Curve], axis: str, split: str = "", attempts: Sequence[Attempt] = ()) -> None:
-        """Show the curves over "step", "epoch" or "time"; evaluations on the `split` "test" are labelled so.
-
-        Where the `attempts` begin is marked.
-        """
-        lines = [
-            (name, "test" if label == EVALUATED and split == "test" else label, best)
-            for name, label, best in self._lines_of(curves)
-            if name in curves
-        ]
-        given = (axis, split, len(attempts), *(curves[name] for name, _, _ in lines))
-        if len(given) == len(self._given) and all(a is b for a, b in zip(given, self._given, strict=True)):
+    def show(self, history: History, axis: str) -> None:
+        """Show a run over "step", "epoch" or "time", and mark where its attempts begin."""
+        if history is self._shown and axis == self.x_axis:
             return
-        self._given = given
-        scale = self._scale([curves[name] for name, _, _ in lines])
+        self._shown = history
+        lines, curves = self._lines_of(history.curves), history.curves
+        drawn = [curves[name] for name, _, _ in lines if name in curves]
         self.x_axis = axis  # type: ignore[assignment]  # one of the three
-        self.set_series(
-            [
-                Series(label, label, curve.axis(axis), scale * curve.value, marker="highest" if best else None)
-                for name, label, best in lines
-                for curve in [curves[name]]
-            ]
-        )
-
+        self.set_series(series_of(history, lines, axis, self._scale(drawn)))
         timed = any(name in TIMED for name, _, _ in lines)
-        self.set_marks(resumes(curves, attempts, axis) + (compilations(curves, attempts, axis) if timed else []))
+        marks = compilations(curves, history.attempts, axis) if timed else []
+        self.set_marks(resumes(curves, history.attempts, axis) + marks)
 
     def _lines_of(self, curves: dict[str, Curve]) -> Lines:
         """The lines of the chart where these curves are known."""

@@ -18,6 +18,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
+from rbp_tui.charts.run_curves import LOSS, TOP1
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
@@ -152,8 +153,8 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         curves, gauges = SeriesColours(), SeriesColours()
         with Horizontal(id="charts"):
             yield NoCurves(id="no_curves")
-            yield RunChart("loss", run_chart.LOSS, colours=curves, id="loss")
-            yield RunChart("top-1 %", run_chart.TOP1, colours=curves, id="top1")
+            yield RunChart("loss", LOSS, colours=curves, id="loss")
+            yield RunChart("top-1 %", TOP1, colours=curves, id="top1")
             yield TextPanel(id="card")
         with Horizontal(id="gauges"):
             yield MemoryChart("memory", colours=SeriesColours(), id="memory_chart")
@@ -196,7 +197,7 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         """Draw everything that has changed, and clear the previous run while another is read."""
         if self.seen is None:
             for chart in self.query(RunChart):
-                chart.show({}, "epoch")
+                chart.show(History(), "epoch")
             for line in self.query("TextPanel Line").results(Line):
                 line.show_text(Text())
             for line in self.query("#memory, #speed, #spikes, #alert").results(Line):
@@ -209,7 +210,8 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         """Draw what each event may change: the head, loss and accuracy, and the lines."""
         self.show_head()
         if self.seen is not None:
-            self._show_curves(self.seen, "#charts")
+            for chart in self.query("#charts RunChart").results(RunChart):
+                chart.show(self.seen.history, self.axis)
             self._show_lines(self.seen)
             self.query_one(LogPane).set_history(self.seen.history)
         self._show_whether_there_are_curves()
@@ -218,7 +220,8 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         """Draw what need not follow each event, and the head, which also depends on the time."""
         self.show_head()
         if self.seen is not None:
-            self._show_curves(self.seen, "#gauges")
+            for chart in self.query("#gauges RunChart").results(RunChart):
+                chart.show(self.seen.history, self.axis)
             self._show_lists(self.seen)
 
     def cursor_moved(self, chart: Widget, x: float | None) -> None:
@@ -233,10 +236,6 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         step = self.session.step
         x = None if known is None or step is None else float(np.interp(step, known.step, known.axis(self.axis)))
         super().cursor_moved(self, x)
-
-    def _show_curves(self, sight: Sight, row: str) -> None:
-        for chart in self.query_one(row).query(RunChart):
-            chart.show(sight.history.curves, self.axis, sight.history.split, sight.history.attempts)
 
     def _show_whether_there_are_curves(self) -> None:
         """Show the charts once they have a point, and until then why there is none."""

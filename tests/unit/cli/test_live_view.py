@@ -15,8 +15,8 @@ from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import list_runs
+from rbp_tui.charts.run_curves import blocks
 from rbp_tui.cli.safe_console import SafeConsole
-from rbp_tui.cli.train.live_charts import blocks
 from rbp_tui.cli.train.picture import Room, picture
 from rbp_tui.cli.train.place import place
 from rbp_tui.cli.train.plain_lines import PlainLines

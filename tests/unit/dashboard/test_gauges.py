@@ -20,6 +20,6 @@ def test_lines_over_the_same_time_are_equally_long_however_many_points_they_have
     assert set(line([float(place) for place in range(101)], [5.0] * 101)) == {BLOCKS[-1]}
 
 
-def test_before_the_first_value_and_where_values_are_missing_a_line_is_blank() -> None:
+def test_before_the_first_value_a_line_is_blank_and_where_values_are_missing_it_goes_on() -> None:
     assert line([50.0, 100.0], [1.0, 2.0]) == 4 * " " + 5 * BLOCKS[4] + BLOCKS[-1]
-    assert line([10.0, 20.0, 60.0, 100.0], [1.0, np.nan, 1.0, 2.0])[1:5] == 4 * " "
+    assert line([10.0, 20.0, 60.0, 100.0], [1.0, np.nan, 1.0, 2.0])[1:5] == 4 * BLOCKS[4]
