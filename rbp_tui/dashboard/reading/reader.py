@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from textual.message import Message
 
 from rbp_engine.errors import UserError
 from rbp_engine.run.files.energy import Energy, read_energy
+from rbp_engine.run.files.evaluation_json import Evaluation, read_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History
@@ -40,7 +41,7 @@ class Sight:
 
     `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
     `alarms` are those of its newest samples; once it has ended, `findings` are these and what rules say of its end.
-    `energy` is None if it was not measured.
+    `energy` is None if it was not measured; `evaluation` is empty if there was none.
     """
 
     run: RunDirectory
@@ -52,6 +53,7 @@ class Sight:
     alarms: tuple[Alarm, ...] = ()
     findings: tuple[Alarm, ...] = ()
     energy: Energy | None = None
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
     @property
     def judged(self) -> tuple[Alarm, ...]:
@@ -124,9 +126,10 @@ class _Watched:
         old = self.handed
         if self.behind and now - self._handed_at < BEHIND_HAND_OVER_S:
             return None
-        energy = read_energy(self.run)
-        state = (record.summary, record.verdict, self.problem, energy)
-        if old is not None and not self._fresh and state == (old.summary, old.verdict, old.problem, old.energy):
+        found = read_energy(self.run), read_evaluation(self.run)
+        state = (record.summary, record.verdict, self.problem, *found)
+        known = old and (old.summary, old.verdict, old.problem, old.energy, old.evaluation)
+        if not self._fresh and state == known:
             return None
         self._fresh = False
         self._handed_at = now
@@ -140,7 +143,7 @@ class _Watched:
             self._kept(),
             alarms(history),
             () if record.verdict.live else findings(history),
-            energy,
+            *found,
         )
         return self.handed
 

@@ -5,10 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.files.evaluation_json import ByClass, ClassCounts, Confusion, Evaluation, Mistake, save_evaluation
+from rbp_engine.run.files.evaluation_json import (
+    ByClass,
+    ClassCounts,
+    Confusion,
+    Evaluation,
+    Mistake,
+    read_evaluation,
+    save_evaluation,
+)
 from rbp_engine.run.files.events import Event, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
@@ -31,7 +38,7 @@ def sight(run: RunDirectory, epochs: int, *, status: str = "completed", step: in
         body = Validation(epoch, 0.1, top1[-1], 1.0, 360, top1_by_step=top1)
         builder.add([Event(epoch, float(epoch), 1, 0, 10 * epoch, body)])
     summary = Summary("mine", "digits", "e", "rate_m", timesteps, 1, step=step)
-    return Sight(run, summary, Verdict(status, ""), builder.history())
+    return Sight(run, summary, Verdict(status, ""), builder.history(), evaluation=read_evaluation(run))
 
 
 @pytest.fixture
@@ -42,24 +49,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     return RunDirectory(tmp_path / "mine")
 
 
-async def read(pilot: Pilot[None]) -> None:
-    """Wait until the tab has read the run's folder."""
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
-
-
 @at("80x20")
 def test_evaluation_of_a_run_of_which_nothing_is_known(
     same_picture: Compare, run: RunDirectory, size: tuple[int, int]
 ) -> None:
-    same_picture(Picture(EvaluationTab(), sight(run, 0)), size, read)
+    same_picture(Picture(EvaluationTab(), sight(run, 0)), size)
 
 
 @at("160x41")
 def test_evaluation_of_a_finished_run(same_picture: Compare, run: RunDirectory, size: tuple[int, int]) -> None:
     save_evaluation(run, evaluation())
     picture = Picture(EvaluationTab(), sight(run, 1), theme=LIGHT.name)
-    same_picture(picture, size, read)
+    same_picture(picture, size)
 
 
 @at("80x20", "160x41")
@@ -74,4 +75,4 @@ def test_evaluation_of_a_live_run_with_a_hundred_classes(
     by_class = ByClass(replace(found.by_class.of, samples=10_000), classes, confusions, worst)
     save_evaluation(run, Evaluation(found.robustness, by_class))
     picture = Picture(EvaluationTab(), sight(run, 1, status="running", step=400))
-    same_picture(picture, size, read)
+    same_picture(picture, size)
