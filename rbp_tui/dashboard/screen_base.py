@@ -1,10 +1,11 @@
 """Base classes of the screens: the session, the bar at the top, charts that move together."""
 
-from typing import ClassVar
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, TypeAlias
 
 from rich.style import Style
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import Widget
@@ -19,6 +20,7 @@ from rbp_tui.text.run_text import LIVE
 
 # Typed text is read after a pause: half a word means something else than the whole word.
 TYPING_PAUSE_S = 0.2
+Task: TypeAlias = Callable[[], Awaitable[None]]
 SCREENS = ("presets", "runs", "monitor", "compare", "system", "network")
 
 
@@ -47,6 +49,22 @@ class DashboardScreen(Screen[None]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+        self._under_way: set[Task] = set()
+        self._wanted: set[Task] = set()
+
+    @work
+    async def redo(self, task: Task) -> None:
+        """Do what takes a while; asked for it again before it is done, do it once more then."""
+        self._wanted.add(task)
+        if task in self._under_way:
+            return
+        self._under_way.add(task)
+        try:
+            while task in self._wanted:
+                self._wanted.discard(task)
+                await task()
+        finally:
+            self._under_way.discard(task)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a shared key only where it does something."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -68,7 +68,6 @@ class CompareScreen(RunScreen, ChartScreen):
         self.hidden: set[str] = set()
         self.curves = ComparedCurves()
         self.compared = ComparedRuns()
-        self._making = False
         # What the next tick must update.
         self._runs_stale = self._curves_stale = False
         self._made_at = self._drawn_at = float("-inf")
@@ -274,25 +273,20 @@ class CompareScreen(RunScreen, ChartScreen):
 
     def compare_again(self) -> None:
         """Compare the runs again, in a thread: it reads files of all of them."""
-        self._runs_stale = self._making
-        if not self._making:
-            self._making = True
-            self._compare(self.compared, self.each_run)
+        self._runs_stale = False
+        self.redo(self._compare)
 
-    @work(group="compare")
-    async def _compare(self, compared: ComparedRuns, each_run: bool) -> None:
+    async def _compare(self) -> None:
         start = time.monotonic()
-        runs = [record.run for record in compared.records]
-        baseline = compared.baseline.run if compared.baseline else None
-        self.comparison = await asyncio.to_thread(compare, runs, baseline, each_run=each_run)
-        self._making, self._made_at = False, time.monotonic()
+        runs = [record.run for record in self.compared.records]
+        baseline = self.compared.baseline.run if self.compared.baseline else None
+        self.comparison = await asyncio.to_thread(compare, runs, baseline, each_run=self.each_run)
+        self._made_at = time.monotonic()
         self._making_took = self._made_at - start
         self.curves.forget(self.groups)
         self.show_table()
         self.draw()
         self.refresh_bindings()
-        if self._runs_stale:
-            self._made_at = float("-inf")  # the choice has changed meanwhile
 
     def draw(self) -> None:
         """Redraw the curves; the second chart, if there is room, shows the next curve."""

@@ -13,7 +13,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Footer, Input, Static
 
-from rbp_engine.errors import UserError
 from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
@@ -66,8 +65,6 @@ class RunsScreen(RunScreen):
         self.rows = Rows()
         self.marked: set[str] = set()
         self._maker = RowMaker()
-        self._making = False
-        self._stale = False
         self._opened: str | None = None  # the Monitor's run when this screen was last shown
         self._row_to_select: str | None = None  # gets the cursor once it is in the table
 
@@ -159,14 +156,10 @@ class RunsScreen(RunScreen):
     @work(thread=True, group="runs")
     def _arrange(self, change: Callable[[], object], done: str) -> None:
         """Change the queue in a thread, for another process may have its lock."""
-        try:
-            change()
-            start.ensure_dispatcher()
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=8, markup=False)
-        else:
-            if done:
-                self.notify(done, markup=False)
+        change()
+        start.ensure_dispatcher()
+        if done:
+            self.notify(done, markup=False)
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -221,19 +214,14 @@ class RunsScreen(RunScreen):
 
     def make_rows(self) -> None:
         """Make the rows again, in a thread: a query may have to read the presets of all runs."""
-        self._stale = self._making
-        if not self._making:
-            self._making = True
-            self._show()
+        self.redo(self._show)
 
-    @work(group="rows")
     async def _show(self) -> None:
         session, state, before = self.session, self.session.state, self.rows
         view = TableView(state.query, state.sort, state.grouped, self.size.width - EDGE)
         self.rows = await asyncio.to_thread(
             self._maker.rows, (*session.records, *session.elsewhere), view, frozenset(self.marked), dict(session.trends)
         )
-        self._making = False
         table = self.query_one(RunTable)
         table.show(self.rows, self.session.state.sort, onto=self._take_row_to_select())
         self.show_table_or("" if self.rows.cells else self._why_empty(), table)
@@ -243,8 +231,6 @@ class RunsScreen(RunScreen):
         if bool(before.cells) is not bool(self.rows.cells):
             self.refresh_bindings()
         self._follow_trends()
-        if self._stale:
-            self.make_rows()
 
     def _take_row_to_select(self) -> str | None:
         """The run opened since this screen was left, once it has a row: the next keys should act on it."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, Static
@@ -45,7 +45,7 @@ class SweepScreen(RunScreen):
         self.launch = launch
         self.board = SweepBoard()
         self.marked: set[int] = set()
-        self._read = self._reading = self._stale = False
+        self._read = False
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -71,21 +71,16 @@ class SweepScreen(RunScreen):
 
     def read_again(self) -> None:
         """Read the sweep again, in a thread: of runs that are new it reads files."""
-        self._stale = self._reading
-        if not self._reading and self.session.listed:
-            self._reading = True
-            self._read_board()
+        if self.session.listed:
+            self.redo(self._read_board)
 
-    @work(group="board")
     async def _read_board(self) -> None:
         session = self.session
         self.board = await asyncio.to_thread(read_board, self.source, session.runs, session.records)
-        self._reading, self._read = False, True
+        self._read = True
         self.marked &= set(self.board.rows)
         self.show_board()
         self.refresh_bindings()
-        if self._stale:
-            self.read_again()
 
     def show_board(self) -> None:
         """Draw everything from the board."""
