@@ -114,11 +114,16 @@ class Dashboard(App[None]):
         self._call_dispatcher()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Textual takes the widgets away while screens are still being made, or search in them: when the dashboard is
-        being left, that is no fault."""
+        """Say what a worker raises for the user.
+
+        Textual takes the widgets away while screens are still being made, or search in them: when the dashboard is
+        being left, that is no fault.
+        """
         cause = error.error if isinstance(error, WorkerFailed) else error
         left = self._exit or not self.is_running
-        if not (left and isinstance(cause, (NoMatches, ScreenStackError))):
+        if isinstance(error, WorkerFailed) and isinstance(cause, UserError):
+            self.notify(str(cause), severity="error", timeout=10, markup=False)
+        elif not (left and isinstance(cause, (NoMatches, ScreenStackError))):
             super()._handle_exception(error)
 
     async def on_event(self, event: events.Event) -> None:
@@ -229,12 +234,7 @@ class Dashboard(App[None]):
     async def run_again(self, run_id: str) -> None:
         """Open the launch form filled from a run; nothing is created before it is confirmed."""
         run = RunDirectory(self.session.runs / run_id)
-        try:
-            typed = await asyncio.to_thread(typed_again, run, self.session.runs)
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=10, markup=False)
-        else:
-            self._launch(typed)
+        self._launch(await asyncio.to_thread(typed_again, run, self.session.runs))
 
     @work
     async def _launch(self, typed: TypedRequest) -> None:
@@ -284,12 +284,7 @@ class Dashboard(App[None]):
     async def sweep_of_preset(self, path: Path, name: str) -> None:
         """Show the table of the sweep that a preset has."""
         typed = TypedRequest(path, name, self.session.runs, sweep="yes")
-        try:
-            sweep = await asyncio.to_thread(typed_sweep, typed)
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=10, markup=False)
-        else:
-            await self._show_typed_sweep(sweep)
+        await self._show_typed_sweep(await asyncio.to_thread(typed_sweep, typed))
 
     async def action_switch_mode(self, mode: str) -> None:
         """Show a screen; if the table of a sweep lies over it, the screen itself."""
@@ -340,14 +335,7 @@ class Dashboard(App[None]):
     async def preset_from_run(self, run_id: str) -> None:
         """Write the settings of a run as a preset of the user's own, and edit it."""
         record = self.session.record_of(run_id)
-        if record is None:
-            return
-        try:
-            path = await preset_of_run(self, record)
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=8, markup=False)
-            return
-        if path is not None:
+        if record is not None and (path := await preset_of_run(self, record)) is not None:
             await self.switch_mode("presets")
             if isinstance(self.screen, PresetsScreen):
                 await self.screen.edit(path)

@@ -1,7 +1,6 @@
 """The verbs of runs: what a screen does with the runs that are chosen on it."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from textual import work
 
@@ -16,15 +15,13 @@ from rbp_engine.run.files.annotations import (
     tag_words,
 )
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.dashboard.verbs import BY_NAME, Verb, has_settings
 from rbp_tui.text.format import counted
 from rbp_tui.text.run_text import named
-
-if TYPE_CHECKING:
-    from rbp_engine.run.store.store import RunRecord
 
 FAULTS_SHOWN = 3
 
@@ -33,12 +30,12 @@ class RunScreen(DashboardScreen):
     """A screen with the verbs of `verbs.py`. They act on the `targets`; those that need a single run, on `one`."""
 
     @property
-    def targets(self) -> "list[RunRecord]":
+    def targets(self) -> list[RunRecord]:
         """The runs that a verb acts on."""
         raise NotImplementedError
 
     @property
-    def one(self) -> "list[RunRecord]":
+    def one(self) -> list[RunRecord]:
         """The first of them; none without any."""
         return self.targets[:1]
 
@@ -153,11 +150,7 @@ class RunScreen(DashboardScreen):
         """Write a note on the run."""
         if not (one := self.one):
             return
-        try:
-            old = note_as_written(one[0].run)
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=8, markup=False)
-            return
+        old = note_as_written(one[0].run)
         note = await self.app.push_screen_wait(Ask(f"Note on {one[0].run.id}", old, lines=True))
         if note is not None:
             done = "note written" if note.strip() else "no note"

@@ -1,7 +1,6 @@
 """Presets: browse them by data set, inspect one, and launch it."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,6 @@ from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Footer, Input, OptionList, Static, Tab, Tabs
 
-from rbp_engine.errors import UserError
 from rbp_engine.preset import (
     LoadedPreset,
     PresetEntry,
@@ -91,7 +89,8 @@ class PresetsScreen(DashboardScreen):
         """The preset under the cursor, unless it has problems: then the user is told."""
         if self.current is None or not self.current.problems:
             return self.current
-        self._warn(f"{self.current.name} cannot be trained as it is; e edits it")
+        problem = f"{self.current.name} cannot be trained as it is; e edits it"
+        self.notify(problem, severity="error", timeout=8, markup=False)
         return None
 
     @work(exclusive=True, group="preset")
@@ -103,11 +102,7 @@ class PresetsScreen(DashboardScreen):
     async def edit(self, path: Path) -> None:
         """Show a preset and edit it, continuing an earlier draft if the user wants."""
         self._show_preset(path)
-        try:
-            begun = await self._begin(path)
-        except PresetError as error:
-            self._warn(str(error))
-            return
+        begun = await self._begin(path)
         if begun is not None:
             self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
 
@@ -138,8 +133,8 @@ class PresetsScreen(DashboardScreen):
         if new_preset is None:
             return
         source = reference(parent.path, parent.name) if parent is not None and new_preset.extends else None
-        if self._written(lambda: create_preset(new_preset.path, source)):
-            await self.edit(new_preset.path.absolute())
+        create_preset(new_preset.path, source)
+        await self.edit(new_preset.path.absolute())
 
     @work(exclusive=True, group="preset")
     async def action_again(self) -> None:
@@ -149,23 +144,13 @@ class PresetsScreen(DashboardScreen):
             return
         dialog = NamePreset(f"A copy of {entry.name}, called", f"my-{entry.name}")
         new_preset = await self.app.push_screen_wait(dialog)
-        if new_preset is not None and self._written(lambda: copy_preset(new_preset.path, entry.path)):
+        if new_preset is not None:
+            copy_preset(new_preset.path, entry.path)
             await self.edit(new_preset.path.absolute())
-
-    def _written(self, write: Callable[[], object]) -> bool:
-        try:
-            write()
-        except UserError as error:
-            self._warn(str(error))
-            return False
-        return True
 
     def _show_preset(self, path: Path) -> None:
         self.reload()
         self.choose(path.stem)
-
-    def _warn(self, text: str) -> None:
-        self.notify(text, severity="error", timeout=8, markup=False)
 
     def compose(self) -> ComposeResult:
         yield TopBar()
