@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset import SHORT_NAMES, FieldInfo, Setting, fields
-from rbp_engine.report.names import value_text
+from rbp_engine.printable import one_line
+from rbp_engine.report.names import network, value_text
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,6 +122,32 @@ def _key_in(lines: Sequence[str], row: int) -> str:
 
 def _about(info: FieldInfo | None) -> str:
     return "" if info is None else f"{info.key}: {info.text} {rule(info)}"
+
+
+def main_settings(preset: "Preset") -> list[tuple[str, str]]:
+    """What is looked at first in a preset: names and values."""
+    neuron, optim, method = preset.neuron, preset.optim, preset.method
+    scale = f"× {method.loss_scale}" if method.name.startswith("rate") else "–"
+    warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
+    arguments = f" {value_text(neuron.surrogate_args)}" if neuron.surrogate_args else ""
+    lif = ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}")
+    reset = neuron.reset + (", detached" if neuron.detach_reset else "")
+    known = neuron.name == "lif"  # another neuron has none of LIF's settings
+    rows = (
+        ("network", network(preset.model.name)),
+        ("T", str(method.timesteps)),
+        ("method", fmt.method(method.name)),
+        ("loss", scale if preset.loss.name == "ce" else f"{preset.loss.name} {scale}".removesuffix(" –")),
+        lif if known else ("neuron", neuron.name),
+        ("reset", reset if known else "–"),
+        ("epochs", str(preset.train.epochs)),
+        ("batch", str(preset.data.batch_size)),
+        ("lr", f"{optim.lr:g} {optim.schedule}{warmup}"),
+        ("optim", optim.name),
+        ("surrogate", f"{neuron.surrogate}{arguments}"),
+        ("precision", preset.train.precision),
+    )
+    return [(name, one_line(value)) for name, value in rows]
 
 
 def settings_table(settings: Iterable[Setting], here: str, there: str) -> "Table":

@@ -22,7 +22,7 @@ from rbp_tui.charts.run_curves import LOSS, TOP1
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
-from rbp_tui.dashboard.monitor.card import card_text, read_facts
+from rbp_tui.dashboard.monitor.card import card_text
 from rbp_tui.dashboard.monitor.gauges import busy_text, cost_text, memory_text, speed_text
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.marks import timeline
@@ -311,6 +311,6 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
 
     @work(group="card")
     async def _load_card(self, run: RunDirectory, baseline: RunDirectory | None) -> None:
-        facts = await asyncio.to_thread(read_facts, run, baseline)
+        text = await asyncio.to_thread(card_text, run, baseline)
         if run.id == self.session.opened:
-            self.query_one("#card", TextPanel).show_text(card_text(facts))
+            self.query_one("#card", TextPanel).show_text(text)

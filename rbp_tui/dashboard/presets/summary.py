@@ -20,14 +20,21 @@ from rbp_engine.settings.machine import MachineError
 from rbp_tui.text import format as fmt
 from rbp_tui.text.cost_text import span
 from rbp_tui.text.presence_text import presence_text
+from rbp_tui.text.setting_words import main_settings
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
-    from rbp_engine.preset.sections.network import NeuronSection
+
+#: The others are in the TOML beside it.
+SETTINGS_SHOWN = 10
 
 
 def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
-    """The important settings, and below them results, data and cost."""
+    """The important settings, two in a line, so that a small terminal has room; below them results, data and cost."""
+    settings = _grid(4)
+    rows = main_settings(loaded.preset)[:SETTINGS_SHOWN]
+    for left, right in zip(rows[::2], rows[1::2], strict=True):
+        settings.add_row(*map(Text, (*left, *right)))  # a string would be markup
     facts = _grid(2)
     if loaded.preset.paper is not None:
         facts.add_row("paper", _paper(loaded.preset))
@@ -36,7 +43,7 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
         "here", estimate_line(loaded, records) or Text(f"not measured: rbp cost {one_line(loaded.name)}", "dim")
     )
     facts.add_row("data", data_text(loaded))
-    return Group(_settings(loaded.preset), Text(), facts)
+    return Group(settings, Text(), facts)
 
 
 def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -76,30 +83,6 @@ def data_text(loaded: LoadedPreset) -> Text:
     except MachineError as error:
         return Text(str(error), style="red")
     return Text(f"{catalogued(name).title}  ").append_text(presence_text(found))
-
-
-def _settings(preset: "Preset") -> Table:
-    """Two settings per line, so that they fit on a small terminal."""
-    neuron, optim, method = preset.neuron, preset.optim, preset.method
-    scale = f"× {method.loss_scale}" if method.name.startswith("rate") else "–"
-    loss = scale if preset.loss.name == "ce" else f"{preset.loss.name} {scale}".removesuffix(" –")
-    warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
-    grid = _grid(4)
-    for words in (
-        ("network", preset.model.name, "T", str(method.timesteps)),
-        ("method", fmt.method(method.name), "loss", loss),
-        _neuron(neuron),
-        ("epochs", str(preset.train.epochs), "batch", str(preset.data.batch_size)),
-        ("lr", f"{optim.lr:g} {optim.schedule}{warmup}", "optim", optim.name),
-    ):
-        grid.add_row(*(Text(one_line(word)) for word in words))  # a string would be markup
-    return grid
-
-
-def _neuron(neuron: "NeuronSection") -> tuple[str, str, str, str]:
-    if neuron.name != "lif":  # it has none of LIF's settings
-        return "neuron", neuron.name, "surrogate", neuron.surrogate
-    return "λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}", "reset", neuron.reset
 
 
 def _grid(columns: int) -> Table:
