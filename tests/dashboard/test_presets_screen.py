@@ -113,7 +113,7 @@ async def test_presets_are_grouped_by_data_set_and_the_users_own_show_their_prob
         assert shown.index("   cifar10-resnet18") < shown.index("\nCIFAR-100")
 
 
-async def test_presets_without_data_are_dim_but_under_the_cursor_and_a_line_says_so(dashboard, mine, until):
+async def test_presets_without_data_are_dim_and_a_line_says_so(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "digits")
 
@@ -121,10 +121,6 @@ async def test_presets_without_data_are_dim_but_under_the_cursor_and_a_line_says
             return str(dashboard.screen.presets.get_option(name).prompt.style)
 
         assert style_of("digits") == "" and style_of("cifar10-vgg11") == style_of("cifar10-vgg13") == "dim"
-        await show(dashboard, pilot, until, "cifar10-vgg11")
-        assert style_of("cifar10-vgg11") == "" and style_of("cifar10-vgg13") == "dim"
-        await pilot.press("down")
-        await until(pilot, lambda: style_of("cifar10-vgg11") == "dim" and style_of("cifar10-vgg13") == "")
         legend = dashboard.screen.query_one("#legend", Static)
         assert legend.display and str(legend.content) == "dim: data not here, rbp data add"
         await pilot.press("slash", *"8x8")

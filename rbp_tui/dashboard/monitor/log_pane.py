@@ -62,13 +62,11 @@ class LogPane(Vertical):
         if run != self.run:
             self.run, self._failure, self._folders = run, None, {}
             self._open("")
-            self._find_files()
 
     def show_process(self, name: str) -> None:
         """Show the output of the process of this name, as `log_files` names it."""
         if name != self.shown:
             self._open(name)
-            self._find_files()
 
     def set_history(self, history: History) -> None:
         """Set where the processes write, and the error that ended the run, for `show_traceback`."""
@@ -85,7 +83,6 @@ class LogPane(Vertical):
             self._left_out = lines
             if self.shown != TRACEBACK:
                 self._open(self.shown)
-                self._find_files()
 
     def show_traceback(self) -> bool:
         """Jump to the traceback of the error that the run recorded, else to the last one in a log."""
@@ -134,6 +131,7 @@ class LogPane(Vertical):
         self.shown = name
         self._tails = []
         self.lines.empty()
+        self._find_files()
 
     def _find_files(self) -> None:
         """Find the files again: they are created late, and a resume may create others."""

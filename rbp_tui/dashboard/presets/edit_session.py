@@ -41,10 +41,6 @@ class PresetEdit:
         self.saved = text
         drop_draft(self.path)
 
-    def forget(self) -> None:
-        """Drop the draft."""
-        drop_draft(self.path)
-
     def read_again(self) -> str:
         """Start again with the content of the file."""
         self.saved = _on_disk(self.path)

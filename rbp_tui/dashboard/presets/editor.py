@@ -19,6 +19,7 @@ from rbp_tui.cli.presets.editor import EditorError, edit_file
 from rbp_tui.dashboard.answered import Answered
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.presets.changes import changes_of
+from rbp_tui.dashboard.presets.drafts import drop_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, lines_of, needs_copy
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.toml_area import TomlArea
@@ -181,7 +182,7 @@ class EditorScreen(Answered[Path]):
             self.notify(problem, severity="error", timeout=10, markup=False)
             return False
         if edit is not self.edit:
-            self.edit.forget()
+            drop_draft(self.edit.path)
             self.edit = edit
         self._check()
         self.notify(f"wrote {shown(edit.path)}" + (f", with {self._count}" if self.problems else ""), markup=False)
@@ -201,7 +202,7 @@ class EditorScreen(Answered[Path]):
             if answer is None or (answer == "save" and not await self._save()):
                 return
             if answer == "drop":
-                self.edit.forget()
+                drop_draft(self.edit.path)
         self.dismiss(self.edit.path)
 
     @work(exclusive=True, group="save")

@@ -36,7 +36,6 @@ class PresetList(OptionList):
         self._stamp: Stamp | None = None
         self._drafts: set[str] = set()
         self._here: dict[str, bool | None] = {}
-        self._not_dim: str | None = None  # the preset under the cursor, whose name is read on another background
 
     @property
     def current(self) -> PresetEntry | None:
@@ -94,26 +93,16 @@ class PresetList(OptionList):
                 heading = group
                 options.append(Option(f"\n{heading}" if options else heading, disabled=True))
             options.append(Option(self._line(entry), id=entry.name))
-        self._not_dim = None
         self.set_options(options)
         if before is not None and any(option.id == before.name for option in options):
             self.choose(before.name)
         elif options:
             self.action_first()
 
-    def on_option_list_option_highlighted(self) -> None:
-        now = self.current
-        before = next((entry for entry in self._fitting() if entry.name == self._not_dim), None)
-        self._not_dim = now.name if now is not None else None
-        for entry in (before, now):
-            if entry is not None and self._here[entry.group] is False:
-                self.replace_option_prompt(entry.name, self._line(entry))
-
     def _line(self, entry: PresetEntry) -> Text:
         here = self._here[entry.group]
-        is_dim = here is False and entry.name != self._not_dim
         # Without a colour of its own, the tick can be read on the selected row, too.
-        line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if is_dim else "")
+        line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if here is False else "")
         if entry.problems:
             line.append(f"  {counted(len(entry.problems), 'problem')}", style="red")
         if os.path.realpath(entry.path) in self._drafts:
