@@ -1,26 +1,21 @@
 """The firing rates of all layers in one line."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from rbp_engine.run.status.samples import FiringHistory
 from rbp_tui.text.format import sparkline
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from rbp_engine.run.status.samples import FiringHistory
 
 SHORTEST_BARS = 6
 SEPARATOR = "   "
 
 
-def firing_text(firing: "FiringHistory", width: int, more: str = "") -> "Text":
+def firing_text(firing: FiringHistory, width: int, more: str = "") -> Text:
     """The newest rate of each layer as a bar, and what is usual in a layer: its rate, and the shares of its neurons.
 
     Of little room, `more` is left out first, then the shares; there are fewer bars than layers only in the end.
     """
-    from rich.text import Text
-
     rates = firing.rates[-1].mean(axis=1)
     figures = [
         f"rate {100 * rates.mean():.1f} %",

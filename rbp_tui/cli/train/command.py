@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.data.catalog import DataMissing
 from rbp_engine.printable import visible
+from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
     TRAIN,
@@ -105,7 +107,6 @@ def train(
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end,
     5 preempted: start it again.
     """
-    from rbp_engine.data.catalog import DataMissing
     from rbp_engine.preset import load_preset
     from rbp_engine.run import start
     from rbp_engine.run.errors import NothingToStart
@@ -180,7 +181,6 @@ def _print_dry_run(request: "LaunchRequest", loaded: "LoadedPreset", *, slurm: b
     """Print preset and command of a request, or with `slurm` a job file; `loaded` is its preset."""
     from rbp_engine.preset import resolved_toml
     from rbp_engine.run import start
-    from rbp_engine.run.launch.environment import module_command
     from rbp_engine.run.launch.slurm import train_file
     from rbp_engine.run.launch.torchrun import worker_command
 

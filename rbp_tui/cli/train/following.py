@@ -20,11 +20,10 @@ from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.store import record
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
-from rbp_tui.cli.train.live import live_view
 from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.train.plain_lines import PlainLines
 from rbp_tui.cli.train.results import print_results
-from rbp_tui.cli.train.views import JsonLines, Silence, View
+from rbp_tui.cli.train.views import JsonLines, View
 from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
@@ -80,10 +79,12 @@ def follow_live(
     tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
     several = len(runs) > 1
     if silent:
-        return follow(runs, Silence(), tick=tick)
+        return follow(runs, View(), tick=tick)
     if as_json or not sys.stdout.isatty():
         lines: View = JsonLines(several=several) if as_json else PlainLines(several=several, words=words)
         return follow(runs, lines, tick=tick)
+    from rbp_tui.cli.train.live import live_view  # with all that is drawn on a terminal
+
     them = "them" if several else "it"
     hint = f"Ctrl-C: leave {them} running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"
     while True:

@@ -1,11 +1,16 @@
 """Views on a terminal that are redrawn in place: a picture of one run, a table of several."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TypeAlias
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
 from rbp_engine.run.files.events import from_json
+from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console
 from rbp_tui.cli.runs.table import placed_columns, runs_table
@@ -13,14 +18,7 @@ from rbp_tui.cli.train.picture import Room, picture
 from rbp_tui.cli.train.place import PhaseClock
 from rbp_tui.cli.train.views import View
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import RenderableType
-    from rich.live import Live
-
-    Draw = Callable[[Sequence[RunRecord]], RenderableType]
-
+Draw: TypeAlias = Callable[[Sequence[RunRecord]], RenderableType]
 # Without news, the picture changes only in the seconds that it counts.
 REDRAW_S = 1.0
 
@@ -28,22 +26,19 @@ REDRAW_S = 1.0
 @contextmanager
 def live_view(hint: str, *, several: bool) -> Iterator[View]:
     """A view on stdout that is redrawn in place, and leaves its last state standing."""
-    from rich.live import Live
-
     with Live(console=console(), auto_refresh=False) as live:
         yield LiveTable(live, hint) if several else LivePicture(live, hint)
 
 
-class LivePicture:
+class LivePicture(View):
     """Progress, loss, accuracy, memory, speed and firing rates of one run."""
 
-    def __init__(self, live: "Live", hint: str) -> None:
+    def __init__(self, live: Live, hint: str) -> None:
         self._live = live
         self._hint = hint
         self._clock = PhaseClock()
         self._changed = True
         self._drawn = 0.0
-        from rbp_engine.run.status.history import HistoryBuilder  # imports numpy, which no other view needs
 
         self._history = HistoryBuilder()
 
@@ -62,21 +57,16 @@ class LivePicture:
             self._live.update(picture(record, self._history.history(), self._hint, phase, room), refresh=True)
 
 
-class LiveTable:
+class LiveTable(View):
     """A table that `draw` makes of the runs; unless it `stays`, it makes room at the end for one that is printed."""
 
-    def __init__(self, live: "Live", hint: str, draw: "Draw | None" = None, *, stays: bool = True) -> None:
+    def __init__(self, live: Live, hint: str, draw: Draw | None = None, *, stays: bool = True) -> None:
         self._live = live
         self._hint = hint
         self._draw = draw or self._list
         self._stays = stays
 
-    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        """The table is drawn from the summaries."""
-
     def show(self, records: Sequence[RunRecord]) -> None:
-        from rich.console import Group
-        from rich.text import Text
 
         alive = any(record.verdict.live for record in records)
         self._live.transient = not (self._stays or alive)
@@ -84,5 +74,5 @@ class LiveTable:
         below = Text(hint, style="dim", no_wrap=True, overflow="ellipsis")
         self._live.update(Group(self._draw(records), below), refresh=True)
 
-    def _list(self, records: Sequence[RunRecord]) -> "RenderableType":
+    def _list(self, records: Sequence[RunRecord]) -> RenderableType:
         return runs_table(records, placed_columns(records, self._live.console.width))

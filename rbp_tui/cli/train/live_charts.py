@@ -6,8 +6,8 @@ Apart, because numpy takes long to import.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
@@ -16,9 +16,6 @@ from rbp_tui.charts.frame import Options, Row, draw
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.run_curves import LOSS, TOP1, series_of
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
 
 # Colours of the terminal's own, which suit its background, with a stroke each.
 INKS = (Style(color="cyan"), Style(color="yellow"))
@@ -43,7 +40,7 @@ class DrawnRows:
 
     rows: Sequence[Row]
 
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for row in self.rows:
             yield from row
             yield Segment.line()

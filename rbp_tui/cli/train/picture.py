@@ -1,22 +1,26 @@
 """The picture of one run while it is followed: progress, loss, accuracy, memory, speed and firing rates."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from rich.align import Align
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from rbp_engine.run.files.events import Metrics, System
 from rbp_engine.run.files.summary import Summary, remaining_s
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.rules.table import alarms
 from rbp_engine.run.store.store import RunRecord
+from rbp_tui.charts.run_curves import blocks
 from rbp_tui.cli.output import cell
+from rbp_tui.cli.train.live_charts import charts
 from rbp_tui.cli.train.plain_lines import sentence
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.firing_text import firing_text
 from rbp_tui.text.run_text import STYLES, epochs_text, share_done, status_text, title
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from rbp_engine.run.status.history import History
 
 WIDE = 100  # from here on, two things stand side by side
 # A chart has its title, its x labels and some rows between them.
@@ -39,13 +43,8 @@ class Room:
         return self.width >= WIDE
 
 
-def picture(record: RunRecord, history: "History", hint: str, phase: str, room: Room) -> "RenderableType":
+def picture(record: RunRecord, history: History, hint: str, phase: str, room: Room) -> RenderableType:
     """The live view of one run: charts if there is room, else a line for each curve. `phase` is what it does now."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from rbp_engine.run.status.rules.table import alarms
-
     summary, verdict = record.summary, record.verdict
     below: list[RenderableType] = []
     below += [
@@ -71,9 +70,7 @@ def picture(record: RunRecord, history: "History", hint: str, phase: str, room: 
     return Group(*above, _charts(history, phase, room, height), gauges, *below)
 
 
-def _head(record: RunRecord) -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
+def _head(record: RunRecord) -> RenderableType:
 
     head = Table.grid(expand=True)
     head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
@@ -82,12 +79,8 @@ def _head(record: RunRecord) -> "RenderableType":
     return head
 
 
-def _progress(record: RunRecord, phase: str) -> "RenderableType":
+def _progress(record: RunRecord, phase: str) -> RenderableType:
     """Epochs, the bar, and the time left; what it does instead where it is not training."""
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
     summary, live = record.summary, record.verdict.live
     done = share_done(summary)
     eta = remaining_s(summary) if live else None
@@ -107,13 +100,8 @@ def _progress(record: RunRecord, phase: str) -> "RenderableType":
     return bar
 
 
-def _charts(history: "History", phase: str, room: Room, height: int) -> "RenderableType":
+def _charts(history: History, phase: str, room: Room, height: int) -> RenderableType:
     """Loss and accuracy, or what their first values wait for."""
-    from rich.align import Align
-    from rich.text import Text
-
-    from rbp_tui.cli.train.live_charts import charts
-
     if not history.curves.keys() & {"train/loss", "validation/loss"}:
         rows = height if room.wide else 2 * height
         text = Text(phase or "no values yet", style="cyan", no_wrap=True, overflow="ellipsis")
@@ -121,13 +109,8 @@ def _charts(history: "History", phase: str, room: Room, height: int) -> "Rendera
     return charts(history, room.width, height, beside=room.wide)
 
 
-def _lines(summary: Summary, history: "History", phase: str, room: Room, names: tuple[str, ...]) -> "RenderableType":
+def _lines(summary: Summary, history: History, phase: str, room: Room, names: tuple[str, ...]) -> RenderableType:
     """A line for each name: figures, and its curve as blocks, all over the same time; side by side in a wide room."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from rbp_tui.charts.run_curves import blocks
-
     first = history.processes[0] if history.processes else None
     known = {
         "loss": (_loss_text(summary) if summary.train.loss is not None else phase or "–", "train/loss", "cyan"),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rbp_engine.printable import LONGEST_TEXT, Line, one_line
 from rbp_engine.run.files.events import (
     AlertRaised,
-    CheckpointSaved,
     ErrorRaised,
     Event,
     RunEnd,
@@ -22,6 +21,7 @@ from rbp_engine.run.phase import Phase
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_line
 from rbp_tui.cli.train.place import PhaseClock, place
+from rbp_tui.cli.train.views import View
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.run_text import short
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EVERY_S = 60.0
 
 
-class PlainLines:
+class PlainLines(View):
     """Lines of text for what a log should keep: starts, epochs, warnings, the end, and where the run is meanwhile.
 
     Of `several` runs, each line begins with the end of the run's id, what `words` has for that id, as the setting in
@@ -151,14 +151,8 @@ def _sentence(event: Event) -> str | None:
         what = f"epoch {body.epoch}" if body.weights == "last" else f"{body.weights} weights"
         ema = "" if body.ema_top1 is None else f", of the averaged weights {fmt.percent(body.ema_top1)} %"
         return f"{what}: {body.split} loss {fmt.number(body.loss)} top-1 {fmt.percent(body.top1)} %{ema}"
-    if isinstance(body, WarningRaised):
-        return f"warning: {body.message}"
-    if isinstance(body, AlertRaised):
-        return f"alert: {body.message}"
-    if isinstance(body, ErrorRaised):
-        return f"error: {body.message}"
-    if isinstance(body, CheckpointSaved):
-        return None
+    if isinstance(body, (WarningRaised, AlertRaised, ErrorRaised)):
+        return f"{body.kind}: {body.message}"
     if isinstance(body, RunEnd):
         return f"{body.status}{f': {body.reason}' if body.reason else ''}"
     return None

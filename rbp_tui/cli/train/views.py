@@ -4,15 +4,14 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
 
 from rbp_engine.printable import in_json, json_line, one_line
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_line
 
 
-class View(Protocol):
-    """Shows one run or several while they are followed."""
+class View:
+    """Shows one run or several while they are followed; this one shows nothing, as of all nodes of a run but one."""
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         """The events of one of them that have come, as they stand in the file."""
@@ -21,17 +20,7 @@ class View(Protocol):
         """The state of all of them now."""
 
 
-class Silence:
-    """For all nodes of a run but the first, which shows it."""
-
-    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        """Nothing."""
-
-    def show(self, records: Sequence[RunRecord]) -> None:
-        """Nothing."""
-
-
-class JsonLines:
+class JsonLines(View):
     """The events on stdout, one JSON object a line, control characters escaped: those of one run as they stand in the
     file, those of several with the id of their run."""
 
@@ -48,6 +37,3 @@ class JsonLines:
                 if isinstance(event, dict):
                     print_line(one_line(in_json(json.dumps({"run": record.run.id} | event, ensure_ascii=False))))
         sys.stdout.flush()
-
-    def show(self, records: Sequence[RunRecord]) -> None:
-        """Nothing but events belongs on stdout."""

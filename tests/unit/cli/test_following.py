@@ -11,7 +11,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train import following
-from rbp_tui.cli.train.views import Silence
+from rbp_tui.cli.train.views import View
 
 
 def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path: Path) -> None:
@@ -24,14 +24,14 @@ def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path: Path
 
     thread = threading.Thread(target=remove)
     thread.start()
-    (verdict,) = following.follow([run], Silence())
+    (verdict,) = following.follow([run], View())
     thread.join()
     assert (verdict.status, verdict.reason) == ("lost", f"its folder {run.path} is gone")
 
 
 def test_a_run_without_its_run_json_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "REMOVAL_S", 0.1)
-    (verdict,) = following.follow([RunDirectory(tmp_path)], Silence())
+    (verdict,) = following.follow([RunDirectory(tmp_path)], View())
     assert (verdict.status, verdict.reason) == ("lost", "run.json is missing or damaged")
 
 
