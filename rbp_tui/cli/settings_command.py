@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -51,9 +51,18 @@ Like = Annotated[
 
 
 class SettingsCommand(Command):
-    """A command with KEY=VALUE words. For a setting given as an option raises BadParameter with the right word."""
+    """A command with KEY=VALUE words. For a setting given as an option raises BadParameter with the right word.
+
+    `INSTEAD` has the options that take the place of an argument, which is required without them.
+    """
+
+    INSTEAD: ClassVar[dict[str, str]] = {}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        typed = {word.partition("=")[0] for word in args}
+        for parameter in self.params:
+            if parameter.name in self.INSTEAD:
+                parameter.required = not typed & {self.INSTEAD[parameter.name], *ctx.help_option_names}
         if ctx.resilient_parsing:  # the shell only asks for completions
             return super().parse_args(ctx, args)
         own = {option for parameter in self.params for option in parameter.opts}
@@ -81,11 +90,7 @@ def refuse_twice(words: Sequence[str]) -> None:
 class SettingsOrLikeCommand(SettingsCommand):
     """A preset is required, unless --like names a run to repeat."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        preset = next(parameter for parameter in self.params if parameter.name == "preset")
-        instead = {"--like", *ctx.help_option_names}
-        preset.required = not any(word.partition("=")[0] in instead for word in args)
-        return super().parse_args(ctx, args)
+    INSTEAD: ClassVar[dict[str, str]] = {"preset": "--like"}
 
 
 def request_for(

@@ -4,11 +4,13 @@ import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from rbp_engine.data.catalog import CATALOG
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.busy import say_if_busy
@@ -50,10 +52,7 @@ HOW_TO_BEGIN = (
 class TryCommand(SettingsCommand):
     """A network is required, unless --example asks for one."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        network = next(parameter for parameter in self.params if parameter.name == "network")
-        network.required = "--example" not in args
-        return super().parse_args(ctx, args)
+    INSTEAD: ClassVar[dict[str, str]] = {"network": "--example"}
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +106,6 @@ def try_network(
 
     Exit codes: 0 it can be trained, 1 it cannot, 2 a setting is wrong.
     """
-    from dataclasses import asdict
 
     from rbp_engine.bench import own_network
 
@@ -245,7 +243,6 @@ def _at_most(value: int | None) -> str:
 
 def _command(typed: Sequence[str], sizes: Sequence[int], classes: int) -> str:
     """The command that trains what was tried, on the first preset whose images have its size and classes."""
-    from rbp_engine.data.catalog import CATALOG
     from rbp_engine.preset import PresetError, list_presets, load_preset
 
     for entry in list_presets():

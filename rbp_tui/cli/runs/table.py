@@ -3,9 +3,14 @@
 import functools
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.text import Text
 
 from rbp_engine.run.store.query_fields import find_field
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.run.store.store import record as record_of
+from rbp_engine.run.store.trash import TrashedRun
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import (
     GAP,
@@ -22,17 +27,9 @@ from rbp_tui.text.run_columns import (
 )
 from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short, timesteps_text
 
-if TYPE_CHECKING:
-    from rich.text import Text
 
-    from rbp_engine.run.store.store import RunRecord
-    from rbp_engine.run.store.trash import TrashedRun
-
-
-def runs_table(records: "Sequence[RunRecord]", placed: Sequence[PlacedColumn]) -> "Text":
+def runs_table(records: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> Text:
     """A line of headings, and one for each run."""
-    from rich.text import Text
-
     lines = [Text("".join(fitted_row([place.column.title for place in placed], placed))[GAP:], "dim")]
     for record in records:
         row = fitted_row([place.column.text(record) for place in placed], placed)
@@ -44,9 +41,7 @@ def runs_table(records: "Sequence[RunRecord]", placed: Sequence[PlacedColumn]) -
     return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
-def placed_columns(
-    records: "Sequence[RunRecord]", width: int, wanted: Sequence[Column] = ()
-) -> tuple[PlacedColumn, ...]:
+def placed_columns(records: Sequence[RunRecord], width: int, wanted: Sequence[Column] = ()) -> tuple[PlacedColumn, ...]:
     """As many columns as fit: those wanted, or else the settings in which the runs differ, among the usual ones."""
     settings = [column for column in wanted if column.name not in BY_NAME]
     differing = [] if wanted else [setting_column(key) for key in settings_worth_a_column(records)]
@@ -63,7 +58,7 @@ def placed_columns(
     return place(columns, tiers, longest, width + GAP)
 
 
-def _differ(column: Column, records: "Sequence[RunRecord]") -> bool:
+def _differ(column: Column, records: Sequence[RunRecord]) -> bool:
     return len({column.text(record) for record in records if record.readable}) > 1
 
 
@@ -76,23 +71,21 @@ def _names(columns: Iterable[Column]) -> list[str]:
     return [column.name for column in columns]
 
 
-def trash_table(entries: "Sequence[TrashedRun]", width: int) -> "Text":
+def trash_table(entries: Sequence[TrashedRun], width: int) -> Text:
     """The runs in the trash: what they were, and how long ago they were removed."""
-    from rbp_engine.run.store.store import record
-
     ages = {entry.run.id: fmt.duration(time.time() - entry.removed) for entry in entries}
     removed = Column("removed", 12, lambda record: f"{ages[record.run.id]} ago", right=True, always=True)
-    records = [record(entry.run) for entry in entries]
+    records = [record_of(entry.run) for entry in entries]
     return runs_table(records, placed_columns(records, width, [removed]))
 
 
-def trash_plain(entry: "TrashedRun") -> dict[str, Any]:
+def trash_plain(entry: TrashedRun) -> dict[str, Any]:
     """An entry of the trash for JSON; `name` is the reference that restores it."""
     summary = None if entry.summary is None else entry.summary.as_json()
     return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}
 
 
-def _status(record: "RunRecord") -> str:
+def _status(record: RunRecord) -> str:
     """The status with its sign and reason; of a live run with its alert."""
     verdict = record.verdict
     sign = SIGNS.get(verdict.shown_status, " ")

@@ -1,9 +1,10 @@
 """A sweep as a job array: the file for Slurm, and what each of its tasks does."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rbp_engine.data.catalog import DataMissing
+from rbp_engine.plan.points import SweepPlan
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import array_file, start_point
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.printable import visible
@@ -16,12 +17,8 @@ from rbp_tui.cli.train.following import exit_code, follow_started
 from rbp_tui.cli.trust import once_trusted
 from rbp_tui.text.styled import paragraph
 
-if TYPE_CHECKING:
-    from rbp_engine.plan.points import SweepPlan
-    from rbp_engine.plan.request import SweepRequest
 
-
-def print_array(asked: "SweepRequest", plan: "SweepPlan", states: Sequence[PointState]) -> None:
+def print_array(asked: SweepRequest, plan: SweepPlan, states: Sequence[PointState]) -> None:
     """Print the job file on stdout, and the plan of the request on stderr."""
     print_lines(visible(array_file(asked, plan, states, module_command("rbp_tui"))))
     say_plan(plan, states)
@@ -32,7 +29,7 @@ def print_array(asked: "SweepRequest", plan: "SweepPlan", states: Sequence[Point
         say("[yellow]here it would not run:[/] {}", paragraph(str(missing)))
 
 
-def train_point(plan: "SweepPlan", state: PointState, *, as_json: bool, trust: bool) -> int:
+def train_point(plan: SweepPlan, state: PointState, *, as_json: bool, trust: bool) -> int:
     """Train the run of a point, unless there is nothing to do; the exit code is the run's."""
     if state.record is not None and state.standing in (Standing.DONE, Standing.FAILED):
         verdict = state.record.verdict
