@@ -65,13 +65,13 @@ def sparks(heading: str, values: Floats, *, low: float | None = None, together: 
     return column(heading, [Text(line, "dim") for line in drawn])
 
 
-def heat(values: Floats, top: float, colours: tuple[str, ...]) -> TextColumn:
+def heat(values: Floats, top: float, colours: tuple[str, ...], each: int | None = None) -> TextColumn:
     """A row of a heatmap for each layer, from shares `values` [L, T] up to `top`, one for each timestep.
 
-    The terminal has few colours if there are none of heat.
+    `each` is how many cells wide a value is. The terminal has few colours if there are none of heat.
     """
     timesteps = values.shape[1]
-    each = max(1, HEAT // max(1, timesteps))
+    each = each or max(1, HEAT // max(1, timesteps))
     heading = (
         "".join(f"{t:>{each - 1}} " for t in range(1, timesteps + 1)) if each >= NUMBER else f"t = 1 … {timesteps}"
     )

@@ -9,7 +9,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.status.samples import Floats, OwnHistory
 from rbp_tui.charts.layer_rows import LayerRows, layer_names, sparks, words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 
 NOTHING = (
@@ -44,9 +44,8 @@ class OwnTab(SampledTab[OwnHistory]):
         pane = self.query_one(LayersAndCharts)
         values = samples.values[:, pane.table.selected]
         known = np.isfinite(values)
-        pane.charts[0].x_axis = x_axis_of(samples)
-        pane.charts[0].title = samples.names[pane.table.selected]
-        pane.charts[0].set_series([Series("metric", pane.charts[0].title, x_of(samples)[known], values[known])])
+        name = samples.names[pane.table.selected]
+        pane.draw(samples, [Series("metric", name, x_of(samples)[known], values[known])], name)
 
 
 def metric_rows(own: OwnHistory, number: int) -> LayerRows:

@@ -2,23 +2,18 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 from rich.text import Text
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory
 from rbp_engine.run.timesteps_needed import timesteps_needed
-from rbp_tui.charts.heatmap import round_top
-from rbp_tui.charts.layer_rows import LayerRows, heat, layer_names, numbers, sparks
+from rbp_tui.charts.probe_rows import rate_rows
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_axis_of, x_of
+from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
 from rbp_tui.text.words import explained
-
-#: From these shares of a layer's neurons on, a number is marked.
-MANY_SILENT, MANY_SATURATED = 0.5, 0.1
 
 
 class RatesTab(SampledTab[FiringHistory]):
@@ -59,13 +54,13 @@ class RatesTab(SampledTab[FiringHistory]):
         layer = rates[:, pane.table.selected]
         name = samples.neuron_layers[pane.table.selected]
         ends = {"t = 1": layer[:, 0], f"t = {layer.shape[1]}": layer[:, -1]} if layer.shape[1] > 1 else {}
-        pane.charts[0].x_axis = x_axis_of(samples)
-        pane.charts[0].set_series(
+        pane.draw(
+            samples,
             [
                 Series("all", "all", x, rates.mean(axis=(1, 2))),
                 *(Series(label, label, x, values) for label, values in ends.items()),
                 Series("layer", name, x, layer.mean(axis=1), emphasis=True),
-            ]
+            ],
         )
 
 
@@ -76,23 +71,3 @@ def accuracy_text(accuracy: AccuracyHistory, number: int, split: str) -> Text:
     text = Text.assemble((f" {split} top-1 % after t =  ", "dim"), each)
     needed = timesteps_needed(top1)
     return text if needed is None else text.append(f"   T needed: {needed}", "green")
-
-
-def rate_rows(firing: FiringHistory, number: int, colours: tuple[str, ...]) -> LayerRows:
-    """The layers at one sample, with heat in these colours."""
-    rates = firing.rates[number]
-    means = firing.rates.mean(axis=2)
-    highest = float(np.nanmax(firing.rates)) if np.isfinite(firing.rates).any() else 0.0
-    top = round_top(highest)
-    return LayerRows(
-        "firing rate % by timestep",
-        [
-            layer_names(firing.neuron_layers),
-            heat(rates, top, colours),
-            numbers("mean %", means[number], factor=100),
-            numbers("silent %", firing.silent[number], factor=100, attention=MANY_SILENT),
-            numbers("saturated %", firing.saturated[number], factor=100, attention=MANY_SATURATED),
-            sparks("rate trend", means, low=0.0),
-        ],
-        note=f"deepest at {100 * top:g} %",
-    )

@@ -1,6 +1,6 @@
 """What a tab of the Network screen is, and what those over the samples of a probe have in common."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.status.samples import Floats, ProbeHistory
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_tui.charts.layer_rows import LayerRows
-from rbp_tui.charts.ticks import XUnit
+from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.reading.reader import Sight
@@ -43,6 +43,15 @@ class LayersAndCharts(Container):
         """Show these rows in the table."""
         self.caption.show_text(Text.assemble((f" {rows.title}", "bold"), (f"  {rows.note}", "dim")))
         self.table.show_columns(rows.columns)
+
+    def draw(
+        self, samples: ProbeHistory, series: Sequence[Series], title: str | None = None, *, chart: int = 0
+    ) -> None:
+        """Draw what was sampled over training in one of the charts, under this title or the one that it has."""
+        drawn = self.charts[chart]
+        drawn.x_axis = "epoch" if x_of(samples) is samples.epoch else "step"
+        drawn.title = drawn.title if title is None else title
+        drawn.set_series(series)
 
 
 def foreign(sight: Sight) -> str:
@@ -93,14 +102,9 @@ class NetworkTab(Vertical):
         self.query_one(".nothing", Line).show_text(Text(why, "dim"))
 
 
-def x_axis_of(samples: ProbeHistory) -> XUnit:
-    """What charts over training are drawn over: epochs, or steps in a run that does not tell how many an epoch has."""
-    return "epoch" if np.isfinite(samples.epoch).all() else "step"
-
-
 def x_of(samples: ProbeHistory) -> Floats:
-    """The place of each sample on that axis."""
-    return samples.epoch if x_axis_of(samples) == "epoch" else samples.step
+    """The place of each sample: epochs, or steps in a run that does not tell how many an epoch has."""
+    return samples.epoch if np.isfinite(samples.epoch).all() else samples.step
 
 
 H = TypeVar("H", bound=ProbeHistory)
@@ -141,11 +145,10 @@ class SampledTab(NetworkTab, Generic[H]):
             return
         self.say_nothing_yet("")
         number = len(samples.step) - 1 if step is None else samples.at(step)  # the newest, or the nearest
-        if self._shown is not None and self._shown[0] is samples and self._shown[1] == number:
-            return
-        new = self._shown is None or self._shown[0] is not samples
-        self._shown = samples, number
-        self.draw(samples, number, sight)
+        before, self._shown = self._shown, (samples, number)
+        new = before is None or before[0] is not samples
+        if new or self._shown != before:
+            self.draw(samples, number, sight)
         if new:
             self.draw_charts(samples)
 

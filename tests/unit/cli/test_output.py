@@ -15,7 +15,7 @@ from rbp_engine.run.status.history_reader import read_alarms
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.output import cell, fail, print_json, print_rich, say, say_next
 from rbp_tui.cli.runs.daily import _LogPrinter
-from rbp_tui.cli.runs.show import describe_run
+from rbp_tui.cli.runs.show_view import describe_run
 from rbp_tui.cli.safe_console import SafeConsole
 from rbp_tui.cli.train.live import LivePicture, LiveTable
 from rbp_tui.cli.train.views import JsonLines

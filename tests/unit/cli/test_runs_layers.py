@@ -36,7 +36,7 @@ def test_learnt_decays_and_thresholds_stand_beside_the_membranes(run: RunDirecto
     events.write(RunStart(steps_per_epoch=10, neuron_layers=["stem.lif"], weight_layers=["head"]), 0)
     events.write(Health([0.5], [[0.0, 0.1, 0.2, 0.3, 0.4]], [1e-3], [1e-5], [0.25], [1.125]), 20)
     events.close()
-    assert "stem.lif 50.0 0.200 0.250 1.125" in [" ".join(line.split()) for line in rbp(run).splitlines()]
+    assert "stem.lif 50.0 0.200 0.250 1.125 " in " ".join(rbp(run).split())
     (layer,) = json.loads(rbp(run, "--json"))["membranes"]["layers"]
     assert (layer["decay"], layer["threshold"]) == (0.25, 1.125)
 
@@ -48,17 +48,19 @@ def rbp(run: RunDirectory, *words: str) -> str:
 
 
 def test_every_probe_has_a_table_by_layer(run: RunDirectory) -> None:
-    rows = [" ".join(line.split()) for line in rbp(sampled(run)).splitlines()]
+    said = " ".join(rbp(sampled(run)).split())
     for row in (
-        "firing rates at step 20, epoch 2.00",
-        "stem.lif 20.0 10.0 30.0 75.0 0.0",
-        "stem.lif 50.0 0.200",
-        "stem.conv 1.00e-03 1.00e-05",
-        "head 0.00e+00 –",
-        "stem.conv 0.875 1.000 0.250",
-        "head – – –",
+        "firing rate % by timestep at step 20, epoch 2.00",
+        "stem.lif 10 ▂ 30 ▅ 20.0 75.0 0.0 ",
+        "stem.lif 50.0 0.200 0.000 … 0.400 ",
+        "stem.conv 1.00e-05 1.00e-03 ",
+        "head – 0.00e+00 ",
+        "all weights 0.900 1.100 – ",
+        "stem.conv weights 0.875 1.000 0.250 ",
+        "head weights – – – ",
+        "stem.lif neurons – – 0.062 ",
     ):
-        assert row in rows, row
+        assert row in said, row
 
 
 def test_the_samples_nearest_to_an_epoch_are_chosen_and_json_has_fractions(run: RunDirectory) -> None:

@@ -9,7 +9,8 @@ from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
 from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.samples import FidelityHistory
 from rbp_tui.charts.layer_rows import LayerRows
-from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, fidelity_rows, selected_series
+from rbp_tui.charts.probe_rows import fidelity_rows
+from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, selected_series
 
 
 def texts(rows: LayerRows) -> tuple[list[str], list[list[str]]]:
