@@ -10,6 +10,7 @@ import typer
 
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, visible
+from rbp_engine.settings.machine import find_host, runs_directory
 from rbp_tui.cli import data, doctor, export, paper, report
 from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup, Typer
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
@@ -46,7 +47,6 @@ def _do_there(name: str, words: list[str], runs: Path | None) -> NoReturn:
     """
     import subprocess
 
-    from rbp_engine.settings.machine import find_host
     from rbp_tui.hosts.ssh import NOT_FOUND, problem, remote_command
 
     host = find_host(name)
@@ -111,7 +111,6 @@ def root(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         typer.echo(context.get_help())
         raise typer.Exit
-    from rbp_engine.settings.machine import runs_directory
     from rbp_tui.dashboard.app import main as dashboard
 
     raise typer.Exit(dashboard(runs_directory(runs_dir)))

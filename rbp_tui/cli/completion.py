@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rbp_engine.data.catalog import CATALOG
 from rbp_engine.errors import UserError
+from rbp_engine.settings.machine import runs_directory
+from rbp_tui.cli.output import cell
+from rbp_tui.text.run_text import short, title
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -58,8 +62,6 @@ def settings(context: typer.Context, incomplete: str) -> list[str]:
 
 def data_sets(incomplete: str) -> list[str]:
     """Data sets that come with rbp."""
-    from rbp_engine.data.catalog import CATALOG
-
     return _fitting(CATALOG, incomplete)
 
 
@@ -93,9 +95,6 @@ def _references(
     from rich.markup import escape
 
     from rbp_engine.run.store.store import list_runs
-    from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.output import cell
-    from rbp_tui.text.run_text import short, title
 
     fitting: list[RunRecord] = []
     with suppress(UserError):
@@ -133,7 +132,6 @@ def _preset_of_run(context: typer.Context) -> "Preset | None":
     """The settings of the run that `--like` names."""
     from rbp_engine.preset import read_resolved
     from rbp_engine.run.store.store import find_run
-    from rbp_engine.settings.machine import runs_directory
 
     with suppress(UserError):
         run = find_run(runs_directory(context.params.get("runs_dir")), str(context.params["like"]))

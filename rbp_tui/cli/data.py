@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued, known_here, presence, require
 from rbp_engine.run.launch.environment import module_command
+from rbp_engine.settings.machine import add_data_root, made_cache_directory
+from rbp_engine.settings.spelling import did_you_mean
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import SET_UP, Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import end_on_sigterm, progress
 from rbp_tui.cli.settings_command import Settings
+from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
@@ -48,8 +52,6 @@ def register(app: typer.Typer) -> None:
 
 def listing(as_json: Json = False) -> None:
     """List every data set: what it is, and where it is or how to get it."""
-    from rbp_engine.data.catalog import catalogued, known_here, presence
-
     found = {name: presence(name) for name in known_here()}
     if as_json:
         print_json([_as_json(catalogued(name), here) for name, here in found.items()])
@@ -71,9 +73,6 @@ def add(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that contains it.", show_default=False)],
 ) -> None:
     """Record in machine.toml where a data set is on this machine."""
-    from rbp_engine.data.catalog import catalogued, presence
-    from rbp_engine.settings.machine import add_data_root
-
     _refuse_unknown(name)
     if catalogued(name).module:
         raise typer.Exit(fail(f"{name} comes with a Python package: {presence(name).remedy or 'it is here'}", 2))
@@ -88,9 +87,6 @@ def fetch(
     name: Name,
 ) -> None:
     """Download a data set into the cache; no other command downloads anything."""
-    from rbp_engine.data.catalog import catalogued, presence
-    from rbp_engine.settings.machine import made_cache_directory
-
     _refuse_unknown(name)
     if presence(name).found:
         say("{} is here already: {}", name, presence(name).path or catalogued(name).origin)
@@ -119,9 +115,7 @@ def convert(
     All are tried. If some cannot be read, each is named with the reason, and none are kept: exit code 1.
     """
     from rbp_engine import child
-    from rbp_engine.data.catalog import CATALOG, require
     from rbp_engine.preset import load_preset
-    from rbp_engine.settings.machine import made_cache_directory
 
     loaded = load_preset(preset, overrides or [])
     data = loaded.preset.data
@@ -155,7 +149,7 @@ def check(
 
     Exit code 0: undamaged, 1: damaged, 2: no such data set, 3: a named one is not here.
     """
-    from rbp_engine.data.catalog import known_here, presence
+    from rbp_engine import child
 
     here = known_here()  # reads machine.toml: in the process that checks, an error in it would be a traceback
     for name in names or []:
@@ -163,7 +157,9 @@ def check(
     chosen = list(dict.fromkeys(names or [name for name in here if presence(name).found]))
     if not as_json:
         say("[dim]reading {}[/]", ", ".join(chosen) or "nothing: no data set is here")
-    problems = _check_in_engine(chosen)
+    end_on_sigterm()
+    # In a separate process: to read some of them loads scikit-learn.
+    problems = child.ask(module_command("rbp_engine.data.check", *chosen), os.environ, what="the check")
     if as_json:
         print_json(problems)
     else:
@@ -183,8 +179,6 @@ def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
 
 def _describe(data_set: "DataSet", here: "Presence") -> "Text":
     """Two lines: what it is; where it is, or how to get it."""
-    from rbp_tui.text import format as fmt
-
     height, width = data_set.image_size
     train, test = fmt.thousands(data_set.train_size), fmt.thousands(data_set.test_size)
     known = f" · {data_set.classes} classes · {train} train, {test} test · {height}×{width}×{data_set.channels}"
@@ -194,21 +188,11 @@ def _describe(data_set: "DataSet", here: "Presence") -> "Text":
 
 
 def _refuse_unknown(name: str) -> None:
-    from rbp_engine.data.catalog import CATALOG, is_catalogued
-    from rbp_engine.settings.spelling import did_you_mean
 
     if is_catalogued(name):
         return
     there_are = f"There are: {', '.join(CATALOG)}, and folder:NAME for images in your own folders"
     raise typer.Exit(fail(f"no data set is called '{name}'.{did_you_mean(name, CATALOG)} {there_are}", 2))
-
-
-def _check_in_engine(names: list[str]) -> dict[str, list[str]]:
-    """The problems of each data set, found in a separate process: reading some loads scikit-learn."""
-    from rbp_engine import child
-
-    end_on_sigterm()
-    return child.ask(module_command("rbp_engine.data.check", *names), os.environ, what="the check")
 
 
 def _print_result(name: str, problems: list[str]) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from rbp_engine.run.launch.environment import module_command, worker_defaults
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.measure.evaluate import Weights
 from rbp_tui.cli.options import KEEP, Json, RunsDir
@@ -55,10 +57,8 @@ def nir(
         raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
     from rbp_engine import child
     from rbp_engine.run.files.summary import refuse_other_program
-    from rbp_engine.run.launch.environment import module_command, worker_defaults
     from rbp_engine.run.store.store import find_run
     from rbp_engine.run.trust import require_code
-    from rbp_engine.settings.machine import runs_directory
 
     directory = find_run(runs_directory(runs_dir), run)
     refuse_other_program(directory, "so that rbp does not have its network")

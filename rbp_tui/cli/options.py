@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.printable import one_line
+
 if TYPE_CHECKING:
     from rbp_engine.run.files.run_json import Resources
     from rbp_engine.run.options import LaunchOptions
@@ -133,7 +135,6 @@ def given_options(
 
 def _given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None, meet: str) -> "Resources | None":
     """The resources that the options request; None if they request none. Raises BadParameter."""
-    from rbp_engine.printable import one_line
     from rbp_engine.run.files.run_json import Resources
 
     if nproc is None and nnodes is None and rdzv is None:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.printable import visible
+from rbp_engine.report.names import data_set, network
+from rbp_engine.settings.machine import runs_directory
+from rbp_engine.settings.spelling import did_you_mean
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import JUDGE, Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_lines, print_rich, say
@@ -52,8 +56,6 @@ def paper(
     as_json: Json = False,
 ) -> None:
     """For each published accuracy: do the runs here reproduce it?"""
-    from rbp_engine.settings.machine import runs_directory
-
     runs, names = runs_directory(runs_dir), presets or []
     require_presets(names)
     if not missing:
@@ -95,8 +97,6 @@ def _print_missing(
 
 def _absent_data(names: Iterable[str]) -> set[str]:
     """Those of the data sets that are not here."""
-    from rbp_engine.data.catalog import CATALOG, presence
-
     return {name for name in set(names) if name in CATALOG and not presence(name).found}
 
 
@@ -149,7 +149,6 @@ def _print_reproductions(
 def require_presets(names: Sequence[str]) -> None:
     """Raise BadParameter for a name that no preset has."""
     from rbp_engine.preset import list_presets
-    from rbp_engine.settings.spelling import did_you_mean
 
     known = [entry.name for entry in list_presets()]
     if unknown := [name for name in names if name not in known]:
@@ -199,7 +198,6 @@ def reproduction_plain(one: "Reproduction", run_s: float | None) -> dict[str, ob
 
 
 def _reproduction_table(found: "Sequence[Reproduction]", run_s: Mapping[str, float]) -> "Table":
-    from rbp_engine.report import names
     from rbp_engine.report.tables import spread_text
     from rbp_tui.text.table import empty_table
 
@@ -208,8 +206,8 @@ def _reproduction_table(found: "Sequence[Reproduction]", run_s: Mapping[str, flo
     for one in found:
         place = one.cell
         words = (
-            names.data_set(place.data),
-            names.network(place.network),
+            data_set(place.data),
+            network(place.network),
             fmt.method(place.method),
             str(place.timesteps),
             fmt.percent(place.published) if isinstance(place.published, float) else "–",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import JUDGE, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.runs.choice import Query, SomeRuns, select
@@ -75,7 +76,6 @@ def report(
     from rbp_engine.report.collect import collect
     from rbp_engine.run.store.query import fitting_runs
     from rbp_engine.run.store.store import run_directories
-    from rbp_engine.settings.machine import runs_directory
 
     if as_json and form is not Format.TABLE:
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
@@ -122,7 +122,6 @@ def figure(
     from rbp_engine.report.figure import FigureView, check_path, draw
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.store.store import run_directories
-    from rbp_engine.settings.machine import runs_directory
 
     check_path(output)
     view = FigureView(log_y, *_ends("--x", x), *_ends("--y", y))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.trust import warn_of_shared_presets
+from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
@@ -217,7 +219,6 @@ def _measure(
     """Measure, with the progress on stderr; the rows, and whether they are all."""
     from rbp_engine.bench.measure.interleave import memory_processes
     from rbp_engine.bench.results.comparison import compare
-    from rbp_tui.text import format as fmt
 
     first = wanted[0].loaded
     ways, loads = fmt.counted(len(wanted), "variant"), len(wanted) * (1 + memory_processes(rounds))
@@ -234,8 +235,6 @@ def _measure(
 
 def _say_how_sure(rows: "Sequence[ComparisonRow]") -> None:
     """The number of rounds, and how far they are apart."""
-    from rbp_tui.text import format as fmt
-
     measured = [row.measured for row in rows if row.measured is not None]
     if measured:
         fewest, most = (choose(one.rounds for one in measured) for choose in (min, max))
@@ -267,7 +266,6 @@ def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
 
 def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
     """One row per variant, grouped by T; ratios to SpikingJelly's BPTT, and to the ANN."""
-    from itertools import groupby
 
     from rbp_engine.bench.results.figure import title
     from rbp_tui.text.table import empty_table
@@ -284,7 +282,6 @@ def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
 
 
 def _figures(row: "ComparisonRow") -> list[str]:
-    from rbp_tui.text import format as fmt
     from rbp_tui.text.cost_text import span
 
     measured = row.measured
@@ -300,7 +297,6 @@ def _figures(row: "ComparisonRow") -> list[str]:
 
 
 def _latency_figures(row: "ComparisonRow") -> list[str]:
-    from rbp_tui.text import format as fmt
 
     measured = row.measured
     assert measured is not None

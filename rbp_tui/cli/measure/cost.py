@@ -1,5 +1,6 @@
 """`rbp cost`: memory and time of a preset before it is launched."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +36,6 @@ def cost(
     A quarter of a minute for a small network; for a large one on a CPU a minute or two, since steps are long there.
     Nothing is kept, and the data need not be here. If the preset does not fit, the output says what would.
     """
-    from dataclasses import asdict
 
     from rbp_engine.bench.cost import predict_cost
     from rbp_engine.preset import load_preset

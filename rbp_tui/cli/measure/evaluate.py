@@ -13,6 +13,7 @@ from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.runs.choice import Run, find
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -173,7 +174,6 @@ def _print_energy(run: "RunDirectory", answer: dict[str, Any]) -> None:
 
 
 def _print_gradients(results: list[dict[str, Any]]) -> None:
-    from rbp_tui.text import format as fmt
     from rbp_tui.text.table import empty_table
 
     table = empty_table(["method"], ["T", "cosine", "norm ratio"])
@@ -195,8 +195,6 @@ def _print_gradients(results: list[dict[str, Any]]) -> None:
 
 def _extreme(choose: Callable[..., str], by_layer: dict[str, float | None]) -> str:
     """The lowest or the highest value that is known, and its layer, if it is another than in the others."""
-    from rbp_tui.text import format as fmt
-
     known = {name: value for name, value in by_layer.items() if value is not None}
     name = choose(known, key=lambda name: known[name], default="")
     value = fmt.number(known.get(name))

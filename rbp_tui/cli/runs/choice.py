@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli import completion
 
 if TYPE_CHECKING:
@@ -72,7 +73,6 @@ def weights_of(reference: str, runs_dir: Path | None) -> Path:
 def select(words: list[str], runs_dir: Path | None, *, archived: bool = False) -> "list[RunDirectory]":
     """All runs that match the references and queries; `archived`: those in the archive, too."""
     from rbp_engine.run.store.query import select_runs
-    from rbp_engine.settings.machine import runs_directory
 
     return select_runs(runs_directory(runs_dir), words, archived=archived)
 

@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from rbp_engine.printable import keep_colours, unfinished
+from rbp_engine.settings.machine import runs_directory
+from rbp_engine.untrusted_files import NotAFile, open_untrusted
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
     LOOK,
@@ -32,6 +34,8 @@ from rbp_tui.cli.runs.choice import LiveRuns, Run, find, one_or_several, select
 from rbp_tui.cli.runs.queue import waiting
 from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import status_text
 
 MOST_AT_ONCE = 4 * 2**20  # bytes of a log
 
@@ -124,8 +128,6 @@ def stop(
     from rbp_engine.run import control
     from rbp_engine.run.queue.transitions import discard
     from rbp_engine.run.status.status import judge
-    from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.text.run_text import status_text
 
     directory = runs_directory(runs_dir)
     damaged = {word: discard(word) for word in runs}
@@ -221,8 +223,6 @@ class _LogPrinter:
         self._rest = ""
 
     def print_new(self) -> None:
-        from rbp_engine.untrusted_files import NotAFile, open_untrusted
-        from rbp_tui.text import format as fmt
 
         try:
             with open_untrusted(self._path) as file:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_engine.printable import visible
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import KEEP, Json, RunsDir
@@ -171,7 +172,6 @@ def rm(
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.status.status import judge
     from rbp_engine.run.store import trash
-    from rbp_engine.settings.machine import runs_directory
 
     if trashed is bool(runs) or (trashed and now):
         raise typer.BadParameter("name runs that go to the trash, with --now for good, or say --trash to empty it")
@@ -210,7 +210,6 @@ def restore(
 ) -> None:
     """Bring runs back from the trash, or show what is in it."""
     from rbp_engine.run.store import trash
-    from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.runs.table import trash_plain, trash_table
 
     directory = runs_directory(runs_dir)

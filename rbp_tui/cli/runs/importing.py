@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_engine.printable import one_line
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import KEEP, Json, RunsDir
 from rbp_tui.cli.output import print_json, say
 
@@ -45,7 +46,6 @@ def import_(
     The same content is one run, however often it is imported.
     """
     from rbp_engine.run.importing import import_runs
-    from rbp_engine.settings.machine import runs_directory
 
     runs = runs_directory(runs_dir)
     found = [one for path in paths for one in import_runs(path, runs, name=name, tags=tags or (), percent=percent)]

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_engine.printable import one_line
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import LOOK, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Query, as_plain
-from rbp_tui.cli.runs.columns import Columns, named_columns
+from rbp_tui.cli.runs.columns import Columns, named_columns, settings_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +67,6 @@ def ls(
     """
     from rbp_engine.run.store.query import parse_query, sort_runs
     from rbp_engine.run.store.store import list_runs
-    from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.runs.columns import settings_plain
     from rbp_tui.cli.runs.table import column_of
 
     wanted = named_columns(columns, column_of)

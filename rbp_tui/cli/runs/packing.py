@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.runs.choice import Runs, select
@@ -83,7 +84,6 @@ def unpack(
     from rbp_engine.run import trust as trusted
     from rbp_engine.run.files.run_json import Resources
     from rbp_engine.run.pack.unpacking import unpack as make
-    from rbp_engine.settings.machine import runs_directory
 
     directory, manifest = once_trusted(lambda: make(file, runs_directory(runs_dir), run_id), trust=trust)
     if trust:

@@ -12,6 +12,7 @@ from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Runs, Yes, select
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import short, status_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,6 @@ def _table(going: "Sequence[tuple[Pruning, RunRecord]]") -> "Table":
     from rich.table import Column
     from rich.text import Text
 
-    from rbp_tui.text.run_text import short, status_text
     from rbp_tui.text.table import empty_table
 
     folded = [Column(heading, overflow="fold") for heading in ("goes", "stays")]
