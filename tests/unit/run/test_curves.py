@@ -1,13 +1,10 @@
 """Curves that are built as events arrive."""
 
-import itertools
 from collections.abc import Iterable
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation, supersede
+from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation
 from rbp_engine.run.status.curves import Curve, CurveBuilder
 
 
@@ -18,50 +15,6 @@ def add(builder: CurveBuilder, events: Iterable[Event]) -> None:
 
 def metrics(step: int) -> Metrics:
     return Metrics(epoch=0, loss=1.0 / (1 + step), top1=0.5, lr=0.1)
-
-
-@st.composite
-def several_attempts(draw: st.DrawFn) -> list[Event]:
-    """The events of several attempts, each of which starts at its own step."""
-    events: list[Event] = []
-
-    def write(attempt: int, step: int, body: Metrics | Validation | RunStart) -> None:
-        events.append(Event(len(events), 100.0 + len(events), attempt, 0, step, body))
-
-    for attempt in range(1, draw(st.integers(1, 4)) + 1):
-        start, epoch = draw(st.integers(0, 6)), draw(st.none() | st.integers(0, 3))
-        write(attempt, start, RunStart(epoch=epoch, steps_per_epoch=2))
-        for step in range(start, start + draw(st.integers(1, 90))):
-            write(attempt, step, metrics(step))
-            if draw(st.integers(0, 3)) == 0:
-                write(attempt, step, Validation(epoch=step // 2, loss=1.0, top1=step / 100, top5=None, samples=1))
-    return events
-
-
-@given(several_attempts(), st.lists(st.integers(0, 200), max_size=6))
-def test_curves_have_the_events_that_still_count_in_any_portions(events: list[Event], cuts: list[int]) -> None:
-    builder = CurveBuilder()
-    borders = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
-    for begin, end in itertools.pairwise(borders):
-        add(builder, events[begin:end])
-        builder.curves()
-    curves, kept = builder.curves(), supersede(events)
-    trained = [event.step for event in kept if isinstance(event.body, Metrics)]
-    tested = [event.body.top1 for event in kept if isinstance(event.body, Validation)]
-    assert curves["train/loss"].step.tolist() == trained
-    assert curves["train/loss"].value.tolist() == [1.0 / (1 + step) for step in trained]
-    assert (curves["validation/top1"].value.tolist() if "validation/top1" in curves else []) == tested
-
-
-@given(several_attempts(), st.integers(0, 200))
-def test_a_snapshot_does_not_change(events: list[Event], cut: int) -> None:
-    builder = CurveBuilder()
-    add(builder, events[:cut])
-    taken = {name: (curve, curve.value.copy(), curve.step.copy()) for name, curve in builder.curves().items()}
-    add(builder, events[cut:])
-    builder.curves()
-    for curve, values, steps in taken.values():
-        assert np.array_equal(curve.value, values) and np.array_equal(curve.step, steps)
 
 
 def test_an_unchanged_curve_is_the_same_object() -> None:

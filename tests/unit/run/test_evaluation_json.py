@@ -81,14 +81,6 @@ def test_another_content_is_nothing(run: RunDirectory, content: bytes) -> None:
     assert read_evaluation(run) == Evaluation()
 
 
-def test_a_link_in_its_place_is_replaced_and_never_followed(run: RunDirectory, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.write_text("mine")
-    run.evaluation_json.symlink_to(outside)
-    save_evaluation(run, evaluation())
-    assert outside.read_text() == "mine" and read_evaluation(run) == evaluation()
-
-
 def test_a_folder_that_cannot_be_written_is_an_error(run: RunDirectory) -> None:
     with pytest.raises(RunError, match="cannot write"):
         save_evaluation(RunDirectory(run.path / "gone"), evaluation())

@@ -1,8 +1,10 @@
 """What has happened in a run, from its events."""
 
+import copy
 import itertools
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def event(t: float, body: object, *, attempt: int = 1, rank: int = 0, step: int 
 
 @st.composite
 def attempts(draw: st.DrawFn) -> list[Event]:
-    """What several attempts have written, each from a step of its own on."""
+    """What several attempts have written, each from a step of its own on, some more than a curve first has room for."""
     events: list[Event] = []
 
     def write(attempt: int, step: int, body: Any) -> None:
@@ -37,16 +39,13 @@ def attempts(draw: st.DrawFn) -> list[Event]:
     for attempt in range(1, draw(st.integers(1, 4)) + 1):
         start, epoch = draw(st.integers(0, 6)), draw(st.none() | st.integers(0, 3))
         write(attempt, start, RunStart(epoch=epoch))
-        for step in range(start, start + draw(st.integers(1, 5))):
-            body: Any = draw(
-                st.sampled_from(
-                    [
-                        Metrics(epoch=0, loss=1.0, top1=0.5, lr=0.1),
-                        Validation(epoch=step // 2, loss=1.0, top1=0.5, top5=0.9, samples=10),
-                        System(rss=1), CheckpointSaved("step"), WarningRaised("w"), ErrorRaised("e"), Heartbeat(),
-                    ]
-                )
-            )  # fmt: skip
+        for step in range(start, start + draw(st.integers(1, 5) | st.just(80))):
+            bodies = [
+                Metrics(epoch=0, loss=1.0 / (1 + step), top1=0.5, lr=0.1),
+                Validation(epoch=step // 2, loss=1.0, top1=step / 100, top5=0.9, samples=10),
+                System(rss=1), CheckpointSaved("step"), WarningRaised("w"), ErrorRaised("e"), Heartbeat(),
+            ]  # fmt: skip
+            body: Any = draw(st.sampled_from(bodies))
             write(attempt, step, body)
         if draw(st.booleans()):
             write(attempt, events[-1].step, RunEnd("stopped"))
@@ -65,12 +64,30 @@ def test_a_history_is_what_still_counts_of_the_events_however_they_come(events: 
         curve = history.curves.get(name)
         counting = [event.step for event in kept if isinstance(event.body, kind)]
         assert (curve.step.tolist() if curve else []) == counting
+    for name, kind in (("loss", Metrics), ("top1", Validation)):
+        curve = history.curves.get({"loss": "train/loss", "top1": "validation/top1"}[name])
+        counting = [getattr(event.body, name) for event in kept if isinstance(event.body, kind)]
+        assert (curve.value.tolist() if curve else []) == counting
     assert list(history.checkpoints) == [event for event in kept if isinstance(event.body, CheckpointSaved)]
     alerts = [event for event in events if isinstance(event.body, (WarningRaised, ErrorRaised))]
     assert list(history.alerts) == alerts
     newest = [event for event in alerts if event.attempt == events[-1].attempt]
     assert history.newest_alert is (newest[-1] if newest else None)
     assert [attempt.number for attempt in history.attempts] == sorted({event.attempt for event in events})
+
+
+@given(attempts(), st.integers(0, 12))
+def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
+    builder = HistoryBuilder()
+    builder.add(events[:cut])
+    before = builder.history()
+    curves = [(curve, curve.step.copy(), curve.value.copy()) for curve in before.curves.values()]
+    parts = copy.deepcopy((before.alerts, before.checkpoints, before.processes, before.attempts))
+    builder.add(events[cut:])
+    builder.history()
+    for curve, step, value in curves:
+        assert np.array_equal(curve.step, step) and np.array_equal(curve.value, value)
+    assert (before.alerts, before.checkpoints, before.processes, before.attempts) == parts
 
 
 def test_the_evaluation_on_the_test_set_after_training_on_a_split_is_no_point_of_the_curve() -> None:
@@ -97,15 +114,6 @@ def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_which
     assert [alert.body for alert in builder.history().alerts][-2:] == [follows.body, cause.body]
 
 
-def test_checkpoints_of_steps_that_are_done_again_go() -> None:
-    builder = HistoryBuilder()
-    for step in (10, 20):
-        builder.add([event(step, CheckpointSaved(f"step-{step:08d}"), step=step)])
-    builder.add([event(30.0, RunStart(epoch=1), attempt=2, step=10)])
-    history = builder.history()
-    assert [kept.step for kept in history.checkpoints] == [10]
-
-
 def test_each_rank_is_known_by_its_newest_events() -> None:
     builder = HistoryBuilder()
     metrics = Metrics(epoch=0, loss=None, top1=None, lr=0.1, step_ms=30.0)
@@ -127,16 +135,6 @@ def test_an_attempt_of_fewer_processes_has_no_more_ranks_than_that() -> None:
     builder.add([event(0.0, RunStart(world_size=2)), event(1.0, System(rss=5), rank=1)])
     builder.add([event(9.0, RunStart(world_size=1), attempt=2)])
     assert [process.rank for process in builder.history().processes] == [0]
-
-
-def test_a_snapshot_stays_as_it_was() -> None:
-    builder = HistoryBuilder()
-    builder.add([event(0.0, RunStart()), event(1.0, WarningRaised("slow"))])
-    before = builder.history()
-    builder.add([event(5.0, WarningRaised("slower")), event(6.0, System(rss=1))])
-    assert len(before.alerts) == 1
-    assert before.processes[0].system is None
-    assert before.attempts[0].last_seen == 1.0
 
 
 def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken() -> None:

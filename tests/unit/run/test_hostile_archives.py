@@ -14,15 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbp_engine.preset import load_preset
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import load_summary, write_status
-from rbp_engine.run.launch import launch
+from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.pack.manifest import name_problem
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.pack.unpacking import unpack
-from tests.packed_runs import Archive, header, make_run_to_pack, padding, torch_file, torch_file_of_entries
+from tests.packed_runs import Archive, make_run_to_pack, padding, torch_file, torch_file_of_entries
 
 NAMELESS = "is a name that no run gives to a file"
 ELSE = "it has something else than its manifest says"
@@ -72,15 +70,11 @@ def _extend(archive: Archive, records: bytes, times: int = 1, kind: bytes = tarf
 
 MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "parent": (lambda a: a.list("../evil"), NAMELESS),
-    "parent inside": (lambda a: a.list("code/../../evil"), NAMELESS),
-    "absolute": (lambda a: a.list("/tmp/evil"), NAMELESS),
-    "empty part": (lambda a: a.list("code//evil.py"), NAMELESS),
     "hidden": (lambda a: a.list(".bashrc"), NAMELESS),
     "backslash": (lambda a: a.list("..\\evil"), NAMELESS),
     "drive": (lambda a: a.list("C:evil"), NAMELESS),
     "trailing dot": (lambda a: a.list("code/nets.py."), NAMELESS),
     "new line": (lambda a: a.list("code/a\nb.py"), NAMELESS),
-    "reversed": (lambda a: a.list("code/\u202egpj.py"), NAMELESS),
     "half a character": (lambda a: a.list("code/\udc80.py"), NAMELESS),
     "5 kB of name": (lambda a: a.list("n" * 5000), "longer than 200 bytes"),
     "deep": (lambda a: a.list("a/" * 20 + "b"), "more than 6 folders deep"),
@@ -91,9 +85,6 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "a second manifest": (lambda a: a.list("manifest.json"), "is the name of the manifest"),
     "symbolic link": (lambda a: a.member(tarfile.SYMTYPE, linkname="/etc/passwd"), ELSE),
     "hard link": (lambda a: a.member(tarfile.LNKTYPE, linkname="/etc/passwd"), ELSE),
-    "device": (lambda a: a.member(tarfile.CHRTYPE, devmajor=1, devminor=3), ELSE),
-    "disk": (lambda a: a.member(tarfile.BLKTYPE), ELSE),
-    "pipe": (lambda a: a.member(tarfile.FIFOTYPE), ELSE),
     "folder": (lambda a: a.member(tarfile.DIRTYPE), ELSE),
     "sparse": (_sparse, ELSE),
     "pax header": (lambda a: a.member(tarfile.XHDTYPE, text=b"25 path=../../tmp/evil\n\n"), ELSE),
@@ -112,10 +103,8 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "huge pax header": (lambda a: a.member(tarfile.XGLTYPE, size=2**62), ELSE),
     "long name": (lambda a: a.member(tarfile.GNUTYPE_LONGNAME, text=b"../" * 99), ELSE),
     "negative size": (lambda a: a.member(tarfile.REGTYPE, size=-512), ELSE),
-    "another member": (lambda a: a.member(tarfile.REGTYPE, "own/../../evil"), ELSE),
     "size": (_lies_about_size, ELSE),
     "contents": (_lies_about_contents, "has other contents than its manifest says"),
-    "more members": (lambda a: setattr(a, "end", header("own/evil", 0) + bytes(1024)), "more in it than its manifest"),
     "endless end": (lambda a: setattr(a, "end", bytes(2**20)), "more in it than its manifest says"),
     "no end": (lambda a: setattr(a, "end", b""), "it is truncated"),
     "10 GB of zeros": (_zeros, "something else than its manifest says|it needs 1"),
@@ -251,12 +240,10 @@ def test_a_name_that_is_allowed_stays_in_the_run_and_can_be_shown(name: str) -> 
 
 
 @pytest.fixture(scope="module")
-def packed_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+def packed_once(packed_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     """A folder, and a packed run."""
     folder = tmp_path_factory.mktemp("random")
-    run = launch.create(load_preset("digits"), folder / "runs", run_id="own")
-    write_status(run, "completed")
-    pack(run, folder / "own.tar")
+    pack(packed_run, folder / "own.tar")
     return folder, (folder / "own.tar").read_bytes()
 
 

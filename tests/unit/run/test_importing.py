@@ -78,6 +78,8 @@ def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path: 
     assert (summary.created, summary.step, summary.epochs) == (1.7e9, 7, 4)
     assert summary.best.top1 == tests[0].body.top1  # type: ignore[union-attr]
     assert judge(one.run).status == "completed"
+    described = read_run_json(one.run)
+    assert (described.host, described.python, described.packages, described.git) == ("", "", {}, None)
     assert [record.run.id for record in list_runs(tmp_path / "runs")] == [one.run.id]
 
 
@@ -201,19 +203,6 @@ def test_records_that_hold_no_numbers_are_passed_over(tmp_path: Path) -> None:
     assert one.curves == 5 and [value for (value,) in rows_of(one, "own.new")] == ["0.5"]
 
 
-def test_of_where_a_run_was_trained_nothing_is_taken_from_where_it_is_imported(tmp_path: Path) -> None:
-    described = read_run_json(only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs")).run)
-    assert (described.host, described.python, described.packages, described.git) == ("", "", {}, None)
-    assert described.command
-
-
-def test_a_table_without_times_has_no_seconds_of_an_epoch(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("epoch,test_acc,train_loss\n1,0.5,2\n2,0.75,1\n")
-    run = only(import_runs(tmp_path / "a.csv", tmp_path / "runs")).run
-    (group,) = compare([run]).groups
-    assert group.last is not None and group.epoch_s is None
-
-
 def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path: Path) -> None:
     table = [("epoch", "train_loss", "val_loss", "val_acc", "grad norm")]
     table += [(str(n), repr(1 / n), repr(2 / n), repr(0.9 - 0.1 / n), repr(n / 7)) for n in range(1, 6)]
@@ -229,6 +218,8 @@ def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path: Path) -> 
     assert rows_of(one, "step", "own.grad norm") == [(n, norm) for n, *_, norm in table[1:]]
     curve = read_history(one.run).curves["validation/top1"]
     assert curve.epoch.tolist() == [1, 2, 3, 4, 5]
+    (group,) = compare([one.run]).groups
+    assert group.last is not None and group.epoch_s is None, "the table has no times"
 
 
 def test_the_table_of_a_run_becomes_the_same_curves(tmp_path: Path) -> None:

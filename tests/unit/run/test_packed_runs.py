@@ -1,7 +1,6 @@
 """A run as one file, packed and unpacked."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import subprocess
@@ -21,7 +20,7 @@ from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.pack import packing, unpacking
-from rbp_engine.run.pack.manifest import NEEDED, Manifest, PackedFile
+from rbp_engine.run.pack.manifest import Manifest, PackedFile
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.pack.unpacking import unpack
 from tests.packed_runs import files_of, header
@@ -43,17 +42,6 @@ def test_an_unpacked_run_has_the_files_of_the_packed_one_and_none_of_its_process
     assert not list((tmp_path / "there").glob(".*"))
 
 
-def test_any_tar_program_can_open_it(packed_run: RunDirectory, tmp_path: Path) -> None:
-    pack(packed_run, tmp_path / "own.tar")
-    with tarfile.open(tmp_path / "own.tar") as archive:
-        assert archive.getnames()[0] == "manifest.json"
-        listed = json.load(archive.extractfile("manifest.json"))["files"]
-        for file in listed:
-            content = archive.extractfile(f"own/{file['name']}").read()
-            assert hashlib.sha256(content).hexdigest() == file["sha256"]
-    assert set(NEEDED) < {file["name"] for file in listed}
-
-
 def test_names_and_sizes_of_any_run_pass_and_any_tar_program_can_read_them(
     packed_run: RunDirectory, tmp_path: Path
 ) -> None:
@@ -66,6 +54,7 @@ def test_names_and_sizes_of_any_run_pass_and_any_tar_program_can_read_them(
         assert f"{run.id}/{long}" in archive.getnames()
     there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
     assert (there.path / long).read_text() == "events"
+    assert there.id == load_summary(there).id == read_run_json(there).id == run.id, "the folder's name, not the old one"
     # Of 8 GiB only the places are looked at, in a file with a hole.
     huge = Manifest("own", "all", (PackedFile("code/huge.py", 2**33, "0" * 64), PackedFile("run.json", 0, "0" * 64)))
     with (tmp_path / "huge.tar").open("w+b") as file:
@@ -114,13 +103,6 @@ def test_the_checkpoints_can_be_chosen(
     assert manifest.weights == weights
 
 
-def test_a_run_whose_folder_was_renamed_comes_back_from_its_archive(packed_run: RunDirectory, tmp_path: Path) -> None:
-    renamed = RunDirectory(packed_run.path.rename(packed_run.path.with_name("mine")))
-    pack(renamed, tmp_path / "mine.tar")
-    there, _ = unpack(tmp_path / "mine.tar", tmp_path / "there")
-    assert there.id == load_summary(there).id == read_run_json(there).id == "mine"
-
-
 def test_what_unpack_would_refuse_is_not_packed(packed_run: RunDirectory, tmp_path: Path) -> None:
     (packed_run.checkpoints / "best" / "notes.txt").write_text("the good one")
     with pytest.raises(RunError, match=r"checkpoints/best/notes.txt is no file of a checkpoint"):
@@ -162,9 +144,6 @@ def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(
     write_status(packed_run, "queued")
     with pytest.raises(RunError, match="own is queued: stop or kill it first"):
         pack(packed_run, tmp_path / "own.tar")
-    with pytest.raises(RunError, match=r"cannot pack|no folder|No such file"):
-        write_status(packed_run, "completed")
-        pack(packed_run, tmp_path / "missing" / "own.tar")
     assert {path.name for path in tmp_path.iterdir()} == {"there.tar", "runs", "state", "nets.py", "own.toml"}
     assert (tmp_path / "there.tar").read_text() == "mine"
 

@@ -1,7 +1,7 @@
 """Every field of a summary and of a preset is a field of queries, without being listed for that."""
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -66,10 +66,6 @@ def test_every_field_of_the_summary_can_be_asked(known: RunRecord, name: str, va
     else:
         query = f"{name}='{word}'"
         assert parse_query(query)(known) and not parse_query(f"not {query}")(known)
-
-
-def test_the_summary_has_the_fields_of_the_test() -> None:
-    assert {name.partition(".")[0] for name, _ in summary_values()} == {field.name for field in fields(Summary)}
 
 
 def preset_values(path: Path) -> Iterator[tuple[str, Any]]:

@@ -56,7 +56,7 @@ def test_a_run_that_ignores_a_stop_request_gets_one_signal(run: RunDirectory, mo
     assert processes.processes_of(run) == []
 
 
-@pytest.fixture(params=["of nobody's", "of a copied run's", "of another user's"])
+@pytest.fixture
 def stranger(
     request: pytest.FixtureRequest, tmp_path: Path, sleeper: Sleeper, without_privileges: None
 ) -> Iterator["subprocess.Popen[bytes]"]:
@@ -69,7 +69,17 @@ def stranger(
         yield process
 
 
-@pytest.mark.parametrize("send", ["stop", "kill", "signal_ranks"])
+@pytest.mark.parametrize(
+    ("send", "stranger"),
+    [
+        ("stop", "of nobody's"),
+        ("kill", "of nobody's"),
+        ("signal_ranks", "of nobody's"),
+        ("kill", "of a copied run's"),
+        ("kill", "of another user's"),
+    ],
+    indirect=["stranger"],
+)
 def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(
     make_run: MakeRun, stranger: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, send: str
 ) -> None:

@@ -24,7 +24,6 @@ from rbp_engine.run.files.event_reader import EventReader, read_events, read_las
 from rbp_engine.run.files.events import (
     KINDS,
     VERSION,
-    Body,
     CheckpointSaved,
     Event,
     FiringRates,
@@ -157,69 +156,17 @@ METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr"
 
 @pytest.mark.parametrize(
     "change",
-    [{"loss": "0.5"}, {"epoch": None}, {"epoch": 0.5}, {"epoch": True}, {"top1": []}, {"epoch": 10**30}, {"lr": {}},
-     {"t": -1}, {"t": 1e300}, {"step": -1}, {"step": 2**63}, {"seq": 1.0}, {"attempt": True}, {"attempt": 10**400},
-     {"rank": 10**400}],
-)  # fmt: skip
+    [{"loss": "0.5"}, {"epoch": None}, {"top1": []}, {"epoch": 10**30}, {"t": 1e300}, {"step": -1}, {"rank": 10**400}],
+)
 def test_a_value_of_a_wrong_type_or_out_of_range_is_skipped(change: dict[str, Any]) -> None:
     assert read(json.dumps(METRICS)) is not None
     assert read(json.dumps(METRICS | change)) is None
-
-
-LISTS = [
-    RunStart(neuron_layers=[one_line("a")]),
-    FiringRates([[0.5]], [0.0], [0.0]),
-    Validation(1, 0.5, 0.6, None, 100, top1_by_step=[0.5]),
-]
-
-
-@pytest.mark.parametrize(
-    ("body", "change"),
-    [
-        (LISTS[0], {"neuron_layers": [["x"]]}),
-        (LISTS[0], {"neuron_layers": [None]}),
-        (LISTS[1], {"rates": [["0.5"]]}),
-        (LISTS[1], {"rates": [0.5]}),
-        (LISTS[2], {"top1_by_step": [10**400]}),
-    ],
-)
-def test_a_list_that_holds_what_it_is_not_declared_to_is_skipped(body: Body, change: dict[str, Any]) -> None:
-    line = to_json(Event(0, 1.0, 1, 0, 5, body))
-    assert read(line) is not None
-    assert read(json.dumps(json.loads(line) | change)) is None
 
 
 def test_a_number_in_a_list_that_was_not_finite_is_unknown() -> None:
     body = FiringRates([[math.nan]], [0.0], [0.0])
     event = read(to_json(Event(0, 1.0, 1, 0, 5, body)))
     assert event is not None and event.body == FiringRates([[None]], [0.0], [0.0])  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_non_finite_number_in_a_file_is_no_event(word: str) -> None:
-    assert read(json.dumps(METRICS).replace("0.5", word)) is None
-
-
-def test_a_field_of_a_later_version_is_ignored() -> None:
-    assert read(json.dumps(GOOD | {"mood": "good"})) == read(json.dumps(GOOD))
-
-
-def test_garbage_between_good_lines_does_not_affect_them(tmp_path: Path) -> None:
-    lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(3)]
-    path = write_lines(tmp_path / "events", lines[0], b"\xff\x00 {\n", b"\n", lines[1], b'{"kind": "x"}\n', lines[2])
-    assert [event.seq for event in read_events(path)] == [0, 1, 2]
-
-
-def test_the_reader_waits_for_the_end_of_an_incomplete_last_line(tmp_path: Path) -> None:
-    line = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode()
-    path = write_lines(tmp_path / "events", line[:-7])
-    reader = EventReader(path)
-    assert reader.poll() == []
-    write_lines(path, line)
-    assert reader.poll() == []
-    write_lines(path, line, b"\n")
-    assert [event.step for event in reader.poll()] == [5]
-    assert reader.poll() == []
 
 
 def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_numbering(tmp_path: Path) -> None:
@@ -410,11 +357,6 @@ def test_events_after_the_step_that_the_next_attempt_resumes_from_are_superseded
     assert [event.seq for event in kept] == [0, 1, 4, 5, 6]
 
 
-def test_an_attempt_that_starts_from_nothing_supersedes_all_steps_before() -> None:
-    kept = supersede(history((1, 0, RunStart()), (1, 10, metrics(10)), (2, 0, RunStart()), (2, 10, metrics(10))))
-    assert [event.seq for event in kept] == [0, 2, 3]
-
-
 @pytest.mark.parametrize("redone", [True, False])
 def test_an_evaluation_that_is_not_yet_in_the_checkpoint_counts_once(redone: bool) -> None:
     """A stop during an evaluation saves before it, at the same step; the next attempt then repeats the evaluation.
@@ -466,13 +408,6 @@ def test_lines_already_read_are_given_when_the_file_cannot_be_read_any_further(
     assert ReplacedWhileItIsRead(path).poll_lines() == [b"first"]
 
 
-def test_a_named_pipe_in_place_of_the_events_does_not_block(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "rank0.jsonl")
-    with pytest.raises(OSError, match="a named pipe, not a file"):
-        EventReader(tmp_path / "rank0.jsonl").poll()
-    assert read_last_events(tmp_path / "rank0.jsonl") == []
-
-
 def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -498,7 +433,7 @@ def test_a_path_that_leads_to_no_file_has_no_lines_and_gives_one_message(tmp_pat
             "a folder": path.mkdir,
             "a named pipe": lambda: os.mkfifo(path),
         }[what]()
-    assert EventReader(path).poll_lines() == []
+    assert EventReader(path).poll_lines() == read_last_events(path) == []
     if what == "a folder on the way is a file":  # nothing is there, and never will be
         assert read_events(path) == []
         return
@@ -506,47 +441,8 @@ def test_a_path_that_leads_to_no_file_has_no_lines_and_gives_one_message(tmp_pat
         read_events(path)
 
 
-TEXT_FIELDS = [
-    (kind, field.name)
-    for kind in KINDS.values()
-    for field in fields(kind)
-    if {Line, Lines} & {get_type_hints(kind)[field.name], *get_args(get_type_hints(kind)[field.name])}
-]
-
-
-@pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS, ids=lambda value: getattr(value, "__name__", value))
-def test_the_text_of_an_event_is_printable(kind: type, name: str, hostile_text: str) -> None:
-    values = {
-        "epoch": 1,
-        "loss": 1.0,
-        "top1": 1.0,
-        "top5": 1.0,
-        "samples": 1,
-        "message": "m",
-        "status": "s",
-        "name": "n",
-        "rule": "r",
-        "value": 1.0,
-    }
-    event = read(json.dumps(GOOD | values | {"kind": kind.kind, name: hostile_text.replace("\ud800", "")}))  # type: ignore[attr-defined]
-    assert event is not None
-    assert getattr(event.body, name).replace("\n", "").isprintable() and "]52" in getattr(event.body, name)
-
-
 def test_no_field_of_an_event_has_text_that_is_not_filtered_or_a_word_of_ours() -> None:
     plain = {
         (kind.__name__, f.name) for kind in KINDS.values() for f in fields(kind) if get_type_hints(kind)[f.name] is str
     }
     assert plain == {("ErrorRaised", "cause"), ("RunEnd", "status"), ("RunEnd", "cause")}
-
-
-def test_measurements_of_a_probe_are_printable_however_deep_and_too_deep_ones_are_no_event(hostile_text: str) -> None:
-    hostile_text = hostile_text.replace("\ud800", "")
-    deep: Any = hostile_text
-    for _ in range(15):
-        deep = [{hostile_text: deep}]
-    event = read(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep}))
-    assert event is not None and json.dumps(event.body.values, ensure_ascii=False).isprintable()  # type: ignore[union-attr]
-    for _ in range(40):
-        deep = [deep]
-    assert read(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep})) is None

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import (
@@ -22,7 +21,6 @@ from rbp_engine.run.files.run_json import (
     load_run_json,
     read_run_json,
 )
-from rbp_engine.run.launch import launch
 from rbp_engine.run.store.run_settings import read_settings
 
 IDENTITY = {"id": "r", "experiment": "e", "created": 5.0}
@@ -44,16 +42,6 @@ def test_what_is_written_is_read(run: RunDirectory) -> None:
     assert found.dispatch == Dispatch(gpus="0,1", retries=3)  # type: ignore[arg-type]
     assert "torch" in found.packages and "pytest" in read_json(run.run_json)["other_packages"]
     assert read_settings(run).sections == ({"optim.lr": 0.1}, {"title": "t"})
-
-
-def test_settings_in_run_json_are_those_of_the_preset(tmp_path: Path) -> None:
-    loaded = load_preset("digits", ["lr=0.05", "T=2"])
-    run = launch.create(loaded, tmp_path / "runs")
-    known = {key: value for section in read_settings(run).sections for key, value in section.items()}
-    values = read_resolved(run.preset_toml).model_dump(exclude_none=True)
-    sections = {name: section for name, section in values.items() if isinstance(section, dict)}
-    assert {f"{name}.{key}" for name, section in sections.items() for key in section} <= known.keys()
-    assert (known["optim.lr"], known["method.timesteps"]) == (0.05, 2)
 
 
 def test_uncommitted_changes_stand_beside_it(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

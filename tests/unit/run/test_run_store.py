@@ -48,23 +48,17 @@ def test_an_ambiguous_reference_lists_the_candidates(runs: Path, reference: str,
 
 
 @pytest.mark.parametrize(
-    "reference", ["", "nothing", "aaa", "../runs", "..", ".", "/", f"../runs/{FIRST}", f"{FIRST}/"]
+    "reference", ["", "nothing", "aaa", "../runs", "..", ".", "/", f"../runs/{FIRST}", f"{FIRST}/", "/etc"]
 )
 def test_a_reference_to_no_run_or_with_a_path_is_refused(runs: Path, reference: str) -> None:
     with pytest.raises(RunError):
         find_run(runs, reference)
 
 
-def test_an_absolute_path_is_not_a_reference(runs: Path) -> None:
-    with pytest.raises(RunError):
-        find_run(runs, str(runs / FIRST))
-
-
-@pytest.mark.parametrize("reference", ["last", "x"])
-def test_a_missing_runs_directory_has_no_runs(tmp_path: Path, reference: str) -> None:
+def test_a_missing_runs_directory_has_no_runs(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "nowhere") == []
     with pytest.raises(RunError, match="nowhere"):
-        find_run(tmp_path / "nowhere", reference)
+        find_run(tmp_path / "nowhere", "last")
 
 
 def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) -> None:
@@ -80,11 +74,7 @@ def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) ->
     ("text", "reason"),
     [
         ("{", "run.json is damaged (input data was truncated)"),
-        ("[1]", "run.json is damaged (expected object, got array)"),
-        ("{}", "run.json is damaged (object missing required field format)"),
-        ('"timesteps": "four"', "run.json is damaged (timesteps: expected int, got str)"),
         ('"format": 2', "it is of format 2, and this rbp reads 1"),
-        ('"created": 1e300', "created: expected float <= 100000000000.0"),
         ('"tags": [1]', "tags[0]: expected str, got int"),
     ],
 )
@@ -100,14 +90,6 @@ def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str, reas
 def test_removing_a_run_removes_everything_of_it_and_nothing_else(runs: Path) -> None:
     remove_run(RunDirectory(runs / SECOND))
     assert sorted(path.name for path in runs.iterdir()) == [FIRST, THIRD]
-
-
-@pytest.mark.parametrize("status", ["starting", "running"])
-def test_a_live_run_is_not_removed(make_run: MakeRun, status: str) -> None:
-    run = make_run(status=status)
-    with pytest.raises(RunError, match=f"is {status}: stop or kill it first"):
-        remove_run(run)
-    assert run.run_json.is_file() and run.summary_json.is_file()
 
 
 def test_a_silent_run_with_a_living_process_is_not_removed(make_run: MakeRun, sleeper: Sleeper) -> None:

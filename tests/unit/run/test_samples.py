@@ -1,16 +1,18 @@
 """What probes sampled over training, folded from events."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import Body, Event, FiringRates, Health, Probe, RunStart
+from rbp_engine.printable import one_line
+from rbp_engine.run.files.events import Body, Event, FiringRates, Health, Probe, RunStart, Validation
 from rbp_engine.run.status import samples
 from rbp_engine.run.status.history import HistoryBuilder
-from rbp_engine.run.status.samples import FiringHistory, OwnBuilder, SampleBuilder
+from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory, OwnBuilder, SampleBuilder
 
 START = RunStart(steps_per_epoch=10, neuron_layers=["a", "b"])
 
@@ -67,21 +69,17 @@ def test_runs_without_samples_have_no_history() -> None:
         FiringRates([[0.1, 0.1, 0.1]], [0.0], [0.0]),
         FiringRates([[0.1], [0.1, 0.1]], [0.0, 0.0], [0.0, 0.0]),
         FiringRates([["x"], ["y"]], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
-        FiringRates([{}, {}], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
         FiringRates([], [], []),
         FiringRates([[0.1] * 3] * 2, [0.0], [0.0, 0.0]),
         FiringRates([0.1, 0.1], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
         FiringRates([[[0.1]], [[0.1]]], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
-        FiringRates([[0.1], [0.1]], [[0.0], [0.0]], [0.0, 0.0]),  # type: ignore[list-item]
         FiringRates([[], []], [0.0, 0.0], [0.0, 0.0]),
         FiringRates([[0.1] * 3] * 2, [0.0, 10**400], [0.0, 0.0]),
     ],
 )
-@pytest.mark.parametrize("first", [True, False])
-def test_a_damaged_sample_is_left_out(damaged: FiringRates, first: bool) -> None:
-    bodies = (damaged, sample(0.1)) if first else (sample(0.1), damaged)
-    found = folded(event(0, START), *(event(10 * at, body) for at, body in enumerate(bodies, start=1))).history()
-    assert found is not None and found.step.tolist() == [20.0 if first else 10.0]
+def test_a_damaged_sample_is_left_out_before_and_after_a_good_one(damaged: FiringRates) -> None:
+    found = folded(event(0, START), event(10, damaged), event(20, sample(0.1)), event(30, damaged)).history()
+    assert found is not None and found.step.tolist() == [20.0]
 
 
 @given(st.integers(0, 3000))
@@ -146,3 +144,33 @@ def test_own_metrics_of_long_runs_cover_all_of_training(count: int) -> None:
     assert np.array_equal(found.values, np.stack([found.step, -found.step], axis=1))
     gap = max(1, count // 12)
     assert found.step[0] <= gap and count - found.step[-1] <= gap
+
+
+def validation(epoch: int, top1_by_step: Any, split: str = "held-out", weights: str = "last") -> Validation:
+    return Validation(epoch, 0.1, 0.9, 1.0, 360, one_line(split), one_line(weights), top1_by_step)
+
+
+def accuracy(*events: Event) -> AccuracyHistory | None:
+    builder = HistoryBuilder()
+    builder.add(events)
+    return builder.history().accuracy
+
+
+def test_the_accuracy_after_each_timestep_has_a_row_for_each_epoch_and_the_final_test_none() -> None:
+    found = accuracy(
+        event(0, RunStart(steps_per_epoch=10)),
+        event(10, validation(1, [0.5, 0.8])),
+        event(20, validation(2, [0.7, 0.9])),
+        event(20, validation(2, [0.1, 0.1], "test")),
+        event(20, validation(2, [0.2, 0.2], "test", "best")),
+    )
+    assert found is not None
+    assert found.top1_by_step.tolist() == [[0.5, 0.8], [0.7, 0.9]]
+    assert found.step.tolist() == [10.0, 20.0] and found.epoch.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("damaged", [None, [], ["x"], [[0.1]], [0.1, 0.2, 0.3], [0.1, 10**400]])
+def test_damaged_evaluations_and_those_of_another_t_are_left_out(damaged: Any) -> None:
+    found = accuracy(event(10, validation(1, [0.5, 0.8])), event(20, validation(2, damaged)))
+    assert found is not None and found.top1_by_step.tolist() == [[0.5, 0.8]]
+    assert accuracy(event(10, validation(1, None))) is None

@@ -5,7 +5,6 @@ changed.
 """
 
 import contextlib
-import json
 import os
 import pickle
 import shutil
@@ -28,7 +27,6 @@ from rbp_engine.run import control, start, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, multinode
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
@@ -395,13 +393,3 @@ def test_a_state_directory_of_mallory_s_is_refused(shared: Shared) -> None:
 
 def test_who_owns_what_is_told_by_name_where_there_is_one() -> None:
     assert (owners.name_of(0), owners.name_of(ALICE)) == ("root", "user 54321")
-
-
-def test_a_damaged_dispatch_is_refused_and_nothing_is_queued(shared: Shared) -> None:
-    run = shared.create("poison", ALICE, preset=shared.plain)
-    value = json.loads(run.run_json.read_text()) | {"dispatch": {"retries": "lots", "gpus": "none"}}
-    shared.act(ALICE, lambda: run.run_json.write_text(json.dumps(value)))
-    refused = shared.refused(lambda: start.begin(run, LaunchOptions(gpus="none")))
-    assert "dispatch.retries: expected int, got str" in refused
-    assert shared.act(ALICE, entries) == []
-    assert shared.act(ALICE, lambda: read_summary(run)) is None

@@ -18,7 +18,8 @@ def test_one_process_is_the_worker_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "endpoint"), [(Resources(2), "localhost:0"), (Resources(4, 3, "head:29400"), "head:29400")]
+    ("resources", "endpoint"),
+    [(Resources(2, 1, "evil.example:1"), "localhost:0"), (Resources(4, 3, "head:29400"), "head:29400")],
 )
 def test_several_processes_are_the_worker_under_torchrun(resources: Resources, endpoint: str) -> None:
     assert worker_command(RUN, resources) == shlex.split(

@@ -39,8 +39,9 @@ def test_a_run_goes_to_the_trash_and_comes_back_unchanged(make_run: MakeRun, run
 @pytest.mark.parametrize("status", ["starting", "running"])
 def test_a_live_run_stays_where_it_is(make_run: MakeRun, status: str) -> None:
     run = make_run(status=status)
-    with pytest.raises(RunError, match="stop or kill it first"):
-        move_to_trash(run)
+    for remove in (move_to_trash, remove_run):
+        with pytest.raises(RunError, match=f"is {status}: stop or kill it first"):
+            remove(run)
     assert run.summary_json.is_file() and not trash_directory(run.path.parent).exists()
 
 

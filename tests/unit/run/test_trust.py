@@ -15,7 +15,6 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch import launch
-from rbp_engine.run.launch.torchrun import worker_command
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
@@ -46,11 +45,6 @@ def unpacked(launched: RunDirectory, state: Path) -> RunDirectory:
     """A run with code, on a machine where nobody has launched it."""
     (state / "trusted").unlink()
     return launched
-
-
-def test_a_run_that_this_user_has_launched_needs_no_further_trust(launched: RunDirectory) -> None:
-    trust.require_launch(launched)
-    trust.require_code(launched)
 
 
 def test_code_that_is_not_seen_is_not_taken_for_none(launched: RunDirectory, tmp_path: Path) -> None:
@@ -149,6 +143,7 @@ def test_a_copy_of_a_launched_run_is_known(launched: RunDirectory) -> None:
     copy = launched.path.parent / "copy"
     launched.path.rename(copy)
     trust.require_launch(RunDirectory(copy))
+    trust.require_code(RunDirectory(copy))
 
 
 @pytest.mark.parametrize("what", ["a link", "a named pipe", "a folder"])
@@ -212,10 +207,6 @@ def test_a_rendezvous_of_another_s_run_is_asked_for(make_run: MakeRun) -> None:
             use(run)
     trust.remember_rendezvous(Resources(2, 2, "evil.example:29400"))
     trust.require_rendezvous(run, "evil.example:29400")
-
-
-def test_a_run_on_one_node_meets_nobody_else(make_run: MakeRun) -> None:
-    assert "localhost:0" in worker_command(make_run("one"), Resources(2, 1, "evil.example:29400"))
 
 
 def test_a_hook_executes_nothing_that_came_with_a_run(
