@@ -116,7 +116,7 @@ def check_saved(job: Any, expected: str) -> str:
     return status
 
 
-@pytest.mark.parametrize("nproc", [1, 2])
+@pytest.mark.parametrize("nproc", [1, pytest.param(2, marks=pytest.mark.xdist_group("reference of two"))])
 def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupted_one(
     nproc: int, reference: Any, new_job: NewJob, draw: random.Random, trials: int
 ) -> None:

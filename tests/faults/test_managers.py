@@ -93,6 +93,7 @@ def starts(job: Any) -> list[int]:
     return [event.attempt for event in EventReader(job.run.events()).poll() if isinstance(event.body, RunStart)]
 
 
+@pytest.mark.xdist_group("reference of two")
 def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_of_two_processes(
     new_job: NewJob, reference: Any
 ) -> None:
@@ -191,12 +192,16 @@ def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job
     job.check_end("stopped")
 
 
+def start_and_die(job: Any) -> None:
+    starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
+    assert starter.returncode == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("nproc", [1, 2])
 def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_job: NewJob, nproc: int) -> None:
-    """It can then be stopped and resumed as usual, or resumed if its worker is killed before recording it."""
     job = new_job(nproc, "epochs=5000", *IDLE)
-    starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
-    assert starter.returncode == -signal.SIGKILL and not last_attempt(job.run).begun
+    start_and_die(job)
+    assert not last_attempt(job.run).begun
     assert judge(job.run).status == "starting"
     job.wait_until(lambda: last_attempt(job.run).begun)
     record = last_attempt(job.run)
@@ -206,14 +211,17 @@ def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_jo
     assert len(job.ranks()) == nproc
     assert control.stop(job.run).status == "stopped"
     job.check_end("stopped")
-
     assert job.saved_step > 0
-    starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
+
+
+def test_a_run_whose_worker_and_starter_are_killed_before_either_records_it_is_resumed(new_job: NewJob) -> None:
+    job = new_job(1, "epochs=5000", *IDLE)
+    start_and_die(job)
     processes.kill_all(job.run)
-    assert last_attempt(job.run).attempt == 2 and not last_attempt(job.run).begun
+    assert last_attempt(job.run).attempt == 1 and not last_attempt(job.run).begun
     job.start()
     job.wait_for_start()
-    assert last_attempt(job.run).attempt == 3 and starts(job)[-1] == 3
+    assert last_attempt(job.run).attempt == 2 and starts(job)[-1] == 2
     assert control.stop(job.run).status == "stopped"
     job.check_end("stopped")
 

@@ -36,7 +36,7 @@ from rbp_engine.run.tracking import track
 from tests.fuzz import hostile_world
 from tests.fuzz.hostile_world import World, broken_promises, build, commands, copy, draw_case
 
-CASES = int(os.environ.get("RBP_FUZZ_HOSTILE", "100"))
+CASES = int(os.environ.get("RBP_FUZZ_HOSTILE", "40"))
 COMMANDS_A_CASE = 3
 
 

@@ -82,8 +82,10 @@ while entries():
 """
 CLAIM = f"""{IMPORTS}
 won = []
+print(flush=True)
+begin = float(input())
 for number in range({CLAIMS}):
-    while time.time() < float(sys.argv[2]) + number / 20:
+    while time.time() < begin + number / 20:
         pass
     try:
         claim(RunDirectory(run.path / f"job-{{number}}"))
@@ -169,11 +171,17 @@ def test_a_run_in_the_queue_of_another_machine_is_that_one_s_as_long_as_it_is_se
 
 def test_an_attempt_is_one_machine_s(made: Callable[[str], RunDirectory], box: OtherMachine) -> None:
     runs = [made(f"job-{number}") for number in range(CLAIMS)]
-    begin = time.time() + 15.0  # until both are ready
-    there = box.start_python(CLAIM, str(runs[0].path.parent), str(begin))
+    there = box.start_python(CLAIM, str(runs[0].path.parent))
     here = subprocess.Popen(
-        [sys.executable, "-P", "-c", CLAIM, str(runs[0].path.parent), str(begin)], stdout=subprocess.PIPE
+        [sys.executable, "-P", "-c", CLAIM, str(runs[0].path.parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    for process in (there, here):
+        assert process.stdout is not None and process.stdout.readline() == b"\n"
+    begin = time.time() + 0.2
+    for process in (there, here):
+        assert process.stdin is not None
+        process.stdin.write(f"{begin}\n".encode())
+        process.stdin.flush()
     won = [json.loads(process.communicate(timeout=120)[0]) for process in (there, here)]
     assert sorted(won[0] + won[1]) == list(range(CLAIMS))
     assert [load_attempt(run, 1).starter.is_here for run in runs] == [number in won[1] for number in range(CLAIMS)]
