@@ -119,7 +119,7 @@ def _cell(group: Experiment[ReportedRun], figures: Mapping[str, Published]) -> C
         timesteps_needed=spread_of_known(entry.summary.timesteps_needed for entry in group.runs),
         paper=paper,
         notes=tuple(_notes(group, paper)),
-        step_ms=mean_of_known(map(_step_ms, group.runs)),
+        step_ms=mean_of_known(entry.summary.mean_step_ms for entry in group.runs),
     )
 
 
@@ -139,11 +139,6 @@ def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
 def _place(cell: Cell) -> tuple[str, str, int, str, str]:
     program = cell.runs[0].summary.program
     return cell.data, cell.network, cell.timesteps, program, repr(sorted(cell.label.items()))
-
-
-def _step_ms(entry: ReportedRun) -> float | None:
-    summary = entry.summary
-    return 1000 * summary.trained_s / summary.step if summary.step and summary.trained_s else None
 
 
 def _published(entry: ReportedRun) -> Published:

@@ -116,7 +116,7 @@ def _group(group: Experiment[RecordedRun], title: str, baseline: Experiment[Reco
         last_difference=None if is_baseline else paired(last, theirs),
         best_difference=None if is_baseline else paired(best, _accuracies(baseline, "best")),
         epoch_s=mean_of_known(map(_epoch_s, group.runs)),
-        samples_per_s=mean_of_known(map(_samples_per_s, group.runs)),
+        samples_per_s=mean_of_known(one.summary.samples_per_s for one in group.runs),
         notes=(*_notes(group), *([] if is_baseline else _unpaired(last, theirs))),
     )
 
@@ -129,15 +129,9 @@ def _accuracies(group: Experiment[RecordedRun], which: str) -> dict[int, float]:
 def _epoch_s(one: RecordedRun) -> float | None:
     """Seconds of training per epoch, without evaluations."""
     summary = one.summary
-    if not (summary.trained_s and summary.step and summary.steps and summary.epochs):
+    if (step_ms := summary.mean_step_ms) is None or not (summary.steps and summary.epochs):
         return None
-    return summary.trained_s / summary.step * summary.steps / summary.epochs
-
-
-def _samples_per_s(one: RecordedRun) -> float | None:
-    if not (one.summary.step and one.summary.trained_s) or one.preset is None:
-        return one.summary.samples_per_s
-    return one.preset.data.batch_size * one.summary.step / one.summary.trained_s
+    return step_ms / 1000 * summary.steps / summary.epochs
 
 
 def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]:

@@ -12,7 +12,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.cells import SHOWN, Cell, distinguish, make_cells
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
-from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, cost, over_seeds
+from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, over_seeds
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history_reader import read_history
@@ -141,9 +141,9 @@ def _cost_panels(place: str, by_machine: Sequence[tuple[str, list[Cell]]]) -> li
     memory: list[Points] = []
     times: list[Points] = []
     for _, family in pairs:
-        known = [(cell.timesteps, cost(entry)) for cell in family for entry in cell.runs]
-        memory.append(by_timesteps((timesteps, value.mem_peak) for timesteps, value in known))
-        times.append(by_timesteps((timesteps, value.step_ms) for timesteps, value in known))
+        known = [(cell.timesteps, entry.summary) for cell in family for entry in cell.runs]
+        memory.append(by_timesteps((timesteps, summary.mem_peak) for timesteps, summary in known))
+        times.append(by_timesteps((timesteps, summary.step_ms) for timesteps, summary in known))
     return memory_and_time(_lines_by_method(titles, methods, memory), _lines_by_method(titles, methods, times), place)
 
 

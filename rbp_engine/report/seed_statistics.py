@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.report.collect import RecordedRun
 from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history_reader import read_history
 
 Floats = NDArray[np.float64]
 
@@ -28,14 +26,6 @@ class MeanCurve:
     mean: Floats
     std: Floats | None
     count: int
-
-
-@dataclass(frozen=True)
-class RunCost:
-    """One run: peak memory in bytes and the median time of a step in milliseconds; None if not recorded."""
-
-    mem_peak: float | None
-    step_ms: float | None
 
 
 def by_epoch(curve: Curve | None) -> dict[int, float]:
@@ -57,16 +47,6 @@ def by_epoch(curve: Curve | None) -> dict[int, float]:
 def by_step(curve: Curve | None) -> dict[int, float]:
     """A curve at its steps."""
     return dict(zip(curve.step.astype(int).tolist(), curve.value.tolist(), strict=True)) if curve else {}
-
-
-def cost(entry: RecordedRun) -> RunCost:
-    """The cost of a run. The median ignores the slow first steps; the summary replaces lost events."""
-    curves, summary = read_history(entry.run).curves, entry.summary
-    peak, time = curves.get("mem_peak"), curves.get("step_ms")
-    return RunCost(
-        float(np.nanmax(peak.value)) if peak else summary.mem_peak,
-        float(np.nanmedian(time.value)) if time else summary.step_ms,
-    )
 
 
 def over_seeds(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:

@@ -12,9 +12,10 @@ import typer
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.errors import UserError
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.output import cell
-from rbp_tui.text.run_text import short, title
+from rbp_tui.text.run_text import title
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -104,7 +105,7 @@ def _references(
         about = f"{title(record.summary)} · {record.verdict.shown_status}" if record.readable else record.verdict.status
         # zsh evaluates descriptions as a part of its own command, and Typer's quoting leaves a way out: `\$(…)`.
         about = escape(EVALUATED.sub("", cell(about)))  # Typer reads it as markup
-        words = (record.run.id, short(record.run.id), record.summary.name)
+        words = (record.run.id, short_id(record.run.id), record.summary.name)
         found += [(word, about) for word in _fitting(words, incomplete)[:1]]
     return found
 

@@ -9,9 +9,9 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference
 from rbp_engine.report.names import method, value_text
 from rbp_engine.report.spread import Spread
+from rbp_engine.run.files.layout import short_id
 from rbp_tui.text import format as fmt
 from rbp_tui.text.format import GIB, MIB
-from rbp_tui.text.run_text import short
 
 LONGEST_CELL, LONGEST_TITLE = 20, 32
 # What gives way first where there is no room: the largest number. Columns that tell the experiments apart stay longest.
@@ -83,7 +83,7 @@ def identity_columns(comparison: Comparison) -> list[ComparedColumn]:
     if comparison.each_run:
         seeds = [group.runs[0].summary.seed for group in groups]
         columns.append(numbers_column("seed", seeds, str, TELLS_APART))
-        columns.append(_words("run", [str(one_line(short(group.runs[0].run.id))) for group in groups], TELLS_APART))
+        columns.append(_words("run", [str(one_line(short_id(group.runs[0].run.id))) for group in groups], TELLS_APART))
     elif not columns:
         columns.append(_words("experiment", [one_line(group.title, LONGEST_TITLE) for group in groups], TELLS_APART))
     elif _parts(columns) < len(groups):  # the user's own code, or the version of rbp, has changed

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.layout import short_id
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def status_text(status: str) -> "Text":
 
 def title(summary: "Summary") -> str:
     """A run in one line: label, method, T, seed and the end of its id."""
-    return " · ".join([*what(summary), *([summary.name] if summary.name else []), short(summary.id)])
+    return " · ".join([*what(summary), *([summary.name] if summary.name else []), short_id(summary.id)])
 
 
 def scores(summary: "Summary") -> list[tuple[str, str]]:
@@ -122,11 +123,6 @@ def share_done(summary: "Summary") -> float | None:
     return None if summary.program else 0.0
 
 
-def short(run_id: str) -> str:
-    """The last four characters of an id, which identify a run; an id that the user chose stays as it is."""
-    return run_id[-4:] if run_id[-5:-4] == "-" else run_id
-
-
 def named(runs: "Sequence[RunDirectory]") -> str:
     """One run by its id, several by their count."""
     return runs[0].id if len(runs) == 1 else fmt.counted(len(runs), "run")
@@ -141,10 +137,10 @@ def where_queued(queued: "QueuedRun") -> str:
     if queued.starts:
         return queued.verdict.reason if queued.restarted else "starts in a moment"
     if queued.behind:
-        return f"behind {', '.join(map(short, queued.behind))}"
+        return f"behind {', '.join(map(short_id, queued.behind))}"
     if queued.trouble:
         return queued.trouble
-    held = ", ".join(f"{short(run)} has {device}" for device, run in queued.held.items())
+    held = ", ".join(f"{short_id(run)} has {device}" for device, run in queued.held.items())
     return held if queued.takes == 1 else f"needs {queued.takes}; {held}"
 
 
@@ -154,7 +150,7 @@ def queue_text(uses: "Sequence[DeviceUse]", *, paused: bool) -> "Text":
     from rich.text import Text
 
     free = f"{sum(use.free for use in uses)} of {len(uses)} devices free for waiting runs"
-    taken = [f"{short(use.run) or use.others} has {use.name}" for use in uses if not use.free]
+    taken = [f"{short_id(use.run) or use.others} has {use.name}" for use in uses if not use.free]
     more = f", and {len(taken) - MOST_HOLDERS} more" if len(taken) > MOST_HOLDERS else ""
     devices = one_line(": ".join(part for part in (free, ", ".join(taken[:MOST_HOLDERS]) + more) if part), LONGEST_TEXT)
     halted = Text.assemble((PAUSED, f"not dim {ATTENTION}"), " · ") if paused else Text()

@@ -24,6 +24,8 @@ Other = TypeVar("Other")
 
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+SHORT_LENGTH = 4
+SHORT = re.compile(r"-([^-]{4}(?:-\d+)?)$")
 CHECKPOINT = re.compile(r"step-\d{8}")
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 
@@ -191,6 +193,17 @@ def new_run_id(preset: str, method: str, now: float | None = None) -> str:
     """An id like `20261124-140501-digits-rate_m-3f2a`: sorts by time and ends in four characters to type."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     return f"{stamp}-{name_in_id(preset)}-{method}-{secrets.token_hex(2)}"
+
+
+def short_id(run_id: str) -> str:
+    """The end of an id, which identifies a run: four characters, and the epochs of a fork; a chosen id stays whole."""
+    found = SHORT.search(run_id)
+    return found[1] if found else run_id
+
+
+def is_called(run_id: str, reference: str) -> bool:
+    """Whether a reference is this id, or its last four characters or more."""
+    return run_id == reference or (len(reference) >= SHORT_LENGTH and run_id.endswith(reference))
 
 
 def name_in_id(name: str) -> str:

@@ -47,7 +47,8 @@ class SummaryJson:
     the newest evaluation is within half a percentage point of that at T. `cause`, a value of `run.cause.Cause`, is why
     the run has ended. `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live. `host` is
-    where the newest attempt was started, or the run was made. `split` is what epochs are evaluated on.
+    where the newest attempt was started, or the run was made. `split` is what epochs are evaluated on. `samples_per_s`
+    and `step_ms` are of the last `train.log_every` steps, and of all steps once the run has ended.
     """
 
     status: str = "starting"
@@ -72,6 +73,11 @@ class SummaryJson:
     split: Line = TEST
     progressed: Seconds = field(default_factory=time.time)
     updated: Seconds = field(default_factory=time.time)
+
+    @property
+    def mean_step_ms(self) -> float | None:
+        """Milliseconds that a step of training has taken, over all attempts."""
+        return 1000 * self.trained_s / self.step if self.step and self.trained_s else None
 
 
 @dataclass
@@ -122,18 +128,17 @@ IDENTITY: Final = tuple(one.name for one in dataclasses.fields(Summary) if one.n
 
 def remaining_s(summary: Summary) -> float | None:
     """Seconds of training left, from the time per step over all attempts."""
-    if not summary.step or not summary.steps:
-        return None
-    return summary.trained_s / summary.step * (summary.steps - summary.step)
+    mean = summary.mean_step_ms
+    return None if mean is None or not summary.steps else mean / 1000 * (summary.steps - summary.step)
 
 
-def see(summary: SummaryJson, event: Event) -> None:
+def see(summary: Summary, event: Event) -> None:
     """Bring a summary in step with the next event of rank 0."""
     summary.step = max(summary.step, event.step)
     match event.body:
         case RunStart() as start:
             summary.status, summary.step, summary.epoch = "running", event.step, start.epoch or 0
-            summary.steps = (start.steps_per_epoch or 0) * (start.epochs or 0)
+            summary.steps = (start.steps_per_epoch or 0) * (summary.epochs or start.epochs or 0)  # a fork has more
             reached = start.reached
             summary.last, summary.best, summary.train = reached.last, reached.best, reached.train
             summary.timesteps_needed, summary.trained_s = reached.timesteps_needed, reached.trained_s
@@ -152,6 +157,9 @@ def see(summary: SummaryJson, event: Event) -> None:
             summary.alert = alert.message
         case RunEnd() as end:
             summary.trained_s = end.trained_s if end.trained_s is not None else summary.trained_s
+            if summary.samples_per_s and summary.step_ms and (mean := summary.mean_step_ms):
+                summary.samples_per_s *= summary.step_ms / mean
+                summary.step_ms = mean
             _end(summary, end.status, end.reason, end.cause)
     summary.updated = max(summary.updated, event.t)
     if isinstance(event.body, (RunStart, Metrics, Validation)):

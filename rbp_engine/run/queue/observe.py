@@ -90,7 +90,7 @@ class Surroundings:
         """
         keys = {device.key: device.name for device in devices}
         if lost := [one.id for one in damaged if one.id in {path.name for path in self.runs}]:
-            return dict.fromkeys(keys, f"perhaps {lost[0]}, whose entry in the queue is damaged")
+            return dict.fromkeys(keys, f"perhaps {lost[0]} (its entry in the queue is damaged)")
         cards: Sequence[Card] = ()
         if any(name is not None for name in keys.values()):
             with contextlib.suppress(RunError):  # none of them is in a pool then

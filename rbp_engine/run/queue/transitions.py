@@ -9,7 +9,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import last_attempt
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, is_called
 from rbp_engine.run.files.stop_request import PLAIN, StopRequest
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue.entries import entries_elsewhere, entry_of, read_queue
@@ -21,9 +21,9 @@ WAITS = "waits in the queue: rbp queue"
 
 
 def discard(reference: str) -> list[str]:
-    """Remove damaged entries of the run with this id or last four characters; returns the ids of their runs."""
+    """Remove damaged entries of the run with this id or these last characters; returns the ids of their runs."""
     with locked():
-        found = [entry for entry in read_queue()[1] if reference in (entry.id, entry.id[-4:])]
+        found = [entry for entry in read_queue()[1] if is_called(entry.id, reference)]
         for entry in found:
             entry.path.unlink(missing_ok=True)
     return [entry.id for entry in found]

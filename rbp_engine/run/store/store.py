@@ -12,7 +12,7 @@ from rbp_engine.printable import visible
 from rbp_engine.run import trust
 from rbp_engine.run.errors import NoSuchRun, RunError, cannot
 from rbp_engine.run.files.annotations import Annotations, read_annotations
-from rbp_engine.run.files.layout import ID, RunDirectory
+from rbp_engine.run.files.layout import ID, RunDirectory, is_called
 from rbp_engine.run.files.summary import Summary, load_summary, read_summary
 from rbp_engine.run.status.processes import processes_of
 from rbp_engine.run.status.status import ENDED, LIVE, Verdict, judge
@@ -109,7 +109,7 @@ def in_order_of_creation(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirectory:
-    """The run with this id, unique prefix, last four characters or name, or `last` for the user's newest.
+    """The run with this id, unique prefix, last characters (four or more) or name, or `last` for the user's newest.
 
     Raises NoSuchRun if none fits, RunError with the candidates if several do; the message names `listed_by` as the
     command that lists runs.
@@ -125,7 +125,7 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
     known = list(run_directories(runs)) if reference else []
     for fitting in (
         [run for run in known if run.id.startswith(reference)],
-        [run for run in known if len(reference) == 4 and run.id.endswith(reference)],
+        [run for run in known if is_called(run.id, reference)],
         [run for run in known if (summary := read_summary(run)) is not None and summary.name == reference],
     ):
         if len(fitting) == 1:

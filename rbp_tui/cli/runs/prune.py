@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_engine.run.files.layout import short_id
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Runs, Yes, select
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import short, status_text
+from rbp_tui.text.run_text import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,5 +95,5 @@ def _table(going: "Sequence[tuple[Pruning, RunRecord]]") -> "Table":
         what = (", ".join(plan.removed), ", ".join(plan.kept))
         called = Text(cell(record.summary.called), no_wrap=True, overflow="ellipsis")
         status = status_text(record.verdict.shown_status)
-        table.add_row(called, cell(short(plan.run.id)), status, *map(cell, what), fmt.size(plan.frees))
+        table.add_row(called, cell(short_id(plan.run.id)), status, *map(cell, what), fmt.size(plan.frees))
     return table

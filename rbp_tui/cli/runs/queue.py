@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_engine.run.files.layout import short_id
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import TRAIN, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.runs.choice import QueuedRuns, select
-from rbp_tui.text.run_text import PAUSED, named, short
+from rbp_tui.text.run_text import PAUSED, named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,9 +66,9 @@ def _tell_of_other_hosts() -> None:
         if is_stranded(run):
             say(
                 "{} waits in the queue of {}, which nothing serves: rbp resume {} queues it here",
-                short(run.id),
+                short_id(run.id),
                 path.parent.parent.name,
-                short(run.id),
+                short_id(run.id),
             )
 
 
@@ -106,10 +107,11 @@ def go() -> None:
 
 def waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":
     """The runs that references and queries name: those of the queue first, whatever runs directory they are in."""
+    from rbp_engine.run.files.layout import is_called
     from rbp_engine.run.queue.entries import entries
 
     known = [entry.run for entry in entries()]
-    matching = {word: [run for run in known if word in (run.id, run.id[-4:])] for word in words}
+    matching = {word: [run for run in known if is_called(run.id, word)] for word in words}
     here = [found[0] for found in matching.values() if len(found) == 1]
     others = [word for word, found in matching.items() if len(found) != 1]
     return list(dict.fromkeys([*here, *(select(others, runs_dir) if others else ())]))

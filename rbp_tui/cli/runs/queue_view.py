@@ -6,11 +6,12 @@ from rich.console import Group
 from rich.table import Column
 from rich.text import Text
 
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.entries import DamagedEntry, read_queue
 from rbp_engine.run.queue.observe import DeviceUse, QueuedRun, device_uses, is_paused, queued_runs
 from rbp_tui.cli.output import cell
-from rbp_tui.text.run_text import queue_text, short, status_text, title, where_queued
+from rbp_tui.text.run_text import queue_text, status_text, title, where_queued
 from rbp_tui.text.table import empty_table
 
 
@@ -74,10 +75,10 @@ def queue_table(look: QueueState) -> Group:
         named = title(summary).rpartition(" · ")[0] if summary else ""
         run = Text(cell(named), no_wrap=True, overflow="ellipsis")
         status, words = status_text(queued.verdict.status), cell(where_queued(queued))
-        table.add_row(str(queued.position or ""), cell(short(queued.run.id)), run, status, words)
+        table.add_row(str(queued.position or ""), cell(short_id(queued.run.id)), run, status, words)
     for entry in look.damaged:
         why = cell(f"{entry.why}: rbp stop {entry.id}")
-        table.add_row("", cell(short(entry.id)), Text(), status_text("damaged"), why)
+        table.add_row("", cell(short_id(entry.id)), Text(), status_text("damaged"), why)
     foot = queue_text(look.devices, paused=look.paused)
     foot.style = "dim"
     return Group(table, foot)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.store import record as record_of
@@ -25,7 +26,7 @@ from rbp_tui.text.run_columns import (
     settings_worth_a_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short, timesteps_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, timesteps_text
 
 
 def runs_table(records: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> Text:
@@ -96,7 +97,7 @@ def _status(record: RunRecord) -> str:
 
 COLUMNS = (
     Column("run", 40, lambda record: record.summary.called, "run", least=18, named=True),
-    Column("id", 40, lambda record: short(record.summary.id), "id", least=16, always=True),
+    Column("id", 40, lambda record: short_id(record.summary.id), "id", least=16, always=True),
     Column("method", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
     Column("T", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
     Column("T needed", 8, timesteps_needed_text, "T_needed", right=True),

@@ -21,7 +21,7 @@ from rbp_engine.plan.trials import TrialReader, TrialRun, best_of, counts_of, pl
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import in_json, one_line
 from rbp_engine.report.sweep_table import sweep_rows
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_tui.cli.output import print_json, print_line, print_rich, say, say_next
 from rbp_tui.cli.sweep.text import query_word, say_cost, sweep_table
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
@@ -29,7 +29,6 @@ from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.trust import once_trusted
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import setting_heading
-from rbp_tui.text.run_text import short
 from rbp_tui.text.sweep_text import NOT_HELD_OUT, chosen_by, objective_text, range_text, search_text
 
 POLL_S = 0.5
@@ -79,7 +78,7 @@ def print_search(search: Search, trials: Sequence[TrialRun]) -> None:
     if best is not None:
         run, query = best.record.run, query_word(search.name)
         place = runs_dir_option(run, search.request)
-        say_next([f"rbp ls {query}{place}", f"rbp show {short(run.id)}{place}"])
+        say_next([f"rbp ls {query}{place}", f"rbp show {short_id(run.id)}{place}"])
 
 
 def plain_trial(one: TrialRun) -> dict[str, Any]:

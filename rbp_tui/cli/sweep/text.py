@@ -13,6 +13,7 @@ from rbp_engine.plan.states import PointState, Standing, counts
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.sweep_table import SweepRow, best_row, difference, sweep_rows
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_rich, say, say_next
@@ -20,7 +21,6 @@ from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.train.results import compare_command
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import difference_text
-from rbp_tui.text.run_text import short
 from rbp_tui.text.sweep_text import (
     cost_text_of,
     failed_count,
@@ -127,10 +127,10 @@ def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None, 
         yield f"{again}  (continues)"
     failed = [state.record for state in states if state.standing is Standing.FAILED and state.record]
     if failed:
-        yield f"rbp logs {short(failed[0].run.id)}{runs_dir_option(failed[0].run, plan.request)}  ·  {again} {RETRY}"
+        yield f"rbp logs {short_id(failed[0].run.id)}{runs_dir_option(failed[0].run, plan.request)}  ·  {again} {RETRY}"
     if best is not None:
         newest: RunRecord = best.records[0]
         place, query = runs_dir_option(newest.run, plan.request), query_word(plan.name)
         lists = f"rbp report {query}{place}  ·  rbp ls {query}{place}  ·  "
         all_others = others == sum(state.record is not None for state in states)
-        yield f"{'' if all_others else lists}rbp show {short(newest.run.id)}{place}"
+        yield f"{'' if all_others else lists}rbp show {short_id(newest.run.id)}{place}"

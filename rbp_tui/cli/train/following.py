@@ -12,7 +12,7 @@ from rbp_engine.errors import PREEMPTED_CODE
 from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.event_reader import EventReader
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.start import StartResult
@@ -24,7 +24,6 @@ from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.train.plain_lines import PlainLines
 from rbp_tui.cli.train.results import print_results
 from rbp_tui.cli.train.views import JsonLines, View
-from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
@@ -131,7 +130,7 @@ def report_start(run: RunDirectory, *, as_json: bool) -> int:
         print_json(summary.as_json() if summary else {"id": run.id, "status": verdict.status})
     else:
         print_line(one_line(run.id))
-        say("[dim]{}; rbp watch {}{}[/]", verdict.status, short(run.id), runs_dir_option(run))
+        say("[dim]{}; rbp watch {}{}[/]", verdict.status, short_id(run.id), runs_dir_option(run))
     if verdict.live or verdict.status in EXIT_CODES:
         return 0
     say("[bold red]{}[/] {}", verdict.status, verdict.reason)

@@ -15,12 +15,11 @@ from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.control import kill, request_stop, signal_ranks
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status.status import judge
 from rbp_tui.cli.output import print_part, say
 from rbp_tui.cli.train.next_steps import runs_dir_option
-from rbp_tui.text.run_text import short
 
 CALL_DISPATCHER_EVERY_S = 5.0
 ANSWERS = ("l", "s", "k", "")
@@ -96,7 +95,7 @@ class Interrupts:
     def _say_it_goes_on(self) -> None:
         place = runs_dir_option(self.runs[0])
         if len(self.runs) == 1:
-            say("it goes on: rbp watch {}{}", short(self.runs[0].id), place)
+            say("it goes on: rbp watch {}{}", short_id(self.runs[0].id), place)
         else:
             say("they go on: rbp ls{}", place)
 

@@ -7,14 +7,14 @@ from rbp_engine.guard.time_span import doubled
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.longer import preset_in_force
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.settings.machine import runs_directory
-from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS, short
+from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
 #: Learning rates at which training usually goes well, by optimizer.
 USUAL_RATE = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
@@ -27,7 +27,7 @@ def next_steps(
 
     Those of a new run change the `request` that started this one, or repeat the run if that is not known.
     """
-    reference, cause, place = short(summary.id), verdict.cause, runs_dir_option(run, request)
+    reference, cause, place = short_id(summary.id), verdict.cause, runs_dir_option(run, request)
     looks = [f"rbp ls{place}", f"rbp show {reference}{place}"]
     if summary.program:  # which rbp can neither start again nor change
         return [] if verdict.live else looks

@@ -16,6 +16,7 @@ from rbp_engine.run.files.events import (
     WarningRaised,
     from_json,
 )
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.store.store import RunRecord
@@ -24,7 +25,6 @@ from rbp_tui.cli.train.place import PhaseClock, place
 from rbp_tui.cli.train.views import View
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import alarm_line
-from rbp_tui.text.run_text import short
 
 if TYPE_CHECKING:
     from rbp_engine.run.status.rules.rule import Alarm
@@ -82,7 +82,7 @@ class PlainLines(View):
 
     def _print(self, record: RunRecord, t: float, text: str) -> None:
         word = self._words.get(record.run.id, "")
-        names = [short(record.summary.id), *([word] if word else []), f"seed {record.summary.seed}: "]
+        names = [short_id(record.summary.id), *([word] if word else []), f"seed {record.summary.seed}: "]
         named = " ".join(names) if self._several else ""
         clock = time.strftime("%H:%M:%S", time.localtime(t))
         print_line(one_line(f"{clock} {named}{text}", LONGEST_TEXT))

@@ -4,14 +4,14 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say, say_next
 from rbp_tui.cli.train.next_steps import next_steps, runs_dir_option
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import judged
-from rbp_tui.text.run_text import scores, short, status_text, title
+from rbp_tui.text.run_text import scores, status_text, title
 
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
@@ -57,7 +57,7 @@ def print_results(
 
 def compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirectory]) -> str:
     """The command that compares the runs; of many, their experiments."""
-    words = [short(run.id) for run in runs]
+    words = [short_id(run.id) for run in runs]
     if len(words) > MOST_NAMED:
         experiments = dict.fromkeys(summary.experiment for run in runs if (summary := read_summary(run)) is not None)
         words = [" or ".join(f"experiment:{experiment}" for experiment in experiments)]

@@ -21,13 +21,12 @@ from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.search import is_path, reference, shown
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
-from rbp_tui.text.run_text import short
 
 # They have fields of their own in the form.
 ELSEWHERE = ("run.seed", "run.device", "run.name", "run.tags")
@@ -182,7 +181,7 @@ def typed_again(run: RunDirectory, runs: Path) -> TypedRequest:
     place, options = again.loaded.preset.run, again.request.options
     return TypedRequest(
         run.preset_toml,
-        f"{again.loaded.label} {short(run.id)}",
+        f"{again.loaded.label} {short_id(run.id)}",
         runs,
         overrides=shlex.join(again.words.values()),
         seeds=str(place.seed),
@@ -205,5 +204,5 @@ def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[Run
     for seed in request.seeds_of(loaded):
         same = [one for one in records if (one.summary.experiment, one.summary.seed) == (loaded.experiment, seed)]
         done = [one for one in same if one.verdict.live or one.verdict.status == "completed"]
-        found += [f"seed {seed} is {one.verdict.status} already: {short(one.run.id)}" for one in done[-1:]]
+        found += [f"seed {seed} is {one.verdict.status} already: {short_id(one.run.id)}" for one in done[-1:]]
     return found

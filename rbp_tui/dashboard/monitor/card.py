@@ -9,11 +9,10 @@ from rbp_engine.preset.load import differences
 from rbp_engine.printable import one_line
 from rbp_engine.report.names import value_text
 from rbp_engine.run.files.annotations import read_annotations
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.run_settings import read_settings
-from rbp_tui.text.run_text import short
 from rbp_tui.text.setting_words import main_settings
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def _other(run: RunDirectory, origin: RunJson, baseline: RunDirectory | None) ->
     """What the run is compared with: the pinned run, else its preset."""
     try:
         if baseline is not None and baseline != run:
-            return f"{short(baseline.id)}, the baseline", read_resolved(baseline.preset_toml)
+            return f"{short_id(baseline.id)}, the baseline", read_resolved(baseline.preset_toml)
         source = origin.source or origin.preset
         return origin.preset or source, load_preset(source).preset
     except PresetError:  # it has been moved or changed since

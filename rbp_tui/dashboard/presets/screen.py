@@ -24,6 +24,7 @@ from rbp_engine.preset.author import copy_preset, create_from_run, create_preset
 from rbp_engine.preset.search import reference, shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run import trust
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
@@ -39,7 +40,6 @@ from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import short
 from rbp_tui.text.words import explained
 
 LOOK_EVERY_S = 2.0
@@ -307,7 +307,7 @@ async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
     summary, run, again = record.summary, record.run, LaunchRequest.like(record.run)
     trust.require_code(run)  # it is copied beside the preset, as the user's own
     question = f"A preset with the settings of {run.id}, called"
-    new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short(summary.id)}"))
+    new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary.id)}"))
     if new_preset is None:
         return None
     create_from_run(new_preset.path, Path(again.preset), again.code, f"The settings of the run {run.id}.")

@@ -11,6 +11,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.collect import Experiment
 from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.energy import read_energy
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
@@ -29,7 +30,7 @@ from rbp_tui.text.run_columns import (
     setting_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, short, timesteps_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, timesteps_text
 
 CURVE_WIDTH = 12
 CURVE = "curve"
@@ -95,7 +96,7 @@ def _moment(t: float) -> str:
 
 COLUMNS = (
     Column("run", 26, _named, "run", least=18, always=True, named=True),
-    Column("id", 12, lambda record: short(record.summary.id), "id",
+    Column("id", 12, lambda record: short_id(record.summary.id), "id",
            least=4, always=True),
     Column("method", 6, lambda record: fmt.method(record.summary.method), "method"),
     Column("T", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from rbp_engine.printable import one_line
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.hosts import HostSight
 from rbp_tui.hosts.records import host_of
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import ATTENTION, short
+from rbp_tui.text.run_text import ATTENTION
 
 LONGEST_PROBLEM = 60
 
@@ -36,5 +37,5 @@ def only_there(records: Iterable[RunRecord]) -> str:
     first = next((record for record in records if host_of(record)), None)
     if first is None:
         return ""
-    command = f"rbp --host {host_of(first)} watch {short(first.summary.id)}"
+    command = f"rbp --host {host_of(first)} watch {short_id(first.summary.id)}"
     return f"runs of other hosts are shown here, and nothing more; in a shell, as {command}"

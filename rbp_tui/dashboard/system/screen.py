@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.widgets import DataTable, Footer, Static
 
 from rbp_engine.printable import one_line
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
@@ -16,7 +17,7 @@ from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import shortened
-from rbp_tui.text.run_text import SIGNS, STYLES, short
+from rbp_tui.text.run_text import SIGNS, STYLES
 
 LABEL = 8
 SHOW_EVERY_S = 0.5
@@ -107,7 +108,7 @@ def _row(record: RunRecord, use: Use | None, cards: Sequence[CardReading], host:
         if host == "":
             where = Text("process gone", style="red")
         numbers = (*(Text("–", style="dim", justify="right"),) * 3, where)
-    return (sign, Text(shortened(one_line(summary.called), width, middle=True)), Text(short(summary.id)), *numbers)
+    return (sign, Text(shortened(one_line(summary.called), width, middle=True)), Text(short_id(summary.id)), *numbers)
 
 
 def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:

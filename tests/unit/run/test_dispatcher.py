@@ -137,7 +137,7 @@ def test_while_a_run_lives_whose_entry_is_damaged_nobody_knows_which_device_is_f
     one.look()
     assert started == []
     (waits,) = queued_runs()
-    assert waits.held == dict.fromkeys(["cpu 0", "cpu 1"], "perhaps lost, whose entry in the queue is damaged")
+    assert waits.held == dict.fromkeys(["cpu 0", "cpu 1"], "perhaps lost (its entry in the queue is damaged)")
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     one.look()

@@ -69,6 +69,7 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
     summary, described = load_summary(fork), load_run_json(fork)
     assert (described.origin, described.origin_epochs, described.origin_step) == ("own", 10, 80)
     assert (summary.epochs, summary.epoch, summary.step, summary.last.top1) == (30, 10, 80, 0.5)
+    assert summary.steps == 240
     assert read_resolved(fork.preset_toml).train.epochs == preset_in_force(fork).train.epochs == 30
     assert summary.called == "own · 10→30 epochs" and summary.created > load_summary(completed).created
     verdict = judge(fork)

@@ -39,7 +39,7 @@ IDENTITY: dict[str, Any] = {
     "epochs": 3, "created": 1.7e9, "label": "digits, 2 networks", "tags": ["a"],
 }  # fmt: skip
 
-number = st.floats(0, 1e6, allow_nan=False)
+number = st.just(0.0) | st.floats(1e-3, 1e6)
 share = st.none() | st.floats(0, 1)
 count = st.integers(0, 10**6)
 words = st.sampled_from(["test", "held-out", "last", "best", "ema", "another"]).map(one_line)
@@ -104,6 +104,18 @@ def run(tmp_path: Path) -> RunDirectory:
     run = RunDirectory(tmp_path / "run")
     write_identity(run, Summary(**IDENTITY), host="maker")
     return run
+
+
+def test_one_that_has_ended_has_the_mean_speed_of_its_steps_and_not_that_of_the_last(run: RunDirectory) -> None:
+    writer = EventWriter(run.events(), attempt=1)
+    writer.write(RunStart(steps_per_epoch=10, epochs=1), 0)
+    for step, trained_s, step_ms in ((5, 1.0, 200.0), (10, 5.0, 800.0)):
+        writer.write(Metrics(1, 1.0, 0.5, 0.1, 64 / step_ms * 1000, step_ms, trained_s=trained_s), step)
+    assert fold(run).step_ms == 800.0
+    writer.write(RunEnd("completed", trained_s=5.0), 10)
+    writer.close()
+    ended = fold(run)
+    assert (ended.step_ms, ended.samples_per_s) == (500.0, pytest.approx(128.0))
 
 
 def test_what_run_json_says_is_not_in_it(run: RunDirectory) -> None:
