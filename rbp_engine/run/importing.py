@@ -348,7 +348,8 @@ def _places(table: _Table, *, percent: bool) -> tuple[dict[str, tuple[Part, str]
             if percent and most <= 100:
                 scales[name] = 0.01
             else:
-                notes.append(f"{name} goes up to {most:g}, while accuracies are from 0 to 1: it is a metric of its own")
+                way = ": a metric of its own without --percent" if most <= 100 else ": it is a metric of its own"
+                notes.append(f"{name} goes up to {most:g}, while accuracies are from 0 to 1{way}")
                 place = (Part.OWN, name)
         places[name] = (Part.OWN, name) if place in places.values() else place
     return places, scales, notes

@@ -114,7 +114,7 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
     _bring(run, [*trust.code_files(run), *_files_in(run, run.tensorboard)], fork)
     _bring(run, [*_files_in(run, checkpoint), *_files_in(run, run.best), run.teacher], fork, link=True)
     if number:
-        reason = f"trained for {described['origin_epochs']} epochs, and is to go on to {described['epochs']}"
+        reason = f"trained for {described['origin_epochs']} epochs, goes on to {described['epochs']}"
         ended = Ended("stopped", Cause.REQUEST, visible(reason), described["created"])
         write_json(fork.attempt(number), asdict(replace(load_attempt(fork, number), ended=ended)))
     write_summary(fork, fold(fork))

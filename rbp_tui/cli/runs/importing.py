@@ -56,7 +56,8 @@ def import_(
         if one.new:
             say("imported {}: {}, {} curves, {} numbers", one.run.id, one.name, one.curves, one.numbers)
         else:
-            say("{} is there already: {}", one.run.id, one.name)
+            again = f"to import it in another way, rbp runs rm {one.run.id} first"
+            say("{} is there already: {}; {}", one.run.id, one.name, again)
         for note in one.notes:
             say("  [yellow]{}[/]", one_line(note))
 

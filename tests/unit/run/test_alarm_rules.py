@@ -129,6 +129,14 @@ def test_fewer_timesteps_are_not_advised_after_an_epoch_or_two() -> None:
         assert len([*findings(History(accuracy=by_step, classes=10))]) == (evaluations == 3)
 
 
+def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps() -> None:
+    for last, rules in ((0.61, ["improving"]), (0.601, ["timesteps"])):
+        scores = np.array([0.5, 0.6, last])
+        curves = {"validation/top1": curve(scores)}
+        found = findings(History(accuracy=evaluated(scores[:, None].repeat(4, 1)), curves=curves, classes=10))
+        assert [finding.rule for finding in found] == rules
+
+
 @pytest.mark.parametrize(
     ("by_step", "sentence"),
     [

@@ -83,7 +83,24 @@ def unfinished(history: History) -> Iterator[Alarm]:
             f"it ended after {done:.0f} of {attempt.begun.epochs} epochs, "
             f"with {percent(share)} of its largest learning rate",
             "the accuracy of a schedule comes at its end, when the learning rate is small",
-            f"train.epochs={done:.0f} is a run whose schedule ends there",
+            f"resume it, or train one of train.epochs={done:.0f}, whose schedule ends there",
+        )
+
+
+def improving(history: History) -> Iterator[Alarm]:
+    """The last evaluation is better than all before it, by what would be a loss elsewhere."""
+    scores = history.curves.get("validation/top1")
+    if scores is None or len(scores) < 2:
+        return
+    gain = scores.value[-1] - np.nanmax(scores.value[:-1])
+    if gain >= LOST:
+        yield alarm(
+            "improving",
+            scores,
+            len(scores) - 1,
+            f"it was still learning: its last evaluation is {100 * gain:.1f} points better than all before it",
+            "it had too few epochs",
+            f"train it for longer: rbp resume RUN epochs={2 * scores.epoch[-1]:.0f}",
         )
 
 

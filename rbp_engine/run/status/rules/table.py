@@ -23,6 +23,7 @@ from rbp_engine.run.files.events import (
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.rules.ended import (
     decline,
+    improving,
     input_bound,
     memory,
     no_progress,
@@ -71,8 +72,16 @@ RULES: tuple[Rule, ...] = (
     Rule("decline", "an accuracy that falls after its best epoch", decline, "evaluations", at_end=True),
     Rule("overfit", "training images learnt by heart", overfit, "evaluations", at_end=True),
     Rule("unfinished", "a schedule that has not come to its end", unfinished, "evaluations", at_end=True),
+    Rule("improving", "too few epochs", improving, "evaluations", at_end=True, follows=("unfinished", *UNLEARNT)),
     Rule("no_progress", "epochs that improve nothing", no_progress, "evaluations", at_end=True, follows=UNLEARNT),
-    Rule("timesteps", "timesteps that decide nothing", timesteps, "timesteps", at_end=True, follows=UNLEARNT),
+    Rule(
+        "timesteps",
+        "timesteps that decide nothing",
+        timesteps,
+        "timesteps",
+        at_end=True,
+        follows=("unfinished", "improving", *UNLEARNT),
+    ),
     Rule("input", "steps that wait for their data", input_bound, "times", at_end=True),
     Rule("memory", "memory that is nearly full", memory, "memory", at_end=True),
     Rule("ranks", "a process that the others wait for", ranks, "ranks", at_end=True),

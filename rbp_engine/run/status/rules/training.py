@@ -252,7 +252,7 @@ def loss(history: History) -> Iterator[Alarm]:
             "loss",
             curve,
             first,
-            f"the training loss is {curve.value[-1]:.3g}; guessing among {classes} classes has {guessing:.2f}",
+            f"the training loss is {curve.value[-1]:.3g}; guessing among {classes} classes gives {guessing:.2f}",
             "steps that are too large have driven the weights away",
             "lower optim.lr, or set optim.warmup_epochs or optim.clip_norm",
         )
