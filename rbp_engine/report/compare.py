@@ -141,7 +141,7 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
         seeds = f"seed{'s' if len(shared) > 1 else ''} {', '.join(map(str, shared))}"
         yield f"its difference is over {seeds} only, which the baseline has too"
     elif ours and theirs and not shared:
-        yield "no difference: it shares no seed with the baseline"
+        yield "its difference is unknown: it shares no seed with the baseline"
 
 
 def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> list[str]:

@@ -31,7 +31,7 @@ def rate_rows(firing: FiringHistory, number: int, colours: tuple[str, ...] = (),
             numbers("saturated %", firing.saturated[number], factor=100, attention=MANY_SATURATED),
             sparks("rate trend", means, low=0.0),
         ],
-        note=f"deepest at {100 * top:g} %",
+        note=f"strongest colour at {100 * top:g} %",
     )
 
 

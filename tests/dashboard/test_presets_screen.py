@@ -349,7 +349,7 @@ async def test_a_box_is_empty_unless_it_is_ticked(dashboard, mine, until):
         await pilot.press("ctrl+n")
         await until(pilot, lambda: isinstance(dashboard.screen, NamePreset))
         boxes = [box.render().plain.strip() for box in dashboard.screen.query(Checkbox)]
-        assert boxes == ["[✓] extends digits", "[ ] found from every folder"]
+        assert boxes == ["[✓] extends digits", "[ ] for use in every folder"]
         assert dashboard.screen.query_one(Input).has_focus
 
 

@@ -309,7 +309,7 @@ async def test_resume_of_a_completed_run_asks_for_how_many_epochs(home, three, u
         await shows(app, pilot, until, 3)
         await pilot.press("down", "r")
         await until(pilot, lambda: isinstance(app.screen, Ask))
-        assert f"{IDS[1]} has completed 20 epochs. To how many shall training go on?" in app.screen.question
+        assert f"{IDS[1]} has completed 20 epochs. How many shall it be in all?" in app.screen.question
         assert app.screen.value == "40"
         await pilot.press("backspace", "backspace", "5", "enter")
         refused = f"{IDS[1]} is made for 20 epochs, and cannot become shorter: rbp train --like {IDS[1]} epochs=5"

@@ -64,7 +64,7 @@ def made(name):
     return network.double()
 
 
-@pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+@pytest.mark.filterwarnings("ignore:.* that are no spikes")
 @pytest.mark.parametrize("method", ["rate_m", "rate_s"])
 @pytest.mark.parametrize("name", CHOSEN)
 def test_every_weight_has_the_rate_gradient_of_two_plain_passes(name, method):

@@ -123,16 +123,16 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
     if ID.fullmatch(reference) and (runs / reference / "run.json").is_file():
         return RunDirectory(runs / reference)
     known = list(run_directories(runs)) if reference else []
-    for fitting in (
-        [run for run in known if run.id.startswith(reference)],
-        [run for run in known if is_called(run.id, reference)],
-        [run for run in known if (summary := read_summary(run)) is not None and summary.name == reference],
+    for key, fitting in (
+        ("id", [run for run in known if run.id.startswith(reference)]),
+        ("id", [run for run in known if is_called(run.id, reference)]),
+        ("name", [run for run in known if (summary := read_summary(run)) is not None and summary.name == reference]),
     ):
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             listed = "\n  ".join(run.id for run in fitting[-10:])
-            raise RunError(f"{reference!r} fits {len(fitting)} runs:\n  {listed}")
+            raise RunError(f"{reference!r} fits {len(fitting)} runs, and {key}:{reference} all of them:\n  {listed}")
     raise NoSuchRun(f"no run {reference!r} in {runs} ({listed_by} shows what is there)")
 
 

@@ -287,7 +287,7 @@ def _addcmul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 def warn_of_numbers(operation: str) -> None:
     """Python shows a warning of one text and place once."""
     warnings.warn(
-        f"{operation} gives numbers that no spiking network has: it is computed at every timestep, and trained with an "
+        f"{operation} gives numbers that are no spikes: it is computed at every timestep, and trained with an "
         "approximate gradient by the rate methods. Put a neuron there to have spikes",
         stacklevel=1,
     )

@@ -142,7 +142,7 @@ def try_network(
         print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})
     else:
         _print(loaded, found, costs)
-        if not found.missing:
+        if not found.missing and found.neuron_layers:
             typed = [f"neuron.name={network}" if neuron else f"arch={network}", *(overrides or [])]
             say("")
             say_next([_command(typed, sizes, classes)])

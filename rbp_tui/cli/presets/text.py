@@ -86,5 +86,5 @@ def _paper_sentence(preset: Preset) -> str:
     what = f"{fmt.method(preset.method.name)}, T={preset.method.timesteps}"
     figure = published(preset)
     if figure is None:
-        return f"paper: no figure for {what}"
+        return f"the paper has no figure for {what}"
     return f"paper: {figure if isinstance(figure, str) else f'{fmt.percent(figure)} % top-1'} for {what}"

@@ -88,7 +88,10 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         *scores(summary),
     ]
     if summary.timesteps_needed is not None:
-        needed = f"{summary.timesteps_needed} of {summary.timesteps} give an accuracy within 0.5 points of that of all"
+        give = "gives" if summary.timesteps_needed == 1 else "give"
+        needed = (
+            f"{summary.timesteps_needed} of {summary.timesteps} {give} an accuracy within 0.5 points of that of all"
+        )
         rows.append(("timesteps", needed))
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
     if summary.name or record.tags:

@@ -104,7 +104,9 @@ def _differences(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterable[str]:
             values = [inside_a_run(one.values[plan.keys[0]]) for one in (row, rows[0])]
             points = ", ".join(f"{which} {difference_text(one)}" for which, one in found.items())
             two = any(one is not None and one.count == 2 for one in found.values())
-            wide = "; of two seeds it is wide, train more" if two else ""
+            last = found["last"]
+            none = last is not None and last.interval is not None and abs(last.mean) <= last.interval
+            wide = "; of two seeds it is wide, train more" if two else "; no difference is found" if none else ""
             yield f"{' − '.join(values)}: {points} points of top-1 (mean by seed ± 95 % interval{wide})"
 
 

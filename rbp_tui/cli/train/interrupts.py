@@ -75,6 +75,7 @@ class Interrupts:
             if self.count:
                 raise KeyboardInterrupt
             while (answer := _read_answer()) not in ANSWERS:
+                say("[yellow]no such answer[/]")
                 _ask_about(them)
         except (EOFError, KeyboardInterrupt):
             answer = "s"

@@ -47,7 +47,7 @@ def notice(sight: Sight | None, state: RunState) -> Notice:
         return Notice("the curves begin when it has started")
     if state.doing:
         return Notice(f"{state.doing}…")
-    return Notice("no point of a curve yet")
+    return Notice("no curve has a point yet")
 
 
 def _traceback(failure: Event) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def foreign(sight: Sight) -> str:
     """Why a tab has nothing, if another program trains the run; empty for a run of rbp."""
     if not sight.summary.program:
         return ""
-    return f"{one_line(sight.summary.program)} trains this run, not rbp: what it logs of its own is in the tab Own."
+    return f"{one_line(sight.summary.program)} made this run, not rbp: its own metrics are in the tab Own."
 
 
 def setting_of(sight: Sight, key: str) -> object:

@@ -52,7 +52,7 @@ class NamePreset(Dialog[NewPreset | None]):
                 yield Tick(Content(f"extends {one_line(self.parent_preset)}"), True, compact=True, id="extends")
             # Do not suggest a new ./presets folder to a user who only looks around.
             elsewhere = not Path("presets").is_dir()
-            yield Tick("found from every folder", elsewhere, compact=True, id="everywhere")
+            yield Tick("for use in every folder", elsewhere, compact=True, id="everywhere")
             yield Static(id="verdict")
             yield Static(
                 "\n[b]Enter[/b] go on   [b]Tab[/b] next   [b]Space[/b] tick   [b]Esc[/b] cancel", classes="keys"

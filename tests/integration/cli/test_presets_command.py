@@ -110,8 +110,8 @@ def test_show_says_where_each_value_comes_from(rbp: Rbp) -> None:
 
 def test_show_gives_the_papers_figure_for_the_method_and_t(rbp: Rbp) -> None:
     assert "# paper: 90.00 % top-1 for BPTT, T=2" in rbp("show", "child", "T=2", "method=bptt").stdout
-    assert "# paper: no figure for BPTT, T=5" in rbp("show", "child", "T=5", "method=bptt").stdout
-    assert "# paper: no figure for rate_M, T=4" in rbp("show", "digits").stdout
+    assert "# the paper has no figure for BPTT, T=5" in rbp("show", "child", "T=5", "method=bptt").stdout
+    assert "# the paper has no figure for rate_M, T=4" in rbp("show", "digits").stdout
 
 
 def test_show_dims_defaults_on_a_terminal(rbp: Rbp) -> None:

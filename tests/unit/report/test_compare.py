@@ -133,7 +133,7 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(
     titles = [group.title for group in groups]
     assert titles[1] == "digits · BPTT · T = 4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
     assert compare([*bptt, *rate], each_run=True).excluded == ()
-    assert groups[-1].notes == ("no difference: it shares no seed with the baseline",)
+    assert groups[-1].notes == ("its difference is unknown: it shares no seed with the baseline",)
 
 
 def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run: FinishRun) -> None:

@@ -30,7 +30,7 @@ def test_every_experiment_has_one_row_with_what_differs(found: Comparison) -> No
     rows = [text.plain.split()[:4] for text in shown.groups]
     assert rows == [["1◆", "4", "0.1", "2"], ["2", "4", "0.02", "2"], ["3", "6", "0.02", "2"]]
     assert "also differs" not in shown.whole.plain
-    assert "3: no difference: it shares no seed with the baseline" in shown.whole.plain
+    assert "3: its difference is unknown: it shares no seed with the baseline" in shown.whole.plain
 
 
 @pytest.mark.parametrize("width", [30, 50, 77, 100, 150, 200])

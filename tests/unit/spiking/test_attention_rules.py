@@ -12,7 +12,7 @@ from rbp_engine.spiking import LIF, SequenceTensor, UnsupportedOperation
 from tests.unit.spiking.rule_checks import B, T, by_rate_m, by_rate_s, close, random
 
 N, E, HEADS = 5, 6, 2
-pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+pytestmark = pytest.mark.filterwarnings("ignore:.* that are no spikes")
 
 
 KEEP = torch.ones(N, N, dtype=torch.bool).tril()

@@ -102,7 +102,7 @@ SLOPED = {
 CASES = [pytest.param(*case, id=name) for name, case in NORMS.items()]
 CASES += [pytest.param(function, [], id=name) for name, function in SLOPED.items()]
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+pytestmark = pytest.mark.filterwarnings("ignore:.* that are no spikes")
 
 
 @pytest.mark.parametrize("method", [by_rate_m, by_rate_s])

@@ -24,7 +24,7 @@ from tests.unit.spiking.rule_checks import (
 
 C = 4
 SHAPE = (B, C, 3, 5)
-pytestmark = pytest.mark.filterwarnings("ignore:.* that no spiking network has")
+pytestmark = pytest.mark.filterwarnings("ignore:.* that are no spikes")
 
 
 # (shapes of the activations, shapes of parameters, the operation, the same of plain tensors where it differs)
