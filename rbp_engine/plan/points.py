@@ -58,17 +58,13 @@ def _identity_of_run(run: RunDirectory, experiment: str, seed: int, _created: fl
 
 def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> str:
     values = values_of(preset)
-    chosen = {key: values[key] for key in _cost_fields()}
+    costs = (key for key, info in settings().items() if info.role == "cost" and key not in _WITHOUT_EFFECT)
+    chosen = {key: values[key] for key in costs}
     chosen[_OWN_PROBES] = inside_a_run(values[_OWN_PROBES])
     if own_probes:
         chosen["code"] = own_probes
     text = json.dumps([experiment, seed, chosen], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@functools.cache
-def _cost_fields() -> tuple[str, ...]:
-    return tuple(key for key, info in settings().items() if info.role == "cost" and key not in _WITHOUT_EFFECT)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rbp_engine.preset import LoadedPreset, PresetError, Problem
-from rbp_engine.preset.fields import by_key
+from rbp_engine.preset.fields import by_key, is_whole
 from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.sweep.section import Varied, key_of, split_values
 from rbp_engine.preset.validate import problems_of_value
@@ -59,7 +59,7 @@ def parse_words(words: Sequence[str]) -> SweepWords:
         drawn = _RANGE.fullmatch(text.strip())
         sorted_words.pop(key, None)
         if drawn is not None:
-            whole = drawn["low"].isdecimal() and drawn["high"].isdecimal() and _is_whole(key)
+            whole = drawn["low"].isdecimal() and drawn["high"].isdecimal() and is_whole(key)
             one = Varied(name, (), float(drawn["low"]), float(drawn["high"]), bool(drawn["log"]), whole)
             problems += [Problem(name, one.fault, source=word)] if one.fault else []
             sorted_words[key] = one
@@ -89,10 +89,6 @@ def _wrong_values(one: str | Varied) -> Iterator[Problem]:
 def _is_list(key: str, text: str) -> bool:
     """Whether commas in a text belong to its value, as in `run.tags=a,b`."""
     return not text.lstrip().startswith("[") and key in by_key() and by_key()[key].takes_several_words
-
-
-def _is_whole(key: str) -> bool:
-    return key in by_key() and "number" not in by_key()[key].type
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from rbp_engine.guard.time_span import parse_checkpoint_every
 from rbp_engine.preset.experiment import experiment_hash
-from rbp_engine.preset.fields import FieldInfo, choices, fields
+from rbp_engine.preset.fields import FieldInfo, fields
 from rbp_engine.preset.load import (
     LoadedPreset,
     PresetEntry,
@@ -28,7 +28,6 @@ __all__ = [
     "Problem",
     "Setting",
     "against_parent",
-    "choices",
     "differences",
     "experiment_hash",
     "fields",

@@ -56,8 +56,8 @@ def fields() -> tuple[FieldInfo, ...]:
 
 @functools.cache
 def by_key() -> dict[str, FieldInfo]:
-    """The same by key."""
-    return {info.key: info for info in fields()}
+    """Those of which a preset has one by key, and not one in each figure of the paper."""
+    return {info.key: info for info in fields() if "[]" not in info.key}
 
 
 @functools.cache
@@ -66,9 +66,21 @@ def settings() -> dict[str, FieldInfo]:
     return {key: info for key, info in by_key().items() if key.partition(".")[0] not in ABOUT}
 
 
+def field_of(key: str) -> FieldInfo | None:
+    """The field of a key, or the table that it is an entry of; None if presets have neither."""
+    above, _, entry = key.rpartition(".")
+    table = by_key().get(above)
+    return by_key().get(key) or (table if table and entry and table.type.startswith("table") else None)
+
+
+def is_whole(key: str) -> bool:
+    """Whether the numbers that a field takes are whole ones."""
+    return key in by_key() and "number" not in by_key()[key].type
+
+
 def role_of(key: str) -> str:
-    """The role of a setting, or of the table that it is an entry of; empty if presets have none of that key."""
-    info = settings().get(key) or settings().get(key.rpartition(".")[0])
+    """The role of a field, or of the table that it is an entry of; empty if presets have none of that key."""
+    info = field_of(key)
     return info.role if info else ""
 
 
@@ -76,16 +88,6 @@ def values_of(preset: "Preset") -> dict[str, Any]:
     """The value of each setting, by key."""
     sections = preset.model_dump(exclude=set(ABOUT))
     return {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
-
-
-def choices(key: str) -> tuple[str, ...]:
-    """The words that a field may take, like `choices("model.name")`; empty if the field is not a choice.
-
-    Raises `KeyError` if there is no such field.
-    """
-    if key not in by_key():
-        raise KeyError(f"no preset field is called '{key}'")
-    return by_key()[key].choices
 
 
 def fields_of(model: "type[BaseModel]", prefix: str) -> list[FieldInfo]:

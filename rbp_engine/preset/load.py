@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rbp_engine.preset.experiment import experiment_hash
-from rbp_engine.preset.fields import fields, settings, values_of
+from rbp_engine.preset.fields import by_key, settings, values_of
 from rbp_engine.preset.layers import Layers, Origin, stack
 from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.own_code import (
@@ -263,7 +263,7 @@ def _bad_extends(document: Document, message: str) -> PresetError:
 
 
 def _sources(layers: Layers) -> dict[str, str]:
-    sources = {info.key: "default" for info in fields() if "[]" not in info.key}
+    sources = dict.fromkeys(by_key(), "default")
     for path in layers.fields():
         origin = layers.origin(path)
         if origin is not None:

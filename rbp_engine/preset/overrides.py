@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rbp_engine.preset.fields import FieldInfo, by_key
+from rbp_engine.preset.fields import FieldInfo, by_key, field_of
 from rbp_engine.preset.resolved import toml_item
 from rbp_engine.settings.problems import Problem
 from rbp_engine.settings.spelling import did_you_mean, nearest
@@ -44,7 +44,7 @@ def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]
     overrides: list[Override] = []
     problems: list[Problem] = []
     for word in words:
-        parsed = _parse(word, by_key())
+        parsed = _parse(word)
         if isinstance(parsed, Override):
             overrides.append(parsed)
         else:
@@ -62,19 +62,16 @@ def setting_word(key: str, value: Any) -> str:
     return f"{name}={value if literal else toml_item(value).as_string()}"
 
 
-def _parse(word: str, known: dict[str, FieldInfo]) -> Override | Problem:
+def _parse(word: str) -> Override | Problem:
     written, equals, text = word.partition("=")
     written, text = written.strip(), text.strip()
     if not equals:
         return Problem("", f"expected key=value, as T=6 or optim.lr=0.05, got '{word}'", source=word)
     key = SHORT_NAMES.get(written, written)
-    info = known.get(key)
-    if info is not None:
-        return Override(key, _value(text, info), word)
-    parent, _, argument = key.rpartition(".")
-    if argument and parent in known and known[parent].type.startswith("table"):
-        return Override(key, _toml_value(text), word)
-    return Problem(written, f"unknown key.{_suggestion(written, known)}", source=word)
+    info = field_of(key)
+    if info is None:
+        return Problem(written, f"unknown key.{_suggestion(written, by_key())}", source=word)
+    return Override(key, _value(text, info) if info.key == key else _toml_value(text), word)
 
 
 def _value(text: str, info: FieldInfo) -> Any:
@@ -99,15 +96,14 @@ def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
     inside = [key for key in known if key.startswith(f"{written}.")]
     if inside:
         return f" '{written}' is a section; name one of its fields: {', '.join(inside)}"
-    settable = [key for key in known if "[]" not in key]
-    last = nearest(written, {*SHORT_NAMES, *(key.rpartition(".")[2] for key in settable)})
-    leaves = [key for key in settable if last is not None and key.rpartition(".")[2] == last]
-    exists = any(key.rpartition(".")[2] == written for key in settable)
-    if "." not in written and not exists and (key := described_as(written, [known[key] for key in settable])):
+    last = nearest(written, {*SHORT_NAMES, *(key.rpartition(".")[2] for key in known)})
+    leaves = [key for key in known if last is not None and key.rpartition(".")[2] == last]
+    exists = any(key.rpartition(".")[2] == written for key in known)
+    if "." not in written and not exists and (key := described_as(written, known.values())):
         return f" Did you mean '{next((short for short, full in SHORT_NAMES.items() if full == key), key)}'?"
     if "." not in written and len(leaves) == 1:
         return f" Did you mean '{leaves[0]}'?"
-    return did_you_mean(written, [*SHORT_NAMES, *settable])
+    return did_you_mean(written, [*SHORT_NAMES, *known])
 
 
 def described_as(written: str, known: Iterable[FieldInfo]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rbp_engine.data.catalog import require
-from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
+from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.preset.sweep.section import key_of
 from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
@@ -67,9 +67,8 @@ class LaunchRequest:
 
     def without(self, setting: str) -> "LaunchRequest":
         """`once`, without the override of this setting, given by its full name or its short one."""
-        names = (setting, SHORT_NAMES.get(setting))
         other = self.once()
-        return replace(other, overrides=tuple(word for word in other.overrides if word.partition("=")[0] not in names))
+        return replace(other, overrides=tuple(word for word in other.overrides if key_of(word) != key_of(setting)))
 
     def changed(self, setting: str, value: str) -> "LaunchRequest":
         """`once`, with another value of a setting."""

@@ -3,21 +3,21 @@
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.methods import METHODS
 from rbp_engine.models import MODELS
-from rbp_engine.preset import choices
+from rbp_engine.preset.fields import by_key
 from rbp_engine.spiking.surrogate import SURROGATES
 
 
 def test_every_network_of_the_schema_can_be_made():
-    assert set(choices("model.name")) == set(MODELS)
+    assert set(by_key()["model.name"].choices) == set(MODELS)
 
 
 def test_every_method_of_the_schema_can_be_made():
-    assert set(choices("method.name")) == set(METHODS)
+    assert set(by_key()["method.name"].choices) == set(METHODS)
 
 
 def test_every_data_set_of_the_schema_is_in_the_catalogue():
-    assert set(choices("data.name")) == set(CATALOG)
+    assert set(by_key()["data.name"].choices) == set(CATALOG)
 
 
 def test_every_surrogate_of_the_schema_exists():
-    assert set(choices("neuron.surrogate")) == set(SURROGATES)
+    assert set(by_key()["neuron.surrogate"].choices) == set(SURROGATES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rbp_engine.preset.fields import FieldInfo, by_key, fields_of
+from rbp_engine.preset.fields import FieldInfo, by_key, field_of, fields_of, is_whole, role_of
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
 from rbp_engine.preset.pretrained import is_path_of_weights
@@ -39,7 +39,7 @@ def read_sweep(documents: Sequence[Document]) -> tuple[SweepSection | None, list
     for document in documents:
         if SECTION in document.values:
             name = None if document is documents[0] else shown(document.path)
-            reader = _Reader(document, name, by_key())
+            reader = _Reader(document, name)
             section = reader.read(document.values[SECTION])
             return section, sorted(reader.problems, key=lambda problem: problem.line or 0)
     return None, []
@@ -84,7 +84,6 @@ def contradictions(table: dict[str, Any]) -> list[tuple[str, str]]:
 class _Reader:
     document: Document
     name: str | None
-    known: dict[str, FieldInfo]
     problems: list[Problem] = field(default_factory=list)
     values: int = 0
 
@@ -157,8 +156,7 @@ class _Reader:
         ends = [word for name in ("from", "to") for word in self._word((*path, name), key, written[name])]
         if len(ends) < 2:
             return
-        of_integers = key in self.known and "number" not in self.known[key].type
-        whole = of_integers and all(type(written[name]) is int for name in ("from", "to"))
+        whole = is_whole(key) and all(type(written[name]) is int for name in ("from", "to"))
         one = Varied(ends[0].partition("=")[0], (), checked.low, checked.high, checked.log, whole)
         if one.fault:
             self._problem((*path, "from"), one.fault)
@@ -182,15 +180,14 @@ class _Reader:
             written_as = f"{above}.{name}" if above else str(name)
             key = SHORT_NAMES.get(written_as, written_as)
             inner = value if isinstance(value, dict) else {}
-            if inner and not (inner.keys() & set(OF_A_RANGE) if enter_tables else key in self.known):
+            if inner and not (inner.keys() & set(OF_A_RANGE) if enter_tables else key in by_key()):
                 yield from self._settings(inner, place, enter_tables=enter_tables)
                 continue
-            table = self.known.get(key.rpartition(".")[0])
-            if key not in self.known and (table is None or not table.type.startswith("table")):
+            if field_of(key) is None:
                 self._problem(place, parse_overrides([f"{key}=0"])[1][0].message)
             elif key == "run.seed":
                 self._problem(place, "seeds are what all combinations have in common: seeds = [1, 2, 3] in [sweep]")
-            elif key in self.known and self.known[key].role == "place" and key != WEIGHTS:
+            elif role_of(key) == "place" and key != WEIGHTS:
                 self._problem(
                     place, "changes nothing of what is trained, so that no run could be told from another by it"
                 )

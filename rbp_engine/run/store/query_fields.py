@@ -1,13 +1,13 @@
 """The fields of a query: where each one is in a run, and how it is compared."""
 
 import functools
-import operator
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 from rbp_engine.data.catalog import CATALOG
+from rbp_engine.guard.alert_rule import COMPARISONS
 from rbp_engine.guard.time_span import is_time_span
 from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.preset.fields import by_key
@@ -18,7 +18,7 @@ from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.store import query_values as values
 from rbp_engine.run.store.disk_use import known_disk_use
-from rbp_engine.run.store.run_settings import dotted_key, field_types, settings_of
+from rbp_engine.run.store.run_settings import dotted_key, settings_of
 from rbp_engine.run.store.store import STATUSES, RunRecord
 from rbp_engine.settings.spelling import did_you_mean, nearest
 from rbp_engine.vocabulary import NETWORKS, TRAINING_METHODS
@@ -26,12 +26,6 @@ from rbp_engine.vocabulary import NETWORKS, TRAINING_METHODS
 Test: TypeAlias = Callable[[RunRecord], bool]
 Getter: TypeAlias = Callable[[RunRecord], Any]
 
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 # Half of the last digit of a percentage on the screens.
 _SAME_ACCURACY = 5e-5
 
@@ -72,8 +66,8 @@ def find_field(name: str) -> Field:
 def _guess(name: str) -> str:
     """A question whether another field was meant; many remember only the last part of a key."""
     if "." in name:
-        return did_you_mean(name, [*_run_fields(), *field_types()])
-    keys = {key.rpartition(".")[2]: key for key in field_types()} | {field: field for field in field_names()}
+        return did_you_mean(name, [*_run_fields(), *by_key()])
+    keys = {key.rpartition(".")[2]: key for key in by_key()} | {field: field for field in field_names()}
     meant = nearest(name, keys)
     return "" if meant is None else f" Did you mean '{keys[meant]}'?"
 
@@ -115,7 +109,7 @@ def word_fits(word: str) -> Test:
 def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> Callable[[Field, str, str], Test]:
     def make(field: Field, sign: str, text: str) -> Test:
         wanted = read(text)
-        order = _ORDER.get(sign)
+        order = COMPARISONS.get(sign)
 
         def test(record: RunRecord) -> bool:
             value = field.get(record)
@@ -131,7 +125,7 @@ def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> Callab
 
 
 def _text_test(field: Field, sign: str, value: str) -> Test:
-    if sign in _ORDER:
+    if sign in COMPARISONS:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
     wanted, whole = value.lower(), sign == "="
     if field.among and not any(wanted == known if whole else wanted in known for known in field.among):
@@ -147,7 +141,7 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
 
 def _time_test(field: Field, sign: str, value: str) -> Test:
     """The test of a time; a span means the time that long ago, so that `created>2d` is younger than two days."""
-    order = _ORDER.get(sign)
+    order = COMPARISONS.get(sign)
     if is_time_span(value):
         if order is None:
             raise ValueError(f"a moment is not equal to a span: use {field.name}>{value} for younger runs")
@@ -168,7 +162,7 @@ def _any_test(field: Field, sign: str, value: str) -> Test:
         as_number = _number_test(values.number)(field, sign, value)
     except ValueError:
         return _text_test(field, sign, value)
-    if sign in _ORDER:
+    if sign in COMPARISONS:
         return as_number
     as_text = _text_test(field, sign, value)
     return lambda record: (as_number if _is_number(field.get(record)) else as_text)(record)
@@ -200,8 +194,9 @@ def _of_summary(name: str, part: str | None = None) -> Getter:
 def _preset_field(name: str) -> Field | None:
     """A field of the run's preset, which is read only for a query that uses one."""
     key = dotted_key(name)
+    info = by_key().get(key or "")
     # The entries of a table, such as neuron.surrogate_args.alpha, may have any type.
-    return None if key is None else Field(name, _KINDS.get(field_types().get(key, ""), "any"), _of_preset(key))
+    return None if key is None else Field(name, _KINDS.get(info.type if info else "", "any"), _of_preset(key))
 
 
 def _of_preset(key: str) -> Getter:

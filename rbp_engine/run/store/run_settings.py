@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 from msgspec import Raw
 
 from rbp_engine.codec import decode
-from rbp_engine.preset import SHORT_NAMES, fields
-from rbp_engine.preset.fields import role_of, settings
+from rbp_engine.preset import SHORT_NAMES
+from rbp_engine.preset.fields import field_of, role_of, settings
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
@@ -64,18 +64,7 @@ def _settings(run: RunDirectory, _created: float) -> RunSettings:
 def dotted_key(name: str) -> str | None:
     """The key of a preset field, given by key or short name (`lr`), or of a table's entry; None if there is none."""
     key = SHORT_NAMES.get(name, name)
-    kinds = field_types()
-    table, _, entry = key.rpartition(".")
-    if key.startswith(OF_OTHER_PROGRAMS):
-        return key
-    known = key in kinds or (entry and kinds.get(table, "").startswith("table"))
-    return key if known else None
-
-
-@functools.cache
-def field_types() -> dict[str, str]:
-    """The type, in words, of every field of a preset that has one value; by key, in the order of preset files."""
-    return {info.key: info.type for info in fields() if "[]" not in info.key}
+    return key if key.startswith(OF_OTHER_PROGRAMS) or field_of(key) is not None else None
 
 
 def differing_settings(records: Iterable[RunRecord]) -> list[str]:

@@ -56,9 +56,9 @@ def test_the_comparison_with_another_method_is_advised_only_if_its_preset_is_acc
 
 
 def test_every_optimizer_has_a_usual_rate():
-    from rbp_engine.preset import choices
+    from rbp_engine.preset.fields import by_key
 
-    assert set(USUAL_RATE) == set(choices("optim.name"))
+    assert set(USUAL_RATE) == set(by_key()["optim.name"].choices)
 
 
 @pytest.fixture
