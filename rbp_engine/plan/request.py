@@ -31,8 +31,7 @@ class SweepWords:
     @property
     def keys(self) -> frozenset[str]:
         """The dotted keys of all settings in the words."""
-        drawn, varied = (one.key for one in self.drawn), (one.key for one in self.varied)
-        return frozenset([*map(key_of, self.fixed), *varied, *drawn])
+        return frozenset([*map(key_of, self.fixed), *(one.key for one in (*self.varied, *self.drawn))])
 
 
 def varies(word: str) -> bool:

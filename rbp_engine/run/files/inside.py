@@ -53,11 +53,11 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def open(self, name: str, flags: int, mode: int = 0o666) -> int:
+    def open(self, name: str, flags: int) -> int:
         """Open a file, which must be a regular one, without blocking."""
         path = self.path / name
         try:
-            descriptor = os.open(name, flags | _NEVER_BLOCK, mode, dir_fd=self.descriptor)
+            descriptor = os.open(name, flags | _NEVER_BLOCK, 0o666, dir_fd=self.descriptor)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a named pipe that nobody reads
                 raise _no_run_makes_that(path) from None
@@ -158,10 +158,10 @@ def folder(path: Path, below: Path, *, make: bool = False) -> Iterator[Folder]:
         os.close(here.descriptor)
 
 
-def open_file(path: Path, below: Path, flags: int, mode: int = 0o666, *, make: bool = False) -> int:
+def open_file(path: Path, below: Path, flags: int, *, make: bool = False) -> int:
     """Open a regular file below `below` as `os.open` does. Raises OSError as `folder` does."""
     with folder(path.parent, below, make=make) as here:
-        return here.open(path.name, flags, mode)
+        return here.open(path.name, flags)
 
 
 def exists(path: Path, below: Path) -> bool:
