@@ -110,4 +110,4 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress |
         raise Unreadable(problems, len(recordings))
     samples = {"train": len(plan.train), "test": len(plan.test)}
     scale = resizing.LEGACY_SCALE if legacy else 1.0
-    return {"samples": samples, "types": types, "scale": scale, "remarks": [*plan.remarks, *plan.gaps]}
+    return {"samples": samples, "types": types, "scale": scale, "remarks": [*plan.gaps]}

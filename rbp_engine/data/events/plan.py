@@ -40,15 +40,14 @@ class Plan:
     """The recordings of both parts, in order, and how they are decoded.
 
     `files` are those that they lie in. `settings` are for the manifest: all that decides the frames, beyond T, the
-    slices and the size; `remarks`, too, and `gaps`, the recordings that are missing. `read` gives the event counts
-    [T, 2, H, W] of a recording, and raises DataError and OSError.
+    slices and the size; `gaps` are remarks on missing recordings. `read` gives the event counts [T, 2, H, W] of a
+    recording, and raises DataError and OSError.
     """
 
     train: Sequence[Recording]
     test: Sequence[Recording]
     files: Sequence[Path]
     settings: dict[str, Any]
-    remarks: Sequence[str]
     gaps: Sequence[str]
     read: Callable[[Recording], Any]
 
@@ -64,22 +63,14 @@ def fingerprint(files: Sequence[Path]) -> str:
     return hashlib.sha256(json.dumps([_size_and_time(file) for file in files]).encode()).hexdigest()
 
 
-def numbered(folder: Path, pattern: re.Pattern[str]) -> tuple[list[tuple[int, Path]], list[str]]:
-    """The files whose name is the pattern, with the number that is its first group, and a remark that names others.
+def numbered(label: int, folder: Path, pattern: re.Pattern[str]) -> list[Recording]:
+    """The recordings of a class: the files whose name is the pattern, with the number that is its first group.
 
     In the order of the numbers, not of the names: 0, 1, 10, 100, …. Raises OSError.
     """
-    numbers: list[tuple[int, Path]] = []
-    stray: list[str] = []
-    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # ten thousand names need no Path each
-        match = pattern.fullmatch(name)
-        if match:
-            numbers.append((int(match[1]), folder / name))
-        else:
-            stray.append(name)
-    shown = ", ".join(stray[:3]) + (f" and {len(stray) - 3} more" if len(stray) > 3 else "")
-    remarks = [f"{folder}: ignored {shown}, no recording; delete or move it"] if stray else []
-    return sorted(numbers), remarks
+    names = os.listdir(folder)  # noqa: PTH208  # ten thousand names need no Path each
+    found = ((int(match[1]), folder / match[0]) for match in map(pattern.fullmatch, names) if match)
+    return [Recording(label, number, path) for number, path in sorted(found)]
 
 
 def _size_and_time(path: Path) -> list[int | None]:

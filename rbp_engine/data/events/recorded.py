@@ -32,6 +32,9 @@ class RecordedSet(DataSet):
         """What to decode of the set in `root`. Raises EventDataError, which says what is wrong, and the remedy."""
         raise NotImplementedError
 
+    def holds_some(self, root: Path) -> bool:
+        return not self.missing(root)
+
     def problems_of_files(self, folder: Path) -> list[str]:
         """Missing recordings, and those that cannot be read; decodes all of them. Raises OSError."""
         try:
@@ -60,7 +63,6 @@ class RecordedSet(DataSet):
         parts: Sequence[Sequence[Recording]],
         files: Sequence[Path],
         read: Callable[[Recording], Any],
-        remarks: Sequence[str] = (),
         gaps: Sequence[str] = (),
         **settings: str,
     ) -> Plan:
@@ -68,7 +70,7 @@ class RecordedSet(DataSet):
         known = {"source": str(source), "layout": layout, "split": "as published"} | settings
         known["index_sha256"] = index_hash(parts, self.class_names)
         train, test = parts
-        return Plan(train, test, files, known, remarks, gaps, read)
+        return Plan(train, test, files, known, gaps, read)
 
     def counting(
         self, events: Callable[[Recording], Sequence[Any]], wanted: FrameSettings

@@ -31,7 +31,6 @@ class Cifar10Dvs(RecordedSet):
             split_recordings(listing.recordings, wanted.split),
             [one.path for one in listing.recordings],
             read,
-            listing.strays,
             listing.gaps,
             split=wanted.split,
             orientation=describe(found, wanted.orientation),

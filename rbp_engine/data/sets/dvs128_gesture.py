@@ -81,9 +81,6 @@ class Dvs128Gesture(RecordedSet):
     def missing(self, folder: Path) -> list[str]:
         return [] if _place(folder) else ["trials_to_train.txt and trials_to_test.txt"]
 
-    def holds_some(self, root: Path) -> bool:
-        return _place(root) is not None
-
 
 def _place(root: Path) -> tuple[str, list[Path]] | None:
     """The layout, and what it has for each part."""

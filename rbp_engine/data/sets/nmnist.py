@@ -25,8 +25,6 @@ _OVERFLOW_US: Final = 2**13
 _LARGEST_INDEX: Final = MIB
 _LINE: Final = re.compile(r"([0-9]{1,9})\s+([0-9])")
 
-Listed = list[tuple[int, int, Path]]
-
 
 @dataclass(frozen=True)
 class _Folders:
@@ -35,19 +33,18 @@ class _Folders:
     layout: str
     parts: Sequence[Path]
 
-    def listed(self, part: Path) -> tuple[Listed, list[str]]:
-        """Label, number and file of each recording, and remarks on other files. Raises EventDataError and OSError."""
+    def listed(self, part: Path) -> list[Recording]:
+        """The recordings of a part. Raises EventDataError and OSError."""
         pattern = re.compile(rf"([0-9]{{1,9}})\.{self.layout}")
-        found: Listed = []
-        remarks: list[str] = []
+        found: list[Recording] = []
         for label in range(10):
             folder = part / str(label)
             if not is_folder(folder):
                 raise EventDataError(f"{folder}: the folder of a digit is missing: unpack or copy it again")
-            numbers, stray = numbered(folder, pattern)
-            found += [(label, number, path) for number, path in numbers]
-            remarks += stray
-        return found, remarks
+            found += numbered(label, folder, pattern)
+        if not found:
+            raise EventDataError(f"{part} holds no recording: unpack or copy it again")
+        return found
 
     def events(self, recording: Recording) -> Sequence[Any]:
         """Times, columns, rows and polarities. Raises DataError and OSError."""
@@ -78,24 +75,17 @@ class NMnist(RecordedSet):
         place = _place(root)
         if place is None:
             raise EventDataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
-        parts: list[list[Recording]] = []
-        remarks: list[str] = []
-        gaps: list[str] = []
-        for part, expected in zip(place.parts, (self.train_size, self.test_size), strict=True):
-            listed, stray = place.listed(part)
-            if not listed:
-                raise EventDataError(f"{part} holds no recording: unpack or copy it again")
-            remarks += stray
-            gaps += [f"{part} has {len(listed)} recordings, not {expected}"] * (len(listed) != expected)
-            parts.append([Recording(*one) for one in listed])
+        parts = [place.listed(part) for part in place.parts]
+        gaps = [
+            f"{folder} has {len(part)} recordings, not {expected}"
+            for folder, part, expected in zip(place.parts, parts, (self.train_size, self.test_size), strict=True)
+            if len(part) != expected
+        ]
         files = [one.path for part in parts for one in part]
-        return self.planned(root, place.layout, parts, files, self.counting(place.events, wanted), remarks, gaps)
+        return self.planned(root, place.layout, parts, files, self.counting(place.events, wanted), gaps)
 
     def missing(self, folder: Path) -> list[str]:
         return [] if _place(folder) else ["Train/ and Test/"]
-
-    def holds_some(self, root: Path) -> bool:
-        return _place(root) is not None
 
 
 def _place(root: Path) -> _Folders | None:
@@ -113,10 +103,7 @@ class NMnistSmall(RecordedSet):
     """1000 training and 100 test recordings in one folder, with a list of each part."""
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        parts = [
-            [Recording(label, number, root / f"{number}.bs2") for number, label in _listed(root / name)]
-            for name, _ in self.files
-        ]
+        parts = [_listed(root / name) for name, _ in self.files]
         files = [root / name for name, _ in self.files] + [one.path for part in parts for one in part]
         return self.planned(root, "bs2", parts, files, self.counting(_events, wanted))
 
@@ -124,8 +111,8 @@ class NMnistSmall(RecordedSet):
         return any(is_file(root / name) for name, _ in self.files)
 
 
-def _listed(index: Path) -> list[tuple[int, int]]:
-    """Number and label of each recording in a list. Raises EventDataError and OSError."""
+def _listed(index: Path) -> list[Recording]:
+    """The recordings in a list, which lie beside it. Raises EventDataError and OSError."""
     found: dict[int, int] = {}
     for count, line in enumerate(read_data(index, _LARGEST_INDEX).decode(errors="replace").splitlines(), 1):
         match = _LINE.fullmatch(line.strip())
@@ -135,7 +122,7 @@ def _listed(index: Path) -> list[tuple[int, int]]:
             raise EventDataError(f"{index} line {count} is not a recording and its digit, once: copy it again")
     if not found:
         raise EventDataError(f"{index} lists no recording: copy it again")
-    return list(found.items())
+    return [Recording(label, number, index.parent / f"{number}.bs2") for number, label in found.items()]
 
 
 def _events(recording: Recording) -> Sequence[Any]:

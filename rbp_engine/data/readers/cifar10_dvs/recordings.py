@@ -24,17 +24,15 @@ _SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}
 
 @dataclass(frozen=True)
 class Listing:
-    """All recordings, by class and number, and remarks on files that are none, and on missing recordings."""
+    """All recordings, by class and number, and remarks on missing ones."""
 
     recordings: tuple[Recording, ...]
-    strays: tuple[str, ...]
     gaps: tuple[str, ...]
 
 
 def list_recordings(found: FoundLayout) -> Listing:
     """The recordings of a layout. Raises EventDataError if a class is missing."""
     recordings: list[Recording] = []
-    strays: list[str] = []
     gaps: list[str] = []
     for label, name in enumerate(CLASSES):
         folder = found.folder / name
@@ -43,13 +41,12 @@ def list_recordings(found: FoundLayout) -> Listing:
             remedy = f"{name}.zip is still zipped, unpack it" if packed else "unpack, copy or convert it again"
             raise EventDataError(f"{folder}: the class {name} is missing: {remedy}")
         pattern = re.compile(rf"(?:cifar10_)?{name}_(\d{{1,9}})\.{_SUFFIX[found.files]}")
-        numbers, stray = numbered(folder, pattern)
-        if not numbers:
+        of_class = numbered(label, folder, pattern)
+        if not of_class:
             raise EventDataError(f"{folder} has no cifar10_{name}_0.{_SUFFIX[found.files]} or other: copy it again")
-        strays += stray
-        gaps += _gaps(folder, [number for number, _ in numbers])
-        recordings += [Recording(label, number, path) for number, path in numbers]
-    return Listing(tuple(recordings), tuple(strays), tuple(gaps))
+        gaps += _gaps(folder, [one.number for one in of_class])
+        recordings += of_class
+    return Listing(tuple(recordings), tuple(gaps))
 
 
 def split_recordings(recordings: Sequence[Recording], split: SplitName) -> tuple[list[Recording], list[Recording]]:
