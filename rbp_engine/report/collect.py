@@ -17,22 +17,22 @@ from rbp_engine.run.files.events import TEST
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.run_settings import read_settings
+from rbp_engine.run.store.store import RunRecord
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
-    from rbp_engine.run.store.store import RunRecord
 
 #: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
 ORIGIN = "origin_epochs"
 
+AnyRun = TypeVar("AnyRun", bound=RunRecord)
 AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
-AnyRun = TypeVar("AnyRun", bound="RecordedRun | RunRecord")
 
 
-@dataclass(frozen=True)
-class RecordedRun:
+@dataclass(frozen=True, kw_only=True)
+class RecordedRun(RunRecord):
     """A run with everything in its folder that describes it.
 
     `held_out`: the best epoch was chosen on held-out data, not on the test set. `settings` are the result fields of its
@@ -40,9 +40,6 @@ class RecordedRun:
     trains without one, and `settings` are those that it was given.
     """
 
-    run: RunDirectory
-    summary: Summary
-    verdict: Verdict
     preset: "Preset | None"
     settings: dict[str, Any]
     origin: RunJson
@@ -154,11 +151,11 @@ def label_words(label: Mapping[str, Any]) -> list[str]:
     return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
 
 
-def _completed(one: "RecordedRun | RunRecord") -> bool:
+def _completed(one: RunRecord) -> bool:
     return one.verdict.status == "completed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportedRun(RecordedRun):
     """A run that counts in a report. `last` and `best` are top-1 fractions, measured on the test set."""
 
@@ -240,7 +237,15 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
 def _of_another_program(run: RunDirectory, summary: Summary) -> RecordedRun:
     """The records of a run that was given settings of any kind; those whose names presets have keep them."""
     known = {key: value for section in read_settings(run).sections for key, value in section.items() if key != SEED}
-    return RecordedRun(run, summary, judge(run, summary), None, known, read_run_json(run), summary.split != TEST)
+    return RecordedRun(
+        run=run,
+        summary=summary,
+        verdict=judge(run, summary),
+        preset=None,
+        settings=known,
+        origin=read_run_json(run),
+        held_out=summary.split != TEST,
+    )
 
 
 def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | ExcludedRun:

@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,11 @@ def draw(kind: str, entries: Sequence[ReportedRun], path: Path, view: FigureView
 def write(rows: Sequence[Sequence[Panel]], path: Path, view: FigureView = EVERYTHING) -> None:
     """Write the figure of these rows of panels. Raises RunError like `draw`."""
     check_path(path)
-    image = render(rows, path.suffix.lower(), view)
+    save(render(rows, path.suffix.lower(), view), path)
+
+
+def save(image: bytes, path: Path) -> None:
+    """Write the file of a figure. Raises RunError if it cannot be written."""
     try:
         path.write_bytes(image)
     except OSError as error:
@@ -115,16 +119,24 @@ def check_path(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
 
 def render(rows: Sequence[Sequence[Panel]], suffix: str, view: FigureView = EVERYTHING) -> bytes:
     """The contents of the figure's file in the format of `suffix`. Raises RunError if it is too tall for that."""
-    from matplotlib import style
 
-    out = io.BytesIO()
-    with style.context(["default", STYLE]):
-        stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
+    def composed() -> "Figure":
         figure = compose(rows, view)
         if suffix == ".png" and figure.get_figheight() * STYLE["savefig.dpi"] >= MOST_PIXELS:
             lines = sum(len(panels[0].lines) for panels in rows)
             raise RunError(f"a PNG has no room for {lines} lines and their legends: write a .pdf, or name fewer runs")
-        figure.savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
+        return figure
+
+    return image_of(composed, suffix)
+
+
+def image_of(make: Callable[[], "Figure"], suffix: str, **style_of_its_own: Any) -> bytes:
+    """The contents of a figure's file in the format of `suffix`; `make` composes it, in our style."""
+    from matplotlib import style
+
+    out, stamp = io.BytesIO(), {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
+    with style.context(["default", STYLE, style_of_its_own]):
+        make().savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
     return out.getvalue()
 
 

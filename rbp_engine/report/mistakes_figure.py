@@ -1,6 +1,5 @@
 """A figure of what a network takes for what: the confusion matrix, and the most confident mistakes as images."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.report.figure import PAGE, STYLE, escaped
+from rbp_engine.report.figure import PAGE, escaped, image_of, save
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.evaluation_json import ByClass, Mistake
 
@@ -33,16 +32,8 @@ def draw_mistakes(found: ByClass, pictures: Sequence[NDArray[Any]], path: Path) 
     """
     if len(found.classes) > MOST_CLASSES:
         raise RunError(f"a figure has no room for a confusion matrix of {len(found.classes)} classes")
-    from matplotlib import style
-
-    suffix, out = path.suffix.lower(), io.BytesIO()
-    with style.context(["default", STYLE, {"axes.grid": False}]):
-        stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
-        compose_mistakes(found, pictures).savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
-    try:
-        path.write_bytes(out.getvalue())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    image = image_of(lambda: compose_mistakes(found, pictures), path.suffix.lower(), **{"axes.grid": False})
+    save(image, path)
 
 
 def compose_mistakes(found: ByClass, pictures: Sequence[NDArray[Any]]) -> "Figure":
