@@ -24,6 +24,7 @@ from PIL import Image
 from rbp_engine.bench.measure.trial import endless
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import event_training
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.image_batches import image_batches
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.readers.image_folders import list_image_folders
@@ -52,10 +53,10 @@ def in_memory(workers: list[int]) -> Cases:
 def event_frames(folder: Path, workers: list[int]) -> Cases:
     np.save(folder / "counts.npy", np.random.default_rng(0).integers(0, 4, (512, 10, 2, 48, 48), dtype=np.uint8))
     samples = Samples(np.load(folder / "counts.npy", mmap_mode="r"), np.zeros(512, np.int64))
-    settings: dict[str, Any] = {"device": CPU, "batch_size": 64, "seed": 0, "flip": True, "roll": 5}
+    settings: dict[str, Any] = {"batch_size": 64, "seed": 0, "flip": True, "roll": 5}
     return {
         ("event frames, T = 10, flip, roll", one): partial(
-            endless, event_training(samples, np.arange(512), workers=one, **settings)
+            endless, event_training(samples, np.arange(512), BatchLoader(one, CPU), **settings)
         )
         for one in workers
     }
@@ -96,7 +97,7 @@ def of_preset(words: list[str]) -> Cases:
     preset = load_preset(words[0], words[1:]).preset
     settings: dict[str, Any] = {"timesteps": preset.method.timesteps, "seed": 0, "held_out": 0.0, "device": CPU}
     feed = open_feed(preset.data, **settings)
-    readers = feed.loaders[0].workers if feed.loaders else 0
+    readers = feed.loader.workers if feed.loader else 0
     return {("training", readers): partial(endless, feed.train), ("evaluation", readers): partial(again, feed.test)}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.data.loading.batch_loader import BatchLoader, start_together
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
 from rbp_engine.data.preprocess import Preprocess
 from rbp_engine.data.stratified import stratified_indices
@@ -34,7 +34,8 @@ class Feed:
     """The batches of a run. `validation`, evaluated after each epoch, is held-out samples or the test set itself.
 
     `preprocess` makes the network's input from raw images, as the evaluation does. `class_names` are the names of the
-    classes by label, empty if they have none. `notes` are warnings for the user, each a sentence.
+    classes by label, empty if they have none. `loader` is what reads them, if it may have processes. `notes` are
+    warnings for the user, each a sentence.
     """
 
     train: TrainingBatches
@@ -43,6 +44,7 @@ class Feed:
     classes: int
     preprocess: Preprocess
     class_names: tuple[str, ...] = ()
+    loader: BatchLoader | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -72,21 +74,16 @@ class Feed:
         return self.preprocess.channels
 
     @property
-    def loaders(self) -> tuple[BatchLoader, ...]:
-        """What may have worker processes."""
-        sources = (self.train, self.validation, self.test)
-        return tuple(dict.fromkeys(source.loader for source in sources if source.loader is not None))
-
-    @property
     def has_time(self) -> bool:
         """Whether images are [T, B, …], one for each timestep, and not [B, …]."""
         return self.preprocess.has_time
 
     def start(self) -> None:
         """Start the worker processes; call this before torch.distributed starts threads in this process."""
-        start_together(self.loaders)
+        if self.loader is not None:
+            self.loader.start()
 
     def stop(self) -> None:
         """End the worker processes."""
-        for loader in self.loaders:
-            loader.stop()
+        if self.loader is not None:
+            self.loader.stop()

@@ -86,7 +86,7 @@ def _run_attempt(
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
     warnings += uncompiled + list(feed.notes)
     readers = preset.data.workers
-    warnings += too_many(readers, cores_of_a_rank()) if feed.loaders else unused(readers)
+    warnings += too_many(readers, cores_of_a_rank()) if feed.loader else unused(readers)
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.push(lambda kind, error, trace: None if kind is Superseded else board.close())
     early_stop = EarlyStop(preset.guard.early_stop, preset.guard.early_stop_delta)

@@ -31,7 +31,7 @@ def mixed(source: TrainingBatches, classes: int, mixup: float, cutmix: float, se
         draw = np.random.default_rng((_MIXING, seed, wanted.epoch, wanted.position, source.batches.rank))
         return _mixed(images, F.one_hot(labels, classes).float(), mixup, cutmix, draw)
 
-    return TrainingBatches(source.read, finish, source.order, source.batches, source.loader)
+    return TrainingBatches(source.read, finish, source.order, source.batches)
 
 
 def _mixed(images: Tensor, labels: Tensor, mixup: float, cutmix: float, draw: np.random.Generator) -> Batch:

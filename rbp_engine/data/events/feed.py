@@ -7,6 +7,7 @@ import torch
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import Chosen, event_evaluation, event_training
 from rbp_engine.data.feed import Feed
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
 from rbp_engine.data.preprocess import Frames
 
@@ -30,14 +31,14 @@ def event_feed(
 
     `augmentation` is that of `event_training`.
     """
-    batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
-    batches |= {"rank": rank, "world_size": world_size}
+    batches: dict[str, Any] = {"batch_size": batch_size, "rank": rank, "world_size": world_size}
+    loader = BatchLoader(workers, device)
 
     def evaluation(part: Chosen, split: str) -> EvaluationBatches:
-        return event_evaluation(part.samples, part.index, split=split, **batches)
+        return event_evaluation(part.samples, part.index, loader, split=split, **batches)
 
     def training(part: Chosen) -> TrainingBatches:
-        return event_training(part.samples, part.index, seed=seed, **augmentation, **batches)
+        return event_training(part.samples, part.index, loader, seed=seed, **augmentation, **batches)
 
-    described = classes, Frames(int(train.counts.shape[2]), train.scale), class_names
+    described = classes, Frames(int(train.counts.shape[2]), train.scale), class_names, loader
     return Feed.of(Chosen.all_of(train), Chosen.all_of(test), held_out, training, evaluation, *described)

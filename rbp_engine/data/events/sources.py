@@ -12,7 +12,7 @@ from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation, read_by
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation
 
 Integers = npt.NDArray[np.int64]
 
@@ -20,14 +20,13 @@ Integers = npt.NDArray[np.int64]
 def event_training(
     samples: Samples,
     index: Integers,
+    loader: BatchLoader,
     *,
-    device: torch.device,
     batch_size: int,
     seed: int,
     flip: bool = False,
     roll: int = 0,
     drop_last: bool = False,
-    workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainingBatches:
@@ -49,20 +48,17 @@ def event_training(
         return _frames(counts, samples.scale), labels
 
     batches = Batches(len(index), batch_size, drop_last, rank, world_size)
-    loader = BatchLoader(Chosen(samples, index), workers, device)
-    return TrainingBatches(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
+    read = loader.reading(Chosen(samples, index))
+    return TrainingBatches(read, finish, permutation(seed, batches.count), batches)
 
 
-def event_evaluation(
-    samples: Samples, index: Integers, *, device: torch.device, workers: int = 0, **shares: Any
-) -> EvaluationBatches:
+def event_evaluation(samples: Samples, index: Integers, loader: BatchLoader, **shares: Any) -> EvaluationBatches:
     """The samples at `index` in order; the shares are those of `EvaluationBatches`."""
 
     def finish(_: Wanted, counts: Tensor, labels: Tensor) -> Batch:
         return _frames(counts, samples.scale), labels
 
-    loader = BatchLoader(Chosen(samples, index), workers, device)
-    return EvaluationBatches(read_by(loader, device), finish, len(index), loader=loader, **shares)
+    return EvaluationBatches(loader.reading(Chosen(samples, index)), finish, len(index), **shares)
 
 
 class Chosen(Dataset[Any]):

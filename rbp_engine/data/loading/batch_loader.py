@@ -2,13 +2,14 @@
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rbp_engine.data.loading.prefetch import on_device
 from rbp_engine.errors import DataError, LoaderLost
 
 #: Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64; mixed ones are the probabilities
@@ -19,34 +20,50 @@ Batch = tuple[Tensor, Tensor]
 PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class BatchLoader:
-    """Loads the items of a data set that a plan lists; an item is a whole batch, or a string with an error.
+#: Reads what a plan lists, in its order, onto the device.
+Read = Callable[[Sequence[Any]], Iterator[tuple[Tensor, ...]]]
 
-    `workers` processes load them, or this process if 0. They live for one plan, or for all plans once `start` or
-    `start_together` has been called.
+
+class BatchLoader:
+    """Loads what plans list of its data sets onto a device; an item is a whole batch, or a string with an error.
+
+    `workers` processes load them, or this process if 0. They live for one plan, or, once `start` has been called, until
+    `stop`, and load one plan at a time.
     """
 
-    def __init__(self, dataset: Dataset[Any], workers: int, device: torch.device) -> None:
-        self.dataset = dataset
+    def __init__(self, workers: int, device: torch.device) -> None:
         self.workers = workers
         self.device = device
-        self._started: _Started | None = None
-        self._place = 0
+        self._together = _Together()
+        self._started: DataLoader[Any] | None = None
+        self._plan = _Plan()
+
+    def reading(self, dataset: Dataset[Any]) -> Read:
+        """What reads from one more data set; workers that have been started do not know it."""
+        place = len(self._together.datasets)
+        self._together.datasets.append(dataset)
+        return lambda plan: on_device(self._loaded([(place, key) for key in plan]), self.device)
 
     def start(self) -> None:
-        """Fork the workers now, see `start_together`."""
-        start_together([self])
+        """Fork the workers now, before this process has other threads.
+
+        Later, a thread of torch.distributed may hold a lock during the fork, for which the worker would wait for ever.
+        """
+        if self.workers and self._started is None:
+            self._started = _loader(self._together, self._plan, self.workers, self.device)
+            _with_workers(self._started)
 
     def stop(self) -> None:
         """End the workers. Otherwise they end within seconds after this process."""
         self._started = None
 
-    def load(self, plan: Iterable[Any]) -> Iterator[tuple[Tensor, ...]]:
+    def _loaded(self, keys: Sequence[Any]) -> Iterator[tuple[Tensor, ...]]:
         """The items of a plan, in order. Raises DataError with the message of a faulty one."""
-        if self._started is None:
-            batches = _with_workers(_loader(self.dataset, plan, self.workers, self.device))
-        else:
-            batches = self._started.load(self._place, plan)
+        loader = self._started
+        if loader is None:
+            loader = _loader(self._together, keys, self.workers, self.device)
+        self._plan.keys = keys
+        batches = _with_workers(loader)
         try:
             while True:
                 try:
@@ -59,50 +76,19 @@ class BatchLoader:
                 if isinstance(batch, str):
                     raise DataError(batch)
                 yield tuple(batch)
+                if loader is self._started and self._plan.keys is not keys:
+                    raise RuntimeError("another plan has begun, which has taken the workers from this one")
         finally:
             # The workers end with this iterator. The traceback of an error would keep it alive, and if the garbage
             # collector deletes it later, torch waits ten seconds for each worker.
             del batches
 
 
-def start_together(loaders: Sequence[BatchLoader]) -> None:
-    """Fork the workers of loaders now, before this process has other threads; all share them, and load in turn.
-
-    Later, a thread of torch.distributed may hold a lock during the fork, for which the worker would wait for ever.
-    """
-    waiting = [loader for loader in loaders if loader.workers and loader._started is None]
-    if not waiting:
-        return
-    started = _Started([loader.dataset for loader in waiting], waiting[0].workers, waiting[0].device)
-    for place, loader in enumerate(waiting):
-        loader._started, loader._place = started, place
-
-
-class _Started:
-    """Workers for the plans of several data sets, one plan after the other."""
-
-    def __init__(self, datasets: Sequence[Dataset[Any]], workers: int, device: torch.device) -> None:
-        self._plan = _Plan()
-        self._loader = _loader(_Together(datasets), self._plan, workers, device)
-        self._loads = 0
-        _with_workers(self._loader)
-
-    def load(self, place: int, plan: Iterable[Any]) -> Iterator[Any]:
-        """The items of a plan of the data set at a place."""
-        self._loads += 1
-        mine = self._loads
-        self._plan.keys = ((place, key) for key in plan)
-        for batch in _with_workers(self._loader):
-            yield batch
-            if self._loads != mine:
-                raise RuntimeError("another plan has begun, which has taken the workers from this one")
-
-
 class _Together(Dataset[Any]):
     """The items of several data sets, by the place of the set and the key of the item in it."""
 
-    def __init__(self, datasets: Sequence[Dataset[Any]]) -> None:
-        self.datasets = datasets
+    def __init__(self) -> None:
+        self.datasets: list[Dataset[Any]] = []
 
     def __getitem__(self, key: tuple[int, Any]) -> Any:
         place, inside = key

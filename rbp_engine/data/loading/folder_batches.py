@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation, read_by
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation
 
 
 class ImageReader(Protocol):
@@ -31,17 +31,16 @@ class ImageReader(Protocol):
 def image_training(
     reader: ImageReader,
     normalise: Callable[[Tensor], Tensor],
+    loader: BatchLoader,
     *,
-    device: torch.device,
     batch_size: int,
     seed: int,
     flip: bool,
     drop_last: bool,
-    workers: int,
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainingBatches:
-    """Shuffled, augmented batches of (images [B, C, H, W], labels [B]) on `device`.
+    """Shuffled, augmented batches of (images [B, C, H, W], labels [B]) on the device of the loader.
 
     `normalise` turns the images of a batch, on the device, into the network's input. `flip` mirrors with probability
     one half. `batch_size` counts images over all processes: process `rank` of `world_size` gets its contiguous share of
@@ -54,25 +53,19 @@ def image_training(
         return normalise(pixels), labels
 
     batches = Batches(len(reader.labels), batch_size, drop_last, rank, world_size)
-    loader = BatchLoader(_Augmented(reader, seed), workers, device)
-    return TrainingBatches(read_by(loader, device), finish, permutation(seed, batches.count), batches, loader)
+    read = loader.reading(_Augmented(reader, seed))
+    return TrainingBatches(read, finish, permutation(seed, batches.count), batches)
 
 
 def image_evaluation(
-    reader: ImageReader,
-    normalise: Callable[[Tensor], Tensor],
-    *,
-    device: torch.device,
-    workers: int,
-    **shares: Any,
+    reader: ImageReader, normalise: Callable[[Tensor], Tensor], loader: BatchLoader, **shares: Any
 ) -> EvaluationBatches:
     """All images in order; the shares are those of `EvaluationBatches`."""
 
     def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
         return normalise(pixels), labels
 
-    loader = BatchLoader(_Plain(reader), workers, device)
-    return EvaluationBatches(read_by(loader, device), finish, len(reader.labels), loader=loader, **shares)
+    return EvaluationBatches(loader.reading(_Plain(reader)), finish, len(reader.labels), **shares)
 
 
 class _Augmented(Dataset[Any]):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from rbp_engine.data.feed import Feed
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.batches import NormalisePixels
 from rbp_engine.data.loading.folder_batches import image_evaluation, image_training
 from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
@@ -34,15 +35,14 @@ def image_batches(
     centre. `held_out` is the fraction of each training class to validate on (0: on the test set), `workers` the number
     of reading processes per rank; `shares` are those of `Opening`. A damaged file raises ValueError once it is read.
     """
-    reading: dict[str, Any] = {"device": device, "workers": workers} | shares
-    normalise = NormalisePixels(MEAN, DEVIATION, device)
+    normalise, loader = NormalisePixels(MEAN, DEVIATION, device), BatchLoader(workers, device)
 
     def evaluation(images: ImageList, split: str) -> EvaluationBatches:
-        return image_evaluation(FileImages(images, size), normalise, split=split, **reading)
+        return image_evaluation(FileImages(images, size), normalise, loader, split=split, **shares)
 
     def training(images: ImageList) -> TrainingBatches:
         reader = FileImages(images, size)
-        return image_training(reader, normalise, seed=seed, flip=flip, drop_last=drop_last, **reading)
+        return image_training(reader, normalise, loader, seed=seed, flip=flip, drop_last=drop_last, **shares)
 
-    described = len(folders.classes), Pixels(MEAN, DEVIATION, crop=size), folders.classes
+    described = len(folders.classes), Pixels(MEAN, DEVIATION, crop=size), folders.classes, loader
     return Feed.of(folders.train, folders.val, held_out, training, evaluation, *described)

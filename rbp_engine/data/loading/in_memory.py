@@ -1,6 +1,7 @@
 """The batches of images that are kept in memory."""
 
 from rbp_engine.data.feed import Feed
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
 from rbp_engine.data.loading.folder_batches import image_training
 from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
@@ -12,13 +13,14 @@ from rbp_engine.data.splits import DataSplits, Images
 def images_in_memory(splits: DataSplits, opening: Opening, class_names: tuple[str, ...] = ()) -> Feed:
     """The batches of a run; `class_names` are those of a set whose files have none."""
     normalise, data = NormalisePixels(splits.mean, splits.deviation, opening.device), opening.data
+    loader = BatchLoader(opening.workers, opening.device) if data.augment_backend == "pil" else None
 
     def evaluation(images: Images, split: str) -> EvaluationBatches:
         return memory_evaluation(images.to(opening.device), normalise, split=split, **opening.shares)
 
     def training(images: Images) -> TrainingBatches:
-        if data.augment_backend == "pil":
-            return _augmented_by_pil(images, splits, opening)
+        if loader is not None:
+            return _augmented_by_pil(images, splits, opening, loader)
         return memory_training(
             images.to(opening.device),
             normalise,
@@ -32,11 +34,11 @@ def images_in_memory(splits: DataSplits, opening: Opening, class_names: tuple[st
         )
 
     raw = Pixels(tuple(splits.mean), tuple(splits.deviation))
-    described = splits.classes, raw, splits.class_names or class_names
+    described = splits.classes, raw, splits.class_names or class_names, loader
     return Feed.of(splits.train, splits.test, opening.held_out, training, evaluation, *described)
 
 
-def _augmented_by_pil(images: Images, splits: DataSplits, opening: Opening) -> TrainingBatches:
+def _augmented_by_pil(images: Images, splits: DataSplits, opening: Opening, loader: BatchLoader) -> TrainingBatches:
     # torchvision takes seconds to import.
     from rbp_engine.data.augment.pil_augmentation import PilImages
 
@@ -52,10 +54,9 @@ def _augmented_by_pil(images: Images, splits: DataSplits, opening: Opening) -> T
     return image_training(
         reader,
         lambda augmented: augmented,
-        device=opening.device,
+        loader,
         seed=opening.seed,
         flip=False,
         drop_last=data.drop_last,
-        workers=opening.workers,
         **opening.shares,
     )

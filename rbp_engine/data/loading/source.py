@@ -4,16 +4,13 @@ Order and augmentation are functions of seed, epoch and place in the epoch alone
 processes, so that a resume in the middle of an epoch needs no saved state.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
-from rbp_engine.data.loading.prefetch import on_device
+from rbp_engine.data.loading.batch_loader import Batch, Read
 from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
 
 
@@ -31,15 +28,6 @@ class Wanted:
     share: Share
 
 
-#: Reads what is wanted, in its order, onto the device.
-Read = Callable[[Sequence[Wanted]], Iterator[tuple[Tensor, ...]]]
-
-
-def read_by(loader: BatchLoader, device: torch.device) -> Read:
-    """Read by the processes of a loader, or by this one if it has none."""
-    return lambda plan: on_device(loader.load(plan), device)
-
-
 def permutation(seed: int, count: int) -> Callable[[int], Any]:
     """The order of so many samples in each epoch."""
     return lambda epoch: np.random.default_rng((seed, epoch, 0)).permutation(count)
@@ -48,18 +36,11 @@ def permutation(seed: int, count: int) -> Callable[[int], Any]:
 class TrainingBatches:
     """Shuffled batches: what is read in the `order` of an epoch, and then finished.
 
-    `finish` turns what is wanted and what was read into the batch. `loader` is what reads, if it may have processes.
+    `finish` turns what is wanted and what was read into the batch.
     """
 
-    def __init__(
-        self,
-        read: Read,
-        finish: Callable[..., Batch],
-        order: Callable[[int], Any],
-        batches: Batches,
-        loader: BatchLoader | None = None,
-    ) -> None:
-        self.read, self.finish, self.order, self.batches, self.loader = read, finish, order, batches, loader
+    def __init__(self, read: Read, finish: Callable[..., Batch], order: Callable[[int], Any], batches: Batches) -> None:
+        self.read, self.finish, self.order, self.batches = read, finish, order, batches
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -96,9 +77,8 @@ class EvaluationBatches:
         split: str = "test",
         rank: int = 0,
         world_size: int = 1,
-        loader: BatchLoader | None = None,
     ) -> None:
-        self.read, self.finish, self.split, self.loader = read, finish, split, loader
+        self.read, self.finish, self.split = read, finish, split
         self.plan = [
             Wanted(0, position, places.start, np.arange(places.start, places.stop), Share.whole(count))
             for position, places in enumerate(evaluation_plan(count, batch_size, rank, world_size))

@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.feed import Feed
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.folder_batches import image_evaluation, image_training
 from rbp_engine.data.loading.image_batches import DEVIATION, MEAN, image_batches
 from rbp_engine.data.readers import image_folders
@@ -240,7 +241,7 @@ def test_the_same_image_is_augmented_differently_at_each_position() -> None:
         plain: Any = None
 
     [(images, _)] = image_training(
-        Numbers(), lambda x: x, device=CPU, batch_size=64, seed=0, flip=True, drop_last=False, workers=0
+        Numbers(), lambda x: x, BatchLoader(0, CPU), batch_size=64, seed=0, flip=True, drop_last=False
     ).epoch(0)
     mirrored = images[:, 0, 0, 0] == 0
     assert len(images.sum((1, 2, 3)).unique()) == 64
@@ -335,7 +336,7 @@ def test_a_rank_without_images_has_no_batches() -> None:
             return torch.zeros(1, 2, 2)
 
     shares = [
-        list(image_evaluation(One(), lambda x: x, device=CPU, batch_size=4, workers=0, rank=rank, world_size=2))
+        list(image_evaluation(One(), lambda x: x, BatchLoader(0, CPU), batch_size=4, rank=rank, world_size=2))
         for rank in (0, 1)
     ]
     assert [len(share) for share in shares] == [0, 1]

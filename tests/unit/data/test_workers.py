@@ -56,13 +56,13 @@ def test_a_slurm_job_that_is_not_bound_to_cores_uses_no_more_than_it_asked_for()
 def test_torch_does_not_repeat_the_warning_of_too_many() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        loader = BatchLoader(Numbers(), 2 * len(os.sched_getaffinity(0)) + 1, torch.device("cpu"))
-        assert [value.item() for (value,) in loader.load([3, 4])] == [3, 4]
+        read = BatchLoader(2 * len(os.sched_getaffinity(0)) + 1, torch.device("cpu")).reading(Numbers())
+        assert [value.item() for (value,) in read([3, 4])] == [3, 4]
 
 
-@pytest.mark.parametrize(("backend", "loaders"), [("batched", 0), ("pil", 1)])
-def test_only_what_reads_image_by_image_has_reading_processes(backend: Any, loaders: int) -> None:
+@pytest.mark.parametrize(("backend", "reads"), [("batched", False), ("pil", True)])
+def test_only_what_reads_image_by_image_has_reading_processes(backend: Any, reads: bool) -> None:
     data = DataSection(name="fake", batch_size=8, augment_backend=backend, workers="auto", args={"train_size": 16})
     feed = open_feed(data, timesteps=1, seed=0, held_out=0.0, device=torch.device("cpu"))
-    expected = reading_processes("auto", cores_of_a_rank())
-    assert [loader.workers for loader in feed.loaders] == loaders * [expected]
+    expected = reading_processes("auto", cores_of_a_rank()) if reads else None
+    assert (feed.loader.workers if feed.loader else None) == expected

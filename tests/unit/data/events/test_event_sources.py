@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import event_evaluation, event_training, mirror_and_roll
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.errors import DataError
 
@@ -23,9 +24,9 @@ def samples(count: int = 23) -> Samples:
     return Samples(counts, np.arange(count))
 
 
-def training(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> TrainingBatches:
-    data = samples(count)
-    return event_training(data, np.arange(count), device=CPU, batch_size=batch_size, seed=seed, **settings)
+def training(loader: BatchLoader | None = None, **settings: Any) -> TrainingBatches:
+    settings = {"batch_size": 5, "seed": 1} | settings
+    return event_training(samples(), np.arange(23), loader or BatchLoader(0, CPU), **settings)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_samples_are_mirrored_first_and_then_rolled() -> None:
 def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
     data = samples()
     scaled = Samples(data.counts, data.labels, 0.5)
-    batches = list(event_evaluation(scaled, np.arange(23), device=CPU, batch_size=4))
+    batches = list(event_evaluation(scaled, np.arange(23), BatchLoader(0, CPU), batch_size=4))
     assert torch.cat([part for _, part in batches]).tolist() == list(range(23))
     assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
 
@@ -95,7 +96,7 @@ def test_the_joined_shares_of_several_processes_are_the_batches_of_one() -> None
         assert torch.equal(torch.cat([share for share, _ in shares], 1), frames)
         assert torch.equal(torch.cat([share for _, share in shares]), chosen)
     evaluations = [
-        event_evaluation(samples(), np.arange(23), device=CPU, batch_size=4, rank=rank, world_size=3)
+        event_evaluation(samples(), np.arange(23), BatchLoader(0, CPU), batch_size=4, rank=rank, world_size=3)
         for rank in range(3)
     ]
     assert [label for one in evaluations for _, part in one for label in part.tolist()] == list(range(23))
@@ -106,20 +107,21 @@ def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(
     workers: int, children: Callable[[], list[psutil.Process]]
 ) -> None:
     settings = {"flip": True, "roll": 2}
-    ahead = training(**settings, workers=workers)
-    ahead.loader.start()
+    loader = BatchLoader(workers, CPU)
+    ahead = training(loader, **settings)
+    loader.start()
     for start in (0, 2):  # the second from the middle of an epoch, by the same processes
         expected = list(training(**settings).epoch(3, start))
         for (frames, chosen), (alike, labels_alike) in zip(ahead.epoch(3, start), expected, strict=True):
             assert torch.equal(frames, alike) and torch.equal(chosen, labels_alike)
-    ahead.loader.stop()
-    evaluation = event_evaluation(samples(), np.arange(23), device=CPU, batch_size=4, workers=workers)
+    loader.stop()
+    evaluation = event_evaluation(samples(), np.arange(23), BatchLoader(workers, CPU), batch_size=4)
     assert [label for _, part in evaluation for label in part.tolist()] == list(range(23))
     assert children() == []
 
 
 def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children: Callable[[], list[psutil.Process]]) -> None:
-    for _ in training(workers=2).epoch(0):
+    for _ in training(BatchLoader(2, CPU)).epoch(0):
         assert len(children()) == 2
         break
     gc.collect()
@@ -128,7 +130,7 @@ def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children: Call
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_samples_that_are_not_there_are_named(workers: int, children: Callable[[], list[psutil.Process]]) -> None:
-    source = event_training(samples(), np.array([0, 99]), device=CPU, batch_size=2, seed=1, workers=workers)
+    source = event_training(samples(), np.array([0, 99]), BatchLoader(workers, CPU), batch_size=2, seed=1)
     with pytest.raises(DataError, match="index 99 is out of bounds"):
         list(source.epoch(0))
     assert children() == []
@@ -138,6 +140,7 @@ def test_a_file_that_has_lost_its_end_is_an_error_of_the_process_that_trains(tmp
     counts = np.lib.format.open_memmap(tmp_path / "train.npy", "w+", np.uint8, (64, 3, 2, 32, 32))
     counts.flush()
     os.truncate(tmp_path / "train.npy", 4096)
-    source = event_training(Samples(counts, np.arange(64)), np.arange(64), device=CPU, batch_size=64, seed=1, workers=1)
+    loader = BatchLoader(1, CPU)
+    source = event_training(Samples(counts, np.arange(64)), np.arange(64), loader, batch_size=64, seed=1)
     with pytest.raises(RuntimeError, match=r"^DataLoader worker"):
         list(source.epoch(0))

@@ -6,6 +6,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.augment.pil_augmentation import PilImages
+from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.batches import NormalisePixels
 from rbp_engine.data.loading.folder_batches import image_training
 from rbp_engine.data.loading.source import TrainingBatches
@@ -23,12 +24,11 @@ def batches(workers: int, seed: int = 0) -> TrainingBatches:
     return image_training(
         paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16),
         lambda images: images,
-        device=CPU,
+        BatchLoader(workers, CPU),
         batch_size=10,
         seed=seed,
         flip=False,
         drop_last=False,
-        workers=workers,
     )
 
 
