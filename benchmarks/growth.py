@@ -33,8 +33,6 @@ RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 PART = [sys.executable, growth_parts.__file__]
 IDLE = ["digits", f"arch={ROOT}/tests/idle/idle.py:net", "train.kernel=eager", "epochs=1000"]
 METHODS = "rate_m,rate_s,bptt"
-# strace would need many minutes for more.
-DRAINED_AT_MOST = 1_000
 PLAIN = '''
 from torch import nn
 
@@ -101,6 +99,7 @@ def runs(sizes: Sequence[int], folder: Path, rounds: int) -> Iterator[Point]:
             ("a new run's folder", [*PART, "create", str(there)]),
             ("rbp ls -n 20", [*RBP, "ls", "-n", "20"]),
             ("rbp ls", [*RBP, "ls"]),
+            ("rbp ls, a query", [*RBP, "ls", "lr=0.05 acc>0.9 note:compare"]),
             ("rbp_engine.runs()", [*PART, "library"]),
             ("rbp report", [*RBP, "report"]),
         ):

@@ -1,8 +1,9 @@
 """How long a start takes: `rbp --help` over a minimal Typer application, and a first step of `digits` over torch alone.
 
-Fresh processes, interleaved, medians. The phases of a start are those of the run's own files: `run.json` has the times
-at which it was made and its worker launched, `summary.json` says what the worker is doing, events have their times.
-Then, without noise: modules that each process imports, and files that it opens (with strace).
+Fresh processes, interleaved, medians. The phases of a start are those of the run's own files: `run.json` and its
+attempt have the times at which it was made and its worker launched, `summary.json` says what the worker is doing,
+events have their times.
+Then, without noise: the modules that each process imports.
 
     python benchmarks/start_time.py [--rounds 9]
 
@@ -13,8 +14,6 @@ import argparse
 import itertools
 import json
 import os
-import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -60,7 +59,7 @@ def start_run(runs: Path, number: int) -> dict[str, float]:
         time.sleep(0.002)
     assert process.returncode == STOPPED, process.returncode
     about = read(folder / "run.json")
-    [attempt] = about["attempts"]  # type: ignore[misc]
+    attempt = read(folder / "attempts/1.json")
     began |= {"launch": float(about["created"]), "interpreter": float(attempt["t"])}  # type: ignore[arg-type]
     for line in (folder / "events/rank0.jsonl").read_text().splitlines():
         event = json.loads(line)
@@ -70,37 +69,22 @@ def start_run(runs: Path, number: int) -> dict[str, float]:
     return began
 
 
-def count(words: list[str]) -> dict[str, tuple[int, int]]:
-    """Modules imported and files opened, by process: the command, and the worker if it has one."""
-    with tempfile.TemporaryDirectory() as folder:
-        imported = subprocess.run(
-            [sys.executable, *words],
-            env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ).stderr
-        modules = {"command": imported.count("import time:") - 1}
-        if "--runs-dir" in words:
-            runs = Path(words[words.index("--runs-dir") + 1])
-            log = max(runs.glob("*/ranks/0/stderr.log"), key=lambda path: path.stat().st_mtime)
-            modules["worker"] = log.read_text().count("import time:") - 1
-        files = dict.fromkeys(modules, 0)
-        if shutil.which("strace"):
-            trace = Path(folder) / "trace"
-            traced = ["strace", "-f", "-e", "trace=openat,execve,clone3,clone,vfork", "-o", str(trace)]
-            subprocess.run(
-                [*traced, sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-            )
-            lines = trace.read_text().splitlines()
-            workers = {line.split()[0] for line in lines if "execve(" in line and "rbp_engine.train.worker" in line}
-            # Threads have numbers of their own: those after the worker's began are the worker's.
-            opened = [int(line.split()[0]) for line in lines if re.search(r"openat\(.* = \d+$", line)]
-            first = min(map(int, workers), default=sys.maxsize)
-            files["command"] = sum(pid < first for pid in opened)
-            if "worker" in files:
-                files["worker"] = sum(pid >= first for pid in opened)
-    return {name: (modules[name], files[name]) for name in modules}
+def modules(words: list[str]) -> dict[str, int]:
+    """How many modules are imported, by process: the command, and the worker if it has one."""
+    imported = subprocess.run(
+        [sys.executable, *words],
+        env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    ).stderr
+    said = {"command": imported}
+    if "--runs-dir" in words:
+        runs = Path(words[words.index("--runs-dir") + 1])
+        log = max(runs.glob("*/ranks/0/stderr.log"), key=lambda path: path.stat().st_mtime)
+        said["worker"] = log.read_text()
+    return {process: text.count("import time:") - 1 for process, text in said.items()}
 
 
 def main() -> None:
@@ -128,10 +112,10 @@ def main() -> None:
         over = [one - torch for one, torch in zip(times["to the first step"], times["import torch"], strict=True)]
         print(f"first step over torch              {statistics.median(over):.3f} s")
         named = {**PLAIN, "rbp train": [*TRAIN, "--runs-dir", folder]}
-        print(f"{'':32} modules   files")
+        print(f"{'':32} modules")
         for name, words in named.items():
-            for process, (modules, files) in count(words).items():
-                print(f"{name:18} {process:12} {modules:8} {files:7}")
+            for process, number in modules(words).items():
+                print(f"{name:18} {process:12} {number:8}")
 
 
 if __name__ == "__main__":
