@@ -74,7 +74,7 @@ def library(folder: Path) -> dict[str, float]:
 def submit(folder: Path) -> dict[str, float]:
     """Queue all runs of the folder, as `rbp train --seeds` does after it has made them."""
     waiting = list(run_directories(folder))
-    return timed(lambda: start._enqueue(waiting, SLOTS, 1, Dispatch(gpus="none")))
+    return timed(lambda: start._enqueue(waiting, 1, "cpu", Dispatch(gpus="none")))
 
 
 def pass_once(folder: Path, before: int = 0) -> dict[str, float]:
@@ -82,7 +82,7 @@ def pass_once(folder: Path, before: int = 0) -> dict[str, float]:
     first = entries()[0]
     write_status(first.run, "running")
     with locked():
-        write_entry(replace(first, claimed=tuple(device.key for device in SLOTS.devices)))
+        write_entry(replace(first, claimed=SLOTS.devices))
     one = dispatcher.Dispatcher()
     for _ in range(before):
         one.look()
@@ -108,7 +108,7 @@ def drain(folder: Path) -> dict[str, float]:
             starting.append(entry.run)
         return SimpleNamespace(poll=lambda: 0)
 
-    def work(run: RunDirectory, **_: Any) -> None:
+    def work(run: RunDirectory, *_: Any, **settings: Any) -> None:
         claim_attempt(run, AttemptRecord(1 + newest_attempt(run), os_process.here()))
         write_status(run, "completed")
 
