@@ -18,7 +18,7 @@ import torch
 from rbp_engine.bench.measure import memory, stand_in
 from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.measurement import answer
-from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
+from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch
 from rbp_engine.child import Progress
 from rbp_engine.data.data_set import DataShape
 from rbp_engine.data.known_shape import is_here, known_shape
@@ -73,8 +73,7 @@ def _much_too_large(
     few = preset.model_copy(update={"data": data, "train": train})
     trial = Trial(run, stand_in.with_stand_in(few, shape), device)
     base = memory.reset_peak(device)
-    images, labels = next(iter(trial.feed.train.epoch(0)))
-    first = trial.point(images, labels, len(labels), preset.method.timesteps, steps=1)
+    first = trial.first_point(steps=1)
     if base + (first.peak - base) * growth < FAR * limit:
         return None
     steps, evaluations = stand_in.batches(preset, shape)
@@ -85,9 +84,9 @@ def _much_too_large(
         "startup_s": _age_s(),
         "whole": None,
         "memory_was_full": False,
-        "points": [dataclasses.asdict(point) for point in small_points(trial, images, labels, len(labels))],
+        "points": [dataclasses.asdict(point) for point in trial.small_points(first.batch)],
         "fetching_s": growth * epoch.fetching_s(0.0),
-        "evaluation_s": growth * epoch.evaluation_s(len(labels), 0.0),
+        "evaluation_s": growth * epoch.evaluation_s(first.batch, 0.0),
         "end_s": epoch.end_s(),
         "peak": memory.peak(device),
     }
@@ -107,12 +106,10 @@ def _measured(
     trial = Trial(run, stand_in.with_stand_in(preset, shape), device)
     epoch = Epoch(trial)
     base = memory.reset_peak(device)
-    images, labels = next(iter(trial.feed.train.epoch(0)))
-    batch, timesteps = len(labels), preset.method.timesteps
-    trial.point(images, labels, min(FIRST_BATCH, batch), timesteps, steps=1)
+    trial.first_point(steps=1)
     startup_s = _age_s()
     # Measure again, now that one-time costs are paid.
-    first = trial.point(images, labels, min(FIRST_BATCH, batch), timesteps)
+    first, batch = trial.first_point(), len(trial.batch[1])
     growth = batch / first.batch
     whole, full = None, False
     if first.seconds * growth < seconds and base + (first.peak - base) * growth < limit:
@@ -123,7 +120,7 @@ def _measured(
     if whole is None:
         say("smaller training steps, for a whole one is long", 0.45)
         part = min(affordable_batch(first, base, limit), max(1, batch // 2))
-        points = small_points(trial, images, labels, part)
+        points = trial.small_points(part)
     say("an evaluation and the end of an epoch", 0.8)
     steps, evaluations = _count(trial) if shape is None else stand_in.batches(preset, shape)
     return {

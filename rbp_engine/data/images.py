@@ -36,7 +36,8 @@ class ImagesInMemory(DataSet):
         # torch takes seconds to import.
         from rbp_engine.data.splits import DataSplits
 
-        return DataSplits(*self.images(folder or Path()), self.classes, self.mean, self.deviation)
+        sides = self.images(folder or Path())
+        return DataSplits(*sides, self.classes, self.mean, self.deviation, self.class_names)
 
     def load(self) -> "DataSplits":
         return self.read(self.require().path)
@@ -44,7 +45,7 @@ class ImagesInMemory(DataSet):
     def open(self, opening: "Opening") -> "Feed":
         from rbp_engine.data.loading.in_memory import images_in_memory
 
-        return images_in_memory(self.load(), opening, self.class_names)
+        return images_in_memory(self.load(), opening)
 
 
 @dataclass(frozen=True, kw_only=True)

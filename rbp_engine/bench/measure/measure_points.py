@@ -10,7 +10,7 @@ from typing import Any
 
 from rbp_engine.bench.measure import memory, stand_in
 from rbp_engine.bench.measure.measurement import answer
-from rbp_engine.bench.measure.trial import FIRST_BATCH, Trial, affordable_batch, small_points
+from rbp_engine.bench.measure.trial import Trial, affordable_batch
 from rbp_engine.child import Progress
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.preset import read_resolved
@@ -25,11 +25,9 @@ def measure(run: RunDirectory, say: Progress) -> dict[str, Any]:
     limit = memory.limit(device)
     trial = Trial(run, stand_in.with_stand_in(preset, known_shape(preset.data)), device)
     base = memory.reset_peak(device)
-    images, labels = next(iter(trial.feed.train.epoch(0)))
-    for _ in range(2):  # the first time includes one-time costs
-        first = trial.point(images, labels, min(FIRST_BATCH, len(labels)), preset.method.timesteps)
-    batch = min(affordable_batch(first, base, limit), len(labels))
-    points = [dataclasses.asdict(point) for point in small_points(trial, images, labels, batch)]
+    trial.first_point()  # with one-time costs
+    batch = min(affordable_batch(trial.first_point(), base, limit), len(trial.batch[1]))
+    points = [dataclasses.asdict(point) for point in trial.small_points(batch)]
     return {"device": describe_device(device), "limit": limit, "base": base, "points": points}
 
 

@@ -40,7 +40,7 @@ class Side:
         alike = preset.model_copy(update={"train": train})
         self.trial = Trial(run, stand_in.with_stand_in(alike, known_shape(preset.data)), device)
         self.timesteps = preset.method.timesteps
-        self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
+        self.images, self.labels = self.trial.batch
         self.step: Step = self.trial.take
         self.evaluate: Predict = self._predict
         self.setting = ""

@@ -1,6 +1,7 @@
 """Build what a worker trains with and measure steps: whole, or with fewer images and timesteps."""
 
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Generator
@@ -63,8 +64,14 @@ class Trial(TrainingSession):
     def clock(self) -> float:
         return clock(self.device)
 
-    def point(self, images: Tensor, labels: Tensor, batch: int, timesteps: int, steps: int = 2) -> Point:
-        """Mean of some steps on the first images of a batch, after a warm-up step."""
+    @functools.cached_property
+    def batch(self) -> Batch:
+        """The first batch, which is measured."""
+        return next(iter(self.feed.train.epoch(0)))
+
+    def point(self, batch: int, timesteps: int, steps: int = 2) -> Point:
+        """Mean of some steps on the first images of the batch, after a warm-up step."""
+        images, labels = self.batch
         part = first_images(images, batch)
         part = part[:timesteps] if images.ndim == 5 else part
         memory.reset_peak(self.device)
@@ -73,6 +80,20 @@ class Trial(TrainingSession):
         for _ in range(steps):
             self.take(part, labels[:batch], timesteps)
         return Point(batch, timesteps, (self.clock() - started) / steps, memory.peak(self.device))
+
+    def first_point(self, steps: int = 2) -> Point:
+        """A step of a few images."""
+        return self.point(min(FIRST_BATCH, len(self.batch[1])), self.preset.method.timesteps, steps)
+
+    def small_points(self, batch: int) -> list[Point]:
+        """The points that determine a plane: half of the batch, half of T, and all of both.
+
+        A batch norm behind which an image is one pixel cannot train on a batch of one, so half of it is two if it can.
+        """
+        timesteps = self.preset.method.timesteps
+        half = max(2, batch // 2) if batch > 2 else 1
+        wanted = [(half, timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
+        return [self.point(*each) for each in dict.fromkeys(wanted)]
 
 
 def clock(device: torch.device) -> float:
@@ -91,17 +112,6 @@ def endless(source: TrainingBatches) -> Generator[Batch]:
     """The batches of endless epochs."""
     for epoch in itertools.count():
         yield from source.epoch(epoch)
-
-
-def small_points(trial: Trial, images: Tensor, labels: Tensor, batch: int) -> list[Point]:
-    """The points that determine a plane: half of the batch, half of T, and all of both.
-
-    A batch norm behind which an image is one pixel cannot train on a batch of one, so half of it is two if it can be.
-    """
-    timesteps = trial.preset.method.timesteps
-    half = max(2, batch // 2) if batch > 2 else 1
-    wanted = [(half, timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
-    return [trial.point(images, labels, *each) for each in dict.fromkeys(wanted)]
 
 
 def affordable_batch(first: Point, base: int, limit: int) -> int:

@@ -10,8 +10,8 @@ from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.splits import DataSplits, Images
 
 
-def images_in_memory(splits: DataSplits, opening: Opening, class_names: tuple[str, ...] = ()) -> Feed:
-    """The batches of a run; `class_names` are those of a set whose files have none."""
+def images_in_memory(splits: DataSplits, opening: Opening) -> Feed:
+    """The batches of a run."""
     normalise, data = NormalisePixels(splits.mean, splits.deviation, opening.device), opening.data
     loader = BatchLoader(opening.workers, opening.device) if data.augment_backend == "pil" else None
 
@@ -34,7 +34,7 @@ def images_in_memory(splits: DataSplits, opening: Opening, class_names: tuple[st
         )
 
     raw = Pixels(tuple(splits.mean), tuple(splits.deviation))
-    described = splits.classes, raw, splits.class_names or class_names, loader
+    described = splits.classes, raw, splits.class_names, loader
     return Feed.of(splits.train, splits.test, opening.held_out, training, evaluation, *described)
 
 
