@@ -39,7 +39,7 @@ def blocks(curve: Curve | None, end_s: float | None, width: int, *, log: bool = 
         return " " * max(0, width)
     end = float(curve.seconds[-1]) if end_s is None else end_s
     values = np.log(np.maximum(curve.value[known], 1e-12)) if log else curve.value[known]
-    columns = np.clip(width * curve.seconds[known] / max(end, 1e-9), 0, width - 1).astype(int)
+    columns = np.clip(np.ceil(width * curve.seconds[known] / max(end, 1e-9)) - 1, 0, width - 1).astype(int)
     sums, counts = np.bincount(columns, values, width), np.bincount(columns, minlength=width)
     newest = np.maximum.accumulate(np.where(counts > 0, np.arange(width), -1))
     means = (sums / np.maximum(counts, 1))[newest]
