@@ -19,8 +19,6 @@ from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import energy_text
 from rbp_tui.text.evaluation_text import evaluation_columns, heading
 
-WIDE = 130
-
 
 class EvaluationTab(NetworkTab):
     """What `rbp eval RUN robustness classes` and `rbp eval RUN energy` have found about a run."""
@@ -36,9 +34,6 @@ class EvaluationTab(NetworkTab):
         with VerticalScroll(id="evaluation"), Container(id="evaluation_columns"):
             yield Static(id="evaluation_left")
             yield Static(id="evaluation_right")
-
-    def on_resize(self) -> None:
-        self.query_one("#evaluation_columns").set_class(self.size.width >= WIDE, "-beside")
 
     def steps(self, sight: Sight) -> Floats:
         return np.empty(0)

@@ -62,6 +62,7 @@ class NetworkScreen(OpenedRunScreen):
     """Tabs over the opened run, at the moment that the session looks at."""
 
     NAME = "network"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "sample(-1)", "back", id="network.back", tooltip="by one sample"),
         Binding("right", "sample(1)", "forth", id="network.forth", tooltip="by one sample"),
@@ -83,7 +84,7 @@ class NetworkScreen(OpenedRunScreen):
     def on_mount(self) -> None:
         self.set_interval(self.CLOCK_S, self.show_head)
         self.set_interval(DRAW_S, self._show_tab)
-        self._open(self.session.state.network_tab)
+        self.action_open(self.session.state.network_tab)
 
     # Drawing
 
@@ -138,8 +139,9 @@ class NetworkScreen(OpenedRunScreen):
                 return tab
         raise NoMatches("no tab is open")
 
-    def _open(self, title: str) -> None:
+    def action_open(self, title: str) -> None:
         """Open the tab of this title, or the first."""
+        self.minimize()
         tabs = list(self.query(NetworkTab))
         opened = next((tab for tab in tabs if title == tab.TITLE), tabs[0])
         for tab in tabs:
@@ -154,11 +156,6 @@ class NetworkScreen(OpenedRunScreen):
         self.show_all()
         if first := next((widget for widget in opened.query("*") if widget.focusable), None):
             first.focus()
-
-    def action_open(self, title: str) -> None:
-        """Open a tab."""
-        self.minimize()
-        self._open(title)
 
     def action_view(self) -> None:
         """The next tab."""

@@ -7,13 +7,16 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from rbp_tui.dashboard import app as dashboard
+from rbp_tui.dashboard.network import screen
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
 
 
 class NetworkScreen(Screen[None]):
-    """The tab alone; the screen has the name that the style sheet knows."""
+    """The tab alone; the screen has the name and the widths that the style sheet knows."""
+
+    HORIZONTAL_BREAKPOINTS = screen.NetworkScreen.HORIZONTAL_BREAKPOINTS
 
     def __init__(self, tab: NetworkTab) -> None:
         super().__init__()
