@@ -32,18 +32,11 @@ class Head(Vertical):
         """The width, also before it is on the screen."""
         return self.size.width or self.app.size.width
 
-    def show(self, sight: Sight, state: RunState, progress: Text) -> None:
-        """Show a run and its state, and `progress` in the second row."""
-        width = self.columns
-        self.query_one("#title", Line).show_text(title_text(sight, state, width))
+    def show(self, title: Text, progress: Text, why: Text) -> None:
+        """Show these rows."""
+        self.query_one("#title", Line).show_text(title)
         self.query_one("#progress", Line).show_text(progress)
-        self.query_one("#why", Line).show_or_hide(why_text(state, width))
-
-    def show_nothing(self, text: str) -> None:
-        """Show why there is no run to show."""
-        self.query_one("#title", Line).show_text(Text(f" {text}", style="dim"))
-        self.query_one("#progress", Line).show_text(Text())
-        self.query_one("#why", Line).show_or_hide(Text())
+        self.query_one("#why", Line).show_or_hide(why)
 
 
 def title_text(sight: Sight, state: RunState, width: int) -> Text:

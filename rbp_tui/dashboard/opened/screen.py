@@ -7,7 +7,7 @@ from rich.text import Text
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.opened.head import Head, progress_text
+from rbp_tui.dashboard.opened.head import Head, progress_text, title_text, why_text
 from rbp_tui.dashboard.opened.state_text import RunState, run_state
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import ChartScreen
@@ -26,7 +26,7 @@ class OpenedRunScreen(ChartScreen):
         self.watched: str | None = None
         self.seen: Sight | None = None
         self.run_state = RunState("")
-        self._state: tuple[object, ...] = ()  # what the available keys depend on
+        self._keys: tuple[object, ...] = ()  # what the available keys depend on
         self._last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
         self._last_sign_at = 0.0  # its time by the monotonic clock
 
@@ -63,9 +63,6 @@ class OpenedRunScreen(ChartScreen):
     def on_screen_resume(self) -> None:
         self.watch_opened()
 
-    def on_screen_suspend(self) -> None:
-        self.session.reader.watch(())
-
     def on_resize(self) -> None:
         self.show_all()
 
@@ -91,18 +88,20 @@ class OpenedRunScreen(ChartScreen):
         if sight is None:
             there = self.session.record_of(self.session.opened) is not None
             missing = f"{self.session.opened} is not there; " if self.session.opened else "No run to show; "
-            head.show_nothing("reading…" if there else f"{missing}2 shows the runs.")
+            said = "reading…" if there else f"{missing}2 shows the runs."
+            head.show(Text(f" {said}", "dim"), Text(), Text())
             return
         now = time.time()
         there = self.session.record_of(sight.run.id) is not None
         self.run_state = self._run_state(sight, there=there, now=now)
-        head.show(sight, self.run_state, self.progress(sight, now, head.columns))
-        state = (sight.run, self.run_state.status, sight.history.failure is None)
-        if state != self._state:
-            self._state = state
+        state, width = self.run_state, head.columns
+        head.show(title_text(sight, state, width), self.progress(sight, now, width), why_text(state, width))
+        keys = (sight.run, state.status, sight.history.failure is None)
+        if keys != self._keys:
+            self._keys = keys
             self.refresh_bindings()
             for chart in self.query(CurveChart):
-                chart.dimmed = self.run_state.status in OLD
+                chart.dimmed = state.status in OLD
 
     def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
         """The state of the run. Once its files were seen to change, this host's clock alone measures their silence."""

@@ -100,8 +100,7 @@ class _Watched:
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
-        self.problem = ""
-        self.handed: Sight | None = None
+        self._handed: Sight | None = None
         self._handed_at = float("-inf")
         self._events = HistoryReader(run)
         self._fresh = True
@@ -111,41 +110,44 @@ class _Watched:
         """Whether there is more to read at once."""
         return self._events.behind
 
-    def poll(self) -> None:
-        """Read what is new, or as much of it as one turn allows."""
+    def news(self, record: RunRecord | None, now: float) -> Sight | None:
+        """Read what is new, or as much of it as one turn allows: the run as of now.
+
+        None if that is nothing new, or if more of it is about to be read, or if the run is not listed.
+        """
+        problem = self._read()
+        if record is None:
+            self._handed = None  # if it comes back from the trash it is news
+        if record is None or (self.behind and now - self._handed_at < BEHIND_HAND_OVER_S):
+            return None
+        old, found = self._handed, (read_energy(self.run), read_evaluation(self.run))
+        state = (record.summary, record.verdict, problem, *found)
+        if not self._fresh and old and state == (old.summary, old.verdict, old.problem, old.energy, old.evaluation):
+            return None
+        self._fresh, self._handed_at = False, now
+        history = self._events.history()
+        self._handed = Sight(
+            self.run,
+            record.summary,
+            record.verdict,
+            history,
+            problem,
+            self._kept(),
+            alarms(history),
+            () if record.verdict.live else findings(history),
+            *found,
+        )
+        return self._handed
+
+    def _read(self) -> str:
+        """Read on, and say what of the files cannot be read; empty if nothing."""
         try:
             self._fresh = self._events.poll(TURN_S) or self._fresh
             errors: list[Exception] = [*self._events.errors]
         except Exception as error:  # whatever stands in the files of this run, the others are read
             errors = [error]
         why = [getattr(error, "strerror", None) or error for error in errors]
-        self.problem = f"events cannot be read: {why[0]}" if why else self._skipped_lines()
-
-    def sight(self, record: RunRecord, now: float) -> Sight | None:
-        """The run as of now; None if that is nothing new, or if more of it is about to be read."""
-        old = self.handed
-        if self.behind and now - self._handed_at < BEHIND_HAND_OVER_S:
-            return None
-        found = read_energy(self.run), read_evaluation(self.run)
-        state = (record.summary, record.verdict, self.problem, *found)
-        known = old and (old.summary, old.verdict, old.problem, old.energy, old.evaluation)
-        if not self._fresh and state == known:
-            return None
-        self._fresh = False
-        self._handed_at = now
-        history = self._events.history()
-        self.handed = Sight(
-            self.run,
-            record.summary,
-            record.verdict,
-            history,
-            self.problem,
-            self._kept(),
-            alarms(history),
-            () if record.verdict.live else findings(history),
-            *found,
-        )
-        return self.handed
+        return f"events cannot be read: {why[0]}" if why else self._skipped_lines()
 
     def _kept(self) -> frozenset[str]:
         try:
@@ -250,11 +252,8 @@ class RunsReader(Watcher):
             del self._watched[gone]
         for run_id in wanted:
             watched = self._watched.setdefault(run_id, _Watched(RunDirectory(self.runs / run_id)))
-            watched.poll()
-            record = self._records.get(run_id)
-            if record is None:
-                watched.handed = None  # if it comes back from the trash it is news
-            elif (sight := watched.sight(record, time.monotonic())) is not None:
+            sight = watched.news(self._records.get(run_id), time.monotonic())
+            if sight is not None:
                 self._post(RunSeen(sight))
                 if sight.problem:
                     self._report(f"{run_id}: {sight.problem}", about=run_id)

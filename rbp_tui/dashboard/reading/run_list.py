@@ -47,22 +47,17 @@ class RunListing:
     def all(self) -> tuple[RunRecord, ...]:
         """All runs, oldest first. Raises RunError where the runs directory cannot be read."""
         names = run_names(self.runs)
-        before = self._known
-        self._known = {name: known for name in names if (known := self._look(name)) is not None}
-        if self._known != before:
-            self._records = tuple(in_order_of_creation(known.record for known in self._known.values()))
-        return self._records
+        return self._take({name: known for name in names if (known := self._look(name)) is not None})
 
     def live(self) -> tuple[RunRecord, ...]:
         """The same list, but only the runs that are live in it are looked at again."""
-        changed = {
-            name: now
-            for name, known in self._known.items()
-            if known.record.verdict.live and (now := self._look(name)) is not None and now is not known
-        }
-        if changed:
-            self._known |= changed
-            self._records = tuple(in_order_of_creation(known.record for known in self._known.values()))
+        live = [name for name, known in self._known.items() if known.record.verdict.live]
+        return self._take(self._known | {name: now for name in live if (now := self._look(name)) is not None})
+
+    def _take(self, known: dict[str, _Known]) -> tuple[RunRecord, ...]:
+        if known != self._known:
+            self._known = known
+            self._records = tuple(in_order_of_creation(one.record for one in known.values()))
         return self._records
 
     def _look(self, name: str) -> _Known | None:

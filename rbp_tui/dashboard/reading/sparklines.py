@@ -2,8 +2,10 @@
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,18 +64,14 @@ def sparkline(trend: Trend, planned_epochs: int, width: int, scale: Scale) -> st
         return ""
     low, high = scale
     planned = max(planned_epochs, trend.epochs[-1])
-    ends = [planned * (column + 1) / width for column in range(width)]
-    drawn, begin = "", 0
-    for end in ends:
-        if begin >= len(trend.epochs):
-            break
-        next_ = begin
-        while next_ < len(trend.epochs) and trend.epochs[next_] <= end + 1e-9:
-            next_ += 1
-        part = [value for value in trend.values[begin : max(next_, begin + 1)] if value is not None]
-        height = (sum(part) / len(part) - low) / (high - low) if part and high > low else 0.5
-        drawn += LINE[min(6, max(0, int(7 * height + 1e-9)))] if part else " "
-        begin = next_
+    ends = [planned * (column + 1) / width + 1e-9 for column in range(width)]
+    places = [0, *(bisect_right(trend.epochs, end) for end in ends)]
+    drawn = ""
+    for begin, end in pairwise(places):
+        if begin < len(trend.epochs):
+            part = [value for value in trend.values[begin : max(end, begin + 1)] if value is not None]
+            height = (sum(part) / len(part) - low) / (high - low) if part and high > low else 0.5
+            drawn += LINE[min(6, max(0, int(7 * height + 1e-9)))] if part else " "
     return drawn
 
 
