@@ -4,15 +4,10 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rbp_engine.report import names
+from rbp_engine.report.names import method as method
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MIB, GIB = 2.0**20, 2.0**30
-
-
-def method(name: str) -> str:
-    """A training method as the paper writes it."""
-    return names.method(name)
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

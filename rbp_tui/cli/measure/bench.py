@@ -21,6 +21,7 @@ from rbp_tui.text.styled import styled
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from rbp_engine.bench.measure.interleave import StepMeasurement
     from rbp_engine.bench.results.comparison import Candidate, ComparisonRow
 
 # The network of the table in docs/bench.md, used if none is named.
@@ -275,17 +276,15 @@ def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
     for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
         table.add_row(styled("[bold]T = {}[/]", timesteps))
         for row in group:
-            setting = row.measured.setting if row.measured else ""
-            name = ", ".join(filter(None, (title(row, " "), setting)))
-            table.add_row(name, *(figures(row) if row.measured else ["–"] * len(heads)))
+            found = row.measured
+            name = ", ".join(filter(None, (title(row, " "), found.setting if found else "")))
+            table.add_row(name, *(figures(row, found) if found else ["–"] * len(heads)))
     return table
 
 
-def _figures(row: "ComparisonRow") -> list[str]:
+def _figures(row: "ComparisonRow", measured: "StepMeasurement") -> list[str]:
     from rbp_tui.text.cost_text import span
 
-    measured = row.measured
-    assert measured is not None
     units = "–" if measured.units is None else f"{measured.units:.1f}"
     memory = [fmt.size(measured.peak), fmt.size(measured.saved), units]
     return [
@@ -296,10 +295,7 @@ def _figures(row: "ComparisonRow") -> list[str]:
     ]
 
 
-def _latency_figures(row: "ComparisonRow") -> list[str]:
-
-    measured = row.measured
-    assert measured is not None
+def _latency_figures(row: "ComparisonRow", measured: "StepMeasurement") -> list[str]:
     times = ["–" if one is None else f"{1000 * one:.1f} ms" for one in (measured.predict_seconds, measured.seconds)]
     return [*times, fmt.size(measured.peak), *_ratios(row.prediction, row.time, row.memory, row.floor)]
 

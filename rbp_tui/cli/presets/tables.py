@@ -22,7 +22,6 @@ from rbp_tui.text.table import empty_table
 
 
 def print_sweep_keys(*, as_json: bool) -> None:
-
     texts = {info.key: f"{info.type.capitalize()}: {info.text}" for info in sweep_fields()}
     if as_json:
         print_json([{"key": key, "text": text} for key, text in texts.items()])
@@ -56,7 +55,6 @@ def plain_entry(entry: PresetEntry) -> dict[str, Any]:
 
 
 def list_table(rows: list[dict[str, Any]]) -> Table:
-
     table = Table(
         Column("preset", overflow="fold"),
         Column(max_width=_room_for_titles(rows)),
@@ -92,7 +90,6 @@ def _room_for_titles(rows: list[dict[str, Any]]) -> int:
 
 
 def _list_cells(row: dict[str, Any]) -> list[str | Text]:
-
     name = f"  {cell(row['name'])}"
     if count := len(row["problems"]):
         return [name, "", Text(f"✗ {fmt.counted(count, 'problem')}", style="red")]
@@ -120,7 +117,6 @@ def fields_called(word: str) -> list[FieldInfo]:
 
 
 def nearest_field(word: str) -> str:
-
     known = fields()
     sections = {info.key.partition(".")[0] for info in known}
     return did_you_mean(word, [*SHORT_NAMES, *sections, *(info.key for info in known), *map(_last, known)])
@@ -131,7 +127,6 @@ def _last(info: FieldInfo) -> str:
 
 
 def schema_table(chosen: Sequence[FieldInfo]) -> Table:
-
     table = empty_table(["field", "default", Column("meaning")])
     for info in chosen:
         meaning = styled("{}\n[dim]{}[/]", info.text, rule(info))
