@@ -75,14 +75,12 @@ class Session:
         self.reader = RunsReader(runs, post, self.queue.with_places)
         self.machine = MachineWatch(runs)
         self.hosts: dict[str, HostSight] = {}
-        self._hosts = HostsReader(post)
+        self._readers = (self.reader, self.machine, self.queue, HostsReader(post))
 
     def start(self) -> None:
         """Start reading the runs, the queue, the machine and the other hosts."""
-        self.reader.start()
-        self.machine.start()
-        self.queue.start()
-        self._hosts.start()
+        for reader in self._readers:
+            reader.start()
 
     def take_records(self, records: tuple[RunRecord, ...]) -> None:
         """Replace the list of runs, and forget what was read of those that are gone."""
@@ -136,10 +134,8 @@ class Session:
 
     def leave(self, theme: str) -> None:
         """Stop reading and save the view state for the next visit; `theme` is empty for the default."""
-        self.reader.stop()
-        self.machine.stop()
-        self.queue.stop()
-        self._hosts.stop()
+        for reader in self._readers:
+            reader.stop()
         self.state.left_live = [record.run.id for record in self.live]
         self.state.theme = theme
         save_state(self.state)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
@@ -69,21 +69,16 @@ class RunsScreen(RunScreen):
         self._row_to_select: str | None = None  # gets the cursor once it is in the table
 
     @property
-    def shown(self) -> Sequence[RunRecord]:
-        """The runs in the table, in order."""
-        return self.rows.records
-
-    @property
     def under_cursor(self) -> list[RunRecord]:
         """The run under the cursor, or the runs of the group there."""
         key = self.query_one(RunTable).current_key
         here = () if key is None else self.rows.groups.get(key, (key,))
-        return [record for record in self.shown if record.run.id in here]
+        return [record for record in self.rows.records if record.run.id in here]
 
     @property
     def marked_shown(self) -> list[RunRecord]:
         """The marked runs that the filter does not hide."""
-        return [record for record in self.shown if record.run.id in self.marked]
+        return [record for record in self.rows.records if record.run.id in self.marked]
 
     @property
     def targets(self) -> list[RunRecord]:
@@ -118,7 +113,7 @@ class RunsScreen(RunScreen):
 
     def action_mark_all(self) -> None:
         """Mark all runs that are shown, or none of them."""
-        self._toggle_marks({record.run.id for record in self.shown if not host_of(record)})
+        self._toggle_marks({record.run.id for record in self.rows.records if not host_of(record)})
 
     def _toggle_marks(self, runs: set[str]) -> None:
         self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
@@ -136,15 +131,15 @@ class RunsScreen(RunScreen):
         for run in self._waiting()[:1]:
             self._arrange(partial(arrange.move_by_one, run, later=later), "")
 
-    def action_to_front(self) -> None:
-        """Move the waiting runs to the front."""
+    def action_to_front(self, *, front: bool = True) -> None:
+        """Move the waiting runs to the front of the queue, or to its end."""
         if runs := self._waiting():
-            self._arrange(lambda: arrange.move(runs, first=True), f"moved {named(runs)} to the front of the queue")
+            done = f"moved {named(runs)} to the {'front' if front else 'end'} of the queue"
+            self._arrange(lambda: arrange.move(runs, first=front), done)
 
     def action_to_end(self) -> None:
         """Move the waiting runs to the end."""
-        if runs := self._waiting():
-            self._arrange(lambda: arrange.move(runs, first=False), f"moved {named(runs)} to the end of the queue")
+        self.action_to_front(front=False)
 
     def _waiting(self) -> list[RunDirectory]:
         """The chosen runs that wait; if there are none, it says so."""
@@ -266,7 +261,7 @@ class RunsScreen(RunScreen):
     def _show_detail(self) -> None:
         """Show what the row of the run under the cursor leaves out."""
         key = self.query_one(RunTable).current_key
-        record = next((shown for shown in self.shown if shown.run.id == key), None)
+        record = next((one for one in self.rows.records if one.run.id == key), None)
         text = Text(no_wrap=True, overflow="ellipsis")
         if record is not None:
             verdict = record.verdict

@@ -9,7 +9,7 @@ from rbp_engine.plan.driving import driver_of, end_of
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.states import read_sweep, states_among
-from rbp_engine.report.sweep_table import SweepRow, best_row, sweep_rows
+from rbp_engine.report.sweep_table import SweepRow, best_row, rank, sweep_rows
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.text.sweep_text import plan_text, search_text, standings_text
 
@@ -27,6 +27,7 @@ class SweepSource:
 class SweepBoard:
     """A sweep as of a moment: its rows by trial, what it is, and how it stands.
 
+    The best row is the first, then come those with the most seeds done, then the best of them.
     `driver` says what the process that drives a search does, or how that has ended; `problem` why nothing can be shown.
     """
 
@@ -56,7 +57,7 @@ def read_board(source: SweepSource, runs: Path, records: Sequence[RunRecord]) ->
         return SweepBoard(about=about, driver=driver)
     found = best_row(rows)
     best = None if found is None else found.trial
-    by_trial = {row.trial: row for row in rows}
+    by_trial = {row.trial: row for row in sorted(rows, key=rank, reverse=True)}
     about = plan_text(plan) if source.search is None else f"{len(rows)} of {search_text(source.search)}"
     return SweepBoard(by_trial, plan.keys, best, about, standings_text(states), driver)
 

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from rich.text import Text
 
-from rbp_engine.report.sweep_table import SweepRow, rank
+from rbp_engine.report.sweep_table import SweepRow
 from rbp_tui.dashboard.sweep.board import SweepBoard
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.sweep_text import sweep_columns
@@ -15,11 +15,6 @@ GAP = 2  # between two columns
 MARK, BEST = "●", "✓"
 #: Beside the columns: the mark and the scroll bar.
 EDGE = 5
-
-
-def ordered(board: SweepBoard) -> list[SweepRow]:
-    """The best row first, then those with the most seeds done, then the best of them."""
-    return sorted(board.rows.values(), key=rank, reverse=True)
 
 
 class SweepTable(RowTable[Text]):
@@ -37,7 +32,7 @@ class SweepTable(RowTable[Text]):
 
     def show(self, board: SweepBoard, marked: Collection[int], width: int) -> None:
         """Show the rows of a sweep in a width."""
-        rows = ordered(board)
+        rows = list(board.rows.values())
         trials, *settings, last, best, runs = sweep_columns(rows, board.keys, board.best)
         room = width - EDGE - sum(one.width + GAP for one in (trials, last, best, runs))
         fit = sum(taken <= room for taken in accumulate(one.width + GAP for one in settings))
