@@ -101,7 +101,10 @@ class DashboardScreen(Screen[None]):
 
 
 class ChartScreen(DashboardScreen):
-    """A screen whose charts share one cursor and one view of the x axis."""
+    """A screen whose charts share one cursor and one view of the x axis. What it has had read is read no longer."""
+
+    def on_screen_suspend(self) -> None:
+        self.session.reader.watch(())
 
     def action_back(self) -> None:
         """Show all panels again."""
@@ -113,6 +116,16 @@ class ChartScreen(DashboardScreen):
             self.minimize()
         elif self.focused is not None:
             self.maximize(self.focused)
+
+    def keep(self, chart: CurveChart, attribute: str, name: str) -> None:
+        """Restore what a chart is set to from the view state, and keep it there from now on."""
+        state = self.session.state
+
+        def remember(value: object) -> None:
+            setattr(state, name, value)
+
+        setattr(chart, attribute, getattr(state, name))
+        self.watch(chart, attribute, remember, init=False)
 
     def cursor_moved(self, chart: Widget, x: float | None) -> None:
         """The user has moved the cursor of a chart: by default it goes to the same place in all."""

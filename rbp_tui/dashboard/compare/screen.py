@@ -16,8 +16,7 @@ from textual.geometry import Region
 from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
-from rbp_engine.report.equal_cost import EqualCost, equal_cost
-from rbp_engine.report.seed_statistics import MeanCurve
+from rbp_engine.report.equal_cost import equal_cost
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.plot import KEYS
@@ -107,10 +106,6 @@ class CompareScreen(RunScreen, ChartScreen):
         wanted = self.session.state.compared_curve
         return wanted if wanted in self.curve_names else next(iter(CURVES))
 
-    def mean(self, group: Group, name: str) -> MeanCurve | None:
-        """The mean curve of a group, as far as it has been read."""
-        return self.curves.curve(group, name, self.axis, self._curves_of)
-
     def _curves_of(self, run_id: str) -> dict[str, Curve] | None:
         sight = self.session.sights.get(run_id)
         return all_curves(sight.history) if sight else None
@@ -136,6 +131,12 @@ class CompareScreen(RunScreen, ChartScreen):
         """The runs of the chosen group."""
         ids = [one.run.id for one in self.group.runs] if self.group is not None else []
         return [record for run_id in ids if (record := self.session.record_of(run_id)) is not None]
+
+    @property
+    def one(self) -> list[RunRecord]:
+        """The pinned run of the group, or its first."""
+        pinned = [record for record in self.targets if record.run.id == self.session.state.baseline]
+        return (pinned or self.targets)[:1]
 
     def action_choose(self, by: int) -> None:
         """The row above or below."""
@@ -168,22 +169,6 @@ class CompareScreen(RunScreen, ChartScreen):
             self.hidden ^= {self.key_of(self.group)}
             self.show_table()
             self.draw()
-
-    def action_pin(self) -> None:
-        """Measure the others against this experiment, also in comparisons to come; again, no longer."""
-        pinned = [record.run.id for record in self.targets if record.run.id == self.session.state.baseline]
-        for run_id in (pinned or [record.run.id for record in self.targets])[:1]:
-            self.notify(self.session.pin(run_id), markup=False)
-            self.runs_changed()
-
-    def at_equal_cost(self, comparison: Comparison) -> EqualCost:
-        """What its groups reach at equal cost, as far as their curves have been read."""
-        sights = self.session.sights
-
-        def top1(run_id: str) -> Curve | None:
-            return sights[run_id].history.curves.get("validation/top1") if run_id in sights else None
-
-        return equal_cost(comparison, top1)
 
     def action_group(self) -> None:
         """A curve and a row for each run, or for each experiment."""
@@ -223,20 +208,12 @@ class CompareScreen(RunScreen, ChartScreen):
 
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)
-        first, state = self.query_one("#first", CurveChart), self.session.state
-        first.smoothing = state.compared_smoothing
-        self.watch(first, "smoothing", self._remember_smoothing, init=False)
+        self.keep(self.query_one("#first", CurveChart), "smoothing", "compared_smoothing")
         self.watch(self.app, "theme", self.show_table, init=False)
-
-    def _remember_smoothing(self, smoothing: float) -> None:
-        self.session.state.compared_smoothing = smoothing
 
     def on_screen_resume(self) -> None:
         self.compared = ComparedRuns()  # another screen has had other runs read meanwhile
         super().on_screen_resume()
-
-    def on_screen_suspend(self) -> None:
-        self.session.reader.watch(())
 
     def on_resize(self) -> None:
         self.show_table()
@@ -295,12 +272,13 @@ class CompareScreen(RunScreen, ChartScreen):
         first = names.index(self.curve)
         signs = group_signs(self.comparison) if self.comparison else []
         starred = sum(self.key_of(group) not in self.hidden for group in self.groups) <= STARRED_AT_MOST
+        axis = self.axis
         for number, chart in enumerate(self.query(CurveChart)):
             if not chart.display:
                 continue
             name = names[(first + number) % len(names)]
             chart.title = title(name)
-            chart.x_axis = "GiB" if self.axis == MEMORY else self.axis  # type: ignore[assignment]  # one of AXES
+            chart.x_axis = "GiB" if axis == MEMORY else axis  # type: ignore[assignment]  # one of AXES
             chart.set_series(
                 [
                     series(
@@ -308,12 +286,13 @@ class CompareScreen(RunScreen, ChartScreen):
                         sign.strip(),
                         mean,
                         name,
-                        self.axis,
+                        axis,
                         starred=starred,
                         emphasis=group is self.group or group.is_baseline,
                     )
                     for sign, group in zip(signs, self.groups, strict=True)
-                    if self.key_of(group) not in self.hidden and (mean := self.mean(group, name)) is not None
+                    if self.key_of(group) not in self.hidden
+                    and (mean := self.curves.curve(group, name, axis, self._curves_of)) is not None
                 ]
             )
 
@@ -332,7 +311,8 @@ class CompareScreen(RunScreen, ChartScreen):
         self.query_one("#notes", Line).show_or_hide(notes)
         width = max(1, self.size.width - TABLE_EDGE)
         if self.equal_cost:
-            text = equal_cost_text(self.comparison, self.at_equal_cost(self.comparison), width)
+            equal = equal_cost(self.comparison, lambda run_id: (self._curves_of(run_id) or {}).get("validation/top1"))
+            text = equal_cost_text(self.comparison, equal, width)
         else:
             text = comparison_text(self.comparison, width)
         self.query_one("#headings", Line).show_text(Text(NO_MARK).append_text(text.headings))

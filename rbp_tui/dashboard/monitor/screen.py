@@ -172,22 +172,12 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self._restore_view()
-        self.query_one("#loss").focus()
-        self.set_interval(self.CLOCK_S, self._show_rest)
-
-    def _restore_view(self) -> None:
-        """Restore the settings of the main charts, and keep them in the view state from now on."""
-        state = self.session.state
         loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
-        loss.y_log, loss.smoothing, top1.smoothing = state.loss_log, state.loss_smoothing, state.top1_smoothing
-
-        def remember() -> None:
-            state.loss_log, state.loss_smoothing, state.top1_smoothing = loss.y_log, loss.smoothing, top1.smoothing
-
-        self.watch(loss, "y_log", remember)
-        self.watch(loss, "smoothing", remember)
-        self.watch(top1, "smoothing", remember)
+        self.keep(loss, "y_log", "loss_log")
+        self.keep(loss, "smoothing", "loss_smoothing")
+        self.keep(top1, "smoothing", "top1_smoothing")
+        loss.focus()
+        self.set_interval(self.CLOCK_S, self._show_rest)
 
     def runs_changed(self) -> None:
         super().runs_changed()
@@ -202,12 +192,14 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
                 line.show_text(Text())
             for line in self.query("#memory, #speed, #spikes, #alert").results(Line):
                 line.show_or_hide(Text())
-        self.show_news()
+        self.sight_changed()
         self._show_rest()
         self._show_cursor()
 
-    def show_news(self) -> None:
-        """Draw what each event may change: the head, loss and accuracy, and the lines."""
+    def sight_changed(self) -> None:
+        """Draw what each event may change: the head, loss, accuracy, the lines; of a run just opened the rest, too."""
+        first = self.seen is None
+        super().sight_changed()
         self.show_head()
         if self.seen is not None:
             for chart in self.query("#charts RunChart").results(RunChart):
@@ -215,6 +207,9 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
             self._show_lines(self.seen)
             self.query_one(LogPane).set_history(self.seen.history)
         self._show_whether_there_are_curves()
+        if first:
+            self._show_rest()
+            self._show_cursor()
 
     def _show_rest(self) -> None:
         """Draw what need not follow each event, and the head, which also depends on the time."""

@@ -93,8 +93,12 @@ class NetworkScreen(OpenedRunScreen):
         self.show_head()
         self._show_tab()
 
-    def show_news(self) -> None:
+    def sight_changed(self) -> None:
+        first = self.seen is None
+        super().sight_changed()
         self.show_head()
+        if first:
+            self._show_tab()
 
     def on_resize(self) -> None:
         self._drawn = None

@@ -38,9 +38,6 @@ class OpenedRunScreen(ChartScreen):
     def show_all(self) -> None:
         """Draw everything."""
 
-    def show_news(self) -> None:
-        """Draw what an event may change."""
-
     def progress(self, sight: Sight, now: float, width: int) -> Text:
         """The second row of the head."""
         return progress_text(sight, self.run_state, now, width)
@@ -73,14 +70,7 @@ class OpenedRunScreen(ChartScreen):
         self.show_head()
 
     def sight_changed(self) -> None:
-        sight = self.session.sight_of(self.session.opened)
-        first = self.seen is None
-        if sight is not None:
-            self.seen = sight
-        if first:
-            self.show_all()
-        else:
-            self.show_news()
+        self.seen = self.session.sight_of(self.session.opened) or self.seen
 
     def show_head(self) -> None:
         """Draw the current state of the run, which also depends on the time."""
