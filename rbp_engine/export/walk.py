@@ -32,7 +32,7 @@ from rbp_engine.export.operations import (
     leading_to,
     no_node,
 )
-from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.batch_norm import BatchNorm, scale_and_shift
 from rbp_engine.spiking.linear import Linear, OpenCall
 from rbp_engine.spiking.neuron import LIFNeurons
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear, Product
@@ -126,9 +126,8 @@ class Recorded(TensorLike):
         """Folded into the layer before, scale·(W x + b) + shift, in float64."""
         if norm.training or norm.running_mean is None or norm.running_var is None:
             self.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
-        scale = (norm.running_var.double() + norm.eps).rsqrt()
-        scale = scale if norm.weight is None else scale * norm.weight
-        shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
+        inverse_deviation = (norm.running_var.double() + norm.eps).rsqrt()
+        scale, shift = scale_and_shift(norm.running_mean, inverse_deviation, norm.weight, norm.bias)
         layer = self.source
         if not isinstance(layer, LinearMap):
             return self.then(ChannelMap, self.like, scale=scale, shift=shift)

@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
-from rbp_engine.spiking.fusion import Current, Membrane, ObservedStep, RatePass, count_dtype, full, membrane_dtype
+from rbp_engine.spiking.fusion import (
+    Current,
+    Membrane,
+    Neurons,
+    ObservedStep,
+    RatePass,
+    count_dtype,
+    full,
+    membrane_dtype,
+)
 from rbp_engine.spiking.layers import compiler, loops
 from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice
 from rbp_engine.spiking.layers.layout import FlatLayout, number_as_tensor
@@ -33,7 +42,15 @@ LearnBy = Literal["layer", "channel"]
 
 
 class NeuronModule(base.MemoryModule):
-    """A layer of neurons as a module: for every carrier, and for plain tensors step by step."""
+    """A layer of neurons as a module: for every carrier, and for plain tensors step by step.
+
+    `v` is what plain tensors have left in it: the state of its neurons, None at rest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v: Any
+        self.register_memory("v", None)
 
     def forward(self, current: Any) -> Any:
         """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
@@ -46,6 +63,27 @@ class NeuronModule(base.MemoryModule):
 
     def prepare(self, current: Carrier) -> None:
         """Called before the neurons fire."""
+
+    def neurons_for(self, current: Any) -> Neurons:
+        """The layer as carriers fire it, for an input [B, C, …]: a carrier or a tensor."""
+        raise NotImplementedError
+
+    def single_step_forward(self, current: Tensor) -> Tensor:
+        """Spikes [B, …] of one timestep; `v` keeps the state for the next.
+
+        Raises ValueError if the input's shape is not that of the state which the previous input left.
+        """
+        neurons = self.neurons_for(current)
+        before = neurons.at_rest(current) if self.v is None else self.v
+        kept = (before if isinstance(before, Tensor) else before[0]).shape
+        if kept != current.shape:
+            raise ValueError(
+                f"the state has the shape {list(kept)} of the input before, this one {list(current.shape)}: before "
+                "another batch call reset() of the neuron, or rbp_engine.methods.reset_state(model); step and predict "
+                "of a method do so"
+            )
+        spikes, self.v = neurons.timestep(before, full(current))
+        return spikes.to(current.dtype)
 
     def multi_step_forward(self, currents: Tensor) -> Tensor:
         """Spikes [T, B, …] of T timesteps, from what the timestep before has left."""
@@ -111,8 +149,6 @@ class LIF(NeuronModule):
         self.detach_reset = detach_reset
         self.surrogate = create_surrogate(surrogate, surrogate_args)
         self.kernel: KernelChoice = kernel
-        self.v: Tensor | float
-        self.register_memory("v", self.v_reset or 0.0)
 
     @property
     def decay(self) -> float | Tensor:
@@ -165,22 +201,6 @@ class LIF(NeuronModule):
             if given is not None:
                 self._give_shape(parameter, given.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def single_step_forward(self, current: Tensor) -> Tensor:
-        """Spikes [B, …] of one timestep; `v` keeps the membrane for the next.
-
-        Raises ValueError if the input's shape is not that of the membrane which the previous input left.
-        """
-        if not isinstance(self.v, Tensor):
-            self.v = torch.full_like(current.detach(), self.v, dtype=membrane_dtype(current.dtype))
-        if self.v.shape != current.shape:
-            raise ValueError(
-                f"the membrane has the shape {list(self.v.shape)} of the input before, this one {list(current.shape)}: "
-                "before another batch call reset() of the neuron, or rbp_engine.methods.reset_state(model); "
-                "step and predict of a method do so"
-            )
-        spikes, self.v = self.neurons_for(current).timestep(self.v, current)
-        return spikes.to(current.dtype)
 
     def extra_repr(self) -> str:
         reset = "soft" if self.v_reset is None else f"hard to {self.v_reset}"
@@ -252,6 +272,9 @@ class LIFNeurons:
             return self
         return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
 
+    def at_rest(self, current: Tensor) -> Tensor:
+        return torch.full_like(current.detach(), self.v_reset or 0.0, dtype=membrane_dtype(current.dtype))
+
     def timestep(self, membrane: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes s_t and the membrane v_t after the reset, from v_{t−1} and I_t, [B, …] each, with their graph."""
         rest = self.v_reset or 0.0
@@ -276,17 +299,12 @@ class LIFNeurons:
         layout, batch = self._layout(current), current.like
         to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
         spikes = layout.empty_steps(batch, current.timesteps, torch.uint8)
+        # In one block, for what is freed together: on a CPU another tensor of that size fits into the gap of two
+        # tensors, but not into the gap of one, which lacks bytes for its alignment. 0.93 of the memory (ResNet-18,
+        # T = 8, B = 32).
+        saved = layout.empty_steps(batch, 1 + len(self.learnt) + len(to_sum)).unbind(0)
         given = (layout.reader(current), self._neuron(layout, "threshold"), layout.for_each_channel(current.timesteps))
-        if self.kernel == "compiled":
-            # In one block, for what is freed together: on a CPU another tensor of that size fits into the gap of two
-            # tensors, but not into the gap of one, which lacks bytes for its alignment. 0.93 of the memory (ResNet-18,
-            # T = 8, B = 32).
-            saved = layout.empty_steps(batch, 1 + len(self.learnt) + len(to_sum)).unbind(0)
-            counts = self._run(loops.rate_into)(*given, tuple(to_sum), spikes.unbind(0), saved)
-        else:
-            none = torch.zeros_like(spikes[0], dtype=count_dtype(current.timesteps))
-            counts, totals = loops.rate(*given, tuple(to_sum), spikes.unbind(0), none)
-            saved = tuple(total.to(batch.dtype) for total in totals)
+        counts = self._run(loops.rate)(*given, tuple(to_sum), spikes.unbind(0), saved)
         found = list(map(layout.back, saved))
         derivatives, means = found[: 1 + len(self.learnt)], found[1 + len(self.learnt) :]
         summed = dict(zip(to_sum, means, strict=True))

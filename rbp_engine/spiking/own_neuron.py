@@ -84,8 +84,6 @@ class OwnNeuron(NeuronModule, Generic[State]):
     def __init__(self) -> None:
         super().__init__()
         self.surrogate = create_surrogate("sigmoid")
-        self.state: Any
-        self.register_memory("state", None)
         self._checked = False
 
     def start(self, current: Tensor) -> State:
@@ -130,21 +128,6 @@ class OwnNeuron(NeuronModule, Generic[State]):
         """The layer as carriers fire it, as of LIF."""
         return OwnNeurons(self)
 
-    def single_step_forward(self, current: Tensor) -> Tensor:
-        """Spikes [B, …] of one timestep; `state` is kept for the next.
-
-        Raises ValueError if the input's shape is not that of the state which the previous input left.
-        """
-        before = self.start(current) if self.state is None else self.state
-        kept = tensors_of(before)[0].shape
-        if kept != current.shape:
-            raise ValueError(
-                f"the state has the shape {list(kept)} of the input before, this one {list(current.shape)}: before "
-                "another batch call rbp_engine.methods.reset_state(model); step and predict of a method do so"
-            )
-        spikes, _, self.state = self.timestep(before, full(current))
-        return spikes.to(current.dtype)
-
 
 @dataclass(frozen=True)
 class OwnNeurons:
@@ -156,14 +139,20 @@ class OwnNeurons:
     def learnt(self) -> tuple[Tensor, ...]:
         return tuple(self.neuron.learnable.values())
 
+    def at_rest(self, current: Tensor) -> Any:
+        return self.neuron.start(current)
+
+    def timestep(self, state: Any, current: Tensor) -> tuple[Tensor, Any]:
+        spikes, _, state = self.neuron.timestep(state, current)
+        return spikes, state
+
     @torch.no_grad()
     def spikes_only(self, current: Tensor | Current) -> Tensor:
         current = Current.of(current)
         spikes_TBX, state = empty_steps(current.like, current.timesteps), self.neuron.start(current.like)
         for spikes_t, current_t in zip(spikes_TBX, _currents(current), strict=True):
-            step = self.neuron.timestep(state, current_t)
-            spikes_t.copy_(step.spikes)
-            state = step.state
+            fired, state = self.timestep(state, current_t)
+            spikes_t.copy_(fired)
         return spikes_TBX
 
     @torch.no_grad()

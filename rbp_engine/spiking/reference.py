@@ -33,7 +33,6 @@ from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.fusion import Neurons, full, membrane_dtype
 from rbp_engine.spiking.linear import Linear
-from rbp_engine.spiking.neuron import LIFNeurons
 from rbp_engine.spiking.nonlinear import (
     GroupNorm,
     LayerNorm,
@@ -44,7 +43,6 @@ from rbp_engine.spiking.nonlinear import (
     RMSNorm,
     Softmax,
 )
-from rbp_engine.spiking.own_neuron import OwnNeurons
 from rbp_engine.spiking.rules.table import TensorLike
 
 
@@ -63,13 +61,7 @@ def spikes_of(neurons: Neurons, currents: Iterable[Tensor]) -> Iterator[Tensor]:
     """The spikes s_t [B, …] of a layer at each timestep, from rest, with their graph (`spiking/neuron.py`)."""
     state: Any = None
     for current in currents:
-        if isinstance(neurons, LIFNeurons):
-            rest = torch.full_like(current, neurons.v_reset or 0.0)
-            spikes, state = neurons.timestep(rest if state is None else state, current)
-        else:
-            assert isinstance(neurons, OwnNeurons)
-            own = neurons.neuron
-            spikes, _, state = own.timestep(own.start(current) if state is None else state, current)
+        spikes, state = neurons.timestep(neurons.at_rest(current) if state is None else state, current)
         yield spikes
 
 

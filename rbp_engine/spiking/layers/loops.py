@@ -185,15 +185,15 @@ def rate(
     divisor: Tensor | float,
     means_of: Sequence[int],
     spikes: Sequence[Tensor],
-    counts_F: Tensor | None = None,
-) -> tuple[Tensor, list[Tensor]]:
-    """The loop of the rate methods: counts of spikes [F], then the time means g, ∂r/∂θ of what is learnt, and of terms.
+    saved: Sequence[Tensor],
+) -> Tensor:
+    """The loop of the rate methods; the counts of spikes [F].
 
-    The spikes of each timestep are written, T times [F] bytes. `divisor` is T, by which sums are divided, and
-    `means_of` has the numbers of the terms whose time means are wanted. Spikes are counted in `counts_F` of zeros, or
-    without it in the type of membranes: inductor would otherwise write them a second time.
+    The spikes of each timestep are written, T times [F] bytes, and into `saved`, [F] each, the time means g, ∂r/∂θ of
+    what is learnt, and of the terms with the numbers `means_of`. `divisor` is T, by which sums are divided. Spikes are
+    counted in the type of membranes: inductor would otherwise write them a second time.
     """
-    membrane_F = None
+    membrane_F = counts_F = None
     state = state_before(spikes[0], neuron)
     rho: Tensor | float = rho_before(spikes[0], neuron)
     sums = [torch.zeros_like(state.eligibility) for _ in means_of]
@@ -202,15 +202,13 @@ def rate(
         fired_F, _ = fire_rate(membrane_F, state, rho, neuron)
         rho = advanced(rho, neuron)
         spikes_t.copy_(fired_F)
-        if counts_F is None:
-            counts_F = fired_F
-        else:
-            counts_F.add_(spikes_t if counts_F.dtype == spikes_t.dtype else fired_F.to(counts_F.dtype))
+        counts_F = fired_F if counts_F is None else counts_F.add_(fired_F)
         for number, total_F in zip(means_of, sums, strict=True):
             total_F.add_(current.values_at(number, t))
-    totals = [state.eligibility, *state.sensitivities[1::2], *sums]
+    for mean_F, total_F in zip(saved, [state.eligibility, *state.sensitivities[1::2], *sums], strict=True):
+        mean_F.copy_(total_F.div_(divisor))
     assert counts_F is not None
-    return counts_F.to(count_dtype(len(spikes))), [total_F.div_(divisor) for total_F in totals]
+    return counts_F.to(count_dtype(len(spikes)))
 
 
 class RateState(NamedTuple):
@@ -260,21 +258,6 @@ def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron:
 def advanced(rho: Tensor | float, neuron: Neuron) -> Tensor | float:
     """ρ for the next timestep, if it is one number for all neurons."""
     return rho if isinstance(rho, Tensor) else 1.0 + neuron.decay * rho
-
-
-def rate_into(
-    current: Reader,
-    neuron: Neuron,
-    divisor: Tensor | float,
-    means_of: Sequence[int],
-    spikes: Sequence[Tensor],
-    saved: Sequence[Tensor],
-) -> Tensor:
-    """`rate`, whose sums are written into `saved`; the counts."""
-    counts_F, totals = rate(current, neuron, divisor, means_of, spikes)
-    for result_F, total_F in zip(saved, totals, strict=True):
-        result_F.copy_(total_F)
-    return counts_F
 
 
 def rate_step(
