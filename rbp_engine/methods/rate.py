@@ -107,14 +107,12 @@ class RateS(RateMethod):
 
     def _two_phases(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
-        total: Tensor | None = None
+        total = torch.zeros(())
         with torch.no_grad():
             for images_t in shown.by_step():
                 state.next_pass()
                 output = model(RateSTensor.of_step(images_t, state, static=shown.static))
-                logits_t = full(with_objective(output, RateSTensor, objective)[0].values())
-                total = logits_t.clone() if total is None else total.add_(logits_t)
-        assert total is not None
+                total = total + full(with_objective(output, RateSTensor, objective)[0].values())
         state.next_pass()
         with batches_counted(model, 0):
             output = model(RateSTensor.of_means(shown.mean(), state, static=shown.static))

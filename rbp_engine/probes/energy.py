@@ -18,7 +18,7 @@ which tell as many values apart as a rate does.
 import copy
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -282,20 +282,18 @@ def _energy_of(model: nn.Module, counted: dict[str, Operations], images: int, ti
     modules, bits = dict(model.named_modules()), quantised_bits(timesteps)
     called = names_for_people(model, weight_layers(model))
     layers: list[LayerEnergy] = []
-    of_layers: list[Costs] = []
-    of_neurons: list[Costs] = []
+    in_layers, in_neurons = Costs(), Costs()
     updates, spikes, other_acs, uncounted = 0.0, 0.0, 0, _unknown_modules(model)
     for name, own in counted.items():
-        costs = [_costs(modules[name], call, images, bits) for call in own.calls]
+        cost = sum((_costs(modules[name], call, images, bits) for call in own.calls), Costs())
         synops, acs, macs, ann_macs = (number / images for number in (own.synops, own.acs, own.macs, own.ann_macs))
         layer = LayerEnergy(one_line(called.get(name, name)), synops, acs, macs, ann_macs)
         if isinstance(modules[name], NEURON_LAYERS):
-            of_neurons += costs
+            in_neurons += cost
             updates += sum(call.values / images for call in own.calls)
             spikes += sum((call.spikes or 0.0) / images for call in own.calls)
         elif own.calls:
-            cost = sum(costs, Costs())
-            of_layers.append(cost)
+            in_layers += cost
             fixed, spiking, ann = (part.total_pj for part in (cost.fixed, cost.spiking, cost.quantised))
             layers.append(replace(layer, rate=_rate(own.calls), fixed_pj=fixed, spiking_pj=spiking, quantised_pj=ann))
         elif own.ann_macs:
@@ -303,24 +301,19 @@ def _energy_of(model: nn.Module, counted: dict[str, Operations], images: int, ti
             uncounted.append(one_line(f"products in {name or 'the network'}"))
         else:
             other_acs += own.acs
-    neurons = sum(of_neurons, Costs())
     return Energy(
         timesteps,
         images,
         bits,
         layers,
-        NeuronEnergy(updates, spikes, neurons.fixed.total_pj, neurons.spiking.total_pj),
-        spiking=_total(cost.fixed + cost.spiking for cost in (*of_layers, neurons)),
-        quantised=_total(cost.quantised for cost in of_layers),
-        spiking_32=_total(cost.spiking_32 for cost in (*of_layers, *of_neurons)),
-        ann_32=_total(cost.ann_32 for cost in of_layers),
+        NeuronEnergy(updates, spikes, in_neurons.fixed.total_pj, in_neurons.spiking.total_pj),
+        spiking=in_layers.fixed + in_layers.spiking + in_neurons.fixed + in_neurons.spiking,
+        quantised=in_layers.quantised,
+        spiking_32=in_layers.spiking_32 + in_neurons.spiking_32,
+        ann_32=in_layers.ann_32,
         other_acs=other_acs / images,
         uncounted=uncounted,
     )
-
-
-def _total(costs: Iterable[EnergyCost]) -> EnergyCost:
-    return sum(costs, NOTHING)
 
 
 def _rate(calls: list[LayerCall]) -> float | None:
@@ -354,7 +347,7 @@ def _driven(module: nn.Module, call: LayerCall, images: int) -> Costs:
         each = (_price(firing, widths) - none) * (1.0 / call.shape.numel())
         return none * call.steps, each * ((call.spikes or 0.0) / images)
 
-    return Costs(*at(SPIKING), spiking_32=_total(at(FULL)))
+    return Costs(*at(SPIKING), spiking_32=sum(at(FULL), NOTHING))
 
 
 def _profiled(module: nn.Module, shape: torch.Size, value: float, *, spiking: bool = True) -> LemaireEnergyProfiler:

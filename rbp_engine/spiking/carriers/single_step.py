@@ -71,32 +71,20 @@ class StepState:
         return found
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A tensor without time as the first timestep had it; None if it had a graph, which later passes build again."""
-
-    tensor: Tensor | None
-
-
 class TimestepCarrier(TensorLike):
     """A carrier of one timestep [B, …]: what is drawn or cast at the first one is kept for the others."""
 
     state: StepState
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self._kept(draw)
+        return self.state.place(Tensor, draw)
 
     def drawn_once(self, tensor: Tensor) -> Tensor:
-        kept = self.state.place(Kept, lambda: Kept(None if tensor.requires_grad else tensor)).tensor
-        return tensor if kept is None or tensor.requires_grad else kept
+        kept = self.state.place(Tensor, tensor.detach)
+        return tensor if tensor.requires_grad else kept  # each pass builds the graph of its own
 
     def cast_weight(self, weight: Tensor) -> Tensor:
-        return self._kept(lambda: weight.to(self.dtype))
-
-    def _kept(self, make: Callable[[], Tensor]) -> Tensor:
-        kept = self.state.place(Kept, lambda: Kept(make())).tensor
-        assert kept is not None
-        return kept
+        return self.state.place(Tensor, lambda: weight.to(self.dtype))
 
 
 @dataclass

@@ -193,21 +193,20 @@ def rate(
     what is learnt, and of the terms with the numbers `means_of`. `divisor` is T, by which sums are divided. Spikes are
     counted in the type of membranes: inductor would otherwise write them a second time.
     """
-    membrane_F = counts_F = None
+    membrane_F = None
     state = state_before(spikes[0], neuron)
     rho: Tensor | float = rho_before(spikes[0], neuron)
-    sums = [torch.zeros_like(state.eligibility) for _ in means_of]
+    counts_F, *sums = (torch.zeros_like(state.eligibility) for _ in (None, *means_of))
     for t, spikes_t in enumerate(spikes):
         membrane_F = charge_(membrane_F, current.at(t), neuron)
         fired_F, _ = fire_rate(membrane_F, state, rho, neuron)
         rho = advanced(rho, neuron)
         spikes_t.copy_(fired_F)
-        counts_F = fired_F if counts_F is None else counts_F.add_(fired_F)
+        counts_F.add_(fired_F)
         for number, total_F in zip(means_of, sums, strict=True):
             total_F.add_(current.values_at(number, t))
     for mean_F, total_F in zip(saved, [state.eligibility, *state.sensitivities[1::2], *sums], strict=True):
         mean_F.copy_(total_F.div_(divisor))
-    assert counts_F is not None
     return counts_F.to(count_dtype(len(spikes)))
 
 
