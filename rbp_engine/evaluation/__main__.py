@@ -12,9 +12,8 @@ from rbp_engine.data.catalog import CATALOG
 from rbp_engine.evaluation.classes import classes_of, draw_worst, write_predictions
 from rbp_engine.evaluation.request import EvaluationRequest
 from rbp_engine.evaluation.robustness import measure_robustness, planned
-from rbp_engine.evaluation.trained import Trained, plain_pass, shuffled
+from rbp_engine.evaluation.trained import Trained, plain_pass
 from rbp_engine.methods import METHODS, Loss, create_method
-from rbp_engine.methods.protocol import MakeCarrier
 from rbp_engine.probes.energy import measure_energy
 from rbp_engine.probes.gradient_fidelity import REFERENCE, first_samples, gradient_fidelity
 from rbp_engine.probes.layers import names_for_people
@@ -22,7 +21,6 @@ from rbp_engine.run import trust
 from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.train.checkpoints import checkpoint
 
 # Images on which gradients are compared: BPTT keeps all timesteps of them.
@@ -93,10 +91,7 @@ def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) 
         return {"energy": energy_of(trained)}
     if asked.parts == ["accuracy"]:
         trained.expected = sum(steps)
-        results = []
-        for one in steps:
-            carrier: MakeCarrier = shuffled() if asked.shuffle_time else SequenceTensor
-            results.append(trained.evaluate(trained.feed(one).test, one, carrier=carrier))
+        results = [trained.evaluate(trained.feed(one).test, one, shuffle=asked.shuffle_time) for one in steps]
         return {"accuracy": results}
     robust = "robustness" in asked.parts
     data_set = CATALOG.get(trained.loaded.preset.data.name)

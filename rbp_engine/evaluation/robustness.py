@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbp_engine.evaluation.trained import PlainPass, Trained, shuffled
+from rbp_engine.evaluation.trained import SEED, PlainPass, Trained
 from rbp_engine.methods.protocol import is_static
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import DROPPED, NOISE, SHUFFLED, TIMESTEPS, Disturbed, Robustness
@@ -16,7 +16,6 @@ from rbp_engine.run.files.evaluation_json import DROPPED, NOISE, SHUFFLED, TIMES
 NOISES = (0.1, 0.2, 0.5)
 # Shares of the timesteps.
 DROPS = (0.25, 0.5)
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,14 @@ def measure_robustness(trained: Trained, plain: PlainPass, tests: Sequence[Plann
 
 
 def _disturbance(test: PlannedTest, deviation: float, device: torch.device) -> dict[str, Any]:
-    """What `Trained.evaluate` does otherwise: how it makes the network's input, or changes the images before."""
+    """What `Trained.evaluate` does otherwise."""
     generator = torch.Generator(device).manual_seed(SEED)
     change: dict[str, Callable[[Tensor], Tensor]] = {
         NOISE: lambda images: noisy(images, test.amount * deviation, generator),
         DROPPED: lambda images: dropped(images, test.timesteps, int(test.amount), generator),
     }
     if test.kind == SHUFFLED:
-        return {"carrier": shuffled(SEED)}
+        return {"shuffle": True}
     return {"change": change[test.kind]} if test.kind in change else {}
 
 

@@ -13,20 +13,24 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rbp_engine.child import Progress
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.evaluation.request import EvaluationRequest
 from rbp_engine.loaded import Weights, load
-from rbp_engine.methods.protocol import MakeCarrier, predict
+from rbp_engine.methods.protocol import is_static, predict
 from rbp_engine.printable import one_line
+from rbp_engine.probes.layers import hooked, neuron_layers
 from rbp_engine.run.files.evaluation_json import EvaluatedWeights
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.spiking.carriers.sequence import SequenceTensor, ShuffledTensor
+from rbp_engine.spiking import SequenceTensor
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.score_sums import ScoreSums, first_five
+
+# Of all that is drawn.
+SEED = 0
 
 
 class Trained:
@@ -57,23 +61,28 @@ class Trained:
         timesteps: int,
         doing: str = "accuracy",
         *,
-        carrier: MakeCarrier = SequenceTensor,
+        shuffle: bool = False,
         change: Callable[[Tensor], Tensor] = lambda images: images,
         watch: Callable[[Tensor, Tensor, Tensor], object] = lambda *batch: None,
     ) -> dict[str, Any]:
         """Loss (of the logits' time mean), top-1 and top-5 over all samples, and what they are of.
 
-        `top1_by_step` is the accuracy of the mean over the first t steps, t = 1 … T. `carrier` makes the network's
-        input of images, which `change` has disturbed before. `watch` gets each batch's images and labels, and the
-        logits by timestep [T, B, C]. Raises ValueError without any samples.
+        `top1_by_step` is the accuracy of the mean over the first t steps, t = 1 … T. `change` disturbs images, and with
+        `shuffle` every layer receives the timesteps in an order drawn anew. `watch` gets each batch's images and
+        labels, and the logits by timestep [T, B, C]. Raises ValueError without any samples.
         """
-        scores = ScoreSums(timesteps)
-        for number, (images, labels) in enumerate(source):
-            done = self._done + timesteps * number / len(source)
-            self._progress(f"{doing} at T = {timesteps}", min(1.0, done / self.expected))
-            logits = predict(self.loaded.model, change(images), timesteps, self.precision, carrier)
-            scores.add(logits, labels)
-            watch(images, labels, logits)
+        scores, shuffled = ScoreSums(timesteps), Shuffled()
+        layers = neuron_layers(self.loaded.model).values() if shuffle else ()
+        with hooked(layer.register_forward_hook(shuffled.spikes) for layer in layers):
+            for number, (images, labels) in enumerate(source):
+                done = self._done + timesteps * number / len(source)
+                self._progress(f"{doing} at T = {timesteps}", min(1.0, done / self.expected))
+                shown = change(images)
+                if shuffle and not is_static(shown):
+                    shown = shuffled.steps(shown)
+                logits = predict(self.loaded.model, shown, timesteps, self.precision)
+                scores.add(logits, labels)
+                watch(images, labels, logits)
         self._done += timesteps
         if not scores.samples:
             raise ValueError("there are no images to evaluate on")
@@ -84,7 +93,7 @@ class Trained:
             "checkpoint": self.loaded.file.parent.name,
             "split": source.split,
             "timesteps": timesteps,
-            "shuffled": carrier is not SequenceTensor,
+            "shuffled": shuffle,
             "top1": top1,
             "top5": top5,
             "loss": loss,
@@ -93,10 +102,19 @@ class Trained:
         }
 
 
-def shuffled(seed: int = 0) -> MakeCarrier:
-    """Makes inputs of which every layer receives the timesteps in an order drawn anew."""
-    generator = torch.Generator().manual_seed(seed)
-    return lambda values, timesteps, static: ShuffledTensor(values, timesteps, static, generator).shuffled()
+class Shuffled:
+    """Orders of time, each drawn anew from SEED on, and the same for all samples of a batch."""
+
+    def __init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(SEED)
+
+    def steps(self, values: Tensor) -> Tensor:
+        """Values [T, B, …] in another order of time."""
+        return values[torch.randperm(len(values), generator=self._generator).to(values.device)]
+
+    def spikes(self, module: nn.Module, args: object, output: SequenceTensor) -> SequenceTensor:
+        """A hook behind neurons."""
+        return output.with_values(self.steps(output.values()))
 
 
 @dataclass(frozen=True, eq=False)

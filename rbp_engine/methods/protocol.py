@@ -33,9 +33,6 @@ from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.fusion import full
 
-#: Makes the network's input of (images, T, whether they are the same at every step).
-MakeCarrier = Callable[[Tensor, int, bool], SequenceTensor]
-
 
 @dataclass(frozen=True)
 class Input:
@@ -45,9 +42,9 @@ class Input:
     timesteps: int
     static: bool
 
-    def sequence(self, carrier: MakeCarrier = SequenceTensor) -> SequenceTensor:
+    def sequence(self) -> SequenceTensor:
         """All timesteps; static images stay one image."""
-        return carrier(self.images, self.timesteps, self.static)
+        return SequenceTensor(self.images, self.timesteps, self.static)
 
     def by_step(self) -> list[Tensor]:
         """The images [B, …] of each timestep."""
@@ -327,18 +324,17 @@ def predict(
     images: Tensor,
     timesteps: int,
     precision: Precision = "fp32",
-    carrier: MakeCarrier = SequenceTensor,
     time: bool | None = None,
 ) -> Tensor:
     """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back.
 
-    `carrier` makes the network's input; `time` is as of `is_static`.
+    `time` is as of `is_static`.
     """
     check_timesteps(timesteps)
     check_images(images, timesteps, time)
     check_neurons(model)
     reset_state(model)
-    sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence(carrier)
+    sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence()
     with uncompiled_without_autocast(images.device), _evaluation(model):
         logits = logits_of(model(sequence), SequenceTensor).steps()
     return full(logits)

@@ -146,28 +146,6 @@ class SequenceTensor(DeferredSum):
         return self.with_values(Current([Term(self.resolve(), known)], self.timesteps))
 
 
-class ShuffledTensor(SequenceTensor):
-    """A sequence for evaluation whose layers receive their inputs in a random order of time (paper, table 2)."""
-
-    def __init__(self, values: Tensor | Current, timesteps: int, static: bool, generator: torch.Generator) -> None:
-        super().__init__(values, timesteps, static)
-        self.generator = generator
-
-    def with_values(self, values: Tensor | Current, *, static: bool = False) -> Self:
-        return type(self)(values, self.timesteps, static, self.generator)
-
-    def fire(self, neurons: Neurons) -> Self:
-        return super().fire(neurons).shuffled()
-
-    def shuffled(self) -> Self:
-        """The same steps in an order drawn anew; the same for all samples of the batch."""
-        if self.static:
-            return self
-        values_TBX = self.values()
-        order = torch.randperm(self.timesteps, generator=self.generator).to(values_TBX.device)
-        return self.with_values(values_TBX[order])
-
-
 class RateTensor(DeferredSum):
     """A sequence [T, B, …] without a graph, and its time mean r [B, …] with its gradient (rate_M).
 
