@@ -301,9 +301,8 @@ def warn_of_spinning_threads() -> None:
 
 def warn_of_silent_hooks(model: nn.Module) -> None:
     """Warn of full backward hooks: torch calls them only for modules whose inputs are tensors."""
-    if any(module._backward_hooks or module._backward_pre_hooks for module in model.modules()):
-        named = model.named_modules()
-        hooked = [name or "the network" for name, x in named if x._backward_hooks or x._backward_pre_hooks]
+    named = model.named_modules()
+    if hooked := [name or "the network" for name, x in named if x._backward_hooks or x._backward_pre_hooks]:
         warnings.warn(
             f"backward hooks never run in a step, because modules receive spikes over time and not tensors: "
             f"{', '.join(hooked)}. Hooks on parameters do (Tensor.register_hook)",

@@ -132,9 +132,8 @@ def check_momentum(model: nn.Module) -> None:
 
 def check_spectral_norm(model: nn.Module) -> None:
     """Raise ValueError for `torch.nn.utils.spectral_norm` in training: each of T + 1 passes would change the weight."""
-    for module in model.modules():
+    for name, module in model.named_modules():
         if module.training and any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
-            name = next(name for name, known in model.named_modules() if known is module)
             raise ValueError(
                 f"{name}: torch.nn.utils.spectral_norm changes the weight at each pass, and rate_s makes T + 1 of "
                 "them; use torch.nn.utils.parametrizations.spectral_norm, which changes it once a step"

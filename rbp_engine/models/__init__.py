@@ -14,7 +14,7 @@ from rbp_engine.models import maxformer, ms_resnet, qkformer, resnet, sdt, sdt_v
 from rbp_engine.models.blocks import Neuron
 from rbp_engine.models.libraries import library_network
 from rbp_engine.spiking import LIF, OwnNeuron
-from rbp_engine.spiking.surrogate import Surrogate, create_surrogate
+from rbp_engine.spiking.surrogate import create_surrogate
 from rbp_engine.user_code import call_own, is_own, load_own
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 
@@ -91,7 +91,10 @@ def neuron_maker(name: str, args: Mapping[str, Any], own_code: Path, settings: M
     surrogate = settings.get("surrogate", "sigmoid")
     if is_own(surrogate):
         settings = {**settings, "surrogate": load_own(surrogate, own_code)}
-        _surrogate(surrogate, settings)  # an error names the file
+        try:
+            create_surrogate(settings["surrogate"], settings.get("surrogate_args"))
+        except (TypeError, ValueError) as error:
+            raise OwnCodeError(f"{surrogate}: {error}") from error
     if is_own(name):
         return partial(_own, name, load_own(name, own_code), settings, **args)
     if name != "lif":
@@ -107,10 +110,3 @@ def _own(name: str, make: Any, settings: Mapping[str, Any], **args: Any) -> OwnN
         )
     neuron.surrogate = create_surrogate(settings.get("surrogate", "sigmoid"), settings.get("surrogate_args"))
     return neuron
-
-
-def _surrogate(name: str, settings: Mapping[str, Any]) -> Surrogate:
-    try:
-        return create_surrogate(settings["surrogate"], settings.get("surrogate_args"))
-    except (TypeError, ValueError) as error:
-        raise OwnCodeError(f"{name}: {error}") from error

@@ -268,8 +268,6 @@ class LIFNeurons:
 
     def over(self, ndim: int) -> LIFNeurons:
         """The same for inputs [B, C, …] of so many dimensions: what is learnt by channel, [C], becomes [C, 1, …]."""
-        if not any(value.ndim for value in self.learnt):
-            return self
         return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
 
     def at_rest(self, current: Tensor) -> Tensor:
