@@ -34,8 +34,7 @@ CHECKOUT = Path(__file__).parents[2]
 SOCKET = "RBP_WARM_PYTHON"
 COMMAND = "from rbp_tui.cli import main; main()"
 TORCHRUN = "torch.distributed.run"
-# What is measured, and what has to import torch itself.
-COLD = ("rbp_engine.bench", "rbp_engine.train.device")
+COLD = "rbp_engine.train.device"  # has to import torch itself
 # Room for the environment and the arguments of a fork where /proc shows them: in the memory of the server's own.
 ROOM = "RBP_WARM_ROOM"
 _LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]

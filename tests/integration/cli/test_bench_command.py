@@ -90,6 +90,7 @@ def measuring(bench):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_no_process_behind(rbp, number, code):
+    rbp.environment["RBP_COLD"] = "1"  # forks would be the children of another process
     bench = rbp.start("bench", "digits", "run.device=cpu", "method=rate_m,rate_s", "T=4")
     deadline = time.monotonic() + 60
     while not (children := measuring(bench)) and time.monotonic() < deadline:

@@ -1,6 +1,6 @@
 """`rbp cost` as a user runs it."""
 
-CPU = ["run.device=cpu", "--seconds", "0.2"]
+CPU = ["run.device=cpu", "train.kernel=eager", "--seconds", "0.2"]
 
 
 def test_the_cost_of_a_preset_is_predicted_and_nothing_is_kept(rbp):

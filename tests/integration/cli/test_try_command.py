@@ -24,7 +24,7 @@ TRY = ["try", "nets.py:Net", "--input", "1,8,8", "--classes", "3", "--batch", "4
 
 def test_the_costs_of_a_trainable_network_are_shown(rbp, write):
     write("nets.py", NETS)
-    found = rbp.json(*TRY, "T=2")
+    found = rbp.json(*TRY, "T=2", "train.kernel=eager")
     assert (found["missing"], found["neuron_layers"], found["parameters"]) == ([], 1, 55)
     assert [layer["layer"] for layer in found["layers"]] == ["conv", "head"]
     assert [method["method"] for method in found["methods"]] == ["bptt", "rate_m", "rate_s"]
