@@ -171,7 +171,9 @@ def write_texts(write_run: WriteRun) -> WriteRun:
         of = {"weights": text, "checkpoint": text, "split": text, "samples": 9, "timesteps": 4, "top1": 0.5, "t": 1.7e9}
         classes = [{"name": text, "samples": 9, "right": 5, "predicted": 9}]
         put(run.evaluation_json, {"by_class": {"of": of, "classes": classes, "confusions": [], "worst": []}})
-        run.preset_toml.write_text(f"title = {json.dumps(text.replace(chr(0xD800), ''))}\n")
+        title = json.dumps(text.replace(chr(0xD800), ""))
+        quick = "[data]\nbatch_size = 512\n[method]\ntimesteps = 1\n[train]\nepochs = 1\n"  # for commands that train it
+        run.preset_toml.write_text(f"title = {title}\n{quick}")
         bodies: list[dict[str, Any]] = [
             {"kind": "run_start", "device": text, "host": text, "resumed_from": text, "logs": text, "epochs": 2},
             {"kind": "metrics", "epoch": 0, "loss": 1.0, "top1": 0.5, "lr": 0.1},

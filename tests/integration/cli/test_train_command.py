@@ -18,6 +18,7 @@ from rbp_engine.run.files.attempts import newest_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.train.following import follow
 from rbp_tui.cli.train.plain_lines import PlainLines
+from tests.real import warm_python
 from tests.run_files import recorded
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
@@ -234,19 +235,25 @@ def test_sigterm_to_rbp_train_preempts_the_run_with_a_checkpoint(rbp):
     assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
 
 
+# The terminal sends it signals, and its workers are forks as those of the tests are.
+OF_A_TERMINAL = f"""\
+import fcntl, os, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from {warm_python.__name__} import use
+use({os.environ.get(warm_python.SOCKET, "")!r})
+from rbp_tui.cli import main
+main()
+"""
+
+
 def at_a_terminal(rbp, *words, keys):
     """Run `rbp` on a pseudo-terminal and type `keys`, a list of (text to wait for, text to type)."""
     control, terminal = pty.openpty()
     environment = rbp.environment | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words],
-        cwd=rbp.folder,
-        env=environment,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        preexec_fn=lambda: (os.setsid(), __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0)),
-    )
+    command = [sys.executable, "-c", OF_A_TERMINAL, *words]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    process = subprocess.Popen(command, cwd=rbp.folder, env=environment, **streams)
     os.close(terminal)
     seen, pending, deadline = "", list(keys), time.monotonic() + 90
     while time.monotonic() < deadline:
