@@ -5,23 +5,12 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "spikingjelly", "sklearn", "scipy")
+HEAVY = ("torch", "torchvision", "spikingjelly", "sklearn", "scipy", "matplotlib")
 
-COMMANDS = {
-    "--help": (),
-    "ls": (),
-    "ls optim.lr=0.1": (),
-    "presets diff digits": (),
-    "presets list": (),
-    "presets show digits": (),
-    "presets check": (),
-    "presets schema": (),
-    "data list": (),
-    "data check digits": (),
-    "train digits --dry-run": (),
-    "report": (),
-    "paper --missing": (),
-}
+COMMANDS = (
+    "--help", "figure --help", "ls", "ls optim.lr=0.1", "presets diff digits", "presets list", "presets show digits",
+    "presets check", "presets schema", "data list", "data check digits", "train digits --dry-run", "paper --missing",
+)  # fmt: skip
 
 
 def loaded_modules(command: str, tmp_path) -> set[str]:

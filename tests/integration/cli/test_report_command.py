@@ -29,7 +29,6 @@ from rbp_tui.cli import report
 atexit.register(lambda: sys.stderr.write("MODULES " + " ".join(sys.modules)))
 cli.main()
 """
-HEAVY = {"torch", "torchvision", "spikingjelly", "sklearn", "scipy", "matplotlib"}
 
 
 @pytest.fixture
@@ -40,20 +39,6 @@ def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
         "COLUMNS": "80",
     }
     return partial(rbp_here, code=None)
-
-
-@pytest.fixture
-def modules(rbp_here: Any, rbp: Rbp) -> Callable[..., set[str]]:
-    """The modules that a command has imported when it ends, in a separate process."""
-
-    def run(*words: str) -> set[str]:
-        command = [sys.executable, "-c", SCRIPT, *words]
-        done = subprocess.run(
-            command, cwd=rbp_here.folder, env=rbp_here.environment, capture_output=True, text=True, check=True
-        )
-        return set(done.stderr.partition("MODULES ")[2].split())
-
-    return run
 
 
 def finish(runs: Path, preset: str, *words: str, last: float, best: float, status: str = "completed") -> RunDirectory:
@@ -281,15 +266,14 @@ def test_a_failed_figure_gives_one_message_and_exit_code_2(
 
 
 @pytest.mark.usefixtures("runs")
-@pytest.mark.parametrize("words", [("report",), ("paper", "--missing"), ("figure", "--help"), ("report", "--help")])
-def test_only_drawing_loads_matplotlib_and_nothing_loads_torch(
-    modules: Callable[..., set[str]], words: tuple[str, ...]
+@pytest.mark.parametrize("words", [("report",), ("figure", "curves", "-o", "figure.png")])
+def test_drawing_alone_loads_matplotlib_and_nothing_loads_torch(
+    rbp_here: Any, rbp: Rbp, words: tuple[str, ...]
 ) -> None:
-    loaded = modules(*words)
-    assert "rbp_tui.cli.report" in loaded and not loaded & HEAVY
-
-
-@pytest.mark.usefixtures("runs")
-def test_drawing_loads_no_torch(modules: Callable[..., set[str]]) -> None:
-    loaded = modules("figure", "curves", "-o", "figure.png")
-    assert "matplotlib" in loaded and not loaded & (HEAVY - {"matplotlib"})
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *words],
+        cwd=rbp_here.folder, env=rbp_here.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = set(done.stderr.partition("MODULES ")[2].split())
+    assert "rbp_tui.cli.report" in loaded and ("matplotlib" in loaded) == (words[0] == "figure")
+    assert not loaded & {"torch", "torchvision", "spikingjelly", "sklearn", "scipy"}
