@@ -77,9 +77,8 @@ async def write(app, pilot, until, query):
     await pilot.press("enter")
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_without_runs_it_says_how_to_start_one(dashboard, until, size):
-    async with dashboard.run_test(size=size) as pilot:
+async def test_without_runs_it_says_how_to_start_one(dashboard, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: "rbp train digits" in str(dashboard.screen.query_one("#empty", Static).render()))
         assert str(dashboard.session.runs) in str(dashboard.screen.query_one("#empty", Static).render())
@@ -87,7 +86,7 @@ async def test_without_runs_it_says_how_to_start_one(dashboard, until, size):
             await pilot.press(key)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_one_run_is_shown_with_as_many_columns_as_fit(home, write_run, until, size):
     write_run(home / "runs", "run")
     app = Dashboard(home / "runs")
@@ -100,17 +99,10 @@ async def test_one_run_is_shown_with_as_many_columns_as_fit(home, write_run, unt
         await until(pilot, lambda: table(app).max_scroll_x == 0)
 
 
-@pytest.fixture(scope="module")
-def two_thousand(tmp_path_factory, write_runs):
-    runs = tmp_path_factory.mktemp("many") / "runs"
-    write_runs(runs, 2000)
-    return runs
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_two_thousand_runs_are_shown_filtered_and_sorted(home, two_thousand, until, size):
-    app = Dashboard(two_thousand)
-    async with app.run_test(size=size) as pilot:
+async def test_two_thousand_runs_are_shown_filtered_and_sorted(dashboard, write_runs, until):
+    app = dashboard
+    write_runs(app.session.runs, 2000)
+    async with app.run_test(size=(120, 40)) as pilot:
         await shows(app, pilot, until, 2000)
         newest = app.session.records[-1].run.id
         assert order(app)[0] == table(app).current_key == newest
