@@ -24,6 +24,7 @@ from rbp_engine.train.errors import CheckpointError
 from rbp_engine.user_code import call_own
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+pytestmark = pytest.mark.xdist_group("library")  # they share runs
 Change = Callable[[dict[str, Any]], None]
 
 

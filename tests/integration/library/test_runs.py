@@ -13,6 +13,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.run.errors import RunError
 
 PAGE = Path(__file__).parents[3] / "docs" / "library.md"
+pytestmark = pytest.mark.xdist_group("library")  # they share runs
 
 
 def test_a_query_selects_runs_with_their_settings_and_each_can_be_loaded() -> None:
