@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 import pytest
@@ -114,6 +115,19 @@ def show(dashboard, until):
     return open_run
 
 
+@pytest.fixture
+def shown(dashboard, show):
+    """Open the dashboard with a run in the Monitor."""
+
+    @asynccontextmanager
+    async def open_dashboard(run, size=(80, 24), **options):
+        async with dashboard.run_test(size=size, **options) as pilot:
+            await show(pilot, run)
+            yield pilot
+
+    return open_dashboard
+
+
 async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(dashboard, show, until, write_run):
     expected = {
         "queued": ("… QUEUED", "waiting for its turn"),
@@ -163,10 +177,9 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
             assert dashboard.screen.query_one("#loss", CurveChart).dimmed == (status in ("stale", "lost"))
 
 
-async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(dashboard, show, until, write_run):
+async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(shown, dashboard, until, write_run):
     run = write_run("run-gone")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         elsewhere = run.path.with_name(".elsewhere")
         run.path.rename(elsewhere)
         await until(pilot, lambda: "GONE" in said(dashboard, "#title"))
@@ -177,20 +190,18 @@ async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(das
         await until(pilot, lambda: "RUNNING" in said(dashboard, "#title"))
 
 
-async def test_a_run_whose_run_json_is_damaged_says_so(dashboard, show, until, write_run):
+async def test_a_run_whose_run_json_is_damaged_says_so(shown, dashboard, write_run):
     run = write_run("run-torn")
     run.run_json.write_text("{")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run):
         assert "UNREADABLE" in said(dashboard, "#title") and "run.json is damaged" in said(dashboard, "#why")
         assert len(dashboard.screen.seen.history.curves["train/loss"]) == 40
 
 
-async def test_progress_and_the_time_left_are_right_after_a_resume(dashboard, show, write_run):
+async def test_progress_and_the_time_left_are_right_after_a_resume(shown, dashboard, write_run):
     # Attempt 1 took 10 s per step to step 40, long ago; attempt 2 continues from step 20 at one second per step.
     run = write_run("run-resumed", attempts=2, trained_s=1e6)
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await show(pilot, run)
+    async with shown(run, size=(120, 40)):
         progress = said(dashboard, "#progress")
     assert "epoch 4/10" in progress and "40 %" in progress
     assert "elapsed 7m" in progress  # 400 s and 20 s, not the days between
@@ -199,11 +210,10 @@ async def test_progress_and_the_time_left_are_right_after_a_resume(dashboard, sh
     assert "ckpt" in progress and "ago" in progress
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_loss_accuracy_memory_and_speed_are_shown_at_every_size(dashboard, show, write_run, size):
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_loss_accuracy_memory_and_speed_are_shown_at_every_size(shown, dashboard, write_run, size):
     run = write_run("run-sizes", reason="")
-    async with dashboard.run_test(size=size) as pilot:
-        await show(pilot, run)
+    async with shown(run, size):
         text = screen_text(dashboard)
     wide = size[0] >= 110
     lines = ("600 MiB", "700 MiB peak", "4\u202f812 samples/s", "step 26.6 ms", "data 5 %")
@@ -217,7 +227,7 @@ async def test_loss_accuracy_memory_and_speed_are_shown_at_every_size(dashboard,
 
 
 async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(
-    dashboard, show, until, write_run, preset_toml
+    shown, show, dashboard, until, write_run, preset_toml
 ):
     run, other = write_run("run-card"), write_run("run-base", experiment="f")
     other.preset_toml.write_text(preset_toml.replace("timesteps = 4", "timesteps = 6"))
@@ -225,8 +235,7 @@ async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(
     def card():
         return dashboard.screen.query_one("#card", TextPanel).query_one(Line).shown.plain
 
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await show(pilot, other)
+    async with shown(other, size=(120, 40)) as pilot:
         await pilot.press("b")
         await show(pilot, run)
         await until(pilot, lambda: "method.timesteps 4 (not 6)" in card())
@@ -237,11 +246,10 @@ async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(
         assert "optim.lr 0.05 (not" in card()
 
 
-async def test_the_log_is_searched_and_followed(dashboard, show, until, write_run):
+async def test_the_log_is_searched_and_followed(shown, dashboard, until, write_run):
     run = write_run("run-log")
     run.stdout().write_text("".join(f"epoch {number} fine\n" for number in range(200)) + "data STALLED\nlast line\n")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         pane = dashboard.screen.query_one(LogPane)
         await until(pilot, lambda: "last line" in screen_text(dashboard))
 
@@ -270,15 +278,14 @@ async def test_the_log_is_searched_and_followed(dashboard, show, until, write_ru
         assert dashboard.current_mode == "system"
 
 
-async def test_the_traceback_comes_from_the_rank_that_failed_first(dashboard, show, until, write_run):
+async def test_the_traceback_comes_from_the_rank_that_failed_first(shown, dashboard, until, write_run):
     run = write_run("run-ranks", "failed", ranks=2, reason="RuntimeError: lost its peer")
     for rank, cause, t in ((0, "lost its peer", 2.0), (1, "out of memory", 1.0)):
         writer = EventWriter(run.events(rank), 1, rank)
         lines = [f"  frame {number}" for number in range(40)]
         text = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
         writer.write(ErrorRaised(f"RuntimeError: {cause}", text), 40, time.time() + t)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         await until(pilot, lambda: dashboard.screen.seen.history.failure is not None)
         await pilot.press("T")
         await until(pilot, lambda: "RuntimeError: out of memory" in screen_text(dashboard).split("\nlog", 1)[-1])
@@ -288,7 +295,7 @@ async def test_the_traceback_comes_from_the_rank_that_failed_first(dashboard, sh
         await until(pilot, lambda: "epoch 3: top-1" in "\n".join(pane.lines.lines))
 
 
-async def test_a_run_that_failed_before_any_point_shows_its_failure_once(dashboard, show, until, write_run):
+async def test_a_run_that_failed_before_any_point_shows_its_failure_once(shown, show, dashboard, until, write_run):
     lines = [
         "Traceback (most recent call last):",
         *(f'  File "nets.py", line {number}, in call' for number in range(40)),
@@ -299,8 +306,7 @@ async def test_a_run_that_failed_before_any_point_shows_its_failure_once(dashboa
     writer.write(ErrorRaised("ValueError: 8 is not 9", trace, cause="own_code"), 0)
     writer.close()
     run.stderr().write_text(f"a warning of torch\n{trace}\n")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         await until(pilot, lambda: "the traceback above" in screen_text(dashboard))
         text = screen_text(dashboard)
         assert said(dashboard, "#why").startswith(" ValueError: 8 is not 9")
@@ -314,18 +320,16 @@ async def test_a_run_that_failed_before_any_point_shows_its_failure_once(dashboa
         assert dashboard.focused is dashboard.screen.query_one("#loss")
 
 
-async def test_a_resume_is_not_offered_of_a_run_whose_own_code_failed(dashboard, show, until, write_run):
+async def test_a_resume_is_not_offered_of_a_run_whose_own_code_failed(shown, dashboard, until, write_run):
     run = write_run("run-own", "failed", reason="nets.py line 9: ValueError: 8 is not 9", cause="own_code", attempts=2)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         await until(pilot, lambda: "correct the file first" in screen_text(dashboard))
         assert "resume" not in bindings(dashboard) and "r resume" not in screen_text(dashboard)
 
 
-async def test_what_a_run_is_doing_stands_where_its_curves_will_be(dashboard, show, until, write_run):
+async def test_what_a_run_is_doing_stands_where_its_curves_will_be(shown, dashboard, until, write_run):
     run = write_run("run-compiles", epochs=0, phase="compiling")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         assert "▶ RUNNING compiling" in said(dashboard, "#title")
         assert "compiling…" in said(dashboard, "#no_curves_sentence")
         writer = EventWriter(run.events(), 1)
@@ -335,23 +339,21 @@ async def test_what_a_run_is_doing_stands_where_its_curves_will_be(dashboard, sh
         assert not dashboard.screen.query_one("#no_curves").display
 
 
-async def test_events_that_cannot_be_read_are_named_where_the_curves_would_be(dashboard, show, until, write_run):
+async def test_events_that_cannot_be_read_are_named_where_the_curves_would_be(shown, dashboard, until, write_run):
     run = write_run("run-pipe", epochs=0)
     run.events().unlink()
     os.mkfifo(run.events())
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         await until(pilot, lambda: "events cannot be read" in said(dashboard, "#no_curves_sentence"))
         assert "named pipe" in said(dashboard, "#no_curves_sentence")
 
 
-async def test_without_an_error_event_the_traceback_is_found_in_the_logs(dashboard, show, until, write_run):
+async def test_without_an_error_event_the_traceback_is_found_in_the_logs(shown, dashboard, until, write_run):
     run = write_run("run-dead", alive=False)
     run.stderr().write_text(
         "warning\n" * 50 + "Traceback (most recent call last):\n  x\nSyntaxError: no\n" + "end\n" * 50
     )
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         await until(pilot, lambda: dashboard.screen.query_one(LogPane).lines.line_count > 100)
         await pilot.press("T")
         await pilot.pause()
@@ -360,15 +362,14 @@ async def test_without_an_error_event_the_traceback_is_found_in_the_logs(dashboa
         run.stdout().write_text("")
 
 
-async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(dashboard, show, until, write_run):
+async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(shown, dashboard, until, write_run):
     run = write_run("run-many", ranks=3)
     for rank in range(3):
         folder = run.ranks / "run-many_x" / "attempt_0" / str(rank)
         folder.mkdir(parents=True)
         (folder / "stdout.log").write_text(f"this is rank {rank}\n")
     (run.ranks / "launcher-1-node0.log").write_text("this is torchrun\n")
-    async with dashboard.run_test(size=(200, 60)) as pilot:
-        await show(pilot, run)
+    async with shown(run, size=(200, 60)) as pilot:
         table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).shown.plain
         assert [row.split()[0] for row in table.strip().split("\n")] == ["rank", "0", "1", "2"]
         assert "+4 %" in table  # 28.6 ms, with a median of 27.6
@@ -383,41 +384,39 @@ async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(dashboard, 
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
 
 
-async def test_an_alert_appears_in_a_line(dashboard, show, until, write_run):
+async def test_an_alert_appears_in_a_line(shown, dashboard, until, write_run):
     run = write_run("run-alert")
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
+    async with shown(run) as pilot:
         assert not dashboard.screen.query_one("#alert").display
         EventWriter(run.events(), 1).write(WarningRaised("data stalled 8 s"), 40)
         await until(pilot, lambda: "data stalled 8 s" in said(dashboard, "#alert"))
         assert dashboard.screen.query_one("#alert").display
 
 
-async def test_tags_and_a_note_are_saved_with_the_run(dashboard, show, until, write_run):
+async def test_tags_and_a_note_are_saved_with_the_run_and_shown_verbatim(shown, dashboard, until, write_run):
     run = write_run("run-tagged", tags=["old"])
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await show(pilot, run)
+    async with shown(run, size=(120, 40), notifications=True) as pilot:
         await pilot.press("t")
         await until(pilot, lambda: dashboard.screen.query(Input))
-        dashboard.screen.query_one(Input).value = "paper -old +good"
+        dashboard.screen.query_one(Input).value = "paper -old +[/b]"
         await pilot.press("enter")
-        await until(pilot, lambda: record(run).tags == ("paper", "good"))
+        await until(pilot, lambda: record(run).tags == ("paper", "[/b]"))
+        await until(pilot, lambda: "tags: paper [/b]" in screen_text(dashboard))
         await pilot.press("n")
         await until(pilot, lambda: dashboard.screen.query(TextArea))
         await pilot.press(*"first", "enter", *"cutout", "ctrl+s")
         await until(pilot, lambda: read_annotations(run).note == "first\ncutout")
         card = dashboard.screen.query_one("#card", TextPanel)
-        await until(pilot, lambda: "paper good" in card.query_one(Line).shown.plain)
+        await until(pilot, lambda: "paper [/b]" in card.query_one(Line).shown.plain)
         await pilot.press("t")
         await pilot.press("escape")
         await pilot.pause()
-    assert record(run).tags == ("paper", "good")
+    assert record(run).tags == ("paper", "[/b]")
 
 
-async def test_the_cursor_is_the_same_in_all_charts(dashboard, show, write_run):
+async def test_the_cursor_is_the_same_in_all_charts(shown, dashboard, write_run):
     run = write_run("run-cursor")
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await show(pilot, run)
+    async with shown(run, size=(120, 40)) as pilot:
         await pilot.press("left", "left")
         await pilot.pause()
         places = {chart.cursor for chart in dashboard.screen.query(CurveChart)}
@@ -453,29 +452,12 @@ async def test_without_a_run_it_says_what_to_do(dashboard, until):
         assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "find", "axis"})
 
 
-@pytest.mark.parametrize(("split", "label"), [("test", "test"), ("held-out", "validation")])
-async def test_evaluations_are_labelled_by_the_data_that_they_use(dashboard, show, write_run, split, label):
+async def test_evaluations_are_labelled_by_the_data_that_they_use(shown, dashboard, write_run):
     run = write_run("run-split")
-    run.events().write_text(run.events().read_text().replace('"split": "test"', f'"split": "{split}"'))
-    writer = EventWriter(run.events(), 1)
-    writer.write(Validation(4, 0.4, 0.9, None, 360, split), 40)
-    writer.close()
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await show(pilot, run)
+    run.events().write_text(run.events().read_text().replace('"split": "test"', '"split": "held-out"'))
+    async with shown(run, size=(120, 40)):
         legends = screen_text(dashboard)
-        assert f"● train 0.0250  ╍ {label} 0.400" in legends and f"● train 97.5  ╍ {label} 90.0" in legends
-
-
-async def test_tags_that_look_like_markup_are_shown_verbatim(dashboard, show, until, write_run):
-    run = write_run("run-odd")
-    async with dashboard.run_test(size=(120, 40), notifications=True) as pilot:
-        await show(pilot, run)
-        await pilot.press("t")
-        await until(pilot, lambda: dashboard.screen.query(Input))
-        dashboard.screen.query_one(Input).value = "+[/b]"
-        await pilot.press("enter")
-        await until(pilot, lambda: record(run).tags == ("[/b]",))
-        await until(pilot, lambda: "tags: [/b]" in screen_text(dashboard))
+        assert "● train 0.0250  ╍ validation 0.500" in legends and "● train 97.5  ╍ validation 90.0" in legends
 
 
 async def test_a_run_of_another_program_is_shown_over_what_it_has_and_offered_what_can_be_done(dashboard, home, until):

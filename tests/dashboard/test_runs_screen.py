@@ -1,6 +1,7 @@
 """The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
 import json
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 import pytest
@@ -37,6 +38,20 @@ def three(home, write_run):
             status="completed" if number < 2 else "failed", reason="" if number < 2 else "CUDA out of memory",
         )  # fmt: skip
     return home / "runs"
+
+
+@pytest.fixture
+def opened(home, three, until):
+    """Open a dashboard of those runs, or of what a test makes of them, with so many in its table."""
+
+    @asynccontextmanager
+    async def open_one(listed=3, size=(80, 24)):
+        app = Dashboard(three)
+        async with app.run_test(size=size) as pilot:
+            await shows(app, pilot, until, listed)
+            yield app, pilot
+
+    return open_one
 
 
 def table(app):
@@ -118,10 +133,8 @@ async def test_two_thousand_runs_are_shown_filtered_and_sorted(dashboard, write_
         await shows(app, pilot, until, 2000)
 
 
-async def test_a_key_or_a_click_on_a_heading_sorts_and_the_order_can_be_reversed(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_a_key_or_a_click_on_a_heading_sorts_and_the_order_can_be_reversed(opened, until):
+    async with opened(size=(120, 40)) as (app, pilot):
         assert order(app) == IDS[::-1]
         await until(pilot, lambda: table(app).max_scroll_x == 0)  # until it is laid out
         x = sum(column.width for column in table(app).ordered_columns[: headings(app).index("best %") + 2])
@@ -134,10 +147,8 @@ async def test_a_key_or_a_click_on_a_heading_sorts_and_the_order_can_be_reversed
         await until(pilot, lambda: app.session.state.sort == "last")
 
 
-async def test_the_cursor_stays_on_its_run_when_others_come_and_go(home, three, until, write_run):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_the_cursor_stays_on_its_run_when_others_come_and_go(opened, three, until, write_run):
+    async with opened() as (app, pilot):
         await pilot.press("down")
         assert table(app).current_key == IDS[1]
         write_run(three, "z-newest")
@@ -151,10 +162,8 @@ async def test_the_cursor_stays_on_its_run_when_others_come_and_go(home, three, 
         assert table(app).current_key == IDS[1]
 
 
-async def test_a_query_filters_and_a_wrong_one_is_explained(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_a_query_filters_and_a_wrong_one_is_explained(opened, three, until):
+    async with opened() as (app, pilot):
         await write(app, pilot, until, "method:rate")
         await until_order(app, pilot, until, IDS[2], IDS[1])
         await write(app, pilot, until, "methd:rate")
@@ -168,20 +177,16 @@ async def test_a_query_filters_and_a_wrong_one_is_explained(home, three, until):
     assert Dashboard(three).session.state.query == ""
 
 
-async def test_keys_typed_into_the_query_trigger_no_action(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_keys_typed_into_the_query_trigger_no_action(opened):
+    async with opened() as (app, pilot):
         await pilot.press("slash", *"axk 2")
         assert isinstance(app.screen, RunsScreen) and app.screen.query_one("#query", Input).value == "axk 2"
         assert app.screen.marked == set()
         assert "s" not in app.screen.active_bindings
 
 
-async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_runs_of_an_experiment_are_grouped_marked_and_compared(opened, until):
+    async with opened() as (app, pilot):
         await pilot.press("g")
         await until_order(app, pilot, until, IDS[2], "experiment:a", IDS[1], IDS[0])
         await pilot.press("home", "down")
@@ -193,20 +198,16 @@ async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three
         assert set(app.session.state.compared) == set(IDS[:2])
 
 
-async def test_the_run_under_the_cursor_shows_its_reason_and_opens(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_the_run_under_the_cursor_shows_its_reason_and_opens(opened, until):
+    async with opened() as (app, pilot):
         await until(pilot, lambda: f"{IDS[2]}  failed · CUDA out of memory" in line(app, "#detail"))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         assert app.session.opened == IDS[2]
 
 
-async def test_runs_go_to_the_trash_and_come_back(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_runs_go_to_the_trash_and_come_back(opened, three, until):
+    async with opened() as (app, pilot):
         await pilot.press("space", "space", "x")
         await shows(app, pilot, until, 1)
         assert len(list_trash(three)) == 2 and order(app) == [IDS[0]]
@@ -222,10 +223,8 @@ async def test_runs_go_to_the_trash_and_come_back(home, three, until):
         await until(pilot, lambda: any("nothing to undo" in notice for notice in notices(app)))
 
 
-async def test_archived_runs_are_out_of_the_table_until_the_filter_asks_for_them(home, three, until):
-    app = Dashboard(home / "runs")
-    async with app.run_test(size=(120, 40)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_archived_runs_are_out_of_the_table_until_the_filter_asks_for_them(opened, until):
+    async with opened(size=(120, 40)) as (app, pilot):
         await pilot.press("A")
         await until_order(app, pilot, until, IDS[1], IDS[0])
         await until(pilot, lambda: line(app, "#counts") == "2 of 3, 1 archived")
@@ -238,11 +237,9 @@ async def test_archived_runs_are_out_of_the_table_until_the_filter_asks_for_them
         await until_order(app, pilot, until, *reversed(IDS))
 
 
-async def test_archived_runs_are_neither_opened_nor_compared_nor_stepped_to_unasked(home, three, until):
+async def test_archived_runs_are_neither_opened_nor_compared_nor_stepped_to_unasked(opened, three, until):
     set_archived(RunDirectory(three / IDS[2]), archived=True)
-    app = Dashboard(three)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await shows(app, pilot, until, 2)
+    async with opened(2, size=(120, 40)) as (app, pilot):
         await pilot.press("3")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen) and app.session.opened == IDS[1])
         await pilot.press("greater_than_sign")
@@ -252,10 +249,8 @@ async def test_archived_runs_are_neither_opened_nor_compared_nor_stepped_to_unas
         assert [record.run.id for record in app.screen.compared.records] == IDS[:2]
 
 
-async def test_the_filter_of_runs_holds_for_the_steps_to_other_runs(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_a_filter_holds_for_the_steps_to_other_runs_and_for_its_runs_directory_alone(opened, home, three, until):
+    async with opened(size=(120, 40)) as (app, pilot):
         await write(app, pilot, until, "status:completed")
         await shows(app, pilot, until, 2)
         app.open_run(IDS[1])
@@ -267,23 +262,13 @@ async def test_the_filter_of_runs_holds_for_the_steps_to_other_runs(home, three,
         app.open_run(IDS[2])  # the filter does not show it
         await pilot.press("less_than_sign")
         assert app.session.opened == IDS[1]
-
-
-async def test_a_filter_is_for_its_runs_directory_alone(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await shows(app, pilot, until, 3)
-        await write(app, pilot, until, "seed=1")
-        await shows(app, pilot, until, 1)
-    assert Dashboard(three).session.state.query == "seed=1"
+    assert Dashboard(three).session.state.query == "status:completed"
     assert Dashboard(home / "others").session.state.query == ""
 
 
-async def test_actions_that_do_not_apply_are_explained(home, three, until, write_run):
+async def test_actions_that_do_not_apply_are_explained(opened, three, until, write_run):
     write_run(three, "live", status="running")
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 4)
+    async with opened(4) as (app, pilot):
         await pilot.press("x")
         await until(pilot, lambda: "nothing to trash: live is running" in notices(app))
         assert (three / "live").is_dir()
@@ -294,11 +279,9 @@ async def test_actions_that_do_not_apply_are_explained(home, three, until, write
         await until(pilot, lambda: "nothing to resume: live is running" in notices(app))
 
 
-async def test_resume_of_a_completed_run_asks_for_how_many_epochs(home, three, until):
+async def test_resume_of_a_completed_run_asks_for_how_many_epochs(opened, three, until):
     (three / IDS[1] / "preset.toml").write_text(resolved_toml(load_preset("digits", ["epochs=20"]).preset))
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+    async with opened() as (app, pilot):
         await pilot.press("down", "r")
         await until(pilot, lambda: isinstance(app.screen, Ask))
         assert f"{IDS[1]} has completed 20 epochs. How many shall it be in all?" in app.screen.question
@@ -308,11 +291,9 @@ async def test_resume_of_a_completed_run_asks_for_how_many_epochs(home, three, u
         await until(pilot, lambda: refused in notices(app))
 
 
-async def test_several_runs_are_stopped_or_killed_at_once_after_a_question(home, three, until, write_run):
+async def test_several_runs_are_stopped_or_killed_at_once_after_a_question(opened, three, until, write_run):
     live = [write_run(three, name, status="running") for name in ("live-1", "live-2")]
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 5)
+    async with opened(5) as (app, pilot):
         await pilot.press("a", "s")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("escape")
@@ -329,10 +310,8 @@ async def test_several_runs_are_stopped_or_killed_at_once_after_a_question(home,
     assert [read_summary(run).status for run in live] == ["running", "running"]
 
 
-async def test_several_runs_are_tagged_at_once_and_tags_set_by_others_show(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(170, 40)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_several_runs_are_tagged_at_once_and_tags_set_by_others_show(opened, three, until):
+    async with opened(size=(170, 40)) as (app, pilot):
         change_tags(list_runs(three)[0].run, add=["draft"])
         await until(pilot, lambda: "tags" in headings(app))
         await pilot.press("a", "t")
@@ -342,10 +321,8 @@ async def test_several_runs_are_tagged_at_once_and_tags_set_by_others_show(home,
         await until(pilot, lambda: {record.tags for record in list_runs(three)} == {("paper",)})
 
 
-async def test_marks_hidden_by_the_filter_are_counted_but_not_acted_on(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_marks_hidden_by_the_filter_are_counted_but_not_acted_on(opened, three, until):
+    async with opened() as (app, pilot):
         await pilot.press("space")
         await write(app, pilot, until, "bptt")
         await shows(app, pilot, until, 1)
@@ -354,10 +331,8 @@ async def test_marks_hidden_by_the_filter_are_counted_but_not_acted_on(home, thr
         await until(pilot, lambda: [entry.id for entry in list_trash(three)] == [IDS[0]])
 
 
-async def test_the_cursor_goes_to_the_run_opened_elsewhere_even_before_it_is_listed(home, three, until, write_run):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_the_cursor_goes_to_the_run_opened_elsewhere_even_before_it_is_listed(opened, three, until, write_run):
+    async with opened() as (app, pilot):
         await pilot.press("down")
         await until(pilot, lambda: table(app).current_key == IDS[1])
         await pilot.press("1")
@@ -372,20 +347,6 @@ async def test_the_cursor_goes_to_the_run_opened_elsewhere_even_before_it_is_lis
         await shows(app, pilot, until, 4)
         await pilot.pause(0.5)
         assert table(app).current_key == IDS[2]
-
-
-async def test_help_and_palette_describe_what_each_key_does(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
-        await until(pilot, lambda: app.screen.focused is table(app))
-        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
-        assert helps["Open"] == "key Enter" and helps["Help: with keys; again to hide"] == "key ?"
-        assert helps["Show monitor"] == "key 3"
-        await pilot.press("question_mark")
-        await until(pilot, lambda: app.screen.query(HelpPanel))
-        await pilot.press("question_mark")
-        await until(pilot, lambda: not app.screen.query(HelpPanel))
 
 
 async def test_events_since_the_last_visit_are_shown_until_dismissed(home, three, until, write_run):
@@ -404,17 +365,21 @@ async def test_events_since_the_last_visit_are_shown_until_dismissed(home, three
         assert line(app, "#since") == ""
 
 
-async def test_every_action_is_in_the_palette(home, three, until):
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
+async def test_every_action_is_in_the_palette_with_its_key_and_keys_are_in_the_help(opened, until):
+    async with opened() as (app, pilot):
         await until(pilot, lambda: app.screen.focused is table(app))
-        titles = {command.title for command in app.get_system_commands(app.screen)}
+        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
         assert {
             "Open", "Mark all, or none", "Compare", "Stop: after saving", "Kill: at once, without saving", "Tags",
             "Note", "Trash: can be undone with u", "Find", "Reverse the order", "Back", "Make a preset of the run",
-        } <= titles  # fmt: skip
-        assert f"Open run {IDS[0]}" in titles
+            f"Open run {IDS[0]}",
+        } <= helps.keys()  # fmt: skip
+        assert helps["Open"] == "key Enter" and helps["Help: with keys; again to hide"] == "key ?"
+        assert helps["Show monitor"] == "key 3"
+        await pilot.press("question_mark")
+        await until(pilot, lambda: app.screen.query(HelpPanel))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: not app.screen.query(HelpPanel))
         await pilot.press("ctrl+p", *"mark all")
         await pilot.pause(0.5)
         await pilot.press("enter")

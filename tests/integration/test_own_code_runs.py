@@ -3,10 +3,10 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 from tests.run_files import recorded
 
 CHECKOUT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 NETS = """\
 from torch import nn
 
@@ -71,51 +70,15 @@ epochs = 1
 [run]
 device = "cpu"
 """
-Rbp = Callable[..., "subprocess.CompletedProcess[str]"]
+Rbp = Any  # of conftest.py
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "OMP_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONPATH": str(CHECKOUT),
-    }
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An empty folder; `mine` fills it."""
-    work = tmp_path / "work"
-    work.mkdir()
-    return work
-
-
-@pytest.fixture
-def rbp(folder: Path, environment: dict[str, str]) -> Iterator[Rbp]:
-    """`rbp` in that folder; kills the runs that are still alive at the end."""
-
-    def run(*words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [*COMMAND, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False
-        )
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
-
-    yield run
-    for path in (folder / "runs").glob("*"):
-        if json.loads((path / "summary.json").read_text())["status"] not in ("completed", "failed", "stopped"):
-            run("stop", "--now", path.name)
-
-
-@pytest.fixture
-def mine(folder: Path) -> Path:
-    (folder / "nets.py").write_text(NETS)
-    (folder / "sets.py").write_text(SETS)
-    (folder / "mine.toml").write_text(PRESET)
+def mine(rbp: Rbp) -> Path:
+    """The folder of the command, with a network, a data set and a preset of the user's."""
+    for name, text in {"nets.py": NETS, "sets.py": SETS, "mine.toml": PRESET}.items():
+        (rbp.folder / name).write_text(text)
+    folder: Path = rbp.folder
     return folder
 
 
@@ -140,14 +103,12 @@ def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: R
     assert [event["step"] for event in events if event["kind"] == "health"] == [10]
 
 
-def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(
-    rbp: Rbp, mine: Path, environment: dict[str, str]
-) -> None:
+def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, mine: Path) -> None:
     shutil.copy(idle.__file__, mine / "nets.py")
-    environment["IDLE_STEP_S"] = "0.2"  # `rbp stop` has half a minute
+    rbp.environment["IDLE_STEP_S"] = "0.2"  # `rbp stop` has half a minute
     rbp("train", "mine.toml", "model.args={}", "epochs=25", "--id", "first", "--detach")
     rbp("stop", "first")
-    environment["IDLE_STEP_S"] = "0"
+    rbp.environment["IDLE_STEP_S"] = "0"
     stopped = summary(mine, "first")
     assert (stopped["status"], stopped["step"] < stopped["steps"]) == ("stopped", True)
     (mine / "nets.py").unlink()
@@ -158,9 +119,9 @@ def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(
 
 
 def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_judged_by_its_copies(
-    rbp: Rbp, mine: Path, environment: dict[str, str]
+    rbp: Rbp, mine: Path
 ) -> None:
-    environment["PYTHONPATH"] += f"{os.pathsep}{mine}"  # the originals could be imported
+    rbp.environment["PYTHONPATH"] += f"{os.pathsep}{mine}"  # the originals could be imported
     (mine / "blocks").mkdir()
     (mine / "blocks" / "__init__.py").write_text("from .widths import WIDTH\n")
     (mine / "blocks" / "widths.py").write_text("import nets\n\nWIDTH = 6\n")
@@ -178,10 +139,8 @@ def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_
     rbp("eval", "first")
 
 
-def test_an_import_that_no_statement_shows_fails_in_the_run_and_finds_no_original(
-    rbp: Rbp, mine: Path, environment: dict[str, str]
-) -> None:
-    environment["PYTHONPATH"] += f"{os.pathsep}{mine}"
+def test_an_import_that_no_statement_shows_fails_in_the_run_and_finds_no_original(rbp: Rbp, mine: Path) -> None:
+    rbp.environment["PYTHONPATH"] += f"{os.pathsep}{mine}"
     (mine / "widths.py").write_text("WIDTH = 6\n")
     (mine / "nets.py").write_text(f"import importlib\nimportlib.import_module('widths')\n{NETS}")
     rbp("train", "mine.toml", "--id", "first", code=1)
@@ -190,10 +149,8 @@ def test_an_import_that_no_statement_shows_fails_in_the_run_and_finds_no_origina
     assert f"nets.py line 2 imports widths ({mine}/widths.py), which is neither in the run's folder" in failed["reason"]
 
 
-def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(
-    rbp: Rbp, mine: Path, environment: dict[str, str]
-) -> None:
-    environment["PYTHONPROFILEIMPORTTIME"] = "1"  # makes Python write every import to stderr
+def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(rbp: Rbp, mine: Path) -> None:
+    rbp.environment["PYTHONPROFILEIMPORTTIME"] = "1"  # makes Python write every import to stderr
     rbp("train", "mine.toml", "--id", "eager")
     imports = (mine / "runs" / "eager" / "ranks" / "0" / "stderr.log").read_text()
     assert "torch.optim.sgd" in imports
@@ -251,21 +208,21 @@ def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list
 
 
 @pytest.mark.parametrize("page", ["own-network.md", "own-neuron.md", "own-data.md"])
-def test_the_how_to_works_as_written(page: str, folder: Path, environment: dict[str, str]) -> None:
+def test_the_how_to_works_as_written(page: str, rbp: Rbp) -> None:
     text = (CHECKOUT / "docs" / page).read_text()
     files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     assert len(files) >= 2
     for name, content in files.items():
-        (folder / name).write_text(content)
+        (rbp.folder / name).write_text(content)
     commands = "".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     assert commands.count("rbp train") == 3 - (page != "own-network.md")
-    python = f'"{sys.executable}"'
-    script = f"set -e\nrbp() {{ {python} -c 'from rbp_tui.cli import main; main()' \"$@\"; }}\n"
-    script += f'python() {{ {python} "$@"; }}\n{commands}'
-    done = subprocess.run(
-        ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    finished = [json.loads(path.read_text()) for path in folder.glob("runs/*/summary.json")]
+    for line in commands.splitlines():
+        program, *words = shlex.split(line, comments=True)
+        if program == "rbp":
+            rbp(*words)
+        else:
+            assert program == "python", line
+            subprocess.run([sys.executable, *words], cwd=rbp.folder, env=rbp.environment, check=True)
+    finished = [json.loads(path.read_text()) for path in rbp.runs.glob("*/summary.json")]
     assert [run["status"] for run in finished] == ["completed"] * commands.count("rbp train")
     assert page != "own-data.md" or all(run["last"]["top1"] > 0.9 for run in finished)

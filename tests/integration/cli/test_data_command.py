@@ -1,11 +1,12 @@
-"""`rbp data` as a user runs it: a process, files, exit codes."""
+"""`rbp data` as a user runs it: words, files, exit codes."""
 
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,21 +17,11 @@ Rbp = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def rbp(tmp_path: Path) -> Rbp:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RBP_", "XDG_"))}
-    here = {
-        "HOME": str(tmp_path),
-        "RBP_CONFIG": str(tmp_path / "config"),
-        "RBP_DATA": str(tmp_path / "sets"),
-        "COLUMNS": "80",
-    }
-
-    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", "data", *words]
-        environment = inherited | here | more
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-
-    return run
+def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
+    rbp_here.environment |= {
+        "RBP_CONFIG": str(tmp_path / "config"), "RBP_DATA": str(tmp_path / "sets"), "COLUMNS": "80",
+    }  # fmt: skip
+    return partial(rbp_here, "data", code=None)
 
 
 @pytest.fixture
@@ -128,13 +119,16 @@ def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path, words: l
     assert "data.cifar10 (line 2)" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_check_that_fails_to_run_says_why(rbp: Rbp, tmp_path: Path) -> None:
+def test_a_check_that_fails_to_run_says_why(rbp_in: Any, tmp_path: Path) -> None:
     other = tmp_path / "other" / "numpy"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("raise ImportError('another numpy')")
-    done = rbp("check", "digits", PYTHONPATH=str(other.parent), RBP_COLD="1")  # a fork has imported numpy
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "another numpy" in done.stderr and "the check ended with exit code 1" in done.stderr
+    rbp = rbp_in(tmp_path)
+    rbp.environment |= {"PYTHONPATH": str(other.parent), "RBP_COLD": "1"}  # a fork has imported numpy
+    check = rbp.start("data", "check", "digits")
+    out, error = check.communicate(timeout=60)
+    assert (check.returncode, out) == (1, "")
+    assert "another numpy" in error and "the check ended with exit code 1" in error
 
 
 def test_a_file_in_the_working_directory_shadows_no_module(rbp: Rbp, tmp_path: Path) -> None:

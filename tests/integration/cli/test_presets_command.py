@@ -1,11 +1,10 @@
-"""`rbp presets` as a user runs it: a process, files, exit codes."""
+"""`rbp presets` as a user runs it: words, files, exit codes."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli
@@ -34,20 +33,16 @@ BROKEN = '[data]\nname = "cifar10"\n[optim]\nlrr = 1\n[method]\ntimesteps = "4"\
 
 
 @pytest.fixture
-def rbp(tmp_path: Path) -> Rbp:
+def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
     """Run `rbp` in a folder with the presets child, base, broken and unreadable."""
     folder = tmp_path / "presets"
     folder.mkdir()
     for name, text in {"child": CHILD, "base": BASE, "broken": BROKEN, "unreadable": "x =\n"}.items():
         (folder / f"{name}.toml").write_text(text)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RBP_", "XDG_"))}
-    here = {"HOME": str(tmp_path), "RBP_CONFIG": str(tmp_path / "config"), "COLUMNS": "80"}
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", "presets", *words]
-        return subprocess.run(
-            command, cwd=tmp_path, env=inherited | here | more, capture_output=True, text=True, check=False
-        )
+        rbp_here.environment |= {"COLUMNS": "80"} | more
+        return rbp_here("presets", *words, code=None)
 
     return run
 

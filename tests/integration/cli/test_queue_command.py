@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import time
 from collections import defaultdict
 
 import pytest
 
 from rbp_engine.lease import holder
 from tests.run_files import recorded
+from tests.waiting import wait_for
 
 QUICK = ("digits", "T=1", "epochs=1", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", "train.kernel=eager")
@@ -31,13 +31,6 @@ def summaries(rbp):
     """The summaries of the runs by seed."""
     found = [recorded(path.parent) for path in rbp.runs.glob("*/summary.json")]
     return {summary["seed"]: summary for summary in found}
-
-
-def wait_for(condition, timeout=90):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_each_seed_is_a_run_on_its_own_slot_and_all_events_go_to_stdout(rbp, slots):

@@ -20,16 +20,10 @@ from rbp_tui.cli.train.following import follow
 from rbp_tui.cli.train.plain_lines import PlainLines
 from tests.real import warm_python
 from tests.run_files import recorded
+from tests.waiting import wait_for
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
-
-
-def wait_for(condition, timeout=60):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def summary(rbp):

@@ -275,7 +275,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache]:
     return root, convert(root, folder / "whole", timesteps=8, size=32)
 
 
-@pytest.mark.parametrize("trial", range(10))
+@pytest.mark.parametrize("trial", range(5))
 def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(
     many: tuple[Path, Cache], tmp_path: Path, trial: int
 ) -> None:

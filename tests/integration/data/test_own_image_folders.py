@@ -1,12 +1,12 @@
 """Folders of images as a data set: real files, found through machine.toml, trained by `rbp train`."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,18 +46,12 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rbp(tmp_path: Path, root: Path) -> Rbp:
+def rbp(rbp: Any, tmp_path: Path, root: Path) -> Rbp:
     """The command, for a user who has added the set."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RBP_", "XDG_"))}
-    here = {"HOME": str(tmp_path), "RBP_CONFIG": str(tmp_path / "config"), "RBP_RUNS": str(tmp_path / "runs")}
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words]
-        return subprocess.run(command, cwd=tmp_path, env=inherited | here, capture_output=True, text=True, check=False)
-
+    rbp.environment["RBP_CONFIG"] = str(tmp_path / "config")
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "machine.toml").write_text(f'[data]\n"folder:shades" = "{root}"\n')
-    return run
+    return partial(rbp, code=None)
 
 
 @pytest.fixture

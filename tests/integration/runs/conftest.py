@@ -1,6 +1,5 @@
 """Real workers: each is a process that imports torch, loads `digits` and trains a small network."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint
+from tests.waiting import wait_for
 
-PATIENCE_S = 120.0
 TINY = """
 [data]
 name = "digits"
@@ -72,15 +71,6 @@ def new_run(tmp_path: Path) -> Iterator[Callable[..., RunDirectory]]:
         processes.kill_all(run)
 
 
-def wait_until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Wait for the condition and return its first true value."""
-    deadline = time.monotonic() + patience_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "what was waited for has not come"
-        time.sleep(0.01)
-    return value
-
-
 class Look:
     """Reads a run, and waits for it."""
 
@@ -92,7 +82,7 @@ class Look:
             verdict = judge(run)
             return None if verdict.live else verdict
 
-        verdict: Verdict = wait_until(ended)
+        verdict: Verdict = wait_for(ended)
         return verdict
 
     @staticmethod
@@ -107,7 +97,7 @@ class Look:
             assert verdict.live, (verdict, run.stderr().read_text()[-2000:])
             return None
 
-        event: Event = wait_until(found)
+        event: Event = wait_for(found)
         return event
 
     @staticmethod
@@ -142,7 +132,7 @@ class Look:
         """What each attempt resumed from."""
         return [body.resumed_from for body in Look.bodies(run, RunStart)]
 
-    wait_until = staticmethod(wait_until)
+    wait_until = staticmethod(wait_for)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 from tests.run_files import write_attempt
+from tests.waiting import wait_for
 
 Submit = Callable[..., list[RunDirectory]]
 DAMAGED = ("run.device=cpu",)
@@ -86,14 +87,6 @@ def submit(tmp_path: Path, paused: None) -> Iterator[Submit]:
     yield make
     for run in made:
         processes.kill_all(run)
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 90
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "what was waited for has not come"
-        time.sleep(0.02)
-    return value
 
 
 def settled(*runs: RunDirectory) -> list[str]:
