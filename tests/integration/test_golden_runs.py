@@ -1,12 +1,9 @@
 """Runs of every released layout can be read, reported and resumed; tests/golden contains them."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,23 +25,12 @@ from rbp_engine.train.checkpoints.checkpoint import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VERSIONS = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
-CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of the runs of a version."""
     return Path(shutil.copytree(GOLDEN / request.param, tmp_path / "runs"))
-
-
-def rbp(runs: Path, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words, "--runs-dir", str(runs)],
-        env=os.environ | {"HOME": str(runs.parent), "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
-        cwd=runs.parent, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return done.stdout
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
@@ -58,11 +44,11 @@ def test_all_their_events_and_checkpoints_can_be_read(runs: Path) -> None:
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-def test_they_can_be_reported_and_resumed(runs: Path) -> None:
-    rbp(runs, "resume", "stopped", "--trust")  # it has code, and no user of this version has launched it
+def test_they_can_be_reported_and_resumed(runs: Path, rbp: Any) -> None:
+    rbp("resume", "stopped", "--trust")  # it has code, and no user of this version has launched it
     resumed = load_summary(RunDirectory(runs / "stopped"))
     assert (resumed.status, resumed.epoch, resumed.attempt) == ("completed", 4, 2)
-    rows = json.loads(rbp(runs, "report", "--json"))["rows"]
+    rows = rbp.json("report")["rows"]
     assert [(row["network"], row["timesteps"]) for row in rows] == [("nets.py:net", 2), ("nets.py:net", 8)]
 
 

@@ -132,6 +132,9 @@ def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_
     assert copies == {"nets.py", "blocks/__init__.py", "blocks/widths.py"}
     stopped = summary(mine, "first")
     assert (stopped["step"], stopped["cause"]) == (2, "budget")
+    assert "started on cpu" in rbp("logs", "first", "--rank", "1").stdout
+    refused = rbp("resume", "first", "--nproc", "1", code=2).stderr
+    assert "use --nproc 2, or allow it with --inexact" in refused
     (mine / "blocks" / "widths.py").write_text("raise SystemExit('not this one')\n")
     rbp("resume", "first", "guard.max_steps=0")
     done = summary(mine, "first")

@@ -65,6 +65,11 @@ def use(path: str) -> None:
     subprocess.Popen = WarmPopen  # type: ignore[misc]
 
 
+def for_others() -> str:
+    """The line of code with which a process that was started as always starts its own as forks."""
+    return f"from {__name__} import use; use({_path!r})\n"
+
+
 def fork_here() -> None:
     """Start processes as forks of this one from now on: they have what it has patched."""
     global _forks_here

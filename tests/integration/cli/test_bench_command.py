@@ -32,15 +32,7 @@ def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
 
 def test_a_failed_measurement_is_reported_and_the_rest_is_shown(rbp, write):
     write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
-    words = [
-        "digits",
-        "arch=nets.py:net",
-        "run.device=cpu",
-        "method=rate_m",
-        "T=1",
-        "--repeats",
-        "1",
-    ]
+    words = ["digits", "arch=nets.py:net", "run.device=cpu", "method=rate_m", "T=1", "--repeats", "1"]
     done = rbp("bench", *words, "--against", "", "--json", code=1)
     assert "nets.py line 2: OSError: no weights" in done.stderr
     assert json.loads(done.stdout)["rows"][0]["problem"] == "nets.py line 2: OSError: no weights"

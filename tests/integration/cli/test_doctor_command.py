@@ -19,19 +19,9 @@ from rbp_engine.train import device
 Rbp = Any  # of conftest.py
 
 NAMES = [
-    "python",
-    "packages",
-    "torch",
-    "nvidia driver",
-    "machine.toml",
-    "runs",
-    "devices",
-    "logout",
-    "shared memory",
-    "threads",
-    "compile cache",
-    "terminal",
-]
+    "python", "packages", "torch", "nvidia driver", "machine.toml", "runs", "devices", "logout", "shared memory",
+    "threads", "compile cache", "terminal",
+]  # fmt: skip
 
 
 @pytest.fixture

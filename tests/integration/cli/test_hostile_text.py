@@ -14,37 +14,14 @@ COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 COMMANDS = (
-    "ls",
-    "ls --json",
-    "show bad",
-    "show bad --json",
-    "show bad-done",
-    "watch bad",
-    "watch bad --json",
-    "watch bad-done",
-    "logs bad",
-    "runs csv bad",
-    "compare bad bad-done",
-    "compare bad bad-done --json",
-    "report --include-unfinished",
-    "report --include-unfinished --json",
-    "report --include-unfinished --format markdown",
-    "report --include-unfinished --format latex",
-    "report --include-unfinished --format csv",
-    "paper --missing",
-    "runs tag bad",
-    "runs tag bad --json",
-    "runs note bad",
-    "runs rm bad",
-    "stop bad",
-    "stop --now bad",
-    "resume bad",
-    "resume bad --json",
-    "queue",
-    "figure curves bad -o bad.svg",
-    "train --like bad",
-    "train digits --resume-or-start --id bad",
-)
+    "ls", "ls --json", "show bad", "show bad --json", "show bad-done", "watch bad", "watch bad --json",
+    "watch bad-done", "logs bad", "runs csv bad", "compare bad bad-done", "compare bad bad-done --json",
+    "report --include-unfinished", "report --include-unfinished --json",
+    "report --include-unfinished --format markdown", "report --include-unfinished --format latex",
+    "report --include-unfinished --format csv", "paper --missing", "runs tag bad", "runs tag bad --json",
+    "runs note bad", "runs rm bad", "stop bad", "stop --now bad", "resume bad", "resume bad --json", "queue",
+    "figure curves bad -o bad.svg", "train --like bad", "train digits --resume-or-start --id bad",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -58,21 +35,11 @@ def rbp_there(rbp_here, write_texts, hostile_text):
 @pytest.mark.parametrize(
     "words",
     [
-        ("ls", "--sort"),
-        ("ls",),
-        ("show",),
-        ("runs", "tag", "bad"),
-        ("stop",),
-        ("presets", "schema"),
-        ("presets", "show"),
-        ("data", "check"),
-        ("paper", "--missing"),
-        ("bench", "--against"),
-        (),
-        ("runs",),
+        ("ls", "--sort"), ("ls",), ("show",), ("runs", "tag", "bad"), ("stop",), ("presets", "schema"),
+        ("presets", "show"), ("data", "check"), ("paper", "--missing"), ("bench", "--against"), (), ("runs",),
         ("ls", "--runs-dir"),
     ],
-)
+)  # fmt: skip
 def test_what_was_typed_is_printable_in_messages(rbp_there, hostile_text, words):
     typed = hostile_text.replace("\ud800", "").replace("\0", "")
     done = rbp_there(*words, typed, code=None)
@@ -81,21 +48,11 @@ def test_what_was_typed_is_printable_in_messages(rbp_there, hostile_text, words)
 
 
 PRESET_COMMANDS = (
-    "presets list",
-    "presets list --json",
-    "presets show bad",
-    "presets show bad --json",
-    "presets show broken",
-    "presets check",
-    "presets check --json",
-    "presets diff bad digits",
-    "train bad --dry-run",
-    "train bad --dry-run --json",
-    "train bad --slurm",
-    "train broken",
-    "paper --missing bad",
+    "presets list", "presets list --json", "presets show bad", "presets show bad --json", "presets show broken",
+    "presets check", "presets check --json", "presets diff bad digits", "train bad --dry-run",
+    "train bad --dry-run --json", "train bad --slurm", "train broken", "paper --missing bad",
     "paper --missing broken",
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", PRESET_COMMANDS)

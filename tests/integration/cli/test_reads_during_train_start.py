@@ -6,8 +6,11 @@ import sys
 
 import pytest
 
+from tests.real import warm_python
+
 # Records how often each version of a file of a run has been opened for reading before the worker wrote an event.
-COUNTING = """
+COUNTING = f"""
+{warm_python.for_others()}
 import atexit, json, os, sys
 from collections import Counter
 from pathlib import Path
@@ -20,7 +23,7 @@ def count(event, args):
         path = Path(args[0]).absolute()
         up = events.is_file() and events.stat().st_size
         if path.is_relative_to(run) and path.is_file() and not up:
-            counts[f"{path.relative_to(run)} {path.stat().st_mtime_ns}"] += 1
+            counts[f"{{path.relative_to(run)}} {{path.stat().st_mtime_ns}}"] += 1
 
 sys.addaudithook(count)
 atexit.register(lambda: Path("counts.json").write_text(json.dumps(counts)))

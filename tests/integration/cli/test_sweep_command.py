@@ -74,11 +74,7 @@ def test_the_comparison_has_accuracies_at_equal_epochs_time_and_memory(paired):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (("lr=-1", "--dry-run"), "optim.lr (lr=-1)"),
-        (("method.name=sltt",), "leave one of them out"),
-    ],
+    ("words", "told"), [(("lr=-1", "--dry-run"), "optim.lr (lr=-1)"), (("method.name=sltt",), "leave one of them out")]
 )
 def test_what_makes_no_sense_is_refused_with_the_reason_before_a_run_is_created(rbp_here, words, told):
     assert told in " ".join(rbp_here(*SWEEP, *words, code=2).stderr.replace("│", " ").split())

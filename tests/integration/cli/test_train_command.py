@@ -35,36 +35,29 @@ def is_running(rbp):
     return any(json.loads(path.read_text())["step"] > 0 for path in rbp.runs.glob("*/summary.json"))
 
 
-def test_without_a_terminal_it_prints_a_line_per_epoch_the_accuracy_and_next_commands(finished):
-    _, done = finished
+def test_without_a_terminal_it_prints_a_line_per_epoch_the_accuracy_the_folder_times_and_next_commands(finished):
+    rbp, done = finished
     lines = done.stdout.splitlines()
     assert [line for line in lines if "epoch 1:" in line]
     assert [line for line in lines if "epoch 2:" in line]
     assert "last" in done.stderr
     assert "best" in done.stderr
     assert "rbp ls" in done.stderr
-
-
-def test_the_end_names_the_runs_folder_the_time_waited_and_the_time_trained(finished):
-    rbp, done = finished
     assert f"folder: {rbp.runs / 'mine'}\n" in done.stderr or "folder: runs/mine\n" in done.stderr
     assert re.search(r"\d+s from the command to the end, \d+s of training steps\n", done.stderr)
 
 
 def test_the_next_command_repeats_the_arguments_with_another_method(rbp, write):
     write("my wider.toml", 'extends = "digits"\n[train]\nepochs = 1\n')
-    words = ("./my wider.toml", "T=1", "batch=256", "method=rate_s", "--runs-dir", "here")
-    (hint,) = [line for line in rbp("train", *words).stderr.splitlines() if "next:" in line]
+    words = ("./my wider.toml", "T=1", "batch=1437", "method=rate_s", "--runs-dir", "here")
+    done = rbp("train", *words)
+    assert "1 epoch of 1 step\n" in done.stdout
+    (hint,) = [line for line in done.stderr.splitlines() if "next:" in line]
     command = hint.split("  ·  ")[-1]
-    assert command == "rbp train './my wider.toml' T=1 batch=256 method=bptt --runs-dir here"
+    assert command == "rbp train './my wider.toml' T=1 batch=1437 method=bptt --runs-dir here"
     rbp(*shlex.split(command)[1:])
     methods = {recorded(path.parent)["method"] for path in (rbp.folder / "here").glob("*/summary.json")}
     assert methods == {"rate_s", "bptt"}
-
-
-def test_one_epoch_and_one_step_are_in_the_singular(rbp):
-    done = rbp("train", "digits", "T=1", "epochs=1", "batch=1437")
-    assert "1 epoch of 1 step\n" in done.stdout
 
 
 def test_json_prints_the_events_of_the_run_and_nothing_else(rbp):
@@ -79,7 +72,9 @@ def test_json_prints_the_events_of_the_run_and_nothing_else(rbp):
 
 def test_a_detached_run_goes_on_and_a_log_says_at_every_interval_where_it_is(rbp, capsys):
     # Batches of two: an epoch of hundreds of steps, during which nothing else would be said.
-    run = RunDirectory(rbp.runs / rbp("train", "digits", "batch=2", "epochs=50", "--detach").stdout.strip())
+    printed = rbp.json("train", "digits", "batch=2", "epochs=50", "--detach")
+    assert (printed["status"], printed["preset"]) == ("running", "digits")
+    run = RunDirectory(rbp.runs / printed["id"])
     deadline, said = time.monotonic() + 60, ""
 
     def leave():
@@ -92,12 +87,6 @@ def test_a_detached_run_goes_on_and_a_log_says_at_every_interval_where_it_is(rbp
     with pytest.raises(InterruptedError):
         follow([run], PlainLines(several=False, every_s=0.5), tick=leave)
     assert rbp.json("stop", run.id)["status"] == "stopped"
-
-
-def test_detach_with_json_prints_the_summary(rbp):
-    printed = rbp.json("train", *LONG, "--detach")
-    assert printed["status"] == "running"
-    assert printed["preset"] == "digits"
 
 
 def test_a_dry_run_creates_nothing_and_prints_preset_and_command(rbp_here):
@@ -211,21 +200,15 @@ def test_a_failed_run_gives_exit_code_1_and_prints_the_reason(rbp):
     assert (summary(rbp)["status"], summary(rbp)["cause"]) == ("failed", "non_finite")
 
 
-def test_without_a_terminal_ctrl_c_stops_and_saves(rbp):
+@pytest.mark.parametrize(
+    ("number", "code", "status"), [(signal.SIGINT, 4, "stopped"), (signal.SIGTERM, 5, "preempted")]
+)
+def test_without_a_terminal_a_signal_ends_the_run_with_a_checkpoint(rbp, number, code, status):
     process = rbp.start("train", *LONG)
     wait_for(lambda: is_running(rbp))
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 4
-    assert summary(rbp)["status"] == "stopped"
-    assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
-
-
-def test_sigterm_to_rbp_train_preempts_the_run_with_a_checkpoint(rbp):
-    process = rbp.start("train", *LONG)
-    wait_for(lambda: is_running(rbp))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 5
-    assert summary(rbp)["status"] == "preempted"
+    process.send_signal(number)
+    assert process.wait(60) == code
+    assert summary(rbp)["status"] == status
     assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
 
 
@@ -234,8 +217,7 @@ OF_A_TERMINAL = f"""\
 import fcntl, os, termios
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from {warm_python.__name__} import use
-use({os.environ.get(warm_python.SOCKET, "")!r})
+{warm_python.for_others()}
 from rbp_tui.cli import main
 main()
 """
@@ -278,17 +260,14 @@ def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
     rbp("stop", "last")
 
 
-def test_at_a_terminal_a_second_ctrl_c_stops_and_saves(rbp):
-    # Waits for words that only the question has: the hint below the chart has the others.
-    code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), (" again: stop and save", b"\x03")])
-    assert code == 4
-    assert summary(rbp)["status"] == "stopped"
-
-
-def test_at_a_terminal_k_kills_the_run(rbp):
-    code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("leave it running", b"k\r")])
-    assert code == 1
-    assert summary(rbp)["status"] == "killed"
+# They wait for words that only the question has: the hint below the chart has the others.
+@pytest.mark.parametrize(
+    ("answer", "code", "status"),
+    [((" again: stop and save", b"\x03"), 4, "stopped"), (("leave it running", b"k\r"), 1, "killed")],
+)
+def test_at_a_terminal_a_second_ctrl_c_stops_and_saves_and_k_kills(rbp, answer, code, status):
+    left, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), answer])
+    assert (left, summary(rbp)["status"]) == (code, status)
 
 
 def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, write):

@@ -165,13 +165,7 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 501)
 
 
-@pytest.mark.parametrize(
-    ("layout", "file"),
-    [
-        (1, "cat/cifar10_cat_0.aedat"),
-        (3, "events_np/cat/cifar10_cat_0.npz"),
-    ],
-)
+@pytest.mark.parametrize(("layout", "file"), [(1, "cat/cifar10_cat_0.aedat"), (3, "events_np/cat/cifar10_cat_0.npz")])
 def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(
     sources: dict[int, Path], tmp_path: Path, layout: int, file: str
 ) -> None:
@@ -248,10 +242,7 @@ def test_a_damaged_cache_does_not_load_and_is_built_again(sources: dict[int, Pat
 def test_a_conversion_in_progress_refuses_another(sources: dict[int, Path], tmp_path: Path) -> None:
     done = convert(sources[1], tmp_path, timesteps=T)
     shutil.rmtree(done.folder)
-    with (
-        taken(done.folder.with_suffix(".lock")),
-        pytest.raises(LeaseHeld, match=f"process {os.getpid()}"),
-    ):
+    with taken(done.folder.with_suffix(".lock")), pytest.raises(LeaseHeld, match=f"process {os.getpid()}"):
         convert(sources[1], tmp_path, timesteps=T)
 
 

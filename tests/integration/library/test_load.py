@@ -62,8 +62,7 @@ def test_raw_test_images_give_exactly_the_accuracy_that_the_run_recorded(
 
 
 @pytest.mark.parametrize(
-    "source",
-    ["firs", "./runs/first", "runs/first/checkpoints/best", "runs/first/checkpoints/best/model.safetensors"],
+    "source", ["firs", "./runs/first", "runs/first/checkpoints/best", "runs/first/checkpoints/best/model.safetensors"]
 )
 def test_a_run_a_folder_a_checkpoint_and_a_file_are_the_same_network(source: str, trained: Path) -> None:
     loaded, expected = rbp_engine.load(source), rbp_engine.load("first")

@@ -3,16 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.raster import (
-    Floats,
-    Mask,
-    band_dots,
-    braille,
-    extent,
-    extremes,
-    line_dots,
-    showable,
-)
+from rbp_tui.charts.raster import Floats, Mask, band_dots, braille, extent, extremes, line_dots, showable
 
 ROWS, COLUMNS = 40, 60
 MIDDLE_OF_A_DOT = 0.499  # points close to a dot's edge may round either way

@@ -17,14 +17,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.reading.sparklines import Trend
-from rbp_tui.dashboard.runs.columns import (
-    AFTER_SETTINGS,
-    BEFORE_SETTINGS,
-    BY_NAME,
-    COLUMNS,
-    fitting,
-    with_settings,
-)
+from rbp_tui.dashboard.runs.columns import AFTER_SETTINGS, BEFORE_SETTINGS, BY_NAME, COLUMNS, fitting, with_settings
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.text.run_columns import GAP, PlacedColumn, fitted_row
 
