@@ -145,7 +145,7 @@ def ends():
     yield from [("failed", cause) for cause in Cause if cause not in (Cause.UNKNOWN, Cause.REQUEST)]
 
 
-@pytest.mark.parametrize(("status", "cause"), ends())
+@pytest.mark.parametrize(("status", "cause"), list(ends()))
 def test_every_command_about_a_run_elsewhere_says_where(tmp_path, status, cause):
     run = launch.create(
         load_preset("digits", ["guard.max_steps=40"]),
