@@ -18,6 +18,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.columns import BY_NAME
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.view_state import ViewState, load_state
 from tests.run_files import change_fields, change_identity
 
 pytestmark = pytest.mark.asyncio
@@ -314,15 +315,25 @@ async def test_an_unreadable_runs_directory_is_reported_once_and_read_once_permi
         runs.chmod(0o755)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", '{"query": 3, "columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}', "[" * 9999],
-    ids=["empty", "cut off", "a list", "wrong values", "not finite", "deep"],
-)
-async def test_a_broken_state_file_never_prevents_the_start(home, write_run, until, text):
+@pytest.fixture
+def state_file(home):
     state = home / "state" / "rbp" / "dashboard.json"
     state.parent.mkdir(parents=True)
-    state.write_text(text)
+    return state
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 9999], ids=["empty", "cut off", "a list", "deep"])
+async def test_a_broken_state_file_is_as_none(state_file, text):
+    state_file.write_text(text)
+    assert load_state() == ViewState()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"query": 3, "columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}'],
+    ids=["wrong values", "not finite"],
+)  # fmt: skip
+async def test_odd_values_in_the_state_file_do_not_prevent_the_start(state_file, home, write_run, until, text):
+    state_file.write_text(text)
     write_run(home / "runs", "run", updated=2e300 if "1e300" in text else 1.0)
     app = Dashboard(home / "runs")
     async with app.run_test(size=(80, 24)) as pilot:
