@@ -23,15 +23,14 @@ class SlowProvider(Provider):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("key", ["pageup", "pagedown"])
-async def test_the_palette_survives_paging_before_its_commands_are_drawn(dashboard, until, key):
+async def test_the_palette_survives_paging_before_its_commands_are_drawn(dashboard, until):
     dashboard.COMMANDS = {SlowProvider}
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+p")
         commands = dashboard.screen.query_one(CommandList)
         await until(pilot, lambda: commands.highlighted is not None)
         assert not commands.scrollable_content_region  # the palette draws commands only once it has all
-        await pilot.press(key)
+        await pilot.press("pageup", "pagedown")
         await pilot.pause()
         assert dashboard.is_running and dashboard.screen.query_one(CommandList) is commands
 

@@ -327,16 +327,20 @@ async def test_a_resume_is_not_offered_of_a_run_whose_own_code_failed(shown, das
         assert "resume" not in bindings(dashboard) and "r resume" not in screen_text(dashboard)
 
 
-async def test_what_a_run_is_doing_stands_where_its_curves_will_be(shown, dashboard, until, write_run):
+async def test_what_a_run_is_doing_and_its_alert_have_their_places(shown, dashboard, until, write_run):
     run = write_run("run-compiles", epochs=0, phase="compiling")
     async with shown(run) as pilot:
         assert "▶ RUNNING compiling" in said(dashboard, "#title")
         assert "compiling…" in said(dashboard, "#no_curves_sentence")
         writer = EventWriter(run.events(), 1)
         writer.write(Metrics(0, 1.0, 0.5, 0.1), 1)
-        writer.close()
         await until(pilot, lambda: dashboard.screen.query_one("#loss").display)
         assert not dashboard.screen.query_one("#no_curves").display
+        assert not dashboard.screen.query_one("#alert").display
+        writer.write(WarningRaised("data stalled 8 s"), 2)
+        writer.close()
+        await until(pilot, lambda: "data stalled 8 s" in said(dashboard, "#alert"))
+        assert dashboard.screen.query_one("#alert").display
 
 
 async def test_events_that_cannot_be_read_are_named_where_the_curves_would_be(shown, dashboard, until, write_run):
@@ -382,15 +386,6 @@ async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(shown, dash
         await until(pilot, lambda: "this is torchrun" in screen_text(dashboard))
         await pilot.press("v")
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
-
-
-async def test_an_alert_appears_in_a_line(shown, dashboard, until, write_run):
-    run = write_run("run-alert")
-    async with shown(run) as pilot:
-        assert not dashboard.screen.query_one("#alert").display
-        EventWriter(run.events(), 1).write(WarningRaised("data stalled 8 s"), 40)
-        await until(pilot, lambda: "data stalled 8 s" in said(dashboard, "#alert"))
-        assert dashboard.screen.query_one("#alert").display
 
 
 async def test_tags_and_a_note_are_saved_with_the_run_and_shown_verbatim(shown, dashboard, until, write_run):

@@ -121,19 +121,7 @@ async def test_keys_and_the_cursor_of_a_chart_move_the_table_and_escape_goes_bac
 
 
 @pytest.mark.asyncio
-async def test_the_rows_of_a_run_that_the_monitor_has_read_are_seen(dashboard, home, end_run, until):
-    end_run(home / "runs", "one", curve=CURVE, layers=4)
-    async with dashboard.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: dashboard.session.records)
-        await pilot.press("3")
-        await until(pilot, lambda: getattr(dashboard.screen, "seen", None) is not None)
-        await open_network(dashboard, pilot, until)
-        table = dashboard.screen.tab.query_one(LayerTable)
-        await until(pilot, lambda: table.size.height == 1 + 4, timeout=5)
-
-
-@pytest.mark.asyncio
-async def test_the_monitor_has_the_same_cursor(dashboard, home, end_run, until):
+async def test_a_run_that_the_monitor_has_read_is_seen_at_its_cursor(dashboard, home, end_run, until):
     end_run(home / "runs", "one", curve=CURVE, layers=4)
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: dashboard.session.records)
@@ -143,6 +131,8 @@ async def test_the_monitor_has_the_same_cursor(dashboard, home, end_run, until):
         await pilot.press("left", "left")
         await until(pilot, lambda: dashboard.session.step == 50.0)
         await open_network(dashboard, pilot, until)
+        table = dashboard.screen.tab.query_one(LayerTable)
+        await until(pilot, lambda: table.size.height == 1 + 4)
         assert first_mean(dashboard) == MEANS[-2]
         await pilot.press("left", "3")
         await until(pilot, lambda: dashboard.screen.query_one("#loss", CurveChart).cursor == 4.0)

@@ -162,8 +162,12 @@ async def test_the_cursor_stays_on_its_run_when_others_come_and_go(opened, three
         assert table(app).current_key == IDS[1]
 
 
-async def test_a_query_filters_and_a_wrong_one_is_explained(opened, three, until):
+async def test_a_query_filters_its_keys_trigger_no_action_and_a_wrong_one_is_explained(opened, three, until):
     async with opened() as (app, pilot):
+        await pilot.press("slash", *"axk 2")
+        assert isinstance(app.screen, RunsScreen) and app.screen.query_one("#query", Input).value == "axk 2"
+        assert app.screen.marked == set() and "s" not in app.screen.active_bindings
+        await pilot.press("escape", "escape")
         await write(app, pilot, until, "method:rate")
         await until_order(app, pilot, until, IDS[2], IDS[1])
         await write(app, pilot, until, "methd:rate")
@@ -175,14 +179,6 @@ async def test_a_query_filters_and_a_wrong_one_is_explained(opened, three, until
         await pilot.press("escape")
         await shows(app, pilot, until, 3)
     assert Dashboard(three).session.state.query == ""
-
-
-async def test_keys_typed_into_the_query_trigger_no_action(opened):
-    async with opened() as (app, pilot):
-        await pilot.press("slash", *"axk 2")
-        assert isinstance(app.screen, RunsScreen) and app.screen.query_one("#query", Input).value == "axk 2"
-        assert app.screen.marked == set()
-        assert "s" not in app.screen.active_bindings
 
 
 async def test_runs_of_an_experiment_are_grouped_marked_and_compared(opened, until):

@@ -62,9 +62,6 @@ def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp: Rbp) -> No
     assert "rbp presets check broken unreadable" in done.stderr
     assert len(lines) == 1 + len(by_name) + len(groups)
     assert set(by_name) == {row["name"] for row in json.loads(rbp("list", "--json").stdout)}
-
-
-def test_a_wide_terminal_shows_whole_titles(rbp: Rbp) -> None:
     assert "cannot stand in a list on eighty columns" in rbp("list", COLUMNS="200").stdout
 
 
