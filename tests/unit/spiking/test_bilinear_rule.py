@@ -19,7 +19,6 @@ from tests.unit.spiking.rule_checks import (
     check_rate_at_the_means,
     check_sequence,
     check_static_image,
-    close,
     random,
     tensors,
 )
@@ -113,28 +112,6 @@ def test_a_matrix_in_low_precision_has_the_type_of_the_activation(method):
     torch.manual_seed(0)
     out = create_method(method, T, precision="bf16").step(Projected(), torch.rand(B, 2, 6, 6), torch.tensor([0, 1]))
     assert out.logits.isfinite().all()
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_an_activation_as_a_weight_is_the_product_that_it_is_as_a_matrix(method):
-    class Filtered(Gated):
-        def __init__(self, how):
-            super().__init__()
-            self.how = how
-
-        def forward(self, x):
-            q = self.neurons[0](self.into(x)).mean((2, 3))
-            return self.head(self.how(q, self.neurons[1](self.squeeze(q) + 0.5)))
-
-    found = []
-    for how in (lambda q, k: F.linear(q, k) @ k, lambda q, k: q @ k.t() @ k):
-        torch.manual_seed(0)
-        model, images = Filtered(how).double(), random(T, B, 2, 6, 6)
-        out = create_method(method, T).step(model, images, torch.tensor([0, 1]))
-        found.append([out.logits, create_method(method, T).predict(model, images), model.squeeze.weight.grad])
-    for one, other in zip(*found, strict=True):
-        close(one, other)
-    assert found[0][2].abs().max() > 0
 
 
 def test_ottts_weights_behind_a_product_have_no_trace():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spikingjelly.activation_based import functional, neuron, surrogate
+from spikingjelly.activation_based import functional
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.fusion import membrane_dtype
@@ -88,39 +88,6 @@ def test_the_loops_leave_the_input_current_unchanged():
     cell.neurons.rate(current)
     cell.neurons.spikes_only(current)
     assert torch.equal(current, before)
-
-
-def test_spikes_equal_those_of_spikingjellys_lif_node():
-    theirs = neuron.LIFNode(
-        tau=1.25,
-        decay_input=False,
-        v_reset=None,
-        detach_reset=True,
-        surrogate_function=surrogate.Sigmoid(alpha=4.0),
-        step_mode="m",
-    )
-    current = currents(8, 4, 50).requires_grad_()
-    expected = theirs(current)
-    spikes = by_autograd(current, LIF().neurons)
-    assert 0.1 < expected.mean().item() < 0.9
-    assert torch.equal(spikes, expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(spikes.sum(), current)[0], torch.autograd.grad(expected.sum(), current)[0]
-    )
-
-
-def test_spikes_equal_those_of_spikingjellys_lif_node_with_a_hard_reset_to_a_resting_potential():
-    theirs = neuron.LIFNode(
-        tau=1.25,
-        decay_input=False,
-        v_reset=-0.5,
-        detach_reset=False,
-        surrogate_function=surrogate.Sigmoid(alpha=4.0),
-        step_mode="m",
-    )
-    current = 0.5 + currents(8, 4, 50)
-    cell = LIF(reset="hard", v_reset=-0.5, detach_reset=False)
-    assert torch.equal(cell.neurons.rate(current).spikes.double(), theirs(current))
 
 
 @pytest.mark.parametrize("rule", RESETS)

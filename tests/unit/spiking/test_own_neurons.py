@@ -142,34 +142,17 @@ def test_the_rate_gradient_is_that_of_the_two_pass_formula(neuron: str, method: 
     images = 2 * torch.rand(5, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     labels = torch.arange(7) % 4
     expected = torch.autograd.grad(two_pass(model := linear(neuron), images, labels), list(model.parameters()))
-    # [T, B, N] would be read as [B, C, L]; a network of 1×1 convolutions is the same on [T, B, N, 1, 1].
-    settings = {"loss_scale": "1", "reference": reference}
-    found = gradients(as_convolutions(model), method, images[..., None, None], labels, **settings)
+    found = gradients(model, method, images, labels, 5, loss_scale="1", reference=reference)
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.reshape(other.shape), other, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
     assert all(one.abs().max() > 0 for one in found)
 
 
-def as_convolutions(model: nn.Sequential) -> nn.Sequential:
-    """The same network with convolutions 1×1 in place of linear layers; parameters for channels become [C, 1, 1]."""
-    layers: list[nn.Module] = []
-    for module in model:
-        if isinstance(module, nn.Linear):
-            convolution = nn.Conv2d(module.in_features, module.out_features, 1).double()
-            convolution.load_state_dict({"weight": module.weight[..., None, None], "bias": module.bias})
-            layers.append(convolution)
-        else:
-            if isinstance(module, ByChannel):
-                module.threshold = nn.Parameter(module.threshold.detach()[:, None, None])
-            layers.append(module)
-    return nn.Sequential(*layers, nn.Flatten())
-
-
-def gradients(model: nn.Module, method: str, images: Tensor, labels: Tensor, **settings: Any) -> list[Tensor]:
+def gradients(
+    model: nn.Module, method: str, images: Tensor, labels: Tensor, timesteps: int, **settings: Any
+) -> list[Tensor]:
     model.zero_grad()
-    create_method(method, len(images) if images.ndim == 5 else settings.pop("T"), **settings).step(
-        model, images, labels
-    )
+    create_method(method, timesteps, **settings).step(model, images, labels, time=images.ndim == 3)
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
@@ -201,8 +184,8 @@ def with_learnt_rest() -> nn.Sequential:
 @pytest.mark.parametrize("method", RATE)
 def test_a_state_at_rest_that_is_learnt_has_the_gradient_of_the_definition(method: str) -> None:
     images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
-    found = gradients(with_learnt_rest(), method, images, labels, T=3)
-    expected = gradients(with_learnt_rest(), method, images, labels, T=3, reference=True)
+    found = gradients(with_learnt_rest(), method, images, labels, 3)
+    expected = gradients(with_learnt_rest(), method, images, labels, 3, reference=True)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -219,7 +202,7 @@ def test_the_other_methods_are_those_of_autograd(neuron: str, method: str) -> No
     if method == "sltt":
         loss = torch.stack([F.cross_entropy(output, labels) for output in outputs]).mean()
     expected = torch.autograd.grad(loss, list(model.parameters()))
-    for one, other in zip(gradients(model, method, images, labels, T=4), expected, strict=True):
+    for one, other in zip(gradients(model, method, images, labels, 4), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
@@ -250,7 +233,7 @@ def test_low_precision_is_for_spikes_and_not_for_the_state() -> None:
 def test_ottt_refuses_a_neuron_without_a_trace_and_says_what_to_do() -> None:
     images, labels = torch.rand(2, 6, dtype=torch.float64), torch.tensor([0, 1])
     with pytest.raises(NeuronError, match=r"CurrentLIF has no trace_decay, .* or use another method \(rate_m"):
-        gradients(linear("current"), "ottt", images, labels, T=2)
+        gradients(linear("current"), "ottt", images, labels, 2)
 
 
 class Recurrent(OwnLIF):
