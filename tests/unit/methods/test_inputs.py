@@ -108,6 +108,13 @@ def test_a_numpy_integer_is_accepted_as_timesteps():
     assert create_method("bptt", numpy.int64(T)).predict(network(), images()).shape == (T, B, 3)
 
 
+def test_a_prediction_may_have_another_number_of_timesteps_than_training():
+    method, model = create_method("rate_m", T), network()
+    logits = method.predict(model, images(), timesteps=7)
+    assert logits.shape == (7, B, 3)
+    torch.testing.assert_close(logits[:T], method.predict(model, images()))
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", METHODS)
 def test_autocast_around_a_step_changes_nothing(name, precision):

@@ -135,11 +135,18 @@ class Network(nn.Module):
         return self.head(self.second(x).mean((2, 3)))
 
 
+def global_response_norm(x):
+    scale = x.norm(p=2, dim=(2, 3), keepdim=True)
+    return x + x * (scale / (scale.mean(1, keepdim=True) + 0.1)) + x[:, :2].amax(1, keepdim=True)
+
+
 LAYERS = {
     "group norm": lambda: nn.GroupNorm(2, 4),
     "instance norm": lambda: nn.InstanceNorm2d(4, affine=True),
     "layer norm": lambda: nn.LayerNorm(4),
     "gelu": nn.GELU,
+    "prelu": lambda: nn.PReLU(4),
+    "global response norm": lambda: global_response_norm,
     "softmax": lambda: nn.Softmax(1),
 }
 

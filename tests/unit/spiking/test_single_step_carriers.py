@@ -43,6 +43,8 @@ DRAWN = {
     "joined": lambda x: torch.cat([x, torch.rand(B, 2, 5, dtype=torch.float64)], 1),
     "chosen": lambda x: x[:, torch.randperm(20)[:7]],
     "in another order": lambda x: x.index_select(1, torch.randperm(20)),
+    "a mask of timm": lambda x: x * x.new_empty((x.shape[0], 1, 1)).bernoulli_(0.5),
+    "a mask of torchvision": lambda x: x * torch.empty((B, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(0.5),
 }
 
 

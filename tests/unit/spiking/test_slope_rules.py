@@ -5,9 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rbp_engine.methods import METHODS
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient
+from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
 from tests.unit.spiking.rule_checks import (
     B,
     T,
@@ -120,30 +118,6 @@ def test_what_stays_refused_says_what_to_do(case, kind):
     sequence = SequenceTensor(x, T)
     with pytest.raises(UnsupportedOperation, match=message):
         operation(RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence)
-
-
-class Normalised(nn.Module):
-    """Linear attention's quotient, global response norm and a part that is changed, between layers of neurons."""
-
-    def __init__(self):
-        super().__init__()
-        self.into, self.between, self.head = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
-        self.first, self.second, self.act = LIF(threshold=0.3), LIF(threshold=0.3), nn.PReLU(4)
-
-    def forward(self, x):
-        x = self.between(self.first(self.into(x)))
-        scale = x.norm(p=2, dim=(2, 3), keepdim=True)
-        x = x + x * (scale / (scale.mean(1, keepdim=True) + 0.1))
-        x = torch.cat([x[:, :2], x[:, 2:] + x[:, :2].amax(1, keepdim=True)], 1)
-        return self.head(self.second(self.act(x)).mean((2, 3)))
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_it(method, precision):
-    torch.manual_seed(0)
-    images, labels = torch.rand(T, B, 2, 6, 6), torch.tensor([0, 2])
-    check_every_parameter_gets_a_finite_gradient(Normalised, method, images, labels, precision)
 
 
 AXES = {
