@@ -8,6 +8,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import make_spiking
+from tests.unit.models.spikingjelly_weights import at_work
 
 T, B = 4, 2
 LABELS = torch.tensor([1, 3])
@@ -38,21 +39,11 @@ ONLY_FOR_T_1 = {
 }
 
 
-def at_work(network):
-    """The network with batch norms at which neurons fire and differ from image to image."""
-    for norm in network.modules():
-        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.uniform_(norm.weight, 1.0, 3.0)
-            nn.init.normal_(norm.bias, 1.2, 0.5)
-            norm.running_var.uniform_(0.01, 0.2)
-    return network
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
 def test_the_logits_are_those_of_spikingjellys_own_t_timesteps(name):
     torch.manual_seed(0)
-    theirs, ours = at_work(NETWORKS[name](T)).double().eval(), NETWORKS[name](1).double().eval()
+    theirs, ours = at_work(NETWORKS[name](T), bias=1.2).eval(), NETWORKS[name](1).double().eval()
     ours.load_state_dict(theirs.state_dict())
     ours, _ = make_spiking(ours)
     images = torch.randn(B, 3, 32, 32, dtype=torch.float64)
@@ -77,7 +68,7 @@ def test_at_t_1_all_methods_have_one_gradient():
     gradients = {}
     for method in METHODS:
         torch.manual_seed(0)
-        network, _ = make_spiking(at_work(NETWORKS["QKFormer"](1)).double())
+        network, _ = make_spiking(at_work(NETWORKS["QKFormer"](1), bias=1.2))
         create_method(method, 1).step(network, torch.randn(B, 3, 32, 32, dtype=torch.float64), LABELS)
         gradients[method] = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
     for gradient in gradients.values():

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Renaming: TypeAlias = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 
@@ -20,6 +20,17 @@ def renamed(state: Mapping[str, Tensor], names: Renaming) -> dict[str, Tensor]:
             name = re.sub(theirs, replacement, name)
         ours[name] = value.unsqueeze(-1) if value.ndim == 3 else value
     return ours
+
+
+def at_work(network: nn.Module, bias: float = 1.0) -> nn.Module:
+    """The network in float64, with batch norms at which neurons fire and differ from image to image."""
+    for norm in network.modules():
+        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.uniform_(norm.weight, 1.0, 3.0)
+            nn.init.normal_(norm.bias, bias, 0.5)
+            assert norm.running_var is not None
+            norm.running_var.uniform_(0.01, 0.2)
+    return network.double()
 
 
 def ms_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from rbp_engine.models import MODELS, create_model, maxformer, ms_resnet, sdt
 from rbp_engine.models.sdt_v2 import PaddedBatchNorm, reparameterised, sdt_v2
 from rbp_engine.spiking import LIF
 from tests.unit.models import spikingjelly_weights as weights
+from tests.unit.models.spikingjelly_weights import at_work
 
 T, B, CLASSES = 4, 4, 3
 HERE = [name for name in MODELS if name.startswith(("ms_resnet", "max", "sdt"))]
@@ -98,16 +99,6 @@ TINY = {
     "ms_resnet104": lambda neuron: ms_resnet.ms_resnet((1, 1), (8, 16), average_pool=True, neuron=neuron, **COMMON),
     "sdt_v2": lambda neuron: sdt_v2((8, 8, 16, 16), (1, 1), 2, neuron=neuron, **COMMON),
 }
-
-
-def at_work(network):
-    """The network with batch norms at which neurons fire and differ from image to image."""
-    for norm in network.modules():
-        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.uniform_(norm.weight, 1.0, 3.0)
-            nn.init.normal_(norm.bias, 1.0, 0.5)
-            norm.running_var.uniform_(0.01, 0.2)
-    return network.double()
 
 
 @pytest.mark.parametrize("name", THEIRS)

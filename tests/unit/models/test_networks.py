@@ -49,7 +49,7 @@ KNOWN = {
     # neurons: the stem, 2·16 in blocks, 3 in shortcuts
     "sew_resnet34": Known(3, 21_298_314, 36, (64, 33)),
     "preact_resnet34": Known(3, 21_298_314, 32, (64, 33)),
-    # at 1000 classes the last three have as many as published, to 0.1 %: see test_spikformer.py
+    # at 1000 classes the last three have as many as published, to 0.1 %: see test_transformers.py
     # neurons: 5 in patch splitting, 5 in a block
     "spikformer_digits": Known(1, 162_754, 15, (8, 9)),
     "spikformer_mnist": Known(1, 162_754, 15, (9,)),
