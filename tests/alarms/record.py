@@ -46,6 +46,9 @@ PLAIN, RESIDUAL = f"arch={HERE / 'nets.py'}:plain", f"arch={HERE / 'nets.py'}:Re
 HEALTH = "probes.health=true"
 PIL = ("data.augment_backend=pil", "data.crop_padding=1", "data.flip=true")  # one image at a time
 NEARLY_FULL_BYTES = 310 * 2**20  # digits has 291 MiB at its peak
+SLOW = ("epochs=4", "neuron.decay=0.95", "neuron.threshold=4", "T=8")
+DEEP = (PLAIN, "epochs=4")
+RESTARTS = ("optim.schedule=restarts", "optim.restart_epochs=6", "optim.restart_mult=10")
 EPOCH_3 = "model.args.step=47"  # digits has 23 steps an epoch
 
 #: Runs with a fault, and runs that are well and show it.
@@ -55,39 +58,16 @@ RUNS: dict[str, tuple[str, ...]] = {
     "threshold-too-high": ("digits", PLAIN, "epochs=4", "neuron.threshold=20"),
     "no-batch-norm": ("digits", PLAIN, "epochs=4", "model.args.norm=false", "model.args.depth=8"),
     "saturated": ("digits", PLAIN, "epochs=6", "model.args.fault=3", "model.args.bias=10", EPOCH_3),
-    "slow-membranes": ("digits", PLAIN, "epochs=4", "neuron.decay=0.95", "neuron.threshold=4", "T=8"),
-    "slow-membranes-bptt": (
-        "digits",
-        PLAIN,
-        "epochs=4",
-        "neuron.decay=0.95",
-        "neuron.threshold=4",
-        "T=8",
-        "method=bptt",
-    ),
+    "slow-membranes": ("digits", PLAIN, *SLOW),
+    "slow-membranes-bptt": ("digits", PLAIN, *SLOW, "method=bptt"),
     "lr-too-high": ("digits", "epochs=4", "lr=50"),
     "lr-too-low": ("digits", "epochs=5", "lr=1e-6"),
-    "far-from-bptt": (
-        "digits",
-        PLAIN,
-        "epochs=4",
-        "T=8",
-        "model.args.depth=10",
-        "neuron.decay=1",
-        "probes.gradients=10",
-    ),
+    "far-from-bptt": ("digits", *DEEP, "model.args.depth=10", "T=8", "neuron.decay=1", "probes.gradients=10"),
     "moving-digits-beside-bptt": ("moving-digits", "probes.gradients=45"),
     "steps-too-large": ("digits", "epochs=4", "lr=50", "optim.schedule=constant", HEALTH),
     "steps-too-small": ("digits", "epochs=5", "lr=1e-6", HEALTH),
-    "surrogate-too-flat": ("digits", PLAIN, "epochs=4", "model.args.depth=12", "neuron.surrogate_args.alpha=1", HEALTH),
-    "surrogate-too-steep": (
-        "digits",
-        PLAIN,
-        "epochs=4",
-        "model.args.depth=16",
-        "neuron.surrogate_args.alpha=64",
-        HEALTH,
-    ),
+    "surrogate-too-flat": ("digits", *DEEP, "model.args.depth=12", "neuron.surrogate_args.alpha=1", HEALTH),
+    "surrogate-too-steep": ("digits", *DEEP, "model.args.depth=16", "neuron.surrogate_args.alpha=64", HEALTH),
 }
 #: Runs that end with something to be said about them.
 RUNS |= {
@@ -95,15 +75,7 @@ RUNS |= {
     "ranks": ("digits", "epochs=3", "T=1", *PIL, "--nproc", "2"),
     "ranks-one-paused": ("digits", "epochs=6", "T=1", *PIL, "--nproc", "2"),
     "memory-nearly-full": ("digits", "epochs=4"),
-    "lr-high-at-the-end": (
-        "digits",
-        "T=2",
-        "epochs=9",
-        "lr=2",
-        "optim.schedule=restarts",
-        "optim.restart_epochs=6",
-        "optim.restart_mult=10",
-    ),
+    "lr-high-at-the-end": ("digits", "T=2", "epochs=9", "lr=2", *RESTARTS),
     "wrong-labels": ("digits", f"data={HERE / 'sets.py'}:few_digits", "epochs=50", "T=2", "optim.weight_decay=0"),
     "too-many-epochs": ("digits", "epochs=60", "T=2"),
     "stopped-early": ("digits", "epochs=20", "T=2"),

@@ -27,6 +27,8 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.errors import CheckpointError
 from tests.faults.test_power_loss import DATA, FILE_SYSTEMS, mounted
 
+# One process starts what `warm` forks from.
+pytestmark = pytest.mark.xdist_group("warm rbp")
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 PATIENCE_S = 120.0
 NETWORK = """

@@ -32,6 +32,8 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.train.checkpoints import checkpoint
 
+# One process starts what `warm` forks from, and keeps what was recorded.
+pytestmark = pytest.mark.xdist_group("warm rbp")
 MIB = 2**20
 SECTOR = 512
 FILE_SYSTEMS = {

@@ -350,20 +350,22 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Random, Shape], nn.Module]]] 
     FIRE: (ANY, neuron),
 }
 OPERATIONS = sorted([*EXPRESSIONS, *LAYERS])
-OFTEN = {FIRE: 14, "moves": 6, "conv1d": 6, "conv2d": 6, "linear": 4, "batch_norm": 6, "add": 3, "getitem": 2, "neg": 2}
-# Drawn more often, because few activations have the rank that these need.
-OFTEN |= dict.fromkeys(["avg_pool1d", "adaptive_avg_pool1d", "max_pool1d", "adaptive_max_pool1d", "dropout1d"], 4)
-OFTEN |= dict.fromkeys(["avg_pool2d", "dropout2d", "mul", "matmul", "einsum"], 2) | {
-    "bmm": 6,
-    "max_pool2d": 6,
-    "max_pool1d": 6,
-}
-OFTEN |= dict.fromkeys(["group_norm", "layer_norm", "instance_norm", "normalize", "softmax", "relu", "mish"], 2)
-OFTEN |= {"interpolate": 3, "adaptive_avg_pool2d": 3, "avg_pool1d": 5, "max_pool1d": 9, "masked_fill": 3, "clamp": 3}
-OFTEN |= {"leaky_relu": 2, "bmm": 8, "adaptive_max_pool1d": 5, "gelu": 4, "cat": 2}
-OFTEN |= {"smooth": 4, "rows": 3, "maxima": 3, "rms_norm": 2, "log_softmax": 2}
-OFTEN |= {"conv_transpose1d": 4, "conv_transpose2d": 2, "adaptive_max_pool2d": 3}
-OFTEN |= {"weights": 4, "bmm": 12, "ones_like": 2, "zeros_like": 2, "elu": 2, "hardswish": 2, "dropout1d": 6}
+# Drawn more often than once in a round of all: the usual, and what few activations have the rank for.
+OFTEN_BY_WEIGHT = {
+    14: [FIRE],
+    12: ["bmm"],
+    9: ["max_pool1d"],
+    6: ["moves", "conv1d", "conv2d", "batch_norm", "dropout1d", "max_pool2d"],
+    5: ["avg_pool1d", "adaptive_max_pool1d"],
+    4: ["linear", "adaptive_avg_pool1d", "gelu", "smooth", "conv_transpose1d", "weights"],
+    3: ["add", "interpolate", "adaptive_avg_pool2d", "masked_fill", "clamp", "rows", "maxima", "adaptive_max_pool2d"],
+    2: [
+        "getitem", "neg", "avg_pool2d", "dropout2d", "mul", "matmul", "einsum", "group_norm", "layer_norm",
+        "instance_norm", "normalize", "softmax", "relu", "mish", "leaky_relu", "cat", "rms_norm", "log_softmax",
+        "conv_transpose2d", "ones_like", "zeros_like", "elu", "hardswish",
+    ],
+}  # fmt: skip
+OFTEN = {name: weight for weight, names in OFTEN_BY_WEIGHT.items() for name in names}
 
 
 class Drawing:

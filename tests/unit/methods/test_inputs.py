@@ -65,19 +65,6 @@ def test_under_fp32_a_network_in_float64_stays_in_float64(name):
     assert same(step(name, network(torch.float64), images()), expected)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_flat_inputs_are_images_of_one_pixel(name):
-    """[B, N] for a network without convolutions."""
-
-    def perceptron():
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(72, 8), nn.BatchNorm1d(8), LIF(), nn.Linear(8, 3))
-
-    x = images().flatten(1)
-    assert same(step(name, perceptron(), x), step(name, perceptron(), x.view(B, 72, 1, 1)))
-    assert create_method(name, T).predict(perceptron(), x).shape == (T, B, 3)
-
-
 @pytest.mark.parametrize("size", [(B,), (B, 6, 6), (1, T, B, 2, 6, 6)], ids=str)
 def test_images_of_another_shape_are_refused_with_those_that_are_taken(size):
     with pytest.raises(ValueError, match=r"\[B, C, H, W\], \[T, B, C, H, W\] or \[B, N\], got the shape"):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -263,14 +264,21 @@ def test_timesteps_start_at_one(timesteps):
         create_method("rate_m", timesteps)
 
 
-@pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_network_that_returns_no_carrier_is_a_type_error(name):
-    class Leak(nn.Module):
-        def forward(self, x):
-            return torch.ones_like(x)
+class Leak(nn.Module):
+    def forward(self, x):
+        return torch.ones_like(x)
 
-    with pytest.raises(TypeError, match="returned Tensor"):
-        create_method(name, T).step(Leak(), images(), LABELS)
+
+class TwoOutputs(nn.Module):
+    def forward(self, x):
+        return namedtuple("Pair", ["logits", "features"])(x, x)
+
+
+@pytest.mark.parametrize(("kind", "returned"), [(Leak, "Tensor"), (TwoOutputs, "Pair")])
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_network_that_returns_anything_but_the_logits_of_its_last_layer_is_a_type_error(name, kind, returned):
+    with pytest.raises(TypeError, match=rf"returned {returned}; it must return the logits of its last layer alone"):
+        create_method(name, T).step(kind(), images(), LABELS)
 
 
 class Branching(nn.Module):

@@ -176,17 +176,6 @@ def minimised(settings: SelfDistillation, outputs: list[Tensor], objective: Obje
     return settings(branches, objective, objective(own), own)
 
 
-def test_of_each_sample_the_teacher_is_the_mean_of_the_outputs_that_are_right() -> None:
-    outputs, same = drawn(), drawn()
-    labels = labels_that_differ(outputs)
-    found, expected = minimised(SETTINGS, outputs, Objective(Loss(), labels)), by_sample(same, labels)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
-    found.backward()
-    expected.backward()
-    for mine, theirs in zip(outputs, same, strict=True):
-        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-11, atol=1e-14)
-
-
 def test_without_an_output_that_is_right_there_is_the_loss_alone() -> None:
     outputs = drawn()
     classes = torch.stack(outputs).argmax(2)

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import DIGITS, FidelityProbe, gradient_fidelity, probe_batch
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
-from rbp_engine.probes.step_probe import Probes
+from rbp_engine.probes.own_metrics import OwnMetrics
+from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.run.files.events import GradientFidelity, WarningRaised
 from rbp_engine.spiking import LIF
 
@@ -61,31 +63,48 @@ def trained(model: nn.Module, method: str, probes: Probes) -> tuple[list[Tensor]
     return tensors, [random.getstate(), np.random.get_state()[1].tolist(), model.training]
 
 
-def check_same_bits(model: nn.Module, method: str) -> None:
+DRAWS = """
+import random
+import numpy, torch
+
+torch.manual_seed(5)
+
+def measure(run, model):
+    random.seed(1)
+    run.log("noise", torch.rand(()) + numpy.random.rand() + random.random())
+    torch.manual_seed(7)
+"""
+
+
+def check_same_bits(model: nn.Module, method: str, folder: Path) -> None:
+    (folder / "mine.py").write_text(DRAWS)
     plain, probed = copy.deepcopy(model), copy.deepcopy(model)
     probe = FidelityProbe(probed, create_method(method, T), batch(4), every=2)
     layers = neuron_layers(probed)
-    others_too = [SpikeWatch(layers, T, every=2), HealthProbe(layers, weight_layers(probed), every=2)]
+    others_too: list[StepProbe] = [
+        SpikeWatch(layers, T, every=2), HealthProbe(layers, weight_layers(probed), every=2),
+        OwnMetrics("mine.py:measure", folder, probed, steps_per_epoch=1, every=2),
+    ]  # fmt: skip
     tensors, others = trained(probed, method, Probes([*others_too, probe]))
     expected_tensors, expected_others = trained(plain, method, Probes())
     assert others == expected_others and len(tensors) == len(expected_tensors)
     assert all(torch.equal(one, other) for one, other in zip(tensors, expected_tensors, strict=True))
     assert [(step, type(event)) for step, event in probe.take()] == [(2, GradientFidelity), (4, GradientFidelity)]
     assert probe.take() == []
-    assert [[step for step, _ in one.take()] for one in others_too] == [[2, 4]] * 2
+    assert [[step for step, _ in one.take()] for one in others_too] == [[2, 4]] * 3
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_computes_the_same_bits_with_all_probes(method: str) -> None:
+def test_training_computes_the_same_bits_with_all_probes(method: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    check_same_bits(Drawing(), method)
+    check_same_bits(Drawing(), method, tmp_path)
 
 
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
-def test_training_with_compiled_neurons_computes_the_same_bits_with_all_probes() -> None:
+def test_training_with_compiled_neurons_computes_the_same_bits_with_all_probes(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    check_same_bits(Drawing(kernel="compiled"), "rate_m")
+    check_same_bits(Drawing(kernel="compiled"), "rate_m", tmp_path)
 
 
 def test_an_event_has_the_fidelity_of_the_weights_after_its_step() -> None:

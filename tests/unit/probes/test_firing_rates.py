@@ -2,7 +2,6 @@
 
 import copy
 import gc
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -103,25 +102,6 @@ def test_silent_and_saturated_neurons_are_told_apart() -> None:
     assert found.silent == [0.5]  # 0.3 / (1 − λ) never reaches the threshold
     assert found.saturated == [0.5]
     assert found.rates == [[0.5] * T]
-
-
-@pytest.fixture(params=METHODS)
-def two_models(request: pytest.FixtureRequest) -> Iterator[tuple[str, nn.Module, nn.Module]]:
-    torch.manual_seed(0)
-    model = Network()
-    yield request.param, model, copy.deepcopy(model)
-
-
-def test_a_watched_step_computes_the_same_bits(two_models: tuple[str, nn.Module, nn.Module]) -> None:
-    method, plain, watched = two_models
-    create_method(method, T).step(plain, *images(static=False))
-    before = torch.random.get_rng_state()
-    watched_step(watched, method, static=False)
-    assert torch.equal(before, torch.random.get_rng_state())
-    for (name, one), other in zip(plain.state_dict().items(), watched.state_dict().values(), strict=True):
-        assert torch.equal(one, other), name
-    for (name, one), other in zip(plain.named_parameters(), watched.parameters(), strict=True):
-        assert one.grad is not None and other.grad is not None and torch.equal(one.grad, other.grad), name
 
 
 def test_a_step_that_is_not_sampled_has_not_one_operation_more() -> None:

@@ -1,9 +1,7 @@
 """Health as sampled in a training step, against membranes and gradients that are computed again in plain torch."""
 
 import copy
-import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.methods.protocol import Precision
 from rbp_engine.probes.health import SAMPLES, SORTED, HealthProbe, _evenly
 from rbp_engine.probes.layers import neuron_layers, weight_layers
-from rbp_engine.probes.own_metrics import OwnMetrics
-from rbp_engine.probes.step_probe import Probes, StepProbe
+from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
@@ -163,52 +160,6 @@ def test_gradients_and_updates_are_those_of_the_optimizer(settings: dict[str, An
         assert found.update_ratio[n] == float(f"{ratio.item():.6g}") > 0
     if "clip_norm" in settings:
         assert sum(norm**2 for norm in found.gradient_norm if norm is not None) ** 0.5 <= 0.05 * (1 + 1e-5)
-
-
-def everything(model: nn.Module) -> dict[str, Tensor]:
-    gradients = {f"{name}.grad": one.grad for name, one in model.named_parameters() if one.grad is not None}
-    return {name: tensor.clone() for name, tensor in (model.state_dict() | gradients).items()}
-
-
-DRAWS = """
-import random
-import numpy, torch
-
-torch.manual_seed(5)
-
-def measure(run, model):
-    random.seed(1)
-    run.log("noise", torch.rand(()) + numpy.random.rand() + random.random())
-    torch.manual_seed(7)
-"""
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_health_and_own_metrics_change_no_bit_of_training(method: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(DRAWS)
-    torch.manual_seed(0)
-    random.seed(0)
-    np.random.seed(0)
-    model = Network()
-    twin = copy.deepcopy(model)
-
-    def trained(model: nn.Module, make: Callable[[], list[StepProbe]]) -> tuple[dict[str, Tensor], list[Any]]:
-        before = torch.get_rng_state()
-        probes, step = Probes(make()), stepper(model, method)
-        for number in range(1, 4):
-            with probes.watch(number):
-                step(*batch(static=False), BATCH)
-            probes.measure(number)
-        after = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]
-        torch.set_rng_state(before)
-        return everything(model), after
-
-    plain, plain_states = trained(model, list)
-    watched, states = trained(twin, lambda: [probe(twin), OwnMetrics("mine.py:measure", tmp_path, twin, 1, 1)])
-    assert states == plain_states
-    assert plain.keys() == watched.keys()
-    for name, one in plain.items():
-        assert torch.equal(one, watched[name]), name
 
 
 def test_layers_and_weights_that_take_no_part_have_no_numbers() -> None:
