@@ -38,28 +38,13 @@ problem_of = functools.lru_cache(draw)
 
 @pytest.mark.parametrize("seeds", CHUNKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_gives_what_the_oracle_gives(method, seeds):
+def test_a_step_and_its_reference_give_what_the_oracle_gives(method, seeds):
     """Compares the loss, the logits, all gradients, the running statistics and the prediction after the step."""
-    check(method, seeds, lambda problem, expected: differences(by_engine(problem, method), expected))
-
-
-@pytest.mark.parametrize("seeds", HELD, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
-@pytest.mark.parametrize("method", WITH_REFERENCE)
-def test_the_reference_gives_what_the_oracle_gives_and_the_engine_what_the_reference_gives(method, seeds):
-    def wrong(problem, expected):
-        reference = by_engine(problem, method, reference=True)
-        return differences(reference, expected) or differences(by_engine(problem, method), reference)
-
-    check(method, [seed for seed in seeds if method != "rate_s" or moves_alike(problem_of(seed))], wrong)
-
-
-def check(method, seeds, compare):
-    """`compare` gives the differences of a problem from what the oracle gives."""
     faults, ties = [], 0
     for seed in seeds:
         try:
             expected = by_oracle(problem_of(seed), method)
-            wrong = compare(problem_of(seed), expected)
+            wrong = differences_of(problem_of(seed), method, expected, with_reference=seeds in HELD)
         except Exception as error:
             error.add_note(description(seed, method, []))
             raise
@@ -69,6 +54,16 @@ def check(method, seeds, compare):
             faults.append(description(seed, method, wrong))
     assert not faults, f"{len(faults)} of {len(seeds)} networks differ\n\n" + "\n\n".join(faults[:3])
     assert ties <= (len(seeds) + 1) // 4, "so many differences that rounding may explain"
+
+
+def differences_of(problem, method, expected, *, with_reference):
+    engine = by_engine(problem, method)
+    if wrong := differences(engine, expected):
+        return wrong
+    if not with_reference or method not in WITH_REFERENCE or (method == "rate_s" and not moves_alike(problem)):
+        return []
+    reference = by_engine(problem, method, reference=True)
+    return differences(reference, expected) or differences(engine, reference)
 
 
 def moves_alike(problem):

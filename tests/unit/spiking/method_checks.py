@@ -4,6 +4,15 @@ import torch
 
 from rbp_engine.methods import METHODS, create_method
 
+RESETS = {
+    "soft-detached": {"reset": "soft", "detach_reset": True},
+    "soft": {"reset": "soft", "detach_reset": False},
+    "hard-detached": {"reset": "hard", "detach_reset": True},
+    "hard": {"reset": "hard", "detach_reset": False},
+    "hard-to-minus-0.3-detached": {"reset": "hard", "v_reset": -0.3, "detach_reset": True},
+    "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
+}
+
 
 def check_one_gradient_at_t_1(make, images, labels):
     """At T = 1 nothing is averaged over time: all methods have the gradient of BPTT, and it is not 0."""

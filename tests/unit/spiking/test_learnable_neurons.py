@@ -13,15 +13,8 @@ from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 from rbp_engine.spiking.fusion import Current
 from rbp_engine.spiking.layers import compiler
+from tests.unit.spiking.method_checks import RESETS
 
-RESETS = {
-    "soft-detached": {"reset": "soft", "detach_reset": True},
-    "soft": {"reset": "soft", "detach_reset": False},
-    "hard-detached": {"reset": "hard", "detach_reset": True},
-    "hard": {"reset": "hard", "detach_reset": False},
-    "hard-to-minus-0.3-detached": {"reset": "hard", "v_reset": -0.3, "detach_reset": True},
-    "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
-}
 BOTH = ("decay", "threshold")
 
 

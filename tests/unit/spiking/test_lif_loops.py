@@ -9,15 +9,7 @@ from spikingjelly.activation_based import functional
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.fusion import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES
-
-RESETS = {
-    "soft-detached": {"reset": "soft", "detach_reset": True},
-    "soft": {"reset": "soft", "detach_reset": False},
-    "hard-detached": {"reset": "hard", "v_reset": 0.0, "detach_reset": True},
-    "hard": {"reset": "hard", "v_reset": 0.0, "detach_reset": False},
-    "hard-to-minus-0.3-detached": {"reset": "hard", "v_reset": -0.3, "detach_reset": True},
-    "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
-}
+from tests.unit.spiking.method_checks import RESETS
 
 
 def by_autograd(current, parameters):
