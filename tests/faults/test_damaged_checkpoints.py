@@ -19,6 +19,7 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
+from tests.damaged_files import flip_bits, garbage, nest, remove, swap, truncate, zero_a_block
 
 FILES = ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json")
 ABSURD = (-1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "7", None, True, [], {}, [[1]], "\udcff")
@@ -32,44 +33,6 @@ class Bomb:
 
     def __reduce__(self) -> Any:
         return os.mkdir, (str(self.path),)
-
-
-def truncate(path: Path, draw: random.Random) -> None:
-    os.truncate(path, draw.randrange(path.stat().st_size))
-
-
-def flip_bits(path: Path, draw: random.Random) -> None:
-    content = bytearray(path.read_bytes())
-    for _ in range(draw.choice([1, 1, 20])):
-        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-    path.write_bytes(content)
-
-
-def zero_a_block(path: Path, draw: random.Random) -> None:
-    """What some file systems leave after a power failure: a file of the right size with zeros in it."""
-    content = bytearray(path.read_bytes())
-    start = draw.randrange(len(content))
-    end = min(len(content), start + draw.choice([16, 512, 4096]))
-    content[start:end] = bytes(end - start)
-    path.write_bytes(content)
-
-
-def swap(path: Path, draw: random.Random) -> None:
-    path.write_bytes((path.parent / draw.choice([name for name in FILES if name != path.name])).read_bytes())
-
-
-def garbage(path: Path, draw: random.Random) -> None:
-    path.write_bytes(draw.randbytes(draw.choice([0, 1, 100, 10_000])))
-
-
-def nest(path: Path, draw: random.Random) -> None:
-    path.write_text(draw.choice(["[", '{"a":']) * draw.choice([100, 200_000]))
-
-
-def remove(path: Path, draw: random.Random) -> None:
-    path.unlink()
-    if draw.random() < 0.5:
-        path.mkdir()
 
 
 def bomb(path: Path, draw: random.Random) -> None:

@@ -129,7 +129,9 @@ def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupt
     ]
     draw.shuffle(kills)
     count = trials * 3 // 5 if nproc == 1 else trials * 2 // 5
-    acts = [*islice(cycle(kills), count), *[preempt, stop] * max(1, trials // 5)]
+    # With few trials, a stop of two processes is left to test_managers.py.
+    others = [preempt, stop] if nproc == 1 or trials >= 50 else [preempt]
+    acts = [*islice(cycle(kills), count), *others * max(1, trials // 5)]
     draw.shuffle(acts)
     job, saved = new_job(nproc), 0
     ends: Counter[str] = Counter()
