@@ -34,7 +34,22 @@ from rbp_engine.run.queue.entries import Entry
 from rbp_engine.run.status import processes
 from rbp_engine.run.tracking import track
 from tests.fuzz import hostile_world
-from tests.fuzz.hostile_world import World, broken_promises, build, commands, copy, draw_case
+from tests.fuzz.hostile_world import (
+    World,
+    add_a_comma,
+    broken_promises,
+    build,
+    commands,
+    copy,
+    draw_case,
+    fail_with_a_huge_text,
+    make_it_a_colleagues,
+    name_an_innocent_process,
+    number_an_attempt_by_400_digits,
+    pack_an_endless_directory,
+    put_a_list_for_a_name,
+    put_importable_folders,
+)
 
 CASES = int(os.environ.get("RBP_FUZZ_HOSTILE", "40"))
 COMMANDS_A_CASE = 3
@@ -209,13 +224,9 @@ def pipe_in_the_place_of_a_summary(world: World) -> None:
 
 
 def control_folder_elsewhere(world: World) -> None:
-    innocent_named(world)
+    name_an_innocent_process(lost(world).run_json, world, random.Random(0))
     lost(world).control.rmdir()
     lost(world).control.symlink_to(world.outside)
-
-
-def innocent_named(world: World) -> None:
-    hostile_world.name_an_innocent_process(lost(world).run_json, world, random.Random(0))
 
 
 def attempts_of_another_shape(world: World) -> None:
@@ -226,47 +237,32 @@ def enormous_events(world: World) -> None:
     hostile_world.make_enormous(lost(world).events(), world, random.Random(0))
 
 
-@pytest.mark.parametrize(
-    ("fault", "mischief", "words", "found"),
-    [
-        (text_is_not_filtered, hostile_name, ("show", "lost"), "raw"),
-        (files_are_opened_as_they_come, pipe_in_the_place_of_a_summary, ("ls",), "waits for ever"),
-        (links_are_followed, control_folder_elsewhere, ("stop", "lost"), "changes a file outside"),
-        (any_named_process_is_signalled, innocent_named, ("stop", "lost"), "signals a process"),
-        (values_are_not_checked, attempts_of_another_shape, ("show", "lost"), "Error"),
-        (events_are_read_whole, enormous_events, ("watch", "lost"), "it takes"),
-        (events_are_not_checked, drawn(hostile_world.put_a_list_for_a_name), ("show", "lost", "--layers"), "Error"),
-        (
-            events_are_not_checked,
-            drawn(hostile_world.number_an_attempt_by_400_digits),
-            ("show", "lost", "--layers"),
-            "Error",
-        ),
-        (
-            hooks_run_in_the_folder_of_the_run,
-            drawn(hostile_world.put_importable_folders),
-            ("the hook runs",),
-            "changes a file outside",
-        ),
-        (texts_of_failures_are_not_cut, drawn(hostile_world.fail_with_a_huge_text), ("the hook runs",), "no hook runs"),
-        (a_damaged_trial_stops_the_search, damaged_trial, ("the search goes on",), "does not go on"),
-        (
-            a_run_that_is_not_resumed_stops_the_sweep,
-            drawn(hostile_world.make_it_a_colleagues),
-            ("the sweep goes on",),
-            "does not go on",
-        ),
-        (links_that_dangle_are_not_seen, link_in_the_place_of_a_run, ("the sweep goes on",), "does not go on"),
-        (
-            directories_of_weights_are_read_whole,
-            drawn(hostile_world.pack_an_endless_directory),
-            ("runs", "unpack", "packed.tar", "--as", "new"),
-            "it takes",
-        ),
-        (unreadable_is_empty, drawn(hostile_world.add_a_comma), ("runs", "tag", "one", "+a"), "writes over"),
-        (lengths_are_taken_as_they_come, nothing, ("a program is tracked",), "Error"),
-    ],
-)
+SHOW, LAYERS, STOP = ("show", "lost"), ("show", "lost", "--layers"), ("stop", "lost")
+SEARCH, SWEEP, HOOK = ("the search goes on",), ("the sweep goes on",), ("the hook runs",)
+UNPACK = ("runs", "unpack", "packed.tar", "--as", "new")
+OUTSIDE, STUCK = "changes a file outside", "does not go on"
+# What is planted, the mischief that shows it, in which command, and what is found.
+PLANTED: list[tuple[Any, Any, tuple[str, ...], str]] = [
+    (text_is_not_filtered, hostile_name, SHOW, "raw"),
+    (files_are_opened_as_they_come, pipe_in_the_place_of_a_summary, ("ls",), "waits for ever"),
+    (links_are_followed, control_folder_elsewhere, STOP, OUTSIDE),
+    (any_named_process_is_signalled, drawn(name_an_innocent_process), STOP, "signals a process"),
+    (values_are_not_checked, attempts_of_another_shape, SHOW, "Error"),
+    (events_are_read_whole, enormous_events, ("watch", "lost"), "it takes"),
+    (events_are_not_checked, drawn(put_a_list_for_a_name), LAYERS, "Error"),
+    (events_are_not_checked, drawn(number_an_attempt_by_400_digits), LAYERS, "Error"),
+    (hooks_run_in_the_folder_of_the_run, drawn(put_importable_folders), HOOK, OUTSIDE),
+    (texts_of_failures_are_not_cut, drawn(fail_with_a_huge_text), HOOK, "no hook runs"),
+    (a_damaged_trial_stops_the_search, damaged_trial, SEARCH, STUCK),
+    (a_run_that_is_not_resumed_stops_the_sweep, drawn(make_it_a_colleagues), SWEEP, STUCK),
+    (links_that_dangle_are_not_seen, link_in_the_place_of_a_run, SWEEP, STUCK),
+    (directories_of_weights_are_read_whole, drawn(pack_an_endless_directory), UNPACK, "it takes"),
+    (unreadable_is_empty, drawn(add_a_comma), ("runs", "tag", "one", "+a"), "writes over"),
+    (lengths_are_taken_as_they_come, nothing, ("a program is tracked",), "Error"),
+]
+
+
+@pytest.mark.parametrize(("fault", "mischief", "words", "found"), PLANTED)
 def test_a_planted_fault_is_found(
     pristine: World,
     tmp_path: Path,

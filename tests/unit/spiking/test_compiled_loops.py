@@ -90,7 +90,8 @@ CASES = [
 ]
 NETWORKS = ("rate_m", "bptt_s")
 if "RBP_EVERY_CASE" in os.environ:
-    CASES = list(itertools.product(NEURONS, currents(), (torch.float32, torch.bfloat16)))
+    every_current = itertools.product(["papers"], currents(), (torch.float32, torch.bfloat16))
+    CASES += [case for case in every_current if case not in CASES]
     NETWORKS = METHODS
 
 
