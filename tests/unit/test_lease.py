@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ import pytest
 from rbp_engine import lease, os_process
 from rbp_engine.lease import LeaseHeld, holder, taken, try_take
 from rbp_engine.os_process import Process, here
+from tests.full_disk import files_of_at_most
 from tests.other_machine import OtherMachine, needs_another_machine
 
 FORK = multiprocessing.get_context("fork")
@@ -268,14 +268,8 @@ def test_without_locks_another_machine_waits_and_says_for_whom(without_locks: Pa
 def test_a_full_disk_takes_nobody_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     path.touch()
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
+    with files_of_at_most(0):
         held = try_take(path)
         assert held is not None and try_take(path) is None and holder(path) == Process()
         held.release()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
     assert holder(path) is None

@@ -100,8 +100,7 @@ def test_spikingjellys_spikformer_has_the_gradient_of_our_bptt():
         assert torch.allclose(found[name], gradient, rtol=1e-9, atol=1e-12), name
 
 
-@pytest.mark.parametrize("baseline", ["memopt", "checkpoint"])
-@pytest.mark.parametrize("network", ["resnet", "sew"])
+@pytest.mark.parametrize(("network", "baseline"), [("resnet", "memopt"), ("resnet", "checkpoint"), ("sew", "memopt")])
 def test_blocks_that_are_computed_again_have_the_gradient_of_spikingjellys_bptt_and_keep_less(network, baseline):
     torch.manual_seed(1)
     images, labels = torch.rand(4, 2, 16, 16, dtype=torch.float64), torch.arange(4)

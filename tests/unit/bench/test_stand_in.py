@@ -17,8 +17,9 @@ from rbp_engine.train.build import build_feed
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["digits", "moving-digits", "sequential-digits"])
-@pytest.mark.parametrize("held_out", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("name", "held_out"), [("digits", 0.0), ("digits", 0.2), ("moving-digits", 0.2), ("sequential-digits", 0.0)]
+)
 def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name: str, held_out: float) -> None:
     loaded = load_preset(name, [f"train.validation_split={held_out}"])
     shape = known_shape(loaded.preset.data)
@@ -32,8 +33,9 @@ def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name: str, hel
         assert (images.shape, images.dtype) == (expected.shape, expected.dtype)
 
 
-@pytest.mark.parametrize("args", [{}, {"frames": True}, {"frames": False, "shape": [1, 5, 7], "train_size": 40}])
-@pytest.mark.parametrize("size", [0, 16])
+@pytest.mark.parametrize(
+    ("args", "size"), [({}, 0), ({"frames": True}, 16), ({"frames": False, "shape": [1, 5, 7], "train_size": 40}, 16)]
+)
 def test_what_is_measured_of_random_images_is_what_a_run_gets(args: dict[str, Any], size: int) -> None:
     data = DataSection(name="fake", batch_size=8, size=size, args=args)
     shape = known_shape(data)

@@ -40,10 +40,6 @@ def test_the_catalog_agrees_with_torchvision() -> None:
         assert CATALOG[name].folder == theirs.base_folder
 
 
-def test_entries_are_found_by_their_names() -> None:
-    assert all(entry.name == name for name, entry in CATALOG.items())
-
-
 def test_digits_are_present_and_undamaged() -> None:
     assert presence("digits").found
     assert catalogued("digits").check() == []

@@ -125,14 +125,6 @@ def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size:
     assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
 
 
-def test_pixels_are_scaled_and_normalised_by_channel() -> None:
-    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).repeat(1, 2, 1, 1)
-    normalise = NormalisePixels((0.5, 0.2), (0.25, 0.1), CPU)
-    expected = torch.tensor([[-2.0, -2.0], [-1.2, 0.0], [2.0, 8.0]])
-    assert normalise(pixels).dtype == torch.float32
-    torch.testing.assert_close(normalise(pixels).flatten(1), expected, atol=1e-6, rtol=1e-5)
-
-
 def test_normalisation_equals_torchvisions() -> None:
     transforms = pytest.importorskip("torchvision.transforms.functional")
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

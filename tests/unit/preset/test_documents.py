@@ -73,7 +73,7 @@ def _paths(value: Any, path: KeyPath = ()) -> set[KeyPath]:
     return {path} | {found for key, item in inner for found in _paths(item, (*path, key))}
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(STATEMENTS, st.sampled_from(["\n", "\r\n"]))
 def test_exactly_the_keys_that_tomli_reads_have_the_line_where_their_statement_starts(
     statements: list[tuple[str, list[str], str, str]], newline: str

@@ -109,13 +109,13 @@ def test_a_chain_of_presets_is_at_most_32_long_and_its_end_is_named(folder: Path
     )
 
 
-def test_what_is_wrong_with_thousands_of_keys_is_told_of_the_first(folder: Path) -> None:
-    (folder / "many.toml").write_text("".join(f"key{number} = {number}\n" for number in range(3999)))
+def test_what_is_wrong_with_many_keys_is_told_of_the_first_and_thousands_are_refused(folder: Path) -> None:
+    (folder / "many.toml").write_text("".join(f"key{number} = {number}\n" for number in range(120)))
     with pytest.raises(PresetError) as caught:
         load_preset("many")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "presets/many.toml: 3999 problems"
-    assert (len(lines), lines[-1]) == (52, "  and 3949 more")
+    assert lines[0] == "presets/many.toml: 120 problems"
+    assert (len(lines), lines[-1]) == (52, "  and 70 more")
     (folder / "many.toml").write_text("".join(f"key{number} = {number}\n" for number in range(4001)))
     with pytest.raises(PresetError, match="more than 4000 keys"):
         load_preset("many")
@@ -133,11 +133,16 @@ def test_own_code_that_takes_long_to_parse_is_not_parsed(folder: Path, begin: st
     assert load_preset("odd").own_code["model.name"].path.name == "slow.py"
 
 
-OUTSIDE = ["/abs/x.py:Y", "../../../x.py:Y", "sub/x.py:Y", "~/x.py:Y", "./x.py:Y"]
-
-
-@pytest.mark.parametrize("name", OUTSIDE)
-@pytest.mark.parametrize("section", ["model", "data"])
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("model", "/abs/x.py:Y"),
+        ("model", "../../../x.py:Y"),
+        ("data", "sub/x.py:Y"),
+        ("model", "~/x.py:Y"),
+        ("data", "./x.py:Y"),
+    ],
+)
 def test_a_runs_preset_names_only_code_in_the_runs_own_folder(
     folder: Path, tmp_path: Path, section: str, name: str
 ) -> None:

@@ -7,8 +7,6 @@ from rbp_engine.preset import LoadedPreset, PresetError, load_preset, read_resol
 from rbp_engine.preset.contradictions import LIF_SETTINGS
 from rbp_engine.preset.schema import Preset
 
-CHECKOUT = Path(__file__).parents[3]
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -78,28 +76,20 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ("[optim]\nlrr = 1", "optim.lrr (line 2)  unknown key. Did you mean 'lr'?"),
         ("[optimm]\nlr = 1", "optimm (line 1)  unknown key. Did you mean 'optim'?"),
         ("lr = 1", "lr (line 1)  unknown key. Did you mean 'optim.lr'?"),
-        ("[optim]\nlearning_rate = 1", "optim.learning_rate (line 2)  unknown key. Did you mean 'lr'?"),
         ("[optim]\nepochs = 1", "optim.epochs (line 2)  unknown key. Did you mean 'train.epochs'?"),
-        ("extend = 'digits'", "extend (line 1)  unknown key. Did you mean 'extends'?"),
         ("[model]\nzzz = 1", "model.zzz (line 2)  unknown key. Known here: args, init, name"),
         ("[paper]\nfigures = [{ top = 0.5 }]", "paper.figures[0].top (line 2)  unknown key. Did you mean 'top1'?"),
         ("[method]\ntimesteps = '4'", 'expected an integer, got the string "4"'),
-        ("[method]\ntimesteps = true", "expected an integer, got the boolean true"),
         ("[method]\ntimesteps = 4.0", "expected an integer, got the number 4.0"),
-        ("[optim]\nlr = true", "expected a number, got the boolean true"),
         ("[optim]\nlr = '0.1'", 'expected a number, got the string "0.1"'),
         ("[optim]\nlr = nan", "expected a finite number, got the number nan"),
-        ("[optim]\nlr = inf", "expected a finite number, got the number inf"),
         ("[optim]\nlr = 2020-01-01", "expected a number, got a date or time"),
         (f"[optim]\nlr = 1{'0' * 400}", "expected a number, got a very large integer"),
         ("[data]\nflip = 1", "expected true or false, got the integer 1"),
-        ("[data]\nname = 1", "data.name (line 2)  expected a string, got the integer 1"),
         ("[data]\nname = '/pics'", "folder:name (rbp data add folder:name DIR names a folder of images)"),
         ("[data]\nname = 'cifr10'", "got the string \"cifr10\". Did you mean 'cifar10'?"),
         ("[data]\nname = 'sets.py'", 'or your own as file.py:name, got the string "sets.py"'),
         ("[model]\nname = 'nets.py:'", "or your own as file.py:name, got"),
-        ("[model]\nname = 'nets.py:My-Net'", "or your own as file.py:name, got"),
-        ("[model]\nname = 'nets.py:a.b'", "or your own as file.py:name, got"),
         ("[model]\nname = 'nets.py:MyNet'\nargs = 3", "model.args (line 3)  expected a table, got the integer 3"),
         (
             "[model]\nname = 'nets.py:MyNet'\nargs = { a = [{ b = nan }] }",
@@ -107,7 +97,6 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ),
         ("[data]\nname = 'sets.py:mine'\nargs = { day = 2020-01-01 }", "data.args (line 3)  'day' takes text, true or"),
         ("[data]\nworkers = 257", 'expected a whole number from 0 to 256, or "auto", got the integer 257'),
-        ("[data]\nworkers = true", 'or "auto", got the boolean true'),
         ("[train]\nprecision = 'tf32'", 'expected one of fp32, bf16, fp16, got the string "tf32"'),
         ("optim = 3", "optim (line 1)  expected a table, got the integer 3"),
         ("[run]\ntags = 'a'", 'expected an array, got the string "a"'),
@@ -119,13 +108,11 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ("[neuron.surrogate_args]\nalpha = nan", "neuron.surrogate_args.alpha (line 2)  expected a finite number"),
         ("[train]\ncheckpoint_every = 'often'", 'expected epochs from 1 to a million, or a time, as "1 epoch"'),
         ("[run]\ndevice = 'cuda:'", "expected auto, cpu, cuda or cuda:<number>"),
-        ("[run]\ndevice = 'cpu\\n'", "expected auto, cpu, cuda or cuda:<number>, got"),
+        (f"[run]\ndevice = 'cuda:{'9' * 30}'", "expected auto, cpu, cuda or cuda:<number>, got"),
         ("[run]\nname = '../x'", "no path separators"),
-        ("[run]\nname = '..'", "not be '.' or '..'"),
         ('[run]\nname = "a\\u0007"', "no control characters"),
         ("[run]\ntags = ['a/b']", "run.tags[0] (line 2)  must have no path separators"),
         ("[paper]\nfigures = [{ top1 = 95.6 }]", 'expected a fraction in [0, 1] or "not known", got the number 95.6'),
-        ("[paper]\nfigures = [{ top1 = true }]", 'expected a fraction in [0, 1] or "not known", got the boolean true'),
         ("extends = ['digits']", "extends (line 1)  expected the name of one preset, as a string"),
     ],
 )
@@ -139,16 +126,10 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
     ("text", "problem"),
     [
         ("[neuron]\nv_reset = 0.5", "neuron.v_reset (line 2)  a soft reset"),
-        (
-            "[neuron]\nsurrogate_args = { beta = 1 }",
-            "neuron.surrogate_args.beta (line 2)  the surrogate 'sigmoid' takes",
-        ),
+        ("[neuron]\nsurrogate_args = { beta = 1 }", "neuron.surrogate_args.beta (line 2)  the surrogate 'sigmoid'"),
         ("[neuron]\nsurrogate = 'leaky_k_relu'\nsurrogate_args = {alpha = 1}", "takes no 'alpha', it takes: leak, k."),
         ("[model]\nargs = { width = 1 }", "model.args (line 2)  only a network of your own or a library's takes argum"),
-        (
-            "[model]\nname = 'torchvison:resnet18'",
-            "torchvision:name, timm:name, spikingjelly:name, or your own as file",
-        ),
+        ("[model]\nname = 'torchvison:resnet18'", "torchvision:name, timm:name, spikingjelly:name, or your own as"),
         ("[model]\nname = 'timm:'", "model.name (line 2)  the name of a network is missing, as in timm:resnet18"),
         ("[model]\nname = 'resnet_18'", """got the string "resnet_18". Did you mean 'resnet18'?"""),
         (
@@ -162,6 +143,8 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
         ),
         ("[neuron]\nlearn = ['tau']", "neuron.learn[0] (line 2)  expected 'decay' or 'threshold', got the string"),
         ("[neuron]\nlearn = ['decay', 'decay']", "neuron.learn (line 2)  names something twice"),
+        ("[neuron]\nlearn = ['decay']\ndecay = 1.0", "must start there, got 1.0"),
+        ("[neuron]\nlearn_by = 'channel'", "is for neuron.learn, which is empty. Name decay or threshold there"),
         ("[data]\nargs = { n = 1 }", "data.args (line 2)  only code of your own takes arguments, and data.name is 'd"),
         ("[data]\nauto_augment = true", "data.auto_augment (line 2)  needs images of 3 channels, and data.name is 'd"),
         ("[data]\nname = 'imagenet'\ncutout = 16", "data.cutout (line 3)  is for images in memory"),
@@ -178,50 +161,24 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[data]\nname = 'sequential_digits'\n[method]\ntimesteps = 4",
             "method.timesteps (line 4)  sequential_digits has samples of 8 timesteps, so T is 8, got 4",
         ),
-        (
-            "[loss]\nname = 'tet'",
-            "loss.name (line 2)  'tet' is a loss of every timestep, and the backward pass of rate_m has only the mean "
-            "output. Use 'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt",
-        ),
-        (
-            "[loss]\nbranches = ['2']\n[method]\nname = 'sltt'",
-            "loss.branches (line 2)  branches learn from means over time, and with sltt a pass of the network is one "
-            "timestep. Use method.name rate_m, rate_s or bptt",
-        ),
+        ("[loss]\nname = 'tet'", "loss.name (line 2)  'tet' is a loss of every timestep, and the backward pass of"),
+        ("[loss]\nbranches = ['2']\n[method]\nname = 'sltt'", "loss.branches (line 2)  branches learn from means"),
         (
             "[loss]\nname = 'tet'\nbranches = ['2']\n[method]\nname = 'bptt'",
             "loss.branches (line 3)  branches learn from means over time, and loss.name is 'tet', a loss of every",
         ),
-        (
-            "[loss]\nbranches_weight = 0.7",
-            "loss.branches_weight (line 2)  is for branches, and loss.branches names no module. Use 1.0",
-        ),
+        ("[loss]\nbranches_weight = 0.7", "loss.branches_weight (line 2)  is for branches, and loss.branches names"),
         ("[loss]\nmse_weight = 0.1", "loss.mse_weight (line 2)  is for the loss 'tet', and loss.name is 'ce'. Use 0.0"),
-        (
-            "[optim]\nschedule = 'multistep'",
-            "optim.milestones  multistep needs the epochs at which the rate falls, as [60, 120]",
-        ),
-        (
-            "[optim]\nschedule = 'restarts'",
-            "optim.restart_epochs  restarts needs the length of the first cosine in epochs, as 10",
-        ),
-        (
-            "[optim]\nschedule = 'constant'\nlr_min = 0.01",
-            "optim.lr_min (line 3)  is for the schedule cosine or restarts, and optim.schedule is 'constant'. Use 0.0",
-        ),
-        (
-            "[optim]\nmilestones = [3]",
-            "optim.milestones (line 2)  is for the schedule multistep, and optim.schedule is 'cosine'. Use []",
-        ),
+        ("[optim]\nschedule = 'multistep'", "optim.milestones  multistep needs the epochs at which the rate falls,"),
+        ("[optim]\nschedule = 'restarts'", "optim.restart_epochs  restarts needs the length of the first cosine in"),
+        ("[optim]\nschedule = 'constant'\nlr_min = 0.01", "optim.lr_min (line 3)  is for the schedule cosine or"),
+        ("[optim]\nmilestones = [3]", "optim.milestones (line 2)  is for the schedule multistep, and optim.schedule"),
         (
             "[optim]\nschedule = 'multistep'\nmilestones = [3, 3]",
             "optim.milestones (line 3)  must rise from one to the next",
         ),
         ("[optim]\nlr_min = 0.2", "optim.lr_min (line 2)  must be at most optim.lr (0.1), got 0.2"),
-        (
-            "[optim]\nwarmup_steps = 5",
-            'optim.warmup_steps (line 2)  needs optim.schedule_by = "step": by epoch the rate stays the same',
-        ),
+        ("[optim]\nwarmup_steps = 5", 'optim.warmup_steps (line 2)  needs optim.schedule_by = "step": by epoch the'),
         (
             "[optim]\nschedule_by = 'step'\nwarmup_epochs = 1\nwarmup_steps = 5",
             "optim.warmup_steps (line 4)  is another warm-up than optim.warmup_epochs. Use one of them",
@@ -235,23 +192,10 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[data]\nbatch_size = 120\ndrop_last = true",
             "optim.warmup_steps (line 3)  must be fewer than the run's steps (9), got 10. Use 0 for no warm-up",
         ),
-        (
-            "[data]\nname = 'fake'\nargs = { frmes = true }",
-            "data.args.frmes (line 3)  fake takes no 'frmes', it takes: shape, classes, train_size, test_size, frames. "
-            "Did you mean 'frames'?",
-        ),
-        (
-            "[data]\nname = 'fake'\nargs = { shape = [1, 8] }",
-            "data.args.shape (line 3)  expected channels, height and width, three whole numbers from 1 to 4096, got an",
-        ),
-        (
-            "[data]\nname = 'fake'\nargs = { train_size = 0 }",
-            "data.args.train_size (line 3)  expected a whole number from 1 to 1048576, got the integer 0",
-        ),
-        (
-            "[data]\nname = 'fake'\nargs = { frames = 1 }",
-            "data.args.frames (line 3)  expected true or false, got the integer 1",
-        ),
+        ("[data]\nname = 'fake'\nargs = { frmes = true }", "data.args.frmes (line 3)  fake takes no 'frmes', it"),
+        ("[data]\nname = 'fake'\nargs = { shape = [1, 8] }", "data.args.shape (line 3)  expected channels, height"),
+        ("[data]\nname = 'fake'\nargs = { train_size = 0 }", "data.args.train_size (line 3)  expected a whole number"),
+        ("[data]\nname = 'fake'\nargs = { frames = 1 }", "data.args.frames (line 3)  expected true or false, got the"),
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )

@@ -33,7 +33,7 @@ def test_every_experiment_has_one_row_with_what_differs(found: Comparison) -> No
     assert "3: its difference is unknown: it shares no seed with the baseline" in shown.whole.plain
 
 
-@pytest.mark.parametrize("width", [30, 50, 77, 100, 150, 200])
+@pytest.mark.parametrize("width", [30, 77, 200])
 def test_no_row_is_wider_than_the_space_and_what_tells_apart_stays_longest(found: Comparison, width: int) -> None:
     shown = comparison_text(found, width)
     assert all(len(line) <= width for line in shown.whole.plain.split("\n"))

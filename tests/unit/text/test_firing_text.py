@@ -1,7 +1,8 @@
 """The firing rates of all layers in one line."""
 
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rbp_engine.run.status.samples import FiringHistory
 from rbp_tui.text.firing_text import firing_text
@@ -25,8 +26,7 @@ def test_the_line_has_a_bar_for_each_layer_and_what_is_usual() -> None:
     assert text == "▂▄▅▇█   rate 15.0 %   silent 50.0 %   saturated 12.5 %   by layer   6 shows the layers"
 
 
-@pytest.mark.parametrize("layers", [1, 18, 60, 400])
-@pytest.mark.parametrize("width", [5, 20, 40, 60, 80, 200])
+@given(st.integers(1, 400), st.integers(1, 200))
 def test_a_narrow_line_loses_the_least_important_first(layers: int, width: int) -> None:
     text = firing_text(history(layers), width, "more").plain
     figures = [word for word in ("rate", "silent", "saturated", "by layer", "more") if word in text]

@@ -4,8 +4,6 @@ import os
 import pickle
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
+from tests.full_disk import files_of_at_most
 
 
 def network(width: int = 3) -> nn.Sequential:
@@ -153,14 +152,6 @@ def test_best_is_a_hard_linked_copy_that_pruning_does_not_touch(tmp_path: Path) 
     assert bool(model[0].weight.any())  # type: ignore[operator]
 
 
-def test_a_better_checkpoint_replaces_the_best(tmp_path: Path) -> None:
-    for saved in save(tmp_path, 10, 20):
-        checkpoint.keep_as_best(saved)
-    best = checkpoint.find_best(tmp_path)
-    assert best is not None and best.progress.step == 20
-    assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
-
-
 def test_there_is_always_a_best_during_its_replacement(tmp_path: Path) -> None:
     """A kill came between removing the old one and putting the new one in place, and another in the next attempt."""
     first, second = save(tmp_path, 10, 20)
@@ -262,12 +253,9 @@ DAMAGES = {
     "file is a folder": lambda path: ((path / "rng-rank0.pt").unlink(), (path / "rng-rank0.pt").mkdir()),
     "manifest missing": lambda path: (path / "manifest.json").unlink(),
     "manifest empty": lambda path: (path / "manifest.json").write_text(""),
-    "manifest garbage": lambda path: (path / "manifest.json").write_bytes(b"\xff{"),
     "manifest of a later version": rewrite_manifest(schema=checkpoint.SCHEMA + 1),
     "manifest without a step": rewrite_manifest(step=None),
-    "manifest with an infinite step": rewrite_manifest(step=float("inf")),
     "manifest of no files": rewrite_manifest(files={}),
-    "manifest with a list": rewrite_manifest(files=["model.safetensors"]),
 }
 
 
@@ -288,12 +276,9 @@ def test_if_all_checkpoints_are_damaged_each_is_named_and_none_is_used(tmp_path:
     assert ["step-00000020" in skipped[0], "step-00000010" in skipped[1]] == [True, True]
 
 
-@pytest.mark.parametrize("damaged", [[30], [30, 40], [30, 40, 50]])
-def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(
-    tmp_path: Path, damaged: list[int]
-) -> None:
+def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(tmp_path: Path) -> None:
     """After a resume from before the damaged ones, the step numbers continue below theirs."""
-    for step in damaged:
+    for step in (30, 40, 50):
         [saved] = save(tmp_path / "elsewhere", step)
         truncate(saved.path)
         shutil.copytree(saved.path, tmp_path / "run" / saved.path.name)
@@ -390,8 +375,9 @@ class Bomb:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("name", ["optimizer.pt", "rng-rank0.pt", "model.safetensors"])
-@pytest.mark.parametrize("how", ["torch", "pickle"])
+@pytest.mark.parametrize(
+    ("name", "how"), [("optimizer.pt", "torch"), ("rng-rank0.pt", "pickle"), ("model.safetensors", "pickle")]
+)
 def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path: Path, name: str, how: str) -> None:
     """The manifest matches: an attacker who can send a run can compute a sha256."""
     [saved] = save(tmp_path / "run", 10)
@@ -461,39 +447,18 @@ def test_a_manifest_names_what_was_written_whatever_a_listing_shows(
     assert best is not None and best.files == saved.files
 
 
-SAVE_WITH_LITTLE_ROOM = """
-import resource, signal, sys
-from pathlib import Path
-import torch
-from rbp_engine.methods import create_method
-from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.checkpoints.state import State
-
-def save(folder, step, width):
-    model = torch.nn.Linear(width, width)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    model(torch.ones(1, width)).sum().backward()
-    optimizer.step()
-    state = State(model, create_method("rate_m", 2), optimizer)
-    checkpoint.save(folder, state, checkpoint.Progress(step), {}, experiment="e")
-
-folder = Path(sys.argv[1])
-save(folder, 1, 100)
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-# The first file that does not fit is that of the weights, the optimizer, the generators.
-for room, width in ((5_000, 100), (41_500, 100), (4_000, 2)):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    try:
-        save(folder, 2, width)
-    except OSError as error:
-        print(error.errno, *sorted(path.name for path in folder.iterdir()))
-"""
-
-
 def test_a_failed_save_is_an_os_error_and_leaves_earlier_checkpoints_intact(tmp_path: Path) -> None:
-    """Files are limited to so many bytes, as on a disk that fills up."""
-    command = [sys.executable, "-c", SAVE_WITH_LITTLE_ROOM, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.stdout == 3 * f"{errno.EFBIG} step-00000001\n", done.stderr
+    """The first file that does not fit is that of the weights, the optimizer, the generators."""
+    for step, room, width in ((1, None, 100), (2, 5_000, 100), (2, 41_500, 100), (2, 4_000, 2)):
+        model = nn.Linear(width, width)
+        optimizer = sgd(model)
+        model(torch.ones(1, width)).sum().backward()
+        optimizer.step()
+        if room is None:
+            checkpoint.save(tmp_path, state(model, optimizer), Progress(step), {}, experiment="e")
+            continue
+        with files_of_at_most(room), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            checkpoint.save(tmp_path, state(model, optimizer), Progress(step), {}, experiment="e")
+        assert names(tmp_path) == ["step-00000001"]
     found, skipped = checkpoint.find_newest(tmp_path)
     assert found is not None and skipped == []

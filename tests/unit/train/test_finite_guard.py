@@ -39,9 +39,8 @@ def same(ours: Any, theirs: Any) -> bool:
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-@pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
 def test_after_a_non_finite_gradient_no_step_changes_weights_or_momenta(
-    network: nn.Module, name: str, fused: bool, spoil: float
+    network: nn.Module, name: str, fused: bool
 ) -> None:
     """Fused optimizers check the flag on the device themselves; for others it is fetched."""
     guard = FiniteGuard(network, OPTIMIZERS[name](network.parameters(), fused=fused))
@@ -50,7 +49,7 @@ def test_after_a_non_finite_gradient_no_step_changes_weights_or_momenta(
         assert bool(take_step(network, guard).isfinite())
     assert not same(state(network, guard.optimizer), before) and guard.skipped == 0
     before = state(network, guard.optimizer)
-    for number, factor in enumerate((spoil, 1.0, spoil), start=1):
+    for number, factor in enumerate((float("nan"), 1.0, float("inf")), start=1):
         assert bool(take_step(network, guard, factor).isnan())
         assert same(state(network, guard.optimizer), before) and guard.skipped == number
 

@@ -23,12 +23,20 @@ def a_quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "HEARTBEAT_S", HEARTBEAT_S)
 
 
-def test_the_heartbeat_writes_events_and_updates_the_summary(tmp_path: Path) -> None:
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
-    summary = Summary("a", "digits", "x", "rate_m", 4, 1)
-    write_identity(run, summary)
-    journal = Journal(run, summary, attempt=1)
+    write_identity(run, summary())
+    return run
+
+
+def summary() -> Summary:
+    return Summary("a", "digits", "x", "rate_m", 4, 1)
+
+
+def test_the_heartbeat_writes_events_and_updates_the_summary(run: RunDirectory) -> None:
+    journal = Journal(run, summary(), attempt=1)
     journal.write(RunStart())
     journal.update(status="running")
     written = read_summary(run)
@@ -41,14 +49,8 @@ def test_the_heartbeat_writes_events_and_updates_the_summary(tmp_path: Path) -> 
     journal.end("completed", "")
 
 
-def test_before_run_start_the_heartbeat_only_updates_the_summary(
-    tmp_path: Path,
-) -> None:
-    run = RunDirectory(tmp_path)
-    run.control.mkdir()
-    summary = Summary("a", "digits", "x", "rate_m", 4, 1)
-    write_identity(run, summary)
-    journal = Journal(run, summary, attempt=1)
+def test_before_run_start_the_heartbeat_only_updates_the_summary(run: RunDirectory) -> None:
+    journal = Journal(run, summary(), attempt=1)
     deadline = time.monotonic() + 60
     while not run.summary_json.exists():
         assert time.monotonic() < deadline, "no sign of life came"
@@ -59,11 +61,9 @@ def test_before_run_start_the_heartbeat_only_updates_the_summary(
 
 
 def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after_progress(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    run: RunDirectory, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = RunDirectory(tmp_path)
-    run.control.mkdir()
-    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
+    journal = Journal(run, summary(), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
     journal.check_for_stall(3600.0)
     assert capfd.readouterr().err == ""
     for _ in range(2):
@@ -78,10 +78,8 @@ def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after
     assert warnings == [f"no step for 0 s; where each thread stands is in {tmp_path}/logs/stderr.log"] * 2
 
 
-def test_only_rank_0_writes_the_end_of_the_run_and_the_summary(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
-    run.control.mkdir()
-    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
+def test_only_rank_0_writes_the_end_of_the_run_and_the_summary(run: RunDirectory, tmp_path: Path) -> None:
+    journal = Journal(run, summary(), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
     journal.update(status="running")
     journal.end("failed", "no", Cause.ERROR, "Traceback")
     assert [event.body for event in read_events(run.events(1))] == [ErrorRaised("no", "Traceback", cause="error")]

@@ -22,12 +22,8 @@ def chosen(*overrides: str, steps: int = 10) -> tuple[str, list[str]]:
     return choose_kernel(load_preset("digits", ["batch=100", "epochs=10", *overrides]).preset, steps, CPU)
 
 
-def test_a_short_run_on_a_cpu_is_not_compiled() -> None:
-    assert chosen("T=4") == ("eager", [])
-
-
-def test_eager_stays_eager_for_runs_of_any_length() -> None:
-    assert chosen("T=4", "train.kernel=eager", steps=10**6) == ("eager", [])
+def test_a_short_run_on_a_cpu_is_not_compiled_nor_one_of_any_length_that_is_to_be_eager() -> None:
+    assert chosen("T=4") == chosen("T=4", "train.kernel=eager", steps=10**6) == ("eager", [])
 
 
 def test_neurons_of_ones_own_run_uncompiled_with_a_warning_where_others_are_compiled(

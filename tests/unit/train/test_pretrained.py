@@ -35,8 +35,9 @@ def test_a_head_of_another_class_count_is_left_as_drawn(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("wrapped", [None, "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    ("wrapped", "prefix"), [(None, ""), ("state_dict", ""), ("model", ""), (None, "module."), ("model", "module.")]
+)
 def test_what_torch_saved_is_taken_in_the_forms_that_people_save(
     tmp_path: Path, wrapped: str | None, prefix: str
 ) -> None:
@@ -55,7 +56,8 @@ def test_a_folder_is_a_checkpoint_or_a_run_also_one_killed_while_it_replaced_its
     (tmp_path / "there" / folder).mkdir(parents=True)
     file = tmp_path / "there" / folder / "model.safetensors"
     save_file(network().state_dict(), file)
-    assert loaded("there", tmp_path).preset.model.pretrained == str(file)
+    for name in ("there", f"there/{folder}"):
+        assert loaded(name, tmp_path).preset.model.pretrained == str(file)
 
 
 def test_names_that_are_only_here_or_only_there_are_named() -> None:
@@ -98,14 +100,6 @@ def test_the_hash_of_the_contents_is_the_experiments_and_the_path_is_not(tmp_pat
     assert a.preset.model.pretrained == str(tmp_path / "a.pth")
     assert len({a.experiment, b.experiment}) == 1
     assert len({a.experiment, c.experiment, load_text("", tmp_path / "mine.toml").experiment}) == 3
-
-
-def test_a_folder_of_a_run_stands_for_its_best_weights(tmp_path: Path) -> None:
-    best = tmp_path / "run" / "checkpoints" / "best"
-    best.mkdir(parents=True)
-    save_file(network().state_dict(), best / "model.safetensors")
-    for name in ("run", "run/checkpoints/best", "run/checkpoints/best/model.safetensors"):
-        assert loaded(name, tmp_path).preset.model.pretrained == str(best / "model.safetensors")
 
 
 def test_a_missing_file_and_one_with_other_contents_are_problems_of_the_preset(tmp_path: Path) -> None:

@@ -89,14 +89,6 @@ def test_the_warm_up_rises_linearly_from_above_zero_to_lr(lr: float, warmup: int
         assert rates[-1] == pytest.approx(lr)
 
 
-@given(LR, st.integers(1, 12), st.integers(0, 2), st.sampled_from(get_args(ScheduleName)))
-def test_by_step_with_one_step_an_epoch_is_by_epoch(lr: float, epochs: int, warmup: int, name: ScheduleName) -> None:
-    settings = {"warmup_epochs": min(warmup, epochs - 1), **OTHERS.get(name, {})}
-    assert by_step(Schedule(lr, epochs, name, 1, **settings), epochs) == by_epoch(
-        Schedule(lr, epochs, name, **settings), epochs
-    )
-
-
 @given(LR, st.integers(1, 9), st.integers(1, 9), st.sampled_from(get_args(ScheduleName)))
 def test_by_step_epochs_begin_with_the_rates_of_the_schedule_by_epoch(
     lr: float, epochs: int, per_epoch: int, name: ScheduleName

@@ -1,6 +1,5 @@
 """A cache of frames that training could not use does not load, whatever its manifest says."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from rbp_engine.data.events.cache import load, seal, verify
+from tests.fuzz.recordings import device, pipe
 
 
 @pytest.fixture
@@ -27,11 +27,6 @@ def test_what_was_sealed_is_loaded_and_its_frames_stay_on_the_disk(cache: Path) 
     assert verify(cache) == []
 
 
-def pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
 def header(old: bytes, new: bytes) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(path.read_bytes().replace(old, new.ljust(len(old))))
 
@@ -42,7 +37,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "fewer labels": ("train_labels", lambda path: np.save(path, np.arange(3))),
     "labels that are a pipe": ("train_labels", pipe),
     "frames that are a pipe": ("test", pipe),
-    "frames that are a device": ("test", lambda path: (path.unlink(), path.symlink_to("/dev/zero"))),
+    "frames that are a device": ("test", device),
     "no samples": ("test", lambda path: np.save(path, np.zeros((0, 3, 2, 5, 5), np.uint8))),
     "more frames than bytes": ("test", header(b"(2, 3, 2, 5, 5)", b"(2, 9, 2, 5, 5)")),
     "frames of other dimensions": ("test", header(b"(2, 3, 2, 5, 5)", b"(2, 3, 10, 5)")),

@@ -1,7 +1,6 @@
 """N-MNIST from files with the bytes of each layout, with two short recordings of each digit."""
 
 import io
-import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.preset import load_preset
-from tests.fuzz.recordings import broken_promises, check_within_limits, problems_of
+from tests.fuzz.recordings import NO_FILES, broken_promises, check_within_limits, problems_of
 
 LAYOUTS = ("bin", "extracted", "npz")
 PARTS = {"Train": 1, "Test": 60001}
@@ -186,46 +185,20 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, index: str, message: str
         the_set("nmnist_small").convert(root, tmp_path / "frames", FrameSettings(4, size=34))
 
 
-def endless(path: Path) -> None:
-    path.unlink()
-    with path.open("wb") as file:
-        file.truncate(2**40)
-
-
-def device(path: Path) -> None:
-    path.unlink()
-    path.symlink_to("/dev/zero")
-
-
-def pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
 def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path: Path, config: Path) -> None:
     whole = write(tmp_path / "whole", "bin")
-    harm = [
-        (endless, "larger than"),
-        (device, "a device"),
-        (pipe, "a named pipe"),
-    ]
     roots = []
-    for place, (harmed, _) in enumerate(harm):
+    for place, (harm, _) in enumerate(NO_FILES):
         roots.append(Path(shutil.copytree(whole, tmp_path / str(place))))
-        harmed(roots[-1] / "Train/0/00001.bin")
-    for root, (_, reason), found in zip(roots, harm, check_within_limits("nmnist", roots, config), strict=True):
+        harm(roots[-1] / "Train/0/00001.bin")
+    for root, (_, reason), found in zip(roots, NO_FILES, check_within_limits("nmnist", roots, config), strict=True):
         [problem] = [one for one in found if "recordings, not" not in one] or [""]
         assert str(root / "Train") in problem and reason in problem and "\n" not in problem
 
 
-@pytest.mark.parametrize("layout", ["bin", "npz"])
+@pytest.mark.parametrize("layout", ["bin", "npz", "small"])
 def test_whatever_bytes_are_changed_a_recording_is_read_or_named(tmp_path: Path, layout: str) -> None:
-    root = write(tmp_path / "whole", layout)
-    assert problems_of(the_set("nmnist"), root) == []
-    assert broken_promises(the_set("nmnist"), root, tmp_path / "copies") == []
-
-
-def test_whatever_bytes_of_the_small_set_are_changed_a_recording_is_read_or_named(tmp_path: Path) -> None:
-    root = write_small(tmp_path / "whole")
-    assert problems_of(the_set("nmnist_small"), root) == []
-    assert broken_promises(the_set("nmnist_small"), root, tmp_path / "copies") == []
+    name = "nmnist_small" if layout == "small" else "nmnist"
+    root = write_small(tmp_path / "whole") if layout == "small" else write(tmp_path / "whole", layout)
+    assert problems_of(the_set(name), root) == []
+    assert broken_promises(the_set(name), root) == []
