@@ -40,8 +40,13 @@ os.environ |= compile_cache.variables()
 hypothesis.settings.register_profile("rbp", deadline=None)
 hypothesis.settings.load_profile("rbp")
 
-# The installed packages do not change, and reading them takes longer than everything else in the creation of a run.
+# Neither the installed packages nor what git says of a folder change, and reading them takes longer than all else
+# in the creation of a run.
 run_json.packages = functools.cache(run_json.packages)
+run_json.git_state = functools.cache(run_json.git_state)
+
+# No test here needs what outlives a power loss, and a busy disk takes long. This finds a descriptor that is none, too.
+os.fsync = os.fstat
 
 # Full collections scan all of torch, and little of what tests leave behind needs them.
 gc.set_threshold(50_000, 20, 100)
@@ -105,18 +110,16 @@ def write_run() -> WriteRun:
 
 @pytest.fixture(scope="session")
 def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
-    """Write many runs, newest last, three seeds per experiment, without syncing the disk."""
+    """Write many runs, newest last, three seeds per experiment."""
 
     def write(runs: Path, count: int) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "fsync", lambda file: None)
-            for number in range(count):
-                top1 = 0.5 + (number * 37 % 100) / 250
-                write_run(
-                    runs, f"20260101-{number:06}-digits-rate_m-{number:04x}", experiment=f"e{number // 3}",
-                    seed=number % 3 + 1, best=Scores(top1=top1, epoch=12), last=Scores(top1=top1 - 0.01),
-                    created=1.7e9 + number,
-                )  # fmt: skip
+        for number in range(count):
+            top1 = 0.5 + (number * 37 % 100) / 250
+            write_run(
+                runs, f"20260101-{number:06}-digits-rate_m-{number:04x}", experiment=f"e{number // 3}",
+                seed=number % 3 + 1, best=Scores(top1=top1, epoch=12), last=Scores(top1=top1 - 0.01),
+                created=1.7e9 + number,
+            )  # fmt: skip
 
     return write
 
