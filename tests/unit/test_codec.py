@@ -48,7 +48,7 @@ def text_of(**fields: Any) -> bytes:
     return json.dumps({"count": 1} | fields, ensure_ascii=False).encode(errors="surrogatepass")
 
 
-def test_a_record_is_read_with_its_defaults_and_without_unknown_fields() -> None:
+def test_a_record_is_read_with_its_defaults_and_without_unknown_fields():
     assert decode(Outer, text_of(later={"deep": [1]})) == Outer(1)
     whole = Outer(
         3, "w", NO_TEXT, Inner(NO_TEXT, 1.0), (Inner(NO_TEXT),), {"a": NO_TEXT}, {"b": 2}, (1, NO_TEXT), 5.0, -2
@@ -73,24 +73,24 @@ def test_a_record_is_read_with_its_defaults_and_without_unknown_fields() -> None
         ({"anything": 10**30}, "an integer has more than 64 bits"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_place(fields: dict[str, Any], why: str) -> None:
+def test_what_does_not_fit_is_refused_with_its_place(fields, why):
     with pytest.raises(ValueError, match=why):
         decode(Outer, text_of(**fields))
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "1e999", "1" * 400])
-def test_numbers_are_finite(word: str) -> None:
+def test_numbers_are_finite(word):
     with pytest.raises(ValueError, match=r"malformed|out of range"):
         decode(Outer, text_of(at=0.25).replace(b"0.25", word.encode()))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"null", b'{"count": 1} x', b"[" * 100_000])
-def test_another_content_is_no_record(content: bytes) -> None:
+def test_another_content_is_no_record(content):
     with pytest.raises(ValueError, match=r"\w"):
         decode(Outer, content)
 
 
-def test_values_of_no_declared_type_are_not_nested_without_end() -> None:
+def test_values_of_no_declared_type_are_not_nested_without_end():
     deep: Any = 1
     for _ in range(DEEPEST):
         deep = [deep]
@@ -113,7 +113,7 @@ def texts(value: Any) -> typing.Iterator[str]:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from([True, False]))
-def test_all_text_is_printable_however_it_is_written(text: str, escaped: bool) -> None:
+def test_all_text_is_printable_however_it_is_written(text, escaped):
     said = {"word": text, "text": text, "inner": {"name": text}, "several": [{"name": text}], "by_name": {text: text}}
     said |= {"numbers": {text: 1}, "devices": [text, 2], "anything": {text: [text, {"x": text}]}, "count": 1}
     found = decode(Outer, json.dumps(said, ensure_ascii=escaped).encode())
@@ -126,12 +126,12 @@ def test_all_text_is_printable_however_it_is_written(text: str, escaped: bool) -
         }  # fmt: skip
 
 
-def test_half_a_surrogate_pair_is_no_text() -> None:
+def test_half_a_surrogate_pair_is_no_text():
     with pytest.raises(ValueError, match=r"\w"):
         decode(Outer, b'{"count": 1, "word": "\\ud800"}')
 
 
-def test_what_is_to_be_used_is_converted_as_it_stands() -> None:
+def test_what_is_to_be_used_is_converted_as_it_stands():
     @dataclass(frozen=True)
     class Place:
         path: Path
@@ -142,7 +142,7 @@ def test_what_is_to_be_used_is_converted_as_it_stands() -> None:
         convert_verbatim(Place, {"path": 3, "word": ""})
 
 
-def test_a_value_that_was_parsed_elsewhere_is_read_as_a_file_is() -> None:
+def test_a_value_that_was_parsed_elsewhere_is_read_as_a_file_is():
     assert convert(Outer, {"count": 2, "word": "a\x1bb"}) == Outer(2, r"a\x1bb")
     with pytest.raises(ValueError, match="at: expected float"):
         convert(Outer, {"count": 2, "at": float("nan")})
@@ -169,5 +169,5 @@ def hints(kind: Any) -> typing.Iterator[Any]:
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_every_whole_number_in_a_file_has_limits(kind: Any) -> None:
+def test_every_whole_number_in_a_file_has_limits(kind):
     assert int not in list(hints(kind))

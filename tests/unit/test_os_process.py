@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
@@ -19,12 +17,12 @@ ASK = f"{IMPORTS}print(is_alive(Process(**json.loads(sys.argv[1]))).name)"
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[OtherMachine]:
+def box(tmp_path):
     with OtherMachine(tmp_path) as machine:
         yield machine
 
 
-def test_a_process_is_alive_until_it_has_ended_also_as_a_zombie() -> None:
+def test_a_process_is_alive_until_it_has_ended_also_as_a_zombie():
     process = subprocess.Popen(["sleep", "infinity"])
     named = of(process.pid)
     assert is_alive(named) is Alive.YES and is_alive(here()) is Alive.YES
@@ -35,31 +33,31 @@ def test_a_process_is_alive_until_it_has_ended_also_as_a_zombie() -> None:
     assert is_alive(named) is Alive.NO and of(process.pid).started is None
 
 
-def test_a_later_process_with_the_pid_is_another() -> None:
+def test_a_later_process_with_the_pid_is_another():
     assert is_alive(replace(here(), started=7)) is Alive.NO
 
 
 @pytest.mark.parametrize("pid", [None, 0, -1, 2**40, True, "1", [1]])
-def test_what_is_no_pid_is_no_process(pid: object) -> None:
-    assert is_alive(replace(here(), pid=pid)) is Alive.NO  # type: ignore[arg-type]
+def test_what_is_no_pid_is_no_process(pid):
+    assert is_alive(replace(here(), pid=pid)) is Alive.NO
 
 
 @pytest.mark.parametrize("unknown", [{"boot": "another"}, {"namespace": "pid:[1]"}, {"boot": ""}, {"namespace": ""}])
-def test_of_a_process_of_another_boot_or_pid_namespace_nobody_knows(unknown: dict[str, str]) -> None:
-    elsewhere = replace(here(), **unknown)  # type: ignore[arg-type]
+def test_of_a_process_of_another_boot_or_pid_namespace_nobody_knows(unknown):
+    elsewhere = replace(here(), **unknown)
     assert is_alive(elsewhere) is Alive.UNKNOWN and not elsewhere.is_here
     assert is_alive(replace(elsewhere, pid=2**22 - 5)) is Alive.UNKNOWN
     assert str(elsewhere).endswith(f"on {here().host}, before a restart or in another container")
     assert str(replace(elsewhere, host="box2")) == f"process {os.getpid()} on box2"
 
 
-def test_an_answer_is_no_yes_or_no() -> None:
+def test_an_answer_is_no_yes_or_no():
     with pytest.raises(TypeError, match="three answers"):
         bool(is_alive(Process()))
 
 
 @needs_another_machine
-def test_two_machines_know_nothing_of_each_others_processes(box: OtherMachine) -> None:
+def test_two_machines_know_nothing_of_each_others_processes(box):
     there = Process(**json.loads(box.python(TELL)))
     assert there.host == "box2" and there.boot != here().boot and there.namespace != here().namespace
     assert is_alive(there) is Alive.UNKNOWN
@@ -69,20 +67,20 @@ def test_two_machines_know_nothing_of_each_others_processes(box: OtherMachine) -
 
 
 @needs_another_machine
-def test_a_new_name_of_the_host_changes_nothing() -> None:
+def test_a_new_name_of_the_host_changes_nothing():
     renamed = ["unshare", "--uts", "sh", "-c", 'hostname renamed && exec "$@"', "sh"]
     words = [*renamed, sys.executable, "-P", "-c", ASK, json.dumps(asdict(here()))]
     assert subprocess.check_output(words, text=True, timeout=60) == "YES\n"
 
 
 @needs_another_machine
-def test_a_namespace_that_sees_the_pids_of_another_knows_nothing() -> None:
+def test_a_namespace_that_sees_the_pids_of_another_knows_nothing():
     words = ["unshare", "--pid", "--fork", sys.executable, "-P", "-c", TELL]
     assert json.loads(subprocess.check_output(words, text=True, timeout=60))["namespace"] == ""
 
 
 @pytest.mark.skipif(not can_be_another, reason="only root can hide processes")
-def test_a_process_that_is_hidden_from_this_user_is_not_taken_for_dead() -> None:
+def test_a_process_that_is_hidden_from_this_user_is_not_taken_for_dead():
     hidden = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
     for named, answer in ((here(), "UNKNOWN\n"), (of(2**22 - 5), "NO\n")):
         code = ASK.replace("print", "os.setgroups([]); os.setgid(54321); os.setuid(54321); print")

@@ -70,10 +70,6 @@ class Atan(ATan): ...
 def slope(x, width=1.0): return (1 - abs(x) / width).clip(0) / width if isinstance(x, torch.Tensor) else x
 def nothing(x): return None
 def infinite(x): return 1 / x.abs()
-def in_place(x):
-    return x.abs_()
-
-
 def flat(x): return 0 * x
 def in_place(x): return x.abs_()
 def mixed(x): return x - x.mean()
@@ -81,37 +77,37 @@ def mixed(x): return x - x.mean()
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     (tmp_path / "nets.py").write_text(NETS)
     (tmp_path / "sets.py").write_text(SETS)
     return tmp_path
 
 
 def make(folder: Path, name: str, **settings: object) -> nn.Module:
-    return create_model(f"nets.py:{name}", num_classes=3, in_channels=1, own_code=folder, **settings)  # type: ignore[arg-type]
+    return create_model(f"nets.py:{name}", num_classes=3, in_channels=1, own_code=folder, **settings)
 
 
 @pytest.mark.parametrize("name", ["nets.py:MyNet", "../a folder/nets.py:f", "/x/nets.py:_f1", "~/é.py:B"])
-def test_a_python_file_with_a_name_in_it_is_own_code(name: str) -> None:
+def test_a_python_file_with_a_name_in_it_is_own_code(name):
     assert is_own(name)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "nets.py", "nets.py:", ":MyNet", "nets:MyNet", "nets.py:a.b", "n.py:1a"])
-def test_anything_else_is_not(name: str) -> None:
+def test_anything_else_is_not(name):
     assert not is_own(name)
     with pytest.raises(ValueError, match="no name of own code"):
         load_own(name, Path())
 
 
 @pytest.mark.parametrize("name", ["MyNet", "built"])
-def test_a_class_or_function_makes_the_network_with_the_presets_neurons_and_arguments(folder: Path, name: str) -> None:
+def test_a_class_or_function_makes_the_network_with_the_presets_neurons_and_arguments(folder, name):
     model = make(folder, name, args={"width": 6}, decay=0.5, threshold=2.0)
     (neuron,) = (module for module in model.modules() if isinstance(module, LIF))
     assert (neuron.decay, neuron.threshold) == (0.5, 2.0)
     assert model.get_parameter("0.weight").shape == (6, 1, 3, 3)
 
 
-def test_a_neuron_and_a_surrogate_of_ones_own_are_in_every_layer(folder: Path) -> None:
+def test_a_neuron_and_a_surrogate_of_ones_own_are_in_every_layer(folder):
     (folder / "mine.py").write_text(MINE)
     own = {"neuron_name": "mine.py:N", "neuron_args": {"beta": 0.5}, "surrogate": "mine.py:slope"}
     model = make(folder, "MyNet", **own, surrogate_args={"width": 2.0}, kernel="compiled")
@@ -140,21 +136,21 @@ def test_a_neuron_and_a_surrogate_of_ones_own_are_in_every_layer(folder: Path) -
         ({"neuron_name": "lis"}, "unknown neuron 'lis': expected lif, or your own"),
     ],
 )
-def test_what_is_no_neuron_or_no_surrogate_is_refused(folder: Path, settings: dict[str, object], why: str) -> None:
+def test_what_is_no_neuron_or_no_surrogate_is_refused(folder, settings, why):
     (folder / "mine.py").write_text(MINE)
     with pytest.raises(ValueError, match=why):
         make(folder, "MyNet", **settings)
 
 
 @pytest.mark.parametrize("method", ["bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"])
-def test_every_method_trains_it(folder: Path, method: str) -> None:
+def test_every_method_trains_it(folder, method):
     model = make(folder, "MyNet")
     images, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
     create_method(method, 3).step(model, images, labels)
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_what_is_not_a_network_is_refused(folder: Path) -> None:
+def test_what_is_not_a_network_is_refused(folder):
     with pytest.raises(OwnCodeError, match=r"nets\.py:number gave int, not a torch\.nn\.Module"):
         make(folder, "number")
     for name in ("Absent", "three"):
@@ -164,7 +160,7 @@ def test_what_is_not_a_network_is_refused(folder: Path) -> None:
         make(folder, "MyNet", args={"widht": 6})
 
 
-def test_the_data_set_is_called_with_its_arguments(folder: Path) -> None:
+def test_the_data_set_is_called_with_its_arguments(folder):
     data = DataSection(name="sets.py:noise", args={"classes": 5, "channels": 2}, batch_size=8)
     feed = open_feed(data, timesteps=2, seed=1, held_out=0.0, device=torch.device("cpu"), own_code=folder)
     images, labels = next(iter(feed.train.epoch(1)))
@@ -172,7 +168,7 @@ def test_the_data_set_is_called_with_its_arguments(folder: Path) -> None:
     assert (images.shape, labels.shape) == ((8, 2, 8, 8), (8,))
 
 
-def test_what_is_not_a_data_set_is_refused(folder: Path) -> None:
+def test_what_is_not_a_data_set_is_refused(folder):
     with pytest.raises(OwnCodeError, match=r"sets\.py:nothing gave NoneType, not rbp_engine\.data\.splits\.DataSplits"):
         open_feed(
             DataSection(name="sets.py:nothing"),
@@ -184,7 +180,7 @@ def test_what_is_not_a_data_set_is_refused(folder: Path) -> None:
         )
 
 
-def test_the_file_itself_is_executed_and_not_a_compiled_one_beside_it(folder: Path) -> None:
+def test_the_file_itself_is_executed_and_not_a_compiled_one_beside_it(folder):
     source = folder / "mine.py"
     source.write_text("def which(): return 'bad'\n")
     compiled = Path(py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH))
@@ -195,7 +191,7 @@ def test_the_file_itself_is_executed_and_not_a_compiled_one_beside_it(folder: Pa
     assert not compiled.exists()
 
 
-def test_a_file_elsewhere_or_behind_a_link_is_not_executed(folder: Path, tmp_path: Path) -> None:
+def test_a_file_elsewhere_or_behind_a_link_is_not_executed(folder, tmp_path):
     (tmp_path / "code").mkdir()
     for name in ("../nets.py:built", f"{folder}/nets.py:built", "~/nets.py:built"):
         with pytest.raises(OwnCodeError, match="a run executes only what is in it"):
@@ -207,13 +203,13 @@ def test_a_file_elsewhere_or_behind_a_link_is_not_executed(folder: Path, tmp_pat
             load_own("nets.py:built", tmp_path / place)
 
 
-def test_a_pipe_in_the_place_of_the_file_is_refused(folder: Path) -> None:
+def test_a_pipe_in_the_place_of_the_file_is_refused(folder):
     os.mkfifo(folder / "pipe.py")
     with pytest.raises(OSError, match=r"pipe\.py cannot be read: a named pipe, not a file"):
         call_own("pipe.py:net", folder)
 
 
-def test_a_file_with_a_dataclass_and_deferred_annotations_can_be_loaded(tmp_path: Path) -> None:
+def test_a_file_with_a_dataclass_and_deferred_annotations_can_be_loaded(tmp_path):
     (tmp_path / "late.py").write_text(
         "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    n: int\n"
     )
@@ -238,7 +234,7 @@ def package(folder: Path, width: int) -> Path:
     return folder
 
 
-def test_files_of_a_folder_import_each_other_and_none_of_another_folder_or_instead_of_pythons(tmp_path: Path) -> None:
+def test_files_of_a_folder_import_each_other_and_none_of_another_folder_or_instead_of_pythons(tmp_path):
     one, two = package(tmp_path / "one", 1), package(tmp_path / "two", 2)
     first, second = load_own("nets.py:net", one), load_own("nets.py:net", two)
     assert (first(), second()) == ((1, (True, "mine", numbers)), (2, (True, "mine", numbers)))
@@ -247,14 +243,14 @@ def test_files_of_a_folder_import_each_other_and_none_of_another_folder_or_inste
     assert random.choice  # Python's
 
 
-def test_a_file_that_has_changed_is_loaded_anew_with_all_that_import_it(tmp_path: Path) -> None:
+def test_a_file_that_has_changed_is_loaded_anew_with_all_that_import_it(tmp_path):
     folder = package(tmp_path / "one", 1)
     assert call_own("nets.py:net", folder)[0] == 1
     (folder / "blocks" / "conv.py").write_text("width = 3\n")
     assert call_own("nets.py:net", folder)[0] == 3
 
 
-def test_a_package_is_loaded_by_its_init(tmp_path: Path) -> None:
+def test_a_package_is_loaded_by_its_init(tmp_path):
     (tmp_path / "__init__.py").write_text("size = 3\nfrom .net import net\n")
     (tmp_path / "net.py").write_text("from . import size\ndef net(): return size\n")
     assert call_own("__init__.py:net", tmp_path) == call_own("net.py:net", tmp_path) == 3
@@ -271,9 +267,7 @@ def installed(): return importlib.import_module("yaml")
 """
 
 
-def test_own_code_finds_nothing_that_is_neither_in_its_folder_nor_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_code_finds_nothing_that_is_neither_in_its_folder_nor_installed(tmp_path, monkeypatch):
     """As the originals, in a folder that the code itself has added."""
     monkeypatch.syspath_prepend(tmp_path / "original")
     code = tmp_path / "code"
@@ -292,7 +286,7 @@ def test_own_code_finds_nothing_that_is_neither_in_its_folder_nor_installed(
 
 
 @pytest.mark.parametrize("link", ["layers.py", "blocks", "blocks/conv.py", "__init__.py"])
-def test_a_link_among_the_files_is_not_executed(tmp_path: Path, link: str) -> None:
+def test_a_link_among_the_files_is_not_executed(tmp_path, link):
     folder = package(tmp_path / "one", 1)
     (folder / link).rename(tmp_path / "moved") if (folder / link).exists() else (tmp_path / "moved").touch()
     (folder / link).symlink_to(tmp_path / "moved")
@@ -300,7 +294,7 @@ def test_a_link_among_the_files_is_not_executed(tmp_path: Path, link: str) -> No
         call_own("nets.py:net", folder)
 
 
-def test_where_an_error_was_raised_is_told_by_the_path_in_the_folder(tmp_path: Path) -> None:
+def test_where_an_error_was_raised_is_told_by_the_path_in_the_folder(tmp_path):
     folder = package(tmp_path / "one", 1)
     (folder / "blocks" / "conv.py").write_text("\nwidth = 1 / 0\n")
     with pytest.raises(ZeroDivisionError) as caught:

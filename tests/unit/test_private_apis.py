@@ -12,24 +12,24 @@ ENGINE = Path(__file__).parents[2] / "rbp_engine"
 PRIVATE = re.compile(r"(?<!\")\btorch(?:\.\w+)*\.(_[a-z]\w*)(?=\W)(?!\.\w)|from torch\S* import (_\w+)")
 
 
-def test_the_installed_torch_has_all_of_them() -> None:
+def test_the_installed_torch_has_all_of_them():
     require(TRAINING)
     require(COMPILING)
 
 
 @pytest.mark.parametrize("name", [*TRAINING, *COMPILING], ids=lambda name: name.name)
-def test_each_is_used_where_the_list_says(name: PrivateName) -> None:
+def test_each_is_used_where_the_list_says(name):
     assert re.search(rf"\b{re.split(r'[.:]', name.name)[-1]}\b", (ENGINE / name.used_in).read_text())
 
 
-def test_no_unlisted_name_is_used() -> None:
+def test_no_unlisted_name_is_used():
     listed = {part for name in (*TRAINING, *COMPILING) for part in re.split(r"[.:]", name.name)}
     for path in ENGINE.rglob("*.py"):
         for found in PRIVATE.finditer(path.read_text()):
             assert (found[1] or found[2]) in listed, f"{path}: {found[0]}"
 
 
-def test_a_missing_name_is_reported_with_its_reason() -> None:
+def test_a_missing_name_is_reported_with_its_reason():
     gone = (PrivateName("torch._C:_no_such", "x.py", "does this"), PrivateName("torch._no:_such", "x.py", "does that"))
     with pytest.raises(ImportError, match=r"_C\._no_such \(does this\), torch\._no\._such \(does that\)") as error:
         require((*gone, *TRAINING))

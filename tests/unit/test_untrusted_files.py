@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from rbp_engine.untrusted_files import (
 )
 
 
-def test_a_regular_file_is_read_through_a_link_too(tmp_path: Path) -> None:
+def test_a_regular_file_is_read_through_a_link_too(tmp_path):
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbfab\r\nc")
     (tmp_path / "link").symlink_to("a")
     assert read_untrusted(tmp_path / "link", 100) == b"\xef\xbb\xbfab\r\nc"
@@ -33,7 +32,7 @@ def test_a_regular_file_is_read_through_a_link_too(tmp_path: Path) -> None:
         assert not os.get_inheritable(file.fileno())
 
 
-def test_what_is_no_regular_file_is_refused_by_its_kind(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_refused_by_its_kind(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as server:
@@ -48,7 +47,7 @@ def test_what_is_no_regular_file_is_refused_by_its_kind(tmp_path: Path) -> None:
             assert str(caught.value) == f"{tmp_path / name} cannot be read: {kind}, not a file"
 
 
-def test_a_pipe_that_is_refused_leaves_its_writer_waiting(tmp_path: Path) -> None:
+def test_a_pipe_that_is_refused_leaves_its_writer_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(NotAFile):
         open_untrusted(tmp_path / "pipe")
@@ -56,7 +55,7 @@ def test_a_pipe_that_is_refused_leaves_its_writer_waiting(tmp_path: Path) -> Non
         os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
 
 
-def test_a_path_that_leads_nowhere_is_an_oserror_of_one_line(tmp_path: Path) -> None:
+def test_a_path_that_leads_nowhere_is_an_oserror_of_one_line(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(FileNotFoundError):
         open_untrusted(tmp_path / "missing")
@@ -67,7 +66,7 @@ def test_a_path_that_leads_nowhere_is_an_oserror_of_one_line(tmp_path: Path) -> 
         assert "\n" not in described(caught.value)
 
 
-def test_a_file_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_is_refused_before_it_is_read(tmp_path):
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(TooLarge, match=r"sparse cannot be read: larger than 1 MiB$"):
@@ -76,12 +75,12 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> N
     assert read_untrusted(tmp_path / "exact", 5) == b"12345"
 
 
-def test_a_file_that_says_it_is_empty_is_bounded_all_the_same() -> None:
+def test_a_file_that_says_it_is_empty_is_bounded_all_the_same():
     with pytest.raises(TooLarge):
         read_untrusted("/proc/self/status", 10)
 
 
-def test_json_is_parsed_unless_it_is_long_or_deep() -> None:
+def test_json_is_parsed_unless_it_is_long_or_deep():
     deep = b"[" * 32 + b"]" * 32
     assert parse_json(b'\xef\xbb\xbf{"a": [1, "\\"[[[[{"]}') == {"a": [1, '"[[[[{']}
     assert parse_json(deep)
@@ -98,13 +97,13 @@ def test_json_is_parsed_unless_it_is_long_or_deep() -> None:
             parse_json(content, limit=10 if "bytes" in reason else 2**20)
 
 
-def test_json_that_is_damaged_is_a_value_error_in_little_time() -> None:
+def test_json_that_is_damaged_is_a_value_error_in_little_time():
     for content in (b"", b'"\\' * 500_000, b'["' + b'\\"' * 500_000, b"]" * 2**20, b"[[" * 20, "[]".encode("utf-16")):
         with pytest.raises(ValueError):
             parse_json(content)
 
 
-def test_toml_is_parsed_unless_it_is_long_deep_or_has_thousands_of_keys() -> None:
+def test_toml_is_parsed_unless_it_is_long_deep_or_has_thousands_of_keys():
     signs = "[{.,=" * 2000
     for text in (f'a = "{signs}\\""', f"a = '{signs}'", f'a = """\n{signs}"""""', f"a = '''{signs}'''''", f"# {signs}"):
         parse_toml(text)
@@ -129,7 +128,7 @@ def test_toml_is_parsed_unless_it_is_long_deep_or_has_thousands_of_keys() -> Non
             parse_toml(text)
 
 
-def test_toml_that_is_damaged_is_a_value_error_in_little_time() -> None:
+def test_toml_that_is_damaged_is_a_value_error_in_little_time():
     for text in ('a = "' + "\\" * 250_001, "a = " + "'''''" * 50_000 + "x", '"\\' * 130_000, "[" * 33):
         with pytest.raises(ValueError):
             parse_toml(text)
@@ -152,7 +151,7 @@ def _depth(value: Any) -> int:
 
 @settings(deadline=None)
 @given(VALUES)
-def test_brackets_in_strings_and_comments_of_toml_do_not_count(value: str) -> None:
+def test_brackets_in_strings_and_comments_of_toml_do_not_count(value):
     text = f"a = {value} # \"'[[\n"
     values = tomli.loads(text)
     depth = _depth(values["a"])

@@ -31,25 +31,25 @@ def run(script: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_openmp_is_told_before_torch_and_processes_that_a_script_starts_are_not() -> None:
+def test_openmp_is_told_before_torch_and_processes_that_a_script_starts_are_not():
     assert run(f"import os, rbp_engine; {TOLD} print(os.environ.get('OMP_WAIT_POLICY'))").stdout == "b'PASSIVE'\nNone\n"
 
 
-def test_what_the_user_has_set_is_kept() -> None:
+def test_what_the_user_has_set_is_kept():
     assert run(f"import rbp_engine; {TOLD}", OMP_WAIT_POLICY="ACTIVE").stdout == "b'ACTIVE'\n"
     assert run(f"import rbp_engine; {TOLD}", GOMP_SPINCOUNT="5").stdout == "None\n"
 
 
-def test_on_a_busy_machine_a_script_that_imports_torch_first_is_told_once() -> None:
+def test_on_a_busy_machine_a_script_that_imports_torch_first_is_told_once():
     found = run(f"import torch\n{BUSY}{TRAIN}")
     assert found.stderr.count(WARNING) == 1
     assert found.stdout == "['MainThread']\n"
 
 
-def test_it_is_not_told_if_its_threads_sleep_anyway() -> None:
+def test_it_is_not_told_if_its_threads_sleep_anyway():
     assert WARNING not in run(f"import rbp_engine, torch\n{BUSY}{TRAIN}").stderr
     assert WARNING not in run(f"import torch\n{BUSY}{TRAIN}", OMP_WAIT_POLICY="PASSIVE").stderr
 
 
-def test_it_is_not_told_while_no_other_program_runs() -> None:
+def test_it_is_not_told_while_no_other_program_runs():
     assert WARNING not in run(f"import torch\n{QUIET}{TRAIN}").stderr

@@ -36,7 +36,7 @@ def in_parts(timesteps: int, limit: float, **changes: Any) -> tuple[Any, dict[st
     return preset, figures(whole=None, points=measured, limit=limit, fetching_s=0.5, **changes)
 
 
-def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint() -> None:
+def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint():
     cost = predict(load_preset("digits", ["epochs=10"]).preset, figures())
     assert cost.epoch_s == pytest.approx(23 * 0.02 + 6 * 0.01 + 0.04)
     assert cost.total_s == pytest.approx(2.0 + 10 * cost.epoch_s)
@@ -45,32 +45,32 @@ def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint() -> None:
     assert dict(cost_lines(cost))["in all"] == "7.6 s for 10 epochs"
 
 
-def test_an_average_of_the_weights_is_evaluated_beside_them() -> None:
+def test_an_average_of_the_weights_is_evaluated_beside_them():
     cost = predict(load_preset("digits", ["train.ema=0.99"]).preset, figures())
     assert cost.evaluation_s == pytest.approx(2 * 6 * 0.01)
     assert cost.epoch_s == pytest.approx(23 * 0.02 + 2 * 6 * 0.01 + 0.04)
 
 
-def test_eight_timesteps_do_not_fit_six_do() -> None:
+def test_eight_timesteps_do_not_fit_six_do():
     cost = predict(*in_parts(8, limit=8.5e9))
     assert cost.memory == pytest.approx(10e9)
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 6, 83)
     assert what_fits(cost) == ("T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does")
 
 
-def test_a_step_that_filled_the_memory_does_not_fit_whatever_small_steps_predict() -> None:
+def test_a_step_that_filled_the_memory_does_not_fit_whatever_small_steps_predict():
     cost = predict(*in_parts(8, limit=10.1e9, memory_was_full=True))
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 7, 98)
 
 
-def test_nothing_fits_if_the_network_alone_does_not() -> None:
+def test_nothing_fits_if_the_network_alone_does_not():
     cost = predict(*in_parts(8, limit=0.5e9))
     assert (cost.largest_timesteps, cost.largest_batch) == (0, 0)
     assert "not even one image" in what_fits(cost)
 
 
 @given(st.integers(2, 64), st.floats(1e8, 1e11))
-def test_the_settings_reported_to_fit_do_fit(timesteps: int, limit: float) -> None:
+def test_the_settings_reported_to_fit_do_fit(timesteps, limit):
     cost = predict(*in_parts(timesteps, limit))
     assert cost.fits == (cost.memory <= limit)
     for changed in (("T", cost.largest_timesteps), ("batch", cost.largest_batch)):
@@ -89,7 +89,7 @@ def _again(timesteps: int, limit: float, name: str, value: int) -> Cost:
 
 
 @pytest.mark.parametrize(("workers", "data_s"), [(0, 30.0), (2, 5.0)])
-def test_readers_overlap_with_the_previous_step(workers: int, data_s: float) -> None:
+def test_readers_overlap_with_the_previous_step(workers, data_s):
     preset, measured = in_parts(4, limit=1e12)
     for point in measured["points"]:
         point["seconds"] = 0.25 * point["batch"]
@@ -99,7 +99,7 @@ def test_readers_overlap_with_the_previous_step(workers: int, data_s: float) -> 
     assert cost.measured == "extrapolated from B = 2 and 4, T = 2 and 4"
 
 
-def test_missing_data_is_counted_and_noted() -> None:
+def test_missing_data_is_counted_and_noted():
     preset = load_preset("cifar10-resnet18").preset
     cost = predict(preset, figures(data_is_here=False, data_bytes=GIB))
     assert cost.memory == 2 * GIB

@@ -9,7 +9,7 @@ from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.preset import load_preset
 
 
-def test_probes_sample_as_often_as_in_the_run() -> None:
+def test_probes_sample_as_often_as_in_the_run():
     loaded = load_preset("digits", ["batch=8", "epochs=2", "run.device=cpu", "probes.gradients=150"])
     with temporary_run(loaded) as run:
         epoch = Epoch(Trial(run, loaded.preset, torch.device("cpu")))
@@ -18,7 +18,7 @@ def test_probes_sample_as_often_as_in_the_run() -> None:
     assert intervals == [loaded.preset.train.log_every, 150]
 
 
-def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run() -> None:
+def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run():
     loaded = load_preset("digits", ["batch=8", "run.device=cpu", "train.ema=0.9", "T=2"])
     with temporary_run(loaded) as run:
         trial = Trial(run, loaded.preset, torch.device("cpu"))
@@ -26,7 +26,6 @@ def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run() 
         norm = next(module for module in trial.state.model.modules() if isinstance(module, nn.BatchNorm2d))
         begun = norm.running_mean.clone()
         epoch.training(0.0)
-        assert trial.state.average is not None
         with trial.state.average.applied():
             averaged = norm.running_mean.clone()
         assert not averaged.equal(begun) and not averaged.equal(norm.running_mean)

@@ -13,9 +13,7 @@ MEASURED = st.tuples(BYTES, BYTES, BYTES)
 
 
 @given(PLANES, st.integers(1, 32), st.integers(1, 32), st.integers(2, 32), BATCHES, STEPS)
-def test_three_points_determine_the_plane(
-    plane: Plane, batch: int, more: int, timesteps: int, asked_batch: int, asked_timesteps: int
-) -> None:
+def test_three_points_determine_the_plane(plane, batch, more, timesteps, asked_batch, asked_timesteps):
     points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
     found = through({point: plane.at(*point) for point in points})
     largest = plane.at(max(asked_batch, batch + more), max(asked_timesteps, timesteps))
@@ -25,9 +23,7 @@ def test_three_points_determine_the_plane(
 
 
 @given(MEASURED, st.integers(1, 32), st.integers(1, 32), st.integers(2, 32))
-def test_more_images_and_timesteps_never_cost_less_whatever_is_measured(
-    values: tuple[float, float, float], batch: int, more: int, timesteps: int
-) -> None:
+def test_more_images_and_timesteps_never_cost_less_whatever_is_measured(values, batch, more, timesteps):
     points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
     plane = through(dict(zip(points, values, strict=True)))
     assert plane.fixed >= 0 and plane.step >= 0
@@ -35,16 +31,16 @@ def test_more_images_and_timesteps_never_cost_less_whatever_is_measured(
     assert plane.at(batch + more, timesteps) >= values[2] * (1 - 1e-9)
 
 
-def test_at_one_timestep_two_points_suffice() -> None:
+def test_at_one_timestep_two_points_suffice():
     assert through({(2, 1): 30.0, (4, 1): 50.0}) == Plane(10.0, 10.0, 0.0)
 
 
-def test_at_a_batch_of_one_two_timesteps_suffice() -> None:
+def test_at_a_batch_of_one_two_timesteps_suffice():
     assert through({(1, 2): 30.0, (1, 4): 50.0}) == Plane(10.0, 0.0, 10.0)
 
 
 @given(PLANES, BATCHES, BYTES.map(lambda value: 64 * value))
-def test_the_largest_number_of_timesteps_is_the_last_that_fits(plane: Plane, batch: int, limit: float) -> None:
+def test_the_largest_number_of_timesteps_is_the_last_that_fits(plane, batch, limit):
     largest = plane.largest_timesteps(batch, limit)
     near = 1e-9 * (limit + 1)
     if largest is None:
@@ -55,7 +51,7 @@ def test_the_largest_number_of_timesteps_is_the_last_that_fits(plane: Plane, bat
 
 
 @given(PLANES, STEPS, BYTES.map(lambda value: 64 * value))
-def test_the_largest_batch_is_the_last_that_fits(plane: Plane, timesteps: int, limit: float) -> None:
+def test_the_largest_batch_is_the_last_that_fits(plane, timesteps, limit):
     largest = plane.largest_batch(timesteps, limit)
     near = 1e-9 * (limit + 1)
     if largest is None:

@@ -1,6 +1,5 @@
 """The findings of `rbp try` about a network, in this process."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,7 +79,7 @@ def nodes(*, num_classes, in_channels, neuron):
 
 
 @pytest.fixture
-def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def look(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(NETS)
 
@@ -92,19 +91,19 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run_it
 
 
-def test_a_network_of_known_operations_has_cosines_for_every_layer(look: Any) -> None:
+def test_a_network_of_known_operations_has_cosines_for_every_layer(look):
     found = look("good", "T=3")
     assert (found["missing"], found["neuron_layers"]) == ([], 1)
     assert found["gradients"]["layers"].keys() == {"0", "5"}
     assert all(0.5 < cosine <= 1.0 + 1e-9 for cosine in found["gradients"]["all"].values())
 
 
-def test_at_one_timestep_the_rate_gradients_are_those_of_bptt(look: Any) -> None:
+def test_at_one_timestep_the_rate_gradients_are_those_of_bptt(look):
     for cosines in look("good", "T=1")["gradients"]["layers"].values():
         assert cosines == {"rate_m": pytest.approx(1.0), "rate_s": pytest.approx(1.0)}
 
 
-def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_unchanged(look: Any) -> None:
+def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_unchanged(look):
     before = dict(RULES)
     found = look("Limited")
     line = 1 + NETS.splitlines().index("        x = torch.fmod(self.norm(x), torch.ones(()))")
@@ -138,6 +137,6 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
         ),
     ],
 )
-def test_a_network_that_breaks_the_contract_is_refused_with_the_reason(look: Any, name: str, message: str) -> None:
+def test_a_network_that_breaks_the_contract_is_refused_with_the_reason(look, name, message):
     with pytest.raises(ValueError, match=message):
         look(name)

@@ -1,13 +1,8 @@
 """Processes that take turns, and one that ends early."""
 
-from pathlib import Path
-
-import pytest
-
 from rbp_engine.bench.measure.interleave import MeasuredProcess, MeasuredSide
 from rbp_engine.bench.measure.measurement import environment, temporary_run
 from rbp_engine.bench.results.comparison import candidates, compare
-from rbp_engine.child import ChildError
 from rbp_engine.preset import load_preset
 
 TALKS = """\
@@ -27,30 +22,18 @@ class Talks(nn.Sequential):
 WORDS = ["T=1", "batch=4", "run.device=cpu"]
 
 
-def test_the_output_of_a_users_network_is_not_taken_for_an_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_output_of_a_users_network_is_not_taken_for_an_answer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(TALKS)
     with temporary_run(load_preset("digits", [*WORDS, "arch=nets.py:Talks"])) as run:
         process = MeasuredProcess(MeasuredSide(run), environment(run))
         assert process.take(1)["seconds"] > 0 and process.count()["saved"] > 0
         seconds = process.predict(2)
-        assert seconds is not None and seconds > 0
+        assert seconds > 0
         process.close()
 
 
-def test_a_process_killed_while_waiting_is_reported_as_killed() -> None:
-    with temporary_run(load_preset("digits", WORDS)) as run:
-        process = MeasuredProcess(MeasuredSide(run), environment(run))
-        process.process.kill()
-        process.process.wait()
-        with pytest.raises(ChildError, match="was killed, probably because the memory was full"):
-            process.take(1)
-        process.close()
-
-
-def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it() -> None:
+def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it():
     def interrupt(doing: str, share: float) -> None:
         assert 0 <= share < 1 and doing.startswith("T = 1, ")
         if "round 3" in doing:
@@ -60,7 +43,7 @@ def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it() -> None:
     rows, whole = compare(wanted, rounds=5, predictions=True, on_progress=interrupt)
     assert not whole and [row.timesteps for row in rows] == [1]
     measured = rows[0].measured
-    assert measured is not None and measured.rounds == 2
-    assert measured.predict_seconds is not None and 0 < measured.predict_seconds < measured.seconds
+    assert measured.rounds == 2
+    assert 0 < measured.predict_seconds < measured.seconds
     assert measured.fastest <= measured.seconds <= measured.slowest
     assert (measured.peak, measured.saved, measured.units) == (None, None, None)

@@ -1,7 +1,5 @@
 """How much memory a process may use."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -9,7 +7,7 @@ from rbp_engine.bench.measure.memory import free_in_groups, limit
 
 
 @pytest.fixture
-def groups(tmp_path: Path) -> Path:
+def groups(tmp_path):
     """A job limited to 1000 bytes, 600 of them in use, inside a session without a limit inside a node of 5000 bytes."""
     for place, most, current, cached in (("", "5000", "3000", "500"), ("/session", "max", "700", "300"),
                                          ("/session/job", "1000", "600", "200")):  # fmt: skip
@@ -21,25 +19,25 @@ def groups(tmp_path: Path) -> Path:
     return tmp_path / "groups"
 
 
-def test_the_limits_of_all_groups_around_a_process_count_and_cached_files_are_free(groups: Path) -> None:
+def test_the_limits_of_all_groups_around_a_process_count_and_cached_files_are_free(groups):
     own = groups.parent / "own"
     own.write_text("12:cpu:/elsewhere\n0::/session/job\n")
     assert free_in_groups(own, groups) == [1000 - (600 - 200), 5000 - (3000 - 500)]
 
 
-def test_in_a_container_the_processs_group_is_the_root(groups: Path) -> None:
+def test_in_a_container_the_processs_group_is_the_root(groups):
     own = groups.parent / "own"
     own.write_text("0::/\n")
     assert free_in_groups(own, groups) == [5000 - (3000 - 500)]
 
 
 @pytest.mark.parametrize("text", ["", "4:memory:/session\n"])
-def test_without_a_group_there_is_no_limit(groups: Path, text: str) -> None:
+def test_without_a_group_there_is_no_limit(groups, text):
     own = groups.parent / "own"
     own.write_text(text)
     assert free_in_groups(own, groups) == []
     assert free_in_groups(own.with_name("nowhere"), groups) == []
 
 
-def test_this_machine_has_a_limit_above_zero() -> None:
+def test_this_machine_has_a_limit_above_zero():
     assert limit(torch.device("cpu")) > 2**20

@@ -1,7 +1,5 @@
 """What `rbp try` says of a neuron of a user's own."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,12 +82,12 @@ class Shared(OwnLIF):
         (Shared, "its firing rate by thresholds, .* a parameter is used in another way than one number for each"),
     ],
 )
-def test_what_is_wrong_with_a_neuron_is_said_by_its_name(kind: Callable[[], OwnLIF], why: str) -> None:
-    with pytest.raises(NeuronError, match=f"^{kind.__name__}: .*{why}"):  # type: ignore[attr-defined]
+def test_what_is_wrong_with_a_neuron_is_said_by_its_name(kind, why):
+    with pytest.raises(NeuronError, match=f"^{kind.__name__}: .*{why}"):
         check_neurons({kind(): (3, 2)})
 
 
-def test_the_documented_neurons_pass() -> None:
+def test_the_documented_neurons_pass():
     page = documented()
     neurons = [OwnLIF(detach_reset=False), page.AdaptiveLIF(), page.CurrentLIF()]
     assert check_neurons(dict.fromkeys(neurons, (3, 2))) == ["AdaptiveLIF", "CurrentLIF", "OwnLIF"]
@@ -109,7 +107,7 @@ class Mixing(Good):
 
 
 @pytest.fixture
-def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def look(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
 
@@ -121,7 +119,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
     return run_it
 
 
-def test_a_neuron_is_tried_in_a_small_network(look: Callable[..., dict[str, Any]]) -> None:
+def test_a_neuron_is_tried_in_a_small_network(look):
     found = look("convnet", "neuron.name=mine.py:Good")
     assert (found["neurons"], found["neuron_layers"], found["missing"]) == (["Good"], 3, [])
     with pytest.raises(ValueError, match="Mixing: the current of one neuron changes another neuron"):

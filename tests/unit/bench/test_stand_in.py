@@ -1,7 +1,5 @@
 """The shapes and sizes of data sets that need not be present."""
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -20,10 +18,9 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(
     ("name", "held_out"), [("digits", 0.0), ("digits", 0.2), ("moving-digits", 0.2), ("sequential-digits", 0.0)]
 )
-def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name: str, held_out: float) -> None:
+def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name, held_out):
     loaded = load_preset(name, [f"train.validation_split={held_out}"])
     shape = known_shape(loaded.preset.data)
-    assert shape is not None
     with temporary_run(loaded) as run:
         real = build_feed(run, loaded.preset, CPU)
         made = build_feed(run, with_stand_in(loaded.preset, shape), CPU)
@@ -36,19 +33,17 @@ def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name: str, hel
 @pytest.mark.parametrize(
     ("args", "size"), [({}, 0), ({"frames": True}, 16), ({"frames": False, "shape": [1, 5, 7], "train_size": 40}, 16)]
 )
-def test_what_is_measured_of_random_images_is_what_a_run_gets(args: dict[str, Any], size: int) -> None:
+def test_what_is_measured_of_random_images_is_what_a_run_gets(args, size):
     data = DataSection(name="fake", batch_size=8, size=size, args=args)
     shape = known_shape(data)
     feed = open_feed(data, timesteps=2, seed=0, held_out=0.0, device=CPU)
     images, _ = next(feed.train.epoch(0))
-    assert shape is not None
     assert (shape.frames, shape.image) == (feed.has_time, tuple(images.shape[-3:]))
     assert batches(Preset(data=data), shape) == (len(feed.train), len(feed.test))
 
 
 @pytest.mark.parametrize(("epochs", "kernel"), [(1, "auto"), (300, "compiled")])
-def test_a_stand_in_of_a_long_run_is_compiled_as_the_run_would_be(epochs: int, kernel: str) -> None:
+def test_a_stand_in_of_a_long_run_is_compiled_as_the_run_would_be(epochs, kernel):
     loaded = load_preset("digits", [f"epochs={epochs}"])
     shape = known_shape(loaded.preset.data)
-    assert shape is not None
     assert with_stand_in(loaded.preset, shape).train.kernel == kernel

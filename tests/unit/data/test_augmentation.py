@@ -29,9 +29,7 @@ def shifted(image: Tensor, down: int, right: int) -> Tensor:
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), SEEDS)
-def test_a_crop_of_padding_p_shifts_each_image_by_at_most_p_pixels(
-    batch: int, channels: int, height: int, width: int, padding: int, seed: int
-) -> None:
+def test_a_crop_of_padding_p_shifts_each_image_by_at_most_p_pixels(batch, channels, height, width, padding, seed):
     images = numbered(batch, channels, height, width)
     cropped = random_crop(images, padding, generator(seed))
     assert cropped.shape == images.shape
@@ -40,7 +38,7 @@ def test_a_crop_of_padding_p_shifts_each_image_by_at_most_p_pixels(
         assert any(torch.equal(after, shifted(before, down, right)) for down in offsets for right in offsets)
 
 
-def test_every_shift_occurs_about_equally_often() -> None:
+def test_every_shift_occurs_about_equally_often():
     images = numbered(1, 1, 3, 3).repeat(9000, 1, 1, 1)
     _, counts = random_crop(images, 1, generator(1)).unique(dim=0, return_counts=True)
     assert len(counts) == 9
@@ -48,15 +46,13 @@ def test_every_shift_occurs_about_equally_often() -> None:
 
 
 @given(st.integers(1, 20), st.integers(1, 3), SIDES, SIDES, SEEDS)
-def test_a_flip_mirrors_each_image_or_leaves_it_unchanged(
-    batch: int, channels: int, height: int, width: int, seed: int
-) -> None:
+def test_a_flip_mirrors_each_image_or_leaves_it_unchanged(batch, channels, height, width, seed):
     images = numbered(batch, channels, height, width)
     for before, after in zip(images, random_flip(images, generator(seed)), strict=True):
         assert torch.equal(after, before) or torch.equal(after, before.flip(-1))
 
 
-def test_about_half_of_the_images_are_mirrored() -> None:
+def test_about_half_of_the_images_are_mirrored():
     images = numbered(1, 1, 1, 2).repeat(10_000, 1, 1, 1)
     mirrored = (random_flip(images, generator(1))[:, 0, 0, 0] == 2).sum()
     assert 4750 < int(mirrored) < 5250  # 5000, within five standard deviations of 50
@@ -64,8 +60,8 @@ def test_about_half_of_the_images_are_mirrored() -> None:
 
 @given(st.integers(1, 8), st.integers(1, 3), SIDES, SIDES, st.integers(1, 12), SEEDS)
 def test_a_hole_is_one_square_possibly_cut_by_the_edge_and_the_rest_is_unchanged(
-    batch: int, channels: int, height: int, width: int, side: int, seed: int
-) -> None:
+    batch, channels, height, width, side, seed
+):
     images = numbered(batch, channels, height, width)
     erased = cutout(images, side, generator(seed))
     for before, after in zip(images, erased, strict=True):
@@ -80,7 +76,7 @@ def test_a_hole_is_one_square_possibly_cut_by_the_edge_and_the_rest_is_unchanged
             assert len(found) == side or int(found[0]) == 0 or int(found[-1]) == size - 1
 
 
-def test_a_hole_is_centred_on_every_pixel_with_equal_probability() -> None:
+def test_a_hole_is_centred_on_every_pixel_with_equal_probability():
     erased = cutout(torch.ones(9000, 1, 3, 3), 1, generator(1))
     counts = (erased == 0).sum(0).flatten()
     assert int(counts.sum()) == 9000
@@ -88,7 +84,7 @@ def test_a_hole_is_centred_on_every_pixel_with_equal_probability() -> None:
 
 
 @given(SEEDS)
-def test_the_same_generator_gives_the_same_images_and_the_input_is_unchanged(seed: int) -> None:
+def test_the_same_generator_gives_the_same_images_and_the_input_is_unchanged(seed):
     images = numbered(4, 2, 5, 6)
     before = images.clone()
     for augment in (

@@ -5,7 +5,6 @@ import hashlib
 import os
 import struct
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -18,7 +17,7 @@ SIZES = {"train": 7, "t10k": 5}
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path, monkeypatch):
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "machine.toml").write_text(f"cache = '{tmp_path / 'cache'}'\n")
@@ -31,7 +30,7 @@ def idx(*shape: int, value: int = 0) -> bytes:
 
 
 @pytest.fixture
-def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mnist(tmp_path, monkeypatch):
     """MNIST of twelve images, packed, which the catalogue knows as the whole one."""
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
@@ -46,7 +45,7 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_packed_files_unpacked_ones_and_both_are_whole(mnist: Path) -> None:
+def test_packed_files_unpacked_ones_and_both_are_whole(mnist):
     assert catalogued("mnist").check([mnist.parent.parent]) == []
     for path in mnist.glob("t10k*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
@@ -57,19 +56,19 @@ def test_packed_files_unpacked_ones_and_both_are_whole(mnist: Path) -> None:
     assert catalogued("mnist").check([mnist.parent.parent]) == []
 
 
-def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_archive(mnist: Path) -> None:
+def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_archive(mnist):
     (mnist / "t10k-labels-idx1-ubyte").write_bytes(idx(5, value=3))
     [found] = catalogued("mnist").check([mnist.parent.parent])
     assert "is damaged or another version" in found and str(mnist / "t10k-labels-idx1-ubyte ") in found
 
 
-def test_an_archive_that_was_packed_anew_is_whole(mnist: Path) -> None:
+def test_an_archive_that_was_packed_anew_is_whole(mnist):
     for path in mnist.glob("*.gz"):
         path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=1, mtime=7))
     assert catalogued("mnist").check([mnist.parent.parent]) == []
 
 
-def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path, mnist: Path) -> None:
+def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path, mnist):
     os.mkfifo(mnist / "t10k-labels-idx1-ubyte")
     (mnist / "train-images-idx3-ubyte").symlink_to("/dev/zero")
     pipe, device = sorted(catalogued("mnist").check([mnist.parent.parent]))
@@ -89,7 +88,7 @@ def event_file(layout: int) -> bytes:
 
 
 @pytest.fixture(params=[1, 3])
-def recordings(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Path]]:
+def recordings(request, tmp_path):
     """A set of events in a layout: its root, and its files."""
     layout, root = request.param, tmp_path / "cifar10_dvs"
     inside, suffix = {1: (root, "aedat"), 3: (root / "events_np", "npz")}[layout]
@@ -106,12 +105,12 @@ def but_for_gaps(problems: list[str]) -> list[str]:
     return [problem for problem in problems if "of 1000 recordings are missing" not in problem]
 
 
-def test_a_set_of_events_is_whole_where_each_file_begins_as_a_recording(recordings: tuple[Path, list[Path]]) -> None:
+def test_a_set_of_events_is_whole_where_each_file_begins_as_a_recording(recordings):
     root, _ = recordings
     assert but_for_gaps(catalogued("cifar10_dvs").check([root])) == []
 
 
-def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Path, list[Path]]) -> None:
+def test_recordings_that_are_missing_or_are_none_are_named(recordings):
     root, files = recordings
     whole = files[3].read_bytes()
     for file, content in ((files[3], b""), (files[4], whole[:-1]), (files[5], b"<html>404</html>")):
@@ -133,14 +132,12 @@ def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Pat
     assert str(files[-1].parent) in problem and ("has no" in problem or "holds no" in problem)
 
 
-def test_a_package_without_the_file_or_with_a_damaged_one_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_without_the_file_or_with_a_damaged_one_is_named(tmp_path, monkeypatch):
     package = tmp_path / "packed"
     package.mkdir()
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    entry = replace(CATALOG["digits"], module="packed", file="digits.csv")  # type: ignore[call-arg]
+    entry = replace(CATALOG["digits"], module="packed", file="digits.csv")
     assert ["packed" in problem and "has no digits.csv" in problem for problem in entry.check()] == [True]
     (package / "digits.csv").write_text("1,x\n")
     assert [f"{package}/digits.csv is damaged" in problem for problem in entry.check()] == [True]

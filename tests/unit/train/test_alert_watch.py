@@ -1,7 +1,6 @@
 """Alerts of a run: told of once, with the number that raised them, and sent by the hook."""
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +25,7 @@ def validation(top1: float | None, epoch: int, weights: str = "last") -> Validat
     return Validation(epoch, 1.0, top1, 0.9, 100, weights=one_line(weights))
 
 
-def test_an_alert_is_raised_once_by_the_first_number_that_meets_it() -> None:
+def test_an_alert_is_raised_once_by_the_first_number_that_meets_it():
     watching = watch("val.top1 < 20 % after epoch 2")
     seen = [
         list(watching.see(validation(top1, epoch), 0, 10 * epoch)) for top1, epoch in [(0.1, 1), (0.1, 2), (0.1, 3)]
@@ -36,7 +35,7 @@ def test_an_alert_is_raised_once_by_the_first_number_that_meets_it() -> None:
     assert seen[1][0].value == 0.1
 
 
-def test_memory_is_a_share_of_what_there_is_or_bytes() -> None:
+def test_memory_is_a_share_of_what_there_is_or_bytes():
     assert not list(watch("memory > 90 %").see(System(mem_peak=900), 0, 1))
     [alert] = watch("memory > 90 %").see(System(mem_peak=901), 0, 1)
     assert "it is 90.1 %" in alert.message
@@ -47,7 +46,7 @@ def test_memory_is_a_share_of_what_there_is_or_bytes() -> None:
     "body",
     [validation(None, 3), validation(0.1, 3, "best"), Metrics(3, None, 0.1, 0.1), System(), System(gpu_util=None)],
 )
-def test_a_number_that_is_not_known_or_of_something_else_raises_nothing(body: Validation | Metrics | System) -> None:
+def test_a_number_that_is_not_known_or_of_something_else_raises_nothing(body):
     assert not list(watch("val.top1 < 1", "train.loss > 0", "memory > 0 %", "gpu_util < 1").see(body, 3, 30))
 
 
@@ -56,7 +55,7 @@ def summary() -> Summary:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path):
     run = RunDirectory(tmp_path / "job")
     for folder in (run.control, run.checkpoints):
         folder.mkdir(parents=True)
@@ -64,7 +63,7 @@ def run(tmp_path: Path) -> RunDirectory:
     return run
 
 
-def test_an_alert_is_an_event_behind_its_number_and_in_the_summary_of_its_attempt(run: RunDirectory) -> None:
+def test_an_alert_is_an_event_behind_its_number_and_in_the_summary_of_its_attempt(run):
     for attempt in (1, 2):
         journal = Journal(run, summary(), attempt)
         journal.alerts = watch("train.loss > 3")
@@ -72,16 +71,14 @@ def test_an_alert_is_an_event_behind_its_number_and_in_the_summary_of_its_attemp
         journal.write(Metrics(0, 5.0, 0.1, 0.1), 10)
         journal.end("stopped", "")
         written = read_summary(run)
-        assert written is not None and written.alert == "train.loss > 3: it is 4 after epoch 0, step 5"
+        assert written.alert == "train.loss > 3: it is 4 after epoch 0, step 5"
     kinds = [(event.attempt, event.step, type(event.body)) for event in read_events(run.events()) if event.step]
     assert [kind for kind in kinds if kind[2] in (Metrics, AlertRaised)] == [
         (attempt, step, kind) for attempt in (1, 2) for step, kind in [(5, Metrics), (5, AlertRaised), (10, Metrics)]
     ]
 
 
-def test_the_hook_gets_each_alert_once_in_an_attempt(
-    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_hook_gets_each_alert_once_in_an_attempt(run, tmp_path, monkeypatch):
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
     (tmp_path / "machine.toml").write_text("[hooks]\non_alert = 'echo \"$RBP_HOOK $RBP_STATUS $RBP_ALERT\"'\n")
     journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1), 1)

@@ -72,9 +72,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("make_optimizer", [sgd, adam])
-def test_training_from_a_checkpoint_continues_exactly_as_without_it(
-    tmp_path: Path, make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
-) -> None:
+def test_training_from_a_checkpoint_continues_exactly_as_without_it(tmp_path, make_optimizer):
     random.seed(1)
     np.random.seed(2)
     torch.manual_seed(3)
@@ -101,7 +99,7 @@ def test_training_from_a_checkpoint_continues_exactly_as_without_it(
     assert (found.progress, found.world_size, found.experiment) == (Progress(7, 2, 3), 1, "abc")
     loaded = checkpoint.load(found, state(other, other_optimizer))
 
-    assert torch.equal(loaded.pop("sums"), extra.pop("sums")) and loaded == extra  # type: ignore[arg-type]
+    assert torch.equal(loaded.pop("sums"), extra.pop("sums")) and loaded == extra
     assert [group["lr"] for group in other_optimizer.param_groups] == [0.1]
     assert [train_a_step(other, other_optimizer) for _ in range(3)] == expected_losses
     assert np.random.standard_normal() == gauss
@@ -109,7 +107,7 @@ def test_training_from_a_checkpoint_continues_exactly_as_without_it(
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_a_weight_that_two_modules_share_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_a_weight_that_two_modules_share_is_saved_and_loaded(tmp_path):
     def shared() -> nn.Sequential:
         model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.PReLU(), nn.PReLU())
         model[1].weight, model[3] = model[0].weight, model[2]
@@ -122,12 +120,12 @@ def test_a_weight_that_two_modules_share_is_saved_and_loaded(tmp_path: Path) -> 
     assert other[1].weight is other[0].weight
 
 
-def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
+def test_only_the_newest_two_are_kept(tmp_path):
     save(tmp_path, 5, 10, 15, 100)
     assert names(tmp_path) == ["step-00000015", "step-00000100"]
 
 
-def test_a_checkpoint_has_weights_optimizer_generators_and_a_manifest(tmp_path: Path) -> None:
+def test_a_checkpoint_has_weights_optimizer_generators_and_a_manifest(tmp_path):
     [saved] = save(tmp_path, 23)
     assert names(saved.path) == ["manifest.json", "model.safetensors", "optimizer.pt", "rng-rank0.pt"]
     manifest = manifest_of(saved.path)
@@ -136,39 +134,37 @@ def test_a_checkpoint_has_weights_optimizer_generators_and_a_manifest(tmp_path: 
     assert manifest["files"]["optimizer.pt"]["size"] == (saved.path / "optimizer.pt").stat().st_size
 
 
-def test_best_is_a_hard_linked_copy_that_pruning_does_not_touch(tmp_path: Path) -> None:
+def test_best_is_a_hard_linked_copy_that_pruning_does_not_touch(tmp_path):
     model = network()
     [first] = save(tmp_path, 10, model=model)
     checkpoint.keep_as_best(first)
     for name in names(first.path):
         assert (tmp_path / "best" / name).samefile(first.path / name)
     with torch.no_grad():
-        model[0].weight.zero_()  # type: ignore[operator]
+        model[0].weight.zero_()
     save(tmp_path, 20, 30, model=model)
     assert names(tmp_path) == ["best", "step-00000020", "step-00000030"]
     best = checkpoint.find_best(tmp_path)
-    assert best is not None and best.progress.step == 10
+    assert best.progress.step == 10
     checkpoint.load_weights(best, model)
-    assert bool(model[0].weight.any())  # type: ignore[operator]
+    assert bool(model[0].weight.any())
 
 
-def test_there_is_always_a_best_during_its_replacement(tmp_path: Path) -> None:
+def test_there_is_always_a_best_during_its_replacement(tmp_path):
     """A kill came between removing the old one and putting the new one in place, and another in the next attempt."""
     first, second = save(tmp_path, 10, 20)
     checkpoint.keep_as_best(first)
     (tmp_path / "best").rename(tmp_path / "best.old")
     found = checkpoint.find_best(tmp_path)
-    assert found is not None and found.progress.step == 10
+    assert found.progress.step == 10
     shutil.rmtree(second.path)
     with pytest.raises(OSError):
         checkpoint.keep_as_best(second)
     found = checkpoint.find_best(tmp_path)
-    assert found is not None and found.progress.step == 10
+    assert found.progress.step == 10
 
 
-def test_a_new_best_is_synced_before_its_renaming_and_that_before_the_old_one_is_removed(
-    tmp_path: Path, disk_order: list[str]
-) -> None:
+def test_a_new_best_is_synced_before_its_renaming_and_that_before_the_old_one_is_removed(tmp_path, disk_order):
     first, second = save(tmp_path, 10, 20)
     checkpoint.keep_as_best(first)
     disk_order.clear()
@@ -178,7 +174,7 @@ def test_a_new_best_is_synced_before_its_renaming_and_that_before_the_old_one_is
     ]  # fmt: skip
 
 
-def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_restored_with_a_message(tmp_path: Path) -> None:
+def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_restored_with_a_message(tmp_path):
     """Epoch 1 is the best so far, and its checkpoint of step 10 still exists."""
     first, second = save(tmp_path, 10, 20)
     harms: list[Callable[[], object]] = [
@@ -191,12 +187,12 @@ def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_restored_with_a_m
         harm()
         assert checkpoint.repair_best(tmp_path, 1).endswith(f"made again from {source}")
         best = checkpoint.find_best(tmp_path)
-        assert best is not None and best.path.name == "best" and best.progress.step == 10
+        assert best.path.name == "best" and best.progress.step == 10
         checkpoint.verify(first.path)
         assert checkpoint.repair_best(tmp_path, 1) == ""
 
 
-def test_a_lost_best_is_reported_and_existing_files_stay(tmp_path: Path) -> None:
+def test_a_lost_best_is_reported_and_existing_files_stay(tmp_path):
     *_, second = save(tmp_path, 10, 20)
     assert checkpoint.repair_best(tmp_path, 7) == (
         "the weights of epoch 7, the best so far, are lost: best/ is missing or damaged"
@@ -206,7 +202,7 @@ def test_a_lost_best_is_reported_and_existing_files_stay(tmp_path: Path) -> None
     assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
 
 
-def test_the_best_checkpoint_is_not_pruned_before_it_has_an_undamaged_copy(tmp_path: Path) -> None:
+def test_the_best_checkpoint_is_not_pruned_before_it_has_an_undamaged_copy(tmp_path):
     model = network()
 
     def save_best(step: int) -> None:
@@ -223,7 +219,7 @@ def test_the_best_checkpoint_is_not_pruned_before_it_has_an_undamaged_copy(tmp_p
     assert names(tmp_path) == ["best", "step-00000040", "step-00000050"]
 
 
-def test_without_checkpoints_there_is_neither_a_newest_nor_a_best(tmp_path: Path) -> None:
+def test_without_checkpoints_there_is_neither_a_newest_nor_a_best(tmp_path):
     assert checkpoint.find_newest(tmp_path / "nowhere") == (None, [])
     assert checkpoint.find_newest(tmp_path) == (None, [])
     assert checkpoint.find_best(tmp_path) is None
@@ -260,7 +256,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path, damage):
     older, newer = save(tmp_path, 10, 20)
     DAMAGES[damage](newer.path)
     found, skipped = checkpoint.find_newest(tmp_path)
@@ -268,7 +264,7 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, damage: str) 
     assert len(skipped) == 1 and "step-00000020" in skipped[0]
 
 
-def test_if_all_checkpoints_are_damaged_each_is_named_and_none_is_used(tmp_path: Path) -> None:
+def test_if_all_checkpoints_are_damaged_each_is_named_and_none_is_used(tmp_path):
     for saved in save(tmp_path, 10, 20):
         truncate(saved.path)
     found, skipped = checkpoint.find_newest(tmp_path)
@@ -276,7 +272,7 @@ def test_if_all_checkpoints_are_damaged_each_is_named_and_none_is_used(tmp_path:
     assert ["step-00000020" in skipped[0], "step-00000010" in skipped[1]] == [True, True]
 
 
-def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(tmp_path: Path) -> None:
+def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(tmp_path):
     """After a resume from before the damaged ones, the step numbers continue below theirs."""
     for step in (30, 40, 50):
         [saved] = save(tmp_path / "elsewhere", step)
@@ -285,12 +281,12 @@ def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps
     for step in (10, 15, 20):
         save(tmp_path / "run", step)
         found, _ = checkpoint.find_newest(tmp_path / "run")
-        assert found is not None and found.progress.step == step
+        assert found.progress.step == step
     older = [name for name in names(tmp_path / "run") if name < "step-00000020"]
     assert older == ["step-00000015"]
 
 
-def test_an_unfinished_folder_is_not_a_checkpoint_and_is_removed_at_the_next_start(tmp_path: Path) -> None:
+def test_an_unfinished_folder_is_not_a_checkpoint_and_is_removed_at_the_next_start(tmp_path):
     [saved] = save(tmp_path, 10)
     shutil.copytree(saved.path, tmp_path / "step-00000020.tmp")
     shutil.copytree(saved.path, tmp_path / "step-20")
@@ -300,17 +296,17 @@ def test_an_unfinished_folder_is_not_a_checkpoint_and_is_removed_at_the_next_sta
     assert names(tmp_path) == ["step-00000010", "step-20"]
 
 
-def test_a_second_checkpoint_of_the_same_step_replaces_the_first(tmp_path: Path) -> None:
+def test_a_second_checkpoint_of_the_same_step_replaces_the_first(tmp_path):
     """A stop during an evaluation saves before it; the resumed run saves the same step again after the evaluation."""
     model = network()
     for progress in (Progress(10, 0, 10), Progress(10, 1, 0)):
         checkpoint.save(tmp_path, state(model), progress, {}, experiment="e")
     assert names(tmp_path) == ["step-00000010"]
     found, _ = checkpoint.find_newest(tmp_path)
-    assert found is not None and found.progress == Progress(10, 1, 0)
+    assert found.progress == Progress(10, 1, 0)
 
 
-def test_a_checkpoint_whose_replacement_was_interrupted_by_a_kill_is_restored(tmp_path: Path) -> None:
+def test_a_checkpoint_whose_replacement_was_interrupted_by_a_kill_is_restored(tmp_path):
     [saved] = save(tmp_path, 10)
     saved.path.rename(tmp_path / "step-00000010.old.tmp")
     checkpoint.remove_leftovers(tmp_path)
@@ -318,7 +314,7 @@ def test_a_checkpoint_whose_replacement_was_interrupted_by_a_kill_is_restored(tm
     assert found == saved and names(tmp_path) == ["step-00000010"]
 
 
-def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_path):
     [saved] = save(tmp_path, 10)
     other = network(width=5)
     with pytest.raises(CheckpointError, match=r"the weights of step-00000010 do not fit this network"):
@@ -334,7 +330,7 @@ def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tens
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path: Path, value: float) -> None:
+def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path, value):
     [saved] = save(tmp_path, 10)
     forge_weights(saved, lambda weight: weight.fill_(value))
     model = network()
@@ -346,7 +342,7 @@ def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path: Path, va
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int64])
-def test_weights_of_another_type_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_weights_of_another_type_are_refused_by_name(tmp_path, dtype):
     [saved] = save(tmp_path, 10)
     forge_weights(saved, lambda weight: weight.to(dtype))
     model = network()
@@ -356,7 +352,7 @@ def test_weights_of_another_type_are_refused_by_name(tmp_path: Path, dtype: torc
         checkpoint.load(checkpoint.verify(saved.path), state(model))
 
 
-def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path: Path) -> None:
+def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path):
     [saved] = save(tmp_path, 10)
     other = network()
     groups = [{"params": [parameter]} for parameter in other.parameters()]
@@ -378,7 +374,7 @@ class Bomb:
 @pytest.mark.parametrize(
     ("name", "how"), [("optimizer.pt", "torch"), ("rng-rank0.pt", "pickle"), ("model.safetensors", "pickle")]
 )
-def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path: Path, name: str, how: str) -> None:
+def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path, name, how):
     """The manifest matches: an attacker who can send a run can compute a sha256."""
     [saved] = save(tmp_path / "run", 10)
     content = {"optimizer": Bomb(tmp_path / "boom"), "extra": {}}
@@ -399,7 +395,7 @@ def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path
     assert (tmp_path / "boom").exists(), "the bomb is none: it does not go off where everything is executed"
 
 
-def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
+def test_a_manifest_cannot_point_outside_its_folder(tmp_path):
     [saved] = save(tmp_path / "run", 10)
     (tmp_path / "outside").write_text("x")
     (saved.path / "outside").write_text("x")
@@ -411,9 +407,7 @@ def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["optimizer.pt", "manifest.json"])
-def test_what_a_disk_does_not_return_as_it_was_written_is_no_checkpoint_and_replaces_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
-) -> None:
+def test_what_a_disk_does_not_return_as_it_was_written_is_no_checkpoint_and_replaces_none(tmp_path, monkeypatch, lost):
     """The disk loses the end of a file, as some do on the way to a server; the older checkpoints stay, the best too."""
     *_, newest = save(tmp_path, 10, 20)
     checkpoint.keep_as_best(newest)
@@ -434,9 +428,7 @@ def test_what_a_disk_does_not_return_as_it_was_written_is_no_checkpoint_and_repl
         checkpoint.verify(tmp_path / name)
 
 
-def test_a_manifest_names_what_was_written_whatever_a_listing_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_manifest_names_what_was_written_whatever_a_listing_shows(tmp_path, monkeypatch):
     """Btrfs lists for a descriptor what was in the folder when it was opened; a cache of folders does alike."""
     monkeypatch.setattr(os, "listdir", lambda folder: [])
     [saved] = save(tmp_path, 10)
@@ -444,10 +436,10 @@ def test_a_manifest_names_what_was_written_whatever_a_listing_shows(
     monkeypatch.undo()
     assert checkpoint.verify(saved.path) == saved and len(saved.files) == 3
     best = checkpoint.find_best(tmp_path)
-    assert best is not None and best.files == saved.files
+    assert best.files == saved.files
 
 
-def test_a_failed_save_is_an_os_error_and_leaves_earlier_checkpoints_intact(tmp_path: Path) -> None:
+def test_a_failed_save_is_an_os_error_and_leaves_earlier_checkpoints_intact(tmp_path):
     """The first file that does not fit is that of the weights, the optimizer, the generators."""
     for step, room, width in ((1, None, 100), (2, 5_000, 100), (2, 41_500, 100), (2, 4_000, 2)):
         model = nn.Linear(width, width)

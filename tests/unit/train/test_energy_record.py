@@ -1,7 +1,5 @@
 """The energy at the end of a run: measured from its first images, and never a reason to fail."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -37,24 +35,24 @@ def recorded(run: RunDirectory, model: nn.Module, images: Images) -> list[str]:
 
 
 @pytest.fixture
-def images() -> Images:
+def images():
     return Images([(torch.rand(40, 1, 8, 8), torch.zeros(40, dtype=torch.int64))])
 
 
-def test_the_energy_is_that_of_the_first_images(tmp_path: Path, images: Images) -> None:
+def test_the_energy_is_that_of_the_first_images(tmp_path, images):
     run = RunDirectory(tmp_path)
     assert recorded(run, create_model("convnet", num_classes=4, in_channels=1), images) == []
     energy = read_energy(run)
-    assert energy is not None and (energy.images, energy.timesteps, energy.step) == (32, 2, 40)
+    assert (energy.images, energy.timesteps, energy.step) == (32, 2, 40)
 
 
-def test_a_network_that_cannot_be_measured_is_a_warning(tmp_path: Path, images: Images) -> None:
+def test_a_network_that_cannot_be_measured_is_a_warning(tmp_path, images):
     run = RunDirectory(tmp_path)
     [warning] = recorded(run, Odd(), images)
     assert "energy" in warning and "own mind" in warning and read_energy(run) is None
 
 
-def test_a_process_without_images_measures_nothing(tmp_path: Path) -> None:
+def test_a_process_without_images_measures_nothing(tmp_path):
     run = RunDirectory(tmp_path)
     assert recorded(run, Odd(), Images()) == []
     assert read_energy(run) is None

@@ -53,7 +53,7 @@ NCCL_OTHER_GONE = torch.distributed.DistBackendError(
     [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), NCCL_OUT_OF_MEMORY],
     ids=["CPU", "CUDA", "Python", "NCCL"],
 )
-def test_out_of_memory_is_explained_with_the_settings_that_need_it_and_remedies(error: BaseException) -> None:
+def test_out_of_memory_is_explained_with_the_settings_that_need_it_and_remedies(error):
     wide = preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256})
     failure = explain(error, wide, code=CODE, world_size=2)
     assert failure.cause is Cause.OUT_OF_MEMORY
@@ -63,7 +63,7 @@ def test_out_of_memory_is_explained_with_the_settings_that_need_it_and_remedies(
         assert field in text
 
 
-def test_only_remedies_that_help_are_proposed() -> None:
+def test_only_remedies_that_help_are_proposed():
     text = explain(MemoryError(), preset(method={"name": "rate_s"}, train={"accumulate": 4}), code=CODE).reason
     assert "in 4 parts" in text and "train.accumulate = 8" in text
     assert "timesteps" not in text and "method.name" not in text and "processes" not in text
@@ -71,7 +71,7 @@ def test_only_remedies_that_help_are_proposed() -> None:
     assert "timesteps" not in one_step.reason
 
 
-def test_other_errors_keep_their_message() -> None:
+def test_other_errors_keep_their_message():
     assert explain(ValueError("no such file"), preset(), code=CODE) == Failure(Cause.ERROR, "ValueError: no such file")
     assert explain(KeyboardInterrupt(), None, code=CODE) == Failure(Cause.ERROR, "KeyboardInterrupt")
     no_preset = explain(MemoryError(), None, code=CODE)  # the preset could not even be read
@@ -79,7 +79,7 @@ def test_other_errors_keep_their_message() -> None:
 
 
 @pytest.mark.parametrize("path", ["/runs/a/summary.json", b"/runs/a/summary.json"])
-def test_an_unwritable_disk_has_to_be_repaired_before_a_resume(path: str | bytes) -> None:
+def test_an_unwritable_disk_has_to_be_repaired_before_a_resume(path):
     failure = explain(OSError(errno.EROFS, "Read-only file system", path), preset(), code=CODE)
     text = "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
     assert failure == Failure(Cause.DISK, text)
@@ -92,7 +92,7 @@ def test_an_unwritable_disk_has_to_be_repaired_before_a_resume(path: str | bytes
 @pytest.mark.parametrize(
     "error", [RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), LoaderLost("it was gone")]
 )
-def test_a_killed_loader_process_is_explained_with_a_remedy(error: BaseException) -> None:
+def test_a_killed_loader_process_is_explained_with_a_remedy(error):
     failure = explain(error, preset(), code=CODE)
     assert failure.cause is Cause.LOST_PROCESS
     assert "out of memory" in failure.reason and "data.workers" in failure.reason
@@ -114,16 +114,16 @@ def test_a_killed_loader_process_is_explained_with_a_remedy(error: BaseException
         (ZeroDivisionError("division by zero"), Cause.ERROR),
     ],
 )
-def test_the_type_of_an_error_decides_its_cause(error: BaseException, cause: Cause) -> None:
+def test_the_type_of_an_error_decides_its_cause(error, cause):
     assert explain(error, preset(), code=CODE, world_size=2).cause is cause
 
 
-def test_a_run_of_one_process_cannot_lose_another() -> None:
+def test_a_run_of_one_process_cannot_lose_another():
     assert explain(RuntimeError("no gloo here"), preset(), code=CODE).cause is Cause.ERROR
 
 
 @given(st.sampled_from([ValueError, RuntimeError, KeyError, OSError, MemoryError, KeyboardInterrupt]), st.text())
-def test_every_exception_has_a_cause_and_a_message(kind: type[BaseException], text: str) -> None:
+def test_every_exception_has_a_cause_and_a_message(kind, text):
     failure = explain(kind(text), preset(), code=CODE)
     assert failure.cause is not Cause.UNKNOWN and failure.reason
 
@@ -136,7 +136,7 @@ def raised(act: Callable[[], object]) -> BaseException:
     raise AssertionError
 
 
-def test_a_batch_that_cannot_be_filled_is_a_settings_error() -> None:
+def test_a_batch_that_cannot_be_filled_is_a_settings_error():
     error = raised(lambda: Batches(10, 20, drop_last=True))
     assert explain(error, preset(), code=CODE).cause is Cause.SETTINGS
 
@@ -175,9 +175,7 @@ def no_network(**settings):
         ("Raises", {"act": "cuda"}, Cause.ERROR),
     ],
 )
-def test_errors_in_own_code_have_that_cause_unless_a_file_or_memory_is_missing(
-    tmp_path: Path, name: str, args: dict[str, str], cause: Cause
-) -> None:
+def test_errors_in_own_code_have_that_cause_unless_a_file_or_memory_is_missing(tmp_path, name, args, cause):
     (tmp_path / "nets.py").write_text(NETS)
 
     def make_and_call() -> None:
@@ -190,7 +188,7 @@ def test_errors_in_own_code_have_that_cause_unless_a_file_or_memory_is_missing(
         assert failure.reason.startswith("nets.py line 8: RuntimeError: ")
 
 
-def test_an_error_in_another_process_is_in_own_code_if_its_traceback_names_the_file() -> None:
+def test_an_error_in_another_process_is_in_own_code_if_its_traceback_names_the_file():
     text = (
         "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
         '  File "{}/sets.py", line 15, in __getitem__\nRuntimeError: page 7 is missing'
@@ -200,7 +198,7 @@ def test_an_error_in_another_process_is_in_own_code_if_its_traceback_names_the_f
     assert explain(RuntimeError(text.format("/torch")), preset(), code=CODE).cause is Cause.ERROR
 
 
-def test_non_finite_images_of_a_users_data_set_are_an_error_in_own_code() -> None:
+def test_non_finite_images_of_a_users_data_set_are_an_error_in_own_code():
     mine = preset(data={"name": "sets.py:mine"})
     assert explain(NonFiniteImages("there is NaN in the images"), mine, code=CODE).cause is Cause.OWN_CODE
 
@@ -217,13 +215,11 @@ def test_non_finite_images_of_a_users_data_set_are_an_error_in_own_code() -> Non
         (ValueError("expected 3 channels"), False),
     ],
 )
-def test_an_error_is_about_other_processes_only_if_the_process_itself_has_no_fault(
-    error: BaseException, about_others: bool
-) -> None:
+def test_an_error_is_about_other_processes_only_if_the_process_itself_has_no_fault(error, about_others):
     assert is_about_others(error) == about_others
 
 
-def test_that_a_library_s_network_does_not_take_the_images_is_an_error_of_settings_with_advice() -> None:
+def test_that_a_library_s_network_does_not_take_the_images_is_an_error_of_settings_with_advice():
     network = create_model("torchvision:vgg11", num_classes=2, in_channels=3)
     error = raised(lambda: network(torch.zeros(1, 3, 8, 8)))
     failure = explain(error, preset(model={"name": "torchvision:vgg11"}), code=CODE)

@@ -15,7 +15,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 @pytest.fixture
-def network() -> nn.Module:
+def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
 
@@ -39,9 +39,7 @@ def same(ours: Any, theirs: Any) -> bool:
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_after_a_non_finite_gradient_no_step_changes_weights_or_momenta(
-    network: nn.Module, name: str, fused: bool
-) -> None:
+def test_after_a_non_finite_gradient_no_step_changes_weights_or_momenta(network, name, fused):
     """Fused optimizers check the flag on the device themselves; for others it is fetched."""
     guard = FiniteGuard(network, OPTIMIZERS[name](network.parameters(), fused=fused))
     for _ in range(2):
@@ -54,13 +52,13 @@ def test_after_a_non_finite_gradient_no_step_changes_weights_or_momenta(
         assert same(state(network, guard.optimizer), before) and guard.skipped == number
 
 
-def test_the_running_statistics_of_the_last_finite_step_can_be_restored(network: nn.Module) -> None:
+def test_the_running_statistics_of_the_last_finite_step_can_be_restored(network):
     guard = FiniteGuard(network, torch.optim.SGD(network.parameters(), lr=0.1))
     for _ in range(3):
         take_step(network, guard)
     before = [buffer.clone() for buffer in network.buffers()]
     with torch.no_grad():
-        network[0].weight[0] = float("nan")  # type: ignore[index]
+        network[0].weight[0] = float("nan")
     for _ in range(2):
         take_step(network, guard)
     assert not same(network.buffers(), before)
@@ -68,6 +66,6 @@ def test_the_running_statistics_of_the_last_finite_step_can_be_restored(network:
     assert same(network.buffers(), before)
 
 
-def test_a_large_finite_gradient_is_applied(network: nn.Module) -> None:
+def test_a_large_finite_gradient_is_applied(network):
     guard = FiniteGuard(network, torch.optim.SGD(network.parameters(), lr=1e-20))
     assert bool(take_step(network, guard, 1e7).isfinite()) and guard.skipped == 0

@@ -1,7 +1,6 @@
 """The heartbeat of a worker."""
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -19,12 +18,12 @@ HEARTBEAT_S = 0.2
 
 
 @pytest.fixture(autouse=True)
-def a_quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+def a_quick_heart(monkeypatch):
     monkeypatch.setattr(record, "HEARTBEAT_S", HEARTBEAT_S)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path):
     run = RunDirectory(tmp_path)
     run.control.mkdir()
     write_identity(run, summary())
@@ -35,12 +34,11 @@ def summary() -> Summary:
     return Summary("a", "digits", "x", "rate_m", 4, 1)
 
 
-def test_the_heartbeat_writes_events_and_updates_the_summary(run: RunDirectory) -> None:
+def test_the_heartbeat_writes_events_and_updates_the_summary(run):
     journal = Journal(run, summary(), attempt=1)
     journal.write(RunStart())
     journal.update(status="running")
     written = read_summary(run)
-    assert written is not None
     deadline = time.monotonic() + 60
     while (again := read_summary(run)) is None or again.updated - written.updated < HEARTBEAT_S / 2:
         assert time.monotonic() < deadline, "no heartbeat came"
@@ -49,7 +47,7 @@ def test_the_heartbeat_writes_events_and_updates_the_summary(run: RunDirectory) 
     journal.end("completed", "")
 
 
-def test_before_run_start_the_heartbeat_only_updates_the_summary(run: RunDirectory) -> None:
+def test_before_run_start_the_heartbeat_only_updates_the_summary(run):
     journal = Journal(run, summary(), attempt=1)
     deadline = time.monotonic() + 60
     while not run.summary_json.exists():
@@ -60,9 +58,7 @@ def test_before_run_start_the_heartbeat_only_updates_the_summary(run: RunDirecto
     assert isinstance(read_events(run.events())[0].body, RunStart)
 
 
-def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after_progress(
-    run: RunDirectory, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after_progress(run, tmp_path, capfd):
     journal = Journal(run, summary(), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
     journal.check_for_stall(3600.0)
     assert capfd.readouterr().err == ""
@@ -78,7 +74,7 @@ def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after
     assert warnings == [f"no step for 0 s; where each thread stands is in {tmp_path}/logs/stderr.log"] * 2
 
 
-def test_only_rank_0_writes_the_end_of_the_run_and_the_summary(run: RunDirectory, tmp_path: Path) -> None:
+def test_only_rank_0_writes_the_end_of_the_run_and_the_summary(run, tmp_path):
     journal = Journal(run, summary(), 1, RankProcess(tmp_path / "logs", 1, 1, 2))
     journal.update(status="running")
     journal.end("failed", "no", Cause.ERROR, "Traceback")

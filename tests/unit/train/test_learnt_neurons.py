@@ -1,7 +1,5 @@
 """What neurons learn, in optimizers, presets and files of weights."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,7 +16,7 @@ from rbp_engine.train.optimisation import create_optimizer
 
 
 @pytest.mark.parametrize(("name", "decay_norms"), [("sgd", False), ("adamw", True)])
-def test_what_a_neuron_learns_never_decays(name: str, decay_norms: bool) -> None:
+def test_what_a_neuron_learns_never_decays(name, decay_norms):
     class Own(PLIF):
         """A kind of its user's own."""
 
@@ -39,7 +37,7 @@ def by_channel() -> nn.Module:
     return create_model("convnet", num_classes=3, in_channels=1, **neuron)
 
 
-def test_weights_in_a_file_give_parameters_by_channel_their_shape(tmp_path: Path) -> None:
+def test_weights_in_a_file_give_parameters_by_channel_their_shape(tmp_path):
     trained, fresh = by_channel(), by_channel()
     images = torch.rand(2, 1, 8, 8)
     expected = create_method("rate_m", 2).predict(trained, images)
@@ -55,7 +53,7 @@ def test_weights_in_a_file_give_parameters_by_channel_their_shape(tmp_path: Path
     assert not torch.equal(found, expected)
 
 
-def test_weights_of_a_network_with_fixed_neurons_do_not_fit_one_that_learns(tmp_path: Path) -> None:
+def test_weights_of_a_network_with_fixed_neurons_do_not_fit_one_that_learns(tmp_path):
     fixed = create_model("convnet", num_classes=3, in_channels=1)
     file = tmp_path / "weights.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in fixed.state_dict().items()}, file)
@@ -63,7 +61,7 @@ def test_weights_of_a_network_with_fixed_neurons_do_not_fit_one_that_learns(tmp_
         load_weights_file(file, "weights", create_model("convnet", num_classes=3, in_channels=1, learn=["decay"]))
 
 
-def test_a_preset_names_what_is_learnt_in_any_order() -> None:
+def test_a_preset_names_what_is_learnt_in_any_order():
     presets = [load_preset("digits", [f"neuron.learn={value}"]).preset for value in ('["threshold","decay"]', "[]")]
     assert presets[0].neuron.learn == ["decay", "threshold"]
     assert experiment_hash(presets[1]) == experiment_hash(load_preset("digits").preset) != experiment_hash(presets[0])

@@ -24,7 +24,7 @@ def steps(precision: str, clip_norm: float = 0.0, accumulate: int = 1) -> tuple[
 
 def moved(precision: str, **settings: float) -> torch.Tensor:
     """The change of all weights in a step."""
-    model, step = steps(precision, **settings)  # type: ignore[arg-type]
+    model, step = steps(precision, **settings)
     before = weights(model)
     step(IMAGES, LABELS, len(LABELS))
     return weights(model) - before
@@ -34,14 +34,14 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_gradients_are_unscaled_before_the_weights_change() -> None:
+def test_gradients_are_unscaled_before_the_weights_change():
     for settings in ({}, {"clip_norm": 0.01}, {"accumulate": 2}):
         low, full = moved("fp16", **settings), moved("fp32", **settings)
         assert torch.cosine_similarity(low, full, dim=0) > 0.9, settings
         assert 0.8 < low.norm() / full.norm() < 1.25, settings
 
 
-def test_only_fp16_is_scaled() -> None:
+def test_only_fp16_is_scaled():
     assert [steps(precision)[1].state.scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")] == [
         False,
         False,
@@ -49,7 +49,7 @@ def test_only_fp16_is_scaled() -> None:
     ]
 
 
-def test_an_overflowing_step_leaves_the_weights_unchanged_and_halves_the_scale() -> None:
+def test_an_overflowing_step_leaves_the_weights_unchanged_and_halves_the_scale():
     model, step = steps("fp16")
     step(IMAGES, LABELS, len(LABELS))
     before, scale = weights(model), step.state.scaler.get_scale()
@@ -58,7 +58,7 @@ def test_an_overflowing_step_leaves_the_weights_unchanged_and_halves_the_scale()
     assert step.state.scaler.get_scale() == scale / 2
 
 
-def test_an_overflowing_first_step_leaves_no_trace_in_the_momentum() -> None:
+def test_an_overflowing_first_step_leaves_no_trace_in_the_momentum():
     model, step = steps("fp16")
     step(IMAGES * 1e9, LABELS, len(LABELS))
     fresh, other = steps("fp16")

@@ -28,9 +28,7 @@ def told(start: Progress, end: int, window: int) -> list[tuple[int, Body]]:
 
 @settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 14), st.integers(1, 14), st.booleans(), st.data())
-def test_a_gap_is_found_exactly_if_events_before_the_checkpoint_are_missing(
-    window: int, saved: int, reached: int, long: bool, data: st.DataObject
-) -> None:
+def test_a_gap_is_found_exactly_if_events_before_the_checkpoint_are_missing(window, saved, reached, long, data):
     """Whatever was recorded beyond the checkpoint, before and after an earlier resume, and at the end."""
     events = told(Progress(), reached, window)
     resumed = data.draw(st.integers(0, reached // STEPS))

@@ -67,7 +67,7 @@ def check_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_with_sync_bn_the_gradients_equal_those_of_one_process_on_the_joined_batch(two_ranks: Any, method: str) -> None:
+def test_with_sync_bn_the_gradients_equal_those_of_one_process_on_the_joined_batch(two_ranks, method):
     """Shares of 4 and 3 samples, two steps, for static images and for events."""
     names = ["plain"] if method == "ottt" else ["convnet", "resnet"]
     cases = []
@@ -88,7 +88,7 @@ def test_with_sync_bn_the_gradients_equal_those_of_one_process_on_the_joined_bat
             assert name.endswith("tracked") or not torch.equal(buffer, found[0][name])
 
 
-def test_with_micro_batches_and_clipping_the_gradients_equal_those_of_the_joined_batch(two_ranks: Any) -> None:
+def test_with_micro_batches_and_clipping_the_gradients_equal_those_of_the_joined_batch(two_ranks):
     """Without batch norm, which treats each part separately. The last batch of 3 has fewer samples than parts."""
     torch.manual_seed(2)
     network = nn.Sequential(nn.Conv2d(2, 8, 3), LIF(), nn.Flatten(), nn.Linear(288, CLASSES))
@@ -113,7 +113,7 @@ def test_with_micro_batches_and_clipping_the_gradients_equal_those_of_the_joined
             check_equal(found[2 * number + 1], clipped)
 
 
-def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks: Any) -> None:
+def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks):
     torch.manual_seed(2)
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, CLASSES))
     images, labels = batch(7, static=True)
@@ -124,7 +124,7 @@ def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks: Any) -> Non
     torch.testing.assert_close(output.loss, nn.functional.cross_entropy(network(images), labels).detach())
 
 
-def test_ranks_wait_longer_than_torchs_default_for_one_that_saves_or_compiles(two_ranks: Any) -> None:
+def test_ranks_wait_longer_than_torchs_default_for_one_that_saves_or_compiles(two_ranks):
     def work(ranks: Ranks) -> list[timedelta]:
         groups = [distributed.group.WORLD, ranks._cpu_group]
         return [group._get_backend(torch.device("cpu")).options._timeout for group in groups]
@@ -132,7 +132,7 @@ def test_ranks_wait_longer_than_torchs_default_for_one_that_saves_or_compiles(tw
     assert two_ranks(work) == [[timedelta(hours=2)] * 2] * 2
 
 
-def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks: Any) -> None:
+def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks):
     def work(ranks: Ranks) -> Any:
         mine = ranks.rank + 1
         heard = [ranks.agree(mine * step, 5 - mine) for step in (1, 10, 100)]
@@ -166,7 +166,7 @@ def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks: Any) -
 
 
 @pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt"])
-def test_gradients_with_branches_are_those_of_the_joined_batch(two_ranks: Any, method: str) -> None:
+def test_gradients_with_branches_are_those_of_the_joined_batch(two_ranks, method):
     """In micro-batches, all of the same samples, so that the batch norms of branches have one result everywhere."""
     torch.manual_seed(2)
     network = nn.Sequential(nn.Conv2d(2, 8, 3), LIF(), nn.Flatten(), nn.Linear(288, CLASSES))
@@ -185,7 +185,7 @@ def test_gradients_with_branches_are_those_of_the_joined_batch(two_ranks: Any, m
         check_equal(rank, expected)
 
 
-def test_a_teacher_looks_at_the_share_of_each_rank(two_ranks: Any) -> None:
+def test_a_teacher_looks_at_the_share_of_each_rank(two_ranks):
     torch.manual_seed(0)
     outside = torch.randn(128, CLASSES)
     distill = Distillation(lambda images: images.flatten(1) @ outside, weight=0.8)

@@ -31,7 +31,7 @@ def averages(model: nn.Module, average: MovingAverage) -> dict[str, Tensor]:
         return state(model)
 
 
-def test_weights_and_running_statistics_are_averaged_by_the_formula() -> None:
+def test_weights_and_running_statistics_are_averaged_by_the_formula():
     model = network()
     average = MovingAverage(model, 0.4)
     expected = state(model)
@@ -47,7 +47,7 @@ def test_weights_and_running_statistics_are_averaged_by_the_formula() -> None:
         torch.testing.assert_close(tensor, expected[name], msg=lambda message, name=name: f"{name}: {message}")
 
 
-def test_the_networks_own_numbers_come_back_to_the_last_bit_even_after_an_error() -> None:
+def test_the_networks_own_numbers_come_back_to_the_last_bit_even_after_an_error():
     model = network()
     average = MovingAverage(model, 0.4)
     shaken(model, 1)
@@ -58,7 +58,7 @@ def test_the_networks_own_numbers_come_back_to_the_last_bit_even_after_an_error(
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_after_a_step_that_is_not_finite_the_averages_stay() -> None:
+def test_after_a_step_that_is_not_finite_the_averages_stay():
     model = network()
     average = MovingAverage(model, 0.4)
     shaken(model, 1)
@@ -71,7 +71,7 @@ def test_after_a_step_that_is_not_finite_the_averages_stay() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before if "num_batches" not in name)
 
 
-def test_a_network_without_buffers_has_an_average_too() -> None:
+def test_a_network_without_buffers_has_an_average_too():
     model = nn.Linear(2, 2)
     average = MovingAverage(model, 0.5)
     shaken(model, 1)
@@ -80,6 +80,6 @@ def test_a_network_without_buffers_has_an_average_too() -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1])
-def test_a_decay_out_of_range_is_refused(decay: float) -> None:
+def test_a_decay_out_of_range_is_refused(decay):
     with pytest.raises(ValueError, match="between 0 and 1"):
         MovingAverage(network(), decay)

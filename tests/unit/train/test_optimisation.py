@@ -11,7 +11,7 @@ from rbp_engine.train.optimisation import add_branches, create_optimizer, load_o
 
 
 @pytest.mark.parametrize(("network", "name"), [("convnet", "sgd"), ("resnet18", "adam"), ("vgg11", "adamw")])
-def test_weight_decay_applies_to_weights_but_not_to_batch_norm_and_biases(network: str, name: str) -> None:
+def test_weight_decay_applies_to_weights_but_not_to_batch_norm_and_biases(network, name):
     model = create_model(network, num_classes=10, in_channels=3)
     optimizer = create_optimizer(model, name, lr=0.1, weight_decay=5e-4)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
@@ -28,7 +28,7 @@ def test_weight_decay_applies_to_weights_but_not_to_batch_norm_and_biases(networ
     assert {0.0, 5e-4} == set(decay.values())
 
 
-def test_a_weight_that_two_modules_share_makes_one_step() -> None:
+def test_a_weight_that_two_modules_share_makes_one_step():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight = model[0].weight
     optimizer = create_optimizer(model, "sgd", lr=0.1)
@@ -36,7 +36,7 @@ def test_a_weight_that_two_modules_share_makes_one_step() -> None:
     assert sorted(stepped) == sorted(map(id, model.parameters()))
 
 
-def test_norms_of_all_kinds_do_not_decay_unless_asked_to() -> None:
+def test_norms_of_all_kinds_do_not_decay_unless_asked_to():
     norms = nn.Sequential(nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.InstanceNorm1d(4, affine=True), nn.BatchNorm1d(4))
     assert [g["weight_decay"] for g in create_optimizer(norms, "sgd", lr=0.1, weight_decay=0.1).param_groups] == [0.0]
     model = nn.Sequential(nn.Linear(4, 4), norms)
@@ -45,7 +45,7 @@ def test_norms_of_all_kinds_do_not_decay_unless_asked_to() -> None:
 
 
 @pytest.mark.parametrize("decay_norms", [False, True])
-def test_branches_decay_by_the_rule_of_their_network(decay_norms: bool) -> None:
+def test_branches_decay_by_the_rule_of_their_network(decay_norms):
     branch = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2), nn.Linear(2, 2))
     optimizer = create_optimizer(nn.Linear(1, 1), "sgd", lr=0.1)
     add_branches(optimizer, nn.ModuleList([branch]), weight_decay=0.1, decay_norms=decay_norms)
@@ -55,7 +55,7 @@ def test_branches_decay_by_the_rule_of_their_network(decay_norms: bool) -> None:
     assert found == {"0.weight": 0.1, "1.weight": spared, "1.bias": spared, "2.weight": 0.1, "2.bias": spared}
 
 
-def test_the_learning_rate_of_a_parameter_is_that_of_the_longest_path_that_names_it() -> None:
+def test_the_learning_rate_of_a_parameter_is_that_of_the_longest_path_that_names_it():
     model = nn.ModuleDict({"body": nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)), "head": nn.Linear(1, 1)})
     factors = {"body": 0.5, "body.0.bias": 0.0, "head": 10.0}
     optimizer = create_optimizer(model, "sgd", lr=0.2, weight_decay=0.1, lr_factors=factors)
@@ -78,7 +78,7 @@ def test_the_learning_rate_of_a_parameter_is_that_of_the_longest_path_that_names
     assert sorted(group["lr"] for group in again.param_groups) == pytest.approx([0.0, 0.05, 0.05, 1.0, 1.0])
 
 
-def test_a_factor_of_a_path_that_has_no_parameter_is_refused() -> None:
+def test_a_factor_of_a_path_that_has_no_parameter_is_refused():
     model = nn.ModuleDict({"head": nn.Linear(1, 1), "flat": nn.Flatten()})
     for path, hint in (
         ("hed", "Did you mean 'head'"),
@@ -90,24 +90,24 @@ def test_a_factor_of_a_path_that_has_no_parameter_is_refused() -> None:
             create_optimizer(model, "sgd", lr=0.1, lr_factors={path: 2.0})
 
 
-def test_only_sgd_uses_momentum() -> None:
+def test_only_sgd_uses_momentum():
     model = nn.Linear(1, 1)
     assert create_optimizer(model, "sgd", lr=0.1, momentum=0.7).param_groups[0]["momentum"] == 0.7
     assert isinstance(create_optimizer(model, "adam", lr=0.1, momentum=0.7), torch.optim.Adam)
     assert isinstance(create_optimizer(model, "adamw", lr=0.1), torch.optim.AdamW)
 
 
-def test_a_network_without_decaying_parameters_has_an_optimizer() -> None:
+def test_a_network_without_decaying_parameters_has_an_optimizer():
     assert len(create_optimizer(nn.BatchNorm1d(2), "sgd", lr=0.1).param_groups) == 1
 
 
-def test_an_unknown_optimizer_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_optimizer_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'lion'.*sgd, adam, adamw"):
         create_optimizer(nn.Linear(1, 1), "lion", lr=0.1)
 
 
 @pytest.mark.parametrize(("saved", "made"), [(False, True), (True, False)], ids=["CPU to GPU", "GPU to CPU"])
-def test_loading_a_state_from_another_device_keeps_the_fused_setting(saved: bool, made: bool) -> None:
+def test_loading_a_state_from_another_device_keeps_the_fused_setting(saved, made):
     """The guard puts a flag into fused optimizers that others refuse."""
     results = []
     for fused in (saved, made):

@@ -22,7 +22,7 @@ def loaded(file: str, folder: Path, *overrides: str) -> LoadedPreset:
     return load_text(f'[model]\npretrained = "{file}"\n', folder / "mine.toml", overrides)
 
 
-def test_a_head_of_another_class_count_is_left_as_drawn(tmp_path: Path) -> None:
+def test_a_head_of_another_class_count_is_left_as_drawn(tmp_path):
     there, here = network(classes=3), network(classes=5)
     head = here.get_parameter("2.weight").detach().clone()
     save_file(there.state_dict(), tmp_path / "w.safetensors")
@@ -38,9 +38,7 @@ def test_a_head_of_another_class_count_is_left_as_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrapped", "prefix"), [(None, ""), ("state_dict", ""), ("model", ""), (None, "module."), ("model", "module.")]
 )
-def test_what_torch_saved_is_taken_in_the_forms_that_people_save(
-    tmp_path: Path, wrapped: str | None, prefix: str
-) -> None:
+def test_what_torch_saved_is_taken_in_the_forms_that_people_save(tmp_path, wrapped, prefix):
     there = network()
     saved: Any = {f"{prefix}{key}": tensor for key, tensor in there.state_dict().items()}
     torch.save({wrapped: saved, "epoch": 3} if wrapped else saved, tmp_path / "w.pth")
@@ -50,9 +48,7 @@ def test_what_torch_saved_is_taken_in_the_forms_that_people_save(
 
 
 @pytest.mark.parametrize("folder", ["", "checkpoints/best", "checkpoints/best.old"])
-def test_a_folder_is_a_checkpoint_or_a_run_also_one_killed_while_it_replaced_its_best(
-    tmp_path: Path, folder: str
-) -> None:
+def test_a_folder_is_a_checkpoint_or_a_run_also_one_killed_while_it_replaced_its_best(tmp_path, folder):
     (tmp_path / "there" / folder).mkdir(parents=True)
     file = tmp_path / "there" / folder / "model.safetensors"
     save_file(network().state_dict(), file)
@@ -60,7 +56,7 @@ def test_a_folder_is_a_checkpoint_or_a_run_also_one_killed_while_it_replaced_its
         assert loaded(name, tmp_path).preset.model.pretrained == str(file)
 
 
-def test_names_that_are_only_here_or_only_there_are_named() -> None:
+def test_names_that_are_only_here_or_only_there_are_named():
     weights = network().state_dict()
     weights["extra"] = weights.pop("2.bias")
     fit = take(weights, network(), "w")
@@ -68,7 +64,7 @@ def test_names_that_are_only_here_or_only_there_are_named() -> None:
     assert str(fit) == "8 tensors taken; not in the file and left as drawn: 2.bias; in the file and not used: extra"
 
 
-def test_weights_of_another_network_are_refused_with_names_of_both() -> None:
+def test_weights_of_another_network_are_refused_with_names_of_both():
     with pytest.raises(
         SettingsError, match=r"no weight of w fits this network: it has a, the network 0\.weight, 0\.bias"
     ):
@@ -80,9 +76,7 @@ class Malicious:
         return (Path("executed").touch, ())
 
 
-def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"weight": Malicious()}, tmp_path / "w.pth")
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Malicious()))
@@ -92,7 +86,7 @@ def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(
     assert not (tmp_path / "executed").exists()
 
 
-def test_the_hash_of_the_contents_is_the_experiments_and_the_path_is_not(tmp_path: Path) -> None:
+def test_the_hash_of_the_contents_is_the_experiments_and_the_path_is_not(tmp_path):
     torch.save(network().state_dict(), tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes((tmp_path / "a.pth").read_bytes())
     torch.save(network().state_dict(), tmp_path / "c.pth")
@@ -102,7 +96,7 @@ def test_the_hash_of_the_contents_is_the_experiments_and_the_path_is_not(tmp_pat
     assert len({a.experiment, c.experiment, load_text("", tmp_path / "mine.toml").experiment}) == 3
 
 
-def test_a_missing_file_and_one_with_other_contents_are_problems_of_the_preset(tmp_path: Path) -> None:
+def test_a_missing_file_and_one_with_other_contents_are_problems_of_the_preset(tmp_path):
     with pytest.raises(PresetError, match=r"cannot read the weights: .*w\.pth"):
         loaded("w.pth", tmp_path)
     torch.save(network().state_dict(), tmp_path / "w.pth")
@@ -111,7 +105,7 @@ def test_a_missing_file_and_one_with_other_contents_are_problems_of_the_preset(t
         loaded("w.pth", tmp_path, hashed)
 
 
-def test_a_file_that_changed_after_the_launch_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_changed_after_the_launch_is_refused(tmp_path):
     torch.save(network().state_dict(), tmp_path / "w.pth")
     section = loaded("w.pth", tmp_path).preset.model
     torch.save(network(width=6).state_dict(), tmp_path / "w.pth")
@@ -119,14 +113,14 @@ def test_a_file_that_changed_after_the_launch_is_refused(tmp_path: Path) -> None
         load_pretrained(section, network())
 
 
-def test_weights_that_are_not_finite_are_refused() -> None:
+def test_weights_that_are_not_finite_are_refused():
     weights = network().state_dict()
     weights["2.bias"][1] = float("nan")
     with pytest.raises(SettingsError, match=r"weights of w\.pth are NaN or infinite \(2\.bias\)"):
         take(weights, network(), "w.pth")
 
 
-def test_a_file_too_large_to_be_weights_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_file_too_large_to_be_weights_is_refused_before_it_is_read(tmp_path):
     with (tmp_path / "w.pth").open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(PresetError, match="larger than 64 GiB"):

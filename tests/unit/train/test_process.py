@@ -39,7 +39,7 @@ time.sleep(60)
 """
 
 
-def test_torchruns_environment_counts_only_for_its_own_run() -> None:
+def test_torchruns_environment_counts_only_for_its_own_run():
     expected = RankProcess(Path("/runs/job/ranks/job_x/attempt_0/1"), rank=3, local_rank=1, world_size=4, nodes=2)
     assert RankProcess.of(RunDirectory(Path("/runs/job")), UNDER_TORCHRUN) == expected
     alone = RankProcess(Path("/runs/other/ranks/0"))
@@ -47,12 +47,11 @@ def test_torchruns_environment_counts_only_for_its_own_run() -> None:
     assert (alone.rank, alone.world_size) == (0, 1)
 
 
-def test_a_rank_is_killed_with_its_launcher(tmp_path: Path) -> None:
+def test_a_rank_is_killed_with_its_launcher(tmp_path):
     environment = os.environ | marker(RunDirectory(tmp_path))
     launcher = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
     )
-    assert launcher.stdout is not None
     pid, word = launcher.stdout.readline().split()
     assert word == "here"
     rank = psutil.Process(int(pid))
@@ -63,7 +62,7 @@ def test_a_rank_is_killed_with_its_launcher(tmp_path: Path) -> None:
         rank.status()
 
 
-def test_a_rank_whose_launcher_is_already_gone_kills_itself(tmp_path: Path) -> None:
+def test_a_rank_whose_launcher_is_already_gone_kills_itself(tmp_path):
     """Its parent, this process, does not carry the run's marker."""
     done = subprocess.run([sys.executable, "-c", RANK, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (-9, "")

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -10,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.data.preprocess import Frames, Pixels, Preprocess
+from rbp_engine.data.preprocess import Frames, Pixels
 from rbp_engine.preset import load_preset
 from rbp_engine.train.checkpoints.recipe import Recipe, read_recipe
 from rbp_engine.train.errors import CheckpointError
@@ -27,21 +26,19 @@ TENSORS = {"weight": torch.ones(2, 3)}
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(tmp_path_factory):
     return tmp_path_factory.mktemp("weights") / "model.safetensors"
 
 
 @given(preprocess=PREPROCESSES, classes=st.integers(1, 1000))
-def test_what_is_written_is_read_again(file: Path, preprocess: Preprocess, classes: int) -> None:
+def test_what_is_written_is_read_again(file, preprocess, classes):
     recipe = Recipe(PRESET, classes, preprocess)
     file.write_bytes(safetensors.torch.save(TENSORS, recipe.as_metadata()))
     assert read_recipe(file) == recipe
 
 
 @given(st.binary(max_size=60), st.one_of(st.none(), st.integers(0, 60)))
-def test_bytes_that_are_no_weights_are_a_checkpoint_error_or_have_no_recipe(
-    file: Path, content: bytes, length: int | None
-) -> None:
+def test_bytes_that_are_no_weights_are_a_checkpoint_error_or_have_no_recipe(file, content, length):
     file.write_bytes(content if length is None else length.to_bytes(8, "little") + content)
     try:
         assert read_recipe(file) is None
@@ -57,7 +54,7 @@ _JSON = st.recursive(
 
 
 @given(st.sampled_from(["preset", "classes", "pixels", "mean", "deviation", "crop"]), _JSON)
-def test_a_recipe_with_a_value_of_another_kind_is_a_checkpoint_error(file: Path, key: str, value: object) -> None:
+def test_a_recipe_with_a_value_of_another_kind_is_a_checkpoint_error(file, key, value):
     written = json.loads(Recipe(PRESET, 10, Pixels((0.3,), (0.4,))).as_metadata()["rbp"])
     place = written if key in written else written["pixels"]
     place[key] = value
@@ -68,7 +65,7 @@ def test_a_recipe_with_a_value_of_another_kind_is_a_checkpoint_error(file: Path,
         assert "not in a way that is understood here" in str(error)
 
 
-def test_weights_without_a_recipe_have_none_and_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_weights_without_a_recipe_have_none_and_a_pipe_is_not_waited_for(tmp_path):
     safetensors.torch.save_file(TENSORS, tmp_path / "plain.safetensors")
     assert read_recipe(tmp_path / "plain.safetensors") is None
     os.mkfifo(tmp_path / "pipe.safetensors")

@@ -153,12 +153,7 @@ class Attempt:
         self.state = State(self.model, method, self.optimizer, branches=branches, ema=settings["ema"])
         self.step = OptimizerStep(self.state, ranks)
         self.checkpointer = Checkpointer(
-            run,
-            self.state,
-            self.recorder,
-            every=settings["every"],
-            experiment="e",
-            ranks=ranks,
+            run, self.state, self.recorder, every=settings["every"], experiment="e", ranks=ranks
         )
 
     def go(self) -> str:
@@ -199,7 +194,7 @@ def new_run(folder: Path) -> RunDirectory:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path):
     run = new_run(tmp_path / "job")
     run.checkpoints.mkdir()
     write_identity(run, Summary("job", "p", "e", "rate_m", 2, 1))
@@ -207,7 +202,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 @pytest.fixture(autouse=True)
-def signals_as_before() -> Iterator[None]:
+def signals_as_before():
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
@@ -240,7 +235,7 @@ def same(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Any, ...]], list[Tensor]]:
+def whole(tmp_path_factory):
     """Story and weights of an uninterrupted run."""
     run = new_run(tmp_path_factory.mktemp("whole") / "job")
     attempt = Attempt(run, 1)
@@ -248,7 +243,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Any, ...
     return story(run), weights(attempt)
 
 
-def test_steps_evaluations_and_checkpoints_are_recorded_in_order(run: RunDirectory) -> None:
+def test_steps_evaluations_and_checkpoints_are_recorded_in_order(run):
     assert Attempt(run, 1).go() == "completed"
     kinds = [
         (type(event.body).__name__, event.step)
@@ -262,7 +257,7 @@ def test_steps_evaluations_and_checkpoints_are_recorded_in_order(run: RunDirecto
     ]
 
 
-def test_events_are_synced_before_the_checkpoint_that_relies_on_them(run: RunDirectory, disk_order: list[str]) -> None:
+def test_events_are_synced_before_the_checkpoint_that_relies_on_them(run, disk_order):
     assert Attempt(run, 1).go() == "completed"
     saves = [f"step-{step:08}.tmp -> step-{step:08}" for step in (4, 8, 12)]
     notable = [done for done in disk_order if done == "sync rank0.jsonl" or done in saves]
@@ -270,18 +265,15 @@ def test_events_are_synced_before_the_checkpoint_that_relies_on_them(run: RunDir
 
 
 @pytest.mark.parametrize(("log_every", "steps"), [(5, [5, 10]), (50, [12])])
-def test_a_run_shorter_than_log_every_records_all_its_steps(
-    run: RunDirectory, log_every: int, steps: list[int]
-) -> None:
+def test_a_run_shorter_than_log_every_records_all_its_steps(run, log_every, steps):
     attempt = Attempt(run, 1, log_every=log_every)
     assert attempt.go() == "completed"
     assert [event.step for event in events_of(run, Metrics)] == steps
 
 
-def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
+def test_the_summary_says_what_the_worker_is_doing(run):
     def phase() -> str:
         summary = read_summary(run)
-        assert summary is not None
         return summary.phase
 
     seen = []
@@ -293,7 +285,7 @@ def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
     )
     attempt.checkpointer.recorder = attempt.recorder
     step = attempt.state.method.step
-    attempt.state.method.step = lambda *given, **how: (seen.append(phase()), step(*given, **how))[1]  # type: ignore[func-returns-value, method-assign]
+    attempt.state.method.step = lambda *given, **how: (seen.append(phase()), step(*given, **how))[1]
     assert attempt.go() == "completed"
     assert seen[0] == "compiling"
     assert seen[STEPS] == "evaluating"
@@ -301,7 +293,7 @@ def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
     assert phase() == ""
 
 
-def test_system_events_cover_all_steps_since_the_last_one(run: RunDirectory) -> None:
+def test_system_events_cover_all_steps_since_the_last_one(run):
     """The gauge only answers at the fourth drain. Two of the steps before have slept for a tenth of a second."""
     recorder = Attempt(run, 1).recorder
     out, labels = StepOutput(torch.tensor(1.0), torch.zeros(2, 4)), torch.zeros(2, dtype=torch.long)
@@ -339,9 +331,7 @@ class Computing(torch.Tensor):
         return super().__torch_function__(func, types, args, kwargs)
 
 
-def test_waiting_for_the_device_counts_as_step_time_not_as_data_time(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_for_the_device_counts_as_step_time_not_as_data_time(run, monkeypatch):
     """For each step, fetching the data takes 1 s, and starting its computation 2 s."""
     clock = Computing.clock = Clock()
     monkeypatch.setattr(recorder_module, "time", clock)
@@ -363,9 +353,7 @@ def test_waiting_for_the_device_counts_as_step_time_not_as_data_time(
     assert recorder.journal.summary.trained_s == 4 * 3 + 2 * 8
 
 
-def test_a_probe_that_takes_long_is_no_stall_and_no_time_of_a_step(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_probe_that_takes_long_is_no_stall_and_no_time_of_a_step(run, monkeypatch):
     """A step takes 2 s, the fetch of its data 1 s of them, and the probe after it 100 s."""
     clock = Clock()
     monkeypatch.setattr(recorder_module, "time", clock)
@@ -389,9 +377,7 @@ def test_a_probe_that_takes_long_is_no_stall_and_no_time_of_a_step(
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
-def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(
-    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], name: str
-) -> None:
+def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(run, whole, name):
     """The second attempt is then killed between the evaluation and the checkpoint that would contain it."""
     first = Attempt(run, 1)
     first.stop.install()
@@ -407,7 +393,7 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(
     assert first.go() == ("stopped" if name == "control/stop" else "preempted")
     run.stop_request.unlink(missing_ok=True)
     found, _ = checkpoint.find_newest(run.checkpoints)
-    assert found is not None and found.progress == Progress(2 * STEPS, 1, STEPS)
+    assert found.progress == Progress(2 * STEPS, 1, STEPS)
     assert [event.step for event in events_of(run, Validation)] == [STEPS]
 
     second = Attempt(run, 2)
@@ -415,7 +401,7 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    second.checkpointer.save = killed  # type: ignore[method-assign]
+    second.checkpointer.save = killed
     with pytest.raises(KeyboardInterrupt):
         second.go()
     assert [event.step for event in events_of(run, Validation)] == [STEPS, 2 * STEPS]
@@ -435,18 +421,22 @@ def stop_at(attempt: Attempt, step: int) -> None:
         if progress.step == step:
             attempt.stop.signal = "SIGTERM"
 
-    attempt.recorder.step = record_and_stop  # type: ignore[method-assign]
+    attempt.recorder.step = record_and_stop
+
+
+def stopped_and_resumed(run: RunDirectory, step: int, **settings: Any) -> Attempt:
+    """The second of two attempts, which has completed what the first was stopped in at that step."""
+    first = Attempt(run, 1, **settings)
+    stop_at(first, step)
+    assert first.go() == "preempted"
+    second = Attempt(run, 2, **settings)
+    assert second.go() == "completed"
+    return second
 
 
 @pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 1, 3 * STEPS - 1])
-def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
-    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], step: int
-) -> None:
-    first = Attempt(run, 1)
-    stop_at(first, step)
-    assert first.go() == "preempted"
-    second = Attempt(run, 2)
-    assert second.go() == "completed"
+def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(run, whole, step):
+    second = stopped_and_resumed(run, step)
     assert story(run) == whole[0]
     assert same(weights(second), whole[1])
     assert [event.step for event in events_of(run, RunStart)] == [0, step]
@@ -458,9 +448,7 @@ def patient(ranks: Ranks) -> Limits:
 
 
 @pytest.mark.parametrize("step", [None, 1, STEPS, 3 * STEPS])
-def test_an_early_stop_comes_after_the_same_epoch_whatever_interrupts_the_run(
-    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], step: int | None
-) -> None:
+def test_an_early_stop_comes_after_the_same_epoch_whatever_interrupts_the_run(run, whole, step):
     """The run of 3 epochs is `whole`. At its last step the interruption comes before the evaluation."""
     first = Attempt(run, 1, epochs=9, limits=patient)
     if step is not None:
@@ -475,24 +463,22 @@ def test_an_early_stop_comes_after_the_same_epoch_whatever_interrupts_the_run(
     assert story(run) == whole[0]
 
 
-def test_a_budget_of_steps_ends_after_exactly_so_many_and_a_larger_one_gives_the_uninterrupted_run(
-    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]]
-) -> None:
+def test_a_budget_of_steps_ends_after_exactly_so_many_and_a_larger_one_gives_the_uninterrupted_run(run, whole):
     for number, budget in enumerate([2, 2, STEPS, STEPS + 1], start=1):
         assert Attempt(run, number, limits=lambda ranks, budget=budget: Limits(max_steps=budget)).go() == OUT_OF_BUDGET
         found, _ = checkpoint.find_newest(run.checkpoints)
-        assert found is not None and found.progress.step == budget
+        assert found.progress.step == budget
     last = Attempt(run, 9, limits=lambda ranks: Limits(max_steps=3 * STEPS))  # it needs no more
     assert last.go() == "completed"
     assert story(run) == whole[0]
     assert same(weights(last), whole[1])
 
 
-def test_a_budget_of_time_counts_what_earlier_attempts_have_worked(run: RunDirectory) -> None:
+def test_a_budget_of_time_counts_what_earlier_attempts_have_worked(run):
     assert Attempt(run, 1, limits=lambda ranks: Limits(max_time_s=100.0, spent_s=100.0)).go() == OUT_OF_BUDGET
     assert Attempt(run, 2, limits=lambda ranks: Limits(max_time_s=100.0, spent_s=100.0)).go() == OUT_OF_BUDGET
     found, _ = checkpoint.find_newest(run.checkpoints)
-    assert found is not None and found.progress.step == 1  # of an attempt without a checkpoint a step is kept
+    assert found.progress.step == 1  # of an attempt without a checkpoint a step is kept
     writer = EventWriter(run.events(), 3)
     writer.write(RunStart(), 1)
     time.sleep(0.2)
@@ -501,44 +487,33 @@ def test_a_budget_of_time_counts_what_earlier_attempts_have_worked(run: RunDirec
     assert worked_s(run) >= 0.2
 
 
-def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run, tmp_path):
     schedule = Schedule(0.2, 3, "restarts", STEPS, warmup_steps=3, lr_min=0.01, restart_epochs=1)
 
-    def attempt(run: RunDirectory, number: int) -> Attempt:
-        return Attempt(run, number, log_every=1, schedule=lambda now: schedule(now.epoch, now.step))
+    settings = {"log_every": 1, "schedule": lambda now: schedule(now.epoch, now.step)}
 
     def rates(run: RunDirectory) -> list[float]:
-        return [event.body.lr for event in events_of(run, Metrics)]  # type: ignore[union-attr]
+        return [event.body.lr for event in events_of(run, Metrics)]
 
     apart = new_run(tmp_path / "apart")
-    whole = attempt(apart, 1)
+    whole = Attempt(apart, 1, **settings)
     assert whole.go() == "completed"
     assert rates(apart) == [schedule(step // STEPS, step) for step in range(3 * STEPS)]
     assert len(set(rates(apart))) > STEPS
-    first = attempt(run, 1)
-    stop_at(first, 6)
-    assert first.go() == "preempted"
-    second = attempt(run, 2)
-    assert second.go() == "completed"
+    second = stopped_and_resumed(run, 6, **settings)
     assert rates(run) == rates(apart) and story(run) == story(apart)
     assert same(weights(second), weights(whole))
 
 
 @pytest.mark.parametrize("step", [STEPS, STEPS + 2])
-def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(
-    run: RunDirectory, tmp_path: Path, whole: tuple[list[tuple[Any, ...]], list[Tensor]], step: int
-) -> None:
+def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(run, tmp_path, whole, step):
     uninterrupted = new_run(tmp_path / "uninterrupted")
     expected = Attempt(uninterrupted, 1, ema=0.5)
     assert expected.go() == "completed"
     assert same(weights(expected), whole[1])
     assert [entry[:5] for entry in story(uninterrupted)] == [entry[:5] for entry in whole[0]]
 
-    first = Attempt(run, 1, ema=0.5)
-    stop_at(first, step)
-    assert first.go() == "preempted"
-    second = Attempt(run, 2, ema=0.5)
-    assert second.go() == "completed"
+    stopped_and_resumed(run, step, ema=0.5)
     assert story(run) == story(uninterrupted)
     ours, theirs = (weights_of(folder, 3 * STEPS) for folder in (run, uninterrupted))
     assert "ema 0.weight" in ours and not torch.equal(ours["ema 0.weight"], ours["0.weight"])
@@ -546,21 +521,14 @@ def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(
 
 
 @pytest.mark.parametrize("step", [STEPS, STEPS + 2])
-def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
-    run: RunDirectory, tmp_path: Path, step: int
-) -> None:
+def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(run, tmp_path, step):
     uninterrupted = new_run(tmp_path / "uninterrupted")
     expected = Attempt(uninterrupted, 1, branches=["2", "6"])
     branches = expected.state.branches
-    assert branches is not None
     drawn = [weight.detach().clone() for weight in branches.branches.parameters()]
     assert expected.go() == "completed"
 
-    first = Attempt(run, 1, branches=["2", "6"])
-    stop_at(first, step)
-    assert first.go() == "preempted"
-    second = Attempt(run, 2, branches=["2", "6"])
-    assert second.go() == "completed"
+    second = stopped_and_resumed(run, step, branches=["2", "6"])
     assert story(run) == story(uninterrupted)
     ours, theirs = (list(each.state.trained.parameters()) for each in (second, expected))
     assert same(ours, theirs)
@@ -569,7 +537,7 @@ def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(
     assert saved.keys() == create_model("convnet", num_classes=4, in_channels=1).state_dict().keys()
 
 
-def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp_path: Path, two_ranks: Any) -> None:
+def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp_path, two_ranks):
     run = new_run(tmp_path / "job")
 
     def work(ranks: Ranks) -> dict[str, Tensor]:
@@ -584,10 +552,10 @@ def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp
     for name, kept in saved.items():
         assert torch.equal(first[name], second[name]) and torch.equal(first[name], kept), name
     [*_, last] = events_of(run, Validation)
-    assert last.body.ema_top1 is not None  # type: ignore[union-attr]
+    assert last.body.ema_top1 is not None
 
 
-def test_a_resume_continues_with_the_same_loss_scale(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_resume_continues_with_the_same_loss_scale(run, tmp_path):
     first = Attempt(run, 1, epochs=1, precision="fp16")
     first.state.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
     assert first.go() == "completed"
@@ -597,26 +565,26 @@ def test_a_resume_continues_with_the_same_loss_scale(run: RunDirectory, tmp_path
     assert second.state.scaler.get_scale() == 128.0
 
 
-def test_checkpoints_are_saved_every_third_epoch_after_improvements_and_at_the_end(run: RunDirectory) -> None:
+def test_checkpoints_are_saved_every_third_epoch_after_improvements_and_at_the_end(run):
     attempt = Attempt(run, 1, epochs=7, every=("epochs", 3))
     assert attempt.go() == "completed"
     validations = events_of(run, Validation)
     best, better = -1.0, []
     for event in validations:
-        if event.body.top1 > best:  # type: ignore[union-attr]
-            best = event.body.top1  # type: ignore[union-attr]
+        if event.body.top1 > best:
+            best = event.body.top1
             better.append(event.step)
     saved = events_of(run, CheckpointSaved)
     assert [event.step for event in saved] == sorted({*better, 3 * STEPS, 6 * STEPS, 7 * STEPS})
-    assert [event.step for event in saved if event.body.best] == better  # type: ignore[union-attr]
+    assert [event.step for event in saved if event.body.best] == better
 
 
-def test_a_checkpoint_by_time_is_saved_between_steps(run: RunDirectory) -> None:
+def test_a_checkpoint_by_time_is_saved_between_steps(run):
     assert Attempt(run, 1, epochs=1, every=("seconds", 1e-9)).go() == "completed"
     assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 2, 3, 4]
 
 
-def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(run: RunDirectory) -> None:
+def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(run):
     attempt = Attempt(run, 1, every=("seconds", 3600.0))
     recorded = attempt.recorder.step
 
@@ -625,13 +593,13 @@ def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(r
             out.loss.fill_(float("nan"))
         recorded(progress, out, *rest)
 
-    attempt.recorder.step = spoil  # type: ignore[method-assign]
+    attempt.recorder.step = spoil
     with pytest.raises(NonFiniteLoss, match="the loss or its gradient is not finite at step 6"):
         attempt.go()
     # On a busy machine the results of step 6 are looked at before there is a step 8.
-    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]
+    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]
     found, _ = checkpoint.find_newest(run.checkpoints)
-    assert found is not None and found.progress.step == STEPS
+    assert found.progress.step == STEPS
 
 
 class SpoiledBatches(TrainingBatches):
@@ -658,15 +626,13 @@ def check_spoiled_images(run: RunDirectory, precision: str, value: float, ranks:
 
 
 @pytest.mark.parametrize(("value", "precision"), [(float("nan"), "fp32"), (float("-inf"), "fp16")])
-def test_non_finite_images_end_training_with_their_batch_without_blaming_the_learning_rate(
-    run: RunDirectory, value: float, precision: str
-) -> None:
+def test_non_finite_images_end_training_with_their_batch_without_blaming_the_learning_rate(run, value, precision):
     message, told_of = check_spoiled_images(run, precision, value, Ranks())
     assert message == f"there is NaN or infinity in the images of step {STEPS + 3}: batch 3 of epoch 2"
     assert "data set" in told_of and "lower optim.lr does not help" in told_of
 
 
-def test_non_finite_images_on_one_rank_end_both_with_the_same_message(tmp_path: Path, two_ranks: Any) -> None:
+def test_non_finite_images_on_one_rank_end_both_with_the_same_message(tmp_path, two_ranks):
     run = new_run(tmp_path / "job")
     first, second = two_ranks(lambda ranks: check_spoiled_images(run, "fp32", float("nan"), ranks)[0])
     assert first == second == f"there is NaN or infinity in the images of step {STEPS + 3}: batch 3 of epoch 2"
@@ -675,7 +641,7 @@ def test_non_finite_images_on_one_rank_end_both_with_the_same_message(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "value"), [("0.weight", float("nan")), ("0.weight", float("inf")), ("1.running_mean", float("nan"))]
 )
-def test_non_finite_weights_and_statistics_are_never_saved(run: RunDirectory, name: str, value: float) -> None:
+def test_non_finite_weights_and_statistics_are_never_saved(run, name, value):
     attempt = Attempt(run, 1)
     attempt.checkpointer.save(Progress(1, 0, 1))
     with torch.no_grad():
@@ -686,7 +652,7 @@ def test_non_finite_weights_and_statistics_are_never_saved(run: RunDirectory, na
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
 
 
-def test_large_finite_weights_can_be_saved(run: RunDirectory) -> None:
+def test_large_finite_weights_can_be_saved(run):
     attempt = Attempt(run, 1)
     with torch.no_grad():
         attempt.model.state_dict()["0.weight"].fill_(1e30)  # its square overflows float32
@@ -695,7 +661,7 @@ def test_large_finite_weights_can_be_saved(run: RunDirectory) -> None:
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
 
 
-def test_a_request_for_a_checkpoint_is_served_once(run: RunDirectory) -> None:
+def test_a_request_for_a_checkpoint_is_served_once(run):
     attempt = Attempt(run, 1, epochs=1, every=("seconds", 3600.0))
     run.checkpoint_request.touch()
     assert attempt.go() == "completed"
@@ -703,7 +669,7 @@ def test_a_request_for_a_checkpoint_is_served_once(run: RunDirectory) -> None:
     assert not run.checkpoint_request.exists()
 
 
-def test_the_space_reserved_for_the_last_event_is_released(run: RunDirectory) -> None:
+def test_the_space_reserved_for_the_last_event_is_released(run):
     attempt = Attempt(run, 1)
     assert (run.control / "reserve").stat().st_size >= 2**17
     attempt.journal.write(Heartbeat())
@@ -725,16 +691,14 @@ def disturbed(run: RunDirectory, number: int, ranks: Ranks, step: int, happen: C
             happen(attempt, out)
         recorded(progress, out, *rest)
 
-    attempt.recorder.step = disturb  # type: ignore[method-assign]
+    attempt.recorder.step = disturb
     try:
         return attempt.go(), weights(attempt)
     except NonFiniteLoss as error:
         return str(error), None
 
 
-def test_a_signal_to_one_rank_ends_both_at_the_same_step_and_a_resume_equals_no_interruption(
-    tmp_path: Path, two_ranks: Any
-) -> None:
+def test_a_signal_to_one_rank_ends_both_at_the_same_step_and_a_resume_equals_no_interruption(tmp_path, two_ranks):
     steps = [0, 1, STEPS - 1, STEPS, 2 * STEPS + 2]
 
     def signalled(attempt: Attempt, out: Any) -> None:
@@ -760,12 +724,10 @@ def test_a_signal_to_one_rank_ends_both_at_the_same_step_and_a_resume_equals_no_
         if step:  # at the boundary after it, or before the evaluation
             assert events_of(run, RunStart)[1].step == step + (step % STEPS > 0)
     evaluations = events_of(RunDirectory(tmp_path / "0"), Validation)
-    assert [event.body.samples for event in evaluations] == [16] * 3  # type: ignore[union-attr]
+    assert [event.body.samples for event in evaluations] == [16] * 3
 
 
-def test_two_ranks_end_at_the_same_step_by_a_budget_that_only_the_first_can_measure(
-    tmp_path: Path, two_ranks: Any
-) -> None:
+def test_two_ranks_end_at_the_same_step_by_a_budget_that_only_the_first_can_measure(tmp_path, two_ranks):
     limits = {
         "time": lambda ranks: Limits(max_time_s=1.0 if ranks.rank == 0 else 0.0, spent_s=1.0),
         "steps": lambda ranks: Limits(max_steps=STEPS + 1),
@@ -787,7 +749,7 @@ def test_two_ranks_end_at_the_same_step_by_a_budget_that_only_the_first_can_meas
     assert first == [(OUT_OF_BUDGET, 2), (OUT_OF_BUDGET, STEPS + 1), ("completed", 3 * STEPS)]
 
 
-def test_a_non_finite_loss_on_one_rank_ends_both_with_the_same_message(tmp_path: Path, two_ranks: Any) -> None:
+def test_a_non_finite_loss_on_one_rank_ends_both_with_the_same_message(tmp_path, two_ranks):
     run = new_run(tmp_path / "job")
 
     def spoil(attempt: Attempt, out: Any) -> None:
@@ -796,21 +758,17 @@ def test_a_non_finite_loss_on_one_rank_ends_both_with_the_same_message(tmp_path:
     ended = two_ranks(lambda ranks: disturbed(run, 1, ranks, 6, spoil)[0])
     assert ended == ["the loss or its gradient is not finite at step 6"] * 2
     found, _ = checkpoint.find_newest(run.checkpoints)
-    assert found is not None and found.progress.step == STEPS
-    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]
+    assert found.progress.step == STEPS
+    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]
 
 
 @pytest.mark.parametrize("bad", [2, STEPS, STEPS + 1])
-def test_a_non_finite_gradient_is_not_applied_and_the_state_before_it_is_saved(
-    run: RunDirectory, tmp_path: Path, bad: int
-) -> None:
+def test_a_non_finite_gradient_is_not_applied_and_the_state_before_it_is_saved(run, tmp_path, bad):
     """Weights, momentum, running statistics and position are those of a run that was stopped a step earlier."""
     check_last_finite(run, tmp_path, bad, lambda work: [work(Ranks())])
 
 
-def test_a_non_finite_gradient_on_one_rank_ends_both_and_the_state_before_it_is_saved(
-    run: RunDirectory, tmp_path: Path, two_ranks: Any
-) -> None:
+def test_a_non_finite_gradient_on_one_rank_ends_both_and_the_state_before_it_is_saved(run, tmp_path, two_ranks):
     check_last_finite(run, tmp_path, STEPS + 2, two_ranks)
 
 
@@ -835,7 +793,7 @@ def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Cal
                 attempt.checkpointer.save(progress)
                 raise KeyboardInterrupt
 
-        attempt.recorder.step = save_before  # type: ignore[method-assign]
+        attempt.recorder.step = save_before
         with pytest.raises(KeyboardInterrupt):
             attempt.go()
 
@@ -843,7 +801,7 @@ def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Cal
     assert told_by == [f"the loss or its gradient is not finite at step {bad}"] * len(told_by)
     ranks_of(stopped)
     found, _ = checkpoint.find_newest(run.checkpoints)
-    assert found is not None and found.progress.step == bad - 1
+    assert found.progress.step == bad - 1
     if found.progress.position:
         assert found.progress == Progress(bad - 1, (bad - 1) // STEPS, (bad - 1) % STEPS)
     ours, theirs = (weights_of(folder, bad - 1) for folder in (run, whole))
@@ -859,12 +817,12 @@ def weights_of(run: RunDirectory, step: int) -> dict[str, Tensor]:
     return load_file(folder / "model.safetensors") | momenta | {f"ema {name}": one for name, one in average.items()}
 
 
-def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run: RunDirectory) -> None:
+def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run):
     attempt = Attempt(run, 1)
     attempt.go()
     evaluated = [event.body for event in read_events(run.events()) if isinstance(event.body, Validation)]
     for one in evaluated:
-        assert one.top1_by_step is not None and len(one.top1_by_step) == 2
+        assert len(one.top1_by_step) == 2
         assert one.top1_by_step[-1] == one.top1
     pixels = NormalisePixels(attempt.data.mean, attempt.data.deviation, CPU)
     [(images, labels)] = memory_evaluation(attempt.data.test, pixels, batch_size=16)
@@ -879,7 +837,7 @@ def generators(run: RunDirectory) -> dict[str, bytes]:
     return {str(path.relative_to(run.checkpoints)): path.read_bytes() for path in run.checkpoints.rglob("rng-*.pt")}
 
 
-def test_gradients_compared_while_training_change_no_bit_of_a_checkpoint(run: RunDirectory, tmp_path: Path) -> None:
+def test_gradients_compared_while_training_change_no_bit_of_a_checkpoint(run, tmp_path):
     plain = new_run(tmp_path / "plain")
     Attempt(plain, 1).go()
     Attempt(run, 1, gradients=3).go()
@@ -891,7 +849,7 @@ def test_gradients_compared_while_training_change_no_bit_of_a_checkpoint(run: Ru
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_the_first_of_two_ranks_compares_gradients_by_itself(tmp_path: Path, two_ranks: Any) -> None:
+def test_the_first_of_two_ranks_compares_gradients_by_itself(tmp_path, two_ranks):
     def work(ranks: Ranks) -> list[list[Tensor]]:
         trained = []
         for gradients in (0, 3):

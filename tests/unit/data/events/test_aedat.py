@@ -1,5 +1,4 @@
 import struct
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ def event(x: int, y: int, on: bool, time: int) -> bytes:
     return struct.pack(">II", x << 1 | y << 8 | (not on), time)
 
 
-def test_the_fields_of_an_event_come_from_its_big_endian_words(tmp_path: Path) -> None:
+def test_the_fields_of_an_event_come_from_its_big_endian_words(tmp_path):
     path = tmp_path / "a.aedat"
     path.write_bytes(HEADER + event(127, 0, True, 7) + event(3, 127, False, 2**32 - 1))
     times, x, y, polarity = read_aedat(path)
@@ -32,9 +31,7 @@ def test_the_fields_of_an_event_come_from_its_big_endian_words(tmp_path: Path) -
         (b"#!AER-DAT4.0\r\n....", r"is #!AER-DAT4\.0, not AEDAT 2\.0: put the original"),
     ],
 )
-def test_another_format_and_a_truncated_file_are_named_with_the_remedy(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_another_format_and_a_truncated_file_are_named_with_the_remedy(tmp_path, content, message):
     path = tmp_path / "a.aedat"
     path.write_bytes(content)
     with pytest.raises(EventDataError, match=message) as caught:

@@ -11,7 +11,7 @@ from tests.fuzz.recordings import device, pipe
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
+def cache(tmp_path):
     for part, count in (("train", 4), ("test", 2)):
         np.save(tmp_path / f"{part}.npy", np.arange(count * 3 * 2 * 5 * 5, dtype=np.uint8).reshape(count, 3, 2, 5, 5))
         np.save(tmp_path / f"{part}_labels.npy", np.arange(count))
@@ -19,9 +19,9 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_was_sealed_is_loaded_and_its_frames_stay_on_the_disk(cache: Path) -> None:
+def test_what_was_sealed_is_loaded_and_its_frames_stay_on_the_disk(cache):
     loaded = load(cache)
-    assert loaded is not None and isinstance(loaded.train.counts, np.memmap)
+    assert isinstance(loaded.train.counts, np.memmap)
     assert loaded.train.counts.sum() == np.load(cache / "train.npy").sum()
     assert loaded.test.labels.tolist() == [0, 1] and loaded.test.scale == 1.0
     assert verify(cache) == []
@@ -47,7 +47,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_cache_that_cannot_be_used_does_not_load_and_is_named(cache: Path, damage: str) -> None:
+def test_a_cache_that_cannot_be_used_does_not_load_and_is_named(cache, damage):
     name, change = DAMAGES[damage]
     change(cache / f"{name}.npy")
     if not (cache / f"{name}.npy").is_file():

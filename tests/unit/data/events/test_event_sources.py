@@ -1,7 +1,5 @@
 import gc
 import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +28,7 @@ def training(loader: BatchLoader | None = None, **settings: Any) -> TrainingBatc
 
 
 @pytest.fixture
-def children() -> Callable[[], list[psutil.Process]]:
+def children():
     """The processes that this one has started since; other tests leave those of torch's compiler."""
     before = psutil.Process().children()
     return lambda: [process for process in psutil.Process().children() if process not in before]
@@ -40,14 +38,14 @@ def labels(source: TrainingBatches, epoch: int, start: int = 0) -> list[int]:
     return [label for _, part in source.epoch(epoch, start) for label in part.tolist()]
 
 
-def test_a_batch_is_float_with_time_first_and_matches_its_labels() -> None:
+def test_a_batch_is_float_with_time_first_and_matches_its_labels():
     data = samples()
     for frames, chosen in training().epoch(0):
         assert frames.shape == (3, len(chosen), 2, 6, 5) and frames.dtype == torch.float32 and frames.is_contiguous()
         assert torch.equal(frames.transpose(0, 1), torch.from_numpy(data.counts[chosen.numpy()]).float())
 
 
-def test_batches_from_a_position_are_the_tail_of_the_epoch() -> None:
+def test_batches_from_a_position_are_the_tail_of_the_epoch():
     settings = {"flip": True, "roll": 2}
     whole = list(training(**settings).epoch(3))
     for start in range(len(whole) + 1):
@@ -62,7 +60,7 @@ def variants(sample: Tensor, roll: int) -> list[Tensor]:
     return [image.roll(shift, (-2, -1)) for image in (sample, sample.flip(-1)) for shift in shifts]
 
 
-def test_augmentation_is_one_flip_and_one_roll_for_all_timesteps_of_a_sample() -> None:
+def test_augmentation_is_one_flip_and_one_roll_for_all_timesteps_of_a_sample():
     data, seen = samples(), set()
     for epoch in range(20):
         for frames, chosen in training(flip=True, roll=1).epoch(epoch):
@@ -74,14 +72,14 @@ def test_augmentation_is_one_flip_and_one_roll_for_all_timesteps_of_a_sample() -
     assert seen == set(range(18))
 
 
-def test_samples_are_mirrored_first_and_then_rolled() -> None:
+def test_samples_are_mirrored_first_and_then_rolled():
     counts = torch.arange(2 * 3 * 2 * 3 * 4).view(2, 3, 2, 3, 4)
     moved = mirror_and_roll(counts, torch.tensor([True, False]), torch.tensor([[1, 2], [0, -1]]))
     assert torch.equal(moved[0], counts[0].flip(-1).roll((1, 2), (-2, -1)))
     assert torch.equal(moved[1], counts[1].roll(-1, -1))
 
 
-def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
+def test_evaluation_has_all_samples_in_order_and_applies_the_scale():
     data = samples()
     scaled = Samples(data.counts, data.labels, 0.5)
     batches = list(event_evaluation(scaled, np.arange(23), BatchLoader(0, CPU), batch_size=4))
@@ -89,7 +87,7 @@ def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
     assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
 
 
-def test_the_joined_shares_of_several_processes_are_the_batches_of_one() -> None:
+def test_the_joined_shares_of_several_processes_are_the_batches_of_one():
     settings = {"flip": True, "roll": 2}
     parts = [training(**settings, rank=rank, world_size=3).epoch(1) for rank in range(3)]
     for (frames, chosen), *shares in zip(training(**settings).epoch(1), *parts, strict=True):
@@ -103,9 +101,7 @@ def test_the_joined_shares_of_several_processes_are_the_batches_of_one() -> None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(
-    workers: int, children: Callable[[], list[psutil.Process]]
-) -> None:
+def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(workers, children):
     settings = {"flip": True, "roll": 2}
     loader = BatchLoader(workers, CPU)
     ahead = training(loader, **settings)
@@ -136,7 +132,7 @@ def test_samples_that_are_not_there_are_named(workers: int, children: Callable[[
     assert children() == []
 
 
-def test_a_file_that_has_lost_its_end_is_an_error_of_the_process_that_trains(tmp_path: Path) -> None:
+def test_a_file_that_has_lost_its_end_is_an_error_of_the_process_that_trains(tmp_path):
     counts = np.lib.format.open_memmap(tmp_path / "train.npy", "w+", np.uint8, (64, 3, 2, 32, 32))
     counts.flush()
     os.truncate(tmp_path / "train.npy", 4096)

@@ -145,7 +145,7 @@ for line in sys.argv[1:]:
 """
 
 
-def test_each_is_one_sentence_with_its_name_in_little_time_and_memory(tmp_path: Path) -> None:
+def test_each_is_one_sentence_with_its_name_in_little_time_and_memory(tmp_path):
     expected: dict[str, tuple[str, str]] = {}
     for kind, files in KINDS.items():
         (tmp_path / kind).mkdir()
@@ -173,7 +173,7 @@ def decoded(tmp_path: Path, content: bytes, kind: Any) -> Any:
     return decode(FoundLayout(kind, tmp_path), tmp_path / "file", timesteps=T, frames_by="number")
 
 
-def test_what_is_whole_is_read_however_it_was_written(tmp_path: Path) -> None:
+def test_what_is_whole_is_read_however_it_was_written(tmp_path):
     expected = decoded(tmp_path, npz(), "events")
     assert expected.sum() == 9
     for content in (zipped({}), zipped({}, zipfile.ZIP_STORED), npz(t=EVENTS["t"].astype(">u4"), p=EVENTS["p"] == 1)):
@@ -191,7 +191,7 @@ def test_what_is_whole_is_read_however_it_was_written(tmp_path: Path) -> None:
         (lambda frames: np.zeros((600, 2, 128, 128)), "larger than"),
     ],
 )
-def test_other_frames_are_refused(tmp_path: Path, change: Callable[[Any], Any], message: str) -> None:
+def test_other_frames_are_refused(tmp_path, change, message):
     stream = io.BytesIO()
     np.savez_compressed(stream, frames=change(FRAMES))
     with pytest.raises(EventDataError, match=message):

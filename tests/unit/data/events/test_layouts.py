@@ -32,18 +32,18 @@ def by_class(folder: str, suffix: str, numbers: range) -> list[str]:
         (["frames_number_10_split_by_number/airplane/cifar10_airplane_0.npz"], "frames"),
     ],
 )
-def test_each_layout_is_recognised(tmp_path: Path, names: list[str], files: str) -> None:
+def test_each_layout_is_recognised(tmp_path, names, files):
     assert detect(touch(tmp_path, *names), timesteps=10, frames_by="number").files == files
     assert why_none(tmp_path) == ""
 
 
-def test_the_folder_of_the_frames_can_be_given_directly(tmp_path: Path) -> None:
+def test_the_folder_of_the_frames_can_be_given_directly(tmp_path):
     touch(tmp_path, "frames_number_4_split_by_time/airplane/cifar10_airplane_0.npz")
     found = detect(tmp_path / "frames_number_4_split_by_time", timesteps=4, frames_by="time")
     assert found.folder == tmp_path / "frames_number_4_split_by_time"
 
 
-def test_frames_of_any_number_of_steps_are_found_and_an_empty_folder_gives_a_remedy(tmp_path: Path) -> None:
+def test_frames_of_any_number_of_steps_are_found_and_an_empty_folder_gives_a_remedy(tmp_path):
     assert "holds no CIFAR10-DVS: looked for" in why_none(tmp_path)
     assert "is no folder" in why_none(tmp_path / "elsewhere")
     touch(tmp_path, "frames_number_4_split_by_time/cat/cifar10_cat_0.npz")
@@ -71,13 +71,13 @@ def test_frames_of_any_number_of_steps_are_found_and_an_empty_folder_gives_a_rem
         (["readme.txt"], r"holds no CIFAR10-DVS: looked for .*figshare"),
     ],
 )
-def test_an_unreadable_folder_gives_one_message_with_a_remedy(tmp_path: Path, names: list[str], message: str) -> None:
+def test_an_unreadable_folder_gives_one_message_with_a_remedy(tmp_path, names, message):
     with pytest.raises(EventDataError, match=message) as caught:
         detect(touch(tmp_path, *names), timesteps=10, frames_by="number")
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_splits_follow_the_number_in_the_name(tmp_path: Path) -> None:
+def test_splits_follow_the_number_in_the_name(tmp_path):
     touch(tmp_path, *by_class("", "aedat", range(1000)))
     listing = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
     recordings = listing.recordings
@@ -94,7 +94,7 @@ def test_splits_follow_the_number_in_the_name(tmp_path: Path) -> None:
         assert len({*train, *test}) == len(train) + len(test) == 10_000
 
 
-def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path: Path) -> None:
+def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path):
     aedat = touch(tmp_path / "a", *by_class("", "aedat", range(890, 910)))
     npz = touch(tmp_path / "b", *by_class("events_np/", "npz", range(890, 910)))
     hashes = {
@@ -124,7 +124,7 @@ def test_a_missing_class_and_missing_files_are_named(tmp_path: Path) -> None:
         list_recordings(found)
 
 
-def test_an_empty_part_of_a_split_is_refused(tmp_path: Path) -> None:
+def test_an_empty_part_of_a_split_is_refused(tmp_path):
     touch(tmp_path, *by_class("", "aedat", range(5)))
     recordings = list_recordings(detect(tmp_path, timesteps=10, frames_by="number")).recordings
     with pytest.raises(EventDataError, match="no recording for the test part of the split last100"):

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,9 +14,7 @@ from rbp_engine.data.events.narrow_array import write_narrowly
         ([[1.5, 7.0], [2.0, 70000.0], [5.0, 6.0]], "float32"),
     ],
 )
-def test_the_narrowest_type_that_holds_all_samples_is_written(
-    tmp_path: Path, values: list[list[float]], expected: str
-) -> None:
+def test_the_narrowest_type_that_holds_all_samples_is_written(tmp_path, values, expected):
     kind = write_narrowly(tmp_path / "a.npy", 3, (2,), lambda number: np.array(values[number]))
     written = np.load(tmp_path / "a.npy", mmap_mode="r", allow_pickle=False)
     assert (written.dtype, kind) == (np.dtype(expected), expected)

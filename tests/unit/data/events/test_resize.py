@@ -10,7 +10,7 @@ def counts(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).poisson(0.4, (3, 2, 128, 128))
 
 
-def test_legacy_resize_loses_channel_0_if_channel_1_is_empty_and_exact_resize_does_not() -> None:
+def test_legacy_resize_loses_channel_0_if_channel_1_is_empty_and_exact_resize_does_not():
     frames = counts()
     frames[:, 1, :, :64] = 0
     legacy, ours = legacy_pil(frames, 48), exact(frames, 48)
@@ -20,7 +20,7 @@ def test_legacy_resize_loses_channel_0_if_channel_1_is_empty_and_exact_resize_do
     assert (legacy[:, 0, :, 26:] > 0).mean() > 0.8
 
 
-def test_legacy_resize_equals_the_published_transforms() -> None:
+def test_legacy_resize_equals_the_published_transforms():
     frames = torch.from_numpy(counts(1)).float()
     frames[0, :, :5, :5] = torch.tensor([1.0, 255.0, 256.0, 257.0, 300.0])
     published = transforms.Compose([transforms.ToPILImage(), transforms.Resize((48, 48)), transforms.ToTensor()])
@@ -28,14 +28,14 @@ def test_legacy_resize_equals_the_published_transforms() -> None:
     assert np.allclose(legacy_pil(frames.numpy(), 48) * LEGACY_SCALE, expected.numpy(), atol=1e-6)
 
 
-def test_legacy_counts_wrap_at_256() -> None:
+def test_legacy_counts_wrap_at_256():
     frames = np.zeros((1, 2, 128, 128), np.int64)
     frames[0, 1] = 1
     frames[0, 0, 0, :4] = [1, 255, 256, 257]
     assert legacy_pil(frames, 128)[0, 0, 0, :4].tolist() == [255, 1, 0, 255]
 
 
-def test_exact_resize_keeps_the_mean_and_treats_frames_independently() -> None:
+def test_exact_resize_keeps_the_mean_and_treats_frames_independently():
     frames = counts(2)
     small = exact(frames, 48)
     assert small.shape == (3, 2, 48, 48) and small.dtype == np.float32

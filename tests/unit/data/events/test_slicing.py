@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.data.events.slicing import integrate, slice_by_number, slice_by_time
-from rbp_engine.vocabulary import FramesBy
 
 
 def events(count: int, seed: int, side: int = 8) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def events(count: int, seed: int, side: int = 8) -> dict[str, Any]:
 
 
 @given(st.integers(1, 20), st.integers(0, 300), st.integers(0, 99), st.sampled_from(["number", "time"]))
-def test_slicing_neither_loses_nor_adds_events(timesteps: int, more: int, seed: int, frames_by: FramesBy) -> None:
+def test_slicing_neither_loses_nor_adds_events(timesteps, more, seed, frames_by):
     recording = events(timesteps + more, seed)
     frames = integrate(**recording, timesteps=timesteps, frames_by=frames_by, side=8)
     assert frames.shape == (timesteps, 2, 8, 8)
@@ -30,7 +29,7 @@ def test_slicing_neither_loses_nor_adds_events(timesteps: int, more: int, seed: 
 
 
 @given(st.integers(1, 30), st.integers(0, 400))
-def test_slices_by_number_are_equal_and_the_last_takes_the_remainder(timesteps: int, more: int) -> None:
+def test_slices_by_number_are_equal_and_the_last_takes_the_remainder(timesteps, more):
     count = timesteps + more
     sizes = np.bincount(slice_by_number(count, timesteps), minlength=timesteps)
     assert set(sizes[:-1].tolist()) <= {count // timesteps}
@@ -38,7 +37,7 @@ def test_slices_by_number_are_equal_and_the_last_takes_the_remainder(timesteps: 
 
 
 @given(st.integers(1, 30), st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=60))
-def test_slices_by_time_are_in_order_and_equally_long(timesteps: int, times: list[int]) -> None:
+def test_slices_by_time_are_in_order_and_equally_long(timesteps, times):
     ordered = np.array(sorted(times), dtype=np.uint32)
     slices = slice_by_time(ordered, timesteps)
     assert (np.diff(slices) >= 0).all() and slices.min() >= 0 and slices.max() < timesteps
@@ -47,13 +46,13 @@ def test_slices_by_time_are_in_order_and_equally_long(timesteps: int, times: lis
     assert ((ordered.astype(np.int64) - int(ordered[0]))[inside] // width == slices[inside]).all()
 
 
-def test_number_and_time_slice_a_burst_differently() -> None:
+def test_number_and_time_slice_a_burst_differently():
     burst = np.array([0, 1, 2, 3, 4, 5, 6, 100])
     assert slice_by_number(8, 2).tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert slice_by_time(burst, 2).tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
 
 
-def test_too_few_events_and_events_off_the_sensor_are_refused() -> None:
+def test_too_few_events_and_events_off_the_sensor_are_refused():
     with pytest.raises(ValueError, match="3 events cannot fill 4 timesteps"):
         slice_by_number(3, 4)
     for row in (128, -1):

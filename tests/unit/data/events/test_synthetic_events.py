@@ -10,7 +10,7 @@ from rbp_engine.preset.sections.data import DataSection
 CPU = torch.device("cpu")
 
 
-def test_moving_digits_are_the_same_in_every_process_and_follow_the_split_of_digits() -> None:
+def test_moving_digits_are_the_same_in_every_process_and_follow_the_split_of_digits():
     train, test = moving_digits(4)
     torch.manual_seed(5)
     np.random.seed(5)
@@ -21,7 +21,7 @@ def test_moving_digits_are_the_same_in_every_process_and_follow_the_split_of_dig
     assert train.counts.shape == (1437, 4, 2, 16, 16) and train.counts.dtype == np.uint8
 
 
-def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_time() -> None:
+def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_time():
     train, _ = moving_digits(10)
     assert (train.counts.sum((3, 4)) > 0).all()
     assert (train.counts[:, 0] != train.counts[:, 5]).any((1, 2, 3)).all()
@@ -30,7 +30,7 @@ def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_t
     assert falls == pytest.approx(rises, rel=0.1)
 
 
-def test_sequential_digits_show_one_row_a_step() -> None:
+def test_sequential_digits_show_one_row_a_step():
     train, _ = sequential_digits()
     images = DIGITS.load().train.pixels.numpy()
     assert train.counts.shape == (1437, 8, 1, 8, 8)
@@ -38,7 +38,7 @@ def test_sequential_digits_show_one_row_a_step() -> None:
         assert (train.counts[:, step, 0] == images[:, 0, step, None, :]).all()
 
 
-def test_sequential_digits_need_a_step_for_each_row() -> None:
+def test_sequential_digits_need_a_step_for_each_row():
     with pytest.raises(ValueError, match="set T to 8, not 4"):
         open_feed(DataSection(name="sequential_digits"), seed=0, held_out=0, device=CPU, timesteps=4)
 

@@ -64,7 +64,7 @@ def torchvision_name(name: str) -> str:
     return TORCHVISION_NAMES.get(name, name.capitalize())
 
 
-def test_the_policy_equals_torchvisions_table() -> None:
+def test_the_policy_equals_torchvisions_table():
     theirs = transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10).policies
     ours = [tuple((torchvision_name(name), chance, level) for name, chance, level in steps) for steps in CIFAR10_POLICY]
     assert ours == [tuple((name, chance, level or 0) for name, chance, level in steps) for steps in theirs]
@@ -72,7 +72,7 @@ def test_the_policy_equals_torchvisions_table() -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 48)])
-def test_levels_have_torchvisions_meaning(size: tuple[int, int]) -> None:
+def test_levels_have_torchvisions_meaning(size):
     space = transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)._augmentation_space(10, size)
     for name in OPERATIONS:
         theirs, signed = space[torchvision_name(name)]
@@ -84,7 +84,7 @@ def test_levels_have_torchvisions_meaning(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 48)])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_on_a_batch_equals_torchvisions_on_each_image(name: str, size: tuple[int, int]) -> None:
+def test_an_operation_on_a_batch_equals_torchvisions_on_each_image(name, size):
     images = sample_images(size)
     levels = {level for steps in CIFAR10_POLICY for other, _, level in steps if other == name} | {0, 9}
     for level in levels:
@@ -99,7 +99,7 @@ def test_an_operation_on_a_batch_equals_torchvisions_on_each_image(name: str, si
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_each_image_has_its_own_magnitude(name: str) -> None:
+def test_each_image_has_its_own_magnitude(name):
     images = sample_images()
     levels = [index % 10 for index in range(len(images))]
     together = operated(images, name, levels)
@@ -107,7 +107,7 @@ def test_each_image_has_its_own_magnitude(name: str) -> None:
     assert torch.equal(together, torch.cat(alone))
 
 
-def test_a_batch_has_the_drawn_choices_applied_to_each_image() -> None:
+def test_a_batch_has_the_drawn_choices_applied_to_each_image():
     images = sample_images().repeat(12, 1, 1, 1)
     before = images.clone()
     augmented = AutoAugment(32, 32, CPU)(images, torch.Generator().manual_seed(3))
@@ -123,7 +123,7 @@ def test_a_batch_has_the_drawn_choices_applied_to_each_image() -> None:
     assert len(choices.policy.unique()) == 25
 
 
-def test_each_policy_step_and_sign_is_drawn_as_often_as_the_paper_says() -> None:
+def test_each_policy_step_and_sign_is_drawn_as_often_as_the_paper_says():
     count = 50_000
     choices = draw_choices(count, torch.Generator().manual_seed(0))
     times = choices.policy.bincount(minlength=25)
@@ -137,7 +137,7 @@ def test_each_policy_step_and_sign_is_drawn_as_often_as_the_paper_says() -> None
     assert abs(float(choices.sign.mean())) < 0.02
 
 
-def test_the_same_generator_draws_the_same_and_the_global_one_is_left_alone() -> None:
+def test_the_same_generator_draws_the_same_and_the_global_one_is_left_alone():
     images = sample_images()
     state = torch.get_rng_state()
     augment = AutoAugment(32, 32, CPU)
@@ -164,7 +164,7 @@ class Account(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("batch", [1, 128])
-def test_what_a_card_has_to_do_does_not_depend_on_the_draw_or_on_the_batch(batch: int) -> None:
+def test_what_a_card_has_to_do_does_not_depend_on_the_draw_or_on_the_batch(batch):
     augment, images = AutoAugment(32, 32, CARD), torch.empty(batch, 3, 32, 32, dtype=torch.uint8, device=CARD)
     for seed in range(5):
         with Account() as account:

@@ -7,7 +7,7 @@ from rbp_engine.data.sets.fake import fake, fake_frames
 CPU = torch.device("cpu")
 
 
-def test_images_have_the_given_shape_and_depend_only_on_the_seed() -> None:
+def test_images_have_the_given_shape_and_depend_only_on_the_seed():
     splits = fake(shape=(5, 7, 9), classes=3, train_size=40, test_size=6, seed=4)
     assert splits.train.pixels.shape == (40, 5, 7, 9) and splits.test.pixels.shape == (6, 5, 7, 9)
     assert splits.train.pixels.dtype == torch.uint8
@@ -18,7 +18,7 @@ def test_images_have_the_given_shape_and_depend_only_on_the_seed() -> None:
     assert not torch.equal(splits.train.pixels, other.train.pixels)
 
 
-def test_frames_have_time_first_and_an_epoch_has_each_once() -> None:
+def test_frames_have_time_first_and_an_epoch_has_each_once():
     feed = fake_frames(
         timesteps=4, shape=(2, 6, 5), classes=3, train_size=10, test_size=7, batch_size=4, device=CPU, seed=0
     )
@@ -32,7 +32,7 @@ def test_frames_have_time_first_and_an_epoch_has_each_once() -> None:
     assert [len(labels) for _, labels in feed.test] == [4, 3]
 
 
-def test_frames_are_held_out_and_mirrored_like_event_data() -> None:
+def test_frames_are_held_out_and_mirrored_like_event_data():
     settings: Any = {"timesteps": 2, "shape": (2, 6, 5), "classes": 2, "train_size": 20, "test_size": 4}
     settings |= {"batch_size": 20, "device": CPU}
     plain, held = fake_frames(**settings, seed=0), fake_frames(**settings, seed=0, held_out=0.25, flip=True)

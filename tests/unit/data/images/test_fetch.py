@@ -47,9 +47,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException 
 
 
 @pytest.mark.parametrize("name", DOWNLOADS)
-def test_a_data_set_appears_complete_in_the_root_without_its_archive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_a_data_set_appears_complete_in_the_root_without_its_archive(tmp_path, monkeypatch, capsys, name):
     calls = stand_in(monkeypatch, name)
     root = tmp_path / "new" / "data"
     for _ in range(2):
@@ -64,9 +62,7 @@ def test_a_data_set_appears_complete_in_the_root_without_its_archive(
 @pytest.mark.parametrize(
     "failure", [URLError("no route to host"), RuntimeError("File not found or corrupted."), OSError(28, "disk full")]
 )
-def test_a_failed_download_gives_one_message_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failure: Exception
-) -> None:
+def test_a_failed_download_gives_one_message_and_leaves_nothing(tmp_path, monkeypatch, capsys, failure):
     stand_in(monkeypatch, "cifar10", failure)
     assert main(["cifar10", str(tmp_path)]) == 1
     written = capsys.readouterr()
@@ -76,14 +72,14 @@ def test_a_failed_download_gives_one_message_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     stand_in(monkeypatch, "mnist", SystemExit(143))
     with pytest.raises(SystemExit):
         fetch("mnist", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_incomplete_folder_is_left_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_folder_is_left_to_the_user(tmp_path, monkeypatch):
     stand_in(monkeypatch, "cifar10")
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
@@ -93,22 +89,20 @@ def test_an_incomplete_folder_is_left_to_the_user(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_a_set_without_download_is_named_with_its_web_page(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_a_set_without_download_is_named_with_its_web_page(tmp_path, capsys, name):
     assert main([name, str(tmp_path)]) == 2
     message = capsys.readouterr().err
     assert "https://" in message and f"rbp data add {name} DIR" in message
 
 
-def test_an_unknown_set_and_wrong_arguments_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_set_and_wrong_arguments_are_refused(tmp_path, capsys):
     with pytest.raises(NotFetchable, match="one of cifar10, cifar100, mnist"):
         fetch("cifar11", tmp_path)
     assert main(["cifar10"]) == 2
     assert capsys.readouterr().err.startswith("usage:")
 
 
-def test_the_real_process_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_real_process_without_a_network_says_so_and_leaves_nothing(tmp_path):
     refused: dict[str, Any] = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
     done = subprocess.run(
         [sys.executable, "-m", module.__name__, "cifar10", str(tmp_path)],

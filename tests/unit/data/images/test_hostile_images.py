@@ -78,7 +78,7 @@ for path in sys.argv[1:]:
 """
 
 
-def test_an_image_that_asks_for_gigabytes_is_refused_by_name_and_the_next_is_read(tmp_path: Path) -> None:
+def test_an_image_that_asks_for_gigabytes_is_refused_by_name_and_the_next_is_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
@@ -107,7 +107,7 @@ def test_an_image_that_asks_for_gigabytes_is_refused_by_name_and_the_next_is_rea
         assert len(line) < 400
 
 
-def test_a_check_finds_the_images_that_training_refuses_and_reads_their_heads_alone(tmp_path: Path) -> None:
+def test_a_check_finds_the_images_that_training_refuses_and_reads_their_heads_alone(tmp_path):
     for side in ("train", "val"):
         (tmp_path / side / "a").mkdir(parents=True)
         (tmp_path / side / "a" / "good.jpg").write_bytes(encoded())
@@ -129,12 +129,12 @@ def test_a_check_finds_the_images_that_training_refuses_and_reads_their_heads_al
 
 
 @pytest.mark.parametrize(("width", "height"), [(9331, 6530), (8192, 8192), (1, 1)])
-def test_the_largest_of_imagenet_and_anything_smaller_is_allowed(width: int, height: int) -> None:
+def test_the_largest_of_imagenet_and_anything_smaller_is_allowed(width, height):
     check_image(jpeg(width, height))
     check_image(png(width, height))
 
 
-def test_one_pixel_more_than_the_most_is_refused() -> None:
+def test_one_pixel_more_than_the_most_is_refused():
     for make in (jpeg, png):
         with pytest.raises(ValueError, match=f"more than {MOST_PIXELS}"):
             check_image(make(8192, 8193))

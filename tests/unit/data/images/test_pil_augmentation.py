@@ -17,7 +17,7 @@ SPLITS = fake(shape=(3, 32, 32), classes=10, train_size=24, test_size=1)
 
 
 def paper_images(**settings: bool | int) -> PilImages:
-    return PilImages(SPLITS.train, SPLITS, **settings)  # type: ignore[arg-type]
+    return PilImages(SPLITS.train, SPLITS, **settings)
 
 
 def batches(workers: int, seed: int = 0) -> TrainingBatches:
@@ -36,7 +36,7 @@ def images_of(source: TrainingBatches, epoch: int, start: int = 0) -> Tensor:
     return torch.cat([images for images, _ in source.epoch(epoch, start)])
 
 
-def test_without_augmentation_images_are_only_normalised() -> None:
+def test_without_augmentation_images_are_only_normalised():
     plain = paper_images()
     expected = NormalisePixels(SPLITS.mean, SPLITS.deviation, CPU)(SPLITS.train.pixels[:4])
     for index in range(4):
@@ -44,7 +44,7 @@ def test_without_augmentation_images_are_only_normalised() -> None:
             torch.testing.assert_close(image, expected[index], atol=1e-5, rtol=1e-5)
 
 
-def test_it_equals_torchvisions_pipeline_with_the_drawn_seed() -> None:
+def test_it_equals_torchvisions_pipeline_with_the_drawn_seed():
     pipeline = transforms.Compose(
         [
             transforms.ToPILImage(),
@@ -63,7 +63,7 @@ def test_it_equals_torchvisions_pipeline_with_the_drawn_seed() -> None:
         assert torch.equal(ours.augmented(index, np.random.default_rng(index)), expected)
 
 
-def test_an_epoch_is_reproducible_with_any_workers_and_varies_with_epoch_and_seed() -> None:
+def test_an_epoch_is_reproducible_with_any_workers_and_varies_with_epoch_and_seed():
     first = images_of(batches(0), 0)
     assert first.shape == (24, 3, 32, 32)
     assert torch.equal(first, images_of(batches(2), 0))
@@ -72,12 +72,12 @@ def test_an_epoch_is_reproducible_with_any_workers_and_varies_with_epoch_and_see
     assert not torch.equal(first, images_of(batches(0, seed=1), 0))
 
 
-def test_a_hole_is_cut_last_and_has_the_mean_value() -> None:
+def test_a_hole_is_cut_last_and_has_the_mean_value():
     image = paper_images(autoaugment=True, cutout=16).augmented(0, np.random.default_rng(0))
     assert int((image == 0).all(0).sum()) >= 64  # at least a quarter of the square is in the image
 
 
-def test_the_global_generator_is_left_alone() -> None:
+def test_the_global_generator_is_left_alone():
     state = torch.get_rng_state()
     images_of(batches(0), 0)
     images_of(batches(2), 0)

@@ -22,7 +22,7 @@ LABELS = {"cifar10": b"labels", "cifar100": b"fine_labels"}
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, Mapping[str, bytes]], Path]:
+def known(monkeypatch, tmp_path):
     """Writes the files of a set, of which these contents are then the published ones; the set's folder."""
 
     def write(name: str, contents: Mapping[str, bytes]) -> Path:
@@ -61,7 +61,7 @@ def batches(name: str) -> dict[str, dict[bytes, Any]]:
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_cifars_files_give_images_and_labels_in_their_order(known: Any, name: str) -> None:
+def test_cifars_files_give_images_and_labels_in_their_order(known, name):
     contents = batches(name)
     folder = known(name, {file: pickle.dumps(batch, protocol=2) for file, batch in contents.items()})
     splits = catalogued(name).read(folder)
@@ -77,7 +77,7 @@ def test_cifars_files_give_images_and_labels_in_their_order(known: Any, name: st
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_mnists_files_give_images_and_labels_packed_or_not(known: Any, suffix: str) -> None:
+def test_mnists_files_give_images_and_labels_packed_or_not(known, suffix):
     contents, arrays = digits(suffix)
     folder = known("mnist", contents)
     splits = catalogued("mnist").read(folder)
@@ -87,7 +87,7 @@ def test_mnists_files_give_images_and_labels_packed_or_not(known: Any, suffix: s
         assert images.labels.tolist() == arrays[f"{side}-labels-idx1-ubyte{suffix}"].tolist()
 
 
-def test_torchvision_reads_the_same_files(known: Any) -> None:
+def test_torchvision_reads_the_same_files(known):
     from torchvision.datasets import MNIST
 
     contents, _ = digits("")
@@ -111,7 +111,7 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_pickle_that_would_execute_code_is_refused_before_it_is_read(known: Any, tmp_path: Path) -> None:
+def test_a_pickle_that_would_execute_code_is_refused_before_it_is_read(known, tmp_path):
     contents = {file: pickle.dumps(batch) for file, batch in batches("cifar10").items()}
     folder = known("cifar10", contents)
     (folder / "data_batch_3").write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
@@ -141,7 +141,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_archive_is_an_error_that_names_it(known: Any, damage: str) -> None:
+def test_a_damaged_archive_is_an_error_that_names_it(known, damage):
     contents, _ = digits(".gz")
     file = known("mnist", contents) / "train-images-idx3-ubyte.gz"
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
@@ -150,7 +150,7 @@ def test_a_damaged_archive_is_an_error_that_names_it(known: Any, damage: str) ->
     assert str(file) in str(caught.value)
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for_and_a_missing_file_is_named(known: Any) -> None:
+def test_what_is_no_file_is_refused_and_not_waited_for_and_a_missing_file_is_named(known):
     contents, _ = digits("")
     file = known("mnist", contents) / "t10k-labels-idx1-ubyte"
     for kind, make in (("a named pipe", os.mkfifo), ("a device", lambda path: path.symlink_to("/dev/zero"))):

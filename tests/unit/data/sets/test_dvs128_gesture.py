@@ -26,7 +26,7 @@ WANTED = FrameSettings(4, size=128)
 
 
 @pytest.fixture(autouse=True)
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def config(tmp_path, monkeypatch):
     folder = tmp_path / "config"
     folder.mkdir()
     (folder / "machine.toml").write_text(
@@ -107,7 +107,7 @@ def frames_of(events: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_trial_gives_the_same_frames_from_every_layout(tmp_path: Path, layout: str) -> None:
+def test_a_trial_gives_the_same_frames_from_every_layout(tmp_path, layout):
     done = GESTURE.convert(write(tmp_path / "set", layout), tmp_path / "frames", WANTED)
     for part, people in ((done.train, PEOPLE["train"]), (done.test, PEOPLE["test"])):
         found = sorted(
@@ -121,7 +121,7 @@ def test_a_trial_gives_the_same_frames_from_every_layout(tmp_path: Path, layout:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path: Path, layout: str) -> None:
+def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path, layout):
     root = write(tmp_path / "DvsGesture", layout)
     assert GESTURE.find([root]).path == GESTURE.find([tmp_path]).path == root
     elsewhere = root.rename(tmp_path / "downloads")
@@ -130,7 +130,7 @@ def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path: Path, layo
     assert not nowhere.found and "research.ibm.com" in nowhere.remedy
 
 
-def test_a_run_trains_on_it_by_its_preset(tmp_path: Path) -> None:
+def test_a_run_trains_on_it_by_its_preset(tmp_path):
     write(tmp_path / "set", "npz")
     preset = load_preset("dvs128-gesture", ["T=3", "batch=8"]).preset
     feed = open_feed(preset.data, timesteps=3, seed=1, held_out=0.0, device=torch.device("cpu"))
@@ -139,7 +139,7 @@ def test_a_run_trains_on_it_by_its_preset(tmp_path: Path) -> None:
     assert (feed.classes, len(feed.class_names)) == (11, 11)
 
 
-def test_a_time_that_has_run_over_2_to_the_31_goes_on(tmp_path: Path) -> None:
+def test_a_time_that_has_run_over_2_to_the_31_goes_on(tmp_path):
     root = write(tmp_path / "set", "aedat")
     file, labels = root / "user01_led.aedat", root / "user01_led_labels.csv"
     t, x, y, p = trial("user01_led", 0)
@@ -149,7 +149,7 @@ def test_a_time_that_has_run_over_2_to_the_31_goes_on(tmp_path: Path) -> None:
     assert problems_of(GESTURE, root) == []
 
 
-def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
+def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path):
     root = write(tmp_path / "set", "aedat")
     t, x, y, p = trial("user24_fluorescent", 0)
     backwards = HEADER + packet(words(t[::-1], x, y, p))
@@ -184,14 +184,14 @@ def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path: Path) -> 
         ("user01_led_labels.csv", "class,start,end\n1,1\n", "line 2 is not a class"),
     ],
 )
-def test_a_list_that_is_none_is_refused(tmp_path: Path, file: str, content: str, message: str) -> None:
+def test_a_list_that_is_none_is_refused(tmp_path, file, content, message):
     root = write(tmp_path / "set", "aedat")
     (root / file).write_text(content)
     with pytest.raises(EventDataError, match=message):
         GESTURE.convert(root, tmp_path / "frames", WANTED)
 
 
-def test_a_folder_of_a_class_or_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_folder_of_a_class_or_a_part_that_is_missing_is_named(tmp_path):
     root = write(tmp_path / "set", "npz")
     shutil.rmtree(root / "events_np" / "test" / "7")
     with pytest.raises(EventDataError, match="test/7: the folder of a class is missing"):
@@ -202,12 +202,12 @@ def test_a_folder_of_a_class_or_a_part_that_is_missing_is_named(tmp_path: Path) 
 
 
 def commented(path: Path) -> None:
-    path.write_bytes(HEADER[:14] + b"#\r\n" * 10_000_000)
+    path.write_bytes(HEADER[:14] + b"#\r\n" * 2_000_000)
 
 
 def crowded(path: Path) -> None:
-    """Millions of packets without an event."""
-    path.write_bytes(HEADER + packet(b"") * 4_000_000)
+    """Hundreds of thousands of packets without an event."""
+    path.write_bytes(HEADER + packet(b"") * 300_000)
 
 
 def repeated(path: Path) -> None:
@@ -224,7 +224,7 @@ HARM = [
 ]
 
 
-def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path: Path, config: Path) -> None:
+def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path, config):
     whole, roots = write(tmp_path / "whole", "aedat"), []
     (whole / "user24_fluorescent_labels.csv").write_text(f"1,{start(0)},{start(0) + 500_000}\n")
     for place, (harm, _) in enumerate(HARM):
@@ -237,7 +237,7 @@ def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path: Path
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_whatever_bytes_are_changed_a_trial_is_read_or_named(tmp_path: Path, layout: str) -> None:
+def test_whatever_bytes_are_changed_a_trial_is_read_or_named(tmp_path, layout):
     root = write(tmp_path / "whole", layout)
     assert problems_of(GESTURE, root) == []
     assert broken_promises(GESTURE, root) == []

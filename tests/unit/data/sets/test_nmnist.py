@@ -22,7 +22,7 @@ EVENTS = 120
 
 
 @pytest.fixture(autouse=True)
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def config(tmp_path, monkeypatch):
     folder = tmp_path / "config"
     folder.mkdir()
     (folder / "machine.toml").write_text(f"cache = '{tmp_path / 'cache'}'\n")
@@ -91,7 +91,7 @@ def frames_of(events: tuple[np.ndarray, ...], timesteps: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_recording_gives_the_same_frames_from_every_layout(tmp_path: Path, layout: str) -> None:
+def test_a_recording_gives_the_same_frames_from_every_layout(tmp_path, layout):
     root = write(tmp_path / "set", layout)
     done = the_set("nmnist").convert(root, tmp_path / "frames", FrameSettings(4, size=34))
     for part, first in ((done.train, PARTS["Train"]), (done.test, PARTS["Test"])):
@@ -105,7 +105,7 @@ def test_a_recording_gives_the_same_frames_from_every_layout(tmp_path: Path, lay
     assert any("20 recordings, not 60000" in remark for remark in done.manifest["remarks"])
 
 
-def test_the_small_set_is_what_its_lists_say(tmp_path: Path) -> None:
+def test_the_small_set_is_what_its_lists_say(tmp_path):
     done = the_set("nmnist_small").convert(
         write_small(tmp_path / "set"), tmp_path / "frames", FrameSettings(4, size=34)
     )
@@ -117,7 +117,7 @@ def test_the_small_set_is_what_its_lists_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path: Path, layout: str) -> None:
+def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path, layout):
     root = write(tmp_path / "NMNIST", layout)
     assert the_set("nmnist").find([root]).path == the_set("nmnist").find([tmp_path]).path == root
     elsewhere = root.rename(tmp_path / "downloads")
@@ -126,7 +126,7 @@ def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path: Path, layo
     assert not nowhere.found and "garrickorchard" in nowhere.remedy
 
 
-def test_a_run_trains_on_it_by_its_preset(tmp_path: Path, config: Path) -> None:
+def test_a_run_trains_on_it_by_its_preset(tmp_path, config):
     write_small(tmp_path / "set")
     with (config / "machine.toml").open("a") as file:
         file.write(f"[data]\nnmnist_small = '{tmp_path / 'set'}'\n")
@@ -138,7 +138,7 @@ def test_a_run_trains_on_it_by_its_preset(tmp_path: Path, config: Path) -> None:
     assert feed.class_names == tuple("0123456789")
 
 
-def test_a_time_that_has_run_over_goes_on(tmp_path: Path) -> None:
+def test_a_time_that_has_run_over_goes_on(tmp_path):
     root = write(tmp_path / "set", "bin")
     file = root / "Train" / "0" / "00001.bin"
     t, x, y, p = events_of(0, 1)
@@ -148,7 +148,7 @@ def test_a_time_that_has_run_over_goes_on(tmp_path: Path) -> None:
     assert problems_of(the_set("nmnist"), root) == []
 
 
-def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
+def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path):
     root = write(tmp_path / "set", "bin")
     t, x, y, p = events_of(0, 1)
     bad = {
@@ -178,14 +178,14 @@ def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path: Path) -> 
         ("#sample #class\n", "lists no recording"),
     ],
 )
-def test_a_list_that_is_none_is_refused(tmp_path: Path, index: str, message: str) -> None:
+def test_a_list_that_is_none_is_refused(tmp_path, index, message):
     root = write_small(tmp_path / "set")
     (root / "train1K.txt").write_text(index)
     with pytest.raises(EventDataError, match=message):
         the_set("nmnist_small").convert(root, tmp_path / "frames", FrameSettings(4, size=34))
 
 
-def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path: Path, config: Path) -> None:
+def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path, config):
     whole = write(tmp_path / "whole", "bin")
     roots = []
     for place, (harm, _) in enumerate(NO_FILES):
@@ -197,7 +197,7 @@ def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path: Path
 
 
 @pytest.mark.parametrize("layout", ["bin", "npz", "small"])
-def test_whatever_bytes_are_changed_a_recording_is_read_or_named(tmp_path: Path, layout: str) -> None:
+def test_whatever_bytes_are_changed_a_recording_is_read_or_named(tmp_path, layout):
     name = "nmnist_small" if layout == "small" else "nmnist"
     root = write_small(tmp_path / "whole") if layout == "small" else write(tmp_path / "whole", layout)
     assert problems_of(the_set(name), root) == []
