@@ -3,9 +3,8 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ PROCESS = ("pid", "started", "boot", "namespace", "host")
 
 
 @pytest.fixture
-def ended_pid() -> int:
+def ended_pid():
     """The pid of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(60)
@@ -30,7 +29,7 @@ def ended_pid() -> int:
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
+def make_run(tmp_path):
     """Make the folder of a run in `runs/`, by default with this process as its worker; keywords change the summary.
 
     `attempt` changes the record of the attempt, also its process, by the names of PROCESS; empty, there is none.
@@ -62,13 +61,13 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 
 @pytest.fixture
-def packed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+def packed_run(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return make_run_to_pack(tmp_path)
 
 
 @pytest.fixture
-def sleeper() -> Iterator[Callable[[RunDirectory], "subprocess.Popen[bytes]"]]:
+def sleeper():
     """Start a process that carries a run's marker and does nothing else."""
     started = []
 

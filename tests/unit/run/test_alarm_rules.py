@@ -40,30 +40,26 @@ def curve(values: Floats) -> Curve:
     return Curve(step, step / 20, step, values)
 
 
-def test_a_run_without_samples_has_no_alarm() -> None:
-    assert alarms(History()) == ()
-
-
 @pytest.mark.parametrize("count", range(1, SUSTAINED + 2))
-def test_a_layer_is_silent_once_it_was_so_in_some_samples_in_a_row(count: int) -> None:
+def test_a_layer_is_silent_once_it_was_so_in_some_samples_in_a_row(count):
     found = named(History(firing=silence(firing(), 1, SAMPLES - count)))
     assert found == ([("silent", "b", 10 * (SAMPLES - count + 1))] if count >= SUSTAINED else [])
 
 
-def test_an_alarm_ends_when_the_layer_fires_again() -> None:
+def test_an_alarm_ends_when_the_layer_fires_again():
     assert named(History(firing=silence(firing(), 1, 3, SAMPLES - 1))) == []
 
 
-def test_of_two_layers_that_fall_silent_at_once_the_first_is_named() -> None:
+def test_of_two_layers_that_fall_silent_at_once_the_first_is_named():
     assert named(History(firing=silence(silence(firing(), 3, 5), 1, 5))) == [("silent", "b", 60)]
 
 
-def test_a_layer_that_fell_silent_before_an_earlier_one_did_is_named_too() -> None:
+def test_a_layer_that_fell_silent_before_an_earlier_one_did_is_named_too():
     found = named(History(firing=silence(silence(firing(), 3, 2), 1, 5)))
     assert found == [("silent", "d", 30), ("silent", "b", 60)]
 
 
-def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start() -> None:
+def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start():
     few = firing(silent=0.96, rate=0.01)
     assert named(History(firing=few)) == []
     fewer = firing(silent=0.5, rate=0.01)
@@ -71,20 +67,20 @@ def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start() -> 
     assert named(History(firing=fewer)) == [("silent", "a", 50)]
 
 
-def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences() -> None:
+def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences():
     lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
     assert [rule for rule, _, _ in named(History(curves=lost, classes=10))] == ["loss"]
     found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 0)))
     assert found == [("silent", "b", 10)]
 
 
-def test_a_loss_that_was_too_large_before_a_layer_fell_silent_is_named_beside_it() -> None:
+def test_a_loss_that_was_too_large_before_a_layer_fell_silent_is_named_beside_it():
     lost = {"train/loss": curve(np.full(SAMPLES, 9.0))}
     found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 4)))
     assert found == [("loss", "", 10), ("silent", "b", 50)]
 
 
-def test_a_loss_that_grows_in_a_run_with_uneven_rates_is_no_consequence_of_them() -> None:
+def test_a_loss_that_grows_in_a_run_with_uneven_rates_is_no_consequence_of_them():
     uneven = firing()
     uneven.rates[:, 2, :3] = 0.0
     lost = {"train/loss": curve(np.where(np.arange(SAMPLES) < 6, 1.0, 9.0))}
@@ -93,18 +89,18 @@ def test_a_loss_that_grows_in_a_run_with_uneven_rates_is_no_consequence_of_them(
 
 
 @pytest.mark.parametrize("classes", [0, 1])
-def test_chance_is_not_judged_in_a_run_that_does_not_say_how_many_classes_there_are(classes: int) -> None:
+def test_chance_is_not_judged_in_a_run_that_does_not_say_how_many_classes_there_are(classes):
     lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
     assert named(History(curves=lost, classes=classes)) == []
 
 
 @pytest.mark.parametrize(("classes", "accuracy", "alarm"), [(2, 0.53, True), (2, 0.6, False), (1000, 0.0012, True)])
-def test_chance_depends_on_the_number_of_classes(classes: int, accuracy: float, alarm: bool) -> None:
+def test_chance_depends_on_the_number_of_classes(classes, accuracy, alarm):
     found = named(History(curves={"train/top1": curve(np.full(100, accuracy))}, classes=classes))
     assert [rule for rule, _, _ in found] == ["chance"] * alarm
 
 
-def test_chance_is_judged_after_three_epochs() -> None:
+def test_chance_is_judged_after_three_epochs():
     accuracy = curve(np.full(8, 0.1))
     assert accuracy.epoch[-3] == 3.0
     assert [rule for rule, _, _ in named(History(curves={"train/top1": accuracy}, classes=10))] == ["chance"]
@@ -118,12 +114,12 @@ def evaluated(by_step: Floats) -> AccuracyHistory:
 
 
 @pytest.mark.parametrize(("accuracy", "said"), [(0.1, []), (0.15, []), (0.9, ["timesteps"])])
-def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy: float, said: list[str]) -> None:
+def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy, said):
     by_step = evaluated(np.full((3, 4), accuracy))
     assert [found.rule for found in findings(History(accuracy=by_step, classes=10))] == said
 
 
-def test_fewer_timesteps_are_not_advised_after_an_epoch_or_two() -> None:
+def test_fewer_timesteps_are_not_advised_after_an_epoch_or_two():
     for evaluations in (2, 3):
         by_step = evaluated(np.full((evaluations, 4), 0.3))
         assert len([*findings(History(accuracy=by_step, classes=10))]) == (evaluations == 3)
@@ -144,12 +140,12 @@ def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps
         ([0.5, 0.9, 0.9, 0.9], "2 of its 4 timesteps give an accuracy"),
     ],
 )
-def test_how_many_timesteps_are_needed_is_said_in_a_sentence(by_step: list[float], sentence: str) -> None:
+def test_how_many_timesteps_are_needed_is_said_in_a_sentence(by_step, sentence):
     [found] = findings(History(accuracy=evaluated(np.array(3 * [by_step])), classes=10))
     assert found.what.startswith(sentence)
 
 
-def test_a_run_that_does_not_say_how_long_an_epoch_is_can_have_alarms() -> None:
+def test_a_run_that_does_not_say_how_long_an_epoch_is_can_have_alarms():
     found = silence(firing(), 1, 3)
     lost = replace(found, epoch=np.full(SAMPLES, np.nan))
     accuracy = curve(np.full(100, 0.1))
@@ -161,7 +157,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 1)
 
 
 @given(st.data(), st.integers(1, 6), st.integers(0, 3), st.integers(1, 4))
-def test_whatever_the_numbers_are_rules_judge_them(data: st.DataObject, samples: int, layers: int, steps: int) -> None:
+def test_whatever_the_numbers_are_rules_judge_them(data, samples, layers, steps):
     def array(*shape: int) -> Floats:
         size = int(np.prod(shape))
         return np.array(data.draw(st.lists(numbers, min_size=size, max_size=size)), dtype=float).reshape(shape)

@@ -15,16 +15,13 @@ from rbp_engine.run.files.annotations import (
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.store.store import record
 
-MakeRun = Callable[..., RunDirectory]
-
 
 def tags(run: RunDirectory) -> tuple[str, ...]:
     found = record(run)
-    assert found is not None
     return found.tags
 
 
-def test_tags_are_added_to_and_removed_from_those_of_the_preset(make_run: MakeRun) -> None:
+def test_tags_are_added_to_and_removed_from_those_of_the_preset(make_run):
     run = make_run(tags=["paper", "draft"])
     assert tags(run) == ("paper", "draft") and not run.annotations_json.exists()
     change_tags(run, add=["kept", "paper", "kept"], remove=["draft"])
@@ -33,7 +30,7 @@ def test_tags_are_added_to_and_removed_from_those_of_the_preset(make_run: MakeRu
     assert tags(run) == ("paper", "draft")
 
 
-def test_a_note_and_tags_are_independent(make_run: MakeRun) -> None:
+def test_a_note_and_tags_are_independent(make_run):
     run = make_run()
     set_note(run, "  two\nlines \n")
     change_tags(run, add=["kept"])
@@ -43,7 +40,7 @@ def test_a_note_and_tags_are_independent(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "two words", "a\tb", "x" * 61, "\x1b[31m", "+signed", "-signed"])
-def test_invalid_tags_are_refused_and_nothing_is_written(make_run: MakeRun, tag: str) -> None:
+def test_invalid_tags_are_refused_and_nothing_is_written(make_run, tag):
     run = make_run()
     with pytest.raises(RunError, match="cannot be a tag"):
         change_tags(run, add=["good", tag])
@@ -53,7 +50,7 @@ def test_invalid_tags_are_refused_and_nothing_is_written(make_run: MakeRun, tag:
 
 
 @pytest.mark.parametrize("text", ["", '{"note": "four weeks of work",\n "added": ["kept"],}\n', "[]"])
-def test_damaged_annotations_are_ignored_and_never_written_over(make_run: MakeRun, text: str) -> None:
+def test_damaged_annotations_are_ignored_and_never_written_over(make_run, text):
     run = make_run(tags=["a"])
     run.annotations_json.write_text(text)
     acts: list[Callable[[], object]] = [
@@ -69,7 +66,7 @@ def test_damaged_annotations_are_ignored_and_never_written_over(make_run: MakeRu
     assert run.annotations_json.read_text() == text
 
 
-def test_annotations_that_the_disk_does_not_give_are_never_written_over(make_run: MakeRun) -> None:
+def test_annotations_that_the_disk_does_not_give_are_never_written_over(make_run):
     run = make_run()
     run.annotations_json.symlink_to("/proc/self/mem")  # a file of which a read gives EIO
     with pytest.raises(RunError, match=r"cannot be read \(Input/output error\)"):
@@ -77,7 +74,7 @@ def test_annotations_that_the_disk_does_not_give_are_never_written_over(make_run
     assert run.annotations_json.is_symlink() and read_annotations(run) == Annotations()
 
 
-def test_what_a_change_does_not_understand_stays_in_the_file(make_run: MakeRun) -> None:
+def test_what_a_change_does_not_understand_stays_in_the_file(make_run):
     run = make_run()
     run.annotations_json.write_text('{"note": ["by", "hand"], "later": 1}')
     assert read_annotations(run) == Annotations()
@@ -85,5 +82,5 @@ def test_what_a_change_does_not_understand_stays_in_the_file(make_run: MakeRun) 
     assert read_json(run.annotations_json) == {"note": ["by", "hand"], "later": 1, "added": ["b"], "removed": []}
 
 
-def test_words_are_sorted_by_their_sign() -> None:
+def test_words_are_sorted_by_their_sign():
     assert tag_words(["a", "+c", "-b", "d", "+e"]) == (["a", "d"], ["c", "e"], ["b"])

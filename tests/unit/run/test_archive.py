@@ -1,7 +1,6 @@
-"""Runs in the archive, which queries leave out unless they ask."""
+"""Runs that words select, and those in the archive, which queries leave out unless they ask."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,16 @@ from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.store.query import fitting_runs, select_runs
 from rbp_engine.run.store.store import find_run, list_runs
 
-MakeRun = Callable[..., RunDirectory]
-
 
 @pytest.fixture(autouse=True)
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def config(tmp_path, monkeypatch):
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
 
 
 @pytest.fixture
-def runs(make_run: MakeRun, tmp_path: Path) -> Path:
+def runs(make_run, tmp_path):
     make_run("one", status="failed", timesteps=4, created=1.0)
-    make_run("two", status="completed", timesteps=4, created=2.0)
+    make_run("two", status="completed", timesteps=4, created=2.0, name="mine")
     make_run("three", status="completed", timesteps=6, created=3.0)
     return tmp_path / "runs"
 
@@ -33,7 +30,15 @@ def ids(runs: Path, query: str, *, archived: bool = False) -> list[str]:
     return [run.id for run in fitting_runs(runs, query, archived=archived)]
 
 
-def test_the_archive_is_left_out_unless_a_query_asks_for_it(runs: Path) -> None:
+def test_references_and_queries_select_each_run_once_and_words_of_a_query_are_one(runs):
+    assert [run.id for run in select_runs(runs, ["mine", "status:completed", "one"])] == ["two", "one", "three"]
+    assert [run.id for run in select_runs(runs, ["status:completed", "name:mine"])] == ["two"]
+    for word in ("four", "status:running", "nothing=1"):
+        with pytest.raises(RunError):
+            select_runs(runs, ["one", word])
+
+
+def test_the_archive_is_left_out_unless_a_query_asks_for_it(runs):
     two = RunDirectory(runs / "two")
     change_tags(two, add=["kept"])
     set_archived(two, archived=True)
@@ -51,7 +56,7 @@ def test_the_archive_is_left_out_unless_a_query_asks_for_it(runs: Path) -> None:
     assert ids(runs, "status:completed") == ["two", "three"] and read_annotations(two).note == "later"
 
 
-def test_a_run_copied_in_by_hand_is_found_and_so_is_every_change(runs: Path) -> None:
+def test_a_run_copied_in_by_hand_is_found_and_so_is_every_change(runs):
     assert ids(runs, "note:slope or T=6") == ["three"]
     shutil.copytree(runs / "three", runs / "copy")
     assert ids(runs, "T=6") == ["copy", "three"]
@@ -65,7 +70,7 @@ def test_a_run_copied_in_by_hand_is_found_and_so_is_every_change(runs: Path) -> 
     assert ids(runs, "T=6") == ["copy"]
 
 
-def test_last_is_no_run_in_the_archive_and_a_live_run_is_never_out_of_the_way(runs: Path, make_run: MakeRun) -> None:
+def test_last_is_no_run_in_the_archive_and_a_live_run_is_never_out_of_the_way(runs, make_run):
     set_archived(RunDirectory(runs / "three"), archived=True)
     assert find_run(runs, "last").id == "two"
     set_archived(make_run("live", created=4.0), archived=True)

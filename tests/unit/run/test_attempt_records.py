@@ -5,7 +5,6 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -32,25 +31,25 @@ from tests.run_files import write_attempt, write_identity
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path):
     run = RunDirectory(tmp_path / "run")
     write_identity(run, Summary("run", "digits", "e", "rate_m", 4, 1), resources={"processes": 3})
     return run
 
 
-def test_without_a_file_there_is_no_attempt(run: RunDirectory) -> None:
+def test_without_a_file_there_is_no_attempt(run):
     assert (newest_attempt(run), newest_begun(run), last_attempt(run), read_attempts(run)) == (0, 0, None, ())
     assert (launched(run).resources, launched(run).dispatch) == (Resources(processes=3), Dispatch())
 
 
-def test_attempts_are_found_by_their_names_counted_up_from_one(run: RunDirectory) -> None:
+def test_attempts_are_found_by_their_names_counted_up_from_one(run):
     for number in (1, 2, 4):
         write_attempt(run, number)
     (run.attempts / "03.json").write_text("{}")
     assert newest_attempt(run) == 2 and [one.attempt for one in read_attempts(run)] == [1, 2]
 
 
-def test_a_claim_is_there_whole_or_not_at_all_and_only_one_gets_it(run: RunDirectory) -> None:
+def test_a_claim_is_there_whole_or_not_at_all_and_only_one_gets_it(run):
     seen: list[int] = []
     done = threading.Event()
 
@@ -76,9 +75,7 @@ def test_a_claim_is_there_whole_or_not_at_all_and_only_one_gets_it(run: RunDirec
     assert [path.name for path in run.attempts.iterdir()] == ["1.json"]
 
 
-def test_where_there_are_no_hard_links_an_exclusive_file_decides(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_there_are_no_hard_links_an_exclusive_file_decides(run, monkeypatch):
     def link(*args: object, **more: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -89,7 +86,7 @@ def test_where_there_are_no_hard_links_an_exclusive_file_decides(
     assert load_attempt(run, 1) == AttemptRecord(1)
 
 
-def test_process_and_end_are_recorded_once(run: RunDirectory) -> None:
+def test_process_and_end_are_recorded_once(run):
     claim_attempt(run, AttemptRecord(1, starter=os_process.here(), t=5.0))
     assert (newest_attempt(run), newest_begun(run)) == (1, 0)
     claimed = run.attempt(1).stat().st_mtime
@@ -98,13 +95,13 @@ def test_process_and_end_are_recorded_once(run: RunDirectory) -> None:
     assert (record.process, record.t, newest_begun(run)) == (os_process.here(), claimed, 1)
     record_process(run, 1, 1)
     assert load_attempt(run, 1) == record
-    ended = Ended("failed", "error", "boom", 7.0)  # type: ignore[arg-type]
+    ended = Ended("failed", "error", "boom", 7.0)
     record_end(run, 1, ended)
     record_end(run, 1, replace(ended, status="stopped"))
     assert load_attempt(run, 1) == replace(record, ended=ended)
 
 
-def test_an_attempt_whose_starter_died_has_not_begun(run: RunDirectory) -> None:
+def test_an_attempt_whose_starter_died_has_not_begun(run):
     write_attempt(run, 1)
     claim_attempt(run, AttemptRecord(2))
     claim_attempt(run, AttemptRecord(3))
@@ -113,13 +110,13 @@ def test_an_attempt_whose_starter_died_has_not_begun(run: RunDirectory) -> None:
     assert newest_attempt(run) == 2
 
 
-def test_a_run_is_started_as_last_time(run: RunDirectory) -> None:
+def test_a_run_is_started_as_last_time(run):
     write_attempt(run, 1, resources={"processes": 2}, dispatch={"gpus": "auto", "retries": 4})
     assert launched(run).resources == Resources(processes=2)
-    assert launched(run).dispatch == Dispatch(gpus="auto", retries=4)  # type: ignore[arg-type]
+    assert launched(run).dispatch == Dispatch(gpus="auto", retries=4)
 
 
-def test_a_damaged_record_is_shown_by_its_number_and_never_replaced(run: RunDirectory) -> None:
+def test_a_damaged_record_is_shown_by_its_number_and_never_replaced(run):
     write_attempt(run, 1)
     run.attempt(1).write_text('{"attempt": 1, "process": 7}')
     assert last_attempt(run) == AttemptRecord(1) and read_attempts(run) == (AttemptRecord(1),)
@@ -135,9 +132,7 @@ def test_a_damaged_record_is_shown_by_its_number_and_never_replaced(run: RunDire
     assert run.attempt(1).read_text() == '{"attempt": 1, "process": 7}'
 
 
-def test_a_folder_that_the_disk_does_not_give_is_not_one_without_attempts(
-    run: RunDirectory, without_privileges: None
-) -> None:
+def test_a_folder_that_the_disk_does_not_give_is_not_one_without_attempts(run, without_privileges):
     write_attempt(run, 1)
     run.attempts.chmod(0)
     try:

@@ -1,7 +1,6 @@
 """Devices that a run may get: CUDA_VISIBLE_DEVICES, --gpus, and what the driver reports about GPUs."""
 
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ def keys(devices: list[Device]) -> list[str]:
 
 
 @given(st.lists(st.sampled_from(["0", "1", "2", "3", "7", " 2", "-1"]), max_size=5, unique_by=str.strip).map(",".join))
-def test_cuda_visible_devices_is_parsed_as_by_torch(visible: str) -> None:
+def test_cuda_visible_devices_is_parsed_as_by_torch(visible):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", visible)
         expected = torch.cuda._parse_visible_devices()
@@ -31,19 +30,19 @@ def test_cuda_visible_devices_is_parsed_as_by_torch(visible: str) -> None:
 
 
 @given(st.none() | st.lists(WORDS, max_size=5).map(",".join))
-def test_every_visible_device_is_a_card_or_a_slice_and_unique(visible: str | None) -> None:
+def test_every_visible_device_is_a_card_or_a_slice_and_unique(visible):
     seen = visible_devices(CARDS, visible)
     assert len(set(keys(seen))) == len(seen)
     assert all(device in visible_devices(CARDS, None) or device.key.startswith("MIG-") for device in seen)
 
 
-def test_without_cuda_visible_devices_every_card_is_seen_and_named_by_its_index() -> None:
+def test_without_cuda_visible_devices_every_card_is_seen_and_named_by_its_index():
     assert [(device.key, device.name) for device in visible_devices(CARDS, None)] == [
         (card.uuid, card.index) for card in CARDS
     ]
 
 
-def test_cards_are_found_by_index_and_by_the_beginning_of_their_uuid() -> None:
+def test_cards_are_found_by_index_and_by_the_beginning_of_their_uuid():
     assert keys(visible_devices(CARDS, "3,1")) == [CARDS[3].uuid, CARDS[1].uuid]
     assert keys(visible_devices(CARDS, "GPU-2a2b")) == [CARDS[2].uuid]
     assert visible_devices(CARDS, "GPU-") == []  # it matches several, and then CUDA uses none
@@ -51,7 +50,7 @@ def test_cards_are_found_by_index_and_by_the_beginning_of_their_uuid() -> None:
     assert visible_devices(CARDS, "") == []
 
 
-def test_a_slice_of_a_card_is_passed_on_under_its_own_name() -> None:
+def test_a_slice_of_a_card_is_passed_on_under_its_own_name():
     (device,) = visible_devices(CARDS, "MIG-GPU-5/1/0")
     assert device.name == "MIG-GPU-5/1/0" and "/" not in device.key
 
@@ -67,9 +66,7 @@ def test_a_slice_of_a_card_is_passed_on_under_its_own_name() -> None:
         (0, (None,), False),
     ],
 )
-def test_a_card_is_free_unless_somebody_computes_on_it(
-    used: int, processes: tuple[int | None, ...], free: bool
-) -> None:
+def test_a_card_is_free_unless_somebody_computes_on_it(used, processes, free):
     assert Card(0, "GPU-0", used, processes).is_free == free
 
 
@@ -86,16 +83,14 @@ def test_a_card_is_free_unless_somebody_computes_on_it(
         ("auto", "auto", [], "", [None, None]),
     ],
 )
-def test_the_pool_has_the_visible_cards_or_cpu_slots(
-    gpus: str, device: str, cards: list[Card], visible: str | None, expected: list[int | None]
-) -> None:
+def test_the_pool_has_the_visible_cards_or_cpu_slots(gpus, device, cards, visible, expected):
     pool = choose_pool(gpus, device, cards, visible, slots=2, cores=8)
     assert [device.name for device in pool.devices] == expected
     assert len(set(keys(list(pool.devices)))) == len(expected)
 
 
 @pytest.mark.parametrize(("slots", "cores", "threads"), [(1, 2, 2), (4, 8, 2), (3, 8, 2), (4, 2, 1)])
-def test_the_cores_are_divided_evenly(slots: int, cores: int, threads: int) -> None:
+def test_the_cores_are_divided_evenly(slots, cores, threads):
     assert choose_pool("none", "auto", [], None, slots, cores).threads == threads
 
 
@@ -117,9 +112,7 @@ def test_the_cores_are_divided_evenly(slots: int, cores: int, threads: int) -> N
         ("auto", "cuda:1", CARDS, None, "run.device=cuda:1 names a card"),
     ],
 )
-def test_an_impossible_pool_is_refused_with_a_remedy(
-    gpus: str, device: str, cards: list[Card], visible: str | None, message: str
-) -> None:
+def test_an_impossible_pool_is_refused_with_a_remedy(gpus, device, cards, visible, message):
     with pytest.raises(RunError, match=message):
         choose_pool(gpus, device, cards, visible, slots=1, cores=2)
 
@@ -135,7 +128,7 @@ def test_an_impossible_pool_is_refused_with_a_remedy(
         ([], False),
     ],
 )
-def test_a_card_is_detected_by_files_of_the_kernel_or_windows(tmp_path: Path, files: list[str], found: bool) -> None:
+def test_a_card_is_detected_by_files_of_the_kernel_or_windows(tmp_path, files, found):
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

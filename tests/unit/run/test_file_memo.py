@@ -1,7 +1,6 @@
 """Files of runs are read again only when they have changed."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +8,7 @@ from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import write_atomic
 
 
-def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path):
     read: list[bytes] = []
 
     def parse(content: bytes) -> bytes:
@@ -28,7 +27,7 @@ def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
         memo.read(path)
 
 
-def test_a_file_that_this_process_has_just_written_is_read_again(tmp_path: Path) -> None:
+def test_a_file_that_this_process_has_just_written_is_read_again(tmp_path):
     memo, path = FileMemo(lambda content: content), tmp_path / "run.json"
     write_atomic(path, "old")
     assert memo.read(path) == b"old"

@@ -1,7 +1,8 @@
-"""What has happened in a run, from its events."""
+"""What has happened in a run, from the events of its ranks, as they are written."""
 
 import copy
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,15 @@ from rbp_engine.run.files.events import (
     WarningRaised,
     supersede,
 )
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.curves import Curve, CurveBuilder
 from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.status.history_reader import HistoryReader, read_history
+from tests.run_files import tell
 
 
 def event(t: float, body: object, *, attempt: int = 1, rank: int = 0, step: int = 0) -> Event:
-    return Event(0, t, attempt, rank, step, body)  # type: ignore[arg-type]
+    return Event(0, t, attempt, rank, step, body)
 
 
 @st.composite
@@ -39,21 +44,21 @@ def attempts(draw: st.DrawFn) -> list[Event]:
     for attempt in range(1, draw(st.integers(1, 4)) + 1):
         start, epoch = draw(st.integers(0, 6)), draw(st.none() | st.integers(0, 3))
         write(attempt, start, RunStart(epoch=epoch))
+        kinds = draw(st.lists(st.integers(0, 6), min_size=1, max_size=5))
         for step in range(start, start + draw(st.integers(1, 5) | st.just(80))):
             bodies = [
                 Metrics(epoch=0, loss=1.0 / (1 + step), top1=0.5, lr=0.1),
                 Validation(epoch=step // 2, loss=1.0, top1=step / 100, top5=0.9, samples=10),
                 System(rss=1), CheckpointSaved("step"), WarningRaised("w"), ErrorRaised("e"), Heartbeat(),
             ]  # fmt: skip
-            body: Any = draw(st.sampled_from(bodies))
-            write(attempt, step, body)
+            write(attempt, step, bodies[kinds[step % len(kinds)]])
         if draw(st.booleans()):
             write(attempt, events[-1].step, RunEnd("stopped"))
     return events
 
 
-@given(attempts(), st.lists(st.integers(0, 12), max_size=6))
-def test_a_history_is_what_still_counts_of_the_events_however_they_come(events: list[Event], cuts: list[int]) -> None:
+@given(attempts(), st.lists(st.integers(0, 100), max_size=6))
+def test_a_history_is_what_still_counts_of_the_events_however_they_come(events, cuts):
     builder = HistoryBuilder()
     borders = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
     for begin, end in itertools.pairwise(borders):
@@ -76,8 +81,8 @@ def test_a_history_is_what_still_counts_of_the_events_however_they_come(events: 
     assert [attempt.number for attempt in history.attempts] == sorted({event.attempt for event in events})
 
 
-@given(attempts(), st.integers(0, 12))
-def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
+@given(attempts(), st.integers(0, 100))
+def test_a_snapshot_stays_as_it_was(events, cut):
     builder = HistoryBuilder()
     builder.add(events[:cut])
     before = builder.history()
@@ -90,7 +95,7 @@ def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
     assert (before.alerts, before.checkpoints, before.processes, before.attempts) == parts
 
 
-def test_the_evaluation_on_the_test_set_after_training_on_a_split_is_no_point_of_the_curve() -> None:
+def test_the_evaluation_on_the_test_set_after_training_on_a_split_is_no_point_of_the_curve():
     def evaluated(epoch: int, split: str, weights: str = "last") -> Validation:
         return Validation(epoch, 0.5, 0.9 if split == "test" else 0.8, 1.0, 10, split, weights)
 
@@ -102,7 +107,7 @@ def test_the_evaluation_on_the_test_set_after_training_on_a_split_is_no_point_of
     assert history.split == "held-out"
 
 
-def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_whichever_rank_told_it() -> None:
+def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_whichever_rank_told_it():
     builder = HistoryBuilder()
     builder.add([event(1.0, RunStart(world_size=2)), event(2.0, ErrorRaised("the first attempt's"))])
     builder.add([event(10.0, RunStart(world_size=2), attempt=2)])
@@ -114,7 +119,7 @@ def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_which
     assert [alert.body for alert in builder.history().alerts][-2:] == [follows.body, cause.body]
 
 
-def test_each_rank_is_known_by_its_newest_events() -> None:
+def test_each_rank_is_known_by_its_newest_events():
     builder = HistoryBuilder()
     metrics = Metrics(epoch=0, loss=None, top1=None, lr=0.1, step_ms=30.0)
     builder.add(
@@ -130,14 +135,14 @@ def test_each_rank_is_known_by_its_newest_events() -> None:
     assert (second.step, second.seen, second.system, second.metrics) == (3, 2.0, System(rss=6), metrics)
 
 
-def test_an_attempt_of_fewer_processes_has_no_more_ranks_than_that() -> None:
+def test_an_attempt_of_fewer_processes_has_no_more_ranks_than_that():
     builder = HistoryBuilder()
     builder.add([event(0.0, RunStart(world_size=2)), event(1.0, System(rss=5), rank=1)])
     builder.add([event(9.0, RunStart(world_size=1), attempt=2)])
     assert [process.rank for process in builder.history().processes] == [0]
 
 
-def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken() -> None:
+def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken():
     builder = HistoryBuilder()
     builder.add([event(1.0, RunStart(world_size=2)), event(2.0, ErrorRaised("peer gone", about_others=True))])
     assert builder.history().failure is not None
@@ -146,9 +151,141 @@ def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken() -> No
     assert builder.history().failure is cause
 
 
-def test_a_rank_tells_its_speed_and_its_logs_itself() -> None:
+def test_a_rank_tells_its_speed_and_its_logs_itself():
     builder = HistoryBuilder()
     builder.add([event(1.0, RunStart(world_size=2)), event(1.0, RunStart(world_size=2, logs="ranks/x/1"), rank=1)])
     builder.add([event(2.0, System(rss=1, step_ms=30.0, data_ms=3.0), rank=1)])
     _, second = builder.history().processes
     assert (second.logs, second.step_ms, second.data_ms) == ("ranks/x/1", 30.0, 3.0)
+
+
+METRICS = Metrics(epoch=0, loss=0.5, top1=0.5, lr=0.1)
+
+
+def test_only_what_is_new_is_read_and_ranks_are_found_as_they_come(tmp_path):
+    run = RunDirectory(tmp_path)
+    reader = HistoryReader(run)
+    assert not reader.poll() and reader.history().attempt is None
+    tell(run, RunStart(world_size=2), METRICS)
+    assert reader.poll() and not reader.poll()
+    tell(run, RunStart(world_size=2), System(rss=5), rank=1)
+    assert reader.poll()
+    history = reader.history()
+    assert [process.rank for process in history.processes] == [0, 1]
+    assert history.curves["memory/1"].value.tolist() == [5.0]
+    assert read_history(run).curves.keys() == {"train/loss", "train/top1", "lr"}
+
+
+def test_an_attempt_that_one_rank_has_reached_waits_for_the_others(tmp_path):
+    """Rank 0 is read to its second attempt while rank 1 has much of the first left."""
+    run = RunDirectory(tmp_path)
+    tell(run, RunStart(world_size=2), METRICS)
+    tell(run, RunStart(world_size=2), attempt=2)
+    tell(run, RunStart(world_size=2), *[Heartbeat()] * 3000, System(rss=5), rank=1)
+    reader = HistoryReader(run)
+    reader.poll(turn_s=-1.0)
+    assert reader.behind and [attempt.number for attempt in reader.history().attempts] == [1]
+    reader.poll()
+    history = reader.history()
+    assert [attempt.number for attempt in history.attempts] == [1, 2]
+    assert "memory/1" not in history.curves, "the second attempt starts again from step 1"
+
+
+def test_of_some_kinds_only_these_are_parsed(tmp_path):
+    run = RunDirectory(tmp_path)
+    tell(run, RunStart(), METRICS, Validation(1, 0.5, 0.9, 1.0, 10))
+    reader = HistoryReader(run, first_rank=True, kinds=(Validation, RunStart))
+    assert reader.poll() and reader.history().curves.keys() == {"validation/loss", "validation/top1"}
+    assert reader.skipped_lines == 0
+
+
+def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_read(tmp_path):
+    run = RunDirectory(tmp_path)
+    tell(run, RunStart(), METRICS)
+    loop = run.events(1)
+    loop.symlink_to(loop)
+    reader = HistoryReader(run)
+    assert reader.poll() and [type(error) for error in reader.errors] == [OSError]
+    assert "train/loss" in reader.history().curves
+
+
+def add(builder: CurveBuilder, events: Iterable[Event]) -> None:
+    for event in events:
+        builder.add(event)
+
+
+def metrics(step: int) -> Metrics:
+    return Metrics(epoch=0, loss=1.0 / (1 + step), top1=0.5, lr=0.1)
+
+
+def test_an_unchanged_curve_is_the_same_object():
+    builder = CurveBuilder()
+    add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(1, 1.0, 1, 0, 1, System(rss=1))])
+    before = builder.curves()
+    add(builder, [Event(2, 2.0, 1, 0, 2, metrics(2))])
+    after = builder.curves()
+    assert after["memory"] is before["memory"]
+    assert after["train/loss"] is not before["train/loss"]
+
+
+def test_other_ranks_have_only_memory_curves():
+    builder = CurveBuilder()
+    gpu = System(mem_allocated=5, mem_reserved=6, mem_peak=7)
+    add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(0, 1.0, 1, 2, 1, metrics(1)), Event(1, 1.0, 1, 2, 1, gpu)])
+    curves = builder.curves()
+    assert len(curves["train/loss"]) == 1
+    assert {name: curve.value.tolist() for name, curve in curves.items() if name.endswith("/2")} == {
+        "memory/2": [5.0], "mem_reserved/2": [6.0], "mem_peak/2": [7.0],
+    }  # fmt: skip
+
+
+def test_time_between_attempts_is_left_out_of_the_time_axis():
+    builder = CurveBuilder()
+    add(
+        builder,
+        [
+            Event(0, 100.0, 1, 0, 0, RunStart()),
+            Event(1, 110.0, 1, 0, 1, metrics(1)),
+            Event(2, 5000.0, 2, 0, 1, RunStart()),
+            Event(3, 5010.0, 2, 0, 2, metrics(2)),
+        ],
+    )
+    assert builder.curves()["train/loss"].seconds.tolist() == [10.0, 20.0]
+
+
+def test_a_line_has_a_gap_where_events_were_lost_and_only_there():
+    """The events of steps 3 and 4 and the evaluation after epoch 2 are lost; that after epoch 1 came before."""
+
+    def validation(epoch: int) -> Validation:
+        return Validation(epoch=epoch, loss=1.0, top1=epoch / 10, top5=None, samples=1)
+
+    def told(*rows: tuple[int, int, Metrics | Validation | RunStart | System]) -> dict[str, Curve]:
+        builder = CurveBuilder()
+        add(
+            builder, [Event(seq, 100.0 + seq, attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(rows)]
+        )
+        return builder.curves()
+
+    first = [
+        (1, 0, RunStart(epoch=0, steps_per_epoch=2)),
+        (1, 1, metrics(1)),
+        (1, 1, System(rss=1)),
+        (1, 2, metrics(2)),
+    ]
+    first.append((1, 2, validation(1)))
+    lost = told(
+        *first,
+        (2, 4, RunStart(epoch=2, steps_per_epoch=2, gap_from=2)),
+        (2, 5, metrics(5)),
+        (2, 5, System(rss=1)),
+        (2, 6, metrics(6)),
+        (2, 6, validation(3)),
+    )
+    assert lost["train/loss"].step.tolist() == [1, 2, 4, 5, 6]
+    assert np.isnan(lost["train/loss"].value).tolist() == [False, False, True, False, False]
+    assert np.isnan(lost["memory"].value).tolist() == [False, True, False]
+    assert lost["validation/top1"].epoch.tolist() == [1, 2, 3]
+    assert np.isnan(lost["validation/top1"].value).tolist() == [False, True, False]
+
+    in_mid_epoch = told(*first, (2, 3, RunStart(epoch=1, steps_per_epoch=2, gap_from=2)), (2, 4, validation(2)))
+    assert in_mid_epoch["validation/top1"].value.tolist() == [0.1, 0.2], "no evaluation is missing"

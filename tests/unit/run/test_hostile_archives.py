@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.pack.manifest import name_problem
 from rbp_engine.run.pack.packing import pack
@@ -146,7 +145,7 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
 
 
 @pytest.fixture(scope="module")
-def packed_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def packed_run(tmp_path_factory):
     """The run of which the archives are; no test changes it."""
     folder = tmp_path_factory.mktemp("packed")
     with pytest.MonkeyPatch.context() as patch:
@@ -155,9 +154,7 @@ def packed_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 @pytest.mark.parametrize("mischief", MISCHIEF)
-def test_a_malicious_archive_is_refused_with_one_message_and_nothing_is_written(
-    packed_run: RunDirectory, tmp_path: Path, mischief: str
-) -> None:
+def test_a_malicious_archive_is_refused_with_one_message_and_nothing_is_written(packed_run, tmp_path, mischief):
     change, message = MISCHIEF[mischief]
     archive = Archive(packed_run)
     change(archive)
@@ -173,7 +170,7 @@ def test_a_malicious_archive_is_refused_with_one_message_and_nothing_is_written(
     assert not Path("/tmp/rbp-pickle-was-executed").exists()
 
 
-def test_the_archive_that_the_mischief_is_done_to_is_a_good_one(packed_run: RunDirectory, tmp_path: Path) -> None:
+def test_the_archive_that_the_mischief_is_done_to_is_a_good_one(packed_run, tmp_path):
     there, _ = unpack(Archive(packed_run).write(tmp_path / "good.tar"), tmp_path / "there")
     assert load_summary(there).id == "own"
 
@@ -183,32 +180,30 @@ def test_the_archive_that_the_mischief_is_done_to_is_a_good_one(packed_run: RunD
     [(b"", "no tar archive"), (b"\x1f\x8b" + bytes(600), "use gunzip first"), (bytes(10240), "no tar archive"),
      (b"x" * 10240, "no tar archive"), (b"PK\x03\x04" + bytes(600), "use unzip first")],
 )  # fmt: skip
-def test_what_is_no_tar_archive_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_what_is_no_tar_archive_is_refused(tmp_path, content, message):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(RunError, match=message):
         unpack(tmp_path / "file", tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
 
-def test_a_truncated_archive_is_refused_wherever_it_ends(packed_run: RunDirectory, tmp_path: Path) -> None:
+def test_a_truncated_archive_is_refused_wherever_it_ends(packed_run, tmp_path):
     whole = Archive(packed_run).write(tmp_path / "whole.tar").read_bytes()
-    for end in range(0, len(whole), 7 * 512):
+    for end in range(0, len(whole), 3 * 512):
         (tmp_path / "cut.tar").write_bytes(whole[: end + 100])
         with pytest.raises(RunError, match="truncated"):
             unpack(tmp_path / "cut.tar", tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
 
-def test_a_pipe_a_folder_and_a_missing_file_are_refused_without_waiting(tmp_path: Path) -> None:
+def test_a_pipe_a_folder_and_a_missing_file_are_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", ".", "missing"):
         with pytest.raises(RunError, match="cannot unpack"):
             unpack(tmp_path / name, tmp_path / "there")
 
 
-def test_without_room_on_the_disk_it_is_refused(
-    packed_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_room_on_the_disk_it_is_refused(packed_run, tmp_path, monkeypatch):
     pack(packed_run, tmp_path / "own.tar")
     full = shutil.disk_usage(tmp_path)._replace(free=20 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
@@ -228,7 +223,7 @@ NAMES = st.lists(
 
 @settings(max_examples=50)
 @given(NAMES)
-def test_a_name_that_is_allowed_stays_in_the_run_and_can_be_shown(name: str) -> None:
+def test_a_name_that_is_allowed_stays_in_the_run_and_can_be_shown(name):
     if name_problem(name):
         return
     run = Path("/runs/run")
@@ -240,7 +235,7 @@ def test_a_name_that_is_allowed_stays_in_the_run_and_can_be_shown(name: str) -> 
 
 
 @pytest.fixture(scope="module")
-def packed_once(packed_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+def packed_once(packed_run, tmp_path_factory):
     """A folder, and a packed run."""
     folder = tmp_path_factory.mktemp("random")
     pack(packed_run, folder / "own.tar")
@@ -249,9 +244,7 @@ def packed_once(packed_run: RunDirectory, tmp_path_factory: pytest.TempPathFacto
 
 @settings(max_examples=50)
 @given(st.binary(max_size=3000), st.integers(0, 6000))
-def test_whatever_a_file_holds_it_is_refused_or_the_run_that_was_packed(
-    packed_once: tuple[Path, bytes], content: bytes, at: int
-) -> None:
+def test_whatever_a_file_holds_it_is_refused_or_the_run_that_was_packed(packed_once, content, at):
     folder, whole = packed_once
     (folder / "file.tar").write_bytes(whole[:at] + content + whole[at + len(content) :])
     try:

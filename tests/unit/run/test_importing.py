@@ -56,7 +56,7 @@ def rows_of(one: Imported, *columns: str) -> list[tuple[str, ...]]:
     return [row for row in rows if all(row)]
 
 
-def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path: Path) -> None:
+def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     one = only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs", tags=["theirs"]))
     assert one.new and one.curves == 4 and one.notes == ()
     metrics = [event for event in read_events(one.run.events()) if isinstance(event.body, Metrics)]
@@ -76,14 +76,14 @@ def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path: 
         "resnet", ["theirs"], "TensorBoard", "completed"
     )  # fmt: skip
     assert (summary.created, summary.step, summary.epochs) == (1.7e9, 7, 4)
-    assert summary.best.top1 == tests[0].body.top1  # type: ignore[union-attr]
+    assert summary.best.top1 == tests[0].body.top1
     assert judge(one.run).status == "completed"
     described = read_run_json(one.run)
     assert (described.host, described.python, described.packages, described.git) == ("", "", {}, None)
     assert [record.run.id for record in list_runs(tmp_path / "runs")] == [one.run.id]
 
 
-def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path: Path) -> None:
+def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
     write_events(tmp_path / "logs", range(6))
     write_events(tmp_path / "logs", range(4, 8), at=1.7e9 + 1000)
     one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
@@ -93,7 +93,7 @@ def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path: Path) -> Non
     ]
 
 
-def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one_experiment(tmp_path: Path) -> None:
+def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one_experiment(tmp_path):
     for seed in (1, 2):
         given = {"lr": 0.1, "batch": 64, "seed": seed, "bn": True, "note": "deep"}
         write_events(
@@ -110,7 +110,7 @@ def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one
     assert len([record for record in list_runs(tmp_path / "runs") if parse_query("lr=0.1")(record)]) == 2
 
 
-def test_the_same_content_is_one_run_wherever_it_lies(tmp_path: Path) -> None:
+def test_the_same_content_is_one_run_wherever_it_lies(tmp_path):
     write_events(tmp_path / "logs")
     one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
     shutil.copytree(tmp_path / "logs", tmp_path / "copy")
@@ -122,7 +122,7 @@ def test_the_same_content_is_one_run_wherever_it_lies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "damaged"])
-def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path: Path, damage: str) -> None:
+def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path, damage):
     write_events(tmp_path / "logs")
     (file,) = (tmp_path / "logs").iterdir()
     whole = file.read_bytes()
@@ -162,9 +162,7 @@ def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path: Path
         ),
     ],
 )
-def test_what_holds_no_numbers_is_refused_with_a_sentence(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
+def test_what_holds_no_numbers_is_refused_with_a_sentence(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RunError, match=message) as refused:
         import_runs(tmp_path / name, tmp_path / "runs")
@@ -172,9 +170,7 @@ def test_what_holds_no_numbers_is_refused_with_a_sentence(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_that_is_too_large_a_folder_without_events_and_a_missing_one_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_too_large_a_folder_without_events_and_a_missing_one_are_refused(tmp_path, monkeypatch):
     write_events(tmp_path / "logs")
     monkeypatch.setattr(importing, "LARGEST_FILE", 100)
     with pytest.raises(RunError, match=r"cannot import .*: larger than"):
@@ -190,7 +186,7 @@ def test_a_file_that_is_too_large_a_folder_without_events_and_a_missing_one_are_
         import_runs(tmp_path / "logs", tmp_path / "runs")
 
 
-def test_records_that_hold_no_numbers_are_passed_over(tmp_path: Path) -> None:
+def test_records_that_hold_no_numbers_are_passed_over(tmp_path):
     import numpy as np
 
     def more(writer: SummaryWriter) -> None:
@@ -203,7 +199,7 @@ def test_records_that_hold_no_numbers_are_passed_over(tmp_path: Path) -> None:
     assert one.curves == 5 and [value for (value,) in rows_of(one, "own.new")] == ["0.5"]
 
 
-def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path):
     table = [("epoch", "train_loss", "val_loss", "val_acc", "grad norm")]
     table += [(str(n), repr(1 / n), repr(2 / n), repr(0.9 - 0.1 / n), repr(n / 7)) for n in range(1, 6)]
     (tmp_path / "metrics.csv").write_text("\n".join(map(",".join, table)))
@@ -222,7 +218,7 @@ def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path: Path) -> 
     assert group.last is not None and group.epoch_s is None, "the table has no times"
 
 
-def test_the_table_of_a_run_becomes_the_same_curves(tmp_path: Path) -> None:
+def test_the_table_of_a_run_becomes_the_same_curves(tmp_path):
     first = only(import_runs(write_events(tmp_path / "logs"), tmp_path / "runs"))
     (tmp_path / "first.csv").write_text(events_csv(first.run))
     second = only(import_runs(tmp_path / "first.csv", tmp_path / "there"))
@@ -230,7 +226,7 @@ def test_the_table_of_a_run_becomes_the_same_curves(tmp_path: Path) -> None:
         assert rows_of(first, "step", "t", column) == rows_of(second, "step", "t", column)
 
 
-def test_accuracies_in_per_cent_are_metrics_of_its_own_unless_they_are_said_to_be(tmp_path: Path) -> None:
+def test_accuracies_in_per_cent_are_metrics_of_its_own_unless_they_are_said_to_be(tmp_path):
     (tmp_path / "a.csv").write_text("epoch,test_acc,train_loss\n1,0.5,2\n2,93.5,1\n")
     one = only(import_runs(tmp_path / "a.csv", tmp_path / "runs"))
     assert "test_acc goes up to 93.5" in one.notes[0] and load_summary(one.run).best.top1 is None

@@ -4,12 +4,10 @@ import shlex
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rbp_engine.data.catalog import DataMissing
-from rbp_engine.errors import UserError
 from rbp_engine.preset import read_resolved
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
@@ -25,7 +23,7 @@ NETS = "from torch import nn\n\n\ndef net():\n    return nn.Linear(64, 10)\n"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(tmp_path, monkeypatch):
     for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.chdir(tmp_path)
@@ -36,16 +34,12 @@ def create(request: LaunchRequest) -> RunDirectory:
     return run
 
 
-def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
-    tmp_path: Path,
-) -> None:
+def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(tmp_path):
     (tmp_path / "nets.py").write_text(NETS)
     (tmp_path / "mine.toml").write_text('extends = "digits"\n[run]\nseed = 3\n[train]\nepochs = 7\n')
     run = create(
         LaunchRequest(
-            "./mine.toml",
-            ("arch=nets.py:net", "lr=0.02"),
-            LaunchOptions(tmp_path / "runs", Resources(2), retries=1),
+            "./mine.toml", ("arch=nets.py:net", "lr=0.02"), LaunchOptions(tmp_path / "runs", Resources(2), retries=1)
         )
     )
     for name in ("nets.py", "mine.toml"):
@@ -67,7 +61,7 @@ def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
     assert (optim.lr, train.epochs) == (0.5, 2)
 
 
-def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path: Path) -> None:
+def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path):
     request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs"), (5,), run_id="job", resume_or_start=True)
     run = start.create_runs(replace(request, seeds=()), start.check(request))[0]
     with pytest.raises(RunError, match="has seed 1, not 5"):
@@ -77,7 +71,7 @@ def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path: Pat
     assert start.find_or_create(request, request.load()) == ([run], False)
 
 
-def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path: Path) -> None:
+def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path):
     options = LaunchOptions(Path("a b"), Resources(2), "none")
     request = LaunchRequest("digits", ("optim.lr=1", "T=2", "lr=3"), options, (4,), run_id="x")
     assert shlex.join(request.command) == (
@@ -92,13 +86,13 @@ def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,1", "1,01", "1,two", "-1", "1.5", "9" * 19])
-def test_text_that_is_not_a_list_of_different_seeds_is_refused(text: str) -> None:
+def test_text_that_is_not_a_list_of_different_seeds_is_refused(text):
     with pytest.raises(RunError, match="expected different whole numbers, like 1,2,3"):
         parse_seeds(text)
     assert parse_seeds("1, 2 30") == (1, 2, 30)
 
 
-def test_a_thousand_seeds_are_the_most() -> None:
+def test_a_thousand_seeds_are_the_most():
     assert len(parse_seeds(",".join(map(str, range(1000))))) == 1000
     with pytest.raises(RunError, match="at most 1000 at a time, got 1001"):
         parse_seeds(",".join(map(str, range(1001))))
@@ -115,9 +109,7 @@ def test_a_thousand_seeds_are_the_most() -> None:
         ({"retries": 1001}, "1001 retries are more"),
     ],
 )
-def test_more_processes_nodes_or_retries_than_anybody_has_are_refused(
-    tmp_path: Path, words: dict[str, Any], told: str
-) -> None:
+def test_more_processes_nodes_or_retries_than_anybody_has_are_refused(tmp_path, words, told):
     request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs", **words))
     with pytest.raises(RunError, match=told):
         start.create_runs(request, request.load())
@@ -136,9 +128,7 @@ def test_more_processes_nodes_or_retries_than_anybody_has_are_refused(
         (LaunchRequest("digits", (), LaunchOptions(None, NODES, retries=1), run_id="x"), RunError, "on one node"),
     ],
 )
-def test_an_impossible_launch_is_refused_before_anything_is_created(
-    tmp_path: Path, request_: LaunchRequest, error: type[UserError], message: str
-) -> None:
+def test_an_impossible_launch_is_refused_before_anything_is_created(tmp_path, request_, error, message):
     with pytest.raises(error, match=message):
         start.start_runs(request_)
     assert not (tmp_path / "runs").exists()
@@ -148,8 +138,8 @@ def test_an_impossible_launch_is_refused_before_anything_is_created(
     ("retries", "machine"), [(1, ""), (0, '[hooks]\non_end = "true"\n'), (0, '[hooks]\non_failure = "true"\n')]
 )
 def test_without_a_place_for_the_dispatcher_a_run_that_needs_it_is_neither_made_nor_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: int, machine: str
-) -> None:
+    tmp_path, monkeypatch, retries, machine
+):
     earlier = create(LaunchRequest("digits", ("epochs=1",), LaunchOptions(tmp_path / "runs")))
     before = earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()
     (tmp_path / "RBP_CONFIG").mkdir(exist_ok=True)
@@ -162,9 +152,3 @@ def test_without_a_place_for_the_dispatcher_a_run_that_needs_it_is_neither_made_
     with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):
         start.begin(earlier, LaunchOptions(retries=retries))
     assert (earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()) == before
-
-
-def test_the_command_of_a_request_keeps_its_retries_and_of_two_settings_the_one_that_counts() -> None:
-    request = LaunchRequest("digits", ("lr=0.1", "seed=5"), LaunchOptions(retries=3), (1, 2))
-    assert request.command == ["rbp", "train", "digits", "lr=0.1", "seed=5", "--seeds", "1,2", "--retries", "3"]
-    assert request.once().command == ["rbp", "train", "digits", "lr=0.1", "seed=1", "--retries", "3"]

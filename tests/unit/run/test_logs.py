@@ -8,12 +8,11 @@ import pytest
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files, named_folders
-from rbp_engine.run.writer import EventWriter
-from tests.run_files import write_attempt
+from tests.run_files import tell, write_attempt
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path):
     directory = RunDirectory(tmp_path / "r")
     directory.stdout().parent.mkdir(parents=True)
     return directory
@@ -30,12 +29,12 @@ def torchrun_folder(run: RunDirectory, name: str, made: float, ranks: int = 2) -
     return folder
 
 
-def test_a_run_that_has_not_written_yet_has_none(run: RunDirectory) -> None:
+def test_a_run_that_has_not_written_yet_has_none(run):
     assert log_files(run) == {}
     assert log_files(RunDirectory(Path("/nowhere"))) == {}
 
 
-def test_a_single_process_has_its_two_streams(run: RunDirectory) -> None:
+def test_a_single_process_has_its_two_streams(run):
     run.stdout().touch()
     assert log_files(run) == {"0": (run.stdout(),)}
     run.stderr().touch()
@@ -49,7 +48,7 @@ def attempt_of(run: RunDirectory, number: int, t: float) -> None:
     write_attempt(run, number, t=t, resources={"processes": 2})
 
 
-def test_under_torchrun_each_rank_and_the_launcher_have_logs(run: RunDirectory) -> None:
+def test_under_torchrun_each_rank_and_the_launcher_have_logs(run):
     attempt_of(run, 1, 99.5)
     folder = torchrun_folder(run, "r_x1", 100.0, ranks=11)
     launcher = run.ranks / "launcher-1-node0.log"
@@ -60,30 +59,28 @@ def test_under_torchrun_each_rank_and_the_launcher_have_logs(run: RunDirectory) 
     assert found["launcher"] == (launcher,)
 
 
-def test_the_logs_are_those_of_the_newest_attempt(run: RunDirectory) -> None:
+def test_the_logs_are_those_of_the_newest_attempt(run):
     torchrun_folder(run, "r_a", 100.0)
     newest = torchrun_folder(run, "r_b", 200.0)
     attempt_of(run, 2, 200.5)
     assert log_files(run)["0"][0].parent == newest / "0"
 
 
-def test_processes_of_several_nodes_are_named_by_node(run: RunDirectory) -> None:
+def test_processes_of_several_nodes_are_named_by_node(run):
     attempt_of(run, 1, 100.0)
     torchrun_folder(run, "r_a", 101.0)
     torchrun_folder(run, "r_b", 102.0)
     assert list(log_files(run)) == ["0.0", "0.1", "1.0", "1.1"]
 
 
-def test_a_folder_named_by_a_rank_is_used_if_it_is_inside_the_run(run: RunDirectory) -> None:
+def test_a_folder_named_by_a_rank_is_used_if_it_is_inside_the_run(run):
     attempt_of(run, 1, 100.0)
     first, second = (torchrun_folder(run, name, 101.0, ranks=1) / "0" for name in ("r_a", "r_b"))
     outside = run.path.parent / "elsewhere"
     outside.mkdir()
     (outside / "stdout.log").touch()
     for rank, folder in enumerate((first.relative_to(run.path), second.relative_to(run.path), "../elsewhere")):
-        writer = EventWriter(run.events(rank), 1, rank)
-        writer.write(RunStart(world_size=3, logs=str(folder)), 0)
-        writer.close()
+        tell(run, RunStart(world_size=3, logs=str(folder)), rank=rank)
     named = named_folders(run)
     assert named[2] == "../elsewhere"
     found = log_files(run, named)

@@ -2,7 +2,6 @@
 
 import errno
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -21,12 +20,13 @@ from rbp_engine.run.longer import go_on, preset_in_force
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.writer import EventWriter
+from tests.run_files import contents
 
 NET = "from torch import nn\n\nfrom parts.widths import WIDTH\n\n\nclass Net(nn.Module):\n    pass\n"
 
 
 @pytest.fixture
-def completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+def completed(tmp_path, monkeypatch):
     """A run with own code that has completed 10 epochs of 8 steps."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "nets.py").write_text(NET)
@@ -55,14 +55,10 @@ def save(run: RunDirectory, events: EventWriter, step: int) -> None:
         (run.checkpoints / name).mkdir()
         for file in ("model.safetensors", "manifest.json"):
             (run.checkpoints / name / file).write_text(f"{file} at {step}")
-    events.write(CheckpointSaved(f"step-{step:08d}"), step)  # type: ignore[arg-type]
+    events.write(CheckpointSaved(f"step-{step:08d}"), step)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(completed: RunDirectory) -> None:
+def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(completed):
     before = contents(completed.path)
     fork, changed = go_on(completed, ["epochs=30"])
     assert (fork.id, changed) == ("own-30", {}) and contents(completed.path) == before
@@ -88,7 +84,7 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
     assert vars(fold(fork)) | {"updated": 0} == vars(summary) | {"updated": 0}
 
 
-def test_typed_again_it_is_the_same_fork(completed: RunDirectory) -> None:
+def test_typed_again_it_is_the_same_fork(completed):
     fork, _ = go_on(completed, ["epochs=30"])
     before = contents(fork.path)
     assert go_on(completed, ["epochs=30", "guard.max_steps=500"]) == (fork, {"guard.max_steps": 500})
@@ -98,7 +94,7 @@ def test_typed_again_it_is_the_same_fork(completed: RunDirectory) -> None:
     assert {record.run.id for record in list_runs(completed.path.parent)} == {"own", "own-30"}
 
 
-def test_the_way_to_a_length_is_part_of_the_experiment(completed: RunDirectory) -> None:
+def test_the_way_to_a_length_is_part_of_the_experiment(completed):
     at_once, _ = go_on(completed, ["epochs=40"])
     between, _ = go_on(completed, ["epochs=20"])
     shutil.move(at_once.path, at_once.path.with_name("at-once"))
@@ -114,7 +110,7 @@ def test_the_way_to_a_length_is_part_of_the_experiment(completed: RunDirectory) 
     assert len({from_the_start.experiment, *(load_summary(run).experiment for run in runs)}) == 5
 
 
-def test_a_run_that_is_in_the_way_is_named(completed: RunDirectory) -> None:
+def test_a_run_that_is_in_the_way_is_named(completed):
     shutil.copytree(completed.path, completed.path.with_name("own-30"))
     with pytest.raises(RunError, match="own-30 is in the way: it is no run of own that was trained longer"):
         go_on(completed, ["epochs=30"])
@@ -128,7 +124,7 @@ def test_a_run_that_is_in_the_way_is_named(completed: RunDirectory) -> None:
         (["train.log_every=3"], "a run keeps the settings that it was made with"),
     ],
 )
-def test_what_cannot_change_is_refused_with_what_to_type(completed: RunDirectory, words: list[str], why: str) -> None:
+def test_what_cannot_change_is_refused_with_what_to_type(completed, words, why):
     with pytest.raises(RunError, match=why):
         go_on(completed, words)
     with pytest.raises(PresetError, match="epochs"):
@@ -136,7 +132,7 @@ def test_what_cannot_change_is_refused_with_what_to_type(completed: RunDirectory
     assert [path.name for path in completed.path.parent.iterdir()] == ["own"]
 
 
-def test_a_checkpoint_that_was_announced_and_is_not_seen_is_not_passed_over(completed: RunDirectory) -> None:
+def test_a_checkpoint_that_was_announced_and_is_not_seen_is_not_passed_over(completed):
     (completed.checkpoints / "step-00000080").rename(completed.path / "gone")
     with pytest.raises(RunError, match="step-00000080 was saved and is not in"):
         go_on(completed, ["epochs=30"])
@@ -146,7 +142,7 @@ def test_a_checkpoint_that_was_announced_and_is_not_seen_is_not_passed_over(comp
         go_on(completed, ["epochs=30"])
 
 
-def test_a_run_that_would_end_again_at_once_is_refused(completed: RunDirectory) -> None:
+def test_a_run_that_would_end_again_at_once_is_refused(completed):
     write_status(completed, "completed", "", Cause.EARLY_STOP)
     with pytest.raises(RunError, match=r"by its early stop: rbp train --like own epochs=30 guard.early_stop=0"):
         go_on(completed, ["epochs=30"])
@@ -156,7 +152,7 @@ def test_a_run_that_would_end_again_at_once_is_refused(completed: RunDirectory) 
     assert go_on(completed, ["epochs=30", "guard.max_steps=900"])[1] == {"guard.max_steps": 900}
 
 
-def test_a_fork_that_cannot_be_written_leaves_nothing(completed: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_that_cannot_be_written_leaves_nothing(completed, monkeypatch):
     write, left = Folder.write, [None] * 3
 
     def full(self: Folder, name: str, contents: bytes) -> None:
@@ -171,9 +167,7 @@ def test_a_fork_that_cannot_be_written_leaves_nothing(completed: RunDirectory, m
     assert [path.name for path in completed.path.parent.iterdir()] == ["own"]
 
 
-def test_what_may_change_stands_in_the_attempt_and_not_in_the_run(
-    completed: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_may_change_stands_in_the_attempt_and_not_in_the_run(completed, monkeypatch):
     write_status(completed, "stopped", "", Cause.REQUEST)
     before = completed.run_json.read_bytes(), completed.preset_toml.read_bytes()
     started: list[dict[str, object]] = []
@@ -183,7 +177,7 @@ def test_what_may_change_stands_in_the_attempt_and_not_in_the_run(
         (["train.checkpoint_every=5 epochs"], {"guard.max_steps": 900, "train.checkpoint_every": "5 epochs"}),
     ):
         worker = start.resume(completed, words).worker
-        assert worker is not None and worker.wait(60) == 0
+        assert worker.wait(60) == 0
         started.append(load_attempt(completed, len(started) + 2).changed)
         assert started[-1] == changed
         write_status(completed, "stopped", "", Cause.REQUEST)

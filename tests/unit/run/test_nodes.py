@@ -1,9 +1,6 @@
 import json
 import os
-import subprocess
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 import pytest
 
@@ -13,13 +10,11 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.launch import multinode
 
-MakeRun = Callable[..., RunDirectory]
 ELSEWHERE = {"host": "another.example", "boot": "another"}
-Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
 TWO_NODES = {"nodes": 2, "world_size": 2}
 
 
-def test_each_node_takes_its_own_seat_and_there_are_as_many_as_nodes(make_run: MakeRun) -> None:
+def test_each_node_takes_its_own_seat_and_there_are_as_many_as_nodes(make_run):
     run = make_run(status="starting", attempt=TWO_NODES)
     assert multinode.gathering(run) == 1
     assert [multinode.take_seat(run, 1, 2) for _ in range(3)] == [0, 1, None]
@@ -38,9 +33,7 @@ def test_each_node_takes_its_own_seat_and_there_are_as_many_as_nodes(make_run: M
         ({"status": "starting", "attempt_number": 2}, TWO_NODES),  # the second attempt is not recorded yet
     ],
 )
-def test_only_a_starting_attempt_waits_for_nodes(
-    make_run: MakeRun, changes: dict[str, Any], attempt: dict[str, Any]
-) -> None:
+def test_only_a_starting_attempt_waits_for_nodes(make_run, changes, attempt):
     number = changes.pop("attempt_number", 1)
     run = make_run(**changes, attempt=attempt)
     run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": number}))
@@ -51,7 +44,7 @@ def seat(run: RunDirectory, node: int, pid: int, **elsewhere: str) -> None:
     write_json(run.control / f"node-1-{node}", asdict(os_process.of(pid)) | elsewhere)
 
 
-def test_launchers_on_this_host_are_found(make_run: MakeRun, sleeper: Sleeper, ended_pid: int) -> None:
+def test_launchers_on_this_host_are_found(make_run, sleeper, ended_pid):
     run = make_run(attempt=TWO_NODES | ELSEWHERE)
     launcher = sleeper(run)
     seat(run, 0, ended_pid, **ELSEWHERE)
@@ -65,14 +58,14 @@ def test_launchers_on_this_host_are_found(make_run: MakeRun, sleeper: Sleeper, e
 
 
 @pytest.mark.parametrize("forged", [{"host": ["x"]}, {"host": {}, "pid": "1"}, {"pid": 10**30, "host": 7}])
-def test_a_seat_with_any_content_can_be_read(make_run: MakeRun, ended_pid: int, forged: dict[str, Any]) -> None:
+def test_a_seat_with_any_content_can_be_read(make_run, ended_pid, forged):
     run = make_run(attempt=TWO_NODES | {"pid": ended_pid})
     write_json(run.control / "node-1-0", {"started": 1.0} | forged)
     assert multinode.started_here(run) == []
     assert control.kill(run).status in ("killed", "lost")
 
 
-def test_a_kill_ends_the_processes_on_this_node_and_names_the_other_nodes(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_kill_ends_the_processes_on_this_node_and_names_the_other_nodes(make_run, ended_pid):
     run = make_run(attempt=TWO_NODES | ELSEWHERE)
     seat(run, 0, ended_pid, boot="b1", host="first.example")
     seat(run, 1, ended_pid, boot="b2", host="second.example")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
 from typing import BinaryIO
 
 import pytest
@@ -26,9 +25,7 @@ from rbp_engine.run.pack.unpacking import unpack
 from tests.packed_runs import files_of, header
 
 
-def test_an_unpacked_run_has_the_files_of_the_packed_one_and_none_of_its_processes(
-    packed_run: RunDirectory, tmp_path: Path
-) -> None:
+def test_an_unpacked_run_has_the_files_of_the_packed_one_and_none_of_its_processes(packed_run, tmp_path):
     pack(packed_run, tmp_path / "own.tar")
     there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
     gone = {
@@ -42,9 +39,7 @@ def test_an_unpacked_run_has_the_files_of_the_packed_one_and_none_of_its_process
     assert not list((tmp_path / "there").glob(".*"))
 
 
-def test_names_and_sizes_of_any_run_pass_and_any_tar_program_can_read_them(
-    packed_run: RunDirectory, tmp_path: Path
-) -> None:
+def test_names_and_sizes_of_any_run_pass_and_any_tar_program_can_read_them(packed_run, tmp_path):
     run = RunDirectory(packed_run.path.rename(packed_run.path.with_name("x" * 120)))
     long = f"tensorboard/events.out.tfevents.1795926653.{'host' * 16}.26213.0"
     (run.path / long).parent.mkdir()
@@ -69,9 +64,7 @@ def test_names_and_sizes_of_any_run_pass_and_any_tar_program_can_read_them(
     assert members == {f"own/{one.name}": (one.size, places[one.name]) for one in huge.files}
 
 
-def test_unpacking_that_takes_hours_is_not_disturbed_by_a_run_that_is_made_meanwhile(
-    packed_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unpacking_that_takes_hours_is_not_disturbed_by_a_run_that_is_made_meanwhile(packed_run, tmp_path, monkeypatch):
     pack(packed_run, tmp_path / "own.tar")
     written, hours_ago = unpacking._write, time.time() - 7200
 
@@ -94,23 +87,21 @@ def test_unpacking_that_takes_hours_is_not_disturbed_by_a_run_that_is_made_meanw
         ("none", set()),
     ],
 )
-def test_the_checkpoints_can_be_chosen(
-    packed_run: RunDirectory, tmp_path: Path, weights: str, folders: set[str]
-) -> None:
+def test_the_checkpoints_can_be_chosen(packed_run, tmp_path, weights, folders):
     pack(packed_run, tmp_path / "own.tar", weights)
     there, manifest = unpack(tmp_path / "own.tar", tmp_path / "there")
     assert {path.name for path in there.checkpoints.iterdir()} == folders
     assert manifest.weights == weights
 
 
-def test_what_unpack_would_refuse_is_not_packed(packed_run: RunDirectory, tmp_path: Path) -> None:
+def test_what_unpack_would_refuse_is_not_packed(packed_run, tmp_path):
     (packed_run.checkpoints / "best" / "notes.txt").write_text("the good one")
     with pytest.raises(RunError, match=r"checkpoints/best/notes.txt is no file of a checkpoint"):
         pack(packed_run, tmp_path / "own.tar")
     assert not list(tmp_path.glob("*.tar"))
 
 
-def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run: RunDirectory, tmp_path: Path) -> None:
+def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run, tmp_path):
     pack(packed_run, tmp_path / "own.tar")
     with pytest.raises(RunError, match=r"a run own exists already in .*: give it another id with --as"):
         unpack(tmp_path / "own.tar", packed_run.path.parent)
@@ -121,9 +112,7 @@ def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run: Run
         unpack(tmp_path / "own.tar", packed_run.path.parent, "../theirs")
 
 
-def test_its_code_is_not_trusted_where_it_was_not_launched(
-    packed_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_code_is_not_trusted_where_it_was_not_launched(packed_run, tmp_path, monkeypatch):
     pack(packed_run, tmp_path / "own.tar")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
     there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
@@ -131,9 +120,7 @@ def test_its_code_is_not_trusted_where_it_was_not_launched(
         trust.require_code(there)
 
 
-def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(
-    packed_run: RunDirectory, tmp_path: Path
-) -> None:
+def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(packed_run, tmp_path):
     (tmp_path / "there.tar").write_text("mine")
     with pytest.raises(RunError, match=r"there\.tar is there already"):
         pack(packed_run, tmp_path / "there.tar")
@@ -148,15 +135,13 @@ def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(
     assert (tmp_path / "there.tar").read_text() == "mine"
 
 
-def test_a_place_that_cannot_be_written_is_named(packed_run: RunDirectory, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(packed_run, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(RunError, match=r"cannot pack own: .*/file/own\.tar: Not a directory"):
         pack(packed_run, tmp_path / "file" / "own.tar")
 
 
-def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_being_written(
-    packed_run: RunDirectory, tmp_path: Path
-) -> None:
+def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_being_written(packed_run, tmp_path):
     folder = tmp_path / "backups"
     folder.mkdir()
     code = "import sys; from pathlib import Path; from rbp_engine.run.pack import packing\n"
@@ -165,7 +150,7 @@ def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_bein
     code += "packing._write = stop; packing.pack(RunDirectory(Path(sys.argv[1])), Path(sys.argv[2]))\n"
     words = [sys.executable, "-c", code, str(packed_run.path), str(folder / "half.tar")]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as packing:
-        assert packing.stdout is not None and packing.stdout.readline()
+        assert packing.stdout.readline()
         unfinished = next(path for path in folder.iterdir() if path.is_dir())
         pack(packed_run, folder / "first.tar")
         assert unfinished.exists()
@@ -175,9 +160,7 @@ def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_bein
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_file_that_changes_meanwhile_fails_and_leaves_no_archive(
-    packed_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: int
-) -> None:
+def test_a_file_that_changes_meanwhile_fails_and_leaves_no_archive(packed_run, tmp_path, monkeypatch, change):
     write = packing._write
 
     def other_size(run: RunDirectory, listed: Manifest, archive: BinaryIO) -> Manifest:

@@ -59,9 +59,7 @@ def plan(run: RunDirectory, keep: str) -> Pruning:
         ("running", "", "best step-00000010 step-00000020 step-00000030", 0),
     ],
 )
-def test_a_rule_keeps_what_it_says_of_completed_runs_and_all_of_others(
-    make_run: MakeRun, status: str, keep: str, stays: str, frees: int
-) -> None:
+def test_a_rule_keeps_what_it_says_of_completed_runs_and_all_of_others(make_run, status, keep, stays, frees):
     run = trained(make_run, status)
     before, planned = disk_use(run.path), plan(run, keep)
     assert left(run) == {"best", "step-00000010", "step-00000020", "step-00000030"}  # a plan changes nothing
@@ -73,7 +71,7 @@ def test_a_rule_keeps_what_it_says_of_completed_runs_and_all_of_others(
     assert before - disk_use(run.path) == planned.frees
 
 
-def test_what_a_rule_keeps_is_whole_and_what_no_checkpoint_is_stays(make_run: MakeRun, tmp_path: Path) -> None:
+def test_what_a_rule_keeps_is_whole_and_what_no_checkpoint_is_stays(make_run, tmp_path):
     run = make_run(status="completed")
     add_checkpoint(run, "step-00000010")
     add_checkpoint(run, "step-00000020", whole=False)
@@ -88,7 +86,7 @@ def test_what_a_rule_keeps_is_whole_and_what_no_checkpoint_is_stays(make_run: Ma
     assert left(run) == {"step-00000010", "mine", "step-00000040"} and (tmp_path / "elsewhere").is_dir()
 
 
-def test_a_folder_of_checkpoints_that_is_a_link_is_left_alone(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_folder_of_checkpoints_that_is_a_link_is_left_alone(make_run, tmp_path):
     run = trained(make_run)
     planned = plan(run, "")
     run.checkpoints.rename(tmp_path / "other")
@@ -100,7 +98,7 @@ def test_a_folder_of_checkpoints_that_is_a_link_is_left_alone(make_run: MakeRun,
     assert disk_use(run.path) < MIB
 
 
-def test_a_run_that_has_been_started_since_is_not_pruned(make_run: MakeRun) -> None:
+def test_a_run_that_has_been_started_since_is_not_pruned(make_run):
     run = trained(make_run)
     planned = plan(run, "")
     write_status(run, "running")
@@ -112,7 +110,7 @@ def test_a_run_that_has_been_started_since_is_not_pruned(make_run: MakeRun) -> N
     assert len(left(run)) == 4
 
 
-def test_no_file_of_a_run_counts_twice_in_what_it_uses(make_run: MakeRun) -> None:
+def test_no_file_of_a_run_counts_twice_in_what_it_uses(make_run):
     run = trained(make_run)
     (run.tensorboard).mkdir()
     for path, size in ((run.tensorboard / "e", 2), (run.events(), 3), (run.stdout(), 4), (run.path / "more", 5)):
@@ -122,13 +120,8 @@ def test_no_file_of_a_run_counts_twice_in_what_it_uses(make_run: MakeRun) -> Non
     assert known_disk_use(run) // MIB == 15
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=12, unique=True),
-    st.sets(st.integers(0, 3)),
-)
-def test_only_files_that_lose_their_last_name_free_room(
-    tmp_path_factory: pytest.TempPathFactory, names: list[tuple[int, int]], removed: set[int]
-) -> None:
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=12, unique=True), st.sets(st.integers(0, 3)))
+def test_only_files_that_lose_their_last_name_free_room(tmp_path_factory, names, removed):
     """Random files with random names in four folders: compared with what is left when the folders are gone."""
     root = tmp_path_factory.mktemp("links")
     for folder in range(4):

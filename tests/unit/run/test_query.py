@@ -1,20 +1,25 @@
-"""The query language on real run folders."""
+"""The query language on real run folders, and that every field of a summary and of a preset can be asked."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
+import tomli
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, load_preset
+from rbp_engine.preset import fields as preset_fields
 from rbp_engine.run.files.annotations import change_tags, set_note
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.query import QueryError, parse_query
-from rbp_engine.run.store.query_fields import field_names
-from rbp_engine.run.store.store import RunRecord, list_runs
+from rbp_engine.run.store.query_fields import field_names, find_field
+from rbp_engine.run.store.store import list_runs, record
 from tests.run_files import change_fields, change_identity
 
 DAY = 86400.0
@@ -28,7 +33,7 @@ def make(runs: Path, run_id: str, *words: str, **changes: object) -> RunDirector
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
+def records(tmp_path_factory):
     """good (rate_M, T=4), other (BPTT, T=6, failed), young (no results yet)."""
     runs = tmp_path_factory.mktemp("runs")
     good = make(
@@ -46,11 +51,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
     return list_runs(runs)
 
 
-Fitting = Callable[[str], list[str]]
-
-
 @pytest.fixture
-def fitting(records: list[RunRecord]) -> Fitting:
+def fitting(records):
     return lambda text: [record.run.id for record in records if parse_query(text)(record)]
 
 
@@ -95,11 +97,11 @@ def fitting(records: list[RunRecord]) -> Fitting:
         ("mem<9000MB", "good"),
     ],
 )
-def test_a_query_fits_the_runs_that_it_describes(fitting: Fitting, text: str, expected: str) -> None:
+def test_a_query_fits_the_runs_that_it_describes(fitting, text, expected):
     assert fitting(text) == expected.split()
 
 
-def test_a_date_covers_the_whole_day(fitting: Fitting, records: list[RunRecord]) -> None:
+def test_a_date_covers_the_whole_day(fitting, records):
     day = time.strftime("%Y-%m-%d", time.localtime(records[0].summary.created))
     assert fitting(f"created:{day}") == ["good"]
     assert fitting(f"created<={day}") == ["good"] and fitting(f"created<{day}") == []
@@ -138,20 +140,18 @@ def test_a_date_covers_the_whole_day(fitting: Fitting, records: list[RunRecord])
         ("acc>90 %", "%", 7, "without a space: acc>90%"),
     ],
 )
-def test_an_error_names_the_term_its_position_and_similar_names(
-    text: str, term: str, position: int, words: str
-) -> None:
+def test_an_error_names_the_term_its_position_and_similar_names(text, term, position, words):
     with pytest.raises(QueryError) as caught:
         parse_query(text)
     assert (caught.value.term, caught.value.position, caught.value.exit_code) == (term, position, 2)
     assert words in str(caught.value) and f"character {position + 1}" in str(caught.value)
 
 
-def test_every_short_name_of_a_preset_is_a_field() -> None:
+def test_every_short_name_of_a_preset_is_a_field():
     assert set(SHORT_NAMES) <= set(field_names())
 
 
-def test_damaged_values_fit_no_comparison_and_cause_no_error(tmp_path: Path) -> None:
+def test_damaged_values_fit_no_comparison_and_cause_no_error(tmp_path):
     run = make(tmp_path, "broken", best={"top1": "x"}, last=[], epoch=True)
     change_identity(run, settings={"optim": 5, "train": {"precision": []}})
     change_identity(make(tmp_path, "unreadable"), timesteps=None)
@@ -177,7 +177,7 @@ TERM = st.one_of(
 
 
 @given(st.one_of(st.text(), st.lists(st.one_of(TERM, st.sampled_from(["or", "not", "-", "not:"]))).map(" ".join)))
-def test_parsing_a_query_raises_only_query_errors(text: str) -> None:
+def test_parsing_a_query_raises_only_query_errors(text):
     try:
         parse_query(text)
     except QueryError as error:
@@ -186,7 +186,7 @@ def test_parsing_a_query_raises_only_query_errors(text: str) -> None:
 
 @pytest.mark.parametrize("negation", ["-", "not ", "not:"])
 @given(term=TERM)
-def test_a_negated_term_fits_exactly_the_other_runs(records: list[RunRecord], negation: str, term: str) -> None:
+def test_a_negated_term_fits_exactly_the_other_runs(records, negation, term):
     try:
         fits, fits_not = parse_query(term), parse_query(negation + term)
     except QueryError:
@@ -202,14 +202,85 @@ def test_a_negated_term_fits_exactly_the_other_runs(records: list[RunRecord], ne
         ("neuron.reset:x", "no run has the neuron.reset 'x'. There are: soft, hard"),
     ],
 )
-def test_a_value_that_no_preset_and_no_run_has_is_an_error(records: list[RunRecord], text: str, words: str) -> None:
+def test_a_value_that_no_preset_and_no_run_has_is_an_error(records, text, words):
     with pytest.raises(QueryError) as caught:
         parse_query(text).require_known(records)
     assert words in str(caught.value)
 
 
-def test_a_value_of_own_code_or_of_another_program_is_no_error(tmp_path: Path) -> None:
+def test_a_value_of_own_code_or_of_another_program_is_no_error(tmp_path):
     make(tmp_path, "tracked", method="my_method")
     for text in ("method=my_method", "arch=nets.py:Net", "method:rate", "method=bptt"):
         parse_query(text).require_known(list_runs(tmp_path))
     parse_query("method=ratem").require_known([])
+
+
+# Fields whose status lists do not take from the file, and the id, which is that of the folder.
+JUDGED = {"status", "reason", "cause", "id"}
+
+
+def an_example(name: str, hint: Any) -> Any:
+    if name in ("status", "cause"):
+        return {"status": "failed", "cause": "data"}[name]
+    kinds = {hint, *get_args(hint)}
+    if list in kinds or getattr(hint, "__origin__", None) is list:
+        return ["paper", "draft"]
+    # Accuracies are fractions, and no time is 0.25.
+    return 7 if int in kinds else 0.25 if float in kinds else f"some {name}"
+
+
+def summary_values() -> Iterator[tuple[str, Any]]:
+    for name, hint in get_type_hints(Summary).items():
+        if is_dataclass(hint):
+            yield from ((f"{name}.{part}", an_example(part, inner)) for part, inner in get_type_hints(hint).items())
+        else:
+            yield name, an_example(name, hint)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A run of a preset with all sections, whose summary has a value in every field."""
+    run = launch.create(load_preset("cifar10-resnet18"), tmp_path_factory.mktemp("runs"), run_id="one")
+    summary: dict[str, Any] = {}
+    for name, value in summary_values():
+        section, _, part = name.rpartition(".")
+        (summary.setdefault(section, {}) if section else summary)[part] = value
+    change_fields(run, **summary)
+    found = record(run)
+    assert found.readable, found.verdict.reason
+    return found
+
+
+@pytest.mark.parametrize(("name", "value"), summary_values())
+def test_every_field_of_the_summary_can_be_asked(known, name, value):
+    found = find_field(name).get(known)
+    if name not in JUDGED:
+        assert (list(found) if isinstance(found, tuple) else found) == value
+    word = found[0] if isinstance(found, tuple) else found
+    if find_field(name).kind == "time":
+        assert parse_query(f"{name}>1970-01-01")(known) is (value > 86400)
+    elif find_field(name).kind == "span":
+        assert parse_query(f"{name}<1m")(known)
+    else:
+        query = f"{name}='{word}'"
+        assert parse_query(query)(known) and not parse_query(f"not {query}")(known)
+
+
+def preset_values(path: Path) -> Iterator[tuple[str, Any]]:
+    written = tomli.loads(path.read_text())
+    for key in (info.key for info in preset_fields() if "[]" not in info.key):
+        value: Any = written
+        for part in key.split("."):
+            value = value.get(part)
+        yield key, value
+
+
+def test_every_field_of_the_preset_can_be_asked(known):
+    asked = set()
+    for key, value in preset_values(known.run.preset_toml):
+        assert find_field(key).get(known) == value or key in ("preset", "name"), key
+        if isinstance(value, (str, int, float)) and "'" not in str(value) and "\n" not in str(value):
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            assert parse_query(f"{key}='{text}'")(known) or value == "", key
+            asked.add(key)
+    assert len(asked) > 60 and {"title", "optim.lr", "run.seed", "paper.cell", "data.flip"} <= asked

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,11 @@ from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
-MakeRun = Callable[..., RunDirectory]
 CARDS = (Device("GPU-1", 0), Device("MIG-2", "MIG-2"))
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def state(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
     monkeypatch.setenv("RBP_CONFIG", str(folder / "config"))
@@ -57,7 +55,7 @@ def put(name: str = "good") -> Entry:
     return entry
 
 
-def test_an_entry_is_read_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_is_read_back_unchanged(monkeypatch):
     monkeypatch.setenv("NAME_IN_ANOTHER_ENCODING", os.fsdecode(b"\xe4"))
     first, second = put(), put("other")
     second = replace(second, not_before=1.5)
@@ -75,7 +73,7 @@ DAMAGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("field", DAMAGES)
-def test_an_entry_with_a_value_of_a_wrong_type_is_set_aside_and_can_be_removed(field: str) -> None:
+def test_an_entry_with_a_value_of_a_wrong_type_is_set_aside_and_can_be_removed(field):
     damaged, good = put("20260101-120000-digits-rate_m-0a1b"), put()
     write_json(damaged.path, read_json(damaged.path) | {field: DAMAGES[field]})
     assert entries() == [good]
@@ -103,9 +101,7 @@ STORED = {
 @given(
     changes=st.dictionaries(st.sampled_from(sorted(STORED)), ANYTHING, max_size=3), cut=st.none() | st.integers(0, 200)
 )
-def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_damaged(
-    changes: dict[str, Any], cut: int | None
-) -> None:
+def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_damaged(changes, cut):
     path = queue_directory() / "00000000001790000000-job.json"
     path.write_text(json.dumps(STORED | changes)[:cut])
     (found,) = [one for kind in read_queue() for one in kind]
@@ -129,16 +125,14 @@ def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_dama
         ({"retries": -1}, "dispatch.retries: expected int >= 0"),
     ],
 )
-def test_a_run_with_damaged_dispatch_settings_is_not_queued(
-    make_run: MakeRun, ended_pid: int, dispatch: Any, what: str
-) -> None:
+def test_a_run_with_damaged_dispatch_settings_is_not_queued(make_run, ended_pid, dispatch, what):
     run = make_run("job", status="failed", attempt={"pid": ended_pid, "dispatch": dispatch})
     with pytest.raises(RunError, match=rf"attempts/1\.json is damaged \({what}"):
         start.begin(run)
     assert read_queue() == ([], []) and judge(run).status == "failed"
 
 
-def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path: Path) -> None:
+def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path):
     (host_directory() / "lock").mkdir()
     request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs", gpus="none"), (1, 2))
     with pytest.raises(RunError, match=r"cannot use .*/lock, where runs of this host wait.*XDG_STATE_HOME"):
@@ -174,7 +168,7 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_queue_whose_log_cannot_be_written_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_whose_log_cannot_be_written_goes_on(monkeypatch):
     put().path.write_text("damaged")  # which the log is told of
     log = FullDisk()
     monkeypatch.setattr(sys, "stdout", log)

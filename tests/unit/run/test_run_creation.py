@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -20,24 +19,22 @@ from rbp_engine.preset import LoadedPreset, load_preset, read_resolved
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import run_json
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, newest_attempt
-from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.layout import read_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import find_run, list_runs, run_directories
 from tests.run_files import write_attempt
 
-MakeRun = Callable[..., RunDirectory]
-
 
 @pytest.fixture
-def loaded(tmp_path: Path) -> LoadedPreset:
+def loaded(tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text("[run]\nseed = 7\nname = 'mine'\ntags = ['a', 'b']\n[train]\nepochs = 3\n")
     return load_preset(str(path), ["T=2"])
 
 
-def test_a_new_run_has_preset_identity_and_summary_and_can_be_found(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_a_new_run_has_preset_identity_and_summary_and_can_be_found(loaded, tmp_path):
     run = launch.create(loaded, tmp_path / "deep" / "runs", command=["rbp", "train", "a file.toml"])
     assert read_resolved(run.preset_toml) == loaded.preset
     identity = read_json(run.run_json)
@@ -46,7 +43,6 @@ def test_a_new_run_has_preset_identity_and_summary_and_can_be_found(loaded: Load
     assert "torch" in identity["packages"] and identity["python"].startswith("3.")
     assert newest_attempt(run) == 0
     summary = read_summary(run)
-    assert summary is not None
     assert (summary.id, summary.preset, summary.method, summary.timesteps) == (run.id, "tiny", "rate_m", 2)
     assert (summary.seed, summary.name, summary.tags, summary.epochs) == (7, "mine", ["a", "b"], 3)
     assert summary.experiment == loaded.experiment == identity["experiment"]
@@ -55,22 +51,20 @@ def test_a_new_run_has_preset_identity_and_summary_and_can_be_found(loaded: Load
     assert [path.name for path in (tmp_path / "deep" / "runs").iterdir()] == [run.id]
 
 
-def test_runs_created_in_the_same_second_get_different_ids(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_runs_created_in_the_same_second_get_different_ids(loaded, tmp_path):
     runs = [launch.create(loaded, tmp_path / "runs") for _ in range(4)]
     assert len({run.id for run in runs}) == 4
     assert len(list_runs(tmp_path / "runs")) == 4
     assert all(re.fullmatch(r"\d{8}-\d{6}-tiny-rate_m-[0-9a-f]{4}", run.id) for run in runs)
 
 
-def test_an_id_that_leaves_the_runs_directory_is_refused_before_anything_is_created(
-    loaded: LoadedPreset, tmp_path: Path
-) -> None:
+def test_an_id_that_leaves_the_runs_directory_is_refused_before_anything_is_created(loaded, tmp_path):
     with pytest.raises(RunError, match="cannot be the id"):
         launch.create(loaded, tmp_path / "runs", run_id="../escape")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
 
 
-def test_of_many_simultaneous_creations_of_one_id_exactly_one_wins(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_of_many_simultaneous_creations_of_one_id_exactly_one_wins(loaded, tmp_path):
     barrier = threading.Barrier(6)
 
     def make(number: int) -> str:
@@ -107,9 +101,7 @@ def create_and_die(loaded: LoadedPreset, runs: Path, syncs: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_after_a_kill_at_any_point_the_run_is_complete_or_absent_and_can_be_created(
-    loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_kill_at_any_point_the_run_is_complete_or_absent_and_can_be_created(loaded, tmp_path, monkeypatch):
     monkeypatch.setattr(run_json, "git_state", lambda folder: (None, ""))  # it takes a while
     for syncs in itertools.count():
         runs = tmp_path / str(syncs)
@@ -125,7 +117,7 @@ def test_after_a_kill_at_any_point_the_run_is_complete_or_absent_and_can_be_crea
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "control", "events/rank0.jsonl", "summary.json"])
-def test_a_folder_that_is_no_run_is_never_replaced(loaded: LoadedPreset, tmp_path: Path, name: str) -> None:
+def test_a_folder_that_is_no_run_is_never_replaced(loaded, tmp_path, name):
     path = tmp_path / "runs" / "job-1"
     (path / name).parent.mkdir(parents=True)
     (path / name).touch()
@@ -147,7 +139,7 @@ def make_hidden_and_die(runs: Path) -> Path:
     return left
 
 
-def test_what_a_kill_left_is_removed_with_the_next_run_however_new_it_is(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_what_a_kill_left_is_removed_with_the_next_run_however_new_it_is(loaded, tmp_path):
     left = make_hidden_and_die(tmp_path / "runs")
     run = launch.create(loaded, tmp_path / "runs")
     assert not left.exists()
@@ -155,8 +147,8 @@ def test_what_a_kill_left_is_removed_with_the_next_run_however_new_it_is(loaded:
 
 
 def test_what_another_machine_may_be_busy_with_is_not_removed_where_its_lock_cannot_be_seen(
-    loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    loaded, tmp_path, monkeypatch
+):
     left = make_hidden_and_die(tmp_path / "runs")
     (holder,) = (tmp_path / "runs").glob(f"{making.PREFIX}*{making.LEASE}")
     monkeypatch.setattr(lease, "_reaches_all", lambda descriptor: False)  # as on a file system with local locks
@@ -166,9 +158,7 @@ def test_what_another_machine_may_be_busy_with_is_not_removed_where_its_lock_can
     assert left.is_dir()
 
 
-def test_a_folder_that_a_process_is_busy_with_is_not_removed_however_old_it_is(
-    loaded: LoadedPreset, tmp_path: Path
-) -> None:
+def test_a_folder_that_a_process_is_busy_with_is_not_removed_however_old_it_is(loaded, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
     with making.hidden_folder(runs) as hidden:
@@ -179,9 +169,7 @@ def test_a_folder_that_a_process_is_busy_with_is_not_removed_however_old_it_is(
 
 
 @pytest.mark.parametrize("below", [".", "runs"])
-def test_a_file_in_place_of_the_runs_directory_is_an_error_that_names_it(
-    loaded: LoadedPreset, tmp_path: Path, below: str
-) -> None:
+def test_a_file_in_place_of_the_runs_directory_is_an_error_that_names_it(loaded, tmp_path, below):
     (tmp_path / "file").write_text("mine")
     runs = tmp_path / "file" / below
     with pytest.raises(RunError, match=f"cannot write to the runs directory {re.escape(str(runs))}"):
@@ -190,9 +178,7 @@ def test_a_file_in_place_of_the_runs_directory_is_an_error_that_names_it(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_run_that_cannot_be_written_leaves_nothing(
-    loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_cannot_be_written_leaves_nothing(loaded, tmp_path, monkeypatch):
     """The current directory, which is part of the identity, has been removed."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -202,7 +188,7 @@ def test_a_run_that_cannot_be_written_leaves_nothing(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_claim_of_a_living_starter_is_respected(make_run: MakeRun) -> None:
+def test_a_claim_of_a_living_starter_is_respected(make_run):
     run = make_run(attempt={}, status="starting")
     claim_attempt(run, AttemptRecord(1, starter=os_process.here()))
     with pytest.raises(RunError, match="is being started"):
@@ -211,7 +197,7 @@ def test_a_claim_of_a_living_starter_is_respected(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -60.0])
-def test_a_claim_of_nobody_that_can_be_seen_blocks_for_half_a_minute(make_run: MakeRun, seconds: float) -> None:
+def test_a_claim_of_nobody_that_can_be_seen_blocks_for_half_a_minute(make_run, seconds):
     """A starter of another machine; the clock may have been set back since."""
     run = make_run(attempt={}, status="starting")
     claim_attempt(run, AttemptRecord(1, starter=Process(pid=7, host="far away"), t=time.time()))
@@ -221,18 +207,18 @@ def test_a_claim_of_nobody_that_can_be_seen_blocks_for_half_a_minute(make_run: M
     assert launch._claim_attempt(run, AttemptRecord) == 2
 
 
-def test_a_live_run_is_not_started_again(make_run: MakeRun) -> None:
+def test_a_live_run_is_not_started_again(make_run):
     with pytest.raises(RunError, match="is running already"):
         launch.start(make_run())
 
 
-def test_a_completed_run_is_not_started_again(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_completed_run_is_not_started_again(make_run, ended_pid):
     run = make_run(status="completed", attempt={"pid": ended_pid})
     with pytest.raises(RunError, match="complete; there is nothing to resume"):
         launch.start(run)
 
 
-def test_a_failed_start_releases_its_claim(make_run: MakeRun) -> None:
+def test_a_failed_start_releases_its_claim(make_run):
     run = make_run(attempt={}, status="starting")
     shutil.rmtree(run.stdout().parent)
     with pytest.raises(RunError, match="cannot start"):

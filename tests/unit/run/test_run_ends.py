@@ -1,9 +1,10 @@
+"""Stopping and killing a run."""
+
+import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
@@ -13,16 +14,15 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunEnd
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.stop_request import LONGEST_REASON, StopRequest, read_stop_request
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
-from rbp_engine.run.writer import EventWriter
-
-MakeRun = Callable[..., RunDirectory]
-Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
+from rbp_engine.train.ranks.signals import ENDS, StopFlag
+from tests.run_files import tell
 
 
 @pytest.fixture
-def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
+def run(make_run, sleeper, tmp_path):
     """A run whose worker is a process that does nothing."""
     process = sleeper(RunDirectory(tmp_path / "runs" / "job"))
     run = make_run("job", attempt=asdict(os_process.of(process.pid)))
@@ -30,36 +30,32 @@ def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
     return run
 
 
-def test_killing_a_run_ends_its_processes_and_records_it(run: RunDirectory) -> None:
+def test_killing_a_run_ends_its_processes_and_records_it(run):
     assert control.kill(run) == judge(run) == Verdict("killed", "killed (1 process)", Cause.REQUEST)
     assert processes.processes_of(run) == []
 
 
-def test_a_kill_does_not_override_an_end_that_the_run_has_just_recorded(run: RunDirectory) -> None:
+def test_a_kill_does_not_override_an_end_that_the_run_has_just_recorded(run):
     """The last event is written, the summary is not yet, and the process is still exiting."""
-    writer = EventWriter(run.events(), 1)
-    writer.write(RunEnd("completed"), 48)
-    writer.close()
+    tell(run, RunEnd("completed"))
     assert control.kill(run) == judge(run) == Verdict("completed", "")
     assert processes.processes_of(run) == []
 
 
-def test_a_stop_that_takes_too_long_says_what_to_do(run: RunDirectory) -> None:
+def test_a_stop_that_takes_too_long_says_what_to_do(run):
     with pytest.raises(RunError, match="job has not stopped within 0 s: rbp stop --now job"):
         control.stop(run, patience_s=0.3)
     assert run.stop_request.exists()
 
 
-def test_a_run_that_ignores_a_stop_request_gets_one_signal(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_ignores_a_stop_request_gets_one_signal(run, monkeypatch):
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
     assert control.stop(run, patience_s=60.0).status == "lost"  # it died without recording an end
     assert processes.processes_of(run) == []
 
 
 @pytest.fixture
-def stranger(
-    request: pytest.FixtureRequest, tmp_path: Path, sleeper: Sleeper, without_privileges: None
-) -> Iterator["subprocess.Popen[bytes]"]:
+def stranger(request, tmp_path, sleeper, without_privileges):
     """A process that does not belong to `runs/job`."""
     if request.param == "of a copied run's":
         yield sleeper(RunDirectory(tmp_path / "elsewhere" / "job"))
@@ -80,9 +76,7 @@ def stranger(
     ],
     indirect=["stranger"],
 )
-def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(
-    make_run: MakeRun, stranger: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, send: str
-) -> None:
+def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(make_run, stranger, monkeypatch, send):
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
     run = make_run("job", attempt=asdict(os_process.of(stranger.pid)))
     if send == "stop":
@@ -99,17 +93,61 @@ def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(
 
 
 @pytest.mark.parametrize("act", [control.stop, control.kill])
-def test_an_ended_run_can_be_neither_stopped_nor_killed(
-    make_run: MakeRun, act: Callable[[RunDirectory], Verdict]
-) -> None:
+def test_an_ended_run_can_be_neither_stopped_nor_killed(make_run, act):
     run = make_run(status="completed")
     with pytest.raises(RunError, match="is not running, it is completed"):
         act(run)
     assert not run.stop_request.exists()
 
 
-def test_a_run_of_another_host_is_not_killed_from_here(make_run: MakeRun) -> None:
+def test_a_run_of_another_host_is_not_killed_from_here(make_run):
     run = make_run(attempt={"host": "another.example", "boot": "another"})
     with pytest.raises(RunError, match=r"runs on another\.example: kill it there, or stop it"):
         control.kill(run)
     assert judge(run).status == "running"
+
+
+def test_a_worker_ends_with_the_cause_and_the_reason_of_the_request(make_run):
+    run = make_run()
+    flag = StopFlag(run)
+    assert flag.level == 0
+    control.request_stop(run, Cause.PRUNED, "worse than the median of 4 trials at epoch 3")
+    flag = StopFlag(run)
+    assert ENDS[flag.level] == "stopped"
+    assert flag.why("stopped") == (Cause.PRUNED, "worse than the median of 4 trials at epoch 3")
+
+
+@pytest.mark.parametrize("request_of", ["", "{}", "now", '{"cause": 3}', '{"cause": "chaos"}'])
+def test_any_other_content_is_a_plain_stop(make_run, request_of):
+    run = make_run()
+    run.stop_request.write_text(request_of)
+    assert StopFlag(run).why("stopped") == (Cause.REQUEST, "asked to stop")
+
+
+def test_a_request_cannot_claim_a_failure(make_run):
+    run = make_run()
+    run.stop_request.write_text(json.dumps({"cause": "out_of_memory", "reason": "not so"}))
+    assert read_stop_request(run) == StopRequest()
+    with pytest.raises(ValueError, match="out_of_memory"):
+        control.request_stop(run, Cause.OUT_OF_MEMORY)
+
+
+def test_a_reason_is_bounded_and_on_one_line(make_run):
+    run = make_run()
+    run.stop_request.write_text(json.dumps({"cause": "pruned", "reason": "\x1b[2J\n" + "x" * 1000}))
+    reason = read_stop_request(run).reason
+    assert len(reason) == LONGEST_REASON
+    assert reason.isprintable()
+
+
+def test_the_first_request_stands(make_run):
+    run = make_run()
+    control.request_stop(run)
+    control.request_stop(run, Cause.PRUNED, "later")
+    assert read_stop_request(run) == StopRequest()
+
+
+def test_a_queued_run_that_is_pruned_says_so(make_run):
+    run = make_run(status="queued")
+    control.request_stop(run, Cause.PRUNED, "others do better")
+    assert judge(run) == Verdict("stopped", "others do better; taken out of the queue", Cause.PRUNED)

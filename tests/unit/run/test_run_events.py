@@ -24,7 +24,6 @@ from rbp_engine.run.files.events import (
     VERSION,
     CheckpointSaved,
     Event,
-    FiringRates,
     Heartbeat,
     Metrics,
     ReachedSoFar,
@@ -100,7 +99,7 @@ def write_lines(path: Path, *lines: bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_an_event_of_every_kind_reads_back_equal(name: str) -> None:
+def test_an_event_of_every_kind_reads_back_equal(name):
     @given(events(body=bodies(KINDS[name])))
     def check(event: Event) -> None:
         line = to_json(event)
@@ -111,17 +110,17 @@ def test_an_event_of_every_kind_reads_back_equal(name: str) -> None:
 
 
 @given(st.sampled_from([math.nan, math.inf, -math.inf]))
-def test_a_non_finite_number_becomes_null_at_any_depth(value: float) -> None:
+def test_a_non_finite_number_becomes_null_at_any_depth(value):
     body = RunEnd("failed", last={"loss": value, "deep": [1.0, {"x": (value,)}]})
     line = to_json(Event(0, 1.0, 1, 0, 5, body))
     json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     again = read(line)
-    assert again is not None and again.body == RunEnd("failed", last={"loss": None, "deep": [1.0, {"x": [None]}]})
+    assert again.body == RunEnd("failed", last={"loss": None, "deep": [1.0, {"x": [None]}]})
 
 
-def test_text_that_utf8_cannot_encode_is_written_and_read_back_as_escapes(tmp_path: Path) -> None:
+def test_text_that_utf8_cannot_encode_is_written_and_read_back_as_escapes(tmp_path):
     """A file name that is not UTF-8 becomes text with lone surrogates, for instance in an error message."""
-    body = WarningRaised("no such file: caf\udce9.toml")  # type: ignore[arg-type]  # as from an older release
+    body = WarningRaised("no such file: caf\udce9.toml")  # as from an older release
     writer = EventWriter(tmp_path / "events", 1)
     writer.write(body, 0)
     writer.close()
@@ -131,7 +130,7 @@ def test_text_that_utf8_cannot_encode_is_written_and_read_back_as_escapes(tmp_pa
 
 
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_a_line_that_is_not_an_event_is_skipped(line: bytes) -> None:
+def test_a_line_that_is_not_an_event_is_skipped(line):
     assert from_json(line) is None
 
 
@@ -145,7 +144,7 @@ GOOD = json.loads(to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())))
         {"seq": None}, {"t": "now"}, {"step": {}}, {"attempt": float("inf")}, {"kind": "metrics"},
     ],
 )  # fmt: skip
-def test_an_unknown_kind_another_version_and_a_broken_envelope_are_skipped(change: dict[str, Any]) -> None:
+def test_an_unknown_kind_another_version_and_a_broken_envelope_are_skipped(change):
     assert read(json.dumps(GOOD)) is not None
     assert read(json.dumps(GOOD | change)) is None
 
@@ -157,18 +156,12 @@ METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr"
     "change",
     [{"loss": "0.5"}, {"epoch": None}, {"top1": []}, {"epoch": 10**30}, {"t": 1e300}, {"step": -1}, {"rank": 10**400}],
 )
-def test_a_value_of_a_wrong_type_or_out_of_range_is_skipped(change: dict[str, Any]) -> None:
+def test_a_value_of_a_wrong_type_or_out_of_range_is_skipped(change):
     assert read(json.dumps(METRICS)) is not None
     assert read(json.dumps(METRICS | change)) is None
 
 
-def test_a_number_in_a_list_that_was_not_finite_is_unknown() -> None:
-    body = FiringRates([[math.nan]], [0.0], [0.0])
-    event = read(to_json(Event(0, 1.0, 1, 0, 5, body)))
-    assert event is not None and event.body == FiringRates([[None]], [0.0], [0.0])  # type: ignore[list-item]
-
-
-def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_numbering(tmp_path: Path) -> None:
+def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_numbering(tmp_path):
     path = tmp_path / "events" / "rank0.jsonl"
     first = EventWriter(path, 1)
     for step in (1, 2):
@@ -184,7 +177,7 @@ def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_number
     assert path.read_bytes().endswith(b"}\n")
 
 
-def test_a_reader_reads_what_a_resuming_writer_puts_in_place_of_an_incomplete_line(tmp_path: Path) -> None:
+def test_a_reader_reads_what_a_resuming_writer_puts_in_place_of_an_incomplete_line(tmp_path):
     """Between two polls of the reader, the torn line is cut off and more than its length is written."""
     path = tmp_path / "events"
     torn = to_json(Event(0, 1.0, 1, 0, 3, WarningRaised("of the killed attempt"))).encode()[:-9]
@@ -199,7 +192,7 @@ def test_a_reader_reads_what_a_resuming_writer_puts_in_place_of_an_incomplete_li
     assert reader.poll() == expected
 
 
-def test_a_file_that_becomes_shorter_is_followed_from_its_new_end(tmp_path: Path) -> None:
+def test_a_file_that_becomes_shorter_is_followed_from_its_new_end(tmp_path):
     lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(4)]
     path = write_lines(tmp_path / "events", *lines[:3])
     reader = EventReader(path)
@@ -211,7 +204,7 @@ def test_a_file_that_becomes_shorter_is_followed_from_its_new_end(tmp_path: Path
     assert [event.seq for event in reader.poll()] == [3]
 
 
-def test_a_reader_waits_for_a_file_that_does_not_exist_yet(tmp_path: Path) -> None:
+def test_a_reader_waits_for_a_file_that_does_not_exist_yet(tmp_path):
     reader = EventReader(tmp_path / "events" / "rank0.jsonl")
     assert reader.poll() == []
     writer = EventWriter(reader.path, 1)
@@ -222,7 +215,7 @@ def test_a_reader_waits_for_a_file_that_does_not_exist_yet(tmp_path: Path) -> No
 
 @settings(deadline=None)
 @given(st.lists(events(), max_size=8), st.lists(st.integers(1, 200), max_size=40))
-def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written: list[Event], sizes: list[int]) -> None:
+def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written, sizes):
     data = b"".join(to_json(event).encode() + b"\n" for event in written)
     found: list[Event] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -238,9 +231,7 @@ def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written: list[Ev
 
 @settings(deadline=None)
 @given(st.lists(events() | st.binary(max_size=400), max_size=8), st.integers(1, 300))
-def test_a_reader_with_a_small_buffer_reads_the_same_and_leaves_out_long_lines(
-    written: list[Event | bytes], at_once: int
-) -> None:
+def test_a_reader_with_a_small_buffer_reads_the_same_and_leaves_out_long_lines(written, at_once):
     longest = at_once + 150
     lines = [to_json(line).encode() if isinstance(line, Event) else line.replace(b"\n", b"") for line in written]
     expected = [event for line in lines if len(line) < longest and (event := from_json(line)) is not None]
@@ -256,7 +247,7 @@ def test_a_reader_with_a_small_buffer_reads_the_same_and_leaves_out_long_lines(
         assert reader.skipped_lines == len(lines) - len(expected)
 
 
-def test_a_line_of_100_mb_is_skipped_without_loading_it(tmp_path: Path) -> None:
+def test_a_line_of_100_mb_is_skipped_without_loading_it(tmp_path):
     good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
     path = write_lines(tmp_path / "events", good)
     os.truncate(path, 100 * 2**20)
@@ -271,7 +262,7 @@ def test_a_line_of_100_mb_is_skipped_without_loading_it(tmp_path: Path) -> None:
     assert most < 20 * 2**20
 
 
-def test_the_line_after_a_cut_off_long_line_is_read(tmp_path: Path) -> None:
+def test_the_line_after_a_cut_off_long_line_is_read(tmp_path):
     good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
     path = write_lines(tmp_path / "events", good, b"x" * (event_reader.LONGEST_LINE + 1))
     reader = EventReader(path)
@@ -282,7 +273,7 @@ def test_the_line_after_a_cut_off_long_line_is_read(tmp_path: Path) -> None:
     assert len(reader.poll()) == 1
 
 
-def test_the_last_events_of_a_file_are_found_without_reading_the_rest(tmp_path: Path) -> None:
+def test_the_last_events_of_a_file_are_found_without_reading_the_rest(tmp_path):
     path = tmp_path / "events"
     assert read_last_events(path) == []
     lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(100)]
@@ -291,7 +282,7 @@ def test_the_last_events_of_a_file_are_found_without_reading_the_rest(tmp_path: 
     assert len(read_last_events(path)) == 100
 
 
-def test_threads_write_complete_lines_and_each_number_once(tmp_path: Path) -> None:
+def test_threads_write_complete_lines_and_each_number_once(tmp_path):
     writer = EventWriter(tmp_path / "events", 1)
     bodies = [WarningRaised(f"{thread}" * 500) for thread in range(8)]
     threads = [
@@ -308,12 +299,12 @@ def test_threads_write_complete_lines_and_each_number_once(tmp_path: Path) -> No
         assert [event.step for event in found if event.body == body] == list(range(50))
 
 
-def test_a_line_that_does_not_fit_on_the_disk_is_an_error_and_leaves_no_trace(tmp_path: Path) -> None:
+def test_a_line_that_does_not_fit_on_the_disk_is_an_error_and_leaves_no_trace(tmp_path):
     """The operating system accepts only the first 100 bytes of the line, as on a disk that fills up."""
     writer = EventWriter(tmp_path / "events", 1)
     writer.write(Heartbeat(), 1)
     whole = (tmp_path / "events").stat().st_size
-    with files_of_at_most(whole + 100), pytest.raises(OSError, match="File too large"):
+    with files_of_at_most(whole + 100), pytest.raises(OSError, match="No space left"):
         writer.write(WarningRaised("x" * 1000), 2)
     assert (tmp_path / "events").stat().st_size == whole
     assert writer.write(Heartbeat(), 3).seq == 1
@@ -325,7 +316,7 @@ def history(*entries: tuple[int, int, Any]) -> list[Event]:
     return [Event(seq, float(seq), attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(entries)]
 
 
-def test_events_after_the_step_that_the_next_attempt_resumes_from_are_superseded() -> None:
+def test_events_after_the_step_that_the_next_attempt_resumes_from_are_superseded():
     kept = supersede(
         history(
             (1, 0, RunStart()),
@@ -341,7 +332,7 @@ def test_events_after_the_step_that_the_next_attempt_resumes_from_are_superseded
 
 
 @pytest.mark.parametrize("redone", [True, False])
-def test_an_evaluation_that_is_not_yet_in_the_checkpoint_counts_once(redone: bool) -> None:
+def test_an_evaluation_that_is_not_yet_in_the_checkpoint_counts_once(redone):
     """A stop during an evaluation saves before it, at the same step; the next attempt then repeats the evaluation.
 
     If that attempt is killed between the evaluation and the checkpoint after it, the evaluation runs a third time.
@@ -361,7 +352,7 @@ def test_an_evaluation_that_is_not_yet_in_the_checkpoint_counts_once(redone: boo
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6), st.booleans()), max_size=8))
-def test_each_step_counts_once_however_often_a_run_is_resumed(attempts: list[tuple[int, int, bool]]) -> None:
+def test_each_step_counts_once_however_often_a_run_is_resumed(attempts):
     """Each attempt resumes from a step that an earlier one has reached, or from nothing, and takes some steps."""
     written: list[Event] = []
     reached = 0
@@ -375,9 +366,7 @@ def test_each_step_counts_once_however_often_a_run_is_resumed(attempts: list[tup
     assert told == list(range(1, reached + 1))
 
 
-def test_lines_already_read_are_given_when_the_file_cannot_be_read_any_further(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_already_read_are_given_when_the_file_cannot_be_read_any_further(tmp_path, monkeypatch):
     class ReplacedWhileItIsRead(EventReader):
         def _next_lines(self) -> list[bytes]:
             lines = super()._next_lines()
@@ -391,9 +380,7 @@ def test_lines_already_read_are_given_when_the_file_cannot_be_read_any_further(
     assert ReplacedWhileItIsRead(path).poll_lines() == [b"first"]
 
 
-def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(run_writer, "READ_AT_ONCE", 7)
     path = write_lines(tmp_path / "rank0.jsonl", *(b"x" * length + b"\n" for length in range(20)))
     whole = path.read_bytes()
@@ -405,7 +392,7 @@ def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
 
 
 @pytest.mark.parametrize("what", ["a folder on the way is a file", "a link to itself", "a folder", "a named pipe"])
-def test_a_path_that_leads_to_no_file_has_no_lines_and_gives_one_message(tmp_path: Path, what: str) -> None:
+def test_a_path_that_leads_to_no_file_has_no_lines_and_gives_one_message(tmp_path, what):
     path = tmp_path / "events" / "rank0.jsonl"
     if what == "a folder on the way is a file":
         path.parent.write_text("x")
@@ -424,7 +411,7 @@ def test_a_path_that_leads_to_no_file_has_no_lines_and_gives_one_message(tmp_pat
         read_events(path)
 
 
-def test_no_field_of_an_event_has_text_that_is_not_filtered_or_a_word_of_ours() -> None:
+def test_no_field_of_an_event_has_text_that_is_not_filtered_or_a_word_of_ours():
     plain = {
         (kind.__name__, f.name) for kind in KINDS.values() for f in fields(kind) if get_type_hints(kind)[f.name] is str
     }

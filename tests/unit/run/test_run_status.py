@@ -1,7 +1,6 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +12,27 @@ from rbp_engine.run.files.attempts import load_attempt
 from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.torchrun import launcher_log
-from rbp_engine.run.status.status import (
-    ENDED,
-    GATHERING_S,
-    LIVE,
-    LOST_AFTER_S,
-    STALLED_AFTER_S,
-    Verdict,
-    judge,
-)
-from rbp_engine.run.writer import EventWriter
+from rbp_engine.run.status.status import ENDED, GATHERING_S, LOST_AFTER_S, STALLED_AFTER_S, Verdict, judge
+from tests.run_files import tell
 
-MakeRun = Callable[..., RunDirectory]
 ELSEWHERE = {"host": "another.example", "boot": "another"}
 
 
-def tell(run: RunDirectory, *bodies: Any, attempt: int = 1) -> None:
-    writer = EventWriter(run.events(), attempt)
-    for body in bodies:
-        writer.write(body, 5)
-    writer.close()
-
-
 @pytest.fixture
-def gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
+def gone(make_run, ended_pid):
     """A run whose summary says that it is running, but whose process is gone."""
     return make_run(attempt={"pid": ended_pid})
 
 
 @pytest.mark.parametrize("status", ["starting", "running"])
-def test_a_run_whose_process_lives_has_the_status_of_its_summary(make_run: MakeRun, status: str) -> None:
+def test_a_run_whose_process_lives_has_the_status_of_its_summary(make_run, status):
     verdict = judge(make_run(status=status, reason="so it is"))
     assert verdict == Verdict(status, "so it is")
     assert verdict.live and not verdict.resumable
 
 
 @pytest.mark.parametrize("status", sorted(ENDED))
-def test_an_end_in_the_summary_is_final(make_run: MakeRun, ended_pid: int, status: str) -> None:
+def test_an_end_in_the_summary_is_final(make_run, ended_pid, status):
     written = {"status": status, "reason": "so it was", "cause": "data"}
     verdict = judge(make_run(**written, updated=0.0, attempt={"pid": ended_pid}))
     assert verdict == Verdict(status, "so it was", Cause.DATA)
@@ -57,13 +40,13 @@ def test_an_end_in_the_summary_is_final(make_run: MakeRun, ended_pid: int, statu
 
 
 @pytest.mark.parametrize("status", ["completed", "stopped", "preempted", "failed"])
-def test_an_end_only_in_the_events_counts_once_the_process_is_gone(gone: RunDirectory, status: str) -> None:
+def test_an_end_only_in_the_events_counts_once_the_process_is_gone(gone, status):
     error = [ErrorRaised("some error")] if status == "failed" else []
     tell(gone, RunStart(), *error, RunEnd(status, f"{status} it is", "disk"))
     assert judge(gone) == Verdict(status, f"{status} it is", Cause.DISK)
 
 
-def test_the_end_of_an_earlier_attempt_does_not_count(make_run: MakeRun, ended_pid: int) -> None:
+def test_the_end_of_an_earlier_attempt_does_not_count(make_run, ended_pid):
     run = make_run(attempt={"pid": ended_pid, "attempt": 2}, status="running")
     run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
     tell(run, RunStart(), RunEnd("stopped", "asked to stop"))
@@ -71,7 +54,7 @@ def test_the_end_of_an_earlier_attempt_does_not_count(make_run: MakeRun, ended_p
     assert judge(run).status == "lost"
 
 
-def test_an_error_event_without_an_end_is_a_failure(gone: RunDirectory) -> None:
+def test_an_error_event_without_an_end_is_a_failure(gone):
     tell(gone, RunStart(), ErrorRaised("the disk is full", cause="disk"))
     assert judge(gone) == Verdict("failed", "the disk is full", Cause.DISK)
 
@@ -85,12 +68,12 @@ def error_file(run: RunDirectory, message: Any) -> Path:
 
 
 @pytest.mark.parametrize("message", ["ValueError: no", {"message": "ValueError: no", "extraInfo": {"timestamp": "1"}}])
-def test_an_error_file_of_torch_is_a_failure_with_its_message(gone: RunDirectory, message: Any) -> None:
+def test_an_error_file_of_torch_is_a_failure_with_its_message(gone, message):
     error_file(gone, message)
     assert judge(gone) == Verdict("failed", "ValueError: no", Cause.ERROR)
 
 
-def test_an_error_file_of_a_graceful_signal_is_not_a_failure(gone: RunDirectory) -> None:
+def test_an_error_file_of_a_graceful_signal_is_not_a_failure(gone):
     error_file(
         gone, {"message": "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"}
     )
@@ -98,12 +81,12 @@ def test_an_error_file_of_a_graceful_signal_is_not_a_failure(gone: RunDirectory)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"message": null}', '"x"'])
-def test_a_damaged_error_file_is_ignored(gone: RunDirectory, content: str) -> None:
+def test_a_damaged_error_file_is_ignored(gone, content):
     error_file(gone, "x").write_text(content)
     assert judge(gone).status == "lost"
 
 
-def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone: RunDirectory) -> None:
+def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone):
     """When a run is resumed at once, nothing of the new attempt is older than its claim."""
     path = error_file(gone, "ValueError: a moment ago")
     begun = load_attempt(gone, 1).t or 0.0
@@ -113,14 +96,14 @@ def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone: Ru
     assert judge(gone) == Verdict("failed", "ValueError: a moment ago", Cause.ERROR)
 
 
-def test_a_signal_in_the_launchers_log_means_killed_with_a_likely_reason(gone: RunDirectory) -> None:
+def test_a_signal_in_the_launchers_log_means_killed_with_a_likely_reason(gone):
     gone.stderr().write_text("torch.distributed: failed (exitcode: -9) local_rank: 0\n  exitcode  : -9 (pid: 7)\n")
     verdict = judge(gone)
     assert verdict.status == "killed"
     assert "signal 9" in verdict.reason and "out of memory" in verdict.reason
 
 
-def test_a_signal_in_the_log_of_an_earlier_attempt_is_ignored(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_signal_in_the_log_of_an_earlier_attempt_is_ignored(make_run, ended_pid):
     log = "exitcode : -9\n"
     run = make_run(attempt={"pid": ended_pid, "stderr_from": len(log)})
     run.stderr().write_text(log)
@@ -129,12 +112,12 @@ def test_a_signal_in_the_log_of_an_earlier_attempt_is_ignored(make_run: MakeRun,
     assert judge(run) == Verdict("killed", "ended by signal 11", Cause.LOST_PROCESS)
 
 
-def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone: RunDirectory) -> None:
+def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone):
     gone.stderr().write_text("Traceback (most recent call last):\n  File ...\nImportError: no torch\n")
     assert judge(gone) == Verdict("failed", "ImportError: no torch", Cause.ERROR)
 
 
-def test_a_traceback_of_a_loader_process_is_not_the_reason_why_its_worker_was_killed(gone: RunDirectory) -> None:
+def test_a_traceback_of_a_loader_process_is_not_the_reason_why_its_worker_was_killed(gone):
     """The loader reports that its worker is gone. The worker's reserve shows that it wrote no last event itself."""
     gone.reserve().touch()
     gone.stderr().write_text("Traceback (most recent call last):\n  …\nConnectionResetError: reset by peer\n")
@@ -146,37 +129,37 @@ def test_a_traceback_of_a_loader_process_is_not_the_reason_why_its_worker_was_ki
     assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
 
 
-def test_a_run_whose_process_is_gone_without_a_record_is_lost(gone: RunDirectory) -> None:
+def test_a_run_whose_process_is_gone_without_a_record_is_lost(gone):
     tell(gone, RunStart(), Heartbeat())
     verdict = judge(gone)
     assert verdict.status == "lost" and "gone" in verdict.reason
     assert not verdict.live and verdict.resumable
 
 
-def test_a_run_whose_process_is_gone_after_rbp_kill_is_killed_even_before_it_is_recorded(gone: RunDirectory) -> None:
+def test_a_run_whose_process_is_gone_after_rbp_kill_is_killed_even_before_it_is_recorded(gone):
     gone.kill_request.touch()
     assert judge(gone) == Verdict("killed", "killed", Cause.REQUEST)
 
 
-def test_a_queued_run_is_never_lost(make_run: MakeRun) -> None:
+def test_a_queued_run_is_never_lost(make_run):
     for attempt in ({}, ELSEWHERE):
         run = make_run(f"run-{len(attempt)}", status="queued", attempt=attempt, updated=0.0, reason="waits")
         assert judge(run) == Verdict("queued", "waits")
         assert judge(run).live
 
 
-def test_a_reused_pid_is_not_the_worker(make_run: MakeRun) -> None:
+def test_a_reused_pid_is_not_the_worker(make_run):
     assert judge(make_run(attempt={"started": 7})).status == "lost"
 
 
 @pytest.mark.parametrize("pid", [None, "7"])
-def test_a_run_whose_process_is_not_known_is_judged_by_its_heartbeat(make_run: MakeRun, pid: Any) -> None:
+def test_a_run_whose_process_is_not_known_is_judged_by_its_heartbeat(make_run, pid):
     run = make_run(attempt={"pid": pid})
     assert judge(run).status == "running"
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
 
 
-def test_a_run_on_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_run_on_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_run, ended_pid):
     run = make_run(attempt={"pid": ended_pid} | ELSEWHERE)
     assert judge(run).status == "running"
     assert judge(run, now=time.time() + LOST_AFTER_S - 5).status == "running"
@@ -184,12 +167,12 @@ def test_a_run_on_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_ru
     assert verdict.status == "lost" and "another.example" in verdict.reason
 
 
-def test_a_run_with_a_living_but_silent_process_is_lost_and_the_process_named(make_run: MakeRun) -> None:
+def test_a_run_with_a_living_but_silent_process_is_lost_and_the_process_named(make_run):
     verdict = judge(make_run(), now=time.time() + LOST_AFTER_S + 5)
     assert verdict.status == "lost" and str(os.getpid()) in verdict.reason
 
 
-def test_a_clock_that_is_behind_does_not_make_a_run_lost(make_run: MakeRun) -> None:
+def test_a_clock_that_is_behind_does_not_make_a_run_lost(make_run):
     assert judge(make_run(), now=time.time() - 3600).status == "running"
 
 
@@ -203,15 +186,13 @@ def test_a_clock_that_is_behind_does_not_make_a_run_lost(make_run: MakeRun) -> N
         (60_000.0, 20 * 60 + 5, "stalled"),
     ],
 )
-def test_a_run_without_steps_is_stalled_after_a_minute_or_twenty_step_times(
-    make_run: MakeRun, step_ms: float | None, idle: float, expected: str
-) -> None:
+def test_a_run_without_steps_is_stalled_after_a_minute_or_twenty_step_times(make_run, step_ms, idle, expected):
     verdict = judge(make_run(step_ms=step_ms, progressed=time.time() - idle))
     assert verdict.status == expected
     assert verdict.live
 
 
-def test_a_run_asked_to_stop_is_stopping_until_it_ends_or_stalls(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_run_asked_to_stop_is_stopping_until_it_ends_or_stalls(make_run, ended_pid):
     run = make_run("asked")
     run.stop_request.touch()
     verdict = judge(run)
@@ -224,11 +205,11 @@ def test_a_run_asked_to_stop_is_stopping_until_it_ends_or_stalls(make_run: MakeR
     assert [judge(other).status for other in (long_ago, gone, ended)] == ["stalled", "lost", "stopped"]
 
 
-def test_a_starting_run_is_not_stalled(make_run: MakeRun) -> None:
+def test_a_starting_run_is_not_stalled(make_run):
     assert judge(make_run(status="starting", progressed=time.time() - 3600)).status == "starting"
 
 
-def test_a_new_attempt_is_not_judged_by_the_process_of_the_previous_one(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_new_attempt_is_not_judged_by_the_process_of_the_previous_one(make_run, ended_pid):
     """The summary already counts the second attempt; the recorded process is that of the first."""
     run = make_run(attempt={"pid": ended_pid, "attempt": 1}, status="starting")
     run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
@@ -236,7 +217,7 @@ def test_a_new_attempt_is_not_judged_by_the_process_of_the_previous_one(make_run
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
 
 
-def test_a_run_that_was_never_started_is_lost_after_a_while(make_run: MakeRun) -> None:
+def test_a_run_that_was_never_started_is_lost_after_a_while(make_run):
     run = make_run(attempt={}, status="starting")
     assert judge(run).status == "starting"
     verdict = judge(run, now=time.time() + LOST_AFTER_S + 5)
@@ -244,21 +225,19 @@ def test_a_run_that_was_never_started_is_lost_after_a_while(make_run: MakeRun) -
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"step": "x"}'])
-def test_a_run_without_a_summary_is_judged_by_its_other_files(make_run: MakeRun, content: str | None) -> None:
+def test_a_run_without_a_summary_is_judged_by_its_other_files(make_run, content):
     run = make_run()
-    writer = EventWriter(run.events(), 1)
-    writer.write(RunStart(steps_per_epoch=5, epochs=2), 0)
+    tell(run, RunStart(steps_per_epoch=5, epochs=2))
     run.summary_json.unlink()
     if content is not None:
         run.summary_json.write_text(content)
     assert judge(run).status == "running"
-    writer.write(RunEnd("failed", visible("boom"), Cause.ERROR), 3)
-    writer.close()
+    tell(run, RunEnd("failed", visible("boom"), Cause.ERROR))
     assert judge(run) == Verdict("failed", "boom", Cause.ERROR)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"id": "x"}'])
-def test_a_missing_or_damaged_run_json_is_reported(make_run: MakeRun, content: str | None) -> None:
+def test_a_missing_or_damaged_run_json_is_reported(make_run, content):
     run = make_run()
     run.run_json.unlink()
     if content is not None:
@@ -266,50 +245,39 @@ def test_a_missing_or_damaged_run_json_is_reported(make_run: MakeRun, content: s
     assert judge(run) == Verdict("lost", "run.json is missing or damaged")
 
 
-def test_no_status_is_both_live_and_ended() -> None:
-    assert not LIVE & ENDED
-
-
 # Several processes
 
 
-def tell_as(run: RunDirectory, rank: int, *errors: ErrorRaised, at: float) -> None:
-    writer = EventWriter(run.events(rank), 1, rank)
-    for error in errors:
-        writer.write(error, 5, now=at)
-    writer.close()
-
-
 @pytest.fixture
-def two_gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
+def two_gone(make_run, ended_pid):
     """A run of two processes, both gone."""
     return make_run(attempt={"pid": ended_pid, "resources": {"processes": 2}})
 
 
-def test_the_reason_is_the_earliest_error_that_is_a_processs_own(two_gone: RunDirectory) -> None:
-    tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
-    tell_as(two_gone, 2, ErrorRaised("second"), at=30.0)
-    tell_as(two_gone, 1, ErrorRaised("first", cause="own_code"), at=20.0)
+def test_the_reason_is_the_earliest_error_that_is_a_processs_own(two_gone):
+    tell(two_gone, ErrorRaised("lost the other processes", about_others=True), rank=0, now=10.0)
+    tell(two_gone, ErrorRaised("second"), rank=2, now=30.0)
+    tell(two_gone, ErrorRaised("first", cause="own_code"), rank=1, now=20.0)
     launcher_log(two_gone, 1, 0).write_text(report(("22:31:00", 2, KILLED)))
     assert judge(two_gone) == Verdict("failed", "process 1: first", Cause.OWN_CODE)
 
 
-def test_a_signal_takes_precedence_over_errors_about_other_processes(two_gone: RunDirectory) -> None:
-    tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
+def test_a_signal_takes_precedence_over_errors_about_other_processes(two_gone):
+    tell(two_gone, ErrorRaised("lost the other processes", about_others=True), rank=0, now=10.0)
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:00", 3, KILLED)))
     assert judge(two_gone) == Verdict(
         "killed", "process 3 was ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
     )
 
 
-def test_an_error_about_other_processes_is_used_if_there_is_no_other(two_gone: RunDirectory) -> None:
-    tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
-    tell_as(two_gone, 1, at=20.0)
+def test_an_error_about_other_processes_is_used_if_there_is_no_other(two_gone):
+    tell(two_gone, ErrorRaised("lost the other processes", about_others=True), rank=0, now=10.0)
+    tell(two_gone, rank=1)
     assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes", Cause.LOST_PROCESS)
 
 
 @pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])
-def test_the_reason_is_the_earliest_error_file(two_gone: RunDirectory, written: tuple[str, str]) -> None:
+def test_the_reason_is_the_earliest_error_file(two_gone, written):
     for rank in ("0", "1"):
         write_error_file(two_gone, rank, time.time() + 60 + 0.5 * written.index(rank))
     assert judge(two_gone) == Verdict("failed", f"process {written[0]}: ImportError: {written[0]}", Cause.ERROR)
@@ -363,24 +331,20 @@ GAVE_UP, ABORTED = "1 (pid: 13376) ", "-6 (pid: 13376)  (SIGABRT)"
         (report(("22:31:00", 0, ENDED_BY_LAUNCHER), ("22:31:00", 1, KILLED)), "process 1 was"),
     ],
 )
-def test_the_killed_process_is_named_and_not_the_one_that_ended_because_of_it(
-    two_gone: RunDirectory, log: str, who: str
-) -> None:
+def test_the_killed_process_is_named_and_not_the_one_that_ended_because_of_it(two_gone, log, who):
     launcher_log(two_gone, 1, 0).write_text(log)
     assert judge(two_gone) == Verdict(
         "killed", f"{who} ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
     )
 
 
-def test_the_first_of_the_processes_killed_on_several_nodes_is_named(two_gone: RunDirectory) -> None:
+def test_the_first_of_the_processes_killed_on_several_nodes_is_named(two_gone):
     launcher_log(two_gone, 1, 0).write_text(report(("22:31:05", 0, KILLED)))
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:02", 5, "-11 (pid: 7)  (SIGSEGV)")))
     assert judge(two_gone) == Verdict("killed", "process 5 was ended by signal 11", Cause.LOST_PROCESS)
 
 
-def test_processes_waiting_for_each_other_are_starting_as_long_as_torchrun_waits(
-    make_run: MakeRun,
-) -> None:
+def test_processes_waiting_for_each_other_are_starting_as_long_as_torchrun_waits(make_run):
     run = make_run(status="starting", attempt={"resources": {"processes": 2}})
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "starting"
     assert judge(run, now=time.time() + GATHERING_S + 5).status == "lost"

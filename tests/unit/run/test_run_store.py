@@ -1,7 +1,4 @@
-import subprocess
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,13 +9,11 @@ from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_engine.run.store.store import find_run, list_runs
 from rbp_engine.run.store.trash import remove_run
 
-MakeRun = Callable[..., RunDirectory]
-Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
 FIRST, SECOND, THIRD = "20260101-120000-digits-bptt-aaaa", "20260101-130000-digits-bptt-bbbb", "20260202-0-x-cccc"
 
 
 @pytest.fixture
-def runs(make_run: MakeRun, tmp_path: Path) -> Path:
+def runs(make_run, tmp_path):
     make_run(THIRD, status="completed", created=3.0, name="fine one, naïve")
     make_run(SECOND, status="completed", created=2.0, name="twice")
     make_run(FIRST, status="completed", created=1.0, name="twice")
@@ -30,17 +25,17 @@ def runs(make_run: MakeRun, tmp_path: Path) -> Path:
     [(FIRST, FIRST), ("20260101-12", FIRST), ("202602", THIRD), ("bbbb", SECOND), ("fine one, naïve", THIRD),
      ("last", THIRD)],
 )  # fmt: skip
-def test_a_run_is_found_by_id_prefix_last_four_name_or_last(runs: Path, reference: str, expected: str) -> None:
+def test_a_run_is_found_by_id_prefix_last_four_name_or_last(runs, reference, expected):
     assert find_run(runs, reference).id == expected
 
 
-def test_an_id_that_is_a_prefix_of_another_means_itself(make_run: MakeRun, runs: Path) -> None:
+def test_an_id_that_is_a_prefix_of_another_means_itself(make_run, runs):
     make_run("2026")
     assert find_run(runs, "2026").id == "2026"
 
 
 @pytest.mark.parametrize(("reference", "fitting"), [("20260101", [FIRST, SECOND]), ("twice", [FIRST, SECOND])])
-def test_an_ambiguous_reference_lists_the_candidates(runs: Path, reference: str, fitting: list[str]) -> None:
+def test_an_ambiguous_reference_lists_the_candidates(runs, reference, fitting):
     with pytest.raises(RunError) as caught:
         find_run(runs, reference)
     message = str(caught.value)
@@ -50,18 +45,18 @@ def test_an_ambiguous_reference_lists_the_candidates(runs: Path, reference: str,
 @pytest.mark.parametrize(
     "reference", ["", "nothing", "aaa", "../runs", "..", ".", "/", f"../runs/{FIRST}", f"{FIRST}/", "/etc"]
 )
-def test_a_reference_to_no_run_or_with_a_path_is_refused(runs: Path, reference: str) -> None:
+def test_a_reference_to_no_run_or_with_a_path_is_refused(runs, reference):
     with pytest.raises(RunError):
         find_run(runs, reference)
 
 
-def test_a_missing_runs_directory_has_no_runs(tmp_path: Path) -> None:
+def test_a_missing_runs_directory_has_no_runs(tmp_path):
     assert list_runs(tmp_path / "nowhere") == []
     with pytest.raises(RunError, match="nowhere"):
         find_run(tmp_path / "nowhere", "last")
 
 
-def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) -> None:
+def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs):
     (runs / "notes.txt").write_text("mine")
     (runs / "folder").mkdir()
     (runs / ".removed-x").mkdir()
@@ -78,7 +73,7 @@ def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) ->
         ('"tags": [1]', "tags[0]: expected str, got int"),
     ],
 )
-def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str, reason: str) -> None:
+def test_an_unreadable_run_is_listed_with_the_reason(runs, text, reason):
     path = runs / SECOND / "run.json"
     path.write_text(text if text[0] in "{[" else f"{path.read_text().rstrip()[:-1]}, {text}}}")
     (found,) = [entry for entry in list_runs(runs) if not entry.readable]
@@ -87,12 +82,12 @@ def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str, reas
     assert find_run(runs, "last").id == THIRD
 
 
-def test_removing_a_run_removes_everything_of_it_and_nothing_else(runs: Path) -> None:
+def test_removing_a_run_removes_everything_of_it_and_nothing_else(runs):
     remove_run(RunDirectory(runs / SECOND))
     assert sorted(path.name for path in runs.iterdir()) == [FIRST, THIRD]
 
 
-def test_a_silent_run_with_a_living_process_is_not_removed(make_run: MakeRun, sleeper: Sleeper) -> None:
+def test_a_silent_run_with_a_living_process_is_not_removed(make_run, sleeper):
     run = make_run(updated=time.time() - LOST_AFTER_S - 60)
     process = sleeper(run)
     with pytest.raises(RunError, match=f"process {process.pid}"):
@@ -100,7 +95,7 @@ def test_a_silent_run_with_a_living_process_is_not_removed(make_run: MakeRun, sl
     assert run.summary_json.is_file()
 
 
-def test_only_processes_with_both_markers_belong_to_a_run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> None:
+def test_only_processes_with_both_markers_belong_to_a_run(make_run, sleeper, tmp_path):
     """The id alone could be that of a run in another runs directory."""
     run, other = make_run("job"), RunDirectory(tmp_path / "elsewhere" / "job")
     process, stranger = sleeper(run), sleeper(other)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.store.store import find_run
 from rbp_engine.run.store.trash import empty_trash, move_to_trash, remove_run
 from rbp_engine.run.trust import Untrusted
-from tests.run_files import change_fields, write_attempt
+from tests.run_files import change_fields, contents, write_attempt
 
 ALICE, MALLORY = 54321, 54322  # no accounts have these numbers
 THEIRS = "belongs to user 54322"
@@ -124,7 +124,7 @@ class Shared:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Shared]:
+def shared():
     read = [bundled_folder(), Path(sklearn.__file__)]
     with tempfile.TemporaryDirectory(prefix="rbp-two-users-") as folder:
         made = Shared(Path(folder))
@@ -134,13 +134,13 @@ def shared() -> Iterator[Shared]:
 
 
 @pytest.fixture(scope="module")
-def planted(shared: Shared) -> RunDirectory:
+def planted(shared):
     """Mallory's run: the same experiment, code and id as alice would choose, and created in the far future."""
     return shared.create("nightly", MALLORY, created=4e9)
 
 
 @pytest.fixture(scope="module")
-def mallory_sleeps(shared: Shared) -> Iterator[Callable[[RunDirectory], "subprocess.Popen[bytes]"]]:
+def mallory_sleeps(shared):
     """Start a process of mallory's with the marker of any run."""
     with contextlib.ExitStack() as stack:
 
@@ -151,10 +151,6 @@ def mallory_sleeps(shared: Shared) -> Iterator[Callable[[RunDirectory], "subproc
             return process
 
         yield sleep
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
 
 
 def change(path: Path, **values: Any) -> None:
@@ -170,7 +166,7 @@ def name_as_worker(run: RunDirectory, pid: int) -> None:
     change(run.summary_json, status="running")
 
 
-def test_resume_or_start_does_not_adopt_a_planted_run_of_that_id(shared: Shared, planted: RunDirectory) -> None:
+def test_resume_or_start_does_not_adopt_a_planted_run_of_that_id(shared, planted):
     before = contents(planted.path)
     request = LaunchRequest(
         str(shared.preset), options=LaunchOptions(shared.runs), run_id="nightly", resume_or_start=True
@@ -186,7 +182,7 @@ def test_resume_or_start_does_not_adopt_a_planted_run_of_that_id(shared: Shared,
     assert not shared.trace.exists()
 
 
-def test_last_is_alice_s_own_newest_run(shared: Shared, planted: RunDirectory) -> None:
+def test_last_is_alice_s_own_newest_run(shared, planted):
     assert shared.refused(lambda: find_run(shared.runs, "last")) == f"there are no runs of yours in {shared.runs}"
     shared.create("alice-s", ALICE, preset=shared.plain)
     assert shared.act(ALICE, lambda: find_run(shared.runs, "last").id) == "alice-s"
@@ -207,16 +203,14 @@ def test_last_is_alice_s_own_newest_run(shared: Shared, planted: RunDirectory) -
     ],
     ids=["resume", "eval", "like", "stop", "kill", "trash", "remove"],
 )
-def test_another_s_run_is_neither_executed_nor_changed(
-    shared: Shared, planted: RunDirectory, use: Callable[[RunDirectory], Any]
-) -> None:
+def test_another_s_run_is_neither_executed_nor_changed(shared, planted, use):
     before = contents(shared.runs)
     assert shared.refused(lambda: use(planted)).startswith(f"nightly {THEIRS}")
     assert contents(shared.runs) == before
     assert not shared.trace.exists()
 
 
-def test_alice_agrees_once_per_content_and_owner(shared: Shared) -> None:
+def test_alice_agrees_once_per_content_and_owner(shared):
     run = shared.create("agreed", MALLORY)
 
     def agree() -> None:
@@ -233,7 +227,7 @@ def test_alice_agrees_once_per_content_and_owner(shared: Shared) -> None:
     assert THEIRS in shared.refused(lambda: trust.require_launch(run))
 
 
-def test_to_remove_a_run_alice_need_not_trust_its_code(shared: Shared) -> None:
+def test_to_remove_a_run_alice_need_not_trust_its_code(shared):
     run = shared.create("stoppable", MALLORY)
     (run.code / "nets.py").write_text("# new\n")
 
@@ -249,7 +243,7 @@ def test_to_remove_a_run_alice_need_not_trust_its_code(shared: Shared) -> None:
     assert "cannot write" in shared.refused(lambda: control.request_stop(run))  # it is mallory's folder: one sentence
 
 
-def test_code_that_alice_has_launched_is_not_trusted_in_mallory_s_hands(shared: Shared) -> None:
+def test_code_that_alice_has_launched_is_not_trusted_in_mallory_s_hands(shared):
     """Mallory could exchange it between the look and the start."""
     mine = shared.create("mine", ALICE)
     shared.act(ALICE, lambda: trust.require_launch(mine))
@@ -260,7 +254,7 @@ def test_code_that_alice_has_launched_is_not_trusted_in_mallory_s_hands(shared: 
     shared.act(ALICE, lambda: trust.require_launch(mine))
 
 
-def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(shared: Shared) -> None:
+def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(shared):
     run = shared.create("waiting", ALICE, status="queued")
 
     def queue() -> None:
@@ -275,7 +269,7 @@ def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(
     assert not shared.trace.exists()
 
 
-def test_a_queued_run_that_became_mallory_s_can_be_taken_out_of_the_queue(shared: Shared) -> None:
+def test_a_queued_run_that_became_mallory_s_can_be_taken_out_of_the_queue(shared):
     run = shared.create("taken-out", ALICE, shared.plain, status="queued")
     shared.act(ALICE, lambda: write_entry(new_entry(run, Asked())))
     for path in (run.path, *run.path.rglob("*")):
@@ -293,9 +287,7 @@ def test_a_queued_run_that_became_mallory_s_can_be_taken_out_of_the_queue(shared
     assert shared.act(ALICE, entries) == []
 
 
-def test_a_forged_pid_is_signalled_neither_by_alice_nor_by_root(
-    shared: Shared, mallory_sleeps: Callable[[RunDirectory], "subprocess.Popen[bytes]"]
-) -> None:
+def test_a_forged_pid_is_signalled_neither_by_alice_nor_by_root(shared, mallory_sleeps):
     run = shared.create("forged", ALICE)
     process = mallory_sleeps(run)  # with the marker of alice's run, which root can read
     name_as_worker(run, process.pid)
@@ -315,7 +307,7 @@ def test_a_forged_pid_is_signalled_neither_by_alice_nor_by_root(
     assert process.poll() is None
 
 
-def test_a_runs_directory_or_trash_of_mallory_s_is_not_written_to(shared: Shared) -> None:
+def test_a_runs_directory_or_trash_of_mallory_s_is_not_written_to(shared):
     theirs = shared.base / "theirs"
     theirs.mkdir()
     theirs.chmod(0o777)
@@ -333,7 +325,7 @@ def test_a_runs_directory_or_trash_of_mallory_s_is_not_written_to(shared: Shared
     assert list(theirs.iterdir()) == []
 
 
-def test_alice_s_own_link_to_her_scratch_disk_goes_on_working(shared: Shared) -> None:
+def test_alice_s_own_link_to_her_scratch_disk_goes_on_working(shared):
     def work() -> list[str]:
         scratch = shared.home(ALICE) / "scratch"
         for name in ("disk", "disk.trash"):
@@ -350,7 +342,7 @@ def test_alice_s_own_link_to_her_scratch_disk_goes_on_working(shared: Shared) ->
     assert shared.act(ALICE, work) == ["one"]
 
 
-def test_presets_that_mallory_could_have_put_there_are_named(shared: Shared) -> None:
+def test_presets_that_mallory_could_have_put_there_are_named(shared):
     sticky = shared.base / "sticky"
     (sticky / "presets").mkdir(parents=True)
     sticky.chmod(0o1777)
@@ -377,7 +369,7 @@ def test_presets_that_mallory_could_have_put_there_are_named(shared: Shared) -> 
     assert f"presets/digits.toml {THEIRS}" in shared.act(ALICE, problem)
 
 
-def test_a_state_directory_of_mallory_s_is_refused(shared: Shared) -> None:
+def test_a_state_directory_of_mallory_s_is_refused(shared):
     """What lies in the queue is executed."""
     state = shared.home(ALICE) / "planted" / "rbp"
     state.mkdir(parents=True)
@@ -391,5 +383,5 @@ def test_a_state_directory_of_mallory_s_is_refused(shared: Shared) -> None:
     assert shared.refused(look).startswith(f"cannot use {state}, where runs of this host wait for devices: it {THEIRS}")
 
 
-def test_who_owns_what_is_told_by_name_where_there_is_one() -> None:
+def test_who_owns_what_is_told_by_name_where_there_is_one():
     assert (owners.name_of(0), owners.name_of(ALICE)) == ("root", "user 54321")

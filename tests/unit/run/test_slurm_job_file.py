@@ -33,21 +33,19 @@ def job(*words: str, gpus: str | None = None, processes: int = 1) -> SlurmJob:
         ((FILES, "run.device=cpu"), "auto", 0),
     ],
 )
-def test_a_job_asks_for_a_card_only_where_its_run_will_use_one(
-    words: tuple[str, ...], gpus: str | None, cards: int
-) -> None:
+def test_a_job_asks_for_a_card_only_where_its_run_will_use_one(words, gpus, cards):
     assert job(*words, gpus=gpus).cards == cards
     assert job(*words, gpus=gpus, processes=4).cards == 4 * cards
 
 
 @pytest.mark.parametrize(("device", "gpus", "told"), [("cuda", "none", "leave one"), ("auto", "0,1", "in a job Slurm")])
-def test_cards_that_no_job_can_ask_for_are_refused(device: str, gpus: str, told: str) -> None:
+def test_cards_that_no_job_can_ask_for_are_refused(device, gpus, told):
     with pytest.raises(RunError, match=told):
         job("digits", f"run.device={device}", gpus=gpus)
 
 
 @pytest.mark.parametrize("workers", ["0", "3", "auto"])
-def test_a_job_asks_for_the_cores_of_its_threads_and_readers(workers: str) -> None:
+def test_a_job_asks_for_the_cores_of_its_threads_and_readers(workers):
     words = ("digits", f"data.workers={workers}")
     asked = job(*words).cores
     assert job(*words, processes=3).cores == 3 * asked
@@ -56,7 +54,7 @@ def test_a_job_asks_for_the_cores_of_its_threads_and_readers(workers: str) -> No
 
 
 @pytest.mark.parametrize("resources", [Resources(2), Resources(8, 4, "x:1")])
-def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resources) -> None:
+def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources):
     options = LaunchOptions(resources=resources, gpus="none", retries=2, inexact=True, from_scratch=True)
     request = LaunchRequest(FILES, ("run.name=it's $HOME",), options)
     rbp = ["/my envs/bin/python", "-m", "rbp_tui"]
@@ -78,8 +76,8 @@ def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resour
 
 @pytest.mark.parametrize(("code", "requeued"), [(0, ""), (1, ""), (4, ""), (5, "scontrol requeue 17\n")])
 def test_only_a_run_that_a_signal_has_ended_is_requeued_and_the_exit_code_is_kept(
-    code: int, requeued: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    code, requeued, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     stubs = (
         f'srun() {{ return {code}; }}\nscontrol() {{ echo "scontrol $*"; }}\nSLURM_JOB_ID=17 SLURM_CPUS_PER_TASK=1\n'

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.os_process import Process
@@ -72,10 +72,9 @@ attempts = st.lists(
 )
 
 
+@settings(max_examples=50)
 @given(attempts)
-def test_what_a_worker_keeps_in_step_with_its_events_is_what_the_files_come_to(
-    history: list[tuple[RunStart, list[tuple[Body, int]], RunEnd | None, bool]],
-) -> None:
+def test_what_a_worker_keeps_in_step_with_its_events_is_what_the_files_come_to(history):
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "run")
         write_identity(run, Summary(**IDENTITY), host="maker")
@@ -100,7 +99,7 @@ def test_what_a_worker_keeps_in_step_with_its_events_is_what_the_files_come_to(
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path):
     run = RunDirectory(tmp_path / "run")
     write_identity(run, Summary(**IDENTITY), host="maker")
     return run
@@ -126,13 +125,13 @@ def test_what_run_json_says_is_not_in_it(run: RunDirectory) -> None:
     assert (found.id, found.label, found.epochs, found.created) == ("run", "digits, 2 networks", 3, 1.7e9)
 
 
-def test_of_a_run_that_was_never_started_it_says_so(run: RunDirectory) -> None:
+def test_of_a_run_that_was_never_started_it_says_so(run):
     found = load_summary(run)
     assert (found.status, found.host, found.updated, found.attempt) == ("starting", "maker", 1.7e9, 1)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"step": -1}', b'{"best": {"top1": "x"}}', b"\xff"])
-def test_one_that_is_missing_or_damaged_is_made_anew(run: RunDirectory, content: bytes | None) -> None:
+def test_one_that_is_missing_or_damaged_is_made_anew(run, content):
     writer = EventWriter(run.events(), 1)
     write_attempt(run, 1, t=1.7e9 + 5)
     for step, body in enumerate(
@@ -158,14 +157,14 @@ def test_one_that_is_missing_or_damaged_is_made_anew(run: RunDirectory, content:
     assert json.loads(run.summary_json.read_text())["best"] == {"top1": 0.75, "epoch": 1}
 
 
-def test_a_damaged_attempt_and_events_that_cannot_be_read_leave_what_the_others_say(run: RunDirectory) -> None:
+def test_a_damaged_attempt_and_events_that_cannot_be_read_leave_what_the_others_say(run):
     write_attempt(run, 1)
     run.attempt(1).write_text("{")
     run.events().mkdir(parents=True)
     assert load_summary(run).status == "starting"
 
 
-def test_without_run_json_there_is_none(run: RunDirectory) -> None:
+def test_without_run_json_there_is_none(run):
     write_summary(run, SummaryJson(status="running"))
     run.run_json.unlink()
     with pytest.raises(RunError, match="cannot be read"):

@@ -36,7 +36,7 @@ def net(*, num_classes, in_channels, neuron):
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     Path("nets.py").write_text(NETS)
@@ -58,13 +58,13 @@ def asked(*words: str) -> LoadedPreset:
     return LaunchRequest("digits", words, LaunchOptions(Path("runs"))).load()
 
 
-def test_a_teacher_whose_weights_were_pruned_is_named_as_such() -> None:
+def test_a_teacher_whose_weights_were_pruned_is_named_as_such():
     shutil.rmtree(trained("big").best)
     with pytest.raises(RunError, match="big has no best weights: it has saved none yet, or they were pruned"):
         asked("loss.distill=big")
 
 
-def test_the_experiment_knows_the_teacher_by_its_weights_and_not_by_its_name() -> None:
+def test_the_experiment_knows_the_teacher_by_its_weights_and_not_by_its_name():
     trained("one")
     trained("other", seed=1)
     shutil.copy("runs/one/checkpoints/best/model.safetensors", "copy.safetensors")
@@ -75,7 +75,7 @@ def test_the_experiment_knows_the_teacher_by_its_weights_and_not_by_its_name() -
     assert asked("loss.distill=one", "loss.distill_weight=0.3").experiment != by_name["one"]
 
 
-def test_a_path_in_a_preset_is_relative_to_the_preset() -> None:
+def test_a_path_in_a_preset_is_relative_to_the_preset():
     Path("sub").mkdir()
     shutil.copy(trained("one").best / "model.safetensors", "sub/teacher.safetensors")
     Path("sub/mine.toml").write_text('extends = "digits"\n[loss]\ndistill = "./teacher.safetensors"\n')
@@ -83,7 +83,7 @@ def test_a_path_in_a_preset_is_relative_to_the_preset() -> None:
     assert found.experiment == asked("loss.distill=one").experiment
 
 
-def test_a_run_keeps_a_copy_and_is_repeated_with_it_when_the_teacher_is_gone() -> None:
+def test_a_run_keeps_a_copy_and_is_repeated_with_it_when_the_teacher_is_gone():
     teacher = trained("one")
     loaded = asked("loss.distill=one")
     run = launch.create(loaded, Path("runs"), run_id="student")
@@ -93,10 +93,10 @@ def test_a_run_keeps_a_copy_and_is_repeated_with_it_when_the_teacher_is_gone() -
     preset = read_resolved(run.preset_toml)
     feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
     distill = build_teacher(run, preset, feed, CPU)
-    assert distill is not None and distill.targets(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+    assert distill.targets(torch.rand(3, 1, 8, 8)).shape == (3, 10)
 
 
-def test_weights_that_change_while_a_run_is_made_leave_no_run() -> None:
+def test_weights_that_change_while_a_run_is_made_leave_no_run():
     loaded = (trained("one"), asked("loss.distill=one"))[1]
     trained("two", seed=1).best.joinpath("model.safetensors").replace("runs/one/checkpoints/best/model.safetensors")
     with pytest.raises(RunError, match="have changed just now"):
@@ -104,7 +104,7 @@ def test_weights_that_change_while_a_run_is_made_leave_no_run() -> None:
     assert not Path("runs/student").exists()
 
 
-def test_a_teachers_own_network_is_copied_too_and_asks_for_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teachers_own_network_is_copied_too_and_asks_for_trust(monkeypatch):
     trained("one", "model.name=nets.py:net")
     loaded = asked("loss.distill=one")
     run = launch.create(loaded, Path("runs"), run_id="student")
@@ -120,7 +120,7 @@ def test_a_teachers_own_network_is_copied_too_and_asks_for_trust(monkeypatch: py
     assert build_teacher(run, preset, feed, CPU) is not None
 
 
-def test_what_cannot_be_a_teacher_is_said() -> None:
+def test_what_cannot_be_a_teacher_is_said():
     run = trained("one", "model.name=nets.py:net")
     shutil.copy(run.best / "model.safetensors", "alone.safetensors")
     save_file({"weight": torch.zeros(1)}, "foreign.safetensors")
@@ -141,7 +141,7 @@ def test_what_cannot_be_a_teacher_is_said() -> None:
             asked(f"loss.distill={words[0]}", *words[1:])
 
 
-def test_a_teacher_of_other_data_is_refused_and_one_of_another_normalisation_sees_its_own() -> None:
+def test_a_teacher_of_other_data_is_refused_and_one_of_another_normalisation_sees_its_own():
     trained("three", classes=3)
     trained("ten")
     preset = load_preset("digits", ["loss.distill=ten"]).preset
@@ -153,11 +153,11 @@ def test_a_teacher_of_other_data_is_refused_and_one_of_another_normalisation_see
     assert distill is not None and isinstance(feed.preprocess, Pixels) and feed.preprocess.mean != PIXELS.mean
     raw = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
     teacher = distill.teacher
-    expected = teacher.method.predict(teacher.model, PIXELS(raw)).mean(0)  # type: ignore[attr-defined]
+    expected = teacher.method.predict(teacher.model, PIXELS(raw)).mean(0)
     torch.testing.assert_close(teacher(feed.preprocess(raw)), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_run_whose_copy_of_the_teacher_is_gone_says_how_it_comes_back() -> None:
+def test_a_run_whose_copy_of_the_teacher_is_gone_says_how_it_comes_back():
     trained("ten")
     preset = load_preset("digits", ["loss.distill=ten"]).preset
     feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
@@ -167,6 +167,6 @@ def test_a_run_whose_copy_of_the_teacher_is_gone_says_how_it_comes_back() -> Non
         build_teacher(run, preset, feed, CPU)
 
 
-def test_without_a_teacher_nothing_is_looked_for() -> None:
+def test_without_a_teacher_nothing_is_looked_for():
     loaded = asked()
     assert with_teacher(loaded, Path("nowhere")) is loaded

@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,18 +39,17 @@ ANYTHING = st.recursive(
 
 
 def bodies(run: TrackedRun, kind: Any) -> list[Any]:
-    assert run.folder is not None
     return [event.body for event in read_events(RunDirectory(run.folder).events()) if isinstance(event.body, kind)]
 
 
-def test_a_loop_becomes_a_run_with_the_files_that_every_run_has(tmp_path: Path) -> None:
+def test_a_loop_becomes_a_run_with_the_files_that_every_run_has(tmp_path):
     given = {"lr": 0.1, "batch": 16, "seed": 3, "model": {"name": "mine", "depth": 4}, "dropout": 0.2}
     with track(given, name="foreign", tags=["x"], epochs=2, steps_per_epoch=3, runs_dir=tmp_path) as run:
         for epoch in (1, 2):
             for _ in range(3):
                 run.log({"train/loss": 1.0 / epoch, "acc": 0.5, "grad_norm": 2.0}, lr=0.1)
             run.log(epoch=epoch, val={"loss": 0.4, "top1": 0.6 + epoch / 10})
-    assert run.folder is not None and run.id
+    assert run.id
     summary = load_summary(RunDirectory(run.folder))
     assert (summary.status, summary.step, summary.steps, summary.epoch, summary.epochs) == ("completed", 6, 6, 2, 2)
     assert (summary.last.top1, summary.best.epoch, summary.train.loss) == (0.8, 2, 0.5)
@@ -68,7 +66,7 @@ def test_a_loop_becomes_a_run_with_the_files_that_every_run_has(tmp_path: Path) 
 
 @given(st.dictionaries(st.text(max_size=8) | st.integers(), ANYTHING, max_size=6))
 @settings(max_examples=30)
-def test_any_dictionary_can_be_kept_and_its_seed_is_no_part_of_the_experiment(given_: dict[Any, Any]) -> None:
+def test_any_dictionary_can_be_kept_and_its_seed_is_no_part_of_the_experiment(given_):
     found = given_settings(given_)
     assert isinstance(parse_toml(found.toml()), dict)
     with_seeds = [given_settings({**given_, "seed": seed}).experiment("p") for seed in (1, 2)]
@@ -77,7 +75,7 @@ def test_any_dictionary_can_be_kept_and_its_seed_is_no_part_of_the_experiment(gi
     assert len({given.experiment(program) for given in lrs for program in ("p", "q")}) == 4
 
 
-def test_more_settings_than_anybody_reads_are_refused_before_anything_is_created(tmp_path: Path) -> None:
+def test_more_settings_than_anybody_reads_are_refused_before_anything_is_created(tmp_path):
     with (
         pytest.raises(RunError, match="more than 500 settings"),
         track({f"k{n}": n for n in range(501)}, runs_dir=tmp_path),
@@ -93,7 +91,7 @@ class Unprintable:
         raise RuntimeError("no text")
 
     __str__ = __repr__ = __eq__ = __bool__ = __len__ = __float__ = __raise
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class Unreadable(dict[str, Any]):
@@ -101,13 +99,12 @@ class Unreadable(dict[str, Any]):
         raise OSError("gone")
 
 
-def test_settings_that_have_no_text_are_kept_as_that_and_those_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+def test_settings_that_have_no_text_are_kept_as_that_and_those_that_cannot_be_read_are_refused(tmp_path):
     deep: dict[str, Any] = {}
     for _ in range(5000):
         deep = {"a": deep}
     with track({"odd": Unprintable(), "huge": 10**5000, 10**5000: 1, "deep": deep}, runs_dir=tmp_path) as run:
         run.log(loss=0.5)
-    assert run.folder is not None
     kept = read_settings(RunDirectory(run.folder))
     assert kept.get("settings.odd") == "(Unprintable, not kept: RuntimeError)"
     assert kept.get("settings.huge") == "(int, not kept: ValueError)"
@@ -116,7 +113,7 @@ def test_settings_that_have_no_text_are_kept_as_that_and_those_that_cannot_be_re
         given_settings({"a": Unreadable(b=1)})
 
 
-def test_what_is_planned_is_whole_numbers_or_refused_before_anything_is_created(tmp_path: Path) -> None:
+def test_what_is_planned_is_whole_numbers_or_refused_before_anything_is_created(tmp_path):
     refused: list[tuple[dict[str, Any], str]] = [
         ({"epochs": 3, "steps_per_epoch": 31.25}, "steps_per_epoch=31.25: expected a whole number from 0"),
         ({"epochs": "3"}, "epochs='3'"),
@@ -129,15 +126,14 @@ def test_what_is_planned_is_whole_numbers_or_refused_before_anything_is_created(
         with pytest.raises(RunError, match=message), track({}, runs_dir=tmp_path, **given_):
             pytest.fail("it has begun")
     assert not list(tmp_path.iterdir())
-    with track({}, runs_dir=tmp_path, epochs=np.int64(2), steps_per_epoch=4.0) as run:  # type: ignore[arg-type]
+    with track({}, runs_dir=tmp_path, epochs=np.int64(2), steps_per_epoch=4.0) as run:
         run.log(loss=0.5)
-    assert run.folder is not None
     assert load_summary(RunDirectory(run.folder)).steps == 8
 
 
 @given(st.dictionaries(st.text(max_size=8) | st.integers(), ANYTHING, max_size=6))
 @settings(max_examples=30)
-def test_whatever_is_logged_becomes_finite_numbers_or_is_refused_by_name(given_: dict[Any, Any]) -> None:
+def test_whatever_is_logged_becomes_finite_numbers_or_is_refused_by_name(given_):
     found = sort_numbers(given_)
     json.dumps([found.parts, found.refused], allow_nan=False)
 
@@ -156,7 +152,7 @@ def test_whatever_is_logged_becomes_finite_numbers_or_is_refused_by_name(given_:
         ("layer/1/loss", (Part.OWN, "layer/1/loss")),
     ],
 )
-def test_names_are_those_that_people_write(name: str, place: tuple[Part, str]) -> None:
+def test_names_are_those_that_people_write(name, place):
     assert place_of(name) == place
 
 
@@ -171,20 +167,18 @@ class Fetched:
         return 0.25
 
 
-def test_odd_values_neither_raise_nor_are_they_lost_in_silence(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_odd_values_neither_raise_nor_are_they_lost_in_silence(tmp_path, caplog):
     fetched = Fetched()
     with track({}, runs_dir=tmp_path) as run:
         run.log(loss=math.nan, x=torch.tensor([2.0]), y=fetched)
         run.log(loss=torch.tensor(0.5), many=torch.zeros(3), text="hello", top1=93.1)
-        run.log(loss=object(), step="seven")  # type: ignore[arg-type]
-        run.log([1, 2])  # type: ignore[arg-type]
+        run.log(loss=object(), step="seven")
+        run.log([1, 2])
         run.log(many=torch.zeros(3))
         run.log(loss=0.7, epoch=10**25)
         run.log(loss=0.8, step=10**30)
         run.log({"val/loss": 0.4, "val/samples": 1e300})
-    assert run.folder is not None and load_summary(RunDirectory(run.folder)).status == "completed"
+    assert load_summary(RunDirectory(run.folder)).status == "completed"
     assert len(bodies(run, Validation)) == 1
     assert fetched.count == 1
     assert [one.loss for one in bodies(run, Metrics)] == [None, 0.5]
@@ -203,11 +197,10 @@ def test_odd_values_neither_raise_nor_are_they_lost_in_silence(
     run.log(loss=1.0)  # after its end
 
 
-def test_the_reason_of_an_exception_is_recorded_and_the_exception_goes_on(tmp_path: Path) -> None:
+def test_the_reason_of_an_exception_is_recorded_and_the_exception_goes_on(tmp_path):
     with pytest.raises(ValueError, match="broken"), track({}, runs_dir=tmp_path) as run:
         run.log(loss=1.0)
         raise ValueError("broken")
-    assert run.folder is not None
     verdict = judge(RunDirectory(run.folder))
     assert (verdict.status, verdict.reason) == ("failed", "ValueError: broken")
     (error,) = bodies(run, ErrorRaised)
@@ -217,13 +210,13 @@ def test_the_reason_of_an_exception_is_recorded_and_the_exception_goes_on(tmp_pa
 @pytest.mark.parametrize(
     ("error", "status"), [(KeyboardInterrupt(), "stopped"), (SystemExit(0), "completed"), (SystemExit(3), "failed")]
 )
-def test_how_the_block_is_left_is_the_end_of_the_run(tmp_path: Path, error: BaseException, status: str) -> None:
+def test_how_the_block_is_left_is_the_end_of_the_run(tmp_path, error, status):
     with pytest.raises(type(error)), track({}, runs_dir=tmp_path) as run:
         raise error
-    assert run.folder is not None and judge(RunDirectory(run.folder)).status == status
+    assert judge(RunDirectory(run.folder)).status == status
 
 
-def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path: Path) -> None:
+def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path):
     with track({}, runs_dir=tmp_path) as run:
         assert not run.stop_requested and run.folder is not None
         directory = RunDirectory(run.folder)
@@ -251,13 +244,10 @@ def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path:
     ],
     ids=["test data", "the best by held-out data", "held-out data alone"],
 )
-def test_a_report_has_the_accuracies_on_test_data(
-    tmp_path: Path, logged: list[dict[str, float]], last: float | None, best: float | None
-) -> None:
+def test_a_report_has_the_accuracies_on_test_data(tmp_path, logged, last, best):
     with track({}, runs_dir=tmp_path) as run:
         for epoch, numbers in enumerate(logged):
             run.log(numbers, epoch=epoch + 1)
-    assert run.folder is not None
     for _ in ("as it was written", "made anew from the events"):
         counting, excluded = collect([RunDirectory(run.folder)])
         assert [(one.last, one.best) for one in counting] == ([] if last is None else [(last, best)])
@@ -265,20 +255,19 @@ def test_a_report_has_the_accuracies_on_test_data(
         (run.folder / "summary.json").unlink(missing_ok=True)
 
 
-def test_the_summary_of_another_program_s_run_is_what_its_events_come_to(tmp_path: Path) -> None:
+def test_the_summary_of_another_program_s_run_is_what_its_events_come_to(tmp_path):
     with track({"batch": 2}, epochs=2, steps_per_epoch=2, runs_dir=tmp_path) as run:
         for epoch in range(2):
             run.log(loss=1.0, epoch=epoch)
             run.log(loss=0.5, top1=0.5, step=2 * epoch + 2)
             run.log({"val_top1": 0.7 - epoch / 10, "test_top1": 0.5 + epoch / 10, "own": 1}, epoch=epoch + 1)
-    assert run.folder is not None
     written, made = (summary(RunDirectory(run.folder)) for summary in (load_summary, fold))
     for moment in ("progressed", "updated"):
         assert vars(written).pop(moment) == pytest.approx(vars(made).pop(moment), abs=10)
     assert vars(written) == vars(made)
 
 
-def test_a_process_that_was_forked_neither_logs_nor_ends_the_run(tmp_path: Path) -> None:
+def test_a_process_that_was_forked_neither_logs_nor_ends_the_run(tmp_path):
     with track({}, runs_dir=tmp_path) as run:
         run.log(loss=1.0)
         child = os.fork()
@@ -294,7 +283,7 @@ def test_a_process_that_was_forked_neither_logs_nor_ends_the_run(tmp_path: Path)
     assert [one.loss for one in bodies(run, Metrics)] == [1.0, 4.0]
 
 
-def test_two_runs_in_each_other_are_two_runs_and_the_handler_of_signals_is_put_back(tmp_path: Path) -> None:
+def test_two_runs_in_each_other_are_two_runs_and_the_handler_of_signals_is_put_back(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with track({"n": 1}, runs_dir=tmp_path) as outer, track({"n": 2}, runs_dir=tmp_path) as inner:
         outer.log(loss=1.0)
@@ -305,7 +294,7 @@ def test_two_runs_in_each_other_are_two_runs_and_the_handler_of_signals_is_put_b
         pytest.fail("it has begun")
 
 
-def test_without_a_place_to_write_the_loop_runs_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_place_to_write_the_loop_runs_all_the_same(tmp_path, caplog):
     (tmp_path / "runs").write_text("a file, where a folder should be")
     with track({}, runs_dir=tmp_path / "runs") as run:
         run.log(loss=1.0)
@@ -314,9 +303,8 @@ def test_without_a_place_to_write_the_loop_runs_all_the_same(tmp_path: Path, cap
     assert caplog.text.count("this run is not recorded") == 1
 
 
-def test_a_folder_that_vanishes_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_vanishes_ends_nothing(tmp_path, caplog):
     with track({}, runs_dir=tmp_path) as run:
-        assert run.folder is not None
         run.folder.rename(tmp_path / "elsewhere")
         run.log(loss=1.0)
     assert "cannot be written" in caplog.text
@@ -325,9 +313,7 @@ def test_a_folder_that_vanishes_ends_nothing(tmp_path: Path, caplog: pytest.LogC
 @pytest.mark.parametrize(
     "variables", [{"RANK": "1", "WORLD_SIZE": "2"}, {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}]
 )
-def test_of_several_processes_only_the_first_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
-) -> None:
+def test_of_several_processes_only_the_first_records(tmp_path, monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with track({}, runs_dir=tmp_path / "runs") as run:
@@ -335,7 +321,7 @@ def test_of_several_processes_only_the_first_records(
     assert not run.id and not (tmp_path / "runs").exists()
 
 
-def test_a_run_of_another_program_with_the_settings_of_a_preset_is_not_its_experiment(tmp_path: Path) -> None:
+def test_a_run_of_another_program_with_the_settings_of_a_preset_is_not_its_experiment(tmp_path):
     with track(load_preset("digits", ["T=2"]).preset.model_dump(), runs_dir=tmp_path) as run:
         run.log(loss=1.0, test_top1=0.9)
     runs = [record.run for record in list_runs(tmp_path)]

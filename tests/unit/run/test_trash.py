@@ -3,7 +3,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,32 +11,27 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import empty_trash, list_trash, move_to_trash, remove_run, restore, trash_directory
-
-MakeRun = Callable[..., RunDirectory]
+from tests.run_files import contents
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path):
     return tmp_path / "runs"
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_run_goes_to_the_trash_and_comes_back_unchanged(make_run: MakeRun, runs: Path) -> None:
+def test_a_run_goes_to_the_trash_and_comes_back_unchanged(make_run, runs):
     run = make_run("mine", status="completed")
-    before = files(run.path)
+    before = contents(run.path)
     trashed = move_to_trash(run)
     assert list_runs(runs) == [] and list(runs.iterdir()) == []
     assert trashed.run.path == runs.with_name("runs.trash") / "mine"
     assert abs(trashed.removed - time.time()) < 60
     assert restore(runs, "mine") == run
-    assert files(run.path) == before and list_trash(runs) == []
+    assert contents(run.path) == before and list_trash(runs) == []
 
 
 @pytest.mark.parametrize("status", ["starting", "running"])
-def test_a_live_run_stays_where_it_is(make_run: MakeRun, status: str) -> None:
+def test_a_live_run_stays_where_it_is(make_run, status):
     run = make_run(status=status)
     for remove in (move_to_trash, remove_run):
         with pytest.raises(RunError, match=f"is {status}: stop or kill it first"):
@@ -45,7 +39,7 @@ def test_a_live_run_stays_where_it_is(make_run: MakeRun, status: str) -> None:
     assert run.summary_json.is_file() and not trash_directory(run.path.parent).exists()
 
 
-def test_the_trash_can_have_runs_with_the_same_id_and_restores_the_last_removed(make_run: MakeRun, runs: Path) -> None:
+def test_the_trash_can_have_runs_with_the_same_id_and_restores_the_last_removed(make_run, runs):
     for seed in (1, 2):
         move_to_trash(make_run("job", status="stopped", seed=seed))
         time.sleep(0.01)
@@ -57,7 +51,7 @@ def test_the_trash_can_have_runs_with_the_same_id_and_restores_the_last_removed(
     assert back.path.is_dir() and len(list_trash(runs)) == 1
 
 
-def test_last_means_the_run_removed_last(make_run: MakeRun, runs: Path) -> None:
+def test_last_means_the_run_removed_last(make_run, runs):
     newer, older = make_run("newer", status="stopped", created=2.0), make_run("older", status="stopped", created=1.0)
     move_to_trash(newer)
     time.sleep(0.01)
@@ -66,20 +60,20 @@ def test_last_means_the_run_removed_last(make_run: MakeRun, runs: Path) -> None:
 
 
 @pytest.mark.parametrize("reference", ["nothing", "../runs/mine", "", "last"])
-def test_what_is_not_in_the_trash_cannot_be_restored(make_run: MakeRun, runs: Path, reference: str) -> None:
+def test_what_is_not_in_the_trash_cannot_be_restored(make_run, runs, reference):
     make_run("mine", status="completed")
     with pytest.raises(RunError):
         restore(runs, reference)
 
 
-def test_the_id_in_run_json_cannot_redirect_a_restore(make_run: MakeRun, runs: Path) -> None:
+def test_the_id_in_run_json_cannot_redirect_a_restore(make_run, runs):
     run = make_run("mine", status="completed")
     run.run_json.write_text('{"id": "../../elsewhere"}')
     move_to_trash(run)
     assert restore(runs, "mine").path == runs / "mine"
 
 
-def test_emptying_deletes_everything_and_returns_the_count(make_run: MakeRun, runs: Path) -> None:
+def test_emptying_deletes_everything_and_returns_the_count(make_run, runs):
     make_run("stays", status="completed")
     for name in ("a", "b"):
         move_to_trash(make_run(name, status="completed"))
@@ -88,7 +82,7 @@ def test_emptying_deletes_everything_and_returns_the_count(make_run: MakeRun, ru
     assert [entry.run.id for entry in list_runs(runs)] == ["stays"]
 
 
-def test_the_trash_of_a_linked_runs_directory_is_next_to_its_target(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_trash_of_a_linked_runs_directory_is_next_to_its_target(make_run, tmp_path):
     run = make_run("mine", status="completed")
     link = tmp_path / "elsewhere" / "link"
     link.parent.mkdir()
@@ -98,14 +92,14 @@ def test_the_trash_of_a_linked_runs_directory_is_next_to_its_target(make_run: Ma
     assert restore(link, "mine") == RunDirectory(link / "mine") and run.path.is_dir()
 
 
-def test_without_a_trash_folder_the_run_stays_and_the_error_names_the_alternative(
-    make_run: MakeRun, runs: Path
-) -> None:
+def test_without_a_trash_folder_a_run_stays_and_the_alternative_removes_it_where_it_is(make_run, runs):
     run = make_run("mine", status="completed")
     runs.with_name("runs.trash").write_text("a file")
     with pytest.raises(RunError, match="rbp runs rm --now mine"):
         move_to_trash(run)
     assert run.summary_json.is_file()
+    remove_run(run)
+    assert not run.path.exists()
 
 
 def remove_and_die(remove: Callable[[], object], removals: int) -> bool:
@@ -131,9 +125,7 @@ def remove_and_die(remove: Callable[[], object], removals: int) -> bool:
 
 
 @pytest.mark.parametrize("trashed", [False, True], ids=["rm --now", "trash --empty"])
-def test_what_a_killed_removal_leaves_is_listed_and_can_be_removed(
-    make_run: MakeRun, runs: Path, trashed: bool
-) -> None:
+def test_what_a_killed_removal_leaves_is_listed_and_can_be_removed(make_run, runs, trashed):
     for removals in itertools.count():
         run = make_run("mine", status="completed")
         if trashed:
@@ -149,7 +141,7 @@ def test_what_a_killed_removal_leaves_is_listed_and_can_be_removed(
     assert list(runs.iterdir()) == [] and list_trash(runs) == []
 
 
-def test_emptying_deletes_links_and_files_and_nothing_that_they_lead_to(make_run: MakeRun, runs: Path) -> None:
+def test_emptying_deletes_links_and_files_and_nothing_that_they_lead_to(make_run, runs):
     move_to_trash(make_run("mine", status="completed"))
     (runs.parent / "precious").mkdir()
     (runs.parent / "precious" / "thesis.tex").write_text("mine")
@@ -158,10 +150,3 @@ def test_emptying_deletes_links_and_files_and_nothing_that_they_lead_to(make_run
     empty_trash(runs)
     assert list(trash_directory(runs).iterdir()) == []
     assert (runs.parent / "precious" / "thesis.tex").read_text() == "mine"
-
-
-def test_without_a_trash_a_run_is_removed_where_it_is(make_run: MakeRun, runs: Path) -> None:
-    run = make_run("mine", status="completed")
-    runs.with_name("runs.trash").write_text("a file")
-    remove_run(run)
-    assert not run.path.exists()

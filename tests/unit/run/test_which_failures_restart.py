@@ -1,20 +1,14 @@
 """Which runs are restarted, and the cause of ends that are only known from a text."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.observe import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.error_texts import cause_of_text
 from rbp_engine.run.status.status import Verdict, judge
-
-MakeRun = Callable[..., RunDirectory]
 
 BROKEN_CONNECTIONS = [
     "DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:94, unhandled system error, ncclSystemError: Socket",
@@ -37,12 +31,12 @@ FAULTS_OF_ITS_OWN = [
 
 
 @pytest.mark.parametrize("message", BROKEN_CONNECTIONS)
-def test_text_about_a_broken_connection_means_a_lost_process(message: str) -> None:
+def test_text_about_a_broken_connection_means_a_lost_process(message):
     assert cause_of_text(message) is Cause.LOST_PROCESS
 
 
 @pytest.mark.parametrize("message", FAULTS_OF_ITS_OWN)
-def test_text_about_anything_else_does_not_mean_a_lost_process(message: str) -> None:
+def test_text_about_anything_else_does_not_mean_a_lost_process(message):
     assert cause_of_text(message) is Cause.ERROR
 
 
@@ -60,25 +54,23 @@ def test_text_about_anything_else_does_not_mean_a_lost_process(message: str) -> 
         ("preempted", Cause.REQUEST, False, False),
     ],
 )
-def test_only_infrastructure_faults_are_restarted(
-    make_run: MakeRun, status: str, cause: Cause, again: bool, failed: bool
-) -> None:
+def test_only_infrastructure_faults_are_restarted(make_run, status, cause, again, failed):
     run, verdict = make_run(), Verdict(status, "so it is", cause)
     assert is_infrastructure_fault(run, verdict) == again
     assert has_failed(run, verdict) == failed
 
 
-def test_causes_that_may_pass_are_not_frozen_in_the_run() -> None:
+def test_causes_that_may_pass_are_not_frozen_in_the_run():
     assert [cause for cause in Cause if cause.is_transient] == [Cause.LOST_PROCESS]
     assert not any(cause.is_transient and cause.wants_new_run for cause in Cause)
 
 
 @given(st.text())
-def test_an_unrecognised_cause_is_unknown(text: str) -> None:
+def test_an_unrecognised_cause_is_unknown(text):
     assert Cause(text) in (text, Cause.UNKNOWN)
 
 
-def test_a_run_killed_on_request_has_not_failed_and_is_not_restarted(make_run: MakeRun, sleeper: Any) -> None:
+def test_a_run_killed_on_request_has_not_failed_and_is_not_restarted(make_run, sleeper):
     run = make_run()
     sleeper(run)
     control.kill(run)
@@ -87,7 +79,7 @@ def test_a_run_killed_on_request_has_not_failed_and_is_not_restarted(make_run: M
     assert not is_infrastructure_fault(run, verdict) and not has_failed(run, verdict)
 
 
-def test_a_run_that_died_after_a_stop_request_is_not_restarted(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_run_that_died_after_a_stop_request_is_not_restarted(make_run, ended_pid):
     run = make_run(attempt={"pid": ended_pid})
     assert is_infrastructure_fault(run, judge(run))
     control.request_stop(run)

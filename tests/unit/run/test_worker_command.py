@@ -1,3 +1,5 @@
+"""How a worker is started: its command and its environment."""
+
 import os
 import shlex
 import subprocess
@@ -6,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.bench.measure import measurement
+from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
+from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.torchrun import torchrun_environment, worker_command
 
 RUN = RunDirectory(Path("/runs/job"))
 
 
-def test_one_process_is_the_worker_itself() -> None:
+def test_one_process_is_the_worker_itself():
     assert worker_command(RUN, Resources()) == [sys.executable, "-P", "-m", "rbp_engine.train.worker", "/runs/job"]
 
 
@@ -21,7 +26,7 @@ def test_one_process_is_the_worker_itself() -> None:
     ("resources", "endpoint"),
     [(Resources(2, 1, "evil.example:1"), "localhost:0"), (Resources(4, 3, "head:29400"), "head:29400")],
 )
-def test_several_processes_are_the_worker_under_torchrun(resources: Resources, endpoint: str) -> None:
+def test_several_processes_are_the_worker_under_torchrun(resources, endpoint):
     assert worker_command(RUN, resources) == shlex.split(
         f"{sys.executable} -P -m torch.distributed.run --nnodes {resources.nodes} "
         f"--nproc-per-node {resources.processes} --rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id job "
@@ -29,7 +34,7 @@ def test_several_processes_are_the_worker_under_torchrun(resources: Resources, e
     )
 
 
-def test_torchrun_understands_its_command_and_its_environment() -> None:
+def test_torchrun_understands_its_command_and_its_environment():
     """A name that another version of torch has changed would be ignored silently."""
     words = worker_command(RUN, Resources(2))[4:]
     script = f"""
@@ -45,3 +50,30 @@ def test_torchrun_understands_its_command_and_its_environment() -> None:
     assert output.strip() == (
         "job 120 SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 0 ['-m', 'rbp_engine.train.worker', '/runs/job']"
     )
+
+
+def test_the_processes_share_the_cores_unless_the_user_sets_threads(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = len(os.sched_getaffinity(0))
+    assert launch.environment(RunDirectory(tmp_path), Asked(), 1)["OMP_NUM_THREADS"] == str(cores)
+    assert (
+        launch.environment(RunDirectory(tmp_path), Asked(resources=Resources(2 * cores)), 1)["OMP_NUM_THREADS"] == "1"
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert launch.environment(RunDirectory(tmp_path), Asked(resources=Resources(2)), 1)["OMP_NUM_THREADS"] == "7"
+
+
+def test_the_users_settings_take_precedence(tmp_path, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    environment = launch.environment(RunDirectory(tmp_path), Asked(), 1)
+    assert (environment["MALLOC_TRIM_THRESHOLD_"], environment["MALLOC_MMAP_MAX_"]) == ("131072", "0")
+
+
+def test_a_worker_numbers_cards_like_nvidia_smi_unless_the_user_sets_the_order(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    run = RunDirectory(tmp_path)
+    assert launch.environment(run, Asked(), 1)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert measurement.environment(run)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    assert launch.environment(run, Asked(), 1)["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
