@@ -20,9 +20,7 @@ def rules(draw: st.DrawFn) -> tuple[str, str, str, str, str, int]:
 
 
 @given(rules(), st.sampled_from(["", " "]), st.floats(allow_nan=False), st.integers(0, 10**6), st.integers(0, 10**6))
-def test_a_rule_holds_of_what_its_words_say(
-    given_rule: tuple[str, str, str, str, str, int], space: str, value: float, epoch: int, step: int
-) -> None:
+def test_a_rule_holds_of_what_its_words_say(given_rule, space, value, epoch, step):
     name, comparison, number, unit, place, count = given_rule
     after = f" after {place} {count}" if place else ""
     rule = parse_alert(f"{name}{space}{comparison}{space}{number}{space if unit else ''}{unit}{after}")
@@ -35,14 +33,14 @@ def test_a_rule_holds_of_what_its_words_say(
 
 
 @given(rules())
-def test_the_text_of_a_rule_is_the_rule(given_rule: tuple[str, str, str, str, str, int]) -> None:
+def test_the_text_of_a_rule_is_the_rule(given_rule):
     name, comparison, number, unit, place, count = given_rule
     rule = parse_alert(f"  {name}   {comparison}  {number} {unit}{f'  after {place}  {count}' if place else ''} ")
     assert parse_alert(rule.text) == rule
 
 
 @given(st.text() | st.text(alphabet="valtop1.<>= 0.2%aftrepochs"))
-def test_any_other_text_is_refused_with_a_sentence(text: str) -> None:
+def test_any_other_text_is_refused_with_a_sentence(text):
     try:
         assert isinstance(parse_alert(text), AlertRule)
     except ValueError as error:
@@ -63,13 +61,13 @@ def test_any_other_text_is_refused_with_a_sentence(text: str) -> None:
         ("train.loss > nan", ["'nan' is no number"]),
     ],
 )
-def test_all_that_is_wrong_is_said_at_once(text: str, problems: list[str]) -> None:
+def test_all_that_is_wrong_is_said_at_once(text, problems):
     with pytest.raises(ValueError, match=r"\w") as error:
         parse_alert(text)
     assert all(problem in str(error.value) for problem in problems)
 
 
-def test_a_share_may_be_written_in_per_cent_and_is_shown_so() -> None:
+def test_a_share_may_be_written_in_per_cent_and_is_shown_so():
     rule = parse_alert("val.top1 < 20 %")
     assert rule.limit == parse_alert("val.top1 < 0.2").limit
     assert rule.shown(0.125) == "12.5 %"
@@ -78,6 +76,6 @@ def test_a_share_may_be_written_in_per_cent_and_is_shown_so() -> None:
 
 
 @pytest.mark.parametrize("sign", [" ", "<", "1", "after ", "val.top1 < "])
-def test_a_long_text_is_refused(sign: str) -> None:
+def test_a_long_text_is_refused(sign):
     with pytest.raises(ValueError, match="expected a name"):
         parse_alert(sign * 500_000)

@@ -32,14 +32,12 @@ def epochs_until(watch: EarlyStop, scores: list[float], first: int = 1) -> int |
 
 
 @given(scores, patiences, deltas)
-def test_it_comes_after_so_many_epochs_without_so_much_gain(scores: list[float], patience: int, delta: float) -> None:
+def test_it_comes_after_so_many_epochs_without_so_much_gain(scores, patience, delta):
     assert epochs_until(EarlyStop(patience, delta), scores) == ended_after(scores, patience, delta)
 
 
 @given(scores, patiences, deltas, st.integers(0, 40))
-def test_an_interruption_after_any_epoch_changes_nothing(
-    scores: list[float], patience: int, delta: float, cut: int
-) -> None:
+def test_an_interruption_after_any_epoch_changes_nothing(scores, patience, delta, cut):
     first = EarlyStop(patience, delta)
     ended = epochs_until(first, scores[:cut])
     second = EarlyStop(patience, delta)
@@ -52,22 +50,22 @@ def test_an_interruption_after_any_epoch_changes_nothing(
     st.integers(1, 999_999),
     st.sampled_from([("s", 1), ("m", 60), ("min", 60), ("H", 3600), ("d", 86400), ("w", 604800)]),
 )
-def test_a_span_has_a_number_and_a_unit(number: int, unit: tuple[str, int]) -> None:
+def test_a_span_has_a_number_and_a_unit(number, unit):
     name, seconds = unit
     assert parse_time_span(f"{number}{name}") == parse_time_span(f"{number} {name}") == number * seconds
 
 
-def test_a_span_can_have_several_units() -> None:
+def test_a_span_can_have_several_units():
     assert parse_time_span("1d12h") == parse_time_span("1.5 d") == parse_time_span("1 d 12 h")
     assert parse_time_span("1h30m") == parse_time_span("1h30min") == 5400.0
 
 
-def test_twice_a_span_is_a_span() -> None:
+def test_twice_a_span_is_a_span():
     assert [doubled(text) for text in ("4h", "1.5 d", "90 s", "1h 30 min")] == ["8h", "3d", "180s", "2h60min"]
     assert parse_time_span(doubled("1.5 d")) == 2 * parse_time_span("1.5 d")
 
 
 @pytest.mark.parametrize("text", ["", "4", "h", "-1h", "4 hours", "4h30", "1e3 s", "٤h", "1ſ", " 4h", "4h\n"])
-def test_anything_else_is_no_span(text: str) -> None:
+def test_anything_else_is_no_span(text):
     with pytest.raises(ValueError, match="as 90s, 30m, 3h, 2d or 1w"):
         parse_time_span(text)

@@ -3,7 +3,6 @@
 import re
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +15,6 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 
 WORDS = ("digits", "T=1,2", "data.workers=0,3")
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.chdir(tmp_path)
 
 
 def planned(name: str = "") -> SweepPlan:
@@ -39,11 +31,10 @@ def file(plan: SweepPlan, states: list[PointState] | None = None) -> str:
 
 def points_in(text: str) -> list[str]:
     found = re.search(r"^points=\((.*)\)$", text, re.MULTILINE)
-    assert found is not None
     return found[1].split()
 
 
-def test_an_array_has_a_task_for_each_run_that_is_left_and_asks_for_the_most_that_one_needs() -> None:
+def test_an_array_has_a_task_for_each_run_that_is_left_and_asks_for_the_most_that_one_needs():
     plan = planned("name of $(this) sweep")
     text = file(plan)
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
@@ -58,7 +49,7 @@ def test_an_array_has_a_task_for_each_run_that_is_left_and_asks_for_the_most_tha
     assert points_in(file(plan, states)) == [point for point in points_in(text) if point != points_in(text)[1]]
 
 
-def test_a_task_trains_the_point_of_its_number() -> None:
+def test_a_task_trains_the_point_of_its_number():
     plan = planned()
     text = file(plan)
     command = text[text.index("points=") : text.index("code=$?")]
@@ -73,13 +64,13 @@ def test_a_task_trains_the_point_of_its_number() -> None:
     assert 'scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' in text, "not the whole array"
 
 
-def test_a_sweep_with_nothing_left_has_no_array() -> None:
+def test_a_sweep_with_nothing_left_has_no_array():
     plan = planned()
     with pytest.raises(RunError, match="nothing is left to do of digits"):
         file(plan, [replace(state, standing=Standing.DONE) for state in states_of(plan)])
 
 
 @pytest.mark.parametrize("name", ["", "0" * 12, "f"])
-def test_a_point_that_the_sweep_no_longer_has_is_an_error(name: str) -> None:
+def test_a_point_that_the_sweep_no_longer_has_is_an_error(name):
     with pytest.raises(RunError, match="print it again with --slurm"):
         point_named(planned(), name)

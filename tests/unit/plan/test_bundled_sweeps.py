@@ -22,11 +22,11 @@ TABLES = ("paper-cifar10", "paper-cifar100", "paper-imagenet", "paper-cifar10-dv
 
 
 @pytest.mark.parametrize("name", sorted(RUNS.keys() - set(TABLES)))
-def test_a_bundled_sweep_has_this_many_runs(name: str) -> None:
+def test_a_bundled_sweep_has_this_many_runs(name):
     assert len(plan_sweep(SweepRequest(LaunchRequest(name))).points) == RUNS[name]
 
 
-def test_the_sweeps_of_the_papers_tables_are_their_cells_and_no_others() -> None:
+def test_the_sweeps_of_the_papers_tables_are_their_cells_and_no_others():
     plans = {name: plan_sweep(SweepRequest(LaunchRequest(name))) for name in TABLES}
     assert {name: len(plan.points) for name, plan in plans.items()} == {name: RUNS[name] for name in TABLES}
     networks = ("resnet18", "resnet19", "vgg11", "vgg13", "vggsnn")

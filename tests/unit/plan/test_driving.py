@@ -24,5 +24,5 @@ AGAIN = LaunchRequest("runs/one/preset.toml", original=RunDirectory(Path("runs/o
         SweepRequest(AGAIN, 3, "tpe", 7, "median", "mine", True),
     ],
 )
-def test_the_request_of_a_search_arrives_as_it_was_made(asked: SweepRequest) -> None:
+def test_the_request_of_a_search_arrives_as_it_was_made(asked):
     assert requested_in(as_text(asked)) == asked

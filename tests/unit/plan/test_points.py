@@ -1,7 +1,6 @@
 """The plan of a sweep: which runs it consists of, and what tells them apart."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,18 +19,11 @@ from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.store import record
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.chdir(tmp_path)
-
-
 def planned(*words: str, preset: str = "digits", seeds: tuple[int, ...] = (), trials: int | None = None) -> SweepPlan:
     return plan_sweep(SweepRequest(LaunchRequest(preset, words, seeds=seeds), draws=trials))
 
 
-def test_a_grid_has_every_combination_with_every_seed_and_those_of_a_seed_follow_each_other() -> None:
+def test_a_grid_has_every_combination_with_every_seed_and_those_of_a_seed_follow_each_other():
     plan = planned("method=bptt,rate_m", "T=2,4", "epochs=3", seeds=(1, 2))
     assert plan.keys == ("method.name", "method.timesteps")
     assert [(point.trial, " ".join(point.overrides), point.seed) for point in plan.points] == [
@@ -44,7 +36,7 @@ def test_a_grid_has_every_combination_with_every_seed_and_those_of_a_seed_follow
     assert {len(points) for points in plan.trials.values()} == {2}
 
 
-def test_the_command_line_takes_the_place_of_the_section(tmp_path: Path) -> None:
+def test_the_command_line_takes_the_place_of_the_section(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('extends = "digits"\n[sweep]\nseeds = [1, 2]\n[sweep.grid]\nT = [2, 4]\nlr = [0.1, 0.2]\n')
     mine = str(path)
@@ -57,7 +49,7 @@ def test_the_command_line_takes_the_place_of_the_section(tmp_path: Path) -> None
     assert [point.overrides for point in planned("T=3", preset=mine).points] == [("lr=0.1",)]
 
 
-def test_the_draws_of_a_trial_stay_as_they_are_when_others_are_added() -> None:
+def test_the_draws_of_a_trial_stay_as_they_are_when_others_are_added():
     few = planned("lr=0.01..0.5:log", trials=3)
     more = planned("method=bptt,rate_m", "neuron.decay=0..1", "lr=0.01..0.5:log", trials=6)
     rates = [point.loaded.preset.optim.lr for point in few.points]
@@ -68,7 +60,7 @@ def test_the_draws_of_a_trial_stay_as_they_are_when_others_are_added() -> None:
 
 
 @given(st.integers(-50, 50), st.integers(1, 100), st.floats(0, 1, exclude_max=True), st.booleans())
-def test_a_drawn_number_is_within_its_range(low: int, width: int, share: float, whole: bool) -> None:
+def test_a_drawn_number_is_within_its_range(low, width, share, whole):
     one = Varied("lr", low=low, high=low + width, whole=whole)
     assert low <= float(one.word_of(one.at(share)).partition("=")[2]) <= low + width
     if low > 0:
@@ -76,7 +68,7 @@ def test_a_drawn_number_is_within_its_range(low: int, width: int, share: float, 
         assert low <= float(one.word_of(one.at(share)).partition("=")[2]) <= low + width
 
 
-def test_what_is_wrong_is_named_for_all_combinations_at_once() -> None:
+def test_what_is_wrong_is_named_for_all_combinations_at_once():
     with pytest.raises(PresetError) as error:
         planned("method=bptt,rate,rate_x", "T=0,2", "lr=x", "neuron.decay=0..2")
     places = ["method=rate", "method=rate_x", "T=0", "lr=x", "neuron.decay=2.0"]
@@ -100,12 +92,12 @@ def test_what_is_wrong_is_named_for_all_combinations_at_once() -> None:
         (["neuron.decay=0..1"], 2000, "at most 1000 runs"),
     ],
 )
-def test_contradictions_are_refused(words: list[str], trials: int | None, message: str) -> None:
+def test_contradictions_are_refused(words, trials, message):
     with pytest.raises(RunError, match=message):
         planned(*words, trials=trials)
 
 
-def test_settings_that_only_change_the_cost_vary_beside_others() -> None:
+def test_settings_that_only_change_the_cost_vary_beside_others():
     assert len(planned("train.kernel=eager,compiled", "T=2,4").points) == 4
 
 
@@ -118,26 +110,26 @@ def test_settings_that_only_change_the_cost_vary_beside_others() -> None:
         min_size=2,
     )
 )
-def test_values_are_read_as_they_are_written_with_a_comma_in_brackets_as_a_part_of_one(listed: list[str]) -> None:
+def test_values_are_read_as_they_are_written_with_a_comma_in_brackets_as_a_part_of_one(listed):
     assert split_values(",".join(listed)) == tuple(listed)
 
 
 @pytest.mark.parametrize("name", ['my "sweep"', "it's", "a\nb"])
-def test_a_name_that_no_query_could_ask_for_is_refused(name: str) -> None:
+def test_a_name_that_no_query_could_ask_for_is_refused(name):
     with pytest.raises(RunError, match="no query could ask for it"):
         plan_sweep(SweepRequest(LaunchRequest("digits"), name=name))
 
 
-def test_a_comma_in_a_list_of_words_is_one_value_unless_it_is_in_brackets() -> None:
+def test_a_comma_in_a_list_of_words_is_one_value_unless_it_is_in_brackets():
     assert parse_words(["loss.branches=a,b"]).fixed == ("loss.branches=a,b",)
     assert parse_words(["loss.branches=[a],[a,b]"]).varied[0].values == ("[a]", "[a,b]")
 
 
-def test_the_identity_of_a_run_is_that_of_its_point_and_depends_on_result_cost_and_seed_only(tmp_path: Path) -> None:
+def test_the_identity_of_a_run_is_that_of_its_point_and_depends_on_result_cost_and_seed_only(tmp_path):
     (tmp_path / "nets.py").write_text("class Net: pass\n")
     words = ["arch=nets.py:Net", "data.workers=2"]
     loaded = load_preset("digits", words)
-    run = launch.create(loaded, tmp_path / "runs", sweep=SweepRecord("mine", 3))  # type: ignore[arg-type]
+    run = launch.create(loaded, tmp_path / "runs", sweep=SweepRecord("mine", 3))
     assert identity_of_run(run, load_summary(run)) == identity_of(loaded)
     assert identity_of(load_preset("digits", [*words, "run.name=x", "run.device=cpu"])) == identity_of(loaded)
     for other in ("seed=9", "lr=0.3", "data.workers=1", "train.kernel=eager"):
@@ -146,11 +138,11 @@ def test_the_identity_of_a_run_is_that_of_its_point_and_depends_on_result_cost_a
     assert identity_of(load_preset("digits", words)) != identity_of(loaded)
 
 
-def test_a_run_says_which_sweep_and_trial_created_it_and_queries_ask_for_it(tmp_path: Path) -> None:
+def test_a_run_says_which_sweep_and_trial_created_it_and_queries_ask_for_it(tmp_path):
     loaded = load_preset("digits")
-    run = launch.create(loaded, tmp_path / "runs", sweep=SweepRecord("mine", 3))  # type: ignore[arg-type]
+    run = launch.create(loaded, tmp_path / "runs", sweep=SweepRecord("mine", 3))
     alone = launch.create(loaded, tmp_path / "runs")
-    assert read_run_json(run).sweep == SweepRecord("mine", 3)  # type: ignore[arg-type]
+    assert read_run_json(run).sweep == SweepRecord("mine", 3)
     assert read_run_json(alone).sweep is None
     for query in ("sweep:min", "sweep=mine", "trial=3", "trial>2"):
         assert parse_query(query)(record(run)) and not parse_query(query)(record(alone))

@@ -3,9 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -28,26 +26,17 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.run.writer import EventWriter
-from tests.run_files import change_identity, write_attempt
+from tests.run_files import change_identity, tell, write_attempt
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
 VALUES: dict[str, Value] = {"optim.lr": 0.05, "method.timesteps": 3, "method.name": "bptt"}
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setenv("RBP_RUNS", str(tmp_path / "runs"))
-    monkeypatch.chdir(tmp_path)
 
 
 def planned(
     *words: str, preset: str = "digits", seeds: tuple[int, ...] = (), retries: int | None = None, **changes: object
 ) -> Search:
     request = LaunchRequest(preset, words or SPACE, LaunchOptions(retries=retries), seeds)
-    return plan_search(SweepRequest(request, **changes))  # type: ignore[arg-type]
+    return plan_search(SweepRequest(request, **changes))
 
 
 def created(search: Search, number: int, values: dict[str, Value]) -> RunDirectory:
@@ -56,7 +45,7 @@ def created(search: Search, number: int, values: dict[str, Value]) -> RunDirecto
     return launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
 
 
-def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -> None:
+def test_ranges_and_several_values_are_searched_and_single_values_are_shared():
     search = planned(*SPACE, "epochs=3")
     assert [setting.key for setting in search.space.settings] == ["method.name", "optim.lr", "method.timesteps"]
     assert (search.trials, search.seed, search.space.epochs) == (20, 1, 3)
@@ -66,15 +55,7 @@ def test_ranges_and_several_values_are_searched_and_single_values_are_shared() -
     assert planned(*SPACE, "train.validation_split=0.1").held_out
 
 
-def test_a_seed_among_the_settings_is_that_of_every_trial() -> None:
-    search = planned(*SPACE, "seed=3")
-    request = search.request_of(1, VALUES)
-    assert (search.seed,) == request.seeds_of(request.load()) == (3,)
-
-
-def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the_number_of_trials(
-    tmp_path: Path,
-) -> None:
+def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the_number_of_trials(tmp_path):
     search = planned()
     assert planned(trials=40, retries=3).name == search.name
     others = [
@@ -106,18 +87,18 @@ def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the
         (("lr=0.1..0.5",), {"name": "../x"}, "^--name: .* '../x' cannot be the id"),
     ],
 )
-def test_what_contradicts_itself_is_refused(words: tuple[str, ...], changes: dict[str, object], message: str) -> None:
+def test_what_contradicts_itself_is_refused(words, changes, message):
     with pytest.raises(RunError, match=message):
         planned(*words, **changes)
 
 
-def test_both_ends_of_a_range_and_every_choice_are_checked_before_anything_starts() -> None:
+def test_both_ends_of_a_range_and_every_choice_are_checked_before_anything_starts():
     with pytest.raises(PresetError) as error:
         planned("lr=-1..0.5", "T=0..6", "method=bptt,rate")
     assert {problem.key for problem in error.value.problems} == {"optim.lr", "method.timesteps", "method.name"}
 
 
-def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path: Path) -> None:
+def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path):
     (tmp_path / "nets.py").write_text("def A(): ...\ndef B(): ...\n")
     search = planned("lr=0.01..0.5:log", "T=2..6", "arch=nets.py:A,nets.py:B", "neuron.surrogate_args.alpha=1..8")
     values: dict[str, Value] = {
@@ -133,7 +114,7 @@ def test_the_settings_of_a_trial_are_read_back_from_its_run(tmp_path: Path) -> N
         TrialReader(planned("lr=0.1..0.5", name=search.name)).read()
 
 
-def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it() -> None:
+def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it():
     search = planned()
     request = search.request_of(1, VALUES)
     launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=SweepRecord(one_line("other"), 1))
@@ -141,9 +122,7 @@ def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it() -> None:
         TrialReader(search).read()
 
 
-def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_others(monkeypatch):
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
     search = planned(trials=9)
     damages: dict[str, Callable[[RunDirectory], object]] = {
@@ -173,9 +152,7 @@ def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_other
         assert text in problem and search.run_of(number).id in problem
 
 
-def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the_others(monkeypatch):
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
     search = planned(trials=2)
     stopped = created(search, 1, VALUES)
@@ -188,7 +165,7 @@ def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the
     assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.attempt(1)} is damaged")
 
 
-def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now(monkeypatch):
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
     search = planned(trials=1)
     write_status(created(search, 1, VALUES), "stopped", "", Cause.REQUEST)
@@ -212,7 +189,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("state", ENDS)
-def test_the_end_of_a_run_is_that_of_its_trial(state: TrialState) -> None:
+def test_the_end_of_a_run_is_that_of_its_trial(state):
     search = planned()
     status, cause = ENDS[state]
     write_status(created(search, 1, VALUES), status, "", cause, last=Scores(top1=0.75), best=Scores(top1=0.8))
@@ -220,25 +197,23 @@ def test_the_end_of_a_run_is_that_of_its_trial(state: TrialState) -> None:
     assert (found.trial.state, found.trial.score) == (state, 0.75 if state is TrialState.COMPLETED else None)
 
 
-def test_scores_by_epoch_are_those_of_the_last_weights_on_the_data_of_every_epoch() -> None:
+def test_scores_by_epoch_are_those_of_the_last_weights_on_the_data_of_every_epoch():
     search = planned(pruner="median")
     run = created(search, 1, VALUES)
     reader = TrialReader(search)
     assert reader.read()[0].trial.scores == {}
     held_out = one_line("held-out")
-    with closing(EventWriter(run.events(), attempt=1)) as writer:
-        writer.write(RunStart(), 0)
-        for epoch, top1 in enumerate((0.5, None, 0.7), start=1):
-            writer.write(Validation(epoch, 0.1, top1, None, 10, split=held_out), epoch * 10)
-        writer.write(Validation(3, 0.1, 0.9, None, 10, split=held_out, weights=one_line("ema")), 30)
+    tell(run, RunStart(), step=0)
+    for epoch, top1 in enumerate((0.5, None, 0.7), start=1):
+        tell(run, Validation(epoch, 0.1, top1, None, 10, split=held_out), step=epoch * 10)
+    tell(run, Validation(3, 0.1, 0.9, None, 10, split=held_out, weights=one_line("ema")), step=30)
     assert reader.read()[0].trial.scores == {1: 0.5, 3: 0.7}
-    with closing(EventWriter(run.events(), attempt=2)) as writer:
-        writer.write(RunStart(epoch=1), 10)
-        writer.write(Validation(2, 0.1, 0.6, None, 10, split=held_out), 20)
+    tell(run, RunStart(epoch=1), step=10, attempt=2)
+    tell(run, Validation(2, 0.1, 0.6, None, 10, split=held_out), step=20, attempt=2)
     assert reader.read()[0].trial.scores == {1: 0.5, 2: 0.6}
 
 
-def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pruned() -> None:
+def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pruned():
     search = planned(pruner="median")
     run = created(search, 1, VALUES)
     write_status(run, "completed", last=Scores(top1=0.75))
@@ -246,6 +221,6 @@ def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pr
     assert TrialReader(search).read()[0].trial.state is TrialState.PRUNED
 
 
-def test_every_run_of_a_search_has_an_id_of_its_own() -> None:
+def test_every_run_of_a_search_has_an_id_of_its_own():
     search = planned()
     assert len({search.run_of(trial).id for trial in range(1, 1001)}) == 1000

@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.points import SweepPlan, identity_of_run, plan_sweep
+from rbp_engine.plan.points import identity_of_run, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create, run_id_of, start_point, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
@@ -32,9 +31,7 @@ from tests.run_files import change_identity, write_attempt
 
 
 @pytest.fixture
-def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPlan:
-    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+def plan(tmp_path, monkeypatch):
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
     options = LaunchOptions(tmp_path / "runs", retries=3)
     return plan_sweep(SweepRequest(LaunchRequest("digits", ("T=1,2", "run.device=cpu"), options, (1, 2)), name="mine"))
@@ -44,7 +41,7 @@ def refuse(error: RunError) -> None:
     raise error
 
 
-def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_one(plan: SweepPlan) -> None:
+def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_one(plan):
     states = states_of(plan)
     with ThreadPoolExecutor(3) as pool:
         found = [one.result() for one in [pool.submit(start_points, plan, states, refuse) for _ in range(3)]]
@@ -58,7 +55,7 @@ def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_
     assert counts(states_of(plan))[Standing.LIVE] == 4
 
 
-def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(plan: SweepPlan) -> None:
+def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(plan):
     """As in the next container of the same home."""
     made = start_points(plan, states_of(plan), refuse)
     old = host_directory().rename(host_directory().with_name("box1"))
@@ -68,7 +65,7 @@ def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(
     assert {judge(run).status for run in made} == {"queued"}
 
 
-def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan: SweepPlan) -> None:
+def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan):
     start_points(plan, states_of(plan), refuse)
     stopped, *others = run_directories(plan.request.options.runs)
     control.stop(stopped)
@@ -79,7 +76,7 @@ def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan: Swee
     assert len(entries()) == len(list(run_directories(plan.request.options.runs))) == len(others) + 1
 
 
-def test_runs_that_are_out_of_their_budget_are_done_whatever_budget_the_sweep_has(plan: SweepPlan) -> None:
+def test_runs_that_are_out_of_their_budget_are_done_whatever_budget_the_sweep_has(plan):
     spent = create(plan, plan.points[0])
     control.stop(spent)
     write_status(spent, "stopped", "", Cause.BUDGET)
@@ -88,7 +85,7 @@ def test_runs_that_are_out_of_their_budget_are_done_whatever_budget_the_sweep_ha
     assert counts(states_of(plan))[Standing.DONE] == counts(states_of(larger))[Standing.DONE] == 1
 
 
-def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(plan: SweepPlan) -> None:
+def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(plan):
     damaged = create(plan, plan.points[0])
     control.stop(damaged)
     damaged.attempt(1).write_text("{")
@@ -121,9 +118,7 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
     assert len(agreed) == 1
 
 
-def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(
-    plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(plan, monkeypatch):
     control.stop(create(plan, plan.points[0]))
     (state, *_) = states_of(plan)
     started: list[Dispatch] = []
@@ -132,7 +127,7 @@ def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(
     assert [(one.gpus, one.retries) for one in started] == [(None, 3)]
 
 
-def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan: SweepPlan) -> None:
+def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan):
     run = create(plan, plan.points[0])
     control.stop(run)
     change_identity(run, resources={"nodes": 2, "rendezvous": "here:29400"}, dispatch={})
@@ -142,7 +137,7 @@ def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan: SweepPl
     assert entries() == []
 
 
-def test_an_id_that_another_run_has_by_now_is_left_to_it(plan: SweepPlan) -> None:
+def test_an_id_that_another_run_has_by_now_is_left_to_it(plan):
     point = plan.points[0]
     changed = launch.create(load_preset("digits", ["T=7"]), plan.request.options.runs, run_id=run_id_of(point))
     (plan.request.options.runs / run_id_of(point, 2)).mkdir()  # another is no run at all

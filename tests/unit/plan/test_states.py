@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from rbp_engine.plan.estimate import Price, estimate, kind_of, known_prices, unpriced
-from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.points import plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import Standing, counts, states_of
 from rbp_engine.preset import LoadedPreset
@@ -25,19 +24,19 @@ Make = Callable[..., RunDirectory]
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> SweepPlan:
+def plan(tmp_path):
     request = LaunchRequest("digits", ("T=2,4", "epochs=10"), LaunchOptions(tmp_path / "runs"), seeds=(1, 2))
     return plan_sweep(SweepRequest(request))
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
+def make(tmp_path):
     """Make a run of a preset that has ended in some way."""
 
     def write(loaded: LoadedPreset, status: str, cause: Cause = Cause.UNKNOWN, **more: object) -> RunDirectory:
         run = launch.create(loaded, tmp_path / "runs")
         summary = load_summary(run)
-        write_summary(run, replace(summary, status=status, cause=cause, reason="", **more))  # type: ignore[arg-type]
+        write_summary(run, replace(summary, status=status, cause=cause, reason="", **more))
         return run
 
     return write
@@ -58,34 +57,32 @@ def make(tmp_path: Path) -> Make:
         ("starting", Cause.UNKNOWN, Standing.LIVE, Standing.LIVE),
     ],
 )
-def test_what_is_to_be_done_follows_from_the_status_and_its_cause(
-    plan: SweepPlan, make: Make, status: str, cause: Cause, standing: Standing, retried: Standing
-) -> None:
+def test_what_is_to_be_done_follows_from_the_status_and_its_cause(plan, make, status, cause, standing, retried):
     make(plan.points[0].loaded, status, cause)
     assert [state.standing for state in states_of(plan)] == [standing] + 3 * [Standing.MISSING]
     assert states_of(plan, retry_failed=True)[0].standing == retried
 
 
-def test_of_several_runs_of_a_point_the_one_that_is_furthest_counts(plan: SweepPlan, make: Make) -> None:
+def test_of_several_runs_of_a_point_the_one_that_is_furthest_counts(plan, make):
     point = plan.points[0]
     make(point.loaded, "failed", Cause.ERROR)
     stopped = make(point.loaded, "stopped", Cause.REQUEST)
     first = states_of(plan)[0].record
-    assert first is not None and first.run == stopped
+    assert first.run == stopped
     completed = make(point.loaded, "completed")
     make(point.loaded, "queued")
     first = states_of(plan)[0].record
-    assert first is not None and first.run == completed
+    assert first.run == completed
 
 
-def test_runs_of_other_settings_seeds_or_cost_do_not_count(plan: SweepPlan, make: Make) -> None:
+def test_runs_of_other_settings_seeds_or_cost_do_not_count(plan, make):
     for words in (["T=3", "epochs=10"], ["T=2", "epochs=9"], ["T=2", "epochs=10", "train.kernel=eager"]):
         make(LaunchRequest("digits", tuple(words)).load(), "completed")
     make(LaunchRequest("digits", ("T=2", "epochs=10", "seed=3")).load(), "completed")
     assert counts(states_of(plan))[Standing.MISSING] == 4
 
 
-def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(plan: SweepPlan, make: Make) -> None:
+def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(plan, make):
     for point, top1 in zip(plan.points, (0.9, 0.5, 0.8), strict=False):
         make(point.loaded, "completed", last=Scores(top1=top1), best=Scores(top1=top1 + 0.05, epoch=1))
     make(plan.points[3].loaded, "stopped", Cause.REQUEST, last=Scores(top1=0.99))
@@ -97,7 +94,7 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(plan: Swe
     assert best_row(rows) == rows[0]
 
 
-def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan: SweepPlan, make: Make) -> None:
+def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan, make):
     states = states_of(plan)
     assert len(unpriced(states, {})) == 2  # by T: seeds cost the same
     now = 1.7e9
@@ -118,7 +115,7 @@ def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan: Swe
     assert estimate(states, {}, slots=2).unknown == 3
 
 
-def test_settings_that_only_enter_a_formula_have_one_price() -> None:
+def test_settings_that_only_enter_a_formula_have_one_price():
     base = kind_of(LaunchRequest("digits").load())
     for word in ("lr=0.3", "seed=5", "neuron.decay=0.5", "epochs=3", "run.name=x", "loss.label_smoothing=0.1"):
         assert kind_of(LaunchRequest("digits", (word,)).load()) == base

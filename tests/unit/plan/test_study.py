@@ -46,7 +46,7 @@ def searched(space: SearchSpace, count: int, known: list[SearchTrial] | None = N
 
 
 @pytest.fixture(scope="module")
-def whole() -> dict[str, list[SearchTrial]]:
+def whole():
     """Twenty-four trials of a search that nobody interrupts, for each pruner."""
     return {pruner: searched(SearchSpace("s", SPACE.settings, pruner, EPOCHS), 24) for pruner in PRUNING}
 
@@ -56,34 +56,32 @@ PRUNING = ("", "median")
 
 @settings(max_examples=12, deadline=None)
 @given(cut=st.integers(0, 23), pruner=st.sampled_from(PRUNING))
-def test_a_search_that_goes_on_from_the_trials_there_are_proposes_what_it_would_have(
-    cut: int, pruner: str, whole: dict[str, list[SearchTrial]]
-) -> None:
+def test_a_search_that_goes_on_from_the_trials_there_are_proposes_what_it_would_have(cut, pruner, whole):
     space = SearchSpace("s", SPACE.settings, pruner, EPOCHS)
     assert searched(space, cut + 1, whole[pruner][:cut]) == whole[pruner][: cut + 1]
 
 
-def test_later_trials_and_their_order_make_no_difference(whole: dict[str, list[SearchTrial]]) -> None:
+def test_later_trials_and_their_order_make_no_difference(whole):
     trials = whole[""]
     space = SearchSpace("s", SPACE.settings, "", EPOCHS)
     assert propose(space, trials[::-1], 15) == trials[14].values
 
 
-def test_it_finds_better_settings_than_its_first_ten_random_ones(whole: dict[str, list[SearchTrial]]) -> None:
+def test_it_finds_better_settings_than_its_first_ten_random_ones(whole):
     scores = [trial.score or 0.0 for trial in whole[""]]
     assert sum(scores[10:]) / 14 > sum(scores[:10]) / 10 + 0.05
     assert next(iter(importance(SPACE, whole[""]))) == "optim.lr"
     assert importance(SPACE, whole[""][:9]) == {}
 
 
-def test_numbers_are_rounded_to_what_can_be_typed_and_stay_in_their_range(whole: dict[str, list[SearchTrial]]) -> None:
+def test_numbers_are_rounded_to_what_can_be_typed_and_stay_in_their_range(whole):
     for trial in whole[""]:
         rate, steps = trial.values["optim.lr"], trial.values["method.timesteps"]
         assert isinstance(rate, float) and 0.001 <= rate <= 1.0 and rate == float(f"{rate:.4g}")
         assert isinstance(steps, int) and 2 <= steps <= 8
 
 
-def test_no_combination_is_trained_twice_and_the_search_ends_with_the_last_one() -> None:
+def test_no_combination_is_trained_twice_and_the_search_ends_with_the_last_one():
     small = SearchSpace("small", (Varied("T", low=2, high=4, whole=True), METHOD))
     trials: list[SearchTrial] = []
     while (values := propose(small, trials, len(trials) + 1)) is not None:
@@ -92,24 +90,21 @@ def test_no_combination_is_trained_twice_and_the_search_ends_with_the_last_one()
     assert sorted(found, key=str) == sorted(itertools.product((2, 3, 4), METHOD.values), key=str)
 
 
-def test_a_combination_that_is_refused_is_not_proposed() -> None:
+def test_a_combination_that_is_refused_is_not_proposed():
     first = propose(SPACE, [], 1)
-    assert first is not None
     second = propose(SPACE, [], 1, [first])
     assert second not in (None, first)
     assert propose(SPACE, [], 1, [first]) == second
 
 
-def test_live_trials_are_seen_so_that_two_at_a_time_are_not_alike(whole: dict[str, list[SearchTrial]]) -> None:
+def test_live_trials_are_seen_so_that_two_at_a_time_are_not_alike(whole):
     trials = whole[""][:12]
     live = [*trials, SearchTrial(13, whole[""][12].values)]
     second = propose(SearchSpace("s", SPACE.settings), live, 14)
-    assert second is not None and second != whole[""][12].values
+    assert second not in (None, whole[""][12].values)
 
 
-def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(
-    whole: dict[str, list[SearchTrial]],
-) -> None:
+def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(whole):
     study = optuna.create_study(study_name="s", direction="maximize", pruner=optuna.pruners.MedianPruner())
     pruned = 0
     for trial in whole["median"]:
@@ -133,7 +128,7 @@ def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(
     assert 3 < pruned < len(whole["median"])
 
 
-def test_what_a_run_did_after_it_was_pruned_does_not_count(whole: dict[str, list[SearchTrial]]) -> None:
+def test_what_a_run_did_after_it_was_pruned_does_not_count(whole):
     space = SearchSpace("s", SPACE.settings, "median", EPOCHS)
     trials = whole["median"]
     longer = [
@@ -147,9 +142,7 @@ def test_what_a_run_did_after_it_was_pruned_does_not_count(whole: dict[str, list
         assert propose(space, longer, number) == propose(space, trials, number)
 
 
-def test_a_trial_that_diverged_counts_as_the_worst_and_one_that_failed_not_at_all(
-    whole: dict[str, list[SearchTrial]],
-) -> None:
+def test_a_trial_that_diverged_counts_as_the_worst_and_one_that_failed_not_at_all(whole):
     space = SearchSpace("s", SPACE.settings)
     failed = [SearchTrial(one.number, one.values, TrialState.FAILED) for one in whole[""][:12]]
     diverged = [
@@ -162,7 +155,7 @@ def test_a_trial_that_diverged_counts_as_the_worst_and_one_that_failed_not_at_al
     assert sum(float(values["optim.lr"]) <= 0.01 for values in rates if values) > 5
 
 
-def test_without_optuna_one_message_has_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_one_message_has_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(RunError, match=r"needs the package optuna: pip install 'rbp-tui\[sweep\]'"):
         propose(SPACE, [], 1)

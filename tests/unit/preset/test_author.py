@@ -7,17 +7,17 @@ import tomli
 
 from rbp_engine.preset import PresetError, differences, load_preset, load_text
 from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled, place_of
-from rbp_engine.preset.search import bundled_folder, preset_files
+from rbp_engine.preset.search import bundled_folder
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     monkeypatch.delenv("RBP_PRESETS", raising=False)
 
 
-def test_a_new_preset_has_only_the_changed_settings_and_is_the_same_experiment() -> None:
+def test_a_new_preset_has_only_the_changed_settings_and_is_the_same_experiment():
     words = ["T=6", "lr=0.05", "epochs=20", "neuron.surrogate_args.alpha=2", "run.tags=['a']"]
     created = create_preset(place_of("mine"), "digits", words)
     text = Path("presets/mine.toml").read_text()
@@ -32,13 +32,13 @@ def test_a_new_preset_has_only_the_changed_settings_and_is_the_same_experiment()
     assert created.experiment == load_preset("mine").experiment == load_preset("digits", words).experiment
 
 
-def test_a_new_preset_without_a_source_is_based_on_the_defaults() -> None:
+def test_a_new_preset_without_a_source_is_based_on_the_defaults():
     create_preset(place_of("mine", for_user=True), None, ["T=6"])
     assert tomli.loads(Path("config/presets/mine.toml").read_text()) == {"title": "mine", "method": {"timesteps": 6}}
     assert load_preset("config/presets/mine.toml").parent is None
 
 
-def test_a_source_given_by_path_is_extended_by_path() -> None:
+def test_a_source_given_by_path_is_extended_by_path():
     Path("nets").mkdir()
     Path("nets/base.toml").write_text("[optim]\nlr = 0.3\n")
     created = create_preset(place_of("mine"), "nets/base.toml", ["T=2"])
@@ -46,7 +46,7 @@ def test_a_source_given_by_path_is_extended_by_path() -> None:
     assert load_preset("mine").experiment == created.experiment
 
 
-def test_a_preset_next_to_the_new_one_is_not_taken_for_the_source() -> None:
+def test_a_preset_next_to_the_new_one_is_not_taken_for_the_source():
     """`extends = "base"` would mean the file next to the user's own presets, not the one that the name means here."""
     for folder, rate in (("presets", 0.3), ("config/presets", 0.7)):
         Path(folder).mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_a_preset_next_to_the_new_one_is_not_taken_for_the_source() -> None:
     assert created.preset.optim.lr == 0.3
 
 
-def test_paths_of_own_code_are_relative_to_the_new_preset() -> None:
+def test_paths_of_own_code_are_relative_to_the_new_preset():
     Path("nets.py").write_text("class MyNet: ...\n")
     Path("mine.py").write_text("def measure(run, model): ...\n")
     create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet", "probes.own=mine.py:measure"])
@@ -64,14 +64,14 @@ def test_paths_of_own_code_are_relative_to_the_new_preset() -> None:
     assert own_code["probes.own"].path.resolve() == Path("mine.py").resolve()
 
 
-def test_a_copy_keeps_every_character() -> None:
+def test_a_copy_keeps_every_character():
     text = '# mine\r\nextends = "digits"\r\n\r\n[optim]\r\nlr = 0.05   # half\r\n'
     Path("mine.toml").write_bytes(text.encode())
     copy_preset(place_of("other"), Path("mine.toml"))
     assert Path("presets/other.toml").read_bytes() == text.encode()
 
 
-def test_a_preset_with_the_settings_of_a_run_uses_the_code_that_the_run_has() -> None:
+def test_a_preset_with_the_settings_of_a_run_uses_the_code_that_the_run_has():
     Path("run/code").mkdir(parents=True)
     Path("run/code/nets.py").write_text("class MyNet: ...\n")
     Path("run/preset.toml").write_text('[optim]\nlr = 0.3\n[model]\nname = "nets.py:MyNet"\n')
@@ -81,7 +81,7 @@ def test_a_preset_with_the_settings_of_a_run_uses_the_code_that_the_run_has() ->
     assert loaded.preset.optim.lr == 0.3 and loaded.preset.model.name == "../run/code/nets.py:MyNet"
 
 
-def test_a_copy_does_not_overwrite_a_preset() -> None:
+def test_a_copy_does_not_overwrite_a_preset():
     Path("mine.toml").write_text('extends = "digits"\n')
     create_preset(place_of("taken"))
     with pytest.raises(PresetError, match="exists already"):
@@ -102,7 +102,7 @@ def test_a_copy_does_not_overwrite_a_preset() -> None:
         ("..", None, [], "cannot be the name"),
     ],
 )
-def test_after_an_error_nothing_is_written(name: str, source: str | None, words: list[str], message: str) -> None:
+def test_after_an_error_nothing_is_written(name, source, words, message):
     Path("presets").mkdir()
     Path("presets/taken.toml").write_text("# mine\n")
     with pytest.raises(PresetError, match=message):
@@ -111,7 +111,7 @@ def test_after_an_error_nothing_is_written(name: str, source: str | None, words:
     assert Path("presets/taken.toml").read_text() == "# mine\n"
 
 
-def test_a_text_is_checked_as_if_it_were_in_the_file() -> None:
+def test_a_text_is_checked_as_if_it_were_in_the_file():
     target = Path("presets/mine.toml")
     assert load_text('extends = "digits"\n[method]\ntimesteps = 9\n', target).preset.method.timesteps == 9
     with pytest.raises(PresetError) as caught:
@@ -123,21 +123,14 @@ def test_a_text_is_checked_as_if_it_were_in_the_file() -> None:
         load_text('extends = "mine"\n', target)
 
 
-def test_a_hidden_file_is_not_listed_as_a_preset() -> None:
-    target = place_of("mine")
-    target.parent.mkdir()
-    target.with_name(".mine.draft.toml").write_text("")
-    assert preset_files(target.parent) == []
-
-
-def test_only_bundled_presets_come_with_rbp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_bundled_presets_come_with_rbp(monkeypatch):
     bundled = bundled_folder() / "digits.toml"
     assert is_bundled(bundled) and not is_bundled(Path("presets/digits.toml"))
     monkeypatch.chdir(bundled_folder().parent)  # in a checkout, these are the user's own presets to edit
     assert not is_bundled(bundled)
 
 
-def test_differences_cover_settings_but_not_titles_and_descriptions() -> None:
+def test_differences_cover_settings_but_not_titles_and_descriptions():
     here, there = load_preset("digits", ["T=6", "seed=3", "title=x", "train.log_every=7"]), load_preset("digits")
     found = [(one.key, one.here, one.there, one.role) for one in differences(here.preset, there.preset)]
     assert found == [

@@ -75,9 +75,7 @@ def _paths(value: Any, path: KeyPath = ()) -> set[KeyPath]:
 
 @settings(deadline=None, max_examples=150)
 @given(STATEMENTS, st.sampled_from(["\n", "\r\n"]))
-def test_exactly_the_keys_that_tomli_reads_have_the_line_where_their_statement_starts(
-    statements: list[tuple[str, list[str], str, str]], newline: str
-) -> None:
+def test_exactly_the_keys_that_tomli_reads_have_the_line_where_their_statement_starts(statements, newline):
     text, starts = "", []
     for statement in statements:
         starts.append((text.count("\n") + 1, statement))
@@ -97,13 +95,13 @@ def test_exactly_the_keys_that_tomli_reads_have_the_line_where_their_statement_s
         assert any(name[-len(words) :] == words for name in names)
 
 
-def test_elements_of_an_array_have_the_line_of_its_key() -> None:
+def test_elements_of_an_array_have_the_line_of_its_key():
     lines = key_lines("[paper]\nfigures = [\n  { top1 = 1 },\n  # none\n  { top1 = 2 },\n]\n[run]\n")
     assert lines[("paper", "figures")] == lines[("paper", "figures", 0, "top1")] == lines[("paper", "figures", 1)] == 2
     assert lines[("run",)] == 7
 
 
-def test_tables_after_an_array_of_tables_belong_to_its_last_element() -> None:
+def test_tables_after_an_array_of_tables_belong_to_its_last_element():
     lines = key_lines("[[a]]\nx = 1\n[[a]]\n[a.b]\ny = 2\n[[a.c]]\n")
     assert lines[("a", 0, "x")] == 2
     assert lines[("a", 1, "b", "y")] == 5
@@ -119,5 +117,5 @@ def test_tables_after_an_array_of_tables_belong_to_its_last_element() -> None:
         ((), ""),
     ],
 )
-def test_paths_are_written_as_a_user_would(path: KeyPath, text: str) -> None:
+def test_paths_are_written_as_a_user_would(path, text):
     assert dotted(path) == text

@@ -15,7 +15,7 @@ from rbp_tui.cli import app
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """The folder of presets in an empty current directory, which stands first in the search order."""
     presets = tmp_path / "presets"
     presets.mkdir()
@@ -41,7 +41,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_preset_a_parent_a_runs_preset_and_own_code_that_cannot_be_read_are_refused(folder: Path, kind: str) -> None:
+def test_a_preset_a_parent_a_runs_preset_and_own_code_that_cannot_be_read_are_refused(folder, kind):
     make, reason = FILES[kind]
     for name in ("odd.toml", "odd.py"):
         make(folder / name)
@@ -61,7 +61,7 @@ def test_a_preset_a_parent_a_runs_preset_and_own_code_that_cannot_be_read_are_re
 
 
 @pytest.mark.parametrize("command", ["show odd", "diff odd", "new mine --from odd"])
-def test_commands_tell_of_a_preset_that_is_no_file_in_one_sentence(folder: Path, command: str) -> None:
+def test_commands_tell_of_a_preset_that_is_no_file_in_one_sentence(folder, command):
     for kind in ("pipe", "device", "huge"):
         FILES[kind][0](folder / "odd.toml")
         done = CliRunner().invoke(app, ["presets", *command.split()])
@@ -70,7 +70,7 @@ def test_commands_tell_of_a_preset_that_is_no_file_in_one_sentence(folder: Path,
         (folder / "odd.toml").unlink()
 
 
-def test_bad_presets_are_listed_by_name_beside_the_good_ones(folder: Path) -> None:
+def test_bad_presets_are_listed_by_name_beside_the_good_ones(folder):
     for kind, (make, _) in FILES.items():
         make(folder / f"{kind}.toml")
     (folder / "sp ace[red].toml").write_text("x = 1")
@@ -86,7 +86,7 @@ def test_bad_presets_are_listed_by_name_beside_the_good_ones(folder: Path) -> No
 @pytest.mark.parametrize(
     "name", ["a\\u0000.py:Net", "a\\n.py:Net", "\\u001b[2J.py:Net", "~nobody-of-this-name/a.py:Net"]
 )
-def test_a_name_of_own_code_that_no_file_has_is_one_problem(folder: Path, name: str) -> None:
+def test_a_name_of_own_code_that_no_file_has_is_one_problem(folder, name):
     (folder / "odd.toml").write_text(f'[model]\nname = "{name}"\n')
     with pytest.raises(PresetError) as caught:
         load_preset("odd")
@@ -94,7 +94,7 @@ def test_a_name_of_own_code_that_no_file_has_is_one_problem(folder: Path, name: 
     assert problem.key == "model.name" and problem.message.isprintable()
 
 
-def test_a_chain_of_presets_is_at_most_32_long_and_its_end_is_named(folder: Path) -> None:
+def test_a_chain_of_presets_is_at_most_32_long_and_its_end_is_named(folder):
     keys = "".join(f"key{number} = {number}\n" for number in range(1000))
     for number in range(600):
         parent = f"extends = 'p{number + 1}'\n" if number < 599 else ""
@@ -109,7 +109,7 @@ def test_a_chain_of_presets_is_at_most_32_long_and_its_end_is_named(folder: Path
     )
 
 
-def test_what_is_wrong_with_many_keys_is_told_of_the_first_and_thousands_are_refused(folder: Path) -> None:
+def test_what_is_wrong_with_many_keys_is_told_of_the_first_and_thousands_are_refused(folder):
     (folder / "many.toml").write_text("".join(f"key{number} = {number}\n" for number in range(120)))
     with pytest.raises(PresetError) as caught:
         load_preset("many")
@@ -124,7 +124,7 @@ def test_what_is_wrong_with_many_keys_is_told_of_the_first_and_thousands_are_ref
 @pytest.mark.parametrize(
     ("begin", "again", "end"), [("x = f'", "{1}", "'"), ("x = ", "1if 1else ", "1"), ("", "-", "1")]
 )
-def test_own_code_that_takes_long_to_parse_is_not_parsed(folder: Path, begin: str, again: str, end: str) -> None:
+def test_own_code_that_takes_long_to_parse_is_not_parsed(folder, begin, again, end):
     (folder / "slow.py").write_text(begin + again * (900_000 // len(again)) + end)
     (folder / "odd.toml").write_text("[model]\nname = 'slow.py:Net'\n")
     with pytest.raises(PresetError, match=r"slow.py (has no class or function called 'Net'|is not usable)"):
@@ -143,9 +143,7 @@ def test_own_code_that_takes_long_to_parse_is_not_parsed(folder: Path, begin: st
         ("data", "./x.py:Y"),
     ],
 )
-def test_a_runs_preset_names_only_code_in_the_runs_own_folder(
-    folder: Path, tmp_path: Path, section: str, name: str
-) -> None:
+def test_a_runs_preset_names_only_code_in_the_runs_own_folder(folder, tmp_path, section, name):
     (tmp_path / "run" / "code").mkdir(parents=True)
     path = tmp_path / "run" / "preset.toml"
     path.write_text(f"[{section}]\nname = '{name}'\n")
@@ -165,7 +163,7 @@ def test_a_runs_preset_names_only_code_in_the_runs_own_folder(
     assert not (folder / "copy.toml").exists()
 
 
-def test_a_users_own_preset_and_overrides_of_a_run_may_name_code_anywhere(folder: Path, tmp_path: Path) -> None:
+def test_a_users_own_preset_and_overrides_of_a_run_may_name_code_anywhere(folder, tmp_path):
     (tmp_path / "nets.py").write_text("class Net: pass\n")
     (folder / "mine.toml").write_text("[model]\nname = '../nets.py:Net'\n")
     assert load_preset("mine").own_code["model.name"].path == folder / "../nets.py"
@@ -175,13 +173,13 @@ def test_a_users_own_preset_and_overrides_of_a_run_may_name_code_anywhere(folder
     assert again.own_code["model.name"].path == tmp_path / "nets.py"
 
 
-def test_a_runs_preset_has_no_parent_when_it_is_repeated(folder: Path, tmp_path: Path) -> None:
+def test_a_runs_preset_has_no_parent_when_it_is_repeated(folder, tmp_path):
     (tmp_path / "preset.toml").write_text("extends = 'digits'\n")
     with pytest.raises(PresetError, match="a resolved preset has no parent"):
         load_preset("preset.toml", code=tmp_path)
 
 
-def test_warnings_of_python_do_not_quote_own_code(folder: Path) -> None:
+def test_warnings_of_python_do_not_quote_own_code(folder):
     (folder / "nets.py").write_text("class Net: pass\nx = 1if 1else 2\ny = '\\d'\n")
     (folder / "mine.toml").write_text("[model]\nname = 'nets.py:Net'\n")
     with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from rbp_engine.preset.schema import Preset
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """An empty current directory, and no presets of the user."""
     here = tmp_path / "here"
     here.mkdir()
@@ -30,7 +30,7 @@ def refusal(text: str, *words: str) -> str:
     return str(caught.value)
 
 
-def test_an_empty_preset_is_all_defaults() -> None:
+def test_an_empty_preset_is_all_defaults():
     loaded = load("")
     assert loaded.preset == Preset()
     assert set(loaded.sources.values()) == {"default"}
@@ -47,22 +47,14 @@ def test_an_empty_preset_is_all_defaults() -> None:
         (("data=mnist5k",), "mine · mnist5k"),
     ],
 )
-def test_a_label_names_a_network_or_data_set_other_than_the_presets_own(
-    folder: Path, words: tuple[str, ...], label: str
-) -> None:
+def test_a_label_names_a_network_or_data_set_other_than_the_presets_own(folder, words, label):
     (folder / "code").mkdir()
     (folder / "code" / "nets.py").write_text(NETS)
     loaded = load('[model]\nname = "vgg11"\n', *words)
     assert (loaded.name, loaded.label) == ("mine", label)
 
 
-def test_a_preset_with_a_users_network_has_its_plain_name_as_label(folder: Path) -> None:
-    (folder / "nets.py").write_text(NETS)
-    assert load('[model]\nname = "nets.py:MyNet"\n').label == "mine"
-    assert load('extends = "digits"\n[model]\nname = "nets.py:MyNet"\n').label == "mine"
-
-
-def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
+def test_all_problems_are_shown_at_once_in_aligned_columns():
     assert refusal('[optim]\nlrr = 0.1\n\n[method]\ntimesteps = "4"\n') == (
         "mine.toml: 2 problems\n"
         "  optim.lrr (line 2)         unknown key. Did you mean 'lr'?\n"
@@ -76,6 +68,7 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ("[optim]\nlrr = 1", "optim.lrr (line 2)  unknown key. Did you mean 'lr'?"),
         ("[optimm]\nlr = 1", "optimm (line 1)  unknown key. Did you mean 'optim'?"),
         ("lr = 1", "lr (line 1)  unknown key. Did you mean 'optim.lr'?"),
+        ("[optim]\nlearning_rate = 1", "optim.learning_rate (line 2)  unknown key. Did you mean 'lr'?"),
         ("[optim]\nepochs = 1", "optim.epochs (line 2)  unknown key. Did you mean 'train.epochs'?"),
         ("[model]\nzzz = 1", "model.zzz (line 2)  unknown key. Known here: args, init, name"),
         ("[paper]\nfigures = [{ top = 0.5 }]", "paper.figures[0].top (line 2)  unknown key. Did you mean 'top1'?"),
@@ -95,7 +88,6 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
             "[model]\nname = 'nets.py:MyNet'\nargs = { a = [{ b = nan }] }",
             "model.args (line 3)  'b' takes text, true or false, finite numbers, arrays and tables, got the number nan",
         ),
-        ("[data]\nname = 'sets.py:mine'\nargs = { day = 2020-01-01 }", "data.args (line 3)  'day' takes text, true or"),
         ("[data]\nworkers = 257", 'expected a whole number from 0 to 256, or "auto", got the integer 257'),
         ("[train]\nprecision = 'tf32'", 'expected one of fp32, bf16, fp16, got the string "tf32"'),
         ("optim = 3", "optim (line 1)  expected a table, got the integer 3"),
@@ -105,18 +97,17 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ("[optim]\nlr = 0", "must be more than 0"),
         ("[optim]\nmomentum = 1", "must be less than 1"),
         ("[train]\nvalidation_split = 0.6", "must be at most 0.5"),
-        ("[neuron.surrogate_args]\nalpha = nan", "neuron.surrogate_args.alpha (line 2)  expected a finite number"),
         ("[train]\ncheckpoint_every = 'often'", 'expected epochs from 1 to a million, or a time, as "1 epoch"'),
-        ("[run]\ndevice = 'cuda:'", "expected auto, cpu, cuda or cuda:<number>"),
         (f"[run]\ndevice = 'cuda:{'9' * 30}'", "expected auto, cpu, cuda or cuda:<number>, got"),
         ("[run]\nname = '../x'", "no path separators"),
         ('[run]\nname = "a\\u0007"', "no control characters"),
         ("[run]\ntags = ['a/b']", "run.tags[0] (line 2)  must have no path separators"),
         ("[paper]\nfigures = [{ top1 = 95.6 }]", 'expected a fraction in [0, 1] or "not known", got the number 95.6'),
+        ("[paper]\nfigures = [{ top1 = true }]", 'expected a fraction in [0, 1] or "not known", got the boolean true'),
         ("extends = ['digits']", "extends (line 1)  expected the name of one preset, as a string"),
     ],
 )
-def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
+def test_a_bad_setting_is_refused(text, problem):
     message = refusal(text)
     assert message.startswith("mine.toml: 1 problem\n")
     assert problem in message
@@ -199,11 +190,11 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(text: str, problem: str) -> None:
+def test_settings_that_contradict_each_other_are_refused(text, problem):
     assert problem in refusal(text)
 
 
-def test_contradictions_are_shown_together_once_each_value_is_valid() -> None:
+def test_contradictions_are_shown_together_once_each_value_is_valid():
     text = "[neuron]\nv_reset = 1\n[optim]\nwarmup_epochs = 9\n[train]\nepochs = 3\n"
     assert refusal(text).startswith("mine.toml: 2 problems")
     assert refusal(text.replace("[optim]", "decay = 2\n[optim]")).startswith("mine.toml: 1 problem")
@@ -234,11 +225,11 @@ def test_contradictions_are_shown_together_once_each_value_is_valid() -> None:
         "[paper]\nfigures = [{ top1 = 1 }, { top1 = 'not known' }]",
     ],
 )
-def test_a_good_setting_is_accepted(text: str) -> None:
+def test_a_good_setting_is_accepted(text):
     load(text)
 
 
-def test_unreadable_files_become_preset_errors() -> None:
+def test_unreadable_files_become_preset_errors():
     Path("folder.toml").mkdir()
     Path("latin.toml").write_bytes(b"title = 'a'\ndescription = '\xe9'\n")
     Path("syntax.toml").write_text("title = 'a'\n\n[optim\n")
@@ -266,13 +257,13 @@ def test_unreadable_files_become_preset_errors() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_becomes_a_preset_error() -> None:
+def test_a_file_without_permission_becomes_a_preset_error():
     Path("secret.toml").touch(mode=0o000)
     with pytest.raises(PresetError, match="cannot be read: Permission denied"):
         load_preset("secret.toml")
 
 
-def test_a_child_overrides_its_parent_field_by_field() -> None:
+def test_a_child_overrides_its_parent_field_by_field():
     Path("base.toml").write_text(
         "title = 'base'\ndescription = 'd'\n[optim]\nlr = 0.5\nmomentum = 0.5\n[neuron]\nsurrogate = 'leaky_k_relu'\n"
         "surrogate_args = { leak = 0.1 }\n[paper]\ncell = 'c'\n"
@@ -287,23 +278,18 @@ def test_a_child_overrides_its_parent_field_by_field() -> None:
     assert loaded.sources["optim.name"] == "default"
 
 
-def test_a_problem_of_a_parent_names_the_parent() -> None:
-    Path("base.toml").write_text("[optim]\nlr = -1\n")
-    assert "optim.lr (base.toml line 2)  must be more than 0" in refusal("extends = 'base'\n")
-
-
-def test_a_broken_parent_is_named() -> None:
+def test_a_broken_parent_is_named():
     Path("base.toml").write_text("[optim\n")
     assert refusal("extends = 'base'\n").startswith("base.toml: 1 problem\n  line 1  is not TOML")
 
 
 @pytest.mark.parametrize("bad", ["optim = 3\n", "extends = 'base'\n[optim]\nlr = 1\n"])
-def test_a_section_that_is_not_a_table_is_reported_even_if_overridden(bad: str) -> None:
+def test_a_section_that_is_not_a_table_is_reported_even_if_overridden(bad):
     Path("base.toml").write_text("optim = 3\n")
     assert "expected a table, got the integer 3" in refusal(bad, "lr=1")
 
 
-def test_a_parent_is_searched_first_in_the_childs_folder() -> None:
+def test_a_parent_is_searched_first_in_the_childs_folder():
     Path("sub").mkdir()
     Path("sub/digits.toml").write_text("[train]\nepochs = 77\n")
     Path("sub/child.toml").write_text("extends = 'digits'\n")
@@ -311,27 +297,20 @@ def test_a_parent_is_searched_first_in_the_childs_folder() -> None:
     assert load("extends = 'digits'\n").preset.data.name == "digits"
 
 
-def test_a_parent_can_be_a_path_relative_to_the_child() -> None:
-    Path("sub").mkdir()
-    Path("base.toml").write_text("[train]\nepochs = 5\n")
-    Path("sub/child.toml").write_text("extends = '../base.toml'\n")
-    assert load_preset("sub/child.toml").preset.train.epochs == 5
-
-
-def test_a_missing_parent_is_named_with_the_places_searched() -> None:
+def test_a_missing_parent_is_named_with_the_places_searched():
     message = refusal("\nextends = 'digitz'\n")
     assert "extends (line 2)  no preset is called 'digitz'. Did you mean 'digits'? Searched: ./presets" in message
     assert "no such file: nets/base.toml" in refusal("extends = 'nets/base.toml'\n")
 
 
-def test_a_preset_that_extends_itself_is_refused_with_the_chain() -> None:
+def test_a_preset_that_extends_itself_is_refused_with_the_chain():
     assert "extends itself: mine.toml -> mine.toml" in refusal("extends = 'mine'\n")
     Path("a.toml").write_text("extends = 'b'\n")
     Path("b.toml").write_text("extends = 'mine'\n")
     assert "extends itself: mine.toml -> a.toml -> b.toml -> mine.toml" in refusal("extends = 'a'\n")
 
 
-def test_overrides_replace_the_files_values_and_are_named_in_problems() -> None:
+def test_overrides_replace_the_files_values_and_are_named_in_problems():
     loaded = load("[method]\ntimesteps = 2\n", "T=6", "neuron.surrogate_args.alpha=2")
     assert loaded.preset.method.timesteps == 6
     assert loaded.preset.neuron.surrogate_args == {"alpha": 2.0}
@@ -343,11 +322,11 @@ def test_overrides_replace_the_files_values_and_are_named_in_problems() -> None:
     assert refusal("[optim]\nlr = 0.1\n", "epochs=x").startswith("settings given with mine.toml: 1 problem\n")
 
 
-def test_an_override_replaces_a_bad_value_of_the_file() -> None:
+def test_an_override_replaces_a_bad_value_of_the_file():
     assert load("[method]\ntimesteps = '4'\n", "T=4").preset.method.timesteps == 4
 
 
-def test_a_resolved_preset_has_no_parent() -> None:
+def test_a_resolved_preset_has_no_parent():
     Path("preset.toml").write_text("extends = 'digits'\n")
     with pytest.raises(PresetError, match="a resolved preset has no parent"):
         read_resolved(Path("preset.toml"))
@@ -356,7 +335,7 @@ def test_a_resolved_preset_has_no_parent() -> None:
 NETS = "from torch import nn\n\n\nclass MyNet(nn.Sequential):\n    pass\n"
 
 
-def test_own_code_is_read_relative_to_the_file_that_names_it() -> None:
+def test_own_code_is_read_relative_to_the_file_that_names_it():
     Path("sub").mkdir()
     Path("sub/nets.py").write_text(NETS)
     Path("sub/base.toml").write_text("[model]\nname = 'nets.py:MyNet'\n")
@@ -379,7 +358,7 @@ def test_own_code_is_read_relative_to_the_file_that_names_it() -> None:
         ("x\0", "nets.py is not Python: "),
     ],
 )
-def test_unusable_own_code_is_one_problem_of_the_preset(source: str | None, problem: str) -> None:
+def test_unusable_own_code_is_one_problem_of_the_preset(source, problem):
     if source is not None:
         Path("nets.py").write_text(source)
     message = refusal("[model]\nname = 'nets.py:MyNet'\n")
@@ -396,12 +375,12 @@ def test_unusable_own_code_is_one_problem_of_the_preset(source: str | None, prob
         "if True:\n    def MyNet(): pass\n",
     ],
 )
-def test_own_code_can_define_or_import_its_name_anywhere_and_is_not_executed(source: str) -> None:
+def test_own_code_can_define_or_import_its_name_anywhere_and_is_not_executed(source):
     Path("nets.py").write_text(f"{source}raise SystemExit\n")
     load("[model]\nname = 'nets.py:MyNet'\n")
 
 
-def test_two_different_files_with_the_same_name_are_refused_but_one_file_can_serve_both() -> None:
+def test_two_different_files_with_the_same_name_are_refused_but_one_file_can_serve_both():
     Path("sub").mkdir()
     for folder in (Path(), Path("sub")):
         (folder / "mine.py").write_text("def net(): pass\ndef data(): pass\n")
@@ -411,18 +390,7 @@ def test_two_different_files_with_the_same_name_are_refused_but_one_file_can_ser
     assert "data.name  two different files are called mine.py" in refusal(text)
 
 
-def test_the_experiment_depends_on_the_content_of_own_code_not_on_its_path() -> None:
-    Path("nets.py").write_text(NETS)
-    text = "[model]\nname = 'nets.py:MyNet'\n"
-    first = load(text).experiment
-    Path("sub").mkdir()
-    Path("nets.py").rename("sub/nets.py")
-    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment == first
-    Path("sub/nets.py").write_text(f"{NETS}# another\n")
-    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first
-
-
-def test_the_experiment_depends_on_what_own_code_imports_from_its_folder() -> None:
+def test_the_experiment_depends_on_what_own_code_imports_from_its_folder():
     Path("nets.py").write_text(f"from blocks import conv\n{NETS}")
     Path("blocks").mkdir()
     Path("blocks/conv.py").write_text("width = 3\n")
@@ -437,7 +405,7 @@ def test_the_experiment_depends_on_what_own_code_imports_from_its_folder() -> No
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first.experiment
 
 
-def test_a_file_of_one_field_that_another_would_import_in_a_run_is_refused() -> None:
+def test_a_file_of_one_field_that_another_would_import_in_a_run_is_refused():
     for folder in (Path("one"), Path("two")):
         folder.mkdir()
     Path("one/nets.py").write_text(f"import no_such_module\n{NETS}")
@@ -448,7 +416,7 @@ def test_a_file_of_one_field_that_another_would_import_in_a_run_is_refused() -> 
     assert "model.name  in a run, nets.py would import no_such_module.py of another field" in refusal(text)
 
 
-def test_a_neuron_and_a_surrogate_of_ones_own_are_read_and_are_part_of_the_experiment() -> None:
+def test_a_neuron_and_a_surrogate_of_ones_own_are_read_and_are_part_of_the_experiment():
     Path("mine.py").write_text("class N: ...\ndef slope(x): ...\n")
     text = "[neuron]\nname = 'mine.py:N'\nargs = { beta = 0.5 }\nsurrogate = 'mine.py:slope'\n"
     loaded = load(text)
@@ -463,7 +431,7 @@ def test_a_neuron_and_a_surrogate_of_ones_own_are_read_and_are_part_of_the_exper
 
 
 @pytest.mark.parametrize("word", ["decay=0.5", "threshold=2.0", "reset=hard", "detach_reset=false"])
-def test_a_setting_of_lif_is_refused_for_a_neuron_of_ones_own(word: str) -> None:
+def test_a_setting_of_lif_is_refused_for_a_neuron_of_ones_own(word):
     Path("mine.py").write_text("class N: ...\n")
     refused = refusal("", "neuron.name=mine.py:N", f"neuron.{word}")
     assert f"neuron.{word.partition('=')[0]}" in refused
@@ -471,12 +439,12 @@ def test_a_setting_of_lif_is_refused_for_a_neuron_of_ones_own(word: str) -> None
     assert "only code of your own takes arguments, and neuron.name is 'lif'" in refusal("", "neuron.args.beta=1.0")
 
 
-def test_the_defaults_of_lif_are_those_of_the_schema() -> None:
+def test_the_defaults_of_lif_are_those_of_the_schema():
     settings = load("").preset.neuron.model_dump()
     assert {key: settings[key] for key in LIF_SETTINGS} == LIF_SETTINGS
 
 
-def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_experiment() -> None:
+def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_experiment():
     Path("sub").mkdir()
     Path("sub/mine.py").write_text("def measure(run, model): pass\n")
     Path("sub/base.toml").write_text("[probes]\nown = 'mine.py:measure'\n")
@@ -491,7 +459,7 @@ def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_expe
     )
 
 
-def test_arguments_can_be_given_as_overrides() -> None:
+def test_arguments_can_be_given_as_overrides():
     Path("nets.py").write_text(NETS)
     loaded = load("[model]\nname = 'nets.py:MyNet'\nargs = { width = 8 }\n", "model.args.depth=3", "model.args.act=x")
     assert loaded.preset.model.args == {"width": 8, "depth": 3, "act": "x"}

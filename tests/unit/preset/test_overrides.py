@@ -23,12 +23,12 @@ def problem_of(word: str) -> str:
     return problems[0].message
 
 
-def test_short_names_stand_for_keys_of_presets() -> None:
+def test_short_names_stand_for_keys_of_presets():
     assert set(SHORT_NAMES) == {"T", "method", "lr", "batch", "epochs", "seed", "arch", "data"}
     assert set(SHORT_NAMES.values()) <= {info.key for info in fields()}
 
 
-def test_values_are_toml_unless_the_field_is_a_plain_string() -> None:
+def test_values_are_toml_unless_the_field_is_a_plain_string():
     assert value_of("T=6") == 6
     assert value_of("optim.lr=1e-3") == 1e-3
     assert value_of("data.flip=true") is True
@@ -37,7 +37,7 @@ def test_values_are_toml_unless_the_field_is_a_plain_string() -> None:
     assert value_of("T=four") == "four"
 
 
-def test_strings_need_no_quotes_even_when_they_look_like_something_else() -> None:
+def test_strings_need_no_quotes_even_when_they_look_like_something_else():
     assert value_of("method=bptt") == "bptt"
     assert value_of("method.loss_scale=1") == "1"
     assert value_of("run.name=true") == "true"
@@ -45,7 +45,7 @@ def test_strings_need_no_quotes_even_when_they_look_like_something_else() -> Non
     assert value_of("run.name=") == ""
 
 
-def test_a_list_of_strings_needs_neither_quotes_nor_brackets() -> None:
+def test_a_list_of_strings_needs_neither_quotes_nor_brackets():
     assert value_of("neuron.learn=decay,threshold") == ["decay", "threshold"]
     assert value_of("run.tags=paper") == ["paper"]
     assert value_of("loss.branches=2, 6") == ["2", "6"]
@@ -70,12 +70,12 @@ def test_a_list_of_strings_needs_neither_quotes_nor_brackets() -> None:
         ("optim.lr.x=1", "unknown key"),
     ],
 )
-def test_a_word_that_is_not_a_setting_is_refused(word: str, message: str) -> None:
+def test_a_word_that_is_not_a_setting_is_refused(word, message):
     assert message in problem_of(word)
 
 
 @given(info=st.sampled_from(fields()), begin=st.integers(0, 20), words=st.integers(1, 3), between=st.sampled_from("_-"))
-def test_what_is_suggested_for_words_of_a_description_exists(info, begin, words, between) -> None:
+def test_what_is_suggested_for_words_of_a_description_exists(info, begin, words, between):
     typed = between.join(info.text.split()[begin : begin + words])
     assume(typed.isascii() and "=" not in typed and "." not in typed)
     _, problems = parse_overrides([f"{typed}=1"])
@@ -84,34 +84,23 @@ def test_what_is_suggested_for_words_of_a_description_exists(info, begin, words,
             assert not parse_overrides([f"{key}=1"])[1]
 
 
-def test_all_words_are_checked() -> None:
-    overrides, problems = parse_overrides(["a", "T=1", "b=2"])
-    assert len(overrides) == 1
-    assert len(problems) == 2
-
-
-def test_a_value_cannot_add_a_second_key() -> None:
+def test_a_value_cannot_add_a_second_key():
     assert value_of("T=1\n[run]\nseed=2") == "1\n[run]\nseed=2"
 
 
-@given(st.integers(-(2**63), 2**63 - 1))
-def test_integers_are_read_back_unchanged(number: int) -> None:
-    assert value_of(f"T={number}") == number
-
-
 @given(st.floats())
-def test_floats_are_read_back_unchanged(number: float) -> None:
+def test_floats_are_read_back_unchanged(number):
     read = value_of(f"lr={number!r}")
     assert isinstance(read, float)
     assert read == number or (math.isnan(read) and math.isnan(number))
 
 
 @given(st.text())
-def test_plain_strings_are_read_back_without_surrounding_space(text: str) -> None:
+def test_plain_strings_are_read_back_without_surrounding_space(text):
     assert value_of(f"run.name={text}") == text.strip()
 
 
 @given(st.text())
-def test_any_word_can_be_parsed(word: str) -> None:
+def test_any_word_can_be_parsed(word):
     overrides, problems = parse_overrides([word, f"T={word}", f"optim.{word}"])
     assert len(overrides) + len(problems) == 3

@@ -16,7 +16,7 @@ NET = "class Net: pass\n"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """The folder of the file that is named; another one is the working directory."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -61,7 +61,7 @@ def read(folder: Path, name: str = "nets.py:Net") -> OwnCode:
         ("import random", set()),
     ],
 )  # fmt: skip
-def test_what_an_import_names_in_the_folder_belongs_to_the_code(folder: Path, line: str, files: set[str]) -> None:
+def test_what_an_import_names_in_the_folder_belongs_to_the_code(folder, line, files):
     (folder / "wandb" / "run-1").mkdir(parents=True)
     for name, source in {
         "layers.py": "class Block: ...\n",
@@ -78,7 +78,7 @@ def test_what_an_import_names_in_the_folder_belongs_to_the_code(folder: Path, li
     assert set(read(folder).files) == {"nets.py", *files}
 
 
-def test_a_file_too_long_to_be_parsed_is_searched_for_lines_that_import(folder: Path) -> None:
+def test_a_file_too_long_to_be_parsed_is_searched_for_lines_that_import(folder):
     write(folder, one="", two="", three="", four="")
     (folder / "nets.py").write_text(
         f"{NET}{'x = 1  # long' * 6000}\n"
@@ -87,21 +87,19 @@ def test_a_file_too_long_to_be_parsed_is_searched_for_lines_that_import(folder: 
     assert set(read(folder).files) == {"nets.py", "one.py", "two.py", "three.py", "four.py"}
 
 
-def test_files_that_import_each_other_are_found_once(folder: Path) -> None:
+def test_files_that_import_each_other_are_found_once(folder):
     write(folder, nets=f"import layers\n{NET}", layers="from nets import Net\nimport layers\n")
     assert list(read(folder).files) == ["nets.py", "layers.py"]
 
 
-def test_a_package_is_named_by_its_init(folder: Path) -> None:
+def test_a_package_is_named_by_its_init(folder):
     (folder / "__init__.py").write_text("from .net import Net\n")
     write(folder, net="from .parts import part\nclass Net: ...\n", parts="part = 1\n")
     assert set(read(folder, "__init__.py:Net").files) == {"__init__.py", "net.py", "parts.py"}
     assert set(read(folder, "net.py:Net").files) == {"__init__.py", "net.py", "parts.py"}
 
 
-def test_what_is_outside_of_the_folder_and_not_installed_is_named(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_outside_of_the_folder_and_not_installed_is_named(folder, tmp_path, monkeypatch):
     (tmp_path / "shared").mkdir()
     monkeypatch.syspath_prepend(tmp_path / "shared")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shared"))
@@ -123,9 +121,7 @@ def test_what_is_outside_of_the_folder_and_not_installed_is_named(
             read_own_code("nets.py:Net", folder)
 
 
-def test_a_name_that_is_also_an_installed_package_or_pythons_is_refused_where_it_could_mean_either(
-    folder: Path,
-) -> None:
+def test_a_name_that_is_also_an_installed_package_or_pythons_is_refused_where_it_could_mean_either(folder):
     write(folder, yaml="", torch=NET, random="import random\n")
     for source, message in {
         "import torch": r"nets\.py line 1 imports torch, which is in .* and also an installed package",
@@ -140,7 +136,7 @@ def test_a_name_that_is_also_an_installed_package_or_pythons_is_refused_where_it
 
 
 @pytest.mark.parametrize("kind", ["a link out of the folder", "a pipe", "a folder", "no Python"])
-def test_a_neighbour_that_cannot_be_read_is_refused(folder: Path, tmp_path: Path, kind: str) -> None:
+def test_a_neighbour_that_cannot_be_read_is_refused(folder, tmp_path, kind):
     (folder / "nets.py").write_text(f"import layers\n{NET}")
     (tmp_path / "elsewhere.py").write_text("x = 1\n")
     layers = folder / "layers.py"
@@ -157,7 +153,7 @@ def test_a_neighbour_that_cannot_be_read_is_refused(folder: Path, tmp_path: Path
         read_own_code("nets.py:Net", folder)
 
 
-def test_the_number_the_size_and_the_depth_of_the_files_are_bounded(folder: Path) -> None:
+def test_the_number_the_size_and_the_depth_of_the_files_are_bounded(folder):
     names = [f"part{number}" for number in range(MOST_FILES)]
     write(folder, nets=f"import {', '.join(names)}\n{NET}", **dict.fromkeys(names, ""))
     with pytest.raises(ValueError, match=f"more than {MOST_FILES} files"):
@@ -174,7 +170,7 @@ def test_the_number_the_size_and_the_depth_of_the_files_are_bounded(folder: Path
         read_own_code("nets.py:Net", folder)
 
 
-def test_files_that_take_long_are_looked_at_in_bounded_time(folder: Path) -> None:
+def test_files_that_take_long_are_looked_at_in_bounded_time(folder):
     imports = "".join(f"import name{number}\n" for number in range(80_000))
     write(folder, nets=NET + imports[: 2**20 - 100])
     (folder / "elif.py").write_text("if x: ...\n" + "elif x: ...\n" * 1000 + NET)
@@ -185,9 +181,7 @@ def test_files_that_take_long_are_looked_at_in_bounded_time(folder: Path) -> Non
     assert time.process_time() - started < 20.0
 
 
-def test_a_module_of_an_installed_package_is_told_from_one_that_happens_to_be_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_of_an_installed_package_is_told_from_one_that_happens_to_be_found(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "common.py").touch()
     found = {name: user_code.place_of_module(name) for name in ("torch", "json", "common", "no_such_module")}

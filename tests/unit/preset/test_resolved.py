@@ -55,9 +55,9 @@ def presets(draw: st.DrawFn) -> Preset:
     )
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(presets())
-def test_a_resolved_preset_reads_back_equal(preset: Preset) -> None:
+def test_a_resolved_preset_reads_back_equal(preset):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preset.toml"
         path.write_bytes(resolved_toml(preset).encode())
@@ -66,7 +66,7 @@ def test_a_resolved_preset_reads_back_equal(preset: Preset) -> None:
     assert experiment_hash(again) == experiment_hash(preset)
 
 
-def test_every_field_is_written() -> None:
+def test_every_field_is_written():
     written = tomli.loads(resolved_toml(Preset()))
     for info in fields():
         if not info.key.startswith("paper"):
@@ -74,13 +74,13 @@ def test_every_field_is_written() -> None:
             assert name in written[section] if name else section in written, info.key
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(
     presets(),
     st.permutations(["data", "model", "neuron", "method", "loss", "optim", "train", "run"]),
     st.integers(0, 99),
 )
-def test_the_experiment_depends_on_neither_order_nor_seed_nor_name(preset: Preset, order: list[str], seed: int) -> None:
+def test_the_experiment_depends_on_neither_order_nor_seed_nor_name(preset, order, seed):
     values = preset.model_dump()
     shuffled = {section: dict(reversed(values[section].items())) for section in order}
     shuffled["run"] |= {"seed": seed, "name": "another", "tags": ["x"], "device": "cpu"}
@@ -88,7 +88,7 @@ def test_the_experiment_depends_on_neither_order_nor_seed_nor_name(preset: Prese
     assert experiment_hash(Preset.model_validate(shuffled)) == experiment_hash(preset)
 
 
-def test_the_experiment_is_the_same_for_an_integer_and_its_float() -> None:
+def test_the_experiment_is_the_same_for_an_integer_and_its_float():
     def of(lr: float, alpha: float) -> str:
         values = {"optim": {"lr": lr}, "neuron": {"surrogate_args": {"alpha": alpha}}}
         return experiment_hash(Preset.model_validate(values))
@@ -132,7 +132,7 @@ NEEDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("key", [info.key for info in fields() if info.role == "result"])
-def test_the_experiment_changes_with_every_result_field_but_the_seed(key: str) -> None:
+def test_the_experiment_changes_with_every_result_field_but_the_seed(key):
     (info,) = [info for info in fields() if info.key == key]
     section, _, name = key.partition(".")
     value = OTHER.get(key)
@@ -145,7 +145,7 @@ def test_the_experiment_changes_with_every_result_field_but_the_seed(key: str) -
     assert (hashes[0] == hashes[1]) == (key == "run.seed")
 
 
-def test_the_experiment_changes_with_nested_arguments_and_not_with_their_order() -> None:
+def test_the_experiment_changes_with_nested_arguments_and_not_with_their_order():
     def of(arguments: dict[str, Any]) -> str:
         return experiment_hash(Preset.model_validate({"model": {"name": "nets.py:MyNet", "args": arguments}}))
 
@@ -155,7 +155,7 @@ def test_the_experiment_changes_with_nested_arguments_and_not_with_their_order()
     assert of(blocks) != of({**blocks, "blocks": [{"width": 64, "pool": True}, {"width": 129}]})
 
 
-def test_the_experiment_depends_on_the_users_file_but_not_on_its_folder() -> None:
+def test_the_experiment_depends_on_the_users_file_but_not_on_its_folder():
     def of(name: str, digest: str) -> str:
         return experiment_hash(Preset.model_validate({"model": {"name": name}}), {"model.name": digest})
 

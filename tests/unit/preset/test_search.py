@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from rbp_engine.preset import PresetError, list_presets, load_preset
@@ -43,7 +41,7 @@ OF_NO_PAPER = BUNDLED - OF_THE_PAPER - PUBLISHED_FOR_BPTT.keys() - SWEEPS
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def places(tmp_path, monkeypatch):
     """The folders of the search order that a user can fill, first to last."""
     folders = {name: tmp_path / name / "presets" for name in ("here", "chosen", "user")}
     for folder in folders.values():
@@ -54,7 +52,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     return folders
 
 
-def test_all_bundled_presets_are_valid_and_different_experiments() -> None:
+def test_all_bundled_presets_are_valid_and_different_experiments():
     files = list(bundled_folder().rglob("*.toml"))
     assert len(files) == len(BUNDLED)
     loaded = [load_preset(str(path)) for path in files]
@@ -64,7 +62,7 @@ def test_all_bundled_presets_are_valid_and_different_experiments() -> None:
     assert all(one.preset.title and one.preset.description for one in loaded)
 
 
-def test_the_presets_of_the_paper_have_its_settings() -> None:
+def test_the_presets_of_the_paper_have_its_settings():
     def settings(name: str) -> tuple[object, ...]:
         preset = load_preset(name).preset
         assert (preset.neuron.decay, preset.neuron.threshold, preset.neuron.reset) == (0.2, 1.0, "soft")
@@ -92,7 +90,7 @@ def test_the_presets_of_the_paper_have_its_settings() -> None:
     assert augmentation("cifar10-dvs-vggsnn") == (0, False, 0, 5, 48)
 
 
-def test_the_papers_figures_equal_its_table_and_all_others_are_not_known() -> None:
+def test_the_papers_figures_equal_its_table_and_all_others_are_not_known():
     table: dict[str, dict[str, list[float]]] = {
         "cifar10-resnet18": {"bptt": [0.9493, 0.9564, 0.9603], "rate_m": [0.9475, 0.9561, 0.9590]},
         "cifar100-resnet18": {"bptt": [0.7709, 0.7793, 0.7835], "rate_m": [0.7597, 0.7826, 0.7902]},
@@ -116,7 +114,7 @@ def test_the_papers_figures_equal_its_table_and_all_others_are_not_known() -> No
             assert [figure.top1 for figure in figures] == expected
 
 
-def test_the_presets_of_transformers_have_their_neurons_and_optimizer() -> None:
+def test_the_presets_of_transformers_have_their_neurons_and_optimizer():
     for name in TRANSFORMERS:
         preset = load_preset(name).preset
         neuron, optim = preset.neuron, preset.optim
@@ -127,7 +125,7 @@ def test_the_presets_of_transformers_have_their_neurons_and_optimizer() -> None:
         assert (preset.data.split, preset.data.size) == ("last100", 128 if "dvs" in name else 0)
 
 
-def test_the_presets_of_networks_with_membrane_shortcuts_have_their_neurons() -> None:
+def test_the_presets_of_networks_with_membrane_shortcuts_have_their_neurons():
     for name in MEMBRANE_SHORTCUTS:
         neuron = load_preset(name).preset.neuron
         expected = (0.25, 0.5, "rect") if "ms_resnet" in name else (0.5, 2.0, "sigmoid")
@@ -135,21 +133,20 @@ def test_the_presets_of_networks_with_membrane_shortcuts_have_their_neurons() ->
 
 
 @pytest.mark.parametrize("name", sorted(OF_THE_PAPER))
-def test_every_cell_of_the_paper_is_a_different_experiment(name: str) -> None:
+def test_every_cell_of_the_paper_is_a_different_experiment(name):
     paper = load_preset(name).preset.paper
-    assert paper is not None
     words = [(f"method={figure.method}", f"T={figure.timesteps}") for figure in paper.figures]
     assert len({load_preset(name, pair).experiment for pair in words}) == len(words)
 
 
-def test_a_name_is_searched_in_order(places: dict[str, Path]) -> None:
+def test_a_name_is_searched_in_order(places):
     assert load_preset("digits").path == (bundled_folder() / "digits.toml").absolute()
     for name in ("user", "chosen", "here"):
         (places[name] / "digits.toml").write_text(f"title = '{name}'\n")
         assert load_preset("digits").preset.title == name
 
 
-def test_a_name_with_a_separator_or_ending_is_a_path(places: dict[str, Path]) -> None:
+def test_a_name_with_a_separator_or_ending_is_a_path(places):
     (places["here"] / "mine.toml").write_text("title = 'mine'\n")
     assert load_preset("mine").preset.title == "mine"
     assert load_preset("presets/mine.toml").preset.title == "mine"
@@ -158,7 +155,7 @@ def test_a_name_with_a_separator_or_ending_is_a_path(places: dict[str, Path]) ->
             load_preset(name)
 
 
-def test_a_missing_preset_lists_the_places_searched_and_similar_names(places: dict[str, Path]) -> None:
+def test_a_missing_preset_lists_the_places_searched_and_similar_names(places):
     with pytest.raises(PresetError) as caught:
         load_preset("Digit")
     message = str(caught.value)
@@ -167,7 +164,7 @@ def test_a_missing_preset_lists_the_places_searched_and_similar_names(places: di
         assert place in message
 
 
-def test_where_the_presets_of_rbp_are_those_of_the_folder_both_are_said_to_be_searched(tmp_path, monkeypatch) -> None:
+def test_where_the_presets_of_rbp_are_those_of_the_folder_both_are_said_to_be_searched(tmp_path, monkeypatch):
     (tmp_path / "presets").symlink_to(bundled_folder())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PresetError, match=r"Searched: \./presets \(presets; these come with rbp\), "):
@@ -175,12 +172,12 @@ def test_where_the_presets_of_rbp_are_those_of_the_folder_both_are_said_to_be_se
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "x" * 5000, "a\0b", "\udcff"])
-def test_a_strange_name_is_a_missing_preset(name: str) -> None:
+def test_a_strange_name_is_a_missing_preset(name):
     with pytest.raises(PresetError, match="no preset is called"):
         load_preset(name)
 
 
-def test_the_list_has_each_name_once_by_data_set(places: dict[str, Path]) -> None:
+def test_the_list_has_each_name_once_by_data_set(places):
     (places["here"] / "digits.toml").write_text("title = 'my own'\n")
     entries = list_presets()
     assert sorted(entry.name for entry in entries) == sorted(BUNDLED)
@@ -190,7 +187,7 @@ def test_the_list_has_each_name_once_by_data_set(places: dict[str, Path]) -> Non
     assert not any(entry.problems for entry in entries)
 
 
-def test_the_list_has_broken_presets_with_their_problems(places: dict[str, Path]) -> None:
+def test_the_list_has_broken_presets_with_their_problems(places):
     (places["here"] / "bad.toml").write_text("title = 'Bad'\n[data]\nname = 'cifar10'\nbatch = 1\nflip = 1\n")
     (places["here"] / "worse.toml").write_bytes(b"\xff")
     (places["here"] / "folder.toml").mkdir()

@@ -14,7 +14,7 @@ def problems_of(text: str, path: Path) -> list[str]:
     return [f"{problem.line} {problem.key}: {problem.message}" for problem in error.value.problems]
 
 
-def test_settings_by_any_of_their_names_and_everything_else_are_read(tmp_path: Path) -> None:
+def test_settings_by_any_of_their_names_and_everything_else_are_read(tmp_path):
     text = """
 extends = "digits"
 [sweep]
@@ -32,7 +32,6 @@ batch = {from = 16, to = 64}
 neuron.threshold = [0.5, 1.0]
 """
     section = load_text(text, tmp_path / "a.toml").sweep
-    assert section is not None
     assert section.seeds == (1, 2) and section.trials == 5 and section.listed == ()
     assert section.grid == (
         Varied("method", ("bptt", "rate_m")),
@@ -48,7 +47,7 @@ neuron.threshold = [0.5, 1.0]
     )
 
 
-def test_every_problem_is_named_at_once_with_its_line_and_the_nearest_spelling(tmp_path: Path) -> None:
+def test_every_problem_is_named_at_once_with_its_line_and_the_nearest_spelling(tmp_path):
     text = """extends = "digits"
 [train]
 epochs = -1
@@ -108,31 +107,31 @@ batch = {form = 1, to = 2.5}
         ("[sweep.random]\nlr = {from = -1, to = 1}", "lr.from: must be more than 0"),
     ],
 )
-def test_what_a_value_must_be_is_said_in_the_words_of_other_sections(written: str, told: str, tmp_path: Path) -> None:
+def test_what_a_value_must_be_is_said_in_the_words_of_other_sections(written, told, tmp_path):
     found = problems_of(f'extends = "digits"\n[sweep]\n{written}\n', tmp_path / "a.toml")
     assert any(told in one for one in found), found
 
 
-def test_an_unknown_section_may_have_been_meant_to_be_it(tmp_path: Path) -> None:
+def test_an_unknown_section_may_have_been_meant_to_be_it(tmp_path):
     assert "Did you mean 'sweep'?" in problems_of('extends = "digits"\n[swep]\n', tmp_path / "a.toml")[0]
 
 
-def test_it_is_taken_whole_from_the_nearest_file_that_has_one(tmp_path: Path) -> None:
+def test_it_is_taken_whole_from_the_nearest_file_that_has_one(tmp_path):
     (tmp_path / "base.toml").write_text('extends = "digits"\n[sweep]\nseeds = [1, 2]\n[sweep.grid]\nT = [2, 4]\n')
     child = tmp_path / "child.toml"
     child.write_text('extends = "base"\n')
     inherited = load_preset(str(child)).sweep
-    assert inherited is not None and inherited.seeds == (1, 2)
+    assert inherited.seeds == (1, 2)
     child.write_text('extends = "base"\n[[sweep.list]]\nlr = 0.2\n')
     own = load_preset(str(child)).sweep
-    assert own is not None and own.seeds == () and own.grid == () and own.listed == (("lr=0.2",),)
+    assert own.seeds == () and own.grid == () and own.listed == (("lr=0.2",),)
     (tmp_path / "base.toml").write_text('extends = "digits"\n[sweep]\nseeds = 1\n')
     child.write_text('extends = "base"\n')
     with pytest.raises(PresetError, match=r"sweep.seeds \(.*base.toml line 3\)"):
         load_preset(str(child))
 
 
-def test_it_changes_neither_the_settings_nor_the_experiment_and_reaches_no_run(tmp_path: Path) -> None:
+def test_it_changes_neither_the_settings_nor_the_experiment_and_reaches_no_run(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text('extends = "digits"\n[sweep.grid]\nT = [2, 4]\n')
     loaded, plain = load_preset(str(path)), load_preset("digits")
@@ -144,9 +143,7 @@ def test_it_changes_neither_the_settings_nor_the_experiment_and_reaches_no_run(t
         read_resolved(path)
 
 
-def test_a_file_of_own_code_is_found_beside_the_preset_from_anywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_own_code_is_found_beside_the_preset_from_anywhere(tmp_path, monkeypatch):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "nets.py").write_text("A = B = 1\n")
@@ -155,7 +152,6 @@ def test_a_file_of_own_code_is_found_beside_the_preset_from_anywhere(
     for here in (tmp_path, folder, Path("/")):
         monkeypatch.chdir(here)
         section = load_preset(str(path)).sweep
-        assert section is not None
         for word in section.grid[0].words:
             assert load_preset("digits", [word]).own_code["model.name"].path.samefile(folder / "nets.py")
 
@@ -166,20 +162,19 @@ def test_a_file_of_own_code_is_found_beside_the_preset_from_anywhere(
         f"seeds = {list(range(100_000))}",
         f"[sweep.grid]\nlr = {[number / 1e5 for number in range(1, 50_000)]}",
         "\n".join(["[[sweep.list]]\nlr = 0.1"] * 20_000),
-        "[sweep.random]\n" + "\n".join(f"a{number} = [1]" for number in range(1000)),
+        "[sweep.random]\n" + "\n".join(f"a{number} = [1]" for number in range(200)),
     ],
     ids=["seeds", "values", "combinations", "unknown keys"],
 )
-def test_a_section_larger_than_any_is_refused_in_a_moment(section: str, tmp_path: Path) -> None:
+def test_a_section_larger_than_any_is_refused_in_a_moment(section, tmp_path):
     assert problems_of(f'extends = "digits"\n[sweep]\n{section}\n', tmp_path / "a.toml")
 
 
-def test_a_search_has_a_space_and_what_belongs_to_it(tmp_path: Path) -> None:
+def test_a_search_has_a_space_and_what_belongs_to_it(tmp_path):
     path = tmp_path / "a.toml"
     space = "[sweep.random]\nlr = {from = 0.01, to = 0.5, log = true}\n"
     path.write_text(f'extends = "digits"\n[sweep]\nsearch = "tpe"\nprune = "median"\n{space}')
     section = load_preset(str(path)).sweep
-    assert section is not None
     assert (section.search, section.prune, section.trials) == ("tpe", "median", 0)
     for text, message in (
         ('search = "tpe"', "there is nothing to search"),
