@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +21,12 @@ STEPS_PER_EPOCH, GIB = 20, 2**30
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path):
     return tmp_path / "runs"
 
 
 @pytest.fixture
-def finish_run(runs: Path) -> FinishRun:
+def finish_run(runs):
     """Make a run of a preset that ended with `status`; `curve` is its top-1 after each epoch."""
 
     def finish(
@@ -57,7 +56,6 @@ def finish_run(runs: Path) -> FinishRun:
             events.write(Validation(len(curve), 1.0 - top1, top1, 1.0, 360, "test", weights), step)
         best = max(range(len(curve)), key=curve.__getitem__)
         summary = read_summary(run)
-        assert summary is not None
         summary.epoch, summary.step, summary.status = len(curve), step, status
         summary.last = Scores(curve[-1], 1.0, 1.0 - curve[-1])
         summary.best = Scores(curve[best], epoch=best + 1)

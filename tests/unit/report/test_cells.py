@@ -1,6 +1,5 @@
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,28 +9,27 @@ from rbp_engine.report.collect import collect, label_words
 from rbp_engine.report.figure import draw
 from rbp_engine.report.tables import csv_text, latex, markdown, notes
 from rbp_engine.run import track
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.store.store import run_directories
 from tests.run_files import change_identity
-
-FinishRun = Callable[..., RunDirectory]
 
 
 def cells_of(runs: Path) -> list[Cell]:
     return make_cells(collect(run_directories(runs))[0])
 
 
-def test_the_seeds_of_an_experiment_are_one_row(finish_run: FinishRun, runs: Path) -> None:
+def test_the_seeds_of_an_experiment_are_one_row(finish_run, runs):
     for seed, last in ((3, 0.9), (1, 0.94), (2, 0.92)):
         finish_run("digits", f"seed={seed}", f"run.name=n{seed}", f"train.log_every={seed}", curve=(0.96, last))
     (cell,) = cells_of(runs)
     assert [entry.summary.seed for entry in cell.entries] == [1, 2, 3]
     assert (cell.last.mean, cell.last.std) == (pytest.approx(0.92), pytest.approx(0.02))
-    assert cell.best is not None and (cell.best.mean, cell.best.std) == (pytest.approx(0.96), 0.0)
-    assert (cell.label, cell.paper, cell.difference, cell.notes) == ({}, None, None, ())
+    assert (cell.best.mean, cell.best.std) == (pytest.approx(0.96), 0.0)
+    assert (cell.label, cell.paper, cell.difference) == ({}, None, None)
+    assert cell.notes == ("train.log_every differs: 1 (seed 1); 2 (seed 2); 3 (seed 3)",)
 
 
-def test_the_moving_average_of_weights_is_a_note_and_changes_no_other_number(finish_run: FinishRun, runs: Path) -> None:
+def test_the_moving_average_of_weights_is_a_note_and_changes_no_other_number(finish_run, runs):
     for seed, ema in ((1, 0.95), (2, 0.97)):
         run = finish_run("digits", f"seed={seed}", "train.ema=0.9", curve=(0.9,))
         summary = read_json(run.summary_json)
@@ -41,7 +39,7 @@ def test_the_moving_average_of_weights_is_a_note_and_changes_no_other_number(fin
     assert "the moving average of the last weights has 96.00 % (mean of 2 runs)" in cell.notes
 
 
-def test_runs_that_ended_early_count_and_are_named_with_their_epochs(finish_run: FinishRun, runs: Path) -> None:
+def test_runs_that_ended_early_count_and_are_named_with_their_epochs(finish_run, runs):
     for seed, epoch in ((1, 7), (2, 9)):
         run = finish_run("digits", f"seed={seed}", "epochs=12", "guard.early_stop=2", curve=(0.9,))
         summary = read_json(run.summary_json)
@@ -52,9 +50,7 @@ def test_runs_that_ended_early_count_and_are_named_with_their_epochs(finish_run:
 
 
 @pytest.mark.parametrize("word", ["lr=0.05", "data.flip=true"])
-def test_experiments_are_never_averaged_and_rows_name_what_differs(
-    finish_run: FinishRun, runs: Path, word: str
-) -> None:
+def test_experiments_are_never_averaged_and_rows_name_what_differs(finish_run, runs, word):
     finish_run("digits", "seed=1", curve=(0.9,))
     finish_run("digits", "seed=2", word, curve=(0.8,))
     cells = cells_of(runs)
@@ -63,9 +59,7 @@ def test_experiments_are_never_averaged_and_rows_name_what_differs(
     assert len({tuple(cell.words("label")) for cell in cells}) == 2
 
 
-def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_row(
-    finish_run: FinishRun, runs: Path
-) -> None:
+def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_row(finish_run, runs):
     finish_run("digits", "T=2", "epochs=1")
     finish_run("digits", "T=2", "epochs=2", "method=rate_s")
     finish_run("digits", "T=6", "epochs=1", "lr=0.05")
@@ -76,34 +70,29 @@ def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_r
     ]
 
 
-def test_settings_that_differ_only_between_networks_are_not_named(finish_run: FinishRun, runs: Path) -> None:
+def test_settings_that_differ_only_between_networks_are_not_named(finish_run, runs):
     finish_run("cifar10-resnet18", "epochs=1")
     finish_run("cifar10-vgg11", "epochs=2")
     assert [cell.label for cell in cells_of(runs)] == [{}, {}]
 
 
-def test_methods_and_timesteps_need_no_label(finish_run: FinishRun, runs: Path) -> None:
+def test_methods_and_timesteps_need_no_label(finish_run, runs):
     for method in ("rate_m", "bptt"):
         for timesteps in (4, 2):
             finish_run("digits", f"method={method}", f"T={timesteps}")
     cells = cells_of(runs)
-    assert [(cell.method, cell.timesteps) for cell in cells] == [
-        ("bptt", 2),
-        ("bptt", 4),
-        ("rate_m", 2),
-        ("rate_m", 4),
-    ]
+    assert [(cell.method, cell.timesteps) for cell in cells] == [("bptt", 2), ("bptt", 4), ("rate_m", 2), ("rate_m", 4)]
     assert not any(cell.label for cell in cells)
 
 
-def test_runs_of_one_hash_with_edited_settings_are_not_averaged(finish_run: FinishRun, runs: Path) -> None:
+def test_runs_of_one_hash_with_edited_settings_are_not_averaged(finish_run, runs):
     finish_run("digits", "seed=1")
     edited = finish_run("digits", "seed=2")
     edited.preset_toml.write_text(edited.preset_toml.read_text().replace("lr = 0.1", "lr = 0.2"))
     assert [cell.words("label") for cell in cells_of(runs)] == [["optim.lr = 0.1"], ["optim.lr = 0.2"]]
 
 
-def test_equal_settings_under_two_hashes_are_distinguished(finish_run: FinishRun, runs: Path) -> None:
+def test_equal_settings_under_two_hashes_are_distinguished(finish_run, runs):
     finish_run("digits", "seed=1")
     other = finish_run("digits", "seed=2")
     change_identity(other, experiment="0123456789abcdef")
@@ -111,7 +100,7 @@ def test_equal_settings_under_two_hashes_are_distinguished(finish_run: FinishRun
     assert len(words) == 2 and ["recorded as 01234567"] in words
 
 
-def test_differing_conditions_are_noted_with_the_seeds(finish_run: FinishRun, runs: Path) -> None:
+def test_differing_conditions_are_noted_with_the_seeds(finish_run, runs):
     def identity(torch: str, diff: str) -> dict[str, object]:
         return {"packages": {"torch": torch}, "git": {"commit": "c" * 40, "changed": bool(diff)}}
 
@@ -127,7 +116,7 @@ def test_differing_conditions_are_noted_with_the_seeds(finish_run: FinishRun, ru
     )
 
 
-def test_the_difference_is_our_mean_last_minus_the_papers_figure(finish_run: FinishRun, runs: Path) -> None:
+def test_the_difference_is_our_mean_last_minus_the_papers_figure(finish_run, runs):
     for seed, last in ((1, 0.95), (2, 0.96)):
         finish_run("cifar10-resnet18", f"seed={seed}", curve=(0.97, last))
     (cell,) = cells_of(runs)
@@ -135,7 +124,7 @@ def test_the_difference_is_our_mean_last_minus_the_papers_figure(finish_run: Fin
     assert cell.difference == pytest.approx(0.955 - 0.9561)
 
 
-def test_a_note_beside_the_papers_figure_names_departures_from_the_preset(finish_run: FinishRun, runs: Path) -> None:
+def test_a_note_beside_the_papers_figure_names_departures_from_the_preset(finish_run, runs):
     finish_run("cifar10-resnet18", "epochs=3", "lr=0.05")
     (cell,) = cells_of(runs)
     assert cell.notes == (
@@ -143,7 +132,7 @@ def test_a_note_beside_the_papers_figure_names_departures_from_the_preset(finish
     )
 
 
-def test_notes_say_where_the_best_epoch_was_chosen(finish_run: FinishRun, runs: Path) -> None:
+def test_notes_say_where_the_best_epoch_was_chosen(finish_run, runs):
     finish_run("digits")
     assert any("chosen on the test set" in note for note in notes(cells_of(runs), costs=False))
     assert not any("held-out" in note for note in notes(cells_of(runs), costs=False))
@@ -152,15 +141,15 @@ def test_notes_say_where_the_best_epoch_was_chosen(finish_run: FinishRun, runs: 
     assert held_out.endswith("digits, convnet, rate_M, T = 4, train.validation_split = 0.1")
 
 
-def test_a_best_that_is_unknown_for_some_runs_is_noted(finish_run: FinishRun, runs: Path) -> None:
+def test_a_best_that_is_unknown_for_some_runs_is_noted(finish_run, runs):
     finish_run("digits", "seed=1", "train.validation_split=0.1", test={"last": 0.9, "best": 0.9})
     finish_run("digits", "seed=2", "train.validation_split=0.1", test={"last": 0.9})
     (cell,) = cells_of(runs)
-    assert cell.best is not None and cell.best.count == 1
+    assert cell.best.count == 1
     assert cell.notes == ("best is known of 1 of 2 runs",)
 
 
-def test_an_empty_setting_is_none() -> None:
+def test_an_empty_setting_is_none():
     assert label_words({"loss.distill": "", "neuron.learn": [], "optim.lr": 0.1}) == [
         "loss.distill = none",
         "neuron.learn = []",
@@ -168,9 +157,7 @@ def test_an_empty_setting_is_none() -> None:
     ]
 
 
-def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(
-    finish_run: FinishRun, runs: Path, tmp_path: Path
-) -> None:
+def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(finish_run, runs, tmp_path):
     for seed in (1, 2):
         finish_run("digits", f"seed={seed}")
         given = {"lr": 0.1, "data": {"name": "digits"}, "method": {"name": "adjoint"}, "depth": 3, "seed": seed}

@@ -1,26 +1,20 @@
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from rbp_engine.report.collect import collect
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.store.store import run_directories
 from tests.run_files import change_summary
 
-FinishRun = Callable[..., RunDirectory]
-
 
 @pytest.mark.parametrize("status", ["stopped", "preempted", "failed", "killed"])
-def test_an_incomplete_run_is_left_out_by_name(finish_run: FinishRun, runs: Path, status: str) -> None:
+def test_an_incomplete_run_is_left_out_by_name(finish_run, runs, status):
     complete, other = finish_run("digits", "seed=1"), finish_run("digits", "seed=2", status=status)
     entries, excluded = collect(run_directories(runs))
     assert [entry.run for entry in entries] == [complete]
     assert [(run.id, run.reason) for run in excluded] == [(other.id, status)]
 
 
-def test_a_run_whose_worker_is_gone_is_left_out_as_lost(finish_run: FinishRun, runs: Path) -> None:
+def test_a_run_whose_worker_is_gone_is_left_out_as_lost(finish_run, runs):
     run = finish_run(status="running")
     write_json(run.summary_json, read_json(run.summary_json) | {"updated": 1.0})
     entries, (excluded,) = collect(run_directories(runs))
@@ -29,16 +23,14 @@ def test_a_run_whose_worker_is_gone_is_left_out_as_lost(finish_run: FinishRun, r
 
 
 @pytest.mark.parametrize("damage", [{"last": [0.9]}, {"last": {"top1": "0.9"}}, {"created": None}, {"test": None}])
-def test_a_summary_with_values_of_wrong_types_is_made_anew(
-    finish_run: FinishRun, runs: Path, damage: dict[str, Any]
-) -> None:
+def test_a_summary_with_values_of_wrong_types_is_made_anew(finish_run, runs, damage):
     run = finish_run(curve=[0.5, 0.75])
     change_summary(run, **damage)
     ((entry,), excluded) = collect(run_directories(runs))
     assert (entry.run, entry.last, entry.best, excluded) == (run, 0.75, 0.75, [])
 
 
-def test_impossible_accuracies_and_damaged_files_are_left_out_by_name(finish_run: FinishRun, runs: Path) -> None:
+def test_impossible_accuracies_and_damaged_files_are_left_out_by_name(finish_run, runs):
     torn, odd, broken = (finish_run("digits", f"seed={seed}") for seed in (1, 2, 3))
     torn.run_json.write_text('{"id": "')
     change_summary(odd, best={"top1": 9.1})
@@ -51,9 +43,7 @@ def test_impossible_accuracies_and_damaged_files_are_left_out_by_name(finish_run
     assert reasons[broken.id].startswith("preset.toml cannot be read: unknown key")
 
 
-def test_the_newest_run_of_an_experiment_and_seed_counts_and_the_others_are_named(
-    finish_run: FinishRun, runs: Path
-) -> None:
+def test_the_newest_run_of_an_experiment_and_seed_counts_and_the_others_are_named(finish_run, runs):
     old, newest, older = (finish_run(created=created) for created in (2.0, 3.0, 1.0))
     entries, excluded = collect(run_directories(runs))
     assert [entry.run for entry in entries] == [newest]
@@ -61,9 +51,7 @@ def test_the_newest_run_of_an_experiment_and_seed_counts_and_the_others_are_name
     assert {run.reason for run in excluded} == {f"same experiment and seed as {newest.id}, which counts"}
 
 
-def test_unfinished_runs_count_on_request_but_never_instead_of_a_complete_one(
-    finish_run: FinishRun, runs: Path
-) -> None:
+def test_unfinished_runs_count_on_request_but_never_instead_of_a_complete_one(finish_run, runs):
     complete = finish_run("digits", "seed=1", created=1.0)
     repeated = finish_run("digits", "seed=1", created=2.0, status="stopped")
     unfinished = finish_run("digits", "seed=2", status="stopped")
@@ -72,7 +60,7 @@ def test_unfinished_runs_count_on_request_but_never_instead_of_a_complete_one(
     assert [run.id for run in excluded] == [repeated.id]
 
 
-def test_with_a_held_out_split_only_the_test_set_is_reported(finish_run: FinishRun, runs: Path) -> None:
+def test_with_a_held_out_split_only_the_test_set_is_reported(finish_run, runs):
     words = ("train.validation_split=0.1",)
     finish_run("digits", *words, "seed=1", curve=(0.9, 0.99), test={"last": 0.91, "best": 0.92})
     untested = finish_run("digits", *words, "seed=2", curve=(0.9, 0.99), test={}, status="stopped")

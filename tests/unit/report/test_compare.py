@@ -1,8 +1,6 @@
 """Comparing runs: grouped by experiment, paired by seed."""
 
 import csv
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +11,14 @@ from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.run.writer import EventWriter
-from tests.run_files import change_identity
+from tests.run_files import change_identity, tell
 
-FinishRun = Callable[..., RunDirectory]
 GIB = 2**30
 
 
 def with_cost(run: RunDirectory, *, seconds: float = 1.0, mem_peak: int = GIB) -> RunDirectory:
     """The run, with a summary as its worker leaves it."""
     summary = read_summary(run)
-    assert summary is not None
     summary.trained_s, summary.steps = seconds, summary.step
     change_identity(run, epochs=summary.epoch)
     summary.mem_peak = mem_peak
@@ -31,7 +26,7 @@ def with_cost(run: RunDirectory, *, seconds: float = 1.0, mem_peak: int = GIB) -
     return run
 
 
-def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run: FinishRun) -> None:
+def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run):
     rate = [finish_run("digits", f"seed={seed}", curve=[0.9, top1]) for seed, top1 in ((1, 0.94), (2, 0.95), (3, 0.5))]
     bptt = [
         with_cost(finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1 + 0.01, top1]), mem_peak=seed * GIB)
@@ -44,9 +39,8 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
     assert [group.title for group in found.groups] == ["digits · BPTT · T = 4", "digits · rate_M · T = 4"]
     assert theirs.last is not None and theirs.last.mean == pytest.approx(0.96)
     assert theirs.last_difference is None
-    assert ours.last is not None and ours.last.count == 3
+    assert ours.last.count == 3
     difference = ours.last_difference
-    assert difference is not None and difference.std is not None
     assert (difference.count, difference.mean) == (2, pytest.approx(-0.015))
     assert difference.std == pytest.approx(0.0070711, rel=1e-4)
     best = ours.best_difference
@@ -57,19 +51,19 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
     ]
 
 
-def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run: FinishRun) -> None:
+def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run):
     one, other = finish_run("digits", "T=2"), finish_run("digits", "T=6")
     titles = [group.title for group in compare([one, other]).groups]
     assert titles == ["digits · rate_M · T = 2", "digits · rate_M · T = 6"]
     assert compare([one, other], baseline=other).groups[0].title == "digits · rate_M · T = 6"
 
 
-def test_without_a_common_seed_there_is_no_difference(finish_run: FinishRun) -> None:
+def test_without_a_common_seed_there_is_no_difference(finish_run):
     found = compare([finish_run("digits", "seed=1"), finish_run("digits", "seed=2", "T=6")])
     assert found.groups[1].last_difference is None and found.groups[1].last is not None
 
 
-def test_a_title_names_other_differing_settings_if_they_are_few(finish_run: FinishRun) -> None:
+def test_a_title_names_other_differing_settings_if_they_are_few(finish_run):
     found = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
     assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
     other = compare([finish_run("digits"), finish_run("digits", "arch=resnet18")])
@@ -82,16 +76,16 @@ def test_a_title_names_other_differing_settings_if_they_are_few(finish_run: Fini
     assert {one.key for one in many.differences} >= {"optim.lr", "data.batch_size", "train.epochs", "optim.momentum"}
 
 
-def test_runs_that_ended_early_count_only_without_complete_ones(finish_run: FinishRun) -> None:
+def test_runs_that_ended_early_count_only_without_complete_ones(finish_run):
     early = finish_run("digits", "seed=2", curve=[0.3], status="stopped")
     (alone,) = compare([early]).groups
-    assert alone.last is not None and alone.last.mean == 0.3 and "stopped at epoch 1" in alone.notes[0]
+    assert alone.last.mean == 0.3 and "stopped at epoch 1" in alone.notes[0]
     (group,) = compare([early, finish_run("digits", "seed=1", curve=[0.9])]).groups
-    assert group.last is not None and (group.last.mean, group.last.count) == (0.9, 1)
+    assert (group.last.mean, group.last.count) == (0.9, 1)
     assert group.notes == ("seed 2 is stopped at epoch 1 of 20, not in the means",)
 
 
-def test_the_newest_run_of_a_seed_counts_and_unreadable_ones_are_named(finish_run: FinishRun) -> None:
+def test_the_newest_run_of_a_seed_counts_and_unreadable_ones_are_named(finish_run):
     old, new = (finish_run("digits", curve=[top1], created=created) for top1, created in ((0.1, 1.0), (0.9, 2.0)))
     broken = finish_run("digits", "seed=2")
     broken.preset_toml.write_text("x")
@@ -106,7 +100,7 @@ def test_the_time_of_an_epoch_is_that_of_its_steps(finish_run: FinishRun) -> Non
     assert group.epoch_s == pytest.approx(4.0)
 
 
-def test_device_and_cost_settings_are_listed_after_the_others(finish_run: FinishRun) -> None:
+def test_device_and_cost_settings_are_listed_after_the_others(finish_run):
     runs = [
         finish_run("digits", "T=2", device="NVIDIA H100 (cuda:0)"),
         finish_run("digits", "T=6", "train.log_every=3", host="there"),
@@ -117,9 +111,7 @@ def test_device_and_cost_settings_are_listed_after_the_others(finish_run: Finish
     assert next(iter(roles)) == "method.timesteps"
 
 
-def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(
-    finish_run: FinishRun,
-) -> None:
+def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(finish_run):
     bptt = [finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1]) for seed, top1 in ((1, 0.9), (2, 0.8))]
     rate = [
         finish_run("digits", f"seed={seed}", curve=[top1], created=created)
@@ -136,36 +128,29 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(
     assert groups[-1].notes == ("its difference is unknown: it shares no seed with the baseline",)
 
 
-def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run: FinishRun) -> None:
+def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run):
     runs = [finish_run("digits", "method=bptt", "seed=2"), *(finish_run("digits", f"seed={seed}") for seed in (1, 2))]
     assert compare(runs).groups[1].notes == ("its difference is over seed 2 only, which the baseline has too",)
     assert compare(runs[::2]).groups[1].notes == ()
 
 
-def test_nothing_to_compare_is_no_error() -> None:
-    assert compare([]).groups == ()
-
-
-def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run: FinishRun, tmp_path: Path) -> None:
+def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run, tmp_path):
     run = finish_run("digits", curve=[0.5, 0.8])
     header, *lines = events_csv(run).splitlines()
     assert header.startswith("run,kind,t,attempt,step,epoch,split,weights,samples,loss,top1")
     assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation"] * 2
     assert all(line.startswith(f"{run.id},") for line in lines)
-    again = EventWriter(run.events(), attempt=2)
-    again.write(RunStart(resumed_from="step-00000020", epoch=1), 20)
-    again.write(Metrics(1, None, 0.9, 0.1), 30)
-    again.close()
+    tell(run, RunStart(resumed_from="step-00000020", epoch=1), step=20, attempt=2)
+    tell(run, Metrics(1, None, 0.9, 0.1), step=30, attempt=2)
     lines = events_csv(run).splitlines()[1:]
     assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation", "metrics"]
     assert lines[-1].split(",")[3:12] == ["2", "30", "1", "", "", "", "", "0.9", ""]
 
 
-def test_the_csv_has_the_metrics_that_a_program_logs_of_its_own(tmp_path: Path) -> None:
+def test_the_csv_has_the_metrics_that_a_program_logs_of_its_own(tmp_path):
     with track({}, runs_dir=tmp_path) as run:
         run.log(loss=1.0, grad_norm=2.5, spikes=0.5)
         run.log(loss=0.5, grad_norm=float("nan"))
-    assert run.folder is not None
     rows = list(csv.DictReader(events_csv(RunDirectory(run.folder)).splitlines()))
     assert [(row["kind"], row["step"], row["loss"]) for row in rows] == [
         ("metrics", "1", "1.0"), ("probe", "1", ""), ("metrics", "2", "0.5"), ("probe", "2", "")
@@ -173,13 +158,10 @@ def test_the_csv_has_the_metrics_that_a_program_logs_of_its_own(tmp_path: Path) 
     assert [(row["own.grad_norm"], row["own.spikes"]) for row in rows] == [("", ""), ("2.5", "0.5"), ("", ""), ("", "")]
 
 
-def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(
-    finish_run: FinishRun, tmp_path: Path
-) -> None:
+def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(finish_run, tmp_path):
     ours = [finish_run("digits", f"T={timesteps}") for timesteps in (2, 4)]
     with track({"lr": 0.3, "dropout": 0.2}, runs_dir=tmp_path) as run:
         run.log(test_top1=0.9)
-    assert run.folder is not None
     alone, together = compare(ours), compare([*ours, RunDirectory(run.folder)])
     keys = [one.key for one in alone.differences]
     assert "method.timesteps" in keys
@@ -189,7 +171,7 @@ def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(
     assert "T = 2" in titles[0] and not any("not set" in title for title in titles)
 
 
-def test_programs_differ_in_what_only_one_was_given(tmp_path: Path) -> None:
+def test_programs_differ_in_what_only_one_was_given(tmp_path):
     for given in ({"lr": 0.3}, {"lr": 0.3, "dropout": 0.2}):
         with track(given, runs_dir=tmp_path) as run:
             run.log(test_top1=0.9)

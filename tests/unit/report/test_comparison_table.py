@@ -1,20 +1,15 @@
 """The table of a comparison: one row for each experiment, with the settings in which they differ as columns."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
-from rbp_engine.report.compare import Comparison, compare
+from rbp_engine.report.compare import compare
 from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.text.comparison_text import comparison_plain, comparison_text
 
-FinishRun = Callable[..., RunDirectory]
-
 
 @pytest.fixture
-def found(finish_run: FinishRun) -> Comparison:
+def found(finish_run):
     """Two seeds with each of three learning rates and T; the last has seeds of its own."""
     settings = (("lr=0.1", "T=4", (1, 2), 0.95), ("lr=0.02", "T=4", (1, 2), 0.91), ("lr=0.02", "T=6", (3, 4), 0.94))
     return compare(
@@ -24,7 +19,7 @@ def found(finish_run: FinishRun) -> Comparison:
     )
 
 
-def test_every_experiment_has_one_row_with_what_differs(found: Comparison) -> None:
+def test_every_experiment_has_one_row_with_what_differs(found):
     shown = comparison_text(found, 100)
     assert shown.headings.plain.split()[:3] == ["T", "lr", "n"]
     rows = [text.plain.split()[:4] for text in shown.groups]
@@ -34,25 +29,25 @@ def test_every_experiment_has_one_row_with_what_differs(found: Comparison) -> No
 
 
 @pytest.mark.parametrize("width", [30, 77, 200])
-def test_no_row_is_wider_than_the_space_and_what_tells_apart_stays_longest(found: Comparison, width: int) -> None:
+def test_no_row_is_wider_than_the_space_and_what_tells_apart_stays_longest(found, width):
     shown = comparison_text(found, width)
     assert all(len(line) <= width for line in shown.whole.plain.split("\n"))
     assert {"T", "lr"} <= set(shown.headings.plain.split())
 
 
-def test_decimal_points_stand_below_each_other(finish_run: FinishRun) -> None:
+def test_decimal_points_stand_below_each_other(finish_run):
     seeds = [finish_run("digits", f"seed={seed}", curve=[0.9 + seed / 70]) for seed in (1, 2)]
     first, second = comparison_text(compare([*seeds, finish_run("digits", "lr=0.003", curve=[0.95])]), 120).groups
     assert first.plain.index("0.1") == second.plain.index("0.003")
     assert first.plain.index("92.14") == second.plain.index("95.00")
 
 
-def test_the_difference_of_one_seed_has_no_interval_and_says_so(finish_run: FinishRun) -> None:
+def test_the_difference_of_one_seed_has_no_interval_and_says_so(finish_run):
     one, other = finish_run("digits", curve=[0.9]), finish_run("digits", "T=6", curve=[0.95])
     assert "+5.00 (n=1)" in comparison_text(compare([one, other]), 120).groups[1].plain
 
 
-def test_json_has_the_settings_and_the_interval(found: Comparison) -> None:
+def test_json_has_the_settings_and_the_interval(found):
     first, second, third = comparison_plain(found)["groups"]
     assert first["settings"] == {"method.timesteps": 4, "optim.lr": 0.1} and first["last_difference"] is None
     assert second["last_difference"]["mean"] == pytest.approx(-0.04)
@@ -62,26 +57,23 @@ def test_json_has_the_settings_and_the_interval(found: Comparison) -> None:
     assert third["settings"] == {"method.timesteps": 6, "optim.lr": 0.02} and third["last_difference"] is None
 
 
-def test_runs_that_are_all_left_out_make_no_table(finish_run: FinishRun) -> None:
+def test_runs_that_are_all_left_out_make_no_table(finish_run):
     damaged = finish_run("digits")
     damaged.preset_toml.write_text("x")
     nothing = compare([damaged])
     assert nothing.excluded and not comparison_text(nothing, 80).whole.plain.strip()
 
 
-def test_runs_of_the_same_settings_are_told_apart_by_seed_and_id(finish_run: FinishRun) -> None:
+def test_runs_of_the_same_settings_are_told_apart_by_seed_and_id(finish_run):
     runs = [finish_run("digits", f"seed={seed}", created=created) for seed, created in ((1, 1.0), (1, 2.0), (2, 3.0))]
     table = comparison_text(compare(runs, each_run=True), 100)
     assert table.headings.plain.split()[:2] == ["seed", "run"]
     assert len({row.plain for row in table.groups}) == 3
 
 
-def test_a_run_of_another_program_that_names_no_method_is_a_row_like_others(
-    finish_run: FinishRun, tmp_path: Path
-) -> None:
+def test_a_run_of_another_program_that_names_no_method_is_a_row_like_others(finish_run, tmp_path):
     ours = [finish_run("digits", f"method={method}") for method in ("rate_m", "bptt")]
     with track({"lr": 0.3}, runs_dir=tmp_path) as run:
         run.log(test_top1=0.9)
-    assert run.folder is not None
     shown = comparison_text(compare([*ours, RunDirectory(run.folder)]), 120)
     assert len(shown.groups) == 3 and "90.00" in shown.groups[2].plain

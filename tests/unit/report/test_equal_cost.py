@@ -1,23 +1,21 @@
 """What experiments reach at equal cost: no value is made up, and budgets are the same for all runs of a seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.report.compare import Comparison, compare
-from rbp_engine.report.equal_cost import EqualCost, Trail, budgets, equal_cost, read_top1
+from rbp_engine.report.compare import compare
+from rbp_engine.report.equal_cost import Trail, budgets, equal_cost, read_top1
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.text.equal_cost_text import equal_cost_columns, equal_cost_plain, equal_cost_text
 
-FinishRun = Callable[..., RunDirectory]
 GIB = 2**30
 
 
@@ -37,9 +35,7 @@ def trails(draw: st.DrawFn) -> dict[int, Trail]:
 
 
 @given(trails(), st.lists(trails(), max_size=3))
-def test_a_budget_is_the_largest_that_all_runs_of_the_seed_can_meet(
-    baseline: dict[int, Trail], others: list[dict[int, Trail]]
-) -> None:
+def test_a_budget_is_the_largest_that_all_runs_of_the_seed_can_meet(baseline, others):
     groups = [baseline, *others]
     epochs, seconds = budgets(baseline, groups)
     assert set(seconds) == {seed for seed in baseline if any(seed in other for other in others)}
@@ -54,7 +50,7 @@ def test_a_budget_is_the_largest_that_all_runs_of_the_seed_can_meet(
 
 
 @given(trails(), st.floats(0, 60))
-def test_what_is_reached_by_a_time_is_the_newest_validation_not_after_it(known: dict[int, Trail], time: float) -> None:
+def test_what_is_reached_by_a_time_is_the_newest_validation_not_after_it(known, time):
     for one in known.values():
         before = [top1 for second, top1 in zip(one.seconds, one.top1, strict=True) if second <= time]
         assert one.by(time) == (before[-1] if before else None)
@@ -69,7 +65,7 @@ BPTT, RATE, LONG = ("method=bptt",), ("method=rate_m",), ("method=bptt", "T=8")
 
 
 @pytest.fixture
-def found(finish_run: FinishRun) -> tuple[Comparison, EqualCost]:
+def found(finish_run):
     """BPTT, the baseline, takes 4 s an epoch; rate_m takes 2 s and less memory; T=8 takes 5 s and more memory.
 
     Rate_m has lost its last epoch of seed 2, and has a third seed, which no other has.
@@ -83,7 +79,6 @@ def found(finish_run: FinishRun) -> tuple[Comparison, EqualCost]:
         for seed, top1 in tops.items():
             run = finish_run("digits", *words, f"seed={seed}", curve=np.nan_to_num(top1, nan=0.77).tolist())
             summary = read_summary(run)
-            assert summary is not None
             summary.mem_peak = peak
             write_summary(run, summary)
             made.append(run)
@@ -92,32 +87,28 @@ def found(finish_run: FinishRun) -> tuple[Comparison, EqualCost]:
     return comparison, equal_cost(comparison, curves.get)
 
 
-def test_equal_epochs_are_the_last_that_all_runs_of_a_seed_have_validated(
-    found: tuple[Comparison, EqualCost],
-) -> None:
+def test_equal_epochs_are_the_last_that_all_runs_of_a_seed_have_validated(found):
     _, equal = found
     bptt, rate, _ = equal.after_epochs
     assert equal.epochs == (2, 3)  # of seed 2, and of seed 1
-    assert bptt.top1 is not None and bptt.top1.mean == pytest.approx((0.9 + 0.7) / 2) and bptt.difference is None
-    assert rate.difference is not None and rate.difference.count == 2
+    assert bptt.top1.mean == pytest.approx((0.9 + 0.7) / 2) and bptt.difference is None
+    assert rate.difference.count == 2
     assert rate.difference.mean == pytest.approx((-0.04 + 0.06) / 2)
     # Two differences that are 0.1 apart: t (12.7) × deviation (0.1 / √2) / √2.
     assert rate.difference.interval == pytest.approx(12.7062 * 0.1 / 2, rel=1e-4)
 
 
-def test_equal_time_is_when_the_fastest_run_of_a_seed_was_done(found: tuple[Comparison, EqualCost]) -> None:
+def test_equal_time_is_when_the_fastest_run_of_a_seed_was_done(found):
     _, equal = found
     bptt, rate, late = equal.in_time
     assert equal.seconds == (4.0, 6.0)  # of rate_m's seed 2, whose last epoch is lost, and of its seed 1
-    assert bptt.top1 is not None and bptt.top1.mean == pytest.approx((0.5 + 0.6) / 2)  # after one epoch each
-    assert rate.difference is not None and rate.difference.mean == pytest.approx(((0.86 - 0.5) + (0.76 - 0.6)) / 2)
-    assert late.difference is not None and late.difference.count == 1  # its seed 2 has nothing after 4 s
+    assert bptt.top1.mean == pytest.approx((0.5 + 0.6) / 2)  # after one epoch each
+    assert rate.difference.mean == pytest.approx(((0.86 - 0.5) + (0.76 - 0.6)) / 2)
+    assert late.difference.count == 1  # its seed 2 has nothing after 4 s
     assert late.difference.mean == pytest.approx(0.3 - 0.5)
 
 
-def test_within_the_memory_of_the_baseline_an_experiment_reaches_all_or_nothing(
-    found: tuple[Comparison, EqualCost],
-) -> None:
+def test_within_the_memory_of_the_baseline_an_experiment_reaches_all_or_nothing(found):
     comparison, equal = found
     bptt, rate, late = equal.in_memory
     assert (equal.memory, equal.memory_needed) == (2 * GIB, (1.0, 0.5, 1.5))
@@ -126,9 +117,7 @@ def test_within_the_memory_of_the_baseline_an_experiment_reaches_all_or_nothing(
     assert late.top1 is None and late.difference is None
 
 
-def test_the_table_fits_says_what_the_budgets_are(
-    found: tuple[Comparison, EqualCost],
-) -> None:
+def test_the_table_fits_says_what_the_budgets_are(found):
     for width in (40, 75, 80, 120):
         shown = equal_cost_text(*found, width)
         assert all(len(line) <= width for line in shown.whole.plain.split("\n"))
@@ -141,7 +130,7 @@ def test_the_table_fits_says_what_the_budgets_are(
     assert list(counted.cells) == ["2", "2", "2"]  # also of T=8, whose seed 2 has nothing after 4 s
 
 
-def test_json_has_budgets_and_what_is_reached_in_the_order_of_the_groups(found: tuple[Comparison, EqualCost]) -> None:
+def test_json_has_budgets_and_what_is_reached_in_the_order_of_the_groups(found):
     plain = equal_cost_plain(found[1])
     assert plain["epochs"]["budget"] == (2, 3) and plain["time"]["budget"] == (4.0, 6.0)
     assert [group["needed"] for group in plain["memory"]["groups"]] == [1.0, 0.5, 1.5]
@@ -149,7 +138,7 @@ def test_json_has_budgets_and_what_is_reached_in_the_order_of_the_groups(found: 
     assert plain["memory"]["groups"][2]["top1"] is None
 
 
-def test_experiments_without_a_common_seed_have_no_equal_cost(finish_run: FinishRun) -> None:
+def test_experiments_without_a_common_seed_have_no_equal_cost(finish_run):
     runs = [finish_run("digits", "seed=1"), finish_run("digits", "T=6", "seed=2")]
     comparison = compare(runs)
     equal = equal_cost(comparison, {run.id: read_top1(run) for run in runs}.get)
@@ -160,7 +149,7 @@ def test_experiments_without_a_common_seed_have_no_equal_cost(finish_run: Finish
 
 
 @pytest.mark.parametrize("pauses", [0, 2])
-def test_the_time_of_a_validation_is_without_the_pauses_between_attempts(finish_run: FinishRun, pauses: int) -> None:
+def test_the_time_of_a_validation_is_without_the_pauses_between_attempts(finish_run, pauses):
     run = finish_run("digits", curve=(0.5,))
     run.events().unlink()
     t, epoch = 1000.0, 0
@@ -174,12 +163,11 @@ def test_the_time_of_a_validation_is_without_the_pauses_between_attempts(finish_
         events.close()
         t += 102.0
     read = read_top1(run)
-    assert read is not None
     assert read.seconds.tolist() == [5.0 * (place + 1) + 2.0 * (place // 2) for place in range(2 * pauses + 2)]
     assert read.seconds.tolist() == read_history(run).curves["validation/top1"].seconds.tolist()
 
 
-def test_each_run_is_measured_against_the_newest_of_the_baseline_with_its_seed(finish_run: FinishRun) -> None:
+def test_each_run_is_measured_against_the_newest_of_the_baseline_with_its_seed(finish_run):
     old, new, other = (
         finish_run("digits", *words, curve=(0.1, top1), created=created)
         for words, top1, created in (((), 0.5, 1.0), ((), 0.6, 2.0), (("T=6",), 0.9, 3.0))

@@ -1,7 +1,7 @@
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,9 @@ from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_directories
-from rbp_engine.run.writer import EventWriter
+from tests.run_files import tell
 
-FinishRun = Callable[..., RunDirectory]
 GIB = 2**30
 MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
 
@@ -37,7 +35,7 @@ def labels(panel: Panel) -> list[str]:
     return [line.label for line in panel.lines]
 
 
-def test_curves_are_means_over_the_seeds_at_completed_epochs(finish_run: FinishRun, runs: Path) -> None:
+def test_curves_are_means_over_the_seeds_at_completed_epochs(finish_run, runs):
     finish_run("digits", "seed=1", curve=(0.5, 0.8, 0.7))
     finish_run("digits", "seed=2", curve=(0.7, 0.8, 0.9))
     ((top1, loss),) = panels.curves(entries_of(runs))
@@ -47,38 +45,33 @@ def test_curves_are_means_over_the_seeds_at_completed_epochs(finish_run: FinishR
     assert list(loss.lines[0].points) == [1, 2, 3]
 
 
-def test_a_curve_with_a_held_out_split_shows_no_test_accuracy(finish_run: FinishRun, runs: Path) -> None:
+def test_a_curve_with_a_held_out_split_shows_no_test_accuracy(finish_run, runs):
     finish_run("digits", "train.validation_split=0.1", curve=(0.5, 0.6), test={"last": 0.1, "best": 0.1})
     ((top1, _),) = panels.curves(entries_of(runs))
     assert top1.ylabel == "Held-out top-1 (%)"
     assert means(top1.lines[0].points) == {1: 0.5, 2: 0.6}
 
 
-def test_a_mean_covers_only_epochs_that_every_seed_has() -> None:
+def test_a_mean_covers_only_epochs_that_every_seed_has():
     assert list(over_seeds([{1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1, 3: 0.2}])) == [1, 3]
     assert over_seeds([]) == {}
 
 
-def test_epochs_repeated_by_a_resume_count_once(finish_run: FinishRun, runs: Path) -> None:
+def test_epochs_repeated_by_a_resume_count_once(finish_run, runs):
     run = finish_run("digits", curve=(0.5, 0.6))
-    events = EventWriter(run.events(), attempt=2)
-    events.write(RunStart(resumed_from="step-00000020", epoch=1), 20)
-    events.write(Metrics(1, 9.0, 0.1, 0.1), 40)
-    events.write(Validation(2, 1.0, 0.9, 1.0, 360), 40)
-    events.close()
+    tell(run, RunStart(resumed_from="step-00000020", epoch=1), step=20, attempt=2)
+    tell(run, Metrics(1, 9.0, 0.1, 0.1), Validation(2, 1.0, 0.9, 1.0, 360), step=40, attempt=2)
     ((top1, loss),) = panels.curves(entries_of(runs))
     assert means(top1.lines[0].points) == {1: 0.5, 2: 0.9}
     assert means(loss.lines[0].points)[2] == 9.0
 
 
-def test_a_curve_has_a_gap_where_a_power_loss_lost_events(finish_run: FinishRun, runs: Path) -> None:
+def test_a_curve_has_a_gap_where_a_power_loss_lost_events(finish_run, runs):
     """Epochs 3 and 4 of one seed are lost; the other seed has all of them."""
     run = finish_run("digits", "seed=1", curve=(0.5, 0.6))
-    events = EventWriter(run.events(), attempt=2)
-    events.write(RunStart(resumed_from="step-00000080", steps_per_epoch=20, epoch=4, gap_from=40), 80)
-    events.write(Metrics(4, 0.1, 0.1, 0.1), 100)
-    events.write(Validation(5, 1.0, 0.9, 1.0, 360), 100)
-    events.close()
+    start = RunStart(resumed_from="step-00000080", steps_per_epoch=20, epoch=4, gap_from=40)
+    tell(run, start, step=80, attempt=2)
+    tell(run, Metrics(4, 0.1, 0.1, 0.1), Validation(5, 1.0, 0.9, 1.0, 360), step=100, attempt=2)
     finish_run("digits", "seed=2", curve=(0.5, 0.6, 0.7, 0.8, 0.9))
     for panel in panels.curves(entries_of(runs))[0]:
         points = panel.lines[0].points
@@ -86,7 +79,7 @@ def test_a_curve_has_a_gap_where_a_power_loss_lost_events(finish_run: FinishRun,
         assert [epoch for epoch, point in points.items() if point.mean != point.mean] == [3, 4]
 
 
-def test_accuracy_has_a_panel_for_each_network_and_a_line_for_each_method(finish_run: FinishRun, runs: Path) -> None:
+def test_accuracy_has_a_panel_for_each_network_and_a_line_for_each_method(finish_run, runs):
     for method in ("rate_m", "bptt"):
         for timesteps in (4, 2):
             finish_run("cifar10-resnet18", f"method={method}", f"T={timesteps}", curve=(0.9 + timesteps / 100,))
@@ -98,7 +91,7 @@ def test_accuracy_has_a_panel_for_each_network_and_a_line_for_each_method(finish
     assert means(cifar.lines[0].points) == {2: 0.92, 4: 0.94}
 
 
-def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run: FinishRun, runs: Path) -> None:
+def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run, runs):
     for word, timesteps in (("lr=0.1", 2), ("lr=0.1", 4), ("lr=0.05", 4)):
         finish_run("digits", word, f"T={timesteps}")
     ((panel,),) = panels.accuracy(entries_of(runs))
@@ -109,7 +102,7 @@ def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run: Finish
     assert len({(line.colour, line.number) for line in panel.lines}) == 2
 
 
-def test_a_legend_names_what_differs_between_methods(finish_run: FinishRun, runs: Path) -> None:
+def test_a_legend_names_what_differs_between_methods(finish_run, runs):
     finish_run("digits", "epochs=1")
     finish_run("digits", "epochs=2", "method=rate_s")
     for panel in itertools.chain.from_iterable(figure(entries_of(runs))[0] for figure in panels.FIGURES.values()):
@@ -127,7 +120,7 @@ def test_cost_is_the_peak_and_the_time_of_a_step_by_machine(finish_run: FinishRu
     assert [means(line.points) for line in time.lines] == [{2: 1.0}, {2: 20.0, 4: 40.0}]
 
 
-def test_each_figure_is_drawn_in_each_format(finish_run: FinishRun, runs: Path, tmp_path: Path) -> None:
+def test_each_figure_is_drawn_in_each_format(finish_run, runs, tmp_path):
     for seed in (1, 2):
         finish_run("digits", f"seed={seed}", "run.name=$x$", curve=(0.5, 0.7 + seed / 100))
     for kind, suffix in [*((kind, ".svg") for kind in panels.FIGURES), ("curves", ".pdf"), ("curves", ".png")]:
@@ -136,9 +129,7 @@ def test_each_figure_is_drawn_in_each_format(finish_run: FinishRun, runs: Path, 
         assert path.read_bytes().startswith(MAGIC[suffix]), path.name
 
 
-def test_fonts_in_a_pdf_are_truetype_and_drawing_again_gives_the_same_file(
-    finish_run: FinishRun, runs: Path, tmp_path: Path
-) -> None:
+def test_fonts_in_a_pdf_are_truetype_and_drawing_again_gives_the_same_file(finish_run, runs, tmp_path):
     finish_run()
     entries, path = entries_of(runs), tmp_path / "figure.pdf"
     drawn = []
@@ -153,22 +144,20 @@ def test_fonts_in_a_pdf_are_truetype_and_drawing_again_gives_the_same_file(
     ("name", "message"),
     [("figure.tiff", "must end in"), ("figure", "must end in"), ("nowhere/figure.pdf", "no folder"), (".", "end in")],
 )
-def test_a_path_that_cannot_be_drawn_to_is_refused(
-    finish_run: FinishRun, runs: Path, tmp_path: Path, name: str, message: str
-) -> None:
+def test_a_path_that_cannot_be_drawn_to_is_refused(finish_run, runs, tmp_path, name, message):
     finish_run()
     with pytest.raises(RunError, match=message):
         draw("curves", entries_of(runs), tmp_path / name)
 
 
-def test_runs_without_events_are_refused(finish_run: FinishRun, runs: Path, tmp_path: Path) -> None:
+def test_runs_without_events_are_refused(finish_run, runs, tmp_path):
     finish_run().events().unlink()
     with pytest.raises(RunError, match="nothing was written"):
         draw("curves", entries_of(runs), tmp_path / "figure.pdf")
     assert not (tmp_path / "figure.pdf").exists()
 
 
-def test_many_long_labels_fit_below_axes_that_keep_their_size(finish_run: FinishRun, runs: Path) -> None:
+def test_many_long_labels_fit_below_axes_that_keep_their_size(finish_run, runs):
     for network in ("convnet", "resnet18"):
         for number in range(8):
             name, args = ("atan", "neuron.surrogate_args.alpha") if number % 2 else ("sigmoid", "neuron.decay")
@@ -189,13 +178,13 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(finish_run: Finish
         assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes), kind
 
 
-def test_an_image_too_tall_for_png_is_refused_in_a_sentence() -> None:
+def test_an_image_too_tall_for_png_is_refused_in_a_sentence():
     lines = tuple(PanelLine("long words " * 4 + str(number), COLOURS[0], number, {}) for number in range(1200))
     with pytest.raises(RunError, match=r"a PNG has no room for 1200 lines .* write a \.pdf, or name fewer runs"):
         render([[Panel("Timesteps T", "top-1", 100.0, True, lines)]], ".png")
 
 
-def test_a_legend_of_curves_leaves_out_what_all_lines_share(finish_run: FinishRun, runs: Path) -> None:
+def test_a_legend_of_curves_leaves_out_what_all_lines_share(finish_run, runs):
     finish_run("digits", "lr=0.1")
     finish_run("digits", "lr=0.05")
     finish_run("cifar10-resnet18", "T=2")
@@ -205,9 +194,7 @@ def test_a_legend_of_curves_leaves_out_what_all_lines_share(finish_run: FinishRu
     assert sorted(labels(digits)) == ["optim.lr = 0.05", "optim.lr = 0.1"]
 
 
-def test_limits_are_those_of_the_first_panel_and_log_axes_leave_out_accuracies(
-    finish_run: FinishRun, runs: Path
-) -> None:
+def test_limits_are_those_of_the_first_panel_and_log_axes_leave_out_accuracies(finish_run, runs):
     finish_run("digits", curve=(0.5, 0.8, 0.9))
     top1, loss = compose(panels.curves(entries_of(runs)), FigureView(log_y=True, x_min=2, y_min=70, y_max=95)).axes
     assert (top1.get_yscale(), loss.get_yscale()) == ("linear", "log")
@@ -215,9 +202,7 @@ def test_limits_are_those_of_the_first_panel_and_log_axes_leave_out_accuracies(
     assert top1.get_xlim()[0] == loss.get_xlim()[0] == 2
 
 
-def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(
-    finish_run: FinishRun, runs: Path
-) -> None:
+def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(finish_run, runs):
     for number in range(9):
         finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5, 0.6))
     lines = compose(panels.curves(entries_of(runs))).axes[0].get_lines()
@@ -236,15 +221,13 @@ def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(
         ({"y_min": 0.0, "log_y": True}, "a log axis has no values of 0"),
     ],
 )
-def test_limits_that_show_nothing_are_refused(
-    finish_run: FinishRun, runs: Path, view: dict[str, float], message: str
-) -> None:
+def test_limits_that_show_nothing_are_refused(finish_run, runs, view, message):
     finish_run("digits", mem_peak=GIB)
     with pytest.raises(RunError, match=message):
-        compose(panels.costs(entries_of(runs)), FigureView(**view))  # type: ignore[arg-type]
+        compose(panels.costs(entries_of(runs)), FigureView(**view))
 
 
-def test_math_signs_in_names_are_drawn_literally(tmp_path: Path) -> None:
+def test_math_signs_in_names_are_drawn_literally(tmp_path):
     lines: Sequence[PanelLine] = (
         PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),
     )

@@ -1,7 +1,6 @@
 """The figure of the worst mistakes."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,11 @@ from tests.damaged_files import evaluation
 
 def by_class(count: int) -> ByClass:
     found = evaluation().by_class
-    assert found is not None
     return replace(found, classes=tuple(ClassCounts(one_line(f"$x_{{{n}}}$ [b]"), 10, 9, 10) for n in range(count)))
 
 
 @pytest.mark.parametrize("count", [2, 100])
-def test_names_that_look_like_formulas_are_drawn_as_they_stand(tmp_path: Path, count: int) -> None:
+def test_names_that_look_like_formulas_are_drawn_as_they_stand(tmp_path, count):
     for suffix in ("svg", "png"):
         draw_mistakes(by_class(count), [np.zeros((8, 8)), np.ones((8, 8, 3))], tmp_path / f"m.{suffix}")
     drawn = (tmp_path / "m.svg").read_text()
@@ -28,6 +26,6 @@ def test_names_that_look_like_formulas_are_drawn_as_they_stand(tmp_path: Path, c
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_figure_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_figure_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(RunError, match="cannot write"):
         draw_mistakes(by_class(2), [], tmp_path / "gone" / "m.svg")

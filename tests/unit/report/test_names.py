@@ -11,14 +11,14 @@ from rbp_tui.text import format as fmt
 
 
 @pytest.mark.parametrize("method", TRAINING_METHODS)
-def test_every_method_has_the_same_name_everywhere(method: str) -> None:
+def test_every_method_has_the_same_name_everywhere(method):
     assert names.method(method) == TRAINING_METHODS[method] == fmt.method(method)
 
 
-def test_every_method_and_every_baseline_has_its_own_colour() -> None:
+def test_every_method_and_every_baseline_has_its_own_colour():
     assert METHOD_COLOURS.keys() == set(TRAINING_METHODS)
     assert len(set(COLOURS.values())) == len(TRAINING_METHODS) + 2
 
 
-def test_every_data_set_has_a_name_of_its_own() -> None:
+def test_every_data_set_has_a_name_of_its_own():
     assert len({names.data_set(name) for name in CATALOG}) == len(CATALOG)

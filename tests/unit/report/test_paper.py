@@ -1,5 +1,4 @@
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,10 +7,8 @@ from rbp_engine.preset import load_preset
 from rbp_engine.report.cells import make_cells
 from rbp_engine.report.collect import collect
 from rbp_engine.report.paper import MissingRun, missing_runs, paper_cells, published
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_directories
 
-FinishRun = Callable[..., RunDirectory]
 PRESET = """\
 [method]
 timesteps = 2
@@ -24,7 +21,7 @@ figures = [
 
 
 @pytest.fixture
-def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def presets(tmp_path, monkeypatch):
     """A folder of presets that is searched before the bundled ones; `cell` has two figures."""
     folder = tmp_path / "presets"
     folder.mkdir()
@@ -38,21 +35,18 @@ def missing(runs: Path, preset: str = "cell") -> list[MissingRun]:
 
 
 @pytest.mark.parametrize(
-    ("words", "figure"),
-    [(("method=bptt",), 0.9), ((), "not known"), (("T=3",), None), (("method=bptt", "T=3"), None)],
+    ("words", "figure"), [(("method=bptt",), 0.9), ((), "not known"), (("T=3",), None), (("method=bptt", "T=3"), None)]
 )
-def test_the_papers_figure_belongs_to_the_same_method_and_timesteps(
-    presets: Path, words: tuple[str, ...], figure: object
-) -> None:
+def test_the_papers_figure_belongs_to_the_same_method_and_timesteps(presets, words, figure):
     assert published(load_preset("cell", words).preset) == figure
 
 
-def test_a_preset_without_a_paper_has_no_figure() -> None:
+def test_a_preset_without_a_paper_has_no_figure():
     assert published(load_preset("digits").preset) is None
 
 
 @pytest.mark.usefixtures("presets")
-def test_every_cell_wants_three_seeds_and_a_completed_run_fills_one(finish_run: FinishRun, runs: Path) -> None:
+def test_every_cell_wants_three_seeds_and_a_completed_run_fills_one(finish_run, runs):
     assert [(one.method, one.timesteps, one.seed) for one in missing(runs)] == [
         (method, 2, seed) for method in ("bptt", "rate_m") for seed in (1, 2, 3)
     ]
@@ -61,7 +55,7 @@ def test_every_cell_wants_three_seeds_and_a_completed_run_fills_one(finish_run: 
 
 
 @pytest.mark.usefixtures("presets")
-def test_other_settings_other_seeds_and_unfinished_runs_fill_no_cell(finish_run: FinishRun, runs: Path) -> None:
+def test_other_settings_other_seeds_and_unfinished_runs_fill_no_cell(finish_run, runs):
     finish_run("cell", "method=bptt", "seed=1", "lr=0.05")
     finish_run("cell", "method=bptt", "seed=4")
     finish_run("cell", "method=bptt", "seed=1", status="failed")
@@ -69,20 +63,20 @@ def test_other_settings_other_seeds_and_unfinished_runs_fill_no_cell(finish_run:
 
 
 @pytest.mark.usefixtures("presets")
-def test_a_live_run_is_named(finish_run: FinishRun, runs: Path) -> None:
+def test_a_live_run_is_named(finish_run, runs):
     run = finish_run("cell", "method=bptt", "seed=1", status="running")
     assert [one.live for one in missing(runs)][:2] == [run.id, None]
 
 
 @pytest.mark.usefixtures("presets")
-def test_only_figures_of_presets_are_wanted(runs: Path) -> None:
+def test_only_figures_of_presets_are_wanted(runs):
     found, troubles = missing_runs(run_directories(runs))
     assert "digits" not in {one.preset for one in found}
     assert {"cifar10-resnet18", "cifar100-resnet18"} <= {one.preset for one in found}
     assert troubles == []
 
 
-def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets: Path, runs: Path) -> None:
+def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets, runs):
     (presets / "broken.toml").write_text("[optim]\nlrr = 1\n")
     (presets / "odd.toml").write_text('[paper]\nfigures = [{ method = "magic", timesteps = 2 }]\n')
     found, troubles = missing_runs(run_directories(runs))
@@ -90,14 +84,14 @@ def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets: Pa
     assert [trouble.split(":")[0] for trouble in troubles] == ["preset broken", "preset odd, magic, T = 2"]
 
 
-def test_a_command_survives_the_shell() -> None:
+def test_a_command_survives_the_shell():
     words = shlex.split(MissingRun("my preset", "rate_m", 4, 1, None, "digits").command(Path("/some where/runs")))
     assert words == [
         "rbp", "train", "my preset", "method=rate_m", "T=4", "seed=1", "--runs-dir", "/some where/runs",
     ]  # fmt: skip
 
 
-def test_a_figure_with_its_deviation_and_number_of_runs_has_an_interval(presets: Path) -> None:
+def test_a_figure_with_its_deviation_and_number_of_runs_has_an_interval(presets):
     figure = '{ method = "bptt", timesteps = 2, top1 = 0.9, std = 0.002, runs = 3 }'
     (presets / "exact.toml").write_text(f"[method]\ntimesteps = 2\n[paper]\nfigures = [{figure}]\n")
     ((exact,), _) = paper_cells(["exact"])
@@ -106,7 +100,7 @@ def test_a_figure_with_its_deviation_and_number_of_runs_has_an_interval(presets:
 
 
 @pytest.mark.parametrize("network", ["resnet18", "vgg11"])
-def test_a_run_of_a_sweep_has_the_figure_of_the_cell_that_it_repeats(finish_run: FinishRun, network: str) -> None:
+def test_a_run_of_a_sweep_has_the_figure_of_the_cell_that_it_repeats(finish_run, network):
     entries, _ = collect([finish_run("paper-cifar10", f"arch={network}", "method=bptt", "T=2")])
     (cell,) = make_cells(entries)
     assert cell.paper == {"resnet18": 0.9493, "vgg11": "not known"}[network]

@@ -28,17 +28,16 @@ def found(last: Spread | None, published: Published = 0.95, interval: float | No
         (found(spread([0.96, 0.9601])), Answer.NOT_REPRODUCED),  # better is another result, too
     ],
 )
-def test_the_answer_follows_from_the_interval_of_our_mean(one: Reproduction, answer: Answer) -> None:
+def test_the_answer_follows_from_the_interval_of_our_mean(one, answer):
     assert one.answer is answer
 
 
-def test_the_interval_of_the_published_mean_decides_where_it_is_known() -> None:
+def test_the_interval_of_the_published_mean_decides_where_it_is_known():
     assert found(spread([0.94]), interval=0.011).answer is Answer.REPRODUCED
     assert found(spread([0.94, 0.96]), 0.96, interval=0.001).answer is Answer.NOT_REPRODUCED
 
 
 @given(st.lists(FRACTIONS, min_size=2, max_size=5), FRACTIONS)
-def test_a_figure_is_reproduced_exactly_if_it_is_inside(ours: list[float], published: float) -> None:
+def test_a_figure_is_reproduced_exactly_if_it_is_inside(ours, published):
     one = found(spread(ours), published)
-    assert one.difference is not None and one.interval is not None
     assert (one.answer is Answer.REPRODUCED) == (abs(one.difference) <= one.interval + 1e-9)

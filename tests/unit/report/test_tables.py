@@ -2,24 +2,19 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from rbp_engine.report import tables
-from rbp_engine.report.cells import Cell, make_cells
+from rbp_engine.report.cells import make_cells
 from rbp_engine.report.collect import collect
 from rbp_engine.report.spread import Spread
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_directories
-
-FinishRun = Callable[..., RunDirectory]
 
 
 @pytest.fixture
-def cells(finish_run: FinishRun, runs: Path) -> list[Cell]:
+def cells(finish_run, runs):
     """Two seeds of a cell of the paper, and a held-out run of digits."""
     for seed, last in ((1, 0.95), (2, 0.96)):
         finish_run("cifar10-resnet18", f"seed={seed}", curve=(0.97, last))
@@ -27,7 +22,7 @@ def cells(finish_run: FinishRun, runs: Path) -> list[Cell]:
     return make_cells(collect(run_directories(runs))[0])
 
 
-def test_a_row_has_the_papers_names_and_two_decimals(cells: list[Cell]) -> None:
+def test_a_row_has_the_papers_names_and_two_decimals(cells):
     shown = tables.columns(cells, costs=False)
     assert [row.words for row in tables.rows(cells, shown)] == [
         ("CIFAR-10", "ResNet-18", "rate_M", "4", "95.50 ± 0.71", "97.00 ± 0.00†", "95.61", "−0.11", "2"),
@@ -35,9 +30,7 @@ def test_a_row_has_the_papers_names_and_two_decimals(cells: list[Cell]) -> None:
     ]
 
 
-def test_methods_stand_beside_bptt_paired_by_seed_and_without_empty_columns_of_a_paper(
-    finish_run: FinishRun, runs: Path
-) -> None:
+def test_methods_stand_beside_bptt_paired_by_seed_and_without_empty_columns_of_a_paper(finish_run, runs):
     for seed, ours, theirs in ((1, 0.90, 0.91), (2, 0.92, 0.91), (3, 0.92, 0.94)):
         finish_run("digits", f"seed={seed}", curve=(ours,))
         finish_run("digits", f"seed={seed}", "method=bptt", curve=(theirs,))
@@ -55,21 +48,20 @@ def test_methods_stand_beside_bptt_paired_by_seed_and_without_empty_columns_of_a
 
 
 @pytest.mark.parametrize(
-    ("values", "text"),
-    [(None, "–"), (Spread(0.5, None, 1), "50.00 ± –"), (Spread(0.955, 0.00714, 2), "95.50 ± 0.71")],
+    ("values", "text"), [(None, "–"), (Spread(0.5, None, 1), "50.00 ± –"), (Spread(0.955, 0.00714, 2), "95.50 ± 0.71")]
 )
-def test_the_deviation_of_a_single_run_is_a_dash(values: Spread | None, text: str) -> None:
+def test_the_deviation_of_a_single_run_is_a_dash(values, text):
     assert tables.spread_text(values) == text
 
 
-def test_markdown_has_one_line_for_each_cell_and_as_many_columns_everywhere(cells: list[Cell]) -> None:
+def test_markdown_has_one_line_for_each_cell_and_as_many_columns_everywhere(cells):
     table = tables.markdown(cells).split("\n\n")[0].splitlines()
     assert len(table) == 2 + len(cells)
     assert {line.count("|") for line in table} == {12}
     assert r"rate\_M" in table[2]
 
 
-def test_latex_uses_booktabs_and_escapes_what_it_must(cells: list[Cell]) -> None:
+def test_latex_uses_booktabs_and_escapes_what_it_must(cells):
     lines = tables.latex(cells).splitlines()
     body = [line for line in lines if not line.startswith("%")]
     assert [line for line in body if line.endswith("rule")] == [
@@ -93,11 +85,11 @@ def test_latex_uses_booktabs_and_escapes_what_it_must(cells: list[Cell]) -> None
         ("SLTT", "SLTT"),
     ],
 )
-def test_latex_text_is_escaped(text: str, escaped: str) -> None:
+def test_latex_text_is_escaped(text, escaped):
     assert tables.latex_text(text) == escaped
 
 
-def test_csv_keeps_fractions_and_leaves_missing_values_empty(cells: list[Cell]) -> None:
+def test_csv_keeps_fractions_and_leaves_missing_values_empty(cells):
     first, second = csv.DictReader(io.StringIO(tables.csv_text(cells)))
     assert float(first["last_mean"]) == pytest.approx(0.955) and float(first["last_std"]) == pytest.approx(
         0.00707, 1e-3
@@ -107,7 +99,7 @@ def test_csv_keeps_fractions_and_leaves_missing_values_empty(cells: list[Cell]) 
     assert second["best_chosen_on"] == "held-out"
 
 
-def test_json_keeps_fractions_and_names_every_run(cells: list[Cell], runs: Path) -> None:
+def test_json_keeps_fractions_and_names_every_run(cells, runs):
     document = json.loads(json.dumps(tables.document(cells, [], runs)))
     first, second = document["rows"]
     assert first["last"]["count"] == 2 and first["difference"] == pytest.approx(-0.0011)
@@ -116,7 +108,7 @@ def test_json_keeps_fractions_and_names_every_run(cells: list[Cell], runs: Path)
     assert document["left_out"] == []
 
 
-def test_text_with_line_breaks_stays_on_its_line(finish_run: FinishRun, runs: Path) -> None:
+def test_text_with_line_breaks_stays_on_its_line(finish_run, runs):
     finish_run("digits", "seed=1", host="evil\n\\input{x}\x1b[31m")
     finish_run("digits", "seed=2", host="here")
     text = tables.latex(make_cells(collect(run_directories(runs))[0]))
@@ -128,7 +120,7 @@ NAME = "=1+1|[x](http://y)<b>`$%_&#{}~^\\\x1b]52;c;aGk=\x07\x9b\u202e\n\r\ud800"
 
 
 @pytest.fixture
-def named(cells: list[Cell]) -> list[Cell]:
+def named(cells):
     """The same with a hostile name everywhere."""
     hostile = {"data.name": f"-{NAME}", "model.name": NAME, "method.name": f"@{NAME}"}
     return [replace(renamed(cell, hostile), label={NAME: NAME}, notes=(NAME,)) for cell in cells]
@@ -138,14 +130,14 @@ def renamed(cell: Cell, names: dict[str, str]) -> Cell:
     return replace(cell, runs=tuple(replace(run, settings=run.settings | names) for run in cell.runs))
 
 
-def test_in_csv_no_name_is_a_formula_and_numbers_stay_numbers(named: list[Cell]) -> None:
+def test_in_csv_no_name_is_a_formula_and_numbers_stay_numbers(named):
     for row in csv.DictReader(io.StringIO(tables.csv_text(named))):
         texts = [row[name][:2] for name in ("data", "network", "method", "settings", "notes")]
         assert texts == ["'-", "'=", "'@", "'=", "'="]
         assert float(row["last_mean"]) and float(row["difference"] or -1) < 0
 
 
-def test_every_table_is_printable_and_has_its_rows_and_columns_whatever_the_names(named: list[Cell]) -> None:
+def test_every_table_is_printable_and_has_its_rows_and_columns_whatever_the_names(named):
     for text in (tables.csv_text(named), tables.markdown(named), tables.latex(named)):
         assert text.replace("\n", "").isprintable()
     table = tables.markdown(named).split("\n\n")[0].splitlines()

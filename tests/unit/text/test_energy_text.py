@@ -22,7 +22,7 @@ def energy(*, rate: float | None = 0.14, spent: float = 300.0) -> Energy:
     )
 
 
-def test_a_run_that_loses_is_told_the_rate_at_which_it_would_not() -> None:
+def test_a_run_that_loses_is_told_the_rate_at_which_it_would_not():
     # 50 + (300 − 50)·s = 150 at s = 0.4, and 0.4 · 14 % = 5.6 %.
     assert energy_text.verdict(energy()) == (
         "This run loses to the 3-bit ANN: 300 pJ an image against 150 pJ. "
@@ -30,7 +30,7 @@ def test_a_run_that_loses_is_told_the_rate_at_which_it_would_not() -> None:
     )
 
 
-def test_a_run_that_wins_is_told_so() -> None:
+def test_a_run_that_wins_is_told_so():
     found = energy_text.verdict(energy(rate=0.05, spent=100.0))
     assert found.startswith("This run wins against the 3-bit ANN: 100 pJ") and found.endswith("the same at 10.0 %.")
 
@@ -43,7 +43,7 @@ def test_a_run_that_wins_is_told_so() -> None:
         (energy(rate=0.9, spent=61.0), "win at any rate"),
     ],
 )
-def test_there_may_be_no_such_rate(changed: Energy, words: str) -> None:
+def test_there_may_be_no_such_rate(changed, words):
     assert words in energy_text.verdict(changed)
 
 
@@ -51,11 +51,11 @@ def test_there_may_be_no_such_rate(changed: Energy, words: str) -> None:
     ("pj", "text"),
     [(None, "–"), (0.0, "0 pJ"), (999.4, "999 pJ"), (999.6, "1.00 nJ"), (2.77e6, "2.77 µJ"), (2.8e8, "280 µJ")],
 )
-def test_energies_have_a_fitting_unit(pj: float | None, text: str) -> None:
+def test_energies_have_a_fitting_unit(pj, text):
     assert energy_text.joules(pj) == text
 
 
-def test_each_layer_is_a_row_with_its_share_and_the_neurons_are_one() -> None:
+def test_each_layer_is_a_row_with_its_share_and_the_neurons_are_one():
     named = {column.heading: [cell.plain for cell in column.cells] for column in energy_columns(energy())}
     assert named["layer"] == ["stem", "conv", NEURONS]
     assert named["share %"] == ["13.3", "80.0", "6.7"]

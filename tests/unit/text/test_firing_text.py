@@ -21,13 +21,13 @@ def history(layers: int) -> FiringHistory:
     )
 
 
-def test_the_line_has_a_bar_for_each_layer_and_what_is_usual() -> None:
+def test_the_line_has_a_bar_for_each_layer_and_what_is_usual():
     text = firing_text(history(5), 90, "6 shows the layers").plain
     assert text == "▂▄▅▇█   rate 15.0 %   silent 50.0 %   saturated 12.5 %   by layer   6 shows the layers"
 
 
 @given(st.integers(1, 400), st.integers(1, 200))
-def test_a_narrow_line_loses_the_least_important_first(layers: int, width: int) -> None:
+def test_a_narrow_line_loses_the_least_important_first(layers, width):
     text = firing_text(history(layers), width, "more").plain
     figures = [word for word in ("rate", "silent", "saturated", "by layer", "more") if word in text]
     assert figures == ["rate", "silent", "saturated", "by layer", "more"][: len(figures)]
