@@ -110,12 +110,6 @@ def test_an_attempt_whose_starter_died_has_not_begun(run):
     assert newest_attempt(run) == 2
 
 
-def test_a_run_is_started_as_last_time(run):
-    write_attempt(run, 1, resources={"processes": 2}, dispatch={"gpus": "auto", "retries": 4})
-    assert launched(run).resources == Resources(processes=2)
-    assert launched(run).dispatch == Dispatch(gpus="auto", retries=4)
-
-
 def test_a_damaged_record_is_shown_by_its_number_and_never_replaced(run):
     write_attempt(run, 1)
     run.attempt(1).write_text('{"attempt": 1, "process": 7}')

@@ -82,11 +82,6 @@ def test_an_unreadable_run_is_listed_with_the_reason(runs, text, reason):
     assert find_run(runs, "last").id == THIRD
 
 
-def test_removing_a_run_removes_everything_of_it_and_nothing_else(runs):
-    remove_run(RunDirectory(runs / SECOND))
-    assert sorted(path.name for path in runs.iterdir()) == [FIRST, THIRD]
-
-
 def test_a_silent_run_with_a_living_process_is_not_removed(make_run, sleeper):
     run = make_run(updated=time.time() - LOST_AFTER_S - 60)
     process = sleeper(run)
